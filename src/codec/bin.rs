@@ -1,0 +1,49 @@
+//! The one place that names bincode, which is unmaintained: its configuration and its limit.
+//!
+//! The forms that go through here are small records of our own; what users define never does.
+
+use crate::limits::EVENT_BYTES_MAX;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// No form of ours is larger than the largest event's metadata.
+const DECODE_BYTES_MAX: usize = 2 * EVENT_BYTES_MAX;
+
+fn config() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<DECODE_BYTES_MAX>()
+}
+
+/// The bytes of `value`. Our own forms hold nothing that bincode refuses.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    bincode::serde::encode_to_vec(value, config()).expect("our own forms can be encoded")
+}
+
+/// The value whose form is exactly `bytes`; otherwise, why not.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    match bincode::serde::decode_from_slice(bytes, config()) {
+        Ok((value, read)) if read == bytes.len() => Ok(value),
+        Ok((_, read)) => Err(format!("{} bytes follow a form of {read}", bytes.len() - read)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_after_a_form_are_an_error() {
+        let mut bytes = encode(&(1u64, "two"));
+        assert_eq!(decode::<(u64, String)>(&bytes), Ok((1, "two".to_owned())));
+        bytes.push(0);
+        assert!(decode::<(u64, String)>(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_length_beyond_the_limit_is_refused_before_it_is_allocated() {
+        // A varint u64 length of 2^40, and nothing behind it.
+        let mut bytes = vec![253];
+        bytes.extend_from_slice(&(1u64 << 40).to_le_bytes());
+        assert!(decode::<Vec<u8>>(&bytes).is_err());
+    }
+}

@@ -1,0 +1,189 @@
+//! What stands in a frame's body: events and system records, one after the other.
+//!
+//! ```text
+//! offset  bytes  field
+//!      0      1  kind: 1 event, 2 record; bit 7: it is the first of a commit
+//!      1      4  length of the content
+//!      5      4  CRC-32C of kind, length and content
+//!      9         content
+//! ```
+//!
+//! An event's content is the length of its stream's name (2), its version (8), the name, and its
+//! envelope; a record's is its bincode form. An entry has a checksum of its own, apart from its
+//! frame's, so that one event can be read without reading its frame.
+
+use crate::codec::cursor::{Cursor, array_at};
+use bytes::Bytes;
+
+const KIND_EVENT: u8 = 1;
+const KIND_RECORD: u8 = 2;
+const BIT_FIRST: u8 = 0x80;
+const CRC_OFFSET: usize = 5;
+pub(crate) const HEADER_BYTES: usize = 9;
+/// Where an event entry holds its version.
+const VERSION_OFFSET: usize = HEADER_BYTES + 2;
+/// Bytes of an event entry besides its stream's name and its envelope.
+pub(crate) const EVENT_FIXED_BYTES: usize = VERSION_OFFSET + 8;
+
+/// One entry, sharing its frame's buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Entry {
+    Event { stream: Bytes, version: u64, envelope: Bytes },
+    Record(Bytes),
+}
+
+/// Appends an event entry whose version and checksum are still to be `seal`ed. `envelope` appends
+/// the envelope's bytes; what they are is returned as a range of `out`.
+pub(crate) fn begin_event(
+    stream: &str,
+    first_of_commit: bool,
+    envelope: impl FnOnce(&mut Vec<u8>),
+    out: &mut Vec<u8>,
+) -> std::ops::Range<usize> {
+    let start = out.len();
+    out.push(KIND_EVENT | if first_of_commit { BIT_FIRST } else { 0 });
+    out.extend_from_slice(&[0; 8]);
+    out.extend_from_slice(&(stream.len() as u16).to_le_bytes());
+    out.extend_from_slice(&[0; 8]);
+    out.extend_from_slice(stream.as_bytes());
+    let begin = out.len();
+    envelope(out);
+    let length = (out.len() - start - HEADER_BYTES) as u32;
+    out[start + 1..start + CRC_OFFSET].copy_from_slice(&length.to_le_bytes());
+    begin..out.len()
+}
+
+/// Gives the event entry that `entry` is exactly its version and its checksum.
+pub(crate) fn seal_event(entry: &mut [u8], version: u64) {
+    entry[VERSION_OFFSET..VERSION_OFFSET + 8].copy_from_slice(&version.to_le_bytes());
+    let crc = checksum(entry).to_le_bytes();
+    entry[CRC_OFFSET..HEADER_BYTES].copy_from_slice(&crc);
+}
+
+/// Appends a record entry.
+pub(crate) fn put_record(record: &[u8], first_of_commit: bool, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.push(KIND_RECORD | if first_of_commit { BIT_FIRST } else { 0 });
+    out.extend_from_slice(&(record.len() as u32).to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(record);
+    let crc = checksum(&out[start..]).to_le_bytes();
+    out[start + CRC_OFFSET..start + HEADER_BYTES].copy_from_slice(&crc);
+}
+
+/// The entries of a frame's body with their offsets in it; an error ends them.
+pub(crate) struct Entries {
+    body: Bytes,
+    at: usize,
+}
+
+impl Entries {
+    pub(crate) fn new(body: Bytes) -> Entries {
+        Entries { body, at: 0 }
+    }
+}
+
+impl Iterator for Entries {
+    type Item = Result<(usize, usize, Entry), String>;
+
+    /// Offset in the body, length, and the entry. The frame's checksum has covered the body, so the
+    /// entry's own is not computed again.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at == self.body.len() {
+            return None;
+        }
+        let at = self.at;
+        let Some(length) = entry_length(&self.body[at..]) else {
+            self.at = self.body.len();
+            return Some(Err(format!("an entry at byte {at} of a frame's body is cut short")));
+        };
+        self.at = at + length;
+        let bytes = self.body.slice(at..at + length);
+        Some(parse(&bytes).map(|entry| (at, length, entry)))
+    }
+}
+
+/// The entry that `bytes` are exactly, its checksum verified.
+pub(crate) fn decode(bytes: &Bytes) -> Result<Entry, String> {
+    if entry_length(bytes) != Some(bytes.len()) {
+        return Err("an entry has another length than its reference says".to_owned());
+    }
+    let stored = u32::from_le_bytes(array_at(bytes, CRC_OFFSET));
+    if stored != checksum(bytes) {
+        return Err("an entry's checksum does not match".to_owned());
+    }
+    parse(bytes)
+}
+
+/// The length of the entry that `bytes` begin with, if they hold all of it.
+fn entry_length(bytes: &[u8]) -> Option<usize> {
+    let content = u32::from_le_bytes(bytes.get(1..CRC_OFFSET)?.try_into().ok()?) as usize;
+    let length = HEADER_BYTES.checked_add(content)?;
+    (length <= bytes.len()).then_some(length)
+}
+
+fn parse(bytes: &Bytes) -> Result<Entry, String> {
+    match bytes[0] & !BIT_FIRST {
+        KIND_RECORD => Ok(Entry::Record(bytes.slice(HEADER_BYTES..))),
+        KIND_EVENT => parse_event(bytes).ok_or_else(|| "an event entry is malformed".to_owned()),
+        other => Err(format!("an entry has the unknown kind {other}")),
+    }
+}
+
+fn parse_event(bytes: &Bytes) -> Option<Entry> {
+    let mut cursor = Cursor::new(bytes);
+    cursor.take(HEADER_BYTES)?;
+    let name_length = cursor.u16()?;
+    let version = cursor.u64()?;
+    let stream = cursor.take(name_length.into())?;
+    Some(Entry::Event { stream, version, envelope: cursor.rest() })
+}
+
+/// Over everything but the checksum itself.
+fn checksum(entry: &[u8]) -> u32 {
+    let head = crc32c::crc32c(&entry[..CRC_OFFSET]);
+    crc32c::crc32c_append(head, &entry[HEADER_BYTES..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event_entry() -> Vec<u8> {
+        let mut out = Vec::new();
+        let range = begin_event("A-1", true, |out| out.extend_from_slice(b"env"), &mut out);
+        assert_eq!(&out[range], b"env");
+        seal_event(&mut out, 2);
+        out
+    }
+
+    #[test]
+    fn an_event_entry_has_its_golden_bytes() {
+        let golden = [
+            0x81, 16, 0, 0, 0, // kind and first-of-commit, length
+            0x80, 0xee, 0x91, 0xa1, // CRC-32C
+            3, 0, 2, 0, 0, 0, 0, 0, 0, 0, // name length, version
+            b'A', b'-', b'1', b'e', b'n', b'v',
+        ];
+        assert_eq!(event_entry(), golden);
+    }
+
+    #[test]
+    fn a_record_entry_has_its_golden_bytes() {
+        let mut out = Vec::new();
+        put_record(&[7, 8], false, &mut out);
+        assert_eq!(out, [2, 2, 0, 0, 0, 0xb4, 0x02, 0x00, 0x40, 7, 8]);
+    }
+
+    #[test]
+    fn every_flipped_bit_of_an_entry_is_found_by_its_checksum() {
+        let entry = event_entry();
+        let whole = decode(&entry.clone().into()).unwrap();
+        assert!(matches!(&whole, Entry::Event { version: 2, .. }), "{whole:?}");
+        for bit in 0..entry.len() * 8 {
+            let mut flipped = entry.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&flipped.into()).is_err(), "bit {bit} went unnoticed");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! What an event is, apart from its place: the part of it that its writer decides.
+//!
+//! ```text
+//! offset  bytes  field
+//!      0     16  id
+//!     16      2  flags: bit 0 the payload is JSON; bit 1 (reserved) it is encrypted; others zero
+//!     18      2  schema version
+//!     20      8  occurred at, UTC microseconds; i64::MIN: when it was recorded
+//!     28      2  length of the type's name
+//!     30      4  length of the extras, 0 if there are none
+//!     34         type, UTF-8; extras, bincode; payload, the rest
+//! ```
+//!
+//! The extras hold what most events lack: metadata, tags, the id of an encryption key. An event's
+//! digest is BLAKE3 over its envelope, so an erased event can leave its digest in the chain.
+
+use crate::clock::Micros;
+use crate::codec::bin;
+use crate::codec::cursor::Cursor;
+use crate::event::{EventType, Format, Metadata, NewEvent, RecordedEvent, RecordedMetadata};
+use crate::position::{Position, Version};
+use crate::stream::StreamId;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+const FLAG_JSON: u16 = 1;
+const FLAGS_KNOWN: u16 = FLAG_JSON;
+const NOT_SAID: i64 = i64::MIN;
+pub(crate) const FIXED_BYTES: usize = 34;
+
+/// BLAKE3 over an envelope.
+pub(crate) type Digest = [u8; 32];
+
+/// Metadata, tags and key id as they stand on disk. New fields need a new flag.
+#[derive(Serialize, Deserialize, Default, PartialEq)]
+struct Extras {
+    correlation_id: Option<[u8; 16]>,
+    causation_id: Option<[u8; 16]>,
+    command_id: Option<[u8; 16]>,
+    user: Option<String>,
+    entries: BTreeMap<String, String>,
+    tags: Vec<String>,
+    key_id: Option<[u8; 16]>,
+}
+
+/// Appends the envelope of `event` to `out`.
+pub(crate) fn encode(event: &NewEvent, out: &mut Vec<u8>) {
+    let extras = encode_extras(&event.metadata);
+    let flags = if event.format == Format::Json { FLAG_JSON } else { 0 };
+    let occurred_at = event.occurred_at.map_or(NOT_SAID, |time| Micros::of(time).0);
+    out.extend_from_slice(event.id.as_bytes());
+    out.extend_from_slice(&flags.to_le_bytes());
+    out.extend_from_slice(&event.schema_version.to_le_bytes());
+    out.extend_from_slice(&occurred_at.to_le_bytes());
+    out.extend_from_slice(&(event.event_type.len() as u16).to_le_bytes());
+    out.extend_from_slice(&(extras.len() as u32).to_le_bytes());
+    out.extend_from_slice(event.event_type.as_bytes());
+    out.extend_from_slice(&extras);
+    out.extend_from_slice(&event.payload);
+}
+
+/// The digest that the chain holds of an envelope.
+pub(crate) fn digest(envelope: &[u8]) -> Digest {
+    *blake3::hash(envelope).as_bytes()
+}
+
+/// The id of the event in `envelope`, without decoding the rest.
+pub(crate) fn id(envelope: &[u8]) -> Option<Uuid> {
+    Some(Uuid::from_bytes(envelope.get(..16)?.try_into().ok()?))
+}
+
+/// Where the store put an event: what its envelope does not say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) position: Position,
+    pub(crate) stream: StreamId,
+    pub(crate) version: Version,
+    pub(crate) recorded_at: Micros,
+}
+
+/// The event in `envelope`, sharing its buffer; otherwise, what is wrong with it.
+pub(crate) fn decode(envelope: &Bytes, place: Place) -> Result<RecordedEvent, String> {
+    read(envelope, place).ok_or_else(|| "an event's envelope is malformed".to_owned())
+}
+
+fn read(envelope: &Bytes, place: Place) -> Option<RecordedEvent> {
+    let mut cursor = Cursor::new(envelope);
+    let id = Uuid::from_bytes(cursor.bytes16()?);
+    let flags = cursor.u16()?;
+    let schema_version = cursor.u16()?;
+    let occurred_at = cursor.i64()?;
+    let type_length = cursor.u16()?;
+    let extras_length = cursor.u32()?;
+    if flags & !FLAGS_KNOWN != 0 {
+        return None;
+    }
+    let event_type = EventType::from_stored(cursor.take(type_length.into())?)?;
+    let extras = cursor.take(extras_length as usize)?;
+    let metadata = if extras.is_empty() {
+        RecordedMetadata::default()
+    } else {
+        RecordedMetadata::new(decode_extras(&extras)?)
+    };
+    let recorded_at = place.recorded_at.to_utc();
+    Some(RecordedEvent {
+        position: place.position,
+        stream: place.stream,
+        version: place.version,
+        id,
+        event_type,
+        schema_version,
+        recorded_at,
+        occurred_at: if occurred_at == NOT_SAID {
+            recorded_at
+        } else {
+            Micros(occurred_at).to_utc()
+        },
+        metadata,
+        format: if flags & FLAG_JSON != 0 { Format::Json } else { Format::Bytes },
+        payload: cursor.rest(),
+    })
+}
+
+fn encode_extras(metadata: &Metadata) -> Vec<u8> {
+    if metadata.is_empty() {
+        return Vec::new();
+    }
+    bin::encode(&Extras {
+        correlation_id: metadata.correlation_id.map(Uuid::into_bytes),
+        causation_id: metadata.causation_id.map(Uuid::into_bytes),
+        command_id: metadata.command_id.map(Uuid::into_bytes),
+        user: metadata.user.clone(),
+        entries: metadata.entries.clone(),
+        tags: Vec::new(),
+        key_id: None,
+    })
+}
+
+fn decode_extras(bytes: &[u8]) -> Option<Metadata> {
+    let extras: Extras = bin::decode(bytes).ok()?;
+    let mut metadata = Metadata::default();
+    metadata.correlation_id = extras.correlation_id.map(Uuid::from_bytes);
+    metadata.causation_id = extras.causation_id.map(Uuid::from_bytes);
+    metadata.command_id = extras.command_id.map(Uuid::from_bytes);
+    metadata.user = extras.user;
+    metadata.entries = extras.entries;
+    Some(metadata)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> Place {
+        Place {
+            position: Position::new(7),
+            stream: StreamId::new("Customer-1").unwrap(),
+            version: Version::new(3),
+            recorded_at: Micros(1_700_000_000_000_000),
+        }
+    }
+
+    fn sample() -> NewEvent {
+        NewEvent::bytes("Moved", &b"abc"[..]).id(Uuid::from_u128(0x0102)).schema_version(2)
+    }
+
+    #[test]
+    fn an_envelope_has_its_golden_bytes() {
+        let mut bytes = Vec::new();
+        encode(&sample(), &mut bytes);
+        let golden = [
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, // id
+            0, 0, // flags
+            2, 0, // schema version
+            0, 0, 0, 0, 0, 0, 0, 0x80, // occurred at: not said
+            5, 0, // type length
+            0, 0, 0, 0, // extras length
+            b'M', b'o', b'v', b'e', b'd', b'a', b'b', b'c',
+        ];
+        assert_eq!(bytes, golden);
+    }
+
+    #[test]
+    fn extras_have_their_golden_bytes() {
+        let metadata =
+            Metadata::default().command_id(Uuid::from_u128(5)).user("al").entry("k", "v");
+        let golden = [
+            0, 0, // no correlation, no causation
+            1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, // command id
+            1, 2, b'a', b'l', // user
+            1, 1, b'k', 1, b'v', // entries
+            0,    // tags
+            0,    // key id
+        ];
+        assert_eq!(encode_extras(&metadata), golden);
+    }
+
+    #[test]
+    fn an_event_comes_back_as_it_went_in() {
+        let metadata = Metadata::default().correlation_id(Uuid::from_u128(9)).user("bob");
+        let event = NewEvent::json("Renamed", &"x")
+            .unwrap()
+            .metadata(metadata.clone())
+            .occurred_at(Micros(5).to_utc());
+        let mut bytes = Vec::new();
+        encode(&event, &mut bytes);
+        let back = decode(&bytes.into(), place()).unwrap();
+        assert_eq!(back.id, event.id);
+        assert_eq!(back.event_type, "Renamed");
+        assert_eq!(back.format, Format::Json);
+        assert_eq!(back.payload, event.payload);
+        assert_eq!(*back.metadata, metadata);
+        assert_eq!(back.occurred_at, Micros(5).to_utc());
+        assert_eq!(back.recorded_at, Micros(1_700_000_000_000_000).to_utc());
+    }
+
+    #[test]
+    fn every_truncation_and_unknown_flag_is_an_error_and_no_panic() {
+        let mut bytes = Vec::new();
+        encode(&sample().metadata(Metadata::default().user("u")), &mut bytes);
+        let payload = 3;
+        for length in 0..bytes.len() - payload {
+            let cut = Bytes::copy_from_slice(&bytes[..length]);
+            assert!(decode(&cut, place()).is_err(), "{length} bytes decoded");
+        }
+        bytes[16] = 2;
+        assert!(decode(&bytes.into(), place()).is_err(), "a flag of the future decoded");
+    }
+}

@@ -1,0 +1,357 @@
+//! A frame: what one write puts into the journal. One group, one header, one checksum.
+//!
+//! ```text
+//! offset  bytes  field
+//!      0      4  magic "FSFR"
+//!      4      1  kind: 1 group, 2 closing
+//!      5      3  zero
+//!      8      4  length of the frame, header included, without padding
+//!     12      4  events
+//!     16     16  store id
+//!     32      8  segment
+//!     40      8  offset in the segment
+//!     48      8  first position: of its first event, or of the next one if it holds none
+//!     56      8  time, UTC microseconds: when the store took every event in it
+//!     64     32  chain: BLAKE3 over the previous chain and this frame's logical fields
+//!     96      4  CRC-32C of bytes 0–95 and of the body
+//!    100      4  CRC-32C of bytes 0–99
+//!    104         body: entries; then zeros up to a multiple of 8
+//! ```
+//!
+//! The header's own checksum lets recovery tell a frame from a payload that looks like one; segment
+//! and offset tell it from a copy that lies elsewhere.
+
+use crate::clock::Micros;
+use crate::codec::cursor::array_at;
+use crate::codec::entry::{Entries, Entry};
+use crate::codec::envelope::{self, Digest};
+use bytes::Bytes;
+use uuid::Uuid;
+
+const MAGIC: [u8; 4] = *b"FSFR";
+const CHAIN_OFFSET: usize = 64;
+const WHOLE_CRC_OFFSET: usize = 96;
+const HEADER_CRC_OFFSET: usize = 100;
+pub(crate) const HEADER_BYTES: usize = 104;
+/// Frames begin at multiples of this.
+pub(crate) const ALIGNMENT: u64 = 8;
+
+/// What a frame is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Commits that became durable together.
+    Group,
+    /// The store was closed in order; nothing was in flight.
+    Closing,
+}
+
+/// The BLAKE3 chain after a frame.
+pub(crate) type Chain = [u8; 32];
+
+/// A frame's header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) kind: Kind,
+    /// Bytes of the frame without its padding.
+    pub(crate) length: u32,
+    pub(crate) events: u32,
+    pub(crate) store: Uuid,
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+    pub(crate) first_position: u64,
+    pub(crate) time: Micros,
+    pub(crate) chain: Chain,
+    whole_crc: u32,
+}
+
+impl Header {
+    /// The header that `bytes` begin with, if its checksum holds. Says nothing of the body.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Header> {
+        let header = bytes.get(..HEADER_BYTES)?;
+        if header[..4] != MAGIC || header[5..8] != [0; 3] {
+            return None;
+        }
+        let crc = u32::from_le_bytes(array_at(header, HEADER_CRC_OFFSET));
+        if crc != crc32c::crc32c(&header[..HEADER_CRC_OFFSET]) {
+            return None;
+        }
+        let kind = match header[4] {
+            1 => Kind::Group,
+            2 => Kind::Closing,
+            _ => return None,
+        };
+        let length = u32::from_le_bytes(array_at(header, 8));
+        (length as usize >= HEADER_BYTES).then(|| Header {
+            kind,
+            length,
+            events: u32::from_le_bytes(array_at(header, 12)),
+            store: Uuid::from_bytes(array_at(header, 16)),
+            segment: u64::from_le_bytes(array_at(header, 32)),
+            offset: u64::from_le_bytes(array_at(header, 40)),
+            first_position: u64::from_le_bytes(array_at(header, 48)),
+            time: Micros(i64::from_le_bytes(array_at(header, 56))),
+            chain: array_at(header, CHAIN_OFFSET),
+            whole_crc: u32::from_le_bytes(array_at(header, WHOLE_CRC_OFFSET)),
+        })
+    }
+
+    /// Whether the frame says that it lies where it was found.
+    pub(crate) fn lies_at(&self, store: Uuid, segment: u64, offset: u64) -> bool {
+        self.store == store && self.segment == segment && self.offset == offset
+    }
+
+    /// Bytes on disk, padding included.
+    pub(crate) fn padded_length(&self) -> u64 {
+        padded(self.length.into())
+    }
+
+    /// The position after the frame's last event.
+    pub(crate) fn next_position(&self) -> u64 {
+        self.first_position + u64::from(self.events)
+    }
+
+    /// The last position that is durable with this frame.
+    pub(crate) fn last_position(&self) -> u64 {
+        self.next_position() - 1
+    }
+}
+
+/// A whole frame whose checksums hold.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    pub(crate) header: Header,
+    bytes: Bytes,
+}
+
+impl Frame {
+    /// The frame whose header was `header` and whose bytes, padding included, begin `bytes`.
+    pub(crate) fn verify(header: Header, bytes: Bytes) -> Result<Frame, String> {
+        let length = header.length as usize;
+        let padded = header.padded_length() as usize;
+        if bytes.len() < padded {
+            return Err(format!("a frame of {padded} bytes is cut to {}", bytes.len()));
+        }
+        if bytes[length..padded].iter().any(|byte| *byte != 0) {
+            return Err("the padding behind a frame is not zero".to_owned());
+        }
+        let bytes = bytes.slice(..length);
+        if whole_crc(&bytes) != header.whole_crc {
+            return Err("a frame's checksum does not match".to_owned());
+        }
+        Ok(Frame { header, bytes })
+    }
+
+    /// The frame's bytes without padding.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The entries with their offsets in the *frame* and their lengths.
+    pub(crate) fn entries(
+        &self,
+    ) -> impl Iterator<Item = Result<(u32, u32, Entry), String>> + use<> {
+        Entries::new(self.bytes.slice(HEADER_BYTES..)).map(|item| {
+            item.map(|(at, length, entry)| ((HEADER_BYTES + at) as u32, length as u32, entry))
+        })
+    }
+
+    /// The chain after this frame, computed from the chain before it.
+    pub(crate) fn chain_after(&self, previous: &Chain) -> Result<Chain, String> {
+        let header = &self.header;
+        let mut chain = ChainHasher::new(
+            previous,
+            header.kind,
+            header.first_position,
+            header.time,
+            header.events,
+        );
+        for entry in self.entries() {
+            match entry?.2 {
+                Entry::Event { stream, version, envelope } => {
+                    chain.event(&stream, version, &envelope::digest(&envelope));
+                }
+                Entry::Record(record) => chain.record(&record),
+            }
+        }
+        Ok(chain.finish())
+    }
+}
+
+/// Computes the chain over a frame's logical fields: never over where it lies, so that a scavenge
+/// can move it and an erased event can leave its digest behind.
+pub(crate) struct ChainHasher(blake3::Hasher);
+
+impl ChainHasher {
+    pub(crate) fn new(
+        previous: &Chain,
+        kind: Kind,
+        first_position: u64,
+        time: Micros,
+        events: u32,
+    ) -> ChainHasher {
+        let mut hasher = blake3::Hasher::new();
+        let mut head = [0; 53];
+        head[..32].copy_from_slice(previous);
+        head[32] = kind_number(kind);
+        head[33..41].copy_from_slice(&first_position.to_le_bytes());
+        head[41..49].copy_from_slice(&time.0.to_le_bytes());
+        head[49..].copy_from_slice(&events.to_le_bytes());
+        hasher.update(&head);
+        ChainHasher(hasher)
+    }
+
+    pub(crate) fn event(&mut self, stream: &[u8], version: u64, digest: &Digest) {
+        let mut fixed = [0; 43];
+        fixed[0] = 1;
+        fixed[1..3].copy_from_slice(&(stream.len() as u16).to_le_bytes());
+        fixed[3..11].copy_from_slice(&version.to_le_bytes());
+        fixed[11..].copy_from_slice(digest);
+        self.0.update(&fixed);
+        self.0.update(stream);
+    }
+
+    pub(crate) fn record(&mut self, record: &[u8]) {
+        self.0.update(&[2]);
+        self.0.update(blake3::hash(record).as_bytes());
+    }
+
+    pub(crate) fn finish(self) -> Chain {
+        *self.0.finalize().as_bytes()
+    }
+}
+
+/// What the header says of a frame that is about to be written.
+pub(crate) struct Meaning {
+    pub(crate) kind: Kind,
+    pub(crate) events: u32,
+    pub(crate) first_position: u64,
+    pub(crate) time: Micros,
+    pub(crate) chain: Chain,
+}
+
+/// Where a frame is about to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Location {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+}
+
+/// Completes the frame in `buffer`: `HEADER_BYTES` of anything, then the body. Pads it.
+pub(crate) fn complete(
+    buffer: &mut Vec<u8>,
+    meaning: &Meaning,
+    store: Uuid,
+    at: Location,
+) -> Header {
+    assert!(buffer.len() >= HEADER_BYTES, "a frame's buffer begins with room for its header");
+    assert_eq!(at.offset % ALIGNMENT, 0, "frames are aligned");
+    let length = u32::try_from(buffer.len()).expect("the limits keep a frame below 4 GiB");
+    buffer[..4].copy_from_slice(&MAGIC);
+    buffer[4..8].copy_from_slice(&[kind_number(meaning.kind), 0, 0, 0]);
+    buffer[8..12].copy_from_slice(&length.to_le_bytes());
+    buffer[12..16].copy_from_slice(&meaning.events.to_le_bytes());
+    buffer[16..32].copy_from_slice(store.as_bytes());
+    buffer[32..40].copy_from_slice(&at.segment.to_le_bytes());
+    buffer[40..48].copy_from_slice(&at.offset.to_le_bytes());
+    buffer[48..56].copy_from_slice(&meaning.first_position.to_le_bytes());
+    buffer[56..64].copy_from_slice(&meaning.time.0.to_le_bytes());
+    buffer[CHAIN_OFFSET..WHOLE_CRC_OFFSET].copy_from_slice(&meaning.chain);
+    let whole = whole_crc(buffer);
+    buffer[WHOLE_CRC_OFFSET..HEADER_CRC_OFFSET].copy_from_slice(&whole.to_le_bytes());
+    let header = crc32c::crc32c(&buffer[..HEADER_CRC_OFFSET]);
+    buffer[HEADER_CRC_OFFSET..HEADER_BYTES].copy_from_slice(&header.to_le_bytes());
+    buffer.resize(padded(length.into()) as usize, 0);
+    Header::parse(buffer).expect("what was just written can be read")
+}
+
+/// `length` rounded up to where the next frame may begin.
+pub(crate) fn padded(length: u64) -> u64 {
+    length.next_multiple_of(ALIGNMENT)
+}
+
+fn whole_crc(frame: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&frame[..WHOLE_CRC_OFFSET]), &frame[HEADER_BYTES..])
+}
+
+fn kind_number(kind: Kind) -> u8 {
+    match kind {
+        Kind::Group => 1,
+        Kind::Closing => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::entry;
+
+    const AT: Location = Location { segment: 3, offset: 4_096 };
+
+    fn sample() -> Vec<u8> {
+        let mut buffer = vec![0; HEADER_BYTES];
+        entry::put_record(&[7, 8], true, &mut buffer);
+        let meaning = Meaning {
+            kind: Kind::Group,
+            events: 0,
+            first_position: 6,
+            time: Micros(9),
+            chain: [0xcc; 32],
+        };
+        complete(&mut buffer, &meaning, Uuid::from_u128(0xabcd), AT);
+        buffer
+    }
+
+    fn verify(bytes: &[u8]) -> Option<Frame> {
+        let header = Header::parse(bytes)?;
+        Frame::verify(header, Bytes::copy_from_slice(bytes)).ok()
+    }
+
+    #[test]
+    fn a_frame_has_its_golden_bytes() {
+        let bytes = sample();
+        let mut golden = b"FSFR\x01\0\0\0".to_vec();
+        golden.extend([115, 0, 0, 0, 0, 0, 0, 0]); // length, events
+        golden.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 0xcd]); // store
+        golden.extend([3, 0, 0, 0, 0, 0, 0, 0]); // segment
+        golden.extend([0, 16, 0, 0, 0, 0, 0, 0]); // offset
+        golden.extend([6, 0, 0, 0, 0, 0, 0, 0]); // first position
+        golden.extend([9, 0, 0, 0, 0, 0, 0, 0]); // time
+        golden.extend([0xcc; 32]); // chain
+        assert_eq!(bytes[..96], golden);
+        assert_eq!(bytes.len(), 120, "115 bytes are padded to a multiple of 8");
+        assert_eq!(bytes[96..104], [246, 160, 178, 24, 48, 195, 144, 105], "checksums");
+        assert_eq!(bytes[115..], [0; 5], "padding");
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_frame_is_found_by_a_checksum() {
+        let bytes = sample();
+        let frame = verify(&bytes).expect("a whole frame");
+        assert!(frame.header.lies_at(Uuid::from_u128(0xabcd), 3, 4_096));
+        assert_eq!(frame.header.padded_length() as usize, bytes.len());
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(verify(&flipped).is_none(), "bit {bit} went unnoticed");
+        }
+    }
+
+    #[test]
+    fn the_chain_does_not_depend_on_where_a_frame_lies() {
+        let chain = |at| {
+            let mut buffer = vec![0; HEADER_BYTES];
+            entry::put_record(&[7, 8], true, &mut buffer);
+            let meaning = Meaning {
+                kind: Kind::Group,
+                events: 0,
+                first_position: 6,
+                time: Micros(9),
+                chain: [0; 32],
+            };
+            complete(&mut buffer, &meaning, Uuid::nil(), at);
+            verify(&buffer).unwrap().chain_after(&[1; 32]).unwrap()
+        };
+        assert_eq!(chain(AT), chain(Location { segment: 4, offset: 8 }));
+        assert_ne!(chain(AT), [0; 32]);
+    }
+}

@@ -1,0 +1,11 @@
+//! The bytes on disk: pure functions between values and bytes, each with a golden-byte test.
+//!
+//! Nothing here knows a file. Integers are little-endian, except in sled keys, whose order matters.
+//! `docs/FORMAT.md` shows every form as a whole.
+
+pub(crate) mod bin;
+pub(crate) mod cursor;
+pub(crate) mod entry;
+pub(crate) mod envelope;
+pub(crate) mod frame;
+pub(crate) mod record;

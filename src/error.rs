@@ -1,0 +1,197 @@
+//! One error type with a kind to branch on and a message to read.
+//!
+//! What a caller can act on has a type of its own beside the operation that returns it
+//! (`AppendError`, `ExecuteError`); everything else is an [`Error`].
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What most of filmstrip returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What the user's own code returns from a projection, a read model, an upcaster or a process.
+pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What went wrong, in one word that a program can branch on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A stream's version was not the expected one; nothing was written.
+    Conflict,
+    /// The aggregate refused the command; nothing was written.
+    Rejected,
+    /// The stream has never been written.
+    StreamNotFound,
+    /// An argument is not of the form it must have; nothing was written.
+    InvalidInput,
+    /// An argument is over a limit; the message names the limit and the value.
+    TooLarge,
+    /// A write or sync failed midway: the events may be durable or not. Reopen and read.
+    OutcomeUnknown,
+    /// The store takes no writes after an earlier failure; reads go on. Reopen it.
+    Refusing,
+    /// Bytes on disk are not what was written; the message names file and offset.
+    Corrupt,
+    /// Another handle, here or in another process, has the store open for writing.
+    Locked,
+    /// The store was written by a version with a format that this one does not know.
+    UnsupportedFormat,
+    /// There is no space left for the journal to grow; nothing was written.
+    StorageFull,
+    /// The operating system failed a read, a write or a directory operation.
+    Io,
+    /// The time given for waiting has passed.
+    Timeout,
+    /// The store, or the subscription, has been closed.
+    Closed,
+    /// A projection or read model has stopped at an error; its status holds the cause.
+    Faulted,
+    /// A command's deadline passed before it ran; it was not run.
+    Expired,
+    /// The user's code panicked.
+    Panicked,
+    /// A bounded queue has no room.
+    QueueFull,
+    /// Something of this name is running already.
+    AlreadyRunning,
+    /// A stored event's type is not in the event set that it was decoded as.
+    UnknownEventType,
+    /// A type cannot serve as an event set; the message says why.
+    NotAnEventSet,
+    /// A stored event's schema version is above the one that this program knows.
+    NewerSchema,
+    /// A consumer has taken in this position already.
+    AlreadyTracked,
+}
+
+/// Where on disk damage was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Damage {
+    /// The damaged file.
+    pub file: PathBuf,
+    /// Where in the file, in bytes from its start.
+    pub offset: u64,
+    /// The first event position that may be affected, where it is known.
+    pub position: Option<u64>,
+}
+
+/// Any failure of the store. Cheap to clone: one failed group tells all its callers.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    damage: Option<Damage>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// What kind of failure this is.
+    ///
+    /// ```
+    /// # use filmstrip::{ErrorKind, StreamId};
+    /// let error = StreamId::new("").unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    /// ```
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Where the damage is, if the kind is [`ErrorKind::Corrupt`].
+    #[must_use]
+    pub fn damage(&self) -> Option<&Damage> {
+        self.0.damage.as_ref()
+    }
+
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error::build(kind, message.into(), None, None)
+    }
+
+    pub(crate) fn with_source(
+        kind: ErrorKind,
+        message: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        Error::build(kind, message.into(), None, Some(source.into()))
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Error {
+        Error::new(ErrorKind::InvalidInput, message)
+    }
+
+    /// `what` is `met` long; at most `allowed` are allowed.
+    pub(crate) fn too_large(what: &str, met: usize, allowed: usize, unit: &str) -> Error {
+        let message = format!("{what} is {met} {unit}; at most {allowed} are allowed");
+        Error::new(ErrorKind::TooLarge, message)
+    }
+
+    /// A failed system call on `path`. A full disk has a kind of its own.
+    pub(crate) fn io(action: &str, path: &Path, source: std::io::Error) -> Error {
+        let kind = match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                ErrorKind::StorageFull
+            }
+            _ => ErrorKind::Io,
+        };
+        let message = format!("cannot {action} {}: {source}", path.display());
+        Error::with_source(kind, message, source)
+    }
+
+    /// Damage in `file` at `offset`, perhaps affecting events from `position` on.
+    pub(crate) fn corrupt(
+        file: &Path,
+        offset: u64,
+        position: Option<u64>,
+        what: impl fmt::Display,
+    ) -> Error {
+        let at = position.map(|p| format!(", position {p}")).unwrap_or_default();
+        let message = format!("{} is damaged at byte {offset}{at}: {what}", file.display());
+        let damage = Damage { file: file.to_owned(), offset, position };
+        Error::build(ErrorKind::Corrupt, message, Some(damage), None)
+    }
+
+    fn build(
+        kind: ErrorKind,
+        message: String,
+        damage: Option<Damage>,
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        Error(Arc::new(Inner { kind, message, damage, source }))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Error");
+        debug.field("kind", &self.0.kind).field("message", &self.0.message);
+        if let Some(source) = &self.0.source {
+            debug.field("source", source);
+        }
+        debug.finish()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|s| s as &(dyn std::error::Error + 'static))
+    }
+}
+
+/// What a caught panic said, for an error's message.
+pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}

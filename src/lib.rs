@@ -1,0 +1,20 @@
+//! Filmstrip: an embedded event store and CQRS engine.
+#![allow(dead_code)]
+
+mod clock;
+mod codec;
+mod error;
+mod event;
+mod limits;
+mod position;
+mod stream;
+
+pub use clock::{Clock, SystemClock};
+pub use error::{Damage, Error, ErrorKind, HandlerError, Result};
+pub use event::{EventType, Format, Metadata, NewEvent, RecordedEvent, RecordedMetadata};
+pub use limits::{
+    COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
+    EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX, STREAM_NAME_BYTES_MAX,
+};
+pub use position::{ExpectedVersion, Position, Version};
+pub use stream::StreamId;

@@ -1,0 +1,65 @@
+//! Every bound of the engine, by name. Byte limits end in `_BYTES_MAX`, counts in what they count.
+//!
+//! An input over its limit is refused with an error that names the value met and the value allowed;
+//! a buffer at its limit makes its producer wait.
+
+/// Bytes of UTF-8 in a stream's name.
+pub const STREAM_NAME_BYTES_MAX: usize = 1_024;
+/// Bytes of UTF-8 in an event type's name.
+pub const EVENT_TYPE_BYTES_MAX: usize = 256;
+/// Bytes of an event's payload and metadata together.
+pub const EVENT_BYTES_MAX: usize = 16 * MIB;
+/// Bytes of all events of one commit, as they are encoded.
+pub const COMMIT_BYTES_MAX: usize = 64 * MIB;
+/// Events in one commit.
+pub const COMMIT_EVENTS_MAX: usize = 65_536;
+/// Streams that one commit appends to or checks.
+pub const COMMIT_STREAMS_MAX: usize = 65_536;
+/// Bytes of UTF-8 in the name of a consumer, a group or a projection.
+pub const CONSUMER_NAME_BYTES_MAX: usize = 256;
+
+/// Bytes of the commits that one frame, and so one `fdatasync`, takes together. A single larger
+/// commit has a frame of its own.
+pub(crate) const GROUP_BYTES_MAX: usize = 8 * MIB;
+/// Bytes of the commits that wait for a leader; beyond it, callers wait to join the queue.
+pub(crate) const QUEUE_BYTES_MAX: usize = 128 * MIB;
+/// Groups that one caller leads before it hands leadership over.
+pub(crate) const GROUPS_LED_MAX: usize = 4;
+/// Bytes of a segment file, once a store has outgrown its first small ones.
+pub(crate) const SEGMENT_BYTES: u64 = 64 * MIB as u64;
+/// Bytes of the first segment; each later one doubles until `SEGMENT_BYTES`.
+pub(crate) const SEGMENT_BYTES_FIRST: u64 = MIB as u64;
+/// Sealed segments that the index may lack; beyond it, writers wait for the indexer.
+pub(crate) const UNINDEXED_SEGMENTS_MAX: u64 = 4;
+/// Events that the index may lack; beyond it, writers wait for the indexer.
+pub(crate) const TAIL_EVENTS_MAX: usize = 4_000_000;
+/// Bytes of the newest frames kept in memory for live readers.
+pub(crate) const TAIL_BODY_BYTES_MAX: usize = 32 * MIB;
+/// Bytes of journal that one index window sorts in memory.
+pub(crate) const INDEX_WINDOW_BYTES_MAX: u64 = 256 * MIB as u64;
+/// Streams whose heads are remembered after the index has taken them.
+pub(crate) const HEAD_CACHE_STREAMS: usize = 131_072;
+/// Segment files held open for reading.
+pub(crate) const READ_HANDLES_MAX: usize = 64;
+/// Bytes that a scan of the journal reads at once; a larger frame is read whole.
+pub(crate) const SCAN_CHUNK_BYTES: usize = 256 * KIB;
+/// Bytes of journal between two entries of the position index.
+pub(crate) const GLOBAL_STEP_BYTES: u64 = 64 * KIB as u64;
+/// Bytes of a run's value in the index; a body too large for one is a reference into the journal.
+pub(crate) const RUN_BYTES_MAX: usize = 4 * KIB;
+/// Bytes of sled's log that may be unsynced; from 1 MiB on a power cut destroys synced data.
+pub(crate) const SLED_UNSYNCED_BYTES_MAX: u64 = 512 * KIB as u64;
+/// Events that one page of a stream read locates at once.
+pub(crate) const STREAM_PAGE_EVENTS: usize = 256;
+
+const KIB: usize = 1_024;
+const MIB: usize = 1_024 * KIB;
+
+const _: () = assert!(EVENT_BYTES_MAX <= COMMIT_BYTES_MAX);
+const _: () = assert!(COMMIT_BYTES_MAX <= QUEUE_BYTES_MAX);
+const _: () = assert!(SEGMENT_BYTES_FIRST <= SEGMENT_BYTES);
+const _: () = assert!(GROUP_BYTES_MAX as u64 * 4 <= SEGMENT_BYTES);
+// Frame lengths and offsets in a frame are 32-bit.
+const _: () = assert!(COMMIT_BYTES_MAX + GROUP_BYTES_MAX < u32::MAX as usize);
+const _: () = assert!(EVENT_TYPE_BYTES_MAX <= u16::MAX as usize);
+const _: () = assert!(STREAM_NAME_BYTES_MAX <= u16::MAX as usize);
