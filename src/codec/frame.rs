@@ -45,6 +45,21 @@ pub(crate) enum Kind {
     Closing,
 }
 
+/// Where a frame lies in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Location {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+}
+
+/// Where an entry lies in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EntryLocation {
+    pub(crate) segment: u64,
+    pub(crate) offset: u32,
+    pub(crate) length: u32,
+}
+
 /// The BLAKE3 chain after a frame.
 pub(crate) type Chain = [u8; 32];
 
@@ -227,13 +242,6 @@ pub(crate) struct Meaning {
     pub(crate) first_position: u64,
     pub(crate) time: Micros,
     pub(crate) chain: Chain,
-}
-
-/// Where a frame is about to be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Location {
-    pub(crate) segment: u64,
-    pub(crate) offset: u64,
 }
 
 /// Completes the frame in `buffer`: `HEADER_BYTES` of anything, then the body. Pads it.
