@@ -5,6 +5,8 @@ mod clock;
 mod codec;
 mod error;
 mod event;
+mod filter;
+mod journal;
 mod limits;
 mod position;
 mod stream;
@@ -12,6 +14,7 @@ mod stream;
 pub use clock::{Clock, SystemClock};
 pub use error::{Damage, Error, ErrorKind, HandlerError, Result};
 pub use event::{EventType, Format, Metadata, NewEvent, RecordedEvent, RecordedMetadata};
+pub use filter::Filter;
 pub use limits::{
     COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
     EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX, STREAM_NAME_BYTES_MAX,

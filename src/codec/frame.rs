@@ -156,6 +156,12 @@ impl Frame {
         Ok(Frame { header, bytes })
     }
 
+    /// The frame in a buffer that was just completed.
+    pub(crate) fn written(header: Header, bytes: Bytes) -> Frame {
+        let bytes = bytes.slice(..header.length as usize);
+        Frame { header, bytes }
+    }
+
     /// The frame's bytes without padding.
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.bytes

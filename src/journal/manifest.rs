@@ -1,0 +1,119 @@
+//! `MANIFEST`: what makes a directory a store. Four lines that a person can read:
+//!
+//! ```text
+//! filmstrip 1
+//! store 0197c2a0-7e3c-7cc3-98c4-dc0c0c07398f
+//! created 2024-05-01T12:00:00.000000Z
+//! crc32c 5f3a9c01
+//! ```
+//!
+//! The first line names the format; the last is the checksum of what stands before it. It is written
+//! last when a store is created, so a directory without one is no store yet.
+
+use crate::clock::Micros;
+use crate::error::{Error, ErrorKind, Result};
+use crate::journal::disk::{self, Disk};
+use chrono::{DateTime, SecondsFormat, Utc};
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// The format of this version's stores.
+pub(crate) const FORMAT: u32 = 1;
+
+/// What a manifest says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    pub(crate) store: Uuid,
+    pub(crate) created: Micros,
+}
+
+/// The manifest of the store in `directory`, or `None` if it has none.
+///
+/// # Errors
+/// `UnsupportedFormat` for another format, `Corrupt` for a damaged file.
+pub(crate) fn read(disk: &dyn Disk, directory: &Path) -> Result<Option<Manifest>> {
+    let path = path(directory);
+    disk::read_whole(disk, &path)?.map(|bytes| parse(&path, &bytes)).transpose()
+}
+
+pub(crate) fn write(disk: &dyn Disk, directory: &Path, manifest: &Manifest) -> Result<()> {
+    disk::replace(disk, &path(directory), format(manifest).as_bytes())
+}
+
+pub(crate) fn path(directory: &Path) -> PathBuf {
+    directory.join("MANIFEST")
+}
+
+fn format(manifest: &Manifest) -> String {
+    let created = manifest.created.to_utc().to_rfc3339_opts(SecondsFormat::Micros, true);
+    let text = format!("filmstrip {FORMAT}\nstore {}\ncreated {created}\n", manifest.store);
+    let crc = crc32c::crc32c(text.as_bytes());
+    format!("{text}crc32c {crc:08x}\n")
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Manifest> {
+    let corrupt = |what: &str| Error::corrupt(path, 0, None, what);
+    let text = std::str::from_utf8(bytes).map_err(|_| corrupt("it is not text"))?;
+    let (body, crc) =
+        text.rsplit_once("crc32c ").ok_or_else(|| corrupt("it has no checksum line"))?;
+    // The checksum comes first: a damaged format line must not pass for a newer format.
+    if crc != format!("{:08x}\n", crc32c::crc32c(body.as_bytes())) {
+        return Err(corrupt("its checksum does not match"));
+    }
+    let mut lines = body.lines();
+    let mut field = |name: &str| {
+        let value = lines.next().and_then(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.ok_or_else(|| corrupt(&format!("it has no line {name:?}")))
+    };
+    let format = field("filmstrip")?;
+    if format != FORMAT.to_string() {
+        let message = format!(
+            "{} names format {format}; this version of filmstrip knows format {FORMAT}",
+            path.display()
+        );
+        return Err(Error::new(ErrorKind::UnsupportedFormat, message));
+    }
+    let store = field("store")?.parse().map_err(|_| corrupt("its store id is no UUID"))?;
+    let created: DateTime<Utc> =
+        field("created")?.parse().map_err(|_| corrupt("its creation time is no time"))?;
+    Ok(Manifest { store, created: Micros::of(created) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Manifest {
+        Manifest { store: Uuid::from_u128(0xabcd), created: Micros(1_714_564_800_000_001) }
+    }
+
+    #[test]
+    fn a_manifest_has_its_golden_text() {
+        let golden = "filmstrip 1\n\
+             store 00000000-0000-0000-0000-00000000abcd\n\
+             created 2024-05-01T12:00:00.000001Z\n\
+             crc32c db7b3315\n";
+        assert_eq!(format(&sample()), golden);
+        assert_eq!(parse(Path::new("M"), golden.as_bytes()).unwrap(), sample());
+    }
+
+    #[test]
+    fn every_flipped_byte_of_a_manifest_is_corrupt_and_no_other_error() {
+        let text = format(&sample()).into_bytes();
+        for at in 0..text.len() {
+            let mut flipped = text.clone();
+            flipped[at] ^= 1;
+            let error = parse(Path::new("M"), &flipped).expect_err("a flipped byte");
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "byte {at}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_by_name() {
+        let body = "filmstrip 2\nanything\n";
+        let text = format!("{body}crc32c {:08x}\n", crc32c::crc32c(body.as_bytes()));
+        let error = parse(Path::new("M"), text.as_bytes()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnsupportedFormat);
+        assert!(error.to_string().contains("format 2"), "{error}");
+    }
+}

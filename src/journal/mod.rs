@@ -1,0 +1,21 @@
+//! The journal: append-only segment files in time order. It is the truth; the index is derived.
+//!
+//! * A frame is acknowledged only after one `fdatasync` that followed its one write.
+//! * Only one write is ever in flight, and each is one frame.
+//! * A segment file has its final name only when it is zero-filled, its header is synced, and its
+//!   directory entry is synced: so a segment that is short or headless is damaged, never torn.
+//! * What lies before the last frame is never cut away, whatever happened to it.
+//!
+//! Nothing here knows streams' heads, the index or a caller: bytes in, frames out.
+
+pub(crate) mod disk;
+pub(crate) mod manifest;
+pub(crate) mod mark;
+pub(crate) mod prepare;
+pub(crate) mod read;
+pub(crate) mod recover;
+pub(crate) mod segment;
+pub(crate) mod write;
+
+#[cfg(test)]
+mod tests;

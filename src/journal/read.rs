@@ -1,0 +1,271 @@
+//! Reading the journal: a scan of its frames in order, and single entries by where they lie.
+//!
+//! Readers see only what lies before the end that they are given, which is durable; so a frame that
+//! is not whole there is damage, and never one that is just being written.
+
+use crate::codec::entry::{self, Entry};
+use crate::codec::frame::{self, EntryLocation, Frame, Header, Location};
+use crate::error::{Error, Result};
+use crate::journal::disk::{Disk, DiskFile};
+use crate::journal::segment::{self, SegmentHeader};
+use crate::limits::{READ_HANDLES_MAX, SCAN_CHUNK_BYTES};
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The journal for readers. The writer adds segments to it.
+pub(crate) struct Journal {
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+    store: Uuid,
+    segments: RwLock<BTreeMap<u64, SegmentHeader>>,
+    handles: Mutex<BTreeMap<u64, Arc<dyn DiskFile>>>,
+}
+
+impl Journal {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        directory: PathBuf,
+        store: Uuid,
+        segments: Vec<SegmentHeader>,
+    ) -> Journal {
+        let segments = segments.into_iter().map(|header| (header.number, header)).collect();
+        Journal {
+            disk,
+            directory,
+            store,
+            segments: RwLock::new(segments),
+            handles: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(crate) fn store(&self) -> Uuid {
+        self.store
+    }
+
+    pub(crate) fn add_segment(&self, header: SegmentHeader) {
+        self.segments.write().insert(header.number, header);
+    }
+
+    /// Where the first frame lies.
+    pub(crate) fn start(&self) -> Location {
+        let segments = self.segments.read();
+        let (&segment, _) = segments.first_key_value().expect("a journal has a segment");
+        Location { segment, offset: segment::HEADER_BYTES }
+    }
+
+    /// The header of the last segment whose events begin at or before `position`.
+    pub(crate) fn segment_at(&self, position: u64) -> Option<SegmentHeader> {
+        let segments = self.segments.read();
+        segments.values().rev().find(|header| header.first_position <= position).cloned()
+    }
+
+    pub(crate) fn segment(&self, number: u64) -> Option<SegmentHeader> {
+        self.segments.read().get(&number).cloned()
+    }
+
+    pub(crate) fn path(&self, segment: u64) -> PathBuf {
+        segment::path(&self.directory, segment)
+    }
+
+    pub(crate) fn corrupt(
+        &self,
+        at: Location,
+        position: Option<u64>,
+        what: impl std::fmt::Display,
+    ) -> Error {
+        Error::corrupt(&self.path(at.segment), at.offset, position, what)
+    }
+
+    /// Reads up to `length` bytes; fewer only at the end of the file.
+    pub(crate) fn read(&self, at: Location, length: usize) -> Result<Bytes> {
+        let mut bytes = vec![0; length];
+        let read = self
+            .handle(at.segment)?
+            .read_at(&mut bytes, at.offset)
+            .map_err(|e| Error::io("read", &self.path(at.segment), e))?;
+        bytes.truncate(read);
+        Ok(bytes.into())
+    }
+
+    /// The entry at `at`, its own checksum verified.
+    pub(crate) fn entry(&self, at: EntryLocation) -> Result<Entry> {
+        let place = Location { segment: at.segment, offset: at.offset.into() };
+        let bytes = self.read(place, at.length as usize)?;
+        entry::decode(&bytes).map_err(|what| self.corrupt(place, None, what))
+    }
+
+    /// The whole frames from `from`, which is where the one with `next_position` begins, up to
+    /// `end`, which is where the one after the last would begin.
+    pub(crate) fn frames(
+        self: &Arc<Journal>,
+        from: Location,
+        next_position: u64,
+        end: Location,
+    ) -> Frames {
+        Frames {
+            journal: Arc::clone(self),
+            at: from,
+            end,
+            chunk: Bytes::new(),
+            chunk_offset: 0,
+            next_position,
+        }
+    }
+
+    fn handle(&self, number: u64) -> Result<Arc<dyn DiskFile>> {
+        let mut handles = self.handles.lock();
+        if let Some(handle) = handles.get(&number) {
+            return Ok(Arc::clone(handle));
+        }
+        let path = self.path(number);
+        let handle = self.disk.open(&path).map_err(|e| Error::io("open", &path, e))?;
+        if handles.len() >= READ_HANDLES_MAX {
+            // Scans go forwards, so the oldest segment is the one least likely to be read again.
+            handles.pop_first();
+        }
+        handles.insert(number, Arc::clone(&handle));
+        Ok(handle)
+    }
+}
+
+/// A scan of frames. After an error it yields nothing more.
+pub(crate) struct Frames {
+    journal: Arc<Journal>,
+    at: Location,
+    end: Location,
+    /// What was read ahead, and where in the segment it begins.
+    chunk: Bytes,
+    chunk_offset: u64,
+    /// The position that the next frame must begin with.
+    next_position: u64,
+}
+
+impl Frames {
+    /// Where the next frame begins.
+    pub(crate) fn at(&self) -> Location {
+        self.at
+    }
+
+    /// Lets the scan go on to a later end.
+    pub(crate) fn extend(&mut self, end: Location) {
+        if end > self.end {
+            // What was read ahead may hold the zeros that the newer frames have overwritten.
+            self.chunk = Bytes::new();
+            self.end = end;
+        }
+    }
+
+    fn read_next(&mut self) -> Result<Option<(Location, Frame)>> {
+        loop {
+            if self.at >= self.end {
+                return Ok(None);
+            }
+            if let Some(header) = self.header()? {
+                return self.frame(header).map(Some);
+            }
+            self.enter_next_segment()?;
+        }
+    }
+
+    /// The header at the current place; `None` if the segment's frames end here.
+    fn header(&mut self) -> Result<Option<Header>> {
+        if self.at.offset + frame::HEADER_BYTES as u64 > self.segment_length() {
+            return Ok(None);
+        }
+        self.fill(frame::HEADER_BYTES)?;
+        let bytes = self.ahead();
+        if let Some(header) = Header::parse(bytes) {
+            if header.lies_at(self.journal.store, self.at.segment, self.at.offset) {
+                return Ok(Some(header));
+            }
+        }
+        let ends = bytes.iter().take(frame::HEADER_BYTES).all(|byte| *byte == 0);
+        if ends && self.at.segment < self.end.segment {
+            return Ok(None);
+        }
+        Err(self.damaged("there is no frame where one must be"))
+    }
+
+    fn frame(&mut self, header: Header) -> Result<(Location, Frame)> {
+        if header.first_position != self.next_position {
+            let what = format!("a frame begins at position {}", header.first_position);
+            return Err(self.damaged(&what));
+        }
+        let padded = header.padded_length();
+        if self.at.offset + padded > self.segment_length() {
+            return Err(self.damaged("a frame reaches beyond its segment"));
+        }
+        self.fill(padded as usize)?;
+        let at = self.at;
+        let frame = Frame::verify(header, self.ahead_shared())
+            .map_err(|what| self.journal.corrupt(at, Some(self.next_position), what))?;
+        self.next_position = frame.header.next_position();
+        self.at.offset += padded;
+        Ok((at, frame))
+    }
+
+    fn segment_length(&self) -> u64 {
+        self.journal.segment(self.at.segment).map_or(0, |header| header.length)
+    }
+
+    fn enter_next_segment(&mut self) -> Result<()> {
+        let number = self.at.segment + 1;
+        let Some(next) = self.journal.segment(number) else {
+            return Err(self.damaged("the journal's next segment is missing"));
+        };
+        if next.first_position != self.next_position {
+            let what = format!("the next segment begins at position {}", next.first_position);
+            return Err(self.damaged(&what));
+        }
+        self.at = Location { segment: number, offset: segment::HEADER_BYTES };
+        self.chunk = Bytes::new();
+        Ok(())
+    }
+
+    /// Makes at least `length` bytes from the current place available, or all the file has.
+    fn fill(&mut self, length: usize) -> Result<()> {
+        if self.ahead().len() < length {
+            self.chunk = self.journal.read(self.at, length.max(SCAN_CHUNK_BYTES))?;
+            self.chunk_offset = self.at.offset;
+        }
+        Ok(())
+    }
+
+    fn ahead(&self) -> &[u8] {
+        let skip = self.at.offset.saturating_sub(self.chunk_offset) as usize;
+        self.chunk.get(skip..).unwrap_or(&[])
+    }
+
+    fn ahead_shared(&self) -> Bytes {
+        let skip = (self.at.offset - self.chunk_offset) as usize;
+        self.chunk.slice(skip..)
+    }
+
+    fn damaged(&self, what: &str) -> Error {
+        self.journal.corrupt(self.at, Some(self.next_position), what)
+    }
+}
+
+impl Iterator for Frames {
+    type Item = Result<(Location, Frame)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.read_next().transpose();
+        if matches!(item, Some(Err(_))) {
+            self.end = self.at;
+        }
+        item
+    }
+}

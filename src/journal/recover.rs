@@ -1,0 +1,358 @@
+//! Opening a journal: finding its end, and deciding what a crash left there.
+//!
+//! * Only one write is ever in flight and each is one frame, so a crash can damage the last frame
+//!   only. A damaged last frame is a torn write: it is copied to `torn-*`, reported, and zeroed.
+//! * Damage before the last frame is `Corrupt` and nothing is changed. "Before" means that a frame
+//!   that names this store, segment and offset follows, or that the durable mark knows of one.
+//! * The last whole frame is written and synced again before anyone reads: it may have been in the
+//!   page cache only, and what is shown must not vanish.
+//!
+//! The last segment is read whole; of the others only the headers are.
+
+use crate::clock::Micros;
+use crate::codec::frame::{self, Frame, Header, Location};
+use crate::error::{Error, Result};
+use crate::journal::disk::{self, Disk, DiskFile};
+use crate::journal::mark::{self, DurableMark, MarkFile};
+use crate::journal::prepare::{self, Preparer};
+use crate::journal::read::Journal;
+use crate::journal::segment::{self, SegmentHeader};
+use crate::journal::write::{self, End, Writer};
+use bytes::Bytes;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A journal that is ready to be read and written.
+pub(crate) struct Opened {
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) writer: Writer,
+    pub(crate) torn: Option<Torn>,
+}
+
+/// A write that a crash cut short, and where its bytes are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Torn {
+    pub(crate) at: Location,
+    pub(crate) bytes: u64,
+    pub(crate) copy: PathBuf,
+    /// The durable mark says that it had been acknowledged: the disk lost what it had confirmed.
+    pub(crate) acknowledged: bool,
+}
+
+/// Whether the journal in `directory` holds no frame at all, so that nothing is lost without it.
+pub(crate) fn is_empty(disk: &dyn Disk, directory: &Path) -> Result<bool> {
+    for number in segment_numbers(disk, directory)? {
+        let path = segment::path(directory, number);
+        let bytes = disk::read_whole(disk, &path)?.unwrap_or_default();
+        let frames = bytes.get(segment::HEADER_BYTES as usize..).unwrap_or(&[]);
+        if frames.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Makes an empty journal in `directory`, in place of an empty one that may be there.
+pub(crate) fn create(disk: &Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result<()> {
+    disk.create_dir_all(directory).map_err(|e| Error::io("create", directory, e))?;
+    for name in list(&**disk, directory)? {
+        if !name.starts_with("torn-") {
+            disk::remove_if_there(&**disk, &directory.join(name))?;
+        }
+    }
+    let prepared = prepare::prepare(&**disk, directory, 1, 0)?;
+    let header = SegmentHeader {
+        store,
+        number: 1,
+        length: prepared.length,
+        first_position: 1,
+        time: Micros(i64::MIN),
+        chain: [0; 32],
+    };
+    let journal = Journal::new(Arc::clone(disk), directory.to_owned(), store, Vec::new());
+    write::activate(&journal, prepared, &header)?;
+    Ok(())
+}
+
+/// Opens the journal in `directory` of the store `store`.
+pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result<Opened> {
+    remove_leftovers(&*disk, directory)?;
+    let mark = mark::read(&*disk, directory, store)?;
+    let segments = read_headers(&*disk, directory, store, mark)?;
+    let last = segments.last().expect("read_headers returns at least one").clone();
+    let journal = Arc::new(Journal::new(Arc::clone(&disk), directory.to_owned(), store, segments));
+    let path = journal.path(last.number);
+    let file = disk.open_to_write(&path).map_err(|e| Error::io("open", &path, e))?;
+
+    let scanned = scan_last(&journal, &last, mark)?;
+    let torn = match scanned.torn_bytes {
+        0 => None,
+        bytes => Some(set_aside(&journal, &*file, scanned.end.next, bytes, mark)?),
+    };
+    lengthen(&journal, &*file, &last)?;
+    if let Some((at, frame)) = &scanned.last_frame {
+        write_again(&journal, &*file, *at, frame)?;
+    }
+    let frame = match &scanned.last_frame {
+        Some((at, _)) => *at,
+        None => Location { segment: last.number, offset: segment::HEADER_BYTES },
+    };
+    let end = scanned.end;
+    let durable = DurableMark { frame, end: end.next.offset, position: end.position };
+    let mark = MarkFile::create(&*disk, directory, store, durable)?;
+    let preparer = Preparer::start(Arc::clone(&disk), directory.to_owned())?;
+    let writer = Writer::new(Arc::clone(&journal), file, last, end, mark, preparer);
+    Ok(Opened { journal, writer, torn })
+}
+
+/// What a crash may leave beside the segments: files that were not in use yet.
+fn remove_leftovers(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    for name in list(disk, directory)? {
+        if name.ends_with(".prepared") || name.ends_with(".tmp") {
+            disk::remove_if_there(disk, &directory.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// The headers of all segments, in order, each checked against its file and its neighbour.
+fn read_headers(
+    disk: &dyn Disk,
+    directory: &Path,
+    store: Uuid,
+    mark: Option<DurableMark>,
+) -> Result<Vec<SegmentHeader>> {
+    let numbers = segment_numbers(disk, directory)?;
+    let known = mark.map_or(1, |mark| mark.frame.segment);
+    let last = numbers.last().copied().unwrap_or(0);
+    let missing = (1..=last.max(known))
+        .zip(numbers.iter().copied().map(Some).chain(std::iter::repeat(None)))
+        .find_map(|(expected, met)| (met != Some(expected)).then_some(expected));
+    if let Some(number) = missing {
+        let path = segment::path(directory, number);
+        return Err(Error::corrupt(&path, 0, None, "the segment is missing"));
+    }
+    let mut headers: Vec<SegmentHeader> = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        let header = read_header(disk, directory, store, number, number == last && mark.is_some())?;
+        let before = headers.last().map_or(1, |previous| previous.first_position);
+        if header.first_position < before {
+            let what = format!("it begins at position {}, before {before}", header.first_position);
+            return Err(Error::corrupt(&segment::path(directory, number), 48, None, what));
+        }
+        headers.push(header);
+    }
+    Ok(headers)
+}
+
+fn read_header(
+    disk: &dyn Disk,
+    directory: &Path,
+    store: Uuid,
+    number: u64,
+    may_be_short: bool,
+) -> Result<SegmentHeader> {
+    let path = segment::path(directory, number);
+    let read = || {
+        let file = disk.open(&path)?;
+        let mut page = vec![0; segment::HEADER_BYTES as usize];
+        let read = file.read_at(&mut page, 0)?;
+        page.truncate(read);
+        Ok((page, file.length()?))
+    };
+    let (page, length) = read().map_err(|e| Error::io("read", &path, e))?;
+    let corrupt = |offset, what: String| Error::corrupt(&path, offset, None, what);
+    let header = SegmentHeader::decode(&page).map_err(|what| corrupt(0, what))?;
+    if header.store != store {
+        let what = format!("it belongs to the store {}, not to {store}", header.store);
+        return Err(corrupt(16, what));
+    }
+    if header.number != number {
+        return Err(corrupt(32, format!("it is segment {}, not {number}", header.number)));
+    }
+    // A segment has its whole length before it has its name. One that is shorter was cut; whether
+    // frames went with the cut, only the mark can tell, and only of the last segment.
+    if length > header.length || (length < header.length && !may_be_short) {
+        let what = format!("it is {length} bytes long; {} were made", header.length);
+        return Err(corrupt(length.min(header.length), what));
+    }
+    Ok(header)
+}
+
+struct Scanned {
+    end: End,
+    last_frame: Option<(Location, Frame)>,
+    /// Bytes behind the end that are not zero up to their last; 0 if there are none.
+    torn_bytes: u64,
+}
+
+fn scan_last(
+    journal: &Journal,
+    segment: &SegmentHeader,
+    mark: Option<DurableMark>,
+) -> Result<Scanned> {
+    let start = Location { segment: segment.number, offset: 0 };
+    let bytes = journal.read(start, segment.length as usize)?;
+    let mut end = End {
+        next: Location { segment: segment.number, offset: segment::HEADER_BYTES },
+        position: segment.first_position - 1,
+        time: segment.time,
+        chain: segment.chain,
+    };
+    let mut last_frame = None;
+    while let Some(frame) = whole_frame(journal, &bytes, &end)? {
+        let at = end.next;
+        end = End {
+            next: Location { offset: at.offset + frame.header.padded_length(), ..at },
+            position: frame.header.last_position(),
+            time: frame.header.time,
+            chain: frame.header.chain,
+        };
+        last_frame = Some((at, frame));
+    }
+    let rest = bytes.get(end.next.offset as usize..).unwrap_or(&[]);
+    let torn_bytes = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+    refuse_if_more_followed(journal, rest, &end, mark)?;
+    // Whatever frame size a closing writer had no room for, the next frame finds its own segment.
+    Ok(Scanned { end, last_frame, torn_bytes })
+}
+
+/// The whole frame at `end`, or `None` if there is none: zeros, or damage of whatever kind. A whole
+/// frame that does not follow from the ones before it is an error: no crash makes one.
+fn whole_frame(journal: &Journal, bytes: &Bytes, end: &End) -> Result<Option<Frame>> {
+    let at = end.next;
+    let Some(header) = bytes.get(at.offset as usize..).and_then(Header::parse) else {
+        return Ok(None);
+    };
+    if !header.lies_at(journal.store(), at.segment, at.offset) {
+        return Ok(None);
+    }
+    let Ok(frame) = Frame::verify(header, bytes.slice(at.offset as usize..)) else {
+        return Ok(None);
+    };
+    let corrupt = |what: String| journal.corrupt(at, Some(end.position + 1), what);
+    let header = &frame.header;
+    if header.first_position != end.position + 1 {
+        let what = format!("a frame begins at position {}", header.first_position);
+        return Err(corrupt(what));
+    }
+    if header.time < end.time {
+        return Err(corrupt("a frame is older than the one before it".to_owned()));
+    }
+    if frame.chain_after(&end.chain).map_err(&corrupt)? != header.chain {
+        return Err(corrupt("the hash chain breaks".to_owned()));
+    }
+    Ok(Some(frame))
+}
+
+/// Damage is a torn write only if nothing followed it.
+fn refuse_if_more_followed(
+    journal: &Journal,
+    rest: &[u8],
+    end: &End,
+    mark: Option<DurableMark>,
+) -> Result<()> {
+    let at = end.next;
+    let position = Some(end.position + 1);
+    let step = frame::ALIGNMENT as usize;
+    let follower = (step..rest.len().saturating_sub(frame::HEADER_BYTES)).step_by(step).find(|i| {
+        let offset = at.offset + *i as u64;
+        Header::parse(&rest[*i..])
+            .is_some_and(|header| header.lies_at(journal.store(), at.segment, offset))
+    });
+    if let Some(i) = follower {
+        let what = format!("a frame follows at byte {}", at.offset + i as u64);
+        return Err(journal.corrupt(at, position, what));
+    }
+    match mark {
+        Some(mark) if mark.frame.segment == at.segment && mark.frame.offset > at.offset => {
+            let what = format!(
+                "the journal was durable up to position {} at byte {}",
+                mark.position, mark.end
+            );
+            Err(journal.corrupt(at, position, what))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Keeps the torn bytes in a file of their own, then zeroes them where they lie.
+fn set_aside(
+    journal: &Journal,
+    file: &dyn DiskFile,
+    at: Location,
+    bytes: u64,
+    mark: Option<DurableMark>,
+) -> Result<Torn> {
+    let torn = journal.read(at, bytes as usize)?;
+    let name = format!("torn-{:020}-{:010}", at.segment, at.offset);
+    let copy = free_path(journal, &name)?;
+    disk::replace(&**journal.disk(), &copy, &torn)?;
+    let zero = || {
+        file.write_all_at(&vec![0; torn.len()], at.offset)?;
+        file.sync_data()
+    };
+    zero().map_err(|e| Error::io("clear a torn write in", &journal.path(at.segment), e))?;
+    let acknowledged = mark.is_some_and(|mark| mark.frame == at && mark.end > at.offset);
+    if acknowledged {
+        tracing::error!(
+            segment = at.segment,
+            offset = at.offset,
+            bytes,
+            copy = %copy.display(),
+            "the journal's last frame is damaged although it had been durable; its bytes are kept"
+        );
+    } else {
+        tracing::warn!(
+            segment = at.segment,
+            offset = at.offset,
+            bytes,
+            copy = %copy.display(),
+            "a write was cut short by a crash; its bytes are kept"
+        );
+    }
+    Ok(Torn { at, bytes, copy, acknowledged })
+}
+
+/// A path that no earlier crash at the same place has taken.
+fn free_path(journal: &Journal, name: &str) -> Result<PathBuf> {
+    let taken = list(&**journal.disk(), journal.directory())?;
+    let free = (0..=taken.len())
+        .map(|n| if n == 0 { name.to_owned() } else { format!("{name}-{n}") })
+        .find(|candidate| !taken.contains(candidate))
+        .expect("more candidates than names");
+    Ok(journal.directory().join(free))
+}
+
+/// Gives a last segment that was cut behind its frames its whole length again.
+fn lengthen(journal: &Journal, file: &dyn DiskFile, segment: &SegmentHeader) -> Result<()> {
+    let extend = || {
+        let length = file.length()?;
+        if length < segment.length {
+            file.write_all_at(&vec![0; (segment.length - length) as usize], length)?;
+            file.sync_data()?;
+        }
+        Ok(())
+    };
+    extend().map_err(|e| Error::io("lengthen", &journal.path(segment.number), e))
+}
+
+fn write_again(journal: &Journal, file: &dyn DiskFile, at: Location, frame: &Frame) -> Result<()> {
+    let again = || {
+        file.write_all_at(frame.bytes(), at.offset)?;
+        file.sync_data()
+    };
+    again().map_err(|e| Error::io("sync", &journal.path(at.segment), e))
+}
+
+fn segment_numbers(disk: &dyn Disk, directory: &Path) -> Result<Vec<u64>> {
+    let names = list(disk, directory)?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|n| segment::number_of(n)).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>> {
+    disk.list(directory).map_err(|e| Error::io("list", directory, e))
+}

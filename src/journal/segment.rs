@@ -1,0 +1,175 @@
+//! A segment file: its name, its size, and the header in its first 4 KiB.
+//!
+//! ```text
+//! offset  bytes  field
+//!      0      8  magic "FSSEGMNT"
+//!      8      4  format: 1
+//!     12      4  zero
+//!     16     16  store id
+//!     32      8  number
+//!     40      8  length of the file
+//!     48      8  first position: of the first event in it
+//!     56      8  time of the last frame before it, UTC microseconds
+//!     64     32  chain after the last frame before it
+//!     96      4  CRC-32C of bytes 0–95 and 100–4095
+//!    100         zeros up to 4096, where the first frame begins
+//! ```
+
+use crate::clock::Micros;
+use crate::codec::cursor::array_at;
+use crate::codec::frame::{Chain, padded};
+use crate::limits::{SEGMENT_BYTES, SEGMENT_BYTES_FIRST};
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+const MAGIC: [u8; 8] = *b"FSSEGMNT";
+const FORMAT: u32 = 1;
+const CRC_OFFSET: usize = 96;
+/// Where a segment's first frame begins: the header has a page of its own, which is never rewritten.
+pub(crate) const HEADER_BYTES: u64 = 4_096;
+
+/// More doublings than `SEGMENT_BYTES` allows, and few enough not to overflow.
+const SEGMENT_DOUBLINGS_MAX: u64 = 16;
+const _: () = assert!(SEGMENT_BYTES_FIRST << SEGMENT_DOUBLINGS_MAX >= SEGMENT_BYTES);
+
+/// What a segment's header says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    pub(crate) store: Uuid,
+    pub(crate) number: u64,
+    pub(crate) length: u64,
+    pub(crate) first_position: u64,
+    pub(crate) time: Micros,
+    pub(crate) chain: Chain,
+}
+
+impl SegmentHeader {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut page = vec![0; HEADER_BYTES as usize];
+        page[..8].copy_from_slice(&MAGIC);
+        page[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+        page[16..32].copy_from_slice(self.store.as_bytes());
+        page[32..40].copy_from_slice(&self.number.to_le_bytes());
+        page[40..48].copy_from_slice(&self.length.to_le_bytes());
+        page[48..56].copy_from_slice(&self.first_position.to_le_bytes());
+        page[56..64].copy_from_slice(&self.time.0.to_le_bytes());
+        page[64..96].copy_from_slice(&self.chain);
+        let crc = checksum(&page).to_le_bytes();
+        page[CRC_OFFSET..CRC_OFFSET + 4].copy_from_slice(&crc);
+        page
+    }
+
+    /// The header in a segment's first page; otherwise, what is wrong with it.
+    pub(crate) fn decode(page: &[u8]) -> Result<SegmentHeader, String> {
+        if page.len() < HEADER_BYTES as usize {
+            return Err(format!("a segment of {} bytes has no whole header", page.len()));
+        }
+        let page = &page[..HEADER_BYTES as usize];
+        if u32::from_le_bytes(array_at(page, CRC_OFFSET)) != checksum(page) {
+            return Err("the segment header's checksum does not match".to_owned());
+        }
+        if page[..8] != MAGIC {
+            return Err("the segment header's magic does not match".to_owned());
+        }
+        let format = u32::from_le_bytes(array_at(page, 8));
+        if format != FORMAT {
+            return Err(format!("the segment has format {format}; {FORMAT} is known"));
+        }
+        Ok(SegmentHeader {
+            store: Uuid::from_bytes(array_at(page, 16)),
+            number: u64::from_le_bytes(array_at(page, 32)),
+            length: u64::from_le_bytes(array_at(page, 40)),
+            first_position: u64::from_le_bytes(array_at(page, 48)),
+            time: Micros(i64::from_le_bytes(array_at(page, 56))),
+            chain: array_at(page, 64),
+        })
+    }
+}
+
+fn checksum(page: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&page[..CRC_OFFSET]), &page[CRC_OFFSET + 4..])
+}
+
+/// The path of segment `number` once it is in use.
+pub(crate) fn path(journal: &Path, number: u64) -> PathBuf {
+    journal.join(format!("{number:020}"))
+}
+
+/// The path of segment `number` while it is being prepared.
+pub(crate) fn prepared_path(journal: &Path, number: u64) -> PathBuf {
+    journal.join(format!("{number:020}.prepared"))
+}
+
+/// The number of the segment in use that a file's name stands for.
+pub(crate) fn number_of(name: &str) -> Option<u64> {
+    (name.len() == 20 && name.bytes().all(|b| b.is_ascii_digit())).then(|| name.parse().ok())?
+}
+
+/// The usual length of segment `number`: small for a young store, doubling up to `SEGMENT_BYTES`.
+pub(crate) fn usual_length(number: u64) -> u64 {
+    let doublings = (number - 1).min(SEGMENT_DOUBLINGS_MAX);
+    (SEGMENT_BYTES_FIRST << doublings).min(SEGMENT_BYTES)
+}
+
+/// The length that segment `number` needs to hold a frame of `frame_bytes`.
+pub(crate) fn length_for(number: u64, frame_bytes: u64) -> u64 {
+    usual_length(number).max(HEADER_BYTES + padded(frame_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> SegmentHeader {
+        SegmentHeader {
+            store: Uuid::from_u128(0xabcd),
+            number: 2,
+            length: 2 << 20,
+            first_position: 7,
+            time: Micros(5),
+            chain: [0xcc; 32],
+        }
+    }
+
+    #[test]
+    fn a_segment_header_has_its_golden_bytes() {
+        let page = sample().encode();
+        let mut golden = b"FSSEGMNT\x01\0\0\0\0\0\0\0".to_vec();
+        golden.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 0xcd]);
+        golden.extend([2, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend([0, 0, 0x20, 0, 0, 0, 0, 0]);
+        golden.extend([7, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend([5, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend([0xcc; 32]);
+        assert_eq!(page[..96], golden);
+        assert_eq!(page[96..100], [0x80, 0xcf, 0x8a, 0x2f], "checksum");
+        assert!(page[100..].iter().all(|b| *b == 0));
+        assert_eq!(SegmentHeader::decode(&page), Ok(sample()));
+    }
+
+    #[test]
+    fn every_flipped_byte_of_a_segment_header_is_found() {
+        let page = sample().encode();
+        for at in 0..page.len() {
+            let mut flipped = page.clone();
+            flipped[at] ^= 0x40;
+            assert!(SegmentHeader::decode(&flipped).is_err(), "byte {at} went unnoticed");
+        }
+    }
+
+    #[test]
+    fn a_young_store_has_small_segments() {
+        let lengths: Vec<u64> = (1..=8).map(|n| usual_length(n) >> 20).collect();
+        assert_eq!(lengths, [1, 2, 4, 8, 16, 32, 64, 64]);
+        assert_eq!(usual_length(u64::MAX), SEGMENT_BYTES);
+        assert_eq!(length_for(1, 5 << 20), (5 << 20) + HEADER_BYTES);
+    }
+
+    #[test]
+    fn only_whole_segment_names_are_segments() {
+        assert_eq!(number_of("00000000000000000012"), Some(12));
+        for name in ["12", "00000000000000000012.prepared", "durable", "0000000000000000001x"] {
+            assert_eq!(number_of(name), None, "{name}");
+        }
+    }
+}

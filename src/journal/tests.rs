@@ -1,0 +1,307 @@
+//! What a journal makes of every kind of damage.
+
+use super::disk::{Disk, RealDisk};
+use super::recover::{self, Opened};
+use super::segment;
+use super::write::End;
+use crate::clock::Micros;
+use crate::codec::entry;
+use crate::codec::frame::{self, ChainHasher, Kind, Location, Meaning};
+use crate::error::{ErrorKind, Result};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+const STORE: Uuid = Uuid::from_u128(0xf11);
+
+fn disk() -> Arc<dyn Disk> {
+    Arc::new(RealDisk)
+}
+
+fn open(directory: &Path) -> Result<Opened> {
+    recover::open(disk(), directory, STORE)
+}
+
+fn new_journal() -> (TempDir, Opened) {
+    let directory = tempfile::tempdir().unwrap();
+    recover::create(&disk(), directory.path(), STORE).unwrap();
+    let opened = open(directory.path()).unwrap();
+    (directory, opened)
+}
+
+/// Writes a frame of `events` events whose payloads are `bytes` long.
+fn write(opened: &mut Opened, events: u64, bytes: usize) -> Location {
+    let end = opened.writer.end();
+    let (first_position, time) = (end.position + 1, Micros(end.time.0.max(0) + 1));
+    let mut chain = ChainHasher::new(&end.chain, Kind::Group, first_position, time, events as u32);
+    let mut buffer = vec![0; frame::HEADER_BYTES];
+    for n in 0..events {
+        let version = first_position + n;
+        let envelope = vec![version as u8; bytes];
+        let start = buffer.len();
+        entry::begin_event("A-1", n == 0, |out| out.extend_from_slice(&envelope), &mut buffer);
+        entry::seal_event(&mut buffer[start..], version);
+        chain.event(b"A-1", version, &crate::codec::envelope::digest(&envelope));
+    }
+    let chain = chain.finish();
+    let meaning = Meaning { kind: Kind::Group, events: events as u32, first_position, time, chain };
+    opened.writer.write(buffer, &meaning).expect("the disk works").at
+}
+
+/// The last positions of all frames that can be read.
+fn positions(opened: &Opened) -> Result<Vec<u64>> {
+    let frames = opened.journal.frames(opened.journal.start(), 1, opened.writer.end().next);
+    frames.map(|item| item.map(|(_, frame)| frame.header.last_position())).collect()
+}
+
+fn segment_one(directory: &Path) -> std::path::PathBuf {
+    segment::path(directory, 1)
+}
+
+#[test]
+fn frames_come_back_in_order_across_segments_and_reopening() {
+    let (directory, mut opened) = new_journal();
+    let mut expected = Vec::new();
+    for n in 1..=40 {
+        write(&mut opened, 1 + n % 3, 100_000);
+        expected.push(opened.writer.end().position);
+    }
+    assert!(opened.writer.end().next.segment >= 3, "{:?}", opened.writer.end());
+    assert_eq!(positions(&opened).unwrap(), expected);
+    let end = opened.writer.end();
+    drop(opened);
+    let opened = open(directory.path()).unwrap();
+    assert_eq!(opened.writer.end(), end);
+    assert_eq!(positions(&opened).unwrap(), expected);
+    assert_eq!(opened.torn, None);
+}
+
+#[test]
+fn a_frame_larger_than_a_segment_has_its_own() {
+    let (directory, mut opened) = new_journal();
+    write(&mut opened, 1, 10);
+    let large = write(&mut opened, 1, 9 << 20);
+    assert_eq!(large, Location { segment: 2, offset: segment::HEADER_BYTES });
+    let after = write(&mut opened, 1, 10);
+    assert_eq!(after.segment, 3);
+    drop(opened);
+    let opened = open(directory.path()).unwrap();
+    assert_eq!(positions(&opened).unwrap(), [1, 2, 3]);
+}
+
+#[test]
+fn a_closing_frame_is_written_once_and_read_over() {
+    let (directory, mut opened) = new_journal();
+    write(&mut opened, 2, 10);
+    opened.writer.close().map_err(|e| format!("{e:?}")).unwrap();
+    let end = opened.writer.end();
+    opened.writer.close().map_err(|e| format!("{e:?}")).unwrap();
+    assert_eq!(opened.writer.end(), end, "a second closing frame was written");
+    drop(opened);
+    let mut opened = open(directory.path()).unwrap();
+    assert_eq!(opened.writer.end(), end);
+    opened.writer.close().map_err(|e| format!("{e:?}")).unwrap();
+    assert_eq!(opened.writer.end(), end, "an unused opening wrote a closing frame");
+    write(&mut opened, 1, 10);
+    assert_eq!(positions(&opened).unwrap(), [2, 2, 3]);
+}
+
+/// A journal of three frames with the places where each begins, and where the last ends.
+fn small() -> (TempDir, Vec<u8>, Vec<u64>, End) {
+    let (directory, mut opened) = new_journal();
+    let places: Vec<u64> = [(1, 20), (3, 10), (2, 30)]
+        .into_iter()
+        .map(|(events, bytes)| write(&mut opened, events, bytes).offset)
+        .collect();
+    let end = opened.writer.end();
+    drop(opened);
+    let bytes = fs::read(segment_one(directory.path())).unwrap();
+    (directory, bytes, places, end)
+}
+
+fn assert_corrupt(result: Result<Opened>, case: &str) {
+    let error = result.err().unwrap_or_else(|| panic!("{case}: opened as if nothing were wrong"));
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{case}: {error}");
+    let damage = error.damage().unwrap_or_else(|| panic!("{case}: names no place"));
+    assert!(damage.file.ends_with("00000000000000000001"), "{case}: {error}");
+}
+
+fn assert_prefix(result: Result<Opened>, last: u64, torn: bool, case: &str) {
+    let opened = result.unwrap_or_else(|e| panic!("{case}: {e}"));
+    let read = positions(&opened).unwrap_or_else(|e| panic!("{case}: {e}"));
+    assert_eq!(read.last().copied(), Some(last), "{case}");
+    assert_eq!(opened.torn.is_some(), torn, "{case}: {:?}", opened.torn);
+}
+
+#[test]
+fn every_flipped_byte_before_the_last_frame_is_corrupt_and_in_it_leaves_the_prefix() {
+    let (directory, bytes, places, end) = small();
+    let path = segment_one(directory.path());
+    let mark = fs::read(directory.path().join("durable")).unwrap();
+    let header = (0..104).chain([700, 4_095]);
+    let frames = places[0]..end.next.offset;
+    let behind = end.next.offset..end.next.offset + 16;
+    for at in header.chain(frames).chain(behind) {
+        let mut flipped = bytes.clone();
+        flipped[at as usize] ^= 1 << (at % 8);
+        fs::write(&path, &flipped).unwrap();
+        fs::write(directory.path().join("durable"), &mark).unwrap();
+        let case = format!("byte {at}");
+        let result = open(directory.path());
+        if at < places[2] {
+            assert_corrupt(result, &case);
+            assert_eq!(fs::read(&path).unwrap(), flipped, "{case}: the evidence was changed");
+        } else if at < end.next.offset {
+            assert_prefix(result, 4, true, &case);
+        } else {
+            assert_prefix(result, 6, true, &case);
+        }
+    }
+}
+
+#[test]
+fn every_truncation_before_the_last_frame_is_corrupt_and_in_it_leaves_the_prefix() {
+    let (directory, bytes, places, end) = small();
+    let path = segment_one(directory.path());
+    let mark = fs::read(directory.path().join("durable")).unwrap();
+    let lengths = (0..4_096).step_by(293).chain(4_096..end.next.offset + 9);
+    for length in lengths.chain([bytes.len() as u64 - 1]) {
+        fs::write(&path, &bytes[..length as usize]).unwrap();
+        fs::write(directory.path().join("durable"), &mark).unwrap();
+        let case = format!("cut to {length} bytes");
+        let result = open(directory.path());
+        if length < places[2] {
+            assert_corrupt(result, &case);
+        } else if length < end.next.offset {
+            // Cut in the last frame's padding, or before it has a byte, it may be whole or just gone.
+            let torn = length > places[2];
+            let opened = result.unwrap_or_else(|e| panic!("{case}: {e}"));
+            let read = positions(&opened).unwrap();
+            assert!(read == [1, 4] || (torn && read == [1, 4, 6]), "{case}: {read:?}");
+        } else {
+            assert_prefix(result, 6, false, &case);
+            assert_eq!(fs::metadata(&path).unwrap().len(), bytes.len() as u64, "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_cut_segment_without_a_mark_is_corrupt() {
+    let (directory, bytes, _, end) = small();
+    fs::remove_file(directory.path().join("durable")).unwrap();
+    fs::write(segment_one(directory.path()), &bytes[..end.next.offset as usize]).unwrap();
+    assert_corrupt(open(directory.path()), "cut behind the last frame, without a mark");
+}
+
+#[test]
+fn a_missing_mark_or_segment_is_healed_or_named() {
+    let (directory, mut opened) = new_journal();
+    for _ in 0..40 {
+        write(&mut opened, 1, 100_000);
+    }
+    assert!(opened.writer.end().next.segment >= 3);
+    drop(opened);
+    fs::remove_file(directory.path().join("durable")).unwrap();
+    let opened = open(directory.path()).unwrap();
+    assert_eq!(positions(&opened).unwrap().len(), 40);
+    drop(opened);
+    // Nothing but a later segment or the mark, which is whole again, tells of the missing one.
+    for number in [1, 2, 3] {
+        let path = segment::path(directory.path(), number);
+        let kept = directory.path().join("kept");
+        fs::rename(&path, &kept).unwrap();
+        let error = open(directory.path()).err().expect("a segment is missing");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert_eq!(error.damage().unwrap().file, path, "{error}");
+        fs::rename(&kept, &path).unwrap();
+    }
+}
+
+#[test]
+fn a_torn_write_is_kept_aside_and_its_place_is_used_again() {
+    let (directory, bytes, places, end) = small();
+    let path = segment_one(directory.path());
+    let mut torn = bytes.clone();
+    let (start, stop) = (places[2] as usize + 60, end.next.offset as usize);
+    torn[start..stop].fill(0);
+    fs::write(&path, &torn).unwrap();
+    let mut opened = open(directory.path()).unwrap();
+    let kept = opened.torn.clone().expect("the torn write is reported");
+    assert_eq!(kept.at, Location { segment: 1, offset: places[2] });
+    assert!(kept.acknowledged, "the mark knew of it");
+    let copy = fs::read(&kept.copy).unwrap();
+    let written = torn.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    assert_eq!(copy, torn[places[2] as usize..written]);
+    assert!(kept.copy.file_name().unwrap().to_str().unwrap().starts_with("torn-"));
+    assert_eq!(write(&mut opened, 1, 5).offset, places[2]);
+    drop(opened);
+    let opened = open(directory.path()).unwrap();
+    assert_eq!(opened.torn, None, "a torn write is reported once");
+    assert_eq!(positions(&opened).unwrap(), [1, 4, 5]);
+}
+
+#[test]
+fn a_frame_hidden_in_a_payload_deceives_nobody() {
+    let (directory, mut opened) = new_journal();
+    write(&mut opened, 1, 10);
+    let end = opened.writer.end();
+    drop(opened);
+    let path = segment_one(directory.path());
+    let mut bytes = fs::read(&path).unwrap();
+    // A torn frame whose payload is a copy of the first frame, with its true header.
+    let first = bytes[4_096..end.next.offset as usize].to_vec();
+    let at = end.next.offset as usize;
+    bytes[at..at + 8].copy_from_slice(b"FSFR\x01\0\0\0");
+    bytes[at + 104..at + 104 + first.len()].copy_from_slice(&first);
+    fs::write(&path, &bytes).unwrap();
+    assert_prefix(open(directory.path()), 1, true, "a hidden frame");
+}
+
+#[test]
+fn frames_of_another_store_or_place_are_corrupt() {
+    let (directory, bytes, places, end) = small();
+    let path = segment_one(directory.path());
+    // The second frame once more behind the last: whole, but it names another offset.
+    let mut copied = bytes.clone();
+    let second = bytes[places[1] as usize..places[2] as usize].to_vec();
+    let at = end.next.offset as usize;
+    copied[at..at + second.len()].copy_from_slice(&second);
+    fs::write(&path, &copied).unwrap();
+    assert_prefix(open(directory.path()), 6, true, "a copied frame");
+    // The last two frames swapped with zeros between: the first place names the wrong offset.
+    let mut swapped = bytes.clone();
+    swapped.copy_within(places[2] as usize..at, places[1] as usize);
+    fs::write(&path, &swapped).unwrap();
+    assert!(open(directory.path()).is_err(), "a moved frame was accepted");
+    let error = recover::open(disk(), directory.path(), Uuid::from_u128(1)).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+}
+
+#[test]
+fn damage_in_a_sealed_segment_is_found_by_whoever_reads_it() {
+    let (directory, mut opened) = new_journal();
+    let mut places = Vec::new();
+    for _ in 0..40 {
+        places.push(write(&mut opened, 1, 100_000));
+    }
+    drop(opened);
+    let path = segment_one(directory.path());
+    let bytes = fs::read(&path).unwrap();
+    for (name, damage) in [("flipped", 1), ("zeroed", 0)] {
+        let mut damaged = bytes.clone();
+        let at = places[4].offset as usize;
+        if damage == 0 {
+            damaged[at..].fill(0);
+        } else {
+            damaged[at + 500] ^= 1;
+        }
+        fs::write(&path, &damaged).unwrap();
+        let opened = open(directory.path()).unwrap();
+        let error = positions(&opened).expect_err(name);
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}: {error}");
+        assert_eq!(error.damage().unwrap().offset, places[4].offset, "{name}: {error}");
+        assert_eq!(error.damage().unwrap().position, Some(5), "{name}: {error}");
+    }
+}

@@ -1,0 +1,184 @@
+//! The journal's one writer: a frame, one write, one `fdatasync`.
+//!
+//! * `write` returns only when the frame is durable and the mark says so.
+//! * After `WriteError::Unknown` the writer must not be used again: what lies at its offset is not
+//!   known, and only recovery may decide.
+
+use crate::clock::Micros;
+use crate::codec::frame::{self, Chain, Frame, Kind, Location, Meaning};
+use crate::error::{Error, ErrorKind};
+use crate::journal::disk::DiskFile;
+use crate::journal::mark::{DurableMark, MarkFile};
+use crate::journal::prepare::{Prepared, Preparer};
+use crate::journal::read::Journal;
+use crate::journal::segment::{self, SegmentHeader};
+use std::sync::Arc;
+
+/// Where the journal ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Where the next frame begins, unless it does not fit there.
+    pub(crate) next: Location,
+    /// The last position given out.
+    pub(crate) position: u64,
+    pub(crate) time: Micros,
+    pub(crate) chain: Chain,
+}
+
+/// A frame that is durable.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) at: Location,
+    pub(crate) frame: Frame,
+}
+
+/// Why a frame was not written.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    /// Nothing reached the journal, which can go on: there was no room to grow.
+    NotWritten(Error),
+    /// The frame may be durable or not.
+    Unknown(Error),
+}
+
+/// The only thing that writes frames.
+pub(crate) struct Writer {
+    journal: Arc<Journal>,
+    file: Arc<dyn DiskFile>,
+    segment: SegmentHeader,
+    end: End,
+    mark: MarkFile,
+    preparer: Preparer,
+    /// Whether the last frame is not a closing one.
+    open: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        journal: Arc<Journal>,
+        file: Arc<dyn DiskFile>,
+        segment: SegmentHeader,
+        end: End,
+        mark: MarkFile,
+        preparer: Preparer,
+    ) -> Writer {
+        assert_eq!(segment.number, end.next.segment, "the writer goes on in the last segment");
+        Writer { journal, file, segment, end, mark, preparer, open: false }
+    }
+
+    pub(crate) fn end(&self) -> End {
+        self.end
+    }
+
+    /// Writes the frame whose entries stand in `buffer` behind room for its header.
+    pub(crate) fn write(
+        &mut self,
+        mut buffer: Vec<u8>,
+        meaning: &Meaning,
+    ) -> Result<Written, WriteError> {
+        assert_eq!(meaning.first_position, self.end.position + 1, "positions are dense");
+        assert!(meaning.time >= self.end.time, "time never decreases along positions");
+        let bytes = frame::padded(buffer.len() as u64);
+        if self.end.next.offset + bytes > self.segment.length {
+            self.roll(bytes)?;
+        }
+        let at = self.end.next;
+        let header = frame::complete(&mut buffer, meaning, self.journal.store(), at);
+        let result =
+            self.file.write_all_at(&buffer, at.offset).and_then(|()| self.file.sync_data());
+        result.map_err(|e| {
+            WriteError::Unknown(Error::io("write", &self.journal.path(at.segment), e))
+        })?;
+        let frame = Frame::written(header, buffer.into());
+        self.advance(&frame);
+        self.say_durable(at);
+        Ok(Written { at, frame })
+    }
+
+    /// Writes the closing frame, unless nothing was written since the last one or it has no room.
+    pub(crate) fn close(&mut self) -> Result<(), WriteError> {
+        let room = self.segment.length - self.end.next.offset;
+        if !self.open || room < frame::HEADER_BYTES as u64 {
+            return Ok(());
+        }
+        let (position, time) = (self.end.position + 1, self.end.time);
+        let hasher = frame::ChainHasher::new(&self.end.chain, Kind::Closing, position, time, 0);
+        let meaning = Meaning {
+            kind: Kind::Closing,
+            events: 0,
+            first_position: position,
+            time,
+            chain: hasher.finish(),
+        };
+        self.write(vec![0; frame::HEADER_BYTES], &meaning).map(|_| ())
+    }
+
+    fn advance(&mut self, frame: &Frame) {
+        let header = &frame.header;
+        self.end.next.offset += header.padded_length();
+        self.end.position = header.last_position();
+        self.end.time = header.time;
+        self.end.chain = header.chain;
+        self.open = header.kind != Kind::Closing;
+        // Half a segment ahead is time enough to fill the next one, and a small store never pays.
+        if self.end.next.offset > self.segment.length / 2 {
+            self.preparer.order(self.segment.number + 1);
+        }
+    }
+
+    /// The frame is durable already, so a mark that cannot be written only holds followers back.
+    fn say_durable(&self, frame: Location) {
+        let mark = DurableMark { frame, end: self.end.next.offset, position: self.end.position };
+        if let Err(error) = self.mark.write(mark) {
+            tracing::warn!(%error, "the durable mark could not be written");
+        }
+    }
+
+    /// Goes on in the next segment, which holds at least a frame of `bytes`.
+    fn roll(&mut self, bytes: u64) -> Result<(), WriteError> {
+        let number = self.segment.number + 1;
+        let prepared = self.preparer.take(number, bytes).map_err(not_written)?;
+        let header = SegmentHeader {
+            store: self.journal.store(),
+            number,
+            length: prepared.length,
+            first_position: self.end.position + 1,
+            time: self.end.time,
+            chain: self.end.chain,
+        };
+        self.file = activate(&self.journal, prepared, &header).map_err(WriteError::Unknown)?;
+        self.journal.add_segment(header.clone());
+        self.segment = header;
+        self.end.next = Location { segment: number, offset: segment::HEADER_BYTES };
+        Ok(())
+    }
+}
+
+/// Turns a prepared file into the segment that `header` describes, durably.
+pub(crate) fn activate(
+    journal: &Journal,
+    prepared: Prepared,
+    header: &SegmentHeader,
+) -> Result<Arc<dyn DiskFile>, Error> {
+    let directory = journal.directory();
+    let path = segment::path(directory, header.number);
+    let activate = || {
+        prepared.file.write_all_at(&header.encode(), 0)?;
+        prepared.file.sync_data()?;
+        journal.disk().rename(&segment::prepared_path(directory, header.number), &path)?;
+        journal.disk().sync_dir(directory)
+    };
+    activate().map_err(|e| Error::io("begin the journal segment", &path, e))?;
+    Ok(prepared.file)
+}
+
+/// A segment that cannot be prepared for want of space leaves the journal as it was.
+fn not_written(error: Error) -> WriteError {
+    match error.kind() {
+        ErrorKind::StorageFull => {
+            let message = format!("nothing was written: {error}");
+            WriteError::NotWritten(Error::with_source(ErrorKind::StorageFull, message, error))
+        }
+        _ => WriteError::NotWritten(error),
+    }
+}
