@@ -236,6 +236,15 @@ pub(crate) struct Location {
     pub(crate) offset: u64,
 }
 
+/// Where one event entry lies in the journal, from its first byte to its last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EntryLocation {
+    pub(crate) segment: u64,
+    /// In the segment, not in the frame.
+    pub(crate) offset: u32,
+    pub(crate) length: u32,
+}
+
 /// Completes the frame in `buffer`: `HEADER_BYTES` of anything, then the body. Pads it.
 pub(crate) fn complete(
     buffer: &mut Vec<u8>,
