@@ -4,8 +4,13 @@
 //! `docs/FORMAT.md` shows every form as a whole.
 
 pub(crate) mod bin;
+pub(crate) mod checkpoint;
 pub(crate) mod cursor;
 pub(crate) mod entry;
 pub(crate) mod envelope;
 pub(crate) mod frame;
+pub(crate) mod keys;
+pub(crate) mod mark;
 pub(crate) mod record;
+pub(crate) mod run;
+pub(crate) mod state;

@@ -1,0 +1,135 @@
+//! The keys of the index: byte order is the order that readers need.
+//!
+//! ```text
+//! events, snapshots   stream name, NUL, version as 20 decimal digits
+//! global              position as 20 decimal digits
+//! streams             stream name
+//! records             the record's key
+//! pieces              's' or 'r', the whole value's key, NUL, [epoch, 20 digits,] number, 8 digits
+//! ```
+//!
+//! A stream's name holds no control character, so NUL ends it, and one stream's keys stand together.
+
+use crate::limits::STREAM_NAME_BYTES_MAX;
+use crate::stream::StreamId;
+
+const DIGITS: usize = 20;
+/// Bytes of the longest key of `events` and `snapshots`.
+pub(crate) const EVENT_KEY_BYTES_MAX: usize = STREAM_NAME_BYTES_MAX + 1 + DIGITS;
+
+/// The key of the run that begins with `version`.
+pub(crate) fn event_key(stream: &StreamId, version: u64) -> Vec<u8> {
+    versioned(stream.as_str(), version)
+}
+
+/// The key of the snapshot at `version`.
+pub(crate) fn snapshot_key(stream: &StreamId, version: u64) -> Vec<u8> {
+    versioned(stream.as_str(), version)
+}
+
+/// What all keys of `stream` in `events` or `snapshots` begin with.
+pub(crate) fn stream_prefix(stream: &StreamId) -> Vec<u8> {
+    let mut key = stream.as_str().as_bytes().to_vec();
+    key.push(0);
+    key
+}
+
+/// The version in a key of `events` or `snapshots`.
+pub(crate) fn version_of(key: &[u8]) -> Option<u64> {
+    let at = key.len().checked_sub(DIGITS)?;
+    digits(&key[at..])
+}
+
+/// The key of the mark at `position`.
+pub(crate) fn global_key(position: u64) -> Vec<u8> {
+    format!("{position:020}").into_bytes()
+}
+
+/// The position in a key of `global`.
+pub(crate) fn position_of(key: &[u8]) -> Option<u64> {
+    (key.len() == DIGITS).then(|| digits(key)).flatten()
+}
+
+/// What the keys of all pieces of a snapshot begin with.
+pub(crate) fn snapshot_pieces(snapshot_key: &[u8]) -> Vec<u8> {
+    let mut prefix = vec![b's'];
+    prefix.extend_from_slice(snapshot_key);
+    prefix.push(0);
+    prefix
+}
+
+/// What the keys of all pieces of a record's value, as `epoch` wrote it, begin with.
+pub(crate) fn record_pieces(record_key: &[u8], epoch: u64) -> Vec<u8> {
+    let mut prefix = vec![b'r'];
+    prefix.extend_from_slice(record_key);
+    prefix.push(0);
+    prefix.extend_from_slice(format!("{epoch:020}").as_bytes());
+    prefix
+}
+
+/// The record's key and the epoch in the key of one of its pieces.
+pub(crate) fn record_of_piece(key: &[u8]) -> Option<(&[u8], u64)> {
+    let record = key.strip_prefix(b"r")?;
+    let number = record.len().checked_sub(8)?;
+    let epoch = number.checked_sub(DIGITS)?;
+    let name = record.get(..epoch)?.strip_suffix(&[0])?;
+    Some((name, digits(&record[epoch..number])?))
+}
+
+/// The key of piece `number` of the value whose pieces begin with `prefix`.
+pub(crate) fn piece_key(prefix: &[u8], number: usize) -> Vec<u8> {
+    let mut key = prefix.to_vec();
+    key.extend_from_slice(format!("{number:08}").as_bytes());
+    key
+}
+
+fn versioned(name: &str, version: u64) -> Vec<u8> {
+    format!("{name}\0{version:020}").into_bytes()
+}
+
+fn digits(digits: &[u8]) -> Option<u64> {
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_their_golden_bytes() {
+        let stream = StreamId::new("A-1").unwrap();
+        assert_eq!(event_key(&stream, 42), b"A-1\x0000000000000000000042");
+        assert_eq!(snapshot_key(&stream, 7), b"A-1\x0000000000000000000007");
+        assert_eq!(stream_prefix(&stream), b"A-1\0");
+        assert_eq!(global_key(u64::MAX), b"18446744073709551615");
+        let pieces = snapshot_pieces(&snapshot_key(&stream, 7));
+        assert_eq!(piece_key(&pieces, 3), b"sA-1\x0000000000000000000007\x0000000003");
+        let pieces = record_pieces(b"group/a", 9);
+        assert_eq!(piece_key(&pieces, 0), b"rgroup/a\x000000000000000000000900000000");
+    }
+
+    #[test]
+    fn keys_give_back_what_they_were_made_of() {
+        let stream = StreamId::new("A-1").unwrap();
+        assert_eq!(version_of(&event_key(&stream, u64::MAX)), Some(u64::MAX));
+        assert_eq!(position_of(&global_key(12)), Some(12));
+        let piece = piece_key(&record_pieces(b"a/b", 5), 77);
+        assert_eq!(record_of_piece(&piece), Some((b"a/b".as_slice(), 5)));
+        for key in [b"".as_slice(), b"12", b"A-1\0+0000000000000000042", b"99999999999999999999"] {
+            assert_eq!((version_of(key), position_of(key)), (None, None), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn the_keys_of_one_stream_stand_together_in_version_order() {
+        let name = |name| StreamId::new(name).unwrap();
+        let mut keys = vec![event_key(&name("A"), 9), event_key(&name("A"), 10)];
+        keys.push(event_key(&name("A "), 1));
+        keys.push(event_key(&name("A-"), 1));
+        keys.push(event_key(&name("A-1"), 1));
+        assert!(keys.is_sorted(), "{keys:?}");
+    }
+}
