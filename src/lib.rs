@@ -7,6 +7,7 @@ mod error;
 mod event;
 mod filter;
 mod journal;
+mod index;
 mod limits;
 mod position;
 mod stream;

@@ -49,8 +49,11 @@ pub(crate) const GLOBAL_STEP_BYTES: u64 = 64 * KIB as u64;
 pub(crate) const RUN_BYTES_MAX: usize = 4 * KIB;
 /// Bytes of any other value in the index; a larger one is cut into pieces of this size.
 pub(crate) const VALUE_BYTES_MAX: usize = 4 * KIB;
-/// Bytes of sled's log that may be unsynced; from 1 MiB on a power cut destroys synced data.
+/// Bytes of keys and values that sled may hold unsynced.
 pub(crate) const SLED_UNSYNCED_BYTES_MAX: u64 = 512 * KIB as u64;
+/// Bytes of a segment of sled's log. sled keeps a node of its trees that is larger than a quarter
+/// of it in a file of its own, which it never syncs; none of ours is.
+pub(crate) const SLED_SEGMENT_BYTES: usize = 2 * MIB;
 /// Events that one page of a stream read locates at once.
 pub(crate) const STREAM_PAGE_EVENTS: usize = 256;
 

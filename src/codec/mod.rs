@@ -13,4 +13,5 @@ pub(crate) mod keys;
 pub(crate) mod mark;
 pub(crate) mod record;
 pub(crate) mod run;
+pub(crate) mod snapshot;
 pub(crate) mod state;

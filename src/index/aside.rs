@@ -1,0 +1,53 @@
+//! Moving a damaged index out of the way, without ever leaving a checkpoint that lies.
+
+use crate::error::{Error, Result};
+use crate::index::checkpoint::CheckpointFile;
+use crate::index::database::sync;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+const DAMAGED: &str = "index.damaged-";
+/// Damaged indexes kept for who wants to look at them.
+const KEPT: usize = 2;
+
+/// Removes `index.checkpoint`, renames `index/` to the next free `index.damaged-<n>` and removes
+/// older ones but the newest two. Returns the new name. Without an `index/` only the rest is done.
+pub(crate) fn move_aside(store_dir: &Path) -> Result<PathBuf> {
+    // The checkpoint goes first: a crash in between leaves an index to be rebuilt, and never a
+    // checkpoint beside an index that lacks what it says.
+    CheckpointFile::of(store_dir).remove()?;
+    let mut numbers = damaged(store_dir)?;
+    let next = numbers.last().map_or(1, |last| last + 1);
+    let to = named(store_dir, next);
+    let from = store_dir.join(super::INDEX);
+    match fs::rename(&from, &to) {
+        Ok(()) => numbers.push(next),
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        Err(e) => return Err(Error::io("move aside", &from, e)),
+    }
+    sync(store_dir)?;
+    let excess = numbers.len().saturating_sub(KEPT);
+    for number in &numbers[..excess] {
+        let old = named(store_dir, *number);
+        let removed = if old.is_dir() { fs::remove_dir_all(&old) } else { fs::remove_file(&old) };
+        if let Err(error) = removed {
+            tracing::warn!(%error, path = %old.display(), "an old damaged index stays");
+        }
+    }
+    Ok(to)
+}
+
+fn named(store_dir: &Path, number: u64) -> PathBuf {
+    store_dir.join(format!("{DAMAGED}{number}"))
+}
+
+/// The numbers of the damaged indexes that are kept, in order.
+fn damaged(store_dir: &Path) -> Result<Vec<u64>> {
+    let entries = fs::read_dir(store_dir).map_err(|e| Error::io("list", store_dir, e))?;
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let number = |name: std::ffi::OsString| name.to_str()?.strip_prefix(DAMAGED)?.parse().ok();
+    let mut numbers: Vec<u64> = names.filter_map(number).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}

@@ -1,0 +1,71 @@
+//! Snapshots of aggregates: a shortcut that may vanish at any time, never an error to a reader.
+
+use crate::codec::keys;
+use crate::codec::snapshot::StoredSnapshot;
+use crate::error::Result;
+use crate::index::{Index, pieces};
+use crate::stream::StreamId;
+use bytes::Bytes;
+
+/// Snapshots kept of a stream.
+const KEPT: usize = 2;
+
+impl Index {
+    /// Keeps `bytes` as the stream's snapshot at `version`, if it is one of the newest two. Durable
+    /// with whatever is synced next.
+    pub(crate) fn put_snapshot(&self, stream: &StreamId, version: u64, bytes: &[u8]) -> Result<()> {
+        let kept = self.snapshot_keys(stream, u64::MAX)?;
+        let newer = kept.iter().filter(|key| keys::version_of(key) > Some(version)).count();
+        if newer >= KEPT {
+            return Ok(());
+        }
+        let key = keys::snapshot_key(stream, version);
+        let snapshot = StoredSnapshot::of(bytes);
+        if snapshot.inline.is_none() {
+            // Before what refers to them.
+            pieces::put(&self.db, &self.trees, &keys::snapshot_pieces(&key), bytes)?;
+        }
+        self.db.insert(&self.trees.snapshots, &key, snapshot.encode(&key))?;
+        for old in self.snapshot_keys(stream, u64::MAX)?.iter().skip(KEPT) {
+            self.db.remove(&self.trees.snapshots, old)?;
+            pieces::remove(&self.db, &self.trees, &keys::snapshot_pieces(old))?;
+        }
+        Ok(())
+    }
+
+    /// The stream's snapshots at versions up to `at_most`, newest first; without those that cannot
+    /// be read.
+    pub(crate) fn snapshots(&self, stream: &StreamId, at_most: u64) -> Result<Vec<(u64, Vec<u8>)>> {
+        let mut snapshots = Vec::new();
+        for key in self.snapshot_keys(stream, at_most)? {
+            if let (Some(version), Some(bytes)) = (keys::version_of(&key), self.snapshot(&key)?) {
+                snapshots.push((version, bytes));
+            }
+        }
+        Ok(snapshots)
+    }
+
+    fn snapshot(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let Some(value) = self.db.read(|| self.trees.snapshots.get(key))? else { return Ok(None) };
+        let value = Bytes::copy_from_slice(&value);
+        let Some(snapshot) = StoredSnapshot::decode(key, &value) else { return Ok(None) };
+        match snapshot.inline {
+            Some(bytes) => Ok(Some(bytes.to_vec())),
+            None => {
+                let (prefix, length) = (keys::snapshot_pieces(key), snapshot.length as usize);
+                pieces::get(&self.db, &self.trees, &prefix, length, snapshot.crc)
+            }
+        }
+    }
+
+    /// The keys of the stream's snapshots at versions up to `at_most`, newest first.
+    fn snapshot_keys(&self, stream: &StreamId, at_most: u64) -> Result<Vec<sled::IVec>> {
+        let range = keys::stream_prefix(stream)..=keys::snapshot_key(stream, at_most);
+        let mut entries = self.trees.snapshots.range(range).keys();
+        let mut keys = Vec::new();
+        while let Some(key) = self.db.read(|| entries.next_back().transpose())? {
+            keys.push(key);
+        }
+        Ok(keys)
+    }
+}

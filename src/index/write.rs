@@ -1,0 +1,220 @@
+//! Taking in a window of the journal.
+//!
+//! The order carries the guarantees: runs and marks are durable before a state promises them, and
+//! everything is durable before the checkpoint covers it. A window may hold what the index has
+//! already, whole or in part, after a crash: what a state promises is left alone; runs that no state
+//! promised may stay beside new ones that overlap them, and readers find the one that holds a
+//! version.
+
+use crate::codec::checkpoint::StoredCheckpoint;
+use crate::codec::keys;
+use crate::codec::run::{self, Builder, IndexedEvent};
+use crate::codec::state::{Content, Stamp, StoredRecord, StoredState, StreamState, contribution};
+use crate::error::{Error, ErrorKind, Result};
+use crate::index::verify::record_contribution;
+use crate::index::{Index, Progress, Window, WindowEvent, pieces};
+use crate::position::Version;
+use crate::stream::StreamId;
+use bytes::Bytes;
+
+/// What may be removed once a checkpoint has been written.
+#[derive(Debug, Default)]
+pub(crate) struct Garbage {
+    /// Keys of records that were removed.
+    pub(crate) removed: Vec<Vec<u8>>,
+    /// Prefixes of pieces that no record refers to.
+    pub(crate) pieces: Vec<Vec<u8>>,
+}
+
+impl Index {
+    /// Takes `window` in. When it returns, all of it is durable, and so is the checkpoint.
+    ///
+    /// # Errors
+    /// The window may have been taken in in part, which harms nothing; but this handle takes in no
+    /// more. What is already in the index can still be read.
+    pub(crate) fn insert(&self, window: Window) -> Result<()> {
+        let mut progress = self.progress.lock();
+        if progress.broken {
+            let message = "the index takes nothing in after an earlier failure; reopen the store";
+            return Err(Error::new(ErrorKind::Refusing, message));
+        }
+        progress.broken = true;
+        self.take_in(&mut progress, window)?;
+        progress.broken = false;
+        Ok(())
+    }
+
+    fn take_in(&self, progress: &mut Progress, window: Window) -> Result<()> {
+        let Window { mut events, marks, records, end } = window;
+        events.sort_unstable_by(|a, b| (&a.stream, a.version).cmp(&(&b.stream, b.version)));
+        let epoch = progress.stored.epoch + 1;
+        let mut states = Vec::new();
+        for events in events.chunk_by(|a, b| a.stream == b.stream) {
+            states.extend(self.put_runs(events, epoch)?);
+        }
+        for mark in marks {
+            let (key, value) = mark.encode();
+            self.db.insert(&self.trees.global, &key, value.to_vec())?;
+        }
+        // A state promises runs: they are durable first.
+        self.db.sync()?;
+        for (stream, state, replaced) in states {
+            let key = stream.as_str().as_bytes();
+            let value = state.encode(key);
+            let contributed = contribution(key, &value);
+            self.db.insert(&self.trees.streams, key, value)?;
+            progress.now.streams.replace(replaced, contributed);
+            progress.now.newest_position = progress.now.newest_position.max(state.position);
+        }
+        for (key, content) in records {
+            self.put_record(progress, key.as_bytes(), &content, epoch)?;
+        }
+        // The checkpoint covers states and records: they are durable first.
+        self.db.sync()?;
+        let stored = StoredCheckpoint {
+            store: progress.stored.store,
+            epoch,
+            streams: progress.now.streams,
+            records: progress.now.records,
+            checkpoint: end,
+        };
+        self.checkpoint_file.replace(&stored)?;
+        progress.stored = stored;
+        self.sweep(std::mem::take(&mut progress.garbage))
+    }
+
+    /// Writes what the index lacks of one stream's `events`. Returns the state that then holds, and
+    /// what the one that it replaces contributes.
+    fn put_runs(
+        &self,
+        events: &[WindowEvent],
+        epoch: u64,
+    ) -> Result<Option<(StreamId, StoredState, u64)>> {
+        let stream = &events[0].stream;
+        let held = self.stored_state(stream)?;
+        let version = held.as_ref().map_or(0, |(state, _)| state.state.version.get());
+        let new = events.partition_point(|event| event.version <= version);
+        let (Some(first), Some(last)) = (events.get(new), events.last()) else {
+            return Ok(None);
+        };
+        self.check_contiguous(version, &events[new..])?;
+        let mut packing: Option<Builder> = None;
+        for event in &events[new..] {
+            let event = indexed(event);
+            if packing.as_mut().is_some_and(|run| run.push(&event)) {
+                continue;
+            }
+            if let Some(full) = packing.replace(Builder::begin(&event)) {
+                self.put_run(stream, full)?;
+            }
+        }
+        if let Some(rest) = packing {
+            self.put_run(stream, rest)?;
+        }
+        let (stamp, replaced) = match &held {
+            Some((held, contributed)) => {
+                (next_stamp(held.stamp, *contributed, epoch), *contributed)
+            }
+            None => (Stamp { epoch, previous: 0 }, 0),
+        };
+        let held = held.map(|(held, _)| held.state);
+        let state = StreamState {
+            version: Version::new(last.version),
+            written: last.recorded_at,
+            first_readable: held.map_or(Version::new(1), |held| held.first_readable),
+            created: held.map_or(first.recorded_at, |held| held.created),
+            deleted: held.is_some_and(|held| held.deleted),
+        };
+        Ok(Some((stream.clone(), StoredState { stamp, state, position: last.position }, replaced)))
+    }
+
+    fn put_run(&self, stream: &StreamId, run: Builder) -> Result<()> {
+        let key = keys::event_key(stream, run.first_version());
+        let value = run.finish(&key);
+        self.db.insert(&self.trees.events, &key, value)
+    }
+
+    /// The window must go on where the stream stands, and leave out nothing.
+    fn check_contiguous(&self, version: u64, events: &[WindowEvent]) -> Result<()> {
+        for (expected, event) in (version + 1..).zip(events) {
+            if event.version != expected {
+                let (stream, met) = (&event.stream, event.version);
+                let what = format!("{stream} should go on with version {expected}, not {met}");
+                return Err(self.damaged(Some(event.position), what));
+            }
+        }
+        Ok(())
+    }
+
+    fn put_record(
+        &self,
+        progress: &mut Progress,
+        key: &[u8],
+        bytes: &[u8],
+        epoch: u64,
+    ) -> Result<()> {
+        let content = Content::of(bytes);
+        let held = self.stored_record(key)?;
+        let is_same = match &held {
+            Some((held, _)) => held.content == content,
+            None => content == Content::Removed,
+        };
+        if is_same {
+            return Ok(());
+        }
+        let (stamp, replaced) = match &held {
+            Some((held, contributed)) => {
+                (next_stamp(held.stamp, *contributed, epoch), *contributed)
+            }
+            None => (Stamp { epoch, previous: 0 }, 0),
+        };
+        if let Content::Pieces { .. } = content {
+            // Before what refers to them.
+            pieces::put(&self.db, &self.trees, &keys::record_pieces(key, epoch), bytes)?;
+        }
+        let record = StoredRecord { stamp, content };
+        let value = Bytes::from(record.encode(key));
+        let contributed = record_contribution(key, &value, &record);
+        self.db.insert(&self.trees.records, key, value.to_vec())?;
+        progress.now.records.replace(replaced, contributed);
+        if record.content == Content::Removed {
+            progress.garbage.removed.push(key.to_vec());
+        }
+        let old_pieces = held.filter(|(held, _)| matches!(held.content, Content::Pieces { .. }));
+        if let Some((held, _)) = old_pieces.filter(|(held, _)| held.stamp.epoch != epoch) {
+            progress.garbage.pieces.push(keys::record_pieces(key, held.stamp.epoch));
+        }
+        Ok(())
+    }
+
+    /// Removes what the checkpoint just written no longer needs.
+    fn sweep(&self, garbage: Garbage) -> Result<()> {
+        for key in garbage.removed {
+            // The window may have given it a value again.
+            let held = self.stored_record(&key)?;
+            if held.is_some_and(|(held, _)| held.content == Content::Removed) {
+                self.db.remove(&self.trees.records, &key)?;
+            }
+        }
+        for prefix in garbage.pieces {
+            pieces::remove(&self.db, &self.trees, &prefix)?;
+        }
+        Ok(())
+    }
+}
+
+/// The stamp of what `epoch` writes over a value with the stamp `held`. What the last checkpoint
+/// covers stays known however often one epoch writes.
+fn next_stamp(held: Stamp, contributed: u64, epoch: u64) -> Stamp {
+    let previous = if held.epoch == epoch { held.previous } else { contributed };
+    Stamp { epoch, previous }
+}
+
+fn indexed(event: &WindowEvent) -> IndexedEvent {
+    IndexedEvent {
+        version: event.version,
+        position: event.position,
+        recorded_at: event.recorded_at,
+        body: run::body_of(event.envelope.clone(), event.location),
+    }
+}
