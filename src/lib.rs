@@ -6,19 +6,26 @@ mod codec;
 mod error;
 mod event;
 mod filter;
-mod journal;
+mod follow;
 mod index;
+mod journal;
 mod limits;
+mod log;
 mod position;
+mod store;
 mod stream;
 
 pub use clock::{Clock, SystemClock};
 pub use error::{Damage, Error, ErrorKind, HandlerError, Result};
 pub use event::{EventType, Format, Metadata, NewEvent, RecordedEvent, RecordedMetadata};
 pub use filter::Filter;
+pub use follow::subscription::{Stopper, Subscription, SubscriptionBuilder};
 pub use limits::{
     COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
-    EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX, STREAM_NAME_BYTES_MAX,
+    EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX, STREAM_NAME_BYTES_MAX, SUBSCRIPTION_BUFFER_MAX,
 };
+pub use log::commit::Commit;
+pub use log::outcome::{AppendError, Appended, Committed, Conflict};
 pub use position::{ExpectedVersion, Position, Version};
+pub use store::{ReadAll, ReadStream, Store, StoreBuilder, StreamInfo, Streams};
 pub use stream::StreamId;

@@ -3,6 +3,8 @@
 //! An input over its limit is refused with an error that names the value met and the value allowed;
 //! a buffer at its limit makes its producer wait.
 
+use std::time::Duration;
+
 /// Bytes of UTF-8 in a stream's name.
 pub const STREAM_NAME_BYTES_MAX: usize = 1_024;
 /// Bytes of UTF-8 in an event type's name.
@@ -35,6 +37,12 @@ pub(crate) const UNINDEXED_SEGMENTS_MAX: u64 = 4;
 pub(crate) const TAIL_EVENTS_MAX: usize = 4_000_000;
 /// Bytes of the newest frames kept in memory for live readers.
 pub(crate) const TAIL_BODY_BYTES_MAX: usize = 32 * MIB;
+/// Bytes of journal that are indexed when writers pause or the store closes; less stays in the tail.
+pub(crate) const UNINDEXED_BYTES_IDLE: u64 = MIB as u64;
+/// How long writers must pause for the indexer to take what is not yet a whole segment.
+pub(crate) const INDEXER_IDLE: Duration = Duration::from_millis(500);
+/// How long the indexer may stand still while writers wait for it, until they get an error.
+pub(crate) const INDEXER_STALL: Duration = Duration::from_secs(10);
 /// Bytes of journal that one index window sorts in memory.
 pub(crate) const INDEX_WINDOW_BYTES_MAX: u64 = 256 * MIB as u64;
 /// Streams whose heads are remembered after the index has taken them.
@@ -56,6 +64,15 @@ pub(crate) const SLED_UNSYNCED_BYTES_MAX: u64 = 512 * KIB as u64;
 pub(crate) const SLED_SEGMENT_BYTES: usize = 2 * MIB;
 /// Events that one page of a stream read locates at once.
 pub(crate) const STREAM_PAGE_EVENTS: usize = 256;
+
+/// Events that a subscription reads ahead of its consumer, unless its builder says otherwise.
+pub(crate) const SUBSCRIPTION_BUFFER_DEFAULT: usize = 1_024;
+/// Events that a subscription may read ahead of its consumer.
+pub const SUBSCRIPTION_BUFFER_MAX: usize = 65_536;
+/// Streams that one page of a listing reads from the index.
+pub(crate) const STREAMS_PAGE: usize = 512;
+/// Bytes that sled may use for its cache, unless the store's builder says otherwise.
+pub(crate) const CACHE_BYTES_DEFAULT: u64 = 64 * MIB as u64;
 
 const KIB: usize = 1_024;
 const MIB: usize = 1_024 * KIB;

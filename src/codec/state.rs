@@ -54,6 +54,19 @@ pub(crate) struct StreamState {
     pub(crate) deleted: bool,
 }
 
+impl StreamState {
+    /// The state of a stream that was never written.
+    pub(crate) fn absent() -> StreamState {
+        StreamState {
+            version: Version::NONE,
+            first_readable: Version::new(1),
+            created: Micros(0),
+            written: Micros(0),
+            deleted: false,
+        }
+    }
+}
+
 /// When a value was written, and what stood there as of the checkpoint before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {

@@ -1,0 +1,3 @@
+//! Following the log: what was recorded, then what is, on one delivery path.
+
+pub(crate) mod subscription;

@@ -1,0 +1,295 @@
+//! A commit as its writer builds it, and as the log takes it: encoded before any lock is held.
+
+use crate::codec::entry;
+use crate::codec::envelope::{self, Digest};
+use crate::codec::record::Record;
+use crate::error::{Error, Result};
+use crate::event::NewEvent;
+use crate::limits::{
+    COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
+    EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX,
+};
+use crate::position::{ExpectedVersion, Position};
+use crate::stream::StreamId;
+use std::collections::HashSet;
+use std::ops::Range;
+use uuid::Uuid;
+
+/// Events for one or several streams that become durable together or not at all.
+///
+/// Each stream is named once, to be appended to or only to be checked.
+///
+/// ```
+/// use filmstrip::{Commit, ExpectedVersion, NewEvent, Store, Version};
+/// let store = Store::temporary()?;
+/// store.append("Account-a", ExpectedVersion::NoStream, [NewEvent::json("Opened", &100)?])?;
+///
+/// let transfer = Commit::new()
+///     .append("Account-a", Version::new(1), [NewEvent::json("Withdrawn", &30)?])
+///     .append("Account-b", ExpectedVersion::NoStream, [NewEvent::json("Deposited", &30)?]);
+/// let done = store.commit(transfer)?;
+/// assert_eq!(done.position.get(), 3);
+/// # Ok::<(), filmstrip::Error>(())
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "a commit does nothing until `Store::commit` takes it"]
+pub struct Commit {
+    appends: Vec<Append>,
+    checks: Vec<(StreamId, ExpectedVersion)>,
+    records: Vec<Record>,
+    /// The first thing that was wrong with what the builder was given.
+    fault: Option<Error>,
+}
+
+#[derive(Debug)]
+struct Append {
+    stream: StreamId,
+    expected: ExpectedVersion,
+    events: Vec<NewEvent>,
+}
+
+impl Commit {
+    /// A commit of nothing yet.
+    pub fn new() -> Commit {
+        Commit::default()
+    }
+
+    /// Appends `events` to `stream`, if it is as `expected`.
+    pub fn append<S>(
+        mut self,
+        stream: S,
+        expected: impl Into<ExpectedVersion>,
+        events: impl IntoIterator<Item = NewEvent>,
+    ) -> Commit
+    where
+        S: TryInto<StreamId>,
+        Error: From<S::Error>,
+    {
+        if let Some(stream) = self.stream(stream) {
+            let append =
+                Append { stream, expected: expected.into(), events: events.into_iter().collect() };
+            self.appends.push(append);
+        }
+        self
+    }
+
+    /// Writes nothing to `stream`, but only commits if it is as `expected`.
+    pub fn check<S>(mut self, stream: S, expected: impl Into<ExpectedVersion>) -> Commit
+    where
+        S: TryInto<StreamId>,
+        Error: From<S::Error>,
+    {
+        if let Some(stream) = self.stream(stream) {
+            self.checks.push((stream, expected.into()));
+        }
+        self
+    }
+
+    /// Records that `consumer` has taken in another log up to `position`, with these events or not
+    /// at all. A position that is not past the one recorded before is refused as
+    /// [`AlreadyTracked`](crate::ErrorKind::AlreadyTracked).
+    pub fn tracking(mut self, consumer: impl Into<String>, position: Position) -> Commit {
+        let (consumer, position) = (consumer.into(), position.get());
+        self.records.push(Record::Tracked { consumer, position });
+        self
+    }
+
+    fn stream<S>(&mut self, stream: S) -> Option<StreamId>
+    where
+        S: TryInto<StreamId>,
+        Error: From<S::Error>,
+    {
+        match stream.try_into() {
+            Ok(stream) => Some(stream),
+            Err(error) => {
+                self.fault.get_or_insert(error.into());
+                None
+            }
+        }
+    }
+}
+
+/// A commit that has been checked and encoded. Versions and checksums of its entries are still open.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    pub(crate) appends: Vec<ProposedAppend>,
+    pub(crate) checks: Vec<(StreamId, ExpectedVersion)>,
+    pub(crate) records: Vec<Record>,
+    /// The event entries, one after the other.
+    pub(crate) entries: Vec<u8>,
+    pub(crate) events: Vec<ProposedEvent>,
+}
+
+/// One stream's part of a proposal.
+#[derive(Debug)]
+pub(crate) struct ProposedAppend {
+    pub(crate) stream: StreamId,
+    pub(crate) expected: ExpectedVersion,
+    /// Its events, as indices into the proposal's.
+    pub(crate) events: Range<usize>,
+}
+
+/// One event of a proposal.
+#[derive(Debug, Clone)]
+pub(crate) struct ProposedEvent {
+    pub(crate) id: Uuid,
+    pub(crate) digest: Digest,
+    /// Its entry, as a range of the proposal's `entries`.
+    pub(crate) entry: Range<usize>,
+}
+
+impl Proposal {
+    /// Checks and encodes `commit`.
+    pub(crate) fn new(commit: Commit) -> Result<Proposal> {
+        let Commit { appends, checks, records, fault } = commit;
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        check_shape(&appends, &checks, &records)?;
+        let events: usize = appends.iter().map(|append| append.events.len()).sum();
+        let bytes = appends.iter().flat_map(|a| &a.events).map(|e| e.payload.len() + 128).sum();
+        let mut proposal = Proposal {
+            appends: Vec::with_capacity(appends.len()),
+            checks,
+            records,
+            entries: Vec::with_capacity(bytes),
+            events: Vec::with_capacity(events),
+        };
+        for append in appends {
+            proposal.encode(append)?;
+        }
+        proposal.check_ids()?;
+        Ok(proposal)
+    }
+
+    /// Bytes that this proposal takes in a queue and a frame.
+    pub(crate) fn bytes(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn encode(&mut self, append: Append) -> Result<()> {
+        let Append { stream, expected, events } = append;
+        let first = self.events.len();
+        for event in events {
+            check_event(&event)?;
+            let start = self.entries.len();
+            let begins_commit = self.events.is_empty();
+            let write = |out: &mut Vec<u8>| envelope::encode(&event, out);
+            let range =
+                entry::begin_event(stream.as_str(), begins_commit, write, &mut self.entries);
+            check_event_bytes(&event, range.len())?;
+            self.events.push(ProposedEvent {
+                id: event.id,
+                digest: envelope::digest(&self.entries[range]),
+                entry: start..self.entries.len(),
+            });
+            if self.entries.len() > COMMIT_BYTES_MAX {
+                let met = self.entries.len();
+                return Err(Error::too_large("a commit", met, COMMIT_BYTES_MAX, "bytes or more"));
+            }
+        }
+        let events = first..self.events.len();
+        self.appends.push(ProposedAppend { stream, expected, events });
+        Ok(())
+    }
+
+    fn check_ids(&self) -> Result<()> {
+        if self.events.len() < 2 {
+            return Ok(());
+        }
+        let mut seen = HashSet::with_capacity(self.events.len());
+        match self.events.iter().find(|event| !seen.insert(event.id)) {
+            Some(event) => {
+                Err(Error::invalid(format!("event id {} is twice in one commit", event.id)))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_shape(
+    appends: &[Append],
+    checks: &[(StreamId, ExpectedVersion)],
+    records: &[Record],
+) -> Result<()> {
+    if appends.is_empty() && records.is_empty() {
+        return Err(Error::invalid("a commit has nothing to write; it needs at least 1 event"));
+    }
+    if let Some(append) = appends.iter().find(|append| append.events.is_empty()) {
+        let message = format!("an append to {} has no events; it needs at least 1", append.stream);
+        return Err(Error::invalid(message));
+    }
+    let events: usize = appends.iter().map(|append| append.events.len()).sum();
+    if events > COMMIT_EVENTS_MAX {
+        return Err(Error::too_large("a commit", events, COMMIT_EVENTS_MAX, "events"));
+    }
+    let streams = appends.len() + checks.len();
+    if streams > COMMIT_STREAMS_MAX {
+        return Err(Error::too_large("a commit", streams, COMMIT_STREAMS_MAX, "streams"));
+    }
+    if streams > 1 {
+        let mut seen = HashSet::with_capacity(streams);
+        let names = appends.iter().map(|a| &a.stream).chain(checks.iter().map(|(s, _)| s));
+        for stream in names {
+            if !seen.insert(stream) {
+                return Err(Error::invalid(format!("stream {stream} is twice in one commit")));
+            }
+        }
+    }
+    let mut seen = HashSet::new();
+    for record in records {
+        if let Record::Tracked { consumer, .. } = record {
+            check_consumer(consumer)?;
+            if !seen.insert(consumer) {
+                let message = format!("consumer {consumer:?} is tracked twice in one commit");
+                return Err(Error::invalid(message));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether `name` can name a consumer.
+pub(crate) fn check_consumer(name: &str) -> Result<()> {
+    if name.is_empty() {
+        return Err(Error::invalid("a consumer's name is empty; it needs at least 1 byte"));
+    }
+    if name.len() > CONSUMER_NAME_BYTES_MAX {
+        let max = CONSUMER_NAME_BYTES_MAX;
+        return Err(Error::too_large("a consumer's name", name.len(), max, "bytes"));
+    }
+    if name.chars().any(char::is_control) {
+        let message = format!("consumer name {name:?} holds a control character");
+        return Err(Error::invalid(message));
+    }
+    Ok(())
+}
+
+fn check_event(event: &NewEvent) -> Result<()> {
+    let event_type = &event.event_type;
+    if event_type.is_empty() {
+        return Err(Error::invalid("an event type is empty; it needs at least 1 byte"));
+    }
+    if event_type.len() > EVENT_TYPE_BYTES_MAX {
+        let max = EVENT_TYPE_BYTES_MAX;
+        return Err(Error::too_large("an event type", event_type.len(), max, "bytes"));
+    }
+    if event_type.chars().any(char::is_control) {
+        let message = format!("event type {event_type:?} holds a control character");
+        return Err(Error::invalid(message));
+    }
+    if event.payload.len() > EVENT_BYTES_MAX {
+        let max = EVENT_BYTES_MAX;
+        return Err(Error::too_large("event payload", event.payload.len(), max, "bytes"));
+    }
+    Ok(())
+}
+
+fn check_event_bytes(event: &NewEvent, envelope: usize) -> Result<()> {
+    let met = envelope - envelope::FIXED_BYTES - event.event_type.len();
+    if met > EVENT_BYTES_MAX {
+        let what = "event payload and metadata together";
+        return Err(Error::too_large(what, met, EVENT_BYTES_MAX, "bytes"));
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! What keeps a log open.
+//!
+//! * Whatever a user holds (a store, a subscription, an iterator) holds a `LogHandle`; threads of
+//!   the engine hold the log alone. So the log closes when the user has let go of everything.
+
+use crate::error::Result;
+use crate::log::core::Log;
+use parking_lot::Mutex;
+use std::any::Any;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// A share in an open log; the last one closes it.
+#[derive(Clone)]
+pub(crate) struct LogHandle(Arc<Share>);
+
+struct Share {
+    log: Arc<Log>,
+    /// What must outlive the log and no more: the lock, a temporary directory.
+    belongings: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+impl LogHandle {
+    pub(crate) fn new(log: Arc<Log>, belongings: Box<dyn Any + Send>) -> LogHandle {
+        LogHandle(Arc::new(Share { log, belongings: Mutex::new(Some(belongings)) }))
+    }
+
+    /// The log, for a thread of the engine.
+    pub(crate) fn log(&self) -> &Arc<Log> {
+        &self.0.log
+    }
+
+    /// Closes the log for every handle.
+    pub(crate) fn close(&self) -> Result<()> {
+        self.0.close()
+    }
+}
+
+impl Share {
+    fn close(&self) -> Result<()> {
+        let closed = self.log.close();
+        self.belongings.lock().take();
+        closed
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the store could not be closed in order");
+        }
+    }
+}
+
+impl Deref for LogHandle {
+    type Target = Log;
+    fn deref(&self) -> &Log {
+        &self.0.log
+    }
+}

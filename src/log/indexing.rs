@@ -1,0 +1,256 @@
+//! The index as the log uses it: asked, filled from the journal, and healed when it is damaged.
+//!
+//! * The index is derived. Whatever is wrong with it, it is moved aside and built again from the
+//!   journal, and nobody is asked to repair anything.
+//! * While it is built again, whoever asks it waits.
+
+use crate::codec::frame::{Frame, Location};
+use crate::error::{Error, ErrorKind, Result};
+use crate::index::{self, Checkpoint, Index, Mark, Opened, Window, WindowEvent};
+use crate::journal::read::{Frames, Journal};
+use crate::limits::INDEX_WINDOW_BYTES_MAX;
+use crate::log::located::{Located, each_located, is_next_mark, mark_of};
+use crate::stream::StreamId;
+use parking_lot::{RwLock, RwLockReadGuard};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What is needed to open the index, again and again.
+pub(crate) struct IndexSite {
+    pub(crate) directory: PathBuf,
+    pub(crate) cache_bytes: u64,
+    pub(crate) journal: Arc<Journal>,
+}
+
+/// The one index of a log.
+pub(crate) struct IndexSlot {
+    site: IndexSite,
+    slot: RwLock<Slot>,
+    /// Counts the times it was built again, so that those who found the same damage heal it once.
+    healed: AtomicU64,
+}
+
+enum Slot {
+    Open(Index),
+    Closed,
+    /// Building it again failed; the cause.
+    Lost(Error),
+}
+
+/// What one window has brought into the index.
+pub(crate) struct Advanced {
+    pub(crate) streams: Vec<StreamId>,
+    pub(crate) checkpoint: Checkpoint,
+}
+
+impl IndexSlot {
+    /// Opens the index of `site`, building it anew if it cannot be trusted. Returns how far it holds
+    /// the journal.
+    pub(crate) fn open(site: IndexSite) -> Result<(IndexSlot, Checkpoint)> {
+        let (index, checkpoint) = open_index(&site)?;
+        let slot = RwLock::new(Slot::Open(index));
+        Ok((IndexSlot { site, slot, healed: AtomicU64::new(0) }, checkpoint))
+    }
+
+    /// Asks the index; if the answer shows that it is damaged, heals it and asks again.
+    pub(crate) fn ask<T>(&self, question: impl Fn(&Index) -> Result<T>) -> Result<T> {
+        let healed = self.healed.load(Ordering::Acquire);
+        match question(self.read()?.index()) {
+            Err(error) if shows_damage(&error) => {
+                self.heal(healed, &error)?;
+                question(self.read()?.index())
+            }
+            answer => answer,
+        }
+    }
+
+    /// Moves the journal up to `to` into the index, window by window. `after` is told of each.
+    pub(crate) fn advance(&self, to: Location, mut after: impl FnMut(Advanced)) -> Result<()> {
+        loop {
+            let healed = self.healed.load(Ordering::Acquire);
+            let step = {
+                let guard = self.read()?;
+                let from = checkpoint_or_start(guard.index(), &self.site.journal);
+                next_window(&self.site.journal, &from, to)?
+                    .map(|window| insert(guard.index(), window))
+            };
+            match step {
+                None => return Ok(()),
+                Some(Ok(advanced)) => after(advanced),
+                Some(Err(error)) => self.heal(healed, &error)?,
+            }
+        }
+    }
+
+    pub(crate) fn close(&self) -> Result<()> {
+        match std::mem::replace(&mut *self.slot.write(), Slot::Closed) {
+            Slot::Open(index) => index.close(),
+            Slot::Closed | Slot::Lost(_) => Ok(()),
+        }
+    }
+
+    fn read(&self) -> Result<OpenIndex<'_>> {
+        let guard = self.slot.read();
+        match &*guard {
+            Slot::Open(_) => Ok(OpenIndex(guard)),
+            Slot::Closed => Err(Error::new(ErrorKind::Closed, "the store is closed")),
+            Slot::Lost(cause) => Err(cause.clone()),
+        }
+    }
+
+    /// Moves the index aside and builds it again as far as it was, unless somebody did so since
+    /// `healed` was read.
+    fn heal(&self, healed: u64, damage: &Error) -> Result<()> {
+        let mut slot = self.slot.write();
+        if self.healed.load(Ordering::Acquire) != healed {
+            return Ok(());
+        }
+        let Slot::Open(index) = std::mem::replace(&mut *slot, Slot::Closed) else {
+            return Err(Error::new(ErrorKind::Closed, "the store is closed"));
+        };
+        tracing::warn!(%damage, "the index is damaged; it is built again from the journal");
+        let reached = checkpoint_or_start(&index, &self.site.journal).next;
+        // What cannot be closed is moved aside all the same.
+        let _ = index.close();
+        match self.build_again(reached) {
+            Ok(index) => {
+                *slot = Slot::Open(index);
+                self.healed.fetch_add(1, Ordering::Release);
+                Ok(())
+            }
+            Err(error) => {
+                *slot = Slot::Lost(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    fn build_again(&self, reached: Location) -> Result<Index> {
+        index::move_aside(&self.site.directory)?;
+        let (index, mut from) = open_index(&self.site)?;
+        while let Some(window) = next_window(&self.site.journal, &from, reached)? {
+            from = insert(&index, window)?.checkpoint;
+        }
+        Ok(index)
+    }
+}
+
+struct OpenIndex<'a>(RwLockReadGuard<'a, Slot>);
+
+impl OpenIndex<'_> {
+    fn index(&self) -> &Index {
+        match &*self.0 {
+            Slot::Open(index) => index,
+            Slot::Closed | Slot::Lost(_) => unreachable!("`read` has looked, and holds the lock"),
+        }
+    }
+}
+
+/// Whether an answer of the index means that its bytes cannot be trusted.
+fn shows_damage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Panicked | ErrorKind::Io)
+}
+
+fn open_index(site: &IndexSite) -> Result<(Index, Checkpoint)> {
+    let store = site.journal.store();
+    let (index, opened) = Index::open(&site.directory, store, site.cache_bytes)?;
+    let checkpoint = match opened {
+        Opened::Whole(checkpoint) => checkpoint,
+        Opened::Fresh { .. } => start(&site.journal),
+    };
+    Ok((index, checkpoint))
+}
+
+fn checkpoint_or_start(index: &Index, journal: &Journal) -> Checkpoint {
+    index.checkpoint().unwrap_or_else(|| start(journal))
+}
+
+/// Where an index begins that holds nothing.
+fn start(journal: &Journal) -> Checkpoint {
+    let next = journal.start();
+    let header = journal.segment(next.segment).expect("the journal starts in a segment of its own");
+    Checkpoint { position: header.first_position - 1, next, chain: header.chain, time: header.time }
+}
+
+fn insert(index: &Index, window: Window) -> Result<Advanced> {
+    let mut streams: Vec<StreamId> = window.events.iter().map(|e| e.stream.clone()).collect();
+    streams.sort_unstable();
+    streams.dedup();
+    // The window's names share the journal's buffers, which must not outlive it.
+    let streams = streams.iter().map(StreamId::detached).collect();
+    let (events, checkpoint) = (window.events.len(), window.end.clone());
+    index.insert(window)?;
+    tracing::info!(events, position = checkpoint.position, "indexed");
+    Ok(Advanced { streams, checkpoint })
+}
+
+/// The next window behind `from` and before `to`, or `None` if there is nothing left.
+fn next_window(journal: &Arc<Journal>, from: &Checkpoint, to: Location) -> Result<Option<Window>> {
+    if from.next >= to {
+        return Ok(None);
+    }
+    let mut frames = journal.frames(from.next, from.position + 1, to);
+    let mut window = WindowBuilder::new(from.clone());
+    while window.bytes < INDEX_WINDOW_BYTES_MAX {
+        let Some(item) = frames.next() else { break };
+        let (at, frame) = item?;
+        window
+            .take(at, &frame)
+            .map_err(|what| journal.corrupt(at, Some(frame.header.first_position), what))?;
+    }
+    Ok(Some(window.finish(&frames)))
+}
+
+struct WindowBuilder {
+    events: Vec<WindowEvent>,
+    marks: Vec<Mark>,
+    records: HashMap<String, Vec<u8>>,
+    end: Checkpoint,
+    bytes: u64,
+}
+
+impl WindowBuilder {
+    fn new(from: Checkpoint) -> WindowBuilder {
+        WindowBuilder {
+            events: Vec::new(),
+            marks: Vec::new(),
+            records: HashMap::new(),
+            end: from,
+            bytes: 0,
+        }
+    }
+
+    fn take(&mut self, at: Location, frame: &Frame) -> Result<(), String> {
+        let mark = mark_of(at, frame);
+        if is_next_mark(self.marks.last(), &mark) {
+            self.marks.push(mark);
+        }
+        each_located(at, frame, |located| {
+            match located {
+                Located::Event(event) => self.events.push(event),
+                Located::Record { key, value } => {
+                    self.records.insert(key, value.to_vec());
+                }
+            }
+            Ok(())
+        })?;
+        let header = &frame.header;
+        self.bytes += header.padded_length();
+        self.end.position = header.last_position();
+        self.end.time = header.time;
+        self.end.chain = header.chain;
+        Ok(())
+    }
+
+    fn finish(mut self, frames: &Frames) -> Window {
+        self.end.next = frames.at();
+        Window {
+            events: self.events,
+            marks: self.marks,
+            records: self.records.into_iter().collect(),
+            end: self.end,
+        }
+    }
+}

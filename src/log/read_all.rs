@@ -1,0 +1,241 @@
+//! Reading the global sequence, frame by frame: from memory where the frames are new, from the
+//! journal elsewhere. Followers read through here too, so there is one way to an event.
+
+use crate::clock::Micros;
+use crate::codec::entry::Entry;
+use crate::codec::envelope::{self, Place};
+use crate::codec::frame::{Frame, Location};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::RecordedEvent;
+use crate::filter::Filter;
+use crate::index::Mark;
+use crate::journal::read::Frames;
+use crate::journal::segment;
+use crate::log::core::Log;
+use crate::position::{Position, Version};
+use crate::stream::StreamId;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+impl Log {
+    /// A place in the journal where a frame begins whose events are not past `position`.
+    fn place_before(&self, position: u64) -> Result<Mark> {
+        let segment = self.journal.segment_at(position).ok_or_else(|| {
+            let message = format!("no segment of the journal holds position {position}");
+            Error::new(ErrorKind::Corrupt, message)
+        })?;
+        let start = Mark {
+            position: segment.first_position,
+            time: segment.time,
+            location: Location { segment: segment.number, offset: segment::HEADER_BYTES },
+        };
+        let mark = match self.tail.mark_at_or_before(position) {
+            Some(mark) => Some(mark),
+            None => self.index.ask(|index| index.mark_at_or_before(position))?,
+        };
+        Ok(mark.filter(|mark| mark.location >= start.location).unwrap_or(start))
+    }
+
+    /// The last position that was recorded at or before `time`, of those up to the head.
+    pub(crate) fn position_at(self: &Arc<Log>, time: Micros) -> Result<u64> {
+        // Times never decrease along positions, so halving finds the frame.
+        let (mut low, mut high) = (0, self.head.position());
+        while low < high {
+            let middle = high - (high - low) / 2;
+            let frame = FrameCursor::new(Arc::clone(self)).frame_holding(middle)?;
+            match frame.header.time <= time {
+                true => low = frame.header.last_position(),
+                false => high = frame.header.first_position - 1,
+            }
+        }
+        Ok(low)
+    }
+}
+
+/// Finds the frames that hold given positions; quick if they are asked for in order.
+pub(crate) struct FrameCursor {
+    log: Arc<Log>,
+    /// The scan that yielded the last frame, and the position that its next one begins with.
+    scan: Option<(Frames, u64)>,
+}
+
+impl FrameCursor {
+    pub(crate) fn new(log: Arc<Log>) -> FrameCursor {
+        FrameCursor { log, scan: None }
+    }
+
+    /// The frame with the event at `position`, which is not past the head.
+    pub(crate) fn frame_holding(&mut self, position: u64) -> Result<Frame> {
+        if let Some((_, frame)) = self.log.tail.newest_frame(position) {
+            self.scan = None;
+            return Ok(frame);
+        }
+        let (mut frames, mut next) = match self.scan.take() {
+            Some((frames, next)) if next <= position => (frames, next),
+            _ => self.scan_from(position)?,
+        };
+        let (_, end) = self.log.head.visible();
+        frames.extend(end);
+        while next <= position {
+            let item = frames.next().transpose()?;
+            let (_, frame) = item.ok_or_else(|| self.missing(position))?;
+            next = frame.header.next_position();
+            if next > position {
+                self.scan = Some((frames, next));
+                return Ok(frame);
+            }
+        }
+        Err(self.missing(position))
+    }
+
+    /// The frames from a marked place up to the one with the event at `position`, in order: about
+    /// 64 KiB, or one frame.
+    fn block_until(&mut self, position: u64) -> Result<Vec<Frame>> {
+        let (frames, _) = self.scan_from(position)?;
+        let mut block = Vec::new();
+        for item in frames {
+            let (_, frame) = item?;
+            let found = frame.header.next_position() > position;
+            if frame.header.events > 0 {
+                block.push(frame);
+            }
+            if found {
+                return Ok(block);
+            }
+        }
+        Err(self.missing(position))
+    }
+
+    fn scan_from(&self, position: u64) -> Result<(Frames, u64)> {
+        let mark = self.log.place_before(position)?;
+        let (_, end) = self.log.head.visible();
+        Ok((self.log.journal.frames(mark.location, mark.position, end), mark.position))
+    }
+
+    fn missing(&self, position: u64) -> Error {
+        let message = format!("position {position} is not in the journal");
+        Error::new(ErrorKind::Corrupt, message)
+    }
+}
+
+/// The wanted events of `frame` at positions from `first` to `last`, in order.
+pub(crate) fn events_in(
+    frame: &Frame,
+    filter: &Filter,
+    first: u64,
+    last: u64,
+    mut take: impl FnMut(RecordedEvent),
+) -> Result<(), String> {
+    let mut position = frame.header.first_position;
+    let wants_all = filter.wants_all();
+    for item in frame.entries() {
+        let (_, _, entry) = item?;
+        let Entry::Event { stream, version, envelope } = entry else { continue };
+        if (first..=last).contains(&position) {
+            let stream = StreamId::from_stored(stream).ok_or("a stream's name is no text")?;
+            if wants_all || filter.wants_stream(stream.as_str()) {
+                let place = Place {
+                    position: Position::new(position),
+                    stream,
+                    version: Version::new(version),
+                    recorded_at: frame.header.time,
+                };
+                let event = envelope::decode(&envelope, place)?;
+                if wants_all || filter.wants(event.stream.as_str(), &event.event_type) {
+                    take(event);
+                }
+            }
+        }
+        position += 1;
+    }
+    Ok(())
+}
+
+/// What a read of the global sequence asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct AllRange {
+    /// The first and last position wanted; empty if the first is greater.
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) backwards: bool,
+    pub(crate) limit: u64,
+    pub(crate) filter: Filter,
+}
+
+/// The events of the global sequence. After an error it yields nothing more.
+pub(crate) struct AllEvents {
+    log: Arc<Log>,
+    cursor: FrameCursor,
+    range: AllRange,
+    /// Backwards: the frames of the block that is being read, the next one last.
+    block: Vec<Frame>,
+    page: VecDeque<RecordedEvent>,
+}
+
+impl AllEvents {
+    pub(crate) fn new(log: Arc<Log>, range: AllRange) -> AllEvents {
+        let cursor = FrameCursor::new(Arc::clone(&log));
+        AllEvents { log, cursor, range, block: Vec::new(), page: VecDeque::new() }
+    }
+
+    fn read_next(&mut self) -> Result<Option<RecordedEvent>> {
+        if self.range.limit == 0 {
+            return Ok(None);
+        }
+        while self.page.is_empty() {
+            if self.range.first > self.range.last {
+                return Ok(None);
+            }
+            self.log.refuse_if_closed()?;
+            let frame = match self.range.backwards {
+                false => self.cursor.frame_holding(self.range.first)?,
+                true => self.frame_before()?,
+            };
+            self.take_page(&frame)?;
+        }
+        self.range.limit -= 1;
+        Ok(match self.range.backwards {
+            false => self.page.pop_front(),
+            true => self.page.pop_back(),
+        })
+    }
+
+    fn take_page(&mut self, frame: &Frame) -> Result<()> {
+        let AllRange { first, last, filter, .. } = &self.range;
+        let page = &mut self.page;
+        events_in(frame, filter, *first, *last, |event| page.push_back(event))
+            .map_err(|what| damaged(&self.log, frame, &what))?;
+        match self.range.backwards {
+            false => self.range.first = frame.header.next_position(),
+            true => self.range.last = frame.header.first_position - 1,
+        }
+        Ok(())
+    }
+
+    /// The frame that holds the last position wanted.
+    fn frame_before(&mut self) -> Result<Frame> {
+        if self.block.is_empty() {
+            self.block = self.cursor.block_until(self.range.last)?;
+        }
+        self.block.pop().ok_or_else(|| self.cursor.missing(self.range.last))
+    }
+}
+
+impl Iterator for AllEvents {
+    type Item = Result<RecordedEvent>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.read_next().transpose();
+        if matches!(item, Some(Err(_))) {
+            self.range.limit = 0;
+        }
+        item
+    }
+}
+
+/// The error for a frame whose checksums hold and whose content does not.
+pub(crate) fn damaged(log: &Log, frame: &Frame, what: &str) -> Error {
+    let header = &frame.header;
+    let at = Location { segment: header.segment, offset: header.offset };
+    log.journal.corrupt(at, Some(header.first_position), what)
+}

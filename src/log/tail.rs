@@ -1,0 +1,300 @@
+//! The tail, in memory: where the events lie that the index has not yet, and the newest frames.
+//!
+//! * An event is in the tail before the head moves over it, and leaves the tail only when the index
+//!   has it. So a reader that asks the tail first and the index second misses nothing.
+//! * Memory is bounded: `TAIL_EVENTS_MAX` events, `TAIL_BODY_BYTES_MAX` of frames. At the bound
+//!   writers wait for the indexer; the newest frames just push out the oldest.
+
+use crate::clock::Micros;
+use crate::codec::frame::{EntryLocation, Frame, Location};
+use crate::codec::state::StreamState;
+use crate::index::{Checkpoint, Mark, WindowEvent};
+use crate::limits::TAIL_BODY_BYTES_MAX;
+use crate::log::located::{Located, each_located, is_next_mark, mark_of};
+use crate::position::Version;
+use crate::stream::StreamId;
+use bytes::Bytes;
+use parking_lot::RwLock;
+use std::collections::{HashMap, VecDeque};
+
+/// Streams that `trim` takes out under one lock.
+const TRIM_STREAMS: usize = 1_024;
+
+pub(crate) struct Tail {
+    state: RwLock<State>,
+}
+
+struct State {
+    streams: HashMap<StreamId, TailStream>,
+    events: usize,
+    records: HashMap<String, TailRecord>,
+    /// Where frames begin, one for about each 64 KiB.
+    marks: VecDeque<Mark>,
+    newest: VecDeque<(Location, Frame)>,
+    newest_bytes: usize,
+    /// How far the index holds the journal, and where the journal goes on.
+    indexed: Checkpoint,
+}
+
+struct TailStream {
+    state: StreamState,
+    /// The stream's last events, consecutive up to its version.
+    events: VecDeque<TailEvent>,
+}
+
+/// Where an event lies.
+#[derive(Debug, Clone, Copy)]
+struct TailEvent {
+    position: u64,
+    time: Micros,
+    location: EntryLocation,
+}
+
+struct TailRecord {
+    at: Location,
+    value: Vec<u8>,
+}
+
+/// An event that the tail knows: its place, and its entry or where to read it.
+#[derive(Debug)]
+pub(crate) struct FoundEvent {
+    pub(crate) version: u64,
+    pub(crate) position: u64,
+    pub(crate) recorded_at: Micros,
+    pub(crate) body: FoundBody,
+}
+
+#[derive(Debug)]
+pub(crate) enum FoundBody {
+    InMemory(Bytes),
+    InJournal(EntryLocation),
+}
+
+impl Tail {
+    pub(crate) fn new(indexed: Checkpoint) -> Tail {
+        Tail {
+            state: RwLock::new(State {
+                streams: HashMap::new(),
+                events: 0,
+                records: HashMap::new(),
+                marks: VecDeque::new(),
+                newest: VecDeque::new(),
+                newest_bytes: 0,
+                indexed,
+            }),
+        }
+    }
+
+    /// Takes in a durable frame that lies at `at`. `base` tells the state that a stream had
+    /// before its first version in the tail.
+    pub(crate) fn push(
+        &self,
+        at: Location,
+        frame: &Frame,
+        mut base: impl FnMut(&StreamId, u64) -> Result<StreamState, String>,
+    ) -> Result<(), String> {
+        let state = &mut *self.state.write();
+        let mark = mark_of(at, frame);
+        if is_next_mark(state.marks.back(), &mark) {
+            state.marks.push_back(mark);
+        }
+        each_located(at, frame, |located| match located {
+            Located::Event(event) => state.push_event(&event, &mut base),
+            Located::Record { key, value } => {
+                state.records.insert(key, TailRecord { at, value: value.to_vec() });
+                Ok(())
+            }
+        })?;
+        state.keep_newest(at, frame);
+        Ok(())
+    }
+
+    /// Drops what `checkpoint` says the index has; `streams` are those that it touched.
+    pub(crate) fn trim(&self, streams: &[StreamId], checkpoint: Checkpoint) {
+        for chunk in streams.chunks(TRIM_STREAMS) {
+            let state = &mut *self.state.write();
+            for stream in chunk {
+                state.trim_stream(stream, checkpoint.position);
+            }
+        }
+        let state = &mut *self.state.write();
+        state.records.retain(|_, record| record.at >= checkpoint.next);
+        while state.marks.front().is_some_and(|mark| mark.location < checkpoint.next) {
+            state.marks.pop_front();
+        }
+        state.indexed = checkpoint;
+    }
+
+    /// How far the index holds the journal.
+    pub(crate) fn indexed(&self) -> Checkpoint {
+        self.state.read().indexed.clone()
+    }
+
+    /// Events that the index lacks.
+    pub(crate) fn events(&self) -> usize {
+        self.state.read().events
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        let state = self.state.read();
+        state.events == 0 && state.records.is_empty()
+    }
+
+    /// The state of a stream that has events here.
+    pub(crate) fn stream_state(&self, stream: &StreamId) -> Option<StreamState> {
+        self.state.read().streams.get(stream).map(|stream| stream.state.clone())
+    }
+
+    /// The names and states of the streams here that `wanted` names, in no order.
+    pub(crate) fn streams(
+        &self,
+        wanted: impl Fn(&StreamId) -> bool,
+    ) -> Vec<(StreamId, StreamState)> {
+        let state = self.state.read();
+        let streams = state.streams.iter().filter(|(stream, _)| wanted(stream));
+        streams.map(|(name, stream)| (name.clone(), stream.state.clone())).collect()
+    }
+
+    /// Of a stream, the events here from version `from` on, at most `limit`; none if `from` itself
+    /// is not here.
+    pub(crate) fn stream_events(
+        &self,
+        stream: &StreamId,
+        from: u64,
+        limit: usize,
+    ) -> Vec<FoundEvent> {
+        let state = self.state.read();
+        let Some(found) = state.streams.get(stream) else { return Vec::new() };
+        let first = found.first_version();
+        let Some(skip) = from.checked_sub(first) else { return Vec::new() };
+        let events = found.events.iter().enumerate().skip(skip as usize).take(limit);
+        events.map(|(n, event)| state.find(first + n as u64, *event)).collect()
+    }
+
+    /// Of a stream, the events here up to version `last`, at most `limit`, in order; none if `last`
+    /// itself is not here.
+    pub(crate) fn stream_events_until(
+        &self,
+        stream: &StreamId,
+        last: u64,
+        limit: usize,
+    ) -> Vec<FoundEvent> {
+        let first = {
+            let state = self.state.read();
+            let Some(found) = state.streams.get(stream) else { return Vec::new() };
+            found.first_version()
+        };
+        // Between the two locks the indexer may take events away, and then nothing is found here.
+        let from = first.max((last + 1).saturating_sub(limit as u64));
+        if last < from {
+            return Vec::new();
+        }
+        self.stream_events(stream, from, (last - from + 1) as usize)
+    }
+
+    /// The newest value of a record that the index has not yet.
+    pub(crate) fn record(&self, key: &str) -> Option<Vec<u8>> {
+        self.state.read().records.get(key).map(|record| record.value.clone())
+    }
+
+    /// The records here whose keys begin with `prefix`.
+    pub(crate) fn records_with_prefix(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
+        let state = self.state.read();
+        let records = state.records.iter().filter(|(key, _)| key.starts_with(prefix));
+        records.map(|(key, record)| (key.clone(), record.value.clone())).collect()
+    }
+
+    /// The last mark at or before `position`, if it lies behind what the index has.
+    pub(crate) fn mark_at_or_before(&self, position: u64) -> Option<Mark> {
+        let state = self.state.read();
+        let after = state.marks.partition_point(|mark| mark.position <= position);
+        after.checked_sub(1).map(|last| state.marks[last].clone())
+    }
+
+    /// The frame that holds `position`, if it is one of the newest.
+    pub(crate) fn newest_frame(&self, position: u64) -> Option<(Location, Frame)> {
+        let state = self.state.read();
+        let after =
+            state.newest.partition_point(|(_, frame)| frame.header.next_position() <= position);
+        let (at, frame) = state.newest.get(after)?;
+        (frame.header.first_position <= position).then(|| (*at, frame.clone()))
+    }
+}
+
+impl State {
+    fn push_event(
+        &mut self,
+        event: &WindowEvent,
+        base: &mut impl FnMut(&StreamId, u64) -> Result<StreamState, String>,
+    ) -> Result<(), String> {
+        let WindowEvent { stream, version, position, recorded_at, location, .. } = event;
+        let found = match self.streams.get_mut(stream) {
+            Some(found) => found,
+            None => {
+                let found = TailStream { state: base(stream, *version)?, events: VecDeque::new() };
+                // A key of its own: the event's shares the frame, which it would keep in memory.
+                self.streams.entry(stream.detached()).or_insert(found)
+            }
+        };
+        let before = found.state.version.get();
+        if *version != before + 1 {
+            return Err(format!("stream {stream} goes on at version {version} after {before}"));
+        }
+        if before == 0 {
+            found.state.created = *recorded_at;
+        }
+        found.state.version = Version::new(*version);
+        found.state.written = *recorded_at;
+        let (position, time, location) = (*position, *recorded_at, *location);
+        found.events.push_back(TailEvent { position, time, location });
+        self.events += 1;
+        Ok(())
+    }
+
+    fn keep_newest(&mut self, at: Location, frame: &Frame) {
+        if frame.header.events == 0 {
+            return;
+        }
+        self.newest_bytes += frame.bytes().len();
+        self.newest.push_back((at, frame.clone()));
+        while self.newest_bytes > TAIL_BODY_BYTES_MAX {
+            let Some((_, oldest)) = self.newest.pop_front() else { return };
+            self.newest_bytes -= oldest.bytes().len();
+        }
+    }
+
+    fn trim_stream(&mut self, stream: &StreamId, position: u64) {
+        let Some(found) = self.streams.get_mut(stream) else { return };
+        while found.events.front().is_some_and(|event| event.position <= position) {
+            found.events.pop_front();
+            self.events -= 1;
+        }
+        if found.events.is_empty() {
+            self.streams.remove(stream);
+        }
+    }
+
+    fn find(&self, version: u64, event: TailEvent) -> FoundEvent {
+        let body = match self.entry_in_memory(event.location) {
+            Some(entry) => FoundBody::InMemory(entry),
+            None => FoundBody::InJournal(event.location),
+        };
+        FoundEvent { version, position: event.position, recorded_at: event.time, body }
+    }
+
+    fn entry_in_memory(&self, location: EntryLocation) -> Option<Bytes> {
+        let at = Location { segment: location.segment, offset: location.offset.into() };
+        let after = self.newest.partition_point(|(frame_at, _)| *frame_at <= at);
+        let (frame_at, frame) = self.newest.get(after.checked_sub(1)?)?;
+        let start = at.offset.checked_sub(frame_at.offset)? as usize;
+        let end = start + location.length as usize;
+        (frame_at.segment == at.segment && end <= frame.bytes().len())
+            .then(|| frame.bytes().slice(start..end))
+    }
+}
+
+impl TailStream {
+    fn first_version(&self) -> u64 {
+        self.state.version.get() + 1 - self.events.len() as u64
+    }
+}

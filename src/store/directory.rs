@@ -1,0 +1,102 @@
+//! A store's directory: who may use it, and whether it is a store at all.
+
+use crate::clock::{Clock, Micros};
+use crate::error::{Error, ErrorKind, Result};
+use crate::journal::disk::Disk;
+use crate::journal::manifest::{self, Manifest};
+use crate::journal::recover;
+use crate::log::core::journal_directory;
+use std::fs::{self, File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What creating a store may have left behind when it did not come to an end.
+const OURS: [&str; 5] = ["lock", "journal", "index", "views", "MANIFEST.tmp"];
+
+/// A store's directory, locked.
+pub(crate) struct Directory {
+    pub(crate) store: Uuid,
+    pub(crate) lock: Lock,
+}
+
+/// Held while the store is open; the operating system lets go of it when the process dies.
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Directory {
+    /// Locks the directory `path` and makes it a store if it is not one yet.
+    pub(crate) fn open(path: &Path, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Directory> {
+        refuse_foreign(path, &**disk)?;
+        disk.create_dir_all(path).map_err(|e| Error::io("create", path, e))?;
+        let lock = lock(path)?;
+        // Only under the lock is what is read here the last word.
+        let manifest = match manifest::read(&**disk, path)? {
+            Some(manifest) => manifest,
+            None => create(path, disk, clock)?,
+        };
+        Ok(Directory { store: manifest.store, lock })
+    }
+}
+
+/// A directory with other files in it is not taken for a store to be created.
+fn refuse_foreign(path: &Path, disk: &dyn Disk) -> Result<()> {
+    if path.exists() && !path.is_dir() {
+        let message = format!("{} is not a directory", path.display());
+        return Err(Error::invalid(message));
+    }
+    let names = disk.list(path).map_err(|e| Error::io("list", path, e))?;
+    if names.iter().any(|name| name == "MANIFEST") {
+        return Ok(());
+    }
+    match names.iter().find(|name| !OURS.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(foreign) => {
+            let path = path.display();
+            let message = format!("{path} is neither empty nor a store: it holds {foreign:?}");
+            Err(Error::invalid(message))
+        }
+    }
+}
+
+fn lock(path: &Path) -> Result<Lock> {
+    let path = path.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|e| Error::io("open", &path, e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock { _file: file }),
+        Err(TryLockError::WouldBlock) => {
+            let message = format!(
+                "{} is locked: the store is open already, in this process or another",
+                path.display()
+            );
+            Err(Error::new(ErrorKind::Locked, message))
+        }
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", &path, error)),
+    }
+}
+
+/// Makes a store of the directory, or of what an interrupted creation left of it.
+fn create(path: &Path, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Manifest> {
+    let journal = journal_directory(path);
+    if !recover::is_empty(&**disk, &journal)? {
+        let what = "it is missing, but the journal holds events";
+        return Err(Error::corrupt(&manifest::path(path), 0, None, what));
+    }
+    // Times of day do not make an id unique where clocks stand still.
+    let manifest = Manifest { store: Uuid::now_v7(), created: Micros::of(clock.now()) };
+    recover::create(disk, &journal, manifest.store)?;
+    sync_with_parents(path, &**disk)?;
+    manifest::write(&**disk, path, &manifest)?;
+    Ok(manifest)
+}
+
+/// Makes the directory itself durable: its entries, and its own entry in the one above.
+fn sync_with_parents(path: &Path, disk: &dyn Disk) -> Result<()> {
+    let path = fs::canonicalize(path).map_err(|e| Error::io("find", path, e))?;
+    for directory in path.ancestors().take(2) {
+        disk.sync_dir(directory).map_err(|e| Error::io("sync", directory, e))?;
+    }
+    Ok(())
+}

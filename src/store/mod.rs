@@ -1,0 +1,302 @@
+//! The store: everything wired together, and the one handle that a user holds.
+
+mod directory;
+mod reads;
+
+pub use reads::{ReadAll, ReadStream, StreamInfo, Streams};
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, Result};
+use crate::event::NewEvent;
+use crate::follow::subscription::SubscriptionBuilder;
+use crate::journal::disk::{Disk, RealDisk};
+use crate::limits::CACHE_BYTES_DEFAULT;
+use crate::log::commit::{Commit, Proposal, check_consumer};
+use crate::log::core::{Log, LogOptions};
+use crate::log::gather::tracked;
+use crate::log::handle::LogHandle;
+use crate::log::outcome::{AppendError, Appended, Committed};
+use crate::position::{ExpectedVersion, Position};
+use crate::stream::StreamId;
+use directory::Directory;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// An open event store: one handle to share, cheap to clone.
+///
+/// A store is a directory. One process at a time has it open for writing; within it, any number of
+/// threads use clones of this handle. The store closes when the last handle goes, and
+/// [`close`](Store::close) tells how that went.
+///
+/// ```
+/// use filmstrip::{ExpectedVersion, NewEvent, Store, Version};
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("customers");
+/// let store = Store::open(&path)?;
+/// let registered = NewEvent::json("CustomerRegistered", &serde_json::json!({"name": "Alice"}))?;
+/// store.append("Customer-1001", ExpectedVersion::NoStream, [registered])?;
+/// let moved = NewEvent::json("AddressUpdated", &serde_json::json!({"city": "Cambridge"}))?;
+/// store.append("Customer-1001", Version::new(1), [moved])?;
+/// store.close()?;
+///
+/// let store = Store::open(&path)?;
+/// let types: Vec<String> = store
+///     .read_stream("Customer-1001")
+///     .iter()?
+///     .map(|event| Ok(event?.event_type.to_string()))
+///     .collect::<filmstrip::Result<_>>()?;
+/// assert_eq!(types, ["CustomerRegistered", "AddressUpdated"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Store {
+    log: LogHandle,
+    path: Arc<Path>,
+}
+
+impl Store {
+    /// Opens the store in the directory `path`, creating it if that is empty or absent.
+    ///
+    /// # Errors
+    /// * [`Locked`](crate::ErrorKind::Locked): it is open already, here or in another process.
+    /// * [`Corrupt`](crate::ErrorKind::Corrupt): the journal is damaged; the error names the place.
+    /// * [`UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat): a newer version wrote it.
+    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): the directory holds something else.
+    pub fn open(path: impl AsRef<Path>) -> Result<Store> {
+        Store::builder().open(path)
+    }
+
+    /// A real store, durable and all, in a temporary directory that goes with it: for tests.
+    ///
+    /// # Errors
+    /// Those of [`open`](Store::open).
+    pub fn temporary() -> Result<Store> {
+        Store::builder().temporary()
+    }
+
+    /// A store with other settings than the usual ones.
+    pub fn builder() -> StoreBuilder {
+        StoreBuilder::default()
+    }
+
+    /// Where the store lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends `events` to `stream`, if it is as `expected`. When this returns, they are durable:
+    /// they survive a power cut.
+    ///
+    /// Appending the same event ids with the same content again, with `NoStream` or `Exact`, writes
+    /// nothing and returns where they stand; so a caller that lost an answer may just ask again.
+    ///
+    /// # Errors
+    /// * [`AppendError::Conflict`]: nothing was written; read the stream and decide again.
+    /// * [`OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown): the events may be durable. The store
+    ///   refuses further writes; reopen it and read the stream.
+    /// * Others: nothing was written.
+    ///
+    /// ```
+    /// use filmstrip::{AppendError, ExpectedVersion, NewEvent, Store, Version};
+    /// let store = Store::temporary()?;
+    /// let opened = || NewEvent::json("Opened", &());
+    /// store.append("Door-1", ExpectedVersion::NoStream, [opened()?])?;
+    /// match store.append("Door-1", Version::new(7), [opened()?]) {
+    ///     Err(AppendError::Conflict(conflict)) => assert_eq!(conflict.actual, Version::new(1)),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok::<(), filmstrip::Error>(())
+    /// ```
+    pub fn append<S>(
+        &self,
+        stream: S,
+        expected: impl Into<ExpectedVersion>,
+        events: impl IntoIterator<Item = NewEvent>,
+    ) -> Result<Appended, AppendError>
+    where
+        S: TryInto<StreamId>,
+        Error: From<S::Error>,
+    {
+        let committed = self.commit(Commit::new().append(stream, expected, events))?;
+        let appended = committed.appended.into_iter().next();
+        Ok(appended.expect("a commit with one append has appended once"))
+    }
+
+    /// Makes a commit durable, as a whole or not at all.
+    ///
+    /// # Errors
+    /// As for [`append`](Store::append); also
+    /// [`AlreadyTracked`](crate::ErrorKind::AlreadyTracked).
+    pub fn commit(&self, commit: Commit) -> Result<Committed, AppendError> {
+        self.log.sequencer.commit(&self.log, Proposal::new(commit)?)
+    }
+
+    /// How far `consumer` has taken in another log, by [`Commit::tracking`]; the start if it never
+    /// did.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a name that cannot be a consumer's.
+    pub fn tracked(&self, consumer: &str) -> Result<Position> {
+        check_consumer(consumer)?;
+        self.log.refuse_if_closed()?;
+        tracked(&self.log, consumer).map(Position::new)
+    }
+
+    /// Reads one stream.
+    ///
+    /// ```
+    /// use filmstrip::{ExpectedVersion, NewEvent, Store, Version};
+    /// let store = Store::temporary()?;
+    /// let steps = (1..=5).map(|n| NewEvent::json("Stepped", &n)).collect::<Result<Vec<_>, _>>()?;
+    /// store.append("Walk-1", ExpectedVersion::NoStream, steps)?;
+    /// let last_two: Vec<i32> = store
+    ///     .read_stream("Walk-1")
+    ///     .backwards()
+    ///     .limit(2)
+    ///     .iter()?
+    ///     .map(|event| event?.json())
+    ///     .collect::<filmstrip::Result<_>>()?;
+    /// assert_eq!(last_two, [5, 4]);
+    /// # Ok::<(), filmstrip::Error>(())
+    /// ```
+    pub fn read_stream<S>(&self, stream: S) -> ReadStream
+    where
+        S: TryInto<StreamId>,
+        Error: From<S::Error>,
+    {
+        ReadStream::new(self.log.clone(), stream.try_into().map_err(Error::from))
+    }
+
+    /// Reads the global sequence: all events, in the order in which they became durable.
+    pub fn read_all(&self) -> ReadAll {
+        ReadAll::new(self.log.clone())
+    }
+
+    /// What is known of a stream.
+    ///
+    /// # Errors
+    /// [`StreamNotFound`](crate::ErrorKind::StreamNotFound) if it was never written.
+    pub fn stream_info<S>(&self, stream: S) -> Result<StreamInfo>
+    where
+        S: TryInto<StreamId>,
+        Error: From<S::Error>,
+    {
+        reads::stream_info(&self.log, stream.try_into()?)
+    }
+
+    /// Lists the streams, in the order of their names.
+    pub fn streams(&self) -> Streams {
+        Streams::new(self.log.clone())
+    }
+
+    /// The position of the last event that is durable; the start if there is none.
+    #[must_use]
+    pub fn head(&self) -> Position {
+        self.log.head_position()
+    }
+
+    /// Follows the log: what was recorded, then what is.
+    pub fn subscribe(&self) -> SubscriptionBuilder {
+        SubscriptionBuilder::new(self.log.clone())
+    }
+
+    /// Closes the store for every handle: commits under way are answered, threads end, and what
+    /// dropping could only log is reported. Whatever is asked of the store afterwards is
+    /// [`Closed`](crate::ErrorKind::Closed).
+    ///
+    /// # Errors
+    /// What went wrong on the way. Nothing acknowledged is lost by it.
+    #[allow(clippy::needless_pass_by_value)] // Closing takes the handle, so that it is not used again.
+    pub fn close(self) -> Result<()> {
+        self.log.close()
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.path).field("head", &self.head()).finish()
+    }
+}
+
+/// Settings for opening a store. None of them makes an acknowledged commit less than durable.
+///
+/// ```
+/// # let directory = tempfile::tempdir()?;
+/// let store = filmstrip::Store::builder()
+///     .cache_bytes(256 << 20)
+///     .open(directory.path().join("orders"))?;
+/// assert_eq!(store.head().get(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a builder does nothing until it opens a store"]
+pub struct StoreBuilder {
+    cache_bytes: u64,
+    clock: Box<dyn Clock>,
+    disk: Arc<dyn Disk>,
+}
+
+impl Default for StoreBuilder {
+    fn default() -> StoreBuilder {
+        StoreBuilder {
+            cache_bytes: CACHE_BYTES_DEFAULT,
+            clock: Box::new(SystemClock),
+            disk: Arc::new(RealDisk),
+        }
+    }
+}
+
+impl StoreBuilder {
+    /// How much memory the index may use for what it read: 64 MiB unless said otherwise.
+    pub fn cache_bytes(mut self, bytes: u64) -> StoreBuilder {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// Where times come from, in place of the system's clock.
+    pub fn clock(mut self, clock: impl Clock) -> StoreBuilder {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// A disk that fails as a test wants it to.
+    #[cfg(test)]
+    pub(crate) fn disk(mut self, disk: Arc<dyn Disk>) -> StoreBuilder {
+        self.disk = disk;
+        self
+    }
+
+    /// Opens the store in the directory `path`, creating it if that is empty or absent.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
+        self.open_in(path.as_ref().to_owned(), None)
+    }
+
+    /// A store in a temporary directory that goes with it.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`].
+    pub fn temporary(self) -> Result<Store> {
+        let directory = tempfile::Builder::new().prefix("filmstrip-").tempdir();
+        let directory =
+            directory.map_err(|e| Error::io("create a directory in", &std::env::temp_dir(), e))?;
+        self.open_in(directory.path().join("store"), Some(directory))
+    }
+
+    fn open_in(self, path: PathBuf, temporary: Option<tempfile::TempDir>) -> Result<Store> {
+        let StoreBuilder { cache_bytes, clock, disk } = self;
+        let directory = Directory::open(&path, &disk, &*clock)?;
+        let log = Log::open(LogOptions {
+            directory: path.clone(),
+            store: directory.store,
+            cache_bytes,
+            clock,
+            disk,
+        })?;
+        // The lock goes before the directory that it lies in.
+        let belongings = Box::new((directory.lock, temporary));
+        Ok(Store { log: LogHandle::new(log, belongings), path: path.into() })
+    }
+}

@@ -1,0 +1,412 @@
+//! Reads as a user describes them: builders that end in an iterator.
+
+use crate::clock::Micros;
+use crate::codec::state::StreamState;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::RecordedEvent;
+use crate::filter::Filter;
+use crate::limits::STREAMS_PAGE;
+use crate::log::handle::LogHandle;
+use crate::log::read_all::{AllEvents, AllRange};
+use crate::log::read_stream::{StreamEvents, StreamRange};
+use crate::position::{Position, Version};
+use crate::stream::StreamId;
+use chrono::{DateTime, Utc};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A read of one stream; see [`Store::read_stream`](crate::Store::read_stream).
+///
+/// It sees the stream as it is when [`iter`](ReadStream::iter) is called, reads a page at a time,
+/// and holds nobody up.
+#[must_use = "a read begins with `iter` or `collect`"]
+pub struct ReadStream {
+    log: LogHandle,
+    stream: Result<StreamId>,
+    after: Version,
+    until: Version,
+    as_of: Option<DateTime<Utc>>,
+    backwards: bool,
+    limit: u64,
+}
+
+impl ReadStream {
+    pub(crate) fn new(log: LogHandle, stream: Result<StreamId>) -> ReadStream {
+        ReadStream {
+            log,
+            stream,
+            after: Version::NONE,
+            until: Version::new(u64::MAX),
+            as_of: None,
+            backwards: false,
+            limit: u64::MAX,
+        }
+    }
+
+    /// Only events behind this version.
+    pub fn after(mut self, version: Version) -> ReadStream {
+        self.after = version;
+        self
+    }
+
+    /// Only events up to this version, which is included.
+    pub fn until(mut self, version: Version) -> ReadStream {
+        self.until = version;
+        self
+    }
+
+    /// Only events recorded at or before this time.
+    pub fn as_of(mut self, time: DateTime<Utc>) -> ReadStream {
+        self.as_of = Some(time);
+        self
+    }
+
+    /// The last event first.
+    pub fn backwards(mut self) -> ReadStream {
+        self.backwards = true;
+        self
+    }
+
+    /// At most so many events.
+    pub fn limit(mut self, events: u64) -> ReadStream {
+        self.limit = events;
+        self
+    }
+
+    /// Begins to read.
+    ///
+    /// # Errors
+    /// [`StreamNotFound`](ErrorKind::StreamNotFound) if the stream was never written;
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if its name cannot be one.
+    pub fn iter(self) -> Result<impl Iterator<Item = Result<RecordedEvent>> + Send + use<>> {
+        let stream = self.stream?;
+        let state = state_of(&self.log, &stream)?;
+        let mut last = state.version.min(self.until).get();
+        if let Some(time) = self.as_of {
+            let position = self.log.log().position_at(Micros::of(time))?;
+            last = self.log.version_at(&stream, last, Position::new(position))?;
+        }
+        let first = self.after.get().saturating_add(1).max(state.first_readable.get());
+        let range = StreamRange { first, last, backwards: self.backwards, limit: self.limit };
+        let events = StreamEvents::new(Arc::clone(self.log.log()), stream, range);
+        Ok(KeepOpen { items: events, _open: self.log })
+    }
+
+    /// All of it at once.
+    ///
+    /// # Errors
+    /// Those of [`iter`](ReadStream::iter) and of reading.
+    pub fn collect(self) -> Result<Vec<RecordedEvent>> {
+        self.iter()?.collect()
+    }
+}
+
+/// A read of the global sequence; see [`Store::read_all`](crate::Store::read_all).
+///
+/// Filters of one kind add up, filters of different kinds must all hold; `limit` counts what is left.
+///
+/// ```
+/// use filmstrip::{ExpectedVersion, NewEvent, Store};
+/// let store = Store::temporary()?;
+/// for stream in ["Door-1", "Lamp-1", "Door-2"] {
+///     store.append(stream, ExpectedVersion::NoStream, [NewEvent::json("Installed", &())?])?;
+/// }
+/// let doors = store.read_all().category("Door").collect()?;
+/// assert_eq!(doors.iter().map(|e| e.position.get()).collect::<Vec<_>>(), [1, 3]);
+/// # Ok::<(), filmstrip::Error>(())
+/// ```
+#[must_use = "a read begins with `iter` or `collect`"]
+pub struct ReadAll {
+    log: LogHandle,
+    after: Position,
+    until: Position,
+    as_of: Option<DateTime<Utc>>,
+    filter: Filter,
+    backwards: bool,
+    limit: u64,
+}
+
+impl ReadAll {
+    pub(crate) fn new(log: LogHandle) -> ReadAll {
+        ReadAll {
+            log,
+            after: Position::START,
+            until: Position::new(u64::MAX),
+            as_of: None,
+            filter: Filter::all(),
+            backwards: false,
+            limit: u64::MAX,
+        }
+    }
+
+    /// Only events behind this position.
+    pub fn after(mut self, position: Position) -> ReadAll {
+        self.after = position;
+        self
+    }
+
+    /// Only events up to this position, which is included.
+    pub fn until(mut self, position: Position) -> ReadAll {
+        self.until = position;
+        self
+    }
+
+    /// Only events recorded at or before this time. It never cuts a commit, which has one time.
+    pub fn as_of(mut self, time: DateTime<Utc>) -> ReadAll {
+        self.as_of = Some(time);
+        self
+    }
+
+    /// Only events of this category, or of the others named so.
+    pub fn category(mut self, category: impl Into<String>) -> ReadAll {
+        self.filter = self.filter.and_category(category);
+        self
+    }
+
+    /// Only events of this type, or of the others named so.
+    pub fn event_type(mut self, event_type: impl Into<String>) -> ReadAll {
+        self.filter = self.filter.and_event_type(event_type);
+        self
+    }
+
+    /// Only events that this filter wants, in place of what was named before.
+    pub fn filter(mut self, filter: Filter) -> ReadAll {
+        self.filter = filter;
+        self
+    }
+
+    /// The last event first.
+    pub fn backwards(mut self) -> ReadAll {
+        self.backwards = true;
+        self
+    }
+
+    /// At most so many events, of those that the filters leave.
+    pub fn limit(mut self, events: u64) -> ReadAll {
+        self.limit = events;
+        self
+    }
+
+    /// Begins to read. What becomes durable later is not seen.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed), or what finding the place of `as_of` met.
+    pub fn iter(self) -> Result<impl Iterator<Item = Result<RecordedEvent>> + Send + use<>> {
+        self.log.refuse_if_closed()?;
+        let mut last = self.log.head_position().min(self.until).get();
+        if let Some(time) = self.as_of {
+            last = last.min(self.log.log().position_at(Micros::of(time))?);
+        }
+        let range = AllRange {
+            first: self.after.get().saturating_add(1),
+            last,
+            backwards: self.backwards,
+            limit: self.limit,
+            filter: self.filter,
+        };
+        let events = AllEvents::new(Arc::clone(self.log.log()), range);
+        Ok(KeepOpen { items: events, _open: self.log })
+    }
+
+    /// All of it at once.
+    ///
+    /// # Errors
+    /// Those of [`iter`](ReadAll::iter) and of reading.
+    pub fn collect(self) -> Result<Vec<RecordedEvent>> {
+        self.iter()?.collect()
+    }
+}
+
+/// What is known of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamInfo {
+    /// Its name.
+    pub stream: StreamId,
+    /// The version of its last event.
+    pub version: Version,
+    /// How many of its events can be read.
+    pub count: u64,
+    /// When its first event was recorded.
+    pub created: DateTime<Utc>,
+    /// When its last event was recorded.
+    pub last_written: DateTime<Utc>,
+}
+
+impl StreamInfo {
+    fn new(stream: StreamId, state: &StreamState) -> StreamInfo {
+        StreamInfo {
+            stream,
+            version: state.version,
+            count: state.version.get() + 1 - state.first_readable.get(),
+            created: state.created.to_utc(),
+            last_written: state.written.to_utc(),
+        }
+    }
+}
+
+pub(crate) fn stream_info(log: &LogHandle, stream: StreamId) -> Result<StreamInfo> {
+    let state = state_of(log, &stream)?;
+    Ok(StreamInfo::new(stream, &state))
+}
+
+fn state_of(log: &LogHandle, stream: &StreamId) -> Result<StreamState> {
+    log.refuse_if_closed()?;
+    log.stream_state(stream)?.ok_or_else(|| {
+        let message = format!("stream {stream} has never been written");
+        Error::new(ErrorKind::StreamNotFound, message)
+    })
+}
+
+/// A listing of streams; see [`Store::streams`](crate::Store::streams).
+///
+/// ```
+/// use filmstrip::{ExpectedVersion, NewEvent, Store};
+/// let store = Store::temporary()?;
+/// for stream in ["Lamp-1", "Door-2", "Door-1"] {
+///     store.append(stream, ExpectedVersion::NoStream, [NewEvent::json("Installed", &())?])?;
+/// }
+/// let doors = store.streams().category("Door").collect()?;
+/// let names: Vec<&str> = doors.iter().map(|info| info.stream.as_str()).collect();
+/// assert_eq!(names, ["Door-1", "Door-2"]);
+/// # Ok::<(), filmstrip::Error>(())
+/// ```
+#[must_use = "a listing begins with `iter` or `collect`"]
+pub struct Streams {
+    log: LogHandle,
+    prefix: String,
+    category: Option<String>,
+}
+
+impl Streams {
+    pub(crate) fn new(log: LogHandle) -> Streams {
+        Streams { log, prefix: String::new(), category: None }
+    }
+
+    /// Only streams whose names begin so.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Streams {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Only streams of this category.
+    pub fn category(mut self, category: impl Into<String>) -> Streams {
+        self.category = Some(category.into());
+        self
+    }
+
+    /// Begins to list. A stream that is created meanwhile may be listed or not.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed).
+    pub fn iter(self) -> Result<impl Iterator<Item = Result<StreamInfo>> + Send + use<>> {
+        self.log.refuse_if_closed()?;
+        let Streams { log, prefix, category } = self;
+        // Names of one category share its beginning, so the longer of the two narrows the search.
+        let prefix = match &category {
+            Some(category) if category.starts_with(&prefix) => category.clone(),
+            _ => prefix,
+        };
+        let wanted = |stream: &StreamId| stream.as_str().starts_with(&prefix);
+        // The tail first, the index second: what moves in between is seen twice and merged.
+        let mut tail = log.tail.streams(wanted);
+        tail.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let listing = Listing { log, prefix, tail: tail.into(), page: Page::Before(None) };
+        let in_category = move |info: &StreamInfo| {
+            category.as_ref().is_none_or(|category| info.stream.category() == category)
+        };
+        Ok(listing.filter(move |item| item.as_ref().map_or(true, &in_category)))
+    }
+
+    /// All of it at once.
+    ///
+    /// # Errors
+    /// Those of [`iter`](Streams::iter) and of reading.
+    pub fn collect(self) -> Result<Vec<StreamInfo>> {
+        self.iter()?.collect()
+    }
+}
+
+type Named = (StreamId, StreamState);
+
+/// Two sorted listings merged: the tail's, taken at the start, and the index's, page by page.
+struct Listing {
+    log: LogHandle,
+    prefix: String,
+    tail: VecDeque<Named>,
+    page: Page,
+}
+
+enum Page {
+    /// The page behind this name is to be read.
+    Before(Option<StreamId>),
+    Read(VecDeque<Named>),
+    Ended,
+}
+
+impl Listing {
+    fn fill(&mut self) -> Result<()> {
+        if let Page::Before(after) = &self.page {
+            self.log.refuse_if_closed()?;
+            let (prefix, after) = (self.prefix.as_str(), after.as_ref().map(StreamId::as_str));
+            let ask =
+                |index: &crate::index::Index| index.streams_after(prefix, after, STREAMS_PAGE);
+            let page = self.log.index.ask(ask)?;
+            self.page = if page.is_empty() { Page::Ended } else { Page::Read(page.into()) };
+        }
+        Ok(())
+    }
+
+    fn pop_index(&mut self) -> Option<Named> {
+        let Page::Read(page) = &mut self.page else { return None };
+        let named = page.pop_front()?;
+        if page.is_empty() {
+            self.page = Page::Before(Some(named.0.clone()));
+        }
+        Some(named)
+    }
+
+    fn read_next(&mut self) -> Result<Option<StreamInfo>> {
+        self.fill()?;
+        let index = match &self.page {
+            Page::Read(page) => page.front().map(|(name, _)| name),
+            _ => None,
+        };
+        let tail = self.tail.front().map(|(name, _)| name);
+        let (from_tail, from_index) = match (tail, index) {
+            (Some(tail), Some(index)) => (tail <= index, index <= tail),
+            (tail, index) => (tail.is_some(), index.is_some()),
+        };
+        let from_index = if from_index { self.pop_index() } else { None };
+        let from_tail = if from_tail { self.tail.pop_front() } else { None };
+        // The tail's state is the newer one where both know the stream.
+        Ok(from_tail.or(from_index).map(|(stream, state)| StreamInfo::new(stream, &state)))
+    }
+}
+
+impl Iterator for Listing {
+    type Item = Result<StreamInfo>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.read_next().transpose();
+        if matches!(item, Some(Err(_))) {
+            self.page = Page::Ended;
+            self.tail.clear();
+        }
+        item
+    }
+}
+
+/// An iterator that keeps the store open while it lives.
+struct KeepOpen<I> {
+    items: I,
+    _open: LogHandle,
+}
+
+impl<I: Iterator> Iterator for KeepOpen<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        self.items.next()
+    }
+}
