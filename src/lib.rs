@@ -1,4 +1,5 @@
 //! Filmstrip: an embedded event store and CQRS engine.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr))]
 #![allow(dead_code)]
 
 mod clock;

@@ -140,13 +140,13 @@ fn encode_extras(metadata: &Metadata) -> Vec<u8> {
 
 fn decode_extras(bytes: &[u8]) -> Option<Metadata> {
     let extras: Extras = bin::decode(bytes).ok()?;
-    let mut metadata = Metadata::default();
-    metadata.correlation_id = extras.correlation_id.map(Uuid::from_bytes);
-    metadata.causation_id = extras.causation_id.map(Uuid::from_bytes);
-    metadata.command_id = extras.command_id.map(Uuid::from_bytes);
-    metadata.user = extras.user;
-    metadata.entries = extras.entries;
-    Some(metadata)
+    Some(Metadata {
+        correlation_id: extras.correlation_id.map(Uuid::from_bytes),
+        causation_id: extras.causation_id.map(Uuid::from_bytes),
+        command_id: extras.command_id.map(Uuid::from_bytes),
+        user: extras.user,
+        entries: extras.entries,
+    })
 }
 
 #[cfg(test)]

@@ -186,10 +186,10 @@ impl Frames {
         }
         self.fill(frame::HEADER_BYTES)?;
         let bytes = self.ahead();
-        if let Some(header) = Header::parse(bytes) {
-            if header.lies_at(self.journal.store, self.at.segment, self.at.offset) {
-                return Ok(Some(header));
-            }
+        if let Some(header) = Header::parse(bytes)
+            && header.lies_at(self.journal.store, self.at.segment, self.at.offset)
+        {
+            return Ok(Some(header));
         }
         let ends = bytes.iter().take(frame::HEADER_BYTES).all(|byte| *byte == 0);
         if ends && self.at.segment < self.end.segment {

@@ -223,7 +223,7 @@ fn a_missing_mark_or_segment_is_healed_or_named() {
 fn a_torn_write_is_kept_aside_and_its_place_is_used_again() {
     let (directory, bytes, places, end) = small();
     let path = segment_one(directory.path());
-    let mut torn = bytes.clone();
+    let mut torn = bytes;
     let (start, stop) = (places[2] as usize + 60, end.next.offset as usize);
     torn[start..stop].fill(0);
     fs::write(&path, &torn).unwrap();
@@ -271,7 +271,7 @@ fn frames_of_another_store_or_place_are_corrupt() {
     fs::write(&path, &copied).unwrap();
     assert_prefix(open(directory.path()), 6, true, "a copied frame");
     // The last two frames swapped with zeros between: the first place names the wrong offset.
-    let mut swapped = bytes.clone();
+    let mut swapped = bytes;
     swapped.copy_within(places[2] as usize..at, places[1] as usize);
     fs::write(&path, &swapped).unwrap();
     assert!(open(directory.path()).is_err(), "a moved frame was accepted");

@@ -65,7 +65,7 @@ impl Log {
         // What lies in sealed segments goes to the index at once; the last one fits the tail.
         let sealed = Location { segment: end.next.segment, offset: segment::HEADER_BYTES };
         index.advance(sealed, |advanced| indexed = advanced.checkpoint)?;
-        let tail = Tail::new(indexed.clone());
+        let tail = Tail::new(indexed);
         fill(&tail, &index, &journal, &indexed, end.next)?;
         let (closing, closed) = bounded(0);
         let log = Arc::new(Log {

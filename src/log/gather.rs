@@ -94,7 +94,7 @@ fn gather_version(
         return Ok(*version);
     }
     let state = match heads.get(stream) {
-        Some(state) => state.clone(),
+        Some(state) => *state,
         None => log.stream_state(stream)?.unwrap_or_else(StreamState::absent),
     };
     let version = state.version.get();

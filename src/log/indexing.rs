@@ -33,7 +33,7 @@ pub(crate) struct IndexSlot {
 }
 
 enum Slot {
-    Open(Index),
+    Open(Box<Index>),
     Closed,
     /// Building it again failed; the cause.
     Lost(Error),
@@ -50,7 +50,7 @@ impl IndexSlot {
     /// the journal.
     pub(crate) fn open(site: IndexSite) -> Result<(IndexSlot, Checkpoint)> {
         let (index, checkpoint) = open_index(&site)?;
-        let slot = RwLock::new(Slot::Open(index));
+        let slot = RwLock::new(Slot::Open(Box::new(index)));
         Ok((IndexSlot { site, slot, healed: AtomicU64::new(0) }, checkpoint))
     }
 
@@ -116,7 +116,7 @@ impl IndexSlot {
         let _ = index.close();
         match self.build_again(reached) {
             Ok(index) => {
-                *slot = Slot::Open(index);
+                *slot = Slot::Open(Box::new(index));
                 self.healed.fetch_add(1, Ordering::Release);
                 Ok(())
             }
@@ -180,7 +180,7 @@ fn insert(index: &Index, window: Window) -> Result<Advanced> {
     streams.dedup();
     // The window's names share the journal's buffers, which must not outlive it.
     let streams = streams.iter().map(StreamId::detached).collect();
-    let (events, checkpoint) = (window.events.len(), window.end.clone());
+    let (events, checkpoint) = (window.events.len(), window.end);
     index.insert(window)?;
     tracing::info!(events, position = checkpoint.position, "indexed");
     Ok(Advanced { streams, checkpoint })
@@ -192,7 +192,7 @@ fn next_window(journal: &Arc<Journal>, from: &Checkpoint, to: Location) -> Resul
         return Ok(None);
     }
     let mut frames = journal.frames(from.next, from.position + 1, to);
-    let mut window = WindowBuilder::new(from.clone());
+    let mut window = WindowBuilder::new(*from);
     while window.bytes < INDEX_WINDOW_BYTES_MAX {
         let Some(item) = frames.next() else { break };
         let (at, frame) = item?;

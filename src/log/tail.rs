@@ -127,7 +127,7 @@ impl Tail {
 
     /// How far the index holds the journal.
     pub(crate) fn indexed(&self) -> Checkpoint {
-        self.state.read().indexed.clone()
+        self.state.read().indexed
     }
 
     /// Events that the index lacks.
@@ -142,7 +142,7 @@ impl Tail {
 
     /// The state of a stream that has events here.
     pub(crate) fn stream_state(&self, stream: &StreamId) -> Option<StreamState> {
-        self.state.read().streams.get(stream).map(|stream| stream.state.clone())
+        self.state.read().streams.get(stream).map(|stream| stream.state)
     }
 
     /// The names and states of the streams here that `wanted` names, in no order.
@@ -152,7 +152,7 @@ impl Tail {
     ) -> Vec<(StreamId, StreamState)> {
         let state = self.state.read();
         let streams = state.streams.iter().filter(|(stream, _)| wanted(stream));
-        streams.map(|(name, stream)| (name.clone(), stream.state.clone())).collect()
+        streams.map(|(name, stream)| (name.clone(), stream.state)).collect()
     }
 
     /// Of a stream, the events here from version `from` on, at most `limit`; none if `from` itself
@@ -208,7 +208,7 @@ impl Tail {
     pub(crate) fn mark_at_or_before(&self, position: u64) -> Option<Mark> {
         let state = self.state.read();
         let after = state.marks.partition_point(|mark| mark.position <= position);
-        after.checked_sub(1).map(|last| state.marks[last].clone())
+        after.checked_sub(1).map(|last| state.marks[last])
     }
 
     /// The frame that holds `position`, if it is one of the newest.

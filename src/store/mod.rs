@@ -207,7 +207,6 @@ impl Store {
     ///
     /// # Errors
     /// What went wrong on the way. Nothing acknowledged is lost by it.
-    #[allow(clippy::needless_pass_by_value)] // Closing takes the handle, so that it is not used again.
     pub fn close(self) -> Result<()> {
         self.log.close()
     }
