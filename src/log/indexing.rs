@@ -57,13 +57,19 @@ impl IndexSlot {
     /// Asks the index; if the answer shows that it is damaged, heals it and asks again.
     pub(crate) fn ask<T>(&self, question: impl Fn(&Index) -> Result<T>) -> Result<T> {
         let healed = self.healed.load(Ordering::Acquire);
-        match question(self.read()?.index()) {
+        // The lock must be gone before healing takes it alone, so nothing of it may live in a match.
+        let answer = self.ask_once(&question);
+        match answer {
             Err(error) if shows_damage(&error) => {
                 self.heal(healed, &error)?;
-                question(self.read()?.index())
+                self.ask_once(&question)
             }
             answer => answer,
         }
+    }
+
+    fn ask_once<T>(&self, question: &impl Fn(&Index) -> Result<T>) -> Result<T> {
+        question(self.read()?.index())
     }
 
     /// Moves the journal up to `to` into the index, window by window. `after` is told of each.

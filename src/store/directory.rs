@@ -11,8 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What creating a store may have left behind when it did not come to an end.
-const OURS: [&str; 5] = ["lock", "journal", "index", "views", "MANIFEST.tmp"];
+/// What a store without a manifest may hold: its creation, or the manifest itself, was lost.
+const OURS: [&str; 6] = ["lock", "journal", "index", "index.checkpoint", "views", "MANIFEST.tmp"];
 
 /// A store's directory, locked.
 pub(crate) struct Directory {

@@ -1,0 +1,103 @@
+//! What a store makes of its directory: creation, locking, strangers.
+
+use filmstrip::{ErrorKind, ExpectedVersion, NewEvent, Store};
+use std::fs;
+
+fn event() -> NewEvent {
+    NewEvent::bytes("T", "x")
+}
+
+#[test]
+fn a_store_is_created_in_an_absent_or_an_empty_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    for path in [directory.path().join("a/b/c"), directory.path().join("empty")] {
+        if path.ends_with("empty") {
+            fs::create_dir(&path).unwrap();
+        }
+        let store = Store::open(&path).unwrap();
+        store.append("A-1", ExpectedVersion::NoStream, [event()]).unwrap();
+        assert_eq!(store.path(), path);
+        drop(store);
+        assert_eq!(Store::open(&path).unwrap().head().get(), 1);
+    }
+}
+
+#[test]
+fn a_directory_with_something_else_in_it_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("thesis.txt"), "years of work").unwrap();
+    let error = Store::open(directory.path()).expect_err("it took over a stranger's directory");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("thesis.txt"), "{error}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "something was written");
+    let error = Store::open(directory.path().join("thesis.txt")).expect_err("a file");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_store_is_open_for_writing_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let clone = store.clone();
+    let error = Store::open(directory.path()).expect_err("it is open");
+    assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+    store.close().unwrap();
+    let again = Store::open(directory.path()).expect("closing lets go, whoever holds a clone");
+    again.append("A-1", ExpectedVersion::NoStream, [event()]).unwrap();
+    assert!(clone.append("A-2", ExpectedVersion::NoStream, [event()]).is_err());
+}
+
+#[test]
+fn a_temporary_store_goes_with_its_last_handle() {
+    let store = Store::temporary().unwrap();
+    let path = store.path().to_owned();
+    let subscription = store.subscribe().start().unwrap();
+    store.append("A-1", ExpectedVersion::NoStream, [event()]).unwrap();
+    drop(store);
+    assert!(path.exists());
+    drop(subscription);
+    assert!(!path.exists(), "{} was left behind", path.display());
+    assert!(!path.parent().unwrap().exists());
+}
+
+#[test]
+fn a_creation_that_was_interrupted_is_done_again() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(Store::open(directory.path()).unwrap());
+    fs::remove_file(directory.path().join("MANIFEST")).unwrap();
+    let store = Store::open(directory.path()).expect("the journal was empty");
+    store.append("A-1", ExpectedVersion::NoStream, [event()]).unwrap();
+    drop(store);
+    fs::remove_file(directory.path().join("MANIFEST")).unwrap();
+    let error = Store::open(directory.path()).expect_err("a journal with events, no manifest");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(error.damage().unwrap().file.ends_with("MANIFEST"));
+}
+
+#[test]
+fn a_damaged_or_newer_manifest_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(Store::open(directory.path()).unwrap());
+    let path = directory.path().join("MANIFEST");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("store 0", "store 1")).unwrap();
+    assert_eq!(Store::open(directory.path()).expect_err("damaged").kind(), ErrorKind::Corrupt);
+    let newer = "filmstrip 2\n";
+    fs::write(&path, format!("{newer}crc32c {:08x}\n", crc32c::crc32c(newer.as_bytes()))).unwrap();
+    let error = Store::open(directory.path()).expect_err("newer");
+    assert_eq!(error.kind(), ErrorKind::UnsupportedFormat);
+    assert!(error.to_string().contains("format 2"), "{error}");
+}
+
+#[test]
+fn a_small_store_takes_little_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    store.append("A-1", ExpectedVersion::NoStream, [event()]).unwrap();
+    store.close().unwrap();
+    let journal: u64 = fs::read_dir(directory.path().join("journal"))
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(journal <= (1 << 20) + 4_096, "{journal} bytes of journal");
+}

@@ -1,0 +1,220 @@
+//! Whatever happens to the index, every event still reads back: it is derived from the journal.
+
+use filmstrip::{ErrorKind, ExpectedVersion, NewEvent, Store, Version};
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+const STREAMS: u64 = 50;
+const ROUNDS: u64 = 60;
+
+fn payload(stream: u64, version: u64) -> Vec<u8> {
+    let bytes = if version % 20 == 0 { 6_000 } else { 900 };
+    vec![(stream * 7 + version) as u8; bytes]
+}
+
+fn write(store: &Store, versions: std::ops::RangeInclusive<u64>) {
+    for version in versions {
+        for n in 0..STREAMS {
+            let event = NewEvent::bytes("Written", payload(n, version));
+            let stream = format!("Stream-{n}");
+            store.append(&stream, Version::new(version - 1), [event]).unwrap();
+        }
+    }
+}
+
+fn check(store: &Store, versions: u64, case: &str) {
+    let streams = store.streams().collect().unwrap_or_else(|e| panic!("{case}: {e}"));
+    assert_eq!(streams.len() as u64, STREAMS, "{case}");
+    for n in 0..STREAMS {
+        let stream = format!("Stream-{n}");
+        let info = store.stream_info(&stream).unwrap_or_else(|e| panic!("{case}: {e}"));
+        assert_eq!(info.version.get(), versions, "{case}: {stream}");
+        let events = store.read_stream(&stream).collect();
+        let events = events.unwrap_or_else(|e| panic!("{case}: {stream}: {e}"));
+        assert_eq!(events.len() as u64, versions, "{case}: {stream}");
+        for (event, version) in events.iter().zip(1..) {
+            assert_eq!(event.version.get(), version, "{case}: {stream}");
+            assert!(event.payload == payload(n, version), "{case}: {stream} at {version}");
+        }
+    }
+    let all = store.read_all().collect().unwrap_or_else(|e| panic!("{case}: {e}"));
+    assert_eq!(all.len() as u64, STREAMS * versions, "{case}");
+    let beyond = Version::new(versions + 1);
+    let wrong = store.append("Stream-0", beyond, [NewEvent::bytes("T", "x")]);
+    assert!(wrong.is_err(), "{case}: a version was given out twice or left out");
+}
+
+/// A store that was closed with most of its events in the index.
+fn closed() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    write(&store, 1..=ROUNDS);
+    store.close().unwrap();
+    directory
+}
+
+fn copy(from: &Path) -> TempDir {
+    let to = tempfile::tempdir().unwrap();
+    copy_into(from, to.path());
+    to
+}
+
+fn copy_into(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_into(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), &target).unwrap()),
+        }
+    }
+}
+
+fn database(store: &Path) -> PathBuf {
+    store.join("index").join("db")
+}
+
+fn flip(path: &Path, at: u64, bit: u64) {
+    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    byte[0] ^= 1 << bit;
+    file.write_all_at(&byte, at).unwrap();
+}
+
+fn check_and_go_on(directory: &Path, case: &str) {
+    let store = Store::open(directory).unwrap_or_else(|e| panic!("{case}: {e}"));
+    check(&store, ROUNDS, case);
+    write(&store, ROUNDS + 1..=ROUNDS + 1);
+    check(&store, ROUNDS + 1, case);
+    store.close().unwrap_or_else(|e| panic!("{case}: {e}"));
+    let store = Store::open(directory).unwrap_or_else(|e| panic!("{case}, reopened: {e}"));
+    check(&store, ROUNDS + 1, case);
+}
+
+#[test]
+fn a_deleted_index_is_built_again() {
+    let original = closed();
+    assert!(database(original.path()).exists(), "nothing was indexed, so nothing is tested");
+    for gone in [&["index"][..], &["index.checkpoint"], &["index", "index.checkpoint"]] {
+        let directory = copy(original.path());
+        for name in gone {
+            let path = directory.path().join(name);
+            match path.is_dir() {
+                true => fs::remove_dir_all(path).unwrap(),
+                false => fs::remove_file(path).unwrap(),
+            }
+        }
+        check_and_go_on(directory.path(), &format!("without {gone:?}"));
+    }
+}
+
+#[test]
+fn an_index_truncated_anywhere_is_built_again() {
+    let original = closed();
+    let length = fs::metadata(database(original.path())).unwrap().len();
+    for part in 0..8 {
+        let directory = copy(original.path());
+        let file = OpenOptions::new().write(true).open(database(directory.path())).unwrap();
+        file.set_len(length * part / 8 + part * 13).unwrap();
+        check_and_go_on(directory.path(), &format!("cut to {part}/8"));
+    }
+}
+
+#[test]
+fn an_index_with_a_bit_flipped_in_any_of_fifty_places_serves_no_wrong_event() {
+    let original = closed();
+    let length = fs::metadata(database(original.path())).unwrap().len();
+    for n in 0..50 {
+        let directory = copy(original.path());
+        let at = length * n / 50 + n * 37 % 512;
+        flip(&database(directory.path()), at, n % 8);
+        check_and_go_on(directory.path(), &format!("bit {} of byte {at}", n % 8));
+    }
+}
+
+#[test]
+fn an_index_with_fifty_flipped_bits_serves_no_wrong_event() {
+    let original = closed();
+    let length = fs::metadata(database(original.path())).unwrap().len();
+    for round in 0..10u64 {
+        let directory = copy(original.path());
+        for n in 0..50 {
+            let at = (length * n / 50 + round * 7_919 + n * n * 131) % length;
+            flip(&database(directory.path()), at, (n + round) % 8);
+        }
+        check_and_go_on(directory.path(), &format!("round {round}"));
+    }
+}
+
+#[test]
+fn an_index_left_from_an_older_time_is_brought_up_or_built_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    write(&store, 1..=ROUNDS / 2);
+    store.close().unwrap();
+    let old = copy(directory.path());
+    let store = Store::open(directory.path()).unwrap();
+    write(&store, ROUNDS / 2 + 1..=ROUNDS);
+    store.close().unwrap();
+    for (case, names) in [
+        ("index and checkpoint", &["index", "index.checkpoint"][..]),
+        ("index alone", &["index"]),
+        ("checkpoint alone", &["index.checkpoint"]),
+    ] {
+        let aged = copy(directory.path());
+        for name in names {
+            let (from, to) = (old.path().join(name), aged.path().join(name));
+            match from.is_dir() {
+                true => {
+                    fs::remove_dir_all(&to).unwrap();
+                    copy_into(&from, &to);
+                }
+                false => drop(fs::copy(from, to).unwrap()),
+            }
+        }
+        check_and_go_on(aged.path(), &format!("an older {case}"));
+    }
+}
+
+#[test]
+fn an_index_of_another_store_is_not_believed() {
+    let (mine, other) = (closed(), tempfile::tempdir().unwrap());
+    let store = Store::open(other.path()).unwrap();
+    for n in 0..3_000 {
+        let event = NewEvent::bytes("Foreign", vec![0; 1_000]);
+        store.append(format!("Stream-{}", n % 7), ExpectedVersion::Any, [event]).unwrap();
+    }
+    store.close().unwrap();
+    for name in ["index", "index.checkpoint"] {
+        let (from, to) = (other.path().join(name), mine.path().join(name));
+        if from.is_dir() {
+            fs::remove_dir_all(&to).unwrap();
+            copy_into(&from, &to);
+        } else {
+            fs::copy(from, to).unwrap();
+        }
+    }
+    check_and_go_on(mine.path(), "the index of another store");
+}
+
+#[test]
+fn an_index_that_is_ahead_of_its_journal_is_corrupt_and_not_served() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    write(&store, 1..=ROUNDS / 2);
+    store.close().unwrap();
+    let old = copy(directory.path());
+    let store = Store::open(directory.path()).unwrap();
+    write(&store, ROUNDS / 2 + 1..=ROUNDS);
+    store.close().unwrap();
+    let (from, to) = (old.path().join("journal"), directory.path().join("journal"));
+    fs::remove_dir_all(&to).unwrap();
+    copy_into(&from, &to);
+    let error = Store::open(directory.path()).expect_err("the journal lost durable events");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(error.to_string().contains("index"), "{error}");
+}
