@@ -10,8 +10,10 @@ mod filter;
 mod follow;
 mod index;
 mod journal;
+mod json;
 mod limits;
 mod log;
+mod model;
 mod position;
 mod store;
 mod stream;
@@ -27,6 +29,7 @@ pub use limits::{
 };
 pub use log::commit::Commit;
 pub use log::outcome::{AppendError, Appended, Committed, Conflict};
+pub use model::event_set::{Event, StoredEvent};
 pub use position::{ExpectedVersion, Position, Version};
 pub use store::{ReadAll, ReadStream, Store, StoreBuilder, StreamInfo, Streams};
 pub use stream::StreamId;

@@ -1,0 +1,3 @@
+//! Deciding and reading: aggregates, projections and what runs them.
+
+pub(crate) mod event_set;
