@@ -17,6 +17,7 @@ mod model;
 mod position;
 mod store;
 mod stream;
+pub mod testing;
 
 pub use clock::{Clock, SystemClock};
 pub use error::{Damage, Error, ErrorKind, HandlerError, Result};
@@ -29,6 +30,7 @@ pub use limits::{
 };
 pub use log::commit::Commit;
 pub use log::outcome::{AppendError, Appended, Committed, Conflict};
+pub use model::aggregate::{Aggregate, Snapshot};
 pub use model::event_set::{Event, StoredEvent};
 pub use position::{ExpectedVersion, Position, Version};
 pub use store::{ReadAll, ReadStream, Store, StoreBuilder, StreamInfo, Streams};

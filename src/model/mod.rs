@@ -1,3 +1,4 @@
 //! Deciding and reading: aggregates, projections and what runs them.
 
+pub(crate) mod aggregate;
 pub(crate) mod event_set;
