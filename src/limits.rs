@@ -70,6 +70,12 @@ pub(crate) const CACHED_AGGREGATES_MAX: usize = 1_024;
 pub(crate) const CACHED_COMMAND_IDS_MAX: usize = 262_144;
 /// Aggregates of one repository whose states wait to be written as snapshots.
 pub(crate) const SNAPSHOTS_WAITING_MAX: usize = 16;
+/// Events from which on a feed's batch takes no further frame.
+pub(crate) const FEED_BATCH_EVENTS_MIN: usize = 512;
+/// Bytes of frames from which on a feed's batch takes no further one.
+pub(crate) const FEED_BATCH_BYTES_MIN: usize = MIB;
+/// Batches that a feed reads ahead of its taker.
+pub(crate) const FEED_BATCHES_WAITING_MAX: usize = 2;
 
 /// Events that a subscription reads ahead of its consumer, unless its builder says otherwise.
 pub(crate) const SUBSCRIPTION_BUFFER_DEFAULT: usize = 1_024;

@@ -2,4 +2,6 @@
 
 pub(crate) mod aggregate;
 pub(crate) mod event_set;
+pub(crate) mod progress;
+pub(crate) mod read_model;
 pub(crate) mod repository;

@@ -15,6 +15,7 @@ mod tests;
 
 use crate::error::{Error, ErrorKind, HandlerError, Result};
 use crate::event::{EventType, Format, NewEvent, RecordedEvent};
+use crate::filter::Filter;
 use crate::json;
 use bytes::Bytes;
 use joined::Failure;
@@ -219,6 +220,42 @@ impl RecordedEvent {
             payload: self.payload.clone(),
         };
         decode(stored, &Place(self))
+    }
+}
+
+impl Filter {
+    /// The events of an event set, in any stream: its variants, their aliases, and the
+    /// [former types](Event::former_types). Reading with a filter of a type that is no event set is
+    /// [`NotAnEventSet`](ErrorKind::NotAnEventSet).
+    ///
+    /// ```
+    /// # use filmstrip::{Event, Filter};
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Clone, Serialize, Deserialize)]
+    /// enum DoorEvent {
+    ///     #[serde(alias = "Unlocked")]
+    ///     Opened,
+    ///     Closed,
+    /// }
+    /// impl Event for DoorEvent {}
+    ///
+    /// let filter = Filter::of::<DoorEvent>();
+    /// assert!(filter.wants("Door-1", "Closed") && filter.wants("Door-1", "Unlocked"));
+    /// assert!(!filter.wants("Door-1", "Painted"));
+    /// ```
+    pub fn of<E: Event>() -> Filter {
+        Filter::all().and_of::<E>()
+    }
+
+    /// Also the events of this event set.
+    pub fn and_of<E: Event>(self) -> Filter {
+        match stored_types::<E>() {
+            Ok(types) if types.is_empty() => {
+                self.unusable(format!("{} has no variants to filter by", type_name::<E>()))
+            }
+            Ok(types) => types.into_iter().fold(self, Filter::and_event_type),
+            Err(error) => self.unusable(error.to_string()),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Shape, check_not_decoded, check_round_trip, recorded};
 use crate::error::ErrorKind;
 use crate::event::NewEvent;
+use crate::filter::Filter;
 use crate::model::event_set::{Event, stored_types};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -90,6 +91,22 @@ fn a_type_that_is_no_event_set_does_not_read_either() {
     check_not_decoded::<Adjacently>(&stored, kind, &["adjacently tagged"]);
     check_not_decoded::<Untagged>(&stored, kind, &["untagged"]);
     assert_eq!(stored_types::<Structure>().unwrap_err().kind(), kind);
+}
+
+#[test]
+fn a_filter_of_a_type_that_is_no_event_set_says_so_where_it_is_used() {
+    #[derive(Clone, Serialize, Deserialize)]
+    enum Never {}
+    impl Event for Never {}
+    for filter in [Filter::of::<Structure>(), Filter::category("A").and_of::<Untagged>()] {
+        assert_eq!(filter.check().unwrap_err().kind(), ErrorKind::NotAnEventSet);
+    }
+    let refused = Filter::of::<Never>().check().unwrap_err().to_string();
+    assert!(refused.contains("no variants"), "{refused}");
+    let filter = Filter::category("A").and_of::<RenamedOneWay>().and_of::<SkippedVariant>();
+    filter.check().unwrap();
+    assert!(filter.wants("A-1", "b") && filter.wants("A-1", "Read"));
+    assert!(!filter.wants("A-1", "Written") && !filter.wants("B-1", "b"));
 }
 
 #[test]
