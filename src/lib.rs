@@ -11,6 +11,8 @@ mod follow;
 mod index;
 mod journal;
 mod json;
+mod index;
+mod journal;
 mod limits;
 mod log;
 mod model;
