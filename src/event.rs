@@ -2,6 +2,7 @@
 //! ([`RecordedEvent`]).
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::json;
 use crate::position::{Position, Version};
 use crate::stream::StreamId;
 use bytes::Bytes;
@@ -114,10 +115,11 @@ impl NewEvent {
     /// An event whose payload is `data` as JSON.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if `data` cannot be written as JSON.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if `data` cannot be written as JSON that reads
+    /// back: a float in it is not finite, a map's key is no string, or it nests deeper than 127.
     pub fn json(event_type: impl Into<String>, data: &impl Serialize) -> Result<NewEvent> {
         let event_type = event_type.into();
-        let payload = serde_json::to_vec(data).map_err(|e| {
+        let payload = json::to_vec(data).map_err(|e| {
             let message = format!("event {event_type} cannot be written as JSON: {e}");
             Error::with_source(ErrorKind::InvalidInput, message, e)
         })?;
@@ -184,6 +186,18 @@ impl EventType {
 
     pub(crate) fn from_stored(name: Bytes) -> Option<EventType> {
         ByteString::try_from(name).ok().map(EventType)
+    }
+}
+
+impl From<&str> for EventType {
+    fn from(name: &str) -> EventType {
+        EventType(ByteString::from(name))
+    }
+}
+
+impl From<String> for EventType {
+    fn from(name: String) -> EventType {
+        EventType(ByteString::from(name))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which events a reader wants.
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{StreamId, category_of};
 
 /// Which events a reader, a subscription or a projection wants: OR within a kind, AND across kinds.
@@ -18,6 +19,8 @@ pub struct Filter {
     streams: Vec<StreamId>,
     categories: Vec<String>,
     event_types: Vec<String>,
+    /// Why it cannot be used: it was made of a type that is no event set.
+    fault: Option<String>,
 }
 
 impl Filter {
@@ -57,6 +60,20 @@ impl Filter {
     pub fn and_event_type(mut self, event_type: impl Into<String>) -> Filter {
         self.event_types.push(event_type.into());
         self
+    }
+
+    /// Nothing can be read with this filter, for this reason.
+    pub(crate) fn unusable(mut self, why: String) -> Filter {
+        self.fault.get_or_insert(why);
+        self
+    }
+
+    /// Refuses a filter that was made of a type that is no event set.
+    pub(crate) fn check(&self) -> Result<()> {
+        match &self.fault {
+            Some(why) => Err(Error::new(ErrorKind::NotAnEventSet, why)),
+            None => Ok(()),
+        }
     }
 
     /// Whether an event of this stream and type passes.

@@ -10,11 +10,16 @@ mod filter;
 mod follow;
 mod index;
 mod journal;
+mod json;
+mod index;
+mod journal;
 mod limits;
 mod log;
+mod model;
 mod position;
 mod store;
 mod stream;
+pub mod testing;
 
 pub use clock::{Clock, SystemClock};
 pub use error::{Damage, Error, ErrorKind, HandlerError, Result};
@@ -27,6 +32,11 @@ pub use limits::{
 };
 pub use log::commit::Commit;
 pub use log::outcome::{AppendError, Appended, Committed, Conflict};
+pub use model::aggregate::{Aggregate, Snapshot};
+pub use model::event_set::{Event, StoredEvent};
+pub use model::read_model::{ReadModel, ReadModelHandle};
+pub use model::repository::Repository;
+pub use model::repository::outcome::{AsOf, ExecuteError, Executed, Frame, Loaded};
 pub use position::{ExpectedVersion, Position, Version};
 pub use store::{ReadAll, ReadStream, Store, StoreBuilder, StreamInfo, Streams};
 pub use stream::StreamId;

@@ -64,6 +64,18 @@ pub(crate) const SLED_UNSYNCED_BYTES_MAX: u64 = 512 * KIB as u64;
 pub(crate) const SLED_SEGMENT_BYTES: usize = 2 * MIB;
 /// Events that one page of a stream read locates at once.
 pub(crate) const STREAM_PAGE_EVENTS: usize = 256;
+/// Aggregates that one repository remembers the state of.
+pub(crate) const CACHED_AGGREGATES_MAX: usize = 1_024;
+/// Command ids that one repository remembers, of all its aggregates: about 48 bytes each.
+pub(crate) const CACHED_COMMAND_IDS_MAX: usize = 262_144;
+/// Aggregates of one repository whose states wait to be written as snapshots.
+pub(crate) const SNAPSHOTS_WAITING_MAX: usize = 16;
+/// Events from which on a feed's batch takes no further frame.
+pub(crate) const FEED_BATCH_EVENTS_MIN: usize = 512;
+/// Bytes of frames from which on a feed's batch takes no further one.
+pub(crate) const FEED_BATCH_BYTES_MIN: usize = MIB;
+/// Batches that a feed reads ahead of its taker.
+pub(crate) const FEED_BATCHES_WAITING_MAX: usize = 2;
 
 /// Events that a subscription reads ahead of its consumer, unless its builder says otherwise.
 pub(crate) const SUBSCRIPTION_BUFFER_DEFAULT: usize = 1_024;

@@ -3,6 +3,7 @@
 //! Nothing here knows a file. Integers are little-endian, except in sled keys, whose order matters.
 //! `docs/FORMAT.md` shows every form as a whole.
 
+pub(crate) mod aggregate;
 pub(crate) mod bin;
 pub(crate) mod checkpoint;
 pub(crate) mod cursor;

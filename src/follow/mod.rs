@@ -1,3 +1,4 @@
 //! Following the log: what was recorded, then what is, on one delivery path.
 
+pub(crate) mod feed;
 pub(crate) mod subscription;

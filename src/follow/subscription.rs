@@ -96,6 +96,7 @@ impl SubscriptionBuilder {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
+        self.filter.check()?;
         if !(1..=SUBSCRIPTION_BUFFER_MAX).contains(&self.buffer) {
             let message = format!(
                 "a subscription's buffer is {} events; 1 to {SUBSCRIPTION_BUFFER_MAX} are allowed",

@@ -7,8 +7,10 @@
 
 use crate::error::{Error, ErrorKind, Result, panic_message};
 use crate::limits::{SLED_SEGMENT_BYTES, SLED_UNSYNCED_BYTES_MAX};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use std::fs::{self, File, TryLockError};
+use std::ops::RangeBounds;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -39,6 +41,49 @@ struct Unsynced {
     bytes: u64,
     /// `fdatasync`s so far.
     syncs: u64,
+}
+
+/// One tree of a database. Dropped before the database is closed.
+pub(crate) struct Tree(Option<sled::Tree>);
+
+impl Tree {
+    fn sled(&self) -> &sled::Tree {
+        self.0.as_ref().expect("only dropping takes it")
+    }
+}
+
+impl Drop for Tree {
+    /// sled flushes, and may panic in doing so.
+    fn drop(&mut self) {
+        let tree = self.0.take();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(tree))) {
+            let message = panic_message(&*panic);
+            tracing::warn!(message, "sled panicked at closing a tree");
+        }
+    }
+}
+
+/// Entries of a tree in the order of their keys, from either end.
+pub(crate) struct Entries<'a> {
+    db: &'a Database,
+    entries: sled::Iter,
+}
+
+impl Entries<'_> {
+    pub(crate) fn next(&mut self) -> Result<Option<(Bytes, Bytes)>> {
+        let next = self.db.call("read", |_| self.entries.next().transpose())?;
+        Ok(next.map(|(key, value)| (bytes(&key), bytes(&value))))
+    }
+
+    pub(crate) fn next_back(&mut self) -> Result<Option<(Bytes, Bytes)>> {
+        let next = self.db.call("read", |_| self.entries.next_back().transpose())?;
+        Ok(next.map(|(key, value)| (bytes(&key), bytes(&value))))
+    }
+}
+
+/// A copy: what sled gives out may keep a buffer alive that is many times larger.
+fn bytes(from_sled: &sled::IVec) -> Bytes {
+    Bytes::copy_from_slice(from_sled)
 }
 
 /// Why a database could not be opened.
@@ -83,29 +128,43 @@ impl Database {
     }
 
     /// The tree of this name, created if there is none.
-    pub(crate) fn tree(&self, name: &str) -> Result<sled::Tree> {
-        self.call("open a tree of", |db| db.open_tree(name))
+    pub(crate) fn tree(&self, name: &str) -> Result<Tree> {
+        self.call("open a tree of", |db| db.open_tree(name)).map(|tree| Tree(Some(tree)))
     }
 
     /// The names of the trees that were ever created.
-    pub(crate) fn tree_names(&self) -> Result<Vec<sled::IVec>> {
-        self.call("list the trees of", |db| Ok(db.tree_names()))
+    pub(crate) fn tree_names(&self) -> Result<Vec<Bytes>> {
+        self.call("list the trees of", |db| Ok(db.tree_names().iter().map(bytes).collect()))
     }
 
-    /// Calls sled to read.
-    pub(crate) fn read<T>(&self, f: impl FnOnce() -> sled::Result<T>) -> Result<T> {
-        self.call("read", |_| f())
+    /// The value of `key`.
+    pub(crate) fn get(&self, tree: &Tree, key: &[u8]) -> Result<Option<Bytes>> {
+        Ok(self.call("read", |_| tree.sled().get(key))?.as_ref().map(bytes))
+    }
+
+    /// The entries whose keys are in `range`, from either end. Not a snapshot: each step reads anew.
+    pub(crate) fn range<K: AsRef<[u8]>>(
+        &self,
+        tree: &Tree,
+        range: impl RangeBounds<K>,
+    ) -> Entries<'_> {
+        Entries { db: self, entries: tree.sled().range(range) }
+    }
+
+    /// The entries whose keys begin with `prefix`.
+    pub(crate) fn prefix(&self, tree: &Tree, prefix: &[u8]) -> Entries<'_> {
+        Entries { db: self, entries: tree.sled().scan_prefix(prefix) }
     }
 
     /// Sets `key` to `value`. Durable after [`Database::sync`], or earlier.
-    pub(crate) fn insert(&self, tree: &sled::Tree, key: &[u8], value: Vec<u8>) -> Result<()> {
+    pub(crate) fn insert(&self, tree: &Tree, key: &[u8], value: Vec<u8>) -> Result<()> {
         let bytes = key.len() + value.len();
-        self.write(bytes, || tree.insert(key, value).map(drop))
+        self.write(bytes, || tree.sled().insert(key, value).map(drop))
     }
 
     /// Removes `key`.
-    pub(crate) fn remove(&self, tree: &sled::Tree, key: &[u8]) -> Result<()> {
-        self.write(key.len(), || tree.remove(key).map(drop))
+    pub(crate) fn remove(&self, tree: &Tree, key: &[u8]) -> Result<()> {
+        self.write(key.len(), || tree.sled().remove(key).map(drop))
     }
 
     /// Has everything that was written so far on disk when it returns.
@@ -200,7 +259,7 @@ impl Database {
     }
 
     /// Has everything on disk and the files free for another open, if it returns without an error.
-    /// Every [`sled::Tree`] of it must have been dropped.
+    /// Every [`Tree`] of it must have been dropped.
     pub(crate) fn close(mut self) -> Result<()> {
         let synced = self.sync();
         let released = self.release();

@@ -27,7 +27,7 @@ pub(crate) use crate::codec::mark::Mark;
 pub(crate) use crate::codec::run::{Body, IndexedEvent};
 use crate::error::{Error, Result};
 pub(crate) use crate::index::aside::move_aside;
-use crate::index::database::{Database, OpenError};
+use crate::index::database::{Database, OpenError, Tree};
 use crate::stream::StreamId;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -46,22 +46,22 @@ pub(crate) struct Index {
     db: Database,
     checkpoint_file: checkpoint::CheckpointFile,
     progress: Mutex<Progress>,
+    /// As the checkpoint file says; not held while a window is taken in.
+    stored: Mutex<StoredCheckpoint>,
 }
 
 /// The trees, by what they hold.
 struct Trees {
-    events: sled::Tree,
-    global: sled::Tree,
-    streams: sled::Tree,
-    records: sled::Tree,
-    snapshots: sled::Tree,
-    pieces: sled::Tree,
+    events: Tree,
+    global: Tree,
+    streams: Tree,
+    records: Tree,
+    snapshots: Tree,
+    pieces: Tree,
 }
 
 /// How far the index is, held by whoever inserts.
 struct Progress {
-    /// As the checkpoint file says.
-    stored: StoredCheckpoint,
     /// What the trees hold now: as of the checkpoint, and what was written since.
     now: verify::Sums,
     /// Removed records and replaced pieces that no checkpoint needs any more, once the next one is
@@ -153,8 +153,8 @@ impl Index {
         let db = Database::open(&directory, cache_bytes)?;
         let trees = Trees::open_existing(&db, store)?;
         let (now, garbage) = verify::verify(&db, &trees, &stored)?;
-        let progress = Mutex::new(Progress { stored, now, garbage, broken: false });
-        Ok(Some(Index { trees, db, checkpoint_file, progress }))
+        let progress = Mutex::new(Progress { now, garbage, broken: false });
+        Ok(Some(Index { trees, db, checkpoint_file, progress, stored: Mutex::new(stored) }))
     }
 
     fn create(store_dir: &Path, store: Uuid, cache_bytes: u64) -> Result<Index> {
@@ -171,21 +171,20 @@ impl Index {
         // Beside it, this also makes the new directory's name durable.
         checkpoint_file.replace(&stored)?;
         let (now, garbage) = (verify::Sums::default(), write::Garbage::default());
-        let progress = Mutex::new(Progress { stored, now, garbage, broken: false });
-        Ok(Index { trees, db, checkpoint_file, progress })
+        let progress = Mutex::new(Progress { now, garbage, broken: false });
+        Ok(Index { trees, db, checkpoint_file, progress, stored: Mutex::new(stored) })
     }
 
     /// How far the index holds the journal; `None` if it has taken in nothing yet.
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
-        let stored = self.progress.lock().stored;
+        let stored = *self.stored.lock();
         (stored.epoch > 0).then_some(stored.checkpoint)
     }
 
     /// The newest position of any event that the index holds; after a crash it may be beyond the
     /// checkpoint. The journal must hold it too.
     pub(crate) fn newest_position(&self) -> u64 {
-        let progress = self.progress.lock();
-        progress.now.newest_position.max(progress.stored.checkpoint.position)
+        self.progress.lock().now.newest_position
     }
 
     /// How often the index had sled's file synced.
@@ -196,7 +195,7 @@ impl Index {
     /// Has everything on disk and lets go of the files, whether or not it returns an error.
     pub(crate) fn close(self) -> Result<()> {
         let Index { trees, db, .. } = self;
-        trees.drop_guarded();
+        drop(trees);
         db.close()
     }
 
@@ -220,12 +219,12 @@ impl Trees {
     /// The trees of an index that was created; sled itself would make an empty one of anything.
     fn open_existing(db: &Database, store: Uuid) -> Result<Trees, OpenError> {
         let names = db.tree_names()?;
-        let is_there = |name: &str| names.iter().any(|there| there == name.as_bytes());
+        let is_there = |name: &str| names.iter().any(|there| *there == name.as_bytes());
         if let Some(name) = Trees::NAMES.iter().chain(&["marker"]).find(|name| !is_there(name)) {
             return Err(unusable(format!("it lacks its tree {name:?}")));
         }
         let marker = db.tree("marker")?;
-        let marker = db.read(|| marker.get(MARKER_KEY))?;
+        let marker = db.get(&marker, MARKER_KEY)?;
         if marker.as_deref() != Some(store.as_bytes()) {
             return Err(unusable("it lacks its marker"));
         }
@@ -241,11 +240,6 @@ impl Trees {
             snapshots: db.tree("snapshots")?,
             pieces: db.tree("pieces")?,
         })
-    }
-
-    /// Dropping a tree flushes it, and may panic in doing so.
-    fn drop_guarded(self) {
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(self)));
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn get(
     let mut bytes = Vec::new();
     for number in 0..length.div_ceil(VALUE_BYTES_MAX) {
         let key = keys::piece_key(prefix, number);
-        let Some(piece) = db.read(|| trees.pieces.get(key))? else { return Ok(None) };
+        let Some(piece) = db.get(&trees.pieces, &key)? else { return Ok(None) };
         bytes.extend_from_slice(&piece);
     }
     Ok((bytes.len() == length && crc32c::crc32c(&bytes) == crc).then_some(bytes))
@@ -35,8 +35,8 @@ pub(crate) fn get(
 /// Removes all pieces under `prefix`.
 pub(crate) fn remove(db: &Database, trees: &Trees, prefix: &[u8]) -> Result<()> {
     loop {
-        let next = db.read(|| trees.pieces.scan_prefix(prefix).keys().next().transpose())?;
-        let Some(key) = next else { return Ok(()) };
+        let next = db.prefix(&trees.pieces, prefix).next()?;
+        let Some((key, _)) = next else { return Ok(()) };
         db.remove(&trees.pieces, &key)?;
     }
 }

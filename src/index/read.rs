@@ -8,7 +8,6 @@ use crate::error::Result;
 use crate::index::verify::record_contribution;
 use crate::index::{Index, pieces};
 use crate::stream::StreamId;
-use bytes::Bytes;
 use std::ops::Bound;
 
 impl Index {
@@ -25,11 +24,12 @@ impl Index {
         // The run with the greatest key up to `version` is the one, unless an interrupted window
         // left a shorter one between; none begins further back than the longest run reaches.
         let from = keys::event_key(stream, version.saturating_sub(RUN_EVENTS_MAX - 1).max(1));
-        let mut runs = self.trees.events.range(from..=keys::event_key(stream, version));
+        let range = from..=keys::event_key(stream, version);
+        let mut runs = self.db.range(&self.trees.events, range);
         let mut damage = "no run holds it".to_owned();
-        while let Some((key, value)) = self.db.read(|| runs.next_back().transpose())? {
+        while let Some((key, value)) = runs.next_back()? {
             let Some(first) = keys::version_of(&key) else { continue };
-            match run::decode(&key, first, &Bytes::copy_from_slice(&value)) {
+            match run::decode(&key, first, &value) {
                 Ok(mut events) if events.last().is_some_and(|last| last.version >= version) => {
                     events.truncate((promised + 1 - first) as usize);
                     return Ok(events);
@@ -57,15 +57,15 @@ impl Index {
             Some(after) if after >= prefix => Bound::Excluded(after.as_bytes()),
             _ => Bound::Included(prefix.as_bytes()),
         };
-        let mut entries = self.trees.streams.range::<&[u8], _>((from, Bound::Unbounded));
+        let mut entries = self.db.range::<&[u8]>(&self.trees.streams, (from, Bound::Unbounded));
         let mut streams = Vec::new();
         while streams.len() < limit {
-            let Some((key, value)) = self.db.read(|| entries.next().transpose())? else { break };
+            let Some((key, value)) = entries.next()? else { break };
             if !key.starts_with(prefix.as_bytes()) {
                 break;
             }
             let held = StoredState::decode(&key, &value);
-            let stream = StreamId::from_stored(Bytes::copy_from_slice(&key));
+            let stream = StreamId::from_stored(key.clone());
             let (Some(held), Some(stream)) = (held, stream) else {
                 let name = String::from_utf8_lossy(&key);
                 return Err(self.damaged(None, format!("the state of {name} is damaged")));
@@ -77,8 +77,8 @@ impl Index {
 
     /// The last mark that is not beyond `position`.
     pub(crate) fn mark_at_or_before(&self, position: u64) -> Result<Option<Mark>> {
-        let mut marks = self.trees.global.range(..=keys::global_key(position));
-        let Some((key, value)) = self.db.read(|| marks.next_back().transpose())? else {
+        let mut marks = self.db.range(&self.trees.global, ..=keys::global_key(position));
+        let Some((key, value)) = marks.next_back()? else {
             return Ok(None);
         };
         let mark = Mark::decode(&key, &value);
@@ -95,10 +95,10 @@ impl Index {
 
     /// The records whose keys begin with `prefix`, in order.
     pub(crate) fn records_with_prefix(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>> {
-        let mut entries = self.trees.records.scan_prefix(prefix);
+        let mut entries = self.db.prefix(&self.trees.records, prefix.as_bytes());
         let mut records = Vec::new();
-        while let Some((key, value)) = self.db.read(|| entries.next().transpose())? {
-            let held = StoredRecord::decode(&key, &Bytes::copy_from_slice(&value));
+        while let Some((key, value)) = entries.next()? {
+            let held = StoredRecord::decode(&key, &value);
             let name = std::str::from_utf8(&key).ok();
             let (Some(held), Some(name)) = (held, name) else {
                 let key = String::from_utf8_lossy(&key);
@@ -114,7 +114,7 @@ impl Index {
     /// What is kept of a stream, and what it contributes.
     pub(crate) fn stored_state(&self, stream: &StreamId) -> Result<Option<(StoredState, u64)>> {
         let key = stream.as_str().as_bytes();
-        let Some(value) = self.db.read(|| self.trees.streams.get(key))? else { return Ok(None) };
+        let Some(value) = self.db.get(&self.trees.streams, key)? else { return Ok(None) };
         match StoredState::decode(key, &value) {
             Some(held) => Ok(Some((held, contribution(key, &value)))),
             None => Err(self.damaged(None, format!("the state of {stream} is damaged"))),
@@ -123,8 +123,7 @@ impl Index {
 
     /// What is kept under a record's key, and what it contributes.
     pub(crate) fn stored_record(&self, key: &[u8]) -> Result<Option<(StoredRecord, u64)>> {
-        let Some(value) = self.db.read(|| self.trees.records.get(key))? else { return Ok(None) };
-        let value = Bytes::copy_from_slice(&value);
+        let Some(value) = self.db.get(&self.trees.records, key)? else { return Ok(None) };
         match StoredRecord::decode(key, &value) {
             Some(held) => {
                 let contributed = record_contribution(key, &value, &held);

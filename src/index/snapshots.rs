@@ -46,8 +46,7 @@ impl Index {
     }
 
     fn snapshot(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let Some(value) = self.db.read(|| self.trees.snapshots.get(key))? else { return Ok(None) };
-        let value = Bytes::copy_from_slice(&value);
+        let Some(value) = self.db.get(&self.trees.snapshots, key)? else { return Ok(None) };
         let Some(snapshot) = StoredSnapshot::decode(key, &value) else { return Ok(None) };
         match snapshot.inline {
             Some(bytes) => Ok(Some(bytes.to_vec())),
@@ -59,11 +58,11 @@ impl Index {
     }
 
     /// The keys of the stream's snapshots at versions up to `at_most`, newest first.
-    fn snapshot_keys(&self, stream: &StreamId, at_most: u64) -> Result<Vec<sled::IVec>> {
+    fn snapshot_keys(&self, stream: &StreamId, at_most: u64) -> Result<Vec<Bytes>> {
         let range = keys::stream_prefix(stream)..=keys::snapshot_key(stream, at_most);
-        let mut entries = self.trees.snapshots.range(range).keys();
+        let mut entries = self.db.range(&self.trees.snapshots, range);
         let mut keys = Vec::new();
-        while let Some(key) = self.db.read(|| entries.next_back().transpose())? {
+        while let Some((key, _)) = entries.next_back()? {
             keys.push(key);
         }
         Ok(keys)

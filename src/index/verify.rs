@@ -11,7 +11,7 @@ use crate::codec::keys;
 use crate::codec::state::{Content, Stamp, StoredRecord, StoredState, contribution};
 use crate::error::Result;
 use crate::index::Trees;
-use crate::index::database::{Database, OpenError};
+use crate::index::database::{Database, OpenError, Tree};
 use crate::index::write::Garbage;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -91,12 +91,12 @@ fn as_of(epoch: u64, stamp: Stamp, contribution: u64) -> Result<u64, String> {
 
 fn scan(
     db: &Database,
-    tree: &sled::Tree,
+    tree: &Tree,
     mut visit: impl FnMut(&[u8], &Bytes) -> Result<(), String>,
 ) -> Result<(), OpenError> {
-    let mut entries = tree.iter();
-    while let Some((key, value)) = db.read(|| entries.next().transpose())? {
-        visit(&key, &Bytes::copy_from_slice(&value)).map_err(OpenError::Unusable)?;
+    let mut entries = db.prefix(tree, b"");
+    while let Some((key, value)) = entries.next()? {
+        visit(&key, &value).map_err(OpenError::Unusable)?;
     }
     Ok(())
 }
@@ -108,9 +108,9 @@ fn orphans(
     in_pieces: &BTreeMap<Vec<u8>, u64>,
     garbage: &mut Garbage,
 ) -> Result<(), OpenError> {
-    let mut entries = trees.pieces.scan_prefix(b"r").keys();
+    let mut entries = db.prefix(&trees.pieces, b"r");
     let mut last = None;
-    while let Some(key) = db.read(|| entries.next().transpose())? {
+    while let Some((key, _)) = entries.next()? {
         let Some((record, epoch)) = keys::record_of_piece(&key) else { continue };
         let prefix = keys::record_pieces(record, epoch);
         if in_pieces.get(record) != Some(&epoch) && last.as_ref() != Some(&prefix) {

@@ -47,7 +47,8 @@ impl Index {
     fn take_in(&self, progress: &mut Progress, window: Window) -> Result<()> {
         let Window { mut events, marks, records, end } = window;
         events.sort_unstable_by(|a, b| (&a.stream, a.version).cmp(&(&b.stream, b.version)));
-        let epoch = progress.stored.epoch + 1;
+        let before = *self.stored.lock();
+        let epoch = before.epoch + 1;
         let mut states = Vec::new();
         for events in events.chunk_by(|a, b| a.stream == b.stream) {
             states.extend(self.put_runs(events, epoch)?);
@@ -72,14 +73,14 @@ impl Index {
         // The checkpoint covers states and records: they are durable first.
         self.db.sync()?;
         let stored = StoredCheckpoint {
-            store: progress.stored.store,
+            store: before.store,
             epoch,
             streams: progress.now.streams,
             records: progress.now.records,
             checkpoint: end,
         };
         self.checkpoint_file.replace(&stored)?;
-        progress.stored = stored;
+        *self.stored.lock() = stored;
         self.sweep(std::mem::take(&mut progress.garbage))
     }
 

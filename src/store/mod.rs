@@ -1,6 +1,7 @@
 //! The store: everything wired together, and the one handle that a user holds.
 
 mod directory;
+mod model;
 mod reads;
 
 pub use reads::{ReadAll, ReadStream, StreamInfo, Streams};

@@ -193,6 +193,7 @@ impl ReadAll {
     /// [`Closed`](ErrorKind::Closed), or what finding the place of `as_of` met.
     pub fn iter(self) -> Result<impl Iterator<Item = Result<RecordedEvent>> + Send + use<>> {
         self.log.refuse_if_closed()?;
+        self.filter.check()?;
         let mut last = self.log.head_position().min(self.until).get();
         if let Some(time) = self.as_of {
             last = last.min(self.log.log().position_at(Micros::of(time))?);

@@ -1,0 +1,165 @@
+//! Aggregates: state that is folded from events and decides on commands.
+//!
+//! Pure: nothing here knows that a store exists.
+
+use crate::error::Result;
+use crate::model::event_set::Event;
+use crate::stream::StreamId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Something that decides: its state is folded from its own events, and nothing else.
+///
+/// Each instance has a stream of its own, `CATEGORY-id`. [`Repository`](crate::Repository) loads it,
+/// lets it decide, and appends what it decided, if nobody else was faster.
+///
+/// ```
+/// use filmstrip::{Aggregate, Event, Store};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Default, Clone)]
+/// struct Account {
+///     balance: u64,
+/// }
+///
+/// enum Command {
+///     Deposit(u64),
+///     Withdraw(u64),
+/// }
+///
+/// #[derive(Clone, Serialize, Deserialize)]
+/// enum AccountEvent {
+///     Deposited { amount: u64 },
+///     Withdrawn { amount: u64 },
+/// }
+/// impl Event for AccountEvent {}
+///
+/// #[derive(Debug)]
+/// struct Overdrawn;
+/// impl std::fmt::Display for Overdrawn {
+///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+///         f.write_str("the account does not hold that much")
+///     }
+/// }
+/// impl std::error::Error for Overdrawn {}
+///
+/// impl Aggregate for Account {
+///     const CATEGORY: &'static str = "Account";
+///     type Command = Command;
+///     type Event = AccountEvent;
+///     type Error = Overdrawn;
+///
+///     fn decide(&self, command: &Command) -> Result<Vec<AccountEvent>, Overdrawn> {
+///         match *command {
+///             Command::Deposit(amount) => Ok(vec![AccountEvent::Deposited { amount }]),
+///             Command::Withdraw(amount) if amount > self.balance => Err(Overdrawn),
+///             Command::Withdraw(amount) => Ok(vec![AccountEvent::Withdrawn { amount }]),
+///         }
+///     }
+///
+///     fn evolve(&mut self, event: &AccountEvent) {
+///         match event {
+///             AccountEvent::Deposited { amount } => self.balance += amount,
+///             AccountEvent::Withdrawn { amount } => self.balance -= amount,
+///         }
+///     }
+/// }
+///
+/// let store = Store::temporary()?;
+/// let accounts = store.repository::<Account>();
+/// accounts.execute("a", &Command::Deposit(50))?;
+/// let done = accounts.execute("a", &Command::Withdraw(20))?;
+/// assert_eq!(done.state.balance, 30);
+/// assert!(accounts.execute("a", &Command::Withdraw(31)).is_err());
+/// # Ok::<(), filmstrip::Error>(())
+/// ```
+pub trait Aggregate: Default + Clone + Send + 'static {
+    /// The category of its streams: the part of their names before the `-`. It holds no `-` itself,
+    /// no control character, and does not begin with `$`; that is checked when it compiles.
+    const CATEGORY: &'static str;
+
+    /// What it may be asked to do.
+    type Command: Send + 'static;
+    /// What can happen to it.
+    type Event: Event;
+    /// Why it refuses a command.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// What happens if this state is given this command: nothing, one event, or several that become
+    /// durable together. It must be pure: after a conflict it runs again on the newer state.
+    ///
+    /// # Errors
+    /// The aggregate's own reason to refuse the command. Nothing is written then.
+    fn decide(&self, command: &Self::Command) -> Result<Vec<Self::Event>, Self::Error>;
+
+    /// Takes in an event. It cannot fail: what has happened is not refused.
+    fn evolve(&mut self, event: &Self::Event);
+}
+
+/// An aggregate whose state is worth keeping, so that loading it need not replay its whole stream.
+///
+/// The state is kept as JSON, matched by field name.
+pub trait Snapshot: Aggregate + Serialize + DeserializeOwned {
+    /// The version of the state's meaning. A snapshot of another one is ignored and the stream
+    /// replayed, so change it whenever `evolve`, `upcast` or the state's fields change.
+    const SCHEMA: u32;
+}
+
+/// The stream of the aggregate `id`.
+pub(crate) fn stream_of<A: Aggregate>(id: &str) -> Result<StreamId> {
+    const {
+        assert!(
+            is_category(A::CATEGORY),
+            "CATEGORY must not be empty, hold a '-' or a control character, or begin with '$'"
+        );
+    }
+    if id.is_empty() {
+        let message = format!("the id of a {} is empty; it needs at least 1 byte", A::CATEGORY);
+        return Err(crate::error::Error::invalid(message));
+    }
+    StreamId::new(format!("{}-{id}", A::CATEGORY))
+}
+
+/// Takes `events` in, one after the other.
+pub(crate) fn fold<'e, A: Aggregate>(
+    state: &mut A,
+    events: impl IntoIterator<Item = &'e A::Event>,
+) {
+    for event in events {
+        state.evolve(event);
+    }
+}
+
+const fn is_category(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    if bytes.is_empty() || bytes[0] == b'$' {
+        return false;
+    }
+    let mut at = 0;
+    while at < bytes.len() {
+        // U+0080 to U+009F are control characters too: C2 80 to C2 9F in UTF-8.
+        let is_upper_control = bytes[at] == 0xC2 && at + 1 < bytes.len() && bytes[at + 1] < 0xA0;
+        if bytes[at] == b'-' || bytes[at].is_ascii_control() || is_upper_control {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_category_is_what_a_stream_name_can_begin_with() {
+        for good in ["Customer", "customer order", "Größe", "a$", "A.b/c", "\u{A0}"] {
+            assert!(is_category(good), "{good:?}");
+            let stream = StreamId::new(format!("{good}-1-2")).unwrap();
+            assert_eq!(stream.category(), good);
+        }
+        for bad in ["", "$x", "a-b", "-", "a\nb", "\u{7F}", "a\u{80}", "\u{9F}b"] {
+            assert!(!is_category(bad), "{bad:?}");
+        }
+    }
+}

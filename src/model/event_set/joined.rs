@@ -1,0 +1,161 @@
+//! Puts an event together again, from the name of its variant and its content as JSON.
+//!
+//! * The content is parsed once, straight into the event.
+//! * A unit variant reads from any content, as a struct ignores fields that it does not know.
+//! * A struct variant reads from `null` as from `{}`: a unit variant may grow fields with defaults.
+
+use serde::de::value::StrDeserializer;
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Expected, VariantAccess,
+    Visitor,
+};
+use serde::forward_to_deserialize_any;
+use std::fmt;
+
+/// Why an event could not be put together.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The type is no externally tagged enum, but this.
+    NoEnum(String),
+    /// The enum has no variant of this name, but these.
+    UnknownVariant(String),
+    /// The content is not what the variant consists of.
+    Json(serde_json::Error),
+    /// The type's own code refused it.
+    Other(String),
+}
+
+/// The event of this type and payload.
+pub(super) fn join<T: DeserializeOwned>(event_type: &str, payload: &[u8]) -> Result<T, Failure> {
+    T::deserialize(Joined { event_type, payload, content_must_be_read: false })
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::NoEnum(met) => write!(f, "the type is {met}"),
+            Failure::UnknownVariant(expected) => write!(f, "the type knows {expected}"),
+            Failure::Json(cause) => cause.fmt(f),
+            Failure::Other(message) => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl de::Error for Failure {
+    fn custom<T: fmt::Display>(message: T) -> Failure {
+        Failure::Other(message.to_string())
+    }
+
+    /// Comes from our own enum only: the enums within a payload speak with serde_json's error.
+    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Failure {
+        Failure::UnknownVariant(if expected.is_empty() {
+            "no type at all".to_owned()
+        } else {
+            expected.join(", ")
+        })
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(cause: serde_json::Error) -> Failure {
+        Failure::Json(cause)
+    }
+}
+
+/// A variant's name and content, as the deserializer of an externally tagged enum.
+pub(super) struct Joined<'de> {
+    pub(super) event_type: &'de str,
+    pub(super) payload: &'de [u8],
+    /// Whether a unit variant may read from `null` only.
+    pub(super) content_must_be_read: bool,
+}
+
+impl<'de> Deserializer<'de> for Joined<'de> {
+    type Error = Failure;
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        visitor.visit_enum(self)
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        Err(Failure::NoEnum((&visitor as &dyn Expected).to_string()))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+impl<'de> EnumAccess<'de> for Joined<'de> {
+    type Error = Failure;
+    type Variant = Content<'de>;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Content<'de>), Failure> {
+        let variant = seed.deserialize(StrDeserializer::<Failure>::new(self.event_type))?;
+        Ok((variant, Content { json: self.payload, must_be_read: self.content_must_be_read }))
+    }
+}
+
+/// The content of a variant.
+pub(super) struct Content<'de> {
+    json: &'de [u8],
+    must_be_read: bool,
+}
+
+impl<'de> Content<'de> {
+    /// All of the content, read by `read`.
+    fn parse<T>(
+        self,
+        read: impl FnOnce(&mut serde_json::Deserializer<serde_json::de::SliceRead<'de>>) -> Read<T>,
+    ) -> Result<T, Failure> {
+        let mut json = serde_json::Deserializer::from_slice(self.json);
+        let value = read(&mut json)?;
+        json.end()?;
+        Ok(value)
+    }
+}
+
+const NULL: &[u8] = b"null";
+
+type Read<T> = Result<T, serde_json::Error>;
+
+impl<'de> VariantAccess<'de> for Content<'de> {
+    type Error = Failure;
+
+    /// What stands here is of no interest, and `other` may even meet what is not JSON at all.
+    fn unit_variant(self) -> Result<(), Failure> {
+        if self.must_be_read && self.json != NULL {
+            let content = String::from_utf8_lossy(self.json);
+            return Err(de::Error::custom(format_args!("its content {content} is not read")));
+        }
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Failure> {
+        self.parse(|json| seed.deserialize(json))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Failure> {
+        self.parse(|json| json.deserialize_tuple(len, visitor))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        let json = if self.json == NULL { b"{}" } else { self.json };
+        Content { json, ..self }.parse(|json| json.deserialize_struct("", fields, visitor))
+    }
+}

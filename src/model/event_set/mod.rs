@@ -1,0 +1,357 @@
+//! Plain serde enums as sets of events.
+//!
+//! * An externally tagged enum's value is an event: the variant's serde name is the event type, its
+//!   content the JSON payload. `split` takes them apart, `joined` puts them together again.
+//! * What would be written and not read back is refused before it is first appended (`check`).
+//! * Reading parses the payload once, into the event itself, and allocates nothing for the type.
+//! * Every stored event passes through its set's `upcast` before it is decoded.
+
+mod check;
+mod joined;
+mod shape;
+mod split;
+#[cfg(test)]
+mod tests;
+
+use crate::error::{Error, ErrorKind, HandlerError, Result};
+use crate::event::{EventType, Format, NewEvent, RecordedEvent};
+use crate::filter::Filter;
+use crate::json;
+use bytes::Bytes;
+use joined::Failure;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::any::type_name;
+use std::fmt;
+
+/// Steps that one stored event may take through `upcast`; more are taken for a circle.
+const UPCASTS_MAX: usize = 1_024;
+
+/// The kinds of events that something consists of: a plain enum with serde's derives.
+///
+/// The name of a variant, as serde knows it, is the event type; its content is the payload, as JSON.
+/// `rename`, `rename_all`, `alias`, `flatten` and `other` work as they do everywhere. What an event
+/// set may not be is what could be written and not be read back: a struct, an enum with
+/// `#[serde(tag)]` or `#[serde(untagged)]`, a variant or field with `skip_deserializing`. Such a type
+/// is refused with [`NotAnEventSet`](ErrorKind::NotAnEventSet) before its first event is appended.
+///
+/// ```
+/// use filmstrip::{Event, NewEvent, Store};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// enum DoorEvent {
+///     Opened { by: String },
+///     Closed,
+/// }
+/// impl Event for DoorEvent {}
+///
+/// let store = Store::temporary()?;
+/// let opened = DoorEvent::Opened { by: "Alice".into() };
+/// store.append("Door-1", filmstrip::ExpectedVersion::Any, [NewEvent::of(&opened)?])?;
+/// let stored = store.read_stream("Door-1").iter()?.next().expect("one event")?;
+/// assert_eq!(stored.event_type, "Opened");
+/// assert_eq!(stored.decode::<DoorEvent>()?, opened);
+/// # Ok::<(), filmstrip::Error>(())
+/// ```
+pub trait Event: Serialize + DeserializeOwned + Clone + Send + 'static {
+    /// The schema version that events of this type are written with, and the newest one that this
+    /// program can read. A stored event above it is [`NewerSchema`](ErrorKind::NewerSchema).
+    #[must_use]
+    fn schema_version(event_type: &str) -> u16 {
+        let _ = event_type;
+        1
+    }
+
+    /// Brings an event that an older program has stored to its present form.
+    ///
+    /// Every stored event passes here before it is decoded, present ones too; nothing is parsed
+    /// unless you do. What comes out changed passes again, until it comes out with the type and
+    /// schema version that it went in with, so each step may go from one version to the next.
+    ///
+    /// ```
+    /// use filmstrip::{Event, HandlerError, StoredEvent};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Clone, Serialize, Deserialize)]
+    /// enum CustomerEvent {
+    ///     Registered { first_name: String, last_name: String },
+    /// }
+    ///
+    /// impl Event for CustomerEvent {
+    ///     fn schema_version(_event_type: &str) -> u16 {
+    ///         2
+    ///     }
+    ///
+    ///     fn upcast(old: StoredEvent) -> Result<StoredEvent, HandlerError> {
+    ///         match (&*old.event_type, old.schema_version) {
+    ///             ("Registered", 1) => {
+    ///                 let mut fields: serde_json::Value = old.json()?;
+    ///                 let name = fields["name"].as_str().ok_or("no name")?.to_owned();
+    ///                 let (first, last) = name.split_once(' ').unwrap_or((&name, ""));
+    ///                 fields["first_name"] = first.into();
+    ///                 fields["last_name"] = last.into();
+    ///                 Ok(StoredEvent::json_of("Registered", 2, &fields)?)
+    ///             }
+    ///             _ => Ok(old),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let stored = StoredEvent::json_of("Registered", 1, &serde_json::json!({"name": "Ada King"}))?;
+    /// let CustomerEvent::Registered { last_name, .. } = stored.decode()?;
+    /// assert_eq!(last_name, "King");
+    /// # Ok::<(), filmstrip::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Whatever stands in the way; the event then does not decode, and its reader gets the cause.
+    fn upcast(old: StoredEvent) -> Result<StoredEvent, HandlerError> {
+        Ok(old)
+    }
+
+    /// The types that `upcast` turns into present ones and that no variant or alias names.
+    ///
+    /// A filter made of this event set asks the store for them too.
+    #[must_use]
+    fn former_types() -> &'static [&'static str] {
+        &[]
+    }
+}
+
+/// What a stored event says apart from its place: what an [upcaster](Event::upcast) may change.
+///
+/// ```
+/// use filmstrip::StoredEvent;
+/// let mut stored = StoredEvent::json_of("Opened", 1, &"by Alice")?;
+/// stored.event_type = "DoorOpened".into();
+/// assert_eq!(stored.json::<String>()?, "by Alice");
+/// # Ok::<(), filmstrip::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredEvent {
+    /// What kind of event it is.
+    pub event_type: EventType,
+    /// The version of its payload's schema.
+    pub schema_version: u16,
+    /// The payload, shared with the event that it came from.
+    pub payload: Bytes,
+}
+
+impl StoredEvent {
+    /// A stored event with this payload.
+    pub fn new(
+        event_type: impl Into<EventType>,
+        schema_version: u16,
+        payload: impl Into<Bytes>,
+    ) -> StoredEvent {
+        StoredEvent { event_type: event_type.into(), schema_version, payload: payload.into() }
+    }
+
+    /// A stored event whose payload is `data` as JSON.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if `data` cannot be written as JSON.
+    pub fn json_of(
+        event_type: impl Into<EventType>,
+        schema_version: u16,
+        data: &impl Serialize,
+    ) -> Result<StoredEvent> {
+        let event_type = event_type.into();
+        let payload = json::to_vec(data).map_err(|cause| not_writable(&event_type, cause))?;
+        Ok(StoredEvent::new(event_type, schema_version, payload))
+    }
+
+    /// The payload, read as JSON.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the payload is not JSON of this type.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.payload).map_err(|cause| {
+            let (event_type, wanted) = (&self.event_type, type_name::<T>());
+            let message = format!("event {event_type} does not read as {wanted}: {cause}");
+            Error::with_source(ErrorKind::InvalidInput, message, cause)
+        })
+    }
+
+    /// The event, upcast and decoded as a store would do it: for tests of an upcaster.
+    ///
+    /// # Errors
+    /// As [`RecordedEvent::decode`].
+    pub fn decode<E: Event>(self) -> Result<E> {
+        decode(self, &"a stored event")
+    }
+}
+
+impl NewEvent {
+    /// `event`, to be appended: its type is the variant's name, its payload the variant's content.
+    ///
+    /// # Errors
+    /// * [`NotAnEventSet`](ErrorKind::NotAnEventSet): the type cannot be read back; the message says
+    ///   why. Found at the first event of each variant.
+    /// * [`InvalidInput`](ErrorKind::InvalidInput): this value cannot be written as JSON that reads
+    ///   back: a float in it is not finite, a map's key is no string, or it nests deeper than 127.
+    pub fn of<E: Event>(event: &E) -> Result<NewEvent> {
+        let mut payload = Vec::with_capacity(128);
+        let variant = split::split(event, &mut payload).map_err(|refused| match refused {
+            split::Refusal::NoVariant(met) => shape::not_a_set::<E>(met),
+            split::Refusal::Json(cause) => not_writable(type_name::<E>(), cause),
+        })?;
+        check::before_first_append::<E>(variant, &payload)?;
+        let new = NewEvent::with_payload(variant.to_owned(), Format::Json, payload.into());
+        Ok(new.schema_version(E::schema_version(variant)))
+    }
+}
+
+impl RecordedEvent {
+    /// The event as a value of its event set, upcast first if the set has an upcaster.
+    ///
+    /// # Errors
+    /// * [`UnknownEventType`](ErrorKind::UnknownEventType): the set has no such variant.
+    /// * [`NewerSchema`](ErrorKind::NewerSchema): a newer program has written it.
+    /// * [`NotAnEventSet`](ErrorKind::NotAnEventSet): `E` is no externally tagged enum.
+    /// * [`InvalidInput`](ErrorKind::InvalidInput): the upcaster refused it, or its payload is not
+    ///   what the variant consists of.
+    pub fn decode<E: Event>(&self) -> Result<E> {
+        let stored = StoredEvent {
+            event_type: self.event_type.clone(),
+            schema_version: self.schema_version,
+            payload: self.payload.clone(),
+        };
+        decode(stored, &Place(self))
+    }
+}
+
+impl Filter {
+    /// The events of an event set, in any stream: its variants, their aliases, and the
+    /// [former types](Event::former_types). Reading with a filter of a type that is no event set is
+    /// [`NotAnEventSet`](ErrorKind::NotAnEventSet).
+    ///
+    /// ```
+    /// # use filmstrip::{Event, Filter};
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Clone, Serialize, Deserialize)]
+    /// enum DoorEvent {
+    ///     #[serde(alias = "Unlocked")]
+    ///     Opened,
+    ///     Closed,
+    /// }
+    /// impl Event for DoorEvent {}
+    ///
+    /// let filter = Filter::of::<DoorEvent>();
+    /// assert!(filter.wants("Door-1", "Closed") && filter.wants("Door-1", "Unlocked"));
+    /// assert!(!filter.wants("Door-1", "Painted"));
+    /// ```
+    pub fn of<E: Event>() -> Filter {
+        Filter::all().and_of::<E>()
+    }
+
+    /// Also the events of this event set.
+    pub fn and_of<E: Event>(self) -> Filter {
+        match stored_types::<E>() {
+            Ok(types) if types.is_empty() => {
+                self.unusable(format!("{} has no variants to filter by", type_name::<E>()))
+            }
+            Ok(types) => types.into_iter().fold(self, Filter::and_event_type),
+            Err(error) => self.unusable(error.to_string()),
+        }
+    }
+}
+
+/// The names under which events of `E` may be stored: its variants, their aliases, its former types.
+pub(crate) fn stored_types<E: Event>() -> Result<Vec<&'static str>> {
+    let variants = shape::variants::<E>()?;
+    Ok(variants.iter().chain(E::former_types()).copied().collect())
+}
+
+fn decode<E: Event>(stored: StoredEvent, place: &dyn fmt::Display) -> Result<E> {
+    let stored = upcast::<E>(stored, place)?;
+    if stored.schema_version > E::schema_version(&stored.event_type) {
+        refuse_newer::<E>(&stored, place)?;
+    }
+    joined::join(&stored.event_type, &stored.payload)
+        .map_err(|failure| not_readable::<E>(failure, &stored, place))
+}
+
+/// Takes `stored` through the set's upcaster until it comes out as it went in.
+fn upcast<E: Event>(mut stored: StoredEvent, place: &dyn fmt::Display) -> Result<StoredEvent> {
+    for _ in 0..UPCASTS_MAX {
+        let (event_type, schema_version) = (stored.event_type.clone(), stored.schema_version);
+        stored = E::upcast(stored).map_err(|cause| {
+            let set = type_name::<E>();
+            let message = format!("{place} is refused by the upcaster of {set}: {cause}");
+            Error::with_source(ErrorKind::InvalidInput, message, cause)
+        })?;
+        if stored.schema_version == schema_version && stored.event_type == event_type {
+            return Ok(stored);
+        }
+    }
+    Err(Error::new(
+        ErrorKind::InvalidInput,
+        format!(
+            "{place} goes round in circles in the upcaster of {}: it is {} of schema version {} \
+             after {UPCASTS_MAX} steps",
+            type_name::<E>(),
+            stored.event_type,
+            stored.schema_version,
+        ),
+    ))
+}
+
+/// A type that the set does not know is not newer but unknown; `other` may even take it.
+fn refuse_newer<E: Event>(stored: &StoredEvent, place: &dyn fmt::Display) -> Result<()> {
+    if !shape::variants::<E>()?.contains(&stored.event_type.as_str()) {
+        return Ok(());
+    }
+    let known = E::schema_version(&stored.event_type);
+    let message = format!(
+        "{place} has schema version {} of {}; {} knows versions up to {known}",
+        stored.schema_version,
+        stored.event_type,
+        type_name::<E>(),
+    );
+    Err(Error::new(ErrorKind::NewerSchema, message))
+}
+
+fn not_readable<E: Event>(
+    failure: Failure,
+    stored: &StoredEvent,
+    place: &dyn fmt::Display,
+) -> Error {
+    let (event_type, set) = (&stored.event_type, type_name::<E>());
+    match failure {
+        Failure::NoEnum(met) => shape::not_a_set::<E>(&met),
+        Failure::UnknownVariant(expected) => Error::new(
+            ErrorKind::UnknownEventType,
+            format!("{place} is a {event_type}, which {set} does not know; it knows {expected}"),
+        ),
+        Failure::Json(cause) => Error::with_source(
+            ErrorKind::InvalidInput,
+            format!(
+                "{place} does not read as {event_type} of {set}: {cause} (schema version {})",
+                stored.schema_version
+            ),
+            cause,
+        ),
+        Failure::Other(cause) => Error::new(
+            ErrorKind::InvalidInput,
+            format!("{place} does not read as {event_type} of {set}: {cause}"),
+        ),
+    }
+}
+
+fn not_writable(what: impl fmt::Display, cause: serde_json::Error) -> Error {
+    let message = format!("event {what} cannot be written as JSON: {cause}");
+    Error::with_source(ErrorKind::InvalidInput, message, cause)
+}
+
+/// Where a recorded event stands, for an error's message.
+struct Place<'a>(&'a RecordedEvent);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RecordedEvent { stream, version, position, .. } = self.0;
+        write!(f, "the event at version {version} of {stream} (position {position})")
+    }
+}

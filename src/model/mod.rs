@@ -1,0 +1,7 @@
+//! Deciding and reading: aggregates, projections and what runs them.
+
+pub(crate) mod aggregate;
+pub(crate) mod event_set;
+pub(crate) mod progress;
+pub(crate) mod read_model;
+pub(crate) mod repository;

@@ -1,0 +1,141 @@
+//! How far something that follows the log has come, and waiting for it.
+//!
+//! * The position never moves back, except by `restart`.
+//! * It moves after what it counts can be seen: who waited for it may read.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::position::Position;
+use parking_lot::{Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+pub(crate) struct Progress {
+    /// Whose progress it is, for messages: `read model Balances`.
+    who: String,
+    state: Mutex<State>,
+    moved: Condvar,
+}
+
+struct State {
+    position: Position,
+    /// Why it goes no further.
+    ended: Option<Error>,
+}
+
+impl Progress {
+    pub(crate) fn new(who: String, position: Position) -> Progress {
+        let state = Mutex::new(State { position, ended: None });
+        Progress { who, state, moved: Condvar::new() }
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        self.state.lock().position
+    }
+
+    /// Why it goes no further, if it does not.
+    pub(crate) fn ended(&self) -> Option<Error> {
+        self.state.lock().ended.clone()
+    }
+
+    /// Everything up to `position` is done.
+    pub(crate) fn advance(&self, position: Position) {
+        let mut state = self.state.lock();
+        if position > state.position {
+            state.position = position;
+            drop(state);
+            self.moved.notify_all();
+        }
+    }
+
+    /// It begins again after `position`, which may lie before.
+    pub(crate) fn restart(&self, position: Position) {
+        *self.state.lock() = State { position, ended: None };
+        self.moved.notify_all();
+    }
+
+    /// It goes no further, for this reason; an earlier one stands.
+    pub(crate) fn end(&self, why: Error) {
+        self.state.lock().ended.get_or_insert(why);
+        self.moved.notify_all();
+    }
+
+    /// It goes no further, because it or the store was closed.
+    pub(crate) fn close(&self) {
+        self.end(Error::new(ErrorKind::Closed, format!("{} has been closed", self.who)));
+    }
+
+    /// Waits until everything up to `position` is done.
+    pub(crate) fn wait_for(&self, position: Position, timeout: Duration) -> Result<()> {
+        // A wait too long for the clock is one without an end.
+        let deadline = Instant::now().checked_add(timeout);
+        let mut state = self.state.lock();
+        loop {
+            if state.position >= position {
+                return Ok(());
+            }
+            if let Some(why) = &state.ended {
+                return Err(why.clone());
+            }
+            let timed_out = match deadline {
+                Some(deadline) => self.moved.wait_until(&mut state, deadline).timed_out(),
+                None => {
+                    self.moved.wait(&mut state);
+                    false
+                }
+            };
+            if timed_out && state.position < position && state.ended.is_none() {
+                return Err(self.late(state.position, position, timeout));
+            }
+        }
+    }
+
+    fn late(&self, at: Position, wanted: Position, timeout: Duration) -> Error {
+        let who = &self.who;
+        let message = format!("{who} is at position {at}, not yet at {wanted}, after {timeout:?}");
+        Error::new(ErrorKind::Timeout, message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(1);
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn at(position: u64) -> Position {
+        Position::new(position)
+    }
+
+    #[test]
+    fn a_wait_ends_when_the_position_is_reached_or_the_time_is_over() {
+        let progress = Progress::new("view X".into(), at(3));
+        progress.wait_for(at(3), Duration::ZERO).unwrap();
+        let late = progress.wait_for(at(4), SHORT).unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::Timeout);
+        let message = late.to_string();
+        assert!(message.contains("view X is at position 3, not yet at 4"), "{message}");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| progress.wait_for(at(5), Duration::MAX));
+            progress.advance(at(4));
+            progress.advance(at(6));
+            waiting.join().unwrap().unwrap();
+        });
+        progress.advance(at(5));
+        assert_eq!(progress.position(), at(6));
+    }
+
+    #[test]
+    fn an_end_answers_those_who_wait_for_more_and_no_others() {
+        let progress = Progress::new("view X".into(), at(3));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| progress.wait_for(at(4), LONG));
+            progress.end(Error::new(ErrorKind::Faulted, "it broke"));
+            assert_eq!(waiting.join().unwrap().unwrap_err().kind(), ErrorKind::Faulted);
+        });
+        progress.close();
+        assert_eq!(progress.wait_for(at(4), LONG).unwrap_err().kind(), ErrorKind::Faulted);
+        progress.wait_for(at(3), LONG).unwrap();
+        progress.restart(at(1));
+        assert_eq!(progress.wait_for(at(2), SHORT).unwrap_err().kind(), ErrorKind::Timeout);
+    }
+}

@@ -1,0 +1,96 @@
+//! What becomes of an event that a projection cannot take in.
+
+use std::time::Duration;
+
+/// The longest wait between two tries.
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+
+/// What to do with an event that `apply` fails for, or panics at: try again a few times, then give
+/// up in the way that `then` says.
+///
+/// ```
+/// use filmstrip::{OnError, Then};
+/// use std::time::Duration;
+/// let patient = OnError::default().retries(10).then(Then::ParkEvent);
+/// assert_eq!(patient.first_delay, Duration::from_millis(100));
+/// assert_eq!(OnError::default().retries, 3);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OnError {
+    /// How often it is tried again: 3 times unless said otherwise.
+    pub retries: u32,
+    /// How long to wait before it is first tried again: 100 ms unless said otherwise. Each further
+    /// wait is twice as long, up to a minute.
+    pub first_delay: Duration,
+    /// What to do then.
+    pub then: Then,
+}
+
+/// What to do with an event that has failed too often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Then {
+    /// Go no further; the status tells why.
+    #[default]
+    Stop,
+    /// Set the event aside, and go on with the next one.
+    ParkEvent,
+    /// Set the event aside, and behind it whatever comes of its stream, so that the stream's order
+    /// is kept; go on with other streams.
+    ParkStream,
+}
+
+impl Default for OnError {
+    fn default() -> OnError {
+        OnError { retries: 3, first_delay: Duration::from_millis(100), then: Then::Stop }
+    }
+}
+
+impl OnError {
+    /// Sets how often it is tried again.
+    #[must_use]
+    pub fn retries(mut self, retries: u32) -> OnError {
+        self.retries = retries;
+        self
+    }
+
+    /// Sets how long to wait before it is first tried again.
+    #[must_use]
+    pub fn first_delay(mut self, delay: Duration) -> OnError {
+        self.first_delay = delay;
+        self
+    }
+
+    /// Sets what to do then.
+    #[must_use]
+    pub fn then(mut self, then: Then) -> OnError {
+        self.then = then;
+        self
+    }
+
+    /// How long to wait before the try after `failures` failures; `None`: it is not tried again.
+    pub(crate) fn delay_after(&self, failures: u32) -> Option<Duration> {
+        if failures > self.retries {
+            return None;
+        }
+        let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+        Some(self.first_delay.saturating_mul(doubled).min(LONGEST_DELAY))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_wait_is_twice_as_long_until_there_is_none() {
+        let on_error = OnError::default();
+        let delays: Vec<_> = (1..=5).map(|failures| on_error.delay_after(failures)).collect();
+        let millis = |n| Some(Duration::from_millis(n));
+        assert_eq!(delays, [millis(100), millis(200), millis(400), None, None]);
+        let endless = on_error.retries(u32::MAX);
+        assert_eq!(endless.delay_after(u32::MAX), Some(LONGEST_DELAY));
+        assert_eq!(on_error.retries(0).delay_after(1), None);
+    }
+}

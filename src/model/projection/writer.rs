@@ -1,0 +1,176 @@
+//! What `apply` writes to: the rows of a view, with all that was written and is not there yet.
+//!
+//! * What one event writes is taken over as a whole, when `apply` has succeeded, or not at all.
+//! * Reads see the writes of this event, then those of earlier ones, then the view.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::json;
+use crate::limits::{VIEW_KEY_BYTES_MAX, VIEW_ROW_BYTES_MAX};
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::any::type_name;
+use std::collections::BTreeMap;
+
+/// Changes to rows; `None` deletes one.
+pub(crate) type Changes = BTreeMap<String, Option<Bytes>>;
+
+/// Where a view's rows are read.
+pub(crate) trait Rows {
+    /// The row of `key`.
+    fn row(&self, key: &str) -> Result<Option<Bytes>>;
+    /// The rows whose keys begin with `prefix`, in the order of their keys.
+    fn rows(&self, prefix: &str) -> Result<Vec<(String, Bytes)>>;
+}
+
+/// The rows of a view, for one event to change. See [`Projection::apply`](crate::Projection::apply).
+pub struct ViewWriter<'a> {
+    view: &'a dyn Rows,
+    /// What earlier events have written and the view does not have yet.
+    earlier: &'a Changes,
+    changes: Changes,
+}
+
+impl<'a> ViewWriter<'a> {
+    pub(crate) fn new(view: &'a dyn Rows, earlier: &'a Changes) -> ViewWriter<'a> {
+        ViewWriter { view, earlier, changes: Changes::new() }
+    }
+
+    pub(crate) fn into_changes(self) -> Changes {
+        self.changes
+    }
+
+    /// The row of `key`, if there is one.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the row is no `T`; what reading it met.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        let changed = self.changes.get(key).or_else(|| self.earlier.get(key));
+        let row = match changed {
+            Some(row) => row.clone(),
+            None => self.view.row(key)?,
+        };
+        row.map(|row| decode(key, &row)).transpose()
+    }
+
+    /// The rows whose keys begin with `prefix`, in the order of their keys.
+    ///
+    /// # Errors
+    /// Those of [`get`](ViewWriter::get).
+    pub fn prefix<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>> {
+        let mut rows: BTreeMap<String, Option<Bytes>> = BTreeMap::new();
+        rows.extend(self.view.rows(prefix)?.into_iter().map(|(key, row)| (key, Some(row))));
+        for changes in [self.earlier, &self.changes] {
+            let changed = changes.range(prefix.to_owned()..);
+            let changed = changed.take_while(|(key, _)| key.starts_with(prefix));
+            rows.extend(changed.map(|(key, row)| (key.clone(), row.clone())));
+        }
+        let rows = rows.into_iter().filter_map(|(key, row)| Some((key, row?)));
+        rows.map(|(key, row)| decode(&key, &row).map(|row| (key, row))).collect()
+    }
+
+    /// Writes the row of `key`, in place of the one that may be there.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if it cannot be written as JSON;
+    /// [`TooLarge`](ErrorKind::TooLarge) for a key over 1,024 bytes or a row over 16 MiB.
+    pub fn put<T: Serialize + ?Sized>(&mut self, key: &str, row: &T) -> Result<()> {
+        if key.len() > VIEW_KEY_BYTES_MAX {
+            return Err(Error::too_large("a row's key", key.len(), VIEW_KEY_BYTES_MAX, "bytes"));
+        }
+        let row = json::to_vec(row).map_err(|cause| {
+            let message = format!("the row {key:?} cannot be written as JSON: {cause}");
+            Error::with_source(ErrorKind::InvalidInput, message, cause)
+        })?;
+        if row.len() > VIEW_ROW_BYTES_MAX {
+            return Err(Error::too_large("a row", row.len(), VIEW_ROW_BYTES_MAX, "bytes"));
+        }
+        self.changes.insert(key.to_owned(), Some(row.into()));
+        Ok(())
+    }
+
+    /// Deletes the row of `key`, if there is one.
+    pub fn delete(&mut self, key: &str) {
+        self.changes.insert(key.to_owned(), None);
+    }
+}
+
+/// A row as the value that it was written from.
+pub(crate) fn decode<T: DeserializeOwned>(key: &str, row: &[u8]) -> Result<T> {
+    serde_json::from_slice(row).map_err(|cause| {
+        let message = format!("the row {key:?} does not read as {}: {cause}", type_name::<T>());
+        Error::with_source(ErrorKind::InvalidInput, message, cause)
+    })
+}
+
+/// Rows in memory: a view without a store.
+impl Rows for BTreeMap<String, Bytes> {
+    fn row(&self, key: &str) -> Result<Option<Bytes>> {
+        Ok(self.get(key).cloned())
+    }
+
+    fn rows(&self, prefix: &str) -> Result<Vec<(String, Bytes)>> {
+        let rows = self.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
+        Ok(rows.map(|(key, row)| (key.clone(), row.clone())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(rows: &[(&str, &str)]) -> BTreeMap<String, Bytes> {
+        let row = |(key, row): &(&str, &str)| ((*key).to_owned(), Bytes::from((*row).to_owned()));
+        rows.iter().map(row).collect()
+    }
+
+    #[test]
+    fn reads_see_this_events_writes_then_earlier_ones_then_the_view() {
+        let view = view(&[("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")]);
+        let mut writer = ViewWriter::new(&view, &Changes::new());
+        for key in ["b", "c", "d", "e"] {
+            writer.put(key, &2).unwrap();
+        }
+        writer.delete("d");
+        let earlier = writer.into_changes();
+        let mut writer = ViewWriter::new(&view, &earlier);
+        writer.put("c", &3).unwrap();
+        writer.delete("e");
+        let read = |key| writer.get::<u8>(key).unwrap();
+        let rows = ["a", "b", "c", "d", "e", "f"].map(read);
+        assert_eq!(rows, [Some(1), Some(2), Some(3), None, None, None]);
+        let all: Vec<(String, u8)> = writer.prefix("").unwrap();
+        assert_eq!(all, [("a".into(), 1), ("b".into(), 2), ("c".into(), 3)]);
+        writer.delete("a");
+        writer.put("d", &4).unwrap();
+        assert_eq!(writer.get::<u8>("a").unwrap(), None);
+        assert_eq!(writer.get::<u8>("d").unwrap(), Some(4));
+    }
+
+    #[test]
+    fn a_prefix_takes_the_rows_that_begin_so_and_no_others() {
+        let view = view(&[("a", "1"), ("a/1", "1"), ("a/2", "1"), ("a0", "1"), ("b", "1")]);
+        let mut writer = ViewWriter::new(&view, &Changes::new());
+        writer.put("a/3", &2).unwrap();
+        writer.put("z", &2).unwrap();
+        let rows: Vec<(String, u8)> = writer.prefix("a/").unwrap();
+        let keys: Vec<_> = rows.into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["a/1", "a/2", "a/3"]);
+    }
+
+    #[test]
+    fn what_cannot_be_a_row_is_refused_with_what_it_is() {
+        let view = view(&[("a", "\"text\"")]);
+        let nothing = Changes::new();
+        let mut writer = ViewWriter::new(&view, &nothing);
+        let error = writer.get::<u8>("a").unwrap_err();
+        assert!(error.to_string().contains("\"a\" does not read as u8"), "{error}");
+        let error = writer.put("n", &f64::NAN).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        let error = writer.put(&"k".repeat(1_025), &1).unwrap_err();
+        assert!(error.to_string().contains("1025 bytes; at most 1024"), "{error}");
+        let error = writer.put("k", &"x".repeat(VIEW_ROW_BYTES_MAX)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+        assert!(writer.into_changes().is_empty(), "a refused row was kept");
+    }
+}

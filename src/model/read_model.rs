@@ -1,0 +1,183 @@
+//! Read models: state in memory, made from the log each time a program starts.
+//!
+//! * One thread applies; readers see the model between two batches, so never a part of a commit.
+//! * After an error or a panic nobody reads it any more: it may hold a part of an event.
+
+use crate::error::{Error, ErrorKind, HandlerError, Result, panic_message};
+use crate::event::RecordedEvent;
+use crate::filter::Filter;
+use crate::follow::feed::{Batch, Feed, FeedStop};
+use crate::log::handle::LogHandle;
+use crate::model::progress::Progress;
+use crate::position::Position;
+use parking_lot::RwLock;
+use std::any::type_name;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// State in memory that follows the log: for questions that no stream answers, and too small or too
+/// quickly made again to be worth a [durable view](crate::Projection).
+///
+/// ```
+/// use filmstrip::{ExpectedVersion, Filter, HandlerError, NewEvent, ReadModel, RecordedEvent, Store};
+/// use std::collections::HashMap;
+/// use std::time::Duration;
+///
+/// #[derive(Default)]
+/// struct VisitsByDoor(HashMap<String, u64>);
+///
+/// impl ReadModel for VisitsByDoor {
+///     fn filter() -> Filter {
+///         Filter::category("Door").and_event_type("Opened")
+///     }
+///
+///     fn apply(&mut self, event: &RecordedEvent) -> Result<(), HandlerError> {
+///         *self.0.entry(event.stream.to_string()).or_default() += 1;
+///         Ok(())
+///     }
+/// }
+///
+/// let store = Store::temporary()?;
+/// let visits = store.read_model::<VisitsByDoor>()?;
+/// let opened = || NewEvent::json("Opened", &());
+/// let done = store.append("Door-1", ExpectedVersion::Any, [opened()?, opened()?])?;
+/// visits.wait_for(done.position, Duration::from_secs(5))?;
+/// assert_eq!(visits.read(|visits| visits.0["Door-1"])?, 2);
+/// # Ok::<(), filmstrip::Error>(())
+/// ```
+pub trait ReadModel: Default + Send + Sync + 'static {
+    /// Which events it is made from.
+    fn filter() -> Filter;
+
+    /// Takes in an event.
+    ///
+    /// # Errors
+    /// An error, like a panic, ends the model: reading it is [`Faulted`](ErrorKind::Faulted) then.
+    fn apply(&mut self, event: &RecordedEvent) -> Result<(), HandlerError>;
+}
+
+/// A read model that follows its store. When the last clone goes, so does the model.
+pub struct ReadModelHandle<M> {
+    shared: Arc<Shared<M>>,
+    /// Ends the feed with the last clone.
+    running: Arc<Running>,
+    _open: LogHandle,
+}
+
+/// What the handles and the applying thread share.
+struct Shared<M> {
+    model: RwLock<M>,
+    progress: Progress,
+}
+
+struct Running(FeedStop);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+impl<M> Clone for ReadModelHandle<M> {
+    fn clone(&self) -> ReadModelHandle<M> {
+        ReadModelHandle {
+            shared: Arc::clone(&self.shared),
+            running: Arc::clone(&self.running),
+            _open: self._open.clone(),
+        }
+    }
+}
+
+impl<M: ReadModel> ReadModelHandle<M> {
+    /// Starts a model from nothing; it catches up in the background.
+    pub(crate) fn start(log: LogHandle) -> Result<ReadModelHandle<M>> {
+        log.refuse_if_closed()?;
+        let stop = FeedStop::new(Arc::clone(log.log()));
+        let start = Position::START;
+        let feed = Feed::start(log.log(), "filmstrip-read", start, M::filter(), &stop)?;
+        let running = Arc::new(Running(stop));
+        let shared = Arc::new(Shared {
+            model: RwLock::new(M::default()),
+            progress: Progress::new(format!("read model {}", type_name::<M>()), start),
+        });
+        let its_shared = Arc::clone(&shared);
+        log.spawn("filmstrip-model", move || its_shared.follow(&feed))?;
+        Ok(ReadModelHandle { shared, running, _open: log })
+    }
+
+    /// Reads the model as it is between two batches of events. Keep it short: while it lasts, nothing
+    /// is applied.
+    ///
+    /// # Errors
+    /// [`Faulted`](ErrorKind::Faulted) if `apply` failed or panicked; what the feed met.
+    pub fn read<R>(&self, read: impl FnOnce(&M) -> R) -> Result<R> {
+        let model = self.shared.model.read();
+        match self.shared.progress.ended() {
+            // What was applied before the store was closed is whole, and may be read.
+            Some(why) if why.kind() != ErrorKind::Closed => Err(why),
+            _ => Ok(read(&model)),
+        }
+    }
+
+    /// Up to which position everything is in the model.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.shared.progress.position()
+    }
+
+    /// Waits until everything up to `position` is in the model.
+    ///
+    /// # Errors
+    /// [`Timeout`](ErrorKind::Timeout); at once [`Faulted`](ErrorKind::Faulted) or
+    /// [`Closed`](ErrorKind::Closed) if it will not come so far.
+    pub fn wait_for(&self, position: Position, timeout: Duration) -> Result<()> {
+        self.shared.progress.wait_for(position, timeout)
+    }
+}
+
+impl<M: ReadModel> Shared<M> {
+    fn follow(&self, feed: &Feed) {
+        while let Some(batch) = feed.next() {
+            if let Err(error) = batch.and_then(|batch| self.apply(&batch)) {
+                tracing::error!(%error, "a read model has stopped");
+                self.progress.end(error);
+                return;
+            }
+        }
+        self.progress.close();
+    }
+
+    fn apply(&self, batch: &Batch) -> Result<()> {
+        let mut model = self.model.write();
+        for event in &batch.events {
+            if let Err(error) = apply(&mut *model, event) {
+                // Under the lock, so that nobody reads what is half done.
+                self.progress.end(error.clone());
+                return Err(error);
+            }
+        }
+        drop(model);
+        self.progress.advance(batch.until);
+        Ok(())
+    }
+}
+
+fn apply<M: ReadModel>(model: &mut M, event: &RecordedEvent) -> Result<()> {
+    let faulted = |cause: String| {
+        let (who, at, kind) = (type_name::<M>(), event.position, &event.event_type);
+        let message = format!("read model {who} stopped at position {at}, a {kind}: {cause}");
+        (ErrorKind::Faulted, message)
+    };
+    match catch_unwind(AssertUnwindSafe(|| model.apply(event))) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(cause)) => {
+            let (kind, message) = faulted(cause.to_string());
+            Err(Error::with_source(kind, message, cause))
+        }
+        Err(panic) => {
+            let (kind, message) = faulted(format!("it panicked: {}", panic_message(&*panic)));
+            Err(Error::new(kind, message))
+        }
+    }
+}

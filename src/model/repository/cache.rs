@@ -1,0 +1,175 @@
+//! The aggregates that a repository has lately loaded: their state at a version.
+//!
+//! * Nothing here is ever taken for the newest state: who gets an entry reads on from its version.
+//! * Bounded in entries and in command ids; those unused for longest go first.
+
+use crate::limits::{CACHED_AGGREGATES_MAX, CACHED_COMMAND_IDS_MAX};
+use crate::model::repository::commands::Commands;
+use crate::position::{Position, Version};
+use crate::stream::StreamId;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// An aggregate's state after the event at `version`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known<A> {
+    pub(super) state: A,
+    pub(super) version: Version,
+    pub(super) position: Position,
+    /// The commands that its events answer, if anybody has asked for them yet.
+    pub(super) commands: Option<Arc<Commands>>,
+    /// The version of the newest snapshot that is known to be taken, or about to be.
+    pub(super) snapshot_at: Version,
+}
+
+pub(super) struct Cache<A> {
+    entries: Mutex<Entries<A>>,
+}
+
+struct Entries<A> {
+    known: HashMap<StreamId, Entry<A>>,
+    /// Counts uses, as a clock for what was used when.
+    uses: u64,
+    command_ids: usize,
+}
+
+struct Entry<A> {
+    /// Behind a lock of its own: a large state is cloned without holding up other streams.
+    known: Arc<Mutex<Known<A>>>,
+    version: Version,
+    command_ids: usize,
+    used: u64,
+}
+
+impl<A: Clone> Cache<A> {
+    pub(super) fn new() -> Cache<A> {
+        let entries = Entries { known: HashMap::new(), uses: 0, command_ids: 0 };
+        Cache { entries: Mutex::new(entries) }
+    }
+
+    /// What is known of `stream`.
+    pub(super) fn get(&self, stream: &StreamId) -> Option<Known<A>> {
+        let known = self.entries.lock().get(stream)?;
+        let known = known.lock();
+        Some(known.clone())
+    }
+
+    /// Keeps `known`, unless something newer was put here meanwhile.
+    pub(super) fn put(&self, stream: StreamId, known: Known<A>) {
+        let mut entries = self.entries.lock();
+        if entries.known.get(&stream).is_some_and(|entry| entry.version > known.version) {
+            return;
+        }
+        let replaced = entries.insert(stream, known);
+        let evicted = entries.evict();
+        drop(entries);
+        // The states go when nobody waits for the lock.
+        drop((replaced, evicted));
+    }
+}
+
+impl<A> Entries<A> {
+    fn get(&mut self, stream: &StreamId) -> Option<Arc<Mutex<Known<A>>>> {
+        self.uses += 1;
+        let entry = self.known.get_mut(stream)?;
+        entry.used = self.uses;
+        Some(Arc::clone(&entry.known))
+    }
+
+    fn insert(&mut self, stream: StreamId, mut known: Known<A>) -> Option<Entry<A>> {
+        let replaced = self.remove(&stream);
+        let mut command_ids = known.commands.as_ref().map_or(0, |commands| commands.len());
+        if command_ids > CACHED_COMMAND_IDS_MAX {
+            (known.commands, command_ids) = (None, 0);
+        }
+        self.uses += 1;
+        self.command_ids += command_ids;
+        let version = known.version;
+        let known = Arc::new(Mutex::new(known));
+        self.known.insert(stream, Entry { known, version, command_ids, used: self.uses });
+        replaced
+    }
+
+    fn remove(&mut self, stream: &StreamId) -> Option<Entry<A>> {
+        let entry = self.known.remove(stream)?;
+        self.command_ids -= entry.command_ids;
+        Some(entry)
+    }
+
+    /// Makes room, if there is none, by an eighth at once: so the search is paid for by many puts.
+    fn evict(&mut self) -> Vec<Entry<A>> {
+        let mut evicted = Vec::new();
+        while self.known.len() > CACHED_AGGREGATES_MAX || self.command_ids > CACHED_COMMAND_IDS_MAX
+        {
+            let mut oldest: Vec<_> =
+                self.known.iter().map(|(stream, entry)| (entry.used, stream.clone())).collect();
+            // The newest stays: it is within the bounds by itself, so this comes to an end.
+            let count = (oldest.len() / 8).clamp(1, oldest.len() - 1);
+            oldest.select_nth_unstable(count);
+            evicted.extend(oldest[..count].iter().filter_map(|(_, stream)| self.remove(stream)));
+        }
+        evicted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn stream(n: usize) -> StreamId {
+        StreamId::new(format!("A-{n}")).unwrap()
+    }
+
+    fn known(version: u64, command_ids: usize) -> Known<u64> {
+        let commands = Commands::default();
+        let version = Version::new(version);
+        for n in 0..command_ids {
+            commands.answered(Uuid::from_u128(n as u128), version);
+        }
+        Known {
+            state: version.get(),
+            version,
+            position: Position::new(version.get()),
+            commands: (command_ids > 0).then(|| Arc::new(commands)),
+            snapshot_at: Version::NONE,
+        }
+    }
+
+    #[test]
+    fn an_older_state_does_not_replace_a_newer_one() {
+        let cache = Cache::new();
+        cache.put(stream(1), known(5, 0));
+        cache.put(stream(1), known(4, 0));
+        assert_eq!(cache.get(&stream(1)).unwrap().state, 5);
+        cache.put(stream(1), known(6, 0));
+        assert_eq!(cache.get(&stream(1)).unwrap().state, 6);
+    }
+
+    #[test]
+    fn entries_are_bounded_and_the_least_used_go_first() {
+        let cache = Cache::new();
+        for n in 0..CACHED_AGGREGATES_MAX * 3 {
+            cache.put(stream(n), known(1, 0));
+            assert!(cache.get(&stream(0)).is_some(), "the first is used all the time");
+        }
+        let entries = cache.entries.lock();
+        assert!(entries.known.len() <= CACHED_AGGREGATES_MAX, "{} entries", entries.known.len());
+        assert!(entries.known.len() >= CACHED_AGGREGATES_MAX / 2, "too many went");
+    }
+
+    #[test]
+    fn command_ids_are_bounded_and_counted_right() {
+        let cache = Cache::new();
+        for n in 0..20 {
+            cache.put(stream(n % 7), known(n as u64 + 1, CACHED_COMMAND_IDS_MAX / 3));
+        }
+        cache.put(stream(99), known(1, CACHED_COMMAND_IDS_MAX + 1));
+        assert!(cache.get(&stream(99)).unwrap().commands.is_none(), "over the bound by itself");
+        let entries = cache.entries.lock();
+        let counted: usize = entries.known.values().map(|entry| entry.command_ids).sum();
+        assert_eq!(entries.command_ids, counted);
+        assert!(counted <= CACHED_COMMAND_IDS_MAX && counted > 0, "{counted} ids");
+    }
+}

@@ -1,0 +1,32 @@
+//! Which commands a stream's events answer, so that none runs twice.
+//!
+//! * What it says is true for good: an event that answers a command does not go away.
+//! * It is complete for an aggregate once its whole stream has been read with it, and stays so as
+//!   long as every event folded after that is told to it.
+
+use crate::position::Version;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use uuid::Uuid;
+
+/// The commands, each with the version of the last event that answers it.
+#[derive(Debug, Default)]
+pub(super) struct Commands(Mutex<HashMap<Uuid, Version>>);
+
+impl Commands {
+    /// The event at `version` answers `command`.
+    pub(super) fn answered(&self, command: Uuid, version: Version) {
+        let mut commands = self.0.lock();
+        let last = commands.entry(command).or_insert(version);
+        *last = version.max(*last);
+    }
+
+    /// The version of the last event that answers `command`, if it has run.
+    pub(super) fn ran(&self, command: Uuid) -> Option<Version> {
+        self.0.lock().get(&command).copied()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+}

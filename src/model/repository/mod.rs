@@ -1,0 +1,421 @@
+//! Loading aggregates, letting them decide, and appending what they decided.
+//!
+//! * What decides is the append's expected version: no cache, snapshot or turn is ever trusted to be
+//!   the newest.
+//! * A command with an id runs at most once for each stream: its id stands in the metadata of its
+//!   events, and is looked for there before anything is decided.
+//! * Nothing half-done is kept: state changes on a copy, which replaces the cached one at the end.
+
+mod backoff;
+mod cache;
+mod commands;
+pub(crate) mod outcome;
+mod snapshots;
+mod turns;
+
+use crate::clock::Micros;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Metadata, NewEvent};
+use crate::log::commit::{Commit, Proposal};
+use crate::log::handle::LogHandle;
+use crate::log::outcome::{AppendError, Appended};
+use crate::log::read_stream::{StreamEvents, StreamRange};
+use crate::model::aggregate::{Aggregate, Snapshot, fold, stream_of};
+use crate::position::{ExpectedVersion, Position, Version};
+use crate::stream::StreamId;
+use cache::{Cache, Known};
+use commands::Commands;
+use outcome::{AsOf, ExecuteError, Executed, Frame, Loaded};
+use snapshots::Policy;
+use std::sync::Arc;
+use turns::Turns;
+use uuid::Uuid;
+
+const RETRIES_DEFAULT: u32 = 3;
+
+type ExecuteResult<A> = Result<Executed<A>, ExecuteError<<A as Aggregate>::Error>>;
+
+/// The aggregates of one kind: to load, to rewind, and to send commands to.
+///
+/// Cheap to clone; clones share what they remember. See [`Aggregate`] for an example.
+pub struct Repository<A: Aggregate> {
+    log: LogHandle,
+    memory: Arc<Memory<A>>,
+    snapshots: Option<Arc<Policy<A>>>,
+    retries: u32,
+    /// What a builder's step met; the next use returns it.
+    fault: Option<Error>,
+}
+
+/// What the clones of a repository share.
+struct Memory<A> {
+    cache: Cache<A>,
+    turns: Turns,
+}
+
+impl<A: Aggregate> Clone for Repository<A> {
+    fn clone(&self) -> Repository<A> {
+        Repository {
+            log: self.log.clone(),
+            memory: Arc::clone(&self.memory),
+            snapshots: self.snapshots.clone(),
+            retries: self.retries,
+            fault: self.fault.clone(),
+        }
+    }
+}
+
+impl<A: Aggregate> Repository<A> {
+    pub(crate) fn new(log: LogHandle) -> Repository<A> {
+        Repository {
+            log,
+            memory: Arc::new(Memory { cache: Cache::new(), turns: Turns::new() }),
+            snapshots: None,
+            retries: RETRIES_DEFAULT,
+            fault: None,
+        }
+    }
+
+    /// How often a command is decided again, on the newer state, after somebody else was faster: 3
+    /// times unless said otherwise. Between two tries lies a random wait that grows.
+    #[must_use]
+    pub fn retries(mut self, retries: u32) -> Repository<A> {
+        self.retries = retries;
+        self
+    }
+
+    /// Loads by snapshots, and takes one each time a stream has grown by `events`, in the
+    /// background; with 0 only when [`snapshot`](Repository::snapshot) says so.
+    #[must_use]
+    pub fn snapshot_every(mut self, events: u32) -> Repository<A>
+    where
+        A: Snapshot,
+    {
+        match Policy::start(&self.log, events) {
+            Ok(policy) => self.snapshots = Some(Arc::new(policy)),
+            Err(error) => self.fault = Some(error),
+        }
+        self
+    }
+
+    /// The newest state; the default one, at version 0, if nothing has happened yet.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for an id that no stream's name can hold; what
+    /// decoding an event met.
+    pub fn load(&self, id: &str) -> Result<Loaded<A>> {
+        let stream = self.stream(id)?;
+        let known = self.newest(&stream, false)?;
+        Ok(loaded(known))
+    }
+
+    /// The state as it was. Beyond the end it is the newest one; before the first event the default
+    /// one, at version 0.
+    ///
+    /// ```
+    /// # use filmstrip::{Aggregate, Event, Store, Version};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Clone, Serialize, Deserialize)]
+    /// # enum Added { Added(u32) }
+    /// # impl Event for Added {}
+    /// # #[derive(Default, Clone)]
+    /// # struct Sum { sum: u32 }
+    /// # impl Aggregate for Sum {
+    /// #     const CATEGORY: &'static str = "Sum";
+    /// #     type Command = u32;
+    /// #     type Event = Added;
+    /// #     type Error = std::convert::Infallible;
+    /// #     fn decide(&self, n: &u32) -> Result<Vec<Added>, Self::Error> { Ok(vec![Added::Added(*n)]) }
+    /// #     fn evolve(&mut self, Added::Added(n): &Added) { self.sum += n; }
+    /// # }
+    /// let store = Store::temporary()?;
+    /// let sums = store.repository::<Sum>();
+    /// for n in [1, 2, 3] {
+    ///     sums.execute("a", &n)?;
+    /// }
+    /// assert_eq!(sums.load_as_of("a", Version::new(2))?.state.sum, 3);
+    /// assert_eq!(sums.load_as_of("a", chrono::Utc::now())?.state.sum, 6);
+    /// # Ok::<(), filmstrip::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`load`](Repository::load).
+    pub fn load_as_of(&self, id: &str, at: impl Into<AsOf>) -> Result<Loaded<A>> {
+        let stream = self.stream(id)?;
+        let last = self.version(&stream)?;
+        let last = match at.into() {
+            AsOf::Version(version) => version.min(last),
+            AsOf::Position(position) => {
+                Version::new(self.log.version_at(&stream, last.get(), position)?)
+            }
+            AsOf::Time(time) => {
+                let position = Position::new(self.log.log().position_at(Micros::of(time))?);
+                Version::new(self.log.version_at(&stream, last.get(), position)?)
+            }
+        };
+        self.at(&stream, last).map(loaded)
+    }
+
+    /// The whole film: each event with the state that it led to, from the first one on.
+    ///
+    /// # Errors
+    /// [`StreamNotFound`](ErrorKind::StreamNotFound) if nothing has ever happened; otherwise those of
+    /// [`load`](Repository::load), as the last item.
+    pub fn history(
+        &self,
+        id: &str,
+    ) -> Result<impl Iterator<Item = Result<Frame<A>>> + Send + use<A>> {
+        let stream = self.stream(id)?;
+        let last = self.version(&stream)?;
+        if last == Version::NONE {
+            let message = format!("stream {stream} has never been written");
+            return Err(Error::new(ErrorKind::StreamNotFound, message));
+        }
+        let events = self.events(&stream, Version::NONE, last);
+        let (mut state, open) = (A::default(), self.log.clone());
+        Ok(events.map(move |event| {
+            // Named here, so that the iterator keeps the store open.
+            let _ = &open;
+            let event = event?;
+            let decoded = event.decode::<A::Event>()?;
+            state.evolve(&decoded);
+            Ok(Frame { event, decoded, state: state.clone() })
+        }))
+    }
+
+    /// Lets the newest state decide on `command`, and appends what it decides, if nobody else has
+    /// written to the stream meanwhile; otherwise it decides again, as often as
+    /// [`retries`](Repository::retries) says. What this returns is durable.
+    ///
+    /// # Errors
+    /// * [`Rejected`](ExecuteError::Rejected): the aggregate refused; nothing was written.
+    /// * [`Conflict`](ExecuteError::Conflict): others were faster each time; nothing was written.
+    /// * [`Store`](ExecuteError::Store): see there.
+    pub fn execute(&self, id: &str, command: &A::Command) -> ExecuteResult<A> {
+        self.execute_with(id, command, Metadata::default())
+    }
+
+    /// The same, with metadata for the events. With a `command_id` the command runs at most once for
+    /// this stream, also after a restart: sent again, it returns what it led to the first time. A
+    /// command that was rejected, or decided nothing, may be sent again and is decided again.
+    ///
+    /// # Errors
+    /// Those of [`execute`](Repository::execute).
+    #[expect(clippy::needless_pass_by_value, reason = "metadata is made for one command")]
+    pub fn execute_with(
+        &self,
+        id: &str,
+        command: &A::Command,
+        metadata: Metadata,
+    ) -> ExecuteResult<A> {
+        let stream = self.stream(id)?;
+        let mut retries = 0;
+        loop {
+            let turn = self.memory.turns.take(&stream);
+            let tried = self.attempt(&stream, command, &metadata);
+            drop(turn);
+            match tried {
+                Err(ExecuteError::Conflict(conflict)) if retries == self.retries => {
+                    // Perhaps it was this very command, sent by somebody else, that was faster.
+                    let known = self.newest(&stream, metadata.command_id.is_some())?;
+                    let executed = self.executed_before(&stream, &known, metadata.command_id)?;
+                    let executed = executed.ok_or(ExecuteError::Conflict(conflict))?;
+                    return Ok(Executed { retries, ..executed });
+                }
+                Err(ExecuteError::Conflict(_)) => {
+                    retries += 1;
+                    std::thread::sleep(backoff::wait(retries));
+                }
+                tried => return tried.map(|executed| Executed { retries, ..executed }),
+            }
+        }
+    }
+
+    /// Takes a snapshot of the newest state now, for repositories that
+    /// [load by snapshots](Repository::snapshot_every). Nothing if nothing has happened yet.
+    ///
+    /// # Errors
+    /// Those of [`load`](Repository::load); [`InvalidInput`](ErrorKind::InvalidInput) if the state
+    /// cannot be written as JSON.
+    pub fn snapshot(&self, id: &str) -> Result<()>
+    where
+        A: Snapshot,
+    {
+        let stream = self.stream(id)?;
+        let mut known = self.newest(&stream, false)?;
+        if known.version > Version::NONE {
+            let Known { version, position, ref state, .. } = known;
+            snapshots::write(&self.log, &stream, version, position, state)?;
+            known.snapshot_at = version;
+            self.memory.cache.put(stream, known);
+        }
+        Ok(())
+    }
+
+    fn stream(&self, id: &str) -> Result<StreamId> {
+        match &self.fault {
+            Some(fault) => Err(fault.clone()),
+            None => stream_of::<A>(id),
+        }
+    }
+
+    /// One try: load, decide, append.
+    fn attempt(
+        &self,
+        stream: &StreamId,
+        command: &A::Command,
+        metadata: &Metadata,
+    ) -> ExecuteResult<A> {
+        let mut known = self.newest(stream, metadata.command_id.is_some())?;
+        if let Some(executed) = self.executed_before(stream, &known, metadata.command_id)? {
+            return Ok(executed);
+        }
+        let events = known.state.decide(command).map_err(ExecuteError::Rejected)?;
+        if !events.is_empty() {
+            let appended = self.append(stream, known.version, &events, metadata)?;
+            fold(&mut known.state, &events);
+            known.version = appended.version;
+            known.position = appended.position;
+            if let (Some(commands), Some(id)) = (&known.commands, metadata.command_id) {
+                commands.answered(id, appended.version);
+            }
+            self.remember(stream, &mut known);
+        }
+        Ok(executed(known, events, false))
+    }
+
+    fn append(
+        &self,
+        stream: &StreamId,
+        expected: Version,
+        events: &[A::Event],
+        metadata: &Metadata,
+    ) -> Result<Appended, AppendError> {
+        let new = events.iter().map(|event| Ok(NewEvent::of(event)?.metadata(metadata.clone())));
+        let new: Vec<NewEvent> = new.collect::<Result<_>>()?;
+        let commit = Commit::new().append(stream, ExpectedVersion::Exact(expected), new);
+        let committed = self.log.sequencer.commit(&self.log, Proposal::new(commit)?)?;
+        let appended = committed.appended.into_iter().next();
+        Ok(appended.expect("a commit with one append has appended once"))
+    }
+
+    /// What the command with this id has led to, if it has run.
+    fn executed_before(
+        &self,
+        stream: &StreamId,
+        known: &Known<A>,
+        command: Option<Uuid>,
+    ) -> Result<Option<Executed<A>>> {
+        let (Some(command), Some(commands)) = (command, &known.commands) else { return Ok(None) };
+        let Some(version) = commands.ran(command) else { return Ok(None) };
+        let mut events = Vec::new();
+        for event in self.backwards(stream, version) {
+            let event = event?;
+            if event.metadata.command_id != Some(command) {
+                break;
+            }
+            events.push(event.decode::<A::Event>()?);
+        }
+        events.reverse();
+        let then = self.at(stream, version)?;
+        Ok(Some(executed(then, events, true)))
+    }
+
+    /// The newest state, remembered for next time.
+    fn newest(&self, stream: &StreamId, with_commands: bool) -> Result<Known<A>> {
+        let last = self.version(stream)?;
+        let mut known = self.nearest(stream, last);
+        let mut changed = false;
+        if with_commands && known.commands.is_none() {
+            known.commands = Some(Arc::new(self.commands_until(stream, known.version)?));
+            changed = true;
+        }
+        if known.version < last {
+            self.replay(stream, &mut known, last)?;
+            changed = true;
+        }
+        if changed {
+            self.remember(stream, &mut known);
+        }
+        Ok(known)
+    }
+
+    /// The state after the event at `version`, which is not past the end.
+    fn at(&self, stream: &StreamId, version: Version) -> Result<Known<A>> {
+        let mut known = self.nearest(stream, version);
+        // Told of events that it knows already, it would still be right, but only by chance.
+        known.commands = None;
+        self.replay(stream, &mut known, version)?;
+        Ok(known)
+    }
+
+    /// The newest state at hand that is not past `at_most`.
+    fn nearest(&self, stream: &StreamId, at_most: Version) -> Known<A> {
+        let cached = self.memory.cache.get(stream).filter(|known| known.version <= at_most);
+        let snapshot = || self.snapshots.as_ref()?.newest(&self.log, stream, at_most);
+        cached.or_else(snapshot).unwrap_or_default()
+    }
+
+    fn replay(&self, stream: &StreamId, known: &mut Known<A>, last: Version) -> Result<()> {
+        for event in self.events(stream, known.version, last) {
+            let event = event?;
+            known.state.evolve(&event.decode::<A::Event>()?);
+            known.version = event.version;
+            known.position = event.position;
+            if let (Some(commands), Some(id)) = (&known.commands, event.metadata.command_id) {
+                commands.answered(id, event.version);
+            }
+        }
+        Ok(())
+    }
+
+    /// The commands that the events up to `last` answer.
+    fn commands_until(&self, stream: &StreamId, last: Version) -> Result<Commands> {
+        let commands = Commands::default();
+        for event in self.events(stream, Version::NONE, last) {
+            let event = event?;
+            if let Some(id) = event.metadata.command_id {
+                commands.answered(id, event.version);
+            }
+        }
+        Ok(commands)
+    }
+
+    fn remember(&self, stream: &StreamId, known: &mut Known<A>) {
+        if let Some(policy) = &self.snapshots {
+            policy.offer(stream, known);
+        }
+        self.memory.cache.put(stream.clone(), known.clone());
+    }
+
+    fn version(&self, stream: &StreamId) -> Result<Version> {
+        self.log.refuse_if_closed()?;
+        Ok(self.log.stream_state(stream)?.map_or(Version::NONE, |state| state.version))
+    }
+
+    fn events(&self, stream: &StreamId, after: Version, last: Version) -> StreamEvents {
+        self.range(stream, after.get() + 1, last.get(), false)
+    }
+
+    fn backwards(&self, stream: &StreamId, from: Version) -> StreamEvents {
+        self.range(stream, 1, from.get(), true)
+    }
+
+    fn range(&self, stream: &StreamId, first: u64, last: u64, backwards: bool) -> StreamEvents {
+        let range = StreamRange { first, last, backwards, limit: u64::MAX };
+        StreamEvents::new(Arc::clone(self.log.log()), stream.clone(), range)
+    }
+}
+
+fn loaded<A>(known: Known<A>) -> Loaded<A> {
+    Loaded { state: known.state, version: known.version, position: known.position }
+}
+
+fn executed<A: Aggregate>(
+    known: Known<A>,
+    events: Vec<A::Event>,
+    already_executed: bool,
+) -> Executed<A> {
+    let Known { state, version, position, .. } = known;
+    Executed { state, version, position, events, already_executed, behind: false, retries: 0 }
+}

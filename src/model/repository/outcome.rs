@@ -1,0 +1,145 @@
+//! What a command and a load return, and how a command can fail.
+
+use crate::error::{Error, ErrorKind};
+use crate::event::RecordedEvent;
+use crate::log::outcome::{AppendError, Conflict};
+use crate::model::aggregate::Aggregate;
+use crate::position::{Position, Version};
+use chrono::{DateTime, Utc};
+use std::fmt;
+
+/// What a command has led to. Its events are durable.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Executed<A: Aggregate> {
+    /// The aggregate's state after these events.
+    pub state: A,
+    /// Its stream's version after these events.
+    pub version: Version,
+    /// The position of the last of these events; if there are none, of the last one before.
+    pub position: Position,
+    /// What it decided; nothing, if there was nothing to do.
+    pub events: Vec<A::Event>,
+    /// A command of this id has run before: this is what it led to then.
+    pub already_executed: bool,
+    /// The view to wait for does not hold these events yet; see
+    /// [`Repository::wait_for_view`](crate::Repository::wait_for_view).
+    pub behind: bool,
+    /// How often somebody else was faster, so that it was decided again.
+    pub retries: u32,
+}
+
+/// Why a command has led to nothing.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum ExecuteError<E> {
+    /// The aggregate refused it; nothing was written.
+    Rejected(E),
+    /// Others wrote to the stream each time it was tried; nothing was written.
+    Conflict(Conflict),
+    /// Anything else. [`OutcomeUnknown`](ErrorKind::OutcomeUnknown): its events may be durable; the
+    /// store refuses further writes; reopen it and send the command again with the same id.
+    Store(Error),
+}
+
+impl<E: fmt::Display> fmt::Display for ExecuteError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExecuteError::Rejected(reason) => reason.fmt(f),
+            ExecuteError::Conflict(conflict) => conflict.fmt(f),
+            ExecuteError::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for ExecuteError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ExecuteError::Rejected(reason) => Some(reason),
+            ExecuteError::Conflict(conflict) => Some(conflict),
+            ExecuteError::Store(error) => Some(error),
+        }
+    }
+}
+
+impl<E> From<Error> for ExecuteError<E> {
+    fn from(error: Error) -> ExecuteError<E> {
+        ExecuteError::Store(error)
+    }
+}
+
+impl<E> From<AppendError> for ExecuteError<E> {
+    fn from(error: AppendError) -> ExecuteError<E> {
+        match error {
+            AppendError::Conflict(conflict) => ExecuteError::Conflict(conflict),
+            AppendError::Store(error) => ExecuteError::Store(error),
+        }
+    }
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<ExecuteError<E>> for Error {
+    fn from(error: ExecuteError<E>) -> Error {
+        match error {
+            ExecuteError::Rejected(reason) => {
+                let message = format!("the command was rejected: {reason}");
+                Error::with_source(ErrorKind::Rejected, message, reason)
+            }
+            ExecuteError::Conflict(conflict) => AppendError::Conflict(conflict).into(),
+            ExecuteError::Store(error) => error,
+        }
+    }
+}
+
+/// An aggregate's state at some point of its stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Loaded<A> {
+    /// The state; the default one if there was no event yet.
+    pub state: A,
+    /// The version of the last event in it, 0 if there is none.
+    pub version: Version,
+    /// The position of the last event in it, the start if there is none.
+    pub position: Position,
+}
+
+/// A point to rewind to. Everything up to it is seen, itself included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AsOf {
+    /// After the event of this version.
+    Version(Version),
+    /// After everything up to this position.
+    Position(Position),
+    /// After everything recorded at or before this time.
+    Time(DateTime<Utc>),
+}
+
+impl From<Version> for AsOf {
+    fn from(version: Version) -> AsOf {
+        AsOf::Version(version)
+    }
+}
+
+impl From<Position> for AsOf {
+    fn from(position: Position) -> AsOf {
+        AsOf::Position(position)
+    }
+}
+
+impl From<DateTime<Utc>> for AsOf {
+    fn from(time: DateTime<Utc>) -> AsOf {
+        AsOf::Time(time)
+    }
+}
+
+/// One event of an aggregate's film, with the state that it led to.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Frame<A: Aggregate> {
+    /// The event as the store holds it: when, by whom, why.
+    pub event: RecordedEvent,
+    /// What happened.
+    pub decoded: A::Event,
+    /// The state after it.
+    pub state: A,
+}

@@ -1,0 +1,131 @@
+//! Snapshots: when they are taken, and by whom.
+//!
+//! * A snapshot is a shortcut and nothing else: one that is missing, unreadable, of another schema or
+//!   late changes how long a load takes, never what it yields.
+//! * They are written by a thread of their own, off the command's path. If it cannot keep up, the
+//!   next command offers a newer one.
+
+use super::cache::Known;
+use crate::clock::Micros;
+use crate::codec::aggregate::AggregateImage;
+use crate::error::Result;
+use crate::json;
+use crate::limits::SNAPSHOTS_WAITING_MAX;
+use crate::log::core::Log;
+use crate::log::handle::LogHandle;
+use crate::model::aggregate::{Aggregate, Snapshot};
+use crate::position::{Position, Version};
+use crate::stream::StreamId;
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// How a repository uses snapshots.
+pub(super) struct Policy<A> {
+    every: u64,
+    restore: fn(&[u8]) -> Option<(A, Position)>,
+    waiting: Sender<Job<A>>,
+}
+
+/// A state to be written.
+struct Job<A> {
+    stream: StreamId,
+    version: Version,
+    position: Position,
+    state: A,
+}
+
+impl<A: Snapshot> Policy<A> {
+    /// One snapshot for each `every` events, 0 for none; written by a thread that ends with the
+    /// policy or the store.
+    pub(super) fn start(log: &LogHandle, every: u32) -> Result<Policy<A>> {
+        let (waiting, jobs) = bounded(SNAPSHOTS_WAITING_MAX);
+        let its_log = Arc::clone(log.log());
+        log.spawn("filmstrip-snapshots", move || write_all::<A>(&its_log, &jobs))?;
+        Ok(Policy { every: every.into(), restore: restore::<A>, waiting })
+    }
+}
+
+impl<A: Aggregate> Policy<A> {
+    /// The newest snapshot of `stream` at a version up to `at_most` that can be read.
+    pub(super) fn newest(
+        &self,
+        log: &Log,
+        stream: &StreamId,
+        at_most: Version,
+    ) -> Option<Known<A>> {
+        // Whatever hinders reading it, replaying the stream will do instead, or say why not.
+        let snapshots = log.index.ask(|index| index.snapshots(stream, at_most.get())).ok()?;
+        snapshots.into_iter().find_map(|(version, bytes)| {
+            let (state, position) = (self.restore)(&bytes)?;
+            let version = Version::new(version);
+            Some(Known { state, version, position, commands: None, snapshot_at: version })
+        })
+    }
+
+    /// Has a snapshot taken of `known`, if it is time.
+    pub(super) fn offer(&self, stream: &StreamId, known: &mut Known<A>) {
+        if self.every == 0 || known.version.get() - known.snapshot_at.get() < self.every {
+            return;
+        }
+        let &mut Known { ref state, version, position, .. } = known;
+        if self.waiting.is_full() {
+            return;
+        }
+        let job = Job { stream: stream.clone(), version, position, state: state.clone() };
+        if self.waiting.try_send(job).is_ok() {
+            known.snapshot_at = version;
+        }
+    }
+}
+
+/// Writes what comes, until the policy or the store goes.
+fn write_all<A: Snapshot>(log: &Log, jobs: &Receiver<Job<A>>) {
+    let closed = log.closing();
+    loop {
+        let job = select! {
+            recv(jobs) -> job => job,
+            recv(closed) -> _ => return,
+        };
+        let Ok(Job { stream, version, position, state }) = job else { return };
+        let write = || write(log, &stream, version, position, &state);
+        match catch_unwind(AssertUnwindSafe(write)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%stream, %version, %error, "no snapshot was taken"),
+            Err(_) => tracing::warn!(%stream, %version, "taking a snapshot panicked"),
+        }
+    }
+}
+
+/// Writes a snapshot of `state`.
+pub(super) fn write<A: Snapshot>(
+    log: &Log,
+    stream: &StreamId,
+    version: Version,
+    position: Position,
+    state: &A,
+) -> Result<()> {
+    let state = json::to_vec(state).map_err(|cause| {
+        let what = std::any::type_name::<A>();
+        let message =
+            format!("the state of {stream}, a {what}, cannot be written as JSON: {cause}");
+        crate::error::Error::with_source(crate::error::ErrorKind::InvalidInput, message, cause)
+    })?;
+    let image = AggregateImage {
+        schema: A::SCHEMA,
+        position: position.get(),
+        taken_at: Micros::of(log.clock.now()),
+        state: &state,
+    };
+    let bytes = image.encode();
+    log.index.ask(|index| index.put_snapshot(stream, version.get(), &bytes))
+}
+
+fn restore<A: Snapshot>(bytes: &[u8]) -> Option<(A, Position)> {
+    let image = AggregateImage::decode(bytes)?;
+    if image.schema != A::SCHEMA {
+        return None;
+    }
+    let state = serde_json::from_slice(image.state).ok()?;
+    Some((state, Position::new(image.position)))
+}

@@ -1,0 +1,547 @@
+//! Commands, time travel and snapshots on a real store.
+
+use filmstrip::testing::ManualClock;
+use filmstrip::{
+    Aggregate, AsOf, ErrorKind, Event, ExecuteError, ExpectedVersion, Metadata, NewEvent, Position,
+    Snapshot, Store, Version,
+};
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum AccountEvent {
+    Deposited { amount: u64 },
+    Withdrawn { amount: u64 },
+}
+impl Event for AccountEvent {}
+
+use AccountEvent::{Deposited, Withdrawn};
+
+#[derive(Debug, Clone)]
+enum Command {
+    Deposit(u64),
+    Withdraw(u64),
+    /// Three events at once.
+    DepositThrice(u64),
+    Nothing,
+    Panic,
+}
+
+#[derive(Debug, PartialEq)]
+struct Overdrawn {
+    missing: u64,
+}
+
+impl std::fmt::Display for Overdrawn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} are missing", self.missing)
+    }
+}
+impl std::error::Error for Overdrawn {}
+
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+struct Account {
+    balance: u64,
+    /// How many events were folded into it by this very process.
+    #[serde(skip)]
+    folded: u64,
+}
+
+thread_local! {
+    /// What happens in the middle of the next decision.
+    static MEANWHILE: RefCell<Vec<Box<dyn FnOnce()>>> = RefCell::default();
+}
+
+impl Aggregate for Account {
+    const CATEGORY: &'static str = "Account";
+    type Command = Command;
+    type Event = AccountEvent;
+    type Error = Overdrawn;
+
+    fn decide(&self, command: &Command) -> Result<Vec<AccountEvent>, Overdrawn> {
+        if let Some(happens) = MEANWHILE.with(|meanwhile| meanwhile.borrow_mut().pop()) {
+            happens();
+        }
+        match *command {
+            Command::Deposit(amount) => Ok(vec![Deposited { amount }]),
+            Command::DepositThrice(amount) => Ok(vec![Deposited { amount }; 3]),
+            Command::Withdraw(amount) if amount > self.balance => {
+                Err(Overdrawn { missing: amount - self.balance })
+            }
+            Command::Withdraw(amount) => Ok(vec![Withdrawn { amount }]),
+            Command::Nothing => Ok(vec![]),
+            Command::Panic => panic!("decided to panic"),
+        }
+    }
+
+    fn evolve(&mut self, event: &AccountEvent) {
+        self.folded += 1;
+        match event {
+            Deposited { amount } => self.balance += amount,
+            Withdrawn { amount } => self.balance -= amount,
+        }
+    }
+}
+
+impl Snapshot for Account {
+    const SCHEMA: u32 = 1;
+}
+
+fn command_id(n: u128) -> Metadata {
+    Metadata::default().command_id(Uuid::from_u128(n))
+}
+
+#[test]
+fn commands_lead_to_durable_events_and_the_state_after_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path().join("s")).unwrap();
+    let accounts = store.repository::<Account>();
+    for n in 1..=10 {
+        let done = accounts.execute("a", &Command::Deposit(n)).unwrap();
+        assert_eq!(done.state.balance, n * (n + 1) / 2);
+        assert_eq!((done.version, done.position), (Version::new(n), Position::new(n)));
+        assert_eq!(done.events, [Deposited { amount: n }]);
+        assert!(!done.already_executed && !done.behind);
+    }
+    let done = accounts.execute("b", &Command::DepositThrice(2)).unwrap();
+    assert_eq!((done.version, done.position), (Version::new(3), Position::new(13)));
+    drop((accounts, store));
+
+    let store = Store::open(directory.path().join("s")).unwrap();
+    let loaded = store.repository::<Account>().load("a").unwrap();
+    assert_eq!((loaded.state.balance, loaded.version.get(), loaded.position.get()), (55, 10, 10));
+    let stored = store.read_stream("Account-b").collect().unwrap();
+    assert_eq!(stored.len(), 3);
+    assert_eq!(stored[2].event_type, "Deposited");
+}
+
+#[test]
+fn a_rejected_command_writes_nothing_and_returns_the_aggregates_own_error() {
+    let store = Store::temporary().unwrap();
+    let accounts = store.repository::<Account>();
+    accounts.execute("a", &Command::Deposit(5)).unwrap();
+    match accounts.execute("a", &Command::Withdraw(7)) {
+        Err(ExecuteError::Rejected(reason)) => assert_eq!(reason, Overdrawn { missing: 2 }),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(store.head(), Position::new(1));
+    let error: filmstrip::Error = accounts.execute("a", &Command::Withdraw(7)).unwrap_err().into();
+    assert_eq!(error.kind(), ErrorKind::Rejected);
+    assert!(error.to_string().contains("2 are missing"), "{error}");
+}
+
+#[test]
+fn a_command_that_decides_nothing_succeeds_where_the_aggregate_stands() {
+    let store = Store::temporary().unwrap();
+    let accounts = store.repository::<Account>();
+    let done = accounts.execute("a", &Command::Nothing).unwrap();
+    assert_eq!((done.version, done.position), (Version::NONE, Position::START));
+    accounts.execute("a", &Command::Deposit(5)).unwrap();
+    accounts.execute("b", &Command::Deposit(5)).unwrap();
+    let done = accounts.execute("a", &Command::Nothing).unwrap();
+    assert_eq!((done.version, done.position), (Version::new(1), Position::new(1)));
+    assert!(done.events.is_empty());
+    assert_eq!(store.head(), Position::new(2));
+}
+
+#[test]
+fn what_never_happened_loads_as_the_default_and_has_no_history() {
+    let store = Store::temporary().unwrap();
+    let accounts = store.repository::<Account>();
+    let loaded = accounts.load("nobody").unwrap();
+    assert_eq!((loaded.state, loaded.version), (Account::default(), Version::NONE));
+    let loaded = accounts.load_as_of("nobody", Position::new(9)).unwrap();
+    assert_eq!((loaded.state, loaded.version), (Account::default(), Version::NONE));
+    let error = accounts.history("nobody").map(|_| ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StreamNotFound);
+}
+
+#[test]
+fn an_id_that_no_stream_can_have_is_refused_and_named() {
+    let store = Store::temporary().unwrap();
+    let accounts = store.repository::<Account>();
+    let error = accounts.load("").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("Account"), "{error}");
+    let error = accounts.load("a\nb").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    let error = accounts.load(&"x".repeat(1_020)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+    assert!(accounts.load("with-dashes and spaces").is_ok());
+}
+
+// ---- conflicts ---------------------------------------------------------------------------------
+
+/// Has somebody else write to `Account-a` in the middle of each of the next `times` decisions.
+fn others_write(store: &Store, times: usize) {
+    for _ in 0..times {
+        let store = store.clone();
+        let write = move || {
+            let event = NewEvent::of(&Deposited { amount: 100 }).unwrap();
+            store.append("Account-a", ExpectedVersion::Any, [event]).unwrap();
+        };
+        MEANWHILE.with(|meanwhile| meanwhile.borrow_mut().push(Box::new(write)));
+    }
+}
+
+#[test]
+fn after_a_conflict_it_is_decided_again_on_the_newer_state() {
+    let store = Store::temporary().unwrap();
+    let accounts = store.repository::<Account>();
+    accounts.execute("a", &Command::Deposit(5)).unwrap();
+    others_write(&store, 2);
+    // Refused on the old state, this passes on the new one.
+    let done = accounts.execute("a", &Command::Deposit(1)).unwrap();
+    assert_eq!((done.retries, done.state.balance, done.version.get()), (2, 206, 4));
+    others_write(&store, 1);
+    let done = accounts.execute("a", &Command::Withdraw(250));
+    let rejected = matches!(&done, Err(ExecuteError::Rejected(Overdrawn { missing: 44 })));
+    assert!(rejected, "a rejection stands for the state that was loaded: {done:?}");
+}
+
+#[test]
+fn conflicts_beyond_the_retries_are_returned_and_nothing_is_written() {
+    let store = Store::temporary().unwrap();
+    let accounts = store.repository::<Account>().retries(2);
+    others_write(&store, 3);
+    match accounts.execute("a", &Command::Deposit(1)) {
+        Err(ExecuteError::Conflict(conflict)) => {
+            assert_eq!(conflict.actual, Version::new(3));
+            assert_eq!(conflict.expected, ExpectedVersion::Exact(Version::new(2)));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(accounts.load("a").unwrap().state.balance, 300);
+    let done = accounts.execute("a", &Command::Deposit(1)).unwrap();
+    assert_eq!((done.state.balance, done.retries), (301, 0));
+}
+
+#[test]
+fn racing_repositories_lose_no_command_and_run_none_twice() {
+    const COMMANDS: u64 = 1_000;
+    let store = Store::temporary().unwrap();
+    let begun = Instant::now();
+    let (accepted, retries) = (AtomicU64::new(0), AtomicU64::new(0));
+    let repositories =
+        [(); 2].map(|()| store.repository::<Account>().retries(u32::MAX).snapshot_every(50));
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (accounts, accepted, retries) = (&repositories[thread % 2], &accepted, &retries);
+            scope.spawn(move || {
+                for n in 0..COMMANDS / 8 {
+                    let done = accounts.execute("a", &Command::Deposit(n + 1)).unwrap();
+                    accepted.fetch_add(n + 1, Ordering::Relaxed);
+                    retries.fetch_add(done.retries.into(), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    println!("{COMMANDS} commands in {:?}, {retries:?} retries", begun.elapsed());
+    for accounts in &repositories {
+        let loaded = accounts.load("a").unwrap();
+        assert_eq!(loaded.state.balance, accepted.load(Ordering::Relaxed));
+        assert_eq!(loaded.version, Version::new(COMMANDS));
+    }
+    let replayed = store.repository::<Account>().load("a").unwrap();
+    assert_eq!(replayed.state.balance, accepted.into_inner());
+    assert!(retries.into_inner() > 0, "nobody raced");
+}
+
+#[test]
+fn a_panic_in_a_decision_harms_no_other_command() {
+    let store = Store::temporary().unwrap();
+    let accounts = store.repository::<Account>();
+    accounts.execute("a", &Command::Deposit(5)).unwrap();
+    let panicking = || accounts.execute("a", &Command::Panic);
+    assert!(catch_unwind(AssertUnwindSafe(panicking)).is_err());
+    let begun = Instant::now();
+    let done = accounts.execute("a", &Command::Deposit(1)).unwrap();
+    assert_eq!(done.state.balance, 6);
+    assert!(begun.elapsed() < Duration::from_millis(900), "it waited for a turn that never ended");
+}
+
+// ---- command ids -------------------------------------------------------------------------------
+
+#[test]
+fn a_command_id_runs_once_however_often_and_whenever_it_is_sent() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    for _ in 0..2 {
+        let store = Store::open(&path).unwrap();
+        let repositories = [(); 2].map(|()| store.repository::<Account>());
+        let fresh = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (accounts, fresh) = (&repositories[thread % 2], &fresh);
+                scope.spawn(move || {
+                    for _ in 0..13 {
+                        let thrice = Command::DepositThrice(2);
+                        let done = accounts.execute_with("a", &thrice, command_id(7)).unwrap();
+                        assert_eq!(done.events, vec![Deposited { amount: 2 }; 3]);
+                        assert_eq!((done.version.get(), done.state.balance), (3, 6));
+                        assert_eq!(done.position, Position::new(3));
+                        fresh.fetch_add(u64::from(!done.already_executed), Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        let first_time = u64::from(store.stream_info("Account-a").unwrap().version.get() == 3);
+        assert!(fresh.into_inner() <= first_time, "it ran more than once");
+        assert_eq!(store.head(), Position::new(3));
+        store.close().unwrap();
+    }
+}
+
+#[test]
+fn a_repeated_command_returns_its_own_outcome_although_time_has_passed() {
+    let store = Store::temporary().unwrap();
+    let accounts = store.repository::<Account>().snapshot_every(1);
+    for n in 1..=20 {
+        let done = accounts.execute_with("a", &Command::Deposit(1), command_id(n)).unwrap();
+        assert!(!done.already_executed);
+    }
+    for accounts in [accounts, store.repository::<Account>(), store.repository().snapshot_every(3)]
+    {
+        for n in 1..=20 {
+            // Another command under the same id is the same command.
+            let done = accounts.execute_with("a", &Command::Withdraw(1_000), command_id(n.into()));
+            let done = done.unwrap();
+            assert!(done.already_executed);
+            assert_eq!((done.version.get(), done.position.get(), done.state.balance), (n, n, n));
+            assert_eq!(done.events, [Deposited { amount: 1 }]);
+        }
+        let done = accounts.execute_with("b", &Command::Nothing, command_id(1)).unwrap();
+        assert!(!done.already_executed, "ids of other streams count");
+    }
+    assert_eq!(store.head(), Position::new(20));
+}
+
+#[test]
+fn a_rejected_or_empty_decision_is_not_remembered() {
+    let store = Store::temporary().unwrap();
+    let accounts = store.repository::<Account>();
+    accounts.execute_with("a", &Command::Withdraw(1), command_id(1)).unwrap_err();
+    accounts.execute_with("a", &Command::Nothing, command_id(1)).unwrap();
+    let done = accounts.execute_with("a", &Command::Deposit(1), command_id(1)).unwrap();
+    assert!(!done.already_executed);
+    assert!(accounts.execute_with("a", &Command::Nothing, command_id(1)).unwrap().already_executed);
+}
+
+#[test]
+fn a_command_that_loses_to_itself_returns_what_it_led_to() {
+    let store = Store::temporary().unwrap();
+    let accounts = store.repository::<Account>().retries(0);
+    let rival = store.repository::<Account>();
+    let faster = move || {
+        rival.execute_with("a", &Command::Deposit(4), command_id(1)).unwrap();
+    };
+    MEANWHILE.with(|meanwhile| meanwhile.borrow_mut().push(Box::new(faster)));
+    let done = accounts.execute_with("a", &Command::Deposit(4), command_id(1)).unwrap();
+    assert!(done.already_executed);
+    assert_eq!((done.state.balance, store.head().get()), (4, 1));
+}
+
+#[test]
+fn metadata_flows_from_the_command_to_each_event() {
+    let store = Store::temporary().unwrap();
+    let metadata = Metadata::default()
+        .command_id(Uuid::from_u128(1))
+        .correlation_id(Uuid::from_u128(2))
+        .causation_id(Uuid::from_u128(3))
+        .user("alice")
+        .entry("ip", "192.0.2.7");
+    let accounts = store.repository::<Account>();
+    accounts.execute_with("a", &Command::DepositThrice(1), metadata.clone()).unwrap();
+    for event in store.read_stream("Account-a").iter().unwrap() {
+        assert_eq!(*event.unwrap().metadata, metadata);
+    }
+}
+
+// ---- time travel -------------------------------------------------------------------------------
+
+#[test]
+fn the_state_is_rewound_to_a_version_a_position_or_a_time() {
+    let noon = "2024-05-01T12:00:00Z".parse().unwrap();
+    let clock = ManualClock::new(noon);
+    let directory = tempfile::tempdir().unwrap();
+    let builder = Store::builder().clock(clock.clone());
+    let store = builder.open(directory.path().join("s")).unwrap();
+    let minute = Duration::from_secs(60);
+    for accounts in [store.repository::<Account>(), store.repository().snapshot_every(2)] {
+        let first = store.head().get();
+        clock.set(noon);
+        let id = format!("from-{first}");
+        for n in 1..=5 {
+            clock.advance(minute);
+            accounts.execute(&id, &Command::Deposit(n)).unwrap();
+            accounts.execute("other", &Command::Deposit(1)).unwrap();
+        }
+        let balance = |at: AsOf| {
+            let loaded = accounts.load_as_of(&id, at).unwrap();
+            (loaded.state.balance, loaded.version.get(), loaded.position.get())
+        };
+        let sums = [0, 1, 3, 6, 10, 15, 15, 15];
+        for (n, sum) in (0_u64..).zip(sums) {
+            let version = n.min(5);
+            let position = if version == 0 { 0 } else { first + 2 * version - 1 };
+            let expected = (sum, version, position);
+            assert_eq!(balance(Version::new(n).into()), expected, "version {n}");
+            if version > 0 {
+                assert_eq!(balance(Position::new(first + 2 * n).into()), expected, "position {n}");
+                assert_eq!(balance(Position::new(first + 2 * n - 1).into()), expected);
+            }
+            // The store's time never goes back, so only the first round has its minutes.
+            if first == 0 {
+                let time = noon + minute * n as u32;
+                assert_eq!(balance(time.into()), expected, "minute {n}");
+                let just_before = time - Duration::from_micros(1);
+                assert_eq!(balance(just_before.into()).1, n.saturating_sub(1).min(5));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_film_shows_each_event_with_the_state_after_it() {
+    let store = Store::temporary().unwrap();
+    let accounts = store.repository::<Account>().snapshot_every(1);
+    accounts.execute("a", &Command::DepositThrice(5)).unwrap();
+    accounts.execute("a", &Command::Withdraw(7)).unwrap();
+    let film: Vec<_> = accounts.history("a").unwrap().map(Result::unwrap).collect();
+    let balances: Vec<_> = film.iter().map(|frame| frame.state.balance).collect();
+    assert_eq!(balances, [5, 10, 15, 8]);
+    assert_eq!(film[3].decoded, Withdrawn { amount: 7 });
+    assert_eq!(film[3].event.version, Version::new(4));
+}
+
+#[test]
+fn an_event_that_does_not_decode_is_an_error_that_names_it() {
+    let store = Store::temporary().unwrap();
+    let accounts = store.repository::<Account>();
+    accounts.execute("a", &Command::Deposit(1)).unwrap();
+    let strange = NewEvent::json("Exploded", &()).unwrap();
+    store.append("Account-a", ExpectedVersion::Any, [strange]).unwrap();
+    for error in [
+        accounts.load("a").unwrap_err(),
+        store.repository::<Account>().load("a").unwrap_err(),
+        accounts.execute("a", &Command::Deposit(1)).unwrap_err().into(),
+        accounts.history("a").unwrap().last().unwrap().unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::UnknownEventType);
+        assert!(error.to_string().contains("Exploded"), "{error}");
+    }
+    assert_eq!(accounts.load_as_of("a", Version::new(1)).unwrap().state.balance, 1);
+}
+
+// ---- snapshots ---------------------------------------------------------------------------------
+
+/// The same account with another schema.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+struct Reworked {
+    balance: u64,
+    #[serde(skip)]
+    folded: u64,
+}
+
+impl Aggregate for Reworked {
+    const CATEGORY: &'static str = "Account";
+    type Command = Command;
+    type Event = AccountEvent;
+    type Error = Overdrawn;
+
+    fn decide(&self, _: &Command) -> Result<Vec<AccountEvent>, Overdrawn> {
+        Ok(vec![])
+    }
+
+    fn evolve(&mut self, _: &AccountEvent) {
+        self.folded += 1;
+    }
+}
+
+impl Snapshot for Reworked {
+    const SCHEMA: u32 = 2;
+}
+
+#[test]
+fn a_load_by_snapshot_folds_only_what_came_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let store = Store::open(&path).unwrap();
+    let accounts = store.repository::<Account>();
+    for _ in 0..10 {
+        accounts.execute("a", &Command::DepositThrice(1)).unwrap();
+    }
+    accounts.snapshot("a").unwrap();
+    accounts.execute("a", &Command::DepositThrice(1)).unwrap();
+    store.close().unwrap();
+    drop(accounts);
+
+    let store = Store::open(&path).unwrap();
+    let with = store.repository::<Account>().snapshot_every(0);
+    let loaded = with.load("a").unwrap();
+    assert_eq!((loaded.state.balance, loaded.state.folded), (33, 3));
+    assert_eq!((loaded.version.get(), loaded.position.get()), (33, 33));
+    let at_snapshot = store.repository::<Account>().snapshot_every(0);
+    let loaded = at_snapshot.load_as_of("a", Version::new(30)).unwrap();
+    assert_eq!((loaded.state.balance, loaded.state.folded, loaded.position.get()), (30, 0, 30));
+    let loaded = at_snapshot.load_as_of("a", Version::new(29)).unwrap();
+    assert_eq!((loaded.state.balance, loaded.state.folded), (29, 29), "a snapshot of the future");
+    let without = store.repository::<Account>().load("a").unwrap();
+    assert_eq!((without.state.balance, without.state.folded), (33, 33));
+}
+
+#[test]
+fn a_snapshot_of_another_schema_is_ignored() {
+    let store = Store::temporary().unwrap();
+    let accounts = store.repository::<Account>();
+    accounts.execute("a", &Command::DepositThrice(1)).unwrap();
+    accounts.snapshot("a").unwrap();
+    let reworked = store.repository::<Reworked>().snapshot_every(0);
+    assert_eq!(reworked.load("a").unwrap().state, Reworked { balance: 0, folded: 3 });
+}
+
+#[test]
+fn a_snapshot_of_nothing_is_none() {
+    let store = Store::temporary().unwrap();
+    store.repository::<Account>().snapshot("a").unwrap();
+    assert_eq!(store.repository::<Account>().snapshot_every(0).load("a").unwrap().version.get(), 0);
+}
+
+#[test]
+fn snapshots_are_taken_in_the_background_as_the_stream_grows() {
+    let store = Store::temporary().unwrap();
+    let accounts = store.repository::<Account>().snapshot_every(10);
+    for _ in 0..35 {
+        accounts.execute("a", &Command::Deposit(1)).unwrap();
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let fresh = store.repository::<Account>().snapshot_every(0);
+        let loaded = fresh.load("a").unwrap();
+        assert_eq!(loaded.state.balance, 35);
+        if loaded.state.folded == 5 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{} events were folded again", loaded.state.folded);
+        std::thread::yield_now();
+    }
+}
+
+// ---- handles -----------------------------------------------------------------------------------
+
+#[test]
+fn a_repository_keeps_the_store_open_and_a_closed_store_says_so() {
+    let store = Store::temporary().unwrap();
+    let accounts = store.repository::<Account>().snapshot_every(1);
+    drop(store.clone());
+    accounts.execute("a", &Command::Deposit(1)).unwrap();
+    store.close().unwrap();
+    let error = accounts.load("a").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+    let error: filmstrip::Error = accounts.execute("a", &Command::Deposit(1)).unwrap_err().into();
+    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+}
