@@ -11,8 +11,6 @@ mod follow;
 mod index;
 mod journal;
 mod json;
-mod index;
-mod journal;
 mod limits;
 mod log;
 mod model;

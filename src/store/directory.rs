@@ -12,7 +12,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// What a store without a manifest may hold: its creation, or the manifest itself, was lost.
-const OURS: [&str; 6] = ["lock", "journal", "index", "index.checkpoint", "views", "MANIFEST.tmp"];
+const OURS: [&str; 5] = ["lock", "journal", "index", "views", "MANIFEST.tmp"];
+/// What stands in front of the index's other names: its checkpoint, what was moved aside.
+const OF_THE_INDEX: &str = "index.";
 
 /// A store's directory, locked.
 pub(crate) struct Directory {
@@ -50,7 +52,7 @@ fn refuse_foreign(path: &Path, disk: &dyn Disk) -> Result<()> {
     if names.iter().any(|name| name == "MANIFEST") {
         return Ok(());
     }
-    match names.iter().find(|name| !OURS.contains(&name.as_str())) {
+    match names.iter().find(|name| !is_ours(name)) {
         None => Ok(()),
         Some(foreign) => {
             let path = path.display();
@@ -58,6 +60,10 @@ fn refuse_foreign(path: &Path, disk: &dyn Disk) -> Result<()> {
             Err(Error::invalid(message))
         }
     }
+}
+
+fn is_ours(name: &str) -> bool {
+    OURS.contains(&name) || name.starts_with(OF_THE_INDEX)
 }
 
 fn lock(path: &Path) -> Result<Lock> {
