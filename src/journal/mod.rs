@@ -18,4 +18,6 @@ pub(crate) mod segment;
 pub(crate) mod write;
 
 #[cfg(test)]
+pub(crate) mod faulty;
+#[cfg(test)]
 mod tests;

@@ -4,6 +4,9 @@ mod directory;
 mod model;
 mod reads;
 
+#[cfg(test)]
+mod faults;
+
 pub use reads::{ReadAll, ReadStream, StreamInfo, Streams};
 
 use crate::clock::{Clock, SystemClock};

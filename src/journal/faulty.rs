@@ -1,0 +1,126 @@
+//! A disk that fails as a test tells it to, on top of real files.
+
+use crate::journal::disk::{Disk, DiskFile, RealDisk};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Which operation fails, and how. Operations are writes and syncs of files and directories.
+#[derive(Default)]
+pub(crate) struct Faults {
+    done: AtomicU64,
+    fail_at: AtomicU64,
+    /// A failing write leaves its first half.
+    halves: AtomicBool,
+    /// Files cannot grow.
+    full: AtomicBool,
+}
+
+impl Faults {
+    /// Lets the `n`-th operation from now fail, counted from 1; 0 for none.
+    pub(crate) fn fail_in(&self, n: u64) {
+        let at = if n == 0 { 0 } else { self.done.load(Ordering::SeqCst) + n };
+        self.fail_at.store(at, Ordering::SeqCst);
+    }
+
+    pub(crate) fn halve_writes(&self) {
+        self.halves.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::SeqCst);
+    }
+
+    /// Whether an operation has failed as it was told to.
+    pub(crate) fn has_failed(&self) -> bool {
+        let at = self.fail_at.load(Ordering::SeqCst);
+        at != 0 && self.done.load(Ordering::SeqCst) >= at
+    }
+
+    fn next(&self) -> io::Result<()> {
+        let n = self.done.fetch_add(1, Ordering::SeqCst) + 1;
+        match n == self.fail_at.load(Ordering::SeqCst) {
+            true => Err(io::Error::other("injected")),
+            false => Ok(()),
+        }
+    }
+}
+
+pub(crate) struct FaultyDisk(pub(crate) Arc<Faults>);
+
+struct FaultyFile {
+    file: Arc<dyn DiskFile>,
+    faults: Arc<Faults>,
+}
+
+impl FaultyDisk {
+    fn wrap(&self, file: io::Result<Arc<dyn DiskFile>>) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(FaultyFile { file: file?, faults: Arc::clone(&self.0) }))
+    }
+}
+
+impl DiskFile for FaultyFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let grows = offset + bytes.len() as u64 > self.file.length()?;
+        if grows && self.faults.full.load(Ordering::SeqCst) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        if let Err(error) = self.faults.next() {
+            if self.faults.halves.load(Ordering::SeqCst) {
+                self.file.write_all_at(&bytes[..bytes.len() / 2], offset)?;
+            }
+            return Err(error);
+        }
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.faults.next()?;
+        self.file.sync_data()
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.wrap(RealDisk.create_new(path))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.wrap(RealDisk.open(path))
+    }
+
+    fn open_to_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.wrap(RealDisk.open_to_write(path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.next()?;
+        RealDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove(path)
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        RealDisk.create_dir_all(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.next()?;
+        RealDisk.sync_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        RealDisk.list(path)
+    }
+}

@@ -1,0 +1,228 @@
+//! What a store does when its disk fails, or its leader panics: everyone is answered, nothing
+//! acknowledged is lost, and nothing is served that is not durable.
+
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind};
+use crate::event::NewEvent;
+use crate::journal::faulty::{Faults, FaultyDisk};
+use crate::log::outcome::AppendError;
+use crate::position::{ExpectedVersion, Version};
+use crate::store::Store;
+use chrono::{DateTime, Utc};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn faulty(directory: &Path) -> (Arc<Faults>, Store) {
+    let faults = Arc::new(Faults::default());
+    let disk = Arc::new(FaultyDisk(Arc::clone(&faults)));
+    (faults, Store::builder().disk(disk).open(directory).unwrap())
+}
+
+fn event(n: u64) -> NewEvent {
+    NewEvent::json("Counted", &n).unwrap()
+}
+
+fn numbers(store: &Store) -> Vec<u64> {
+    let events = store.read_all().collect().unwrap();
+    events.iter().map(|event| event.json().unwrap()).collect()
+}
+
+fn kind(error: AppendError) -> ErrorKind {
+    Error::from(error).kind()
+}
+
+/// Appends 1, 2, 3… until one fails, at most `count`; what was acknowledged, and the failure.
+fn append_until_failure(store: &Store, count: u64, bytes: usize) -> (u64, Option<ErrorKind>) {
+    for n in 1..=count {
+        let filler = NewEvent::bytes("Filler", vec![7; bytes]);
+        let result = match bytes {
+            0 => store.append("A-1", Version::new(n - 1), [event(n)]),
+            _ => store.append("A-1", Version::new(n - 1), [filler]),
+        };
+        if let Err(error) = result {
+            return (n - 1, Some(kind(error)));
+        }
+    }
+    (count, None)
+}
+
+#[test]
+fn whichever_write_or_sync_fails_the_acknowledged_stand_and_a_reopened_store_goes_on() {
+    for halves in [false, true] {
+        for n in 1.. {
+            let directory = tempfile::tempdir().unwrap();
+            let (faults, store) = faulty(directory.path());
+            if halves {
+                faults.halve_writes();
+            }
+            faults.fail_in(n);
+            let (acknowledged, failure) = append_until_failure(&store, 6, 0);
+            let case = format!("operation {n}, halves {halves}: {acknowledged}, {failure:?}");
+            if !faults.has_failed() {
+                assert_eq!((acknowledged, failure), (6, None), "{case}");
+                assert!(n > 12, "{case}: fewer operations than six appends must have");
+                break;
+            }
+            assert_eq!(numbers(&store), (1..=acknowledged).collect::<Vec<_>>(), "{case}");
+            if let Some(failure) = failure {
+                assert_eq!(failure, ErrorKind::OutcomeUnknown, "{case}");
+                let refused = store.append("B-1", ExpectedVersion::Any, [event(0)]).unwrap_err();
+                assert_eq!(kind(refused), ErrorKind::Refusing, "{case}");
+                assert_eq!(store.close().unwrap_err().kind(), ErrorKind::Refusing, "{case}");
+            } else {
+                store.close().unwrap();
+            }
+            let store = Store::open(directory.path()).unwrap_or_else(|e| panic!("{case}: {e}"));
+            let read = numbers(&store);
+            // The failed one may have become durable all the same.
+            let whole: Vec<u64> = (1..=read.len() as u64).collect();
+            assert_eq!(read, whole, "{case}");
+            assert!((acknowledged..=acknowledged + 1).contains(&(read.len() as u64)), "{case}");
+            let next = read.len() as u64 + 1;
+            let done = store.append("A-1", Version::new(next - 1), [event(next)]).unwrap();
+            assert_eq!(done.position.get(), next, "{case}");
+        }
+    }
+}
+
+#[test]
+fn whatever_fails_while_a_segment_is_begun_the_acknowledged_stand() {
+    const BYTES: usize = 300_000;
+    for n in 1.. {
+        let directory = tempfile::tempdir().unwrap();
+        let (faults, store) = faulty(directory.path());
+        faults.fail_in(n);
+        let (acknowledged, failure) = append_until_failure(&store, 6, BYTES);
+        let case = format!("operation {n}: {acknowledged}, {failure:?}");
+        let failed = faults.has_failed();
+        drop(store);
+        let store = Store::open(directory.path()).unwrap_or_else(|e| panic!("{case}: {e}"));
+        let read = store.head().get();
+        assert!((acknowledged..=acknowledged + 1).contains(&read), "{case}: {read}");
+        assert_eq!(store.read_all().collect().unwrap().len() as u64, read, "{case}");
+        let appended = store.append("B-1", ExpectedVersion::NoStream, [event(1)]);
+        assert!(appended.is_ok(), "{case}: {appended:?}");
+        if !failed {
+            assert!(n > 15, "{case}: no segment was begun");
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_storage_full_with_nothing_written_and_with_space_again_it_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let (faults, store) = faulty(directory.path());
+    faults.set_full(true);
+    let (acknowledged, failure) = append_until_failure(&store, 100, 100_000);
+    assert_eq!(failure, Some(ErrorKind::StorageFull));
+    assert!(acknowledged > 5, "{acknowledged}: the first segment had room");
+    assert_eq!(store.head().get(), acknowledged);
+    // What still fits is taken: nothing was refused for good.
+    store.append("B-1", ExpectedVersion::NoStream, [event(1)]).expect("it fits the segment");
+    let large = || NewEvent::bytes("Filler", vec![7; 100_000]);
+    let again = store.append("A-1", Version::new(acknowledged), [large()]).unwrap_err();
+    assert_eq!(kind(again), ErrorKind::StorageFull);
+    faults.set_full(false);
+    store.append("A-1", Version::new(acknowledged), [large()]).expect("there is space again");
+    store.close().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    assert_eq!(store.head().get(), acknowledged + 2);
+}
+
+/// A clock that panics when it is asked for the `n`-th time: in the middle of a leader's work.
+struct Bomb {
+    asked: AtomicU64,
+    explodes_at: u64,
+}
+
+impl Clock for Bomb {
+    fn now(&self) -> DateTime<Utc> {
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        assert!(asked != self.explodes_at, "the clock exploded");
+        Utc::now()
+    }
+}
+
+/// Lets eight threads append together; each one's acknowledged count and first failure.
+fn eight_writers(store: &Store) -> Vec<(u64, Option<ErrorKind>)> {
+    let (answers, answered) = channel();
+    let barrier = Arc::new(Barrier::new(8));
+    for writer in 0..8 {
+        let (store, answers, barrier) = (store.clone(), answers.clone(), Arc::clone(&barrier));
+        std::thread::spawn(move || {
+            barrier.wait();
+            let mut acknowledged = 0;
+            let failure = loop {
+                let stream = format!("W-{writer}");
+                match store.append(&stream, Version::new(acknowledged), [event(acknowledged)]) {
+                    Ok(_) if acknowledged == 199 => break None,
+                    Ok(_) => acknowledged += 1,
+                    Err(error) => break Some(kind(error)),
+                }
+            };
+            drop(store);
+            let _ = answers.send((acknowledged, failure));
+        });
+    }
+    drop(answers);
+    let mut all = Vec::new();
+    loop {
+        match answered.recv_timeout(PATIENCE) {
+            Ok(answer) => all.push(answer),
+            Err(RecvTimeoutError::Disconnected) => return all,
+            Err(RecvTimeoutError::Timeout) => panic!("somebody waits for ever: {all:?}"),
+        }
+    }
+}
+
+fn assert_everyone_was_answered(answers: &[(u64, Option<ErrorKind>)], store: &Store, case: &str) {
+    assert_eq!(answers.len(), 8, "{case}");
+    for (writer, (acknowledged, failure)) in answers.iter().enumerate() {
+        let expected = [ErrorKind::OutcomeUnknown, ErrorKind::Refusing];
+        let failure = failure.unwrap_or_else(|| panic!("{case}: writer {writer} met no failure"));
+        assert!(expected.contains(&failure), "{case}: {failure:?} after {acknowledged}");
+    }
+    let acknowledged: u64 = answers.iter().map(|(acknowledged, _)| acknowledged).sum();
+    assert_eq!(store.head().get(), acknowledged, "{case}: something else became visible");
+}
+
+#[test]
+fn when_a_group_fails_at_its_write_or_sync_everyone_is_answered() {
+    let mut failures = 0;
+    for n in [9, 10, 11, 12, 30, 61, 100] {
+        let directory = tempfile::tempdir().unwrap();
+        let (faults, store) = faulty(directory.path());
+        faults.fail_in(n);
+        let answers = eight_writers(&store);
+        assert!(faults.has_failed());
+        // An operation that only wrote the mark, or prepared a segment, fails nobody.
+        if answers.iter().any(|(_, failure)| failure.is_some()) {
+            failures += 1;
+            assert_everyone_was_answered(&answers, &store, &format!("operation {n}"));
+        }
+        let acknowledged = store.head();
+        drop(store);
+        assert!(Store::open(directory.path()).unwrap().head() >= acknowledged);
+    }
+    assert!(failures >= 3, "of 7 failed operations only {failures} failed a group");
+}
+
+#[test]
+fn when_a_leader_panics_everyone_is_answered() {
+    for n in [2, 3, 10, 47] {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Bomb { asked: AtomicU64::new(0), explodes_at: n };
+        let store = Store::builder().clock(clock).open(directory.path()).unwrap();
+        let answers = eight_writers(&store);
+        assert_everyone_was_answered(&answers, &store, &format!("panic {n}"));
+        let acknowledged = store.head();
+        drop(store);
+        assert_eq!(Store::open(directory.path()).unwrap().head(), acknowledged);
+    }
+}
