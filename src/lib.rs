@@ -38,3 +38,8 @@ pub use model::repository::outcome::{AsOf, ExecuteError, Executed, Frame, Loaded
 pub use position::{ExpectedVersion, Position, Version};
 pub use store::{ReadAll, ReadStream, Store, StoreBuilder, StreamInfo, Streams};
 pub use stream::StreamId;
+
+/// The README's program is compiled and run like every other example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -374,6 +374,23 @@ fn is_test_attribute(tokens: &[TokenTree]) -> bool {
     is_punct(tokens.first(), '#') && (text == "cfg(test)" || text.starts_with("cfg(all(test,"))
 }
 
+#[test]
+fn every_path_that_architecture_md_names_exists() {
+    let text = fs::read_to_string("ARCHITECTURE.md").unwrap();
+    let paths = paths_named(&text);
+    assert!(paths.len() > 20, "only {} paths found", paths.len());
+    let missing: Vec<_> = paths.iter().filter(|path| !Path::new(path).exists()).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md names what does not exist: {missing:?}");
+}
+
+/// What stands in backticks and looks like a path of the project, and what links point at.
+fn paths_named(text: &str) -> BTreeSet<&str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    let quoted = quoted.filter(|word| word.contains('/') && !word.contains([' ', '<', '\n']));
+    let linked = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    quoted.chain(linked.filter(|link| !link.contains("://"))).collect()
+}
+
 // ---- the checker itself can fail: each tree below has one fault -------------------------------
 
 /// What `check` says of a tree that also holds an innocent module of every layer.
@@ -467,4 +484,11 @@ fn a_foreign_crate_outside_its_wall_is_refused() {
 #[test]
 fn a_module_without_a_layer_is_refused() {
     refuses("surprise.rs", "", "src/surprise.rs has no layer");
+}
+
+#[test]
+fn paths_are_found_in_backticks_and_in_links() {
+    let text = "See `src/log` and [the tests](tests/architecture.rs), not `admit`, `a / b` or \
+                [elsewhere](https://example.org/x).";
+    assert_eq!(paths_named(text), ["src/log", "tests/architecture.rs"].into());
 }
