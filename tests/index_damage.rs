@@ -10,7 +10,7 @@ const STREAMS: u64 = 50;
 const ROUNDS: u64 = 60;
 
 fn payload(stream: u64, version: u64) -> Vec<u8> {
-    let bytes = if version % 20 == 0 { 6_000 } else { 900 };
+    let bytes = if version.is_multiple_of(20) { 6_000 } else { 900 };
     vec![(stream * 7 + version) as u8; bytes]
 }
 

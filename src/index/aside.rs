@@ -7,6 +7,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+/// The directory of the index in that of the store.
+pub(crate) const INDEX: &str = "index";
 const DAMAGED: &str = "index.damaged-";
 /// Damaged indexes kept for who wants to look at them.
 const KEPT: usize = 2;
@@ -20,7 +22,7 @@ pub(crate) fn move_aside(store_dir: &Path) -> Result<PathBuf> {
     let mut numbers = damaged(store_dir)?;
     let next = numbers.last().map_or(1, |last| last + 1);
     let to = named(store_dir, next);
-    let from = store_dir.join(super::INDEX);
+    let from = store_dir.join(INDEX);
     match fs::rename(&from, &to) {
         Ok(()) => numbers.push(next),
         Err(e) if e.kind() == ErrorKind::NotFound => {}

@@ -95,6 +95,22 @@ pub(crate) enum OpenError {
     System(Error),
 }
 
+/// What is there cannot be used, and why.
+pub(crate) fn unusable(reason: impl Into<String>) -> OpenError {
+    OpenError::Unusable(reason.into())
+}
+
+/// While an index is opened, whatever sled says of it makes it unusable, unless the system is full
+/// or forbids it.
+impl From<Error> for OpenError {
+    fn from(error: Error) -> OpenError {
+        match error.kind() {
+            ErrorKind::Corrupt => OpenError::Unusable(error.to_string()),
+            _ => OpenError::System(error),
+        }
+    }
+}
+
 impl Database {
     /// Opens the database in the directory `path`, which exists; creates it if it is empty.
     pub(crate) fn open(path: &Path, cache_bytes: u64) -> Result<Database, OpenError> {

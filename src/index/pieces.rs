@@ -3,8 +3,8 @@
 
 use crate::codec::keys;
 use crate::error::Result;
-use crate::index::Trees;
 use crate::index::database::Database;
+use crate::index::trees::Trees;
 use crate::limits::VALUE_BYTES_MAX;
 
 /// Writes `bytes` in pieces under `prefix`.

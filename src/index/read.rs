@@ -5,8 +5,9 @@ use crate::codec::mark::Mark;
 use crate::codec::run::{self, IndexedEvent, RUN_EVENTS_MAX};
 use crate::codec::state::{Content, StoredRecord, StoredState, StreamState, contribution};
 use crate::error::Result;
+use crate::index::core::Index;
+use crate::index::pieces;
 use crate::index::verify::record_contribution;
-use crate::index::{Index, pieces};
 use crate::stream::StreamId;
 use std::ops::Bound;
 

@@ -3,7 +3,8 @@
 use crate::codec::keys;
 use crate::codec::snapshot::StoredSnapshot;
 use crate::error::Result;
-use crate::index::{Index, pieces};
+use crate::index::core::Index;
+use crate::index::pieces;
 use crate::stream::StreamId;
 use bytes::Bytes;
 

@@ -1,5 +1,11 @@
-use super::*;
+use crate::clock::Micros;
+use crate::codec::checkpoint::Checkpoint;
+use crate::codec::frame::EntryLocation;
 use crate::codec::frame::Location;
+use crate::index::core::{Index, Opened};
+use crate::index::window::{Window, WindowEvent};
+use crate::stream::StreamId;
+use uuid::Uuid;
 
 fn event(stream: &str, version: u64, position: u64) -> WindowEvent {
     WindowEvent {

@@ -10,9 +10,8 @@ use crate::codec::checkpoint::{StoredCheckpoint, Sum};
 use crate::codec::keys;
 use crate::codec::state::{Content, Stamp, StoredRecord, StoredState, contribution};
 use crate::error::Result;
-use crate::index::Trees;
 use crate::index::database::{Database, OpenError, Tree};
-use crate::index::write::Garbage;
+use crate::index::trees::{Garbage, Trees};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 

@@ -11,20 +11,14 @@ use crate::codec::keys;
 use crate::codec::run::{self, Builder, IndexedEvent};
 use crate::codec::state::{Content, Stamp, StoredRecord, StoredState, StreamState, contribution};
 use crate::error::{Error, ErrorKind, Result};
+use crate::index::core::{Index, Progress};
+use crate::index::pieces;
+use crate::index::trees::Garbage;
 use crate::index::verify::record_contribution;
-use crate::index::{Index, Progress, Window, WindowEvent, pieces};
+use crate::index::window::{Window, WindowEvent};
 use crate::position::Version;
 use crate::stream::StreamId;
 use bytes::Bytes;
-
-/// What may be removed once a checkpoint has been written.
-#[derive(Debug, Default)]
-pub(crate) struct Garbage {
-    /// Keys of records that were removed.
-    pub(crate) removed: Vec<Vec<u8>>,
-    /// Prefixes of pieces that no record refers to.
-    pub(crate) pieces: Vec<Vec<u8>>,
-}
 
 impl Index {
     /// Takes `window` in. When it returns, all of it is durable, and so is the checkpoint.

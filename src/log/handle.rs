@@ -5,6 +5,7 @@
 
 use crate::error::Result;
 use crate::log::core::Log;
+use crate::log::engine::Engine;
 use parking_lot::Mutex;
 use std::any::Any;
 use std::ops::Deref;
@@ -15,19 +16,25 @@ use std::sync::Arc;
 pub(crate) struct LogHandle(Arc<Share>);
 
 struct Share {
-    log: Arc<Log>,
+    engine: Arc<Engine>,
     /// What must outlive the log and no more: the lock, a temporary directory.
     belongings: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 impl LogHandle {
-    pub(crate) fn new(log: Arc<Log>, belongings: Box<dyn Any + Send>) -> LogHandle {
-        LogHandle(Arc::new(Share { log, belongings: Mutex::new(Some(belongings)) }))
+    pub(crate) fn new(engine: Engine, belongings: Box<dyn Any + Send>) -> LogHandle {
+        let engine = Arc::new(engine);
+        LogHandle(Arc::new(Share { engine, belongings: Mutex::new(Some(belongings)) }))
     }
 
-    /// The log, for a thread of the engine.
+    /// The log, for a thread of the engine that reads.
     pub(crate) fn log(&self) -> &Arc<Log> {
-        &self.0.log
+        self.0.engine.log()
+    }
+
+    /// The engine, for a thread of its own that also commits.
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.0.engine
     }
 
     /// Closes the log for every handle.
@@ -38,7 +45,7 @@ impl LogHandle {
 
 impl Share {
     fn close(&self) -> Result<()> {
-        let closed = self.log.close();
+        let closed = self.engine.close();
         self.belongings.lock().take();
         closed
     }
@@ -53,8 +60,8 @@ impl Drop for Share {
 }
 
 impl Deref for LogHandle {
-    type Target = Log;
-    fn deref(&self) -> &Log {
-        &self.0.log
+    type Target = Engine;
+    fn deref(&self) -> &Engine {
+        &self.0.engine
     }
 }

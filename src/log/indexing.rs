@@ -4,9 +4,13 @@
 //!   journal, and nobody is asked to repair anything.
 //! * While it is built again, whoever asks it waits.
 
+use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::{Frame, Location};
+use crate::codec::mark::Mark;
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::{self, Checkpoint, Index, Mark, Opened, Window, WindowEvent};
+use crate::index::aside::move_aside;
+use crate::index::core::{Index, Opened};
+use crate::index::window::{Window, WindowEvent};
 use crate::journal::read::{Frames, Journal};
 use crate::limits::INDEX_WINDOW_BYTES_MAX;
 use crate::log::located::{Located, each_located, is_next_mark, mark_of};
@@ -90,6 +94,18 @@ impl IndexSlot {
         }
     }
 
+    /// Moves the index aside and begins an empty one. Returns where that begins.
+    pub(crate) fn discard(&self) -> Result<Checkpoint> {
+        let mut slot = self.slot.write();
+        if let Slot::Open(index) = std::mem::replace(&mut *slot, Slot::Closed) {
+            index.close()?;
+        }
+        move_aside(&self.site.directory)?;
+        let (index, checkpoint) = open_index(&self.site)?;
+        *slot = Slot::Open(Box::new(index));
+        Ok(checkpoint)
+    }
+
     pub(crate) fn close(&self) -> Result<()> {
         match std::mem::replace(&mut *self.slot.write(), Slot::Closed) {
             Slot::Open(index) => index.close(),
@@ -134,7 +150,7 @@ impl IndexSlot {
     }
 
     fn build_again(&self, reached: Location) -> Result<Index> {
-        index::move_aside(&self.site.directory)?;
+        move_aside(&self.site.directory)?;
         let (index, mut from) = open_index(&self.site)?;
         while let Some(window) = next_window(&self.site.journal, &from, reached)? {
             from = insert(&index, window)?.checkpoint;

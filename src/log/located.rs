@@ -2,8 +2,9 @@
 
 use crate::codec::entry::Entry;
 use crate::codec::frame::{EntryLocation, Frame, Location};
+use crate::codec::mark::Mark;
 use crate::codec::record::Record;
-use crate::index::{Mark, WindowEvent};
+use crate::index::window::WindowEvent;
 use crate::limits::GLOBAL_STEP_BYTES;
 use crate::stream::StreamId;
 use bytes::Bytes;

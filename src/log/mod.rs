@@ -8,7 +8,9 @@
 
 pub(crate) mod admit;
 pub(crate) mod commit;
+pub(crate) mod control;
 pub(crate) mod core;
+pub(crate) mod engine;
 pub(crate) mod gather;
 pub(crate) mod group;
 pub(crate) mod handle;

@@ -6,9 +6,11 @@
 //!   writers wait for the indexer; the newest frames just push out the oldest.
 
 use crate::clock::Micros;
+use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::{EntryLocation, Frame, Location};
+use crate::codec::mark::Mark;
 use crate::codec::state::StreamState;
-use crate::index::{Checkpoint, Mark, WindowEvent};
+use crate::index::window::WindowEvent;
 use crate::limits::TAIL_BODY_BYTES_MAX;
 use crate::log::located::{Located, each_located, is_next_mark, mark_of};
 use crate::position::Version;

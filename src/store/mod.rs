@@ -16,7 +16,7 @@ use crate::follow::subscription::SubscriptionBuilder;
 use crate::journal::disk::{Disk, RealDisk};
 use crate::limits::CACHE_BYTES_DEFAULT;
 use crate::log::commit::{Commit, Proposal, check_consumer};
-use crate::log::core::{Log, LogOptions};
+use crate::log::engine::{Engine, LogOptions};
 use crate::log::gather::tracked;
 use crate::log::handle::LogHandle;
 use crate::log::outcome::{AppendError, Appended, Committed};
@@ -133,7 +133,7 @@ impl Store {
     /// As for [`append`](Store::append); also
     /// [`AlreadyTracked`](crate::ErrorKind::AlreadyTracked).
     pub fn commit(&self, commit: Commit) -> Result<Committed, AppendError> {
-        self.log.sequencer.commit(&self.log, Proposal::new(commit)?)
+        self.log.commit(Proposal::new(commit)?)
     }
 
     /// How far `consumer` has taken in another log, by [`Commit::tracking`]; the start if it never
@@ -291,7 +291,7 @@ impl StoreBuilder {
     fn open_in(self, path: PathBuf, temporary: Option<tempfile::TempDir>) -> Result<Store> {
         let StoreBuilder { cache_bytes, clock, disk } = self;
         let directory = Directory::open(&path, &disk, &*clock)?;
-        let log = Log::open(LogOptions {
+        let engine = Engine::open(LogOptions {
             directory: path.clone(),
             store: directory.store,
             cache_bytes,
@@ -300,6 +300,6 @@ impl StoreBuilder {
         })?;
         // The lock goes before the directory that it lies in.
         let belongings = Box::new((directory.lock, temporary));
-        Ok(Store { log: LogHandle::new(log, belongings), path: path.into() })
+        Ok(Store { log: LogHandle::new(engine, belongings), path: path.into() })
     }
 }

@@ -5,6 +5,7 @@ use crate::codec::state::StreamState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RecordedEvent;
 use crate::filter::Filter;
+use crate::index::core::Index;
 use crate::limits::STREAMS_PAGE;
 use crate::log::handle::LogHandle;
 use crate::log::read_all::{AllEvents, AllRange};
@@ -350,8 +351,7 @@ impl Listing {
         if let Page::Before(after) = &self.page {
             self.log.refuse_if_closed()?;
             let (prefix, after) = (self.prefix.as_str(), after.as_ref().map(StreamId::as_str));
-            let ask =
-                |index: &crate::index::Index| index.streams_after(prefix, after, STREAMS_PAGE);
+            let ask = |index: &Index| index.streams_after(prefix, after, STREAMS_PAGE);
             let page = self.log.index.ask(ask)?;
             self.page = if page.is_empty() { Page::Ended } else { Page::Read(page.into()) };
         }

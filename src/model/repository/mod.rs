@@ -294,7 +294,7 @@ impl<A: Aggregate> Repository<A> {
         let new = events.iter().map(|event| Ok(NewEvent::of(event)?.metadata(metadata.clone())));
         let new: Vec<NewEvent> = new.collect::<Result<_>>()?;
         let commit = Commit::new().append(stream, ExpectedVersion::Exact(expected), new);
-        let committed = self.log.sequencer.commit(&self.log, Proposal::new(commit)?)?;
+        let committed = self.log.commit(Proposal::new(commit)?)?;
         let appended = committed.appended.into_iter().next();
         Ok(appended.expect("a commit with one append has appended once"))
     }

@@ -1,0 +1,147 @@
+//! The index as a whole: opened and verified, or created in place of one that cannot be used.
+
+use crate::codec::checkpoint::{Checkpoint, StoredCheckpoint};
+use crate::error::{Error, Result};
+use crate::index::aside::{INDEX, move_aside};
+use crate::index::checkpoint::CheckpointFile;
+use crate::index::database::{Database, OpenError, unusable};
+use crate::index::trees::{Garbage, Trees};
+use crate::index::verify::{Sums, verify};
+use parking_lot::Mutex;
+use std::fs;
+use std::path::Path;
+use uuid::Uuid;
+
+/// The index of one store.
+pub(crate) struct Index {
+    // Dropped before the database, which waits until nothing of sled's is left.
+    pub(crate) trees: Trees,
+    pub(crate) db: Database,
+    pub(crate) checkpoint_file: CheckpointFile,
+    pub(crate) progress: Mutex<Progress>,
+    /// As the checkpoint file says; not held while a window is taken in.
+    pub(crate) stored: Mutex<StoredCheckpoint>,
+}
+
+/// How far the index is, held by whoever inserts.
+pub(crate) struct Progress {
+    /// What the trees hold now: as of the checkpoint, and what was written since.
+    pub(crate) now: Sums,
+    /// Removed records and replaced pieces that no checkpoint needs any more, once the next one is
+    /// written.
+    pub(crate) garbage: Garbage,
+    /// A window that failed half-way may have left `now` behind the trees.
+    pub(crate) broken: bool,
+}
+
+/// What was there when the index was opened.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// The index holds what its checkpoint says.
+    Whole(Checkpoint),
+    /// It is empty, or holds nothing that a checkpoint covers.
+    Fresh {
+        /// Why the one that was there has been moved aside.
+        reason: Option<String>,
+    },
+}
+
+impl Index {
+    /// Opens the index in `store_dir`, creating or replacing it where that is needed.
+    pub(crate) fn open(store_dir: &Path, store: Uuid, cache_bytes: u64) -> Result<(Index, Opened)> {
+        let reason = match Index::open_verified(store_dir, store, cache_bytes) {
+            Ok(Some(index)) => {
+                let checkpoint = index.checkpoint();
+                let opened = checkpoint.map_or(Opened::Fresh { reason: None }, Opened::Whole);
+                return Ok((index, opened));
+            }
+            Ok(None) => None,
+            Err(OpenError::System(error)) => return Err(error),
+            Err(OpenError::Unusable(reason)) => Some(reason),
+        };
+        if let Some(reason) = &reason {
+            let moved = move_aside(store_dir)?;
+            let moved = moved.display();
+            tracing::warn!(%reason, %moved, "the index cannot be used and is built again");
+        }
+        let index = Index::create(store_dir, store, cache_bytes)?;
+        Ok((index, Opened::Fresh { reason }))
+    }
+
+    /// The index that is there, if it holds what its checkpoint says; `None` if none is there.
+    fn open_verified(
+        store_dir: &Path,
+        store: Uuid,
+        cache_bytes: u64,
+    ) -> Result<Option<Index>, OpenError> {
+        let checkpoint_file = CheckpointFile::of(store_dir);
+        let directory = store_dir.join(INDEX);
+        let stored = checkpoint_file.read()?;
+        let is_there = directory.symlink_metadata().is_ok();
+        let stored = match (stored, is_there) {
+            (None, false) => return Ok(None),
+            (None, true) => return Err(unusable("it has no checkpoint")),
+            (Some(_), false) => return Err(unusable("it is missing beside its checkpoint")),
+            (Some(stored), true) => stored,
+        };
+        if stored.store != store {
+            let met = stored.store;
+            return Err(unusable(format!("it belongs to store {met}, not to {store}")));
+        }
+        if !directory.is_dir() {
+            return Err(unusable("it is not a directory"));
+        }
+        let db = Database::open(&directory, cache_bytes)?;
+        let trees = Trees::open_existing(&db, store)?;
+        let (now, garbage) = verify(&db, &trees, &stored)?;
+        let progress = Mutex::new(Progress { now, garbage, broken: false });
+        Ok(Some(Index { trees, db, checkpoint_file, progress, stored: Mutex::new(stored) }))
+    }
+
+    fn create(store_dir: &Path, store: Uuid, cache_bytes: u64) -> Result<Index> {
+        let directory = store_dir.join(INDEX);
+        fs::create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;
+        let db = Database::open(&directory, cache_bytes).map_err(|error| match error {
+            OpenError::System(error) => error,
+            OpenError::Unusable(reason) => Error::corrupt(&directory, 0, None, reason),
+        })?;
+        let trees = Trees::create(&db, store)?;
+        db.sync()?;
+        let checkpoint_file = CheckpointFile::of(store_dir);
+        let stored = StoredCheckpoint::initial(store);
+        // Beside it, this also makes the new directory's name durable.
+        checkpoint_file.replace(&stored)?;
+        let (now, garbage) = (Sums::default(), Garbage::default());
+        let progress = Mutex::new(Progress { now, garbage, broken: false });
+        Ok(Index { trees, db, checkpoint_file, progress, stored: Mutex::new(stored) })
+    }
+
+    /// How far the index holds the journal; `None` if it has taken in nothing yet.
+    pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
+        let stored = *self.stored.lock();
+        (stored.epoch > 0).then_some(stored.checkpoint)
+    }
+
+    /// The newest position of any event that the index holds; after a crash it may be beyond the
+    /// checkpoint. The journal must hold it too.
+    pub(crate) fn newest_position(&self) -> u64 {
+        self.progress.lock().now.newest_position
+    }
+
+    /// How often the index had sled's file synced.
+    pub(crate) fn syncs(&self) -> u64 {
+        self.db.syncs()
+    }
+
+    /// Has everything on disk and lets go of the files, whether or not it returns an error.
+    pub(crate) fn close(self) -> Result<()> {
+        let Index { trees, db, .. } = self;
+        drop(trees);
+        db.close()
+    }
+
+    /// The error for what sled should hold and does not.
+    pub(crate) fn damaged(&self, position: Option<u64>, what: impl std::fmt::Display) -> Error {
+        Error::corrupt(self.db.path(), 0, position, what)
+    }
+}

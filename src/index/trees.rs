@@ -1,0 +1,64 @@
+//! The trees of an index, and what marks them as those of one store.
+
+use crate::error::Result;
+use crate::index::database::{Database, OpenError, Tree, unusable};
+use uuid::Uuid;
+
+const MARKER_KEY: &[u8] = b"filmstrip index 1";
+
+/// The trees, by what they hold.
+pub(crate) struct Trees {
+    pub(crate) events: Tree,
+    pub(crate) global: Tree,
+    pub(crate) streams: Tree,
+    pub(crate) records: Tree,
+    pub(crate) snapshots: Tree,
+    pub(crate) pieces: Tree,
+}
+
+/// What may be removed once a checkpoint has been written.
+#[derive(Debug, Default)]
+pub(crate) struct Garbage {
+    /// Keys of records that were removed.
+    pub(crate) removed: Vec<Vec<u8>>,
+    /// Prefixes of pieces that no record refers to.
+    pub(crate) pieces: Vec<Vec<u8>>,
+}
+
+impl Trees {
+    const NAMES: [&str; 6] = ["events", "global", "streams", "records", "snapshots", "pieces"];
+
+    /// The trees of a new index, and its marker.
+    pub(crate) fn create(db: &Database, store: Uuid) -> Result<Trees> {
+        let trees = Trees::open(db)?;
+        // Last: sled keeps the order of writes.
+        db.insert(&db.tree("marker")?, MARKER_KEY, store.as_bytes().to_vec())?;
+        Ok(trees)
+    }
+
+    /// The trees of an index that was created; sled itself would make an empty one of anything.
+    pub(crate) fn open_existing(db: &Database, store: Uuid) -> Result<Trees, OpenError> {
+        let names = db.tree_names()?;
+        let is_there = |name: &str| names.iter().any(|there| *there == name.as_bytes());
+        if let Some(name) = Trees::NAMES.iter().chain(&["marker"]).find(|name| !is_there(name)) {
+            return Err(unusable(format!("it lacks its tree {name:?}")));
+        }
+        let marker = db.tree("marker")?;
+        let marker = db.get(&marker, MARKER_KEY)?;
+        if marker.as_deref() != Some(store.as_bytes()) {
+            return Err(unusable("it lacks its marker"));
+        }
+        Ok(Trees::open(db)?)
+    }
+
+    fn open(db: &Database) -> Result<Trees> {
+        Ok(Trees {
+            events: db.tree("events")?,
+            global: db.tree("global")?,
+            streams: db.tree("streams")?,
+            records: db.tree("records")?,
+            snapshots: db.tree("snapshots")?,
+            pieces: db.tree("pieces")?,
+        })
+    }
+}

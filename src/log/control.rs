@@ -1,0 +1,125 @@
+//! What the indexer and those who wait for it tell each other.
+
+use crate::codec::frame::Location;
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{INDEXER_IDLE, INDEXER_STALL};
+use parking_lot::{Condvar, Mutex};
+use std::time::Instant;
+
+/// What the indexer and those who wait for it tell each other.
+#[derive(Default)]
+pub(crate) struct Control {
+    state: Mutex<State>,
+    /// Something was published, or the log closes.
+    wake: Condvar,
+    /// The index has moved, or failed to.
+    progressed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Counts frames, so that idleness can be told.
+    published: u64,
+    windows: u64,
+    failed: Option<Error>,
+    closing: bool,
+}
+
+/// What is due.
+pub(crate) enum Due {
+    Now(Location),
+    WhenIdle(Location),
+    Never,
+}
+
+/// What the indexer is to do.
+pub(crate) enum Work {
+    UpTo(Location),
+    Close,
+}
+
+impl Control {
+    /// A frame was published.
+    pub(crate) fn published(&self) {
+        self.state.lock().published += 1;
+        self.wake.notify_one();
+    }
+
+    /// Lets the indexer finish its work and end.
+    pub(crate) fn close(&self) {
+        self.state.lock().closing = true;
+        self.wake.notify_one();
+    }
+
+    /// Waits until there is something to do: what is `due` now, what is due when writers pause and
+    /// they do, or the end.
+    pub(crate) fn wait_for_work(&self, due: impl Fn() -> Due) -> Work {
+        let mut state = self.state.lock();
+        let mut seen = state.published;
+        loop {
+            if state.closing {
+                return Work::Close;
+            }
+            match due() {
+                // After a failure, a new frame may find the disk in better order.
+                Due::Now(to) if state.failed.is_none() || state.published != seen => {
+                    state.failed = None;
+                    return Work::UpTo(to);
+                }
+                Due::WhenIdle(to) if state.failed.is_none() => {
+                    seen = state.published;
+                    let waited = self.wake.wait_for(&mut state, INDEXER_IDLE);
+                    if waited.timed_out() && state.published == seen && !state.closing {
+                        return Work::UpTo(to);
+                    }
+                }
+                _ => {
+                    seen = state.published;
+                    self.wake.wait(&mut state);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn progress(&self) {
+        self.state.lock().windows += 1;
+        self.progressed.notify_all();
+    }
+
+    pub(crate) fn fail(&self, error: &Error) {
+        tracing::error!(%error, "the indexer failed; it tries again when the next segment is full");
+        self.state.lock().failed = Some(error.clone());
+        self.progressed.notify_all();
+    }
+
+    /// Waits while `full` says that there is no room for more that is not indexed.
+    ///
+    /// # Errors
+    /// `Refusing`, if the indexer failed or stood still for `INDEXER_STALL`.
+    pub(crate) fn wait_for_room(&self, full: impl Fn() -> bool) -> Result<()> {
+        if !full() {
+            return Ok(());
+        }
+        let mut state = self.state.lock();
+        let mut windows = state.windows;
+        let mut deadline = Instant::now() + INDEXER_STALL;
+        while full() {
+            if let Some(cause) = &state.failed {
+                let message = format!("the index cannot follow the journal: {cause}");
+                return Err(Error::with_source(ErrorKind::Refusing, message, cause.clone()));
+            }
+            if self.progressed.wait_until(&mut state, deadline).timed_out() {
+                let message = format!(
+                    "the indexer has stood still for {} s and nothing more fits before it",
+                    INDEXER_STALL.as_secs()
+                );
+                return Err(Error::new(ErrorKind::Refusing, message));
+            }
+            if state.windows != windows {
+                windows = state.windows;
+                deadline = Instant::now() + INDEXER_STALL;
+            }
+        }
+        Ok(())
+    }
+}

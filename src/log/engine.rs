@@ -1,0 +1,154 @@
+//! The engine: a log and the path of commits into it, opened and closed in the order in which its
+//! parts depend on each other.
+
+use crate::clock::Clock;
+use crate::codec::checkpoint::Checkpoint;
+use crate::codec::frame::Location;
+use crate::codec::state::StreamState;
+use crate::error::Result;
+use crate::journal::disk::Disk;
+use crate::journal::read::Journal;
+use crate::journal::recover;
+use crate::journal::segment;
+use crate::journal::write::End;
+use crate::log::commit::Proposal;
+use crate::log::core::{Log, journal_directory};
+use crate::log::group::{Outcome, Sequencer};
+use crate::log::head::Head;
+use crate::log::indexer;
+use crate::log::indexing::{IndexSite, IndexSlot};
+use crate::log::tail::Tail;
+use crate::position::Version;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A log that takes commits. Threads of the engine hold it or its log; what a user holds keeps it
+/// open.
+pub(crate) struct Engine {
+    log: Arc<Log>,
+    sequencer: Sequencer,
+}
+
+/// What a log is opened with.
+pub(crate) struct LogOptions {
+    pub(crate) directory: PathBuf,
+    pub(crate) store: Uuid,
+    pub(crate) cache_bytes: u64,
+    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) disk: Arc<dyn Disk>,
+}
+
+impl Engine {
+    /// Opens the log, finishing what a crash left undone.
+    pub(crate) fn open(options: LogOptions) -> Result<Engine> {
+        let LogOptions { directory, store, cache_bytes, clock, disk } = options;
+        let opened = recover::open(disk, &journal_directory(&directory), store)?;
+        let (journal, end) = (opened.journal, opened.writer.end());
+        let site = IndexSite { directory, cache_bytes, journal: Arc::clone(&journal) };
+        let (index, mut indexed) = IndexSlot::open(site)?;
+        refuse_index_ahead(&journal, &index, &indexed, &end)?;
+        if opened.torn.as_ref().is_some_and(|torn| torn.acknowledged) {
+            // A part of the lost frame may be in the index, whose places are given out again.
+            indexed = index.discard()?;
+        }
+        // What lies in sealed segments goes to the index at once; the last one fits the tail.
+        let sealed = Location { segment: end.next.segment, offset: segment::HEADER_BYTES };
+        index.advance(sealed, |advanced| indexed = advanced.checkpoint)?;
+        let tail = Tail::new(indexed);
+        fill(&tail, &index, &journal, &indexed, end.next)?;
+        let head = Head::new(end.position, end.next);
+        let log = Arc::new(Log::new(journal, index, tail, head, clock, opened.torn));
+        let its_log = Arc::clone(&log);
+        log.spawn("filmstrip-indexer", move || indexer::run(&its_log))?;
+        Ok(Engine { log, sequencer: Sequencer::new(opened.writer) })
+    }
+
+    /// Ends everything in order: no more commits, no more waiting, the index as far as it is worth
+    /// it, the closing frame. Only the first call does anything.
+    pub(crate) fn close(&self) -> Result<()> {
+        if !self.sequencer.close() {
+            return Ok(());
+        }
+        self.log.end_threads();
+        let closed = self.sequencer.close_journal();
+        self.log.index.close().and(closed)
+    }
+
+    /// The log alone, for those who only read.
+    pub(crate) fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// Makes `proposal` durable, together with whatever else waits.
+    pub(crate) fn commit(&self, proposal: Proposal) -> Outcome {
+        self.sequencer.commit(&self.log, proposal)
+    }
+}
+
+impl Deref for Engine {
+    type Target = Log;
+    fn deref(&self) -> &Log {
+        &self.log
+    }
+}
+
+/// An index that is ahead of the journal proves that the journal lost what had been durable.
+fn refuse_index_ahead(
+    journal: &Journal,
+    index: &IndexSlot,
+    indexed: &Checkpoint,
+    end: &End,
+) -> Result<()> {
+    // After a crash the index may hold events that its checkpoint does not name yet.
+    let newest = index.ask(|index| Ok(index.newest_position()))?.max(indexed.position);
+    if newest <= end.position && indexed.next <= end.next {
+        return Ok(());
+    }
+    let what = format!(
+        "it ends at position {}, but the index holds events up to position {newest}",
+        end.position
+    );
+    Err(journal.corrupt(end.next, Some(end.position + 1), what))
+}
+
+/// Brings what the index lacks into the tail.
+fn fill(
+    tail: &Tail,
+    index: &IndexSlot,
+    journal: &Arc<Journal>,
+    indexed: &Checkpoint,
+    end: Location,
+) -> Result<()> {
+    for item in journal.frames(indexed.next, indexed.position + 1, end) {
+        let (at, frame) = item?;
+        let mut failed = None;
+        let pushed = tail.push(at, &frame, |stream, version| {
+            let state = index.ask(|index| index.stream_state(stream)).map_err(|error| {
+                let what = error.to_string();
+                failed = Some(error);
+                what
+            })?;
+            Ok(before(state, version))
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let position = Some(frame.header.first_position);
+        pushed.map_err(|what| journal.corrupt(at, position, what))?;
+    }
+    Ok(())
+}
+
+/// The state of a stream before the event of `version`. After a crash the index may hold a part of
+/// what its checkpoint does not name yet, and so be ahead.
+fn before(state: Option<StreamState>, version: u64) -> StreamState {
+    match state {
+        Some(state) if version > 1 && state.version.get() >= version => {
+            StreamState { version: Version::new(version - 1), ..state }
+        }
+        Some(state) if version > 1 => state,
+        _ => StreamState::absent(),
+    }
+}
