@@ -31,7 +31,7 @@ pub use limits::{
 pub use log::commit::Commit;
 pub use log::outcome::{AppendError, Appended, Committed, Conflict};
 pub use model::aggregate::{Aggregate, Snapshot};
-pub use model::event_set::{Event, StoredEvent};
+pub use model::event_set::event::{Event, StoredEvent};
 pub use model::read_model::{ReadModel, ReadModelHandle};
 pub use model::repository::Repository;
 pub use model::repository::outcome::{AsOf, ExecuteError, Executed, Frame, Loaded};

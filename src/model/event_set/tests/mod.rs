@@ -2,7 +2,8 @@
 
 mod refused;
 
-use super::{Event, StoredEvent, stored_types};
+use super::convert::stored_types;
+use super::event::{Event, StoredEvent};
 use crate::error::{ErrorKind, HandlerError};
 use crate::event::{EventType, Format, NewEvent, RecordedEvent, RecordedMetadata};
 use crate::position::{Position, Version};
