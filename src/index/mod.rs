@@ -17,6 +17,7 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 mod verify;
+pub(crate) mod views;
 mod write;
 
 use crate::clock::Micros;
