@@ -2,7 +2,8 @@
 
 use crate::error::Result;
 use crate::model::aggregate::Aggregate;
-use crate::model::projection::{Projection, ProjectionBuilder};
+use crate::model::projection::ProjectionBuilder;
+use crate::model::projection::contract::Projection;
 use crate::model::read_model::{ReadModel, ReadModelHandle};
 use crate::model::repository::Repository;
 use crate::store::Store;

@@ -4,10 +4,11 @@
 //! its name is looked up. What cannot be seen in a type by its first event is left to the tests that
 //! `testing::round_trips` makes easy.
 
-use super::joined::Joined;
-use super::split::split;
-use super::{Event, shape};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::event_set::joined::Joined;
+use crate::model::event_set::set::Event;
+use crate::model::event_set::shape;
+use crate::model::event_set::split::split;
 use parking_lot::RwLock;
 use serde_ignored::Path;
 use serde_json::Value;

@@ -5,7 +5,7 @@ use crate::codec::projection::ParkedRecord;
 use crate::error::{Error, ErrorKind, panic_message};
 use crate::event::RecordedEvent;
 use crate::index::views::{Change, ViewTree};
-use crate::model::projection::Projection;
+use crate::model::projection::contract::Projection;
 use crate::model::projection::trees::{checkpoint_change, parked_change};
 use crate::model::projection::writer::{Changes, ViewWriter};
 use crate::position::Position;

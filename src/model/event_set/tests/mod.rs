@@ -2,7 +2,8 @@
 
 mod refused;
 
-use super::{Event, StoredEvent, stored_types};
+use super::set::{Event, StoredEvent};
+use super::stored_types;
 use crate::error::{ErrorKind, HandlerError};
 use crate::event::{EventType, Format, NewEvent, RecordedEvent, RecordedMetadata};
 use crate::position::{Position, Version};
