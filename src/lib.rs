@@ -31,7 +31,13 @@ pub use limits::{
 pub use log::commit::Commit;
 pub use log::outcome::{AppendError, Appended, Committed, Conflict};
 pub use model::aggregate::{Aggregate, Snapshot};
-pub use model::event_set::event::{Event, StoredEvent};
+pub use model::event_set::set::{Event, StoredEvent};
+pub use model::projection::contract::Projection;
+pub use model::projection::policy::{OnError, Then};
+pub use model::projection::status::{Parked, ProjectionState, Status};
+pub use model::projection::view::{View, ViewReader};
+pub use model::projection::writer::ViewWriter;
+pub use model::projection::{ProjectionBuilder, ProjectionHandle};
 pub use model::read_model::{ReadModel, ReadModelHandle};
 pub use model::repository::Repository;
 pub use model::repository::outcome::{AsOf, ExecuteError, Executed, Frame, Loaded};

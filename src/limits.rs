@@ -74,6 +74,16 @@ pub(crate) const SNAPSHOTS_WAITING_MAX: usize = 16;
 pub(crate) const FEED_BATCH_EVENTS_MIN: usize = 512;
 /// Bytes of frames from which on a feed's batch takes no further one.
 pub(crate) const FEED_BATCH_BYTES_MIN: usize = MIB;
+/// Bytes of UTF-8 in the key of a view's row.
+pub(crate) const VIEW_KEY_BYTES_MAX: usize = 1_024;
+/// Bytes of a view's row.
+pub(crate) const VIEW_ROW_BYTES_MAX: usize = 16 * MIB;
+/// Bytes of changes to a view from which on they are written.
+pub(crate) const VIEW_CHANGES_BYTES_MIN: usize = 256 * KIB;
+/// Events that a view may be past its written checkpoint if it wanted none of them.
+pub(crate) const CHECKPOINT_EVENTS_MAX: u64 = 4_096;
+/// Events that a rebuilt view may be behind the log when it takes the place of the old one.
+pub(crate) const VIEW_SWAP_EVENTS_MAX: u64 = 64;
 /// Batches that a feed reads ahead of its taker.
 pub(crate) const FEED_BATCHES_WAITING_MAX: usize = 2;
 

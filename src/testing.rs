@@ -45,7 +45,7 @@
 use crate::clock::{Clock, Micros};
 use crate::event::NewEvent;
 use crate::model::aggregate::{Aggregate, fold};
-use crate::model::event_set::event::{Event, StoredEvent};
+use crate::model::event_set::set::{Event, StoredEvent};
 use chrono::{DateTime, Utc};
 use std::fmt::{Debug, Write as _};
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 
 use filmstrip::testing::ManualClock;
 use filmstrip::{
-    Aggregate, AsOf, ErrorKind, Event, ExecuteError, ExpectedVersion, Metadata, NewEvent, Position,
-    Snapshot, Store, Version,
+    Aggregate, AsOf, ErrorKind, Event, ExecuteError, ExpectedVersion, Filter, HandlerError,
+    Metadata, NewEvent, Position, Projection, RecordedEvent, Snapshot, Store, Version, ViewWriter,
 };
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -529,6 +529,49 @@ fn snapshots_are_taken_in_the_background_as_the_stream_grows() {
         assert!(Instant::now() < deadline, "{} events were folded again", loaded.state.folded);
         std::thread::yield_now();
     }
+}
+
+// ---- reading one's own writes --------------------------------------------------------------------
+
+struct Balances;
+
+impl Projection for Balances {
+    const NAME: &'static str = "balances";
+    const VERSION: u32 = 1;
+
+    fn filter(&self) -> Filter {
+        Filter::of::<AccountEvent>()
+    }
+
+    fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
+        let balance: u64 = view.get(event.stream.as_str())?.unwrap_or(0);
+        let balance = match event.decode()? {
+            Deposited { amount } => balance + amount,
+            Withdrawn { amount } => balance - amount,
+        };
+        view.put(event.stream.as_str(), &balance)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_command_that_waits_for_a_view_finds_its_events_there() {
+    let store = Store::temporary().unwrap();
+    let balances = store.project(Balances).start().unwrap();
+    let accounts = store.repository::<Account>().wait_for_view(&balances, Duration::from_secs(60));
+    for n in 1..=100 {
+        let done = accounts.execute("a", &Command::Deposit(1)).unwrap();
+        assert!(!done.behind);
+        assert_eq!(balances.view().get::<u64>("Account-a").unwrap(), Some(n));
+    }
+    balances.pause();
+    let hasty = accounts.wait_for_view(&balances, Duration::from_millis(1));
+    let done = hasty.execute("a", &Command::Deposit(1)).unwrap();
+    assert!(done.behind, "the view cannot hold it");
+    assert_eq!((done.version.get(), done.state.balance), (101, 101));
+    balances.stop().unwrap();
+    assert!(hasty.execute("a", &Command::Deposit(1)).unwrap().behind);
+    assert_eq!(store.head(), Position::new(102));
 }
 
 // ---- handles -----------------------------------------------------------------------------------

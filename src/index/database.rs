@@ -183,6 +183,29 @@ impl Database {
         self.write(key.len(), || tree.sled().remove(key).map(drop))
     }
 
+    /// Makes all of these changes, or, if a power cut comes in between, none; `None` removes a key.
+    pub(crate) fn batch(
+        &self,
+        tree: &Tree,
+        changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    ) -> Result<()> {
+        let mut batch = sled::Batch::default();
+        let mut bytes = 0;
+        for (key, value) in changes {
+            bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.write(bytes, || tree.sled().apply_batch(batch))
+    }
+
+    /// Removes a whole tree. Handles to it must not be used any more.
+    pub(crate) fn remove_tree(&self, name: &str) -> Result<()> {
+        self.call("remove a tree of", |db| db.drop_tree(name).map(drop))
+    }
+
     /// Has everything that was written so far on disk when it returns.
     pub(crate) fn sync(&self) -> Result<()> {
         self.flush_and_sync(&mut self.unsynced.lock())

@@ -19,5 +19,6 @@ pub(crate) mod snapshots;
 mod tests;
 pub(crate) mod trees;
 pub(crate) mod verify;
+pub(crate) mod views;
 pub(crate) mod window;
 pub(crate) mod write;

@@ -3,7 +3,7 @@
 //! Pure: nothing here knows that a store exists.
 
 use crate::error::Result;
-use crate::model::event_set::event::Event;
+use crate::model::event_set::set::Event;
 use crate::stream::StreamId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -3,5 +3,6 @@
 pub(crate) mod aggregate;
 pub(crate) mod event_set;
 pub(crate) mod progress;
+pub(crate) mod projection;
 pub(crate) mod read_model;
 pub(crate) mod repository;

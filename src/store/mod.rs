@@ -20,6 +20,7 @@ use crate::log::engine::{Engine, LogOptions};
 use crate::log::gather::tracked;
 use crate::log::handle::LogHandle;
 use crate::log::outcome::{AppendError, Appended, Committed};
+use crate::model::projection::registry::Projections;
 use crate::position::{ExpectedVersion, Position};
 use crate::stream::StreamId;
 use directory::Directory;
@@ -56,6 +57,7 @@ use std::sync::Arc;
 pub struct Store {
     log: LogHandle,
     path: Arc<Path>,
+    projections: Arc<Projections>,
 }
 
 impl Store {
@@ -300,6 +302,7 @@ impl StoreBuilder {
         })?;
         // The lock goes before the directory that it lies in.
         let belongings = Box::new((directory.lock, temporary));
-        Ok(Store { log: LogHandle::new(engine, belongings), path: path.into() })
+        let projections = Projections::new(Arc::clone(engine.log()), path.clone(), cache_bytes);
+        Ok(Store { log: LogHandle::new(engine, belongings), path: path.into(), projections })
     }
 }

@@ -2,9 +2,13 @@
 
 use crate::error::Result;
 use crate::model::aggregate::Aggregate;
+use crate::model::projection::ProjectionBuilder;
+use crate::model::projection::contract::Projection;
 use crate::model::read_model::{ReadModel, ReadModelHandle};
 use crate::model::repository::Repository;
 use crate::store::Store;
+use std::sync::Arc;
+use std::time::Duration;
 
 impl Store {
     /// The aggregates of one kind. Each call makes a repository with a memory of its own, so keep it
@@ -21,5 +25,30 @@ impl Store {
     /// [`Closed`](crate::ErrorKind::Closed), or what starting a thread met.
     pub fn read_model<M: ReadModel>(&self) -> Result<ReadModelHandle<M>> {
         ReadModelHandle::start(self.log.clone())
+    }
+
+    /// A durable view that follows the log; see [`Projection`].
+    pub fn project<P: Projection>(&self, projection: P) -> ProjectionBuilder<P> {
+        ProjectionBuilder::new(self.log.clone(), Arc::clone(&self.projections), projection)
+    }
+
+    /// Removes a projection's view and all that is remembered of it. Nothing happens if there is
+    /// none of this name.
+    ///
+    /// # Errors
+    /// [`AlreadyRunning`](crate::ErrorKind::AlreadyRunning) if it has not been
+    /// [stopped](crate::ProjectionHandle::stop); what writing met.
+    pub fn remove_projection(&self, name: &str) -> Result<()> {
+        self.projections.remove(name)
+    }
+
+    /// Waits until every running projection has taken in all that is durable now: for tests, and for
+    /// programs that end in order.
+    ///
+    /// # Errors
+    /// [`Timeout`](crate::ErrorKind::Timeout); at once [`Faulted`](crate::ErrorKind::Faulted) if one
+    /// of them goes no further.
+    pub fn drain(&self, timeout: Duration) -> Result<()> {
+        self.projections.wait_for_all(self.head(), timeout)
     }
 }

@@ -5,8 +5,8 @@
 //! `testing::round_trips` makes easy.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::event_set::event::Event;
 use crate::model::event_set::joined::Joined;
+use crate::model::event_set::set::Event;
 use crate::model::event_set::shape;
 use crate::model::event_set::split::split;
 use parking_lot::RwLock;

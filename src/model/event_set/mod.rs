@@ -7,10 +7,197 @@
 //! * Every stored event passes through its set's `upcast` before it is decoded.
 
 mod check;
-pub(crate) mod convert;
-pub(crate) mod event;
 mod joined;
+pub(crate) mod set;
 mod shape;
 mod split;
 #[cfg(test)]
 mod tests;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Format, NewEvent, RecordedEvent};
+use crate::filter::Filter;
+use joined::Failure;
+use set::{Event, StoredEvent, not_writable};
+use std::any::type_name;
+use std::fmt;
+
+/// Steps that one stored event may take through `upcast`; more are taken for a circle.
+const UPCASTS_MAX: usize = 1_024;
+
+impl StoredEvent {
+    /// The event, upcast and decoded as a store would do it: for tests of an upcaster.
+    ///
+    /// # Errors
+    /// As [`RecordedEvent::decode`].
+    pub fn decode<E: Event>(self) -> Result<E> {
+        decode(self, &"a stored event")
+    }
+}
+
+impl NewEvent {
+    /// `event`, to be appended: its type is the variant's name, its payload the variant's content.
+    ///
+    /// # Errors
+    /// * [`NotAnEventSet`](ErrorKind::NotAnEventSet): the type cannot be read back; the message says
+    ///   why. Found at the first event of each variant.
+    /// * [`InvalidInput`](ErrorKind::InvalidInput): this value cannot be written as JSON that reads
+    ///   back: a float in it is not finite, a map's key is no string, or it nests deeper than 127.
+    pub fn of<E: Event>(event: &E) -> Result<NewEvent> {
+        let mut payload = Vec::with_capacity(128);
+        let variant = split::split(event, &mut payload).map_err(|refused| match refused {
+            split::Refusal::NoVariant(met) => shape::not_a_set::<E>(met),
+            split::Refusal::Json(cause) => not_writable(type_name::<E>(), cause),
+        })?;
+        check::before_first_append::<E>(variant, &payload)?;
+        let new = NewEvent::with_payload(variant.to_owned(), Format::Json, payload.into());
+        Ok(new.schema_version(E::schema_version(variant)))
+    }
+}
+
+impl RecordedEvent {
+    /// The event as a value of its event set, upcast first if the set has an upcaster.
+    ///
+    /// # Errors
+    /// * [`UnknownEventType`](ErrorKind::UnknownEventType): the set has no such variant.
+    /// * [`NewerSchema`](ErrorKind::NewerSchema): a newer program has written it.
+    /// * [`NotAnEventSet`](ErrorKind::NotAnEventSet): `E` is no externally tagged enum.
+    /// * [`InvalidInput`](ErrorKind::InvalidInput): the upcaster refused it, or its payload is not
+    ///   what the variant consists of.
+    pub fn decode<E: Event>(&self) -> Result<E> {
+        let stored = StoredEvent {
+            event_type: self.event_type.clone(),
+            schema_version: self.schema_version,
+            payload: self.payload.clone(),
+        };
+        decode(stored, &Place(self))
+    }
+}
+
+impl Filter {
+    /// The events of an event set, in any stream: its variants, their aliases, and the
+    /// [former types](Event::former_types). Reading with a filter of a type that is no event set is
+    /// [`NotAnEventSet`](ErrorKind::NotAnEventSet).
+    ///
+    /// ```
+    /// # use filmstrip::{Event, Filter};
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Clone, Serialize, Deserialize)]
+    /// enum DoorEvent {
+    ///     #[serde(alias = "Unlocked")]
+    ///     Opened,
+    ///     Closed,
+    /// }
+    /// impl Event for DoorEvent {}
+    ///
+    /// let filter = Filter::of::<DoorEvent>();
+    /// assert!(filter.wants("Door-1", "Closed") && filter.wants("Door-1", "Unlocked"));
+    /// assert!(!filter.wants("Door-1", "Painted"));
+    /// ```
+    pub fn of<E: Event>() -> Filter {
+        Filter::all().and_of::<E>()
+    }
+
+    /// Also the events of this event set.
+    pub fn and_of<E: Event>(self) -> Filter {
+        match stored_types::<E>() {
+            Ok(types) if types.is_empty() => {
+                self.unusable(format!("{} has no variants to filter by", type_name::<E>()))
+            }
+            Ok(types) => types.into_iter().fold(self, Filter::and_event_type),
+            Err(error) => self.unusable(error.to_string()),
+        }
+    }
+}
+
+/// The names under which events of `E` may be stored: its variants, their aliases, its former types.
+pub(crate) fn stored_types<E: Event>() -> Result<Vec<&'static str>> {
+    let variants = shape::variants::<E>()?;
+    Ok(variants.iter().chain(E::former_types()).copied().collect())
+}
+
+fn decode<E: Event>(stored: StoredEvent, place: &dyn fmt::Display) -> Result<E> {
+    let stored = upcast::<E>(stored, place)?;
+    if stored.schema_version > E::schema_version(&stored.event_type) {
+        refuse_newer::<E>(&stored, place)?;
+    }
+    joined::join(&stored.event_type, &stored.payload)
+        .map_err(|failure| not_readable::<E>(failure, &stored, place))
+}
+
+/// Takes `stored` through the set's upcaster until it comes out as it went in.
+fn upcast<E: Event>(mut stored: StoredEvent, place: &dyn fmt::Display) -> Result<StoredEvent> {
+    for _ in 0..UPCASTS_MAX {
+        let (event_type, schema_version) = (stored.event_type.clone(), stored.schema_version);
+        stored = E::upcast(stored).map_err(|cause| {
+            let set = type_name::<E>();
+            let message = format!("{place} is refused by the upcaster of {set}: {cause}");
+            Error::with_source(ErrorKind::InvalidInput, message, cause)
+        })?;
+        if stored.schema_version == schema_version && stored.event_type == event_type {
+            return Ok(stored);
+        }
+    }
+    Err(Error::new(
+        ErrorKind::InvalidInput,
+        format!(
+            "{place} goes round in circles in the upcaster of {}: it is {} of schema version {} \
+             after {UPCASTS_MAX} steps",
+            type_name::<E>(),
+            stored.event_type,
+            stored.schema_version,
+        ),
+    ))
+}
+
+/// A type that the set does not know is not newer but unknown; `other` may even take it.
+fn refuse_newer<E: Event>(stored: &StoredEvent, place: &dyn fmt::Display) -> Result<()> {
+    if !shape::variants::<E>()?.contains(&stored.event_type.as_str()) {
+        return Ok(());
+    }
+    let known = E::schema_version(&stored.event_type);
+    let message = format!(
+        "{place} has schema version {} of {}; {} knows versions up to {known}",
+        stored.schema_version,
+        stored.event_type,
+        type_name::<E>(),
+    );
+    Err(Error::new(ErrorKind::NewerSchema, message))
+}
+
+fn not_readable<E: Event>(
+    failure: Failure,
+    stored: &StoredEvent,
+    place: &dyn fmt::Display,
+) -> Error {
+    let (event_type, set) = (&stored.event_type, type_name::<E>());
+    match failure {
+        Failure::NoEnum(met) => shape::not_a_set::<E>(&met),
+        Failure::UnknownVariant(expected) => Error::new(
+            ErrorKind::UnknownEventType,
+            format!("{place} is a {event_type}, which {set} does not know; it knows {expected}"),
+        ),
+        Failure::Json(cause) => Error::with_source(
+            ErrorKind::InvalidInput,
+            format!(
+                "{place} does not read as {event_type} of {set}: {cause} (schema version {})",
+                stored.schema_version
+            ),
+            cause,
+        ),
+        Failure::Other(cause) => Error::new(
+            ErrorKind::InvalidInput,
+            format!("{place} does not read as {event_type} of {set}: {cause}"),
+        ),
+    }
+}
+
+/// Where a recorded event stands, for an error's message.
+struct Place<'a>(&'a RecordedEvent);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RecordedEvent { stream, version, position, .. } = self.0;
+        write!(f, "the event at version {version} of {stream} (position {position})")
+    }
+}

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::type_name;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// Changes to rows; `None` deletes one.
@@ -29,15 +30,26 @@ pub struct ViewWriter<'a> {
     /// What earlier events have written and the view does not have yet.
     earlier: &'a Changes,
     changes: Changes,
+    /// The first failure of reading the view itself, which is not the event's fault.
+    unreadable: RefCell<Option<Error>>,
 }
 
 impl<'a> ViewWriter<'a> {
     pub(crate) fn new(view: &'a dyn Rows, earlier: &'a Changes) -> ViewWriter<'a> {
-        ViewWriter { view, earlier, changes: Changes::new() }
+        let unreadable = RefCell::new(None);
+        ViewWriter { view, earlier, changes: Changes::new(), unreadable }
     }
 
-    pub(crate) fn into_changes(self) -> Changes {
-        self.changes
+    /// What was changed, and why the view could not be read, if it could not.
+    pub(crate) fn finish(self) -> (Changes, Option<Error>) {
+        (self.changes, self.unreadable.into_inner())
+    }
+
+    fn noted<T>(&self, read: Result<T>) -> Result<T> {
+        if let Err(error) = &read {
+            self.unreadable.borrow_mut().get_or_insert_with(|| error.clone());
+        }
+        read
     }
 
     /// The row of `key`, if there is one.
@@ -48,7 +60,7 @@ impl<'a> ViewWriter<'a> {
         let changed = self.changes.get(key).or_else(|| self.earlier.get(key));
         let row = match changed {
             Some(row) => row.clone(),
-            None => self.view.row(key)?,
+            None => self.noted(self.view.row(key))?,
         };
         row.map(|row| decode(key, &row)).transpose()
     }
@@ -59,7 +71,8 @@ impl<'a> ViewWriter<'a> {
     /// Those of [`get`](ViewWriter::get).
     pub fn prefix<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>> {
         let mut rows: BTreeMap<String, Option<Bytes>> = BTreeMap::new();
-        rows.extend(self.view.rows(prefix)?.into_iter().map(|(key, row)| (key, Some(row))));
+        let stored = self.noted(self.view.rows(prefix))?;
+        rows.extend(stored.into_iter().map(|(key, row)| (key, Some(row))));
         for changes in [self.earlier, &self.changes] {
             let changed = changes.range(prefix.to_owned()..);
             let changed = changed.take_while(|(key, _)| key.starts_with(prefix));
@@ -127,12 +140,13 @@ mod tests {
     #[test]
     fn reads_see_this_events_writes_then_earlier_ones_then_the_view() {
         let view = view(&[("a", "1"), ("b", "1"), ("c", "1"), ("d", "1")]);
-        let mut writer = ViewWriter::new(&view, &Changes::new());
+        let nothing = Changes::new();
+        let mut writer = ViewWriter::new(&view, &nothing);
         for key in ["b", "c", "d", "e"] {
             writer.put(key, &2).unwrap();
         }
         writer.delete("d");
-        let earlier = writer.into_changes();
+        let earlier = writer.finish().0;
         let mut writer = ViewWriter::new(&view, &earlier);
         writer.put("c", &3).unwrap();
         writer.delete("e");
@@ -150,7 +164,8 @@ mod tests {
     #[test]
     fn a_prefix_takes_the_rows_that_begin_so_and_no_others() {
         let view = view(&[("a", "1"), ("a/1", "1"), ("a/2", "1"), ("a0", "1"), ("b", "1")]);
-        let mut writer = ViewWriter::new(&view, &Changes::new());
+        let nothing = Changes::new();
+        let mut writer = ViewWriter::new(&view, &nothing);
         writer.put("a/3", &2).unwrap();
         writer.put("z", &2).unwrap();
         let rows: Vec<(String, u8)> = writer.prefix("a/").unwrap();
@@ -171,6 +186,6 @@ mod tests {
         assert!(error.to_string().contains("1025 bytes; at most 1024"), "{error}");
         let error = writer.put("k", &"x".repeat(VIEW_ROW_BYTES_MAX)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge);
-        assert!(writer.into_changes().is_empty(), "a refused row was kept");
+        assert!(writer.finish().0.is_empty(), "a refused row was kept");
     }
 }

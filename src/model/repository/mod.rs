@@ -21,6 +21,7 @@ use crate::log::handle::LogHandle;
 use crate::log::outcome::{AppendError, Appended};
 use crate::log::read_stream::{StreamEvents, StreamRange};
 use crate::model::aggregate::{Aggregate, Snapshot, fold, stream_of};
+use crate::model::projection::ProjectionHandle;
 use crate::position::{ExpectedVersion, Position, Version};
 use crate::stream::StreamId;
 use cache::{Cache, Known};
@@ -28,6 +29,7 @@ use commands::Commands;
 use outcome::{AsOf, ExecuteError, Executed, Frame, Loaded};
 use snapshots::Policy;
 use std::sync::Arc;
+use std::time::Duration;
 use turns::Turns;
 use uuid::Uuid;
 
@@ -43,6 +45,7 @@ pub struct Repository<A: Aggregate> {
     memory: Arc<Memory<A>>,
     snapshots: Option<Arc<Policy<A>>>,
     retries: u32,
+    view: Option<(ProjectionHandle, Duration)>,
     /// What a builder's step met; the next use returns it.
     fault: Option<Error>,
 }
@@ -60,6 +63,7 @@ impl<A: Aggregate> Clone for Repository<A> {
             memory: Arc::clone(&self.memory),
             snapshots: self.snapshots.clone(),
             retries: self.retries,
+            view: self.view.clone(),
             fault: self.fault.clone(),
         }
     }
@@ -72,6 +76,7 @@ impl<A: Aggregate> Repository<A> {
             memory: Arc::new(Memory { cache: Cache::new(), turns: Turns::new() }),
             snapshots: None,
             retries: RETRIES_DEFAULT,
+            view: None,
             fault: None,
         }
     }
@@ -95,6 +100,15 @@ impl<A: Aggregate> Repository<A> {
             Ok(policy) => self.snapshots = Some(Arc::new(policy)),
             Err(error) => self.fault = Some(error),
         }
+        self
+    }
+
+    /// Has a command return when this view holds its events, so that who reads the view next sees
+    /// them. If the view is late, or has stopped, the events stand all the same, and
+    /// [`behind`](Executed::behind) is true.
+    #[must_use]
+    pub fn wait_for_view(mut self, view: &ProjectionHandle, timeout: Duration) -> Repository<A> {
+        self.view = Some((view.clone(), timeout));
         self
     }
 
@@ -208,27 +222,12 @@ impl<A: Aggregate> Repository<A> {
         command: &A::Command,
         metadata: Metadata,
     ) -> ExecuteResult<A> {
-        let stream = self.stream(id)?;
-        let mut retries = 0;
-        loop {
-            let turn = self.memory.turns.take(&stream);
-            let tried = self.attempt(&stream, command, &metadata);
-            drop(turn);
-            match tried {
-                Err(ExecuteError::Conflict(conflict)) if retries == self.retries => {
-                    // Perhaps it was this very command, sent by somebody else, that was faster.
-                    let known = self.newest(&stream, metadata.command_id.is_some())?;
-                    let executed = self.executed_before(&stream, &known, metadata.command_id)?;
-                    let executed = executed.ok_or(ExecuteError::Conflict(conflict))?;
-                    return Ok(Executed { retries, ..executed });
-                }
-                Err(ExecuteError::Conflict(_)) => {
-                    retries += 1;
-                    std::thread::sleep(backoff::wait(retries));
-                }
-                tried => return tried.map(|executed| Executed { retries, ..executed }),
-            }
-        }
+        let executed = self.execute_now(&self.stream(id)?, command, &metadata)?;
+        let behind = match &self.view {
+            Some((view, timeout)) => view.wait_for(executed.position, *timeout).is_err(),
+            None => false,
+        };
+        Ok(Executed { behind, ..executed })
     }
 
     /// Takes a snapshot of the newest state now, for repositories that
@@ -256,6 +255,35 @@ impl<A: Aggregate> Repository<A> {
         match &self.fault {
             Some(fault) => Err(fault.clone()),
             None => stream_of::<A>(id),
+        }
+    }
+
+    /// Tries until it is done, or as often as it may.
+    fn execute_now(
+        &self,
+        stream: &StreamId,
+        command: &A::Command,
+        metadata: &Metadata,
+    ) -> ExecuteResult<A> {
+        let mut retries = 0;
+        loop {
+            let turn = self.memory.turns.take(stream);
+            let tried = self.attempt(stream, command, metadata);
+            drop(turn);
+            match tried {
+                Err(ExecuteError::Conflict(conflict)) if retries == self.retries => {
+                    // Perhaps it was this very command, sent by somebody else, that was faster.
+                    let known = self.newest(stream, metadata.command_id.is_some())?;
+                    let executed = self.executed_before(stream, &known, metadata.command_id)?;
+                    let executed = executed.ok_or(ExecuteError::Conflict(conflict))?;
+                    return Ok(Executed { retries, ..executed });
+                }
+                Err(ExecuteError::Conflict(_)) => {
+                    retries += 1;
+                    std::thread::sleep(backoff::wait(retries));
+                }
+                tried => return tried.map(|executed| Executed { retries, ..executed }),
+            }
         }
     }
 

@@ -2,8 +2,8 @@
 
 mod refused;
 
-use super::convert::stored_types;
-use super::event::{Event, StoredEvent};
+use super::set::{Event, StoredEvent};
+use super::stored_types;
 use crate::error::{ErrorKind, HandlerError};
 use crate::event::{EventType, Format, NewEvent, RecordedEvent, RecordedMetadata};
 use crate::position::{Position, Version};

@@ -4,8 +4,8 @@ use super::{Shape, check_not_decoded, check_round_trip, recorded};
 use crate::error::ErrorKind;
 use crate::event::NewEvent;
 use crate::filter::Filter;
-use crate::model::event_set::convert::stored_types;
-use crate::model::event_set::event::Event;
+use crate::model::event_set::set::Event;
+use crate::model::event_set::stored_types;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 

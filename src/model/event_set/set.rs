@@ -1,4 +1,4 @@
-//! What an event set is, and a stored event as its upcaster sees it.
+//! What an event set is, and what is stored of an event.
 
 use crate::error::{Error, ErrorKind, HandlerError, Result};
 use crate::event::EventType;
@@ -7,7 +7,6 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::type_name;
-use std::fmt;
 
 /// The kinds of events that something consists of: a plain enum with serde's derives.
 ///
@@ -158,7 +157,8 @@ impl StoredEvent {
     }
 }
 
-pub(crate) fn not_writable(what: impl fmt::Display, cause: serde_json::Error) -> Error {
+/// The error for an event that cannot be written.
+pub(super) fn not_writable(what: impl std::fmt::Display, cause: serde_json::Error) -> Error {
     let message = format!("event {what} cannot be written as JSON: {cause}");
     Error::with_source(ErrorKind::InvalidInput, message, cause)
 }

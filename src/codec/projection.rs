@@ -1,0 +1,73 @@
+//! What a projection remembers besides its rows, as bincode.
+
+use crate::codec::bin;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Which of a projection's trees are of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Generations {
+    /// The tree that is served.
+    pub(crate) current: u64,
+    /// The tree that is being built to take its place.
+    pub(crate) building: Option<u64>,
+}
+
+/// How far a view has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ViewCheckpoint {
+    /// The `VERSION` of the projection that has made it.
+    pub(crate) version: u32,
+    /// Everything up to here is in the view, parked, or not wanted.
+    pub(crate) position: u64,
+}
+
+/// An event that a projection has set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ParkedRecord {
+    pub(crate) stream: String,
+    pub(crate) event_type: String,
+    /// What `apply` failed with; empty if the event only waits behind another of its stream.
+    pub(crate) error: String,
+    /// How often `apply` was tried.
+    pub(crate) attempts: u32,
+    /// UTC microseconds.
+    pub(crate) parked_at: i64,
+}
+
+/// The bytes of one of these.
+pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
+    bin::encode(value)
+}
+
+/// One of these from its bytes.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    bin::decode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Debug;
+
+    #[track_caller]
+    fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, golden: &[u8]) {
+        assert_eq!(encode(value), golden);
+        assert_eq!(decode::<T>(golden).as_ref(), Ok(value));
+    }
+
+    #[test]
+    fn what_a_projection_remembers_has_its_golden_bytes() {
+        check(&Generations { current: 1, building: None }, &[1, 0]);
+        check(&Generations { current: 1, building: Some(300) }, &[1, 1, 251, 44, 1]);
+        check(&ViewCheckpoint { version: 2, position: 7 }, &[2, 7]);
+        let parked = ParkedRecord {
+            stream: "A-1".into(),
+            event_type: "B".into(),
+            error: "no".into(),
+            attempts: 4,
+            parked_at: 5,
+        };
+        check(&parked, &[3, b'A', b'-', b'1', 1, b'B', 2, b'n', b'o', 4, 10]);
+    }
+}

@@ -1,0 +1,174 @@
+//! How a view keeps a row: keys and values of its tree.
+//!
+//! ```text
+//! key                                        value
+//! 0  name                                    one of the view's own states
+//! 1  row key                                 a row
+//! 2  row key, NUL, edition (8), number (4)   a piece of a row too large for one value
+//!
+//! value of a row or state
+//! offset  bytes  field
+//!      0      4  CRC-32C of the key and of all that follows
+//!      4      1  0: the bytes follow; 1: they are in pieces, and these fields follow:
+//!      5      8  edition
+//!     13      4  length of all pieces
+//!     17      4  CRC-32C of all pieces
+//! ```
+//!
+//! Numbers within keys are big-endian, so that pieces stand in order.
+
+use crate::codec::cursor::Cursor;
+use crate::limits::VALUE_BYTES_MAX;
+use bytes::Bytes;
+
+const SPACE_STATE: u8 = 0;
+const SPACE_ROW: u8 = 1;
+const SPACE_PIECE: u8 = 2;
+const INLINE: u8 = 0;
+const IN_PIECES: u8 = 1;
+const CRC_BYTES: usize = 4;
+/// Bytes of a piece's key behind its row's.
+const PIECE_SUFFIX_BYTES: usize = 1 + 8 + 4;
+
+/// The key of one of the view's own states.
+pub(crate) fn state_key(name: &[u8]) -> Vec<u8> {
+    spaced(SPACE_STATE, name)
+}
+
+/// The tree's key of the row `key`.
+pub(crate) fn row_key(key: &str) -> Vec<u8> {
+    spaced(SPACE_ROW, key.as_bytes())
+}
+
+/// The name of a state, or the key of a row, from its key in the tree.
+pub(crate) fn name_of(key: &[u8]) -> Option<&[u8]> {
+    key.split_first().map(|(_, name)| name)
+}
+
+/// The first key behind all rows.
+pub(crate) fn rows_end() -> Vec<u8> {
+    vec![SPACE_PIECE]
+}
+
+/// What all keys of pieces begin with.
+pub(crate) fn pieces_prefix() -> Vec<u8> {
+    vec![SPACE_PIECE]
+}
+
+/// The key of a piece of the row that the tree has under `row_key`.
+pub(crate) fn piece_key(row_key: &[u8], edition: u64, number: u32) -> Vec<u8> {
+    let mut key = spaced(SPACE_PIECE, &row_key[1..]);
+    key.push(0);
+    key.extend_from_slice(&edition.to_be_bytes());
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The tree's key of the row that a piece belongs to, and the piece's edition and number.
+pub(crate) fn piece_of(piece_key: &[u8]) -> Option<(Vec<u8>, u64, u32)> {
+    let at = piece_key.len().checked_sub(PIECE_SUFFIX_BYTES)?;
+    let (row, suffix) = piece_key.get(1..)?.split_at_checked(at.checked_sub(1)?)?;
+    let edition = u64::from_be_bytes(suffix[1..9].try_into().ok()?);
+    let number = u32::from_be_bytes(suffix[9..].try_into().ok()?);
+    Some((spaced(SPACE_ROW, row), edition, number))
+}
+
+fn spaced(space: u8, name: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + name.len() + PIECE_SUFFIX_BYTES);
+    key.push(space);
+    key.extend_from_slice(name);
+    key
+}
+
+/// A row's value: the row, or where its pieces are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StoredRow {
+    Inline(Bytes),
+    InPieces { edition: u64, length: u32, crc: u32 },
+}
+
+/// Whether a row of so many bytes is kept in pieces.
+pub(crate) fn needs_pieces(length: usize) -> bool {
+    length > VALUE_BYTES_MAX
+}
+
+impl StoredRow {
+    pub(crate) fn encode(&self, key: &[u8]) -> Vec<u8> {
+        let mut value = vec![0; CRC_BYTES];
+        match self {
+            StoredRow::Inline(row) => {
+                value.push(INLINE);
+                value.extend_from_slice(row);
+            }
+            StoredRow::InPieces { edition, length, crc } => {
+                value.push(IN_PIECES);
+                value.extend_from_slice(&edition.to_le_bytes());
+                value.extend_from_slice(&length.to_le_bytes());
+                value.extend_from_slice(&crc.to_le_bytes());
+            }
+        }
+        let crc = checksum(key, &value).to_le_bytes();
+        value[..CRC_BYTES].copy_from_slice(&crc);
+        value
+    }
+
+    /// The row that was kept as `value` under `key`; `None` if these are not the bytes written.
+    pub(crate) fn decode(key: &[u8], value: &Bytes) -> Option<StoredRow> {
+        let mut cursor = Cursor::new(value);
+        if cursor.u32()? != checksum(key, value) {
+            return None;
+        }
+        match cursor.take(1)?[0] {
+            INLINE => Some(StoredRow::Inline(cursor.rest())),
+            IN_PIECES => Some(StoredRow::InPieces {
+                edition: cursor.u64()?,
+                length: cursor.u32()?,
+                crc: cursor.u32()?,
+            }),
+            _ => None,
+        }
+    }
+}
+
+fn checksum(key: &[u8], value: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(key), &value[CRC_BYTES..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_their_golden_bytes_and_stand_apart() {
+        assert_eq!(state_key(b"ab"), [0, b'a', b'b']);
+        assert_eq!(row_key("ab"), [1, b'a', b'b']);
+        let piece = piece_key(&row_key("ab"), 3, 258);
+        assert_eq!(piece, [2, b'a', b'b', 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 1, 2]);
+        assert_eq!(piece_of(&piece), Some((row_key("ab"), 3, 258)));
+        assert_eq!(piece_of(&piece_key(&row_key(""), 1, 0)), Some((row_key(""), 1, 0)));
+        assert_eq!(piece_of(&[2, 0, 0]), None);
+        assert!(row_key("\u{10FFFF}") < rows_end() && state_key(b"\xFF") < row_key(""));
+        assert_eq!(name_of(&row_key("ab")), Some(&b"ab"[..]));
+    }
+
+    #[test]
+    fn values_have_their_golden_bytes() {
+        let key = row_key("k");
+        let inline = StoredRow::Inline(Bytes::from_static(b"{}"));
+        let golden = [82, 31, 156, 77, 0, b'{', b'}'];
+        assert_eq!(inline.encode(&key), golden);
+        let pieces = StoredRow::InPieces { edition: 2, length: 5_000, crc: 0x0102_0304 };
+        let encoded = pieces.encode(&key);
+        assert_eq!(encoded[4..], [1, 2, 0, 0, 0, 0, 0, 0, 0, 0x88, 0x13, 0, 0, 4, 3, 2, 1]);
+        for stored in [inline, pieces] {
+            let value = Bytes::from(stored.encode(&key));
+            assert_eq!(StoredRow::decode(&key, &value), Some(stored.clone()));
+            assert_eq!(StoredRow::decode(&row_key("other"), &value), None);
+            for bit in 0..value.len() * 8 {
+                let mut flipped = value.to_vec();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(StoredRow::decode(&key, &flipped.into()), None, "bit {bit}");
+            }
+        }
+    }
+}

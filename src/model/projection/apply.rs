@@ -1,0 +1,125 @@
+//! Applying one event, and what has been applied and is not written yet.
+
+use crate::clock::Micros;
+use crate::codec::projection::ParkedRecord;
+use crate::error::{Error, ErrorKind, panic_message};
+use crate::event::RecordedEvent;
+use crate::index::views::{Change, ViewTree};
+use crate::model::projection::contract::Projection;
+use crate::model::projection::trees::{checkpoint_change, parked_change};
+use crate::model::projection::writer::{Changes, ViewWriter};
+use crate::position::Position;
+use crate::stream::StreamId;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Why an event was not applied.
+pub(super) enum Failure {
+    /// The view cannot be read: that is not the event's fault.
+    View(Error),
+    /// `apply` refused it, or panicked.
+    Event(String),
+}
+
+/// Applies `event` on top of `earlier`; returns what it changes.
+pub(super) fn apply<P: Projection>(
+    projection: &P,
+    event: &RecordedEvent,
+    tree: &ViewTree,
+    earlier: &Changes,
+) -> Result<Changes, Failure> {
+    let mut writer = ViewWriter::new(tree, earlier);
+    let applied = catch_unwind(AssertUnwindSafe(|| projection.apply(event, &mut writer)));
+    let (changes, unreadable) = writer.finish();
+    if let Some(error) = unreadable {
+        return Err(Failure::View(error));
+    }
+    match applied {
+        Ok(Ok(())) => Ok(changes),
+        Ok(Err(cause)) => Err(Failure::Event(cause.to_string())),
+        Err(panic) => Err(Failure::Event(format!("apply panicked: {}", panic_message(&*panic)))),
+    }
+}
+
+/// What is to be written to a view in one go.
+#[derive(Default)]
+pub(super) struct Pending {
+    rows: Changes,
+    bytes: usize,
+    parked: Vec<(Position, StreamId, ParkedRecord)>,
+    released: Vec<Position>,
+}
+
+impl Pending {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.parked.is_empty() && self.released.is_empty()
+    }
+
+    /// Whether it changes which events are parked.
+    pub(super) fn parks(&self) -> bool {
+        !self.parked.is_empty() || !self.released.is_empty()
+    }
+
+    /// About how much there is to be written.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn rows(&self) -> &Changes {
+        &self.rows
+    }
+
+    /// Takes over what one event has changed.
+    pub(super) fn take(&mut self, changes: Changes) {
+        let bytes = |(key, row): (&String, &Option<_>)| {
+            key.len() + row.as_ref().map_or(0, |row: &bytes::Bytes| row.len())
+        };
+        self.bytes += changes.iter().map(bytes).sum::<usize>();
+        self.rows.extend(changes);
+    }
+
+    pub(super) fn park(
+        &mut self,
+        event: &RecordedEvent,
+        error: String,
+        attempts: u32,
+        now: Micros,
+    ) {
+        let record = ParkedRecord {
+            stream: event.stream.as_str().to_owned(),
+            event_type: event.event_type.as_str().to_owned(),
+            error,
+            attempts,
+            parked_at: now.0,
+        };
+        self.bytes += record.error.len() + record.stream.len();
+        self.parked.push((event.position, event.stream.detached(), record));
+    }
+
+    /// The event at `position` is parked no longer.
+    pub(super) fn release(&mut self, position: Position) {
+        self.released.push(position);
+    }
+
+    /// The streams of the events that are to be parked.
+    pub(super) fn parked_streams(&self) -> impl Iterator<Item = &StreamId> {
+        self.parked.iter().map(|(_, stream, _)| stream)
+    }
+
+    /// All of it as changes to a view that is then done up to `position`.
+    pub(super) fn into_changes(self, version: u32, position: Position) -> Vec<Change> {
+        let rows = self.rows.into_iter().map(|(key, row)| Change::Row(key, row));
+        let parked = self.parked.iter().map(|(at, _, record)| parked_change(*at, Some(record)));
+        let released = self.released.iter().map(|at| parked_change(*at, None));
+        let checkpoint = std::iter::once(checkpoint_change(version, position));
+        rows.chain(released).chain(parked).chain(checkpoint).collect()
+    }
+}
+
+/// The error for a projection that an event has stopped.
+pub(super) fn stopped_at(name: &str, event: &RecordedEvent, cause: &str) -> Error {
+    let RecordedEvent { position, event_type, stream, .. } = event;
+    let message = format!(
+        "projection {name} stopped at position {position}, a {event_type} of {stream}: {cause}"
+    );
+    Error::new(ErrorKind::Faulted, message)
+}

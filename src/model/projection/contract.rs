@@ -1,0 +1,62 @@
+//! What a projection is, to be written by the application.
+
+use crate::error::HandlerError;
+use crate::event::RecordedEvent;
+use crate::filter::Filter;
+use crate::model::projection::writer::ViewWriter;
+
+/// A durable view: rows, under keys in order, that are made from events and survive a restart.
+///
+/// It has no state of its own: what it knows stands in its rows, which move together with its
+/// checkpoint. So each event is in the view exactly once, after a crash too.
+///
+/// ```
+/// use filmstrip::{
+///     ExpectedVersion, Filter, HandlerError, NewEvent, Projection, RecordedEvent, Store, ViewWriter,
+/// };
+/// use std::time::Duration;
+///
+/// struct VisitsByDoor;
+///
+/// impl Projection for VisitsByDoor {
+///     const NAME: &'static str = "visits-by-door";
+///     const VERSION: u32 = 1;
+///
+///     fn filter(&self) -> Filter {
+///         Filter::category("Door").and_event_type("Opened")
+///     }
+///
+///     fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
+///         let visits: u64 = view.get(event.stream.as_str())?.unwrap_or(0);
+///         view.put(event.stream.as_str(), &(visits + 1))?;
+///         Ok(())
+///     }
+/// }
+///
+/// let store = Store::temporary()?;
+/// let visits = store.project(VisitsByDoor).start()?;
+/// let opened = || NewEvent::json("Opened", &());
+/// let done = store.append("Door-1", ExpectedVersion::Any, [opened()?, opened()?])?;
+///
+/// visits.wait_for(done.position, Duration::from_secs(5))?;
+/// assert_eq!(visits.view().get::<u64>("Door-1")?, Some(2));
+/// # Ok::<(), filmstrip::Error>(())
+/// ```
+pub trait Projection: Send + Sync + 'static {
+    /// Its name, under which its view is kept.
+    const NAME: &'static str;
+
+    /// The version of what `filter` and `apply` make. A view of another version, higher or lower, is
+    /// made again beside the old one, which is served as it is until then, and replaced as a whole.
+    const VERSION: u32;
+
+    /// Which events it is made from.
+    fn filter(&self) -> Filter;
+
+    /// Takes in an event. What it writes is kept only if it returns `Ok`; it may be called again for
+    /// the same event, but never for one whose writes were kept.
+    ///
+    /// # Errors
+    /// An error, or a panic, is handled as the projection's [`OnError`](crate::OnError) says.
+    fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError>;
+}

@@ -1,0 +1,235 @@
+//! Projections: durable views that follow the log.
+//!
+//! * A view's rows and its checkpoint move together, so after a crash each event is in it exactly
+//!   once.
+//! * A view is read between two batches, never torn, and is replaced as a whole.
+
+mod apply;
+pub(crate) mod contract;
+pub(crate) mod policy;
+pub(crate) mod registry;
+mod runner;
+pub(crate) mod status;
+mod trees;
+pub(crate) mod view;
+pub(crate) mod writer;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::handle::LogHandle;
+use crate::model::progress::Progress;
+use crate::position::Position;
+use contract::Projection;
+use crossbeam_channel::bounded;
+use parking_lot::{Mutex, RwLock};
+use policy::OnError;
+use registry::Projections;
+use runner::{Runner, Target};
+use status::{Ask, Doing, Parked, Seen, Shared, Status};
+use std::sync::Arc;
+use std::time::Duration;
+use trees::{Found, Generation, parked};
+use view::View;
+
+/// Requests that wait for a projection's thread.
+const REQUESTS_WAITING_MAX: usize = 16;
+
+/// Describes how a projection is to run; see [`Store::project`](crate::Store::project).
+#[must_use = "a projection begins with `start`"]
+pub struct ProjectionBuilder<P> {
+    log: LogHandle,
+    projections: Arc<Projections>,
+    projection: P,
+    on_error: OnError,
+}
+
+impl<P: Projection> ProjectionBuilder<P> {
+    pub(crate) fn new(
+        log: LogHandle,
+        projections: Arc<Projections>,
+        projection: P,
+    ) -> ProjectionBuilder<P> {
+        ProjectionBuilder { log, projections, projection, on_error: OnError::default() }
+    }
+
+    /// What becomes of events that `apply` fails for. Without it: 3 retries, then stop.
+    pub fn on_error(mut self, on_error: OnError) -> ProjectionBuilder<P> {
+        self.on_error = on_error;
+        self
+    }
+
+    /// Starts it where its view has come to; it catches up in the background.
+    ///
+    /// # Errors
+    /// [`AlreadyRunning`](ErrorKind::AlreadyRunning); [`InvalidInput`](ErrorKind::InvalidInput) for
+    /// a name that cannot be one; [`Corrupt`](ErrorKind::Corrupt) if the view holds events that the
+    /// log does not.
+    pub fn start(self) -> Result<ProjectionHandle> {
+        let ProjectionBuilder { log, projections, projection, on_error } = self;
+        let filter = projection.filter();
+        filter.check()?;
+        let trees = projections.trees(P::NAME)?;
+        let (requests, asked) = bounded(REQUESTS_WAITING_MAX);
+        let mut found = None;
+        let (shared, registered) = projections.register(P::NAME, |served| {
+            let views = trees.find(P::VERSION)?;
+            refuse_ahead::<P>(&log, &views)?;
+            let tree = Arc::clone(&views.current.tree);
+            let served = match served {
+                Some(served) => {
+                    *served.write() = tree;
+                    served
+                }
+                None => Arc::new(RwLock::new(tree)),
+            };
+            let target = views.building.as_ref().unwrap_or(&views.current);
+            let seen = Seen {
+                doing: Doing::Following,
+                target: Arc::clone(&target.tree),
+                checkpoint: views.current.position,
+                building: views.building.as_ref().map(|building| building.position),
+                parked: parked(&target.tree)?.len() as u64,
+            };
+            // Who waits while a view is being built waits for the new one.
+            let done = match views.building {
+                Some(_) => Position::START,
+                None => views.current.position,
+            };
+            found = Some(views);
+            Ok(Arc::new(Shared {
+                name: P::NAME.to_owned(),
+                served,
+                progress: Progress::new(format!("projection {}", P::NAME), done),
+                seen: Mutex::new(seen),
+                requests,
+            }))
+        })?;
+        let Found { current, building } = found.expect("found where it was registered");
+        let number = current.number;
+        let target = match building {
+            Some(building) => Target::new(building, true),
+            None => Target::new(current, false),
+        };
+        let started = target.and_then(|target| {
+            let runner = Runner {
+                projection,
+                filter,
+                on_error,
+                log: Arc::clone(log.log()),
+                closed: log.closing(),
+                trees,
+                shared: Arc::clone(&shared),
+                requests: asked,
+                registered,
+                current: number,
+                target,
+            };
+            log.spawn("filmstrip-projector", move || runner.run())
+        });
+        started?;
+        Ok(ProjectionHandle { shared, log })
+    }
+}
+
+/// A view ahead of the log proves that the log lost what had been durable.
+fn refuse_ahead<P: Projection>(log: &LogHandle, found: &Found) -> Result<()> {
+    let head = log.head_position();
+    let ahead = |generation: &&Generation| generation.position > head;
+    match [Some(&found.current), found.building.as_ref()].into_iter().flatten().find(ahead) {
+        None => Ok(()),
+        Some(generation) => {
+            let message = format!(
+                "the view of projection {} holds events up to position {}, but the log ends at {head}",
+                P::NAME,
+                generation.position
+            );
+            Err(Error::new(ErrorKind::Corrupt, message))
+        }
+    }
+}
+
+/// A running projection. Cheap to clone; dropping it stops nothing, but it keeps the store open.
+#[derive(Clone)]
+pub struct ProjectionHandle {
+    shared: Arc<Shared>,
+    log: LogHandle,
+}
+
+impl ProjectionHandle {
+    /// The rows that it has made.
+    #[must_use]
+    pub fn view(&self) -> View {
+        View::new(Arc::clone(&self.shared.served))
+    }
+
+    /// Waits until every event up to `position` is in the view, or parked, or not wanted. While the
+    /// view is being rebuilt, it waits for the new one.
+    ///
+    /// # Errors
+    /// [`Timeout`](ErrorKind::Timeout); at once [`Faulted`](ErrorKind::Faulted) or
+    /// [`Closed`](ErrorKind::Closed) if it does not come so far.
+    pub fn wait_for(&self, position: Position, timeout: Duration) -> Result<()> {
+        self.shared.progress.wait_for(position, timeout)
+    }
+
+    /// What it is doing, and how far it has come.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.status(self.log.head_position())
+    }
+
+    /// The events that were set aside, in order.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed); what reading them met.
+    pub fn parked(&self) -> Result<Vec<Parked>> {
+        let target = Arc::clone(&self.shared.seen.lock().target);
+        let records = parked(&target)?.into_iter();
+        records.map(|(position, record)| Parked::new(position, record)).collect()
+    }
+
+    /// Tries each parked event again, once, in order; those that fail again stay parked. Events that
+    /// wait behind one of their stream that fails again wait on.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed); what reading or writing met.
+    pub fn replay_parked(&self) -> Result<()> {
+        self.shared.ask(Ask::ReplayParked)
+    }
+
+    /// Forgets the parked events: they will not be in the view until it is rebuilt.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed); what writing met.
+    pub fn discard_parked(&self) -> Result<()> {
+        self.shared.ask(Ask::DiscardParked)
+    }
+
+    /// Makes the view again, from the first event on, beside the one that is served, which stands
+    /// still until the new one takes its place. Clears the parked events. Returns when it has begun.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed); what writing met.
+    pub fn rebuild(&self) -> Result<()> {
+        self.shared.ask(Ask::Rebuild)
+    }
+
+    /// Lets it rest where it is. It finishes the event that it is at.
+    pub fn pause(&self) {
+        // A projection that has stopped rests already.
+        let _ = self.shared.ask(Ask::Pause);
+    }
+
+    /// Lets it go on, after a pause, or after a fault, with the event that it stopped at.
+    pub fn resume(&self) {
+        // A projection that has stopped is started again by its builder only.
+        let _ = self.shared.ask(Ask::Resume);
+    }
+
+    /// Ends it where it is. Its view stays, can still be read, and goes on when it is started again.
+    ///
+    /// # Errors
+    /// What writing its checkpoint met.
+    pub fn stop(&self) -> Result<()> {
+        self.shared.ask(Ask::Stop)
+    }
+}

@@ -1,0 +1,197 @@
+//! The trees of a projection: the one that is served, and the one that is to take its place.
+//!
+//! * Which is which stands in one entry, so that one write swaps them.
+//! * A tree that this entry does not name is of no use, and is removed when the projection starts.
+
+use crate::codec::projection::{Generations, ParkedRecord, ViewCheckpoint, decode, encode};
+use crate::error::{Error, Result};
+use crate::index::views::{Change, ViewTree, Views};
+use crate::position::Position;
+use std::sync::Arc;
+
+/// Where all projections' generations stand.
+const META: &str = "projections";
+const CHECKPOINT: &[u8] = b"checkpoint";
+const PARKED: &[u8] = b"parked/";
+
+/// The trees of one projection.
+pub(super) struct Trees {
+    views: Arc<Views>,
+    meta: ViewTree,
+    name: String,
+}
+
+/// A tree that a projection of some version is written to.
+pub(super) struct Generation {
+    pub(super) number: u64,
+    pub(super) tree: Arc<ViewTree>,
+    pub(super) position: Position,
+}
+
+/// What a projection begins with.
+pub(super) struct Found {
+    /// The view to be served.
+    pub(super) current: Generation,
+    /// The view that is to take its place, if it must be made again.
+    pub(super) building: Option<Generation>,
+}
+
+impl Trees {
+    pub(super) fn open(views: Arc<Views>, name: &str) -> Result<Trees> {
+        let meta = views.tree(META)?;
+        Ok(Trees { views, meta, name: name.to_owned() })
+    }
+
+    /// Finds, or begins, what a projection of `version` needs.
+    pub(super) fn find(&self, version: u32) -> Result<Found> {
+        let mut generations = self.generations()?;
+        if generations.current == 0 {
+            generations = Generations { current: 1, building: None };
+            self.begin(1, version)?;
+        }
+        let current = self.checkpoint(generations.current)?;
+        let building = match generations.building {
+            Some(number) => self.checkpoint(number)?.filter(|c| c.version == version),
+            None => None,
+        };
+        let is_present = current.is_some_and(|current| current.version == version);
+        if building.is_none() {
+            generations.building = match is_present {
+                true => None,
+                false => Some(self.begin(generations.newest() + 1, version)?),
+            };
+        }
+        self.set(generations)?;
+        self.remove_others(generations)?;
+        Ok(Found {
+            current: self.generation(generations.current, current)?,
+            building: match generations.building {
+                Some(number) => Some(self.generation(number, self.checkpoint(number)?)?),
+                None => None,
+            },
+        })
+    }
+
+    /// Begins a view of `version` that is to take the place of `current`.
+    pub(super) fn begin_building(&self, current: u64, version: u32) -> Result<Generation> {
+        let number = self.begin(self.generations()?.newest() + 1, version)?;
+        let generations = Generations { current, building: Some(number) };
+        self.set(generations)?;
+        self.remove_others(generations)?;
+        self.generation(number, None)
+    }
+
+    /// Has `number` served from now on, also after a crash.
+    pub(super) fn promote(&self, number: u64) -> Result<()> {
+        // What the entry will name must not be lost while the entry is kept.
+        self.views.sync()?;
+        self.set(Generations { current: number, building: None })
+    }
+
+    /// Removes every tree of the projection that is not of use.
+    pub(super) fn remove_outdated(&self) -> Result<()> {
+        self.remove_others(self.generations()?)
+    }
+
+    /// Removes all that there is of the projection.
+    pub(super) fn remove_all(&self) -> Result<()> {
+        self.meta.write(vec![Change::State(self.name.clone().into_bytes(), None)])?;
+        self.remove_others(Generations::default())?;
+        self.views.sync()
+    }
+
+    fn generations(&self) -> Result<Generations> {
+        let Some(bytes) = self.meta.state(self.name.as_bytes())? else {
+            return Ok(Generations::default());
+        };
+        decode(&bytes).map_err(|what| self.damaged(&what))
+    }
+
+    fn set(&self, generations: Generations) -> Result<()> {
+        let state = Change::State(self.name.clone().into_bytes(), Some(encode(&generations)));
+        self.meta.write(vec![state])
+    }
+
+    /// Makes an empty tree of this number, in place of one that a crash may have left.
+    fn begin(&self, number: u64, version: u32) -> Result<u64> {
+        let name = self.tree_name(number);
+        self.views.remove_tree(&name)?;
+        let tree = self.views.tree(&name)?;
+        tree.write(vec![checkpoint_change(version, Position::START)])?;
+        Ok(number)
+    }
+
+    fn generation(&self, number: u64, found: Option<ViewCheckpoint>) -> Result<Generation> {
+        let tree = Arc::new(self.views.tree(&self.tree_name(number))?);
+        let position = found.map_or(Position::START, |found| Position::new(found.position));
+        Ok(Generation { number, tree, position })
+    }
+
+    fn checkpoint(&self, number: u64) -> Result<Option<ViewCheckpoint>> {
+        let tree = self.views.tree(&self.tree_name(number))?;
+        let Some(bytes) = tree.state(CHECKPOINT)? else { return Ok(None) };
+        decode(&bytes).map(Some).map_err(|what| self.damaged(&what))
+    }
+
+    fn remove_others(&self, generations: Generations) -> Result<()> {
+        let prefix = self.tree_name_prefix();
+        for name in self.views.tree_names()? {
+            let number = name.strip_prefix(&prefix).and_then(|number| number.parse::<u64>().ok());
+            if number.is_some_and(|number| !generations.names(number)) {
+                self.views.remove_tree(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tree_name(&self, number: u64) -> String {
+        format!("{}{number}", self.tree_name_prefix())
+    }
+
+    fn tree_name_prefix(&self) -> String {
+        format!("projection/{}/", self.name)
+    }
+
+    fn damaged(&self, what: &str) -> Error {
+        let message = format!("the state of projection {} is damaged: {what}", self.name);
+        Error::new(crate::error::ErrorKind::Corrupt, message)
+    }
+}
+
+impl Generations {
+    fn newest(&self) -> u64 {
+        self.building.unwrap_or(0).max(self.current)
+    }
+
+    fn names(&self, number: u64) -> bool {
+        number == self.current || self.building == Some(number)
+    }
+}
+
+/// The change that moves a view's checkpoint.
+pub(super) fn checkpoint_change(version: u32, position: Position) -> Change {
+    let checkpoint = ViewCheckpoint { version, position: position.get() };
+    Change::State(CHECKPOINT.to_vec(), Some(encode(&checkpoint)))
+}
+
+/// The change that parks the event at `position`, or, with `None`, releases it.
+pub(super) fn parked_change(position: Position, record: Option<&ParkedRecord>) -> Change {
+    let mut name = PARKED.to_vec();
+    name.extend_from_slice(&position.get().to_be_bytes());
+    Change::State(name, record.map(encode))
+}
+
+/// The parked events of a view, in order.
+pub(super) fn parked(tree: &ViewTree) -> Result<Vec<(Position, ParkedRecord)>> {
+    let damaged = |what: String| {
+        let message = format!("a parked event in {} is damaged: {what}", tree.name());
+        Error::new(crate::error::ErrorKind::Corrupt, message)
+    };
+    let records = tree.states_with_prefix(PARKED)?.into_iter().map(|(name, bytes)| {
+        let position = name[PARKED.len()..].try_into();
+        let position = position.map_err(|_| damaged("its place is no position".to_owned()))?;
+        let record = decode(&bytes).map_err(damaged)?;
+        Ok((Position::new(u64::from_be_bytes(position)), record))
+    });
+    records.collect()
+}

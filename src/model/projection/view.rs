@@ -1,0 +1,138 @@
+//! Reading a view.
+//!
+//! * Readers share a lock with the projector, which takes it alone for each batch that it writes: so
+//!   what is read under it is of one moment, between two batches.
+
+use crate::error::Result;
+use crate::index::views::ViewTree;
+use crate::model::projection::writer::{Rows, decode};
+use bytes::Bytes;
+use parking_lot::{RwLock, RwLockReadGuard};
+use serde::de::DeserializeOwned;
+use std::cell::RefCell;
+use std::sync::Arc;
+
+/// The tree that is served; it changes when a rebuilt view takes its place.
+pub(crate) type Served = RwLock<Arc<ViewTree>>;
+
+/// The rows that a projection has made, to be read. Cheap to clone.
+///
+/// Each call reads the view as it is between two batches of events. See
+/// [`Projection`](crate::Projection) for an example.
+#[derive(Clone)]
+pub struct View(Arc<Served>);
+
+impl View {
+    pub(crate) fn new(served: Arc<Served>) -> View {
+        View(served)
+    }
+
+    /// The row of `key`, if there is one.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the row is no `T`;
+    /// [`Closed`](crate::ErrorKind::Closed); what reading it met.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        self.read(|view| view.get(key))
+    }
+
+    /// The rows whose keys begin with `prefix`, in the order of their keys.
+    ///
+    /// # Errors
+    /// Those of [`get`](View::get).
+    pub fn prefix<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>> {
+        self.read(|view| view.prefix(prefix))
+    }
+
+    /// The rows with keys from `from` up to, but not including, `to`, in the order of their keys.
+    ///
+    /// # Errors
+    /// Those of [`get`](View::get).
+    pub fn range<T: DeserializeOwned>(&self, from: &str, to: &str) -> Result<Vec<(String, T)>> {
+        self.read(|view| view.range(from, to))
+    }
+
+    /// Reads several times from one state of the view. Keep it short: while it lasts, nothing is
+    /// written to the view.
+    pub fn read<R>(&self, read: impl FnOnce(&ViewReader<'_>) -> R) -> R {
+        let reading = Reading::begin(&self.0);
+        read(&ViewReader { tree: &reading.guard })
+    }
+}
+
+/// One state of a view.
+pub struct ViewReader<'a> {
+    tree: &'a ViewTree,
+}
+
+impl ViewReader<'_> {
+    /// The row of `key`, if there is one.
+    ///
+    /// # Errors
+    /// Those of [`View::get`].
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        self.tree.row(key)?.map(|row| decode(key, &row)).transpose()
+    }
+
+    /// The rows whose keys begin with `prefix`, in the order of their keys.
+    ///
+    /// # Errors
+    /// Those of [`View::get`].
+    pub fn prefix<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>> {
+        decode_all(self.tree.rows_with_prefix(prefix)?)
+    }
+
+    /// The rows with keys from `from` up to, but not including, `to`, in the order of their keys.
+    ///
+    /// # Errors
+    /// Those of [`View::get`].
+    pub fn range<T: DeserializeOwned>(&self, from: &str, to: &str) -> Result<Vec<(String, T)>> {
+        decode_all(self.tree.rows_between(from, Some(to))?)
+    }
+}
+
+fn decode_all<T: DeserializeOwned>(rows: Vec<(String, Bytes)>) -> Result<Vec<(String, T)>> {
+    rows.into_iter().map(|(key, row)| decode(&key, &row).map(|row| (key, row))).collect()
+}
+
+impl Rows for ViewTree {
+    fn row(&self, key: &str) -> Result<Option<Bytes>> {
+        ViewTree::row(self, key)
+    }
+
+    fn rows(&self, prefix: &str) -> Result<Vec<(String, Bytes)>> {
+        self.rows_with_prefix(prefix)
+    }
+}
+
+thread_local! {
+    /// The views that this thread is reading, by their addresses.
+    static BEING_READ: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A view that is being read by this thread.
+struct Reading<'a> {
+    guard: RwLockReadGuard<'a, Arc<ViewTree>>,
+    address: usize,
+}
+
+impl<'a> Reading<'a> {
+    fn begin(served: &'a Arc<Served>) -> Reading<'a> {
+        let address = Arc::as_ptr(served).addr();
+        let nested = BEING_READ.with_borrow(|views| views.contains(&address));
+        // Within a read of the same view, this must not queue behind a projector that waits for it.
+        let guard = if nested { served.read_recursive() } else { served.read() };
+        BEING_READ.with_borrow_mut(|views| views.push(address));
+        Reading { guard, address }
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        BEING_READ.with_borrow_mut(|views| {
+            if let Some(at) = views.iter().rposition(|address| *address == self.address) {
+                views.swap_remove(at);
+            }
+        });
+    }
+}
