@@ -1,6 +1,5 @@
 //! Filmstrip: an embedded event store and CQRS engine.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr))]
-#![allow(dead_code)]
 
 mod clock;
 mod codec;
@@ -24,6 +23,7 @@ pub use error::{Damage, Error, ErrorKind, HandlerError, Result};
 pub use event::{EventType, Format, Metadata, NewEvent, RecordedEvent, RecordedMetadata};
 pub use filter::Filter;
 pub use follow::subscription::{Stopper, Subscription, SubscriptionBuilder};
+pub use journal::recover::TornWrite;
 pub use limits::{
     COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
     EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX, STREAM_NAME_BYTES_MAX, SUBSCRIPTION_BUFFER_MAX,

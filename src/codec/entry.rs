@@ -22,8 +22,6 @@ const CRC_OFFSET: usize = 5;
 pub(crate) const HEADER_BYTES: usize = 9;
 /// Where an event entry holds its version.
 const VERSION_OFFSET: usize = HEADER_BYTES + 2;
-/// Bytes of an event entry besides its stream's name and its envelope.
-pub(crate) const EVENT_FIXED_BYTES: usize = VERSION_OFFSET + 8;
 
 /// One entry, sharing its frame's buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]

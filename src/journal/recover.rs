@@ -27,17 +27,24 @@ use uuid::Uuid;
 pub(crate) struct Opened {
     pub(crate) journal: Arc<Journal>,
     pub(crate) writer: Writer,
-    pub(crate) torn: Option<Torn>,
+    pub(crate) torn: Option<TornWrite>,
 }
 
-/// A write that a crash cut short, and where its bytes are kept.
+/// A write that a crash cut short, as opening the store found and kept it; see
+/// [`Store::torn_write`](crate::Store::torn_write).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Torn {
-    pub(crate) at: Location,
-    pub(crate) bytes: u64,
-    pub(crate) copy: PathBuf,
-    /// The durable mark says that it had been acknowledged: the disk lost what it had confirmed.
-    pub(crate) acknowledged: bool,
+#[non_exhaustive]
+pub struct TornWrite {
+    /// The journal segment that it was in.
+    pub file: PathBuf,
+    /// Where in the segment it began.
+    pub offset: u64,
+    /// How many bytes it left.
+    pub bytes: u64,
+    /// The file that its bytes were copied to before their place was cleared.
+    pub copy: PathBuf,
+    /// It had been durable: not a crash has cut it, but the disk lost what it had confirmed.
+    pub acknowledged: bool,
 }
 
 /// Whether the journal in `directory` holds no frame at all, so that nothing is lost without it.
@@ -284,7 +291,7 @@ fn set_aside(
     at: Location,
     bytes: u64,
     mark: Option<DurableMark>,
-) -> Result<Torn> {
+) -> Result<TornWrite> {
     let torn = journal.read(at, bytes as usize)?;
     let name = format!("torn-{:020}-{:010}", at.segment, at.offset);
     let copy = free_path(journal, &name)?;
@@ -312,7 +319,8 @@ fn set_aside(
             "a write was cut short by a crash; its bytes are kept"
         );
     }
-    Ok(Torn { at, bytes, copy, acknowledged })
+    let file = journal.path(at.segment);
+    Ok(TornWrite { file, offset: at.offset, bytes, copy, acknowledged })
 }
 
 /// A path that no earlier crash at the same place has taken.

@@ -229,7 +229,7 @@ fn a_torn_write_is_kept_aside_and_its_place_is_used_again() {
     fs::write(&path, &torn).unwrap();
     let mut opened = open(directory.path()).unwrap();
     let kept = opened.torn.clone().expect("the torn write is reported");
-    assert_eq!(kept.at, Location { segment: 1, offset: places[2] });
+    assert_eq!((&kept.file, kept.offset), (&path, places[2]));
     assert!(kept.acknowledged, "the mark knew of it");
     let copy = fs::read(&kept.copy).unwrap();
     let written = torn.iter().rposition(|byte| *byte != 0).unwrap() + 1;

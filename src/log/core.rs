@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::codec::state::StreamState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::read::Journal;
-use crate::journal::recover::Torn;
+use crate::journal::recover::TornWrite;
 use crate::log::control::Control;
 use crate::log::head::Head;
 use crate::log::indexing::IndexSlot;
@@ -27,7 +27,7 @@ pub(crate) struct Log {
     pub(crate) indexer: Control,
     threads: Mutex<Vec<JoinHandle<()>>>,
     closing: (Mutex<Option<Sender<()>>>, Receiver<()>),
-    torn: Option<Torn>,
+    torn: Option<TornWrite>,
 }
 
 /// Where the journal lies in a store's directory.
@@ -42,7 +42,7 @@ impl Log {
         tail: Tail,
         head: Head,
         clock: Box<dyn Clock>,
-        torn: Option<Torn>,
+        torn: Option<TornWrite>,
     ) -> Log {
         let (closing, closed) = bounded(0);
         Log {
@@ -91,7 +91,7 @@ impl Log {
     }
 
     /// What opening found of a write that a crash cut short.
-    pub(crate) fn torn(&self) -> Option<&Torn> {
+    pub(crate) fn torn(&self) -> Option<&TornWrite> {
         self.torn.as_ref()
     }
 

@@ -137,11 +137,6 @@ impl Tail {
         self.state.read().events
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        let state = self.state.read();
-        state.events == 0 && state.records.is_empty()
-    }
-
     /// The state of a stream that has events here.
     pub(crate) fn stream_state(&self, stream: &StreamId) -> Option<StreamState> {
         self.state.read().streams.get(stream).map(|stream| stream.state)

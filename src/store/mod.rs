@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::event::NewEvent;
 use crate::follow::subscription::SubscriptionBuilder;
 use crate::journal::disk::{Disk, RealDisk};
+use crate::journal::recover::TornWrite;
 use crate::limits::CACHE_BYTES_DEFAULT;
 use crate::log::commit::{Commit, Proposal, check_consumer};
 use crate::log::engine::{Engine, LogOptions};
@@ -205,6 +206,13 @@ impl Store {
     /// Follows the log: what was recorded, then what is.
     pub fn subscribe(&self) -> SubscriptionBuilder {
         SubscriptionBuilder::new(self.log.clone())
+    }
+
+    /// The write that a crash had cut short, if opening the store found one. Nothing of it had been
+    /// acknowledged, unless it says so; its bytes are kept in a file beside the journal.
+    #[must_use]
+    pub fn torn_write(&self) -> Option<&TornWrite> {
+        self.log.torn()
     }
 
     /// Closes the store for every handle: commits under way are answered, threads end, and what
