@@ -88,9 +88,12 @@ impl Drop for Preparer {
     fn drop(&mut self) {
         self.orders = None;
         if let Some(thread) = self.thread.take() {
-            // The thread may still hold a result that nobody wants: take it, so that it can end.
-            if self.ordered.take().is_some() {
-                let _ = self.results.recv();
+            // The thread may still hold a result that nobody wants: take it, so that it can end, and
+            // give its space back. What stays is removed when the journal is opened.
+            if self.ordered.take().is_some()
+                && let Ok(Ok(prepared)) = self.results.recv()
+            {
+                let _ = self.disk.remove(&segment::prepared_path(&self.journal, prepared.number));
             }
             let _ = thread.join();
         }

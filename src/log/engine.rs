@@ -55,7 +55,15 @@ impl Engine {
         }
         // What lies in sealed segments goes to the index at once; the last one fits the tail.
         let sealed = Location { segment: end.next.segment, offset: segment::HEADER_BYTES };
-        index.advance(sealed, |advanced| indexed = advanced.checkpoint)?;
+        if indexed.next < sealed {
+            let (from, to) = (indexed.position, end.position);
+            tracing::info!(from, to, "the index is behind the journal and is brought up");
+        }
+        index.advance(sealed, |advanced| {
+            indexed = advanced.checkpoint;
+            let (reached, of) = (indexed.position, end.position);
+            tracing::info!(reached, of, "the index is being brought up");
+        })?;
         let tail = Tail::new(indexed);
         fill(&tail, &index, &journal, &indexed, end.next)?;
         let head = Head::new(end.position, end.next);

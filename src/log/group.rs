@@ -44,14 +44,15 @@ struct Queue {
     bytes: usize,
     /// Somebody leads, or was told to.
     led: bool,
+    /// Somebody has closed it.
+    closed: bool,
     state: State,
 }
 
-/// Whether commits are taken.
+/// Whether the journal can take more.
 enum State {
     Accepting,
     Refusing { cause: Error },
-    Closed,
 }
 
 /// What only the leader touches.
@@ -81,6 +82,7 @@ impl Sequencer {
                 waiting: VecDeque::new(),
                 bytes: 0,
                 led: false,
+                closed: false,
                 state: State::Accepting,
             }),
             changed: Condvar::new(),
@@ -105,10 +107,7 @@ impl Sequencer {
     /// the first call.
     pub(crate) fn close(&self) -> bool {
         let mut queue = self.queue.lock();
-        let first = !matches!(queue.state, State::Closed);
-        if matches!(queue.state, State::Accepting) {
-            queue.state = State::Closed;
-        }
+        let first = !std::mem::replace(&mut queue.closed, true);
         while queue.led {
             self.changed.wait(&mut queue);
         }
@@ -131,10 +130,11 @@ impl Sequencer {
         let bytes = ticket.proposal.bytes();
         let mut queue = self.queue.lock();
         loop {
-            match &queue.state {
-                State::Accepting => {}
-                State::Refusing { cause } => return Err(refusal(cause)),
-                State::Closed => return Err(Error::new(ErrorKind::Closed, "the store is closed")),
+            if queue.closed {
+                return Err(Error::new(ErrorKind::Closed, "the store is closed"));
+            }
+            if let State::Refusing { cause } = &queue.state {
+                return Err(refusal(cause));
             }
             if queue.waiting.is_empty() || queue.bytes + bytes <= QUEUE_BYTES_MAX {
                 break;

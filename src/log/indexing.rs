@@ -64,7 +64,7 @@ impl IndexSlot {
         // The lock must be gone before healing takes it alone, so nothing of it may live in a match.
         let answer = self.ask_once(&question);
         match answer {
-            Err(error) if shows_damage(&error) => {
+            Err(error) if is_damage(&error) || error.kind() == ErrorKind::Io => {
                 self.heal(healed, &error)?;
                 self.ask_once(&question)
             }
@@ -89,6 +89,8 @@ impl IndexSlot {
             match step {
                 None => return Ok(()),
                 Some(Ok(advanced)) => after(advanced),
+                // A full or failing disk is no reason to give up an index that can still be read.
+                Some(Err(error)) if !is_damage(&error) => return Err(error),
                 Some(Err(error)) => self.heal(healed, &error)?,
             }
         }
@@ -154,6 +156,7 @@ impl IndexSlot {
         let (index, mut from) = open_index(&self.site)?;
         while let Some(window) = next_window(&self.site.journal, &from, reached)? {
             from = insert(&index, window)?.checkpoint;
+            tracing::info!(position = from.position, "the index is being built again");
         }
         Ok(index)
     }
@@ -170,9 +173,9 @@ impl OpenIndex<'_> {
     }
 }
 
-/// Whether an answer of the index means that its bytes cannot be trusted.
-fn shows_damage(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Panicked | ErrorKind::Io)
+/// Whether an error of the index means that its bytes cannot be trusted.
+fn is_damage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Panicked)
 }
 
 fn open_index(site: &IndexSite) -> Result<(Index, Checkpoint)> {
@@ -204,7 +207,7 @@ fn insert(index: &Index, window: Window) -> Result<Advanced> {
     let streams = streams.iter().map(StreamId::detached).collect();
     let (events, checkpoint) = (window.events.len(), window.end);
     index.insert(window)?;
-    tracing::info!(events, position = checkpoint.position, "indexed");
+    tracing::debug!(events, position = checkpoint.position, "indexed");
     Ok(Advanced { streams, checkpoint })
 }
 
