@@ -247,11 +247,13 @@ impl<A: Aggregate> Sending<'_, A> {
     /// [`Closed`](ErrorKind::Closed), [`Expired`](ErrorKind::Expired).
     pub fn send(self) -> Result<Ticket<A>, NotSent<A::Command>> {
         self.send_by(|queue, job, expires_at| match expires_at {
-            None => queue.send(job).map_err(|refused| (refused.into_inner(), closed())),
-            Some(deadline) => queue.send_deadline(job, deadline).map_err(|refused| match refused {
-                SendTimeoutError::Timeout(job) => (job, expired()),
-                SendTimeoutError::Disconnected(job) => (job, closed()),
-            }),
+            None => queue.send(job).err().map(|refused| (refused.into_inner(), closed())),
+            Some(deadline) => {
+                queue.send_deadline(job, deadline).err().map(|refused| match refused {
+                    SendTimeoutError::Timeout(job) => (job, expired()),
+                    SendTimeoutError::Disconnected(job) => (job, closed()),
+                })
+            }
         })
     }
 
@@ -261,7 +263,7 @@ impl<A: Aggregate> Sending<'_, A> {
     /// [`QueueFull`](ErrorKind::QueueFull), [`Closed`](ErrorKind::Closed).
     pub fn try_send(self) -> Result<Ticket<A>, NotSent<A::Command>> {
         self.send_by(|queue, job, _| {
-            queue.try_send(job).map_err(|refused| match refused {
+            queue.try_send(job).err().map(|refused| match refused {
                 TrySendError::Full(job) => {
                     let waiting = queue.capacity().unwrap_or_default();
                     let message = format!("{waiting} commands wait for the worker already");
@@ -274,7 +276,7 @@ impl<A: Aggregate> Sending<'_, A> {
 
     fn send_by(
         self,
-        send: impl FnOnce(&Sender<Job<A>>, Job<A>, Option<Instant>) -> Result<(), (Job<A>, Error)>,
+        send: impl FnOnce(&Sender<Job<A>>, Job<A>, Option<Instant>) -> Option<(Job<A>, Error)>,
     ) -> Result<Ticket<A>, NotSent<A::Command>> {
         let Sending { bus, id, command, metadata, expires_at } = self;
         let Some(queue) = bus.0.queue(&id) else {
@@ -283,8 +285,8 @@ impl<A: Aggregate> Sending<'_, A> {
         let (answer, answered) = bounded(1);
         let job = Job { id, command, metadata, expires_at, answer };
         match send(&queue, job, expires_at) {
-            Ok(()) => Ok(Ticket(answered)),
-            Err((job, error)) => Err(NotSent { command: job.command, error }),
+            None => Ok(Ticket(answered)),
+            Some((job, error)) => Err(NotSent { command: job.command, error }),
         }
     }
 }
