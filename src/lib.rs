@@ -111,6 +111,7 @@ pub use limits::{
 pub use log::commit::Commit;
 pub use log::outcome::{AppendError, Appended, Committed, Conflict};
 pub use model::aggregate::{Aggregate, Snapshot};
+pub use model::bus::{Bus, BusBuilder, NotSent, Sending, Ticket};
 pub use model::event_set::set::{Event, StoredEvent};
 pub use model::projection::contract::Projection;
 pub use model::projection::policy::{OnError, Then};

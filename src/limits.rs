@@ -84,6 +84,10 @@ pub(crate) const VIEW_CHANGES_BYTES_MIN: usize = 256 * KIB;
 pub(crate) const CHECKPOINT_EVENTS_MAX: u64 = 4_096;
 /// Events that a rebuilt view may be behind the log when it takes the place of the old one.
 pub(crate) const VIEW_SWAP_EVENTS_MAX: u64 = 64;
+/// Threads of one command bus.
+pub(crate) const BUS_WORKERS_MAX: usize = 1_024;
+/// Commands that may wait for one worker of a bus.
+pub(crate) const BUS_QUEUE_MAX: usize = 1_048_576;
 /// Batches that a feed reads ahead of its taker.
 pub(crate) const FEED_BATCHES_WAITING_MAX: usize = 2;
 

@@ -1,6 +1,7 @@
 //! Deciding and reading: aggregates, projections and what runs them.
 
 pub(crate) mod aggregate;
+pub(crate) mod bus;
 pub(crate) mod event_set;
 pub(crate) mod progress;
 pub(crate) mod projection;

@@ -1,0 +1,383 @@
+//! The command bus: a pool of threads that execute commands, fed by bounded channels.
+//!
+//! * All commands for one stream go to one worker, in the order in which they were sent.
+//! * Every ticket is answered: what was sent before the bus is closed is executed, or expires.
+//! * A panic in `decide` fails its command, not its worker.
+
+use crate::error::{Error, ErrorKind, Result, panic_message};
+use crate::event::Metadata;
+use crate::limits::{BUS_QUEUE_MAX, BUS_WORKERS_MAX};
+use crate::model::aggregate::Aggregate;
+use crate::model::repository::Repository;
+use crate::model::repository::outcome::{ExecuteError, Executed};
+use crossbeam_channel::{
+    Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded,
+};
+use parking_lot::{Mutex, RwLock};
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const WORKERS_DEFAULT: usize = 16;
+const QUEUE_DEFAULT: usize = 1_024;
+
+type Outcome<A> = Result<Executed<A>, ExecuteError<<A as Aggregate>::Error>>;
+
+impl<A: Aggregate> Repository<A> {
+    /// A pool of threads that execute commands in the order in which they are sent for each
+    /// aggregate, and in parallel across aggregates.
+    pub fn bus(self) -> BusBuilder<A> {
+        BusBuilder { repository: self, workers: WORKERS_DEFAULT, queue: QUEUE_DEFAULT }
+    }
+}
+
+/// Describes a command bus; see [`Repository::bus`].
+#[must_use = "a bus begins with `start`"]
+pub struct BusBuilder<A: Aggregate> {
+    repository: Repository<A>,
+    workers: usize,
+    queue: usize,
+}
+
+impl<A: Aggregate> BusBuilder<A> {
+    /// How many threads execute commands: 1 to 1,024, and 16 unless said otherwise. They mostly wait
+    /// for the disk, and what they wait for together is written together; so more than there are
+    /// processors is right.
+    pub fn workers(mut self, workers: usize) -> BusBuilder<A> {
+        self.workers = workers;
+        self
+    }
+
+    /// How many commands may wait for each worker: 1 to 1,048,576, and 1,024 unless said otherwise.
+    pub fn queue(mut self, commands: usize) -> BusBuilder<A> {
+        self.queue = commands;
+        self
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a number that cannot be;
+    /// [`Io`](ErrorKind::Io) if a thread cannot be started.
+    pub fn start(self) -> Result<Bus<A>> {
+        let BusBuilder { repository, workers, queue } = self;
+        check("workers", workers, BUS_WORKERS_MAX)?;
+        check("commands in each queue", queue, BUS_QUEUE_MAX)?;
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..workers).map(|_| bounded::<Job<A>>(queue)).unzip();
+        let inner = Inner {
+            queues: RwLock::new(Some(senders)),
+            threads: Mutex::new(Vec::new()),
+            hasher: RandomState::new(),
+        };
+        for (number, jobs) in receivers.into_iter().enumerate() {
+            let repository = repository.clone();
+            let thread = std::thread::Builder::new().name(format!("filmstrip-bus-{number}"));
+            let thread = thread.spawn(move || work(&repository, &jobs)).map_err(|e| {
+                let message = format!("cannot start worker {number} of a bus: {e}");
+                Error::with_source(ErrorKind::Io, message, e)
+            })?;
+            inner.threads.lock().push(thread);
+        }
+        Ok(Bus(Arc::new(inner)))
+    }
+}
+
+fn check(what: &str, met: usize, max: usize) -> Result<()> {
+    match (1..=max).contains(&met) {
+        true => Ok(()),
+        false => Err(Error::invalid(format!("a bus has {met} {what}; 1 to {max} are allowed"))),
+    }
+}
+
+/// A running command bus. Cheap to clone; when the last clone goes, what was sent is executed, and
+/// the workers end.
+///
+/// ```
+/// # use filmstrip::{Aggregate, Event, Store};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Clone, Serialize, Deserialize)]
+/// # enum Added { Added(u32) }
+/// # impl Event for Added {}
+/// # #[derive(Default, Clone)]
+/// # struct Sum { sum: u32 }
+/// # impl Aggregate for Sum {
+/// #     const CATEGORY: &'static str = "Sum";
+/// #     type Command = u32;
+/// #     type Event = Added;
+/// #     type Error = std::convert::Infallible;
+/// #     fn decide(&self, n: &u32) -> Result<Vec<Added>, Self::Error> { Ok(vec![Added::Added(*n)]) }
+/// #     fn evolve(&mut self, Added::Added(n): &Added) { self.sum += n; }
+/// # }
+/// let store = Store::temporary()?;
+/// let bus = store.repository::<Sum>().bus().workers(4).start()?;
+/// let tickets: Vec<_> = (1..=10).map(|n| bus.send("a", n)).collect::<Result<_, _>>()?;
+/// let last = tickets.into_iter().last().expect("ten tickets").wait()?;
+/// assert_eq!(last.state.sum, 55);
+/// # Ok::<(), filmstrip::Error>(())
+/// ```
+pub struct Bus<A: Aggregate>(Arc<Inner<A>>);
+
+impl<A: Aggregate> Clone for Bus<A> {
+    fn clone(&self) -> Bus<A> {
+        Bus(Arc::clone(&self.0))
+    }
+}
+
+struct Inner<A: Aggregate> {
+    /// One for each worker; `None` once the bus is closed.
+    queues: RwLock<Option<Vec<Sender<Job<A>>>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    hasher: RandomState,
+}
+
+/// A command on its way to its worker.
+struct Job<A: Aggregate> {
+    id: String,
+    command: A::Command,
+    metadata: Metadata,
+    expires_at: Option<Instant>,
+    answer: Sender<Outcome<A>>,
+}
+
+impl<A: Aggregate> Bus<A> {
+    /// Sends a command to the aggregate `id`, waiting for room in its worker's queue.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed).
+    pub fn send(&self, id: impl Into<String>, command: A::Command) -> Result<Ticket<A>> {
+        Ok(self.command(id, command).send()?)
+    }
+
+    /// Sends a command to the aggregate `id` if there is room in its worker's queue; otherwise gives
+    /// it back.
+    ///
+    /// # Errors
+    /// [`QueueFull`](ErrorKind::QueueFull), [`Closed`](ErrorKind::Closed).
+    pub fn try_send(
+        &self,
+        id: impl Into<String>,
+        command: A::Command,
+    ) -> Result<Ticket<A>, NotSent<A::Command>> {
+        self.command(id, command).try_send()
+    }
+
+    /// A command to be sent with metadata or a deadline.
+    pub fn command(&self, id: impl Into<String>, command: A::Command) -> Sending<'_, A> {
+        Sending {
+            bus: self,
+            id: id.into(),
+            command,
+            metadata: Metadata::default(),
+            expires_at: None,
+        }
+    }
+
+    /// Takes no more commands, and returns when those that were sent are executed.
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl<A: Aggregate> Inner<A> {
+    fn close(&self) {
+        self.queues.write().take();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let here = std::thread::current().id();
+        // A command may hold the last handle; its worker cannot wait for itself.
+        for thread in threads.into_iter().filter(|thread| thread.thread().id() != here) {
+            // A worker catches what panics, so there is nothing to learn from how it ended.
+            let _ = thread.join();
+        }
+    }
+
+    /// The queue of the worker for `id`; `None` if the bus is closed.
+    fn queue(&self, id: &str) -> Option<Sender<Job<A>>> {
+        let queues = self.queues.read();
+        let queues = queues.as_ref()?;
+        Some(queues[self.hasher.hash_one(id) as usize % queues.len()].clone())
+    }
+}
+
+impl<A: Aggregate> Drop for Inner<A> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A command that is about to be sent; see [`Bus::command`].
+#[must_use = "a command is sent by `send` or `try_send`"]
+pub struct Sending<'a, A: Aggregate> {
+    bus: &'a Bus<A>,
+    id: String,
+    command: A::Command,
+    metadata: Metadata,
+    expires_at: Option<Instant>,
+}
+
+impl<A: Aggregate> Sending<'_, A> {
+    /// Metadata for the command's events; see
+    /// [`execute_with`](Repository::execute_with).
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// If it has not begun by then, it is not run: its outcome is [`Expired`](ErrorKind::Expired).
+    pub fn expires_at(mut self, deadline: Instant) -> Self {
+        self.expires_at = Some(deadline);
+        self
+    }
+
+    /// If it has not begun within this time, it is not run: its outcome is
+    /// [`Expired`](ErrorKind::Expired).
+    pub fn expires_in(mut self, time: Duration) -> Self {
+        // A time too long for the clock is no deadline.
+        self.expires_at = Instant::now().checked_add(time);
+        self
+    }
+
+    /// Sends it, waiting for room in its worker's queue, but not beyond its deadline.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed), [`Expired`](ErrorKind::Expired).
+    pub fn send(self) -> Result<Ticket<A>, NotSent<A::Command>> {
+        self.send_by(|queue, job, expires_at| match expires_at {
+            None => queue.send(job).err().map(|refused| (refused.into_inner(), closed())),
+            Some(deadline) => {
+                queue.send_deadline(job, deadline).err().map(|refused| match refused {
+                    SendTimeoutError::Timeout(job) => (job, expired()),
+                    SendTimeoutError::Disconnected(job) => (job, closed()),
+                })
+            }
+        })
+    }
+
+    /// Sends it if there is room in its worker's queue.
+    ///
+    /// # Errors
+    /// [`QueueFull`](ErrorKind::QueueFull), [`Closed`](ErrorKind::Closed).
+    pub fn try_send(self) -> Result<Ticket<A>, NotSent<A::Command>> {
+        self.send_by(|queue, job, _| {
+            queue.try_send(job).err().map(|refused| match refused {
+                TrySendError::Full(job) => {
+                    let waiting = queue.capacity().unwrap_or_default();
+                    let message = format!("{waiting} commands wait for the worker already");
+                    (job, Error::new(ErrorKind::QueueFull, message))
+                }
+                TrySendError::Disconnected(job) => (job, closed()),
+            })
+        })
+    }
+
+    fn send_by(
+        self,
+        send: impl FnOnce(&Sender<Job<A>>, Job<A>, Option<Instant>) -> Option<(Job<A>, Error)>,
+    ) -> Result<Ticket<A>, NotSent<A::Command>> {
+        let Sending { bus, id, command, metadata, expires_at } = self;
+        let Some(queue) = bus.0.queue(&id) else {
+            return Err(NotSent { command, error: closed() });
+        };
+        let (answer, answered) = bounded(1);
+        let job = Job { id, command, metadata, expires_at, answer };
+        match send(&queue, job, expires_at) {
+            None => Ok(Ticket(answered)),
+            Some((job, error)) => Err(NotSent { command: job.command, error }),
+        }
+    }
+}
+
+/// A command that was not sent, and why.
+#[non_exhaustive]
+pub struct NotSent<C> {
+    /// The command, to be sent again perhaps.
+    pub command: C,
+    /// Why it was not sent.
+    pub error: Error,
+}
+
+impl<C> fmt::Debug for NotSent<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NotSent").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+impl<C> fmt::Display for NotSent<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the command was not sent: {}", self.error)
+    }
+}
+
+impl<C> std::error::Error for NotSent<C> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl<C> From<NotSent<C>> for Error {
+    fn from(not_sent: NotSent<C>) -> Error {
+        not_sent.error
+    }
+}
+
+/// What a sent command will lead to. Dropping it does not call the command back.
+#[must_use = "whether the command was executed, only its ticket tells"]
+pub struct Ticket<A: Aggregate>(Receiver<Outcome<A>>);
+
+impl<A: Aggregate> Ticket<A> {
+    /// Waits until the command was executed, or refused.
+    ///
+    /// # Errors
+    /// Those of [`Repository::execute_with`]; [`Expired`](ErrorKind::Expired), if its deadline passed
+    /// before it began; [`Panicked`](ErrorKind::Panicked), if `decide` or `evolve` did.
+    pub fn wait(self) -> Outcome<A> {
+        self.0.recv().unwrap_or_else(|_| Err(unanswered().into()))
+    }
+
+    /// Waits for it, but no longer than this; `None` if it is not done by then. The outcome is given
+    /// out once.
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Outcome<A>> {
+        match self.0.recv_timeout(timeout) {
+            Ok(outcome) => Some(outcome),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Err(unanswered().into())),
+        }
+    }
+}
+
+fn work<A: Aggregate>(repository: &Repository<A>, jobs: &Receiver<Job<A>>) {
+    for job in jobs {
+        let answer = job.answer.clone();
+        // Whoever sent it may not wait for the answer.
+        let _ = answer.send(execute(repository, job));
+    }
+}
+
+fn execute<A: Aggregate>(repository: &Repository<A>, job: Job<A>) -> Outcome<A> {
+    let Job { id, command, metadata, expires_at, .. } = job;
+    if expires_at.is_some_and(|deadline| Instant::now() >= deadline) {
+        return Err(expired().into());
+    }
+    let execute = || repository.execute_with(&id, &command, metadata);
+    catch_unwind(AssertUnwindSafe(execute)).unwrap_or_else(|panic| {
+        let (category, cause) = (A::CATEGORY, panic_message(&*panic));
+        let message = format!("a command to {category}-{id} panicked: {cause}");
+        Err(Error::new(ErrorKind::Panicked, message).into())
+    })
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the bus is closed")
+}
+
+fn expired() -> Error {
+    Error::new(ErrorKind::Expired, "the command's deadline passed before it began; it was not run")
+}
+
+fn unanswered() -> Error {
+    Error::new(ErrorKind::Closed, "the command's outcome was given out, or its worker has ended")
+}
