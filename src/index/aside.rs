@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::index::checkpoint::CheckpointFile;
-use crate::index::database::sync;
+use crate::index::files::sync;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,8 @@
 
 use crate::codec::checkpoint::StoredCheckpoint;
 use crate::error::{Error, Result};
-use crate::index::database::{OpenError, sync};
+use crate::index::database::OpenError;
+use crate::index::files::sync;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};

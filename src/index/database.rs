@@ -2,22 +2,21 @@
 //!
 //! * No panic of sled's passes: each call is caught, and after a panic this handle answers every
 //!   later call with an error.
-//! * No write of sled's can destroy what was synced before it. See [`Database::pace`].
+//! * No write of sled's can destroy what was synced before it. See [`Database::keep_pace`].
 //! * When `close` returns, sled has let go of its files, and they can be opened again.
 
 use crate::error::{Error, ErrorKind, Result, panic_message};
-use crate::limits::{SLED_SEGMENT_BYTES, SLED_UNSYNCED_BYTES_MAX};
+use crate::index::files::{remove_unfinished_snapshots, sync_files, wait_for_release};
+use crate::index::pace::{
+    CHANGES_PACED_MAX, KEY_BYTES_MAX, Pace, STORED_BYTES_MAX, Unsynced, check_size,
+};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::fs::{self, File, TryLockError};
+use std::fs::File;
 use std::ops::RangeBounds;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::Duration;
-
-/// How long to wait for sled's own threads to let go of a database that was closed.
-const RELEASE_WAIT: Duration = Duration::from_secs(10);
 
 /// An open sled database.
 pub(crate) struct Database {
@@ -27,20 +26,10 @@ pub(crate) struct Database {
     /// An own handle on sled's one data file: sled never syncs it in a way that survives a power
     /// cut.
     file: File,
+    pace: Pace,
     /// What sled panicked with; it is not called again.
     panicked: OnceLock<String>,
     unsynced: Mutex<Unsynced>,
-}
-
-/// What may not have reached the disk yet.
-#[derive(Default)]
-struct Unsynced {
-    /// sled's log is on disk up to here.
-    synced_to: i64,
-    /// Bytes of keys and values written since.
-    bytes: u64,
-    /// `fdatasync`s so far.
-    syncs: u64,
 }
 
 /// One tree of a database. Dropped before the database is closed.
@@ -114,12 +103,20 @@ impl From<Error> for OpenError {
 impl Database {
     /// Opens the database in the directory `path`, which exists; creates it if it is empty.
     pub(crate) fn open(path: &Path, cache_bytes: u64) -> Result<Database, OpenError> {
+        Database::open_paced(path, cache_bytes, Pace::default())
+    }
+
+    pub(crate) fn open_paced(
+        path: &Path,
+        cache_bytes: u64,
+        pace: Pace,
+    ) -> Result<Database, OpenError> {
         wait_for_release(&path.join("db")).map_err(OpenError::System)?;
         remove_unfinished_snapshots(path).map_err(OpenError::System)?;
         let config = sled::Config::new()
             .path(path)
             .cache_capacity(cache_bytes)
-            .segment_size(SLED_SEGMENT_BYTES)
+            .segment_size(pace.segment_bytes)
             .flush_every_ms(None);
         let db = match catch_unwind(AssertUnwindSafe(|| config.open())) {
             Ok(Ok(db)) => db,
@@ -135,7 +132,7 @@ impl Database {
         let file = sync_files(path).map_err(OpenError::System)?;
         let unsynced = Mutex::new(Unsynced { synced_to: -1, ..Unsynced::default() });
         let (db, path, panicked) = (Some(db), path.to_owned(), OnceLock::new());
-        Ok(Database { db, path, file, panicked, unsynced })
+        Ok(Database { db, path, file, pace, panicked, unsynced })
     }
 
     /// The directory it is in.
@@ -174,6 +171,8 @@ impl Database {
 
     /// Sets `key` to `value`. Durable after [`Database::sync`], or earlier.
     pub(crate) fn insert(&self, tree: &Tree, key: &[u8], value: Vec<u8>) -> Result<()> {
+        check_size("a key of the index", key.len(), KEY_BYTES_MAX)?;
+        check_size("a value of the index", value.len(), STORED_BYTES_MAX)?;
         let bytes = key.len() + value.len();
         self.write(bytes, || tree.sled().insert(key, value).map(drop))
     }
@@ -191,8 +190,15 @@ impl Database {
     ) -> Result<()> {
         let mut batch = sled::Batch::default();
         let mut bytes = 0;
+        if changes.len() > CHANGES_PACED_MAX {
+            // A batch is one write to the pace, but may log more than a segment.
+            self.sync()?;
+        }
         for (key, value) in changes {
-            bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+            check_size("a key of the index", key.len(), KEY_BYTES_MAX)?;
+            let value_bytes = value.as_ref().map_or(0, Vec::len);
+            check_size("a value of the index", value_bytes, STORED_BYTES_MAX)?;
+            bytes += key.len() + value_bytes;
             match value {
                 Some(value) => batch.insert(key, value),
                 None => batch.remove(key),
@@ -203,7 +209,11 @@ impl Database {
 
     /// Removes a whole tree. Handles to it must not be used any more.
     pub(crate) fn remove_tree(&self, name: &str) -> Result<()> {
-        self.call("remove a tree of", |db| db.drop_tree(name).map(drop))
+        let mut unsynced = self.unsynced.lock();
+        // It logs a few bytes for each node of the tree.
+        self.flush_and_sync(&mut unsynced)?;
+        self.call("remove a tree of", |db| db.drop_tree(name).map(drop))?;
+        self.flush_and_sync(&mut unsynced)
     }
 
     /// Has everything that was written so far on disk when it returns.
@@ -219,9 +229,11 @@ impl Database {
     /// Writers take turns, so that none runs ahead of the pace of another.
     fn write(&self, bytes: usize, f: impl FnOnce() -> sled::Result<()>) -> Result<()> {
         let mut unsynced = self.unsynced.lock();
+        #[cfg(test)]
+        unsynced.faults.die_if_told()?;
         self.call("write", |_| f())?;
         unsynced.bytes += bytes as u64;
-        self.pace(&mut unsynced)
+        self.keep_pace(&mut unsynced)
     }
 
     /// Syncs, after each write, as soon as sled has written log that is not synced.
@@ -236,14 +248,15 @@ impl Database {
     /// when it is full (at least `SLED_SEGMENT_BYTES` of log after it was begun, so after many
     /// writes of ours, each of which ends here) or when we flush. So if, when a write returns, all
     /// log that sled has written by then is synced, then everything before H is on disk before N
-    /// begins, and a power cut can only take away the log's end. One write logs less than a
-    /// segment, as `limits` asserts.
+    /// begins, and a power cut can only take away the log's end. One write logs less than a segment:
+    /// always with keys of up to 400 bytes; with longer ones, unless nodes on three levels that are
+    /// full of them split at once.
     ///
     /// The bound on the bytes keeps the end that a power cut takes short, and lets a writer that is
     /// faster than the disk wait for it.
-    fn pace(&self, unsynced: &mut Unsynced) -> Result<()> {
+    fn keep_pace(&self, unsynced: &mut Unsynced) -> Result<()> {
         let written_to = self.written_to();
-        if unsynced.bytes >= SLED_UNSYNCED_BYTES_MAX {
+        if unsynced.bytes >= self.pace.unsynced_bytes_max {
             return self.flush_and_sync(unsynced);
         }
         if written_to > unsynced.synced_to {
@@ -263,6 +276,8 @@ impl Database {
         self.file.sync_data().map_err(|e| Error::io("sync", &self.path.join("db"), e))?;
         unsynced.synced_to = written_to;
         unsynced.syncs += 1;
+        #[cfg(test)]
+        unsynced.faults.synced(&self.path.join("db"));
         Ok(())
     }
 
@@ -283,14 +298,52 @@ impl Database {
                 Err(Error::io(action, &self.path, e))
             }
             Ok(Err(e)) => {
+                let offset = match &e {
+                    sled::Error::Corruption { at: Some(at), .. } => at.lid(),
+                    _ => 0,
+                };
                 let what = format!("sled cannot {action} it: {e}");
-                Err(Error::corrupt(&self.path, 0, None, what))
+                Err(Error::corrupt(&self.path.join("db"), offset, None, what))
             }
             Err(panic) => {
                 let message = self.panicked.get_or_init(|| panic_message(&*panic));
                 Err(self.panic_error(message))
             }
         }
+    }
+
+    /// Lets every write after the next `writes` fail.
+    #[cfg(test)]
+    pub(crate) fn die_after(&self, writes: u64) {
+        self.unsynced.lock().faults.writes_left = Some(writes);
+    }
+
+    /// Keeps the data file as of each sync from now on.
+    #[cfg(test)]
+    pub(crate) fn keep_synced(&self) {
+        self.unsynced.lock().faults.keeps_synced = true;
+    }
+
+    /// Has sled write its log, and does not sync it: as it may do at any time.
+    #[cfg(test)]
+    pub(crate) fn write_out(&self) {
+        self.call("flush", |db| db.flush().map(drop)).expect("sled can write");
+    }
+
+    /// The data file as of the last sync.
+    #[cfg(test)]
+    pub(crate) fn synced(&self) -> Vec<u8> {
+        self.unsynced.lock().faults.synced.clone()
+    }
+
+    /// Writes and returns how much sled's log has grown since the last such write.
+    #[cfg(test)]
+    pub(crate) fn log_growth(&self, f: impl FnOnce()) -> i64 {
+        self.sync().expect("sled can sync");
+        let before = self.written_to();
+        f();
+        self.sync().expect("sled can sync");
+        self.written_to() - before
     }
 
     fn panic_error(&self, message: &str) -> Error {
@@ -321,76 +374,6 @@ impl Drop for Database {
             tracing::warn!(%error, "sled did not close in order");
         }
     }
-}
-
-/// Waits until nobody holds sled's lock on its data file.
-///
-/// sled's last handle is not always ours: a thread of its pool that has just written a buffer holds
-/// one until it has done its bookkeeping, a moment after `flush` returned. The lock is an advisory
-/// one of the operating system's on the file, so that waiting for it is a system call of its own
-/// thread, which ends if the bound passes and the lock is free at last.
-fn wait_for_release(file: &Path) -> Result<()> {
-    let handle = match File::options().read(true).write(true).open(file) {
-        Ok(handle) => handle,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        // sled will say what is wrong with it.
-        Err(_) => return Ok(()),
-    };
-    match handle.try_lock() {
-        Ok(()) => return Ok(()),
-        Err(TryLockError::Error(e)) => return Err(Error::io("lock", file, e)),
-        Err(TryLockError::WouldBlock) => {}
-    }
-    let (locked, wait) = crossbeam_channel::bounded(1);
-    let waiter = std::thread::Builder::new().name("filmstrip-index-release".to_owned());
-    let spawned = waiter.spawn(move || {
-        // The receiver may have given up.
-        let _ = locked.send(handle.lock());
-    });
-    spawned.map_err(|e| Error::io("wait for", file, e))?;
-    match wait.recv_timeout(RELEASE_WAIT) {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(e)) => Err(Error::io("lock", file, e)),
-        Err(_) => {
-            let seconds = RELEASE_WAIT.as_secs();
-            let message = format!("{} is still in use after {seconds} s", file.display());
-            Err(Error::new(ErrorKind::Locked, message))
-        }
-    }
-}
-
-/// A kill while sled opens leaves a half-written snapshot of its page table, which makes its next
-/// open fail. The name says that it was never finished, so it can go.
-fn remove_unfinished_snapshots(path: &Path) -> Result<()> {
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(_) => return Ok(()),
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
-            let file = entry.path();
-            fs::remove_file(&file).map_err(|e| Error::io("remove", &file, e))?;
-        }
-    }
-    Ok(())
-}
-
-/// Syncs what sled creates and never syncs, and returns an own handle on its data file.
-fn sync_files(path: &Path) -> Result<File> {
-    sync(&path.join("conf"))?;
-    let db = path.join("db");
-    let file = File::open(&db).map_err(|e| Error::io("open", &db, e))?;
-    file.sync_all().map_err(|e| Error::io("sync", &db, e))?;
-    sync(&path.join("blobs"))?;
-    sync(path)?;
-    Ok(file)
-}
-
-/// Syncs a file or a directory.
-pub(crate) fn sync(path: &Path) -> Result<()> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(|e| Error::io("sync", path, e))
 }
 
 /// Whether a failure says more of the system than of the file.

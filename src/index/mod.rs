@@ -12,6 +12,8 @@ pub(crate) mod aside;
 pub(crate) mod checkpoint;
 pub(crate) mod core;
 pub(crate) mod database;
+pub(crate) mod files;
+pub(crate) mod pace;
 pub(crate) mod pieces;
 pub(crate) mod read;
 pub(crate) mod snapshots;

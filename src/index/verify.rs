@@ -59,9 +59,10 @@ pub(crate) fn verify(
         [("streams", stored.streams, then.streams), ("records", stored.records, then.records)]
     {
         if expected != met {
-            let (expected, met) = (expected.count, met.count);
             let reason = format!(
-                "its {name} are not those of its checkpoint: {met} were found, {expected} expected"
+                "its {name} are not those of its checkpoint: {} instead of {}, some lost or of \
+                 another time",
+                met.count, expected.count
             );
             return Err(OpenError::Unusable(reason));
         }

@@ -8,7 +8,8 @@
 
 use crate::codec::row::{self, StoredRow};
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::database::{Database, Entries, OpenError, Tree, sync};
+use crate::index::database::{Database, Entries, OpenError, Tree};
+use crate::index::files::sync;
 use crate::limits::VALUE_BYTES_MAX;
 use bytes::Bytes;
 use parking_lot::{RwLock, RwLockReadGuard};

@@ -51,7 +51,8 @@ impl Index {
             let (key, value) = mark.encode();
             self.db.insert(&self.trees.global, &key, value.to_vec())?;
         }
-        // A state promises runs: they are durable first.
+        // A state promises runs: they are durable first. sled's log keeps the order of writes, too,
+        // but that is a promise of sled's.
         self.db.sync()?;
         for (stream, state, replaced) in states {
             let key = stream.as_str().as_bytes();
@@ -123,7 +124,7 @@ impl Index {
         Ok(Some((stream.clone(), StoredState { stamp, state, position: last.position }, replaced)))
     }
 
-    fn put_run(&self, stream: &StreamId, run: Builder) -> Result<()> {
+    pub(crate) fn put_run(&self, stream: &StreamId, run: Builder) -> Result<()> {
         let key = keys::event_key(stream, run.first_version());
         let value = run.finish(&key);
         self.db.insert(&self.trees.events, &key, value)
@@ -205,7 +206,7 @@ fn next_stamp(held: Stamp, contributed: u64, epoch: u64) -> Stamp {
     Stamp { epoch, previous }
 }
 
-fn indexed(event: &WindowEvent) -> IndexedEvent {
+pub(crate) fn indexed(event: &WindowEvent) -> IndexedEvent {
     IndexedEvent {
         version: event.version,
         position: event.position,

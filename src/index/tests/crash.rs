@@ -1,0 +1,136 @@
+use super::*;
+use crate::codec::run::Builder;
+use crate::index::write::indexed;
+
+/// Takes in windows with ever other cuts; each of the first few ends in a death after a few writes.
+/// `image` says what of the files is left then.
+fn survive(seed: u64, keep_synced: bool, image: impl Fn(&mut Random, &Index, &Path, &Path)) {
+    let mut random = Random::new(seed);
+    let dir = tempfile::tempdir().unwrap();
+    let mut truth = Truth::default();
+    let (mut position, mut newest) = (0, 0);
+    let mut store = dir.path().join("0");
+    fs::create_dir(&store).unwrap();
+    let (mut index, _) = open(&store);
+    for round in 1..=14 {
+        truth.append_random(&mut random, 150, 6);
+        let head = truth.events.len() as u64;
+        let to = position + 1 + random.below(head - position);
+        if keep_synced {
+            index.db.keep_synced();
+            index.db.sync().unwrap();
+        }
+        index.db.die_after(random.below(20 + (to - position) / 2));
+        let survived = index.insert(truth.window(position, to)).is_ok();
+        newest = newest.max(to);
+        let next = dir.path().join(round.to_string());
+        if random.below(3) > 0 {
+            index.db.write_out();
+        }
+        image(&mut random, &index, &store, &next);
+        drop(index);
+        store = next;
+        let opened;
+        (index, opened) = open(&store);
+        match opened {
+            // A death in what follows the checkpoint is told as a failure too.
+            Opened::Whole(checkpoint) if checkpoint == end(to) => position = to,
+            Opened::Whole(checkpoint) => assert_eq!((checkpoint, survived), (end(position), false)),
+            Opened::Fresh { reason } => assert_eq!((reason, position), (None, 0)),
+        }
+        assert!((position..=newest).contains(&index.newest_position()));
+        truth.check(&index, position, newest, false);
+        truth.check_records(&index, position, newest);
+    }
+    let head = truth.events.len() as u64;
+    index.insert(truth.window(position, head)).unwrap();
+    truth.check(&index, head, head, false);
+    truth.check_records(&index, head, head);
+}
+
+#[test]
+fn a_killed_process_leaves_an_index_that_goes_on() {
+    for seed in 1..=8 {
+        survive(seed, false, |_, _, from, to| copy(from, to));
+    }
+}
+
+#[test]
+fn a_power_cut_leaves_an_index_that_goes_on() {
+    for seed in 101..=108 {
+        survive(seed, true, |random, index, from, to| {
+            let synced = index.db.synced();
+            copy(from, to);
+            lose_pages(random, &synced, &to.join("index/db"));
+        });
+    }
+}
+
+/// Of what was written since the last sync, some pages reach the disk and others do not; so does
+/// the file's new length.
+pub(super) fn lose_pages(random: &mut Random, synced: &[u8], file: &Path) {
+    let mut image = fs::read(file).unwrap();
+    let kept_of_100 = [0, 10, 50, 90][random.below(4) as usize];
+    if random.below(2) == 0 {
+        image.truncate(synced.len().max(1));
+    }
+    let old = synced.chunks(4_096).chain(std::iter::repeat([0; 4_096].as_slice()));
+    for (page, old) in image.chunks_mut(4_096).zip(old) {
+        if random.below(100) >= kept_of_100 {
+            let length = page.len().min(old.len());
+            page.fill(0);
+            page[..length].copy_from_slice(&old[..length]);
+        }
+    }
+    fs::write(file, image).unwrap();
+}
+
+#[test]
+fn a_checkpoint_that_is_one_window_behind_is_as_good_as_a_crash_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut truth = Truth::default();
+    let mut random = Random::new(1);
+    truth.append_random(&mut random, 300, 5);
+    let (index, _) = open(dir.path());
+    let checkpoint = dir.path().join("index.checkpoint");
+    let mut before = fs::read(&checkpoint).unwrap();
+    for position in [0, 100, 200] {
+        index.insert(truth.window(position, position + 100)).unwrap();
+        if position < 200 {
+            before = fs::read(&checkpoint).unwrap();
+        }
+    }
+    index.close().unwrap();
+    fs::write(&checkpoint, before).unwrap();
+    let (index, checkpoint) = open_whole(dir.path());
+    assert_eq!(checkpoint, end(200));
+    truth.check(&index, 200, 300, false);
+    // Other cuts than the first time.
+    for position in [200, 230, 260] {
+        index.insert(truth.window(position, (position + 30).min(300))).unwrap();
+    }
+    index.insert(truth.window(290, 300)).unwrap();
+    truth.check(&index, 300, 300, false);
+    truth.check_records(&index, 300, 300);
+}
+
+#[test]
+fn short_runs_that_a_crash_left_hide_no_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut truth = Truth::default();
+    for _ in 0..60 {
+        truth.append("A-1", 20);
+    }
+    let (index, _) = open(dir.path());
+    // Runs of two that no state promises, with gaps between them.
+    for first in (1..=59usize).step_by(4) {
+        let pair = &truth.events[first - 1..=first];
+        let mut run = Builder::begin(&indexed(&pair[0]));
+        assert!(run.push(&indexed(&pair[1])));
+        index.put_run(&pair[0].stream, run).unwrap();
+    }
+    for (from, to) in [(0, 25), (25, 26), (26, 60)] {
+        index.insert(truth.window(from, to)).unwrap();
+        truth.check(&index, to, to, false);
+    }
+}

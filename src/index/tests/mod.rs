@@ -1,0 +1,245 @@
+//! The index against a plain model, across crashes, power cuts and damage.
+
+mod crash;
+mod damage;
+mod model;
+mod pace;
+mod trees;
+
+use crate::clock::Micros;
+use crate::codec::checkpoint::Checkpoint;
+use crate::codec::frame::{EntryLocation, Location};
+use crate::codec::mark::Mark;
+use crate::codec::run::{Body, IndexedEvent};
+use crate::error::{ErrorKind, Result};
+use crate::index::core::{Index, Opened};
+use crate::index::window::{Window, WindowEvent};
+use crate::stream::StreamId;
+use bytes::Bytes;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use uuid::Uuid;
+
+const STORE: Uuid = Uuid::from_u128(0xabcd);
+const CACHE_BYTES: u64 = 1 << 20;
+
+/// Random numbers from a seed that a failing test shows.
+struct Random(u64);
+
+impl Random {
+    fn new(seed: u64) -> Random {
+        println!("seed {seed}");
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+/// What the journal holds, and so what the index must tell.
+#[derive(Default)]
+struct Truth {
+    /// In the order of their positions, from 1.
+    events: Vec<WindowEvent>,
+    /// The positions of each stream's events.
+    streams: BTreeMap<String, Vec<u64>>,
+    /// The position after which a record was written, its key and its value.
+    records: Vec<(u64, String, Vec<u8>)>,
+    /// Answers that a damaged index refused to give.
+    refused: Cell<u64>,
+}
+
+impl Truth {
+    /// The journal grows by an event with a body of `bytes`.
+    fn append(&mut self, stream: &str, bytes: usize) {
+        let position = self.events.len() as u64 + 1;
+        let positions = self.streams.entry(stream.to_owned()).or_default();
+        positions.push(position);
+        let version = positions.len() as u64;
+        let mut envelope = format!("{stream} {version} ").into_bytes();
+        envelope.resize(envelope.len() + bytes, position as u8);
+        self.events.push(WindowEvent {
+            stream: StreamId::new(stream).unwrap(),
+            version,
+            position,
+            recorded_at: Micros(1_000 + position as i64),
+            location: EntryLocation { segment: 1, offset: position as u32, length: 77 },
+            envelope: envelope.into(),
+        });
+    }
+
+    fn append_random(&mut self, random: &mut Random, events: u64, streams: u64) {
+        for _ in 0..events {
+            let stream = format!("S-{}", random.below(streams));
+            let bytes = match random.below(20) {
+                0 => 3_000 + random.below(3_000),
+                1 => 0,
+                _ => random.below(400),
+            };
+            self.append(&stream, bytes as usize);
+            if random.below(10) == 0 {
+                let key = format!("group/{}", random.below(8));
+                let bytes = [0, 5, 100, 4_096, 10_000][random.below(5) as usize];
+                let value = vec![self.events.len() as u8; bytes];
+                self.records.push((self.events.len() as u64, key, value));
+            }
+        }
+    }
+
+    /// The stretch after `from`, up to and with `to`.
+    fn window(&self, from: u64, to: u64) -> Window {
+        let mut records = BTreeMap::new();
+        for (after, key, value) in &self.records {
+            if *after > from && *after <= to {
+                records.insert(key.clone(), value.clone());
+            }
+        }
+        let events = self.events[from as usize..to as usize].to_vec();
+        let marks = events.iter().filter(|event| event.position % 7 == 1).map(mark_of).collect();
+        Window { events, marks, records: records.into_iter().collect(), end: end(to) }
+    }
+
+    /// The values of all record keys as of `position`.
+    fn records_at(&self, position: u64) -> BTreeMap<String, Vec<u8>> {
+        let written = self.records.iter().filter(|(after, ..)| *after <= position);
+        let mut records: BTreeMap<_, _> =
+            written.map(|(_, key, value)| (key.clone(), value.clone())).collect();
+        records.retain(|_, value| !value.is_empty());
+        records
+    }
+
+    fn version_at(&self, stream: &str, position: u64) -> u64 {
+        self.streams[stream].partition_point(|at| *at <= position) as u64
+    }
+
+    fn event(&self, stream: &str, version: u64) -> &WindowEvent {
+        &self.events[self.streams[stream][version as usize - 1] as usize - 1]
+    }
+
+    /// Whether the index says of every stream what the journal does: at least up to `position`,
+    /// at most up to `newest`. What it cannot say it must refuse as `Corrupt`; without
+    /// `may_refuse`, not even that.
+    fn check(&self, index: &Index, position: u64, newest: u64, may_refuse: bool) {
+        for stream in self.streams.keys() {
+            let id = StreamId::new(stream).unwrap();
+            let least = self.version_at(stream, position);
+            let most = self.version_at(stream, newest);
+            let Some(state) = self.answer(index.stream_state(&id), may_refuse) else { continue };
+            let version = state.map_or(0, |state| state.version.get());
+            assert!((least..=most).contains(&version), "{stream}: {least} {version} {most}");
+            if let Some(state) = state {
+                assert_eq!(state.created, self.event(stream, 1).recorded_at);
+                assert_eq!(state.written, self.event(stream, version).recorded_at);
+            }
+            for wanted in 1..=version {
+                let Some(run) = self.answer(index.run_holding(&id, wanted), may_refuse) else {
+                    continue;
+                };
+                self.check_run(stream, wanted, version, &run);
+            }
+            let beyond = self.answer(index.run_holding(&id, version + 1), may_refuse);
+            assert_eq!(beyond.unwrap_or_default(), []);
+        }
+        self.check_marks(index, position, newest, may_refuse);
+    }
+
+    /// The answer; `None` if it is `Corrupt`, where that may be.
+    fn answer<T>(&self, answer: Result<T>, may_refuse: bool) -> Option<T> {
+        match answer {
+            Ok(answer) => Some(answer),
+            Err(e) if may_refuse && e.kind() == ErrorKind::Corrupt => {
+                self.refused.set(self.refused.get() + 1);
+                None
+            }
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    fn check_run(&self, stream: &str, wanted: u64, version: u64, run: &[IndexedEvent]) {
+        let (first, last) = (run[0].version, run[run.len() - 1].version);
+        assert!(first <= wanted && wanted <= last && last <= version, "{first} {wanted} {last}");
+        for (expected, event) in (first..).zip(run) {
+            let truth = self.event(stream, event.version);
+            assert_eq!((event.version, event.position), (expected, truth.position));
+            assert_eq!(event.recorded_at, truth.recorded_at);
+            match &event.body {
+                Body::Inline(envelope) => assert_eq!(*envelope, truth.envelope),
+                Body::At(location) => assert_eq!(*location, truth.location),
+            }
+        }
+    }
+
+    fn check_marks(&self, index: &Index, position: u64, newest: u64, may_refuse: bool) {
+        for wanted in 0..=position {
+            let Some(mark) = self.answer(index.mark_at_or_before(wanted), may_refuse) else {
+                continue;
+            };
+            let truth = self.events[..wanted as usize].iter().rev();
+            let truth = truth.map(mark_of).find(|mark| mark.position % 7 == 1);
+            // Damage may lose a mark, which costs time only.
+            let lost = may_refuse && mark.map(|mark| mark.position) < truth.map(|m| m.position);
+            assert!(mark == truth || lost, "{wanted}: {mark:?} {truth:?} {newest}");
+        }
+    }
+
+    /// Whether every record has its value as of `position` or a later one up to `newest`.
+    fn check_records(&self, index: &Index, position: u64, newest: u64) {
+        let records: BTreeMap<_, _> = index.records_with_prefix("").unwrap().into_iter().collect();
+        let allowed: Vec<_> = (position..=newest).map(|at| self.records_at(at)).collect();
+        for key in (0..8).map(|n| format!("group/{n}")) {
+            let value = records.get(&key);
+            assert!(allowed.iter().any(|at| at.get(&key) == value), "{key} at {position}");
+            assert_eq!(index.record(&key).unwrap().as_ref(), value);
+        }
+    }
+}
+
+fn mark_of(event: &WindowEvent) -> Mark {
+    let location = Location { segment: 2, offset: 8 * event.position };
+    Mark { position: event.position, time: event.recorded_at, location }
+}
+
+fn end(position: u64) -> Checkpoint {
+    let next = Location { segment: 1, offset: 8 * position };
+    Checkpoint { position, next, chain: [position as u8; 32], time: Micros(position as i64) }
+}
+
+fn open(dir: &Path) -> (Index, Opened) {
+    Index::open(dir, STORE, CACHE_BYTES).unwrap()
+}
+
+/// Opens an index that must be whole.
+fn open_whole(dir: &Path) -> (Index, Checkpoint) {
+    match open(dir) {
+        (index, Opened::Whole(checkpoint)) => (index, checkpoint),
+        (_, Opened::Fresh { reason }) => panic!("the index was not whole: {reason:?}"),
+    }
+}
+
+/// A copy of all files as the operating system has them now.
+fn copy(from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+fn bytes(length: usize, of: u8) -> Bytes {
+    vec![of; length].into()
+}

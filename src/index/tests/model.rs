@@ -1,0 +1,91 @@
+use super::*;
+
+#[test]
+fn whatever_the_windows_the_index_tells_what_the_journal_holds() {
+    for seed in 1..=3 {
+        let mut random = Random::new(seed);
+        let dir = tempfile::tempdir().unwrap();
+        let mut truth = Truth::default();
+        let (mut index, opened) = open(dir.path());
+        assert!(matches!(opened, Opened::Fresh { reason: None }), "{opened:?}");
+        assert_eq!(index.checkpoint(), None);
+        let mut position = 0;
+        for _ in 0..12 {
+            let grown = random.below(300);
+            truth.append_random(&mut random, grown, 10);
+            let to = position + random.below(truth.events.len() as u64 - position + 1);
+            index.insert(truth.window(position, to)).unwrap();
+            position = to;
+            assert_eq!(index.checkpoint(), Some(end(position)));
+            if random.below(3) == 0 {
+                match random.below(2) {
+                    0 => index.close().unwrap(),
+                    _ => drop(index),
+                }
+                let checkpoint;
+                (index, checkpoint) = open_whole(dir.path());
+                assert_eq!(checkpoint, end(position));
+            }
+            assert_eq!(index.newest_position(), position);
+            truth.check(&index, position, position, false);
+            truth.check_records(&index, position, position);
+        }
+    }
+}
+
+#[test]
+fn streams_are_listed_in_name_order_from_any_name_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut truth = Truth::default();
+    let names = ["A-1", "A-2", "AB-1", "B", "B-1", "B-10", "B-2", "é-1"];
+    for name in names.iter().rev() {
+        truth.append(name, 3);
+    }
+    let (index, _) = open(dir.path());
+    index.insert(truth.window(0, 8)).unwrap();
+    let list = |prefix: &str, after: Option<&str>, limit| -> Vec<String> {
+        let streams = index.streams_after(prefix, after, limit).unwrap();
+        streams.into_iter().map(|(stream, _)| stream.as_str().to_owned()).collect()
+    };
+    assert_eq!(list("", None, 100), names);
+    assert_eq!(list("", None, 2), names[..2]);
+    assert_eq!(list("", Some("A-2"), 2), names[2..4]);
+    assert_eq!(list("B-", None, 100), names[4..7]);
+    assert_eq!(list("B-", Some("B-1"), 100), names[5..7]);
+    assert_eq!(list("B-", Some("A-1"), 100), names[4..7]);
+    assert_eq!(list("B-", Some("C"), 100), [""; 0]);
+    assert_eq!(list("Z", None, 100), [""; 0]);
+    assert_eq!(list("", None, 0), [""; 0]);
+}
+
+#[test]
+fn a_window_that_leaves_out_a_version_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut truth = Truth::default();
+    for _ in 0..3 {
+        truth.append("A-1", 3);
+    }
+    let (index, _) = open(dir.path());
+    let error = index.insert(truth.window(1, 3)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("version 1, not 2"), "{error}");
+    let error = index.insert(truth.window(0, 3)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refusing, "a failed window ends it");
+    index.close().unwrap();
+    let (index, _) = open(dir.path());
+    index.insert(truth.window(0, 3)).unwrap();
+    truth.check(&index, 3, 3, false);
+}
+
+#[test]
+fn a_stream_of_the_longest_name_is_indexed_like_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut truth = Truth::default();
+    for n in 0..40 {
+        let name = format!("{:x>1022}{:02}", "", n % 20);
+        truth.append(&name, 100 * n);
+    }
+    let (index, _) = open(dir.path());
+    index.insert(truth.window(0, 40)).unwrap();
+    truth.check(&index, 40, 40, false);
+}
