@@ -128,11 +128,6 @@ impl Index {
         self.progress.lock().now.newest_position
     }
 
-    /// How often the index had sled's file synced.
-    pub(crate) fn syncs(&self) -> u64 {
-        self.db.syncs()
-    }
-
     /// Has everything on disk and lets go of the files, whether or not it returns an error.
     pub(crate) fn close(self) -> Result<()> {
         let Index { trees, db, .. } = self;

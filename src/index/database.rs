@@ -221,11 +221,6 @@ impl Database {
         self.flush_and_sync(&mut self.unsynced.lock())
     }
 
-    /// `fdatasync`s so far.
-    pub(crate) fn syncs(&self) -> u64 {
-        self.unsynced.lock().syncs
-    }
-
     /// Writers take turns, so that none runs ahead of the pace of another.
     fn write(&self, bytes: usize, f: impl FnOnce() -> sled::Result<()>) -> Result<()> {
         let mut unsynced = self.unsynced.lock();
@@ -275,7 +270,6 @@ impl Database {
     fn sync_file(&self, unsynced: &mut Unsynced, written_to: i64) -> Result<()> {
         self.file.sync_data().map_err(|e| Error::io("sync", &self.path.join("db"), e))?;
         unsynced.synced_to = written_to;
-        unsynced.syncs += 1;
         #[cfg(test)]
         unsynced.faults.synced(&self.path.join("db"));
         Ok(())

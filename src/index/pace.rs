@@ -72,8 +72,6 @@ pub(crate) struct Unsynced {
     pub(crate) synced_to: i64,
     /// Bytes of keys and values written since.
     pub(crate) bytes: u64,
-    /// `fdatasync`s so far.
-    pub(crate) syncs: u64,
     #[cfg(test)]
     pub(crate) faults: Faults,
 }

@@ -183,7 +183,12 @@ fn open_index(site: &IndexSite) -> Result<(Index, Checkpoint)> {
     let (index, opened) = Index::open(&site.directory, store, site.cache_bytes)?;
     let checkpoint = match opened {
         Opened::Whole(checkpoint) => checkpoint,
-        Opened::Fresh { .. } => start(&site.journal),
+        Opened::Fresh { reason } => {
+            if let Some(reason) = reason {
+                tracing::info!(reason, "the index begins again at the journal's start");
+            }
+            start(&site.journal)
+        }
     };
     Ok((index, checkpoint))
 }
