@@ -24,11 +24,14 @@ impl Record {
         bin::decode(bytes)
     }
 
-    /// The key under which the newest record of its kind is kept.
-    pub(crate) fn key(&self) -> String {
+    /// The key under which its value is kept, until the next record with this key. An empty value
+    /// is as good as none.
+    pub(crate) fn into_kept(self) -> (String, Vec<u8>) {
         match self {
-            Record::Tracked { consumer, .. } => tracked_key(consumer),
-            Record::State { key, .. } => key.clone(),
+            Record::Tracked { consumer, position } => {
+                (tracked_key(&consumer), position.to_le_bytes().to_vec())
+            }
+            Record::State { key, value } => (key, value),
         }
     }
 }
@@ -36,6 +39,11 @@ impl Record {
 /// The key of what `consumer` has tracked.
 pub(crate) fn tracked_key(consumer: &str) -> String {
     format!("tracked/{consumer}")
+}
+
+/// The position that is kept under a `tracked_key`.
+pub(crate) fn tracked_position(kept: &[u8]) -> Option<u64> {
+    kept.try_into().ok().map(u64::from_le_bytes)
 }
 
 #[cfg(test)]
@@ -51,5 +59,15 @@ mod tests {
         for record in [tracked, state] {
             assert_eq!(Record::decode(&record.encode()), Ok(record));
         }
+    }
+
+    #[test]
+    fn a_record_is_kept_under_its_key() {
+        let (key, kept) = Record::Tracked { consumer: "ab".into(), position: 300 }.into_kept();
+        assert_eq!((key.as_str(), kept.as_slice()), ("tracked/ab", &[44, 1, 0, 0, 0, 0, 0, 0][..]));
+        assert_eq!(tracked_position(&kept), Some(300));
+        assert_eq!(tracked_position(&kept[1..]), None);
+        let state = Record::State { key: "k".into(), value: vec![1, 2] };
+        assert_eq!(state.into_kept(), ("k".into(), vec![1, 2]));
     }
 }

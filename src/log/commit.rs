@@ -94,6 +94,13 @@ impl Commit {
         self
     }
 
+    /// Keeps `value` under `key` in the keyed state of the engine's own features, with these events
+    /// or not at all; an empty value removes what was kept.
+    pub(crate) fn state(mut self, key: impl Into<String>, value: Vec<u8>) -> Commit {
+        self.records.push(Record::State { key: key.into(), value });
+        self
+    }
+
     fn stream<S>(&mut self, stream: S) -> Option<StreamId>
     where
         S: TryInto<StreamId>,

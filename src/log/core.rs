@@ -13,6 +13,7 @@ use crate::position::Position;
 use crate::stream::StreamId;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -107,12 +108,23 @@ impl Log {
         }
     }
 
-    /// The newest record under `key`.
+    /// What is kept under a record's key.
     pub(crate) fn record(&self, key: &str) -> Result<Option<Vec<u8>>> {
         match self.tail.record(key) {
-            Some(value) => Ok(Some(value)),
+            Some(value) => Ok((!value.is_empty()).then_some(value)),
             None => self.index.ask(|index| index.record(key)),
         }
+    }
+
+    /// What is kept under all keys that begin with `prefix`, in the order of the keys.
+    pub(crate) fn records_with_prefix(&self, prefix: &str) -> Result<BTreeMap<String, Vec<u8>>> {
+        // The tail first: what leaves it in between is in the index by then.
+        let newest = self.tail.records_with_prefix(prefix);
+        let indexed = self.index.ask(|index| index.records_with_prefix(prefix))?;
+        let mut records: BTreeMap<_, _> = indexed.into_iter().collect();
+        records.extend(newest);
+        records.retain(|_, value| !value.is_empty());
+        Ok(records)
     }
 
     pub(crate) fn refuse_if_closed(&self) -> Result<()> {

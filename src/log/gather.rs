@@ -71,17 +71,10 @@ pub(crate) fn gather(log: &Log, heads: &mut Heads, proposals: &[&Proposal]) -> R
 /// How far `consumer` has taken in another log; 0 if it never did.
 pub(crate) fn tracked(log: &Log, consumer: &str) -> Result<u64> {
     let Some(bytes) = log.record(&record::tracked_key(consumer))? else { return Ok(0) };
-    match Record::decode(&bytes) {
-        Ok(Record::Tracked { position, .. }) => Ok(position),
-        Ok(other) => {
-            let message = format!("the record of consumer {consumer:?} is {other:?}");
-            Err(Error::new(ErrorKind::Corrupt, message))
-        }
-        Err(what) => {
-            let message = format!("the record of consumer {consumer:?} is damaged: {what}");
-            Err(Error::new(ErrorKind::Corrupt, message))
-        }
-    }
+    record::tracked_position(&bytes).ok_or_else(|| {
+        let message = format!("what is kept of consumer {consumer:?} is damaged");
+        Error::new(ErrorKind::Corrupt, message)
+    })
 }
 
 fn gather_version(

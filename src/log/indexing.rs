@@ -261,7 +261,7 @@ impl WindowBuilder {
             match located {
                 Located::Event(event) => self.events.push(event),
                 Located::Record { key, value } => {
-                    self.records.insert(key, value.to_vec());
+                    self.records.insert(key, value);
                 }
             }
             Ok(())

@@ -7,12 +7,11 @@ use crate::codec::record::Record;
 use crate::index::window::WindowEvent;
 use crate::limits::GLOBAL_STEP_BYTES;
 use crate::stream::StreamId;
-use bytes::Bytes;
 
-/// An event or a record, sharing its frame's buffer.
+/// An event, sharing its frame's buffer, or what is kept of a record.
 pub(crate) enum Located {
     Event(WindowEvent),
-    Record { key: String, value: Bytes },
+    Record { key: String, value: Vec<u8> },
 }
 
 /// Calls `take` with each event and record of the frame that lies at `at`, in order.
@@ -44,8 +43,8 @@ pub(crate) fn each_located(
                 }))?;
                 position += 1;
             }
-            Entry::Record(value) => {
-                let key = Record::decode(&value)?.key();
+            Entry::Record(record) => {
+                let (key, value) = Record::decode(&record)?.into_kept();
                 take(Located::Record { key, value })?;
             }
         }

@@ -103,7 +103,7 @@ impl Tail {
         each_located(at, frame, |located| match located {
             Located::Event(event) => state.push_event(&event, &mut base),
             Located::Record { key, value } => {
-                state.records.insert(key, TailRecord { at, value: value.to_vec() });
+                state.records.insert(key, TailRecord { at, value });
                 Ok(())
             }
         })?;
@@ -189,12 +189,13 @@ impl Tail {
         self.stream_events(stream, from, (last - from + 1) as usize)
     }
 
-    /// The newest value of a record that the index has not yet.
+    /// The newest value under a record's key that the index has not yet; an empty one says that
+    /// there is none.
     pub(crate) fn record(&self, key: &str) -> Option<Vec<u8>> {
         self.state.read().records.get(key).map(|record| record.value.clone())
     }
 
-    /// The records here whose keys begin with `prefix`.
+    /// The values here whose keys begin with `prefix`.
     pub(crate) fn records_with_prefix(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
         let state = self.state.read();
         let records = state.records.iter().filter(|(key, _)| key.starts_with(prefix));

@@ -6,6 +6,8 @@ mod reads;
 
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod records;
 
 pub use reads::{ReadAll, ReadStream, StreamInfo, Streams};
 
