@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{StreamId, category_of};
+use std::collections::BTreeSet;
 
 /// Which events a reader, a subscription or a projection wants: OR within a kind, AND across kinds.
 ///
@@ -86,6 +87,19 @@ impl Filter {
     pub(crate) fn wants_stream(&self, stream: &str) -> bool {
         (self.streams.is_empty() || self.streams.iter().any(|wanted| wanted == stream))
             && (self.categories.is_empty() || any_or_one_of(&self.categories, category_of(stream)))
+    }
+
+    /// The streams, categories and event types that it names, each list in order and without a
+    /// name twice: two filters that want the same by the same names are equal so.
+    pub(crate) fn names(&self) -> [Vec<String>; 3] {
+        let sorted = |names: &mut dyn Iterator<Item = String>| {
+            names.collect::<BTreeSet<_>>().into_iter().collect()
+        };
+        [
+            sorted(&mut self.streams.iter().map(ToString::to_string)),
+            sorted(&mut self.categories.iter().cloned()),
+            sorted(&mut self.event_types.iter().cloned()),
+        ]
     }
 
     /// Whether every event passes.

@@ -22,6 +22,7 @@
 //!
 //! * An [`Aggregate`] decides: a command and the present state make events, and events make the state.
 //!   A [`Repository`] loads it, runs commands on it, and rewinds it.
+//! * A [`Consumer`] handles events side by side with others of its group: each event at least once.
 //! * A [`Projection`] builds a durable view for one question; a [`ReadModel`] one in memory. Both can be
 //!   built again from the events whenever wanted.
 //!
@@ -60,6 +61,7 @@
 //! | read the last event of a stream | [`Store::read_stream`] with `.backwards().limit(1)` |
 //! | read the state of a moment | `.as_of(time)` on a read, or [`Repository::load_as_of`] |
 //! | follow live events only | [`Store::subscribe`] with `.after(store.head())` |
+//! | share the work of handling events, each at least once | [`SubscriptionBuilder::group`] |
 //! | go on where a consumer stopped | keep the last position it saw; `.after(position)` |
 //! | take in another store's events exactly once | [`Commit::tracking`] and [`Store::tracked`] |
 //! | commit only if another stream is unchanged | [`Commit::check`] |
@@ -102,7 +104,12 @@ pub use clock::{Clock, SystemClock};
 pub use error::{Damage, Error, ErrorKind, HandlerError, Result};
 pub use event::{EventType, Format, Metadata, NewEvent, RecordedEvent, RecordedMetadata};
 pub use filter::Filter;
-pub use follow::subscription::{Stopper, Subscription, SubscriptionBuilder};
+pub use follow::group::consumer::{Consumer, Delivery};
+pub use follow::group::ledger::Nack;
+pub use follow::group::{Group, GroupBuilder};
+pub use follow::parked::Parked;
+pub use follow::stopper::Stopper;
+pub use follow::subscription::{Subscription, SubscriptionBuilder};
 pub use journal::recover::TornWrite;
 pub use limits::{
     COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
@@ -115,7 +122,7 @@ pub use model::bus::{Bus, BusBuilder, NotSent, Sending, Ticket};
 pub use model::event_set::set::{Event, StoredEvent};
 pub use model::projection::contract::Projection;
 pub use model::projection::policy::{OnError, Then};
-pub use model::projection::status::{Parked, ProjectionState, Status};
+pub use model::projection::status::{ProjectionState, Status};
 pub use model::projection::view::{View, ViewReader};
 pub use model::projection::writer::ViewWriter;
 pub use model::projection::{ProjectionBuilder, ProjectionHandle};

@@ -91,10 +91,17 @@ pub(crate) const BUS_QUEUE_MAX: usize = 1_048_576;
 /// Batches that a feed reads ahead of its taker.
 pub(crate) const FEED_BATCHES_WAITING_MAX: usize = 2;
 
-/// Events that a subscription reads ahead of its consumer, unless its builder says otherwise.
+/// Events that a subscription reads ahead of its consumer, or that a consumer group holds
+/// unfinished, unless its builder says otherwise.
 pub(crate) const SUBSCRIPTION_BUFFER_DEFAULT: usize = 1_024;
-/// Events that a subscription may read ahead of its consumer.
+/// Events that a subscription may read ahead of its consumer, or a consumer group hold unfinished.
 pub const SUBSCRIPTION_BUFFER_MAX: usize = 65_536;
+/// Bytes of unfinished events' payloads from which on a consumer group reads no further ones.
+pub(crate) const GROUP_UNFINISHED_BYTES_MAX: usize = 16 * MIB;
+/// Events that a group's cursor may be past its written one if the group wanted none of them.
+pub(crate) const GROUP_CURSOR_EVENTS_MAX: u64 = 65_536;
+/// Parked events that one commit moves.
+pub(crate) const PARKED_MOVED_MAX: usize = 4_096;
 /// Streams that one page of a listing reads from the index.
 pub(crate) const STREAMS_PAGE: usize = 512;
 /// Bytes that sled may use for its cache, unless the store's builder says otherwise.

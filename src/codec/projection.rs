@@ -22,19 +22,6 @@ pub(crate) struct ViewCheckpoint {
     pub(crate) position: u64,
 }
 
-/// An event that a projection has set aside.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ParkedRecord {
-    pub(crate) stream: String,
-    pub(crate) event_type: String,
-    /// What `apply` failed with; empty if the event only waits behind another of its stream.
-    pub(crate) error: String,
-    /// How often `apply` was tried.
-    pub(crate) attempts: u32,
-    /// UTC microseconds.
-    pub(crate) parked_at: i64,
-}
-
 /// The bytes of one of these.
 pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
     bin::encode(value)
@@ -61,13 +48,5 @@ mod tests {
         check(&Generations { current: 1, building: None }, &[1, 0]);
         check(&Generations { current: 1, building: Some(300) }, &[1, 1, 251, 44, 1]);
         check(&ViewCheckpoint { version: 2, position: 7 }, &[2, 7]);
-        let parked = ParkedRecord {
-            stream: "A-1".into(),
-            event_type: "B".into(),
-            error: "no".into(),
-            attempts: 4,
-            parked_at: 5,
-        };
-        check(&parked, &[3, b'A', b'-', b'1', 1, b'B', 2, b'n', b'o', 4, 10]);
     }
 }

@@ -20,6 +20,14 @@ impl Record {
         bin::encode(self)
     }
 
+    /// About how many bytes its encoding takes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Record::Tracked { consumer, .. } => consumer.len() + 16,
+            Record::State { key, value } => key.len() + value.len() + 16,
+        }
+    }
+
     pub(crate) fn decode(bytes: &[u8]) -> Result<Record, String> {
         bin::decode(bytes)
     }

@@ -7,6 +7,8 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RecordedEvent;
 use crate::filter::Filter;
+use crate::follow::group::registry::Groups;
+use crate::follow::stopper::{Stopper, Stops};
 use crate::limits::{SUBSCRIPTION_BUFFER_DEFAULT, SUBSCRIPTION_BUFFER_MAX};
 use crate::log::core::Log;
 use crate::log::handle::LogHandle;
@@ -22,17 +24,19 @@ use std::time::Duration;
 /// Describes a subscription; see [`Store::subscribe`](crate::Store::subscribe).
 #[must_use = "a subscription begins with `start`"]
 pub struct SubscriptionBuilder {
-    log: LogHandle,
-    after: Position,
-    filter: Filter,
-    buffer: usize,
+    pub(super) log: LogHandle,
+    pub(super) groups: Arc<Groups>,
+    pub(super) after: Position,
+    pub(super) filter: Filter,
+    pub(super) buffer: usize,
     fault: Option<Error>,
 }
 
 impl SubscriptionBuilder {
-    pub(crate) fn new(log: LogHandle) -> SubscriptionBuilder {
+    pub(crate) fn new(log: LogHandle, groups: Arc<Groups>) -> SubscriptionBuilder {
         SubscriptionBuilder {
             log,
+            groups,
             after: Position::START,
             filter: Filter::all(),
             buffer: SUBSCRIPTION_BUFFER_DEFAULT,
@@ -93,8 +97,14 @@ impl SubscriptionBuilder {
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a stream name or buffer that cannot be, or a
     /// position past the head; [`Closed`](ErrorKind::Closed).
     pub fn start(self) -> Result<Subscription> {
-        if let Some(fault) = self.fault {
-            return Err(fault);
+        self.check()?;
+        Subscription::start(self.log, self.after, self.filter, self.buffer)
+    }
+
+    /// Refuses what no subscription can be.
+    pub(super) fn check(&self) -> Result<()> {
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
         }
         self.filter.check()?;
         if !(1..=SUBSCRIPTION_BUFFER_MAX).contains(&self.buffer) {
@@ -113,7 +123,7 @@ impl SubscriptionBuilder {
             );
             return Err(Error::invalid(message));
         }
-        Subscription::start(self.log, self.after, self.filter, self.buffer)
+        Ok(())
     }
 }
 
@@ -136,6 +146,7 @@ impl SubscriptionBuilder {
 /// ```
 pub struct Subscription {
     events: Receiver<Result<RecordedEvent>>,
+    flag: Arc<StopFlag>,
     stopper: Stopper,
     _open: LogHandle,
 }
@@ -161,8 +172,9 @@ impl Subscription {
             flag: Arc::clone(&flag),
         };
         log.spawn("filmstrip-subscription", move || reader.run())?;
-        let inner = StopperInner { log: Arc::clone(log.log()), flag, stop: Mutex::new(Some(stop)) };
-        Ok(Subscription { events, stopper: Stopper(Arc::new(inner)), _open: log })
+        let stop = Mutex::new(Some(stop));
+        let ending = Ending { log: Arc::clone(log.log()), flag: Arc::clone(&flag), stop };
+        Ok(Subscription { events, flag, stopper: Stopper::new(ending), _open: log })
     }
 
     /// Waits for the next event, but no longer than this.
@@ -200,7 +212,7 @@ impl Iterator for Subscription {
     type Item = Result<RecordedEvent>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.stopper.0.flag.is_set() {
+        if self.flag.is_set() {
             return None;
         }
         self.events.recv().ok()
@@ -213,22 +225,17 @@ impl Drop for Subscription {
     }
 }
 
-/// Ends a subscription from another thread. Holding it keeps nothing open.
-#[derive(Clone)]
-pub struct Stopper(Arc<StopperInner>);
-
-struct StopperInner {
+struct Ending {
     log: Arc<Log>,
     flag: Arc<StopFlag>,
     /// Dropping it wakes a reader that waits for room in the channel.
     stop: Mutex<Option<Sender<()>>>,
 }
 
-impl Stopper {
-    /// Ends the subscription: its iterator yields nothing more.
-    pub fn stop(&self) {
-        self.0.stop.lock().take();
-        self.0.log.head.stop(&self.0.flag);
+impl Stops for Ending {
+    fn stop(&self) {
+        self.stop.lock().take();
+        self.log.head.stop(&self.flag);
     }
 }
 

@@ -171,7 +171,7 @@ impl Proposal {
 
     /// Bytes that this proposal takes in a queue and a frame.
     pub(crate) fn bytes(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + self.records.iter().map(Record::bytes).sum::<usize>()
     }
 
     fn encode(&mut self, append: Append) -> Result<()> {

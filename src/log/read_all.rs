@@ -52,6 +52,16 @@ impl Log {
     }
 }
 
+/// The event at `position`, which is or was in the log.
+pub(crate) fn event_at(log: &Arc<Log>, position: Position) -> Result<RecordedEvent> {
+    let (first, last) = (position.get(), position.get());
+    let range = AllRange { first, last, backwards: false, limit: 1, filter: Filter::all() };
+    AllEvents::new(Arc::clone(log), range).next().unwrap_or_else(|| {
+        let message = format!("the log holds no event at position {position}");
+        Err(Error::new(ErrorKind::Corrupt, message))
+    })
+}
+
 /// Finds the frames that hold given positions; quick if they are asked for in order.
 pub(crate) struct FrameCursor {
     log: Arc<Log>,

@@ -14,6 +14,8 @@ pub use reads::{ReadAll, ReadStream, StreamInfo, Streams};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::event::NewEvent;
+use crate::follow::group::Group;
+use crate::follow::group::registry::Groups;
 use crate::follow::subscription::SubscriptionBuilder;
 use crate::journal::disk::{Disk, RealDisk};
 use crate::journal::recover::TornWrite;
@@ -61,6 +63,7 @@ pub struct Store {
     log: LogHandle,
     path: Arc<Path>,
     projections: Arc<Projections>,
+    groups: Arc<Groups>,
 }
 
 impl Store {
@@ -207,7 +210,14 @@ impl Store {
 
     /// Follows the log: what was recorded, then what is.
     pub fn subscribe(&self) -> SubscriptionBuilder {
-        SubscriptionBuilder::new(self.log.clone())
+        SubscriptionBuilder::new(self.log.clone(), Arc::clone(&self.groups))
+    }
+
+    /// The consumer group of this name, to look after: how far it has come, and what it has set
+    /// aside. Its consumers begin with [`SubscriptionBuilder::group`].
+    #[must_use]
+    pub fn group(&self, name: impl Into<String>) -> Group {
+        Group::new(self.log.clone(), Arc::clone(&self.groups), name.into())
     }
 
     /// The write that a crash had cut short, if opening the store found one. Nothing of it had been
@@ -313,6 +323,7 @@ impl StoreBuilder {
         // The lock goes before the directory that it lies in.
         let belongings = Box::new((directory.lock, temporary));
         let projections = Projections::new(Arc::clone(engine.log()), path.clone(), cache_bytes);
-        Ok(Store { log: LogHandle::new(engine, belongings), path: path.into(), projections })
+        let log = LogHandle::new(engine, belongings);
+        Ok(Store { log, path: path.into(), projections, groups: Arc::default() })
     }
 }

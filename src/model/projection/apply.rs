@@ -1,7 +1,7 @@
 //! Applying one event, and what has been applied and is not written yet.
 
 use crate::clock::Micros;
-use crate::codec::projection::ParkedRecord;
+use crate::codec::parked::ParkedRecord;
 use crate::error::{Error, ErrorKind, panic_message};
 use crate::event::RecordedEvent;
 use crate::index::views::{Change, ViewTree};

@@ -15,6 +15,7 @@ pub(crate) mod view;
 pub(crate) mod writer;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::follow::parked::Parked;
 use crate::log::handle::LogHandle;
 use crate::model::progress::Progress;
 use crate::position::Position;
@@ -24,7 +25,7 @@ use parking_lot::{Mutex, RwLock};
 use policy::OnError;
 use registry::Projections;
 use runner::{Runner, Target};
-use status::{Ask, Doing, Parked, Seen, Shared, Status};
+use status::{Ask, Doing, Seen, Shared, Status};
 use std::sync::Arc;
 use std::time::Duration;
 use trees::{Found, Generation, parked};

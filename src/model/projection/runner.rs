@@ -11,7 +11,7 @@ use crate::filter::Filter;
 use crate::follow::feed::{Batch, Feed, FeedStop};
 use crate::limits::{CHECKPOINT_EVENTS_MAX, VIEW_CHANGES_BYTES_MIN, VIEW_SWAP_EVENTS_MAX};
 use crate::log::core::Log;
-use crate::log::read_all::{AllEvents, AllRange};
+use crate::log::read_all::event_at;
 use crate::model::projection::apply::{Failure, Pending, apply, stopped_at};
 use crate::model::projection::contract::Projection;
 use crate::model::projection::policy::{OnError, Then};
@@ -339,7 +339,7 @@ impl<P: Projection> Runner<P> {
     fn replay_parked(&mut self) -> Result<()> {
         let mut failed_streams = HashSet::new();
         for (position, record) in parked(&self.target.generation.tree)? {
-            let event = self.event_at(position)?;
+            let event = event_at(&self.log, position)?;
             let waits =
                 self.on_error.then == Then::ParkStream && failed_streams.contains(&event.stream);
             if waits {
@@ -377,21 +377,6 @@ impl<P: Projection> Runner<P> {
         let streams = parked.iter().map(|(_, record)| StreamId::new(&record.stream));
         self.target.parked_streams = streams.collect::<Result<_>>()?;
         Ok(())
-    }
-
-    fn event_at(&self, position: Position) -> Result<RecordedEvent> {
-        let range = AllRange {
-            first: position.get(),
-            last: position.get(),
-            backwards: false,
-            limit: 1,
-            filter: Filter::all(),
-        };
-        let event = AllEvents::new(Arc::clone(&self.log), range).next();
-        event.unwrap_or_else(|| {
-            let message = format!("the parked event at position {position} is not in the log");
-            Err(Error::new(ErrorKind::Corrupt, message))
-        })
     }
 
     fn position(&self) -> Position {

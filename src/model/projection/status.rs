@@ -5,8 +5,6 @@ use crate::index::views::ViewTree;
 use crate::model::progress::Progress;
 use crate::model::projection::view::Served;
 use crate::position::Position;
-use crate::stream::StreamId;
-use chrono::{DateTime, Utc};
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -44,24 +42,6 @@ pub enum ProjectionState {
     Faulted(Error),
     /// It was stopped, or the store is closed.
     Stopped,
-}
-
-/// An event that a projection has set aside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Parked {
-    /// The event's place in the global sequence.
-    pub position: Position,
-    /// Its stream.
-    pub stream: StreamId,
-    /// What kind of event it is.
-    pub event_type: String,
-    /// What `apply` failed with last; `None` if it only waits behind another event of its stream.
-    pub error: Option<String>,
-    /// How often `apply` was tried.
-    pub attempts: u32,
-    /// When it was set aside, or last tried.
-    pub parked_at: DateTime<Utc>,
 }
 
 /// What a handle asks of the projection's thread.
@@ -148,22 +128,5 @@ impl Shared {
     pub(super) fn stopped(&self) {
         self.seen.lock().doing = Doing::Stopped;
         self.progress.close();
-    }
-}
-
-impl Parked {
-    pub(super) fn new(
-        position: Position,
-        record: crate::codec::projection::ParkedRecord,
-    ) -> Result<Parked> {
-        let micros = crate::clock::Micros(record.parked_at);
-        Ok(Parked {
-            position,
-            stream: StreamId::new(&record.stream)?,
-            event_type: record.event_type,
-            error: (!record.error.is_empty()).then_some(record.error),
-            attempts: record.attempts,
-            parked_at: micros.to_utc(),
-        })
     }
 }

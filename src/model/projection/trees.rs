@@ -3,7 +3,8 @@
 //! * Which is which stands in one entry, so that one write swaps them.
 //! * A tree that this entry does not name is of no use, and is removed when the projection starts.
 
-use crate::codec::projection::{Generations, ParkedRecord, ViewCheckpoint, decode, encode};
+use crate::codec::parked::ParkedRecord;
+use crate::codec::projection::{Generations, ViewCheckpoint, decode, encode};
 use crate::error::{Error, Result};
 use crate::index::views::{Change, ViewTree, Views};
 use crate::position::Position;

@@ -1,0 +1,105 @@
+//! What is kept of a consumer group, as bincode, under keys of the engine's own state:
+//!
+//! ```text
+//! group/NAME                      the group: a `GroupRecord`
+//! group/NAME, NUL, parked/POS     an event that was set aside: a `ParkedRecord`
+//! group/NAME, NUL, replay/POS     a parked event that is to be tried again: a `ParkedRecord`
+//! ```
+//!
+//! POS is the event's position in 20 digits. A name holds no control character, so NUL ends it.
+
+use serde::{Deserialize, Serialize};
+
+/// A group between two runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct GroupRecord {
+    pub(crate) filter: FilterRecord,
+    /// Every event up to here is finished, or not wanted.
+    pub(crate) cursor: u64,
+    /// Behind the cursor, the first and last positions of what is finished as well, in order.
+    pub(crate) finished: Vec<(u64, u64)>,
+    /// Unfinished events that have been tried, in order.
+    pub(crate) tried: Vec<TriedRecord>,
+}
+
+/// Which events the group wants: each list in order, and without a name twice.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct FilterRecord {
+    pub(crate) streams: Vec<String>,
+    pub(crate) categories: Vec<String>,
+    pub(crate) event_types: Vec<String>,
+}
+
+/// An event that was delivered and has not been finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TriedRecord {
+    pub(crate) position: u64,
+    /// How often it was delivered.
+    pub(crate) attempts: u32,
+    /// Not to be delivered before this time, in UTC microseconds.
+    pub(crate) due: i64,
+}
+
+/// Whether an event is set aside, or to be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shelf {
+    Parked,
+    Replay,
+}
+
+/// The key of a group.
+pub(crate) fn group_key(name: &str) -> String {
+    format!("group/{name}")
+}
+
+/// What the keys of all events on a group's shelf begin with.
+pub(crate) fn shelf_prefix(name: &str, shelf: Shelf) -> String {
+    let shelf = match shelf {
+        Shelf::Parked => "parked",
+        Shelf::Replay => "replay",
+    };
+    format!("group/{name}\0{shelf}/")
+}
+
+/// The key of an event on a group's shelf.
+pub(crate) fn shelf_key(name: &str, shelf: Shelf, position: u64) -> String {
+    format!("{}{position:020}", shelf_prefix(name, shelf))
+}
+
+/// The position in a key of a group's shelf.
+pub(crate) fn shelf_position(key: &str) -> Option<u64> {
+    let digits = key.rsplit_once('/')?.1;
+    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::bin;
+
+    #[test]
+    fn a_group_has_its_golden_bytes() {
+        let filter = FilterRecord {
+            streams: vec![],
+            categories: vec!["A".into()],
+            event_types: vec!["B".into(), "C".into()],
+        };
+        let tried = vec![TriedRecord { position: 8, attempts: 2, due: -1 }];
+        let record = GroupRecord { filter, cursor: 7, finished: vec![(9, 300)], tried };
+        let golden = [0, 1, 1, b'A', 2, 1, b'B', 1, b'C', 7, 1, 9, 251, 44, 1, 1, 8, 2, 1];
+        assert_eq!(bin::encode(&record), golden);
+        assert_eq!(bin::decode(&golden), Ok(record));
+    }
+
+    #[test]
+    fn a_shelf_is_found_by_its_prefix_and_no_other_groups_is() {
+        let key = shelf_key("mailer", Shelf::Parked, 42);
+        assert_eq!(key, "group/mailer\0parked/00000000000000000042");
+        assert_eq!(shelf_position(&key), Some(42));
+        assert_eq!(shelf_position("group/mailer"), None);
+        assert!(key.starts_with(&shelf_prefix("mailer", Shelf::Parked)));
+        for other in [shelf_prefix("mailer", Shelf::Replay), shelf_prefix("mail", Shelf::Parked)] {
+            assert!(!key.starts_with(&other), "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! An event that was set aside because it could not be handled, as bincode.
+
+use serde::{Deserialize, Serialize};
+
+/// What is kept of such an event; its position is in the key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ParkedRecord {
+    pub(crate) stream: String,
+    pub(crate) event_type: String,
+    /// What went wrong with it last; empty if nothing was said.
+    pub(crate) error: String,
+    /// How often it was tried.
+    pub(crate) attempts: u32,
+    /// UTC microseconds.
+    pub(crate) parked_at: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::bin;
+
+    #[test]
+    fn a_parked_event_has_its_golden_bytes() {
+        let parked = ParkedRecord {
+            stream: "A-1".into(),
+            event_type: "B".into(),
+            error: "no".into(),
+            attempts: 4,
+            parked_at: 5,
+        };
+        let golden = [3, b'A', b'-', b'1', 1, b'B', 2, b'n', b'o', 4, 10];
+        assert_eq!(bin::encode(&parked), golden);
+        assert_eq!(bin::decode(&golden), Ok(parked));
+    }
+}

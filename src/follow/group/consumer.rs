@@ -1,0 +1,183 @@
+//! A consumer of a group, and what is delivered to it.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::RecordedEvent;
+use crate::follow::group::ledger::Nack;
+use crate::follow::group::registry::Groups;
+use crate::follow::group::running::{Next, RunningGroup};
+use crate::follow::stopper::{Stopper, Stops};
+use crate::log::handle::LogHandle;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+/// One of the consumers that share a group's events: blocks for the next one that is its to handle.
+///
+/// It ends when it is stopped or the store is closed; an error is its last item. Dropping it leaves
+/// the group.
+///
+/// ```
+/// use filmstrip::{ExpectedVersion, NewEvent, Position, Store};
+/// let store = Store::temporary()?;
+/// for n in [1, 2] {
+///     store.append("Order-1", ExpectedVersion::Any, [NewEvent::json("Placed", &n)?])?;
+/// }
+/// let consumer = || store.subscribe().category("Order").group("mailer").start();
+/// let (mut one, mut other) = (consumer()?, consumer()?); // in threads of their own, usually
+///
+/// let first = one.next().expect("two orders were placed")?;
+/// let second = other.next().expect("two orders were placed")?;
+/// second.ack()?; // the mail is sent
+/// assert_eq!(store.group("mailer").cursor()?, Position::START); // the first is not finished
+/// first.ack()?;
+/// assert_eq!(store.group("mailer").cursor()?, Position::new(2));
+/// # Ok::<(), filmstrip::Error>(())
+/// ```
+pub struct Consumer {
+    member: Arc<Member>,
+    stopped: Arc<AtomicBool>,
+    stopper: Stopper,
+}
+
+/// What keeps the group running: a consumer and its deliveries hold it.
+struct Member {
+    group: Arc<RunningGroup>,
+    groups: Arc<Groups>,
+    name: String,
+    /// After the group has been left, which writes.
+    _open: LogHandle,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.groups.leave(&self.name, &self.group);
+    }
+}
+
+struct Ending {
+    group: Arc<RunningGroup>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Stops for Ending {
+    fn stop(&self) {
+        self.group.stop_consumer(&self.stopped);
+    }
+}
+
+impl Consumer {
+    /// A consumer of `group`, which counts it already.
+    pub(super) fn new(
+        log: LogHandle,
+        groups: Arc<Groups>,
+        name: String,
+        group: Arc<RunningGroup>,
+    ) -> Consumer {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let ending = Ending { group: Arc::clone(&group), stopped: Arc::clone(&stopped) };
+        let member = Member { group, groups, name, _open: log };
+        Consumer { member: Arc::new(member), stopped, stopper: Stopper::new(ending) }
+    }
+
+    /// Waits for the next event to handle, but no longer than this.
+    ///
+    /// # Errors
+    /// [`Timeout`](ErrorKind::Timeout) if none came; [`Closed`](ErrorKind::Closed) if none will
+    /// come; or what reading or writing met.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Delivery> {
+        // A wait too long for the clock is one without an end.
+        let deadline = Instant::now().checked_add(timeout);
+        match self.member.group.next(deadline, &self.stopped) {
+            Next::Event(event, attempt) => Ok(self.delivery(event, attempt)),
+            Next::Ended(error) => Err(error),
+            Next::TimedOut => {
+                let message = format!("no event came within {timeout:?}");
+                Err(Error::new(ErrorKind::Timeout, message))
+            }
+            Next::Stopped => Err(Error::new(ErrorKind::Closed, "the consumer was stopped")),
+        }
+    }
+
+    /// Something that ends this consumer from another thread.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    fn delivery(&self, event: RecordedEvent, attempt: u32) -> Delivery {
+        Delivery { event, attempt, member: Arc::clone(&self.member), is_answered: false }
+    }
+}
+
+impl Iterator for Consumer {
+    type Item = Result<Delivery>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.member.group.next(None, &self.stopped) {
+            Next::Event(event, attempt) => Some(Ok(self.delivery(event, attempt))),
+            Next::Ended(error) if error.kind() != ErrorKind::Closed => {
+                self.stopper.stop();
+                Some(Err(error))
+            }
+            Next::Ended(_) | Next::TimedOut | Next::Stopped => None,
+        }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.stopper.stop();
+    }
+}
+
+/// An event that this consumer is to handle. Say how it went: dropped without an answer, it is
+/// delivered again at once.
+#[must_use = "an event that is not acknowledged is delivered again"]
+#[non_exhaustive]
+pub struct Delivery {
+    /// The event.
+    pub event: RecordedEvent,
+    /// How often it has been delivered, this time included. After a crash, tries that led to nothing
+    /// may be missing.
+    pub attempt: u32,
+    member: Arc<Member>,
+    is_answered: bool,
+}
+
+impl Delivery {
+    /// It is handled. When this returns, that is durable: it is not delivered again. It may come late:
+    /// what was handled after it was delivered again is handled all the same.
+    ///
+    /// # Errors
+    /// What writing met: the event may then be delivered again by a later run.
+    pub fn ack(mut self) -> Result<()> {
+        self.is_answered = true;
+        self.member.group.finish(self.event.position.get())
+    }
+
+    /// It is not handled. When this returns, what becomes of it is durable.
+    ///
+    /// # Errors
+    /// [`Expired`](ErrorKind::Expired), and nothing is done, if the event was delivered again since,
+    /// or is finished; what writing met.
+    pub fn nack(mut self, nack: Nack) -> Result<()> {
+        self.is_answered = true;
+        self.member.group.refuse(self.event.position.get(), self.attempt, nack)
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.member.group.abandon(self.event.position.get(), self.attempt);
+        }
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Delivery { event, attempt, .. } = self;
+        f.debug_struct("Delivery").field("event", event).field("attempt", attempt).finish()
+    }
+}

@@ -1,0 +1,458 @@
+//! What a group knows of its events: pure, without a thread, a disk or a clock of its own.
+//!
+//! * An event that was fed is unfinished until it is finished, and then it is so for good.
+//! * The cursor stands before the first unfinished event.
+//! * An event is delivered to one consumer at a time.
+//! * With streams in order, an event is delivered only when no earlier one of its stream is
+//!   unfinished.
+
+use crate::clock::Micros;
+use crate::codec::group::{FilterRecord, GroupRecord, Shelf, TriedRecord};
+use crate::codec::parked::ParkedRecord;
+use crate::event::RecordedEvent;
+use crate::limits::GROUP_UNFINISHED_BYTES_MAX;
+use crate::stream::StreamId;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// How a group delivers; the same for all its consumers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// How many unfinished events it holds.
+    pub(super) unfinished_max: usize,
+    /// How long a consumer may take.
+    pub(super) redeliver_after: Duration,
+    /// How often an event is delivered before it is parked.
+    pub(super) attempts_max: u32,
+    /// Whether the events of one stream are delivered one after the other.
+    pub(super) in_stream_order: bool,
+}
+
+/// The present moment, on the clock that measures and on the one that dates.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    pub(super) instant: Instant,
+    pub(super) time: Micros,
+}
+
+/// An event moves to a shelf, or, without a record, away from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Move {
+    pub(super) shelf: Shelf,
+    pub(super) position: u64,
+    pub(super) record: Option<ParkedRecord>,
+}
+
+/// What is to become of an event that was not handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Nack {
+    /// Deliver it again, after this time at the earliest, unless it was delivered often enough: then
+    /// it is parked.
+    Retry(Duration),
+    /// Set it aside, to be looked at and replayed or discarded by hand.
+    Park,
+    /// It needs no handling.
+    Skip,
+}
+
+/// The event was delivered again, or is finished: what its earlier consumer says comes too late.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Late;
+
+pub(super) struct Ledger {
+    settings: Settings,
+    filter: FilterRecord,
+    /// Everything up to here was fed.
+    read: u64,
+    unfinished: BTreeMap<u64, Unfinished>,
+    /// Bytes of the payloads of what is unfinished.
+    bytes: usize,
+    /// Behind the cursor, the ranges of what is finished: first and last positions.
+    finished: BTreeMap<u64, u64>,
+    /// What an earlier run tried, until it is fed: attempts, and when it is due.
+    tried: BTreeMap<u64, (u32, Option<Instant>)>,
+    ready: BTreeSet<u64>,
+    /// When a delivery is over, or a wait.
+    timers: BTreeSet<(Instant, u64)>,
+    /// With streams in order: the unfinished events of each.
+    streams: HashMap<StreamId, BTreeSet<u64>>,
+    /// Parked events that are to be tried again and are not yet loaded.
+    replays: VecDeque<u64>,
+    /// What has moved since it was last asked for.
+    moves: Vec<Move>,
+}
+
+struct Unfinished {
+    event: RecordedEvent,
+    /// How often it was delivered.
+    attempts: u32,
+    standing: Standing,
+    /// It was parked, and is tried again: the cursor has passed it already.
+    is_replay: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// An earlier event of its stream is unfinished.
+    Held,
+    Ready,
+    /// Until then, or, without a time, for good.
+    Delivered(Option<Instant>),
+    Waiting(Instant),
+}
+
+impl Ledger {
+    /// The ledger that `record` was made of, at the time `now`; `replays` are on their shelf.
+    pub(super) fn new(
+        settings: Settings,
+        record: GroupRecord,
+        replays: impl IntoIterator<Item = u64>,
+        now: Now,
+    ) -> Ledger {
+        let GroupRecord { filter, cursor, finished, tried } = record;
+        let due = |due: i64| {
+            let wait = u64::try_from(due - now.time.0).ok().filter(|wait| *wait > 0)?;
+            now.instant.checked_add(Duration::from_micros(wait))
+        };
+        let tried = tried.iter().map(|t| (t.position, (t.attempts, due(t.due))));
+        Ledger {
+            settings,
+            filter,
+            read: cursor,
+            unfinished: BTreeMap::new(),
+            bytes: 0,
+            finished: finished.into_iter().collect(),
+            tried: tried.collect(),
+            ready: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            streams: HashMap::new(),
+            replays: replays.into_iter().collect(),
+            moves: Vec::new(),
+        }
+    }
+
+    /// Everything up to here is finished, or not wanted.
+    pub(super) fn cursor(&self) -> u64 {
+        let first = self.unfinished.iter().find(|(_, unfinished)| !unfinished.is_replay);
+        first.map_or(self.read, |(position, _)| position - 1)
+    }
+
+    /// What a later run needs to go on.
+    pub(super) fn record(&self, now: Now) -> GroupRecord {
+        let due = |standing| match standing {
+            Standing::Waiting(due) => {
+                let wait = due.saturating_duration_since(now.instant).as_micros();
+                now.time.0.saturating_add(i64::try_from(wait).unwrap_or(i64::MAX))
+            }
+            _ => 0,
+        };
+        let here = self.unfinished.iter().filter(|(_, u)| !u.is_replay && u.attempts > 0);
+        let here = here.map(|(position, u)| (*position, u.attempts, due(u.standing)));
+        let before = self.tried.iter().map(|(position, (attempts, wait))| {
+            (*position, *attempts, wait.map_or(0, |wait| due(Standing::Waiting(wait))))
+        });
+        let tried = here.chain(before);
+        GroupRecord {
+            filter: self.filter.clone(),
+            cursor: self.cursor(),
+            finished: self.finished.iter().map(|(first, last)| (*first, *last)).collect(),
+            tried: tried
+                .map(|(position, attempts, due)| TriedRecord { position, attempts, due })
+                .collect(),
+        }
+    }
+
+    pub(super) fn filter(&self) -> &FilterRecord {
+        &self.filter
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// Whether more may be fed.
+    pub(super) fn has_room(&self) -> bool {
+        self.unfinished.len() < self.settings.unfinished_max
+            && self.bytes < GROUP_UNFINISHED_BYTES_MAX
+    }
+
+    /// Takes in the next wanted event.
+    pub(super) fn feed(&mut self, event: RecordedEvent) {
+        let position = event.position.get();
+        if !self.is_finished(position) {
+            let (attempts, due) = self.tried.remove(&position).unwrap_or_default();
+            self.insert(event, attempts, due, false);
+        }
+        self.feed_until(position);
+    }
+
+    /// Everything up to here was fed, or is not wanted.
+    pub(super) fn feed_until(&mut self, position: u64) {
+        self.read = position;
+        self.forget_finished();
+    }
+
+    /// A parked event that is to be tried again and must be read.
+    pub(super) fn next_replay(&mut self) -> Option<u64> {
+        self.replays.pop_front()
+    }
+
+    /// Takes in a parked event, to be tried again as if for the first time.
+    pub(super) fn restore(&mut self, event: RecordedEvent) {
+        if !self.unfinished.contains_key(&event.position.get()) {
+            self.insert(event, 0, None, true);
+        }
+    }
+
+    /// Has these parked events tried again.
+    pub(super) fn replay(&mut self, positions: impl IntoIterator<Item = u64>) {
+        self.replays.extend(positions);
+    }
+
+    /// Delivers the first event that is ready: it, and the number of the attempt.
+    pub(super) fn deliver(&mut self, now: Now) -> Option<(RecordedEvent, u32)> {
+        let position = self.ready.pop_first()?;
+        let until = now.instant.checked_add(self.settings.redeliver_after);
+        let unfinished = self.unfinished.get_mut(&position).expect("what is ready is unfinished");
+        unfinished.attempts += 1;
+        unfinished.standing = Standing::Delivered(until);
+        let delivered = (unfinished.event.clone(), unfinished.attempts);
+        self.timers.extend(until.map(|until| (until, position)));
+        Some(delivered)
+    }
+
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// When `expire` has something to do next.
+    pub(super) fn next_timer(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Takes back what was delivered too long ago, and ends waits that are over.
+    pub(super) fn expire(&mut self, now: Now) {
+        while let Some((at, position)) = self.timers.first().copied() {
+            if at > now.instant {
+                return;
+            }
+            let unfinished = self.unfinished.get(&position).expect("a timer is of one unfinished");
+            match unfinished.standing {
+                Standing::Delivered(_) => {
+                    self.take_back(position, now, "it was not finished in time");
+                }
+                _ if self.settings.in_stream_order => {
+                    let stream = unfinished.event.stream.clone();
+                    self.stand(position, Standing::Held);
+                    self.release(&stream);
+                }
+                _ => self.stand(position, Standing::Ready),
+            }
+        }
+    }
+
+    /// The event is handled, whoever says so, and however late.
+    pub(super) fn finish(&mut self, position: u64) {
+        let Some(unfinished) = self.unfinished.get(&position) else { return };
+        if unfinished.is_replay {
+            self.moves.push(Move { shelf: Shelf::Replay, position, record: None });
+        }
+        self.remove(position);
+    }
+
+    /// The consumer of this attempt could not handle the event.
+    pub(super) fn refuse(
+        &mut self,
+        position: u64,
+        attempt: u32,
+        nack: Nack,
+        now: Now,
+    ) -> Result<(), Late> {
+        if !self.is_out(position, attempt) {
+            return Err(Late);
+        }
+        match nack {
+            Nack::Skip => self.finish(position),
+            Nack::Park => self.park(position, now, "its consumer set it aside"),
+            Nack::Retry(_) if attempt >= self.settings.attempts_max => {
+                self.park(position, now, "its consumer could not handle it");
+            }
+            Nack::Retry(wait) => {
+                let due = now.instant.checked_add(wait).filter(|due| *due > now.instant);
+                self.stand(position, due.map_or(Standing::Ready, Standing::Waiting));
+            }
+        }
+        Ok(())
+    }
+
+    /// The consumer of this attempt went away without a word.
+    pub(super) fn abandon(&mut self, position: u64, attempt: u32, now: Now) {
+        if self.is_out(position, attempt) {
+            self.take_back(position, now, "its consumer went away without an answer");
+        }
+    }
+
+    /// Whether this attempt's consumer is still to answer.
+    pub(super) fn is_out(&self, position: u64, attempt: u32) -> bool {
+        self.unfinished.get(&position).is_some_and(|unfinished| {
+            unfinished.attempts == attempt && matches!(unfinished.standing, Standing::Delivered(_))
+        })
+    }
+
+    /// What has moved since this was last asked.
+    pub(super) fn take_moves(&mut self) -> Vec<Move> {
+        std::mem::take(&mut self.moves)
+    }
+
+    /// These moves could not be written.
+    pub(super) fn put_back_moves(&mut self, moves: Vec<Move>) {
+        let newer = std::mem::replace(&mut self.moves, moves);
+        self.moves.extend(newer);
+    }
+
+    pub(super) fn has_moves(&self) -> bool {
+        !self.moves.is_empty()
+    }
+
+    fn insert(
+        &mut self,
+        event: RecordedEvent,
+        attempts: u32,
+        due: Option<Instant>,
+        is_replay: bool,
+    ) {
+        let position = event.position.get();
+        self.bytes += event.payload.len();
+        if self.settings.in_stream_order {
+            self.streams.entry(event.stream.clone()).or_default().insert(position);
+        }
+        let stream = event.stream.clone();
+        let standing = Standing::Held;
+        self.unfinished.insert(position, Unfinished { event, attempts, standing, is_replay });
+        match due {
+            Some(due) => self.stand(position, Standing::Waiting(due)),
+            None if self.settings.in_stream_order => self.release(&stream),
+            None => self.stand(position, Standing::Ready),
+        }
+    }
+
+    /// Lets the first event of a stream be delivered, unless one of the stream is under way.
+    fn release(&mut self, stream: &StreamId) {
+        let Some(events) = self.streams.get(stream) else { return };
+        let Some(first) = events.first().copied() else { return };
+        let standing = |position: &u64| self.unfinished[position].standing;
+        let under_way = events.iter().find(|position| standing(position) != Standing::Held);
+        match under_way.map(|position| (*position, standing(position))) {
+            None => self.stand(first, Standing::Ready),
+            // A replayed event comes before one that nobody has begun.
+            Some((other, Standing::Ready)) if other != first => {
+                self.stand(other, Standing::Held);
+                self.stand(first, Standing::Ready);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Moves an unfinished event to another standing, with all that hangs on it.
+    fn stand(&mut self, position: u64, standing: Standing) {
+        let unfinished =
+            self.unfinished.get_mut(&position).expect("only what is unfinished stands");
+        match std::mem::replace(&mut unfinished.standing, standing) {
+            Standing::Ready => {
+                self.ready.remove(&position);
+            }
+            Standing::Delivered(Some(timer)) | Standing::Waiting(timer) => {
+                self.timers.remove(&(timer, position));
+            }
+            Standing::Held | Standing::Delivered(None) => {}
+        }
+        match standing {
+            Standing::Ready => {
+                self.ready.insert(position);
+            }
+            Standing::Delivered(Some(timer)) | Standing::Waiting(timer) => {
+                self.timers.insert((timer, position));
+            }
+            Standing::Held | Standing::Delivered(None) => {}
+        }
+    }
+
+    fn take_back(&mut self, position: u64, now: Now, why: &str) {
+        match self.unfinished[&position].attempts >= self.settings.attempts_max {
+            true => self.park(position, now, why),
+            false => self.stand(position, Standing::Ready),
+        }
+    }
+
+    fn park(&mut self, position: u64, now: Now, why: &str) {
+        let Unfinished { event, attempts, is_replay, .. } = &self.unfinished[&position];
+        let record = Some(ParkedRecord {
+            stream: event.stream.to_string(),
+            event_type: event.event_type.to_string(),
+            error: why.to_owned(),
+            attempts: *attempts,
+            parked_at: now.time.0,
+        });
+        if *is_replay {
+            self.moves.push(Move { shelf: Shelf::Replay, position, record: None });
+        }
+        self.moves.push(Move { shelf: Shelf::Parked, position, record });
+        self.remove(position);
+    }
+
+    fn remove(&mut self, position: u64) {
+        self.stand(position, Standing::Held);
+        let removed = self.unfinished.remove(&position).expect("only what is unfinished ends");
+        self.bytes -= removed.event.payload.len();
+        if !removed.is_replay {
+            self.mark_finished(position);
+        }
+        if self.settings.in_stream_order {
+            let stream = &removed.event.stream;
+            let events =
+                self.streams.get_mut(stream).expect("an unfinished event's stream is known");
+            events.remove(&position);
+            match events.is_empty() {
+                true => drop(self.streams.remove(stream)),
+                false => self.release(stream),
+            }
+        }
+    }
+
+    fn is_finished(&self, position: u64) -> bool {
+        let before = self.finished.range(..=position).next_back();
+        before.is_some_and(|(_, last)| position <= *last)
+    }
+
+    /// Joins the ranges beside `position` if everything in between was fed and nothing of it is
+    /// unfinished; so there are never more ranges than unfinished events, and one.
+    fn mark_finished(&mut self, position: u64) {
+        let (mut first, mut last) = (position, position);
+        if let Some((&start, &end)) = self.finished.range(..position).next_back()
+            && self.unfinished.range(end..position).next().is_none()
+        {
+            first = start;
+        }
+        if let Some((&start, &end)) = self.finished.range(position..).next()
+            && start <= self.read
+            && self.unfinished.range(position..start).next().is_none()
+        {
+            self.finished.remove(&start);
+            last = end;
+        }
+        self.finished.insert(first, last);
+        self.forget_finished();
+    }
+
+    /// What the cursor has passed needs no range.
+    fn forget_finished(&mut self) {
+        let cursor = self.cursor();
+        while let Some(range) = self.finished.first_entry() {
+            if *range.get() > cursor {
+                return;
+            }
+            range.remove();
+        }
+    }
+}

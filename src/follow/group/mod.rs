@@ -1,0 +1,222 @@
+//! Consumer groups: several consumers that share the events of a subscription.
+//!
+//! * Each event is delivered to one consumer at a time, and again until it is finished: at least
+//!   once.
+//! * The cursor never passes an unfinished event, and stands in the journal: a lost index delivers
+//!   nothing again.
+//! * When an acknowledgement returns, it is durable.
+
+pub(crate) mod consumer;
+pub(crate) mod ledger;
+pub(crate) mod registry;
+mod running;
+
+#[cfg(test)]
+mod tests;
+
+use crate::codec::group::{FilterRecord, Shelf};
+use crate::error::{Error, Result};
+use crate::follow::group::registry::{Described, Groups, shelved};
+use crate::follow::parked::Parked;
+use crate::follow::subscription::SubscriptionBuilder;
+use crate::log::commit::check_consumer;
+use crate::log::handle::LogHandle;
+use crate::position::Position;
+use consumer::Consumer;
+use ledger::Settings;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+const REDELIVER_AFTER_DEFAULT: Duration = Duration::from_secs(30);
+const ATTEMPTS_DEFAULT: u32 = 10;
+
+/// Describes a consumer of a group; see [`SubscriptionBuilder::group`].
+///
+/// What the subscription says holds for the group: its filter, which is fixed by the group's first
+/// start; the position after which it begins when it is first started; and its buffer, which is how
+/// many unfinished events the group holds. All consumers of a group that run at the same time say
+/// the same.
+#[must_use = "a consumer begins with `start`"]
+pub struct GroupBuilder {
+    subscription: SubscriptionBuilder,
+    name: String,
+    redeliver_after: Duration,
+    attempts: u32,
+    in_stream_order: bool,
+}
+
+impl SubscriptionBuilder {
+    /// Several consumers that share these events, and one durable cursor under this name: each
+    /// event is delivered to one of them, and again if it was not handled.
+    pub fn group(self, name: impl Into<String>) -> GroupBuilder {
+        GroupBuilder::new(self, name.into())
+    }
+}
+
+impl GroupBuilder {
+    fn new(subscription: SubscriptionBuilder, name: String) -> GroupBuilder {
+        GroupBuilder {
+            subscription,
+            name,
+            redeliver_after: REDELIVER_AFTER_DEFAULT,
+            attempts: ATTEMPTS_DEFAULT,
+            in_stream_order: false,
+        }
+    }
+
+    /// How long a consumer may take over an event before it is delivered again, perhaps to another
+    /// one: 30 s unless said otherwise.
+    pub fn redeliver_after(mut self, time: Duration) -> GroupBuilder {
+        self.redeliver_after = time;
+        self
+    }
+
+    /// How often an event is delivered before it is parked: at least once, and 10 times unless said
+    /// otherwise.
+    pub fn attempts(mut self, attempts: u32) -> GroupBuilder {
+        self.attempts = attempts;
+        self
+    }
+
+    /// Delivers an event only when all earlier ones of its stream are finished; events of different
+    /// streams still go side by side. A parked event counts as finished.
+    pub fn in_stream_order(mut self) -> GroupBuilder {
+        self.in_stream_order = true;
+        self
+    }
+
+    /// Joins the group, which begins where it has come to.
+    ///
+    /// # Errors
+    /// Those of [`SubscriptionBuilder::start`]; also [`InvalidInput`](crate::ErrorKind::InvalidInput)
+    /// for a name that cannot be one, for a filter that is not the group's, or settings that are not
+    /// those of its running consumers; and what making a new group durable met.
+    pub fn start(self) -> Result<Consumer> {
+        let GroupBuilder { subscription, name, redeliver_after, attempts, in_stream_order } = self;
+        check_consumer(&name)?;
+        if attempts == 0 || redeliver_after.is_zero() {
+            let message = format!(
+                "a group delivers an event {attempts} times and again after {redeliver_after:?}; \
+                 each must be more than 0"
+            );
+            return Err(Error::invalid(message));
+        }
+        subscription.check()?;
+        let SubscriptionBuilder { log, groups, filter, after, buffer, .. } = subscription;
+        let settings = Settings {
+            unfinished_max: buffer,
+            redeliver_after,
+            attempts_max: attempts,
+            in_stream_order,
+        };
+        let described = Described { name: &name, filter: &filter, after, settings };
+        let group = groups.join(&log, &described)?;
+        Ok(Consumer::new(log, groups, name, group))
+    }
+}
+
+/// A consumer group to look after; see [`Store::group`](crate::Store::group).
+///
+/// ```
+/// use filmstrip::{ExpectedVersion, Nack, NewEvent, Position, Store};
+/// let store = Store::temporary()?;
+/// store.append("Order-1", ExpectedVersion::Any, [NewEvent::json("Placed", &())?])?;
+///
+/// let mut mailer = store.subscribe().category("Order").group("mailer").start()?;
+/// let delivery = mailer.next().expect("an order was placed")?;
+/// delivery.nack(Nack::Park)?; // nobody can be reached
+/// assert_eq!(store.group("mailer").parked()?.len(), 1);
+/// assert_eq!(store.group("mailer").cursor()?, Position::new(1));
+///
+/// store.group("mailer").replay_parked()?; // now somebody can
+/// let again = mailer.next().expect("the order is tried again")?;
+/// assert_eq!(again.event.position, Position::new(1));
+/// again.ack()?;
+/// # Ok::<(), filmstrip::Error>(())
+/// ```
+pub struct Group {
+    log: LogHandle,
+    groups: Arc<Groups>,
+    name: String,
+}
+
+impl Group {
+    pub(crate) fn new(log: LogHandle, groups: Arc<Groups>, name: String) -> Group {
+        Group { log, groups, name }
+    }
+
+    /// Everything up to here is finished, parked, or not wanted; the start if the group was never
+    /// started.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a name that cannot be one;
+    /// [`Closed`](crate::ErrorKind::Closed).
+    pub fn cursor(&self) -> Result<Position> {
+        self.check()?;
+        self.groups.cursor(self.log.log(), &self.name)
+    }
+
+    /// The events that were set aside, in order.
+    ///
+    /// # Errors
+    /// Those of [`cursor`](Group::cursor).
+    pub fn parked(&self) -> Result<Vec<Parked>> {
+        self.check()?;
+        let parked = shelved(self.log.log(), &self.name, Shelf::Parked)?.into_iter();
+        parked.map(|(position, record)| Parked::new(Position::new(position), record)).collect()
+    }
+
+    /// Has each parked event delivered again, by a consumer that runs now or later, as if for the
+    /// first time.
+    ///
+    /// # Errors
+    /// Those of [`cursor`](Group::cursor), and what writing met.
+    pub fn replay_parked(&self) -> Result<()> {
+        self.check()?;
+        self.groups.replay_parked(&self.log, &self.name)
+    }
+
+    /// Forgets the parked events: they will not be delivered again.
+    ///
+    /// # Errors
+    /// Those of [`cursor`](Group::cursor), and what writing met.
+    pub fn discard_parked(&self) -> Result<()> {
+        self.check()?;
+        self.groups.discard_parked(&self.log, &self.name)
+    }
+
+    /// Forgets all that is kept of the group. If it is started again, it begins anew.
+    ///
+    /// # Errors
+    /// [`AlreadyRunning`](crate::ErrorKind::AlreadyRunning) if it has consumers; those of
+    /// [`cursor`](Group::cursor), and what writing met.
+    pub fn remove(&self) -> Result<()> {
+        self.check()?;
+        self.groups.remove(&self.log, &self.name)
+    }
+
+    fn check(&self) -> Result<()> {
+        check_consumer(&self.name)?;
+        self.log.refuse_if_closed()
+    }
+}
+
+impl fmt::Display for FilterRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FilterRecord { streams, categories, event_types } = self;
+        write!(f, "streams {streams:?}, categories {categories:?}, event types {event_types:?}")
+    }
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings { unfinished_max, redeliver_after, attempts_max, in_stream_order } = self;
+        let order = if *in_stream_order { ", in stream order" } else { "" };
+        write!(
+            f,
+            "a buffer of {unfinished_max}, redelivery after {redeliver_after:?}, {attempts_max} \
+             attempts{order}"
+        )
+    }
+}

@@ -1,0 +1,216 @@
+//! The consumer groups of one store: which run, and what is kept of each.
+
+use crate::codec::bin;
+use crate::codec::group::{
+    FilterRecord, GroupRecord, Shelf, group_key, shelf_key, shelf_position, shelf_prefix,
+};
+use crate::codec::parked::ParkedRecord;
+use crate::error::{Error, ErrorKind, Result};
+use crate::filter::Filter;
+use crate::follow::group::ledger::{Ledger, Settings};
+use crate::follow::group::running::{RunningGroup, commit_state, now};
+use crate::limits::PARKED_MOVED_MAX;
+use crate::log::commit::Commit;
+use crate::log::core::Log;
+use crate::log::handle::LogHandle;
+use crate::position::Position;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// The groups that run. Its lock is taken before any group's.
+#[derive(Default)]
+pub(crate) struct Groups(Mutex<HashMap<String, Arc<RunningGroup>>>);
+
+/// A group as its consumer describes it.
+pub(super) struct Described<'a> {
+    pub(super) name: &'a str,
+    pub(super) filter: &'a Filter,
+    /// Where it begins, if it has never been started.
+    pub(super) after: Position,
+    pub(super) settings: Settings,
+}
+
+impl Groups {
+    /// The running group that is described, with one more member; started if none runs.
+    pub(super) fn join(
+        &self,
+        log: &LogHandle,
+        described: &Described<'_>,
+    ) -> Result<Arc<RunningGroup>> {
+        let mut running = self.0.lock();
+        let name = described.name;
+        let group = match running.get(name).filter(|group| group.ended().is_none()) {
+            Some(group) => {
+                group.with_ledger(|ledger| {
+                    check_filter(name, ledger.filter(), described.filter)?;
+                    check_settings(name, ledger.settings(), described.settings)
+                })?;
+                Arc::clone(group)
+            }
+            None => {
+                let group = start(log, described)?;
+                running.insert(name.to_owned(), Arc::clone(&group));
+                group
+            }
+        };
+        group.join();
+        Ok(group)
+    }
+
+    /// A member of `group` goes; the last one ends it.
+    pub(super) fn leave(&self, name: &str, group: &Arc<RunningGroup>) {
+        let mut running = self.0.lock();
+        if !group.leave() {
+            return;
+        }
+        if running.get(name).is_some_and(|running| Arc::ptr_eq(running, group)) {
+            running.remove(name);
+        }
+        group.end();
+    }
+
+    pub(super) fn cursor(&self, log: &Log, name: &str) -> Result<Position> {
+        let running = self.0.lock();
+        let cursor = match running.get(name) {
+            Some(group) => group.cursor()?,
+            None => stored(log, name)?.map_or(0, |record| record.cursor),
+        };
+        Ok(Position::new(cursor))
+    }
+
+    /// Moves everything that is parked to where it is tried again from.
+    pub(super) fn replay_parked(&self, log: &LogHandle, name: &str) -> Result<()> {
+        let running = self.0.lock();
+        let parked: Vec<_> = shelved(log.log(), name, Shelf::Parked)?.into_iter().collect();
+        for some in parked.chunks(PARKED_MOVED_MAX) {
+            let mut commit = Commit::new();
+            for (position, record) in some {
+                commit = commit
+                    .state(shelf_key(name, Shelf::Parked, *position), Vec::new())
+                    .state(shelf_key(name, Shelf::Replay, *position), bin::encode(record));
+            }
+            commit_state(log, commit)?;
+            if let Some(group) = running.get(name) {
+                group.replay(some.iter().map(|(position, _)| *position).collect());
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn discard_parked(&self, log: &LogHandle, name: &str) -> Result<()> {
+        let _running = self.0.lock();
+        let parked = shelved(log.log(), name, Shelf::Parked)?;
+        let keys = parked.keys().map(|position| shelf_key(name, Shelf::Parked, *position));
+        remove(log, keys.collect())
+    }
+
+    /// Removes all that is kept of a group that does not run.
+    pub(super) fn remove(&self, log: &LogHandle, name: &str) -> Result<()> {
+        let running = self.0.lock();
+        if running.contains_key(name) {
+            let message = format!("group {name:?} has consumers; drop them first");
+            return Err(Error::new(ErrorKind::AlreadyRunning, message));
+        }
+        let mut keys: Vec<String> = [Shelf::Parked, Shelf::Replay]
+            .into_iter()
+            .map(|shelf| log.records_with_prefix(&shelf_prefix(name, shelf)))
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
+            .flat_map(BTreeMap::into_keys)
+            .collect();
+        if log.record(&group_key(name))?.is_some() {
+            keys.push(group_key(name));
+        }
+        remove(log, keys)
+    }
+}
+
+fn remove(log: &LogHandle, keys: Vec<String>) -> Result<()> {
+    for some in keys.chunks(PARKED_MOVED_MAX) {
+        let commit = some.iter().fold(Commit::new(), |commit, key| commit.state(key, Vec::new()));
+        commit_state(log, commit)?;
+    }
+    Ok(())
+}
+
+fn start(log: &LogHandle, described: &Described<'_>) -> Result<Arc<RunningGroup>> {
+    let Described { name, filter, after, settings } = *described;
+    let record = match stored(log.log(), name)? {
+        Some(record) => {
+            check_filter(name, &record.filter, filter)?;
+            refuse_ahead(name, &record, log.head_position())?;
+            record
+        }
+        None => {
+            let filter = filter_record(filter);
+            let record = GroupRecord { filter, cursor: after.get(), ..GroupRecord::default() };
+            commit_state(log, Commit::new().state(group_key(name), bin::encode(&record)))?;
+            record
+        }
+    };
+    let replays = shelved(log.log(), name, Shelf::Replay)?.into_keys();
+    let ledger = Ledger::new(settings, record, replays, now(log));
+    RunningGroup::start(name, log.engine(), ledger, filter.clone())
+}
+
+/// What is kept of the group, if it was ever started.
+fn stored(log: &Log, name: &str) -> Result<Option<GroupRecord>> {
+    let Some(bytes) = log.record(&group_key(name))? else { return Ok(None) };
+    bin::decode(&bytes).map(Some).map_err(|what| damaged(name, &what))
+}
+
+/// The events on one of the group's shelves, by position.
+pub(super) fn shelved(log: &Log, name: &str, shelf: Shelf) -> Result<BTreeMap<u64, ParkedRecord>> {
+    let records = log.records_with_prefix(&shelf_prefix(name, shelf))?.into_iter();
+    let records = records.map(|(key, bytes)| {
+        let position =
+            shelf_position(&key).ok_or_else(|| damaged(name, "a place is no position"))?;
+        Ok((position, bin::decode(&bytes).map_err(|what| damaged(name, &what))?))
+    });
+    records.collect()
+}
+
+fn damaged(name: &str, what: &str) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("what is kept of group {name:?} is damaged: {what}"))
+}
+
+/// A cursor ahead of the log proves that the log lost what had been durable.
+fn refuse_ahead(name: &str, record: &GroupRecord, head: Position) -> Result<()> {
+    let furthest = record.finished.last().map_or(record.cursor, |(_, last)| *last);
+    if furthest <= head.get() {
+        return Ok(());
+    }
+    let message = format!(
+        "group {name:?} has finished events up to position {furthest}, but the log ends at {head}"
+    );
+    Err(Error::new(ErrorKind::Corrupt, message))
+}
+
+fn filter_record(filter: &Filter) -> FilterRecord {
+    let [streams, categories, event_types] = filter.names();
+    FilterRecord { streams, categories, event_types }
+}
+
+fn check_filter(name: &str, fixed: &FilterRecord, given: &Filter) -> Result<()> {
+    let given = filter_record(given);
+    if *fixed == given {
+        return Ok(());
+    }
+    let message = format!(
+        "group {name:?} was first started with {fixed}, and is now started with {given}; a group's \
+         filter is fixed"
+    );
+    Err(Error::invalid(message))
+}
+
+fn check_settings(name: &str, running: Settings, given: Settings) -> Result<()> {
+    if running == given {
+        return Ok(());
+    }
+    let message = format!(
+        "group {name:?} runs with {running}, and is now started with {given}; the consumers of a \
+         group have the same settings"
+    );
+    Err(Error::invalid(message))
+}

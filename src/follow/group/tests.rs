@@ -1,0 +1,314 @@
+//! The ledger against what it promises, over random orders of everything that can happen to it.
+
+use crate::clock::Micros;
+use crate::codec::bin;
+use crate::codec::group::{GroupRecord, Shelf};
+use crate::event::{NewEvent, RecordedEvent};
+use crate::follow::group::ledger::{Ledger, Move, Nack, Now, Settings};
+use crate::position::{ExpectedVersion, Position};
+use crate::store::Store;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn settings(in_stream_order: bool) -> Settings {
+    Settings { unfinished_max: 8, redeliver_after: 30 * SECOND, attempts_max: 3, in_stream_order }
+}
+
+/// Real events, one for each letter: `abac` is four events in three streams.
+fn events(streams: &str) -> Vec<RecordedEvent> {
+    let store = Store::temporary().unwrap();
+    for stream in streams.chars() {
+        let event = NewEvent::json("Happened", &()).unwrap();
+        store.append(format!("Thing-{stream}").as_str(), ExpectedVersion::Any, [event]).unwrap();
+    }
+    store.read_all().collect().unwrap()
+}
+
+struct Clock {
+    start: Instant,
+    passed: Duration,
+}
+
+impl Clock {
+    fn new() -> Clock {
+        Clock { start: Instant::now(), passed: Duration::ZERO }
+    }
+
+    fn now(&self) -> Now {
+        let time = Micros(i64::try_from(self.passed.as_micros()).unwrap());
+        Now { instant: self.start + self.passed, time }
+    }
+}
+
+fn fed(streams: &str, in_stream_order: bool, clock: &Clock) -> Ledger {
+    let events = events(streams);
+    let until = events.len() as u64;
+    let mut ledger =
+        Ledger::new(settings(in_stream_order), GroupRecord::default(), [], clock.now());
+    events.into_iter().for_each(|event| ledger.feed(event));
+    ledger.feed_until(until);
+    ledger
+}
+
+/// Delivers whatever is ready: positions and attempts.
+fn delivered(ledger: &mut Ledger, clock: &Clock) -> Vec<(u64, u32)> {
+    let next = || ledger.deliver(clock.now()).map(|(e, attempt)| (e.position.get(), attempt));
+    std::iter::from_fn(next).collect()
+}
+
+#[test]
+fn the_cursor_waits_for_the_first_unfinished_event() {
+    let clock = Clock::new();
+    let mut ledger = fed("abcd", false, &clock);
+    assert_eq!(delivered(&mut ledger, &clock), [(1, 1), (2, 1), (3, 1), (4, 1)]);
+    let mut cursors = Vec::new();
+    for position in [3, 1, 4, 2] {
+        ledger.finish(position);
+        cursors.push(ledger.cursor());
+    }
+    assert_eq!(cursors, [0, 1, 1, 4]);
+    let record = ledger.record(clock.now());
+    assert_eq!((record.finished, record.tried), (vec![], vec![]));
+}
+
+#[test]
+fn a_delivery_that_takes_too_long_is_delivered_again_and_parked_in_the_end() {
+    let mut clock = Clock::new();
+    let mut ledger = fed("a", false, &clock);
+    for attempt in 1..=3 {
+        assert_eq!(delivered(&mut ledger, &clock), [(1, attempt)]);
+        clock.passed += 29 * SECOND;
+        ledger.expire(clock.now());
+        assert_eq!(delivered(&mut ledger, &clock), []);
+        clock.passed += SECOND;
+        ledger.expire(clock.now());
+    }
+    assert_eq!(delivered(&mut ledger, &clock), []);
+    assert_eq!((ledger.cursor(), ledger.next_timer()), (1, None));
+    let moves = ledger.take_moves();
+    let [Move { shelf: Shelf::Parked, position: 1, record: Some(parked) }] = &moves[..] else {
+        panic!("{moves:?}");
+    };
+    assert_eq!((parked.attempts, parked.parked_at), (3, 90_000_000));
+    assert_eq!(parked.error, "it was not finished in time");
+}
+
+#[test]
+fn an_event_that_is_to_be_tried_later_is_not_ready_before_and_only_its_last_attempt_counts() {
+    let mut clock = Clock::new();
+    let mut ledger = fed("ab", false, &clock);
+    assert_eq!(delivered(&mut ledger, &clock), [(1, 1), (2, 1)]);
+    ledger.refuse(1, 1, Nack::Retry(5 * SECOND), clock.now()).unwrap();
+    ledger.refuse(1, 1, Nack::Skip, clock.now()).unwrap_err();
+    ledger.abandon(2, 1, clock.now());
+    assert_eq!(delivered(&mut ledger, &clock), [(2, 2)]);
+    // The first attempt's word comes too late, except that it was handled after all.
+    ledger.refuse(2, 1, Nack::Park, clock.now()).unwrap_err();
+    ledger.finish(2);
+    ledger.finish(2);
+    clock.passed += 5 * SECOND;
+    assert_eq!(ledger.cursor(), 0);
+    ledger.expire(clock.now());
+    assert_eq!(delivered(&mut ledger, &clock), [(1, 2)]);
+    ledger.refuse(1, 2, Nack::Skip, clock.now()).unwrap();
+    assert_eq!((ledger.cursor(), ledger.take_moves()), (2, vec![]));
+}
+
+#[test]
+fn in_stream_order_an_event_waits_for_the_earlier_ones_of_its_stream() {
+    let clock = Clock::new();
+    let mut ledger = fed("aabab", true, &clock);
+    assert_eq!(delivered(&mut ledger, &clock), [(1, 1), (3, 1)]);
+    ledger.refuse(1, 1, Nack::Retry(Duration::ZERO), clock.now()).unwrap();
+    assert_eq!(delivered(&mut ledger, &clock), [(1, 2)]);
+    ledger.finish(1);
+    assert_eq!(delivered(&mut ledger, &clock), [(2, 1)]);
+    ledger.refuse(2, 1, Nack::Park, clock.now()).unwrap();
+    assert_eq!(delivered(&mut ledger, &clock), [(4, 1)]);
+    ledger.finish(3);
+    assert_eq!(delivered(&mut ledger, &clock), [(5, 1)]);
+}
+
+#[test]
+fn a_wait_goes_on_after_a_restart() {
+    let mut clock = Clock::new();
+    let mut ledger = fed("ab", false, &clock);
+    delivered(&mut ledger, &clock);
+    ledger.refuse(1, 1, Nack::Retry(60 * SECOND), clock.now()).unwrap();
+    clock.passed += 20 * SECOND;
+    let record = ledger.record(clock.now());
+    let mut again = Ledger::new(settings(false), record.clone(), [], clock.now());
+    // What was not fed yet is kept as it was.
+    assert_eq!(again.record(clock.now()), record);
+    events("ab").into_iter().for_each(|event| again.feed(event));
+    assert_eq!(delivered(&mut again, &clock), [(2, 2)]);
+    again.finish(2);
+    clock.passed += 40 * SECOND;
+    again.expire(clock.now());
+    assert_eq!(delivered(&mut again, &clock), [(1, 2)]);
+}
+
+/// What a random run has seen, beside the ledger.
+#[derive(Default)]
+struct Truth {
+    finished: BTreeSet<u64>,
+    parked: BTreeSet<u64>,
+    /// On the shelf of what is to be tried again.
+    replay: BTreeSet<u64>,
+    /// Deliveries that were not answered, with the newest attempt.
+    out: BTreeMap<u64, u32>,
+}
+
+/// Everything that can happen, in a random order, with crashes that fall back to the last write:
+/// no event is passed unfinished, none is delivered after its end was written, all end.
+#[test]
+fn whatever_happens_every_event_ends_and_the_cursor_passes_no_unfinished_one() {
+    let five = events("abcde");
+    for seed in 1..=400 {
+        let in_stream_order = seed % 2 == 0;
+        random_run(seed, in_stream_order, &five);
+    }
+}
+
+fn random_run(seed: u64, in_stream_order: bool, five: &[RecordedEvent]) {
+    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut below = move |bound: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % bound
+    };
+    let names: String = (0..60).map(|_| char::from(b'a' + below(5) as u8)).collect();
+    let all = placed(&names, five);
+    // A filter leaves some out.
+    let wanted: Vec<_> = all.iter().filter(|_| below(4) > 0).cloned().collect();
+    let wanted_positions: BTreeSet<u64> = wanted.iter().map(|e| e.position.get()).collect();
+    let mut clock = Clock::new();
+    let mut written = GroupRecord::default();
+    let mut truth = Truth::default();
+    let mut ledger = Ledger::new(settings(in_stream_order), written.clone(), [], clock.now());
+    let mut fed = 0;
+    for step in 0.. {
+        let context = format!("seed {seed}, step {step}");
+        assert!(step < 100_000, "{context}: it never ends");
+        match below(10) {
+            0 | 1 if ledger.has_room() && fed < all.len() as u64 => {
+                let until = (fed + 1 + below(4)).min(all.len() as u64);
+                let batch = wanted.iter().filter(|e| (fed + 1..=until).contains(&e.position.get()));
+                batch.cloned().for_each(|event| ledger.feed(event));
+                ledger.feed_until(until);
+                fed = until;
+            }
+            2..=4 => {
+                if let Some((event, attempt)) = ledger.deliver(clock.now()) {
+                    let position = event.position.get();
+                    assert!(!truth.finished.contains(&position), "{context}: {position} had ended");
+                    if in_stream_order {
+                        let same = |p: &&u64| all[**p as usize - 1].stream == event.stream;
+                        let earlier = truth.out.keys().filter(same).find(|p| **p != position);
+                        assert_eq!(earlier, None, "{context}: {position} overtakes");
+                    }
+                    truth.out.insert(position, attempt);
+                }
+            }
+            5 | 6 if !truth.out.is_empty() => {
+                let nth = below(truth.out.len() as u64) as usize;
+                let (position, attempt) = truth.out.iter().nth(nth).map(|(p, a)| (*p, *a)).unwrap();
+                truth.out.remove(&position);
+                match below(6) {
+                    0 => ledger
+                        .refuse(
+                            position,
+                            attempt,
+                            Nack::Retry(below(3) as u32 * SECOND),
+                            clock.now(),
+                        )
+                        .unwrap(),
+                    1 => ledger.refuse(position, attempt, Nack::Park, clock.now()).unwrap(),
+                    2 => ledger.abandon(position, attempt, clock.now()),
+                    _ => {
+                        ledger.finish(position);
+                        truth.finished.insert(position);
+                    }
+                }
+            }
+            7 => {
+                clock.passed += below(8) as u32 * SECOND;
+                let limit = clock.now().instant;
+                ledger.expire(clock.now());
+                assert!(ledger.next_timer().is_none_or(|timer| timer > limit), "{context}");
+                // What was taken back is not out any more.
+                truth.out.retain(|position, attempt| ledger.is_out(*position, *attempt));
+            }
+            8 => {
+                // A write: what ended before it has ended for good, and parked is on its shelf.
+                for Move { shelf, position, record } in ledger.take_moves() {
+                    let shelf = match shelf {
+                        Shelf::Parked => &mut truth.parked,
+                        Shelf::Replay => &mut truth.replay,
+                    };
+                    match record {
+                        Some(_) => shelf.insert(position),
+                        None => shelf.remove(&position),
+                    };
+                }
+                written = bin::decode(&bin::encode(&ledger.record(clock.now()))).unwrap();
+                check(&written, &wanted_positions, &truth, &context);
+                if below(4) == 0 {
+                    let parked = std::mem::take(&mut truth.parked);
+                    truth.replay.extend(&parked);
+                    ledger.replay(parked);
+                }
+            }
+            _ if below(20) == 0 => {
+                // A crash: what was not written has not happened.
+                let record = written.clone();
+                let ended = |p: &u64| {
+                    let in_range = record.finished.iter().any(|(a, b)| (*a..=*b).contains(p));
+                    *p <= record.cursor || in_range
+                };
+                truth.finished.retain(|p| ended(p) && !truth.replay.contains(p));
+                truth.out.clear();
+                let replays = truth.replay.clone();
+                fed = record.cursor;
+                ledger = Ledger::new(settings(in_stream_order), record, replays, clock.now());
+            }
+            _ => {
+                if let Some(position) = ledger.has_room().then(|| ledger.next_replay()).flatten() {
+                    ledger.restore(all[position as usize - 1].clone());
+                }
+            }
+        }
+        let parked_or_replay = truth.parked.len() + truth.replay.len();
+        let ended = truth.finished.len() + parked_or_replay == wanted_positions.len();
+        if ended && parked_or_replay < 3 && written.cursor == all.len() as u64 {
+            return;
+        }
+    }
+}
+
+/// Nothing up to the cursor, or in a range behind it, is unfinished.
+#[track_caller]
+fn check(record: &GroupRecord, wanted: &BTreeSet<u64>, truth: &Truth, context: &str) {
+    let shelved = |p: &u64| truth.parked.contains(p) || truth.replay.contains(p);
+    let ranges = record.finished.iter().map(|(first, last)| *first..=*last);
+    for passed in ranges.chain([1..=record.cursor]) {
+        for position in passed.filter(|p| wanted.contains(p)) {
+            let ended = truth.finished.contains(&position) || shelved(&position);
+            assert!(ended, "{context}: {position} was passed, {record:?}");
+        }
+    }
+}
+
+/// One event for each letter, of the five that there are: making them anew would take longer than
+/// all else.
+fn placed(names: &str, five: &[RecordedEvent]) -> Vec<RecordedEvent> {
+    let placed = names.bytes().zip(1..).map(|(name, position)| {
+        let mut event = five[usize::from(name - b'a')].clone();
+        event.position = Position::new(position);
+        event
+    });
+    placed.collect()
+}

@@ -1,0 +1,39 @@
+//! Events that were set aside because they could not be handled.
+
+use crate::clock::Micros;
+use crate::codec::parked::ParkedRecord;
+use crate::error::Result;
+use crate::position::Position;
+use crate::stream::StreamId;
+use chrono::{DateTime, Utc};
+
+/// An event that a projection or a consumer group has set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Parked {
+    /// The event's place in the global sequence.
+    pub position: Position,
+    /// Its stream.
+    pub stream: StreamId,
+    /// What kind of event it is.
+    pub event_type: String,
+    /// What went wrong with it last; `None` if it only waits behind another event of its stream.
+    pub error: Option<String>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was set aside, or last tried.
+    pub parked_at: DateTime<Utc>,
+}
+
+impl Parked {
+    pub(crate) fn new(position: Position, record: ParkedRecord) -> Result<Parked> {
+        Ok(Parked {
+            position,
+            stream: StreamId::new(&record.stream)?,
+            event_type: record.event_type,
+            error: (!record.error.is_empty()).then_some(record.error),
+            attempts: record.attempts,
+            parked_at: Micros(record.parked_at).to_utc(),
+        })
+    }
+}

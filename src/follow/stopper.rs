@@ -1,0 +1,23 @@
+//! Ending what follows the log from another thread.
+
+use std::sync::Arc;
+
+/// Something that can be told to end.
+pub(crate) trait Stops: Send + Sync {
+    fn stop(&self);
+}
+
+/// Ends a subscription or a consumer from another thread. Holding it keeps nothing open.
+#[derive(Clone)]
+pub struct Stopper(Arc<dyn Stops>);
+
+impl Stopper {
+    pub(crate) fn new(stops: impl Stops + 'static) -> Stopper {
+        Stopper(Arc::new(stops))
+    }
+
+    /// Ends it: its iterator yields nothing more.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+}

@@ -1,0 +1,367 @@
+//! What a consumer group promises: each event is handled by one consumer at least once, none is
+//! passed unfinished, and what was acknowledged is not delivered again, whatever happens.
+//!
+//! `FILMSTRIP_KILLS=200 cargo test --release --test group killed` for a long run of the kills.
+
+use filmstrip::{
+    Consumer, Delivery, ErrorKind, ExpectedVersion, GroupBuilder, Nack, NewEvent, Position, Store,
+};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const MOMENT: Duration = Duration::from_millis(20);
+const CHILD: &str = "FILMSTRIP_KILLED_GROUP";
+
+fn append(store: &Store, stream: &str) -> u64 {
+    let event = NewEvent::bytes("Placed", "x");
+    store.append(stream, ExpectedVersion::Any, [event]).unwrap().position.get()
+}
+
+fn mailer(store: &Store) -> GroupBuilder {
+    store.subscribe().category("Order").group("mailer")
+}
+
+fn cursor(store: &Store) -> u64 {
+    store.group("mailer").cursor().unwrap().get()
+}
+
+fn next(consumer: &Consumer) -> Delivery {
+    consumer.recv_timeout(PATIENCE).unwrap()
+}
+
+fn next_is(consumer: &Consumer, position: u64, attempt: u32) -> Delivery {
+    let delivery = next(consumer);
+    assert_eq!((delivery.event.position.get(), delivery.attempt), (position, attempt));
+    delivery
+}
+
+#[track_caller]
+fn nothing_comes(consumer: &Consumer) {
+    let error = consumer.recv_timeout(MOMENT).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+}
+
+fn parked(store: &Store) -> Vec<(u64, u32)> {
+    let parked = store.group("mailer").parked().unwrap();
+    parked.iter().map(|parked| (parked.position.get(), parked.attempts)).collect()
+}
+
+#[test]
+fn consumers_share_the_events_and_each_is_handled_once() {
+    let store = Store::temporary().unwrap();
+    let handled = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            let consumer = mailer(&store).start().unwrap();
+            scope.spawn(|| {
+                for delivery in consumer {
+                    let delivery = delivery.unwrap();
+                    let position = delivery.event.position.get();
+                    delivery.ack().unwrap();
+                    handled.lock().unwrap().push(position);
+                }
+            });
+        }
+        let mut head = 0;
+        for n in 0..200 {
+            append(&store, "Invoice-1");
+            head = append(&store, &format!("Order-{}", n % 7));
+        }
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while cursor(&store) < head {
+            assert!(std::time::Instant::now() < deadline, "the group stands at {}", cursor(&store));
+            thread::yield_now();
+        }
+        store.clone().close().unwrap();
+    });
+    let mut handled = handled.into_inner().unwrap();
+    handled.sort_unstable();
+    assert_eq!(handled, (1..=200).map(|n| 2 * n).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_cursor_stays_before_an_unfinished_event_also_over_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let store = Store::open(&path).unwrap();
+    for _ in 0..4 {
+        append(&store, "Order-1");
+    }
+    let consumer = mailer(&store).start().unwrap();
+    let [one, two, three] = [(); 3].map(|()| next(&consumer));
+    two.ack().unwrap();
+    assert_eq!(cursor(&store), 0);
+    one.ack().unwrap();
+    assert_eq!(cursor(&store), 2);
+    // The consumer never says what became of the third event: the process ends.
+    std::mem::forget(three);
+    store.close().unwrap();
+    drop(consumer);
+
+    // The index is no more than an index: what a group has done is not in it alone.
+    fs::remove_dir_all(path.join("index")).unwrap();
+    let store = Store::open(&path).unwrap();
+    let consumer = mailer(&store).start().unwrap();
+    assert_eq!(cursor(&store), 2);
+    // That the third was tried was written with what the others said.
+    next_is(&consumer, 3, 2).ack().unwrap();
+    next_is(&consumer, 4, 1).ack().unwrap();
+}
+
+#[test]
+fn what_is_not_answered_is_delivered_again() {
+    let store = Store::temporary().unwrap();
+    append(&store, "Order-1");
+    let one = mailer(&store).redeliver_after(MOMENT).start().unwrap();
+    let other = mailer(&store).redeliver_after(MOMENT).start().unwrap();
+    drop(next_is(&one, 1, 1));
+    // This one takes too long, and another consumer gets it; yet it is handled when it says so.
+    let late = next_is(&one, 1, 2);
+    let again = next_is(&other, 1, 3);
+    late.ack().unwrap();
+    assert_eq!(cursor(&store), 1);
+    let error = again.nack(Nack::Park).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Expired, "{error}");
+    assert_eq!(parked(&store), []);
+    nothing_comes(&one);
+}
+
+#[test]
+fn a_refused_event_is_tried_later_or_parked_or_skipped() {
+    let store = Store::temporary().unwrap();
+    for _ in 0..3 {
+        append(&store, "Order-1");
+    }
+    let consumer = mailer(&store).attempts(2).start().unwrap();
+    next_is(&consumer, 1, 1).nack(Nack::Retry(MOMENT)).unwrap();
+    next_is(&consumer, 2, 1).nack(Nack::Skip).unwrap();
+    next_is(&consumer, 3, 1).nack(Nack::Park).unwrap();
+    assert_eq!(cursor(&store), 0);
+    next_is(&consumer, 1, 2).nack(Nack::Retry(MOMENT)).unwrap();
+    assert_eq!((cursor(&store), parked(&store)), (3, vec![(1, 2), (3, 1)]));
+    let reasons = store.group("mailer").parked().unwrap();
+    let reasons: Vec<_> = reasons.into_iter().filter_map(|parked| parked.error).collect();
+    assert_eq!(reasons, ["its consumer could not handle it", "its consumer set it aside"]);
+}
+
+#[test]
+fn parked_events_are_replayed_now_or_when_the_group_is_started_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    for _ in 0..3 {
+        append(&store, "Order-1");
+    }
+    let consumer = mailer(&store).start().unwrap();
+    for position in 1..=3 {
+        next_is(&consumer, position, 1).nack(Nack::Park).unwrap();
+    }
+    store.group("mailer").replay_parked().unwrap();
+    assert_eq!(parked(&store), []);
+    next_is(&consumer, 1, 1).ack().unwrap();
+    next_is(&consumer, 2, 1).nack(Nack::Park).unwrap();
+    assert_eq!((cursor(&store), parked(&store)), (3, vec![(2, 1)]));
+    // The third one is lost on the way; it is still to be tried again.
+    std::mem::forget(next_is(&consumer, 3, 1));
+    store.close().unwrap();
+    drop(consumer);
+
+    let store = Store::open(directory.path()).unwrap();
+    store.group("mailer").replay_parked().unwrap();
+    let consumer = mailer(&store).start().unwrap();
+    next_is(&consumer, 2, 1).ack().unwrap();
+    next_is(&consumer, 3, 1).nack(Nack::Park).unwrap();
+    assert_eq!(parked(&store), [(3, 1)]);
+    store.group("mailer").discard_parked().unwrap();
+    store.group("mailer").replay_parked().unwrap();
+    assert_eq!(parked(&store), []);
+    nothing_comes(&consumer);
+}
+
+#[test]
+fn in_stream_order_the_events_of_a_stream_come_one_after_the_other() {
+    let store = Store::temporary().unwrap();
+    for stream in ["Order-a", "Order-a", "Order-b"] {
+        append(&store, stream);
+    }
+    let consumer = mailer(&store).in_stream_order().start().unwrap();
+    let first = next_is(&consumer, 1, 1);
+    next_is(&consumer, 3, 1).ack().unwrap();
+    nothing_comes(&consumer);
+    first.ack().unwrap();
+    next_is(&consumer, 2, 1).ack().unwrap();
+}
+
+#[test]
+fn a_group_holds_no_more_unfinished_events_than_its_buffer() {
+    let store = Store::temporary().unwrap();
+    for _ in 0..5 {
+        append(&store, "Order-1");
+    }
+    let consumer = store.subscribe().buffer(2).group("small").start().unwrap();
+    let [one, two] = [(); 2].map(|()| next(&consumer));
+    nothing_comes(&consumer);
+    two.ack().unwrap();
+    let three = next_is(&consumer, 3, 1);
+    one.ack().unwrap();
+    three.ack().unwrap();
+    for position in [4, 5] {
+        next_is(&consumer, position, 1).ack().unwrap();
+    }
+}
+
+#[test]
+fn what_a_group_cannot_be_is_refused() {
+    let store = Store::temporary().unwrap();
+    append(&store, "Order-1");
+    let consumer = mailer(&store).start().unwrap();
+    let check = |builder: GroupBuilder, kind, part: &str| {
+        let error = builder.start().err().expect("it cannot be");
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(part), "{error} does not hold {part:?}");
+    };
+    let invalid = ErrorKind::InvalidInput;
+    check(mailer(&store).attempts(0), invalid, "0 times");
+    check(mailer(&store).redeliver_after(Duration::ZERO), invalid, "after 0ns");
+    check(mailer(&store).attempts(3), invalid, "10 attempts");
+    check(store.subscribe().group(""), invalid, "empty");
+    check(store.subscribe().group("mailer"), invalid, "categories [\"Order\"]");
+    let after = store.subscribe().after(Position::new(9));
+    check(after.group("other"), invalid, "the head is 1");
+    let running = store.group("mailer").remove().unwrap_err();
+    assert_eq!(running.kind(), ErrorKind::AlreadyRunning);
+    drop(consumer);
+    // Its filter is fixed, though nobody runs it.
+    check(store.subscribe().group("mailer"), invalid, "filter is fixed");
+    store.group("mailer").remove().unwrap();
+    store.subscribe().group("mailer").start().expect("it begins anew");
+    assert_eq!(store.group("never").cursor().unwrap(), Position::START);
+}
+
+#[test]
+fn a_new_group_begins_where_it_is_told_and_an_old_one_where_it_was() {
+    let store = Store::temporary().unwrap();
+    for _ in 0..4 {
+        append(&store, "Order-1");
+    }
+    let late = || store.subscribe().after(Position::new(2)).group("late").start().unwrap();
+    next_is(&late(), 3, 1).ack().unwrap();
+    next_is(&late(), 4, 1).ack().unwrap();
+    nothing_comes(&late());
+}
+
+#[test]
+fn a_stopped_consumer_ends_and_leaves_the_rest_to_the_others() {
+    let store = Store::temporary().unwrap();
+    let (one, other) = (mailer(&store).start().unwrap(), mailer(&store).start().unwrap());
+    let stopper = one.stopper();
+    let waiting = thread::spawn(move || one.count());
+    stopper.stop();
+    assert_eq!(waiting.join().unwrap(), 0);
+    append(&store, "Order-1");
+    next_is(&other, 1, 1).ack().unwrap();
+    let waiting = thread::spawn(move || other.count());
+    store.clone().close().unwrap();
+    assert_eq!(waiting.join().unwrap(), 0);
+    assert_eq!(store.group("mailer").cursor().unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn an_acknowledgement_after_the_end_is_refused_and_hangs_nowhere() {
+    let store = Store::temporary().unwrap();
+    append(&store, "Order-1");
+    let consumer = mailer(&store).start().unwrap();
+    let delivery = next(&consumer);
+    drop(consumer);
+    store.close().unwrap();
+    assert_eq!(delivery.ack().unwrap_err().kind(), ErrorKind::Closed);
+}
+
+/// Not a test of its own: what the killed process does. It says what it handles before it
+/// acknowledges it, and again when that is durable.
+#[test]
+fn child_that_handles_until_it_is_killed() {
+    let Some(path) = std::env::var_os(CHILD) else { return };
+    let store = Store::open(path).unwrap();
+    let say = |what: &str, position: u64| {
+        std::io::stdout().write_all(format!("{what} {position}\n").as_bytes()).unwrap();
+    };
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            let consumer = mailer(&store).start().unwrap();
+            scope.spawn(move || {
+                for delivery in consumer {
+                    let delivery = delivery.unwrap();
+                    let position = delivery.event.position.get();
+                    say("handled", position);
+                    match position % 5 {
+                        0 if delivery.attempt == 1 => delivery.nack(Nack::Retry(MOMENT)).unwrap(),
+                        _ => {
+                            delivery.ack().unwrap();
+                            say("acknowledged", position);
+                        }
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            loop {
+                append(&store, "Order-1");
+                append(&store, "Invoice-1");
+            }
+        });
+    });
+}
+
+fn start(store: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["child_that_handles_until_it_is_killed", "--exact", "--nocapture"])
+        .env(CHILD, store)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn a_killed_group_passes_nothing_unfinished_and_repeats_nothing_acknowledged() {
+    let rounds = std::env::var("FILMSTRIP_KILLS").map_or(10, |n| n.parse().expect("a number"));
+    let directory = tempfile::tempdir().unwrap();
+    let (mut handled, mut acknowledged) = (BTreeSet::new(), BTreeSet::new());
+    for round in 0..rounds {
+        let mut child = start(directory.path());
+        let before = acknowledged.clone();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        for (n, line) in lines.map_while(Result::ok).enumerate() {
+            // The test harness of the child talks in between.
+            let words: Vec<_> = line.split(' ').rev().take(2).collect();
+            let [position, what] = words[..] else { continue };
+            let Ok(position) = position.parse::<u64>() else { continue };
+            match what {
+                what if what.ends_with("handled") => {
+                    handled.insert(position);
+                    let repeated = before.contains(&position);
+                    assert!(!repeated, "round {round}: {position} was acknowledged before");
+                }
+                _ => drop(acknowledged.insert(position)),
+            }
+            if n == 10 + round * 37 % 200 {
+                child.kill().unwrap();
+            }
+        }
+        child.wait().unwrap();
+        let store = Store::open(directory.path()).unwrap_or_else(|e| panic!("round {round}: {e}"));
+        let orders =
+            store.read_all().category("Order").until(store.group("mailer").cursor().unwrap());
+        let passed = orders.collect().unwrap();
+        let missed = passed.iter().find(|event| !handled.contains(&event.position.get()));
+        assert!(missed.is_none(), "round {round}: {missed:?} was passed unfinished");
+    }
+    assert!(acknowledged.len() > rounds, "only {} were handled", acknowledged.len());
+}
