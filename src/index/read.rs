@@ -22,6 +22,28 @@ impl Index {
         if version == 0 || version > promised {
             return Ok(Vec::new());
         }
+        let mut events = match self.run_beginning(stream, version)? {
+            Some(events) => events,
+            None => self.run_reaching(stream, version)?,
+        };
+        let first = events.first().map_or(version, |first| first.version);
+        events.truncate((promised + 1 - first) as usize);
+        Ok(events)
+    }
+
+    /// The run that begins with `version`, if there is one: who reads a stream forwards asks for one
+    /// such version after the other, and a look-up costs a fraction of a search.
+    fn run_beginning(&self, stream: &StreamId, version: u64) -> Result<Option<Vec<IndexedEvent>>> {
+        let key = keys::event_key(stream, version);
+        let Some(value) = self.db.get(&self.trees.events, &key)? else { return Ok(None) };
+        match run::decode(&key, version, &value) {
+            Ok(events) => Ok(Some(events)),
+            // Another run may hold it as well.
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn run_reaching(&self, stream: &StreamId, version: u64) -> Result<Vec<IndexedEvent>> {
         // The run with the greatest key up to `version` is the one, unless an interrupted window
         // left a shorter one between; none begins further back than the longest run reaches.
         let from = keys::event_key(stream, version.saturating_sub(RUN_EVENTS_MAX - 1).max(1));
@@ -31,8 +53,7 @@ impl Index {
         while let Some((key, value)) = runs.next_back()? {
             let Some(first) = keys::version_of(&key) else { continue };
             match run::decode(&key, first, &value) {
-                Ok(mut events) if events.last().is_some_and(|last| last.version >= version) => {
-                    events.truncate((promised + 1 - first) as usize);
+                Ok(events) if events.last().is_some_and(|last| last.version >= version) => {
                     return Ok(events);
                 }
                 Ok(_) => {}
