@@ -1,23 +1,27 @@
 //! Reading fixed forms from bytes without a panic: every read says whether it was there.
 
 use bytes::Bytes;
+use std::ops::Range;
 
 /// Reads little-endian values from the front of a shared buffer.
 pub(crate) struct Cursor<'a> {
     bytes: &'a Bytes,
     at: usize,
+    end: usize,
 }
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(bytes: &'a Bytes) -> Cursor<'a> {
-        Cursor { bytes, at: 0 }
+        Cursor::within(bytes, 0..bytes.len())
+    }
+
+    /// A cursor over a part of `bytes`, which must hold it.
+    pub(crate) fn within(bytes: &'a Bytes, range: Range<usize>) -> Cursor<'a> {
+        Cursor { bytes, at: range.start, end: range.end }
     }
 
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let end = self.at.checked_add(N)?;
-        let array = self.bytes.get(self.at..end)?.try_into().ok()?;
-        self.at = end;
-        Some(array)
+        self.pass(N)?.try_into().ok()
     }
 
     pub(crate) fn u16(&mut self) -> Option<u16> {
@@ -42,22 +46,31 @@ impl<'a> Cursor<'a> {
 
     /// The next `length` bytes, sharing the buffer.
     pub(crate) fn take(&mut self, length: usize) -> Option<Bytes> {
-        let end = self.at.checked_add(length)?;
-        if end > self.bytes.len() {
-            return None;
-        }
-        let taken = self.bytes.slice(self.at..end);
+        let start = self.at;
+        self.pass(length)?;
+        Some(self.bytes.slice(start..self.at))
+    }
+
+    /// The next `length` bytes, borrowed: where a share in the buffer is not needed.
+    pub(crate) fn pass(&mut self, length: usize) -> Option<&'a [u8]> {
+        let end = self.at.checked_add(length).filter(|end| *end <= self.end)?;
+        let passed = self.bytes.get(self.at..end)?;
         self.at = end;
-        Some(taken)
+        Some(passed)
     }
 
     /// All that is left, sharing the buffer.
     pub(crate) fn rest(self) -> Bytes {
-        self.bytes.slice(self.at..)
+        self.bytes.slice(self.at..self.end)
+    }
+
+    /// Where the next read begins.
+    pub(crate) fn at(&self) -> usize {
+        self.at
     }
 
     pub(crate) fn is_at_end(&self) -> bool {
-        self.at == self.bytes.len()
+        self.at == self.end
     }
 }
 

@@ -14,6 +14,7 @@
 
 use crate::codec::cursor::{Cursor, array_at};
 use bytes::Bytes;
+use std::ops::Range;
 
 const KIND_EVENT: u8 = 1;
 const KIND_RECORD: u8 = 2;
@@ -37,7 +38,7 @@ pub(crate) fn begin_event(
     first_of_commit: bool,
     envelope: impl FnOnce(&mut Vec<u8>),
     out: &mut Vec<u8>,
-) -> std::ops::Range<usize> {
+) -> Range<usize> {
     let start = out.len();
     out.push(KIND_EVENT | if first_of_commit { BIT_FIRST } else { 0 });
     out.extend_from_slice(&[0; 8]);
@@ -96,8 +97,7 @@ impl Iterator for Entries {
             return Some(Err(format!("an entry at byte {at} of a frame's body is cut short")));
         };
         self.at = at + length;
-        let bytes = self.body.slice(at..at + length);
-        Some(parse(&bytes).map(|entry| (at, length, entry)))
+        Some(parse(&self.body, at..self.at).map(|entry| (at, length, entry)))
     }
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<Entry, String> {
     if stored != checksum(bytes) {
         return Err("an entry's checksum does not match".to_owned());
     }
-    parse(bytes)
+    parse(bytes, 0..bytes.len())
 }
 
 /// The length of the entry that `bytes` begin with, if they hold all of it.
@@ -120,17 +120,20 @@ fn entry_length(bytes: &[u8]) -> Option<usize> {
     (length <= bytes.len()).then_some(length)
 }
 
-fn parse(bytes: &Bytes) -> Result<Entry, String> {
-    match bytes[0] & !BIT_FIRST {
-        KIND_RECORD => Ok(Entry::Record(bytes.slice(HEADER_BYTES..))),
-        KIND_EVENT => parse_event(bytes).ok_or_else(|| "an event entry is malformed".to_owned()),
+/// The entry at `range` of `bytes`.
+fn parse(bytes: &Bytes, range: Range<usize>) -> Result<Entry, String> {
+    let content = range.start + HEADER_BYTES..range.end;
+    match bytes[range.start] & !BIT_FIRST {
+        KIND_RECORD => Ok(Entry::Record(bytes.slice(content))),
+        KIND_EVENT => {
+            parse_event(bytes, content).ok_or_else(|| "an event entry is malformed".to_owned())
+        }
         other => Err(format!("an entry has the unknown kind {other}")),
     }
 }
 
-fn parse_event(bytes: &Bytes) -> Option<Entry> {
-    let mut cursor = Cursor::new(bytes);
-    cursor.take(HEADER_BYTES)?;
+fn parse_event(bytes: &Bytes, content: Range<usize>) -> Option<Entry> {
+    let mut cursor = Cursor::within(bytes, content);
     let name_length = cursor.u16()?;
     let version = cursor.u64()?;
     let stream = cursor.take(name_length.into())?;

@@ -23,7 +23,7 @@
 
 use crate::clock::Micros;
 use crate::codec::cursor::array_at;
-use crate::codec::entry::{Entries, Entry};
+use crate::codec::entry::{self, Entry};
 use crate::codec::envelope::{self, Digest};
 use bytes::Bytes;
 use uuid::Uuid;
@@ -168,12 +168,8 @@ impl Frame {
     }
 
     /// The entries with their offsets in the *frame* and their lengths.
-    pub(crate) fn entries(
-        &self,
-    ) -> impl Iterator<Item = Result<(u32, u32, Entry), String>> + use<> {
-        Entries::new(self.bytes.slice(HEADER_BYTES..)).map(|item| {
-            item.map(|(at, length, entry)| ((HEADER_BYTES + at) as u32, length as u32, entry))
-        })
+    pub(crate) fn entries(&self) -> Entries {
+        Entries(entry::Entries::new(self.bytes.slice(HEADER_BYTES..)))
     }
 
     /// The chain after this frame, computed from the chain before it.
@@ -195,6 +191,18 @@ impl Frame {
             }
         }
         Ok(chain.finish())
+    }
+}
+
+/// The entries of a frame; an error ends them.
+pub(crate) struct Entries(entry::Entries);
+
+impl Iterator for Entries {
+    type Item = Result<(u32, u32, Entry), String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.0.next()?;
+        Some(item.map(|(at, length, entry)| ((HEADER_BYTES + at) as u32, length as u32, entry)))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::filter::Filter;
 use crate::limits::{FEED_BATCH_BYTES_MIN, FEED_BATCH_EVENTS_MIN, FEED_BATCHES_WAITING_MAX};
 use crate::log::core::Log;
 use crate::log::head::{StopFlag, Waited};
-use crate::log::read_all::{FrameCursor, damaged, events_in};
+use crate::log::read_all::{FrameCursor, FrameEvents};
 use crate::position::Position;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
@@ -149,10 +149,10 @@ impl Reader {
         {
             let first = self.position + 1;
             let frame = self.cursor.frame_holding(first)?;
-            events_in(&frame, &self.filter, first, u64::MAX, |event| events.push(event))
-                .map_err(|what| damaged(&self.log, &frame, &what))?;
             bytes += frame.header.length as usize;
             self.position = frame.header.last_position();
+            let wanted = first..=self.position;
+            FrameEvents::new(frame, wanted).take_all(&self.log, &self.filter, &mut events)?;
         }
         Ok(Batch { events, until: Position::new(self.position) })
     }

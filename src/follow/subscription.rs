@@ -13,7 +13,7 @@ use crate::limits::{SUBSCRIPTION_BUFFER_DEFAULT, SUBSCRIPTION_BUFFER_MAX};
 use crate::log::core::Log;
 use crate::log::handle::LogHandle;
 use crate::log::head::{StopFlag, Waited};
-use crate::log::read_all::{FrameCursor, damaged, events_in};
+use crate::log::read_all::{FrameCursor, FrameEvents};
 use crate::position::Position;
 use crate::stream::StreamId;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, select};
@@ -275,10 +275,8 @@ impl Reader {
     fn read(&mut self, page: &mut Vec<RecordedEvent>) -> Result<()> {
         let first = self.position + 1;
         let frame = self.cursor.frame_holding(first)?;
-        events_in(&frame, &self.filter, first, u64::MAX, |event| page.push(event))
-            .map_err(|what| damaged(&self.log, &frame, &what))?;
         self.position = frame.header.last_position();
-        Ok(())
+        FrameEvents::new(frame, first..=self.position).take_all(&self.log, &self.filter, page)
     }
 
     fn send(&self, item: Result<RecordedEvent>) -> Result<(), Ended> {

@@ -4,7 +4,7 @@
 use crate::clock::Micros;
 use crate::codec::entry::Entry;
 use crate::codec::envelope::{self, Place};
-use crate::codec::frame::{Frame, Location};
+use crate::codec::frame::{self, Frame, Location};
 use crate::codec::mark::Mark;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RecordedEvent;
@@ -14,7 +14,7 @@ use crate::journal::segment;
 use crate::log::core::Log;
 use crate::position::{Position, Version};
 use crate::stream::StreamId;
-use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 impl Log {
@@ -100,7 +100,7 @@ impl FrameCursor {
 
     /// The frames from a marked place up to the one with the event at `position`, in order: about
     /// 64 KiB, or one frame.
-    fn block_until(&mut self, position: u64) -> Result<Vec<Frame>> {
+    fn block_until(&self, position: u64) -> Result<Vec<Frame>> {
         let (frames, _) = self.scan_from(position)?;
         let mut block = Vec::new();
         for item in frames {
@@ -128,37 +128,70 @@ impl FrameCursor {
     }
 }
 
-/// The wanted events of `frame` at positions from `first` to `last`, in order.
-pub(crate) fn events_in(
-    frame: &Frame,
-    filter: &Filter,
-    first: u64,
-    last: u64,
-    mut take: impl FnMut(RecordedEvent),
-) -> Result<(), String> {
-    let mut position = frame.header.first_position;
-    let wants_all = filter.wants_all();
-    for item in frame.entries() {
-        let (_, _, entry) = item?;
-        let Entry::Event { stream, version, envelope } = entry else { continue };
-        if (first..=last).contains(&position) {
+/// The events of one frame at some positions, in order, each decoded when it is asked for.
+pub(crate) struct FrameEvents {
+    frame: Frame,
+    entries: frame::Entries,
+    /// The position of the next event.
+    position: u64,
+    wanted: RangeInclusive<u64>,
+}
+
+impl FrameEvents {
+    /// The events of `frame` at the `wanted` positions.
+    pub(crate) fn new(frame: Frame, wanted: RangeInclusive<u64>) -> FrameEvents {
+        let (entries, position) = (frame.entries(), frame.header.first_position);
+        FrameEvents { frame, entries, position, wanted }
+    }
+
+    /// The next event that `filter` wants.
+    pub(crate) fn next(&mut self, log: &Log, filter: &Filter) -> Result<Option<RecordedEvent>> {
+        self.find(filter).map_err(|what| {
+            let header = &self.frame.header;
+            let at = Location { segment: header.segment, offset: header.offset };
+            log.journal.corrupt(at, Some(header.first_position), what)
+        })
+    }
+
+    /// Appends all that are left and that `filter` wants.
+    pub(crate) fn take_all(
+        mut self,
+        log: &Log,
+        filter: &Filter,
+        out: &mut Vec<RecordedEvent>,
+    ) -> Result<()> {
+        while let Some(event) = self.next(log, filter)? {
+            out.push(event);
+        }
+        Ok(())
+    }
+
+    fn find(&mut self, filter: &Filter) -> Result<Option<RecordedEvent>, String> {
+        let wants_all = filter.wants_all();
+        for item in &mut self.entries {
+            let (_, _, entry) = item?;
+            let Entry::Event { stream, version, envelope } = entry else { continue };
+            let position = self.position;
+            self.position += 1;
+            if !self.wanted.contains(&position) {
+                continue;
+            }
             let stream = StreamId::from_stored(stream).ok_or("a stream's name is no text")?;
             if wants_all || filter.wants_stream(stream.as_str()) {
                 let place = Place {
                     position: Position::new(position),
                     stream,
                     version: Version::new(version),
-                    recorded_at: frame.header.time,
+                    recorded_at: self.frame.header.time,
                 };
-                let event = envelope::decode(&envelope, place)?;
+                let event = envelope::decode(envelope, place)?;
                 if wants_all || filter.wants(event.stream.as_str(), &event.event_type) {
-                    take(event);
+                    return Ok(Some(event));
                 }
             }
         }
-        position += 1;
+        Ok(None)
     }
-    Ok(())
 }
 
 /// What a read of the global sequence asks for.
@@ -179,56 +212,72 @@ pub(crate) struct AllEvents {
     range: AllRange,
     /// Backwards: the frames of the block that is being read, the next one last.
     block: Vec<Frame>,
-    page: VecDeque<RecordedEvent>,
+    page: Page,
+}
+
+/// What is read of the frame that the events come from.
+enum Page {
+    Forwards(Option<FrameEvents>),
+    /// All of them, the next one last.
+    Backwards(Vec<RecordedEvent>),
 }
 
 impl AllEvents {
     pub(crate) fn new(log: Arc<Log>, range: AllRange) -> AllEvents {
         let cursor = FrameCursor::new(Arc::clone(&log));
-        AllEvents { log, cursor, range, block: Vec::new(), page: VecDeque::new() }
+        let page = match range.backwards {
+            false => Page::Forwards(None),
+            true => Page::Backwards(Vec::new()),
+        };
+        AllEvents { log, cursor, range, block: Vec::new(), page }
     }
 
     fn read_next(&mut self) -> Result<Option<RecordedEvent>> {
         if self.range.limit == 0 {
             return Ok(None);
         }
-        while self.page.is_empty() {
+        loop {
+            let next = match &mut self.page {
+                Page::Forwards(None) => None,
+                Page::Forwards(Some(events)) => events.next(&self.log, &self.range.filter)?,
+                Page::Backwards(events) => events.pop(),
+            };
+            if next.is_some() {
+                self.range.limit -= 1;
+                return Ok(next);
+            }
             if self.range.first > self.range.last {
                 return Ok(None);
             }
             self.log.refuse_if_closed()?;
-            let frame = match self.range.backwards {
-                false => self.cursor.frame_holding(self.range.first)?,
-                true => self.frame_before()?,
-            };
-            self.take_page(&frame)?;
+            self.turn_page()?;
         }
-        self.range.limit -= 1;
-        Ok(match self.range.backwards {
-            false => self.page.pop_front(),
-            true => self.page.pop_back(),
-        })
     }
 
-    fn take_page(&mut self, frame: &Frame) -> Result<()> {
-        let AllRange { first, last, filter, .. } = &self.range;
-        let page = &mut self.page;
-        events_in(frame, filter, *first, *last, |event| page.push_back(event))
-            .map_err(|what| damaged(&self.log, frame, &what))?;
-        match self.range.backwards {
-            false => self.range.first = frame.header.next_position(),
-            true => self.range.last = frame.header.first_position - 1,
+    fn turn_page(&mut self) -> Result<()> {
+        let wanted = self.range.first..=self.range.last;
+        match &mut self.page {
+            Page::Forwards(events) => {
+                let frame = self.cursor.frame_holding(self.range.first)?;
+                self.range.first = frame.header.next_position();
+                *events = Some(FrameEvents::new(frame, wanted));
+            }
+            Page::Backwards(page) => {
+                let frame = frame_before(&mut self.block, &self.cursor, self.range.last)?;
+                self.range.last = frame.header.first_position - 1;
+                FrameEvents::new(frame, wanted).take_all(&self.log, &self.range.filter, page)?;
+            }
         }
         Ok(())
     }
+}
 
-    /// The frame that holds the last position wanted.
-    fn frame_before(&mut self) -> Result<Frame> {
-        if self.block.is_empty() {
-            self.block = self.cursor.block_until(self.range.last)?;
-        }
-        self.block.pop().ok_or_else(|| self.cursor.missing(self.range.last))
+/// The frame that holds `last`: from the block that is being read, or a new one.
+fn frame_before(block: &mut Vec<Frame>, cursor: &FrameCursor, last: u64) -> Result<Frame> {
+    if block.is_empty() {
+        *block = cursor.block_until(last)?;
     }
+    block.pop().ok_or_else(|| cursor.missing(last))
 }
 
 impl Iterator for AllEvents {
@@ -241,11 +290,4 @@ impl Iterator for AllEvents {
         }
         item
     }
-}
-
-/// The error for a frame whose checksums hold and whose content does not.
-pub(crate) fn damaged(log: &Log, frame: &Frame, what: &str) -> Error {
-    let header = &frame.header;
-    let at = Location { segment: header.segment, offset: header.offset };
-    log.journal.corrupt(at, Some(header.first_position), what)
 }

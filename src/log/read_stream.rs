@@ -211,8 +211,9 @@ fn decode(stream: &StreamId, event: RawEvent) -> Result<RecordedEvent> {
         version: Version::new(event.version),
         recorded_at: event.recorded_at,
     };
-    envelope::decode(&event.envelope, place).map_err(|what| {
-        let message = format!("version {} of {stream} is damaged: {what}", event.version);
+    let version = event.version;
+    envelope::decode(event.envelope, place).map_err(|what| {
+        let message = format!("version {version} of {stream} is damaged: {what}");
         Error::new(ErrorKind::Corrupt, message)
     })
 }
