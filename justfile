@@ -37,3 +37,8 @@ git-history PATH *ARGS:
 deny:
     cargo deny check bans licenses sources
     cargo deny check advisories
+
+# filmstrip beside other engines: writes docs/benchmarks/RESULTS.md; takes half an hour
+compare *ARGS:
+    mkdir -p docs/benchmarks
+    cd crates/bench-compare && cargo run --release -- --output ../../docs/benchmarks/RESULTS.md {{ ARGS }}

@@ -1,0 +1,50 @@
+//! What every engine is asked to do, in its own terms.
+
+use std::path::Path;
+
+/// An event to append: the number of its stream, and its payload.
+pub struct Item<'a> {
+    pub stream: u64,
+    pub payload: &'a [u8],
+}
+
+/// A kind of engine.
+pub trait Engine {
+    fn name(&self) -> &'static str;
+    /// What stands on disk when an append returns, in a sentence.
+    fn durability(&self) -> &'static str;
+    /// Opens what lies in `directory`, or makes it.
+    fn open(&self, directory: &Path) -> Box<dyn Opened>;
+}
+
+/// An engine that is open. Threads share it.
+pub trait Opened: Sync {
+    /// Makes these events durable as one commit.
+    fn append(&self, items: &[Item<'_>]);
+    /// Gives every payload in the order of the log; false if the engine cannot.
+    fn read_all(&self, take: &mut dyn FnMut(&[u8])) -> bool;
+    /// Gives every payload of a stream, in order; false if the engine cannot.
+    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) -> bool;
+    /// Ends everything that is still to be done, and closes.
+    fn close(self: Box<Self>);
+}
+
+/// The name of a stream, where an engine has names.
+pub fn stream_name(stream: u64) -> String {
+    format!("Stream-{stream}")
+}
+
+/// Every engine, filmstrip first.
+pub fn all() -> Vec<Box<dyn Engine>> {
+    use crate::engines;
+    vec![
+        Box::new(engines::filmstrip::Filmstrip),
+        Box::new(engines::raw::Raw),
+        Box::new(engines::tephra::Tephra),
+        Box::new(engines::umadb::Umadb),
+        Box::new(engines::sled::Sled),
+        Box::new(engines::sqlite::Sqlite),
+        Box::new(engines::redb::Redb),
+        Box::new(engines::fjall::Fjall),
+    ]
+}

@@ -1,0 +1,56 @@
+//! filmstrip as its users have it.
+
+use crate::engine::{Engine, Item, Opened, stream_name};
+use filmstrip::{Commit, ExpectedVersion, NewEvent, Store};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+pub struct Filmstrip;
+
+impl Engine for Filmstrip {
+    fn name(&self) -> &'static str {
+        "filmstrip"
+    }
+
+    fn durability(&self) -> &'static str {
+        "one `fdatasync` of the journal for each group of commits, before any of them returns"
+    }
+
+    fn open(&self, directory: &Path) -> Box<dyn Opened> {
+        Box::new(Open(Store::open(directory).expect("a store")))
+    }
+}
+
+struct Open(Store);
+
+impl Opened for Open {
+    fn append(&self, items: &[Item<'_>]) {
+        let mut streams: BTreeMap<u64, Vec<NewEvent>> = BTreeMap::new();
+        for item in items {
+            let event = NewEvent::bytes("Measured", item.payload.to_vec());
+            streams.entry(item.stream).or_default().push(event);
+        }
+        let commit = streams.into_iter().fold(Commit::new(), |commit, (stream, events)| {
+            commit.append(stream_name(stream), ExpectedVersion::Any, events)
+        });
+        self.0.commit(commit).expect("committed");
+    }
+
+    fn read_all(&self, take: &mut dyn FnMut(&[u8])) -> bool {
+        for event in self.0.read_all().iter().expect("open") {
+            take(&event.expect("whole").payload);
+        }
+        true
+    }
+
+    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) -> bool {
+        for event in self.0.read_stream(stream_name(stream)).iter().expect("open") {
+            take(&event.expect("whole").payload);
+        }
+        true
+    }
+
+    fn close(self: Box<Self>) {
+        self.0.close().expect("closed");
+    }
+}

@@ -1,0 +1,74 @@
+//! tephra, an event store with dynamic consistency boundaries: a stream is a tag.
+
+use crate::engine::{Engine, Item, Opened, stream_name};
+use std::path::Path;
+use tephra::{
+    Event, EventType, Position, Query, QueryItem, SegmentConfig, SegmentSet, Tag, Tags,
+    WriteCoordinator, WriteHandle, WriterConfig,
+};
+
+const SEGMENT_BYTES: usize = 256 << 20;
+
+pub struct Tephra;
+
+impl Engine for Tephra {
+    fn name(&self) -> &'static str {
+        "tephra"
+    }
+
+    fn durability(&self) -> &'static str {
+        "one sync of the log for each batch of its writer thread, before `append` returns; no condition \
+         is judged"
+    }
+
+    fn open(&self, directory: &Path) -> Box<dyn Opened> {
+        std::fs::create_dir_all(directory).expect("a directory");
+        let set = SegmentSet::open(directory, SegmentConfig::new(SEGMENT_BYTES)).expect("a log");
+        let started = WriteCoordinator::start(set, WriterConfig::default());
+        let (coordinator, handle) = started.expect("a writer");
+        Box::new(Open { coordinator, handle })
+    }
+}
+
+struct Open {
+    coordinator: WriteCoordinator,
+    handle: WriteHandle,
+}
+
+fn tags(stream: u64) -> Tags {
+    Tags::new([Tag::new(stream_name(stream)).expect("a tag")]).expect("tags")
+}
+
+impl Open {
+    fn read(&self, query: &Query, take: &mut dyn FnMut(&[u8])) {
+        let mut events = self.handle.read(query, Position::ZERO, None);
+        while let Some(event) = events.next() {
+            take(event.expect("whole").event.data());
+        }
+    }
+}
+
+impl Opened for Open {
+    fn append(&self, items: &[Item<'_>]) {
+        let measured = EventType::new("Measured").expect("a type");
+        let events = items
+            .iter()
+            .map(|item| Event::new(&measured, &tags(item.stream), item.payload).expect("an event"));
+        self.handle.append(events.collect(), None).expect("appended");
+    }
+
+    fn read_all(&self, take: &mut dyn FnMut(&[u8])) -> bool {
+        self.read(&Query::all(), take);
+        true
+    }
+
+    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) -> bool {
+        self.read(&Query::item(QueryItem::with_tags(tags(stream))), take);
+        true
+    }
+
+    fn close(self: Box<Self>) {
+        drop(self.handle);
+        drop(self.coordinator.shutdown());
+    }
+}
