@@ -29,6 +29,14 @@ bench *ARGS:
 customers:
     cargo run --release --example customers
 
+# A day at a bank: conflicts, snapshots, views; in a store beside the project
+bank *ARGS:
+    cargo run --release --example bank -- {{ ARGS }}
+
+# Why a customer is in this state: the film, who caused it, rewound to a date
+audit *ARGS:
+    cargo run --release --example audit -- {{ ARGS }}
+
 # A git repository's history as a film, checked against git's own numbers
 git-history PATH *ARGS:
     cargo run --release --example git_history -- {{ PATH }} --check {{ ARGS }}
