@@ -45,3 +45,9 @@ git-history PATH *ARGS:
 deny:
     cargo deny check bans licenses sources
     cargo deny check advisories
+
+# The long forms of what the tests show in short: kills, a rebuild, a race; some minutes
+prove:
+    FILMSTRIP_ROUNDS=200 cargo test --release --test views killed -- --nocapture
+    FILMSTRIP_EVENTS=1000000 cargo test --release --test views rebuild -- --nocapture
+    FILMSTRIP_COMMANDS=10000 cargo test --release --test repository racing -- --nocapture
