@@ -67,7 +67,7 @@ impl Projection for Counts {
         view.put("all", &all)?;
         let count: u64 = view.get(event.stream.as_str())?.unwrap_or(0);
         view.put(event.stream.as_str(), &(count + 1))?;
-        if position % 10 == 0 {
+        if position.is_multiple_of(10) {
             view.put("large", &vec![position; 1_500])?;
         }
         Ok(())
@@ -219,10 +219,20 @@ struct Traffic {
     over: AtomicBool,
 }
 
+/// When one thread ends, by a failed check perhaps, all of it is over.
+struct Ends<'a>(&'a Traffic);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Traffic {
     /// Reads all rows again and again: they are of one version, the old one stands still at `old`
     /// events, and once the new one was seen, the old one is gone, and no event is missing.
     fn query(&self, view: &View, old: u64) {
+        let _ends = Ends(self);
         let mut least = None;
         while !self.over.load(Ordering::Relaxed) {
             let rows: Vec<(String, Row)> = view.prefix("Counted-").unwrap();
@@ -242,6 +252,7 @@ impl Traffic {
     }
 
     fn append(&self, store: &Store) {
+        let _ends = Ends(self);
         while !self.over.load(Ordering::Relaxed) {
             let n = self.appended.fetch_add(1, Ordering::Relaxed);
             append(store, &format!("Counted-{}", n % STREAMS), 1);
@@ -252,8 +263,9 @@ impl Traffic {
     fn meet(&self) {
         let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (reads, appended) = (now(&self.old_reads), now(&self.appended));
-        wait_until("a query", || now(&self.old_reads) > reads + 4);
-        wait_until("an append", || now(&self.appended) > appended + 4);
+        let is_over = || self.over.load(Ordering::Relaxed);
+        wait_until("a query", || is_over() || now(&self.old_reads) > reads + 4);
+        wait_until("an append", || is_over() || now(&self.appended) > appended + 4);
     }
 }
 
@@ -278,6 +290,7 @@ fn queries_and_appends_go_on_during_a_rebuild_and_see_the_old_view_or_the_new_on
     first.stop().unwrap();
     let (traffic, view) = (Arc::new(Traffic::default()), first.view());
     std::thread::scope(|scope| {
+        let _ends = Ends(&traffic);
         scope.spawn(|| traffic.append(&store));
         for _ in 0..2 {
             scope.spawn(|| traffic.query(&view, old));
@@ -291,8 +304,8 @@ fn queries_and_appends_go_on_during_a_rebuild_and_see_the_old_view_or_the_new_on
         let reads = traffic.old_reads.load(Ordering::Relaxed);
         println!("rebuilt from {old} events in {took:?}, beside {during} appends, {reads} queries");
         assert!(matches!(second.status().state, ProjectionState::Running));
-        wait_until("the new view", || traffic.new_reads.load(Ordering::Relaxed) > 4);
-        traffic.over.store(true, Ordering::Relaxed);
+        let is_over = || traffic.over.load(Ordering::Relaxed);
+        wait_until("the new view", || is_over() || traffic.new_reads.load(Ordering::Relaxed) > 4);
     });
     store.drain(LONG).unwrap();
     let rows: Vec<(String, Row)> = view.prefix("Counted-").unwrap();
