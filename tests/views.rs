@@ -95,6 +95,10 @@ fn child_that_appends_and_projects_until_it_is_killed() {
         if random.one_in(8) {
             counts.wait_for(last, LONG).unwrap();
         }
+        // And others one that is about to be replaced.
+        if random.one_in(12) {
+            counts.rebuild().unwrap();
+        }
     }
 }
 
@@ -145,16 +149,20 @@ fn a_projection_that_is_killed_again_and_again_counts_each_event_once() {
     let kills = variable("FILMSTRIP_ROUNDS").unwrap_or(8);
     let mut random = Random(seed());
     let directory = tempfile::tempdir().unwrap();
-    let (mut looks, mut behind) = (0, 0);
+    let (mut looks, mut behind, mut rebuilding) = (0, 0, 0);
     for round in 0..kills {
         kill(start(directory.path(), random.next()), &mut random);
         // Not each time: some kills meet what an earlier one has left.
         if random.one_in(2) {
             let store = Store::open(directory.path()).unwrap_or_else(|e| panic!("{round}: {e}"));
             let head = store.head().get();
-            let events = check(&store.project(Counts).start().unwrap().view());
+            let counts = store.project(Counts).start().unwrap();
+            let is_rebuilding = matches!(counts.status().state, ProjectionState::Rebuilding { .. });
+            let events = check(&counts.view());
             assert!(events <= head, "round {round}: {events} of {head} events are in the view");
-            (looks, behind) = (looks + 1, behind + u64::from(events < head));
+            looks += 1;
+            behind += u64::from(events < head);
+            rebuilding += u64::from(is_rebuilding);
         }
     }
     let store = Store::open(directory.path()).unwrap();
@@ -172,7 +180,7 @@ fn a_projection_that_is_killed_again_and_again_counts_each_event_once() {
     }
     println!(
         "{kills} kills, {events} events, {killed_at} of them before the last kill; \
-         after {behind} of {looks} kills looked at, the view was behind"
+         of {looks} kills looked at, {behind} left the view behind, {rebuilding} a rebuild half done"
     );
 }
 
