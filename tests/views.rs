@@ -1,6 +1,7 @@
-//! Durable views at their worst moments: killed at random, and rebuilt while everything goes on.
+//! Durable views at their worst moments: killed at random, rebuilt while everything goes on, and
+//! stopped by themselves.
 //!
-//! Both have a long form: `FILMSTRIP_ROUNDS=200` kills, and `FILMSTRIP_EVENTS=1000000` to rebuild from.
+//! The first two have a long form: `FILMSTRIP_ROUNDS=200` kills, and `FILMSTRIP_EVENTS=1000000` to rebuild from.
 //! A run prints its seed; `FILMSTRIP_SEED=…` repeats its choices, though not the timing of its kills.
 
 mod common;
@@ -14,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(120);
@@ -319,4 +320,44 @@ fn queries_and_appends_go_on_during_a_rebuild_and_see_the_old_view_or_the_new_on
     let rows: Vec<(String, Row)> = view.prefix("Counted-").unwrap();
     assert!(rows.iter().all(|(_, row)| row.made_by == 2), "the old view is still served");
     assert_eq!(rows.iter().map(|(_, row)| row.events).sum::<u64>(), store.head().get());
+}
+
+// ---- stopped by itself ---------------------------------------------------------------------------
+
+/// Has its own handle, and stops at an event that says so.
+#[derive(Clone, Default)]
+struct StopsItself(Arc<OnceLock<ProjectionHandle>>);
+
+impl Projection for StopsItself {
+    const NAME: &'static str = "stops-itself";
+    const VERSION: u32 = 1;
+
+    fn filter(&self) -> Filter {
+        Filter::all()
+    }
+
+    fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
+        view.put("last", &event.position)?;
+        if event.event_type == "Stop" {
+            self.0.wait().stop()?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_projection_that_stops_itself_does_not_wait_for_itself_and_keeps_the_event() {
+    let store = Store::temporary().unwrap();
+    let projection = StopsItself::default();
+    let stops = store.project(projection.clone()).start().unwrap();
+    let handle = stops.clone();
+    projection.0.get_or_init(|| handle);
+    append(&store, "Counted-1", 3);
+    let stop = NewEvent::json("Stop", &()).unwrap();
+    let last = store.append("Counted-1", ExpectedVersion::Any, [stop]).unwrap().position;
+    wait_until("the end", || matches!(stops.status().state, ProjectionState::Stopped));
+    assert_eq!(stops.view().get::<Position>("last").unwrap(), Some(last));
+    assert_eq!(stops.status().checkpoint, last);
+    let again = store.project(StopsItself::default()).start().unwrap();
+    again.wait_for(append(&store, "Counted-1", 1), LONG).unwrap();
 }
