@@ -29,6 +29,14 @@ bench *ARGS:
 customers:
     cargo run --release --example customers
 
+# A day at a bank: conflicts, snapshots, views; in a store beside the project
+bank *ARGS:
+    cargo run --release --example bank -- {{ ARGS }}
+
+# Why a customer is in this state: the film, who caused it, rewound to a date
+audit *ARGS:
+    cargo run --release --example audit -- {{ ARGS }}
+
 # A git repository's history as a film, checked against git's own numbers
 git-history PATH *ARGS:
     cargo run --release --example git_history -- {{ PATH }} --check {{ ARGS }}
@@ -42,3 +50,9 @@ deny:
 compare *ARGS:
     mkdir -p docs/benchmarks
     cd crates/bench-compare && cargo run --release -- --output ../../docs/benchmarks/RESULTS.md {{ ARGS }}
+
+# The long forms of what the tests show in short: kills, a rebuild, a race; some minutes
+prove:
+    FILMSTRIP_ROUNDS=200 cargo test --release --test views killed -- --nocapture
+    FILMSTRIP_EVENTS=1000000 cargo test --release --test views rebuild -- --nocapture
+    FILMSTRIP_COMMANDS=10000 cargo test --release --test repository racing -- --nocapture

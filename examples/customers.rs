@@ -170,6 +170,10 @@ fn city(address: &str) -> &str {
 
 fn main() -> filmstrip::Result<()> {
     let directory = std::env::args_os().nth(1).unwrap_or_else(|| "customers-data".into());
+    if directory.to_string_lossy().starts_with('-') {
+        println!("Usage: customers [DIRECTORY]   where the store is [default: customers-data]");
+        return Ok(());
+    }
     let store = Store::open(&directory)?;
     let customers = store.repository::<Customer>();
     let by_city = store.project(CustomersByCity).start()?;

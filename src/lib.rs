@@ -26,6 +26,8 @@
 //! * A [`Projection`] builds a durable view for one question; a [`ReadModel`] one in memory. Both can be
 //!   built again from the events whenever wanted.
 //!
+//! The [`book`] has a chapter for each of these.
+//!
 //! # Appending and reading
 //!
 //! ```
@@ -83,6 +85,7 @@
 //! failing disk) is a [`tracing`] event.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr))]
 
+pub mod book;
 mod clock;
 mod codec;
 mod error;

@@ -40,14 +40,22 @@
 //! given::<Door>([]).when(&DoorCommand::Close).then([]).then_state(Door { open: false });
 //! ```
 //!
+//! A projection is tested without one too, by the rows that it makes of some events: see [`view_of`].
+//!
 //! A failure shows what was expected and what came as a diff, at the line of the test that asked.
+
+mod diff;
+mod view;
+
+pub use view::{ViewOf, view_of};
 
 use crate::clock::{Clock, Micros};
 use crate::event::NewEvent;
 use crate::model::aggregate::{Aggregate, fold};
 use crate::model::event_set::set::{Event, StoredEvent};
 use chrono::{DateTime, Utc};
-use std::fmt::{Debug, Write as _};
+use diff::{differ, indented};
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -245,55 +253,6 @@ impl Clock for ManualClock {
     }
 }
 
-#[track_caller]
-fn differ(what: &str, expected: &dyn Debug, actual: &dyn Debug) -> ! {
-    let diff = diff(&format!("{expected:#?}"), &format!("{actual:#?}"));
-    panic!("{what} (- expected, + actual)\n{diff}");
-}
-
-fn indented(text: &str) -> String {
-    text.lines().fold(String::new(), |mut out, line| {
-        let _ = writeln!(out, "  {line}");
-        out
-    })
-}
-
-/// The lines of both texts: common ones once, others marked with where they stand.
-fn diff(expected: &str, actual: &str) -> String {
-    let (old, new): (Vec<_>, Vec<_>) = (expected.lines().collect(), actual.lines().collect());
-    let common = common_lengths(&old, &new);
-    let (mut at, mut to, mut out) = (0, 0, String::new());
-    while at < old.len() || to < new.len() {
-        let (mark, line) = if at < old.len() && to < new.len() && old[at] == new[to] {
-            (at, to) = (at + 1, to + 1);
-            (' ', old[at - 1])
-        } else if to == new.len() || at < old.len() && common[at + 1][to] >= common[at][to + 1] {
-            at += 1;
-            ('-', old[at - 1])
-        } else {
-            to += 1;
-            ('+', new[to - 1])
-        };
-        let _ = writeln!(out, "{mark} {line}");
-    }
-    out
-}
-
-/// For each pair of places, how many lines the rests of both texts have in common, in order.
-fn common_lengths(old: &[&str], new: &[&str]) -> Vec<Vec<usize>> {
-    let mut common = vec![vec![0; new.len() + 1]; old.len() + 1];
-    for at in (0..old.len()).rev() {
-        for to in (0..new.len()).rev() {
-            common[at][to] = if old[at] == new[to] {
-                common[at + 1][to + 1] + 1
-            } else {
-                common[at + 1][to].max(common[at][to + 1])
-            };
-        }
-    }
-    common
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -435,21 +394,6 @@ mod tests {
         let thread = std::thread::Builder::new().name("points-at-the-line".into());
         thread.spawn(failing).unwrap().join().unwrap_err();
         assert_eq!(PLACE.lock().unwrap().take(), Some((file!().to_owned(), line)));
-    }
-
-    #[test]
-    fn a_diff_keeps_what_is_common_and_marks_what_is_not() {
-        let cases = [
-            ("", "", ""),
-            ("a\nb", "a\nb", "  a\n  b\n"),
-            ("a\nb\nc", "a\nc", "  a\n- b\n  c\n"),
-            ("a\nc", "a\nb\nc", "  a\n+ b\n  c\n"),
-            ("a", "b", "- a\n+ b\n"),
-            ("", "b", "+ b\n"),
-        ];
-        for (expected, actual, shown) in cases {
-            assert_eq!(diff(expected, actual), shown, "{expected:?} {actual:?}");
-        }
     }
 
     #[test]

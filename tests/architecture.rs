@@ -16,7 +16,7 @@ use std::fs;
 use std::path::Path;
 
 /// The layers, from the bottom up. A new top-level module gets its place here.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["error", "limits", "clock", "position", "stream", "event", "filter", "json"],
     &["codec"],
     &["journal", "index"],
@@ -24,6 +24,7 @@ const LAYERS: [&[&str]; 7] = [
     &["follow"],
     &["model", "testing"],
     &["store"],
+    &["book"],
 ];
 
 /// Two stores of one layer that must not know each other.

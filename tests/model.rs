@@ -3,42 +3,15 @@
 //! Each run prints its seed; `FILMSTRIP_SEED=… cargo test --test model` runs it again, and
 //! `FILMSTRIP_ROUNDS=…` makes it longer.
 
+mod common;
+
+use common::{Random, seed, variable};
 use filmstrip::{
     AppendError, Commit, ExpectedVersion, NewEvent, Position, RecordedEvent, Store, Version,
 };
 use std::collections::BTreeMap;
 use tempfile::TempDir;
 use uuid::Uuid;
-
-/// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
-
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
-}
-
-fn seed() -> u64 {
-    let seed = variable("FILMSTRIP_SEED").unwrap_or_else(|| Uuid::now_v7().as_u64_pair().1);
-    println!("FILMSTRIP_SEED={seed}");
-    seed
-}
 
 /// What the model remembers of an event.
 #[derive(Debug, Clone, PartialEq)]

@@ -220,35 +220,46 @@ fn conflicts_beyond_the_retries_are_returned_and_nothing_is_written() {
     assert_eq!((done.state.balance, done.retries), (301, 0));
 }
 
+/// `FILMSTRIP_COMMANDS=10000` for a long run.
 #[test]
 fn racing_repositories_lose_no_command_and_run_none_twice() {
-    const COMMANDS: u64 = 1_000;
+    let commands = std::env::var("FILMSTRIP_COMMANDS").map_or(1_000, |n| n.parse().unwrap());
     let store = Store::temporary().unwrap();
-    let begun = Instant::now();
-    let (accepted, retries) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (balance, accepted, retries) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let repositories =
         [(); 2].map(|()| store.repository::<Account>().retries(u32::MAX).snapshot_every(50));
     std::thread::scope(|scope| {
         for thread in 0..8 {
-            let (accounts, accepted, retries) = (&repositories[thread % 2], &accepted, &retries);
+            let (accounts, balance) = (&repositories[thread % 2], &balance);
+            let (accepted, retries) = (&accepted, &retries);
             scope.spawn(move || {
-                for n in 0..COMMANDS / 8 {
-                    let done = accounts.execute("a", &Command::Deposit(n + 1)).unwrap();
-                    accepted.fetch_add(n + 1, Ordering::Relaxed);
-                    retries.fetch_add(done.retries.into(), Ordering::Relaxed);
+                for n in 1..=commands / 8 {
+                    // Every fourth draws about what three have paid in, so that some are refused.
+                    let draw = Command::Withdraw(3 * n);
+                    let command = if n % 4 == 0 { draw } else { Command::Deposit(n) };
+                    let done = accounts.execute("a", &command);
+                    let change = match done {
+                        Ok(ref done) if done.events == [Deposited { amount: n }] => n,
+                        Ok(_) => (3 * n).wrapping_neg(),
+                        Err(ExecuteError::Rejected(_)) => continue,
+                        Err(error) => panic!("{error}"),
+                    };
+                    balance.fetch_add(change, Ordering::Relaxed);
+                    accepted.fetch_add(1, Ordering::Relaxed);
+                    retries
+                        .fetch_add(done.map_or(0, |done| done.retries.into()), Ordering::Relaxed);
                 }
             });
         }
     });
-    println!("{COMMANDS} commands in {:?}, {retries:?} retries", begun.elapsed());
-    for accounts in &repositories {
+    let (balance, accepted) = (balance.into_inner(), accepted.into_inner());
+    println!("{accepted} of {commands} commands were accepted, after {retries:?} retries");
+    let fresh = store.repository::<Account>();
+    for accounts in repositories.iter().chain([&fresh]) {
         let loaded = accounts.load("a").unwrap();
-        assert_eq!(loaded.state.balance, accepted.load(Ordering::Relaxed));
-        assert_eq!(loaded.version, Version::new(COMMANDS));
+        assert_eq!((loaded.state.balance, loaded.version.get()), (balance, accepted));
     }
-    let replayed = store.repository::<Account>().load("a").unwrap();
-    assert_eq!(replayed.state.balance, accepted.into_inner());
-    assert!(retries.into_inner() > 0, "nobody raced");
+    assert!(accepted < commands && retries.into_inner() > 0, "nobody raced, or was refused");
 }
 
 #[test]
@@ -270,7 +281,7 @@ fn a_panic_in_a_decision_harms_no_other_command() {
 fn a_command_id_runs_once_however_often_and_whenever_it_is_sent() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s");
-    for _ in 0..2 {
+    for run in 0..2 {
         let store = Store::open(&path).unwrap();
         let repositories = [(); 2].map(|()| store.repository::<Account>());
         let fresh = AtomicU64::new(0);
@@ -289,8 +300,7 @@ fn a_command_id_runs_once_however_often_and_whenever_it_is_sent() {
                 });
             }
         });
-        let first_time = u64::from(store.stream_info("Account-a").unwrap().version.get() == 3);
-        assert!(fresh.into_inner() <= first_time, "it ran more than once");
+        assert_eq!(fresh.into_inner(), u64::from(run == 0), "it must run once, in the first run");
         assert_eq!(store.head(), Position::new(3));
         store.close().unwrap();
     }

@@ -26,7 +26,7 @@ use policy::OnError;
 use registry::Projections;
 use runner::{Runner, Target};
 use status::{Ask, Doing, Seen, Shared, Status};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use trees::{Found, Generation, parked};
 use view::View;
@@ -102,6 +102,7 @@ impl<P: Projection> ProjectionBuilder<P> {
                 progress: Progress::new(format!("projection {}", P::NAME), done),
                 seen: Mutex::new(seen),
                 requests,
+                thread: OnceLock::new(),
             }))
         })?;
         let Found { current, building } = found.expect("found where it was registered");
@@ -149,6 +150,9 @@ fn refuse_ahead<P: Projection>(log: &LogHandle, found: &Found) -> Result<()> {
 }
 
 /// A running projection. Cheap to clone; dropping it stops nothing, but it keeps the store open.
+///
+/// What it is asked from within its own `apply` (to stop, say) is done behind the events that it is
+/// at; the call returns at once.
 #[derive(Clone)]
 pub struct ProjectionHandle {
     shared: Arc<Shared>,

@@ -76,6 +76,7 @@ impl<P: Projection> Runner<P> {
     /// Runs until it is stopped or the store is closed.
     pub(super) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
+        shared.runs_here();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.run_until_ended())) {
             let cause = panic_message(&*panic);
             let message = format!("the thread of projection {} panicked: {cause}", shared.name);

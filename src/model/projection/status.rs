@@ -7,7 +7,8 @@ use crate::model::projection::view::Served;
 use crate::position::Position;
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::thread::ThreadId;
 
 /// How a projection does.
 #[derive(Debug, Clone)]
@@ -69,6 +70,8 @@ pub(super) struct Shared {
     pub(super) seen: Mutex<Seen>,
     /// Also keeps the channel open when no handle is left.
     pub(super) requests: Sender<Request>,
+    /// Its thread, once it runs.
+    pub(super) thread: OnceLock<ThreadId>,
 }
 
 /// What its thread was last seen doing.
@@ -109,9 +112,16 @@ impl Shared {
         }
     }
 
-    /// Asks the thread and waits for its answer.
+    /// Asks the thread and waits for its answer. From within `apply`, which is on that thread, nobody
+    /// waits: it answers when it is done with what it is at.
     pub(super) fn ask(&self, ask: Ask) -> Result<()> {
         let (answer, answered) = bounded(1);
+        if self.thread.get() == Some(&std::thread::current().id()) {
+            return self.requests.try_send(Request { ask, answer }).map_err(|_| {
+                let message = format!("projection {} is asked too much at once", self.name);
+                Error::new(ErrorKind::QueueFull, message)
+            });
+        }
         // Dropped unanswered if the thread has ended.
         let sent = self.requests.send(Request { ask, answer });
         match sent.ok().and_then(|()| answered.recv().ok()) {
@@ -122,6 +132,12 @@ impl Shared {
                 Err(Error::new(ErrorKind::Closed, message))
             }
         }
+    }
+
+    /// From now on this thread is the projection's.
+    pub(super) fn runs_here(&self) {
+        // Set once: each run has a `Shared` of its own.
+        let _ = self.thread.set(std::thread::current().id());
     }
 
     /// The thread does nothing more.

@@ -1,0 +1,40 @@
+//! The book: a chapter for each part of an application, with a program that runs.
+//!
+//! Each says what its subject is for, how it behaves in the awkward moments (a conflict, a crash, a
+//! handler that fails, events of an older program), and what to reach for instead.
+//!
+//! | what happens | [`events`] |
+//! | --- | --- |
+//! | what decides | [`aggregates`], with [`snapshots`], [`time_travel`] and the command [`bus`] |
+//! | what answers | [`projections`] |
+//! | what acts | [`groups`] of consumers |
+//! | what proves it | [`testing`] |
+//!
+//! The crate's [own page](crate) tells of what lies below: appending, reading, following.
+
+// Each chapter is a file in docs/book, in the order in which they build on each other; what acts on
+// events has its place behind projections, and testing is the last.
+
+#[doc = include_str!("../docs/book/events.md")]
+pub mod events {}
+
+#[doc = include_str!("../docs/book/aggregates.md")]
+pub mod aggregates {}
+
+#[doc = include_str!("../docs/book/snapshots.md")]
+pub mod snapshots {}
+
+#[doc = include_str!("../docs/book/time_travel.md")]
+pub mod time_travel {}
+
+#[doc = include_str!("../docs/book/bus.md")]
+pub mod bus {}
+
+#[doc = include_str!("../docs/book/projections.md")]
+pub mod projections {}
+
+#[doc = include_str!("../docs/book/groups.md")]
+pub mod groups {}
+
+#[doc = include_str!("../docs/book/testing.md")]
+pub mod testing {}
