@@ -3,7 +3,9 @@
 pub(crate) mod aggregate;
 pub(crate) mod bus;
 pub(crate) mod event_set;
+pub(crate) mod policy;
 pub(crate) mod progress;
 pub(crate) mod projection;
 pub(crate) mod read_model;
 pub(crate) mod repository;
+pub(crate) mod request;

@@ -4,10 +4,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::index::views::ViewTree;
 use crate::model::progress::Progress;
 use crate::model::projection::view::Served;
+use crate::model::request::Asking;
 use crate::position::Position;
 use crate::stream::StreamId;
 use chrono::{DateTime, Utc};
-use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -75,20 +75,13 @@ pub(super) enum Ask {
     Stop,
 }
 
-/// A question with the channel that its answer goes to.
-pub(super) struct Request {
-    pub(super) ask: Ask,
-    pub(super) answer: Sender<Result<()>>,
-}
-
 /// What a projection's thread and its handles share.
 pub(super) struct Shared {
     pub(super) name: String,
     pub(super) served: Arc<Served>,
     pub(super) progress: Progress,
     pub(super) seen: Mutex<Seen>,
-    /// Also keeps the channel open when no handle is left.
-    pub(super) requests: Sender<Request>,
+    pub(super) requests: Asking<Ask>,
 }
 
 /// What its thread was last seen doing.
@@ -131,13 +124,10 @@ impl Shared {
 
     /// Asks the thread and waits for its answer.
     pub(super) fn ask(&self, ask: Ask) -> Result<()> {
-        let (answer, answered) = bounded(1);
-        // Dropped unanswered if the thread has ended.
-        let sent = self.requests.send(Request { ask, answer });
-        match sent.ok().and_then(|()| answered.recv().ok()) {
-            Some(answer) => answer,
-            None if ask == Ask::Stop => Ok(()),
-            None => {
+        match self.requests.ask(ask, None) {
+            Ok(answer) => answer,
+            Err(_) if ask == Ask::Stop => Ok(()),
+            Err(_) => {
                 let message = format!("projection {} has stopped", self.name);
                 Err(Error::new(ErrorKind::Closed, message))
             }
