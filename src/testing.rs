@@ -42,11 +42,12 @@
 //!
 //! A failure shows what was expected and what came as a diff, at the line of the test that asked.
 
-use crate::clock::{Clock, Micros};
+use crate::clock::{Clock, ClockWatch, Micros};
 use crate::event::NewEvent;
 use crate::model::aggregate::{Aggregate, fold};
 use crate::model::event_set::set::{Event, StoredEvent};
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use std::fmt::{Debug, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -215,19 +216,29 @@ pub fn round_trips<E: Event + Debug + PartialEq>(event: &E) {
 /// assert_eq!(clock.now().to_rfc3339(), "2024-05-01T12:01:00+00:00");
 /// # Ok::<(), chrono::ParseError>(())
 /// ```
+///
+/// A store that waits for a time, as for a process's deadline, is woken when it is moved.
 #[derive(Debug, Clone)]
-pub struct ManualClock(Arc<AtomicI64>);
+pub struct ManualClock(Arc<Hands>);
+
+#[derive(Debug)]
+struct Hands {
+    micros: AtomicI64,
+    watches: Mutex<Vec<ClockWatch>>,
+}
 
 impl ManualClock {
     /// A clock that shows `start`, to the microsecond.
     #[must_use]
     pub fn new(start: DateTime<Utc>) -> ManualClock {
-        ManualClock(Arc::new(AtomicI64::new(Micros::of(start).0)))
+        let (micros, watches) = (AtomicI64::new(Micros::of(start).0), Mutex::default());
+        ManualClock(Arc::new(Hands { micros, watches }))
     }
 
     /// Shows `time` from now on, which may be earlier.
     pub fn set(&self, time: DateTime<Utc>) {
-        self.0.store(Micros::of(time).0, Ordering::SeqCst);
+        self.0.micros.store(Micros::of(time).0, Ordering::SeqCst);
+        self.tell();
     }
 
     /// Moves on by `step`, to the microsecond.
@@ -235,13 +246,22 @@ impl ManualClock {
         let micros = i64::try_from(step.as_micros()).unwrap_or(i64::MAX);
         let moved = |now: i64| Some(now.saturating_add(micros));
         // The closure always answers, so the update cannot fail.
-        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, moved);
+        let _ = self.0.micros.fetch_update(Ordering::SeqCst, Ordering::SeqCst, moved);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        self.0.watches.lock().retain(ClockWatch::tell);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> DateTime<Utc> {
-        Micros(self.0.load(Ordering::SeqCst)).to_utc()
+        Micros(self.0.micros.load(Ordering::SeqCst)).to_utc()
+    }
+
+    fn watched_by(&self, watch: ClockWatch) {
+        self.0.watches.lock().push(watch);
     }
 }
 
@@ -299,7 +319,6 @@ mod tests {
     use super::*;
     use serde::{Deserialize, Serialize};
     use std::panic::catch_unwind;
-    use std::sync::Mutex;
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     enum Counted {
@@ -423,7 +442,7 @@ mod tests {
             let ours = std::thread::current().name() == Some("points-at-the-line");
             match panic.location() {
                 Some(place) if ours => {
-                    *PLACE.lock().unwrap() = Some((place.file().to_owned(), place.line()));
+                    *PLACE.lock() = Some((place.file().to_owned(), place.line()));
                 }
                 _ => before(panic),
             }
@@ -434,7 +453,7 @@ mod tests {
         };
         let thread = std::thread::Builder::new().name("points-at-the-line".into());
         thread.spawn(failing).unwrap().join().unwrap_err();
-        assert_eq!(PLACE.lock().unwrap().take(), Some((file!().to_owned(), line)));
+        assert_eq!(PLACE.lock().take(), Some((file!().to_owned(), line)));
     }
 
     #[test]
