@@ -12,6 +12,7 @@ pub(crate) mod envelope;
 pub(crate) mod frame;
 pub(crate) mod keys;
 pub(crate) mod mark;
+pub(crate) mod process;
 pub(crate) mod projection;
 pub(crate) mod record;
 pub(crate) mod row;

@@ -23,6 +23,7 @@ use crate::log::engine::{Engine, LogOptions};
 use crate::log::gather::tracked;
 use crate::log::handle::LogHandle;
 use crate::log::outcome::{AppendError, Appended, Committed};
+use crate::model::process::registry::Processes;
 use crate::model::projection::registry::Projections;
 use crate::position::{ExpectedVersion, Position};
 use crate::stream::StreamId;
@@ -61,6 +62,7 @@ pub struct Store {
     log: LogHandle,
     path: Arc<Path>,
     projections: Arc<Projections>,
+    processes: Arc<Processes>,
 }
 
 impl Store {
@@ -313,6 +315,7 @@ impl StoreBuilder {
         // The lock goes before the directory that it lies in.
         let belongings = Box::new((directory.lock, temporary));
         let projections = Projections::new(Arc::clone(engine.log()), path.clone(), cache_bytes);
-        Ok(Store { log: LogHandle::new(engine, belongings), path: path.into(), projections })
+        let (log, processes) = (LogHandle::new(engine, belongings), Arc::default());
+        Ok(Store { log, path: path.into(), projections, processes })
     }
 }
