@@ -1,0 +1,184 @@
+//! What a projection makes of events, without a store.
+
+use crate::error::HandlerError;
+use crate::event::{NewEvent, RecordedEvent, RecordedMetadata};
+use crate::model::event_set::set::Event;
+use crate::model::projection::contract::Projection;
+use crate::model::projection::writer::{Changes, ViewWriter, decode};
+use crate::position::{Position, Version};
+use crate::stream::StreamId;
+use crate::testing::diff::differ;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
+
+/// A projection that has taken in nothing yet, to be given events.
+///
+/// ```
+/// use filmstrip::testing::projecting;
+/// # use filmstrip::{Event, Filter, HandlerError, Projection, RecordedEvent, ViewWriter};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// # enum DoorEvent { Opened, Closed }
+/// # impl Event for DoorEvent {}
+/// # struct VisitsByDoor;
+/// # impl Projection for VisitsByDoor {
+/// #     const NAME: &'static str = "visits-by-door";
+/// #     const VERSION: u32 = 1;
+/// #     fn filter(&self) -> Filter { Filter::event_type("Opened") }
+/// #     fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
+/// #         let visits: u64 = view.get(event.stream.as_str())?.unwrap_or(0);
+/// #         Ok(view.put(event.stream.as_str(), &(visits + 1))?)
+/// #     }
+/// # }
+/// projecting(VisitsByDoor)
+///     .given("Door-1", [DoorEvent::Opened, DoorEvent::Closed, DoorEvent::Opened])
+///     .given("Door-2", [DoorEvent::Opened])
+///     .then_rows([("Door-1", 2), ("Door-2", 1)]);
+/// ```
+#[must_use = "nothing is tested before `given` and `then_rows`"]
+pub fn projecting<P: Projection>(projection: P) -> Projecting<P> {
+    Projecting {
+        projection,
+        rows: BTreeMap::new(),
+        versions: HashMap::new(),
+        position: 0,
+        now: DateTime::UNIX_EPOCH,
+    }
+}
+
+/// A projection and the rows that it has made. Made by [`projecting`].
+pub struct Projecting<P> {
+    projection: P,
+    rows: BTreeMap<String, Bytes>,
+    versions: HashMap<StreamId, u64>,
+    position: u64,
+    now: DateTime<Utc>,
+}
+
+impl<P: Projection> Projecting<P> {
+    /// The events that come next are recorded at this time; at the beginning of 1970 otherwise.
+    #[must_use]
+    pub fn at(mut self, time: DateTime<Utc>) -> Projecting<P> {
+        self.now = time;
+        self
+    }
+
+    /// These events happen to `stream`, and the projection takes in those that its filter wants.
+    ///
+    /// # Panics
+    /// If the stream's name cannot be one, an event cannot be stored, or `apply` fails.
+    #[track_caller]
+    #[must_use = "nothing is tested before `then_rows`"]
+    pub fn given<E: Event>(
+        mut self,
+        stream: &str,
+        events: impl IntoIterator<Item = E>,
+    ) -> Projecting<P> {
+        for event in events {
+            self = match NewEvent::of(&event) {
+                Ok(new) => self.given_new(stream, new),
+                Err(error) => panic!("an event of {stream} cannot be stored: {error}"),
+            };
+        }
+        self
+    }
+
+    /// This event happens to `stream`: for one with metadata or an id of its own, or of no event set.
+    ///
+    /// # Panics
+    /// As for [`given`](Projecting::given).
+    #[track_caller]
+    #[must_use = "nothing is tested before `then_rows`"]
+    pub fn given_new(mut self, stream: &str, event: NewEvent) -> Projecting<P> {
+        let event = match StreamId::new(stream) {
+            Ok(stream) => self.record(stream, event),
+            Err(error) => panic!("{error}"),
+        };
+        if self.projection.filter().wants(stream, &event.event_type) {
+            if let Err(error) = self.apply(&event) {
+                panic!("apply failed for a {} of {stream}: {error}", event.event_type);
+            }
+        }
+        self
+    }
+
+    fn record(&mut self, stream: StreamId, event: NewEvent) -> RecordedEvent {
+        let version = self.versions.entry(stream.clone()).or_default();
+        (*version, self.position) = (*version + 1, self.position + 1);
+        let (version, position) = (Version::new(*version), Position::new(self.position));
+        let NewEvent { id, event_type, schema_version, format, payload, metadata, occurred_at } =
+            event;
+        RecordedEvent {
+            position,
+            stream,
+            version,
+            id,
+            event_type: event_type.into(),
+            schema_version,
+            recorded_at: self.now,
+            occurred_at: occurred_at.unwrap_or(self.now),
+            metadata: RecordedMetadata::new(metadata),
+            format,
+            payload,
+        }
+    }
+
+    fn apply(&mut self, event: &RecordedEvent) -> Result<(), HandlerError> {
+        let nothing = Changes::new();
+        let mut view = ViewWriter::new(&self.rows, &nothing);
+        self.projection.apply(event, &mut view)?;
+        for (key, row) in view.finish().0 {
+            match row {
+                Some(row) => self.rows.insert(key, row),
+                None => self.rows.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    /// The view has exactly these rows, in the order of their keys.
+    ///
+    /// # Panics
+    /// If it has others, or one does not read as a `T`.
+    #[track_caller]
+    pub fn then_rows<K, T>(self, expected: impl IntoIterator<Item = (K, T)>) -> Projecting<P>
+    where
+        K: Into<String>,
+        T: DeserializeOwned + Debug + PartialEq,
+    {
+        let expected: Vec<_> = expected.into_iter().map(|(key, row)| (key.into(), row)).collect();
+        let actual: Vec<_> = self.rows.keys().map(|key| (key.clone(), self.read(key))).collect();
+        if actual != expected {
+            differ("the view has other rows", &expected, &actual);
+        }
+        self
+    }
+
+    /// The view has this row under `key`, or none.
+    ///
+    /// # Panics
+    /// If it has another, or one that does not read as a `T`.
+    #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "a test reads better without &")]
+    pub fn then_row<T>(self, key: &str, expected: Option<T>) -> Projecting<P>
+    where
+        T: DeserializeOwned + Debug + PartialEq,
+    {
+        let actual = self.rows.contains_key(key).then(|| self.read::<T>(key));
+        if actual != expected {
+            differ(&format!("the row {key:?} is another one"), &expected, &actual);
+        }
+        self
+    }
+
+    #[track_caller]
+    fn read<T: DeserializeOwned>(&self, key: &str) -> T {
+        match decode(key, &self.rows[key]) {
+            Ok(row) => row,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
