@@ -97,10 +97,9 @@ impl<P: Projection> Projecting<P> {
             Ok(stream) => self.record(stream, event),
             Err(error) => panic!("{error}"),
         };
-        if self.projection.filter().wants(stream, &event.event_type) {
-            if let Err(error) = self.apply(&event) {
-                panic!("apply failed for a {} of {stream}: {error}", event.event_type);
-            }
+        let wanted = self.projection.filter().wants(stream, &event.event_type);
+        if wanted && let Err(error) = self.apply(&event) {
+            panic!("apply failed for a {} of {stream}: {error}", event.event_type);
         }
         self
     }
