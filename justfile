@@ -37,6 +37,14 @@ bank *ARGS:
 audit *ARGS:
     cargo run --release --example audit -- {{ ARGS }}
 
+# Two services with a store each; kill it and run it again
+order-payment *ARGS:
+    cargo run --release --example order_payment -- {{ ARGS }}
+
+# The same, killed at random moments in so many rounds
+order-payment-kills ROUNDS="200":
+    FILMSTRIP_ROUNDS={{ ROUNDS }} cargo test --release --test order_payment
+
 # A git repository's history as a film, checked against git's own numbers
 git-history PATH *ARGS:
     cargo run --release --example git_history -- {{ PATH }} --check {{ ARGS }}

@@ -1,6 +1,8 @@
 //! Where time comes from. The store records UTC microseconds that never decrease along positions.
 
 use chrono::{DateTime, Utc};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::{Arc, Weak};
 
 /// A source of the present time. The store asks it once for each group of commits.
 ///
@@ -23,6 +25,83 @@ use chrono::{DateTime, Utc};
 pub trait Clock: Send + Sync + 'static {
     /// The present time.
     fn now(&self) -> DateTime<Utc>;
+
+    /// Takes note of somebody who waits for a time, and is to be [told](ClockWatch::tell) whenever
+    /// the clock is set: moved by something else than time's passing. A clock that only runs has
+    /// nothing to tell, and needs no such method. If a clock is set and does not tell, those who wait
+    /// notice within a minute.
+    fn watched_by(&self, watch: ClockWatch) {
+        let _ = watch;
+    }
+}
+
+/// Somebody who waits for a time, to be told when a clock is set. See [`Clock::watched_by`].
+///
+/// ```
+/// use filmstrip::{Clock, ClockWatch};
+/// use chrono::{DateTime, Utc};
+/// use std::sync::Mutex;
+///
+/// struct Settable {
+///     now: Mutex<DateTime<Utc>>,
+///     watches: Mutex<Vec<ClockWatch>>,
+/// }
+/// impl Settable {
+///     fn set(&self, now: DateTime<Utc>) {
+///         *self.now.lock().unwrap() = now;
+///         self.watches.lock().unwrap().retain(ClockWatch::tell);
+///     }
+/// }
+/// impl Clock for Settable {
+///     fn now(&self) -> DateTime<Utc> {
+///         *self.now.lock().unwrap()
+///     }
+///     fn watched_by(&self, watch: ClockWatch) {
+///         self.watches.lock().unwrap().push(watch);
+///     }
+/// }
+///
+/// let clock = Settable { now: Mutex::new(Utc::now()), watches: Mutex::default() };
+/// let noon = "2024-05-01T12:00:00Z".parse()?;
+/// clock.set(noon);
+/// assert_eq!(clock.now(), noon);
+/// # Ok::<(), chrono::ParseError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ClockWatch(Weak<Sender<()>>);
+
+impl ClockWatch {
+    /// Tells that the clock was set, after it shows the new time. False: nobody waits any more, and
+    /// the watch can be forgotten.
+    #[must_use = "a watch that nobody waits behind is to be forgotten"]
+    pub fn tell(&self) -> bool {
+        let Some(waiter) = self.0.upgrade() else { return false };
+        // If there is no room, it is about to look anyway.
+        let _ = waiter.try_send(());
+        true
+    }
+}
+
+/// The waiting side of a [`ClockWatch`].
+pub(crate) struct ClockWaiter {
+    /// Kept for the watch, which goes with it.
+    _wake: Arc<Sender<()>>,
+    woken: Receiver<()>,
+}
+
+impl ClockWaiter {
+    /// Has `clock` watched.
+    pub(crate) fn new(clock: &dyn Clock) -> ClockWaiter {
+        let (wake, woken) = bounded(1);
+        let wake = Arc::new(wake);
+        clock.watched_by(ClockWatch(Arc::downgrade(&wake)));
+        ClockWaiter { _wake: wake, woken }
+    }
+
+    /// Where it is heard that the clock was set.
+    pub(crate) fn woken(&self) -> &Receiver<()> {
+        &self.woken
+    }
 }
 
 /// The operating system's clock: what a store uses unless its builder was given another.

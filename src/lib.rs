@@ -25,6 +25,8 @@
 //! * A [`Consumer`] handles events side by side with others of its group: each event at least once.
 //! * A [`Projection`] builds a durable view for one question; a [`ReadModel`] one in memory. Both can be
 //!   built again from the events whenever wanted.
+//! * A [`ProcessManager`] sees a matter through that several streams are part of: it follows their
+//!   events, gives commands, and notices when nothing happens.
 //!
 //! The [`book`] has a chapter for each of these.
 //!
@@ -67,6 +69,8 @@
 //! | go on where a consumer stopped | keep the last position it saw; `.after(position)` |
 //! | take in another store's events exactly once | [`Commit::tracking`] and [`Store::tracked`] |
 //! | commit only if another stream is unchanged | [`Commit::check`] |
+//! | let one thing's events lead to another's commands | [`ProcessManager`] |
+//! | do something when nothing has happened in time | [`ProcessManager::deadline`] |
 //! | test without a directory to clean up | [`Store::temporary`], [`testing`] |
 //! | tell what a crash left | [`Store::torn_write`] |
 //!
@@ -103,7 +107,7 @@ mod store;
 mod stream;
 pub mod testing;
 
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, ClockWatch, SystemClock};
 pub use error::{Damage, Error, ErrorKind, HandlerError, Result};
 pub use event::{EventType, Format, Metadata, NewEvent, RecordedEvent, RecordedMetadata};
 pub use filter::Filter;
@@ -123,8 +127,12 @@ pub use log::outcome::{AppendError, Appended, Committed, Conflict};
 pub use model::aggregate::{Aggregate, Snapshot};
 pub use model::bus::{Bus, BusBuilder, NotSent, Sending, Ticket};
 pub use model::event_set::set::{Event, StoredEvent};
+pub use model::policy::{OnError, Then};
+pub use model::process::contract::{ProcessManager, Trigger};
+pub use model::process::effects::Effects;
+pub use model::process::status::{ProcessState, ProcessStatus};
+pub use model::process::{ProcessBuilder, ProcessHandle};
 pub use model::projection::contract::Projection;
-pub use model::projection::policy::{OnError, Then};
 pub use model::projection::status::{ProjectionState, Status};
 pub use model::projection::view::{View, ViewReader};
 pub use model::projection::writer::ViewWriter;

@@ -64,7 +64,7 @@ pub(crate) const SLED_UNSYNCED_BYTES_MAX: u64 = 512 * KIB as u64;
 pub(crate) const SLED_SEGMENT_BYTES: usize = 2 * MIB;
 /// Events that one page of a stream read locates at once.
 pub(crate) const STREAM_PAGE_EVENTS: usize = 256;
-/// Aggregates that one repository remembers the state of.
+/// Aggregates that one repository, or instances that one process, remembers the state of.
 pub(crate) const CACHED_AGGREGATES_MAX: usize = 1_024;
 /// Command ids that one repository remembers, of all its aggregates: about 48 bytes each.
 pub(crate) const CACHED_COMMAND_IDS_MAX: usize = 262_144;
@@ -80,7 +80,8 @@ pub(crate) const VIEW_KEY_BYTES_MAX: usize = 1_024;
 pub(crate) const VIEW_ROW_BYTES_MAX: usize = 16 * MIB;
 /// Bytes of changes to a view from which on they are written.
 pub(crate) const VIEW_CHANGES_BYTES_MIN: usize = 256 * KIB;
-/// Events that a view may be past its written checkpoint if it wanted none of them.
+/// Events that a view may be past its written checkpoint if it wanted none of them, and a process
+/// past its cursor in the journal if they led to nothing.
 pub(crate) const CHECKPOINT_EVENTS_MAX: u64 = 4_096;
 /// Events that a rebuilt view may be behind the log when it takes the place of the old one.
 pub(crate) const VIEW_SWAP_EVENTS_MAX: u64 = 64;
@@ -88,6 +89,8 @@ pub(crate) const VIEW_SWAP_EVENTS_MAX: u64 = 64;
 pub(crate) const BUS_WORKERS_MAX: usize = 1_024;
 /// Commands that may wait for one worker of a bus.
 pub(crate) const BUS_QUEUE_MAX: usize = 1_048_576;
+/// How long something waits for a time without a look at the clock, which may have been set.
+pub(crate) const CLOCK_LOOK_MAX: Duration = Duration::from_secs(60);
 /// Batches that a feed reads ahead of its taker.
 pub(crate) const FEED_BATCHES_WAITING_MAX: usize = 2;
 

@@ -14,6 +14,7 @@ pub(crate) mod group;
 pub(crate) mod keys;
 pub(crate) mod mark;
 pub(crate) mod parked;
+pub(crate) mod process;
 pub(crate) mod projection;
 pub(crate) mod record;
 pub(crate) mod row;

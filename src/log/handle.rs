@@ -3,13 +3,13 @@
 //! * Whatever a user holds (a store, a subscription, an iterator) holds a `LogHandle`; threads of
 //!   the engine hold the log alone. So the log closes when the user has let go of everything.
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::core::Log;
 use crate::log::engine::Engine;
 use parking_lot::Mutex;
 use std::any::Any;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// A share in an open log; the last one closes it.
 #[derive(Clone)]
@@ -40,6 +40,26 @@ impl LogHandle {
     /// Closes the log for every handle.
     pub(crate) fn close(&self) -> Result<()> {
         self.0.close()
+    }
+
+    /// A handle that does not keep the log open.
+    pub(crate) fn downgrade(&self) -> WeakLogHandle {
+        WeakLogHandle(Arc::downgrade(&self.0))
+    }
+}
+
+/// What a thread of an engine holds of a log that it uses at times: it keeps nothing open meanwhile.
+#[derive(Clone)]
+pub(crate) struct WeakLogHandle(Weak<Share>);
+
+impl WeakLogHandle {
+    /// A share in the log for a moment.
+    ///
+    /// # Errors
+    /// `Closed`, if the user has let go of it.
+    pub(crate) fn upgrade(&self) -> Result<LogHandle> {
+        let share = self.0.upgrade();
+        share.map(LogHandle).ok_or_else(|| Error::new(ErrorKind::Closed, "the store is closed"))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Pure: nothing here knows that a store exists.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::event_set::set::Event;
 use crate::stream::StreamId;
 use serde::Serialize;
@@ -113,11 +113,16 @@ pub(crate) fn stream_of<A: Aggregate>(id: &str) -> Result<StreamId> {
             "CATEGORY must not be empty, hold a '-' or a control character, or begin with '$'"
         );
     }
+    stream_in(A::CATEGORY, id)
+}
+
+/// The stream of the instance `id` in `category`, which is one.
+pub(crate) fn stream_in(category: &str, id: &str) -> Result<StreamId> {
     if id.is_empty() {
-        let message = format!("the id of a {} is empty; it needs at least 1 byte", A::CATEGORY);
-        return Err(crate::error::Error::invalid(message));
+        let message = format!("the id of a {category} is empty; it needs at least 1 byte");
+        return Err(Error::invalid(message));
     }
-    StreamId::new(format!("{}-{id}", A::CATEGORY))
+    StreamId::new(format!("{category}-{id}"))
 }
 
 /// Takes `events` in, one after the other.
@@ -130,7 +135,8 @@ pub(crate) fn fold<'e, A: Aggregate>(
     }
 }
 
-const fn is_category(name: &str) -> bool {
+/// Whether stream names can begin with `name` and a `-`.
+pub(crate) const fn is_category(name: &str) -> bool {
     let bytes = name.as_bytes();
     if bytes.is_empty() || bytes[0] == b'$' {
         return false;

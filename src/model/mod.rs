@@ -1,9 +1,12 @@
-//! Deciding and reading: aggregates, projections and what runs them.
+//! Deciding and reading: aggregates, projections, processes and what runs them.
 
 pub(crate) mod aggregate;
 pub(crate) mod bus;
 pub(crate) mod event_set;
+pub(crate) mod policy;
+pub(crate) mod process;
 pub(crate) mod progress;
 pub(crate) mod projection;
 pub(crate) mod read_model;
 pub(crate) mod repository;
+pub(crate) mod request;

@@ -25,6 +25,7 @@ use crate::log::engine::{Engine, LogOptions};
 use crate::log::gather::tracked;
 use crate::log::handle::LogHandle;
 use crate::log::outcome::{AppendError, Appended, Committed};
+use crate::model::process::registry::Processes;
 use crate::model::projection::registry::Projections;
 use crate::position::{ExpectedVersion, Position};
 use crate::stream::StreamId;
@@ -64,6 +65,7 @@ pub struct Store {
     path: Arc<Path>,
     projections: Arc<Projections>,
     groups: Arc<Groups>,
+    processes: Arc<Processes>,
 }
 
 impl Store {
@@ -323,7 +325,8 @@ impl StoreBuilder {
         // The lock goes before the directory that it lies in.
         let belongings = Box::new((directory.lock, temporary));
         let projections = Projections::new(Arc::clone(engine.log()), path.clone(), cache_bytes);
-        let log = LogHandle::new(engine, belongings);
-        Ok(Store { log, path: path.into(), projections, groups: Arc::default() })
+        let (log, processes) = (LogHandle::new(engine, belongings), Arc::default());
+        let (path, groups) = (path.into(), Arc::default());
+        Ok(Store { log, path, projections, groups, processes })
     }
 }

@@ -1,14 +1,16 @@
-//! The store's side of layer 5: where aggregates, views and read models get at its log.
+//! The store's side of layer 5: where aggregates, views, read models and processes get at its log.
 
 use crate::error::Result;
 use crate::model::aggregate::Aggregate;
+use crate::model::process::ProcessBuilder;
+use crate::model::process::contract::ProcessManager;
 use crate::model::projection::ProjectionBuilder;
 use crate::model::projection::contract::Projection;
 use crate::model::read_model::{ReadModel, ReadModelHandle};
 use crate::model::repository::Repository;
 use crate::store::Store;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 impl Store {
     /// The aggregates of one kind. Each call makes a repository with a memory of its own, so keep it
@@ -42,13 +44,29 @@ impl Store {
         self.projections.remove(name)
     }
 
-    /// Waits until every running projection has taken in all that is durable now: for tests, and for
-    /// programs that end in order.
+    /// A process manager that follows the log; see [`ProcessManager`].
+    pub fn process<M: ProcessManager>(&self) -> ProcessBuilder<M> {
+        ProcessBuilder::new(self.log.clone(), Arc::clone(&self.processes))
+    }
+
+    /// Waits until the store is at rest: every running process has taken in all that is durable, what
+    /// it recorded itself included, its effects are done and no deadline is due, and every running
+    /// projection has taken in all of that. For tests, and for programs that end in order. While
+    /// others write, a store with processes may not come to rest.
     ///
     /// # Errors
     /// [`Timeout`](crate::ErrorKind::Timeout); at once [`Faulted`](crate::ErrorKind::Faulted) if one
     /// of them goes no further.
     pub fn drain(&self, timeout: Duration) -> Result<()> {
-        self.projections.wait_for_all(self.head(), timeout)
+        let begun = Instant::now();
+        let left = || timeout.saturating_sub(begun.elapsed());
+        loop {
+            let head = self.head();
+            let has_processes = self.processes.settle(left())?;
+            // One that was at rest may have got to do since, from another.
+            if !has_processes || self.head() == head {
+                return self.projections.wait_for_all(head, left());
+            }
+        }
     }
 }

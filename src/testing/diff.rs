@@ -1,13 +1,15 @@
-//! What was expected beside what came, line by line.
+//! Failures that show what was expected and what came.
 
 use std::fmt::{Debug, Write as _};
 
+/// Fails the test, and shows how the two differ.
 #[track_caller]
 pub(super) fn differ(what: &str, expected: &dyn Debug, actual: &dyn Debug) -> ! {
     let diff = diff(&format!("{expected:#?}"), &format!("{actual:#?}"));
     panic!("{what} (- expected, + actual)\n{diff}");
 }
 
+/// The text, two columns to the right.
 pub(super) fn indented(text: &str) -> String {
     text.lines().fold(String::new(), |mut out, line| {
         let _ = writeln!(out, "  {line}");

@@ -6,7 +6,6 @@
 
 mod apply;
 pub(crate) mod contract;
-pub(crate) mod policy;
 pub(crate) mod registry;
 mod runner;
 pub(crate) mod status;
@@ -17,22 +16,19 @@ pub(crate) mod writer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::follow::parked::Parked;
 use crate::log::handle::LogHandle;
+use crate::model::policy::OnError;
 use crate::model::progress::Progress;
+use crate::model::request::requests;
 use crate::position::Position;
 use contract::Projection;
-use crossbeam_channel::bounded;
 use parking_lot::{Mutex, RwLock};
-use policy::OnError;
 use registry::Projections;
 use runner::{Runner, Target};
 use status::{Ask, Doing, Seen, Shared, Status};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 use trees::{Found, Generation, parked};
 use view::View;
-
-/// Requests that wait for a projection's thread.
-const REQUESTS_WAITING_MAX: usize = 16;
 
 /// Describes how a projection is to run; see [`Store::project`](crate::Store::project).
 #[must_use = "a projection begins with `start`"]
@@ -69,7 +65,7 @@ impl<P: Projection> ProjectionBuilder<P> {
         let filter = projection.filter();
         filter.check()?;
         let trees = projections.trees(P::NAME)?;
-        let (requests, asked) = bounded(REQUESTS_WAITING_MAX);
+        let (requests, asked) = requests();
         let mut found = None;
         let (shared, registered) = projections.register(P::NAME, |served| {
             let views = trees.find(P::VERSION)?;
@@ -102,7 +98,6 @@ impl<P: Projection> ProjectionBuilder<P> {
                 progress: Progress::new(format!("projection {}", P::NAME), done),
                 seen: Mutex::new(seen),
                 requests,
-                thread: OnceLock::new(),
             }))
         })?;
         let Found { current, building } = found.expect("found where it was registered");

@@ -12,12 +12,13 @@ use crate::follow::feed::{Batch, Feed, FeedStop};
 use crate::limits::{CHECKPOINT_EVENTS_MAX, VIEW_CHANGES_BYTES_MIN, VIEW_SWAP_EVENTS_MAX};
 use crate::log::core::Log;
 use crate::log::read_all::event_at;
+use crate::model::policy::{OnError, Then};
 use crate::model::projection::apply::{Failure, Pending, apply, stopped_at};
 use crate::model::projection::contract::Projection;
-use crate::model::projection::policy::{OnError, Then};
 use crate::model::projection::registry::Registered;
-use crate::model::projection::status::{Ask, Doing, Request, Shared};
+use crate::model::projection::status::{Ask, Doing, Shared};
 use crate::model::projection::trees::{Generation, Trees, parked};
+use crate::model::request::Request;
 use crate::position::Position;
 use crate::stream::StreamId;
 use crossbeam_channel::{Receiver, select};
@@ -34,7 +35,7 @@ pub(super) struct Runner<P> {
     pub(super) closed: Receiver<()>,
     pub(super) trees: Trees,
     pub(super) shared: Arc<Shared>,
-    pub(super) requests: Receiver<Request>,
+    pub(super) requests: Receiver<Request<Ask>>,
     pub(super) registered: Registered,
     /// The number of the view that is served.
     pub(super) current: u64,
@@ -63,7 +64,7 @@ impl Target {
 
 /// What interrupts following the log.
 enum Interrupt {
-    Request(Request),
+    Request(Request<Ask>),
     Fault(Error),
     /// The view that was being built has caught up.
     CaughtUp,
@@ -76,7 +77,7 @@ impl<P: Projection> Runner<P> {
     /// Runs until it is stopped or the store is closed.
     pub(super) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        shared.runs_here();
+        shared.requests.answered_here();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.run_until_ended())) {
             let cause = panic_message(&*panic);
             let message = format!("the thread of projection {} panicked: {cause}", shared.name);
@@ -158,7 +159,7 @@ impl<P: Projection> Runner<P> {
 
     /// Waits for a request, but no longer than this; `None` if the time has passed.
     fn wait(&self, timeout: Option<Duration>) -> Option<Interrupt> {
-        let request = |request: Result<Request, _>| {
+        let request = |request: Result<Request<Ask>, _>| {
             Some(request.map_or(Interrupt::Closed, Interrupt::Request))
         };
         match timeout {

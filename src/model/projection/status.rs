@@ -1,14 +1,13 @@
 //! What can be seen of a projection from outside its thread.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::index::views::ViewTree;
 use crate::model::progress::Progress;
 use crate::model::projection::view::Served;
+use crate::model::request::{Asking, Unanswered};
 use crate::position::Position;
-use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
-use std::sync::{Arc, OnceLock};
-use std::thread::ThreadId;
+use std::sync::Arc;
 
 /// How a projection does.
 #[derive(Debug, Clone)]
@@ -56,22 +55,13 @@ pub(super) enum Ask {
     Stop,
 }
 
-/// A question with the channel that its answer goes to.
-pub(super) struct Request {
-    pub(super) ask: Ask,
-    pub(super) answer: Sender<Result<()>>,
-}
-
 /// What a projection's thread and its handles share.
 pub(super) struct Shared {
     pub(super) name: String,
     pub(super) served: Arc<Served>,
     pub(super) progress: Progress,
     pub(super) seen: Mutex<Seen>,
-    /// Also keeps the channel open when no handle is left.
-    pub(super) requests: Sender<Request>,
-    /// Its thread, once it runs.
-    pub(super) thread: OnceLock<ThreadId>,
+    pub(super) requests: Asking<Ask>,
 }
 
 /// What its thread was last seen doing.
@@ -115,29 +105,11 @@ impl Shared {
     /// Asks the thread and waits for its answer. From within `apply`, which is on that thread, nobody
     /// waits: it answers when it is done with what it is at.
     pub(super) fn ask(&self, ask: Ask) -> Result<()> {
-        let (answer, answered) = bounded(1);
-        if self.thread.get() == Some(&std::thread::current().id()) {
-            return self.requests.try_send(Request { ask, answer }).map_err(|_| {
-                let message = format!("projection {} is asked too much at once", self.name);
-                Error::new(ErrorKind::QueueFull, message)
-            });
+        match self.requests.ask(ask, None) {
+            Ok(answer) => answer,
+            Err(Unanswered::Ended) if ask == Ask::Stop => Ok(()),
+            Err(unanswered) => Err(unanswered.by(&format!("projection {}", self.name))),
         }
-        // Dropped unanswered if the thread has ended.
-        let sent = self.requests.send(Request { ask, answer });
-        match sent.ok().and_then(|()| answered.recv().ok()) {
-            Some(answer) => answer,
-            None if ask == Ask::Stop => Ok(()),
-            None => {
-                let message = format!("projection {} has stopped", self.name);
-                Err(Error::new(ErrorKind::Closed, message))
-            }
-        }
-    }
-
-    /// From now on this thread is the projection's.
-    pub(super) fn runs_here(&self) {
-        // Set once: each run has a `Shared` of its own.
-        let _ = self.thread.set(std::thread::current().id());
     }
 
     /// The thread does nothing more.

@@ -9,6 +9,7 @@
 mod backoff;
 mod cache;
 mod commands;
+pub(crate) mod detached;
 pub(crate) mod outcome;
 mod snapshots;
 mod turns;

@@ -1,12 +1,12 @@
-//! What becomes of an event that a projection cannot take in.
+//! What becomes of an event that a projection or a process cannot take in.
 
 use std::time::Duration;
 
 /// The longest wait between two tries.
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
-/// What to do with an event that `apply` fails for, or panics at: try again a few times, then give
-/// up in the way that `then` says.
+/// What to do with an event that the application's code fails for, or panics at: try again a few
+/// times, then give up in the way that `then` says.
 ///
 /// ```
 /// use filmstrip::{OnError, Then};

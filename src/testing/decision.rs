@@ -1,64 +1,9 @@
-//! What tests of an application on filmstrip are made of.
-//!
-//! An aggregate is tested without a store: given some events, when it is asked to do something, then
-//! it decides certain events, or refuses.
-//!
-//! ```
-//! use filmstrip::testing::given;
-//! # use filmstrip::{Aggregate, Event};
-//! # use serde::{Deserialize, Serialize};
-//! # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-//! # enum DoorEvent { Opened, Closed }
-//! # impl Event for DoorEvent {}
-//! # #[derive(Debug)]
-//! # enum DoorCommand { Open, Close }
-//! # #[derive(Debug, PartialEq)]
-//! # struct AlreadyOpen;
-//! # impl std::fmt::Display for AlreadyOpen {
-//! #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("open") }
-//! # }
-//! # impl std::error::Error for AlreadyOpen {}
-//! # #[derive(Debug, Default, Clone, PartialEq)]
-//! # struct Door { open: bool }
-//! # impl Aggregate for Door {
-//! #     const CATEGORY: &'static str = "Door";
-//! #     type Command = DoorCommand;
-//! #     type Event = DoorEvent;
-//! #     type Error = AlreadyOpen;
-//! #     fn decide(&self, command: &DoorCommand) -> Result<Vec<DoorEvent>, AlreadyOpen> {
-//! #         match command {
-//! #             DoorCommand::Open if self.open => Err(AlreadyOpen),
-//! #             DoorCommand::Open => Ok(vec![DoorEvent::Opened]),
-//! #             DoorCommand::Close if self.open => Ok(vec![DoorEvent::Closed]),
-//! #             DoorCommand::Close => Ok(vec![]),
-//! #         }
-//! #     }
-//! #     fn evolve(&mut self, event: &DoorEvent) { self.open = *event == DoorEvent::Opened; }
-//! # }
-//! given::<Door>([DoorEvent::Opened]).when(&DoorCommand::Close).then([DoorEvent::Closed]);
-//! given::<Door>([DoorEvent::Opened]).when(&DoorCommand::Open).then_rejected(AlreadyOpen);
-//! given::<Door>([]).when(&DoorCommand::Close).then([]).then_state(Door { open: false });
-//! ```
-//!
-//! A projection is tested without one too, by the rows that it makes of some events: see [`view_of`].
-//!
-//! A failure shows what was expected and what came as a diff, at the line of the test that asked.
+//! What an aggregate decides, without a store.
 
-mod diff;
-mod view;
-
-pub use view::{ViewOf, view_of};
-
-use crate::clock::{Clock, Micros};
-use crate::event::NewEvent;
 use crate::model::aggregate::{Aggregate, fold};
-use crate::model::event_set::set::{Event, StoredEvent};
-use chrono::{DateTime, Utc};
-use diff::{differ, indented};
+use crate::testing::diff::{differ, indented};
+use crate::testing::events::round_trips;
 use std::fmt::Debug;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 /// An aggregate to which these events have happened.
 #[must_use = "nothing is tested before `when` and `then`"]
@@ -182,83 +127,13 @@ impl<A: Aggregate + Debug + PartialEq> Given<A> {
     }
 }
 
-/// `event` is the same after it was stored and read back.
-///
-/// ```
-/// # use serde::{Deserialize, Serialize};
-/// #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-/// enum DoorEvent {
-///     Opened { by: String },
-/// }
-/// impl filmstrip::Event for DoorEvent {}
-/// filmstrip::testing::round_trips(&DoorEvent::Opened { by: "Alice".into() });
-/// ```
-///
-/// # Panics
-/// If it cannot be stored, does not read back, or reads back as something else.
-#[track_caller]
-pub fn round_trips<E: Event + Debug + PartialEq>(event: &E) {
-    let new = match NewEvent::of(event) {
-        Ok(new) => new,
-        Err(error) => panic!("{event:#?}\ncannot be stored: {error}"),
-    };
-    let json = String::from_utf8_lossy(&new.payload).into_owned();
-    let stored = StoredEvent::new(new.event_type, new.schema_version, new.payload);
-    match stored.decode::<E>() {
-        Ok(back) if back == *event => {}
-        Ok(back) => {
-            differ(&format!("stored as {json}, the event reads back changed"), event, &back)
-        }
-        Err(error) => panic!("{event:#?}\nis stored as {json} and does not read back: {error}"),
-    }
-}
-
-/// A clock that stands still until it is told otherwise. Clones show the same time.
-///
-/// ```
-/// use filmstrip::{Clock, testing::ManualClock};
-/// use std::time::Duration;
-/// let clock = ManualClock::new("2024-05-01T12:00:00Z".parse()?);
-/// clock.advance(Duration::from_secs(60));
-/// assert_eq!(clock.now().to_rfc3339(), "2024-05-01T12:01:00+00:00");
-/// # Ok::<(), chrono::ParseError>(())
-/// ```
-#[derive(Debug, Clone)]
-pub struct ManualClock(Arc<AtomicI64>);
-
-impl ManualClock {
-    /// A clock that shows `start`, to the microsecond.
-    #[must_use]
-    pub fn new(start: DateTime<Utc>) -> ManualClock {
-        ManualClock(Arc::new(AtomicI64::new(Micros::of(start).0)))
-    }
-
-    /// Shows `time` from now on, which may be earlier.
-    pub fn set(&self, time: DateTime<Utc>) {
-        self.0.store(Micros::of(time).0, Ordering::SeqCst);
-    }
-
-    /// Moves on by `step`, to the microsecond.
-    pub fn advance(&self, step: Duration) {
-        let micros = i64::try_from(step.as_micros()).unwrap_or(i64::MAX);
-        let moved = |now: i64| Some(now.saturating_add(micros));
-        // The closure always answers, so the update cannot fail.
-        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, moved);
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> DateTime<Utc> {
-        Micros(self.0.load(Ordering::SeqCst)).to_utc()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::event_set::set::Event;
+    use parking_lot::Mutex;
     use serde::{Deserialize, Serialize};
     use std::panic::catch_unwind;
-    use std::sync::Mutex;
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     enum Counted {
@@ -382,7 +257,7 @@ mod tests {
             let ours = std::thread::current().name() == Some("points-at-the-line");
             match panic.location() {
                 Some(place) if ours => {
-                    *PLACE.lock().unwrap() = Some((place.file().to_owned(), place.line()));
+                    *PLACE.lock() = Some((place.file().to_owned(), place.line()));
                 }
                 _ => before(panic),
             }
@@ -393,18 +268,6 @@ mod tests {
         };
         let thread = std::thread::Builder::new().name("points-at-the-line".into());
         thread.spawn(failing).unwrap().join().unwrap_err();
-        assert_eq!(PLACE.lock().unwrap().take(), Some((file!().to_owned(), line)));
-    }
-
-    #[test]
-    fn a_manual_clock_moves_only_when_told() {
-        let start: DateTime<Utc> = "2024-05-01T12:00:00Z".parse().unwrap();
-        let clock = ManualClock::new(start);
-        let other = clock.clone();
-        assert_eq!(clock.now(), start);
-        other.advance(Duration::from_millis(1_500));
-        assert_eq!(clock.now(), start + chrono::TimeDelta::milliseconds(1_500));
-        clock.set(start);
-        assert_eq!(other.now(), start);
+        assert_eq!(PLACE.lock().take(), Some((file!().to_owned(), line)));
     }
 }

@@ -1,0 +1,159 @@
+//! What a process manager is, to be written by the application.
+
+use crate::error::HandlerError;
+use crate::event::RecordedEvent;
+use crate::filter::Filter;
+use crate::model::event_set::set::Event;
+use crate::model::process::effects::Effects;
+use chrono::{DateTime, Utc};
+
+/// What a process manager is asked to react to.
+#[derive(Debug, Clone, Copy)]
+pub enum Trigger<'a> {
+    /// An event that was routed to the instance.
+    Event(&'a RecordedEvent),
+    /// The [deadline](ProcessManager::deadline) of the instance's present state has come.
+    Deadline,
+}
+
+/// Something that follows events of several streams and sees a matter through: it remembers how far
+/// each matter has come, gives commands, and notices when nothing happens.
+///
+/// Each matter is an **instance** with a stream of its own, `NAME-id`; its state is folded from that
+/// stream and from nothing else. What happens, in this order:
+///
+/// 1. An event that the [`filter`](ProcessManager::filter) wants is [routed](ProcessManager::route)
+///    to an instance, or to none.
+/// 2. The instance [reacts](ProcessManager::react) with events of its own. They are recorded in one
+///    commit with the position of the event that was taken in: so each event is reacted to once,
+///    after a crash too.
+/// 3. Each own event has its [effect](ProcessManager::effect): commands to aggregates, and further
+///    events of its own. It comes after its event is durable, and at least once; a command that is
+///    given again does not run again.
+///
+/// ```
+/// use chrono::{DateTime, TimeDelta, Utc};
+/// use filmstrip::{Effects, Event, Filter, HandlerError, NewEvent, ProcessManager, RecordedEvent};
+/// use filmstrip::{ExpectedVersion, Store, Trigger};
+/// use serde::{Deserialize, Serialize};
+/// use std::time::Duration;
+///
+/// /// Wants to be told that a guest has left within a day after coming.
+/// #[derive(Default, Clone)]
+/// struct Stay {
+///     until: Option<DateTime<Utc>>,
+/// }
+///
+/// #[derive(Clone, Serialize, Deserialize)]
+/// enum StayEvent {
+///     Begun { until: DateTime<Utc> },
+///     Ended,
+///     Overdue,
+/// }
+/// impl Event for StayEvent {}
+///
+/// impl ProcessManager for Stay {
+///     const NAME: &'static str = "Stay";
+///     type Event = StayEvent;
+///
+///     fn filter() -> Filter {
+///         Filter::category("Guest")
+///     }
+///
+///     fn route(event: &RecordedEvent) -> Result<Option<String>, HandlerError> {
+///         Ok(event.stream.as_str().strip_prefix("Guest-").map(str::to_owned))
+///     }
+///
+///     fn react(&self, trigger: Trigger<'_>) -> Result<Vec<StayEvent>, HandlerError> {
+///         Ok(match trigger {
+///             Trigger::Event(event) if event.event_type == "Came" => {
+///                 vec![StayEvent::Begun { until: event.recorded_at + TimeDelta::days(1) }]
+///             }
+///             Trigger::Event(_) => vec![StayEvent::Ended],
+///             Trigger::Deadline => vec![StayEvent::Overdue],
+///         })
+///     }
+///
+///     fn evolve(&mut self, event: &StayEvent) {
+///         self.until = match event {
+///             StayEvent::Begun { until } => Some(*until),
+///             StayEvent::Ended | StayEvent::Overdue => None,
+///         }
+///     }
+///
+///     fn effect(&self, _: &StayEvent, _: &mut Effects<'_>) -> Result<Vec<StayEvent>, HandlerError> {
+///         Ok(vec![]) // Here it could give a command: `out.execute::<Room>(..)`.
+///     }
+///
+///     fn deadline(&self) -> Option<DateTime<Utc>> {
+///         self.until
+///     }
+/// }
+///
+/// let store = Store::temporary()?;
+/// let stays = store.process::<Stay>().start()?;
+/// store.append("Guest-7", ExpectedVersion::Any, [NewEvent::json("Came", &())?])?;
+/// let left = store.append("Guest-7", ExpectedVersion::Any, [NewEvent::json("Left", &())?])?;
+/// stays.wait_for(left.position, Duration::from_secs(5))?;
+/// let film = store.read_stream("Stay-7").collect()?;
+/// assert_eq!(film.iter().map(|e| e.event_type.as_str()).collect::<Vec<_>>(), ["Begun", "Ended"]);
+/// # Ok::<(), filmstrip::Error>(())
+/// ```
+pub trait ProcessManager: Default + Clone + Send + 'static {
+    /// Its name: the category of its own streams, which it alone writes. As an aggregate's category
+    /// it holds no `-` and no control character, and does not begin with `$`; that is checked when it
+    /// compiles.
+    const NAME: &'static str;
+
+    /// What it remembers: the events of its own streams.
+    type Event: Event;
+
+    /// Which events it follows. Its own are better left out.
+    fn filter() -> Filter;
+
+    /// The id of the instance that an event concerns, if it concerns one: what follows `NAME-` in the
+    /// name of that instance's stream. It must be pure.
+    ///
+    /// # Errors
+    /// An error or a panic, here as in `react` and `effect`, is tried again, and then stops the
+    /// process; see [`ProcessBuilder::on_error`](crate::ProcessBuilder::on_error).
+    fn route(event: &RecordedEvent) -> Result<Option<String>, HandlerError>;
+
+    /// What the instance records when this happens: nothing, or events that become durable together.
+    /// It must be pure: it may be called again for the same trigger, though what it returns is
+    /// recorded once.
+    ///
+    /// # Errors
+    /// As for [`route`](ProcessManager::route).
+    fn react(&self, trigger: Trigger<'_>) -> Result<Vec<Self::Event>, HandlerError>;
+
+    /// Takes in an own event. It cannot fail: what has happened is not refused.
+    fn evolve(&mut self, event: &Self::Event);
+
+    /// What follows from an own event once it is durable: commands, given through `out`, and further
+    /// own events, which are recorded together with the mark that this effect is done. `self` is the
+    /// instance's newest state.
+    ///
+    /// It is called at least once, and again if the process was stopped by a crash before its end was
+    /// recorded. Then it should give the same commands in the same order: each is known by its place
+    /// in that order, and what has run does not run again.
+    ///
+    /// # Errors
+    /// As for [`route`](ProcessManager::route). A command that was rejected is an error of `execute`
+    /// that this code can answer with an event.
+    fn effect(
+        &self,
+        event: &Self::Event,
+        out: &mut Effects<'_>,
+    ) -> Result<Vec<Self::Event>, HandlerError>;
+
+    /// When this state wants to be woken, to the microsecond; `None` if it does not, which cancels
+    /// what an earlier state had wanted. Kept durably with the events that led to the state.
+    ///
+    /// A time that has come triggers [`Trigger::Deadline`] once, even if the state goes on to name it.
+    /// Deadlines stand in one line with the events: what was recorded after a deadline is taken in
+    /// after it, also when the process was not running at the time.
+    fn deadline(&self) -> Option<DateTime<Utc>> {
+        None
+    }
+}

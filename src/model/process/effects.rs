@@ -1,0 +1,111 @@
+//! What a process does in the world: commands to aggregates, each of which runs once.
+
+use crate::error::Result;
+use crate::event::{Metadata, RecordedEvent};
+use crate::log::handle::WeakLogHandle;
+use crate::model::aggregate::Aggregate;
+use crate::model::repository::Repository;
+use crate::model::repository::detached::Detached;
+use crate::model::repository::outcome::{ExecuteError, Executed};
+use parking_lot::Mutex;
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use uuid::Uuid;
+
+/// Where an [effect](crate::ProcessManager::effect) gives its commands.
+pub struct Effects<'a> {
+    event: &'a RecordedEvent,
+    executors: &'a Executors,
+    /// Commands given so far.
+    given: u32,
+}
+
+impl<'a> Effects<'a> {
+    pub(super) fn new(event: &'a RecordedEvent, executors: &'a Executors) -> Effects<'a> {
+        Effects { event, executors, given: 0 }
+    }
+
+    /// The own event that this is the effect of, as it stands in the instance's stream.
+    #[must_use]
+    pub fn event(&self) -> &RecordedEvent {
+        self.event
+    }
+
+    /// Executes a command on the aggregate `id`: of this store, unless the process was given a
+    /// repository by [`executes`](crate::ProcessBuilder::executes).
+    ///
+    /// The command has an id of its own, the UUID of version 5 of the own event's id and the
+    /// command's place among those of this effect ("1", "2", …). So it leads to something once,
+    /// however often the effect is repeated. Its events carry the own event's correlation id, and the
+    /// own event's id as what caused them.
+    ///
+    /// # Errors
+    /// Those of [`Repository::execute`]. [`Rejected`](ExecuteError::Rejected) is the aggregate's
+    /// answer, and worth an own event; the others may go through `?`, and the effect is tried again.
+    pub fn execute<A: Aggregate>(
+        &mut self,
+        id: &str,
+        command: &A::Command,
+    ) -> Result<Executed<A>, ExecuteError<A::Error>> {
+        self.given += 1;
+        let metadata = Metadata {
+            correlation_id: self.event.metadata.correlation_id,
+            causation_id: Some(self.event.id),
+            command_id: Some(command_id(self.event.id, self.given)),
+            ..Metadata::default()
+        };
+        self.executors.repository::<A>()?.execute_with(id, command, metadata)
+    }
+}
+
+fn command_id(event: Uuid, place: u32) -> Uuid {
+    Uuid::new_v5(&event, place.to_string().as_bytes())
+}
+
+/// The repositories that a process executes commands with, one for each kind of aggregate. They keep
+/// no store open.
+pub(super) struct Executors {
+    log: WeakLogHandle,
+    by_kind: Mutex<HashMap<TypeId, Box<dyn Any + Send>>>,
+}
+
+impl Executors {
+    /// With no others named, they are those of this log.
+    pub(super) fn new(log: WeakLogHandle) -> Executors {
+        Executors { log, by_kind: Mutex::default() }
+    }
+
+    /// Commands to this kind of aggregate go to this repository.
+    pub(super) fn put<A: Aggregate>(&self, repository: &Repository<A>) {
+        let detached: Box<dyn Any + Send> = Box::new(repository.detached());
+        self.by_kind.lock().insert(TypeId::of::<A>(), detached);
+    }
+
+    fn repository<A: Aggregate>(&self) -> Result<Repository<A>> {
+        if let Some(repository) = self.known() {
+            return repository;
+        }
+        let repository = Repository::new(self.log.upgrade()?);
+        self.put(&repository);
+        Ok(repository)
+    }
+
+    fn known<A: Aggregate>(&self) -> Option<Result<Repository<A>>> {
+        let by_kind = self.by_kind.lock();
+        let detached = by_kind.get(&TypeId::of::<A>())?.downcast_ref::<Detached<A>>();
+        Some(detached.expect("what is kept for a kind is of this kind").attached())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_command_is_that_of_its_event_and_its_place() {
+        let event = Uuid::from_u128(1);
+        let expected = "c6ae59cd-4100-5d14-850d-f8202b722a98";
+        assert_eq!(command_id(event, 1).to_string(), expected);
+        assert_ne!(command_id(event, 2), command_id(event, 1));
+    }
+}

@@ -1,0 +1,61 @@
+//! The instances of one process: each folded from its own stream, and remembered for a while.
+//!
+//! * What is remembered is never taken for the newest state: who asks gets it with all that its
+//!   stream holds by then.
+//! * Bounded: two generations, of which the older goes when the younger is full.
+
+use crate::codec::state::StreamState;
+use crate::error::Result;
+use crate::limits::CACHED_AGGREGATES_MAX;
+use crate::log::core::Log;
+use crate::log::read_stream::{StreamEvents, StreamRange};
+use crate::model::process::contract::ProcessManager;
+use crate::position::Version;
+use crate::stream::StreamId;
+use std::collections::HashMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// An instance's state after the event at `version` of its stream.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Instance<M> {
+    pub(super) state: M,
+    pub(super) version: Version,
+    /// That of its last event: what a deadline's events go on with.
+    pub(super) correlation_id: Option<Uuid>,
+}
+
+pub(super) struct Instances<M> {
+    young: HashMap<StreamId, Instance<M>>,
+    old: HashMap<StreamId, Instance<M>>,
+}
+
+impl<M: ProcessManager> Instances<M> {
+    pub(super) fn new() -> Instances<M> {
+        Instances { young: HashMap::new(), old: HashMap::new() }
+    }
+
+    /// The instance with all that its stream holds.
+    pub(super) fn load(&mut self, log: &Arc<Log>, stream: &StreamId) -> Result<Instance<M>> {
+        let last = log.stream_state(stream)?.unwrap_or_else(StreamState::absent).version;
+        let known = self.young.get(stream).or_else(|| self.old.get(stream)).cloned();
+        let mut instance = known.filter(|known| known.version <= last).unwrap_or_default();
+        let (first, last) = (instance.version.get() + 1, last.get());
+        let range = StreamRange { first, last, backwards: false, limit: u64::MAX };
+        for event in StreamEvents::new(Arc::clone(log), stream.clone(), range) {
+            let event = event?;
+            instance.state.evolve(&event.decode::<M::Event>()?);
+            instance.version = event.version;
+            instance.correlation_id = event.metadata.correlation_id;
+        }
+        Ok(instance)
+    }
+
+    /// Remembers an instance.
+    pub(super) fn put(&mut self, stream: &StreamId, instance: Instance<M>) {
+        if self.young.len() >= CACHED_AGGREGATES_MAX / 2 {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(stream.detached(), instance);
+    }
+}

@@ -1,0 +1,274 @@
+//! The thread of a process: what comes next, and when to rest.
+//!
+//! * An event, a deadline or a request at a time; before each, the effects of what came before are
+//!   done. So an instance sees its own events' effects before anything else.
+//! * A deadline has its place among the events: before those that were recorded after it, and behind
+//!   those that were recorded before the clock showed it.
+
+use crate::clock::{ClockWaiter, Micros};
+use crate::error::{Error, ErrorKind, Result, panic_message};
+use crate::event::RecordedEvent;
+use crate::filter::Filter;
+use crate::follow::feed::{Batch, Feed, FeedStop};
+use crate::limits::{CHECKPOINT_EVENTS_MAX, CLOCK_LOOK_MAX};
+use crate::log::core::Log;
+use crate::log::engine::Engine;
+use crate::model::process::contract::ProcessManager;
+use crate::model::process::effects::Executors;
+use crate::model::process::instances::Instances;
+use crate::model::process::kept::Kept;
+use crate::model::process::registry::Registered;
+use crate::model::process::status::{Ask, ProcessState, Shared};
+use crate::model::process::tries::{Interrupt, Step, Tries, interrupt_of};
+use crate::model::request::Request;
+use crate::position::Position;
+use crossbeam_channel::{Receiver, RecvError, after, never, select};
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(super) struct Runner<M> {
+    pub(super) engine: Arc<Engine>,
+    pub(super) filter: Filter,
+    pub(super) tries: Tries,
+    pub(super) instances: Instances<M>,
+    pub(super) kept: Kept,
+    pub(super) executors: Arc<Executors>,
+    pub(super) clock: ClockWaiter,
+    pub(super) shared: Arc<Shared>,
+    pub(super) registered: Registered,
+    pub(super) came_due: Option<CameDue>,
+}
+
+/// Deadlines were seen to be due, and wait for what was recorded before.
+#[derive(Clone, Copy)]
+pub(super) struct CameDue {
+    /// The head when it was seen.
+    head: Position,
+    /// What the clock showed.
+    now: Micros,
+}
+
+/// What has woken the thread.
+enum Woken {
+    Asked(Result<Request<Ask>, RecvError>),
+    Batch(Result<Result<Batch>, RecvError>),
+    Time,
+}
+
+impl<M: ProcessManager> Runner<M> {
+    /// Runs until it is stopped or the store is closed.
+    pub(super) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        shared.requests.answered_here();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.run_until_ended())) {
+            let cause = panic_message(&*panic);
+            let message = format!("the thread of process {} panicked: {cause}", shared.name);
+            shared.progress.end(Error::new(ErrorKind::Panicked, message));
+        }
+        shared.stopped();
+    }
+
+    fn run_until_ended(&mut self) {
+        let mut state = ProcessState::Running;
+        loop {
+            self.see(&state);
+            let interrupt = match &state {
+                ProcessState::Running => self.follow(),
+                _ => self.tries.wait(None).unwrap_or(Interrupt::Closed),
+            };
+            match interrupt {
+                Interrupt::Closed => return,
+                Interrupt::Fault(error) => state = self.fault(error),
+                Interrupt::Request(Request { ask: Ask::Stop, answer }) => {
+                    let written = self.write();
+                    self.shared.stopped();
+                    // Before the answer: who got it may start the process again.
+                    self.registered.end();
+                    // Whoever asked may not wait for the answer.
+                    let _ = answer.send(written);
+                    return;
+                }
+                Interrupt::Request(Request { ask, answer }) => {
+                    match ask {
+                        Ask::Pause if matches!(state, ProcessState::Running) => {
+                            state = ProcessState::Paused;
+                        }
+                        Ask::Resume => {
+                            self.tries.fault = None;
+                            self.shared.progress.restart(self.done());
+                            state = ProcessState::Running;
+                        }
+                        _ => {}
+                    }
+                    self.see(&state);
+                    let _ = answer.send(Ok(()));
+                }
+            }
+        }
+    }
+
+    fn fault(&mut self, error: Error) -> ProcessState {
+        tracing::error!(process = self.shared.name, %error, "a process has stopped");
+        // The state first: who waits in vain looks there for the cause.
+        self.see(&ProcessState::Faulted(error.clone()));
+        self.shared.progress.end(error.clone());
+        self.tries.settled(&Err(error.clone()));
+        self.tries.fault = Some(error.clone());
+        ProcessState::Faulted(error)
+    }
+
+    /// Follows the log from where it stands, until something comes in between.
+    fn follow(&mut self) -> Interrupt {
+        match self.follow_until_interrupted() {
+            Ok(never) => match never {},
+            Err(interrupt) => interrupt,
+        }
+    }
+
+    fn follow_until_interrupted(&mut self) -> Result<Infallible, Interrupt> {
+        // What a crash or a fault has left.
+        self.do_effects()?;
+        self.show();
+        let stop = FeedStop::new(Arc::clone(self.log()));
+        let (after, filter) = (self.kept.position(), self.filter.clone());
+        let feed = Feed::start(self.log(), "filmstrip-read", after, filter, &stop);
+        let feed = feed.map_err(interrupt_of)?;
+        loop {
+            self.fire_due()?;
+            self.rest()?;
+            match self.sleep(&feed) {
+                Woken::Asked(asked) => self.tries.asked(asked)?,
+                Woken::Batch(Ok(batch)) => self.take_in(&batch.map_err(interrupt_of)?)?,
+                Woken::Batch(Err(RecvError)) => return Err(Interrupt::Closed),
+                Woken::Time => {}
+            }
+        }
+    }
+
+    /// Waits for an event, a request, or a time.
+    fn sleep(&self, feed: &Feed) -> Woken {
+        let timer = self.timer();
+        select! {
+            recv(self.tries.requests) -> asked => Woken::Asked(asked),
+            recv(feed.batches()) -> batch => Woken::Batch(batch),
+            recv(self.clock.woken()) -> _ => Woken::Time,
+            recv(timer) -> _ => Woken::Time,
+        }
+    }
+
+    /// When it is time to look at the clock: for the next deadline, but at times also before, in case
+    /// the clock was set and has told nobody.
+    fn timer(&self) -> Receiver<Instant> {
+        match self.kept.next_due() {
+            Some((due, _)) if self.came_due.is_none() => {
+                let wait = u64::try_from(due.saturating_sub(self.now().0)).unwrap_or(0);
+                after(Duration::from_micros(wait).min(CLOCK_LOOK_MAX))
+            }
+            // What is due waits for events that are on their way.
+            _ => never(),
+        }
+    }
+
+    fn take_in(&mut self, batch: &Batch) -> Step {
+        for event in &batch.events {
+            self.take_in_event(event)?;
+            self.show();
+            self.tries.listen()?;
+        }
+        self.kept.pass(batch.until);
+        if self.kept.ahead() >= CHECKPOINT_EVENTS_MAX {
+            self.write().map_err(interrupt_of)?;
+        }
+        self.show();
+        Ok(())
+    }
+
+    fn take_in_event(&mut self, event: &RecordedEvent) -> Step {
+        // A deadline before this event comes before it, whenever both are noticed.
+        self.fire_until(Micros::of(event.recorded_at).0 - 1)?;
+        self.react_to(event)?;
+        self.do_effects()
+    }
+
+    /// Wakes the instances whose time has come by the clock, once everything that was recorded before
+    /// is taken in.
+    fn fire_due(&mut self) -> Step {
+        let Some((due, _)) = self.kept.next_due() else {
+            self.came_due = None;
+            return Ok(());
+        };
+        let seen = self.came_due.unwrap_or(CameDue { head: self.head(), now: self.now() });
+        if due > seen.now.0 {
+            self.came_due = None;
+            return Ok(());
+        }
+        self.came_due = Some(seen);
+        if self.kept.position() < seen.head {
+            return Ok(());
+        }
+        self.fire_until(seen.now.0)?;
+        self.came_due = None;
+        Ok(())
+    }
+
+    /// Wakes the instances whose time is not after `time`.
+    fn fire_until(&mut self, time: i64) -> Step {
+        while let Some((due, id)) = self.kept.next_due().filter(|(due, _)| *due <= time) {
+            let id = id.to_owned();
+            self.wake(&id, due)?;
+            self.do_effects()?;
+            self.show();
+            self.tries.listen()?;
+        }
+        Ok(())
+    }
+
+    /// If nothing is left to do: writes what could have waited, and tells those who wait for it.
+    fn rest(&mut self) -> Step {
+        if self.came_due.is_some() || self.kept.position() < self.head() {
+            return Ok(());
+        }
+        if self.kept.has_unwritten_effects() {
+            self.write().map_err(interrupt_of)?;
+        }
+        self.tries.settled(&Ok(()));
+        Ok(())
+    }
+
+    /// Up to where all is done, effects included.
+    fn done(&self) -> Position {
+        done(&self.kept)
+    }
+
+    /// Shows how far it has come.
+    fn show(&self) {
+        self.shared.seen.lock().deadlines = self.kept.deadlines();
+        self.shared.progress.advance(self.done());
+    }
+
+    fn see(&self, state: &ProcessState) {
+        self.shared.seen.lock().state = state.clone();
+    }
+
+    pub(super) fn log(&self) -> &Arc<Log> {
+        self.engine.log()
+    }
+
+    fn head(&self) -> Position {
+        self.log().head_position()
+    }
+
+    fn now(&self) -> Micros {
+        Micros::of(self.log().clock.now())
+    }
+}
+
+/// Up to where all is done, effects included: not the last event, as long as its effects are to come.
+pub(super) fn done(kept: &Kept) -> Position {
+    match kept.next_effect() {
+        None => kept.position(),
+        Some(_) => Position::new(kept.position().get().saturating_sub(1)),
+    }
+}

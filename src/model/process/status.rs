@@ -1,0 +1,100 @@
+//! What can be seen of a process from outside its thread.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::progress::Progress;
+use crate::model::request::{Asking, Unanswered};
+use crate::position::Position;
+use parking_lot::Mutex;
+use std::time::Duration;
+
+/// How a process does.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ProcessStatus {
+    /// What it is doing.
+    pub state: ProcessState,
+    /// Up to where every event is taken in, or not wanted, and the effects of what it led to are done.
+    pub position: Position,
+    /// How many events the log is ahead of that, wanted or not.
+    pub lag: u64,
+    /// How many instances wait for a deadline.
+    pub deadlines: u64,
+}
+
+/// What a process is doing.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum ProcessState {
+    /// It follows the log.
+    Running,
+    /// It was paused, and waits to be resumed.
+    Paused,
+    /// It has met something that it cannot pass; resuming tries again.
+    Faulted(Error),
+    /// It was stopped, or the store is closed.
+    Stopped,
+}
+
+/// What is asked of a process's thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    Pause,
+    Resume,
+    Stop,
+    /// To be answered when nothing is left to do.
+    Settle,
+}
+
+/// What a process's thread and its handles share.
+pub(super) struct Shared {
+    pub(super) name: &'static str,
+    pub(super) progress: Progress,
+    pub(super) seen: Mutex<Seen>,
+    pub(super) requests: Asking<Ask>,
+}
+
+/// What its thread was last seen doing.
+pub(super) struct Seen {
+    pub(super) state: ProcessState,
+    pub(super) deadlines: u64,
+}
+
+impl Shared {
+    pub(super) fn status(&self, head: Position) -> ProcessStatus {
+        let seen = self.seen.lock();
+        let (state, deadlines) = (seen.state.clone(), seen.deadlines);
+        drop(seen);
+        let position = self.progress.position();
+        ProcessStatus { state, position, lag: head.get().saturating_sub(position.get()), deadlines }
+    }
+
+    /// Asks the thread and waits for its answer.
+    pub(super) fn ask(&self, ask: Ask) -> Result<()> {
+        match self.requests.ask(ask, None) {
+            Ok(answer) => answer,
+            Err(Unanswered::Ended) if ask == Ask::Stop => Ok(()),
+            Err(unanswered) => Err(unanswered.by(&format!("process {}", self.name))),
+        }
+    }
+
+    /// Waits until it has nothing left to do. One that has ended has nothing.
+    pub(super) fn settle(&self, timeout: Duration) -> Result<()> {
+        match self.requests.ask(Ask::Settle, Some(timeout)) {
+            Ok(answer) => answer,
+            Err(Unanswered::Ended) => Ok(()),
+            Err(_) => {
+                let (name, position) = (self.name, self.progress.position());
+                let message = format!(
+                    "process {name}, at position {position}, is not at rest after {timeout:?}"
+                );
+                Err(Error::new(ErrorKind::Timeout, message))
+            }
+        }
+    }
+
+    /// The thread does nothing more.
+    pub(super) fn stopped(&self) {
+        self.seen.lock().state = ProcessState::Stopped;
+        self.progress.close();
+    }
+}

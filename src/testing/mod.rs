@@ -1,0 +1,61 @@
+//! What tests of an application on filmstrip are made of.
+//!
+//! An aggregate is tested without a store: given some events, when it is asked to do something, then
+//! it decides certain events, or refuses.
+//!
+//! ```
+//! use filmstrip::testing::given;
+//! # use filmstrip::{Aggregate, Event};
+//! # use serde::{Deserialize, Serialize};
+//! # #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+//! # enum DoorEvent { Opened, Closed }
+//! # impl Event for DoorEvent {}
+//! # #[derive(Debug)]
+//! # enum DoorCommand { Open, Close }
+//! # #[derive(Debug, PartialEq)]
+//! # struct AlreadyOpen;
+//! # impl std::fmt::Display for AlreadyOpen {
+//! #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("open") }
+//! # }
+//! # impl std::error::Error for AlreadyOpen {}
+//! # #[derive(Debug, Default, Clone, PartialEq)]
+//! # struct Door { open: bool }
+//! # impl Aggregate for Door {
+//! #     const CATEGORY: &'static str = "Door";
+//! #     type Command = DoorCommand;
+//! #     type Event = DoorEvent;
+//! #     type Error = AlreadyOpen;
+//! #     fn decide(&self, command: &DoorCommand) -> Result<Vec<DoorEvent>, AlreadyOpen> {
+//! #         match command {
+//! #             DoorCommand::Open if self.open => Err(AlreadyOpen),
+//! #             DoorCommand::Open => Ok(vec![DoorEvent::Opened]),
+//! #             DoorCommand::Close if self.open => Ok(vec![DoorEvent::Closed]),
+//! #             DoorCommand::Close => Ok(vec![]),
+//! #         }
+//! #     }
+//! #     fn evolve(&mut self, event: &DoorEvent) { self.open = *event == DoorEvent::Opened; }
+//! # }
+//! given::<Door>([DoorEvent::Opened]).when(&DoorCommand::Close).then([DoorEvent::Closed]);
+//! given::<Door>([DoorEvent::Opened]).when(&DoorCommand::Open).then_rejected(AlreadyOpen);
+//! given::<Door>([]).when(&DoorCommand::Close).then([]).then_state(Door { open: false });
+//! ```
+//!
+//! A projection is tested without a store too ([`projecting`]): given some events, then its view has
+//! certain rows. A process manager is tested on a temporary store ([`process`]): given some events,
+//! when others come or time passes, then it records certain events of its own, and its commands lead
+//! to certain events.
+//!
+//! A failure shows what was expected and what came as a diff, at the line of the test that asked.
+
+mod clock;
+mod decision;
+mod diff;
+mod events;
+mod process;
+mod view;
+
+pub use clock::ManualClock;
+pub use decision::{Decided, Given, given};
+pub use events::round_trips;
+pub use process::{Process, process};
+pub use view::{Projecting, projecting};
