@@ -86,7 +86,9 @@ mod codec;
 mod error;
 mod event;
 mod filter;
+mod finding;
 mod follow;
+mod head_hash;
 mod index;
 mod journal;
 mod json;
@@ -102,7 +104,9 @@ pub use clock::{Clock, SystemClock};
 pub use error::{Damage, Error, ErrorKind, HandlerError, Result};
 pub use event::{EventType, Format, Metadata, NewEvent, RecordedEvent, RecordedMetadata};
 pub use filter::Filter;
+pub use finding::{Finding, FindingKind};
 pub use follow::subscription::{Stopper, Subscription, SubscriptionBuilder};
+pub use head_hash::{HeadHash, History};
 pub use journal::recover::TornWrite;
 pub use limits::{
     COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
@@ -123,7 +127,10 @@ pub use model::read_model::{ReadModel, ReadModelHandle};
 pub use model::repository::Repository;
 pub use model::repository::outcome::{AsOf, ExecuteError, Executed, Frame, Loaded};
 pub use position::{ExpectedVersion, Position, Version};
-pub use store::{ReadAll, ReadStream, Store, StoreBuilder, StreamInfo, Streams};
+pub use store::{
+    IndexRebuilt, ReadAll, ReadStream, Repair, Store, StoreBuilder, StreamInfo, Streams,
+    Verification,
+};
 pub use stream::StreamId;
 
 /// The README's program is compiled and run like every other example.

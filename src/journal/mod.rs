@@ -15,6 +15,7 @@ pub(crate) mod prepare;
 pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod segment;
+pub(crate) mod survey;
 pub(crate) mod write;
 
 #[cfg(test)]

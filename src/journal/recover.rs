@@ -11,12 +11,12 @@
 
 use crate::clock::Micros;
 use crate::codec::frame::{self, Frame, Header, Location};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::journal::disk::{self, Disk, DiskFile};
 use crate::journal::mark::{self, DurableMark, MarkFile};
 use crate::journal::prepare::{self, Preparer};
 use crate::journal::read::Journal;
-use crate::journal::segment::{self, SegmentHeader};
+use crate::journal::segment::{self, HeaderError, SegmentHeader};
 use crate::journal::write::{self, End, Writer};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
@@ -153,7 +153,7 @@ fn read_headers(
     Ok(headers)
 }
 
-fn read_header(
+pub(crate) fn read_header(
     disk: &dyn Disk,
     directory: &Path,
     store: Uuid,
@@ -170,7 +170,12 @@ fn read_header(
     };
     let (page, length) = read().map_err(|e| Error::io("read", &path, e))?;
     let corrupt = |offset, what: String| Error::corrupt(&path, offset, None, what);
-    let header = SegmentHeader::decode(&page).map_err(|what| corrupt(0, what))?;
+    let header = SegmentHeader::decode(&page).map_err(|error| match error {
+        HeaderError::Damaged(what) => corrupt(0, what),
+        HeaderError::Format(what) => {
+            Error::new(ErrorKind::UnsupportedFormat, format!("{}: {what}", path.display()))
+        }
+    })?;
     if header.store != store {
         let what = format!("it belongs to the store {}, not to {store}", header.store);
         return Err(corrupt(16, what));
@@ -354,7 +359,7 @@ fn write_again(journal: &Journal, file: &dyn DiskFile, at: Location, frame: &Fra
     again().map_err(|e| Error::io("sync", &journal.path(at.segment), e))
 }
 
-fn segment_numbers(disk: &dyn Disk, directory: &Path) -> Result<Vec<u64>> {
+pub(crate) fn segment_numbers(disk: &dyn Disk, directory: &Path) -> Result<Vec<u64>> {
     let names = list(disk, directory)?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|n| segment::number_of(n)).collect();
     numbers.sort_unstable();

@@ -66,10 +66,26 @@ fn is_ours(name: &str) -> bool {
     OURS.contains(&name) || name.starts_with(OF_THE_INDEX)
 }
 
-fn lock(path: &Path) -> Result<Lock> {
+/// Locks the store in `path`.
+pub(crate) fn lock(path: &Path) -> Result<Lock> {
     let path = path.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|e| Error::io("open", &path, e))?;
+    take(&path, file)
+}
+
+/// Locks the store in `path` without writing anything; `None` if it was never opened, and so has no
+/// lock.
+pub(crate) fn lock_if_there(path: &Path) -> Result<Option<Lock>> {
+    let path = path.join("lock");
+    match File::open(&path) {
+        Ok(file) => take(&path, file).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("open", &path, error)),
+    }
+}
+
+fn take(path: &Path, file: File) -> Result<Lock> {
     match file.try_lock() {
         Ok(()) => Ok(Lock { _file: file }),
         Err(TryLockError::WouldBlock) => {
@@ -79,7 +95,7 @@ fn lock(path: &Path) -> Result<Lock> {
             );
             Err(Error::new(ErrorKind::Locked, message))
         }
-        Err(TryLockError::Error(error)) => Err(Error::io("lock", &path, error)),
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", path, error)),
     }
 }
 

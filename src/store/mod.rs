@@ -1,8 +1,11 @@
 //! The store: everything wired together, and the one handle that a user holds.
 
 mod directory;
+mod history;
 mod model;
 mod reads;
+mod repair;
+mod verify;
 
 #[cfg(test)]
 mod faults;
@@ -10,6 +13,8 @@ mod faults;
 mod records;
 
 pub use reads::{ReadAll, ReadStream, StreamInfo, Streams};
+pub use repair::{IndexRebuilt, Repair};
+pub use verify::Verification;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};

@@ -44,6 +44,11 @@ impl Projections {
         Trees::open(self.views()?, name)
     }
 
+    /// Calls `audit` with the views, if they are open; they are not opened or closed meanwhile.
+    pub(crate) fn with_views<T>(&self, audit: impl FnOnce(Option<&Arc<Views>>) -> T) -> T {
+        audit(self.views.lock().as_ref())
+    }
+
     /// The views, opened if they are not yet. They are closed with the log.
     fn views(&self) -> Result<Arc<Views>> {
         let mut views = self.views.lock();
