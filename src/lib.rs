@@ -127,10 +127,9 @@ pub use model::read_model::{ReadModel, ReadModelHandle};
 pub use model::repository::Repository;
 pub use model::repository::outcome::{AsOf, ExecuteError, Executed, Frame, Loaded};
 pub use position::{ExpectedVersion, Position, Version};
-pub use store::{
-    IndexRebuilt, ReadAll, ReadStream, Repair, Store, StoreBuilder, StreamInfo, Streams,
-    Verification,
-};
+pub use store::repair::{IndexRebuilt, Repair};
+pub use store::verify::Verification;
+pub use store::{ReadAll, ReadStream, Store, StoreBuilder, StreamInfo, Streams};
 pub use stream::StreamId;
 
 /// The README's program is compiled and run like every other example.

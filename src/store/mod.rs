@@ -4,8 +4,8 @@ mod directory;
 mod history;
 mod model;
 mod reads;
-mod repair;
-mod verify;
+pub(crate) mod repair;
+pub(crate) mod verify;
 
 #[cfg(test)]
 mod faults;
@@ -13,8 +13,6 @@ mod faults;
 mod records;
 
 pub use reads::{ReadAll, ReadStream, StreamInfo, Streams};
-pub use repair::{IndexRebuilt, Repair};
-pub use verify::Verification;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};

@@ -6,7 +6,7 @@ use crate::finding::{Finding, FindingKind, Findings};
 use crate::index::window::WindowEvent;
 use crate::index::write::indexed;
 use crate::limits::VERIFY_WINDOW_BYTES_MAX;
-use crate::log::audit::Audited;
+use crate::log::audit::audited::Audited;
 use crate::stream::StreamId;
 use std::collections::VecDeque;
 

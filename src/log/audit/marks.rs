@@ -5,7 +5,7 @@ use crate::codec::mark::Mark;
 use crate::error::Result;
 use crate::finding::{Finding, FindingKind, Findings};
 use crate::index::inspect::Page;
-use crate::log::audit::Audited;
+use crate::log::audit::audited::Audited;
 use crate::log::located::{is_next_mark, mark_of};
 use std::collections::VecDeque;
 

@@ -8,24 +8,23 @@
 //! * A log that is being written meanwhile is audited as of the audit's begin. What came later is not
 //!   held against it.
 
+pub(crate) mod audited;
 mod events;
 mod marks;
 mod names;
 mod salvage;
 
-use crate::codec::checkpoint::StoredCheckpoint;
 use crate::codec::entry;
 use crate::codec::envelope::{self, Place};
 use crate::codec::frame::{Frame, Location};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::finding::{Finding, FindingKind, Findings};
-use crate::index::core::Index;
 use crate::index::window::WindowEvent;
 use crate::journal::disk::Disk;
 use crate::journal::segment;
 use crate::journal::survey::{Step, Survey, Until};
 use crate::limits::PROGRESS_BYTES;
-use crate::log::indexing::IndexSlot;
+use crate::log::audit::audited::Audited;
 use crate::log::located::{Located, each_located};
 use crate::position::{Position, Version};
 use events::Comparison;
@@ -44,21 +43,6 @@ pub(crate) struct Site<'a> {
     pub(crate) index: Option<Audited<'a>>,
 }
 
-/// The index under audit: the one of an open log, or one that nobody writes.
-pub(crate) enum IndexAccess<'a> {
-    Live(&'a IndexSlot),
-    Still(&'a Index),
-}
-
-/// The index under audit.
-pub(crate) struct Audited<'a> {
-    access: IndexAccess<'a>,
-    /// Where it lies, for findings.
-    pub(crate) directory: PathBuf,
-    /// How far it held the journal when the audit began.
-    pub(crate) stored: StoredCheckpoint,
-}
-
 /// What an audit walked over.
 #[derive(Debug, Default)]
 pub(crate) struct Walked {
@@ -68,52 +52,6 @@ pub(crate) struct Walked {
     pub(crate) bytes: u64,
     /// The last position that the journal has room for, lost ones included.
     pub(crate) head: u64,
-}
-
-impl<'a> Audited<'a> {
-    pub(crate) fn new(access: IndexAccess<'a>, directory: PathBuf) -> Result<Audited<'a>> {
-        let stored = match &access {
-            IndexAccess::Live(slot) => slot.inspect(|index| Ok(*index.stored.lock()))?,
-            IndexAccess::Still(index) => *index.stored.lock(),
-        };
-        Ok(Audited { access, directory, stored })
-    }
-
-    fn ask<T>(&self, question: impl FnOnce(&Index) -> Result<T>) -> Result<T> {
-        match &self.access {
-            IndexAccess::Live(slot) => slot.inspect(question),
-            IndexAccess::Still(index) => question(index),
-        }
-    }
-
-    fn is_live(&self) -> bool {
-        matches!(self.access, IndexAccess::Live(_))
-    }
-
-    /// Whether the index held what lies at `at` when the audit began.
-    fn holds(&self, at: Location) -> bool {
-        self.stored.epoch > 0 && at < self.stored.checkpoint.next
-    }
-
-    fn finding(&self, kind: FindingKind, what: impl Into<String>) -> Finding {
-        Finding::new(kind, &self.directory, what)
-    }
-
-    /// The answer, or a finding if the index is damaged where it was asked.
-    fn answer<T>(
-        &self,
-        findings: &mut Findings,
-        question: impl FnOnce(&Index) -> Result<T>,
-    ) -> Result<Option<T>> {
-        match self.ask(question) {
-            Ok(answer) => Ok(Some(answer)),
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => {
-                findings.add(self.finding(FindingKind::Index, error.to_string()));
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
 }
 
 /// Audits `site`.

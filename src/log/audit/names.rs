@@ -9,7 +9,7 @@ use crate::index::core::Index;
 use crate::index::inspect::{Page, SnapshotPlace};
 use crate::index::window::WindowEvent;
 use crate::limits::VERIFY_NAMES_BYTES_MAX;
-use crate::log::audit::Audited;
+use crate::log::audit::audited::Audited;
 use crate::stream::StreamId;
 use bytes::Bytes;
 use std::collections::HashMap;
