@@ -1,4 +1,5 @@
 //! Following the log: what was recorded, then what is, on one delivery path.
 
 pub(crate) mod feed;
+pub(crate) mod follower;
 pub(crate) mod subscription;

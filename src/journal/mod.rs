@@ -8,6 +8,7 @@
 //!
 //! Nothing here knows streams' heads, the index or a caller: bytes in, frames out.
 
+pub(crate) mod backup;
 pub(crate) mod disk;
 pub(crate) mod manifest;
 pub(crate) mod mark;

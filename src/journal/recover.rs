@@ -206,6 +206,31 @@ fn scan_last(
 ) -> Result<Scanned> {
     let start = Location { segment: segment.number, offset: 0 };
     let bytes = journal.read(start, segment.length as usize)?;
+    let (end, last_frame) = whole_frames(journal, &bytes, segment)?;
+    let rest = bytes.get(end.next.offset as usize..).unwrap_or(&[]);
+    let torn_bytes = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+    refuse_if_more_followed(journal, rest, &end, mark)?;
+    // Whatever frame size a closing writer had no room for, the next frame finds its own segment.
+    Ok(Scanned { end, last_frame, torn_bytes })
+}
+
+/// Where a segment's whole frames end, and where the last of them begins.
+pub(crate) struct Scan {
+    pub(crate) end: End,
+    pub(crate) last_frame: Option<Location>,
+}
+
+/// Walks over the whole frames in the bytes of `segment`, each of which follows from the one before.
+pub(crate) fn scan(journal: &Journal, bytes: &Bytes, segment: &SegmentHeader) -> Result<Scan> {
+    let (end, last_frame) = whole_frames(journal, bytes, segment)?;
+    Ok(Scan { end, last_frame: last_frame.map(|(at, _)| at) })
+}
+
+fn whole_frames(
+    journal: &Journal,
+    bytes: &Bytes,
+    segment: &SegmentHeader,
+) -> Result<(End, Option<(Location, Frame)>)> {
     let mut end = End {
         next: Location { segment: segment.number, offset: segment::HEADER_BYTES },
         position: segment.first_position - 1,
@@ -213,7 +238,7 @@ fn scan_last(
         chain: segment.chain,
     };
     let mut last_frame = None;
-    while let Some(frame) = whole_frame(journal, &bytes, &end)? {
+    while let Some(frame) = whole_frame(journal, bytes, &end)? {
         let at = end.next;
         end = End {
             next: Location { offset: at.offset + frame.header.padded_length(), ..at },
@@ -223,11 +248,7 @@ fn scan_last(
         };
         last_frame = Some((at, frame));
     }
-    let rest = bytes.get(end.next.offset as usize..).unwrap_or(&[]);
-    let torn_bytes = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
-    refuse_if_more_followed(journal, rest, &end, mark)?;
-    // Whatever frame size a closing writer had no room for, the next frame finds its own segment.
-    Ok(Scanned { end, last_frame, torn_bytes })
+    Ok((end, last_frame))
 }
 
 /// The whole frame at `end`, or `None` if there is none: zeros, or damage of whatever kind. A whole

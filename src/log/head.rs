@@ -62,10 +62,10 @@ impl Head {
         (self.position(), state.end)
     }
 
-    /// The head's position, and the chain after it. They are of one moment.
-    pub(crate) fn chain(&self) -> (u64, Chain) {
+    /// What `visible` says, and the chain there. They are of one moment.
+    pub(crate) fn visible_with_chain(&self) -> (u64, Location, Chain) {
         let state = self.state.lock();
-        (self.position(), state.chain)
+        (self.position(), state.end, state.chain)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

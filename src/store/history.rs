@@ -12,7 +12,7 @@ impl Store {
     /// store can change it. It costs nothing; see [`HeadHash`].
     #[must_use]
     pub fn head_hash(&self) -> HeadHash {
-        let (position, chain) = self.log.head.chain();
+        let (position, _, chain) = self.log.head.visible_with_chain();
         HeadHash::new(position, chain)
     }
 

@@ -1,5 +1,6 @@
 //! The store: everything wired together, and the one handle that a user holds.
 
+pub(crate) mod backup;
 mod directory;
 mod history;
 mod model;
