@@ -128,4 +128,11 @@ impl Findings {
             false => self.more += 1,
         }
     }
+
+    /// Adds what was found elsewhere, and told there.
+    pub(crate) fn append(&mut self, other: Findings) {
+        let room = FINDINGS_MAX - self.kept.len();
+        self.more += other.more + other.kept.len().saturating_sub(room) as u64;
+        self.kept.extend(other.kept.into_iter().take(room));
+    }
 }

@@ -129,7 +129,7 @@ pub use model::repository::Repository;
 pub use model::repository::outcome::{AsOf, ExecuteError, Executed, Frame, Loaded};
 pub use position::{ExpectedVersion, Position, Version};
 pub use store::backup::Backup;
-pub use store::repair::{IndexRebuilt, Repair};
+pub use store::repair::{CutStream, Exported, IndexRebuilt, Renumbered, Repair};
 pub use store::verify::Verification;
 pub use store::{ReadAll, ReadStream, Store, StoreBuilder, StreamInfo, Streams};
 pub use stream::StreamId;

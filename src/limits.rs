@@ -111,6 +111,8 @@ pub(crate) const VERIFY_NAMES_BYTES_MAX: usize = 64 * MIB;
 pub(crate) const INSPECT_PAGE: usize = 512;
 /// Bytes that a verification's own copy of an index may use for its cache.
 pub(crate) const VERIFY_CACHE_BYTES: u64 = 64 * MIB as u64;
+/// Bytes of events that an export holds to put them in the place of what the journal has lost.
+pub(crate) const EXPORT_RECOVERED_BYTES_MAX: usize = 256 * MIB;
 /// Bytes of journal between two reports of a long walk's progress.
 pub(crate) const PROGRESS_BYTES: u64 = 64 * MIB as u64;
 /// How often a follower in another process looks at the durable mark, unless it is told otherwise.

@@ -3,6 +3,7 @@
 use crate::codec::aggregate::AggregateImage;
 use crate::codec::keys;
 use crate::codec::mark::Mark;
+use crate::codec::run::{self, IndexedEvent};
 use crate::codec::snapshot::StoredSnapshot;
 use crate::codec::state::{StoredRecord, StoredState};
 use crate::error::Result;
@@ -55,6 +56,18 @@ impl Index {
         })
     }
 
+    /// The next runs of events behind the key `after`, each with its stream; none at the end.
+    pub(crate) fn runs_after(
+        &self,
+        after: Option<&[u8]>,
+    ) -> Result<Page<(StreamId, Vec<IndexedEvent>)>> {
+        self.page(&self.trees.events, after, |key, value| {
+            let named = stream_of(key).zip(keys::version_of(key));
+            let (stream, first) = named.ok_or_else(|| "a run's key is malformed".to_owned())?;
+            Ok((stream, run::decode(key, first, value)?))
+        })
+    }
+
     /// The next snapshots behind the key `after`, each read as a whole; none at the end.
     pub(crate) fn snapshots_after(&self, after: Option<&[u8]>) -> Result<Page<SnapshotPlace>> {
         self.page(&self.trees.snapshots, after, |key, value| {
@@ -67,8 +80,7 @@ impl Index {
 
     fn snapshot_place(&self, key: &[u8], value: &Bytes) -> Option<SnapshotPlace> {
         let version = keys::version_of(key)?;
-        let name = key.split(|byte| *byte == 0).next()?;
-        let stream = StreamId::from_stored(Bytes::copy_from_slice(name))?;
+        let stream = stream_of(key)?;
         let snapshot = StoredSnapshot::decode(key, value)?;
         let content = match snapshot.inline {
             Some(bytes) => bytes.to_vec(),
@@ -100,4 +112,10 @@ impl Index {
         }
         Ok(page)
     }
+}
+
+/// The stream in a key of `events` or `snapshots`: a name holds no NUL.
+fn stream_of(key: &[u8]) -> Option<StreamId> {
+    let name = key.split(|byte| *byte == 0).next()?;
+    StreamId::from_stored(Bytes::copy_from_slice(name))
 }

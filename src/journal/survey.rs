@@ -484,9 +484,8 @@ impl Survey {
     fn read(&mut self, open: &Open, offset: u64, length: usize) -> Bytes {
         let length = length.min(open.length.saturating_sub(offset) as usize);
         let mut bytes = vec![0; length];
-        match open.file.read_at(&mut bytes, offset) {
-            Ok(read) => bytes.truncate(read),
-            Err(_) => self.read_page_by_page(open, offset, &mut bytes),
+        if open.file.read_at(&mut bytes, offset).is_err() {
+            self.read_page_by_page(open, offset, &mut bytes);
         }
         self.bytes += bytes.len() as u64;
         bytes.into()

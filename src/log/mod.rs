@@ -12,6 +12,7 @@ pub(crate) mod commit;
 pub(crate) mod control;
 pub(crate) mod core;
 pub(crate) mod engine;
+pub(crate) mod export;
 pub(crate) mod gather;
 pub(crate) mod group;
 pub(crate) mod handle;

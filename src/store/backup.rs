@@ -9,7 +9,6 @@ use crate::log::core::journal_directory;
 use crate::position::Position;
 use crate::store::Store;
 use crate::store::directory::{self, Lock};
-use std::fs;
 use std::path::Path;
 use uuid::Uuid;
 
@@ -110,15 +109,11 @@ fn take_directory(disk: &dyn Disk, path: &Path, origin: &Path, store: Uuid) -> R
         }
         _ => {}
     }
-    disk.create_dir_all(path).map_err(|e| Error::io("create", path, e))?;
-    let is_inside = match (fs::canonicalize(path), fs::canonicalize(origin)) {
-        (Ok(path), Ok(origin)) => path.starts_with(origin),
-        _ => false,
-    };
-    if is_inside {
+    if directory::lies_in(path, origin) {
         let message = format!("{} lies in the store that it is to back up", path.display());
         return Err(Error::invalid(message));
     }
+    disk.create_dir_all(path).map_err(|e| Error::io("create", path, e))?;
     directory::lock_file(&path.join(LOCK), "a backup into it is under way")
 }
 
@@ -144,6 +139,7 @@ mod tests {
     use crate::event::NewEvent;
     use crate::journal::faulty::{Faults, FaultyDisk};
     use crate::position::ExpectedVersion;
+    use std::fs;
     use std::sync::Arc;
 
     /// A store on a disk that fails as it is told to, of which nothing else uses that disk.

@@ -118,6 +118,18 @@ fn create(path: &Path, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Manife
     Ok(manifest)
 }
 
+/// Whether `path`, or where it will be, lies in the directory `outer`.
+pub(crate) fn lies_in(path: &Path, outer: &Path) -> bool {
+    let existing = path.ancestors().find_map(|path| {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        fs::canonicalize(path).ok()
+    });
+    match (existing, fs::canonicalize(outer)) {
+        (Some(path), Ok(outer)) => path.starts_with(outer),
+        _ => false,
+    }
+}
+
 /// Makes the directory itself durable: its entries, and its own entry in the one above.
 pub(crate) fn sync_with_parents(path: &Path, disk: &dyn Disk) -> Result<()> {
     let path = fs::canonicalize(path).map_err(|e| Error::io("find", path, e))?;

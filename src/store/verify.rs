@@ -156,28 +156,44 @@ pub(super) fn verify_still(
     store: Uuid,
     mut findings: Findings,
 ) -> Result<Verification> {
+    let mut found = Findings::default();
+    let (walked, indexed) = with_still_site(path, disk, store, &mut findings, |site| {
+        let indexed = site.index.as_ref().filter(|index| index.stored.epoch > 0);
+        let indexed = indexed.map(|index| index.stored.checkpoint.position);
+        Ok((audit(site, &mut found)?, indexed))
+    })?;
+    findings.append(found);
+    let views = still_views(path, || walked.head, &mut findings)?;
+    Ok(Verification::new(findings, &walked, indexed, views))
+}
+
+/// Lets `work` look at a store that nobody has open, with a copy of its index if that can be used.
+pub(super) fn with_still_site<T>(
+    path: &Path,
+    disk: &Arc<dyn Disk>,
+    store: Uuid,
+    findings: &mut Findings,
+    work: impl FnOnce(&Site<'_>) -> Result<T>,
+) -> Result<T> {
     let journal = journal_directory(path);
-    let mark = read_mark(&**disk, &journal, store, &mut findings)?;
-    let copied = copy_index(path, &mut findings)?;
+    let mark = read_mark(&**disk, &journal, store, findings)?;
+    let copied = copy_index(path, findings)?;
     let index = match &copied {
-        Some(copy) => open_still(path, copy, store, &mut findings)?,
+        Some(copy) => open_still(path, copy, store, findings)?,
         None => None,
     };
     let audited = match &index {
         Some(index) => Some(Audited::new(IndexAccess::Still(index), path.join(INDEX))?),
         None => None,
     };
-    let indexed = audited.as_ref().filter(|index| index.stored.epoch > 0);
-    let indexed = indexed.map(|index| index.stored.checkpoint.position);
     let site =
         Site { disk: Arc::clone(disk), journal, store, until: Until::End(mark), index: audited };
-    let walked = audit(&site, &mut findings)?;
+    let done = work(&site);
     drop(site);
     if let Some(Err(error)) = index.map(Index::close) {
         tracing::warn!(%error, "the copy of the index could not be closed in order");
     }
-    let views = still_views(path, || walked.head, &mut findings)?;
-    Ok(Verification::new(findings, &walked, indexed, views))
+    done
 }
 
 /// What the manifest says, or why that cannot be used, which then is a finding as well.

@@ -2,10 +2,13 @@
 
 use crate::codec::checkpoint::StoredCheckpoint;
 use crate::codec::frame::Location;
+use crate::codec::run::IndexedEvent;
 use crate::error::{ErrorKind, Result};
 use crate::finding::{Finding, FindingKind, Findings};
 use crate::index::core::Index;
 use crate::log::indexing::IndexSlot;
+use crate::stream::StreamId;
+use bytes::Bytes;
 use std::path::PathBuf;
 
 /// The index under audit: the one of an open log, or one that nobody writes.
@@ -65,6 +68,36 @@ impl<'a> Audited<'a> {
                 Ok(None)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// The newest position of any event that the index holds.
+    pub(crate) fn newest_position(&self) -> Result<u64> {
+        self.ask(|index| Ok(index.newest_position()))
+    }
+
+    /// Calls `take` with each run of events that can be read.
+    pub(crate) fn each_run(
+        &self,
+        mut take: impl FnMut(&StreamId, Vec<IndexedEvent>),
+    ) -> Result<()> {
+        let mut after: Option<Bytes> = None;
+        loop {
+            let page = match self.ask(|index| index.runs_after(after.as_deref())) {
+                Ok(page) => page,
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    tracing::warn!(%error, "the index is damaged; no more is taken from it");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (_, run) in page {
+                if let Ok((stream, events)) = run {
+                    take(&stream, events);
+                }
+            }
         }
     }
 }

@@ -11,8 +11,8 @@
 pub(crate) mod audited;
 mod events;
 mod marks;
-mod names;
-mod salvage;
+pub(crate) mod names;
+pub(crate) mod salvage;
 
 use crate::codec::entry;
 use crate::codec::envelope::{self, Place};

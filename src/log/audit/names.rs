@@ -44,7 +44,7 @@ struct Record {
 }
 
 /// The names whose hashes are in a range that shrinks until they fit.
-pub(super) struct Names {
+pub(crate) struct Names {
     from: u64,
     to: u64,
     bytes: usize,
@@ -54,7 +54,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn first() -> Names {
+    pub(crate) fn first() -> Names {
         Names::between(0, VERIFY_NAMES_BYTES_MAX)
     }
 
@@ -64,7 +64,7 @@ impl Names {
     }
 
     /// The names that did not fit.
-    pub(super) fn rest(&self) -> Option<Names> {
+    pub(crate) fn rest(&self) -> Option<Names> {
         let from = self.to.checked_add(1)?;
         Some(Names::between(from, self.bytes_max))
     }
@@ -76,7 +76,7 @@ impl Names {
     }
 
     /// Takes in the next event. If its version does not follow, the one that it follows.
-    pub(super) fn event(&mut self, event: &WindowEvent, held: bool) -> Option<u64> {
+    pub(crate) fn event(&mut self, event: &WindowEvent, held: bool) -> Option<u64> {
         if !self.covers(event.stream.as_str()) {
             return None;
         }
