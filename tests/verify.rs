@@ -282,6 +282,42 @@ fn the_index_of_an_open_store_is_built_again_on_demand() {
     check_whole(&Store::verify_at(directory.path()).unwrap());
 }
 
+/// Changes one byte of the event that holds `text`, and mends every checksum over it.
+fn tamper(segment: &Path, text: &[u8]) {
+    let mut bytes = fs::read(segment).unwrap();
+    let at = bytes.windows(text.len()).position(|b| b == text).unwrap();
+    let frame = bytes[..at].windows(4).rposition(|b| b == b"FSFR").unwrap();
+    let length = u32::from_le_bytes(bytes[frame + 8..frame + 12].try_into().unwrap()) as usize;
+    bytes[at] ^= 1;
+    let bytes_of_frame = &mut bytes[frame..frame + length];
+    let (header, entry) = bytes_of_frame.split_at_mut(104);
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&entry[..5]), &entry[9..]);
+    entry[5..9].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&header[..96]), entry);
+    header[96..100].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32c::crc32c(&header[..100]);
+    header[100..].copy_from_slice(&crc.to_le_bytes());
+    fs::write(segment, bytes).unwrap();
+}
+
+#[test]
+fn a_change_whose_checksums_were_mended_breaks_the_chain() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    for payload in [&b"Alice owes 100"[..], &[1; 700_000], &[2; 700_000]] {
+        let event = NewEvent::bytes("T", payload.to_vec());
+        store.append("A-1", ExpectedVersion::Any, [event]).unwrap();
+    }
+    let noted = store.head_hash();
+    store.close().unwrap();
+    tamper(&directory.path().join("journal/00000000000000000001"), b"Alice owes 100");
+    let verified = Store::verify_at(directory.path()).unwrap();
+    assert!(kinds(&verified).contains(&FindingKind::Chain), "{:#?}", verified.findings);
+    let store = Store::open(directory.path()).expect("opening looks at the last segment only");
+    assert_eq!(store.check_hash(&noted).unwrap(), History::Changed);
+    assert!(kinds(&store.verify().unwrap()).contains(&FindingKind::Chain));
+}
+
 #[test]
 fn a_noted_hash_tells_the_same_history_from_a_changed_and_a_shorter_one() {
     let directory = tempfile::tempdir().unwrap();

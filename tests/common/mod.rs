@@ -45,6 +45,12 @@ pub(crate) struct Counter {
     sum: u64,
 }
 
+impl Counter {
+    pub(crate) fn sum(&self) -> u64 {
+        self.sum
+    }
+}
+
 impl Aggregate for Counter {
     const CATEGORY: &'static str = "Counter";
     type Command = u64;

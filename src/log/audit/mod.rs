@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::finding::{Finding, FindingKind, Findings};
 use crate::index::window::WindowEvent;
 use crate::journal::disk::Disk;
+use crate::journal::mark;
 use crate::journal::segment;
 use crate::journal::survey::{Step, Survey, Until};
 use crate::limits::PROGRESS_BYTES;
@@ -66,6 +67,11 @@ pub(crate) fn audit(site: &Site<'_>, findings: &mut Findings) -> Result<Walked> 
         comparison: site.index.as_ref().map(Comparison::new),
         marks: site.index.as_ref().map(Marks::new),
         checkpoint: Checkpoint::NotMet,
+        // The mark of a journal without a frame names the place where the first one will be.
+        mark_found: match site.until {
+            Until::End(Some(mark)) => mark.end == mark.frame.offset,
+            _ => true,
+        },
         is_first: true,
     };
     let mut names = Names::first();
@@ -99,6 +105,7 @@ struct Walk<'a> {
     comparison: Option<Comparison<'a>>,
     marks: Option<Marks<'a>>,
     checkpoint: Checkpoint,
+    mark_found: bool,
     /// Later passes look at names only.
     is_first: bool,
 }
@@ -136,6 +143,11 @@ impl Walk<'_> {
     }
 
     fn end_of_first(&mut self) -> Result<()> {
+        if !self.mark_found && self.findings.kept.is_empty() {
+            let path = mark::path(&self.site.journal);
+            let what = "the durable mark names a frame that is not there";
+            self.findings.add(Finding::new(FindingKind::DurableMark, &path, what).at(0));
+        }
         if let Some(comparison) = &mut self.comparison {
             comparison.flush(self.findings)?;
         }
@@ -166,6 +178,7 @@ impl Walk<'_> {
                 marks.frame(at, frame, self.findings)?;
             }
             self.check_checkpoint(at, frame);
+            self.check_mark(at, frame);
         }
         let mut located = Vec::new();
         // What cannot be read of the frame has been found by now.
@@ -249,6 +262,15 @@ impl Walk<'_> {
             let holds = (header.last_position(), header.time, header.chain);
             self.checkpoint = if says == holds { Checkpoint::Right } else { Checkpoint::Wrong };
         }
+    }
+
+    /// The durable mark names a frame, which must be as it says.
+    fn check_mark(&mut self, at: Location, frame: &Frame) {
+        let Until::End(Some(mark)) = &self.site.until else { return };
+        let behind = at.offset + frame.header.padded_length();
+        let is_named =
+            mark.frame == at && (mark.end, mark.position) == (behind, frame.header.last_position());
+        self.mark_found |= is_named;
     }
 
     fn path(&self, at: Location) -> PathBuf {

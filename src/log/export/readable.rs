@@ -96,7 +96,7 @@ impl<V: FnMut(Readable) -> Result<()>> Walk<'_, V> {
             match (entry, item) {
                 (_, Located::Event(event)) => self.event(event, begins_commit)?,
                 (Entry::Record(bytes), _) => {
-                    (self.visit)(Readable::Record { bytes, begins_commit })?
+                    (self.visit)(Readable::Record { bytes, begins_commit })?;
                 }
                 (Entry::Event { .. }, Located::Record { .. }) => {}
             }
