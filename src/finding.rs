@@ -56,6 +56,19 @@ pub enum FindingKind {
 }
 
 /// One thing that is wrong with a store; see [`Store::verify`](crate::Store::verify).
+///
+/// ```
+/// use filmstrip::{FindingKind, Store};
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("orders");
+/// # Store::open(&path)?.close()?;
+/// std::fs::write(path.join("journal/durable"), "scribbled over")?;
+/// let verified = Store::verify_at(&path)?;
+/// let finding = &verified.findings[0];
+/// assert_eq!(finding.kind, FindingKind::DurableMark);
+/// assert!(finding.file.ends_with("journal/durable"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {

@@ -65,6 +65,11 @@
 //! | commit only if another stream is unchanged | [`Commit::check`] |
 //! | test without a directory to clean up | [`Store::temporary`], [`testing`] |
 //! | tell what a crash left | [`Store::torn_write`] |
+//! | know that everything is whole | [`Store::verify`]; [`Store::verify_at`] if it does not open |
+//! | save what can be read of a damaged store | [`Store::repair`], then [`Repair::export`] |
+//! | back up beside writers | [`Store::backup`], again and again into one directory |
+//! | read from another process | [`Follower`] |
+//! | prove later that nothing was changed | note [`Store::head_hash`]; [`Store::check_hash`] |
 //!
 //! # What it does, and what it does not
 //!
@@ -73,7 +78,8 @@
 //! write the store refuses further ones until it is reopened, because only reading the disk again can
 //! tell what is durable. An index that is lost or damaged is built again by itself.
 //!
-//! One process at a time has a store open for writing. Calls block; there is no async runtime. Memory is
+//! One process at a time has a store open for writing; others may follow it by reading
+//! ([`Follower`]). Calls block; there is no async runtime. Memory is
 //! bounded, by limits that have names ([`EVENT_BYTES_MAX`], [`COMMIT_BYTES_MAX`], …) and by
 //! [`StoreBuilder::cache_bytes`]; an input over a limit is refused with the limit and the value.
 //!

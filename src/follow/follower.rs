@@ -269,6 +269,20 @@ impl FollowerRead {
 
 /// The events of a followed store, in order, and for ever: blocks for the next one on the caller's own
 /// thread, unless the read has an end. An error is its last item. See [`FollowerRead::follow`].
+///
+/// ```
+/// use filmstrip::{ErrorKind, ExpectedVersion, Follower, NewEvent, Store};
+/// use std::time::Duration;
+/// # let directory = tempfile::tempdir()?;
+/// # let store = Store::open(directory.path())?;
+/// # store.append("Door-1", ExpectedVersion::NoStream, [NewEvent::json("Opened", &())?])?;
+/// let mut following = Follower::open(directory.path())?.read().follow();
+/// assert_eq!(following.recv_timeout(Duration::from_secs(5))?.event_type, "Opened");
+/// let nothing_yet = following.recv_timeout(Duration::from_millis(1));
+/// assert_eq!(nothing_yet.unwrap_err().kind(), ErrorKind::Timeout);
+/// assert_eq!(following.position().get(), 1); // where to go on another time
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Following {
     shared: Arc<Shared>,
     /// The last position that was read.
