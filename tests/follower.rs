@@ -3,7 +3,9 @@
 mod common;
 
 use common::{PATIENCE, contents, copy, write_some};
-use filmstrip::{ErrorKind, ExpectedVersion, Follower, NewEvent, Position, Store};
+use filmstrip::{
+    ErrorKind, ExpectedVersion, Finding, FindingKind, Follower, NewEvent, Position, Store,
+};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -110,6 +112,9 @@ fn a_follower_sees_all_that_a_killed_writer_acknowledged_and_nothing_that_vanish
             assert_eq!(event.position.get(), shown, "round {round}");
             assert!(event.payload == payload(shown), "round {round}: position {shown}");
         }
+        let verified = Store::verify_at(path).unwrap();
+        let torn = |finding: &Finding| finding.kind == FindingKind::TornWrite;
+        assert!(verified.findings.iter().all(torn), "round {round}: {:#?}", verified.findings);
         let store = Store::open(path).unwrap();
         assert!(store.head().get() >= shown, "round {round}: what was shown has vanished");
     }

@@ -124,12 +124,14 @@ impl Store {
         };
         let walked = audit(&site, &mut findings)?;
         let head = || self.head().get();
-        let views = self.projections.with_views(|open| match open {
-            Some(views) => {
-                projection::audit::audit(views, &self.path.join(VIEWS), head, &mut findings)
+        let opened = self.projections.open_views(|| copy_views(&self.path, &mut findings));
+        let views = match opened {
+            Ok(views) => {
+                let directory = self.path.join(VIEWS);
+                projection::audit::audit(&views, &directory, head, &mut findings)?
             }
-            None => still_views(&self.path, head, &mut findings),
-        })?;
+            Err(copy) => still_views(&self.path, copy?, head, &mut findings)?,
+        };
         Ok(Verification::new(findings, &walked, indexed, views))
     }
 
@@ -163,7 +165,8 @@ pub(super) fn verify_still(
         Ok((audit(site, &mut found)?, indexed))
     })?;
     findings.append(found);
-    let views = still_views(path, || walked.head, &mut findings)?;
+    let copy = copy_views(path, &mut findings)?;
+    let views = still_views(path, copy, || walked.head, &mut findings)?;
     Ok(Verification::new(findings, &walked, indexed, views))
 }
 
@@ -281,17 +284,31 @@ fn open_still(
     }
 }
 
-/// Verifies views that nobody has open.
-fn still_views(path: &Path, head: impl Fn() -> u64, findings: &mut Findings) -> Result<u64> {
+/// A copy of the views, if there are any.
+fn copy_views(path: &Path, findings: &mut Findings) -> Result<Option<TempDir>> {
     let directory = path.join(VIEWS);
     if !directory.exists() {
-        return Ok(0);
+        return Ok(None);
     }
     let copy = scratch()?;
-    if let Err(error) = copy_all(&directory, &copy.path().join(VIEWS)) {
-        findings.add(Finding::new(FindingKind::Unreadable, &directory, error.to_string()));
-        return Ok(0);
+    match copy_all(&directory, &copy.path().join(VIEWS)) {
+        Ok(()) => Ok(Some(copy)),
+        Err(error) => {
+            findings.add(Finding::new(FindingKind::Unreadable, &directory, error.to_string()));
+            Ok(None)
+        }
     }
+}
+
+/// Verifies a copy of views that nobody has open.
+fn still_views(
+    path: &Path,
+    copy: Option<TempDir>,
+    head: impl Fn() -> u64,
+    findings: &mut Findings,
+) -> Result<u64> {
+    let Some(copy) = copy else { return Ok(0) };
+    let directory = path.join(VIEWS);
     let views = match Views::open_existing(copy.path(), VERIFY_CACHE_BYTES) {
         Ok(views) => views,
         Err(OpenError::System(error)) => return Err(error),

@@ -44,9 +44,13 @@ impl Projections {
         Trees::open(self.views()?, name)
     }
 
-    /// Calls `audit` with the views, if they are open; they are not opened or closed meanwhile.
-    pub(crate) fn with_views<T>(&self, audit: impl FnOnce(Option<&Arc<Views>>) -> T) -> T {
-        audit(self.views.lock().as_ref())
+    /// The views, if they are open; otherwise what `otherwise` makes while nobody can open them.
+    pub(crate) fn open_views<T>(&self, otherwise: impl FnOnce() -> T) -> Result<Arc<Views>, T> {
+        let views = self.views.lock();
+        match &*views {
+            Some(views) => Ok(Arc::clone(views)),
+            None => Err(otherwise()),
+        }
     }
 
     /// The views, opened if they are not yet. They are closed with the log.
