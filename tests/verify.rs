@@ -328,6 +328,15 @@ fn an_index_whose_own_checksums_hold_is_held_against_the_journal() {
     positions.sort_unstable();
     let indexed = verified.indexed.unwrap().get();
     assert_eq!(positions, (46..=indexed).collect::<Vec<u64>>(), "of {indexed}");
+
+    // Opening the store does not believe it either.
+    let store = Store::open(one).unwrap();
+    assert!(one.join("index.damaged-1").is_dir(), "the index was believed");
+    for event in all(&store) {
+        let read = store.read_stream(event.stream.clone()).until(event.version).backwards();
+        assert!(read.limit(1).collect().unwrap() == [event]);
+    }
+    assert!(store.verify().unwrap().is_whole());
 }
 
 #[test]
