@@ -12,6 +12,8 @@ pub(crate) mod verify;
 mod faults;
 #[cfg(test)]
 mod records;
+#[cfg(test)]
+mod unreadable;
 
 pub use reads::{ReadAll, ReadStream, StreamInfo, Streams};
 

@@ -7,7 +7,7 @@ use crate::event::Format;
 use crate::index::window::WindowEvent;
 use crate::position::{Position, Version};
 use serde_json::{Value, json};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -18,9 +18,11 @@ pub(super) struct Aside {
 }
 
 impl Aside {
-    /// The file beside the store `to`.
+    /// The file beside the directory `to`.
     pub(super) fn beside(to: &Path) -> Result<Aside> {
-        let mut name = to.as_os_str().to_owned();
+        // Whatever was said of it (`new/`, `.`), its name is needed.
+        let to = fs::canonicalize(to).map_err(|e| Error::io("find", to, e))?;
+        let mut name = to.into_os_string();
         name.push(".left-out.jsonl");
         let path = PathBuf::from(name);
         if path.symlink_metadata().is_ok() {
