@@ -12,6 +12,11 @@ ci:
 test:
     cargo test
 
+# Bytes changed at random all over a store, each found or shown to mean nothing; and exports around damage
+flips N="2000":
+    FILMSTRIP_FLIPS={{ N }} cargo test --release --test verify -- --nocapture a_byte_changed
+    FILMSTRIP_FLIPS={{ N }} cargo test --release --test repair -- --nocapture around_random
+
 # Formatting and lints, mending what can be mended
 tidy:
     cargo fmt --all

@@ -73,6 +73,11 @@
 //! | do something when nothing has happened in time | [`ProcessManager::deadline`] |
 //! | test without a directory to clean up | [`Store::temporary`], [`testing`] |
 //! | tell what a crash left | [`Store::torn_write`] |
+//! | know that everything is whole | [`Store::verify`]; [`Store::verify_at`] if it does not open |
+//! | save what can be read of a damaged store | [`Store::repair`], then [`Repair::export`] |
+//! | back up beside writers | [`Store::backup`], again and again into one directory |
+//! | read from another process | [`Follower`] |
+//! | prove later that nothing was changed | note [`Store::head_hash`]; [`Store::check_hash`] |
 //!
 //! # What it does, and what it does not
 //!
@@ -81,7 +86,8 @@
 //! write the store refuses further ones until it is reopened, because only reading the disk again can
 //! tell what is durable. An index that is lost or damaged is built again by itself.
 //!
-//! One process at a time has a store open for writing. Calls block; there is no async runtime. Memory is
+//! One process at a time has a store open for writing; others may follow it by reading
+//! ([`Follower`]). Calls block; there is no async runtime. Memory is
 //! bounded, by limits that have names ([`EVENT_BYTES_MAX`], [`COMMIT_BYTES_MAX`], …) and by
 //! [`StoreBuilder::cache_bytes`]; an input over a limit is refused with the limit and the value.
 //!
@@ -95,7 +101,9 @@ mod codec;
 mod error;
 mod event;
 mod filter;
+mod finding;
 mod follow;
+mod head_hash;
 mod index;
 mod journal;
 mod json;
@@ -111,12 +119,15 @@ pub use clock::{Clock, ClockWatch, SystemClock};
 pub use error::{Damage, Error, ErrorKind, HandlerError, Result};
 pub use event::{EventType, Format, Metadata, NewEvent, RecordedEvent, RecordedMetadata};
 pub use filter::Filter;
+pub use finding::{Finding, FindingKind};
+pub use follow::follower::{Follower, FollowerRead, Following, FollowingStopper};
 pub use follow::group::consumer::{Consumer, Delivery};
 pub use follow::group::ledger::Nack;
 pub use follow::group::{Group, GroupBuilder};
 pub use follow::parked::Parked;
 pub use follow::stopper::Stopper;
 pub use follow::subscription::{Subscription, SubscriptionBuilder};
+pub use head_hash::{HeadHash, History};
 pub use journal::recover::TornWrite;
 pub use limits::{
     COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
@@ -141,6 +152,9 @@ pub use model::read_model::{ReadModel, ReadModelHandle};
 pub use model::repository::Repository;
 pub use model::repository::outcome::{AsOf, ExecuteError, Executed, Frame, Loaded};
 pub use position::{ExpectedVersion, Position, Version};
+pub use store::backup::Backup;
+pub use store::repair::{CutStream, Exported, IndexRebuilt, Renumbered, Repair};
+pub use store::verify::Verification;
 pub use store::{ReadAll, ReadStream, Store, StoreBuilder, StreamInfo, Streams};
 pub use stream::StreamId;
 

@@ -110,6 +110,24 @@ pub(crate) const STREAMS_PAGE: usize = 512;
 /// Bytes that sled may use for its cache, unless the store's builder says otherwise.
 pub(crate) const CACHE_BYTES_DEFAULT: u64 = 64 * MIB as u64;
 
+/// Findings that a verification keeps; further ones are only counted.
+pub(crate) const FINDINGS_MAX: usize = 10_000;
+/// Bytes of journal that a verification sorts at once to compare them with the index.
+pub(crate) const VERIFY_WINDOW_BYTES_MAX: u64 = 32 * MIB as u64;
+/// Bytes of names of streams and records, and of what is known of each, that a verification holds
+/// at once; if there are more, it walks the journal more often.
+pub(crate) const VERIFY_NAMES_BYTES_MAX: usize = 64 * MIB;
+/// Entries of the index that a verification looks at together.
+pub(crate) const INSPECT_PAGE: usize = 512;
+/// Bytes that a verification's own copy of an index may use for its cache.
+pub(crate) const VERIFY_CACHE_BYTES: u64 = 64 * MIB as u64;
+/// Bytes of events that an export holds to put them in the place of what the journal has lost.
+pub(crate) const EXPORT_RECOVERED_BYTES_MAX: usize = 256 * MIB;
+/// Bytes of journal between two reports of a long walk's progress.
+pub(crate) const PROGRESS_BYTES: u64 = 64 * MIB as u64;
+/// How often a follower in another process looks at the durable mark, unless it is told otherwise.
+pub(crate) const FOLLOWER_POLL: Duration = Duration::from_millis(10);
+
 const KIB: usize = 1_024;
 const MIB: usize = 1_024 * KIB;
 

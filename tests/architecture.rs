@@ -17,7 +17,18 @@ use std::path::Path;
 
 /// The layers, from the bottom up. A new top-level module gets its place here.
 const LAYERS: [&[&str]; 9] = [
-    &["error", "limits", "clock", "position", "stream", "event", "filter", "json"],
+    &[
+        "error",
+        "limits",
+        "clock",
+        "position",
+        "stream",
+        "event",
+        "filter",
+        "json",
+        "finding",
+        "head_hash",
+    ],
     &["codec"],
     &["journal", "index"],
     &["log"],

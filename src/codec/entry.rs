@@ -101,6 +101,27 @@ impl Iterator for Entries {
     }
 }
 
+/// What can be read of a damaged body: each entry whose own checksum holds, with its offset and its
+/// length; `None` stands for one that does not, and `whole` says whether the end was reached.
+pub(crate) struct Salvaged {
+    pub(crate) entries: Vec<(usize, usize, Option<Entry>)>,
+    pub(crate) whole: bool,
+}
+
+/// Reads what can be read of a damaged body.
+pub(crate) fn salvage(body: &Bytes) -> Salvaged {
+    let mut entries = Vec::new();
+    let mut at = 0;
+    while at < body.len() {
+        // A damaged length leads astray, to bytes whose checksums do not hold.
+        let Some(length) = entry_length(&body[at..]) else { break };
+        let entry = decode(&body.slice(at..at + length)).ok();
+        entries.push((at, length, entry));
+        at += length;
+    }
+    Salvaged { entries, whole: at == body.len() }
+}
+
 /// The entry that `bytes` are exactly, its checksum verified.
 pub(crate) fn decode(bytes: &Bytes) -> Result<Entry, String> {
     if entry_length(bytes) != Some(bytes.len()) {
@@ -174,6 +195,19 @@ mod tests {
         let mut out = Vec::new();
         put_record(&[7, 8], false, &mut out);
         assert_eq!(out, [2, 2, 0, 0, 0, 0xb4, 0x02, 0x00, 0x40, 7, 8]);
+    }
+
+    #[test]
+    fn around_a_damaged_entry_the_others_are_salvaged() {
+        let one = event_entry();
+        let mut body = [one.as_slice(), &one, &one].concat();
+        body[one.len() + HEADER_BYTES] ^= 1;
+        let salvaged = salvage(&body.clone().into());
+        let readable: Vec<bool> = salvaged.entries.iter().map(|(_, _, e)| e.is_some()).collect();
+        assert_eq!((readable, salvaged.whole), (vec![true, false, true], true));
+        body[one.len() + 4] ^= 0x80;
+        let salvaged = salvage(&body.into());
+        assert_eq!((salvaged.entries.len(), salvaged.whole), (1, false), "a length beyond the end");
     }
 
     #[test]

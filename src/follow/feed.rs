@@ -152,7 +152,11 @@ impl Reader {
             bytes += frame.header.length as usize;
             self.position = frame.header.last_position();
             let wanted = first..=self.position;
-            FrameEvents::new(frame, wanted).take_all(&self.log, &self.filter, &mut events)?;
+            FrameEvents::new(frame, wanted).take_all(
+                &self.log.journal,
+                &self.filter,
+                &mut events,
+            )?;
         }
         Ok(Batch { events, until: Position::new(self.position) })
     }

@@ -276,7 +276,11 @@ impl Reader {
         let first = self.position + 1;
         let frame = self.cursor.frame_holding(first)?;
         self.position = frame.header.last_position();
-        FrameEvents::new(frame, first..=self.position).take_all(&self.log, &self.filter, page)
+        FrameEvents::new(frame, first..=self.position).take_all(
+            &self.log.journal,
+            &self.filter,
+            page,
+        )
     }
 
     fn send(&self, item: Result<RecordedEvent>) -> Result<(), Ended> {

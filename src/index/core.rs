@@ -69,7 +69,7 @@ impl Index {
     }
 
     /// The index that is there, if it holds what its checkpoint says; `None` if none is there.
-    fn open_verified(
+    pub(crate) fn open_verified(
         store_dir: &Path,
         store: Uuid,
         cache_bytes: u64,

@@ -77,3 +77,24 @@ pub(crate) fn sync_files(path: &Path) -> Result<File> {
 pub(crate) fn sync(path: &Path) -> Result<()> {
     File::open(path).and_then(|file| file.sync_all()).map_err(|e| Error::io("sync", path, e))
 }
+
+/// Copies the file or directory `from` to `to`, which does not exist yet. Nothing is copied if there
+/// is nothing.
+pub(crate) fn copy_all(from: &Path, to: &Path) -> Result<()> {
+    let copy = || {
+        if !from.try_exists()? {
+            return Ok(());
+        }
+        if !from.is_dir() {
+            return fs::copy(from, to).map(drop);
+        }
+        fs::create_dir(to)?;
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            let (from, to) = (entry.path(), to.join(entry.file_name()));
+            copy_all(&from, &to).map_err(std::io::Error::other)?;
+        }
+        Ok(())
+    };
+    copy().map_err(|e| Error::io("copy", from, e))
+}

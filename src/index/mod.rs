@@ -13,6 +13,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod core;
 pub(crate) mod database;
 pub(crate) mod files;
+pub(crate) mod inspect;
 pub(crate) mod pace;
 pub(crate) mod pieces;
 pub(crate) mod read;

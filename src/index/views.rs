@@ -6,6 +6,8 @@
 //!   empty one stands in its place.
 //! * After `close` everything answers `Closed`, whoever still holds a tree.
 
+mod inspect;
+
 use crate::codec::row::{self, StoredRow};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::database::{Database, Entries, OpenError, Tree};
@@ -20,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The directory of the views in that of the store.
-const VIEWS: &str = "views";
+pub(crate) const VIEWS: &str = "views";
 const DAMAGED: &str = "views.damaged-";
 
 /// The views of one store.

@@ -98,7 +98,7 @@ pub(crate) fn read(disk: &dyn Disk, journal: &Path, store: Uuid) -> Result<Optio
     Ok(bytes.and_then(|bytes| DurableMark::decode(&bytes, store)))
 }
 
-fn path(journal: &Path) -> PathBuf {
+pub(crate) fn path(journal: &Path) -> PathBuf {
     journal.join("durable")
 }
 

@@ -8,6 +8,7 @@
 //!
 //! Nothing here knows streams' heads, the index or a caller: bytes in, frames out.
 
+pub(crate) mod backup;
 pub(crate) mod disk;
 pub(crate) mod manifest;
 pub(crate) mod mark;
@@ -15,6 +16,7 @@ pub(crate) mod prepare;
 pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod segment;
+pub(crate) mod survey;
 pub(crate) mod write;
 
 #[cfg(test)]

@@ -11,12 +11,12 @@
 
 use crate::clock::Micros;
 use crate::codec::frame::{self, Frame, Header, Location};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::journal::disk::{self, Disk, DiskFile};
 use crate::journal::mark::{self, DurableMark, MarkFile};
 use crate::journal::prepare::{self, Preparer};
 use crate::journal::read::Journal;
-use crate::journal::segment::{self, SegmentHeader};
+use crate::journal::segment::{self, HeaderError, SegmentHeader};
 use crate::journal::write::{self, End, Writer};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
@@ -153,7 +153,7 @@ fn read_headers(
     Ok(headers)
 }
 
-fn read_header(
+pub(crate) fn read_header(
     disk: &dyn Disk,
     directory: &Path,
     store: Uuid,
@@ -170,7 +170,12 @@ fn read_header(
     };
     let (page, length) = read().map_err(|e| Error::io("read", &path, e))?;
     let corrupt = |offset, what: String| Error::corrupt(&path, offset, None, what);
-    let header = SegmentHeader::decode(&page).map_err(|what| corrupt(0, what))?;
+    let header = SegmentHeader::decode(&page).map_err(|error| match error {
+        HeaderError::Damaged(what) => corrupt(0, what),
+        HeaderError::Format(what) => {
+            Error::new(ErrorKind::UnsupportedFormat, format!("{}: {what}", path.display()))
+        }
+    })?;
     if header.store != store {
         let what = format!("it belongs to the store {}, not to {store}", header.store);
         return Err(corrupt(16, what));
@@ -201,6 +206,31 @@ fn scan_last(
 ) -> Result<Scanned> {
     let start = Location { segment: segment.number, offset: 0 };
     let bytes = journal.read(start, segment.length as usize)?;
+    let (end, last_frame) = whole_frames(journal, &bytes, segment)?;
+    let rest = bytes.get(end.next.offset as usize..).unwrap_or(&[]);
+    let torn_bytes = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+    refuse_if_more_followed(journal, rest, &end, mark)?;
+    // Whatever frame size a closing writer had no room for, the next frame finds its own segment.
+    Ok(Scanned { end, last_frame, torn_bytes })
+}
+
+/// Where a segment's whole frames end, and where the last of them begins.
+pub(crate) struct Scan {
+    pub(crate) end: End,
+    pub(crate) last_frame: Option<Location>,
+}
+
+/// Walks over the whole frames in the bytes of `segment`, each of which follows from the one before.
+pub(crate) fn scan(journal: &Journal, bytes: &Bytes, segment: &SegmentHeader) -> Result<Scan> {
+    let (end, last_frame) = whole_frames(journal, bytes, segment)?;
+    Ok(Scan { end, last_frame: last_frame.map(|(at, _)| at) })
+}
+
+fn whole_frames(
+    journal: &Journal,
+    bytes: &Bytes,
+    segment: &SegmentHeader,
+) -> Result<(End, Option<(Location, Frame)>)> {
     let mut end = End {
         next: Location { segment: segment.number, offset: segment::HEADER_BYTES },
         position: segment.first_position - 1,
@@ -208,7 +238,7 @@ fn scan_last(
         chain: segment.chain,
     };
     let mut last_frame = None;
-    while let Some(frame) = whole_frame(journal, &bytes, &end)? {
+    while let Some(frame) = whole_frame(journal, bytes, &end)? {
         let at = end.next;
         end = End {
             next: Location { offset: at.offset + frame.header.padded_length(), ..at },
@@ -218,11 +248,7 @@ fn scan_last(
         };
         last_frame = Some((at, frame));
     }
-    let rest = bytes.get(end.next.offset as usize..).unwrap_or(&[]);
-    let torn_bytes = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
-    refuse_if_more_followed(journal, rest, &end, mark)?;
-    // Whatever frame size a closing writer had no room for, the next frame finds its own segment.
-    Ok(Scanned { end, last_frame, torn_bytes })
+    Ok((end, last_frame))
 }
 
 /// The whole frame at `end`, or `None` if there is none: zeros, or damage of whatever kind. A whole
@@ -354,7 +380,7 @@ fn write_again(journal: &Journal, file: &dyn DiskFile, at: Location, frame: &Fra
     again().map_err(|e| Error::io("sync", &journal.path(at.segment), e))
 }
 
-fn segment_numbers(disk: &dyn Disk, directory: &Path) -> Result<Vec<u64>> {
+pub(crate) fn segment_numbers(disk: &dyn Disk, directory: &Path) -> Result<Vec<u64>> {
     let names = list(disk, directory)?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|n| segment::number_of(n)).collect();
     numbers.sort_unstable();

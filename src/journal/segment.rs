@@ -43,6 +43,14 @@ pub(crate) struct SegmentHeader {
     pub(crate) chain: Chain,
 }
 
+/// Why a segment's header cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum HeaderError {
+    Damaged(String),
+    /// It is whole, and of a format that this version does not know.
+    Format(String),
+}
+
 impl SegmentHeader {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut page = vec![0; HEADER_BYTES as usize];
@@ -60,20 +68,23 @@ impl SegmentHeader {
     }
 
     /// The header in a segment's first page; otherwise, what is wrong with it.
-    pub(crate) fn decode(page: &[u8]) -> Result<SegmentHeader, String> {
+    pub(crate) fn decode(page: &[u8]) -> Result<SegmentHeader, HeaderError> {
+        let damaged = |what: &str| HeaderError::Damaged(what.to_owned());
         if page.len() < HEADER_BYTES as usize {
-            return Err(format!("a segment of {} bytes has no whole header", page.len()));
+            let what = format!("a segment of {} bytes has no whole header", page.len());
+            return Err(HeaderError::Damaged(what));
         }
         let page = &page[..HEADER_BYTES as usize];
         if u32::from_le_bytes(array_at(page, CRC_OFFSET)) != checksum(page) {
-            return Err("the segment header's checksum does not match".to_owned());
+            return Err(damaged("the segment header's checksum does not match"));
         }
         if page[..8] != MAGIC {
-            return Err("the segment header's magic does not match".to_owned());
+            return Err(damaged("the segment header's magic does not match"));
         }
         let format = u32::from_le_bytes(array_at(page, 8));
         if format != FORMAT {
-            return Err(format!("the segment has format {format}; {FORMAT} is known"));
+            let what = format!("the segment has format {format}; format {FORMAT} is known");
+            return Err(HeaderError::Format(what));
         }
         Ok(SegmentHeader {
             store: Uuid::from_bytes(array_at(page, 16)),

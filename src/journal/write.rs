@@ -51,6 +51,10 @@ pub(crate) struct Writer {
     preparer: Preparer,
     /// Whether the last frame is not a closing one.
     open: bool,
+    /// Frames are durable only after `finish`: for a journal that nobody relies on before.
+    is_unhurried: bool,
+    /// Where the last frame begins.
+    last: Location,
 }
 
 impl Writer {
@@ -63,7 +67,22 @@ impl Writer {
         preparer: Preparer,
     ) -> Writer {
         assert_eq!(segment.number, end.next.segment, "the writer goes on in the last segment");
-        Writer { journal, file, segment, end, mark, preparer, open: false }
+        let last = end.next;
+        let (open, is_unhurried) = (false, false);
+        Writer { journal, file, segment, end, mark, preparer, open, is_unhurried, last }
+    }
+
+    /// The same writer, whose frames become durable together, by `finish`.
+    pub(crate) fn unhurried(self) -> Writer {
+        Writer { is_unhurried: true, ..self }
+    }
+
+    /// Has everything durable, and the mark say so.
+    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+        let path = self.journal.path(self.segment.number);
+        self.file.sync_data().map_err(|e| Error::io("sync", &path, e))?;
+        self.say_durable(self.last);
+        Ok(())
     }
 
     pub(crate) fn end(&self) -> End {
@@ -84,14 +103,20 @@ impl Writer {
         }
         let at = self.end.next;
         let header = frame::complete(&mut buffer, meaning, self.journal.store(), at);
-        let result =
-            self.file.write_all_at(&buffer, at.offset).and_then(|()| self.file.sync_data());
+        let written = self.file.write_all_at(&buffer, at.offset);
+        let result = written.and_then(|()| match self.is_unhurried {
+            true => Ok(()),
+            false => self.file.sync_data(),
+        });
         result.map_err(|e| {
             WriteError::Unknown(Error::io("write", &self.journal.path(at.segment), e))
         })?;
         let frame = Frame::written(header, buffer.into());
         self.advance(&frame);
-        self.say_durable(at);
+        self.last = at;
+        if !self.is_unhurried {
+            self.say_durable(at);
+        }
         Ok(Written { at, frame })
     }
 
@@ -136,6 +161,9 @@ impl Writer {
 
     /// Goes on in the next segment, which holds at least a frame of `bytes`.
     fn roll(&mut self, bytes: u64) -> Result<(), WriteError> {
+        if self.is_unhurried {
+            self.finish().map_err(WriteError::Unknown)?;
+        }
         let number = self.segment.number + 1;
         let prepared = self.preparer.take(number, bytes).map_err(not_written)?;
         let header = SegmentHeader {

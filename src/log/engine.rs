@@ -49,7 +49,12 @@ impl Engine {
         let site = IndexSite { directory, cache_bytes, journal: Arc::clone(&journal) };
         let (index, mut indexed) = IndexSlot::open(site)?;
         refuse_index_ahead(&journal, &index, &indexed, &end)?;
-        if opened.torn.as_ref().is_some_and(|torn| torn.acknowledged) {
+        let lost_a_frame = opened.torn.as_ref().is_some_and(|torn| torn.acknowledged);
+        let of_this_history = is_of_this_history(&journal, &indexed, &end)?;
+        if !of_this_history {
+            tracing::warn!("the index is of another history of this store and is built again");
+        }
+        if lost_a_frame || !of_this_history {
             // A part of the lost frame may be in the index, whose places are given out again.
             indexed = index.discard()?;
         }
@@ -66,7 +71,7 @@ impl Engine {
         })?;
         let tail = Tail::new(indexed);
         fill(&tail, &index, &journal, &indexed, end.next)?;
-        let head = Head::new(end.position, end.next);
+        let head = Head::new(end.position, end.next, end.chain);
         let log = Arc::new(Log::new(journal, index, tail, head, clock, opened.torn));
         let its_log = Arc::clone(&log);
         log.spawn("filmstrip-indexer", move || indexer::run(&its_log))?;
@@ -119,6 +124,16 @@ fn refuse_index_ahead(
         end.position
     );
     Err(journal.corrupt(end.next, Some(end.position + 1), what))
+}
+
+/// Whether the index was made from this journal, and not from another continuation of the same store
+/// (a backup that went its own way, say): the hash chain goes on from its checkpoint.
+fn is_of_this_history(journal: &Arc<Journal>, indexed: &Checkpoint, end: &End) -> Result<bool> {
+    let mut frames = journal.frames(indexed.next, indexed.position + 1, end.next);
+    Ok(match frames.next().transpose()? {
+        Some((_, frame)) => frame.chain_after(&indexed.chain).as_ref() == Ok(&frame.header.chain),
+        None => indexed.chain == end.chain,
+    })
 }
 
 /// Brings what the index lacks into the tail.

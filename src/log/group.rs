@@ -365,7 +365,7 @@ fn publish(
     remember_heads(leading, written.frame.header.time, proposals, verdicts);
     // The head moves before the reply: a caller that got its position may read the head at once.
     let end = leading.writer.end();
-    log.head.advance(end.position, end.next);
+    log.head.advance(end.position, end.next, end.chain);
     log.indexer.published();
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! * `Head` ≥ every position that `append` has returned.
 //! * Only `log::group` moves it.
 
-use crate::codec::frame::Location;
+use crate::codec::frame::{Chain, Location};
 use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -19,6 +19,8 @@ pub(crate) struct Head {
 struct State {
     /// Where the frame after the last visible one will begin.
     end: Location,
+    /// The chain after the last visible frame.
+    chain: Chain,
     /// Set once, when the log closes: nobody waits any more.
     closed: bool,
 }
@@ -42,10 +44,10 @@ pub(crate) enum Waited {
 }
 
 impl Head {
-    pub(crate) fn new(position: u64, end: Location) -> Head {
+    pub(crate) fn new(position: u64, end: Location, chain: Chain) -> Head {
         Head {
             position: AtomicU64::new(position),
-            state: Mutex::new(State { end, closed: false }),
+            state: Mutex::new(State { end, chain, closed: false }),
             moved: Condvar::new(),
         }
     }
@@ -60,15 +62,22 @@ impl Head {
         (self.position(), state.end)
     }
 
+    /// What `visible` says, and the chain there. They are of one moment.
+    pub(crate) fn visible_with_chain(&self) -> (u64, Location, Chain) {
+        let state = self.state.lock();
+        (self.position(), state.end, state.chain)
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.state.lock().closed
     }
 
     /// Shows everything up to `position`, which ends at `end`, and wakes those who wait.
-    pub(crate) fn advance(&self, position: u64, end: Location) {
+    pub(crate) fn advance(&self, position: u64, end: Location, chain: Chain) {
         let mut state = self.state.lock();
         assert!(position >= self.position() && end > state.end, "the head never moves back");
         state.end = end;
+        state.chain = chain;
         self.position.store(position, Ordering::Release);
         drop(state);
         self.moved.notify_all();

@@ -73,6 +73,11 @@ impl IndexSlot {
     }
 
     fn ask_once<T>(&self, question: &impl Fn(&Index) -> Result<T>) -> Result<T> {
+        self.inspect(question)
+    }
+
+    /// Asks the index as it is: damage is the answer, and nothing is healed.
+    pub(crate) fn inspect<T>(&self, question: impl FnOnce(&Index) -> Result<T>) -> Result<T> {
         question(self.read()?.index())
     }
 
@@ -108,6 +113,21 @@ impl IndexSlot {
         Ok(checkpoint)
     }
 
+    /// Moves the index aside and builds it again as far as it was. Returns where the old one lies and
+    /// the position that the new one has reached.
+    pub(crate) fn rebuild(&self) -> Result<(PathBuf, u64)> {
+        let mut slot = self.slot.write();
+        let index = match std::mem::replace(&mut *slot, Slot::Closed) {
+            Slot::Open(index) => index,
+            other => {
+                *slot = other;
+                return Err(Error::new(ErrorKind::Closed, "the store is closed"));
+            }
+        };
+        let reached = checkpoint_or_start(&index, &self.site.journal).next;
+        self.replace(&mut slot, *index, reached)
+    }
+
     pub(crate) fn close(&self) -> Result<()> {
         match std::mem::replace(&mut *self.slot.write(), Slot::Closed) {
             Slot::Open(index) => index.close(),
@@ -136,13 +156,18 @@ impl IndexSlot {
         };
         tracing::warn!(%damage, "the index is damaged; it is built again from the journal");
         let reached = checkpoint_or_start(&index, &self.site.journal).next;
+        self.replace(&mut slot, *index, reached).map(drop)
+    }
+
+    /// Puts an index that was built again up to `reached` in place of `index`.
+    fn replace(&self, slot: &mut Slot, index: Index, reached: Location) -> Result<(PathBuf, u64)> {
         // What cannot be closed is moved aside all the same.
         let _ = index.close();
         match self.build_again(reached) {
-            Ok(index) => {
+            Ok((index, moved, position)) => {
                 *slot = Slot::Open(Box::new(index));
                 self.healed.fetch_add(1, Ordering::Release);
-                Ok(())
+                Ok((moved, position))
             }
             Err(error) => {
                 *slot = Slot::Lost(error.clone());
@@ -151,14 +176,14 @@ impl IndexSlot {
         }
     }
 
-    fn build_again(&self, reached: Location) -> Result<Index> {
-        move_aside(&self.site.directory)?;
+    fn build_again(&self, reached: Location) -> Result<(Index, PathBuf, u64)> {
+        let moved = move_aside(&self.site.directory)?;
         let (index, mut from) = open_index(&self.site)?;
         while let Some(window) = next_window(&self.site.journal, &from, reached)? {
             from = insert(&index, window)?.checkpoint;
             tracing::info!(position = from.position, "the index is being built again");
         }
-        Ok(index)
+        Ok((index, moved, from.position))
     }
 }
 

@@ -7,10 +7,12 @@
 //! * Readers take the tail first and the index second; what is in neither place does not exist.
 
 pub(crate) mod admit;
+pub(crate) mod audit;
 pub(crate) mod commit;
 pub(crate) mod control;
 pub(crate) mod core;
 pub(crate) mod engine;
+pub(crate) mod export;
 pub(crate) mod gather;
 pub(crate) mod group;
 pub(crate) mod handle;

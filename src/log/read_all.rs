@@ -9,7 +9,7 @@ use crate::codec::mark::Mark;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RecordedEvent;
 use crate::filter::Filter;
-use crate::journal::read::Frames;
+use crate::journal::read::{Frames, Journal};
 use crate::journal::segment;
 use crate::log::core::Log;
 use crate::position::{Position, Version};
@@ -145,22 +145,26 @@ impl FrameEvents {
     }
 
     /// The next event that `filter` wants.
-    pub(crate) fn next(&mut self, log: &Log, filter: &Filter) -> Result<Option<RecordedEvent>> {
+    pub(crate) fn next(
+        &mut self,
+        journal: &Journal,
+        filter: &Filter,
+    ) -> Result<Option<RecordedEvent>> {
         self.find(filter).map_err(|what| {
             let header = &self.frame.header;
             let at = Location { segment: header.segment, offset: header.offset };
-            log.journal.corrupt(at, Some(header.first_position), what)
+            journal.corrupt(at, Some(header.first_position), what)
         })
     }
 
     /// Appends all that are left and that `filter` wants.
     pub(crate) fn take_all(
         mut self,
-        log: &Log,
+        journal: &Journal,
         filter: &Filter,
         out: &mut Vec<RecordedEvent>,
     ) -> Result<()> {
-        while let Some(event) = self.next(log, filter)? {
+        while let Some(event) = self.next(journal, filter)? {
             out.push(event);
         }
         Ok(())
@@ -239,7 +243,9 @@ impl AllEvents {
         loop {
             let next = match &mut self.page {
                 Page::Forwards(None) => None,
-                Page::Forwards(Some(events)) => events.next(&self.log, &self.range.filter)?,
+                Page::Forwards(Some(events)) => {
+                    events.next(&self.log.journal, &self.range.filter)?
+                }
                 Page::Backwards(events) => events.pop(),
             };
             if next.is_some() {
@@ -265,7 +271,11 @@ impl AllEvents {
             Page::Backwards(page) => {
                 let frame = frame_before(&mut self.block, &self.cursor, self.range.last)?;
                 self.range.last = frame.header.first_position - 1;
-                FrameEvents::new(frame, wanted).take_all(&self.log, &self.range.filter, page)?;
+                FrameEvents::new(frame, wanted).take_all(
+                    &self.log.journal,
+                    &self.range.filter,
+                    page,
+                )?;
             }
         }
         Ok(())

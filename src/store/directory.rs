@@ -66,20 +66,40 @@ fn is_ours(name: &str) -> bool {
     OURS.contains(&name) || name.starts_with(OF_THE_INDEX)
 }
 
-fn lock(path: &Path) -> Result<Lock> {
+/// What is said of a store that is locked.
+const IS_OPEN: &str = "the store is open already, in this process or another";
+
+/// Locks the store in `path`.
+pub(crate) fn lock(path: &Path) -> Result<Lock> {
+    lock_file(&path.join("lock"), IS_OPEN)
+}
+
+/// Locks the store in `path` without writing anything; `None` if it was never opened, and so has no
+/// lock.
+pub(crate) fn lock_if_there(path: &Path) -> Result<Option<Lock>> {
     let path = path.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|e| Error::io("open", &path, e))?;
+    match File::open(&path) {
+        Ok(file) => take(&path, file, IS_OPEN).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("open", &path, error)),
+    }
+}
+
+/// Locks the file `path`, creating it if it is not there; `held` says what it means that somebody
+/// has.
+pub(crate) fn lock_file(path: &Path, held: &str) -> Result<Lock> {
+    let file = File::options().create(true).truncate(false).write(true).open(path);
+    take(path, file.map_err(|e| Error::io("open", path, e))?, held)
+}
+
+fn take(path: &Path, file: File, held: &str) -> Result<Lock> {
     match file.try_lock() {
         Ok(()) => Ok(Lock { _file: file }),
         Err(TryLockError::WouldBlock) => {
-            let message = format!(
-                "{} is locked: the store is open already, in this process or another",
-                path.display()
-            );
-            Err(Error::new(ErrorKind::Locked, message))
+            let directory = path.parent().unwrap_or(path).display();
+            Err(Error::new(ErrorKind::Locked, format!("{directory} is locked: {held}")))
         }
-        Err(TryLockError::Error(error)) => Err(Error::io("lock", &path, error)),
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", path, error)),
     }
 }
 
@@ -98,8 +118,20 @@ fn create(path: &Path, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Manife
     Ok(manifest)
 }
 
+/// Whether `path`, or where it will be, lies in the directory `outer`.
+pub(crate) fn lies_in(path: &Path, outer: &Path) -> bool {
+    let existing = path.ancestors().find_map(|path| {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        fs::canonicalize(path).ok()
+    });
+    match (existing, fs::canonicalize(outer)) {
+        (Some(path), Ok(outer)) => path.starts_with(outer),
+        _ => false,
+    }
+}
+
 /// Makes the directory itself durable: its entries, and its own entry in the one above.
-fn sync_with_parents(path: &Path, disk: &dyn Disk) -> Result<()> {
+pub(crate) fn sync_with_parents(path: &Path, disk: &dyn Disk) -> Result<()> {
     let path = fs::canonicalize(path).map_err(|e| Error::io("find", path, e))?;
     for directory in path.ancestors().take(2) {
         disk.sync_dir(directory).map_err(|e| Error::io("sync", directory, e))?;

@@ -1,13 +1,19 @@
 //! The store: everything wired together, and the one handle that a user holds.
 
+pub(crate) mod backup;
 mod directory;
+mod history;
 mod model;
 mod reads;
+pub(crate) mod repair;
+pub(crate) mod verify;
 
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod records;
+#[cfg(test)]
+mod unreadable;
 
 pub use reads::{ReadAll, ReadStream, StreamInfo, Streams};
 

@@ -1,5 +1,7 @@
 //! What randomised tests share: numbers from a seed that is printed, and settings for long forms.
 
+#![allow(dead_code, reason = "each test that includes this uses a part of it")]
+
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, and the same everywhere.
 pub(crate) struct Random(pub(crate) u64);
 
@@ -28,6 +30,13 @@ pub(crate) fn variable(name: &str) -> Option<u64> {
 /// `FILMSTRIP_SEED`, or a new one; printed, so that a failing run can be run again.
 pub(crate) fn seed() -> u64 {
     let seed = variable("FILMSTRIP_SEED").unwrap_or_else(|| uuid::Uuid::now_v7().as_u64_pair().1);
+    println!("FILMSTRIP_SEED={seed}");
+    seed
+}
+
+/// `FILMSTRIP_SEED`, or `default` where a run is to be the same each time; printed too.
+pub(crate) fn seed_or(default: u64) -> u64 {
+    let seed = variable("FILMSTRIP_SEED").unwrap_or(default);
     println!("FILMSTRIP_SEED={seed}");
     seed
 }

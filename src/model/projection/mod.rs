@@ -5,6 +5,7 @@
 //! * A view is read between two batches, never torn, and is replaced as a whole.
 
 mod apply;
+pub(crate) mod audit;
 pub(crate) mod contract;
 pub(crate) mod registry;
 mod runner;

@@ -44,6 +44,15 @@ impl Projections {
         Trees::open(self.views()?, name)
     }
 
+    /// The views, if they are open; otherwise what `otherwise` makes while nobody can open them.
+    pub(crate) fn open_views<T>(&self, otherwise: impl FnOnce() -> T) -> Result<Arc<Views>, T> {
+        let views = self.views.lock();
+        match &*views {
+            Some(views) => Ok(Arc::clone(views)),
+            None => Err(otherwise()),
+        }
+    }
+
     /// The views, opened if they are not yet. They are closed with the log.
     fn views(&self) -> Result<Arc<Views>> {
         let mut views = self.views.lock();

@@ -11,8 +11,8 @@ use crate::position::Position;
 use std::sync::Arc;
 
 /// Where all projections' generations stand.
-const META: &str = "projections";
-const CHECKPOINT: &[u8] = b"checkpoint";
+pub(super) const META: &str = "projections";
+pub(super) const CHECKPOINT: &[u8] = b"checkpoint";
 const PARKED: &[u8] = b"parked/";
 
 /// The trees of one projection.
@@ -150,13 +150,18 @@ impl Trees {
     }
 
     fn tree_name_prefix(&self) -> String {
-        format!("projection/{}/", self.name)
+        tree_name_prefix(&self.name)
     }
 
     fn damaged(&self, what: &str) -> Error {
         let message = format!("the state of projection {} is damaged: {what}", self.name);
         Error::new(crate::error::ErrorKind::Corrupt, message)
     }
+}
+
+/// What the names of all trees of the projection `name` begin with.
+pub(super) fn tree_name_prefix(name: &str) -> String {
+    format!("projection/{name}/")
 }
 
 impl Generations {

@@ -1,0 +1,443 @@
+//! Reading a store's journal from another process, beside the one that writes it.
+//!
+//! * Read-only: no lock is taken, and nothing is ever written.
+//! * Nothing is shown beyond the durable mark, `journal/durable`, which the writer moves after each
+//!   `fdatasync`. So what is shown is durable, and stays.
+//! * There is no wake-up across processes: who waits for more looks at the mark again and again, with
+//!   a bounded interval.
+
+use crate::codec::frame::Location;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::RecordedEvent;
+use crate::filter::Filter;
+use crate::journal::disk::{Disk, RealDisk};
+use crate::journal::mark::{self, DurableMark};
+use crate::journal::read::{Frames, Journal};
+use crate::journal::recover::read_header;
+use crate::journal::{manifest, segment};
+use crate::limits::FOLLOWER_POLL;
+use crate::log::core::journal_directory;
+use crate::log::read_all::FrameEvents;
+use crate::position::Position;
+use crate::stream::StreamId;
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// How often a mark is read again that may just have been written, until it counts as missing.
+const MARK_ATTEMPTS: u32 = 16;
+
+/// A store that another process writes, as a reader sees it.
+///
+/// It sees what is durable, by position and through filters; it has no index, so reading one stream
+/// walks over the journal. Any number of followers may be open, and none of them is noticed by the
+/// writer. A backup can be followed like any store.
+///
+/// ```
+/// use filmstrip::{ExpectedVersion, Follower, NewEvent, Position, Store};
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("orders");
+/// let store = Store::open(&path)?; // in one process
+/// store.append("Order-1", ExpectedVersion::NoStream, [NewEvent::json("Placed", &7)?])?;
+///
+/// let follower = Follower::open(&path)?; // in another
+/// assert_eq!(follower.head()?, Position::new(1));
+/// let mut following = follower.read().category("Order").follow();
+/// assert_eq!(following.next().expect("one event")?.event_type, "Placed");
+///
+/// store.append("Order-2", ExpectedVersion::NoStream, [NewEvent::json("Placed", &9)?])?;
+/// assert_eq!(following.next().expect("it waits")?.position.get(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Follower {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    path: PathBuf,
+    disk: Arc<dyn Disk>,
+    store: Uuid,
+    journal: Arc<Journal>,
+    /// How far the journal is known to be durable.
+    seen: Mutex<Seen>,
+}
+
+struct Seen {
+    mark: Option<DurableMark>,
+    /// The last segment that the journal's reader knows; 0: none.
+    segment: u64,
+}
+
+impl Follower {
+    /// Begins to follow the store in the directory `path`, whether or not a process has it open.
+    ///
+    /// # Errors
+    /// * [`InvalidInput`](ErrorKind::InvalidInput): there is no store.
+    /// * [`UnsupportedFormat`](ErrorKind::UnsupportedFormat): a newer version wrote it.
+    /// * [`Corrupt`](ErrorKind::Corrupt): the manifest or a segment's header is damaged.
+    pub fn open(path: impl AsRef<Path>) -> Result<Follower> {
+        let path = path.as_ref().to_owned();
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let manifest = manifest::read(&*disk, &path)?.ok_or_else(|| {
+            let message = format!("{} is no store: it has no MANIFEST", path.display());
+            Error::invalid(message)
+        })?;
+        let (store, directory) = (manifest.store, journal_directory(&path));
+        let journal = Arc::new(Journal::new(Arc::clone(&disk), directory, store, Vec::new()));
+        let seen = Mutex::new(Seen { mark: None, segment: 0 });
+        let follower = Follower { shared: Arc::new(Shared { path, disk, store, journal, seen }) };
+        follower.shared.look(MARK_ATTEMPTS)?;
+        Ok(follower)
+    }
+
+    /// The last position that is durable now; the start if there is no event yet, or no mark that
+    /// says so: a writer sets it when it opens the store.
+    ///
+    /// # Errors
+    /// What reading the mark, or the header of a new segment, met.
+    pub fn head(&self) -> Result<Position> {
+        let mark = self.shared.look(1)?;
+        Ok(Position::new(mark.map_or(0, |mark| mark.position)))
+    }
+
+    /// Reads the global sequence: what is durable at the time, or that and all that follows.
+    pub fn read(&self) -> FollowerRead {
+        FollowerRead {
+            shared: Arc::clone(&self.shared),
+            after: Position::START,
+            until: Position::new(u64::MAX),
+            filter: Filter::all(),
+            limit: u64::MAX,
+            poll: FOLLOWER_POLL,
+            fault: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Follower {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Follower").field("path", &self.shared.path).finish()
+    }
+}
+
+impl Shared {
+    /// How far the journal is durable, as the mark says now. One that is just being written says
+    /// nothing, and then what is known holds.
+    fn look(&self, attempts: u32) -> Result<Option<DurableMark>> {
+        let mut mark = None;
+        for _ in 0..attempts {
+            mark = mark::read(&*self.disk, self.journal.directory(), self.store)?;
+            if mark.is_some() {
+                break;
+            }
+        }
+        let mut seen = self.seen.lock();
+        let Some(mark) = mark else { return Ok(seen.mark) };
+        if seen.mark.is_some_and(|before| mark.position < before.position) {
+            let what = "the durable mark has gone back behind what was shown";
+            let (path, position) = (mark::path(self.journal.directory()), mark.position + 1);
+            return Err(Error::corrupt(&path, 48, Some(position), what));
+        }
+        // A segment that the mark names has its name and its header for good.
+        while seen.segment < mark.frame.segment {
+            let number = seen.segment + 1;
+            let directory = self.journal.directory();
+            let header = read_header(&*self.disk, directory, self.store, number, true)?;
+            self.journal.add_segment(header);
+            seen.segment = number;
+        }
+        seen.mark = Some(mark);
+        Ok(Some(mark))
+    }
+}
+
+/// A read through a [`Follower`]; see [`Follower::read`].
+///
+/// Filters of one kind add up, filters of different kinds must all hold; `limit` counts what is left.
+#[must_use = "a read begins with `iter`, `collect` or `follow`"]
+pub struct FollowerRead {
+    shared: Arc<Shared>,
+    after: Position,
+    until: Position,
+    filter: Filter,
+    limit: u64,
+    poll: Duration,
+    fault: Option<Error>,
+}
+
+impl FollowerRead {
+    /// Only events behind this position: where an earlier read has come to.
+    pub fn after(mut self, position: Position) -> FollowerRead {
+        self.after = position;
+        self
+    }
+
+    /// Only events up to this position, which is included.
+    pub fn until(mut self, position: Position) -> FollowerRead {
+        self.until = position;
+        self
+    }
+
+    /// Only events of this stream, or of the others named so.
+    pub fn stream<S>(mut self, stream: S) -> FollowerRead
+    where
+        S: TryInto<StreamId>,
+        Error: From<S::Error>,
+    {
+        match stream.try_into() {
+            Ok(stream) => self.filter = self.filter.and_stream(stream),
+            Err(error) => {
+                self.fault.get_or_insert(error.into());
+            }
+        }
+        self
+    }
+
+    /// Only events of this category, or of the others named so.
+    pub fn category(mut self, category: impl Into<String>) -> FollowerRead {
+        self.filter = self.filter.and_category(category);
+        self
+    }
+
+    /// Only events of this type, or of the others named so.
+    pub fn event_type(mut self, event_type: impl Into<String>) -> FollowerRead {
+        self.filter = self.filter.and_event_type(event_type);
+        self
+    }
+
+    /// Only events that this filter wants, in place of what was named before.
+    pub fn filter(mut self, filter: Filter) -> FollowerRead {
+        self.filter = filter;
+        self
+    }
+
+    /// At most so many events, of those that the filters leave.
+    pub fn limit(mut self, events: u64) -> FollowerRead {
+        self.limit = events;
+        self
+    }
+
+    /// How long [`follow`](FollowerRead::follow) waits between two looks at the mark: 10 ms unless said
+    /// otherwise. Each look reads 60 bytes.
+    pub fn poll_interval(mut self, interval: Duration) -> FollowerRead {
+        self.poll = interval;
+        self
+    }
+
+    /// Reads what is durable now.
+    ///
+    /// # Errors
+    /// What the builder was given and cannot be; what looking at the mark met.
+    pub fn iter(mut self) -> Result<impl Iterator<Item = Result<RecordedEvent>> + Send + use<>> {
+        let head = self.shared.look(1)?.map_or(0, |mark| mark.position);
+        self.until = self.until.min(Position::new(head));
+        let mut following = self.follow();
+        following.check()?;
+        Ok(following)
+    }
+
+    /// All of it at once.
+    ///
+    /// # Errors
+    /// Those of [`iter`](FollowerRead::iter) and of reading.
+    pub fn collect(self) -> Result<Vec<RecordedEvent>> {
+        self.iter()?.collect()
+    }
+
+    /// Reads what is durable, and then, as the other process goes on, what becomes so.
+    pub fn follow(self) -> Following {
+        let FollowerRead { shared, after, until, filter, limit, poll, fault } = self;
+        let fault = fault.or_else(|| filter.check().err());
+        Following {
+            shared,
+            position: after.get(),
+            until: until.get(),
+            filter,
+            limit,
+            poll,
+            fault,
+            frames: None,
+            page: VecDeque::new(),
+            stop: Arc::new(Stop::default()),
+        }
+    }
+}
+
+/// The events of a followed store, in order, and for ever: blocks for the next one on the caller's own
+/// thread, unless the read has an end. An error is its last item. See [`FollowerRead::follow`].
+///
+/// ```
+/// use filmstrip::{ErrorKind, ExpectedVersion, Follower, NewEvent, Store};
+/// use std::time::Duration;
+/// # let directory = tempfile::tempdir()?;
+/// # let store = Store::open(directory.path())?;
+/// # store.append("Door-1", ExpectedVersion::NoStream, [NewEvent::json("Opened", &())?])?;
+/// let mut following = Follower::open(directory.path())?.read().follow();
+/// assert_eq!(following.recv_timeout(Duration::from_secs(5))?.event_type, "Opened");
+/// let nothing_yet = following.recv_timeout(Duration::from_millis(1));
+/// assert_eq!(nothing_yet.unwrap_err().kind(), ErrorKind::Timeout);
+/// assert_eq!(following.position().get(), 1); // where to go on another time
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Following {
+    shared: Arc<Shared>,
+    /// The last position that was read.
+    position: u64,
+    until: u64,
+    filter: Filter,
+    limit: u64,
+    poll: Duration,
+    fault: Option<Error>,
+    frames: Option<Frames>,
+    page: VecDeque<RecordedEvent>,
+    stop: Arc<Stop>,
+}
+
+#[derive(Default)]
+struct Stop {
+    stopped: Mutex<bool>,
+    changed: Condvar,
+}
+
+/// Ends a [`Following`] from another thread. Holding it keeps nothing open.
+#[derive(Clone)]
+pub struct FollowingStopper(Arc<Stop>);
+
+impl FollowingStopper {
+    /// Ends it: its iterator yields nothing more.
+    pub fn stop(&self) {
+        *self.0.stopped.lock() = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Following {
+    /// Everything up to here has been read, or was not wanted: where to go on another time.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        let unread = self.page.front().map(|event| event.position.get() - 1);
+        Position::new(unread.unwrap_or(self.position))
+    }
+
+    /// Something that ends it from another thread.
+    #[must_use]
+    pub fn stopper(&self) -> FollowingStopper {
+        FollowingStopper(Arc::clone(&self.stop))
+    }
+
+    /// Waits for the next event, but no longer than this.
+    ///
+    /// # Errors
+    /// [`Timeout`](ErrorKind::Timeout) if none came; [`Closed`](ErrorKind::Closed) if none will come;
+    /// what reading met.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<RecordedEvent> {
+        let deadline = Instant::now().checked_add(timeout);
+        match self.read_next(deadline)? {
+            Next::Event(event) => Ok(*event),
+            Next::TimedOut => {
+                let message = format!("no event came within {timeout:?}");
+                Err(Error::new(ErrorKind::Timeout, message))
+            }
+            Next::Ended => Err(Error::new(ErrorKind::Closed, "the reading has ended")),
+        }
+    }
+
+    fn check(&mut self) -> Result<()> {
+        self.fault.take().map_or(Ok(()), Err)
+    }
+
+    fn read_next(&mut self, deadline: Option<Instant>) -> Result<Next> {
+        self.check()?;
+        loop {
+            if self.limit == 0 || *self.stop.stopped.lock() {
+                return Ok(Next::Ended);
+            }
+            if let Some(event) = self.page.pop_front() {
+                self.limit -= 1;
+                return Ok(Next::Event(Box::new(event)));
+            }
+            if self.position >= self.until {
+                return Ok(Next::Ended);
+            }
+            match self.shared.look(1)?.filter(|mark| mark.position > self.position) {
+                Some(mark) => self.read_frame(&mark)?,
+                None if !self.wait(deadline) => return Ok(Next::TimedOut),
+                None => {}
+            }
+        }
+    }
+
+    /// Waits for the time of another look; false if the deadline has passed.
+    fn wait(&self, deadline: Option<Instant>) -> bool {
+        let now = Instant::now();
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return false;
+        }
+        let look = now + self.poll;
+        let until = deadline.map_or(look, |deadline| deadline.min(look));
+        let mut stopped = self.stop.stopped.lock();
+        if !*stopped {
+            // Only stopping notifies; otherwise the interval passes, which is the bound.
+            let _ = self.stop.changed.wait_until(&mut stopped, until);
+        }
+        true
+    }
+
+    /// Reads the next frame that is not past `mark`, which names more than was read.
+    fn read_frame(&mut self, mark: &DurableMark) -> Result<()> {
+        let end = Location { segment: mark.frame.segment, offset: mark.end };
+        let mut frames = match self.frames.take() {
+            Some(frames) => frames,
+            None => self.begin(end)?,
+        };
+        frames.extend(end);
+        let (first, last) = (self.position + 1, self.until);
+        let next = frames.next().transpose()?;
+        let (_, frame) = next.ok_or_else(|| {
+            let what = format!("the mark names position {}, which is not there", mark.position);
+            self.shared.journal.corrupt(frames.at(), Some(first), what)
+        })?;
+        self.position = self.position.max(frame.header.last_position());
+        let mut page = Vec::new();
+        let events = FrameEvents::new(frame, first..=last);
+        events.take_all(&self.shared.journal, &self.filter, &mut page)?;
+        self.page = page.into();
+        self.frames = Some(frames);
+        Ok(())
+    }
+
+    /// A scan from the segment on that holds the next position.
+    fn begin(&self, end: Location) -> Result<Frames> {
+        let journal = &self.shared.journal;
+        let header = journal.segment_at(self.position + 1).ok_or_else(|| {
+            journal.corrupt(end, Some(self.position + 1), "no segment holds the position")
+        })?;
+        let from = Location { segment: header.number, offset: segment::HEADER_BYTES };
+        Ok(journal.frames(from, header.first_position, end))
+    }
+}
+
+enum Next {
+    Event(Box<RecordedEvent>),
+    TimedOut,
+    Ended,
+}
+
+impl Iterator for Following {
+    type Item = Result<RecordedEvent>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.read_next(None) {
+            Ok(Next::Event(event)) => Some(Ok(*event)),
+            Ok(Next::Ended | Next::TimedOut) => None,
+            Err(error) => {
+                self.limit = 0;
+                Some(Err(error))
+            }
+        }
+    }
+}

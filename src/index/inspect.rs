@@ -1,0 +1,121 @@
+//! Walking through the index as it is, page by page: what is damaged is an item like another.
+
+use crate::codec::aggregate::AggregateImage;
+use crate::codec::keys;
+use crate::codec::mark::Mark;
+use crate::codec::run::{self, IndexedEvent};
+use crate::codec::snapshot::StoredSnapshot;
+use crate::codec::state::{StoredRecord, StoredState};
+use crate::error::Result;
+use crate::index::core::Index;
+use crate::index::database::Tree;
+use crate::index::pieces;
+use crate::limits::INSPECT_PAGE;
+use crate::stream::StreamId;
+use bytes::Bytes;
+use std::ops::Bound;
+
+/// What stands under each key, or what is wrong with it.
+pub(crate) type Page<T> = Vec<(Bytes, std::result::Result<T, String>)>;
+
+/// A snapshot's place, as its key and its content say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SnapshotPlace {
+    pub(crate) stream: StreamId,
+    pub(crate) version: u64,
+    pub(crate) position: u64,
+}
+
+impl Index {
+    /// The next position marks behind the key `after`; none at the end.
+    pub(crate) fn marks_after(&self, after: Option<&[u8]>) -> Result<Page<Mark>> {
+        self.page(&self.trees.global, after, |key, value| {
+            Mark::decode(key, value).ok_or_else(|| "a position mark is damaged".to_owned())
+        })
+    }
+
+    /// The next streams' states behind the key `after`; none at the end.
+    pub(crate) fn states_after(
+        &self,
+        after: Option<&[u8]>,
+    ) -> Result<Page<(StreamId, StoredState)>> {
+        self.page(&self.trees.streams, after, |key, value| {
+            let stream = StreamId::from_stored(Bytes::copy_from_slice(key));
+            let state = StoredState::decode(key, value);
+            let damaged = || format!("the state of {} is damaged", String::from_utf8_lossy(key));
+            stream.zip(state).ok_or_else(damaged)
+        })
+    }
+
+    /// The next records behind the key `after`; none at the end. What is in pieces is not put
+    /// together.
+    pub(crate) fn records_after(&self, after: Option<&[u8]>) -> Result<Page<StoredRecord>> {
+        self.page(&self.trees.records, after, |key, value| {
+            let damaged = || format!("the record {} is damaged", String::from_utf8_lossy(key));
+            StoredRecord::decode(key, value).ok_or_else(damaged)
+        })
+    }
+
+    /// The next runs of events behind the key `after`, each with its stream; none at the end.
+    pub(crate) fn runs_after(
+        &self,
+        after: Option<&[u8]>,
+    ) -> Result<Page<(StreamId, Vec<IndexedEvent>)>> {
+        self.page(&self.trees.events, after, |key, value| {
+            let named = stream_of(key).zip(keys::version_of(key));
+            let (stream, first) = named.ok_or_else(|| "a run's key is malformed".to_owned())?;
+            Ok((stream, run::decode(key, first, value)?))
+        })
+    }
+
+    /// The next snapshots behind the key `after`, each read as a whole; none at the end.
+    pub(crate) fn snapshots_after(&self, after: Option<&[u8]>) -> Result<Page<SnapshotPlace>> {
+        self.page(&self.trees.snapshots, after, |key, value| {
+            self.snapshot_place(key, value).ok_or_else(|| {
+                let key = String::from_utf8_lossy(key).replace('\0', " at ");
+                format!("the snapshot of {key} cannot be read")
+            })
+        })
+    }
+
+    fn snapshot_place(&self, key: &[u8], value: &Bytes) -> Option<SnapshotPlace> {
+        let version = keys::version_of(key)?;
+        let stream = stream_of(key)?;
+        let snapshot = StoredSnapshot::decode(key, value)?;
+        let content = match snapshot.inline {
+            Some(bytes) => bytes.to_vec(),
+            None => {
+                let (prefix, length) = (keys::snapshot_pieces(key), snapshot.length as usize);
+                pieces::get(&self.db, &self.trees, &prefix, length, snapshot.crc).ok()??
+            }
+        };
+        if content.len() != snapshot.length as usize || crc32c::crc32c(&content) != snapshot.crc {
+            return None;
+        }
+        let position = AggregateImage::decode(&content)?.position;
+        Some(SnapshotPlace { stream, version, position })
+    }
+
+    fn page<T>(
+        &self,
+        tree: &Tree,
+        after: Option<&[u8]>,
+        read: impl Fn(&[u8], &Bytes) -> std::result::Result<T, String>,
+    ) -> Result<Page<T>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut entries = self.db.range::<&[u8]>(tree, (from, Bound::Unbounded));
+        let mut page = Vec::new();
+        while page.len() < INSPECT_PAGE {
+            let Some((key, value)) = entries.next()? else { break };
+            let item = read(&key, &value);
+            page.push((key, item));
+        }
+        Ok(page)
+    }
+}
+
+/// The stream in a key of `events` or `snapshots`: a name holds no NUL.
+fn stream_of(key: &[u8]) -> Option<StreamId> {
+    let name = key.split(|byte| *byte == 0).next()?;
+    StreamId::from_stored(Bytes::copy_from_slice(name))
+}

@@ -1,0 +1,73 @@
+//! Looking at views as they are: nothing is created, swept or moved aside.
+
+use super::{Open, VIEWS, ViewTree, Views, closed};
+use crate::codec::row;
+use crate::error::{ErrorKind, Result};
+use crate::index::database::{Database, OpenError};
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// How often a row is read again that may just have been replaced.
+const ATTEMPTS: u32 = 16;
+
+impl Views {
+    /// Opens the views in `store_dir`, which nobody else has open, or says why they cannot be used.
+    pub(crate) fn open_existing(
+        store_dir: &Path,
+        cache_bytes: u64,
+    ) -> Result<Arc<Views>, OpenError> {
+        let db = Database::open(&store_dir.join(VIEWS), cache_bytes)?;
+        Ok(Arc::new(Views { open: RwLock::new(Some(Open { trees: HashMap::new(), db })) }))
+    }
+
+    /// The tree of this name as it is; `None` if there is none.
+    pub(crate) fn existing(self: &Arc<Views>, name: &str) -> Result<Option<ViewTree>> {
+        if !self.tree_names()?.iter().any(|there| there == name) {
+            return Ok(None);
+        }
+        let mut open = self.open.write();
+        let Open { trees, db } = open.as_mut().ok_or_else(closed)?;
+        if !trees.contains_key(name) {
+            trees.insert(name.to_owned(), db.tree(name)?);
+        }
+        let (views, name) = (Arc::clone(self), name.to_owned());
+        Ok(Some(ViewTree { views, name, has_pieces: AtomicBool::new(false) }))
+    }
+}
+
+impl ViewTree {
+    /// Calls `wrong` with what is wrong with each row or state that cannot be read.
+    pub(crate) fn each_unreadable(&self, mut wrong: impl FnMut(String)) -> Result<()> {
+        let views = self.views.read()?;
+        let tree = views.tree(&self.name)?;
+        for prefix in [row::state_key(b""), row::row_key("")] {
+            let mut entries = views.db().prefix(tree, &prefix);
+            while let Some((key, _)) = entries.next()? {
+                if let Err(error) = self.read_again(&key) {
+                    if error.kind() == ErrorKind::Closed {
+                        return Err(error);
+                    }
+                    let name = row::name_of(&key).unwrap_or_default();
+                    wrong(format!("{}: {error}", String::from_utf8_lossy(name)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what stands under `key`. A row in pieces may be replaced while it is read, and then the
+    /// next attempt finds the new one whole.
+    fn read_again(&self, key: &[u8]) -> Result<()> {
+        let mut read = self.value(key);
+        for _ in 1..ATTEMPTS {
+            if read.is_ok() {
+                break;
+            }
+            read = self.value(key);
+        }
+        read.map(drop)
+    }
+}

@@ -1,0 +1,103 @@
+//! The index under audit: asked as it is, and never healed.
+
+use crate::codec::checkpoint::StoredCheckpoint;
+use crate::codec::frame::Location;
+use crate::codec::run::IndexedEvent;
+use crate::error::{ErrorKind, Result};
+use crate::finding::{Finding, FindingKind, Findings};
+use crate::index::core::Index;
+use crate::log::indexing::IndexSlot;
+use crate::stream::StreamId;
+use bytes::Bytes;
+use std::path::PathBuf;
+
+/// The index under audit: the one of an open log, or one that nobody writes.
+pub(crate) enum IndexAccess<'a> {
+    Live(&'a IndexSlot),
+    Still(&'a Index),
+}
+
+/// The index under audit.
+pub(crate) struct Audited<'a> {
+    access: IndexAccess<'a>,
+    /// Where it lies, for findings.
+    pub(crate) directory: PathBuf,
+    /// How far it held the journal when the audit began.
+    pub(crate) stored: StoredCheckpoint,
+}
+
+impl<'a> Audited<'a> {
+    pub(crate) fn new(access: IndexAccess<'a>, directory: PathBuf) -> Result<Audited<'a>> {
+        let stored = match &access {
+            IndexAccess::Live(slot) => slot.inspect(|index| Ok(*index.stored.lock()))?,
+            IndexAccess::Still(index) => *index.stored.lock(),
+        };
+        Ok(Audited { access, directory, stored })
+    }
+
+    pub(super) fn ask<T>(&self, question: impl FnOnce(&Index) -> Result<T>) -> Result<T> {
+        match &self.access {
+            IndexAccess::Live(slot) => slot.inspect(question),
+            IndexAccess::Still(index) => question(index),
+        }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.access, IndexAccess::Live(_))
+    }
+
+    /// Whether the index held what lies at `at` when the audit began.
+    pub(super) fn holds(&self, at: Location) -> bool {
+        self.stored.epoch > 0 && at < self.stored.checkpoint.next
+    }
+
+    pub(super) fn finding(&self, kind: FindingKind, what: impl Into<String>) -> Finding {
+        Finding::new(kind, &self.directory, what)
+    }
+
+    /// The answer, or a finding if the index is damaged where it was asked.
+    pub(super) fn answer<T>(
+        &self,
+        findings: &mut Findings,
+        question: impl FnOnce(&Index) -> Result<T>,
+    ) -> Result<Option<T>> {
+        match self.ask(question) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => {
+                findings.add(self.finding(FindingKind::Index, error.to_string()));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The newest position of any event that the index holds.
+    pub(crate) fn newest_position(&self) -> Result<u64> {
+        self.ask(|index| Ok(index.newest_position()))
+    }
+
+    /// Calls `take` with each run of events that can be read.
+    pub(crate) fn each_run(
+        &self,
+        mut take: impl FnMut(&StreamId, Vec<IndexedEvent>),
+    ) -> Result<()> {
+        let mut after: Option<Bytes> = None;
+        loop {
+            let page = match self.ask(|index| index.runs_after(after.as_deref())) {
+                Ok(page) => page,
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    tracing::warn!(%error, "the index is damaged; no more is taken from it");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (_, run) in page {
+                if let Ok((stream, events)) = run {
+                    take(&stream, events);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Noting what the log's history is, and asking later whether it still is that.
+
+use crate::codec::frame::Chain;
+use crate::error::{Error, ErrorKind, Result};
+use crate::finding::FindingKind;
+use crate::head_hash::{HeadHash, History};
+use crate::journal::survey::{Step, Survey, Until};
+use crate::store::Store;
+use std::sync::Arc;
+
+impl Store {
+    /// The hash of everything up to the head: one line to be noted where nobody who may write this
+    /// store can change it. It costs nothing; see [`HeadHash`].
+    #[must_use]
+    pub fn head_hash(&self) -> HeadHash {
+        let (position, _, chain) = self.log.head.visible_with_chain();
+        HeadHash::new(position, chain)
+    }
+
+    /// Whether the log still has the history that was noted. The chain is computed again from the
+    /// log's begin up to there, so it takes as long as reading that takes.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) if the journal is damaged before the noted position: then
+    /// [`verify`](Store::verify) tells more; [`Closed`](ErrorKind::Closed).
+    pub fn check_hash(&self, noted: &HeadHash) -> Result<History> {
+        self.log.refuse_if_closed()?;
+        let journal = &self.log.journal;
+        let (head, end) = self.log.head.visible();
+        let until = noted.position.get();
+        if until > head {
+            return Ok(History::Shorter);
+        }
+        let disk = Arc::clone(journal.disk());
+        let mut survey =
+            Survey::new(disk, journal.directory(), journal.store(), Until::Visible(end))?;
+        let mut chain: Chain = [0; 32];
+        if until == 0 && noted.hash == chain {
+            return Ok(History::Same);
+        }
+        while let Some(step) = survey.next()? {
+            let frame = match step {
+                Step::Frame { frame, .. } => frame,
+                // Its checksums hold: somebody has mended them.
+                Step::Wrong(finding) if finding.kind == FindingKind::Chain => {
+                    return Ok(History::Changed);
+                }
+                Step::Wrong(finding) => {
+                    return Err(Error::new(ErrorKind::Corrupt, finding.to_string()));
+                }
+                Step::Broken { at, header, .. } => {
+                    let position = Some(header.first_position);
+                    return Err(journal.corrupt(at, position, "a frame is damaged"));
+                }
+            };
+            let header = &frame.header;
+            if header.last_position() > until {
+                break;
+            }
+            chain = frame.chain_after(&chain).map_err(|what| {
+                Error::new(ErrorKind::Corrupt, format!("position {until}: {what}"))
+            })?;
+            // Frames without events share a position; the noted hash is that of one of them.
+            if header.last_position() == until && chain == noted.hash {
+                return Ok(History::Same);
+            }
+        }
+        Ok(History::Changed)
+    }
+}

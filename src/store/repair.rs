@@ -1,0 +1,286 @@
+//! What can be done for a damaged store. Each thing is a choice of its own, and loses nothing
+//! silently.
+//!
+//! * Nothing is changed in a damaged store but by the one choice that says so, and even that moves
+//!   aside instead of deleting.
+
+use crate::clock::{Clock, Micros, SystemClock};
+use crate::error::{Error, Result};
+use crate::finding::Findings;
+use crate::index::aside::{INDEX, move_aside};
+use crate::journal::disk::{Disk, RealDisk};
+use crate::journal::manifest::{self, Manifest};
+use crate::log::core::journal_directory;
+use crate::log::export::{Export, export};
+use crate::position::{Position, Version};
+use crate::store::Store;
+use crate::store::directory::{self, Lock};
+use crate::store::verify::{
+    Verification, read_manifest, store_of_journal, verify_still, with_still_site,
+};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A store that nobody has open, to be looked at and repaired; see [`Store::repair`].
+///
+/// ```
+/// use filmstrip::{ExpectedVersion, NewEvent, Store};
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("orders");
+/// let store = Store::open(&path)?;
+/// store.append("Order-1", ExpectedVersion::NoStream, [NewEvent::json("Placed", &7)?])?;
+/// store.close()?;
+///
+/// let repair = Store::repair(&path)?; // changes nothing
+/// assert!(repair.verify()?.is_whole());
+/// repair.rebuild_index()?; // what there was is moved aside
+/// drop(repair);
+/// assert_eq!(Store::open(&path)?.head().get(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Repair {
+    path: PathBuf,
+    disk: Arc<dyn Disk>,
+    store: Uuid,
+    /// Held from the begin, if the store has a lock file: so nobody opens it meanwhile.
+    lock: Option<Lock>,
+}
+
+/// What [`Repair::rebuild_index`] and [`Store::rebuild_index`] have done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IndexRebuilt {
+    /// Where the index that there was lies now; `None` if there was none. The newest two that were
+    /// moved aside are kept.
+    pub moved_to: Option<PathBuf>,
+    /// How far the new index holds the journal; the start if it is built when the store is opened.
+    pub position: Position,
+}
+
+impl Store {
+    /// Takes hold of the store in the directory `path`, which nobody has open, to verify it and to
+    /// choose what to do. Nothing is changed by it, and the store cannot be opened while this lives.
+    ///
+    /// # Errors
+    /// * [`Locked`](crate::ErrorKind::Locked): it is open.
+    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): there is no store.
+    /// * [`UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat): a newer version wrote it.
+    /// * [`Corrupt`](crate::ErrorKind::Corrupt): neither the manifest nor any segment says which store it is.
+    pub fn repair(path: impl AsRef<Path>) -> Result<Repair> {
+        let path = path.as_ref().to_owned();
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let journal = journal_directory(&path);
+        if !path.join("MANIFEST").exists() && !journal.is_dir() {
+            let message = format!("{} is no store", path.display());
+            return Err(Error::invalid(message));
+        }
+        let lock = directory::lock_if_there(&path)?;
+        let store = match read_manifest(&*disk, &path, &mut Findings::default())? {
+            Ok(manifest) => manifest.store,
+            Err(error) => store_of_journal(&*disk, &journal)?.ok_or(error)?,
+        };
+        Ok(Repair { path, disk, store, lock })
+    }
+
+    /// Moves the index aside and builds it again from the journal, as far as it was. Readers and
+    /// writers of the index wait meanwhile. Snapshots are not in the new one; they come again.
+    ///
+    /// It is never needed: an index that is missing, old or damaged is built again by itself. It is
+    /// for who wants to be sure.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::ErrorKind::Closed), or what building it met; then opening the store builds it.
+    pub fn rebuild_index(&self) -> Result<IndexRebuilt> {
+        let (moved_to, position) = self.log.index.rebuild()?;
+        Ok(IndexRebuilt { moved_to: Some(moved_to), position: Position::new(position) })
+    }
+}
+
+impl Repair {
+    /// Everything that is wrong with the store; see [`Store::verify_at`].
+    ///
+    /// # Errors
+    /// What hindered the verification itself. Damage is no error.
+    pub fn verify(&self) -> Result<Verification> {
+        let mut findings = Findings::default();
+        // What the manifest lacks is a finding, and was no hindrance.
+        let _ = read_manifest(&*self.disk, &self.path, &mut findings)?;
+        verify_still(&self.path, &self.disk, self.store, findings)
+    }
+
+    /// Moves the index aside, so that opening the store builds it again from the journal.
+    ///
+    /// This also opens a store whose index is ahead of its journal. That proves that the journal has
+    /// lost what had been durable: look at what [`verify`](Repair::verify) says, and keep the index
+    /// that was moved aside.
+    ///
+    /// # Errors
+    /// What moving it met.
+    pub fn rebuild_index(&self) -> Result<IndexRebuilt> {
+        let _lock = match &self.lock {
+            Some(_) => None,
+            None => Some(directory::lock(&self.path)?),
+        };
+        let is_there = self.path.join(INDEX).exists();
+        let moved_to = move_aside(&self.path)?;
+        let moved_to = is_there.then_some(moved_to);
+        Ok(IndexRebuilt { moved_to, position: Position::START })
+    }
+}
+
+impl Repair {
+    /// Writes everything that can be read of the store as a new one into the directory `to`, which is
+    /// empty or absent. The store itself is only read.
+    ///
+    /// What the journal has lost is taken from the index where that holds it. What cannot be read
+    /// anywhere is lost, and what could not be kept is left out:
+    ///
+    /// * **Positions** are dense in every store, so events behind a lost or left-out one move up. They
+    ///   keep their order, ids, versions, times and content; [`Exported::renumbered`] says where they
+    ///   stood. Whoever has noted positions of the old store must translate them.
+    /// * **A stream that lacks a version** is cut before the gap ([`Exported::cut_streams`]), because a
+    ///   state folded over a gap would be wrong. Its further events are left out.
+    /// * **What consumers have tracked** of other logs is taken over as it was last. The engine's own
+    ///   state (of consumer groups, for instance), which holds positions of this store, is taken over
+    ///   as of before the first damage: then what it governs happens again rather than not at all.
+    /// * Snapshots and views are made again.
+    ///
+    /// Everything that is lost, renumbered, cut or left out also stands in a file beside `to`, whose
+    /// name ends in `.left-out.jsonl`: one JSON object on each line, left-out events whole. The new
+    /// store has an id of its own, and is one only once all of it is durable.
+    ///
+    /// # Errors
+    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): `to` holds something, or lies in the store.
+    /// * What reading or writing met. What was written by then is no store.
+    ///
+    /// ```
+    /// use filmstrip::{ExpectedVersion, NewEvent, Store};
+    /// # let directory = tempfile::tempdir()?;
+    /// # let (damaged, mended) = (directory.path().join("damaged"), directory.path().join("mended"));
+    /// # let store = Store::open(&damaged)?;
+    /// # for n in 1..=3 {
+    /// #     let stream = format!("Order-{n}");
+    /// #     store.append(stream, ExpectedVersion::NoStream, [NewEvent::json("Placed", &n)?])?;
+    /// # }
+    /// # store.close()?;
+    /// # let segment = damaged.join("journal/00000000000000000001");
+    /// # let mut bytes = std::fs::read(&segment)?;
+    /// # let second = bytes.windows(7).position(|name| name == b"Order-2").unwrap();
+    /// # bytes[second] ^= 1;
+    /// # std::fs::write(&segment, bytes)?;
+    /// // Somebody has damaged the event at position 2.
+    /// assert!(Store::open(&damaged).is_err());
+    /// let exported = Store::repair(&damaged)?.export(&mended)?;
+    /// assert_eq!((exported.events, exported.lost.len()), (2, 1));
+    /// let moved = &exported.renumbered[0];
+    /// assert_eq!((moved.first.get(), moved.now.get()), (3, 2));
+    /// assert_eq!(Store::open(&mended)?.head().get(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn export(&self, to: impl AsRef<Path>) -> Result<Exported> {
+        let (to, disk) = (to.as_ref(), &self.disk);
+        refuse_unless_empty(&**disk, to, &self.path)?;
+        disk.create_dir_all(to).map_err(|e| Error::io("create", to, e))?;
+        let store = Uuid::now_v7();
+        let export =
+            with_still_site(&self.path, disk, self.store, &mut Findings::default(), |site| {
+                export(site, disk, to, store)
+            })?;
+        directory::sync_with_parents(to, &**disk)?;
+        // Last: without it the directory is no store.
+        let created = Micros::of(SystemClock.now());
+        manifest::write(&**disk, to, &Manifest { store, created })?;
+        Ok(Exported::new(export))
+    }
+}
+
+/// What [`Repair::export`] has brought into the new store, and what not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Exported {
+    /// Events in the new store.
+    pub events: u64,
+    /// How many of them the journal had lost and the index still had.
+    pub from_index: u64,
+    /// Positions of the old store that nobody can read any more.
+    pub lost: Vec<RangeInclusive<Position>>,
+    /// Streams that lack a version, and so were cut.
+    pub cut_streams: Vec<CutStream>,
+    /// Events that can be read and were left out: those behind a gap in their stream.
+    pub left_out: u64,
+    /// Changes of the engine's own state that were left out.
+    pub states_left_out: u64,
+    /// Events that have another position now.
+    pub renumbered: Vec<Renumbered>,
+    /// The file that says all of this, if there was anything to be said.
+    pub left_out_file: Option<PathBuf>,
+}
+
+/// A stream that was cut at a gap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CutStream {
+    /// Its name.
+    pub stream: String,
+    /// The last version that is in the new store; none if it is not there at all.
+    pub kept_up_to: Version,
+}
+
+/// Consecutive events that have moved up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Renumbered {
+    /// The position of the first of them in the old store.
+    pub first: Position,
+    /// The position of the last of them in the old store.
+    pub last: Position,
+    /// The position of the first of them in the new store; the others follow.
+    pub now: Position,
+}
+
+impl Exported {
+    fn new(export: Export) -> Exported {
+        let position = Position::new;
+        let lost = export.lost.into_iter().map(|(a, b)| position(a)..=position(b)).collect();
+        let cut = |(stream, last)| CutStream { stream, kept_up_to: Version::new(last) };
+        let moved = |(first, last, now)| Renumbered {
+            first: position(first),
+            last: position(last),
+            now: position(now),
+        };
+        Exported {
+            events: export.events,
+            from_index: export.from_index,
+            lost,
+            cut_streams: export.cuts.into_iter().map(cut).collect(),
+            left_out: export.left_out,
+            states_left_out: export.states_left_out,
+            renumbered: export.renumbered.into_iter().map(moved).collect(),
+            left_out_file: export.aside,
+        }
+    }
+}
+
+fn refuse_unless_empty(disk: &dyn Disk, to: &Path, origin: &Path) -> Result<()> {
+    if to.exists() && !to.is_dir() {
+        return Err(Error::invalid(format!("{} is not a directory", to.display())));
+    }
+    let names = disk.list(to).map_err(|e| Error::io("list", to, e))?;
+    if let Some(name) = names.first() {
+        let message = format!("{} is not empty: it holds {name:?}", to.display());
+        return Err(Error::invalid(message));
+    }
+    if directory::lies_in(to, origin) {
+        let message = format!("{} lies in the store that is exported", to.display());
+        return Err(Error::invalid(message));
+    }
+    Ok(())
+}
+
+impl std::fmt::Debug for Repair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repair").field("path", &self.path).field("store", &self.store).finish()
+    }
+}

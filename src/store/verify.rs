@@ -1,0 +1,340 @@
+//! Verifying a store: everything that is wrong with it, and no change to it.
+//!
+//! * An open store is verified as of now, beside its writers.
+//! * One that nobody has open is verified from outside: its databases are copied and the copies
+//!   opened, because sled writes when it opens.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::finding::{Finding, FindingKind, Findings};
+use crate::index::aside::INDEX;
+use crate::index::core::Index;
+use crate::index::database::OpenError;
+use crate::index::files::copy_all;
+use crate::index::views::{VIEWS, Views};
+use crate::journal::disk::Disk;
+use crate::journal::mark::{self, DurableMark};
+use crate::journal::survey::Until;
+use crate::journal::{manifest, segment};
+use crate::limits::VERIFY_CACHE_BYTES;
+use crate::log::audit::audited::{Audited, IndexAccess};
+use crate::log::audit::{Site, Walked, audit};
+use crate::log::core::journal_directory;
+use crate::model::projection;
+use crate::position::Position;
+use crate::store::Store;
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// How often a mark is read again that may just have been written.
+const MARK_ATTEMPTS: u32 = 16;
+const CHECKPOINT: &str = "index.checkpoint";
+
+/// What verifying a store has found; see [`Store::verify`].
+///
+/// ```
+/// use filmstrip::{ExpectedVersion, NewEvent, Store};
+/// let store = Store::temporary()?;
+/// store.append("Door-1", ExpectedVersion::NoStream, [NewEvent::json("Opened", &())?])?;
+/// let verified = store.verify()?;
+/// assert!(verified.is_whole(), "{:?}", verified.findings);
+/// assert_eq!((verified.events, verified.head.get()), (1, 1));
+/// # Ok::<(), filmstrip::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verification {
+    /// Everything that is wrong, in the order in which it was met. The first 10,000 are kept.
+    pub findings: Vec<Finding>,
+    /// How many findings were not kept.
+    pub more_findings: u64,
+    /// The last position that the journal has, or had room for.
+    pub head: Position,
+    /// Events that were read and checked.
+    pub events: u64,
+    /// Segments of the journal that were walked over.
+    pub segments: u64,
+    /// Bytes of the journal that were read.
+    pub bytes: u64,
+    /// How far the index was held against the journal; `None` if there is none that can be used. What
+    /// is beyond it is the journal's alone.
+    pub indexed: Option<Position>,
+    /// Views that were read.
+    pub views: u64,
+}
+
+impl Verification {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    fn new(findings: Findings, walked: &Walked, indexed: Option<u64>, views: u64) -> Verification {
+        Verification {
+            findings: findings.kept,
+            more_findings: findings.more,
+            head: Position::new(walked.head),
+            events: walked.events,
+            segments: walked.segments,
+            bytes: walked.bytes,
+            indexed: indexed.map(Position::new),
+            views,
+        }
+    }
+}
+
+impl Store {
+    /// Holds everything that the store has against what it must be, and says all that is wrong.
+    ///
+    /// It walks the whole journal (checksums, the hash chain, positions without a gap, versions
+    /// without a gap, what must be zero), looks up each event in the index and compares its bytes,
+    /// holds each stream's state, record, position mark and snapshot of the index against the
+    /// journal, and reads every row of every view, none of which may be ahead of the log.
+    ///
+    /// The store stays open for everybody meanwhile, and is verified as of the call. Nothing is
+    /// changed, mended or moved aside. It takes as long as reading the store takes; memory is
+    /// bounded, at some 150 MiB. Its progress is told as [`tracing`] events.
+    ///
+    /// A store that cannot be opened is verified by [`Store::verify_at`].
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed), or what hindered the verification itself. Damage is no error,
+    /// but a finding.
+    pub fn verify(&self) -> Result<Verification> {
+        self.log.refuse_if_closed()?;
+        let journal = &self.log.journal;
+        let (disk, directory) = (journal.disk(), journal.directory());
+        let mut findings = Findings::default();
+        // What the manifest lacks is a finding, and no hindrance.
+        let _ = read_manifest(&**disk, &self.path, &mut findings)?;
+        // The index first: what it holds now is visible a moment later.
+        let access = IndexAccess::Live(&self.log.index);
+        let index = Audited::new(access, self.path.join(INDEX))?;
+        let (_, end) = self.log.head.visible();
+        read_mark(&**disk, directory, journal.store(), &mut findings)?;
+        let indexed = (index.stored.epoch > 0).then_some(index.stored.checkpoint.position);
+        let site = Site {
+            disk: Arc::clone(disk),
+            journal: directory.to_owned(),
+            store: journal.store(),
+            until: Until::Visible(end),
+            index: Some(index),
+        };
+        let walked = audit(&site, &mut findings)?;
+        let head = || self.head().get();
+        let opened = self.projections.open_views(|| copy_views(&self.path, &mut findings));
+        let views = match opened {
+            Ok(views) => {
+                let directory = self.path.join(VIEWS);
+                projection::audit::audit(&views, &directory, head, &mut findings)?
+            }
+            Err(copy) => still_views(&self.path, copy?, head, &mut findings)?,
+        };
+        Ok(Verification::new(findings, &walked, indexed, views))
+    }
+
+    /// Verifies the store in the directory `path`, which nobody has open: one that cannot be opened
+    /// because it is damaged, say, or a backup. See [`Store::verify`] for what is looked at.
+    ///
+    /// Nothing is changed on disk. The index and the views are copied to the system's temporary
+    /// directory, to be opened there.
+    ///
+    /// # Errors
+    /// * [`Locked`](ErrorKind::Locked): it is open; verify it there.
+    /// * [`InvalidInput`](ErrorKind::InvalidInput): there is no store.
+    /// * [`UnsupportedFormat`](ErrorKind::UnsupportedFormat): a newer version wrote it.
+    /// * What hindered the verification itself.
+    pub fn verify_at(path: impl AsRef<Path>) -> Result<Verification> {
+        Store::repair(path)?.verify()
+    }
+}
+
+/// Verifies a store that nobody has open.
+pub(super) fn verify_still(
+    path: &Path,
+    disk: &Arc<dyn Disk>,
+    store: Uuid,
+    mut findings: Findings,
+) -> Result<Verification> {
+    let mut found = Findings::default();
+    let (walked, indexed) = with_still_site(path, disk, store, &mut findings, |site| {
+        let indexed = site.index.as_ref().filter(|index| index.stored.epoch > 0);
+        let indexed = indexed.map(|index| index.stored.checkpoint.position);
+        Ok((audit(site, &mut found)?, indexed))
+    })?;
+    findings.append(found);
+    let copy = copy_views(path, &mut findings)?;
+    let views = still_views(path, copy, || walked.head, &mut findings)?;
+    Ok(Verification::new(findings, &walked, indexed, views))
+}
+
+/// Lets `work` look at a store that nobody has open, with a copy of its index if that can be used.
+pub(super) fn with_still_site<T>(
+    path: &Path,
+    disk: &Arc<dyn Disk>,
+    store: Uuid,
+    findings: &mut Findings,
+    work: impl FnOnce(&Site<'_>) -> Result<T>,
+) -> Result<T> {
+    let journal = journal_directory(path);
+    let mark = read_mark(&**disk, &journal, store, findings)?;
+    let copied = copy_index(path, findings)?;
+    let index = match &copied {
+        Some(copy) => open_still(path, copy, store, findings)?,
+        None => None,
+    };
+    let audited = match &index {
+        Some(index) => Some(Audited::new(IndexAccess::Still(index), path.join(INDEX))?),
+        None => None,
+    };
+    let site =
+        Site { disk: Arc::clone(disk), journal, store, until: Until::End(mark), index: audited };
+    let done = work(&site);
+    drop(site);
+    if let Some(Err(error)) = index.map(Index::close) {
+        tracing::warn!(%error, "the copy of the index could not be closed in order");
+    }
+    done
+}
+
+/// What the manifest says, or why that cannot be used, which then is a finding as well.
+pub(super) fn read_manifest(
+    disk: &dyn Disk,
+    path: &Path,
+    findings: &mut Findings,
+) -> Result<std::result::Result<manifest::Manifest, Error>> {
+    let file = manifest::path(path);
+    let error = match manifest::read(disk, path) {
+        Ok(Some(manifest)) => return Ok(Ok(manifest)),
+        Ok(None) => Error::corrupt(&file, 0, None, "it is missing"),
+        Err(error) if error.kind() == ErrorKind::Corrupt => error,
+        Err(error) => return Err(error),
+    };
+    findings.add(Finding::new(FindingKind::Manifest, &file, error.to_string()).at(0));
+    Ok(Err(error))
+}
+
+fn read_mark(
+    disk: &dyn Disk,
+    journal: &Path,
+    store: Uuid,
+    findings: &mut Findings,
+) -> Result<Option<DurableMark>> {
+    for _ in 0..MARK_ATTEMPTS {
+        if let Some(mark) = mark::read(disk, journal, store)? {
+            return Ok(Some(mark));
+        }
+    }
+    let what = "the durable mark is missing or damaged";
+    findings.add(Finding::new(FindingKind::DurableMark, &mark::path(journal), what).at(0));
+    Ok(None)
+}
+
+/// A copy of the index and its checkpoint, if there are any.
+fn copy_index(path: &Path, findings: &mut Findings) -> Result<Option<TempDir>> {
+    let (index, checkpoint) = (path.join(INDEX), path.join(CHECKPOINT));
+    match (index.exists(), checkpoint.exists()) {
+        (false, false) => return Ok(None),
+        (true, true) => {}
+        (is_there, _) => {
+            let missing = if is_there { &checkpoint } else { &index };
+            let what = "it is missing beside its other half; the index is built again";
+            findings.add(Finding::new(FindingKind::Index, missing, what));
+            return Ok(None);
+        }
+    }
+    let copy = scratch()?;
+    for name in [INDEX, CHECKPOINT] {
+        if let Err(error) = copy_all(&path.join(name), &copy.path().join(name)) {
+            let kind = FindingKind::Unreadable;
+            findings.add(Finding::new(kind, &path.join(name), error.to_string()));
+            return Ok(None);
+        }
+    }
+    Ok(Some(copy))
+}
+
+fn scratch() -> Result<TempDir> {
+    let made = tempfile::Builder::new().prefix("filmstrip-verify-").tempdir();
+    made.map_err(|e| Error::io("create a directory in", &std::env::temp_dir(), e))
+}
+
+fn open_still(
+    path: &Path,
+    copy: &TempDir,
+    store: Uuid,
+    findings: &mut Findings,
+) -> Result<Option<Index>> {
+    match Index::open_verified(copy.path(), store, VERIFY_CACHE_BYTES) {
+        Ok(index) => Ok(index),
+        Err(OpenError::System(error)) => Err(error),
+        Err(OpenError::Unusable(reason)) => {
+            // What is said of the copy is meant of the store.
+            let at = path.display().to_string();
+            let reason = reason.replace(&copy.path().display().to_string(), &at);
+            let file = match reason.contains("the checkpoint") {
+                true => path.join(CHECKPOINT),
+                false => path.join(INDEX),
+            };
+            findings.add(Finding::new(FindingKind::Index, &file, reason));
+            Ok(None)
+        }
+    }
+}
+
+/// A copy of the views, if there are any.
+fn copy_views(path: &Path, findings: &mut Findings) -> Result<Option<TempDir>> {
+    let directory = path.join(VIEWS);
+    if !directory.exists() {
+        return Ok(None);
+    }
+    let copy = scratch()?;
+    match copy_all(&directory, &copy.path().join(VIEWS)) {
+        Ok(()) => Ok(Some(copy)),
+        Err(error) => {
+            findings.add(Finding::new(FindingKind::Unreadable, &directory, error.to_string()));
+            Ok(None)
+        }
+    }
+}
+
+/// Verifies a copy of views that nobody has open.
+fn still_views(
+    path: &Path,
+    copy: Option<TempDir>,
+    head: impl Fn() -> u64,
+    findings: &mut Findings,
+) -> Result<u64> {
+    let Some(copy) = copy else { return Ok(0) };
+    let directory = path.join(VIEWS);
+    let views = match Views::open_existing(copy.path(), VERIFY_CACHE_BYTES) {
+        Ok(views) => views,
+        Err(OpenError::System(error)) => return Err(error),
+        Err(OpenError::Unusable(reason)) => {
+            findings.add(Finding::new(FindingKind::View, &directory, reason));
+            return Ok(0);
+        }
+    };
+    let audited = projection::audit::audit(&views, &directory, head, findings);
+    if let Err(error) = views.close() {
+        tracing::warn!(%error, "the copy of the views could not be closed in order");
+    }
+    audited
+}
+
+/// The id of the store whose journal lies in `directory`, as its first readable segment says.
+pub(super) fn store_of_journal(disk: &dyn Disk, directory: &Path) -> Result<Option<Uuid>> {
+    for number in crate::journal::recover::segment_numbers(disk, directory)? {
+        let mut page = vec![0; segment::HEADER_BYTES as usize];
+        let read = disk.open(&segment::path(directory, number));
+        if read.and_then(|file| file.read_at(&mut page, 0)).is_err() {
+            continue;
+        }
+        if let Ok(header) = segment::SegmentHeader::decode(&page) {
+            return Ok(Some(header.store));
+        }
+    }
+    Ok(None)
+}
