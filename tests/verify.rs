@@ -108,14 +108,16 @@ impl Projection for Large {
     }
     fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
         let row = format!("{:010}", event.position.get()).repeat(1_000);
-        view.put(&event.stream.to_string(), &row)?;
+        view.put(event.stream.as_str(), &row)?;
         Ok(())
     }
 }
 
+type Seen = (Vec<RecordedEvent>, Vec<(String, u64)>);
+
 /// What a reader sees of the store, by position and by stream, and of its view; an error counts as
 /// seen.
-fn seen(directory: &Path) -> Result<(Vec<RecordedEvent>, Vec<(String, u64)>), String> {
+fn seen(directory: &Path) -> Result<Seen, String> {
     let store = Store::open(directory).map_err(|e| e.to_string())?;
     let mut events = store.read_all().collect().map_err(|e| e.to_string())?;
     for info in store.streams().collect().map_err(|e| e.to_string())? {
