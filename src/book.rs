@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | what decides | [`aggregates`], with [`snapshots`], [`time_travel`] and the command [`bus`] |
 //! | what answers | [`projections`] |
-//! | what acts | [`groups`] of consumers |
+//! | what acts | [`groups`] of consumers, and [`processes`] |
 //! | what proves it | [`testing`] |
 //!
 //! The crate's [own page](crate) tells of what lies below: appending, reading, following.
@@ -35,6 +35,9 @@ pub mod projections {}
 
 #[doc = include_str!("../docs/book/groups.md")]
 pub mod groups {}
+
+#[doc = include_str!("../docs/book/processes.md")]
+pub mod processes {}
 
 #[doc = include_str!("../docs/book/testing.md")]
 pub mod testing {}

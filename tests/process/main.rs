@@ -86,6 +86,26 @@ fn a_command_runs_once_though_its_effect_ran_again() {
 }
 
 #[test]
+fn an_effect_that_is_done_does_not_come_again_when_the_store_was_at_rest() {
+    static EFFECTS: AtomicU32 = AtomicU32::new(0);
+    hook(15, |point| {
+        EFFECTS.fetch_add(u32::from(point == "effect begins"), Ordering::SeqCst);
+        Ok(())
+    });
+    let directory = tempfile::tempdir().unwrap();
+    for round in 1..=3 {
+        let store = open(&directory.path().join("s"), &clock());
+        start::<15>(&store);
+        // Asked and Taken, of which the last leads to no event, and Asked without an answer.
+        place(&store, &format!("{round}"), 5);
+        place(&store, &format!("{round}-silent"), 0);
+        store.drain(LONG).unwrap();
+        store.close().unwrap();
+        assert_eq!(EFFECTS.load(Ordering::SeqCst), 3 * round);
+    }
+}
+
+#[test]
 fn a_rejected_command_can_become_an_event() {
     let store = temporary(&clock());
     let process = start::<3>(&store);

@@ -122,8 +122,11 @@ impl<P: Projection> Runner<P> {
 
     fn fault(&self, error: Error) -> Doing {
         tracing::error!(projection = self.shared.name, %error, "a projection has stopped");
-        self.shared.progress.end(error.clone());
-        Doing::Faulted(error)
+        // The state first: who waits in vain looks there for the cause.
+        let doing = Doing::Faulted(error.clone());
+        self.see(&doing);
+        self.shared.progress.end(error);
+        doing
     }
 
     /// Follows the log from where the target stands, until something comes in between.
