@@ -219,10 +219,20 @@ fn scan_last(
         last_frame = Some((at, frame));
     }
     let rest = bytes.get(end.next.offset as usize..).unwrap_or(&[]);
-    let torn_bytes = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
-    refuse_if_more_followed(journal, rest, &end, mark)?;
+    let torn_bytes = used(rest);
+    refuse_if_more_followed(journal, rest, torn_bytes, &end, mark)?;
+    let torn_bytes = torn_bytes as u64;
     // Whatever frame size a closing writer had no room for, the next frame finds its own segment.
     Ok(Scanned { end, last_frame, torn_bytes })
+}
+
+/// How many of `bytes` there are before the zeros at the end, which are compared by the page: of a young
+/// segment they are nearly all.
+fn used(bytes: &[u8]) -> usize {
+    const ZEROS: [u8; 4_096] = [0; 4_096];
+    let zeros = bytes.rchunks(ZEROS.len()).take_while(|page| **page == ZEROS[..page.len()]);
+    let bytes = &bytes[..bytes.len() - zeros.map(<[u8]>::len).sum::<usize>()];
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 /// The whole frame at `end`, or `None` if there is none: zeros, or damage of whatever kind. A whole
@@ -257,13 +267,14 @@ fn whole_frame(journal: &Journal, bytes: &Bytes, end: &End) -> Result<Option<Fra
 fn refuse_if_more_followed(
     journal: &Journal,
     rest: &[u8],
+    used: usize,
     end: &End,
     mark: Option<DurableMark>,
 ) -> Result<()> {
     let at = end.next;
     let position = Some(end.position + 1);
     let step = frame::ALIGNMENT as usize;
-    let follower = (step..rest.len().saturating_sub(frame::HEADER_BYTES)).step_by(step).find(|i| {
+    let follower = (step..used).step_by(step).find(|i| {
         let offset = at.offset + *i as u64;
         Header::parse(&rest[*i..])
             .is_some_and(|header| header.lies_at(journal.store(), at.segment, offset))
