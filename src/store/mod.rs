@@ -1,6 +1,6 @@
 //! The store: everything wired together, and the one handle that a user holds.
 
-mod directory;
+pub(crate) mod directory;
 mod model;
 mod reads;
 
