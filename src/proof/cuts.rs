@@ -28,8 +28,8 @@ use tempfile::TempDir;
 pub(super) type Note = Vec<Known>;
 pub(super) type Recording = Vec<Step<Note>>;
 
-/// Where the store lies below the volume's root.
-const STORE: &str = "store";
+/// Where the store lies below the volume's root: in directories that are made with it.
+const STORE: &str = "deep/er/store";
 
 pub(super) fn scratch() -> TempDir {
     // What is real here is the lock and the index, which need not be durable.
@@ -290,4 +290,23 @@ fn a_power_cut_at_any_step_leaves_all_that_was_acknowledged_or_seen() {
         figures.cuts, figures.images
     );
     assert!(figures.images >= 500 * rounds, "only {} images", figures.images);
+}
+
+/// A store made in a directory whose parents did not exist either was gone after a power cut, with all
+/// that it had acknowledged: only the entries of its own directory and of the one above were synced.
+#[test]
+fn a_store_whose_parent_directories_were_made_with_it_survives_a_power_cut() {
+    let root = scratch();
+    let disk = SimulatedDisk::new(root.path(), Volume::new());
+    let store = open(&disk, root.path());
+    let planned = Planned::random(1, &mut Random::new(1));
+    let mut oracle = Oracle::default();
+    for event in acknowledged(&planned, &store.commit(commit(&planned)).unwrap()) {
+        oracle.learn(&event).unwrap();
+    }
+    drop(store);
+    let image = disk.volume().cut(Left::Synced, &mut Random::new(1));
+    let root = scratch();
+    let events = recover(&SimulatedDisk::new(root.path(), image), root.path()).unwrap();
+    assert_eq!(oracle.judge(&events), Ok(()));
 }
