@@ -10,6 +10,8 @@ use crate::index::files::{remove_unfinished_snapshots, sync_files, wait_for_rele
 use crate::index::pace::{
     CHANGES_PACED_MAX, KEY_BYTES_MAX, Pace, STORED_BYTES_MAX, Unsynced, check_size,
 };
+#[cfg(test)]
+use crate::proof::bugs::{self, Bug};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::fs::File;
@@ -250,6 +252,10 @@ impl Database {
     /// The bound on the bytes keeps the end that a power cut takes short, and lets a writer that is
     /// faster than the disk wait for it.
     fn keep_pace(&self, unsynced: &mut Unsynced) -> Result<()> {
+        #[cfg(test)]
+        if bugs::has(Bug::LeaveSledLogUnsynced) {
+            return Ok(());
+        }
         let written_to = self.written_to();
         if unsynced.bytes >= self.pace.unsynced_bytes_max {
             return self.flush_and_sync(unsynced);

@@ -11,6 +11,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::index::database::{Database, Entries, OpenError, Tree};
 use crate::index::files::sync;
 use crate::limits::VALUE_BYTES_MAX;
+#[cfg(test)]
+use crate::proof::bugs::{self, Bug};
 use bytes::Bytes;
 use parking_lot::{RwLock, RwLockReadGuard};
 use std::collections::HashMap;
@@ -86,6 +88,12 @@ impl Views {
     /// Has everything that was written so far on disk when it returns.
     pub(crate) fn sync(&self) -> Result<()> {
         self.read()?.db().sync()
+    }
+
+    /// Lets every write after the next `writes` fail.
+    #[cfg(test)]
+    pub(crate) fn die_after(&self, writes: u64) {
+        self.read().expect("open").db().die_after(writes);
     }
 
     /// Has everything on disk and lets go of the files.
@@ -235,6 +243,12 @@ impl ViewTree {
                 None => None,
             };
             batch.push((key, value));
+        }
+        #[cfg(test)]
+        if bugs::has(Bug::CheckpointBeforeView) {
+            let (states, rows) = batch.into_iter().partition(|(key, _)| key[0] == 0);
+            db.batch(tree, states)?;
+            batch = rows;
         }
         db.batch(tree, batch)?;
         for (key, edition, pieces) in replaced {

@@ -18,6 +18,8 @@ use crate::journal::prepare::{self, Preparer};
 use crate::journal::read::Journal;
 use crate::journal::segment::{self, SegmentHeader};
 use crate::journal::write::{self, End, Writer};
+#[cfg(test)]
+use crate::proof::bugs::{self, Bug};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -271,6 +273,10 @@ fn refuse_if_more_followed(
     end: &End,
     mark: Option<DurableMark>,
 ) -> Result<()> {
+    #[cfg(test)]
+    if bugs::has(Bug::TruncateAtMidLogDamage) {
+        return Ok(());
+    }
     let at = end.next;
     let position = Some(end.position + 1);
     let step = frame::ALIGNMENT as usize;
@@ -358,6 +364,10 @@ fn lengthen(journal: &Journal, file: &dyn DiskFile, segment: &SegmentHeader) -> 
 }
 
 fn write_again(journal: &Journal, file: &dyn DiskFile, at: Location, frame: &Frame) -> Result<()> {
+    #[cfg(test)]
+    if bugs::has(Bug::ShowLastFrameUnsynced) {
+        return Ok(());
+    }
     let again = || {
         file.write_all_at(frame.bytes(), at.offset)?;
         file.sync_data()

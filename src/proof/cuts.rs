@@ -8,6 +8,7 @@
 use crate::clock::SystemClock;
 use crate::journal::disk::Disk;
 use crate::journal::recover;
+use crate::limits::SEGMENT_BYTES_FIRST;
 use crate::log::commit::Commit;
 use crate::log::core::journal_directory;
 use crate::log::located::{Located, each_located};
@@ -88,7 +89,7 @@ pub(super) fn commit(planned: &Planned) -> Commit {
 /// Lets somebody read at every step of the disk, and note what is new.
 fn look_on(disk: &SimulatedDisk<Note>, store: &Store) {
     let (noting, store, seen) = (disk.clone(), store.clone(), Mutex::new(store.head().get()));
-    disk.set_onlooker(Some(Arc::new(move || {
+    disk.set_onlooker(Some(Box::new(move || {
         let Some(mut seen) = seen.try_lock() else { return };
         if store.head().get() > *seen {
             let news = read(&store, *seen).unwrap();
@@ -104,13 +105,18 @@ fn record(seed: u64) -> Recording {
     let disk = SimulatedDisk::new(root.path(), Volume::new());
     let mut random = Random::new(seed);
     let mut number = 0;
-    for _ in 0..3 {
+    for session in 0..3 {
         let store = open(&disk, root.path());
         disk.note(read(&store, 0).unwrap());
         look_on(&disk, &store);
-        for _ in 0..3 + random.below(5) {
+        let commits = 3 + random.below(5);
+        for n in 0..commits {
             number += 1;
-            let planned = Planned::random(number, &mut random);
+            let planned = match session == 2 && n == commits - 2 {
+                // One that is sure to begin another segment.
+                true => Planned::large(number, SEGMENT_BYTES_FIRST as usize),
+                false => Planned::random(number, &mut random),
+            };
             let done = store.commit(commit(&planned)).unwrap();
             disk.note(acknowledged(&planned, &done));
         }
@@ -274,7 +280,6 @@ fn a_power_cut_at_any_step_leaves_all_that_was_acknowledged_or_seen() {
     let (first, rounds) = (first_seed(), rounds(2));
     let mut figures = Figures::default();
     for seed in first..first + rounds {
-        println!("seed {seed}");
         let recording = record(seed);
         let mut proof = Proof {
             root: scratch(),

@@ -2,7 +2,7 @@
 
 use crate::journal::disk::{Disk, DiskFile};
 use crate::proof::volume::{Node, Op, ROOT, Volume};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,18 +18,19 @@ pub(crate) enum Step<N> {
 /// what does not go through the journal's interface: the lock and the index.
 pub(crate) struct SimulatedDisk<N>(Arc<Shared<N>>);
 
+/// Looks on at a moment between two steps.
+pub(crate) type Onlooker = Box<dyn Fn() + Send + Sync>;
+
 struct Shared<N> {
     root: PathBuf,
     state: Mutex<State<N>>,
     /// Looks on before each step, as another thread might at that moment.
-    onlooker: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
+    onlooker: RwLock<Option<Onlooker>>,
 }
 
 struct State<N> {
     volume: Volume,
     trace: Vec<Step<N>>,
-    /// The steps until one fails; that one is not done.
-    fails_in: Option<u64>,
 }
 
 impl<N> Clone for SimulatedDisk<N> {
@@ -43,8 +44,8 @@ impl<N: Clone + Send + 'static> SimulatedDisk<N> {
     pub(crate) fn new(root: &Path, volume: Volume) -> SimulatedDisk<N> {
         SimulatedDisk(Arc::new(Shared {
             root: root.to_owned(),
-            state: Mutex::new(State { volume, trace: Vec::new(), fails_in: None }),
-            onlooker: Mutex::new(None),
+            state: Mutex::new(State { volume, trace: Vec::new() }),
+            onlooker: RwLock::new(None),
         }))
     }
 
@@ -62,30 +63,18 @@ impl<N: Clone + Send + 'static> SimulatedDisk<N> {
         self.0.state.lock().volume.clone()
     }
 
-    pub(crate) fn set_onlooker(&self, onlooker: Option<Arc<dyn Fn() + Send + Sync>>) {
-        *self.0.onlooker.lock() = onlooker;
-    }
-
-    /// Lets the `n`-th step from now fail, counted from 1; `None` for none.
-    pub(crate) fn fail_in(&self, n: Option<u64>) {
-        self.0.state.lock().fails_in = n;
+    /// Lets `onlooker` look on from now on. The one before it has come to its end when this returns.
+    pub(crate) fn set_onlooker(&self, onlooker: Option<Onlooker>) {
+        *self.0.onlooker.write() = onlooker;
     }
 }
 
 impl<N: Clone + Send + 'static> Shared<N> {
     fn apply(&self, op: Op) -> io::Result<Option<Node>> {
-        let onlooker = self.onlooker.lock().clone();
-        if let Some(onlooker) = onlooker {
+        if let Some(onlooker) = &*self.onlooker.read() {
             onlooker();
         }
         let mut state = self.state.lock();
-        if let Some(left) = &mut state.fails_in {
-            *left -= 1;
-            if *left == 0 {
-                state.fails_in = None;
-                return Err(io::Error::other("injected"));
-            }
-        }
         let made = state.volume.apply(&op);
         state.trace.push(Step::Op(op));
         Ok(made)

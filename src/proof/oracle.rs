@@ -52,7 +52,7 @@ impl Planned {
         let mut payloads = |count: u32| {
             let next = |_| {
                 let filler = match random.below(60) {
-                    0 => 300_000 + random.below(200_000),
+                    0 => 50_000 + random.below(100_000),
                     1..5 => 0,
                     _ => random.below(1_500),
                 };
@@ -64,6 +64,12 @@ impl Planned {
         let appends = streams.iter().zip(&counts);
         let appends = appends.map(|(stream, count)| (format!("S-{stream}"), payloads(*count)));
         Planned { number, appends: appends.collect() }
+    }
+
+    /// Commit `number`, of one event with a payload of `bytes`.
+    pub(crate) fn large(number: u32, bytes: usize) -> Planned {
+        let payloads = vec![payload([number, 0, 1], bytes)];
+        Planned { number, appends: vec![("Large-1".to_owned(), payloads)] }
     }
 
     pub(crate) fn events(payloads: &[Vec<u8>]) -> Vec<NewEvent> {
@@ -86,10 +92,6 @@ impl Oracle {
             }
             _ => Ok(()),
         }
-    }
-
-    pub(crate) fn knows(&self) -> usize {
-        self.known.len()
     }
 
     /// Judges all `events` that are there after a crash, in their order.

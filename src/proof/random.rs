@@ -5,6 +5,7 @@ pub(crate) struct Random(u64);
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Random {
+        println!("seed {seed}");
         Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
@@ -16,7 +17,7 @@ impl Random {
     }
 
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        (self.next() >> 11) % bound
+        self.next() % bound
     }
 
     /// True with a probability of `percent` per cent.

@@ -58,7 +58,7 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct Store {
-    log: LogHandle,
+    pub(crate) log: LogHandle,
     path: Arc<Path>,
     projections: Arc<Projections>,
 }
