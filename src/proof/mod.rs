@@ -7,5 +7,6 @@ pub(crate) mod random;
 pub(crate) mod volume;
 
 mod cuts;
+mod preload;
 mod seeded;
 mod tail;
