@@ -17,7 +17,8 @@ use bytes::Bytes;
 use parking_lot::{RwLock, RwLockReadGuard};
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -112,13 +113,26 @@ impl Views {
     }
 }
 
-/// Moves damaged views aside and makes empty ones.
-fn replace(store_dir: &Path, cache_bytes: u64, reason: &str) -> Result<Database> {
+/// Moves the views in `store_dir` aside, if there are any, so that they begin again with the log.
+/// Returns their new name.
+pub(crate) fn set_aside(store_dir: &Path) -> Result<Option<PathBuf>> {
     let directory = store_dir.join(VIEWS);
     let named = |number: u64| store_dir.join(format!("{DAMAGED}{number}"));
     let aside = (1..).map(named).find(|path| path.symlink_metadata().is_err());
     let aside = aside.expect("numbers do not end");
-    fs::rename(&directory, &aside).map_err(|e| Error::io("move aside", &directory, e))?;
+    match fs::rename(&directory, &aside) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::io("move aside", &directory, e)),
+    }
+    sync(store_dir)?;
+    Ok(Some(aside))
+}
+
+/// Moves damaged views aside and makes empty ones.
+fn replace(store_dir: &Path, cache_bytes: u64, reason: &str) -> Result<Database> {
+    let directory = store_dir.join(VIEWS);
+    let aside = set_aside(store_dir)?.unwrap_or_default();
     fs::create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;
     sync(store_dir)?;
     let moved = aside.display();

@@ -15,6 +15,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::event::NewEvent;
 use crate::follow::subscription::SubscriptionBuilder;
+use crate::index::views;
 use crate::journal::disk::{Disk, RealDisk};
 use crate::journal::recover::TornWrite;
 use crate::limits::CACHE_BYTES_DEFAULT;
@@ -310,6 +311,10 @@ impl StoreBuilder {
             clock,
             disk,
         })?;
+        if engine.log().torn().is_some_and(|torn| torn.acknowledged) {
+            // A view may hold events that are gone, and whose positions are given out again.
+            views::set_aside(&path)?;
+        }
         // The lock goes before the directory that it lies in.
         let belongings = Box::new((directory.lock, temporary));
         let projections = Projections::new(Arc::clone(engine.log()), path.clone(), cache_bytes);

@@ -322,3 +322,31 @@ fn a_store_of_which_every_derived_file_is_older_is_brought_up() {
     }
     assert_eq!(judge_in_time(directory.path()), Ok(Outcome::Whole));
 }
+
+/// A view that had taken in the last frame kept its place when the disk then lost that frame, although it
+/// had been acknowledged. Opening the store told of the loss and gave the positions out again, so that
+/// the view passed over other events and counted one that was gone.
+#[test]
+fn a_view_follows_what_stands_in_the_place_of_a_lost_acknowledged_frame() {
+    let samples = samples();
+    let directory = copy(samples.killed.path());
+    // A view that had come to the end, and was on disk.
+    fs::remove_dir_all(directory.path().join("views")).unwrap();
+    copy_into(&samples.closed.path().join("views"), &directory.path().join("views"));
+    let segment = directory.path().join("journal/00000000000000000002");
+    let mut bytes = fs::read(&segment).unwrap();
+    let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[last - 20] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    assert!(store.torn_write().is_some_and(|torn| torn.acknowledged), "{:?}", store.torn_write());
+    let other = NewEvent::bytes("Written", "x");
+    let done = store.append("Other-1", Version::new(0), [other]).unwrap();
+    assert_eq!(done.position.get(), EVENTS, "the lost event's position");
+    let counts = store.project(Counts).start().unwrap();
+    counts.wait_for(done.position, PATIENCE).unwrap();
+    let count = |stream: &str| counts.view().get::<u64>(stream).unwrap();
+    let (lost, _) = stream_at(EVENTS);
+    assert_eq!(count("Other-1"), Some(1), "the view has passed over an event");
+    assert_eq!(count(&lost), Some(VERSIONS - 1), "the view counts an event that is gone");
+}
