@@ -170,6 +170,31 @@ fn whichever_system_call_fails_the_acknowledged_stand_and_the_store_goes_on() {
     assert!(failures > 0, "no run met a failure");
 }
 
+/// A full table was once taken for damage: whole views, or a whole index, were moved aside to be built
+/// again, and the error said that they were damaged.
+#[test]
+fn a_full_table_of_descriptors_is_a_clear_error_and_moves_nothing_aside() {
+    if !can_run("prlimit", &["--nofile=64", "true"]) {
+        return;
+    }
+    let mut failures = 0;
+    for descriptors in (6..=40).step_by(if is_long() { 1 } else { 4 }) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("store");
+        let limit = format!("--nofile={descriptors}");
+        let case = format!("{descriptors} descriptors");
+        let (acknowledged, failed) = judge_child(&run(&["prlimit", &limit], &store), &case);
+        failures += u64::from(failed.is_some());
+        for entry in std::fs::read_dir(&store).into_iter().flatten() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(!name.contains(".damaged-"), "{case}: {name} is there, {failed:?}");
+        }
+        judge_store(&store, acknowledged, &case);
+    }
+    println!("figures: full tables of descriptors: {failures} runs met one");
+    assert!(failures > 0, "no run met a failure");
+}
+
 /// A filesystem in memory, unmounted at the end.
 struct Mounted(tempfile::TempDir);
 

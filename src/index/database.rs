@@ -379,6 +379,11 @@ impl Drop for Database {
 /// Whether a failure says more of the system than of the file.
 fn is_the_systems(e: &std::io::Error) -> bool {
     use std::io::ErrorKind as Kind;
+    /// ENFILE and EMFILE on every Unix; they have no kind of their own.
+    const TOO_MANY_FILES: [i32; 2] = [23, 24];
+    if e.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code)) {
+        return true;
+    }
     matches!(
         e.kind(),
         Kind::PermissionDenied
