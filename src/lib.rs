@@ -111,6 +111,8 @@ mod limits;
 mod log;
 mod model;
 mod position;
+#[cfg(test)]
+mod proof;
 mod store;
 mod stream;
 pub mod testing;

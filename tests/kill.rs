@@ -1,45 +1,140 @@
-//! A process that is killed while it writes: whatever it acknowledged is there afterwards.
+//! A process that is killed while it writes, indexes, snapshots, projects, rebuilds or opens: whatever it
+//! acknowledged is there afterwards.
 //!
 //! The page cache survives a kill, so this proves nothing of power cuts; it shows that a store needs
 //! nothing done before its process ends, and that opening it takes no help.
 //! `FILMSTRIP_KILLS=1000 cargo test --release --test kill` for a long run.
 
-use filmstrip::{ErrorKind, ExpectedVersion, NewEvent, Store};
+use filmstrip::{
+    Aggregate, ErrorKind, Event, ExpectedVersion, Filter, HandlerError, NewEvent, Projection,
+    RecordedEvent, Snapshot, Store, Version, ViewWriter,
+};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
 
 const CHILD: &str = "FILMSTRIP_KILLED_STORE";
 const WRITERS: u64 = 3;
+/// Appends of each writer between opening and closing.
+const APPENDS: u64 = 40;
+/// Rounds with one store, before another one begins empty.
+const ROUNDS_OF_A_STORE: u64 = 25;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Ticked {
+    Ticked,
+}
+impl Event for Ticked {}
+
+/// Counts its own events, with many snapshots on the way.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+struct Clock {
+    ticks: u64,
+}
+
+impl Aggregate for Clock {
+    const CATEGORY: &'static str = "Clock";
+    type Command = ();
+    type Event = Ticked;
+    type Error = Infallible;
+
+    fn decide(&self, (): &()) -> Result<Vec<Ticked>, Infallible> {
+        Ok(vec![Ticked::Ticked])
+    }
+
+    fn evolve(&mut self, _: &Ticked) {
+        self.ticks += 1;
+    }
+}
+
+impl Snapshot for Clock {
+    const SCHEMA: u32 = 1;
+}
+
+/// Counts the events of each stream.
+struct Counts;
+
+impl Projection for Counts {
+    const NAME: &'static str = "counts";
+    const VERSION: u32 = 1;
+
+    fn filter(&self) -> Filter {
+        Filter::all()
+    }
+
+    fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
+        let stream = event.stream.as_str();
+        let count: u64 = view.get(stream)?.unwrap_or(0);
+        Ok(view.put(stream, &(count + 1))?)
+    }
+}
+
+/// A directory in memory, where there is one: a kill takes nothing from either.
+fn scratch() -> TempDir {
+    match Path::new("/dev/shm").is_dir() {
+        true => tempfile::tempdir_in("/dev/shm").unwrap(),
+        false => tempfile::tempdir().unwrap(),
+    }
+}
+
+fn say(line: &str) {
+    std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
 
 /// Not a test of its own: what the killed process does. It says each number once it is durable.
 #[test]
-fn child_that_appends_until_it_is_killed() {
+fn child_that_works_until_it_is_killed() {
     let Some(path) = std::env::var_os(CHILD) else { return };
-    let store = Store::open(path).unwrap();
+    for session in 0.. {
+        say("said opening");
+        let store = Store::open(&path).unwrap();
+        work(&store, session);
+        if session % 2 == 0 {
+            store.close().unwrap();
+        }
+    }
+}
+
+fn work(store: &Store, session: u64) {
+    let counts = store.project(Counts).start().unwrap();
     std::thread::scope(|scope| {
         for writer in 0..WRITERS {
-            let store = &store;
-            scope.spawn(move || {
-                let stream = format!("Writer-{writer}");
-                let first = store.stream_info(&stream).map_or(0, |info| info.version.get());
-                for n in first + 1.. {
-                    // Large enough that segments are begun and indexed on the way.
-                    let payload = vec![n as u8; 3_000 + (n % 7 * 500) as usize];
-                    let event = NewEvent::bytes("Written", payload);
-                    let done = store.append(&stream, ExpectedVersion::Any, [event]).unwrap();
-                    let line = format!("acknowledged {writer} {n} {}\n", done.position);
-                    std::io::stdout().write_all(line.as_bytes()).unwrap();
-                }
-            });
+            scope.spawn(move || write(store, writer));
+        }
+        scope.spawn(|| {
+            let clocks = store.repository::<Clock>().snapshot_every(3);
+            for _ in 0..APPENDS {
+                let done = clocks.execute("1", &()).unwrap();
+                say(&format!("acknowledged {WRITERS} {} {}", done.version, done.position));
+            }
+        });
+        if session % 3 == 1 {
+            counts.rebuild().unwrap();
         }
     });
 }
 
+fn write(store: &Store, writer: u64) {
+    let stream = format!("Writer-{writer}");
+    let first = store.stream_info(&stream).map_or(0, |info| info.version.get());
+    for n in first + 1..=first + APPENDS {
+        // Large enough that segments are begun and indexed on the way.
+        let payload = vec![n as u8; 1_000 + (n % 7 * 500) as usize];
+        let event = NewEvent::bytes("Written", payload);
+        let done = store.append(&stream, ExpectedVersion::Any, [event]).unwrap();
+        say(&format!("acknowledged {writer} {n} {}", done.position));
+    }
+}
+
 fn start(store: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["child_that_appends_until_it_is_killed", "--exact", "--nocapture"])
+        .args(["child_that_works_until_it_is_killed", "--exact", "--nocapture"])
         .env(CHILD, store)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -47,52 +142,117 @@ fn start(store: &Path) -> Child {
         .unwrap()
 }
 
-/// Reads acknowledgements until there are `count`, kills the child, and reads the rest.
-fn acknowledged(child: &mut Child, count: usize) -> HashMap<u64, (u64, u64)> {
-    let mut last = HashMap::new();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut seen = 0;
-    for line in lines.map_while(Result::ok) {
-        // The test harness of the child talks in between.
-        let Some((_, said)) = line.split_once("acknowledged ") else { continue };
-        let numbers: Vec<u64> = said.split(' ').filter_map(|n| n.parse().ok()).collect();
-        let [writer, n, position] = numbers[..] else { continue };
-        last.insert(writer, (n, position));
-        seen += 1;
-        if seen == count {
-            child.kill().unwrap();
+/// When a child is killed.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    /// When it has said so many lines.
+    Lines(u64),
+    /// So long after it began to open the store for the `n`-th time.
+    Opening { n: u64, after: Duration },
+}
+
+impl Moment {
+    fn of(round: u64) -> Moment {
+        match round % 3 {
+            0 => Moment::Opening { n: 1, after: Duration::from_micros(round * 7_919 % 60_000) },
+            1 => Moment::Opening { n: 2, after: Duration::from_micros(round * 3_571 % 30_000) },
+            _ => Moment::Lines(5 + round * 61 % 300),
         }
     }
-    child.wait().unwrap();
-    assert!(seen >= count, "the child ended after {seen} of {count} acknowledgements");
+}
+
+/// Kills the child at its moment; each writer's last acknowledgement.
+fn acknowledged(child: &mut Child, moment: Moment) -> HashMap<u64, (u64, u64)> {
+    let mut last = HashMap::new();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (mut said, mut opened) = (0, 0);
+    for line in lines.map_while(Result::ok) {
+        if let Some((_, numbers)) = line.split_once("acknowledged ") {
+            let numbers: Vec<u64> = numbers.split(' ').filter_map(|n| n.parse().ok()).collect();
+            let [writer, n, position] = numbers[..] else { continue };
+            last.insert(writer, (n, position));
+            said += 1;
+        } else if line.contains("said opening") {
+            opened += 1;
+        } else {
+            // The test harness of the child talks in between.
+            continue;
+        }
+        match moment {
+            Moment::Lines(lines) if said == lines => child.kill().unwrap(),
+            Moment::Opening { n, after } if opened == n => {
+                opened += 1;
+                // Not to wait for anything: any moment is as good as another.
+                std::thread::sleep(after);
+                child.kill().unwrap();
+            }
+            _ => {}
+        }
+    }
+    let status = child.wait().unwrap();
+    assert!(status.code().is_none(), "{moment:?}: the child ended by itself, {status}");
     last
+}
+
+fn stream_of(writer: u64) -> String {
+    if writer == WRITERS { "Clock-1".to_owned() } else { format!("Writer-{writer}") }
+}
+
+fn check_acknowledged(store: &Store, last: &HashMap<u64, (u64, u64)>, case: &str) {
+    for (writer, (n, position)) in last {
+        let stream = stream_of(*writer);
+        let version = store.stream_info(&stream).unwrap().version.get();
+        assert!(version >= *n, "{case}: {stream} is at {version}, {n} was acknowledged");
+        let read = store.read_stream(&stream).after(Version::new(n - 1)).limit(1);
+        let event = &read.collect().unwrap()[0];
+        assert_eq!(event.position.get(), *position, "{case}: {stream} at {n}");
+    }
+}
+
+/// Positions are dense, contents are right, and everything that is derived agrees with them.
+fn check_all(store: &Store, case: &str) {
+    let mut counted: HashMap<String, u64> = HashMap::new();
+    let mut positions = 0;
+    for event in store.read_all().iter().unwrap() {
+        let event = event.unwrap();
+        positions += 1;
+        assert_eq!(event.position.get(), positions, "{case}");
+        let count = counted.entry(event.stream.as_str().to_owned()).or_default();
+        *count += 1;
+        assert_eq!(event.version.get(), *count, "{case}: {}", event.stream);
+        let is_written = event.event_type.as_str() == "Written";
+        let right = !is_written || event.payload.iter().all(|byte| *byte == *count as u8);
+        assert!(right, "{case}: {} at {count}", event.stream);
+    }
+    assert_eq!(positions, store.head().get(), "{case}: the head is not the last event");
+    let counts = store.project(Counts).start().unwrap();
+    counts.wait_for(store.head(), PATIENCE).unwrap_or_else(|e| panic!("{case}: {e}"));
+    let rows: HashMap<String, u64> = counts.view().prefix("").unwrap().into_iter().collect();
+    assert_eq!(rows, counted, "{case}: the view disagrees with its log");
+    let clock = store.repository::<Clock>().load("1").unwrap();
+    let ticks = counted.get("Clock-1").copied().unwrap_or(0);
+    assert_eq!(clock.state.ticks, ticks, "{case}: a snapshot disagrees with its stream");
 }
 
 #[test]
 fn whatever_a_killed_process_acknowledged_is_there() {
-    let rounds = std::env::var("FILMSTRIP_KILLS").map_or(15, |n| n.parse().expect("a number"));
-    let directory = tempfile::tempdir().unwrap();
+    let rounds = std::env::var("FILMSTRIP_KILLS").map_or(50, |n| n.parse().expect("a number"));
+    let mut directory = scratch();
+    let mut total = 0;
     for round in 0..rounds {
-        let mut child = start(directory.path());
-        let last = acknowledged(&mut child, 5 + round * 61 % 400);
-        let store = Store::open(directory.path()).unwrap_or_else(|e| panic!("round {round}: {e}"));
-        for (writer, (n, position)) in last {
-            let stream = format!("Writer-{writer}");
-            let version = store.stream_info(&stream).unwrap().version.get();
-            assert!(version >= n, "round {round}: {stream} is at {version}, {n} was acknowledged");
-            let read = store.read_stream(&stream).after(filmstrip::Version::new(n - 1)).limit(1);
-            let event = &read.collect().unwrap()[0];
-            assert_eq!(event.position.get(), position, "round {round}: {stream} at {n}");
-            assert!(event.payload.iter().all(|byte| *byte == n as u8), "round {round}");
+        if round % ROUNDS_OF_A_STORE == 0 {
+            directory = scratch();
         }
-        let head = store.head().get();
-        let mut expected = 0;
-        for event in store.read_all().iter().unwrap() {
-            expected += 1;
-            assert_eq!(event.unwrap().position.get(), expected, "round {round}");
-        }
-        assert_eq!(expected, head, "round {round}: the head is not the last event");
+        let (mut child, moment) = (start(directory.path()), Moment::of(round));
+        let last = acknowledged(&mut child, moment);
+        let case = format!("round {round}, {moment:?}");
+        let store = Store::open(directory.path()).unwrap_or_else(|e| panic!("{case}: {e}"));
+        total += last.len();
+        check_acknowledged(&store, &last, &case);
+        check_all(&store, &case);
     }
+    println!("figures: kills: {rounds} rounds");
+    assert!(total > 0 || rounds < 3, "nothing was ever acknowledged");
 }
 
 #[test]

@@ -10,6 +10,8 @@ use crate::index::files::{remove_unfinished_snapshots, sync_files, wait_for_rele
 use crate::index::pace::{
     CHANGES_PACED_MAX, KEY_BYTES_MAX, Pace, STORED_BYTES_MAX, Unsynced, check_size,
 };
+#[cfg(test)]
+use crate::proof::bugs::{self, Bug};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::fs::File;
@@ -250,6 +252,10 @@ impl Database {
     /// The bound on the bytes keeps the end that a power cut takes short, and lets a writer that is
     /// faster than the disk wait for it.
     fn keep_pace(&self, unsynced: &mut Unsynced) -> Result<()> {
+        #[cfg(test)]
+        if bugs::has(Bug::LeaveSledLogUnsynced) {
+            return Ok(());
+        }
         let written_to = self.written_to();
         if unsynced.bytes >= self.pace.unsynced_bytes_max {
             return self.flush_and_sync(unsynced);
@@ -373,6 +379,11 @@ impl Drop for Database {
 /// Whether a failure says more of the system than of the file.
 fn is_the_systems(e: &std::io::Error) -> bool {
     use std::io::ErrorKind as Kind;
+    /// ENFILE and EMFILE on every Unix; they have no kind of their own.
+    const TOO_MANY_FILES: [i32; 2] = [23, 24];
+    if e.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code)) {
+        return true;
+    }
     matches!(
         e.kind(),
         Kind::PermissionDenied

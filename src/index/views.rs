@@ -13,11 +13,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::index::database::{Database, Entries, OpenError, Tree};
 use crate::index::files::sync;
 use crate::limits::VALUE_BYTES_MAX;
+#[cfg(test)]
+use crate::proof::bugs::{self, Bug};
 use bytes::Bytes;
 use parking_lot::{RwLock, RwLockReadGuard};
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -90,6 +93,12 @@ impl Views {
         self.read()?.db().sync()
     }
 
+    /// Lets every write after the next `writes` fail.
+    #[cfg(test)]
+    pub(crate) fn die_after(&self, writes: u64) {
+        self.read().expect("open").db().die_after(writes);
+    }
+
     /// Has everything on disk and lets go of the files.
     pub(crate) fn close(&self) -> Result<()> {
         let Some(Open { trees, db }) = self.open.write().take() else { return Ok(()) };
@@ -106,13 +115,26 @@ impl Views {
     }
 }
 
-/// Moves damaged views aside and makes empty ones.
-fn replace(store_dir: &Path, cache_bytes: u64, reason: &str) -> Result<Database> {
+/// Moves the views in `store_dir` aside, if there are any, so that they begin again with the log.
+/// Returns their new name.
+pub(crate) fn set_aside(store_dir: &Path) -> Result<Option<PathBuf>> {
     let directory = store_dir.join(VIEWS);
     let named = |number: u64| store_dir.join(format!("{DAMAGED}{number}"));
     let aside = (1..).map(named).find(|path| path.symlink_metadata().is_err());
     let aside = aside.expect("numbers do not end");
-    fs::rename(&directory, &aside).map_err(|e| Error::io("move aside", &directory, e))?;
+    match fs::rename(&directory, &aside) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::io("move aside", &directory, e)),
+    }
+    sync(store_dir)?;
+    Ok(Some(aside))
+}
+
+/// Moves damaged views aside and makes empty ones.
+fn replace(store_dir: &Path, cache_bytes: u64, reason: &str) -> Result<Database> {
+    let directory = store_dir.join(VIEWS);
+    let aside = set_aside(store_dir)?.unwrap_or_default();
     fs::create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;
     sync(store_dir)?;
     let moved = aside.display();
@@ -237,6 +259,12 @@ impl ViewTree {
                 None => None,
             };
             batch.push((key, value));
+        }
+        #[cfg(test)]
+        if bugs::has(Bug::CheckpointBeforeView) {
+            let (states, rows) = batch.into_iter().partition(|(key, _)| key[0] == 0);
+            db.batch(tree, states)?;
+            batch = rows;
         }
         db.batch(tree, batch)?;
         for (key, edition, pieces) in replaced {

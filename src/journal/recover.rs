@@ -18,6 +18,8 @@ use crate::journal::prepare::{self, Preparer};
 use crate::journal::read::Journal;
 use crate::journal::segment::{self, HeaderError, SegmentHeader};
 use crate::journal::write::{self, End, Writer};
+#[cfg(test)]
+use crate::proof::bugs::{self, Bug};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -208,8 +210,9 @@ fn scan_last(
     let bytes = journal.read(start, segment.length as usize)?;
     let (end, last_frame) = whole_frames(journal, &bytes, segment)?;
     let rest = bytes.get(end.next.offset as usize..).unwrap_or(&[]);
-    let torn_bytes = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
-    refuse_if_more_followed(journal, rest, &end, mark)?;
+    let torn_bytes = used(rest);
+    refuse_if_more_followed(journal, rest, torn_bytes, &end, mark)?;
+    let torn_bytes = torn_bytes as u64;
     // Whatever frame size a closing writer had no room for, the next frame finds its own segment.
     Ok(Scanned { end, last_frame, torn_bytes })
 }
@@ -251,6 +254,15 @@ fn whole_frames(
     Ok((end, last_frame))
 }
 
+/// How many of `bytes` there are before the zeros at the end, which are compared by the page: of a young
+/// segment they are nearly all.
+fn used(bytes: &[u8]) -> usize {
+    const ZEROS: [u8; 4_096] = [0; 4_096];
+    let zeros = bytes.rchunks(ZEROS.len()).take_while(|page| **page == ZEROS[..page.len()]);
+    let bytes = &bytes[..bytes.len() - zeros.map(<[u8]>::len).sum::<usize>()];
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
 /// The whole frame at `end`, or `None` if there is none: zeros, or damage of whatever kind. A whole
 /// frame that does not follow from the ones before it is an error: no crash makes one.
 fn whole_frame(journal: &Journal, bytes: &Bytes, end: &End) -> Result<Option<Frame>> {
@@ -283,13 +295,18 @@ fn whole_frame(journal: &Journal, bytes: &Bytes, end: &End) -> Result<Option<Fra
 fn refuse_if_more_followed(
     journal: &Journal,
     rest: &[u8],
+    used: usize,
     end: &End,
     mark: Option<DurableMark>,
 ) -> Result<()> {
+    #[cfg(test)]
+    if bugs::has(Bug::TruncateAtMidLogDamage) {
+        return Ok(());
+    }
     let at = end.next;
     let position = Some(end.position + 1);
     let step = frame::ALIGNMENT as usize;
-    let follower = (step..rest.len().saturating_sub(frame::HEADER_BYTES)).step_by(step).find(|i| {
+    let follower = (step..used).step_by(step).find(|i| {
         let offset = at.offset + *i as u64;
         Header::parse(&rest[*i..])
             .is_some_and(|header| header.lies_at(journal.store(), at.segment, offset))
@@ -373,6 +390,10 @@ fn lengthen(journal: &Journal, file: &dyn DiskFile, segment: &SegmentHeader) -> 
 }
 
 fn write_again(journal: &Journal, file: &dyn DiskFile, at: Location, frame: &Frame) -> Result<()> {
+    #[cfg(test)]
+    if bugs::has(Bug::ShowLastFrameUnsynced) {
+        return Ok(());
+    }
     let again = || {
         file.write_all_at(frame.bytes(), at.offset)?;
         file.sync_data()

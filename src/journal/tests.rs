@@ -187,6 +187,27 @@ fn every_truncation_before_the_last_frame_is_corrupt_and_in_it_leaves_the_prefix
     }
 }
 
+/// The search for a frame behind the damage left out the last place in a segment where one can begin, so
+/// that a closing frame just there proved nothing: without a mark, the damaged frame before it was taken
+/// for a torn write, and cut away.
+#[test]
+fn damage_before_a_closing_frame_at_the_very_end_of_a_segment_is_corrupt() {
+    let (directory, mut opened) = new_journal();
+    let path = segment_one(directory.path());
+    write(&mut opened, 1, 10);
+    let room = segment::usual_length(1) - opened.writer.end().next.offset;
+    let around = 2 * frame::HEADER_BYTES + 22;
+    let last = write(&mut opened, 1, room as usize - around);
+    opened.writer.close().map_err(|e| format!("{e:?}")).unwrap();
+    assert_eq!(opened.writer.end().next.offset, segment::usual_length(1), "it just fits");
+    drop(opened);
+    fs::remove_file(directory.path().join("durable")).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[last.offset as usize + 200] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    assert_corrupt(open(directory.path()), "a frame that others follow");
+}
+
 #[test]
 fn a_cut_segment_without_a_mark_is_corrupt() {
     let (directory, bytes, _, end) = small();

@@ -12,6 +12,8 @@ use crate::journal::mark::{DurableMark, MarkFile};
 use crate::journal::prepare::{Prepared, Preparer};
 use crate::journal::read::Journal;
 use crate::journal::segment::{self, SegmentHeader};
+#[cfg(test)]
+use crate::proof::bugs::{self, Bug};
 use std::sync::Arc;
 
 /// Where the journal ends.
@@ -106,7 +108,7 @@ impl Writer {
         let written = self.file.write_all_at(&buffer, at.offset);
         let result = written.and_then(|()| match self.is_unhurried {
             true => Ok(()),
-            false => self.file.sync_data(),
+            false => self.sync(),
         });
         result.map_err(|e| {
             WriteError::Unknown(Error::io("write", &self.journal.path(at.segment), e))
@@ -118,6 +120,20 @@ impl Writer {
             self.say_durable(at);
         }
         Ok(Written { at, frame })
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        #[cfg(test)]
+        if bugs::has(Bug::AcknowledgeBeforeSync) || bugs::has(Bug::PublishBeforeDurable) {
+            return Ok(());
+        }
+        self.file.sync_data()
+    }
+
+    /// The sync that a seeded bug has put off.
+    #[cfg(test)]
+    pub(crate) fn sync_late(&self) {
+        self.file.sync_data().expect("no other fault is injected");
     }
 
     /// Writes the closing frame, unless nothing was written since the last one or it has no room.
@@ -194,6 +210,10 @@ pub(crate) fn activate(
         prepared.file.write_all_at(&header.encode(), 0)?;
         prepared.file.sync_data()?;
         journal.disk().rename(&segment::prepared_path(directory, header.number), &path)?;
+        #[cfg(test)]
+        if bugs::has(Bug::SkipDirectorySync) {
+            return Ok(());
+        }
         journal.disk().sync_dir(directory)
     };
     activate().map_err(|e| Error::io("begin the journal segment", &path, e))?;

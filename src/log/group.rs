@@ -23,6 +23,8 @@ use crate::log::gather::{Heads, gather};
 use crate::log::indexer;
 use crate::log::outcome::{AppendError, Appended, Committed};
 use crate::position::{Position, Version};
+#[cfg(test)]
+use crate::proof::bugs::{self, Bug};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -227,6 +229,10 @@ impl Sequencer {
     fn refuse(&self, cause: &Error) {
         tracing::error!(%cause, "the store refuses further commits until it is reopened");
         let mut queue = self.queue.lock();
+        #[cfg(test)]
+        if bugs::has(Bug::ReusePositionAfterFailedGroup) {
+            return;
+        }
         queue.state = State::Refusing { cause: cause.clone() };
         queue.bytes = 0;
         for ticket in std::mem::take(&mut queue.waiting) {
@@ -294,6 +300,10 @@ fn write_group(
             WriteError::Unknown(error) => Failed::Unknown(error),
         })?;
         publish(log, leading, &written, &proposals, &verdicts).map_err(Failed::Unknown)?;
+        #[cfg(test)]
+        if bugs::has(Bug::PublishBeforeDurable) {
+            leading.writer.sync_late();
+        }
     }
     let head = log.head.position();
     let outcomes = proposals.iter().zip(verdicts);

@@ -5,12 +5,16 @@
 //! less than a small window does (its runs would be short, and stay so), so it is left where it is:
 //! the next opening reads the last segment anyway.
 
+#[cfg(test)]
+use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
 use crate::error::{Error, ErrorKind, panic_message};
 use crate::journal::segment;
 use crate::limits::{TAIL_EVENTS_MAX, UNINDEXED_BYTES_IDLE, UNINDEXED_SEGMENTS_MAX};
 use crate::log::control::{Due, Work};
 use crate::log::core::Log;
+#[cfg(test)]
+use crate::proof::bugs::{self, Bug};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -58,7 +62,7 @@ fn is_worth_a_window(log: &Log, end: Location) -> bool {
     end.segment > indexed.segment || end.offset - indexed.offset >= UNINDEXED_BYTES_IDLE
 }
 
-fn index_up_to(log: &Log, to: Location) {
+pub(crate) fn index_up_to(log: &Log, to: Location) {
     let advance = || {
         log.index.advance(to, |advanced| {
             log.tail.trim(&advanced.streams, advanced.checkpoint);
@@ -67,7 +71,15 @@ fn index_up_to(log: &Log, to: Location) {
     };
     match catch_unwind(AssertUnwindSafe(advance)) {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => log.indexer.fail(&error),
+        Ok(Err(error)) => {
+            #[cfg(test)]
+            if bugs::has(Bug::LoseTailOnFailedIndexWrite) {
+                let streams: Vec<_> = log.tail.streams(|_| true).into_iter().map(|s| s.0).collect();
+                let position = log.head.visible().0;
+                log.tail.trim(&streams, Checkpoint { position, next: to, ..log.tail.indexed() });
+            }
+            log.indexer.fail(&error);
+        }
         Err(panic) => {
             let message = format!("the indexer panicked: {}", panic_message(&*panic));
             log.indexer.fail(&Error::new(ErrorKind::Panicked, message));

@@ -7,6 +7,7 @@ use crate::journal::manifest::{self, Manifest};
 use crate::journal::recover;
 use crate::log::core::journal_directory;
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -130,11 +131,21 @@ pub(crate) fn lies_in(path: &Path, outer: &Path) -> bool {
     }
 }
 
-/// Makes the directory itself durable: its entries, and its own entry in the one above.
+/// Makes the directory itself durable: its entries, its own entry in the one above, and so on up to
+/// the root. Which of them were made for this store, a crash in between makes everybody forget.
 pub(crate) fn sync_with_parents(path: &Path, disk: &dyn Disk) -> Result<()> {
     let path = fs::canonicalize(path).map_err(|e| Error::io("find", path, e))?;
-    for directory in path.ancestors().take(2) {
-        disk.sync_dir(directory).map_err(|e| Error::io("sync", directory, e))?;
+    for (above, directory) in path.ancestors().enumerate() {
+        match disk.sync_dir(directory) {
+            // Nobody can have made a directory where nothing may be made or synced.
+            Err(error) if above > 1 && cannot_be_synced(&error) => {}
+            synced => synced.map_err(|e| Error::io("sync", directory, e))?,
+        }
     }
     Ok(())
+}
+
+fn cannot_be_synced(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | InvalidInput | Unsupported)
 }

@@ -1,7 +1,7 @@
 //! The store: everything wired together, and the one handle that a user holds.
 
 pub(crate) mod backup;
-mod directory;
+pub(crate) mod directory;
 mod history;
 mod model;
 mod reads;
@@ -23,6 +23,7 @@ use crate::event::NewEvent;
 use crate::follow::group::Group;
 use crate::follow::group::registry::Groups;
 use crate::follow::subscription::SubscriptionBuilder;
+use crate::index::views;
 use crate::journal::disk::{Disk, RealDisk};
 use crate::journal::recover::TornWrite;
 use crate::limits::CACHE_BYTES_DEFAULT;
@@ -67,7 +68,7 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct Store {
-    log: LogHandle,
+    pub(crate) log: LogHandle,
     path: Arc<Path>,
     projections: Arc<Projections>,
     groups: Arc<Groups>,
@@ -328,6 +329,10 @@ impl StoreBuilder {
             clock,
             disk,
         })?;
+        if engine.log().torn().is_some_and(|torn| torn.acknowledged) {
+            // A view may hold events that are gone, and whose positions are given out again.
+            views::set_aside(&path)?;
+        }
         // The lock goes before the directory that it lies in.
         let belongings = Box::new((directory.lock, temporary));
         let projections = Projections::new(Arc::clone(engine.log()), path.clone(), cache_bytes);

@@ -5,6 +5,7 @@ mod damage;
 mod model;
 mod pace;
 mod trees;
+mod views;
 
 use crate::clock::Micros;
 use crate::codec::checkpoint::Checkpoint;
@@ -14,6 +15,7 @@ use crate::codec::run::{Body, IndexedEvent};
 use crate::error::{ErrorKind, Result};
 use crate::index::core::{Index, Opened};
 use crate::index::window::{Window, WindowEvent};
+use crate::proof::random::Random;
 use crate::stream::StreamId;
 use bytes::Bytes;
 use std::cell::Cell;
@@ -24,27 +26,6 @@ use uuid::Uuid;
 
 const STORE: Uuid = Uuid::from_u128(0xabcd);
 const CACHE_BYTES: u64 = 1 << 20;
-
-/// Random numbers from a seed that a failing test shows.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Random {
-        println!("seed {seed}");
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
 
 /// What the journal holds, and so what the index must tell.
 #[derive(Default)]

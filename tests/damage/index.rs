@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
+use crate::{copy, copy_into, scratch};
+
 const STREAMS: u64 = 50;
 const ROUNDS: u64 = 60;
 
@@ -48,29 +50,11 @@ fn check(store: &Store, versions: u64, case: &str) {
 
 /// A store that was closed with most of its events in the index.
 fn closed() -> TempDir {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let store = Store::open(directory.path()).unwrap();
     write(&store, 1..=ROUNDS);
     store.close().unwrap();
     directory
-}
-
-fn copy(from: &Path) -> TempDir {
-    let to = tempfile::tempdir().unwrap();
-    copy_into(from, to.path());
-    to
-}
-
-fn copy_into(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy_into(&entry.path(), &target),
-            false => drop(fs::copy(entry.path(), &target).unwrap()),
-        }
-    }
 }
 
 fn database(store: &Path) -> PathBuf {
@@ -152,7 +136,7 @@ fn an_index_with_fifty_flipped_bits_serves_no_wrong_event() {
 
 #[test]
 fn an_index_left_from_an_older_time_is_brought_up_or_built_again() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let store = Store::open(directory.path()).unwrap();
     write(&store, 1..=ROUNDS / 2);
     store.close().unwrap();
@@ -182,7 +166,7 @@ fn an_index_left_from_an_older_time_is_brought_up_or_built_again() {
 
 #[test]
 fn an_index_of_another_store_is_not_believed() {
-    let (mine, other) = (closed(), tempfile::tempdir().unwrap());
+    let (mine, other) = (closed(), scratch());
     let store = Store::open(other.path()).unwrap();
     for n in 0..3_000 {
         let event = NewEvent::bytes("Foreign", vec![0; 1_000]);
@@ -203,7 +187,7 @@ fn an_index_of_another_store_is_not_believed() {
 
 #[test]
 fn an_index_that_is_ahead_of_its_journal_is_corrupt_and_not_served() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let store = Store::open(directory.path()).unwrap();
     write(&store, 1..=ROUNDS / 2);
     store.close().unwrap();

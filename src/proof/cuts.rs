@@ -1,0 +1,317 @@
+//! The power is cut at every step that the journal takes, and what is left is judged.
+//!
+//! A workload runs once over a disk that records; at each of its steps several images of what a cut
+//! leaves there are opened again. The same at each step of such an opening, and after a kill, whose
+//! page cache survives until the power goes too.
+//! `FILMSTRIP_ROUNDS=100 FILMSTRIP_SEED=7 cargo test --release proof::cuts -- --nocapture` for more.
+
+use crate::clock::SystemClock;
+use crate::journal::disk::Disk;
+use crate::journal::recover;
+use crate::limits::SEGMENT_BYTES_FIRST;
+use crate::log::commit::Commit;
+use crate::log::core::journal_directory;
+use crate::log::located::{Located, each_located};
+use crate::log::outcome::Committed;
+use crate::position::{ExpectedVersion, Position};
+use crate::proof::disk::{SimulatedDisk, Step};
+use crate::proof::oracle::{Known, Oracle, Planned};
+use crate::proof::random::{Random, first_seed, rounds};
+use crate::proof::volume::{Left, Volume};
+use crate::store::Store;
+use crate::store::directory::Directory;
+use parking_lot::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// What somebody came to know between two steps.
+pub(super) type Note = Vec<Known>;
+pub(super) type Recording = Vec<Step<Note>>;
+
+/// Where the store lies below the volume's root: in directories that are made with it.
+const STORE: &str = "deep/er/store";
+
+pub(super) fn scratch() -> TempDir {
+    // What is real here is the lock and the index, which need not be durable.
+    let memory = Path::new("/dev/shm");
+    match memory.is_dir() {
+        true => tempfile::tempdir_in(memory).unwrap(),
+        false => tempfile::tempdir().unwrap(),
+    }
+}
+
+fn store_path(root: &Path) -> PathBuf {
+    root.join(STORE)
+}
+
+fn open(disk: &SimulatedDisk<Note>, root: &Path) -> Store {
+    Store::builder().disk(Arc::new(disk.clone())).open(store_path(root)).unwrap()
+}
+
+/// The events that a read of `store` behind `after` shows.
+pub(super) fn read(store: &Store, after: u64) -> Result<Vec<Known>, String> {
+    let events = store.read_all().after(Position::new(after)).collect();
+    let events = events.map_err(|e| e.to_string())?;
+    let known = events.iter().map(|event| {
+        let (position, version) = (event.position.get(), event.version.get());
+        Known::read(position, event.stream.as_str(), version, &event.payload)
+    });
+    known.collect()
+}
+
+/// What the acknowledgement of `planned` says of its events.
+pub(super) fn acknowledged(planned: &Planned, done: &Committed) -> Note {
+    let of: usize = planned.appends.iter().map(|(_, payloads)| payloads.len()).sum();
+    let mut part = 0;
+    let mut known = Vec::new();
+    for (appended, (stream, payloads)) in done.appended.iter().zip(&planned.appends) {
+        let first = appended.position.get() + 1 - payloads.len() as u64;
+        for n in 0..payloads.len() as u64 {
+            known.push(Known {
+                position: first + n,
+                stream: stream.clone(),
+                version: appended.first.get() + n,
+                part: [planned.number, part, of as u32],
+            });
+            part += 1;
+        }
+    }
+    known
+}
+
+pub(super) fn commit(planned: &Planned) -> Commit {
+    planned.appends.iter().fold(Commit::new(), |commit, (stream, payloads)| {
+        commit.append(stream.as_str(), ExpectedVersion::Any, Planned::events(payloads))
+    })
+}
+
+/// Lets somebody read at every step of the disk, and note what is new.
+fn look_on(disk: &SimulatedDisk<Note>, store: &Store) {
+    let (noting, store, seen) = (disk.clone(), store.clone(), Mutex::new(store.head().get()));
+    disk.set_onlooker(Some(Box::new(move || {
+        let Some(mut seen) = seen.try_lock() else { return };
+        if store.head().get() > *seen {
+            let news = read(&store, *seen).unwrap();
+            *seen = news.last().map_or(*seen, |event| event.position);
+            noting.note(news);
+        }
+    })));
+}
+
+/// A few sessions of one store: opened, written to, watched, and closed or dropped.
+fn record(seed: u64) -> Recording {
+    let root = scratch();
+    let disk = SimulatedDisk::new(root.path(), Volume::new());
+    let mut random = Random::new(seed);
+    let mut number = 0;
+    for session in 0..3 {
+        let store = open(&disk, root.path());
+        disk.note(read(&store, 0).unwrap());
+        look_on(&disk, &store);
+        let commits = 3 + random.below(5);
+        for n in 0..commits {
+            number += 1;
+            let planned = match session == 2 && n == commits - 2 {
+                // One that is sure to begin another segment.
+                true => Planned::large(number, SEGMENT_BYTES_FIRST as usize),
+                false => Planned::random(number, &mut random),
+            };
+            let done = store.commit(commit(&planned)).unwrap();
+            disk.note(acknowledged(&planned, &done));
+        }
+        disk.set_onlooker(None);
+        match random.below(2) {
+            0 => store.close().unwrap(),
+            _ => drop(store),
+        }
+    }
+    disk.trace()
+}
+
+/// Opens the journal on `disk` as a store does, and reads all of it.
+fn recover(disk: &SimulatedDisk<Note>, root: &Path) -> Result<Vec<Known>, String> {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let path = store_path(root);
+    let text = |error: crate::error::Error| error.to_string();
+    let directory = Directory::open(&path, &disk, &SystemClock).map_err(text)?;
+    let opened = recover::open(disk, &journal_directory(&path), directory.store).map_err(text)?;
+    let (journal, end) = (&opened.journal, opened.writer.end().next);
+    let mut known = Vec::new();
+    for item in journal.frames(journal.start(), 1, end) {
+        let (at, frame) = item.map_err(text)?;
+        each_located(at, &frame, |located| {
+            if let Located::Event(event) = located {
+                let envelope = crate::codec::envelope::decode(
+                    event.envelope.clone(),
+                    crate::codec::envelope::Place {
+                        position: Position::new(event.position),
+                        stream: event.stream.clone(),
+                        version: crate::position::Version::new(event.version),
+                        recorded_at: event.recorded_at,
+                    },
+                )?;
+                let stream = event.stream.as_str();
+                known.push(Known::read(event.position, stream, event.version, &envelope.payload)?);
+            }
+            Ok(())
+        })?;
+    }
+    Ok(known)
+}
+
+/// Opens a whole store on `disk`, reads it in every way, and goes on writing.
+fn recover_store(disk: &SimulatedDisk<Note>, root: &Path) -> Result<Vec<Known>, String> {
+    let text = |error: crate::error::Error| error.to_string();
+    let builder = Store::builder().disk(Arc::new(disk.clone()));
+    let store = builder.open(store_path(root)).map_err(text)?;
+    let known = read(&store, 0)?;
+    for event in &known {
+        let info = store.stream_info(event.stream.as_str()).map_err(text)?;
+        if info.version.get() < event.version {
+            return Err(format!("{} is at {}: {event:?}", event.stream, info.version));
+        }
+    }
+    let planned = Planned { number: 0, appends: vec![("New-1".to_owned(), vec![vec![1; 40]])] };
+    let done = store.commit(commit(&planned)).map_err(|e| e.to_string())?;
+    match done.position.get() == known.len() as u64 + 1 {
+        true => Ok(known),
+        false => Err(format!("{} events, and the next is at {}", known.len(), done.position)),
+    }
+}
+
+/// How a proof counts what it tried.
+#[derive(Default)]
+pub(super) struct Figures {
+    pub(super) cuts: u64,
+    pub(super) images: u64,
+}
+
+struct Proof {
+    root: TempDir,
+    random: Random,
+    figures: Figures,
+    case: String,
+}
+
+impl Proof {
+    /// Cuts at every step of `recording`, which began with `volume`.
+    fn cut_everywhere(
+        &mut self,
+        volume: &Volume,
+        recording: &[Step<Note>],
+        oracle: &Oracle,
+        depth: u32,
+    ) {
+        let (mut volume, mut oracle) = (volume.clone(), oracle.clone());
+        for (n, step) in recording.iter().enumerate() {
+            match step {
+                Step::Note(events) => {
+                    for event in events {
+                        oracle
+                            .learn(event)
+                            .unwrap_or_else(|e| panic!("{}, step {n}: {e}", self.case));
+                    }
+                    continue;
+                }
+                Step::Op(op) => {
+                    // Before the step: each one is cut off once.
+                    self.cut(&volume, &oracle, n, depth);
+                    volume.apply(op);
+                }
+            }
+        }
+        self.cut(&volume, &oracle, recording.len(), depth);
+    }
+
+    fn cut(&mut self, volume: &Volume, oracle: &Oracle, step: usize, depth: u32) {
+        self.figures.cuts += 1;
+        let case = self.case.clone();
+        let lefts: &[Left] = match depth {
+            0 => &[Left::Synced, Left::All, Left::Some(10), Left::Some(50), Left::Some(90)],
+            _ => &[Left::Synced, Left::Some(50)],
+        };
+        for left in lefts {
+            self.case = format!("{case}, cut at step {step}, of the unsynced {left:?}");
+            let image = volume.cut(*left, &mut self.random);
+            let whole_store = depth == 0 && self.random.below(40) == 0;
+            let again = depth == 0 && self.random.below(20) == 0;
+            self.open_again(image, oracle, whole_store, again, depth);
+        }
+        // A kill: nothing is lost as yet, and what is not synced still may be.
+        if depth == 0 && self.random.below(6) == 0 {
+            self.case = format!("{case}, killed at step {step}");
+            self.open_again(volume.clone(), oracle, false, true, depth);
+        }
+        self.case = case;
+    }
+
+    /// Opens `image`, judges what is there, and if `again`, cuts the power while it is opened.
+    fn open_again(
+        &mut self,
+        image: Volume,
+        oracle: &Oracle,
+        whole_store: bool,
+        again: bool,
+        depth: u32,
+    ) {
+        self.figures.images += 1;
+        let disk = SimulatedDisk::new(self.root.path(), image.clone());
+        let recovered = match whole_store {
+            true => {
+                // The index is a new one each time: it is derived.
+                let own = scratch();
+                recover_store(&SimulatedDisk::new(own.path(), image.clone()), own.path())
+            }
+            false => recover(&disk, self.root.path()),
+        };
+        let judged = recovered.and_then(|events| oracle.judge(&events).map(|()| events));
+        let events = judged.unwrap_or_else(|e| panic!("{}: {e}", self.case));
+        if again && !whole_store {
+            // Whoever opened the store has read everything in it.
+            disk.note(events);
+            self.cut_everywhere(&image, &disk.trace(), oracle, depth + 1);
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_step_leaves_all_that_was_acknowledged_or_seen() {
+    let (first, rounds) = (first_seed(), rounds(2));
+    let mut figures = Figures::default();
+    for seed in first..first + rounds {
+        let recording = record(seed);
+        let mut proof = Proof {
+            root: scratch(),
+            random: Random::new(seed),
+            figures: std::mem::take(&mut figures),
+            case: format!("FILMSTRIP_SEED={seed}"),
+        };
+        proof.cut_everywhere(&Volume::new(), &recording, &Oracle::default(), 0);
+        figures = proof.figures;
+    }
+    println!(
+        "figures: power cuts beneath the journal: {} cuts, {} images",
+        figures.cuts, figures.images
+    );
+    assert!(figures.images >= 500 * rounds, "only {} images", figures.images);
+}
+
+/// A store made in a directory whose parents did not exist either was gone after a power cut, with all
+/// that it had acknowledged: only the entries of its own directory and of the one above were synced.
+#[test]
+fn a_store_whose_parent_directories_were_made_with_it_survives_a_power_cut() {
+    let root = scratch();
+    let disk = SimulatedDisk::new(root.path(), Volume::new());
+    let store = open(&disk, root.path());
+    let planned = Planned::random(1, &mut Random::new(1));
+    let mut oracle = Oracle::default();
+    for event in acknowledged(&planned, &store.commit(commit(&planned)).unwrap()) {
+        oracle.learn(&event).unwrap();
+    }
+    drop(store);
+    let image = disk.volume().cut(Left::Synced, &mut Random::new(1));
+    let root = scratch();
+    let events = recover(&SimulatedDisk::new(root.path(), image), root.path()).unwrap();
+    assert_eq!(oracle.judge(&events), Ok(()));
+}

@@ -1,0 +1,85 @@
+//! A proof is believed when it catches what it should: each seeded bug makes one fail.
+
+use crate::proof::bugs::{Bug, VARIABLE};
+use std::process::Command;
+
+const CUTS: &str = "proof::cuts::a_power_cut_at_any_step_leaves_all_that_was_acknowledged_or_seen";
+
+/// Runs the test `proof` in a process that has `bug`, and expects that it fails.
+fn assert_caught(bug: Bug, proof: &str) {
+    let mut test = Command::new(std::env::current_exe().unwrap());
+    test.args([proof, "--exact", "--nocapture"]);
+    test.env(VARIABLE, format!("{bug:?}")).env("FILMSTRIP_ROUNDS", "1").env("RUST_BACKTRACE", "0");
+    let output = test.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("running 1 test"), "there is no test {proof}:\n{said}");
+    assert!(!output.status.success(), "{bug:?} went unnoticed:\n{said}");
+    assert!(said.contains("panicked at"), "{bug:?} ended the process without a word:\n{said}");
+    println!("figures: seeded bug {bug:?}: caught");
+}
+
+#[test]
+fn a_commit_acknowledged_before_its_sync_is_caught() {
+    assert_caught(Bug::AcknowledgeBeforeSync, CUTS);
+}
+
+#[test]
+fn a_segment_whose_name_is_not_synced_is_caught() {
+    assert_caught(Bug::SkipDirectorySync, CUTS);
+}
+
+#[test]
+fn a_frame_accepted_with_a_bad_checksum_is_caught() {
+    assert_caught(Bug::AcceptBadChecksum, CUTS);
+}
+
+#[test]
+fn a_log_truncated_at_damage_in_its_middle_is_caught() {
+    let proof = "journal::tests::\
+         every_flipped_byte_before_the_last_frame_is_corrupt_and_in_it_leaves_the_prefix";
+    assert_caught(Bug::TruncateAtMidLogDamage, proof);
+}
+
+#[test]
+fn an_event_published_before_it_is_durable_is_caught() {
+    assert_caught(Bug::PublishBeforeDurable, CUTS);
+}
+
+#[test]
+fn a_checkpoint_written_before_its_view_is_caught() {
+    let proof = "index::tests::views::whenever_the_process_dies_a_view_and_its_checkpoint_agree";
+    assert_caught(Bug::CheckpointBeforeView, proof);
+}
+
+#[test]
+fn a_checkpoint_written_before_its_index_is_caught() {
+    let proof = "index::tests::crash::a_power_cut_leaves_an_index_that_goes_on";
+    assert_caught(Bug::CheckpointBeforeIndex, proof);
+}
+
+#[test]
+fn a_tail_dropped_after_a_failed_write_of_the_index_is_caught() {
+    let proof = "proof::tail::whichever_write_of_the_index_fails_nothing_is_lost";
+    assert_caught(Bug::LoseTailOnFailedIndexWrite, proof);
+}
+
+#[test]
+fn a_position_given_out_again_after_a_failed_group_is_caught() {
+    let proof = "store::faults::\
+         whichever_write_or_sync_fails_the_acknowledged_stand_and_a_reopened_store_goes_on";
+    assert_caught(Bug::ReusePositionAfterFailedGroup, proof);
+}
+
+#[test]
+fn log_of_sleds_left_unsynced_is_caught() {
+    assert_caught(
+        Bug::LeaveSledLogUnsynced,
+        "index::tests::pace::a_power_cut_takes_nothing_that_was_synced",
+    );
+}
+
+#[test]
+fn a_last_frame_shown_after_a_crash_without_a_sync_is_caught() {
+    assert_caught(Bug::ShowLastFrameUnsynced, CUTS);
+}

@@ -1,0 +1,35 @@
+//! Damage to any file of a store: it is healed, or it is an error that names its place. Nothing wrong is
+//! ever read, nothing panics, and nothing hangs.
+
+mod index;
+mod rot;
+
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// A directory in memory, where there is one: nothing here is about what a disk keeps.
+fn scratch() -> TempDir {
+    match Path::new("/dev/shm").is_dir() {
+        true => tempfile::tempdir_in("/dev/shm").unwrap(),
+        false => tempfile::tempdir().unwrap(),
+    }
+}
+
+fn copy(from: &Path) -> TempDir {
+    let to = scratch();
+    copy_into(from, to.path());
+    to
+}
+
+fn copy_into(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_into(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), &target).unwrap()),
+        }
+    }
+}
