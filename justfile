@@ -12,6 +12,10 @@ ci:
 test:
     cargo test
 
+# The proofs of docs/DURABILITY.md in their long form, and a table of their figures
+proof:
+    .ci/proof
+
 # Formatting and lints, mending what can be mended
 tidy:
     cargo fmt --all

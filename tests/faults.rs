@@ -109,8 +109,8 @@ fn judge_child(output: &Output, case: &str) -> (u64, Option<String>) {
         let word = word.to_owned();
         said.lines().filter_map(move |line| Some(line.split_once(&word)?.1.to_owned()))
     };
-    let acknowledged = after("said acknowledged ").last().map_or(0, |n| n.parse().unwrap());
-    let failed = after("said failed ").last();
+    let acknowledged = after("said acknowledged ").next_back().map_or(0, |n| n.parse().unwrap());
+    let failed = after("said failed ").next_back();
     if let Some(error) = &failed {
         let clear = ["Io", "StorageFull", "OutcomeUnknown", "Refusing", "Faulted", "Panicked"];
         assert!(clear.iter().any(|kind| error.starts_with(kind)), "{case}: {error}");
