@@ -17,6 +17,10 @@ flips N="2000":
     FILMSTRIP_FLIPS={{ N }} cargo test --release --test verify -- --nocapture a_byte_changed
     FILMSTRIP_FLIPS={{ N }} cargo test --release --test repair -- --nocapture around_random
 
+# The proofs of docs/DURABILITY.md in their long form, and a table of their figures
+proof:
+    .ci/proof
+
 # Formatting and lints, mending what can be mended
 tidy:
     cargo fmt --all

@@ -214,7 +214,7 @@ impl Database {
         let mut unsynced = self.unsynced.lock();
         // It logs a few bytes for each node of the tree.
         self.flush_and_sync(&mut unsynced)?;
-        self.call("remove a tree of", |db| db.drop_tree(name).map(drop))?;
+        self.change("remove a tree of", |db| db.drop_tree(name).map(drop))?;
         self.flush_and_sync(&mut unsynced)
     }
 
@@ -228,7 +228,7 @@ impl Database {
         let mut unsynced = self.unsynced.lock();
         #[cfg(test)]
         unsynced.faults.die_if_told()?;
-        self.call("write", |_| f())?;
+        self.change("write", |_| f())?;
         unsynced.bytes += bytes as u64;
         self.keep_pace(&mut unsynced)
     }
@@ -267,7 +267,7 @@ impl Database {
     }
 
     fn flush_and_sync(&self, unsynced: &mut Unsynced) -> Result<()> {
-        self.call("flush", |db| db.flush().map(drop))?;
+        self.change("flush", |db| db.flush().map(drop))?;
         let written_to = self.written_to();
         unsynced.bytes = 0;
         self.sync_file(unsynced, written_to)
@@ -286,8 +286,26 @@ impl Database {
         self.db.as_ref().map_or(-1, |db| db.context.pagecache.log.stable_offset())
     }
 
-    /// Calls sled and turns what goes wrong, panics included, into an error.
+    /// Calls sled to read. What the system cannot read counts as damage: it can be built again.
     fn call<T>(&self, action: &str, f: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T> {
+        self.call_sled(action, is_the_systems, f)
+    }
+
+    /// Calls sled to write. What the system cannot write says nothing against what is there.
+    fn change(&self, action: &str, f: impl FnOnce(&sled::Db) -> sled::Result<()>) -> Result<()> {
+        // A file that is cut short fails to be read on the way; sled's copies of an error have lost
+        // its code, so that nothing more can be asked of them.
+        use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+        self.call_sled(action, |e| !matches!(e.kind(), InvalidData | UnexpectedEof), f)
+    }
+
+    /// Calls sled and turns what goes wrong, panics included, into an error.
+    fn call_sled<T>(
+        &self,
+        action: &str,
+        is_the_systems: impl Fn(&std::io::Error) -> bool,
+        f: impl FnOnce(&sled::Db) -> sled::Result<T>,
+    ) -> Result<T> {
         if let Some(message) = self.panicked.get() {
             return Err(self.panic_error(message));
         }
@@ -362,7 +380,10 @@ impl Database {
     fn release(&mut self) -> Result<()> {
         let Some(db) = self.db.take() else { return Ok(()) };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(db))) {
-            return Err(self.panic_error(&panic_message(&*panic)));
+            // That nothing is damaged by it is certain: all that counts was synced before.
+            let (path, message) = (self.path.display(), panic_message(&*panic));
+            let message = format!("sled panicked at closing {path}: {message}");
+            return Err(Error::new(ErrorKind::Panicked, message));
         }
         wait_for_release(&self.path.join("db"))
     }

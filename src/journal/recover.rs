@@ -87,6 +87,9 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, directory: &Path, store: Uuid) -> Res
 /// Opens the journal in `directory` of the store `store`.
 pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result<Opened> {
     remove_leftovers(&*disk, directory)?;
+    // A kill may have left a segment whose name is in the page cache only. The mark must not speak of
+    // it before the name is durable.
+    disk.sync_dir(directory).map_err(|e| Error::io("sync", directory, e))?;
     let mark = mark::read(&*disk, directory, store)?;
     let segments = read_headers(&*disk, directory, store, mark)?;
     let last = segments.last().expect("read_headers returns at least one").clone();

@@ -18,7 +18,7 @@ use crate::position::{ExpectedVersion, Position};
 use crate::proof::disk::{SimulatedDisk, Step};
 use crate::proof::oracle::{Known, Oracle, Planned};
 use crate::proof::random::{Random, first_seed, rounds};
-use crate::proof::volume::{Left, Volume};
+use crate::proof::volume::{Left, Op, Volume};
 use crate::store::Store;
 use crate::store::directory::Directory;
 use parking_lot::Mutex;
@@ -325,4 +325,33 @@ fn a_store_whose_parent_directories_were_made_with_it_survives_a_power_cut() {
     let root = scratch();
     let events = recover(&SimulatedDisk::new(root.path(), image), root.path()).unwrap();
     assert_eq!(oracle.judge(&events), Ok(()));
+}
+
+/// A process was killed after it had renamed a prepared segment into use and before it synced that name.
+/// The next opening wrote a mark that speaks of the segment, and the power went before the directory was
+/// synced: of the two names only the mark's had reached the disk, so that the segment was missed, and
+/// opening the store was refused as `Corrupt`.
+#[test]
+fn a_mark_never_names_a_segment_whose_own_name_a_power_cut_can_take() {
+    let mut volume = Volume::new();
+    let recording = record(1);
+    let is_second = |step: &Step<Note>| matches!(step, Step::Op(Op::Rename { to, .. }) if to.ends_with("02") && to.len() == 20);
+    let renamed = recording.iter().position(is_second).expect("a second segment is begun");
+    for step in &recording[..=renamed] {
+        if let Step::Op(op) = step {
+            volume.apply(op);
+        }
+    }
+    let root = scratch();
+    let mut proof = Proof {
+        root: scratch(),
+        random: Random::new(1),
+        figures: Figures::default(),
+        case: "killed before the name of a segment is synced".to_owned(),
+    };
+    let disk = SimulatedDisk::new(root.path(), volume.clone());
+    disk.note(recover(&disk, root.path()).unwrap());
+    for _ in 0..20 {
+        proof.cut_everywhere(&volume, &disk.trace(), &Oracle::default(), 1);
+    }
 }

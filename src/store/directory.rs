@@ -25,7 +25,17 @@ pub(crate) struct Directory {
 
 /// Held while the store is open; the operating system lets go of it when the process dies.
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A process that another thread is just starting holds a copy of the file for a moment, so that
+        // closing ours would not let go of it.
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "the store's lock could not be released before its file");
+        }
+    }
 }
 
 impl Directory {
@@ -95,7 +105,7 @@ pub(crate) fn lock_file(path: &Path, held: &str) -> Result<Lock> {
 
 fn take(path: &Path, file: File, held: &str) -> Result<Lock> {
     match file.try_lock() {
-        Ok(()) => Ok(Lock { _file: file }),
+        Ok(()) => Ok(Lock { file }),
         Err(TryLockError::WouldBlock) => {
             let directory = path.parent().unwrap_or(path).display();
             Err(Error::new(ErrorKind::Locked, format!("{directory} is locked: {held}")))
@@ -148,4 +158,38 @@ pub(crate) fn sync_with_parents(path: &Path, disk: &dyn Disk) -> Result<()> {
 fn cannot_be_synced(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
     matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | InvalidInput | Unsupported)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::journal::disk::RealDisk;
+    use std::process::Command;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// A process that is just being started holds a copy of every open file until it has become another
+    /// program. A lock that only went with the last copy of its file was still held when a store had been
+    /// closed while another thread started a process, and opening it again failed as `Locked`.
+    #[test]
+    fn a_closed_store_is_free_although_a_process_was_started_meanwhile() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        Command::new("true").status().unwrap();
+                    }
+                });
+            }
+            let opened: Vec<_> = (0..2_000)
+                .map(|_| Directory::open(directory.path(), &disk, &SystemClock).map(drop))
+                .collect();
+            done.store(true, Ordering::Relaxed);
+            let refused = opened.iter().filter(|opened| opened.is_err()).count();
+            assert_eq!(refused, 0, "{:?}", opened.iter().find(|opened| opened.is_err()));
+        });
+    }
 }
