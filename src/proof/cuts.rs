@@ -6,7 +6,6 @@
 //! `FILMSTRIP_ROUNDS=100 FILMSTRIP_SEED=7 cargo test --release proof::cuts -- --nocapture` for more.
 
 use crate::clock::SystemClock;
-use crate::error::ErrorKind;
 use crate::journal::disk::Disk;
 use crate::journal::recover;
 use crate::limits::SEGMENT_BYTES_FIRST;
@@ -24,7 +23,6 @@ use crate::store::directory::Directory;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// What somebody came to know between two steps.
@@ -165,17 +163,8 @@ fn recover(disk: &SimulatedDisk<Note>, root: &Path) -> Result<Vec<Known>, String
 /// Opens a whole store on `disk`, reads it in every way, and goes on writing.
 fn recover_store(disk: &SimulatedDisk<Note>, root: &Path) -> Result<Vec<Known>, String> {
     let text = |error: crate::error::Error| error.to_string();
-    // Another test may be starting a process, which holds a copy of the lock until it runs its program.
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let store = loop {
-        let builder = Store::builder().disk(Arc::new(disk.clone()));
-        match builder.open(store_path(root)) {
-            Err(error) if error.kind() == ErrorKind::Locked && Instant::now() < deadline => {
-                std::thread::yield_now();
-            }
-            opened => break opened.map_err(text)?,
-        }
-    };
+    let builder = Store::builder().disk(Arc::new(disk.clone()));
+    let store = builder.open(store_path(root)).map_err(text)?;
     let known = read(&store, 0)?;
     for event in &known {
         let info = store.stream_info(event.stream.as_str()).map_err(text)?;
