@@ -1,10 +1,10 @@
 //! Asking a thread of the engine for something, and waiting for its answer.
 //!
-//! Whoever asks is answered, or learns that the thread has ended: a request that goes unanswered is
-//! dropped with its answer's channel.
+//! Whoever asks is answered, or learns that the request was dropped, or that the thread has ended: a
+//! request may still wait in the channel then, which is not emptied when its receiver goes.
 
 use crate::error::{Error, ErrorKind, Result};
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, at, bounded, never, select};
 use std::sync::OnceLock;
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
@@ -21,8 +21,23 @@ pub(crate) struct Request<A> {
 /// The side that asks. Holding it keeps the channel open when no handle is left.
 pub(crate) struct Asking<A> {
     requests: Sender<Request<A>>,
+    /// Disconnected once nobody answers any more.
+    ended: Receiver<()>,
     /// The thread that answers, once it runs.
     thread: OnceLock<ThreadId>,
+}
+
+/// The side that answers: its requests. Dropping it answers everybody who still waits.
+pub(crate) struct Asked<A> {
+    requests: Receiver<Request<A>>,
+    _answers: Sender<()>,
+}
+
+impl<A> Asked<A> {
+    /// The channel that the requests come through.
+    pub(crate) fn channel(&self) -> &Receiver<Request<A>> {
+        &self.requests
+    }
 }
 
 /// Why a question has no answer.
@@ -52,9 +67,11 @@ impl Unanswered {
 }
 
 /// A way to ask, and where the thread hears of it.
-pub(crate) fn requests<A>() -> (Asking<A>, Receiver<Request<A>>) {
-    let (sender, asked) = bounded(REQUESTS_WAITING_MAX);
-    (Asking { requests: sender, thread: OnceLock::new() }, asked)
+pub(crate) fn requests<A>() -> (Asking<A>, Asked<A>) {
+    let (sender, requests) = bounded(REQUESTS_WAITING_MAX);
+    let (answers, ended) = bounded(0);
+    let asking = Asking { requests: sender, ended, thread: OnceLock::new() };
+    (asking, Asked { requests, _answers: answers })
 }
 
 impl<A> Asking<A> {
@@ -77,18 +94,22 @@ impl<A> Asking<A> {
                 Some(_) => Err(Unanswered::Late),
             };
         }
-        let Some(deadline) = deadline else {
-            self.requests.send(request).map_err(|_| Unanswered::Ended)?;
-            return answered.recv().map_err(|_| Unanswered::Ended);
+        let sent = match deadline {
+            None => self.requests.send(request).map_err(|_| Unanswered::Ended),
+            Some(deadline) => {
+                self.requests.send_deadline(request, deadline).map_err(|error| match error {
+                    SendTimeoutError::Timeout(_) => Unanswered::Late,
+                    SendTimeoutError::Disconnected(_) => Unanswered::Ended,
+                })
+            }
         };
-        self.requests.send_deadline(request, deadline).map_err(|error| match error {
-            SendTimeoutError::Timeout(_) => Unanswered::Late,
-            SendTimeoutError::Disconnected(_) => Unanswered::Ended,
-        })?;
-        answered.recv_deadline(deadline).map_err(|error| match error {
-            RecvTimeoutError::Timeout => Unanswered::Late,
-            RecvTimeoutError::Disconnected => Unanswered::Ended,
-        })
+        sent?;
+        select! {
+            recv(answered) -> answer => answer.map_err(|_| Unanswered::Ended),
+            // What the thread has answered, it has answered before it ended.
+            recv(self.ended) -> _ => answered.try_recv().map_err(|_| Unanswered::Ended),
+            recv(deadline.map_or(never(), at)) -> _ => Err(Unanswered::Late),
+        }
     }
 }
 
@@ -97,17 +118,18 @@ mod tests {
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(1);
+    const LONG: Duration = Duration::from_secs(20);
 
     #[test]
     fn a_question_is_answered_or_ends_with_its_thread_or_its_time() {
         let (asking, asked) = requests();
         assert_eq!(asking.ask(1, Some(SHORT)).unwrap_err(), Unanswered::Late);
-        let late: Request<u8> = asked.recv().unwrap();
+        let late: Request<u8> = asked.channel().recv().unwrap();
         assert_eq!(late.ask, 1);
         std::thread::scope(|scope| {
-            scope.spawn(|| asked.recv().unwrap().answer.send(Ok(())).unwrap());
+            scope.spawn(|| asked.channel().recv().unwrap().answer.send(Ok(())).unwrap());
             assert!(asking.ask(2, None).unwrap().is_ok());
-            scope.spawn(|| drop(asked.recv().unwrap()));
+            scope.spawn(|| drop(asked.channel().recv().unwrap()));
             assert_eq!(asking.ask(3, None).unwrap_err(), Unanswered::Ended);
         });
         // The thread that answers would wait for itself.
@@ -117,9 +139,24 @@ mod tests {
         }
         assert_eq!(asking.ask(5, None).unwrap_err(), Unanswered::Full);
         assert_eq!(asking.ask(6, Some(SHORT)).unwrap_err(), Unanswered::Late);
-        assert_eq!(asked.try_iter().count(), REQUESTS_WAITING_MAX);
+        assert_eq!(asked.channel().try_iter().count(), REQUESTS_WAITING_MAX);
         let (asking, asked) = requests::<u8>();
         drop(asked);
         assert_eq!(asking.ask(4, Some(SHORT)).unwrap_err(), Unanswered::Ended);
+    }
+
+    /// Stopping a projection twice hung once in a run of the whole suite. The second request came
+    /// when the thread had answered the first one and was about to end. It stayed in the channel,
+    /// which is not emptied when its receiver goes, and kept the channel of its answer open.
+    #[test]
+    fn a_question_that_waits_when_the_thread_ends_is_not_waited_for() {
+        let (asking, asked) = requests();
+        let (tell, told) = bounded(1);
+        std::thread::spawn(move || tell.send(asking.ask(7_u8, None).unwrap_err()));
+        while asked.channel().is_empty() {
+            std::thread::yield_now();
+        }
+        drop(asked);
+        assert_eq!(told.recv_timeout(LONG), Ok(Unanswered::Ended));
     }
 }

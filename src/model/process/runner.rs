@@ -151,7 +151,7 @@ impl<M: ProcessManager> Runner<M> {
     fn sleep(&self, feed: &Feed) -> Woken {
         let timer = self.timer();
         select! {
-            recv(self.tries.requests) -> asked => Woken::Asked(asked),
+            recv(self.tries.requests.channel()) -> asked => Woken::Asked(asked),
             recv(feed.batches()) -> batch => Woken::Batch(batch),
             recv(self.clock.woken()) -> _ => Woken::Time,
             recv(timer) -> _ => Woken::Time,

@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, HandlerError, Result, panic_message};
 use crate::model::policy::OnError;
 use crate::model::process::status::Ask;
-use crate::model::request::Request;
+use crate::model::request::{Asked, Request};
 use crossbeam_channel::{Receiver, RecvError, Sender, after, never, select};
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,7 +35,7 @@ impl From<HandlerError> for Failure {
 pub(super) struct Tries {
     pub(super) name: &'static str,
     pub(super) on_error: OnError,
-    pub(super) requests: Receiver<Request<Ask>>,
+    pub(super) requests: Asked<Ask>,
     pub(super) closed: Receiver<()>,
     /// Those who wait until nothing is left to do.
     pub(super) settling: Vec<Sender<Result<()>>>,
@@ -75,7 +75,7 @@ impl Tries {
         let timer = timeout.map_or_else(never::<Instant>, after);
         loop {
             let step = select! {
-                recv(self.requests) -> asked => asked,
+                recv(self.requests.channel()) -> asked => asked,
                 recv(self.closed) -> _ => Err(RecvError),
                 recv(timer) -> _ => return None,
             };
@@ -87,7 +87,7 @@ impl Tries {
 
     /// Hears a request, if there is one.
     pub(super) fn listen(&mut self) -> Step {
-        match self.requests.try_recv() {
+        match self.requests.channel().try_recv() {
             Ok(request) => self.asked(Ok(request)),
             Err(_) => Ok(()),
         }

@@ -116,7 +116,7 @@ impl<P: Projection> ProjectionBuilder<P> {
                 closed: log.closing(),
                 trees,
                 shared: Arc::clone(&shared),
-                requests: asked,
+                asked,
                 registered,
                 current: number,
                 target,

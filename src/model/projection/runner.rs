@@ -18,7 +18,7 @@ use crate::model::projection::contract::Projection;
 use crate::model::projection::registry::Registered;
 use crate::model::projection::status::{Ask, Doing, Shared};
 use crate::model::projection::trees::{Generation, Trees, parked};
-use crate::model::request::Request;
+use crate::model::request::{Asked, Request};
 use crate::position::Position;
 use crate::stream::StreamId;
 use crossbeam_channel::{Receiver, select};
@@ -35,7 +35,7 @@ pub(super) struct Runner<P> {
     pub(super) closed: Receiver<()>,
     pub(super) trees: Trees,
     pub(super) shared: Arc<Shared>,
-    pub(super) requests: Receiver<Request<Ask>>,
+    pub(super) asked: Asked<Ask>,
     pub(super) registered: Registered,
     /// The number of the view that is served.
     pub(super) current: u64,
@@ -143,7 +143,7 @@ impl<P: Projection> Runner<P> {
                 return Interrupt::CaughtUp;
             }
             let batch = select! {
-                recv(self.requests) -> request => match request {
+                recv(self.asked.channel()) -> request => match request {
                     Ok(request) => return Interrupt::Request(request),
                     Err(_) => return Interrupt::Closed,
                 },
@@ -167,12 +167,12 @@ impl<P: Projection> Runner<P> {
         };
         match timeout {
             Some(timeout) => select! {
-                recv(self.requests) -> asked => request(asked),
+                recv(self.asked.channel()) -> asked => request(asked),
                 recv(self.closed) -> _ => Some(Interrupt::Closed),
                 default(timeout) => None,
             },
             None => select! {
-                recv(self.requests) -> asked => request(asked),
+                recv(self.asked.channel()) -> asked => request(asked),
                 recv(self.closed) -> _ => Some(Interrupt::Closed),
             },
         }
