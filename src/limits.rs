@@ -55,6 +55,8 @@ pub(crate) const SCAN_CHUNK_BYTES: usize = 256 * KIB;
 pub(crate) const GLOBAL_STEP_BYTES: u64 = 64 * KIB as u64;
 /// Bytes of a run's value in the index; a body too large for one is a reference into the journal.
 pub(crate) const RUN_BYTES_MAX: usize = 4 * KIB;
+/// Bytes of a run's content before it is compressed.
+pub(crate) const RUN_CONTENT_BYTES_MAX: usize = 16 * KIB;
 /// Bytes of any other value in the index; a larger one is cut into pieces of this size.
 pub(crate) const VALUE_BYTES_MAX: usize = 4 * KIB;
 /// Bytes of keys and values that sled may hold unsynced.

@@ -21,8 +21,8 @@ pub(crate) struct Trees {
 pub(crate) struct Garbage {
     /// Keys of records that were removed.
     pub(crate) removed: Vec<Vec<u8>>,
-    /// Prefixes of pieces that no record refers to.
-    pub(crate) pieces: Vec<Vec<u8>>,
+    /// Records, and epochs whose pieces they did not refer to when this was noted.
+    pub(crate) pieces: Vec<(Vec<u8>, u64)>,
 }
 
 impl Trees {

@@ -109,13 +109,11 @@ fn orphans(
     garbage: &mut Garbage,
 ) -> Result<(), OpenError> {
     let mut entries = db.prefix(&trees.pieces, b"r");
-    let mut last = None;
     while let Some((key, _)) = entries.next()? {
         let Some((record, epoch)) = keys::record_of_piece(&key) else { continue };
-        let prefix = keys::record_pieces(record, epoch);
-        if in_pieces.get(record) != Some(&epoch) && last.as_ref() != Some(&prefix) {
-            garbage.pieces.push(prefix.clone());
-            last = Some(prefix);
+        let orphan = (record.to_vec(), epoch);
+        if in_pieces.get(record) != Some(&epoch) && garbage.pieces.last() != Some(&orphan) {
+            garbage.pieces.push(orphan);
         }
     }
     Ok(())

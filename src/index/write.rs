@@ -8,7 +8,7 @@
 
 use crate::codec::checkpoint::StoredCheckpoint;
 use crate::codec::keys;
-use crate::codec::run::{self, Builder, IndexedEvent};
+use crate::codec::run::{self, IndexedEvent, Packer};
 use crate::codec::state::{Content, Stamp, StoredRecord, StoredState, StreamState, contribution};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::core::{Index, Progress};
@@ -46,8 +46,9 @@ impl Index {
         let before = *self.stored.lock();
         let epoch = before.epoch + 1;
         let mut states = Vec::new();
+        let mut packer = Packer::default();
         for events in events.chunk_by(|a, b| a.stream == b.stream) {
-            states.extend(self.put_runs(events, epoch)?);
+            states.extend(self.put_runs(&mut packer, events, epoch)?);
         }
         for mark in marks {
             let (key, value) = mark.encode();
@@ -93,6 +94,7 @@ impl Index {
     /// what the one that it replaces contributes.
     fn put_runs(
         &self,
+        packer: &mut Packer,
         events: &[WindowEvent],
         epoch: u64,
     ) -> Result<Option<(StreamId, StoredState, u64)>> {
@@ -104,19 +106,15 @@ impl Index {
             return Ok(None);
         };
         self.check_contiguous(version, &events[new..])?;
-        let mut packing: Option<Builder> = None;
         for event in &events[new..] {
             let event = indexed(event);
-            if packing.as_mut().is_some_and(|run| run.push(&event)) {
-                continue;
-            }
-            if let Some(full) = packing.replace(Builder::begin(&event)) {
-                self.put_run(stream, full)?;
+            if !packer.push(&event) {
+                self.put_packed(stream, packer)?;
+                let taken = packer.push(&event);
+                assert!(taken, "an empty packer takes whatever `body_of` gives");
             }
         }
-        if let Some(rest) = packing {
-            self.put_run(stream, rest)?;
-        }
+        self.put_packed(stream, packer)?;
         let (stamp, replaced) = match &held {
             Some((held, contributed)) => {
                 (next_stamp(held.stamp, *contributed, epoch), *contributed)
@@ -134,10 +132,12 @@ impl Index {
         Ok(Some((stream.clone(), StoredState { stamp, state, position: last.position }, replaced)))
     }
 
-    pub(crate) fn put_run(&self, stream: &StreamId, run: Builder) -> Result<()> {
-        let key = keys::event_key(stream, run.first_version());
-        let value = run.finish(&key);
-        self.db.insert(&self.trees.events, &key, value)
+    /// Writes the runs of what `packer` holds of `stream`.
+    pub(crate) fn put_packed(&self, stream: &StreamId, packer: &mut Packer) -> Result<()> {
+        packer.finish(
+            |version| keys::event_key(stream, version),
+            |key, run| self.db.insert(&self.trees.events, &key, run),
+        )
     }
 
     /// The window must go on where the stream stands, and leave out nothing.
@@ -168,28 +168,44 @@ impl Index {
         if is_same {
             return Ok(());
         }
-        let (stamp, replaced) = match &held {
-            Some((held, contributed)) => {
-                (next_stamp(held.stamp, *contributed, epoch), *contributed)
-            }
-            None => (Stamp { epoch, previous: 0 }, 0),
-        };
+        let old_pieces = held.as_ref().and_then(|(held, _)| epoch_of_pieces(held));
         if let Content::Pieces { .. } = content {
+            if old_pieces == Some(epoch) {
+                // A window of this epoch that a crash cut short has left them, under the very keys
+                // that are about to be written again: what refers to them goes first.
+                self.put_content(progress, key, Content::Removed, epoch)?;
+                self.db.sync()?;
+            }
             // Before what refers to them.
             pieces::put(&self.db, &self.trees, &keys::record_pieces(key, epoch), bytes)?;
         }
+        let removed = content == Content::Removed;
+        self.put_content(progress, key, content, epoch)?;
+        if removed {
+            progress.garbage.removed.push(key.to_vec());
+        }
+        if let Some(old) = old_pieces.filter(|old| *old != epoch) {
+            progress.garbage.pieces.push((key.to_vec(), old));
+        }
+        Ok(())
+    }
+
+    fn put_content(
+        &self,
+        progress: &mut Progress,
+        key: &[u8],
+        content: Content,
+        epoch: u64,
+    ) -> Result<()> {
+        let (stamp, replaced) = match self.stored_record(key)? {
+            Some((held, contributed)) => (next_stamp(held.stamp, contributed, epoch), contributed),
+            None => (Stamp { epoch, previous: 0 }, 0),
+        };
         let record = StoredRecord { stamp, content };
         let value = Bytes::from(record.encode(key));
         let contributed = record_contribution(key, &value, &record);
         self.db.insert(&self.trees.records, key, value.to_vec())?;
         progress.now.records.replace(replaced, contributed);
-        if record.content == Content::Removed {
-            progress.garbage.removed.push(key.to_vec());
-        }
-        let old_pieces = held.filter(|(held, _)| matches!(held.content, Content::Pieces { .. }));
-        if let Some((held, _)) = old_pieces.filter(|(held, _)| held.stamp.epoch != epoch) {
-            progress.garbage.pieces.push(keys::record_pieces(key, held.stamp.epoch));
-        }
         Ok(())
     }
 
@@ -202,10 +218,22 @@ impl Index {
                 self.db.remove(&self.trees.records, &key)?;
             }
         }
-        for prefix in garbage.pieces {
-            pieces::remove(&self.db, &self.trees, &prefix)?;
+        for (key, epoch) in garbage.pieces {
+            // The window may have written them again, if a crash had left them to its epoch.
+            let held = self.stored_record(&key)?;
+            if held.and_then(|(held, _)| epoch_of_pieces(&held)) != Some(epoch) {
+                pieces::remove(&self.db, &self.trees, &keys::record_pieces(&key, epoch))?;
+            }
         }
         Ok(())
+    }
+}
+
+/// Of which epoch the pieces are that `record` refers to, if it does.
+fn epoch_of_pieces(record: &StoredRecord) -> Option<u64> {
+    match record.content {
+        Content::Pieces { .. } => Some(record.stamp.epoch),
+        Content::Removed | Content::Inline(_) => None,
     }
 }
 

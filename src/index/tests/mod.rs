@@ -48,7 +48,11 @@ impl Truth {
         positions.push(position);
         let version = positions.len() as u64;
         let mut envelope = format!("{stream} {version} ").into_bytes();
-        envelope.resize(envelope.len() + bytes, position as u8);
+        let mut noise = blake3::Hasher::new().update(&envelope).finalize_xof();
+        let begin = envelope.len();
+        envelope.resize(begin + bytes, 0);
+        // A run of events that are all alike would hide a run's bounds.
+        noise.fill(&mut envelope[begin..]);
         self.events.push(WindowEvent {
             stream: StreamId::new(stream).unwrap(),
             version,
