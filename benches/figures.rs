@@ -11,8 +11,40 @@ use std::time::{Duration, Instant};
 const PAYLOAD_BYTES: usize = 300;
 const STREAM_EVENTS: u64 = 20;
 
-fn event() -> NewEvent {
-    NewEvent::bytes("Measured", vec![b'x'; PAYLOAD_BYTES])
+/// Events of JSON, half of whose bytes are the same in each, and half random digits.
+struct Events {
+    digits: Vec<u8>,
+}
+
+impl Events {
+    fn new() -> Events {
+        let mut state = 1_u64;
+        let digit = |_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            b"0123456789abcdef"[(state >> 60) as usize]
+        };
+        Events { digits: (0..1_000_003).map(digit).collect() }
+    }
+
+    fn nth(&self, n: u64) -> NewEvent {
+        const NAMES: [&str; 6] =
+            ["customer", "account", "product", "warehouse", "invoice", "courier"];
+        let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
+        let digits = n as usize * 160 % (self.digits.len() - 160);
+        for (name, digits) in NAMES.iter().zip(self.digits[digits..].chunks(25)) {
+            payload.extend_from_slice(if payload.is_empty() { b"{\"" } else { b",\"" });
+            payload.extend_from_slice(name.as_bytes());
+            payload.extend_from_slice(b"\":\"");
+            payload.extend_from_slice(digits);
+            payload.push(b'"');
+        }
+        payload.extend_from_slice(b",\"remark\":\"");
+        payload.resize(PAYLOAD_BYTES - 2, b'.');
+        payload.extend_from_slice(b"\"}");
+        NewEvent::bytes("Measured", payload)
+    }
 }
 
 fn main() {
@@ -32,9 +64,10 @@ fn one_event_per_commit() {
     raw.write_all_at(&vec![0; 64 << 20], 0).expect("space");
     raw.sync_all().expect("a sync");
     let store = Store::open(directory.path().join("store")).expect("a store");
+    let events = Events::new();
     let journal = directory.path().join("store/journal/durable");
     let before = durable_end(&journal);
-    store.append("Probe-1", ExpectedVersion::Any, [event()]).expect("appended");
+    store.append("Probe-1", ExpectedVersion::Any, [events.nth(0)]).expect("appended");
     let frame = vec![b'x'; (durable_end(&journal) - before) as usize];
     let mut offset = 0;
     let mut rounds: Vec<(Duration, Duration)> = Vec::new();
@@ -49,7 +82,8 @@ fn one_event_per_commit() {
         let began = Instant::now();
         for n in 0..COMMITS {
             let stream = format!("Stream-{}", (round * COMMITS + n) % 500);
-            store.append(&stream, ExpectedVersion::Any, [event()]).expect("appended");
+            let event = events.nth(n as u64);
+            store.append(&stream, ExpectedVersion::Any, [event]).expect("appended");
         }
         rounds.push((raw, began.elapsed()));
     }
@@ -122,11 +156,12 @@ fn long_run(events: u64) {
 }
 
 fn write(store: &Store, events: u64, streams: u64) {
+    let made = Events::new();
     for first in (0..events).step_by(100) {
         let mut commit = Commit::new();
         for n in first..(first + 100).min(events) {
             let stream = format!("Stream-{}", n % streams);
-            commit = commit.append(stream, ExpectedVersion::Any, [event()]);
+            commit = commit.append(stream, ExpectedVersion::Any, [made.nth(n)]);
         }
         store.commit(commit).expect("committed");
     }

@@ -12,6 +12,7 @@ use crate::journal::mark::{DurableMark, MarkFile};
 use crate::journal::prepare::{Prepared, Preparer};
 use crate::journal::read::Journal;
 use crate::journal::segment::{self, SegmentHeader};
+use crate::limits::PREPARE_AFTER_BYTES;
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
 use std::sync::Arc;
@@ -161,8 +162,9 @@ impl Writer {
         self.end.time = header.time;
         self.end.chain = header.chain;
         self.open = header.kind != Kind::Closing;
-        // Half a segment ahead is time enough to fill the next one, and a small store never pays.
-        if self.end.next.offset > self.segment.length / 2 {
+        // The next one takes its time: many writers can fill a segment in a third of a second. A small
+        // store never pays.
+        if self.end.next.offset > PREPARE_AFTER_BYTES.min(self.segment.length / 2) {
             self.preparer.order(self.segment.number + 1);
         }
     }

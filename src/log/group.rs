@@ -376,7 +376,7 @@ fn publish(
     // The head moves before the reply: a caller that got its position may read the head at once.
     let end = leading.writer.end();
     log.head.advance(end.position, end.next, end.chain);
-    log.indexer.published();
+    log.indexer.published(end.next);
     Ok(())
 }
 

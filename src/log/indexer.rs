@@ -1,7 +1,8 @@
 //! The thread that moves the tail into the index.
 //!
-//! It works when a segment is sealed (several at a time when it is behind), when writers have been
-//! idle for a moment, and at close: so it does not slow a busy writer. A tail that is small costs
+//! It works when a few segments are sealed (more at a time when it is behind), when writers have been
+//! idle for a moment, and at close: so it does not slow a busy writer, and what a stream gets in the
+//! meantime shares its runs. A tail that is small costs
 //! less than a small window does (its runs would be short, and stay so), so it is left where it is:
 //! the next opening reads the last segment anyway.
 
@@ -10,7 +11,9 @@ use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
 use crate::error::{Error, ErrorKind, panic_message};
 use crate::journal::segment;
-use crate::limits::{TAIL_EVENTS_MAX, UNINDEXED_BYTES_IDLE, UNINDEXED_SEGMENTS_MAX};
+use crate::limits::{
+    TAIL_EVENTS_MAX, UNINDEXED_BYTES_IDLE, UNINDEXED_SEGMENTS_MAX, WINDOW_SEGMENTS_MIN,
+};
 use crate::log::control::{Due, Work};
 use crate::log::core::Log;
 #[cfg(test)]
@@ -47,13 +50,16 @@ pub(crate) fn run(log: &Arc<Log>) {
 /// What there is to be done, if writers go on, and if they pause.
 fn due(log: &Log) -> Due {
     let (_, end) = log.head.visible();
+    let indexed = log.tail.indexed().next;
     let sealed = Location { segment: end.segment, offset: segment::HEADER_BYTES };
-    if end.segment > log.tail.indexed().next.segment {
+    let until = Location { segment: indexed.segment + WINDOW_SEGMENTS_MIN, offset: 0 };
+    if end >= until {
         Due::Now(sealed)
     } else if is_worth_a_window(log, end) {
-        Due::WhenIdle(end)
+        Due::WhenIdle { to: end, until }
     } else {
-        Due::Never
+        let offset = indexed.offset + UNINDEXED_BYTES_IDLE;
+        Due::Nothing { until: Location { segment: indexed.segment, offset } }
     }
 }
 
