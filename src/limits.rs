@@ -25,8 +25,6 @@ pub const CONSUMER_NAME_BYTES_MAX: usize = 256;
 pub(crate) const GROUP_BYTES_MAX: usize = 8 * MIB;
 /// Bytes of the commits that wait for a leader; beyond it, callers wait to join the queue.
 pub(crate) const QUEUE_BYTES_MAX: usize = 128 * MIB;
-/// Groups that one caller leads before it hands leadership over.
-pub(crate) const GROUPS_LED_MAX: usize = 4;
 /// Bytes of a segment file, once a store has outgrown its first small ones.
 pub(crate) const SEGMENT_BYTES: u64 = 64 * MIB as u64;
 /// Bytes of the first segment; each later one doubles until `SEGMENT_BYTES`.

@@ -19,6 +19,7 @@ use crate::log::indexer;
 use crate::log::indexing::{IndexSite, IndexSlot};
 use crate::log::tail::Tail;
 use crate::position::Version;
+use crate::stream::StreamId;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -147,14 +148,16 @@ fn fill(
     for item in journal.frames(indexed.next, indexed.position + 1, end) {
         let (at, frame) = item?;
         let mut failed = None;
-        let pushed = tail.push(at, &frame, |stream, version| {
+        let base = |stream: &StreamId, version| {
             let state = index.ask(|index| index.stream_state(stream)).map_err(|error| {
                 let what = error.to_string();
                 failed = Some(error);
                 what
             })?;
             Ok(before(state, version))
-        });
+        };
+        // The head is there already, and nobody to look at it.
+        let pushed = tail.push(at, &frame, base, || ());
         if let Some(error) = failed {
             return Err(error);
         }

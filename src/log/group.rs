@@ -2,8 +2,8 @@
 //!
 //! * Whoever finds no leader leads: takes what waits, writes it as one group, and answers everybody
 //!   in it. A hop to a writer thread would cost half an `fdatasync`.
-//! * A leader writes at most `GROUPS_LED_MAX` groups, then hands over to the first who waits, and
-//!   does so before it replies: otherwise one caller leads for as long as others keep coming.
+//! * A leader writes one group, and hands over to the first who waits before it replies: so the next
+//!   group is under way while the callers of this one are woken, and nobody leads for others for long.
 //! * Everyone is answered: a leader that fails or panics answers its group, and everybody who waits.
 //! * A reply comes after the tail and the head have moved: a caller that got its position may read.
 //! * After a failed write the store is `Refusing`, for good: what is durable, only reopening decides.
@@ -15,7 +15,7 @@ use crate::codec::frame::{self, ChainHasher, Kind, Meaning};
 use crate::codec::state::StreamState;
 use crate::error::{Error, ErrorKind, Result, panic_message};
 use crate::journal::write::{WriteError, Writer, Written};
-use crate::limits::{GROUP_BYTES_MAX, GROUPS_LED_MAX, QUEUE_BYTES_MAX};
+use crate::limits::{GROUP_BYTES_MAX, QUEUE_BYTES_MAX};
 use crate::log::admit::{Placement, Verdict, admit};
 use crate::log::commit::Proposal;
 use crate::log::core::Log;
@@ -25,6 +25,7 @@ use crate::log::outcome::{AppendError, Appended, Committed};
 use crate::position::{Position, Version};
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
+use crate::stream::StreamId;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -148,18 +149,13 @@ impl Sequencer {
         Ok(!std::mem::replace(&mut queue.led, true))
     }
 
-    /// Leads a few groups. The caller's own ticket is in the first.
+    /// Leads one group, in which the caller's own ticket is.
     fn lead(&self, log: &Log) {
-        for groups_led in 1.. {
-            let group = self.take_group();
-            let outcomes = self.write_group(log, &group);
-            let goes_on = self.go_on(groups_led);
-            for (ticket, outcome) in group.iter().zip(outcomes) {
-                ticket.reply(outcome);
-            }
-            if !goes_on {
-                return;
-            }
+        let group = self.take_group();
+        let outcomes = self.write_group(log, &group);
+        self.hand_over();
+        for (ticket, outcome) in group.iter().zip(outcomes) {
+            ticket.reply(outcome);
         }
     }
 
@@ -181,19 +177,14 @@ impl Sequencer {
         group
     }
 
-    /// Whether the leader leads another group. If not, somebody else does, or nobody waits.
-    fn go_on(&self, groups_led: usize) -> bool {
+    /// Has the first who waits lead the next group, if anybody waits.
+    fn hand_over(&self) {
         let mut queue = self.queue.lock();
         match queue.waiting.front() {
+            Some(next) => next.lead(),
             None => {
                 queue.led = false;
                 self.changed.notify_all();
-                false
-            }
-            Some(_) if groups_led < GROUPS_LED_MAX => true,
-            Some(next) => {
-                next.lead();
-                false
             }
         }
     }
@@ -359,7 +350,7 @@ fn put(proposal: &Proposal, placement: &Placement, buffer: &mut Vec<u8>, chain: 
     }
 }
 
-/// Makes a durable group visible: the tail first, then the head, which wakes the followers.
+/// Makes a durable group visible, in the tail and at the head at once, and wakes the followers.
 fn publish(
     log: &Log,
     leading: &mut Leading,
@@ -368,14 +359,14 @@ fn publish(
     verdicts: &[Verdict],
 ) -> Result<()> {
     let heads = &leading.heads;
-    let pushed = log.tail.push(written.at, &written.frame, |stream, _| {
-        Ok(heads.get(stream).cloned().unwrap_or_else(StreamState::absent))
-    });
-    pushed.map_err(|what| Error::new(ErrorKind::OutcomeUnknown, what))?;
-    remember_heads(leading, written.frame.header.time, proposals, verdicts);
+    let base =
+        |stream: &StreamId, _| Ok(heads.get(stream).cloned().unwrap_or_else(StreamState::absent));
     // The head moves before the reply: a caller that got its position may read the head at once.
     let end = leading.writer.end();
-    log.head.advance(end.position, end.next, end.chain);
+    let shown = || log.head.advance(end.position, end.next, end.chain);
+    let pushed = log.tail.push(written.at, &written.frame, base, shown);
+    pushed.map_err(|what| Error::new(ErrorKind::OutcomeUnknown, what))?;
+    remember_heads(leading, written.frame.header.time, proposals, verdicts);
     log.indexer.published(end.next);
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! The tail, in memory: where the events lie that the index has not yet, and the newest frames.
 //!
-//! * An event is in the tail before the head moves over it, and leaves the tail only when the index
-//!   has it. So a reader that asks the tail first and the index second misses nothing.
+//! * An event is in the tail from the moment at which the head moves over it, and leaves the tail only
+//!   when the index has it. So a reader that asks the tail first and the index second misses nothing, and
+//!   who has read an event finds the head past it.
 //! * Memory is bounded: `TAIL_EVENTS_MAX` events, `TAIL_BODY_BYTES_MAX` of frames. At the bound
 //!   writers wait for the indexer; the newest frames just push out the oldest.
 
@@ -88,12 +89,13 @@ impl Tail {
     }
 
     /// Takes in a durable frame that lies at `at`. `base` tells the state that a stream had
-    /// before its first version in the tail.
+    /// before its first version in the tail. `shown` moves the head; nobody can look before it has.
     pub(crate) fn push(
         &self,
         at: Location,
         frame: &Frame,
         mut base: impl FnMut(&StreamId, u64) -> Result<StreamState, String>,
+        shown: impl FnOnce(),
     ) -> Result<(), String> {
         let state = &mut *self.state.write();
         let mark = mark_of(at, frame);
@@ -108,6 +110,7 @@ impl Tail {
             }
         })?;
         state.keep_newest(at, frame);
+        shown();
         Ok(())
     }
 

@@ -62,7 +62,7 @@ pub fn write(options: &Options, engines: &[Box<dyn Engine>], figures: &Figures) 
     out.push_str("# filmstrip beside other engines\n\n");
     let _ = writeln!(
         out,
-        "Written by `just compare`. The same payloads (300 bytes of JSON-like text), 20 events in each \
+        "Written by `just compare`. The same payloads (300 bytes of JSON, half of them random digits), 20 events in each \
          stream, in turn; {} events where a workload is long. Medians, with the lowest and the highest \
          in brackets. Rates are events per second, p50 and p99 microseconds for one commit. Only the \
          ratios within one run mean anything: a disk, a machine and a day differ from another.\n",
