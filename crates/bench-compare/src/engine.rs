@@ -11,6 +11,8 @@ pub struct Item<'a> {
 /// A kind of engine.
 pub trait Engine {
     fn name(&self) -> &'static str;
+    /// Its package, whose version the report names.
+    fn package(&self) -> Option<&'static str>;
     /// What stands on disk when an append returns, in a sentence.
     fn durability(&self) -> &'static str;
     /// Opens what lies in `directory`, or makes it.

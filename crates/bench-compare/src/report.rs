@@ -26,19 +26,45 @@ impl Figures {
         }
     }
 
-    fn cell(&self, engine: &str, name: &str) -> String {
-        let Some(values) = self.values.get(&(engine.to_owned(), name.to_owned())) else {
-            return "–".to_owned();
-        };
-        let mut values = values.clone();
+    /// What was measured, from the lowest to the highest; nothing if it was not.
+    fn sorted(&self, engine: &str, name: &str) -> Vec<f64> {
+        let values = self.values.get(&(engine.to_owned(), name.to_owned()));
+        let mut values = values.cloned().unwrap_or_default();
         values.sort_unstable_by(f64::total_cmp);
-        let (low, high) = (values[0], values[values.len() - 1]);
-        let median = values[values.len() / 2];
-        match values.len() {
-            1 => show(median),
-            _ => format!("{} ({}–{})", show(median), show(low), show(high)),
+        values
+    }
+
+    fn median(&self, engine: &str, name: &str) -> Option<f64> {
+        let values = self.sorted(engine, name);
+        values.get(values.len() / 2).copied()
+    }
+
+    fn cell(&self, engine: &str, name: &str) -> String {
+        let values = self.sorted(engine, name);
+        match values[..] {
+            [] => "–".to_owned(),
+            [value] => show(value),
+            [low, .., high] => {
+                format!("{} ({}–{})", show(values[values.len() / 2]), show(low), show(high))
+            }
         }
     }
+
+    /// How many times as good filmstrip is as the best of its peers, which the raw file is not.
+    fn against_the_best(&self, engines: &[Box<dyn Engine>], name: &str) -> String {
+        let peers = engines.iter().map(|engine| engine.name());
+        let peers = peers.filter(|peer| !matches!(*peer, "filmstrip" | "raw file"));
+        let peers = peers.filter_map(|peer| self.median(peer, name));
+        let ratio = match is_better_low(name) {
+            true => peers.reduce(f64::min).zip(self.median("filmstrip", name)),
+            false => self.median("filmstrip", name).zip(peers.reduce(f64::max)),
+        };
+        ratio.map_or("–".to_owned(), |(above, below)| format!("{:.2}", above / below))
+    }
+}
+
+fn is_better_low(name: &str) -> bool {
+    ["p50", "p99", "memory", "disk", "open"].iter().any(|word| name.contains(word))
 }
 
 /// Three digits that count, and thousands apart.
@@ -69,28 +95,45 @@ pub fn write(options: &Options, engines: &[Box<dyn Engine>], figures: &Figures) 
         options.events
     );
     let _ = writeln!(out, "{}\n", machine());
+    let _ = writeln!(
+        out,
+        "The last column says how many times as good filmstrip is as the best of the others, the raw \
+         file excepted: above 1 it is ahead.\n"
+    );
     out.push_str("| |");
     for engine in engines {
         let _ = write!(out, " {} |", engine.name());
     }
-    out.push_str("\n| --- |");
-    out.push_str(&" ---: |".repeat(engines.len()));
+    out.push_str(" against the best |\n| --- |");
+    out.push_str(&" ---: |".repeat(engines.len() + 1));
     out.push('\n');
     for name in &figures.names {
         let _ = write!(out, "| {name} |");
         for engine in engines {
             let _ = write!(out, " {} |", figures.cell(engine.name(), name));
         }
-        out.push('\n');
+        let _ = writeln!(out, " {} |", figures.against_the_best(engines, name));
     }
     out.push_str("\nWhat stands on disk when an append returns:\n\n");
     for engine in engines {
-        let _ = writeln!(out, "* **{}**: {}.", engine.name(), engine.durability());
+        let version = version(engine.package());
+        let _ = writeln!(out, "* **{}**{version}: {}.", engine.name(), engine.durability());
     }
     out
 }
 
-/// The processor, its cores and the kernel, as Linux tells them.
+/// The version of a package, as the lock file says.
+fn version(package: Option<&str>) -> String {
+    let lock = include_str!("../Cargo.lock");
+    let entry =
+        package.and_then(|package| lock.split_once(&format!("name = \"{package}\"\nversion = \"")));
+    let version = entry.and_then(|(_, behind)| behind.split('"').next());
+    package
+        .zip(version)
+        .map_or(String::new(), |(package, version)| format!(" ({package} {version})"))
+}
+
+/// The day, and the processor, its cores and the kernel, as Linux tells them.
 fn machine() -> String {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let processors = read("/proc/cpuinfo");
@@ -98,5 +141,8 @@ fn machine() -> String {
     let model = model.map_or("unknown", |line| line.trim_start_matches([' ', '\t', ':']));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = read("/proc/sys/kernel/osrelease");
-    format!("Machine: {model}, {cores} cores, Linux {}.", kernel.trim())
+    let date = std::process::Command::new("date").args(["-u", "+%F"]).output();
+    let date =
+        date.map_or(String::new(), |date| String::from_utf8_lossy(&date.stdout).into_owned());
+    format!("{}: {model}, {cores} cores, Linux {}.", date.trim(), kernel.trim())
 }

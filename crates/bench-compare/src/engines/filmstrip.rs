@@ -12,6 +12,10 @@ impl Engine for Filmstrip {
         "filmstrip"
     }
 
+    fn package(&self) -> Option<&'static str> {
+        Some("filmstrip")
+    }
+
     fn durability(&self) -> &'static str {
         "one `fdatasync` of the journal for each group of commits, before any of them returns"
     }

@@ -13,6 +13,10 @@ impl Engine for Fjall {
         "fjall"
     }
 
+    fn package(&self) -> Option<&'static str> {
+        Some("fjall")
+    }
+
     fn durability(&self) -> &'static str {
         "a batch over two keyspaces, with `PersistMode::SyncData` at each commit"
     }

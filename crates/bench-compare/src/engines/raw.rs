@@ -18,6 +18,10 @@ impl Engine for Raw {
         "raw file"
     }
 
+    fn package(&self) -> Option<&'static str> {
+        None
+    }
+
     fn durability(&self) -> &'static str {
         "one `fdatasync` for each commit, into space that was filled with zeros before"
     }

@@ -16,6 +16,10 @@ impl Engine for Redb {
         "redb"
     }
 
+    fn package(&self) -> Option<&'static str> {
+        Some("redb")
+    }
+
     fn durability(&self) -> &'static str {
         "a write transaction with its default durability, synced when `commit` returns"
     }

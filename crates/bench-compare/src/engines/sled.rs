@@ -12,7 +12,11 @@ pub struct Sled;
 
 impl Engine for Sled {
     fn name(&self) -> &'static str {
-        "sled 0.34.7"
+        "sled"
+    }
+
+    fn package(&self) -> Option<&'static str> {
+        Some("sled")
     }
 
     fn durability(&self) -> &'static str {

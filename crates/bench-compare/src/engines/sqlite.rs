@@ -12,6 +12,10 @@ impl Engine for Sqlite {
         "SQLite"
     }
 
+    fn package(&self) -> Option<&'static str> {
+        Some("libsqlite3-sys")
+    }
+
     fn durability(&self) -> &'static str {
         "WAL with `synchronous=FULL`: the log is synced at each commit; one connection, behind a lock"
     }

@@ -16,6 +16,10 @@ impl Engine for Tephra {
         "tephra"
     }
 
+    fn package(&self) -> Option<&'static str> {
+        Some("tephra")
+    }
+
     fn durability(&self) -> &'static str {
         "one sync of the log for each batch of its writer thread, before `append` returns; no condition \
          is judged"

@@ -25,6 +25,10 @@ impl Engine for Umadb {
         "umadb-core"
     }
 
+    fn package(&self) -> Option<&'static str> {
+        Some("umadb-core")
+    }
+
     fn durability(&self) -> &'static str {
         "pages, then a header, synced for each batch of its writer thread, before the answer; no \
          condition is judged"
