@@ -21,6 +21,10 @@ flips N="2000":
 proof:
     .ci/proof
 
+# The engine's hand-overs under schedules that a checker chooses
+models:
+    cargo test --manifest-path crates/models/Cargo.toml
+
 # Any bytes for each decoder, guided by coverage, for so many seconds each. Needs `cargo install cargo-fuzz`
 fuzz SECONDS="30":
     .ci/fuzz {{ SECONDS }}
