@@ -21,6 +21,18 @@ flips N="2000":
 proof:
     .ci/proof
 
+# The engine's hand-overs under schedules that a checker chooses
+models:
+    cargo test --manifest-path crates/models/Cargo.toml
+
+# Any bytes for each decoder, guided by coverage, for so many seconds each. Needs `cargo install cargo-fuzz`
+fuzz SECONDS="30":
+    .ci/fuzz {{ SECONDS }}
+
+# The fuzzer's seeds, out of a new store; only a new check needs it
+fuzz-seeds:
+    cargo test --lib fuzz::tests::write_seeds -- --ignored
+
 # Formatting and lints, mending what can be mended
 tidy:
     cargo fmt --all

@@ -103,6 +103,9 @@ mod event;
 mod filter;
 mod finding;
 mod follow;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod head_hash;
 mod index;
 mod journal;

@@ -35,7 +35,7 @@ const LAYERS: [&[&str]; 9] = [
     &["follow"],
     &["model"],
     &["store"],
-    &["testing"],
+    &["testing", "fuzz"],
     &["book"],
 ];
 

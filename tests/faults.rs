@@ -201,6 +201,18 @@ fn a_full_table_of_descriptors_is_a_clear_error_and_moves_nothing_aside() {
     assert!(failures > 0, "no run met a failure");
 }
 
+/// Nobody is bound by a number of threads who may raise it, so each n-th start of one fails instead.
+#[test]
+fn a_full_table_of_threads_is_a_clear_error_and_afterwards_the_store_goes_on() {
+    if !can_run("strace", &["-f", "-e", "trace=none", "-o", "/dev/null", "true"]) {
+        return;
+    }
+    let numbers = (1..=16).step_by(if is_long() { 1 } else { 3 });
+    let failures = numbers.filter(|n| fail_call("clone3,clone", "EAGAIN", *n)).count();
+    println!("figures: full tables of threads: {failures} runs met one");
+    assert!(failures > 0, "no run met a failure");
+}
+
 /// A filesystem in memory, unmounted at the end.
 struct Mounted(tempfile::TempDir);
 

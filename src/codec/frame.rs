@@ -98,14 +98,19 @@ impl Header {
             _ => return None,
         };
         let length = u32::from_le_bytes(array_at(header, 8));
-        (length as usize >= HEADER_BYTES).then(|| Header {
+        let events = u32::from_le_bytes(array_at(header, 12));
+        let first_position = u64::from_le_bytes(array_at(header, 48));
+        // Who forges a header has its checksum right; its positions must be such as can be given out.
+        let has_positions =
+            first_position > 0 && first_position.checked_add(events.into()).is_some();
+        (length as usize >= HEADER_BYTES && has_positions).then(|| Header {
             kind,
             length,
-            events: u32::from_le_bytes(array_at(header, 12)),
+            events,
             store: Uuid::from_bytes(array_at(header, 16)),
             segment: u64::from_le_bytes(array_at(header, 32)),
             offset: u64::from_le_bytes(array_at(header, 40)),
-            first_position: u64::from_le_bytes(array_at(header, 48)),
+            first_position,
             time: Micros(i64::from_le_bytes(array_at(header, 56))),
             chain: array_at(header, CHAIN_OFFSET),
             whole_crc: u32::from_le_bytes(array_at(header, WHOLE_CRC_OFFSET)),
@@ -362,6 +367,25 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(verify(&flipped).is_none(), "bit {bit} went unnoticed");
         }
+    }
+
+    /// The fuzzer's first find: a forged header, its checksum right, let verifying a store compute a
+    /// position beyond the last one, and panic.
+    #[test]
+    fn a_header_whose_positions_cannot_be_given_out_is_none() {
+        let parse = |first_position: u64, events: u32| {
+            let mut header = sample();
+            header[12..16].copy_from_slice(&events.to_le_bytes());
+            header[48..56].copy_from_slice(&first_position.to_le_bytes());
+            let crc = crc32c::crc32c(&header[..HEADER_CRC_OFFSET]).to_le_bytes();
+            header[HEADER_CRC_OFFSET..HEADER_BYTES].copy_from_slice(&crc);
+            Header::parse(&header)
+        };
+        assert!(
+            parse(u64::MAX - 3, 3).is_some_and(|header| header.last_position() == u64::MAX - 1)
+        );
+        assert_eq!(parse(u64::MAX - 3, 4), None, "beyond the last position");
+        assert_eq!(parse(0, 0), None, "positions are counted from 1");
     }
 
     #[test]

@@ -136,7 +136,8 @@ pub(crate) fn prepare(
     }
 }
 
-fn fill(file: &dyn DiskFile, from: u64, to: u64) -> std::io::Result<()> {
+/// Lengthens `file` with zeros, durably.
+pub(crate) fn fill(file: &dyn DiskFile, from: u64, to: u64) -> std::io::Result<()> {
     let zeros = vec![0; FILL_BYTES];
     let mut at = from;
     while at < to {

@@ -97,7 +97,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result
     let path = journal.path(last.number);
     let file = disk.open_to_write(&path).map_err(|e| Error::io("open", &path, e))?;
 
-    let scanned = scan_last(&journal, &last, mark)?;
+    let scanned = scan_last(&journal, &*file, &last, mark)?;
     let torn = match scanned.torn_bytes {
         0 => None,
         bytes => Some(set_aside(&journal, &*file, scanned.end.next, bytes, mark)?),
@@ -153,6 +153,10 @@ fn read_headers(
             let what = format!("it begins at position {}, before {before}", header.first_position);
             return Err(Error::corrupt(&segment::path(directory, number), 48, None, what));
         }
+        if number == 1 && (header.first_position != 1 || header.chain != [0; 32]) {
+            let what = format!("the journal begins at position {}", header.first_position);
+            return Err(Error::corrupt(&segment::path(directory, 1), 48, None, what));
+        }
         headers.push(header);
     }
     Ok(headers)
@@ -206,11 +210,14 @@ struct Scanned {
 
 fn scan_last(
     journal: &Journal,
+    file: &dyn DiskFile,
     segment: &SegmentHeader,
     mark: Option<DurableMark>,
 ) -> Result<Scanned> {
     let start = Location { segment: segment.number, offset: 0 };
-    let bytes = journal.read(start, segment.length as usize)?;
+    let length = file.length().map_err(|e| Error::io("read", &journal.path(segment.number), e))?;
+    // What the header says may be more than there is.
+    let bytes = journal.read(start, length.min(segment.length) as usize)?;
     let (end, last_frame) = whole_frames(journal, &bytes, segment)?;
     let rest = bytes.get(end.next.offset as usize..).unwrap_or(&[]);
     let torn_bytes = used(rest);
@@ -381,14 +388,7 @@ fn free_path(journal: &Journal, name: &str) -> Result<PathBuf> {
 
 /// Gives a last segment that was cut behind its frames its whole length again.
 fn lengthen(journal: &Journal, file: &dyn DiskFile, segment: &SegmentHeader) -> Result<()> {
-    let extend = || {
-        let length = file.length()?;
-        if length < segment.length {
-            file.write_all_at(&vec![0; (segment.length - length) as usize], length)?;
-            file.sync_data()?;
-        }
-        Ok(())
-    };
+    let extend = || prepare::fill(file, file.length()?, segment.length);
     extend().map_err(|e| Error::io("lengthen", &journal.path(segment.number), e))
 }
 

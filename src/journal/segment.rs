@@ -28,6 +28,9 @@ const CRC_OFFSET: usize = 96;
 /// Where a segment's first frame begins: the header has a page of its own, which is never rewritten.
 pub(crate) const HEADER_BYTES: u64 = 4_096;
 
+/// Offsets in a segment are kept in 32 bits.
+const LENGTH_MAX: u64 = 1 << 32;
+
 /// More doublings than `SEGMENT_BYTES` allows, and few enough not to overflow.
 const SEGMENT_DOUBLINGS_MAX: u64 = 16;
 const _: () = assert!(SEGMENT_BYTES_FIRST << SEGMENT_DOUBLINGS_MAX >= SEGMENT_BYTES);
@@ -86,11 +89,24 @@ impl SegmentHeader {
             let what = format!("the segment has format {format}; format {FORMAT} is known");
             return Err(HeaderError::Format(what));
         }
+        // Who forges a header has its checksum right; what is computed from it must hold all the same.
+        let length = u64::from_le_bytes(array_at(page, 40));
+        if !(HEADER_BYTES..=LENGTH_MAX).contains(&length) {
+            let what = format!(
+                "the segment says that it is {length} bytes long; {HEADER_BYTES} to {LENGTH_MAX} \
+                 are allowed"
+            );
+            return Err(HeaderError::Damaged(what));
+        }
+        let first_position = u64::from_le_bytes(array_at(page, 48));
+        if first_position == 0 {
+            return Err(damaged("the segment begins at position 0; positions are counted from 1"));
+        }
         Ok(SegmentHeader {
             store: Uuid::from_bytes(array_at(page, 16)),
             number: u64::from_le_bytes(array_at(page, 32)),
-            length: u64::from_le_bytes(array_at(page, 40)),
-            first_position: u64::from_le_bytes(array_at(page, 48)),
+            length,
+            first_position,
             time: Micros(i64::from_le_bytes(array_at(page, 56))),
             chain: array_at(page, 64),
         })
@@ -113,7 +129,9 @@ pub(crate) fn prepared_path(journal: &Path, number: u64) -> PathBuf {
 
 /// The number of the segment in use that a file's name stands for.
 pub(crate) fn number_of(name: &str) -> Option<u64> {
-    (name.len() == 20 && name.bytes().all(|b| b.is_ascii_digit())).then(|| name.parse().ok())?
+    let is_number = name.len() == 20 && name.bytes().all(|b| b.is_ascii_digit());
+    // The last number has no next one.
+    is_number.then(|| name.parse().ok())?.filter(|number| *number < u64::MAX)
 }
 
 /// The usual length of segment `number`: small for a young store, doubling up to `SEGMENT_BYTES`.
@@ -168,6 +186,20 @@ mod tests {
         }
     }
 
+    /// Found by inputs whose checksums were mended: opening such a journal took all memory, or panicked.
+    #[test]
+    fn a_forged_header_that_claims_what_cannot_be_is_damaged_and_says_why() {
+        let refused = |header: SegmentHeader| match SegmentHeader::decode(&header.encode()) {
+            Err(HeaderError::Damaged(what)) => what,
+            other => panic!("{other:?}"),
+        };
+        let what = refused(SegmentHeader { length: u64::MAX, ..sample() });
+        assert!(what.contains(&u64::MAX.to_string()) && what.contains("4294967296"), "{what}");
+        refused(SegmentHeader { length: HEADER_BYTES - 1, ..sample() });
+        let what = refused(SegmentHeader { first_position: 0, ..sample() });
+        assert!(what.contains("position 0"), "{what}");
+    }
+
     #[test]
     fn a_young_store_has_small_segments() {
         let lengths: Vec<u64> = (1..=8).map(|n| usual_length(n) >> 20).collect();
@@ -179,7 +211,13 @@ mod tests {
     #[test]
     fn only_whole_segment_names_are_segments() {
         assert_eq!(number_of("00000000000000000012"), Some(12));
-        for name in ["12", "00000000000000000012.prepared", "durable", "0000000000000000001x"] {
+        for name in [
+            "12",
+            "00000000000000000012.prepared",
+            "durable",
+            "0000000000000000001x",
+            "18446744073709551615",
+        ] {
             assert_eq!(number_of(name), None, "{name}");
         }
     }

@@ -167,8 +167,15 @@ impl Survey {
         }
         self.next_number += 1;
         let path = segment::path(&self.directory, number);
-        if self.numbers.front() != Some(&number) {
+        let next = self.numbers.front().copied();
+        if next != Some(number) {
+            // One finding for all that are missing up to the next: a stray name, or a forged mark, may
+            // make them as many as numbers go.
             self.lose(FindingKind::SegmentMissing, path, 0, "the segment is missing");
+            match next {
+                Some(next) => self.next_number = next,
+                None => self.end(),
+            }
             return Ok(());
         }
         self.numbers.pop_front();
@@ -240,7 +247,7 @@ impl Survey {
                 _ => 0,
             };
             self.lost_up_to(known);
-            self.expected.position = self.expected.position.max(known + 1);
+            self.expected.position = self.expected.position.max(known.saturating_add(1));
         }
     }
 

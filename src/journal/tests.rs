@@ -3,11 +3,13 @@
 use super::disk::{Disk, RealDisk};
 use super::recover::{self, Opened};
 use super::segment;
+use super::survey::{Step, Survey, Until};
 use super::write::End;
 use crate::clock::Micros;
 use crate::codec::entry;
 use crate::codec::frame::{self, ChainHasher, Kind, Location, Meaning};
 use crate::error::{ErrorKind, Result};
+use crate::finding::FindingKind;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -324,5 +326,46 @@ fn damage_in_a_sealed_segment_is_found_by_whoever_reads_it() {
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}: {error}");
         assert_eq!(error.damage().unwrap().offset, places[4].offset, "{name}: {error}");
         assert_eq!(error.damage().unwrap().position, Some(5), "{name}: {error}");
+    }
+}
+
+/// Found by inputs whose checksums were mended: verifying remembered each number that was missing, and a
+/// file with a segment's name far ahead, or such a mark, took all memory.
+#[test]
+fn a_segment_named_far_ahead_is_one_finding_and_takes_no_memory() {
+    let (directory, mut opened) = new_journal();
+    write(&mut opened, 1, 10);
+    drop(opened);
+    fs::copy(segment_one(directory.path()), directory.path().join("18446744073709551614")).unwrap();
+    let mut survey = Survey::new(disk(), directory.path(), STORE, Until::End(None)).unwrap();
+    let mut found = Vec::new();
+    while let Some(step) = survey.next().unwrap() {
+        if let Step::Wrong(finding) = step {
+            found.push(finding.kind);
+        }
+    }
+    let missing = found.iter().filter(|kind| **kind == FindingKind::SegmentMissing).count();
+    assert_eq!(missing, 1, "{found:?}");
+    let error = open(directory.path()).err().expect("a segment is missing");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+}
+
+/// Found by inputs whose checksums were mended: a journal whose first segment says that it goes on from
+/// somewhere was opened, and each read of it was then refused.
+#[test]
+fn a_first_segment_that_does_not_begin_the_journal_is_refused_when_it_is_opened() {
+    let (directory, opened) = new_journal();
+    drop(opened);
+    let path = segment_one(directory.path());
+    let bytes = fs::read(&path).unwrap();
+    let header = segment::SegmentHeader::decode(&bytes).unwrap();
+    let forged = [
+        segment::SegmentHeader { first_position: 2, ..header.clone() },
+        segment::SegmentHeader { chain: [1; 32], ..header },
+    ];
+    for header in forged {
+        let page = header.encode();
+        fs::write(&path, [&page, &bytes[page.len()..]].concat()).unwrap();
+        assert_corrupt(open(directory.path()), &format!("{header:?}"));
     }
 }

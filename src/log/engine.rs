@@ -72,7 +72,7 @@ impl Engine {
         })?;
         let tail = Tail::new(indexed);
         fill(&tail, &index, &journal, &indexed, end.next)?;
-        let head = Head::new(end.position, end.next, end.chain);
+        let head = Head::new(end.position, end.next, end.chain, end.time);
         let log = Arc::new(Log::new(journal, index, tail, head, clock, opened.torn));
         let its_log = Arc::clone(&log);
         log.spawn("filmstrip-indexer", move || indexer::run(&its_log))?;

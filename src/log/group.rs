@@ -363,7 +363,7 @@ fn publish(
         |stream: &StreamId, _| Ok(heads.get(stream).cloned().unwrap_or_else(StreamState::absent));
     // The head moves before the reply: a caller that got its position may read the head at once.
     let end = leading.writer.end();
-    let shown = || log.head.advance(end.position, end.next, end.chain);
+    let shown = || log.head.advance(end.position, end.next, end.chain, end.time);
     let pushed = log.tail.push(written.at, &written.frame, base, shown);
     pushed.map_err(|what| Error::new(ErrorKind::OutcomeUnknown, what))?;
     remember_heads(leading, written.frame.header.time, proposals, verdicts);

@@ -4,6 +4,7 @@
 //! * `Head` ≥ every position that `append` has returned.
 //! * Only `log::group` moves it.
 
+use crate::clock::Micros;
 use crate::codec::frame::{Chain, Location};
 use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,6 +22,8 @@ struct State {
     end: Location,
     /// The chain after the last visible frame.
     chain: Chain,
+    /// The time of the last visible frame.
+    time: Micros,
     /// Set once, when the log closes: nobody waits any more.
     closed: bool,
 }
@@ -44,10 +47,10 @@ pub(crate) enum Waited {
 }
 
 impl Head {
-    pub(crate) fn new(position: u64, end: Location, chain: Chain) -> Head {
+    pub(crate) fn new(position: u64, end: Location, chain: Chain, time: Micros) -> Head {
         Head {
             position: AtomicU64::new(position),
-            state: Mutex::new(State { end, chain, closed: false }),
+            state: Mutex::new(State { end, chain, time, closed: false }),
             moved: Condvar::new(),
         }
     }
@@ -68,16 +71,23 @@ impl Head {
         (self.position(), state.end, state.chain)
     }
 
+    /// When the last of what is visible was recorded.
+    pub(crate) fn time(&self) -> Micros {
+        self.state.lock().time
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.state.lock().closed
     }
 
-    /// Shows everything up to `position`, which ends at `end`, and wakes those who wait.
-    pub(crate) fn advance(&self, position: u64, end: Location, chain: Chain) {
+    /// Shows everything up to `position`, which ends at `end` and was recorded at `time`, and wakes those
+    /// who wait.
+    pub(crate) fn advance(&self, position: u64, end: Location, chain: Chain, time: Micros) {
         let mut state = self.state.lock();
         assert!(position >= self.position() && end > state.end, "the head never moves back");
         state.end = end;
         state.chain = chain;
+        state.time = time;
         self.position.store(position, Ordering::Release);
         drop(state);
         self.moved.notify_all();

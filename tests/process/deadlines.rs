@@ -2,6 +2,7 @@
 
 use crate::checkout::*;
 use crate::start;
+use filmstrip::Clock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -33,6 +34,32 @@ fn a_moved_clock_wakes_a_process_that_nobody_drains() {
     let expired = store.subscribe().after(store.head()).event_type("Expired").start().unwrap();
     clock.advance(HOUR);
     assert_eq!(expired.recv_timeout(LONG).unwrap().stream, "Checkout-1");
+}
+
+#[test]
+fn a_clock_that_steps_back_or_far_ahead_fires_each_deadline_once() {
+    let clock = clock();
+    let noon = clock.now();
+    let store = temporary(&clock);
+    let process = start::<26>(&store);
+    process.wait_for(place(&store, "1", 0), LONG).unwrap();
+    clock.set(noon - HOUR * 48);
+    store.drain(LONG).unwrap();
+    assert_eq!(film(&store, "Checkout-1"), ["Asked"]);
+    clock.set(noon + HOUR * 1_000);
+    store.drain(LONG).unwrap();
+    assert_eq!(film(&store, "Checkout-1"), ["Asked", "Expired"]);
+    // What follows is recorded at the furthest time, and its hour begins there.
+    clock.set(noon);
+    process.wait_for(place(&store, "2", 0), LONG).unwrap();
+    clock.set(noon + HOUR * 1_001 - Duration::from_micros(1));
+    store.drain(LONG).unwrap();
+    assert_eq!(film(&store, "Checkout-2"), ["Asked"]);
+    clock.advance(Duration::from_micros(1));
+    store.drain(LONG).unwrap();
+    for checkout in ["Checkout-1", "Checkout-2"] {
+        assert_eq!(film(&store, checkout), ["Asked", "Expired"]);
+    }
 }
 
 #[test]

@@ -411,8 +411,11 @@ pub(super) fn commit_state(engine: &Engine, commit: Commit) -> Result<()> {
     engine.commit(Proposal::new(commit)?).map(drop).map_err(Error::from)
 }
 
+/// The store's time never goes back, as it stands in the journal: a delivery that is due soon by a clock
+/// that was far ahead is due soon by the right one, too.
 pub(super) fn now(engine: &Engine) -> Now {
-    Now { instant: Instant::now(), time: Micros::of(engine.clock.now()) }
+    let time = Micros::of(engine.clock.now()).max(engine.head.time());
+    Now { instant: Instant::now(), time }
 }
 
 fn unless_closed(error: Error) -> Result<()> {

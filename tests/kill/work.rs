@@ -1,13 +1,8 @@
-//! A process that is killed while it writes, indexes, snapshots, projects, rebuilds or opens: whatever it
-//! acknowledged is there afterwards.
-//!
-//! The page cache survives a kill, so this proves nothing of power cuts; it shows that a store needs
-//! nothing done before its process ends, and that opening it takes no help.
-//! `FILMSTRIP_KILLS=1000 cargo test --release --test kill` for a long run.
+//! What a process does until it ends without warning, and what must be there afterwards.
 
 use filmstrip::{
-    Aggregate, ErrorKind, Event, ExpectedVersion, Filter, HandlerError, NewEvent, Projection,
-    RecordedEvent, Snapshot, Store, Version, ViewWriter,
+    Aggregate, Event, ExpectedVersion, Filter, HandlerError, NewEvent, Projection, RecordedEvent,
+    Snapshot, Store, Version, ViewWriter,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -23,7 +18,7 @@ const WRITERS: u64 = 3;
 /// Appends of each writer between opening and closing.
 const APPENDS: u64 = 40;
 /// Rounds with one store, before another one begins empty.
-const ROUNDS_OF_A_STORE: u64 = 25;
+pub(crate) const ROUNDS_OF_A_STORE: u64 = 25;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -76,7 +71,7 @@ impl Projection for Counts {
 }
 
 /// A directory in memory, where there is one: a kill takes nothing from either.
-fn scratch() -> TempDir {
+pub(crate) fn scratch() -> TempDir {
     match Path::new("/dev/shm").is_dir() {
         true => tempfile::tempdir_in("/dev/shm").unwrap(),
         false => tempfile::tempdir().unwrap(),
@@ -132,10 +127,16 @@ fn write(store: &Store, writer: u64) {
     }
 }
 
-fn start(store: &Path) -> Child {
+pub(crate) fn start(store: &Path) -> Child {
+    start_with(store, &[])
+}
+
+/// Starts the child that works on `store`, with these variables.
+pub(crate) fn start_with(store: &Path, variables: &[(&str, &Path)]) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["child_that_works_until_it_is_killed", "--exact", "--nocapture"])
+        .args(["work::child_that_works_until_it_is_killed", "--exact", "--nocapture"])
         .env(CHILD, store)
+        .envs(variables.iter().copied())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -144,7 +145,7 @@ fn start(store: &Path) -> Child {
 
 /// When a child is killed.
 #[derive(Debug, Clone, Copy)]
-enum Moment {
+pub(crate) enum Moment {
     /// When it has said so many lines.
     Lines(u64),
     /// So long after it began to open the store for the `n`-th time.
@@ -152,7 +153,7 @@ enum Moment {
 }
 
 impl Moment {
-    fn of(round: u64) -> Moment {
+    pub(crate) fn of(round: u64) -> Moment {
         match round % 3 {
             0 => Moment::Opening { n: 1, after: Duration::from_micros(round * 7_919 % 60_000) },
             1 => Moment::Opening { n: 2, after: Duration::from_micros(round * 3_571 % 30_000) },
@@ -161,44 +162,11 @@ impl Moment {
     }
 }
 
-/// Kills the child at its moment; each writer's last acknowledgement.
-fn acknowledged(child: &mut Child, moment: Moment) -> HashMap<u64, (u64, u64)> {
-    let mut last = HashMap::new();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let (mut said, mut opened) = (0, 0);
-    for line in lines.map_while(Result::ok) {
-        if let Some((_, numbers)) = line.split_once("acknowledged ") {
-            let numbers: Vec<u64> = numbers.split(' ').filter_map(|n| n.parse().ok()).collect();
-            let [writer, n, position] = numbers[..] else { continue };
-            last.insert(writer, (n, position));
-            said += 1;
-        } else if line.contains("said opening") {
-            opened += 1;
-        } else {
-            // The test harness of the child talks in between.
-            continue;
-        }
-        match moment {
-            Moment::Lines(lines) if said == lines => child.kill().unwrap(),
-            Moment::Opening { n, after } if opened == n => {
-                opened += 1;
-                // Not to wait for anything: any moment is as good as another.
-                std::thread::sleep(after);
-                child.kill().unwrap();
-            }
-            _ => {}
-        }
-    }
-    let status = child.wait().unwrap();
-    assert!(status.code().is_none(), "{moment:?}: the child ended by itself, {status}");
-    last
-}
-
 fn stream_of(writer: u64) -> String {
     if writer == WRITERS { "Clock-1".to_owned() } else { format!("Writer-{writer}") }
 }
 
-fn check_acknowledged(store: &Store, last: &HashMap<u64, (u64, u64)>, case: &str) {
+pub(crate) fn check_acknowledged(store: &Store, last: &Acknowledged, case: &str) {
     for (writer, (n, position)) in last {
         let stream = stream_of(*writer);
         let version = store.stream_info(&stream).unwrap().version.get();
@@ -210,7 +178,7 @@ fn check_acknowledged(store: &Store, last: &HashMap<u64, (u64, u64)>, case: &str
 }
 
 /// Positions are dense, contents are right, and everything that is derived agrees with them.
-fn check_all(store: &Store, case: &str) {
+pub(crate) fn check_all(store: &Store, case: &str) {
     let mut counted: HashMap<String, u64> = HashMap::new();
     let mut positions = 0;
     for event in store.read_all().iter().unwrap() {
@@ -234,37 +202,40 @@ fn check_all(store: &Store, case: &str) {
     assert_eq!(clock.state.ticks, ticks, "{case}: a snapshot disagrees with its stream");
 }
 
-#[test]
-fn whatever_a_killed_process_acknowledged_is_there() {
-    let rounds = std::env::var("FILMSTRIP_KILLS").map_or(50, |n| n.parse().expect("a number"));
-    let mut directory = scratch();
-    let mut total = 0;
-    for round in 0..rounds {
-        if round % ROUNDS_OF_A_STORE == 0 {
-            directory = scratch();
-        }
-        let (mut child, moment) = (start(directory.path()), Moment::of(round));
-        let last = acknowledged(&mut child, moment);
-        let case = format!("round {round}, {moment:?}");
-        let store = Store::open(directory.path()).unwrap_or_else(|e| panic!("{case}: {e}"));
-        total += last.len();
-        check_acknowledged(&store, &last, &case);
-        check_all(&store, &case);
-    }
-    println!("figures: kills: {rounds} rounds");
-    assert!(total > 0 || rounds < 3, "nothing was ever acknowledged");
-}
+/// Each writer's last acknowledgement: its number, and its position.
+pub(crate) type Acknowledged = HashMap<u64, (u64, u64)>;
 
-#[test]
-fn a_store_that_another_process_has_open_is_locked() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut child = start(directory.path());
-    let stdout = child.stdout.take().unwrap();
-    let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.contains("acknowledged")), "the child wrote nothing");
-    let error = Store::open(directory.path()).expect_err("two writers");
-    assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
-    child.kill().unwrap();
-    child.wait().unwrap();
-    Store::open(directory.path()).expect("the lock went with the process");
+/// Listens to the child up to its end; at the moment, ends it or what is beneath it.
+pub(crate) fn listen(
+    child: &mut Child,
+    moment: Moment,
+    mut end: impl FnMut(&mut Child),
+) -> Acknowledged {
+    let mut last = HashMap::new();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (mut said, mut opened) = (0, 0);
+    for line in lines.map_while(Result::ok) {
+        if let Some((_, numbers)) = line.split_once("acknowledged ") {
+            let numbers: Vec<u64> = numbers.split(' ').filter_map(|n| n.parse().ok()).collect();
+            let [writer, n, position] = numbers[..] else { continue };
+            last.insert(writer, (n, position));
+            said += 1;
+        } else if line.contains("said opening") {
+            opened += 1;
+        } else {
+            // The test harness of the child talks in between.
+            continue;
+        }
+        match moment {
+            Moment::Lines(lines) if said == lines => end(child),
+            Moment::Opening { n, after } if opened == n => {
+                opened += 1;
+                // Not to wait for anything: any moment is as good as another.
+                std::thread::sleep(after);
+                end(child);
+            }
+            _ => {}
+        }
+    }
+    last
 }

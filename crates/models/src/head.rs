@@ -1,0 +1,112 @@
+//! Whoever waits for the head is woken: by what is appended, by being stopped, by the log's end.
+
+use crate::check;
+use crate::clock::Micros;
+use crate::codec::frame::Location;
+use crate::log::head::{Head, StopFlag, Waited};
+use shuttle::sync::atomic::{AtomicBool, Ordering};
+use shuttle::sync::{Arc, Condvar, Mutex};
+use shuttle::thread;
+
+const EVENTS: u64 = 4;
+
+fn end(position: u64) -> Location {
+    Location { segment: 1, offset: 100 + position }
+}
+
+fn empty() -> Arc<Head> {
+    Arc::new(Head::new(0, end(0), [0; 32], Micros(0)))
+}
+
+fn append(head: &Head) {
+    for position in 1..=EVENTS {
+        head.advance(position, end(position), [position as u8; 32], Micros(position as i64));
+    }
+}
+
+/// Follows `head` to its last event, or until it is stopped; how far it came.
+fn follow(head: &Head, stop: &StopFlag) -> u64 {
+    let mut seen = 0;
+    while seen < EVENTS {
+        match head.wait_past(seen, None, stop) {
+            Waited::Passed => {
+                let (position, at, chain) = head.visible_with_chain();
+                assert!(position > seen, "woken for nothing new");
+                assert_eq!((at, chain), (end(position), [position as u8; 32]), "of two moments");
+                seen = position;
+            }
+            Waited::Stopped => break,
+            Waited::TimedOut => unreachable!("no time passes"),
+        }
+    }
+    seen
+}
+
+#[test]
+fn every_follower_is_woken_for_what_is_appended() {
+    check(|| {
+        let head = empty();
+        let follower = || {
+            let head = Arc::clone(&head);
+            thread::spawn(move || assert_eq!(follow(&head, &StopFlag::default()), EVENTS))
+        };
+        let followers = [follower(), follower()];
+        append(&head);
+        for follower in followers {
+            follower.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_follower_that_is_stopped_ends_and_the_others_go_on() {
+    check(|| {
+        let (head, stop) = (empty(), Arc::new(StopFlag::default()));
+        let (its_head, its_stop) = (Arc::clone(&head), Arc::clone(&stop));
+        let stopped = thread::spawn(move || follow(&its_head, &its_stop));
+        let its_head = Arc::clone(&head);
+        let other = thread::spawn(move || follow(&its_head, &StopFlag::default()));
+        head.stop(&stop);
+        assert!(stopped.join().unwrap() <= EVENTS);
+        append(&head);
+        assert_eq!(other.join().unwrap(), EVENTS);
+    });
+}
+
+#[test]
+fn nobody_waits_for_a_log_that_was_closed() {
+    check(|| {
+        let head = empty();
+        let follower = || {
+            let head = Arc::clone(&head);
+            thread::spawn(move || follow(&head, &StopFlag::default()))
+        };
+        let followers = [follower(), follower()];
+        head.close();
+        for follower in followers {
+            assert_eq!(follower.join().unwrap(), 0);
+        }
+    });
+}
+
+/// The models are believed because of this one: a flag that is set outside of the lock is missed by who is
+/// about to sleep, and the checker finds the schedule.
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_wake_up_that_is_lost_is_found() {
+    check(|| {
+        let shared = Arc::new((Mutex::new(()), Condvar::new(), AtomicBool::new(false)));
+        let its = Arc::clone(&shared);
+        let waiter = thread::spawn(move || {
+            let (lock, changed, flag) = &*its;
+            let mut guard = lock.lock().unwrap();
+            while !flag.load(Ordering::SeqCst) {
+                guard = changed.wait(guard).unwrap();
+            }
+        });
+        let (_, changed, flag) = &*shared;
+        flag.store(true, Ordering::SeqCst);
+        changed.notify_all();
+        waiter.join().unwrap();
+    });
+}

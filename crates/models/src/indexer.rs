@@ -1,0 +1,102 @@
+//! Writers fill the tail, the indexer empties it: nobody waits for ever, nothing is left, and no more than
+//! the bound is ever in between.
+
+use crate::check;
+use crate::codec::frame::Location;
+use crate::error::{Error, ErrorKind};
+use crate::log::control::{Control, Due, Work};
+use shuttle::sync::Arc;
+use shuttle::sync::atomic::{AtomicU64, Ordering};
+use shuttle::thread;
+
+/// Frames that the indexer waits for.
+const WINDOW: u64 = 2;
+/// Frames that the tail holds before writers wait.
+const ROOM: u64 = 3;
+const FRAMES: u64 = 5;
+
+#[derive(Default)]
+struct Log {
+    control: Control,
+    appended: AtomicU64,
+    indexed: AtomicU64,
+}
+
+impl Log {
+    fn tail(&self) -> u64 {
+        // The index first: it never passes what is appended.
+        let indexed = self.indexed.load(Ordering::SeqCst);
+        self.appended.load(Ordering::SeqCst) - indexed
+    }
+
+    /// What a leader does with each group.
+    fn append(&self) -> crate::error::Result<()> {
+        self.control.wait_for_room(|| self.tail() >= ROOM)?;
+        let appended = self.appended.fetch_add(1, Ordering::SeqCst) + 1;
+        self.control.published(at(appended));
+        Ok(())
+    }
+
+    fn due(&self) -> Due {
+        let appended = self.appended.load(Ordering::SeqCst);
+        let until = self.indexed.load(Ordering::SeqCst) + WINDOW;
+        match appended >= until {
+            true => Due::Now(at(appended)),
+            false => Due::Nothing { until: at(until) },
+        }
+    }
+
+    /// What the indexer does; the first of its windows fail, so many.
+    fn index(&self, mut failures: u32) {
+        while let Work::UpTo(to) = self.control.wait_for_work(|| self.due()) {
+            if failures > 0 {
+                failures -= 1;
+                self.control.fail(&Error::new(ErrorKind::Io, "the disk is tired"));
+                continue;
+            }
+            self.indexed.store(to.offset, Ordering::SeqCst);
+            self.control.progress();
+        }
+    }
+}
+
+fn at(frame: u64) -> Location {
+    Location { segment: 1, offset: frame }
+}
+
+fn run(failures: u32, write: impl FnOnce(&Log)) {
+    let log = Arc::new(Log::default());
+    let its = Arc::clone(&log);
+    let indexer = thread::spawn(move || its.index(failures));
+    write(&log);
+    log.control.close();
+    // Whoever still waited for a wake-up would wait for ever.
+    indexer.join().unwrap();
+}
+
+#[test]
+fn a_writer_that_waits_for_room_gets_it() {
+    check(|| {
+        run(0, |log| {
+            for _ in 0..FRAMES {
+                log.append().unwrap();
+                assert!(log.tail() <= ROOM, "more than fits");
+            }
+        });
+    });
+}
+
+#[test]
+fn who_waits_for_an_indexer_that_fails_is_told_and_nobody_waits_for_ever() {
+    check(|| {
+        run(1, |log| {
+            for _ in 0..FRAMES {
+                match log.append() {
+                    Ok(()) => assert!(log.tail() <= ROOM, "more than fits"),
+                    // Then the store refuses, and nobody appends any more.
+                    Err(error) => return assert_eq!(error.kind(), ErrorKind::Refusing, "{error}"),
+                }
+            }
+        });
+    });
+}

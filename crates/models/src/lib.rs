@@ -1,0 +1,51 @@
+//! The engine's hand-overs under schedules that a checker (shuttle) chooses: the subscription's wake-up
+//! (`log::head`), and what indexer and writers tell each other (`log::control`).
+//!
+//! The files are the engine's own. What they name besides locks is here, as small as they need it.
+//! A wake-up that is lost is a deadlock here, which the checker finds.
+
+#![cfg(test)]
+#![allow(dead_code, reason = "the models use a part of each file")]
+
+#[path = "../../../src/limits.rs"]
+mod limits;
+
+mod clock {
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    pub(crate) struct Micros(pub(crate) i64);
+}
+
+mod codec {
+    pub(crate) mod frame {
+        pub(crate) type Chain = [u8; 32];
+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) struct Location {
+            pub(crate) segment: u64,
+            pub(crate) offset: u64,
+        }
+    }
+}
+
+#[path = "../../../src/error.rs"]
+mod error;
+
+#[path = "../../../src/log"]
+mod log {
+    pub(crate) mod control;
+    pub(crate) mod head;
+}
+
+mod head;
+mod indexer;
+
+/// How many schedules each model is tried under, in each of the checker's two ways.
+const SCHEDULES: usize = 2_000;
+
+/// Tries `model` under random schedules, and under those that need few unlikely switches.
+fn check(model: impl Fn() + Send + Sync + Clone + 'static) {
+    shuttle::check_random(model.clone(), SCHEDULES);
+    shuttle::check_pct(model, SCHEDULES, 3);
+    let name = std::thread::current().name().unwrap_or("model").replace("::", ", ");
+    println!("figures: {name}: {} schedules", 2 * SCHEDULES);
+}

@@ -1,0 +1,275 @@
+//! The fuzzer's checks over its seeds, and over bytes that are changed at random from them.
+//!
+//! The seeds are in `fuzz/seeds`, a directory for each check; the fuzzer begins with the same ones.
+//! `just fuzz-seeds` makes them anew out of a real store, which only a new check needs: a format that
+//! was ever written is read for ever.
+//! `FILMSTRIP_ROUNDS=100 FILMSTRIP_SEED=7 cargo test --release fuzz::tests -- --nocapture` for more.
+
+use crate::clock::Micros;
+use crate::codec::cursor::array_at;
+use crate::codec::frame::{self, Header};
+use crate::codec::run::{Body, IndexedEvent, Packer, body_of};
+use crate::event::{Metadata, NewEvent};
+use crate::fuzz::journal::{MARK_BYTES, PAGE_BYTES};
+use crate::fuzz::{mend, run};
+use crate::log::commit::Commit;
+use crate::log::located::{Located, each_located};
+use crate::position::{ExpectedVersion, Position};
+use crate::proof::random::{Random, first_seed, rounds};
+use crate::store::Store;
+use crate::testing::ManualClock;
+use bytes::Bytes;
+use std::fs;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+type Check = fn(&[u8]) -> bool;
+
+/// Each check, by the name of its seeds and of its target in `fuzz/`.
+const CHECKS: [(&str, Check); 5] = [
+    ("envelope", super::envelope),
+    ("event_set", super::event_set),
+    ("frame", super::frame),
+    ("journal", super::journal),
+    ("run", super::run),
+];
+
+fn directory(check: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(check)
+}
+
+fn seeds(check: &str) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(directory(check)).unwrap_or_else(|e| panic!("{check}: {e}"));
+    let read = entries.map(|entry| {
+        let entry = entry.unwrap();
+        (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())
+    });
+    let mut seeds: Vec<_> = read.collect();
+    seeds.sort();
+    seeds
+}
+
+/// Otherwise the fuzzer would begin with nothing, and nobody would notice.
+#[test]
+fn every_seed_is_taken_for_what_it_is() {
+    for (name, check) in CHECKS {
+        let seeds = seeds(name);
+        assert!(seeds.len() >= 2, "{name} has {} seeds", seeds.len());
+        for (seed, bytes) in seeds {
+            assert_eq!(check(&bytes), !seed.starts_with("refused-"), "{name}/{seed}");
+        }
+    }
+}
+
+#[test]
+fn bytes_changed_at_random_are_a_value_or_an_error_and_never_a_panic() {
+    const CHANGES: u64 = 400;
+    let (mut tried, mut taken) = ([0; CHECKS.len()], [0; CHECKS.len()]);
+    for seed in first_seed()..first_seed() + rounds(4) {
+        println!("FILMSTRIP_SEED={seed}");
+        let mut random = Random::new(seed);
+        for (n, (name, check)) in CHECKS.into_iter().enumerate() {
+            let seeds = seeds(name);
+            for _ in 0..CHANGES {
+                let mut bytes = random.one_of(&seeds).1.clone();
+                change(&mut bytes, &random.one_of(&seeds).1.clone(), &mut random);
+                taken[n] += u64::from(check(&bytes));
+                tried[n] += 1;
+            }
+        }
+    }
+    println!("figures: changed inputs: {} tried", tried.iter().sum::<u64>());
+    for ((name, _), (tried, taken)) in CHECKS.into_iter().zip(tried.into_iter().zip(taken)) {
+        assert!(0 < taken && taken < tried, "{name}: of {tried} inputs {taken} were taken");
+    }
+}
+
+impl Random {
+    fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        &all[self.below(all.len() as u64) as usize]
+    }
+}
+
+/// Changes `bytes` in a few places, as the fuzzer would; `other` is another input of the same kind.
+fn change(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
+    for _ in 0..1 + random.below(4) {
+        let length = bytes.len() as u64;
+        let at = random.below(length.max(1)) as usize;
+        let width = (1 << random.below(4)).min(bytes.len() - at.min(bytes.len()));
+        match random.below(8) {
+            0..3 if length > 0 => bytes[at] ^= 1 << random.below(8),
+            3 => {
+                let odd = [0, 1, 0x7f, 0x80, 0xff];
+                let odd = *random.one_of(&odd);
+                bytes[at..at + width].fill(odd);
+            }
+            4 => bytes.truncate(at),
+            5 => drop(bytes.drain(at..at + width)),
+            6 => drop(bytes.splice(at..at, bytes[at..at + width].to_vec())),
+            _ => {
+                let from = other.len().min(at);
+                bytes.truncate(at);
+                bytes.extend_from_slice(&other[from..]);
+            }
+        }
+        // Half of all inputs have their checksums mended, whatever became of the first byte.
+        if let Some(mode) = bytes.first_mut()
+            && random.percent(20)
+        {
+            *mode ^= 1;
+        }
+    }
+}
+
+// ---- where the seeds come from --------------------------------------------------------------------
+
+/// Writes `fuzz/seeds` anew.
+#[test]
+#[ignore = "writes files of the project: `just fuzz-seeds`"]
+fn write_seeds() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let clock = ManualClock::new("2024-05-01T12:00:00Z".parse().unwrap());
+    let store = Store::builder().clock(clock).open(&path).unwrap();
+    write_some(&store);
+    let journal = path.join("journal");
+    let segment = || fs::read(journal.join("00000000000000000001")).unwrap();
+    let mark = || fs::read(journal.join("durable")).unwrap();
+    let (open, open_mark) = (segment(), mark());
+    store.close().unwrap();
+    let (closed, closed_mark) = (segment(), mark());
+
+    put("journal", "closed", &journal_seed(0, &closed_mark, &closed));
+    put("journal", "open", &journal_seed(1, &open_mark, &open));
+    put("journal", "cut-without-its-zeros", &journal_seed(5, &open_mark, &open));
+    let mut torn = open.clone();
+    let last = frames(&open).last().unwrap().clone();
+    torn[last.end - 20..last.end].fill(0);
+    put("journal", "torn", &journal_seed(2, &open_mark, &torn));
+    let mut damaged = open.clone();
+    damaged[frames(&open)[0].start + 120] ^= 1;
+    put("journal", "refused-damaged", &journal_seed(0, &open_mark, &damaged));
+
+    for (n, range) in frames(&closed).into_iter().enumerate() {
+        let frame = &closed[range];
+        put("frame", &format!("{}", n + 1), &[&[n as u8 % 2], frame].concat());
+        write_parts(frame, n);
+    }
+    write_events();
+}
+
+/// A payload for each type of the event set, which nothing stores: its place among them goes before it.
+fn write_events() {
+    let nested = r#"{"amount":-9223372036854775808,"kind":{"is":"Tagged","at":7},"list":[[true,1.5],[false,-0.0]]}"#;
+    let map = format!(r#"{{"7":[{nested}],"65535":[]}}"#);
+    let payloads = [
+        ("unit", "null"),
+        ("number", "6.02e23"),
+        ("text", r#""caf\u00e9 \ud83d\ude00""#),
+        ("anything", r#"{"a":[1,-2,3.5,null,true,"x"],"b":{}}"#),
+        ("whatever", "[[[[0.1]]]]"),
+        ("tuple", r#"[255,-170141183460469231731687303715884105728,"x"]"#),
+        ("record", r#"{"name":"n","amount":5,"kind":{"is":"Plain"}}"#),
+        ("nested", nested),
+        ("map", &map),
+        ("unknown", "not JSON"),
+    ];
+    for (choice, (name, payload)) in (0..).zip(payloads) {
+        put("event_set", name, &[&[choice], payload.as_bytes()].concat());
+    }
+    put("event_set", "refused-number", b"\x01\"a\"");
+}
+
+/// Events of every kind, records, and commits to several streams.
+fn write_some(store: &Store) {
+    let id = Uuid::from_u128;
+    let metadata = Metadata::default()
+        .user("alice")
+        .command_id(id(1))
+        .correlation_id(id(2))
+        .causation_id(id(3))
+        .entry("key", "value");
+    let plain = NewEvent::bytes("Written", &b"some bytes"[..]).id(id(4));
+    let json = NewEvent::json("Renamed", &"a name").unwrap().id(id(5)).schema_version(2);
+    let json = json.metadata(metadata).occurred_at("1987-06-05T04:03:02Z".parse().unwrap());
+    let empty = NewEvent::bytes("Emptied", Vec::new()).id(id(6));
+    let all = [plain.clone(), json.clone(), empty];
+    store.append("Customer-1", ExpectedVersion::NoStream, all).unwrap();
+    let commit = Commit::new()
+        .append("Left-1", ExpectedVersion::Any, [plain.id(id(7))])
+        .append("Right-1", ExpectedVersion::Any, [json.id(id(8))])
+        .tracking("importer", Position::new(9));
+    store.commit(commit).unwrap();
+    let long = NewEvent::bytes("Written", vec![7; 200]).id(id(9));
+    store.append("Customer-1", ExpectedVersion::Any, [long]).unwrap();
+}
+
+/// Where the frames lie in a segment.
+fn frames(segment: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let (mut at, mut frames) = (4_096, Vec::new());
+    while let Some(header) = Header::parse(&segment[at..]) {
+        frames.push(at..at + header.padded_length() as usize);
+        at += header.padded_length() as usize;
+    }
+    frames
+}
+
+/// A journal as the check takes it, in a segment of 16 KiB instead of 1 MiB.
+fn journal_seed(mode: u8, mark: &[u8], segment: &[u8]) -> Vec<u8> {
+    let end = frames(segment).last().map_or(4_096, |last| last.end);
+    // A torn frame is not whole, and what there is of it is wanted too.
+    let used = segment.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let mut page = segment[..4_096].to_vec();
+    page[40..48].copy_from_slice(&(16u64 << 10).to_le_bytes());
+    mend::segment_header(&mut page);
+    let frames = &segment[4_096..end.max(used)];
+    assert_eq!(mark.len(), MARK_BYTES);
+    [&[mode], mark, &page[..PAGE_BYTES], frames].concat()
+}
+
+/// The envelopes in a frame, a run of its events, and their payloads.
+fn write_parts(bytes: &[u8], number: usize) {
+    let header = Header::parse(bytes).unwrap();
+    let at = frame::Location { segment: 1, offset: u64::from_le_bytes(array_at(bytes, 40)) };
+    let frame = frame::Frame::verify(header, Bytes::copy_from_slice(bytes)).unwrap();
+    let mut events = Vec::new();
+    each_located(at, &frame, |located| {
+        if let Located::Event(event) = located {
+            events.push(event);
+        }
+        Ok(())
+    })
+    .unwrap();
+    let mut packer = Packer::default();
+    for (n, event) in events.iter().enumerate() {
+        put("envelope", &format!("{}-{}", number + 1, n + 1), &event.envelope);
+        if event.stream.as_str() == "Customer-1" {
+            let indexed = IndexedEvent {
+                version: event.version,
+                position: event.position,
+                recorded_at: Micros(event.recorded_at.0),
+                body: match n {
+                    2 => Body::At(event.location),
+                    _ => body_of(event.envelope.clone(), event.location),
+                },
+            };
+            assert!(packer.push(&indexed));
+        }
+    }
+    let first = std::cell::Cell::new(0);
+    let key = |version| {
+        first.set(version as u32);
+        run::key(version)
+    };
+    let put_run = |_, value: Vec<u8>| {
+        let head = [&[number as u8 % 2][..], &first.get().to_le_bytes()].concat();
+        put("run", &format!("{}", number + 1), &[&head[..], &value].concat());
+        Ok::<(), ()>(())
+    };
+    packer.finish(key, put_run).unwrap();
+}
+
+fn put(check: &str, name: &str, bytes: &[u8]) {
+    fs::create_dir_all(directory(check)).unwrap();
+    fs::write(directory(check).join(name), bytes).unwrap();
+}

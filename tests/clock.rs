@@ -1,0 +1,140 @@
+//! A clock that steps back, and one that was far ahead for a while: nothing is harmed, and what waits for
+//! a time goes on. Deadlines under such a clock are in tests/process/deadlines.rs.
+
+mod common;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use common::{Random, seed};
+use filmstrip::testing::ManualClock;
+use filmstrip::{
+    Aggregate, AsOf, Clock, Event, ExpectedVersion, Nack, NewEvent, Position, Snapshot, Store,
+};
+use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn noon() -> DateTime<Utc> {
+    "2024-05-01T12:00:00Z".parse().unwrap()
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Ticked {
+    Ticked,
+}
+impl Event for Ticked {}
+
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+struct Ticks(u64);
+
+impl Aggregate for Ticks {
+    const CATEGORY: &'static str = "Ticks";
+    type Command = ();
+    type Event = Ticked;
+    type Error = Infallible;
+    fn decide(&self, (): &()) -> Result<Vec<Ticked>, Infallible> {
+        Ok(vec![Ticked::Ticked])
+    }
+    fn evolve(&mut self, _: &Ticked) {
+        self.0 += 1;
+    }
+}
+
+impl Snapshot for Ticks {
+    const SCHEMA: u32 = 1;
+}
+
+/// Seconds, minutes and, now and then, centuries: back or ahead.
+fn step(clock: &ManualClock, random: &mut Random) {
+    let unit = [1, 60, 86_400, 86_400 * 365 * 90][(random.below(12) as usize).saturating_sub(8)];
+    let seconds = (random.below(100) as i64 - 50) * unit / 50;
+    let now = clock.now() + TimeDelta::seconds(seconds);
+    // As far as a clock may be wrong, it is not wrong for ever.
+    clock.set(if random.one_in(6) { noon() } else { now });
+}
+
+#[test]
+fn times_of_events_never_decrease_and_as_of_is_right_however_the_clock_steps() {
+    let mut random = Random(seed());
+    let clock = ManualClock::new(noon());
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    // What each event's time must be, in the order of their positions.
+    let mut times: Vec<DateTime<Utc>> = Vec::new();
+    for _ in 0..4 {
+        let store = Store::builder().clock(clock.clone()).open(&path).unwrap();
+        let ticks = store.repository::<Ticks>().snapshot_every(5);
+        let seen = store.subscribe().after(store.head()).start().unwrap();
+        for _ in 0..60 {
+            step(&clock, &mut random);
+            times.push(clock.now().max(times.last().copied().unwrap_or(clock.now())));
+            if random.one_in(3) {
+                let large = NewEvent::bytes("Large", vec![0; 30_000]);
+                store.append("Other-1", ExpectedVersion::Any, [large]).unwrap();
+            } else {
+                ticks.execute("1", &()).unwrap();
+            }
+            let event = seen.recv_timeout(PATIENCE).unwrap();
+            let last = (event.position.get(), event.recorded_at);
+            assert_eq!(last, (times.len() as u64, times[times.len() - 1]));
+        }
+        check_as_of(&store, &times, &mut random);
+        store.close().unwrap();
+    }
+}
+
+fn check_as_of(store: &Store, times: &[DateTime<Utc>], random: &mut Random) {
+    let events = store.read_all().collect().unwrap();
+    assert_eq!(events.iter().map(|event| event.recorded_at).collect::<Vec<_>>(), times);
+    let ticks = store.repository::<Ticks>();
+    for _ in 0..40 {
+        let micros = TimeDelta::microseconds(random.below(3) as i64 - 1);
+        let at = times[random.below(times.len() as u64) as usize] + micros;
+        let expected = times.iter().filter(|time| **time <= at).count();
+        assert_eq!(store.read_all().as_of(at).collect().unwrap(), events[..expected], "{at}");
+        let ticked = events[..expected].iter().filter(|event| event.event_type == "Ticked");
+        let loaded = ticks.load_as_of("1", AsOf::from(at)).unwrap();
+        assert_eq!(loaded.state.0, ticked.count() as u64, "{at}");
+    }
+}
+
+/// A delivery put off for a moment by a clock a century ahead once waited for a century, when the store
+/// was opened again with the right one: when it is due was compared with the clock, and not with the
+/// store's time, which never goes back.
+#[test]
+fn what_a_group_put_off_while_the_clock_was_far_ahead_comes_again_when_it_is_right() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let clock = ManualClock::new(noon());
+    let open = || Store::builder().clock(clock.clone()).open(&path).unwrap();
+    let store = open();
+    store.append("Order-1", ExpectedVersion::Any, [NewEvent::bytes("Placed", "x")]).unwrap();
+    clock.set(noon() + TimeDelta::days(36_500));
+    let consumer = store.subscribe().group("mailer").start().unwrap();
+    let delivery = consumer.recv_timeout(PATIENCE).unwrap();
+    delivery.nack(Nack::Retry(Duration::from_millis(50))).unwrap();
+    drop(consumer);
+    store.close().unwrap();
+
+    clock.set(noon());
+    let store = open();
+    let consumer = store.subscribe().group("mailer").start().unwrap();
+    let delivery = consumer.recv_timeout(PATIENCE / 4).unwrap();
+    assert_eq!((delivery.event.position, delivery.attempt), (Position::new(1), 2));
+    delivery.ack().unwrap();
+}
+
+#[test]
+fn a_group_delivers_again_in_its_time_while_the_clock_steps_back() {
+    let clock = ManualClock::new(noon());
+    let store = Store::builder().clock(clock.clone()).temporary().unwrap();
+    store.append("Order-1", ExpectedVersion::Any, [NewEvent::bytes("Placed", "x")]).unwrap();
+    let group = || store.subscribe().group("mailer").redeliver_after(Duration::from_millis(50));
+    let consumer = group().start().unwrap();
+    let unanswered = consumer.recv_timeout(PATIENCE).unwrap();
+    clock.set(noon() - TimeDelta::days(36_500));
+    let again = consumer.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((again.event.position, again.attempt), (unanswered.event.position, 2));
+    again.ack().unwrap();
+}
