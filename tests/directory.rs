@@ -2,6 +2,8 @@
 
 use filmstrip::{ErrorKind, ExpectedVersion, NewEvent, Store};
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 fn event() -> NewEvent {
     NewEvent::bytes("T", "x")
@@ -45,6 +47,38 @@ fn a_store_is_open_for_writing_once() {
     let again = Store::open(directory.path()).expect("closing lets go, whoever holds a clone");
     again.append("A-1", ExpectedVersion::NoStream, [event()]).unwrap();
     assert!(clone.append("A-2", ExpectedVersion::NoStream, [event()]).is_err());
+}
+
+/// The story: a second call of `close` at the same time returned at once, and let go of the lock, while the
+/// first was still about to write the closing frame.
+#[test]
+fn whoever_closes_the_store_finds_it_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    for round in 1..=5 {
+        let store = Store::open(directory.path()).unwrap();
+        // Enough that there is something to be indexed at the end.
+        for _ in 0..40 {
+            let event = NewEvent::bytes("T", vec![round; 40_000]);
+            store.append("A-1", ExpectedVersion::Any, [event]).unwrap();
+        }
+        let clone = store.clone();
+        let closed = std::thread::scope(|scope| {
+            scope.spawn(|| store.close().unwrap());
+            std::thread::sleep(Duration::from_micros(300));
+            clone.close().unwrap();
+            journal(directory.path())
+        });
+        assert!(closed == journal(directory.path()), "it was written to after it was closed");
+    }
+    assert_eq!(Store::open(directory.path()).unwrap().head().get(), 5 * 40);
+}
+
+/// What lies in the journal's directory.
+fn journal(store: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let files = fs::read_dir(store.join("journal")).unwrap();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    files.into_iter().map(|file| (file.clone(), fs::read(file).unwrap())).collect()
 }
 
 #[test]

@@ -125,6 +125,32 @@ fn a_model_outlives_the_handle_of_its_store_and_says_when_that_is_closed() {
 }
 
 #[test]
+fn draining_the_store_waits_for_its_models_as_long_as_they_are_held() {
+    #[derive(Default)]
+    struct Slow(u64);
+    impl ReadModel for Slow {
+        fn filter() -> Filter {
+            Filter::all()
+        }
+        fn apply(&mut self, _: &RecordedEvent) -> Result<(), HandlerError> {
+            std::thread::sleep(Duration::from_millis(1));
+            self.0 += 1;
+            Ok(())
+        }
+    }
+    let store = Store::temporary().unwrap();
+    let model = store.read_model::<Slow>().unwrap();
+    drop(store.read_model::<Slow>().unwrap());
+    for n in 1..=20 {
+        store.append("A-1", ExpectedVersion::Any, [counted(n)]).unwrap();
+    }
+    store.drain(LONG).unwrap();
+    assert_eq!(model.read(|model| model.0).unwrap(), 20);
+    drop(model);
+    store.drain(LONG).unwrap();
+}
+
+#[test]
 fn a_model_that_nobody_holds_stops() {
     static DROPPED: AtomicBool = AtomicBool::new(false);
     #[derive(Default)]

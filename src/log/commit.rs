@@ -246,7 +246,7 @@ fn check_shape(
     let mut seen = HashSet::new();
     for record in records {
         if let Record::Tracked { consumer, .. } = record {
-            check_consumer(consumer)?;
+            check_name("a consumer's", consumer)?;
             if !seen.insert(consumer) {
                 let message = format!("consumer {consumer:?} is tracked twice in one commit");
                 return Err(Error::invalid(message));
@@ -256,18 +256,17 @@ fn check_shape(
     Ok(())
 }
 
-/// Whether `name` can name a consumer.
-pub(crate) fn check_consumer(name: &str) -> Result<()> {
+/// Whether `name` can name what `whose` says: "a consumer's", say.
+pub(crate) fn check_name(whose: &str, name: &str) -> Result<()> {
     if name.is_empty() {
-        return Err(Error::invalid("a consumer's name is empty; it needs at least 1 byte"));
+        return Err(Error::invalid(format!("{whose} name is empty; it needs at least 1 byte")));
     }
     if name.len() > CONSUMER_NAME_BYTES_MAX {
-        let max = CONSUMER_NAME_BYTES_MAX;
-        return Err(Error::too_large("a consumer's name", name.len(), max, "bytes"));
+        let what = format!("{whose} name");
+        return Err(Error::too_large(&what, name.len(), CONSUMER_NAME_BYTES_MAX, "bytes"));
     }
     if name.chars().any(char::is_control) {
-        let message = format!("consumer name {name:?} holds a control character");
-        return Err(Error::invalid(message));
+        return Err(Error::invalid(format!("{whose} name {name:?} holds a control character")));
     }
     Ok(())
 }

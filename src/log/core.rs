@@ -13,6 +13,7 @@ use crate::position::Position;
 use crate::stream::StreamId;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +35,10 @@ pub(crate) struct Log {
 /// Where the journal lies in a store's directory.
 pub(crate) fn journal_directory(store_directory: &Path) -> PathBuf {
     store_directory.join("journal")
+}
+
+thread_local! {
+    static IS_OWN_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Log {
@@ -63,12 +68,21 @@ impl Log {
     pub(crate) fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
         let mut threads = self.threads.lock();
         threads.retain(|thread| !thread.is_finished());
+        let work = || {
+            IS_OWN_THREAD.set(true);
+            work();
+        };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
         let thread = thread.map_err(|e| {
             Error::with_source(ErrorKind::Io, format!("cannot start the thread {name}: {e}"), e)
         })?;
         threads.push(thread);
         Ok(())
+    }
+
+    /// Whether this is a thread of an engine, which is joined when its log closes.
+    pub(crate) fn is_own_thread() -> bool {
+        IS_OWN_THREAD.get()
     }
 
     /// A channel that is disconnected when the log closes, for threads that wait in a `select!`.

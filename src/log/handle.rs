@@ -64,9 +64,16 @@ impl WeakLogHandle {
 }
 
 impl Share {
+    /// Only the first call does anything; another waits until it has, and only then is the store free for
+    /// the next opening. A thread that the first call joins cannot wait for it.
     fn close(&self) -> Result<()> {
+        let mut belongings = match self.belongings.try_lock() {
+            Some(belongings) => belongings,
+            None if Log::is_own_thread() => return Ok(()),
+            None => self.belongings.lock(),
+        };
         let closed = self.engine.close();
-        self.belongings.lock().take();
+        belongings.take();
         closed
     }
 }

@@ -9,6 +9,7 @@ use crate::filter::Filter;
 use crate::follow::feed::{Batch, Feed, FeedStop};
 use crate::log::handle::LogHandle;
 use crate::model::progress::Progress;
+use crate::model::projection::registry::Projections;
 use crate::position::Position;
 use parking_lot::RwLock;
 use std::any::type_name;
@@ -68,7 +69,7 @@ pub struct ReadModelHandle<M> {
 /// What the handles and the applying thread share.
 struct Shared<M> {
     model: RwLock<M>,
-    progress: Progress,
+    progress: Arc<Progress>,
 }
 
 struct Running(FeedStop);
@@ -91,16 +92,16 @@ impl<M> Clone for ReadModelHandle<M> {
 
 impl<M: ReadModel> ReadModelHandle<M> {
     /// Starts a model from nothing; it catches up in the background.
-    pub(crate) fn start(log: LogHandle) -> Result<ReadModelHandle<M>> {
+    pub(crate) fn start(log: LogHandle, projections: &Projections) -> Result<ReadModelHandle<M>> {
         log.refuse_if_closed()?;
         let stop = FeedStop::new(Arc::clone(log.log()));
         let start = Position::START;
         let feed = Feed::start(log.log(), "filmstrip-read", start, M::filter(), &stop)?;
         let running = Arc::new(Running(stop));
-        let shared = Arc::new(Shared {
-            model: RwLock::new(M::default()),
-            progress: Progress::new(format!("read model {}", type_name::<M>()), start),
-        });
+        let progress = Progress::new(format!("read model {}", type_name::<M>()), start);
+        let (model, progress) = (RwLock::new(M::default()), Arc::new(progress));
+        projections.add_model(&progress);
+        let shared = Arc::new(Shared { model, progress });
         let its_shared = Arc::clone(&shared);
         log.spawn("filmstrip-model", move || its_shared.follow(&feed))?;
         Ok(ReadModelHandle { shared, running, _open: log })

@@ -27,7 +27,7 @@ use crate::index::views;
 use crate::journal::disk::{Disk, RealDisk};
 use crate::journal::recover::TornWrite;
 use crate::limits::CACHE_BYTES_DEFAULT;
-use crate::log::commit::{Commit, Proposal, check_consumer};
+use crate::log::commit::{Commit, Proposal, check_name};
 use crate::log::engine::{Engine, LogOptions};
 use crate::log::gather::tracked;
 use crate::log::handle::LogHandle;
@@ -159,7 +159,7 @@ impl Store {
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a name that cannot be a consumer's.
     pub fn tracked(&self, consumer: &str) -> Result<Position> {
-        check_consumer(consumer)?;
+        check_name("a consumer's", consumer)?;
         self.log.refuse_if_closed()?;
         tracked(&self.log, consumer).map(Position::new)
     }

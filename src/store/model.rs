@@ -26,7 +26,7 @@ impl Store {
     /// # Errors
     /// [`Closed`](crate::ErrorKind::Closed), or what starting a thread met.
     pub fn read_model<M: ReadModel>(&self) -> Result<ReadModelHandle<M>> {
-        ReadModelHandle::start(self.log.clone())
+        ReadModelHandle::start(self.log.clone(), &self.projections)
     }
 
     /// A durable view that follows the log; see [`Projection`].
@@ -51,8 +51,8 @@ impl Store {
 
     /// Waits until the store is at rest: every running process has taken in all that is durable, what
     /// it recorded itself included, its effects are done and no deadline is due, and every running
-    /// projection has taken in all of that. For tests, and for programs that end in order. While
-    /// others write, a store with processes may not come to rest.
+    /// projection and every read model has taken in all of that. For tests, and for programs that end in
+    /// order. While others write, a store with processes may not come to rest.
     ///
     /// # Errors
     /// [`Timeout`](crate::ErrorKind::Timeout); at once [`Faulted`](crate::ErrorKind::Faulted) if one

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::follow::group::registry::{Described, Groups, shelved};
 use crate::follow::parked::Parked;
 use crate::follow::subscription::SubscriptionBuilder;
-use crate::log::commit::check_consumer;
+use crate::log::commit::check_name;
 use crate::log::handle::LogHandle;
 use crate::position::Position;
 use consumer::Consumer;
@@ -94,7 +94,7 @@ impl GroupBuilder {
     /// those of its running consumers; and what making a new group durable met.
     pub fn start(self) -> Result<Consumer> {
         let GroupBuilder { subscription, name, redeliver_after, attempts, in_stream_order } = self;
-        check_consumer(&name)?;
+        check_name("a group's", &name)?;
         if attempts == 0 || redeliver_after.is_zero() {
             let message = format!(
                 "a group delivers an event {attempts} times and again after {redeliver_after:?}; \
@@ -197,7 +197,7 @@ impl Group {
     }
 
     fn check(&self) -> Result<()> {
-        check_consumer(&self.name)?;
+        check_name("a group's", &self.name)?;
         self.log.refuse_if_closed()
     }
 }

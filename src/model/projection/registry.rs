@@ -2,8 +2,9 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::views::Views;
-use crate::log::commit::check_consumer;
+use crate::log::commit::check_name;
 use crate::log::core::Log;
+use crate::model::progress::Progress;
 use crate::model::projection::status::Shared;
 use crate::model::projection::trees::Trees;
 use crate::model::projection::view::Served;
@@ -11,7 +12,7 @@ use crate::position::Position;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// What all handles of a store share of its projections.
@@ -22,6 +23,8 @@ pub(crate) struct Projections {
     /// Opened by whoever needs them first: a store without projections has none.
     views: Mutex<Option<Arc<Views>>>,
     known: Mutex<HashMap<String, Known>>,
+    /// How far the read models are, as long as they follow.
+    models: Mutex<Vec<Weak<Progress>>>,
 }
 
 /// A projection that runs, or has run.
@@ -36,11 +39,19 @@ impl Projections {
     /// read.
     pub(crate) fn new(log: Arc<Log>, directory: PathBuf, cache_bytes: u64) -> Arc<Projections> {
         let (views, known) = (Mutex::new(None), Mutex::new(HashMap::new()));
-        Arc::new(Projections { log, directory, cache_bytes, views, known })
+        let models = Mutex::new(Vec::new());
+        Arc::new(Projections { log, directory, cache_bytes, views, known, models })
+    }
+
+    /// Has those who wait for all projections wait for this read model too.
+    pub(crate) fn add_model(&self, progress: &Arc<Progress>) {
+        let mut models = self.models.lock();
+        models.retain(|model| model.strong_count() > 0);
+        models.push(Arc::downgrade(progress));
     }
 
     pub(super) fn trees(&self, name: &str) -> Result<Trees> {
-        check_consumer(name)?;
+        check_name("a projection's", name)?;
         Trees::open(self.views()?, name)
     }
 
@@ -104,7 +115,8 @@ impl Projections {
         Ok(())
     }
 
-    /// Waits until every projection that runs has taken in everything up to `position`.
+    /// Waits until every projection that runs, and every read model, has taken in everything up to
+    /// `position`.
     pub(crate) fn wait_for_all(&self, position: Position, timeout: Duration) -> Result<()> {
         let begun = Instant::now();
         let known = self.known.lock();
@@ -112,6 +124,14 @@ impl Projections {
         drop(known);
         for shared in running {
             shared.progress.wait_for(position, timeout.saturating_sub(begun.elapsed()))?;
+        }
+        let models: Vec<_> = self.models.lock().iter().filter_map(Weak::upgrade).collect();
+        for progress in models {
+            match progress.wait_for(position, timeout.saturating_sub(begun.elapsed())) {
+                // Its last handle went meanwhile; that the store was closed, it tells itself.
+                Err(error) if error.kind() == ErrorKind::Closed => self.log.refuse_if_closed()?,
+                waited => waited?,
+            }
         }
         Ok(())
     }
