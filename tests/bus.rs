@@ -192,6 +192,29 @@ fn a_closed_bus_has_executed_what_was_sent_and_takes_no_more() {
     }
 }
 
+/// The story: of two calls of `close` at the same time, the second returned at once.
+#[test]
+fn whoever_closes_the_bus_finds_everything_executed() {
+    let store = Store::temporary().unwrap();
+    let bus = store.repository::<Notes>().bus().workers(1).start().unwrap();
+    let barrier = Arc::new(Barrier::new(2));
+    drop(bus.send("a", Command::Meet(Arc::clone(&barrier))).unwrap());
+    drop(bus.send("a", Command::Note(1)).unwrap());
+    barrier.wait();
+    std::thread::scope(|scope| {
+        let closers = [0, 1].map(|_| {
+            scope.spawn(|| {
+                bus.close();
+                assert_eq!(store.head().get(), 1, "it was closed before all was done");
+            })
+        });
+        // Both have begun by now, in all likelihood; the worker still waits.
+        std::thread::sleep(Duration::from_millis(50));
+        barrier.wait();
+        closers.into_iter().for_each(|closer| closer.join().unwrap());
+    });
+}
+
 #[test]
 fn dropping_the_last_handle_executes_what_was_sent() {
     let store = Store::temporary().unwrap();

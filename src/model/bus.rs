@@ -19,7 +19,7 @@ use std::fmt;
 use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 const WORKERS_DEFAULT: usize = 16;
@@ -69,9 +69,10 @@ impl<A: Aggregate> BusBuilder<A> {
         check("commands in each queue", queue, BUS_QUEUE_MAX)?;
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..workers).map(|_| bounded::<Job<A>>(queue)).unzip();
-        let inner = Inner {
+        let mut inner = Inner {
             queues: RwLock::new(Some(senders)),
             threads: Mutex::new(Vec::new()),
+            workers: Vec::new(),
             hasher: RandomState::new(),
         };
         for (number, jobs) in receivers.into_iter().enumerate() {
@@ -81,7 +82,8 @@ impl<A: Aggregate> BusBuilder<A> {
                 let message = format!("cannot start worker {number} of a bus: {e}");
                 Error::with_source(ErrorKind::Io, message, e)
             })?;
-            inner.threads.lock().push(thread);
+            inner.workers.push(thread.thread().id());
+            inner.threads.get_mut().push(thread);
         }
         Ok(Bus(Arc::new(inner)))
     }
@@ -131,7 +133,9 @@ impl<A: Aggregate> Clone for Bus<A> {
 struct Inner<A: Aggregate> {
     /// One for each worker; `None` once the bus is closed.
     queues: RwLock<Option<Vec<Sender<Job<A>>>>>,
+    /// Held by whoever waits for them to end.
     threads: Mutex<Vec<JoinHandle<()>>>,
+    workers: Vec<ThreadId>,
     hasher: RandomState,
 }
 
@@ -186,10 +190,15 @@ impl<A: Aggregate> Bus<A> {
 impl<A: Aggregate> Inner<A> {
     fn close(&self) {
         self.queues.write().take();
-        let threads = std::mem::take(&mut *self.threads.lock());
         let here = std::thread::current().id();
+        let mut threads = match self.threads.try_lock() {
+            Some(threads) => threads,
+            // Somebody waits for this worker, which cannot wait in turn.
+            None if self.workers.contains(&here) => return,
+            None => self.threads.lock(),
+        };
         // A command may hold the last handle; its worker cannot wait for itself.
-        for thread in threads.into_iter().filter(|thread| thread.thread().id() != here) {
+        for thread in threads.extract_if(.., |thread| thread.thread().id() != here) {
             // A worker catches what panics, so there is nothing to learn from how it ended.
             let _ = thread.join();
         }
