@@ -1,34 +1,37 @@
 //! Before a variant is appended for the first time: does it read back?
 //!
-//! The first event of each variant is read back in full, wherever a field may hide; after that, only
-//! its name is looked up. What cannot be seen in a type by its first event is left to the tests that
-//! `testing::round_trips` makes easy.
+//! The first event of each variant is read back in full, wherever a field may hide, and so is the first
+//! one that writes a field of the variant's own which those before it left out; after that, only its name
+//! is looked up. What can be left out further within is left to the tests that `testing::round_trips`
+//! makes easy.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::event_set::joined::Joined;
 use crate::model::event_set::set::Event;
 use crate::model::event_set::shape;
-use crate::model::event_set::split::split;
+use crate::model::event_set::split::{Parts, split};
 use parking_lot::RwLock;
 use serde_ignored::Path;
 use serde_json::Value;
 use std::any::{TypeId, type_name};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// The variants that have been found to read back.
-static CHECKED: LazyLock<RwLock<HashSet<(TypeId, &'static str)>>> = LazyLock::new(RwLock::default);
+/// The variants that have been found to read back, and with which of their fields.
+static CHECKED: LazyLock<RwLock<HashMap<(TypeId, &'static str), u64>>> =
+    LazyLock::new(RwLock::default);
 
-/// Refuses an event that was split into `variant` and `payload` and cannot be joined again.
-pub(super) fn before_first_append<E: Event>(variant: &'static str, payload: &[u8]) -> Result<()> {
+/// Refuses an event that was split into `parts` and `payload` and cannot be joined again.
+pub(super) fn before_first_append<E: Event>(parts: Parts, payload: &[u8]) -> Result<()> {
+    let Parts { variant, written } = parts;
     let key = (TypeId::of::<E>(), variant);
-    if CHECKED.read().contains(&key) {
+    if CHECKED.read().get(&key).is_some_and(|checked| written & !checked == 0) {
         return Ok(());
     }
     is_read::<E>(variant)?;
     let back: E = read_back(variant, payload)?;
     is_the_same(&back, variant, payload)?;
-    CHECKED.write().insert(key);
+    *CHECKED.write().entry(key).or_default() |= written;
     Ok(())
 }
 
@@ -70,7 +73,7 @@ fn name(path: &Path<'_>) -> String {
 /// What was read back, written again, must say the same.
 fn is_the_same<E: Event>(back: &E, variant: &str, payload: &[u8]) -> Result<()> {
     let mut again = Vec::new();
-    let same = split(back, &mut again).is_ok_and(|name| name == variant)
+    let same = split(back, &mut again).is_ok_and(|parts| parts.variant == variant)
         && (again == payload || canonical(&again) == canonical(payload));
     if same {
         return Ok(());

@@ -45,11 +45,12 @@ impl NewEvent {
     ///   back: a float in it is not finite, a map's key is no string, or it nests deeper than 127.
     pub fn of<E: Event>(event: &E) -> Result<NewEvent> {
         let mut payload = Vec::with_capacity(128);
-        let variant = split::split(event, &mut payload).map_err(|refused| match refused {
+        let parts = split::split(event, &mut payload).map_err(|refused| match refused {
             split::Refusal::NoVariant(met) => shape::not_a_set::<E>(met),
             split::Refusal::Json(cause) => not_writable(type_name::<E>(), cause),
         })?;
-        check::before_first_append::<E>(variant, &payload)?;
+        check::before_first_append::<E>(parts, &payload)?;
+        let variant = parts.variant;
         let new = NewEvent::with_payload(variant.to_owned(), Format::Json, payload.into());
         Ok(new.schema_version(E::schema_version(variant)))
     }

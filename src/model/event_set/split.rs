@@ -14,11 +14,18 @@ pub(super) enum Refusal {
     Json(serde_json::Error),
 }
 
-/// The name of the variant that `event` is; its content is appended to `payload`.
-pub(super) fn split<T: Serialize>(
-    event: &T,
-    payload: &mut Vec<u8>,
-) -> Result<&'static str, Refusal> {
+/// What an event was found to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parts {
+    /// The name of the variant.
+    pub(super) variant: &'static str,
+    /// Which of the variant's fields were written, a bit for each in their order; all from the 64th on
+    /// share the last one. A field may be left out, by `skip_serializing_if`.
+    pub(super) written: u64,
+}
+
+/// What `event` is; its content is appended to `payload`.
+pub(super) fn split<T: Serialize>(event: &T, payload: &mut Vec<u8>) -> Result<Parts, Refusal> {
     event.serialize(Split { json: &mut serde_json::Serializer::new(payload) })
 }
 
@@ -53,8 +60,20 @@ struct Split<'a, 'p> {
 
 /// The fields of a tuple or struct variant on their way into the payload.
 pub(super) struct Fields<C> {
-    variant: &'static str,
+    parts: Parts,
+    /// The bit of the next field.
+    next: u64,
     content: C,
+}
+
+impl<C> Fields<C> {
+    fn new(variant: &'static str, content: C) -> Fields<C> {
+        Fields { parts: Parts { variant, written: 0 }, next: 1, content }
+    }
+
+    fn pass_field(&mut self) {
+        self.next = if self.next == 1 << 63 { self.next } else { self.next << 1 };
+    }
 }
 
 macro_rules! no_variant {
@@ -66,13 +85,13 @@ macro_rules! no_variant {
 }
 
 impl<'a, 'p> Serializer for Split<'a, 'p> {
-    type Ok = &'static str;
+    type Ok = Parts;
     type Error = Refusal;
-    type SerializeSeq = ser::Impossible<&'static str, Refusal>;
-    type SerializeTuple = ser::Impossible<&'static str, Refusal>;
-    type SerializeTupleStruct = ser::Impossible<&'static str, Refusal>;
-    type SerializeMap = ser::Impossible<&'static str, Refusal>;
-    type SerializeStruct = ser::Impossible<&'static str, Refusal>;
+    type SerializeSeq = ser::Impossible<Parts, Refusal>;
+    type SerializeTuple = ser::Impossible<Parts, Refusal>;
+    type SerializeTupleStruct = ser::Impossible<Parts, Refusal>;
+    type SerializeMap = ser::Impossible<Parts, Refusal>;
+    type SerializeStruct = ser::Impossible<Parts, Refusal>;
     type SerializeTupleVariant = Fields<<Strict<Json<'a, 'p>> as Serializer>::SerializeSeq>;
     type SerializeStructVariant = Fields<<Strict<Json<'a, 'p>> as Serializer>::SerializeStruct>;
 
@@ -81,9 +100,9 @@ impl<'a, 'p> Serializer for Split<'a, 'p> {
         _: &'static str,
         _: u32,
         variant: &'static str,
-    ) -> Result<&'static str, Refusal> {
+    ) -> Result<Parts, Refusal> {
         self.json.serialize_unit()?;
-        Ok(variant)
+        Ok(Parts { variant, written: 0 })
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -92,9 +111,9 @@ impl<'a, 'p> Serializer for Split<'a, 'p> {
         _: u32,
         variant: &'static str,
         content: &T,
-    ) -> Result<&'static str, Refusal> {
+    ) -> Result<Parts, Refusal> {
         content.serialize(Strict::new(self.json))?;
-        Ok(variant)
+        Ok(Parts { variant, written: 0 })
     }
 
     fn serialize_tuple_variant(
@@ -104,7 +123,7 @@ impl<'a, 'p> Serializer for Split<'a, 'p> {
         variant: &'static str,
         len: usize,
     ) -> Result<Self::SerializeTupleVariant, Refusal> {
-        Ok(Fields { variant, content: Strict::new(self.json).serialize_seq(Some(len))? })
+        Ok(Fields::new(variant, Strict::new(self.json).serialize_seq(Some(len))?))
     }
 
     fn serialize_struct_variant(
@@ -114,29 +133,29 @@ impl<'a, 'p> Serializer for Split<'a, 'p> {
         variant: &'static str,
         len: usize,
     ) -> Result<Self::SerializeStructVariant, Refusal> {
-        Ok(Fields { variant, content: Strict::new(self.json).serialize_struct(name, len)? })
+        Ok(Fields::new(variant, Strict::new(self.json).serialize_struct(name, len)?))
     }
 
     no_variant! {
-        serialize_bool(bool) -> &'static str, "a bool";
-        serialize_i8(i8) -> &'static str, "an integer";
-        serialize_i16(i16) -> &'static str, "an integer";
-        serialize_i32(i32) -> &'static str, "an integer";
-        serialize_i64(i64) -> &'static str, "an integer";
-        serialize_i128(i128) -> &'static str, "an integer";
-        serialize_u8(u8) -> &'static str, "an integer";
-        serialize_u16(u16) -> &'static str, "an integer";
-        serialize_u32(u32) -> &'static str, "an integer";
-        serialize_u64(u64) -> &'static str, "an integer";
-        serialize_u128(u128) -> &'static str, "an integer";
-        serialize_f32(f32) -> &'static str, "a float";
-        serialize_f64(f64) -> &'static str, "a float";
-        serialize_char(char) -> &'static str, "a character";
-        serialize_str(&str) -> &'static str, "a string";
-        serialize_bytes(&[u8]) -> &'static str, "bytes";
-        serialize_none() -> &'static str, "an option";
-        serialize_unit() -> &'static str, "a unit";
-        serialize_unit_struct(&'static str) -> &'static str, "a unit struct";
+        serialize_bool(bool) -> Parts, "a bool";
+        serialize_i8(i8) -> Parts, "an integer";
+        serialize_i16(i16) -> Parts, "an integer";
+        serialize_i32(i32) -> Parts, "an integer";
+        serialize_i64(i64) -> Parts, "an integer";
+        serialize_i128(i128) -> Parts, "an integer";
+        serialize_u8(u8) -> Parts, "an integer";
+        serialize_u16(u16) -> Parts, "an integer";
+        serialize_u32(u32) -> Parts, "an integer";
+        serialize_u64(u64) -> Parts, "an integer";
+        serialize_u128(u128) -> Parts, "an integer";
+        serialize_f32(f32) -> Parts, "a float";
+        serialize_f64(f64) -> Parts, "a float";
+        serialize_char(char) -> Parts, "a character";
+        serialize_str(&str) -> Parts, "a string";
+        serialize_bytes(&[u8]) -> Parts, "bytes";
+        serialize_none() -> Parts, "an option";
+        serialize_unit() -> Parts, "a unit";
+        serialize_unit_struct(&'static str) -> Parts, "a unit struct";
         serialize_seq(Option<usize>) -> Self::SerializeSeq, "a sequence";
         serialize_tuple(usize) -> Self::SerializeTuple, "a tuple";
         serialize_tuple_struct(&'static str, usize) -> Self::SerializeTupleStruct, "a tuple struct";
@@ -144,7 +163,7 @@ impl<'a, 'p> Serializer for Split<'a, 'p> {
         serialize_struct(&'static str, usize) -> Self::SerializeStruct, "a struct";
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, _: &T) -> Result<&'static str, Refusal> {
+    fn serialize_some<T: Serialize + ?Sized>(self, _: &T) -> Result<Parts, Refusal> {
         Err(Refusal::NoVariant("an option"))
     }
 
@@ -152,27 +171,27 @@ impl<'a, 'p> Serializer for Split<'a, 'p> {
         self,
         _: &'static str,
         _: &T,
-    ) -> Result<&'static str, Refusal> {
+    ) -> Result<Parts, Refusal> {
         Err(Refusal::NoVariant("a newtype struct"))
     }
 }
 
 impl<C: ser::SerializeSeq<Error = serde_json::Error>> SerializeTupleVariant for Fields<C> {
-    type Ok = &'static str;
+    type Ok = Parts;
     type Error = Refusal;
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
         Ok(self.content.serialize_element(value)?)
     }
 
-    fn end(self) -> Result<&'static str, Refusal> {
+    fn end(self) -> Result<Parts, Refusal> {
         self.content.end()?;
-        Ok(self.variant)
+        Ok(self.parts)
     }
 }
 
 impl<C: ser::SerializeStruct<Error = serde_json::Error>> SerializeStructVariant for Fields<C> {
-    type Ok = &'static str;
+    type Ok = Parts;
     type Error = Refusal;
 
     fn serialize_field<T: Serialize + ?Sized>(
@@ -180,15 +199,18 @@ impl<C: ser::SerializeStruct<Error = serde_json::Error>> SerializeStructVariant 
         key: &'static str,
         value: &T,
     ) -> Result<(), Refusal> {
+        self.parts.written |= self.next;
+        self.pass_field();
         Ok(self.content.serialize_field(key, value)?)
     }
 
     fn skip_field(&mut self, key: &'static str) -> Result<(), Refusal> {
+        self.pass_field();
         Ok(self.content.skip_field(key)?)
     }
 
-    fn end(self) -> Result<&'static str, Refusal> {
+    fn end(self) -> Result<Parts, Refusal> {
         self.content.end()?;
-        Ok(self.variant)
+        Ok(self.parts)
     }
 }

@@ -39,6 +39,12 @@ event_sets! {
     enum SkippedVariant { Read, #[serde(skip_deserializing)] Written { x: u8 } }
     enum SkippedBesideOther { #[serde(skip_deserializing)] Written, #[serde(other)] Other }
     enum SkippedField { A { x: u8, #[serde(skip_deserializing)] y: u8 } }
+    enum SkippedAtTimes {
+        A {
+            x: u8,
+            #[serde(skip_serializing_if = "Option::is_none", skip_deserializing)] y: Option<u8>,
+        },
+    }
     enum SkippedContent { A(#[serde(skip_deserializing)] u8) }
     enum SkippedWithin { A(Vec<Nested>) }
     enum SkippedPastReading { A { #[serde(skip_serializing)] x: u8 } }
@@ -125,6 +131,16 @@ fn what_would_be_written_and_not_read_is_refused_before_it_is_appended() {
     check_no_set(&RenamedOneWay::A, "under a name that is not read");
     check_no_set(&FieldRenamedOneWay::A { x: 0 }, "does not read (skip_deserializing?): x");
     check_no_set(&Changed::A(4), "is written as 8 and reads back as 16");
+}
+
+/// The story: only the first event of a variant was read back, and it may leave out the very field that is
+/// not read. The second one lost it.
+#[test]
+fn a_field_that_the_first_events_leave_out_is_checked_when_it_is_written() {
+    for _ in 0..2 {
+        check_round_trip(SkippedAtTimes::A { x: 1, y: None }, "A", r#"{"x":1}"#);
+        check_no_set(&SkippedAtTimes::A { x: 1, y: Some(2) }, "(skip_deserializing?): y");
+    }
 }
 
 #[test]
