@@ -1,9 +1,7 @@
 //! Group commit: callers' threads write for each other.
 //!
-//! * Whoever finds no leader leads: takes what waits, writes it as one group, and answers everybody
-//!   in it. A hop to a writer thread would cost half an `fdatasync`.
-//! * A leader writes one group, and hands over to the first who waits before it replies: so the next
-//!   group is under way while the callers of this one are woken, and nobody leads for others for long.
+//! * They take turns (`log::turns`): who leads writes one group, which is one frame and one `fdatasync`.
+//!   A hop to a writer thread would cost half of that.
 //! * Everyone is answered: a leader that fails or panics answers its group, and everybody who waits.
 //! * A reply comes after the tail and the head have moved: a caller that got its position may read.
 //! * After a failed write the store is `Refusing`, for good: what is durable, only reopening decides.
@@ -15,47 +13,31 @@ use crate::codec::frame::{self, ChainHasher, Kind, Meaning};
 use crate::codec::state::StreamState;
 use crate::error::{Error, ErrorKind, Result, panic_message};
 use crate::journal::write::{WriteError, Writer, Written};
-use crate::limits::{GROUP_BYTES_MAX, QUEUE_BYTES_MAX};
 use crate::log::admit::{Placement, Verdict, admit};
 use crate::log::commit::Proposal;
 use crate::log::core::Log;
 use crate::log::gather::{Heads, gather};
 use crate::log::indexer;
 use crate::log::outcome::{AppendError, Appended, Committed};
+use crate::log::turns::{Ticket, Turns};
 use crate::position::{Position, Version};
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
 use crate::stream::StreamId;
-use parking_lot::{Condvar, Mutex};
-use std::collections::VecDeque;
+use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// What a caller gets.
 pub(crate) type Outcome = Result<Committed, AppendError>;
 
-/// Orders commits: a queue of those who wait, and what their leader needs.
+/// One commit that waits.
+type Waiting = Ticket<Proposal, Outcome>;
+
+/// Orders commits: those who wait take turns at writing groups of them.
 pub(crate) struct Sequencer {
-    queue: Mutex<Queue>,
-    /// The queue has become shorter, or nobody leads any more.
-    changed: Condvar,
+    turns: Turns<Proposal, Outcome>,
     leading: Mutex<Leading>,
-}
-
-struct Queue {
-    waiting: VecDeque<Arc<Ticket>>,
-    bytes: usize,
-    /// Somebody leads, or was told to.
-    led: bool,
-    /// Somebody has closed it.
-    closed: bool,
-    state: State,
-}
-
-/// Whether the journal can take more.
-enum State {
-    Accepting,
-    Refusing { cause: Error },
 }
 
 /// What only the leader touches.
@@ -64,133 +46,35 @@ struct Leading {
     heads: Heads,
 }
 
-/// One caller who waits.
-struct Ticket {
-    proposal: Proposal,
-    state: Mutex<TicketState>,
-    changed: Condvar,
-}
-
-enum TicketState {
-    Waiting,
-    Leads,
-    Answered(Outcome),
-    Taken,
-}
-
 impl Sequencer {
     pub(crate) fn new(writer: Writer) -> Sequencer {
-        Sequencer {
-            queue: Mutex::new(Queue {
-                waiting: VecDeque::new(),
-                bytes: 0,
-                led: false,
-                closed: false,
-                state: State::Accepting,
-            }),
-            changed: Condvar::new(),
-            leading: Mutex::new(Leading { writer, heads: Heads::default() }),
-        }
+        let leading = Mutex::new(Leading { writer, heads: Heads::default() });
+        Sequencer { turns: Turns::new(), leading }
     }
 
     /// Makes `proposal` durable, together with whatever else waits.
     pub(crate) fn commit(&self, log: &Log, proposal: Proposal) -> Outcome {
-        let ticket = Arc::new(Ticket {
-            proposal,
-            state: Mutex::new(TicketState::Waiting),
-            changed: Condvar::new(),
-        });
-        if self.join(&ticket)? || ticket.wait() {
-            self.lead(log);
-        }
-        ticket.answer()
+        let bytes = proposal.bytes();
+        self.turns.take(proposal, bytes, |group| self.write_group(log, group))?
     }
 
     /// Takes no more commits and waits until those under way are answered. Returns whether this was
     /// the first call.
     pub(crate) fn close(&self) -> bool {
-        let mut queue = self.queue.lock();
-        let first = !std::mem::replace(&mut queue.closed, true);
-        while queue.led {
-            self.changed.wait(&mut queue);
-        }
-        first
+        self.turns.close()
     }
 
     /// Writes the closing frame, if every write was whole.
     pub(crate) fn close_journal(&self) -> Result<()> {
-        if let State::Refusing { cause } = &self.queue.lock().state {
-            return Err(refusal(cause));
-        }
+        self.turns.refused()?;
         match self.leading.lock().writer.close() {
             Ok(()) => Ok(()),
             Err(WriteError::NotWritten(error) | WriteError::Unknown(error)) => Err(error),
         }
     }
 
-    /// Queues `ticket`; true if its caller must lead.
-    fn join(&self, ticket: &Arc<Ticket>) -> Result<bool> {
-        let bytes = ticket.proposal.bytes();
-        let mut queue = self.queue.lock();
-        loop {
-            if queue.closed {
-                return Err(Error::new(ErrorKind::Closed, "the store is closed"));
-            }
-            if let State::Refusing { cause } = &queue.state {
-                return Err(refusal(cause));
-            }
-            if queue.waiting.is_empty() || queue.bytes + bytes <= QUEUE_BYTES_MAX {
-                break;
-            }
-            self.changed.wait(&mut queue);
-        }
-        queue.bytes += bytes;
-        queue.waiting.push_back(Arc::clone(ticket));
-        Ok(!std::mem::replace(&mut queue.led, true))
-    }
-
-    /// Leads one group, in which the caller's own ticket is.
-    fn lead(&self, log: &Log) {
-        let group = self.take_group();
-        let outcomes = self.write_group(log, &group);
-        self.hand_over();
-        for (ticket, outcome) in group.iter().zip(outcomes) {
-            ticket.reply(outcome);
-        }
-    }
-
-    /// The first commits that wait, as many as fit a group, at least one.
-    fn take_group(&self) -> Vec<Arc<Ticket>> {
-        let mut queue = self.queue.lock();
-        let mut bytes = 0;
-        let mut group = Vec::new();
-        while let Some(ticket) = queue.waiting.front() {
-            bytes += ticket.proposal.bytes();
-            if bytes > GROUP_BYTES_MAX && !group.is_empty() {
-                break;
-            }
-            let ticket = queue.waiting.pop_front().expect("there is a front");
-            queue.bytes -= ticket.proposal.bytes();
-            group.push(ticket);
-        }
-        self.changed.notify_all();
-        group
-    }
-
-    /// Has the first who waits lead the next group, if anybody waits.
-    fn hand_over(&self) {
-        let mut queue = self.queue.lock();
-        match queue.waiting.front() {
-            Some(next) => next.lead(),
-            None => {
-                queue.led = false;
-                self.changed.notify_all();
-            }
-        }
-    }
-
     /// Writes `group`; one outcome for each ticket, whatever happens.
-    fn write_group(&self, log: &Log, group: &[Arc<Ticket>]) -> Vec<Outcome> {
+    fn write_group(&self, log: &Log, group: &[Arc<Waiting>]) -> Vec<Outcome> {
         let write = || {
             let leading = &mut *self.leading.lock();
             write_group(log, leading, group)
@@ -219,48 +103,11 @@ impl Sequencer {
     /// Takes no more commits, and answers all that wait.
     fn refuse(&self, cause: &Error) {
         tracing::error!(%cause, "the store refuses further commits until it is reopened");
-        let mut queue = self.queue.lock();
         #[cfg(test)]
         if bugs::has(Bug::ReusePositionAfterFailedGroup) {
             return;
         }
-        queue.state = State::Refusing { cause: cause.clone() };
-        queue.bytes = 0;
-        for ticket in std::mem::take(&mut queue.waiting) {
-            ticket.reply(Err(refusal(cause).into()));
-        }
-        self.changed.notify_all();
-    }
-}
-
-impl Ticket {
-    /// Waits for an answer (false), or to be told to lead (true).
-    fn wait(&self) -> bool {
-        let mut state = self.state.lock();
-        loop {
-            match *state {
-                TicketState::Waiting => self.changed.wait(&mut state),
-                TicketState::Leads => return true,
-                TicketState::Answered(_) | TicketState::Taken => return false,
-            }
-        }
-    }
-
-    fn lead(&self) {
-        *self.state.lock() = TicketState::Leads;
-        self.changed.notify_one();
-    }
-
-    fn reply(&self, outcome: Outcome) {
-        *self.state.lock() = TicketState::Answered(outcome);
-        self.changed.notify_one();
-    }
-
-    fn answer(&self) -> Outcome {
-        match std::mem::replace(&mut *self.state.lock(), TicketState::Taken) {
-            TicketState::Answered(outcome) => outcome,
-            _ => unreachable!("whoever has led or waited has been answered, once"),
-        }
+        self.turns.refuse(cause, |refusal| Err(refusal.into()));
     }
 }
 
@@ -277,10 +124,10 @@ enum Failed {
 fn write_group(
     log: &Log,
     leading: &mut Leading,
-    group: &[Arc<Ticket>],
+    group: &[Arc<Waiting>],
 ) -> Result<Vec<Outcome>, Failed> {
     log.indexer.wait_for_room(|| indexer::is_full(log)).map_err(Failed::Refused)?;
-    let proposals: Vec<&Proposal> = group.iter().map(|ticket| &ticket.proposal).collect();
+    let proposals: Vec<&Proposal> = group.iter().map(|ticket| &ticket.wanted).collect();
     let facts = gather(log, &mut leading.heads, &proposals).map_err(Failed::NotWritten)?;
     let time = Micros::of(log.clock.now()).max(leading.writer.end().time);
     let verdicts = admit(facts, &proposals);
@@ -430,12 +277,6 @@ fn committed(proposal: &Proposal, placement: &Placement, head: u64) -> Committed
         .collect();
     let position = if appended.is_empty() { head } else { next_position - 1 };
     Committed { appended, position: Position::new(position), already_recorded: false }
-}
-
-fn refusal(cause: &Error) -> Error {
-    let message =
-        format!("the store refuses commits since an earlier failure ({cause}); reopen it to go on");
-    Error::with_source(ErrorKind::Refusing, message, cause.clone())
 }
 
 fn unknown(cause: &Error) -> Error {

@@ -24,3 +24,4 @@ pub(crate) mod outcome;
 pub(crate) mod read_all;
 pub(crate) mod read_stream;
 pub(crate) mod tail;
+pub(crate) mod turns;

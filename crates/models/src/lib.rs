@@ -1,5 +1,6 @@
-//! The engine's hand-overs under schedules that a checker (shuttle) chooses: the subscription's wake-up
-//! (`log::head`), and what indexer and writers tell each other (`log::control`).
+//! The engine's hand-overs under schedules that a checker (shuttle) chooses: how callers take turns at
+//! writing groups (`log::turns`), the subscription's wake-up (`log::head`), and what indexer and writers
+//! tell each other (`log::control`).
 //!
 //! The files are the engine's own. What they name besides locks is here, as small as they need it.
 //! A wake-up that is lost is a deadlock here, which the checker finds.
@@ -34,10 +35,12 @@ mod error;
 mod log {
     pub(crate) mod control;
     pub(crate) mod head;
+    pub(crate) mod turns;
 }
 
 mod head;
 mod indexer;
+mod turns;
 
 /// How many schedules each model is tried under, in each of the checker's two ways.
 const SCHEDULES: usize = 2_000;

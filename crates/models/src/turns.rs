@@ -1,0 +1,137 @@
+//! Callers take turns at leading: everyone is answered, once, with what its own turn came to; nobody waits for
+//! ever, and no two lead at once.
+
+use crate::check;
+use crate::error::{Error, ErrorKind};
+use crate::limits::QUEUE_BYTES_MAX;
+use crate::log::turns::Turns;
+use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use shuttle::sync::{Arc, Mutex};
+use shuttle::thread;
+
+const CALLERS: u64 = 3;
+const EACH: u64 = 2;
+
+/// What the journal is to the engine: one writes at a time, and each group goes behind the one before.
+struct Journal {
+    turns: Turns<u64, Result<u64, ErrorKind>>,
+    written: Mutex<Vec<u64>>,
+    writes: AtomicBool,
+    groups: AtomicU64,
+    /// The group whose write fails.
+    failing: Option<u64>,
+}
+
+impl Journal {
+    fn new(failing: Option<u64>) -> Arc<Journal> {
+        Arc::new(Journal {
+            turns: Turns::new(),
+            written: Mutex::default(),
+            writes: AtomicBool::new(false),
+            groups: AtomicU64::new(0),
+            failing,
+        })
+    }
+
+    /// Where `value` stands then.
+    fn append(&self, value: u64, bytes: usize) -> Result<u64, ErrorKind> {
+        let answer = self.turns.take(value, bytes, |group| {
+            assert!(!self.writes.swap(true, Ordering::SeqCst), "two lead at once");
+            assert_eq!(group[0].wanted, value, "who leads is not the first of the group");
+            let failed = Some(self.groups.fetch_add(1, Ordering::SeqCst)) == self.failing;
+            thread::yield_now();
+            let answers = match failed {
+                true => {
+                    let cause = Error::new(ErrorKind::Io, "the disk is tired");
+                    self.turns.refuse(&cause, |refusal| Err(refusal.kind()));
+                    group.iter().map(|_| Err(ErrorKind::OutcomeUnknown)).collect()
+                }
+                false => {
+                    let mut written = self.written.lock().unwrap();
+                    let place = |value: u64| {
+                        written.push(value);
+                        Ok(written.len() as u64 - 1)
+                    };
+                    group.iter().map(|ticket| ticket.wanted).map(place).collect()
+                }
+            };
+            self.writes.store(false, Ordering::SeqCst);
+            answers
+        });
+        answer.unwrap_or_else(|error| Err(error.kind()))
+    }
+
+    /// What each caller is told, in order.
+    fn callers(self: &Arc<Journal>, bytes: usize) -> Vec<(u64, Result<u64, ErrorKind>)> {
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|caller| {
+                let journal = Arc::clone(self);
+                thread::spawn(move || {
+                    let values = (0..EACH).map(|n| 10 * caller + n);
+                    values.map(|value| (value, journal.append(value, bytes))).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect()
+    }
+}
+
+#[test]
+fn everyone_is_answered_once_with_its_own_place() {
+    check(|| {
+        let journal = Journal::new(None);
+        let told = journal.callers(1);
+        let written = journal.written.lock().unwrap();
+        assert_eq!(written.len() as u64, CALLERS * EACH);
+        for (value, place) in told {
+            assert_eq!(written[place.unwrap() as usize], value, "told the place of another");
+        }
+    });
+}
+
+#[test]
+fn who_waits_for_room_in_the_queue_gets_it() {
+    check(|| {
+        // No two fit the queue together.
+        let told = Journal::new(None).callers(QUEUE_BYTES_MAX / 2 + 1);
+        assert!(told.iter().all(|(_, place)| place.is_ok()));
+    });
+}
+
+#[test]
+fn after_a_failed_write_everybody_is_told_and_nothing_more_is_written() {
+    check(|| {
+        let journal = Journal::new(Some(1));
+        let told = journal.callers(1);
+        let written = journal.written.lock().unwrap();
+        let acknowledged = told.iter().filter(|(_, place)| place.is_ok()).count();
+        assert_eq!(written.len(), acknowledged, "only the first group was written");
+        for (value, place) in &told {
+            match place {
+                Ok(place) => assert_eq!(written[*place as usize], *value),
+                Err(kind) => {
+                    assert!(matches!(kind, ErrorKind::OutcomeUnknown | ErrorKind::Refusing));
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn closing_waits_for_what_is_under_way_and_refuses_the_rest() {
+    check(|| {
+        let journal = Journal::new(None);
+        let its = Arc::clone(&journal);
+        let closer = thread::spawn(move || {
+            assert!(its.turns.close(), "it was the first");
+            assert!(!its.writes.load(Ordering::SeqCst), "somebody still writes");
+            its.written.lock().unwrap().len()
+        });
+        let told = journal.callers(1);
+        let written = closer.join().unwrap();
+        assert_eq!(journal.written.lock().unwrap().len(), written, "written after it was closed");
+        for (_, place) in told {
+            assert!(matches!(place, Ok(_) | Err(ErrorKind::Closed)), "{place:?}");
+        }
+    });
+}

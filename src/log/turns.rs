@@ -1,0 +1,206 @@
+//! Taking turns: callers' threads do each other's work, in groups.
+//!
+//! * Whoever finds no leader leads: takes what waits, does it as one group, and answers everybody in it.
+//! * A leader does one group, and hands over to the first who waits before it replies: so the next
+//!   group is under way while the callers of this one are woken, and nobody leads for others for long.
+//! * Everyone is answered: those of a group by its leader; those who wait, and those who come, with a
+//!   refusal once there is one.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{GROUP_BYTES_MAX, QUEUE_BYTES_MAX};
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A queue of those who want something of type `T` done, and an answer of type `R`.
+pub(crate) struct Turns<T, R> {
+    queue: Mutex<Queue<T, R>>,
+    /// The queue has become shorter, or nobody leads any more.
+    changed: Condvar,
+}
+
+struct Queue<T, R> {
+    waiting: VecDeque<Arc<Ticket<T, R>>>,
+    bytes: usize,
+    /// Somebody leads, or was told to.
+    led: bool,
+    /// Somebody has closed it.
+    closed: bool,
+    /// Why nothing is done any more.
+    refusing: Option<Error>,
+}
+
+/// One caller who waits.
+pub(crate) struct Ticket<T, R> {
+    pub(crate) wanted: T,
+    bytes: usize,
+    state: Mutex<TicketState<R>>,
+    changed: Condvar,
+}
+
+enum TicketState<R> {
+    Waiting,
+    Leads,
+    Answered(R),
+    Taken,
+}
+
+impl<T, R> Turns<T, R> {
+    pub(crate) fn new() -> Turns<T, R> {
+        Turns {
+            queue: Mutex::new(Queue {
+                waiting: VecDeque::new(),
+                bytes: 0,
+                led: false,
+                closed: false,
+                refusing: None,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Has `wanted` done, which takes so many bytes, together with whatever else waits. `lead` does a
+    /// group, and gives an answer for each ticket in it; it must not panic.
+    ///
+    /// # Errors
+    /// `Closed` or `Refusing`, if it was not even queued.
+    pub(crate) fn take(
+        &self,
+        wanted: T,
+        bytes: usize,
+        lead: impl FnOnce(&[Arc<Ticket<T, R>>]) -> Vec<R>,
+    ) -> Result<R> {
+        let (state, changed) = (Mutex::new(TicketState::Waiting), Condvar::new());
+        let ticket = Arc::new(Ticket { wanted, bytes, state, changed });
+        if self.join(&ticket)? || ticket.wait() {
+            // The caller's own ticket is the first of the group.
+            let group = self.take_group();
+            let answers = lead(&group);
+            self.hand_over();
+            for (ticket, answer) in group.iter().zip(answers) {
+                ticket.reply(answer);
+            }
+        }
+        Ok(ticket.answer())
+    }
+
+    /// Takes nothing more and waits until what is under way is answered. Returns whether this was the
+    /// first call.
+    pub(crate) fn close(&self) -> bool {
+        let mut queue = self.queue.lock();
+        let first = !std::mem::replace(&mut queue.closed, true);
+        while queue.led {
+            self.changed.wait(&mut queue);
+        }
+        first
+    }
+
+    /// Does nothing more, for good, and answers all that wait with what `answer` makes of the refusal.
+    pub(crate) fn refuse(&self, cause: &Error, answer: impl Fn(Error) -> R) {
+        let mut queue = self.queue.lock();
+        queue.refusing = Some(cause.clone());
+        queue.bytes = 0;
+        for ticket in std::mem::take(&mut queue.waiting) {
+            ticket.reply(answer(refusal(cause)));
+        }
+        self.changed.notify_all();
+    }
+
+    /// Whether anything is done yet.
+    ///
+    /// # Errors
+    /// `Refusing`, once it has been refused.
+    pub(crate) fn refused(&self) -> Result<()> {
+        match &self.queue.lock().refusing {
+            Some(cause) => Err(refusal(cause)),
+            None => Ok(()),
+        }
+    }
+
+    /// Queues `ticket`; true if its caller must lead.
+    fn join(&self, ticket: &Arc<Ticket<T, R>>) -> Result<bool> {
+        let mut queue = self.queue.lock();
+        loop {
+            if queue.closed {
+                return Err(Error::new(ErrorKind::Closed, "the store is closed"));
+            }
+            if let Some(cause) = &queue.refusing {
+                return Err(refusal(cause));
+            }
+            if queue.waiting.is_empty() || queue.bytes + ticket.bytes <= QUEUE_BYTES_MAX {
+                break;
+            }
+            self.changed.wait(&mut queue);
+        }
+        queue.bytes += ticket.bytes;
+        queue.waiting.push_back(Arc::clone(ticket));
+        Ok(!std::mem::replace(&mut queue.led, true))
+    }
+
+    /// The first tickets that wait, as many as fit a group, at least one.
+    fn take_group(&self) -> Vec<Arc<Ticket<T, R>>> {
+        let mut queue = self.queue.lock();
+        let mut bytes = 0;
+        let mut group = Vec::new();
+        while let Some(ticket) = queue.waiting.front() {
+            bytes += ticket.bytes;
+            if bytes > GROUP_BYTES_MAX && !group.is_empty() {
+                break;
+            }
+            let ticket = queue.waiting.pop_front().expect("there is a front");
+            queue.bytes -= ticket.bytes;
+            group.push(ticket);
+        }
+        self.changed.notify_all();
+        group
+    }
+
+    /// Has the first who waits lead the next group, if anybody waits.
+    fn hand_over(&self) {
+        let mut queue = self.queue.lock();
+        match queue.waiting.front() {
+            Some(next) => next.lead(),
+            None => {
+                queue.led = false;
+                self.changed.notify_all();
+            }
+        }
+    }
+}
+
+impl<T, R> Ticket<T, R> {
+    /// Waits for an answer (false), or to be told to lead (true).
+    fn wait(&self) -> bool {
+        let mut state = self.state.lock();
+        loop {
+            match *state {
+                TicketState::Waiting => self.changed.wait(&mut state),
+                TicketState::Leads => return true,
+                TicketState::Answered(_) | TicketState::Taken => return false,
+            }
+        }
+    }
+
+    fn lead(&self) {
+        *self.state.lock() = TicketState::Leads;
+        self.changed.notify_one();
+    }
+
+    fn reply(&self, answer: R) {
+        *self.state.lock() = TicketState::Answered(answer);
+        self.changed.notify_one();
+    }
+
+    fn answer(&self) -> R {
+        match std::mem::replace(&mut *self.state.lock(), TicketState::Taken) {
+            TicketState::Answered(answer) => answer,
+            _ => unreachable!("whoever has led or waited has been answered, once"),
+        }
+    }
+}
+
+fn refusal(cause: &Error) -> Error {
+    let message =
+        format!("the store refuses commits since an earlier failure ({cause}); reopen it to go on");
+    Error::with_source(ErrorKind::Refusing, message, cause.clone())
+}
