@@ -2,47 +2,20 @@
 //! a time goes on. Deadlines under such a clock are in tests/process/deadlines.rs.
 
 mod common;
+#[path = "common/domain.rs"]
+mod domain;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use common::{Random, seed};
+use domain::Ticks;
 use filmstrip::testing::ManualClock;
-use filmstrip::{
-    Aggregate, AsOf, Clock, Event, ExpectedVersion, Nack, NewEvent, Position, Snapshot, Store,
-};
-use serde::{Deserialize, Serialize};
-use std::convert::Infallible;
+use filmstrip::{AsOf, Clock, ExpectedVersion, Nack, NewEvent, Position, Store};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn noon() -> DateTime<Utc> {
     "2024-05-01T12:00:00Z".parse().unwrap()
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-enum Ticked {
-    Ticked,
-}
-impl Event for Ticked {}
-
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
-struct Ticks(u64);
-
-impl Aggregate for Ticks {
-    const CATEGORY: &'static str = "Ticks";
-    type Command = ();
-    type Event = Ticked;
-    type Error = Infallible;
-    fn decide(&self, (): &()) -> Result<Vec<Ticked>, Infallible> {
-        Ok(vec![Ticked::Ticked])
-    }
-    fn evolve(&mut self, _: &Ticked) {
-        self.0 += 1;
-    }
-}
-
-impl Snapshot for Ticks {
-    const SCHEMA: u32 = 1;
 }
 
 /// Seconds, minutes and, now and then, centuries: back or ahead.
@@ -95,7 +68,7 @@ fn check_as_of(store: &Store, times: &[DateTime<Utc>], random: &mut Random) {
         assert_eq!(store.read_all().as_of(at).collect().unwrap(), events[..expected], "{at}");
         let ticked = events[..expected].iter().filter(|event| event.event_type == "Ticked");
         let loaded = ticks.load_as_of("1", AsOf::from(at)).unwrap();
-        assert_eq!(loaded.state.0, ticked.count() as u64, "{at}");
+        assert_eq!(loaded.state.count, ticked.count() as u64, "{at}");
     }
 }
 

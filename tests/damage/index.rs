@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-use crate::{copy, copy_into, scratch};
+use crate::domain::scratch;
+use crate::{copy, copy_into};
 
 const STREAMS: u64 = 50;
 const ROUNDS: u64 = 60;

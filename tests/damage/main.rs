@@ -1,20 +1,17 @@
 //! Damage to any file of a store: it is healed, or it is an error that names its place. Nothing wrong is
 //! ever read, nothing panics, and nothing hangs.
 
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/domain.rs"]
+mod domain;
 mod index;
 mod rot;
 
+use crate::domain::scratch;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
-
-/// A directory in memory, where there is one: nothing here is about what a disk keeps.
-fn scratch() -> TempDir {
-    match Path::new("/dev/shm").is_dir() {
-        true => tempfile::tempdir_in("/dev/shm").unwrap(),
-        false => tempfile::tempdir().unwrap(),
-    }
-}
 
 fn copy(from: &Path) -> TempDir {
     let to = scratch();

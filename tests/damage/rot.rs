@@ -2,11 +2,10 @@
 //! kind of damage to each file of a store, its index's and its views' too.
 //! `FILMSTRIP_ROUNDS=50 FILMSTRIP_SEED=7 cargo test --release --test damage rot` for more.
 
-use crate::{copy, copy_into, scratch};
-use filmstrip::{
-    ErrorKind, Filter, HandlerError, NewEvent, Projection, RecordedEvent, Store, Version,
-    ViewWriter,
-};
+use crate::common::{Random, seed_or, variable};
+use crate::domain::{Counts, scratch};
+use crate::{copy, copy_into};
+use filmstrip::{ErrorKind, NewEvent, RecordedEvent, Store, Version};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -17,39 +16,6 @@ const STREAMS: u64 = 12;
 const VERSIONS: u64 = 110;
 const SECTOR: usize = 512;
 const PATIENCE: Duration = Duration::from_secs(120);
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
-
-fn from_environment(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).map_or(otherwise, |number| number.parse().expect("a number"))
-}
-
-/// Counts the events of each stream.
-struct Counts;
-
-impl Projection for Counts {
-    const NAME: &'static str = "counts";
-    const VERSION: u32 = 1;
-
-    fn filter(&self) -> Filter {
-        Filter::all()
-    }
-
-    fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
-        let stream = event.stream.as_str();
-        let count: u64 = view.get(stream)?.unwrap_or(0);
-        Ok(view.put(stream, &(count + 1))?)
-    }
-}
 
 /// The event at a position, which says all that there is to say of it.
 fn payload(position: u64) -> Vec<u8> {
@@ -275,13 +241,12 @@ fn is_derived(file: &Path) -> bool {
 
 #[test]
 fn damage_to_any_file_is_healed_or_named_and_never_read() {
-    let seed = from_environment("FILMSTRIP_SEED", 1);
-    println!("seed {seed}");
-    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let seed = seed_or(1);
+    let mut random = Random(seed);
     let samples = samples();
     let mut inflicted = 0;
     let mut complaints = Vec::new();
-    for round in 0..from_environment("FILMSTRIP_ROUNDS", 1) {
+    for round in 0..variable("FILMSTRIP_ROUNDS").unwrap_or(1) {
         for (name, sample) in [("closed", &samples.closed), ("killed", &samples.killed)] {
             let mut names = Vec::new();
             files(sample.path(), Path::new(""), &mut names);

@@ -5,13 +5,14 @@
 //! nothing done before its process ends, and that opening it takes no help.
 //! `FILMSTRIP_KILLS=1000 cargo test --release --test kill` for a long run.
 
+#[path = "../common/domain.rs"]
+mod domain;
 #[cfg(target_os = "linux")]
 mod filesystem;
 mod work;
 
-use crate::work::{
-    Moment, ROUNDS_OF_A_STORE, check_acknowledged, check_all, listen, scratch, start,
-};
+use crate::domain::scratch;
+use crate::work::{Moment, ROUNDS_OF_A_STORE, check_acknowledged, check_all, listen, start};
 use filmstrip::{ErrorKind, Store};
 use std::io::{BufRead, BufReader};
 

@@ -1,17 +1,12 @@
 //! What a process does until it ends without warning, and what must be there afterwards.
 
-use filmstrip::{
-    Aggregate, Event, ExpectedVersion, Filter, HandlerError, NewEvent, Projection, RecordedEvent,
-    Snapshot, Store, Version, ViewWriter,
-};
-use serde::{Deserialize, Serialize};
+use crate::domain::{Counts, Ticks};
+use filmstrip::{ExpectedVersion, NewEvent, Store, Version};
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use tempfile::TempDir;
 
 const CHILD: &str = "FILMSTRIP_KILLED_STORE";
 const WRITERS: u64 = 3;
@@ -20,63 +15,6 @@ const APPENDS: u64 = 40;
 /// Rounds with one store, before another one begins empty.
 pub(crate) const ROUNDS_OF_A_STORE: u64 = 25;
 const PATIENCE: Duration = Duration::from_secs(60);
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-enum Ticked {
-    Ticked,
-}
-impl Event for Ticked {}
-
-/// Counts its own events, with many snapshots on the way.
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
-struct Clock {
-    ticks: u64,
-}
-
-impl Aggregate for Clock {
-    const CATEGORY: &'static str = "Clock";
-    type Command = ();
-    type Event = Ticked;
-    type Error = Infallible;
-
-    fn decide(&self, (): &()) -> Result<Vec<Ticked>, Infallible> {
-        Ok(vec![Ticked::Ticked])
-    }
-
-    fn evolve(&mut self, _: &Ticked) {
-        self.ticks += 1;
-    }
-}
-
-impl Snapshot for Clock {
-    const SCHEMA: u32 = 1;
-}
-
-/// Counts the events of each stream.
-struct Counts;
-
-impl Projection for Counts {
-    const NAME: &'static str = "counts";
-    const VERSION: u32 = 1;
-
-    fn filter(&self) -> Filter {
-        Filter::all()
-    }
-
-    fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
-        let stream = event.stream.as_str();
-        let count: u64 = view.get(stream)?.unwrap_or(0);
-        Ok(view.put(stream, &(count + 1))?)
-    }
-}
-
-/// A directory in memory, where there is one: a kill takes nothing from either.
-pub(crate) fn scratch() -> TempDir {
-    match Path::new("/dev/shm").is_dir() {
-        true => tempfile::tempdir_in("/dev/shm").unwrap(),
-        false => tempfile::tempdir().unwrap(),
-    }
-}
 
 fn say(line: &str) {
     std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
@@ -103,9 +41,9 @@ fn work(store: &Store, session: u64) {
             scope.spawn(move || write(store, writer));
         }
         scope.spawn(|| {
-            let clocks = store.repository::<Clock>().snapshot_every(3);
+            let ticks = store.repository::<Ticks>().snapshot_every(3);
             for _ in 0..APPENDS {
-                let done = clocks.execute("1", &()).unwrap();
+                let done = ticks.execute("1", &()).unwrap();
                 say(&format!("acknowledged {WRITERS} {} {}", done.version, done.position));
             }
         });
@@ -163,7 +101,7 @@ impl Moment {
 }
 
 fn stream_of(writer: u64) -> String {
-    if writer == WRITERS { "Clock-1".to_owned() } else { format!("Writer-{writer}") }
+    if writer == WRITERS { "Ticks-1".to_owned() } else { format!("Writer-{writer}") }
 }
 
 pub(crate) fn check_acknowledged(store: &Store, last: &Acknowledged, case: &str) {
@@ -197,9 +135,9 @@ pub(crate) fn check_all(store: &Store, case: &str) {
     counts.wait_for(store.head(), PATIENCE).unwrap_or_else(|e| panic!("{case}: {e}"));
     let rows: HashMap<String, u64> = counts.view().prefix("").unwrap().into_iter().collect();
     assert_eq!(rows, counted, "{case}: the view disagrees with its log");
-    let clock = store.repository::<Clock>().load("1").unwrap();
-    let ticks = counted.get("Clock-1").copied().unwrap_or(0);
-    assert_eq!(clock.state.ticks, ticks, "{case}: a snapshot disagrees with its stream");
+    let clock = store.repository::<Ticks>().load("1").unwrap();
+    let ticks = counted.get("Ticks-1").copied().unwrap_or(0);
+    assert_eq!(clock.state.count, ticks, "{case}: a snapshot disagrees with its stream");
 }
 
 /// Each writer's last acknowledgement: its number, and its position.
