@@ -47,8 +47,9 @@ pub(crate) const INDEXER_IDLE: Duration = Duration::from_millis(500);
 pub(crate) const INDEXER_STALL: Duration = Duration::from_secs(10);
 /// Bytes of journal that one index window sorts in memory.
 pub(crate) const INDEX_WINDOW_BYTES_MAX: u64 = 256 * MIB as u64;
-/// Streams whose heads are remembered after the index has taken them.
-pub(crate) const HEAD_CACHE_STREAMS: usize = 131_072;
+/// Streams that are kept in mind although the index has all their events: what saves a look-up there for
+/// each append.
+pub(crate) const IDLE_STREAMS_MAX: usize = 131_072;
 /// Segment files held open for reading.
 pub(crate) const READ_HANDLES_MAX: usize = 64;
 /// Bytes that a scan of the journal reads at once; a larger frame is read whole.

@@ -15,7 +15,7 @@ use crate::index::core::{Index, Progress};
 use crate::index::pieces;
 use crate::index::trees::Garbage;
 use crate::index::verify::record_contribution;
-use crate::index::window::{Window, WindowEvent};
+use crate::index::window::{Window, WindowEvent, by_stream};
 use crate::position::Version;
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
@@ -23,33 +23,38 @@ use crate::stream::StreamId;
 use bytes::Bytes;
 
 impl Index {
-    /// Takes `window` in. When it returns, all of it is durable, and so is the checkpoint.
+    /// Takes `window` in. When it returns, all of it is durable, and so is the checkpoint. Returns the
+    /// streams that it touched.
     ///
     /// # Errors
     /// The window may have been taken in in part, which harms nothing; but this handle takes in no
     /// more. What is already in the index can still be read.
-    pub(crate) fn insert(&self, window: Window) -> Result<()> {
+    pub(crate) fn insert(&self, window: Window) -> Result<Vec<StreamId>> {
         let mut progress = self.progress.lock();
         if progress.broken {
             let message = "the index takes nothing in after an earlier failure; reopen the store";
             return Err(Error::new(ErrorKind::Refusing, message));
         }
         progress.broken = true;
-        self.take_in(&mut progress, window)?;
+        let streams = self.take_in(&mut progress, window)?;
         progress.broken = false;
-        Ok(())
+        Ok(streams)
     }
 
-    fn take_in(&self, progress: &mut Progress, window: Window) -> Result<()> {
-        let Window { mut events, marks, records, end } = window;
-        events.sort_unstable_by(|a, b| (&a.stream, a.version).cmp(&(&b.stream, b.version)));
+    fn take_in(&self, progress: &mut Progress, window: Window) -> Result<Vec<StreamId>> {
+        let Window { events, marks, records, end } = window;
         let before = *self.stored.lock();
         let epoch = before.epoch + 1;
+        let mut streams = Vec::new();
         let mut states = Vec::new();
         let mut packer = Packer::default();
-        for events in events.chunk_by(|a, b| a.stream == b.stream) {
-            states.extend(self.put_runs(&mut packer, events, epoch)?);
+        for events in by_stream(&events) {
+            // The event's name shares the journal's buffer, which must not outlive the window.
+            let stream = events[0].stream.detached();
+            states.extend(self.put_runs(&mut packer, &stream, &events, epoch)?);
+            streams.push(stream);
         }
+        drop(events);
         for mark in marks {
             let (key, value) = mark.encode();
             self.db.insert(&self.trees.global, &key, value.to_vec())?;
@@ -79,7 +84,8 @@ impl Index {
         };
         self.checkpoint_file.replace(&stored)?;
         *self.stored.lock() = stored;
-        self.sweep(std::mem::take(&mut progress.garbage))
+        self.sweep(std::mem::take(&mut progress.garbage))?;
+        Ok(streams)
     }
 
     fn sync_what_the_checkpoint_covers(&self) -> Result<()> {
@@ -95,10 +101,10 @@ impl Index {
     fn put_runs(
         &self,
         packer: &mut Packer,
-        events: &[WindowEvent],
+        stream: &StreamId,
+        events: &[&WindowEvent],
         epoch: u64,
     ) -> Result<Option<(StreamId, StoredState, u64)>> {
-        let stream = &events[0].stream;
         let held = self.stored_state(stream)?;
         let version = held.as_ref().map_or(0, |(state, _)| state.state.version.get());
         let new = events.partition_point(|event| event.version <= version);
@@ -141,7 +147,7 @@ impl Index {
     }
 
     /// The window must go on where the stream stands, and leave out nothing.
-    fn check_contiguous(&self, version: u64, events: &[WindowEvent]) -> Result<()> {
+    fn check_contiguous(&self, version: u64, events: &[&WindowEvent]) -> Result<()> {
         for (expected, event) in (version + 1..).zip(events) {
             if event.version != expected {
                 let (stream, met) = (&event.stream, event.version);

@@ -201,7 +201,8 @@ impl Proposal {
     }
 
     fn check_ids(&self) -> Result<()> {
-        if self.events.len() < 2 {
+        // Ids that were made one after the other ascend.
+        if self.events.is_sorted_by(|a, b| a.id < b.id) {
             return Ok(());
         }
         let mut seen = HashSet::with_capacity(self.events.len());

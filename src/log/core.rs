@@ -9,7 +9,7 @@ use crate::log::control::Control;
 use crate::log::head::Head;
 use crate::log::indexing::IndexSlot;
 use crate::log::tail::Tail;
-use crate::position::Position;
+use crate::position::{Position, Version};
 use crate::stream::StreamId;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
@@ -116,8 +116,8 @@ impl Log {
 
     /// The state of a stream, or `None` if it was never written.
     pub(crate) fn stream_state(&self, stream: &StreamId) -> Result<Option<StreamState>> {
-        match self.tail.stream_state(stream) {
-            Some(state) => Ok(Some(state)),
+        match self.tail.find(stream) {
+            Some((_, state)) => Ok((state.version != Version::NONE).then_some(state)),
             None => self.index.ask(|index| index.stream_state(stream)),
         }
     }

@@ -156,13 +156,12 @@ fn fill(
             })?;
             Ok(before(state, version))
         };
-        // The head is there already, and nobody to look at it.
-        let pushed = tail.push(at, &frame, base, || ());
+        let filled = tail.fill(at, &frame, base);
         if let Some(error) = failed {
             return Err(error);
         }
         let position = Some(frame.header.first_position);
-        pushed.map_err(|what| journal.corrupt(at, position, what))?;
+        filled.map_err(|what| journal.corrupt(at, position, what))?;
     }
     Ok(())
 }

@@ -4,68 +4,118 @@ use crate::codec::envelope;
 use crate::codec::record::{self, Record};
 use crate::codec::state::StreamState;
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::HEAD_CACHE_STREAMS;
-use crate::log::admit::{Facts, StoredEvent, compared_versions};
+use crate::log::admit::{Facts, Mentions, StoredEvent, compared_versions};
 use crate::log::commit::{Proposal, ProposedAppend};
 use crate::log::core::Log;
+use crate::log::streams::Slot;
 use crate::stream::StreamId;
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
-/// The states of the streams that were last written: what saves a look-up for each append.
-///
-/// Two generations: a full young one becomes the old one, and what is asked for again is young again.
-/// So about `HEAD_CACHE_STREAMS` are kept, and eviction costs nothing. It happens between groups
-/// only: the leader finds what it gathered.
-#[derive(Default)]
-pub(crate) struct Heads {
-    young: HashMap<StreamId, StreamState>,
-    old: HashMap<StreamId, StreamState>,
-}
-
-impl Heads {
-    /// The state of `stream`, which the leader has gathered or written in this group.
-    pub(crate) fn get(&self, stream: &StreamId) -> Option<&StreamState> {
-        self.young.get(stream).or_else(|| self.old.get(stream))
-    }
-
-    /// Remembers the state of `stream`.
-    pub(crate) fn put(&mut self, stream: &StreamId, state: StreamState) {
-        if let Some(young) = self.young.get_mut(stream) {
-            *young = state;
-            return;
-        }
-        self.young.insert(stream.detached(), state);
-    }
-
-    fn begin_group(&mut self) {
-        if self.young.len() >= HEAD_CACHE_STREAMS / 2 {
-            self.old = std::mem::take(&mut self.young);
-        }
-    }
+/// What was gathered for a group.
+pub(crate) struct Gathered {
+    pub(crate) facts: Facts,
+    /// Where each stream of the group was found in the tail, and in which state, by its number.
+    pub(crate) streams: Vec<(Slot, StreamState)>,
 }
 
 /// Everything that `admit` asks about `proposals`.
-pub(crate) fn gather(log: &Log, heads: &mut Heads, proposals: &[&Proposal]) -> Result<Facts> {
-    heads.begin_group();
-    let mut facts = Facts { head: log.head.position(), ..Facts::default() };
+pub(crate) fn gather<'a>(log: &'a Log, proposals: &[&'a Proposal]) -> Result<Gathered> {
+    let facts = Facts { head: log.head.position(), ..Facts::default() };
+    let gathered = Gathered { facts, streams: Vec::new() };
+    // One commit names a stream once.
+    let numbers = (proposals.len() > 1).then(HashMap::new);
+    let mut gathering = Gathering { log, gathered, numbers };
     for proposal in proposals {
+        gathering.add(proposal)?;
+    }
+    Ok(gathering.gathered)
+}
+
+struct Gathering<'a> {
+    log: &'a Log,
+    gathered: Gathered,
+    /// The number of each stream, if one may be mentioned twice.
+    numbers: Option<HashMap<&'a StreamId, usize>>,
+}
+
+impl<'a> Gathering<'a> {
+    fn add(&mut self, proposal: &'a Proposal) -> Result<()> {
+        let mut mentions = Mentions {
+            appends: Vec::with_capacity(proposal.appends.len()),
+            checks: Vec::with_capacity(proposal.checks.len()),
+        };
         for append in &proposal.appends {
-            let version = gather_version(log, heads, &mut facts, &append.stream)?;
-            if let Some(versions) = compared_versions(append, version) {
-                gather_stored(log, &mut facts, proposal, append, versions)?;
+            let number = self.number(&append.stream)?;
+            mentions.appends.push(number);
+            if let Some(versions) = compared_versions(append, self.gathered.facts.versions[number])
+            {
+                self.add_stored(proposal, append, number, versions)?;
             }
         }
         for (stream, _) in &proposal.checks {
-            gather_version(log, heads, &mut facts, stream)?;
+            mentions.checks.push(self.number(stream)?);
         }
         for record in &proposal.records {
             if let Record::Tracked { consumer, .. } = record {
-                let tracked = tracked(log, consumer)?;
-                facts.tracked.insert(consumer.clone(), tracked);
+                let tracked = tracked(self.log, consumer)?;
+                self.gathered.facts.tracked.insert(consumer.clone(), tracked);
             }
         }
+        self.gathered.facts.mentions.push(mentions);
+        Ok(())
     }
-    Ok(facts)
+
+    /// The number of `stream` in this group.
+    fn number(&mut self, stream: &'a StreamId) -> Result<usize> {
+        let next = self.gathered.streams.len();
+        if let Some(numbers) = &mut self.numbers {
+            let number = *numbers.entry(stream).or_insert(next);
+            if number < next {
+                return Ok(number);
+            }
+        }
+        let tail = &self.log.tail;
+        let (slot, state) = match tail.find(stream) {
+            Some(found) => found,
+            None => {
+                let state = self.log.index.ask(|index| index.stream_state(stream))?;
+                let state = state.unwrap_or_else(StreamState::absent);
+                (tail.remember(stream, state), state)
+            }
+        };
+        self.gathered.facts.versions.push(state.version.get());
+        self.gathered.streams.push((slot, state));
+        Ok(next)
+    }
+
+    /// Adds the durable events that a repetition of `append` would have written, as far as they
+    /// agree: the first difference decides, and a conflict costs one read.
+    fn add_stored(
+        &mut self,
+        proposal: &Proposal,
+        append: &ProposedAppend,
+        number: usize,
+        versions: RangeInclusive<u64>,
+    ) -> Result<()> {
+        let mut proposed = proposal.events[append.events.clone()].iter();
+        let (mut next, last) = versions.into_inner();
+        while next <= last {
+            let page = self.log.stream_page(&append.stream, next)?;
+            for event in page.into_iter().take_while(|event| event.version <= last) {
+                let digest = envelope::digest(&event.envelope);
+                let id = envelope::id(&event.envelope).unwrap_or_default();
+                let same = proposed.next().is_some_and(|p| p.id == id && p.digest == digest);
+                let stored = StoredEvent { id, digest, position: event.position };
+                self.gathered.facts.stored.insert((number, event.version), stored);
+                if !same {
+                    return Ok(());
+                }
+                next = event.version + 1;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// How far `consumer` has taken in another log; 0 if it never did.
@@ -75,52 +125,4 @@ pub(crate) fn tracked(log: &Log, consumer: &str) -> Result<u64> {
         let message = format!("what is kept of consumer {consumer:?} is damaged");
         Error::new(ErrorKind::Corrupt, message)
     })
-}
-
-fn gather_version(
-    log: &Log,
-    heads: &mut Heads,
-    facts: &mut Facts,
-    stream: &StreamId,
-) -> Result<u64> {
-    if let Some(version) = facts.versions.get(stream) {
-        return Ok(*version);
-    }
-    let state = match heads.get(stream) {
-        Some(state) => *state,
-        None => log.stream_state(stream)?.unwrap_or_else(StreamState::absent),
-    };
-    let version = state.version.get();
-    // Put even what was found: a stream that is in use stays in the young generation.
-    heads.put(stream, state);
-    facts.versions.insert(stream.clone(), version);
-    Ok(version)
-}
-
-/// Adds the durable events that a repetition of `append` would have written, as far as they agree:
-/// the first difference decides, and a conflict costs one read.
-fn gather_stored(
-    log: &Log,
-    facts: &mut Facts,
-    proposal: &Proposal,
-    append: &ProposedAppend,
-    versions: std::ops::RangeInclusive<u64>,
-) -> Result<()> {
-    let mut proposed = proposal.events[append.events.clone()].iter();
-    let (mut next, last) = versions.into_inner();
-    while next <= last {
-        let page = log.stream_page(&append.stream, next)?;
-        for event in page.into_iter().take_while(|event| event.version <= last) {
-            let digest = envelope::digest(&event.envelope);
-            let id = envelope::id(&event.envelope).unwrap_or_default();
-            let same = proposed.next().is_some_and(|p| p.id == id && p.digest == digest);
-            let stored = StoredEvent { id, digest, position: event.position };
-            facts.stored.insert((append.stream.clone(), event.version), stored);
-            if !same {
-                return Ok(());
-            }
-            next = event.version + 1;
-        }
-    }
-    Ok(())
 }

@@ -9,21 +9,22 @@
 use crate::clock::Micros;
 use crate::codec::entry;
 use crate::codec::envelope::Digest;
-use crate::codec::frame::{self, ChainHasher, Kind, Meaning};
+use crate::codec::frame::{self, ChainHasher, EntryLocation, Kind, Location, Meaning};
 use crate::codec::state::StreamState;
 use crate::error::{Error, ErrorKind, Result, panic_message};
-use crate::journal::write::{WriteError, Writer, Written};
+use crate::journal::write::{End, WriteError, Writer, Written};
 use crate::log::admit::{Placement, Verdict, admit};
-use crate::log::commit::Proposal;
+use crate::log::commit::{Proposal, ProposedEvent};
 use crate::log::core::Log;
-use crate::log::gather::{Heads, gather};
+use crate::log::gather::{Gathered, gather};
 use crate::log::indexer;
 use crate::log::outcome::{AppendError, Appended, Committed};
+use crate::log::streams::Slot;
+use crate::log::tail::PublishedRun;
 use crate::log::turns::{Ticket, Turns};
 use crate::position::{Position, Version};
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
-use crate::stream::StreamId;
 use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -37,19 +38,13 @@ type Waiting = Ticket<Proposal, Outcome>;
 /// Orders commits: those who wait take turns at writing groups of them.
 pub(crate) struct Sequencer {
     turns: Turns<Proposal, Outcome>,
-    leading: Mutex<Leading>,
-}
-
-/// What only the leader touches.
-struct Leading {
-    writer: Writer,
-    heads: Heads,
+    /// Only the leader takes it.
+    writer: Mutex<Writer>,
 }
 
 impl Sequencer {
     pub(crate) fn new(writer: Writer) -> Sequencer {
-        let leading = Mutex::new(Leading { writer, heads: Heads::default() });
-        Sequencer { turns: Turns::new(), leading }
+        Sequencer { turns: Turns::new(), writer: Mutex::new(writer) }
     }
 
     /// Makes `proposal` durable, together with whatever else waits.
@@ -67,7 +62,7 @@ impl Sequencer {
     /// Writes the closing frame, if every write was whole.
     pub(crate) fn close_journal(&self) -> Result<()> {
         self.turns.refused()?;
-        match self.leading.lock().writer.close() {
+        match self.writer.lock().close() {
             Ok(()) => Ok(()),
             Err(WriteError::NotWritten(error) | WriteError::Unknown(error)) => Err(error),
         }
@@ -76,8 +71,8 @@ impl Sequencer {
     /// Writes `group`; one outcome for each ticket, whatever happens.
     fn write_group(&self, log: &Log, group: &[Arc<Waiting>]) -> Vec<Outcome> {
         let write = || {
-            let leading = &mut *self.leading.lock();
-            write_group(log, leading, group)
+            let writer = &mut *self.writer.lock();
+            write_group(log, writer, group)
         };
         let failed = match catch_unwind(AssertUnwindSafe(write)) {
             Ok(Ok(outcomes)) => return outcomes,
@@ -123,24 +118,25 @@ enum Failed {
 
 fn write_group(
     log: &Log,
-    leading: &mut Leading,
+    writer: &mut Writer,
     group: &[Arc<Waiting>],
 ) -> Result<Vec<Outcome>, Failed> {
     log.indexer.wait_for_room(|| indexer::is_full(log)).map_err(Failed::Refused)?;
     let proposals: Vec<&Proposal> = group.iter().map(|ticket| &ticket.wanted).collect();
-    let facts = gather(log, &mut leading.heads, &proposals).map_err(Failed::NotWritten)?;
-    let time = Micros::of(log.clock.now()).max(leading.writer.end().time);
+    let Gathered { facts, streams } = gather(log, &proposals).map_err(Failed::NotWritten)?;
+    let time = Micros::of(log.clock.now()).max(writer.end().time);
     let verdicts = admit(facts, &proposals);
-    let (buffer, meaning) = assemble(leading, time, &proposals, &verdicts);
-    if buffer.len() > frame::HEADER_BYTES {
-        let written = leading.writer.write(buffer, &meaning).map_err(|error| match error {
+    let mut admitted = admitted(&proposals, &verdicts);
+    if !admitted.is_empty() {
+        let (buffer, meaning) = assemble(&writer.end(), time, &mut admitted);
+        let written = writer.write(buffer, &meaning).map_err(|error| match error {
             WriteError::NotWritten(error) => Failed::NotWritten(error),
             WriteError::Unknown(error) => Failed::Unknown(error),
         })?;
-        publish(log, leading, &written, &proposals, &verdicts).map_err(Failed::Unknown)?;
+        publish(log, &writer.end(), &written, &admitted, &streams).map_err(Failed::Unknown)?;
         #[cfg(test)]
         if bugs::has(Bug::PublishBeforeDurable) {
-            leading.writer.sync_late();
+            writer.sync_late();
         }
     }
     let head = log.head.position();
@@ -148,29 +144,59 @@ fn write_group(
     Ok(outcomes.map(|(proposal, verdict)| outcome(proposal, verdict, head)).collect())
 }
 
-/// The frame of everything that was admitted; nothing but room for a header if nothing was.
-fn assemble(
-    leading: &Leading,
-    time: Micros,
-    proposals: &[&Proposal],
-    verdicts: &[Verdict],
-) -> (Vec<u8>, Meaning) {
-    let end = leading.writer.end();
-    let admitted = || {
-        proposals.iter().zip(verdicts).filter_map(|(proposal, verdict)| match verdict {
-            Verdict::Admitted(placement) => Some((*proposal, placement)),
-            _ => None,
+/// A proposal that goes into the group's frame.
+struct Admitted<'a> {
+    proposal: &'a Proposal,
+    placement: &'a Placement,
+    /// Where its entries begin in the frame.
+    offset: usize,
+}
+
+impl<'a> Admitted<'a> {
+    /// Its events, once its frame lies at `at`.
+    fn runs(
+        &self,
+        at: Location,
+        streams: &[(Slot, StreamState)],
+    ) -> impl Iterator<Item = PublishedRun<'a, impl Iterator<Item = EntryLocation>>> {
+        let Admitted { proposal, placement, offset } = *self;
+        let located = move |event: &ProposedEvent| EntryLocation {
+            segment: at.segment,
+            offset: (at.offset as usize + offset + event.entry.start) as u32,
+            length: event.entry.len() as u32,
+        };
+        let appends = proposal.appends.iter().zip(&placement.appends);
+        appends.map(move |(append, placed)| PublishedRun {
+            stream: &append.stream,
+            found: streams[placed.stream],
+            first_version: placed.first_version,
+            first_position: placement.first_position + append.events.start as u64,
+            locations: proposal.events[append.events.clone()].iter().map(located),
         })
-    };
-    let events: usize = admitted().map(|(proposal, _)| proposal.events.len()).sum();
-    let bytes: usize = admitted().map(|(proposal, _)| proposal.bytes()).sum();
+    }
+}
+
+fn admitted<'a>(proposals: &[&'a Proposal], verdicts: &'a [Verdict]) -> Vec<Admitted<'a>> {
+    let judged = proposals.iter().zip(verdicts);
+    let admitted = judged.filter_map(|(proposal, verdict)| match verdict {
+        Verdict::Admitted(placement) => Some(Admitted { proposal, placement, offset: 0 }),
+        _ => None,
+    });
+    admitted.collect()
+}
+
+/// The frame of everything that was admitted.
+fn assemble(end: &End, time: Micros, admitted: &mut [Admitted<'_>]) -> (Vec<u8>, Meaning) {
+    let events: usize = admitted.iter().map(|admitted| admitted.proposal.events.len()).sum();
+    let bytes: usize = admitted.iter().map(|admitted| admitted.proposal.bytes()).sum();
     let first_position = end.position + 1;
     let mut buffer =
         Vec::with_capacity(frame::padded((frame::HEADER_BYTES + bytes) as u64) as usize);
     buffer.resize(frame::HEADER_BYTES, 0);
     let events = u32::try_from(events).expect("the limits keep a group below 2³² events");
     let mut chain = ChainHasher::new(&end.chain, Kind::Group, first_position, time, events);
-    for (proposal, placement) in admitted() {
+    for Admitted { proposal, placement, offset } in admitted {
+        *offset = buffer.len();
         put(proposal, placement, &mut buffer, &mut chain);
     }
     let meaning =
@@ -181,9 +207,10 @@ fn assemble(
 fn put(proposal: &Proposal, placement: &Placement, buffer: &mut Vec<u8>, chain: &mut ChainHasher) {
     let start = buffer.len();
     buffer.extend_from_slice(&proposal.entries);
-    for (append, first_version) in proposal.appends.iter().zip(&placement.first_versions) {
+    for (append, placed) in proposal.appends.iter().zip(&placement.appends) {
         let stream = append.stream.as_str().as_bytes();
-        for (version, event) in (*first_version..).zip(&proposal.events[append.events.clone()]) {
+        let events = &proposal.events[append.events.clone()];
+        for (version, event) in (placed.first_version..).zip(events) {
             let entry = start + event.entry.start..start + event.entry.end;
             entry::seal_event(&mut buffer[entry], version);
             let digest: &Digest = &event.digest;
@@ -200,44 +227,19 @@ fn put(proposal: &Proposal, placement: &Placement, buffer: &mut Vec<u8>, chain: 
 /// Makes a durable group visible, in the tail and at the head at once, and wakes the followers.
 fn publish(
     log: &Log,
-    leading: &mut Leading,
+    end: &End,
     written: &Written,
-    proposals: &[&Proposal],
-    verdicts: &[Verdict],
+    admitted: &[Admitted<'_>],
+    streams: &[(Slot, StreamState)],
 ) -> Result<()> {
-    let heads = &leading.heads;
-    let base =
-        |stream: &StreamId, _| Ok(heads.get(stream).cloned().unwrap_or_else(StreamState::absent));
     // The head moves before the reply: a caller that got its position may read the head at once.
-    let end = leading.writer.end();
     let shown = || log.head.advance(end.position, end.next, end.chain, end.time);
-    let pushed = log.tail.push(written.at, &written.frame, base, shown);
-    pushed.map_err(|what| Error::new(ErrorKind::OutcomeUnknown, what))?;
-    remember_heads(leading, written.frame.header.time, proposals, verdicts);
+    let runs = admitted.iter().flat_map(|admitted| admitted.runs(written.at, streams));
+    let records = admitted.iter().flat_map(|admitted| admitted.proposal.records.iter().cloned());
+    let published = log.tail.publish(written.at, &written.frame, runs, records, shown);
+    published.map_err(|what| Error::new(ErrorKind::OutcomeUnknown, what))?;
     log.indexer.published(end.next);
     Ok(())
-}
-
-fn remember_heads(
-    leading: &mut Leading,
-    time: Micros,
-    proposals: &[&Proposal],
-    verdicts: &[Verdict],
-) {
-    for (proposal, verdict) in proposals.iter().zip(verdicts) {
-        let Verdict::Admitted(placement) = verdict else { continue };
-        for (append, first_version) in proposal.appends.iter().zip(&placement.first_versions) {
-            let last = first_version + append.events.len() as u64 - 1;
-            let state = leading.heads.get(&append.stream).cloned();
-            let mut state = state.unwrap_or_else(StreamState::absent);
-            if *first_version == 1 {
-                state.created = time;
-            }
-            state.version = Version::new(last);
-            state.written = time;
-            leading.heads.put(&append.stream, state);
-        }
-    }
 }
 
 fn outcome(proposal: &Proposal, verdict: Verdict, head: u64) -> Outcome {
@@ -261,15 +263,15 @@ fn outcome(proposal: &Proposal, verdict: Verdict, head: u64) -> Outcome {
 
 fn committed(proposal: &Proposal, placement: &Placement, head: u64) -> Committed {
     let mut next_position = placement.first_position;
-    let appends = proposal.appends.iter().zip(&placement.first_versions);
+    let appends = proposal.appends.iter().zip(&placement.appends);
     let appended: Vec<Appended> = appends
-        .map(|(append, first)| {
+        .map(|(append, placed)| {
             let events = append.events.len() as u64;
             next_position += events;
             Appended {
                 stream: append.stream.clone(),
-                first: Version::new(*first),
-                version: Version::new(first + events - 1),
+                first: Version::new(placed.first_version),
+                version: Version::new(placed.first_version + events - 1),
                 position: Position::new(next_position - 1),
                 already_recorded: false,
             }

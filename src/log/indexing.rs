@@ -230,13 +230,8 @@ fn start(journal: &Journal) -> Checkpoint {
 }
 
 fn insert(index: &Index, window: Window) -> Result<Advanced> {
-    let mut streams: Vec<StreamId> = window.events.iter().map(|e| e.stream.clone()).collect();
-    streams.sort_unstable();
-    streams.dedup();
-    // The window's names share the journal's buffers, which must not outlive it.
-    let streams = streams.iter().map(StreamId::detached).collect();
     let (events, checkpoint) = (window.events.len(), window.end);
-    index.insert(window)?;
+    let streams = index.insert(window)?;
     tracing::debug!(events, position = checkpoint.position, "indexed");
     Ok(Advanced { streams, checkpoint })
 }

@@ -23,5 +23,6 @@ pub(crate) mod located;
 pub(crate) mod outcome;
 pub(crate) mod read_all;
 pub(crate) mod read_stream;
+pub(crate) mod streams;
 pub(crate) mod tail;
 pub(crate) mod turns;

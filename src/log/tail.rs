@@ -10,11 +10,11 @@ use crate::clock::Micros;
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::{EntryLocation, Frame, Location};
 use crate::codec::mark::Mark;
+use crate::codec::record::Record;
 use crate::codec::state::StreamState;
-use crate::index::window::WindowEvent;
 use crate::limits::TAIL_BODY_BYTES_MAX;
 use crate::log::located::{Located, each_located, is_next_mark, mark_of};
-use crate::position::Version;
+use crate::log::streams::{Slot, Streams, TailEvent};
 use crate::stream::StreamId;
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -28,8 +28,7 @@ pub(crate) struct Tail {
 }
 
 struct State {
-    streams: HashMap<StreamId, TailStream>,
-    events: usize,
+    streams: Streams,
     records: HashMap<String, TailRecord>,
     /// Where frames begin, one for about each 64 KiB.
     marks: VecDeque<Mark>,
@@ -39,23 +38,20 @@ struct State {
     indexed: Checkpoint,
 }
 
-struct TailStream {
-    state: StreamState,
-    /// The stream's last events, consecutive up to its version.
-    events: VecDeque<TailEvent>,
-}
-
-/// Where an event lies.
-#[derive(Debug, Clone, Copy)]
-struct TailEvent {
-    position: u64,
-    time: Micros,
-    location: EntryLocation,
-}
-
 struct TailRecord {
     at: Location,
     value: Vec<u8>,
+}
+
+/// Consecutive events of one stream, in a frame that has become durable.
+pub(crate) struct PublishedRun<'a, L> {
+    pub(crate) stream: &'a StreamId,
+    /// Where the stream was found, and in which state.
+    pub(crate) found: (Slot, StreamState),
+    pub(crate) first_version: u64,
+    pub(crate) first_position: u64,
+    /// Where each event lies.
+    pub(crate) locations: L,
 }
 
 /// An event that the tail knows: its place, and its entry or where to read it.
@@ -77,8 +73,7 @@ impl Tail {
     pub(crate) fn new(indexed: Checkpoint) -> Tail {
         Tail {
             state: RwLock::new(State {
-                streams: HashMap::new(),
-                events: 0,
+                streams: Streams::default(),
                 records: HashMap::new(),
                 marks: VecDeque::new(),
                 newest: VecDeque::new(),
@@ -88,29 +83,73 @@ impl Tail {
         }
     }
 
-    /// Takes in a durable frame that lies at `at`. `base` tells the state that a stream had
-    /// before its first version in the tail. `shown` moves the head; nobody can look before it has.
-    pub(crate) fn push(
+    /// Where `stream` is kept and the newest state of it, if it is here.
+    pub(crate) fn find(&self, stream: &StreamId) -> Option<(Slot, StreamState)> {
+        self.state.read().streams.find(stream)
+    }
+
+    /// Keeps in mind that `stream`, which is not here, is in `state`. Only who leads may say so.
+    pub(crate) fn remember(&self, stream: &StreamId, state: StreamState) -> Slot {
+        self.state.write().streams.remember(stream, state)
+    }
+
+    /// Takes in the durable frame that lies at `at`, with all that it holds. `shown` moves the head;
+    /// nobody can look before it has.
+    pub(crate) fn publish<'a, L: Iterator<Item = EntryLocation>>(
+        &self,
+        at: Location,
+        frame: &Frame,
+        runs: impl Iterator<Item = PublishedRun<'a, L>>,
+        records: impl Iterator<Item = Record>,
+        shown: impl FnOnce(),
+    ) -> Result<(), String> {
+        let recorded_at = frame.header.time;
+        let state = &mut *self.state.write();
+        for PublishedRun { stream, found, first_version, first_position, locations } in runs {
+            let numbers = (first_version..).zip(first_position..);
+            for ((version, position), location) in numbers.zip(locations) {
+                let event = TailEvent { position, recorded_at, location };
+                state.streams.push(stream, found, version, event)?;
+            }
+        }
+        for record in records {
+            let (key, value) = record.into_kept();
+            state.records.insert(key, TailRecord { at, value });
+        }
+        state.keep_frame(at, frame);
+        shown();
+        Ok(())
+    }
+
+    /// Takes in a durable frame that lies at `at`, when a store is opened. `base` tells the state that a
+    /// stream had before the first version here.
+    pub(crate) fn fill(
         &self,
         at: Location,
         frame: &Frame,
         mut base: impl FnMut(&StreamId, u64) -> Result<StreamState, String>,
-        shown: impl FnOnce(),
     ) -> Result<(), String> {
         let state = &mut *self.state.write();
-        let mark = mark_of(at, frame);
-        if is_next_mark(state.marks.back(), &mark) {
-            state.marks.push_back(mark);
-        }
         each_located(at, frame, |located| match located {
-            Located::Event(event) => state.push_event(&event, &mut base),
+            Located::Event(event) => {
+                let stream = &event.stream;
+                let found = match state.streams.find(stream) {
+                    Some(found) => found,
+                    None => {
+                        let base = base(stream, event.version)?;
+                        (state.streams.remember(stream, base), base)
+                    }
+                };
+                let (position, recorded_at) = (event.position, event.recorded_at);
+                let located = TailEvent { position, recorded_at, location: event.location };
+                state.streams.push(stream, found, event.version, located)
+            }
             Located::Record { key, value } => {
                 state.records.insert(key, TailRecord { at, value });
                 Ok(())
             }
         })?;
-        state.keep_newest(at, frame);
-        shown();
+        state.keep_frame(at, frame);
         Ok(())
     }
 
@@ -119,7 +158,7 @@ impl Tail {
         for chunk in streams.chunks(TRIM_STREAMS) {
             let state = &mut *self.state.write();
             for stream in chunk {
-                state.trim_stream(stream, checkpoint.position);
+                state.streams.trim(stream, checkpoint.position);
             }
         }
         let state = &mut *self.state.write();
@@ -137,22 +176,17 @@ impl Tail {
 
     /// Events that the index lacks.
     pub(crate) fn events(&self) -> usize {
-        self.state.read().events
+        self.state.read().streams.events()
     }
 
-    /// The state of a stream that has events here.
-    pub(crate) fn stream_state(&self, stream: &StreamId) -> Option<StreamState> {
-        self.state.read().streams.get(stream).map(|stream| stream.state)
-    }
-
-    /// The names and states of the streams here that `wanted` names, in no order.
+    /// The names and states of the streams with events here that `wanted` names, in no order.
     pub(crate) fn streams(
         &self,
         wanted: impl Fn(&StreamId) -> bool,
     ) -> Vec<(StreamId, StreamState)> {
         let state = self.state.read();
-        let streams = state.streams.iter().filter(|(stream, _)| wanted(stream));
-        streams.map(|(name, stream)| (name.clone(), stream.state)).collect()
+        let streams = state.streams.with_events().filter(|(stream, _)| wanted(stream));
+        streams.map(|(name, known)| (name.clone(), known.state())).collect()
     }
 
     /// Of a stream, the events here from version `from` on, at most `limit`; none if `from` itself
@@ -167,7 +201,7 @@ impl Tail {
         let Some(found) = state.streams.get(stream) else { return Vec::new() };
         let first = found.first_version();
         let Some(skip) = from.checked_sub(first) else { return Vec::new() };
-        let events = found.events.iter().enumerate().skip(skip as usize).take(limit);
+        let events = found.events().iter().enumerate().skip(skip as usize).take(limit);
         events.map(|(n, event)| state.find(first + n as u64, *event)).collect()
     }
 
@@ -223,33 +257,12 @@ impl Tail {
 }
 
 impl State {
-    fn push_event(
-        &mut self,
-        event: &WindowEvent,
-        base: &mut impl FnMut(&StreamId, u64) -> Result<StreamState, String>,
-    ) -> Result<(), String> {
-        let WindowEvent { stream, version, position, recorded_at, location, .. } = event;
-        let found = match self.streams.get_mut(stream) {
-            Some(found) => found,
-            None => {
-                let found = TailStream { state: base(stream, *version)?, events: VecDeque::new() };
-                // A key of its own: the event's shares the frame, which it would keep in memory.
-                self.streams.entry(stream.detached()).or_insert(found)
-            }
-        };
-        let before = found.state.version.get();
-        if *version != before + 1 {
-            return Err(format!("stream {stream} goes on at version {version} after {before}"));
+    fn keep_frame(&mut self, at: Location, frame: &Frame) {
+        let mark = mark_of(at, frame);
+        if is_next_mark(self.marks.back(), &mark) {
+            self.marks.push_back(mark);
         }
-        if before == 0 {
-            found.state.created = *recorded_at;
-        }
-        found.state.version = Version::new(*version);
-        found.state.written = *recorded_at;
-        let (position, time, location) = (*position, *recorded_at, *location);
-        found.events.push_back(TailEvent { position, time, location });
-        self.events += 1;
-        Ok(())
+        self.keep_newest(at, frame);
     }
 
     fn keep_newest(&mut self, at: Location, frame: &Frame) {
@@ -264,23 +277,12 @@ impl State {
         }
     }
 
-    fn trim_stream(&mut self, stream: &StreamId, position: u64) {
-        let Some(found) = self.streams.get_mut(stream) else { return };
-        while found.events.front().is_some_and(|event| event.position <= position) {
-            found.events.pop_front();
-            self.events -= 1;
-        }
-        if found.events.is_empty() {
-            self.streams.remove(stream);
-        }
-    }
-
     fn find(&self, version: u64, event: TailEvent) -> FoundEvent {
         let body = match self.entry_in_memory(event.location) {
             Some(entry) => FoundBody::InMemory(entry),
             None => FoundBody::InJournal(event.location),
         };
-        FoundEvent { version, position: event.position, recorded_at: event.time, body }
+        FoundEvent { version, position: event.position, recorded_at: event.recorded_at, body }
     }
 
     fn entry_in_memory(&self, location: EntryLocation) -> Option<Bytes> {
@@ -291,11 +293,5 @@ impl State {
         let end = start + location.length as usize;
         (frame_at.segment == at.segment && end <= frame.bytes().len())
             .then(|| frame.bytes().slice(start..end))
-    }
-}
-
-impl TailStream {
-    fn first_version(&self) -> u64 {
-        self.state.version.get() + 1 - self.events.len() as u64
     }
 }
