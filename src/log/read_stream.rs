@@ -30,25 +30,24 @@ pub(crate) struct RawEvent {
 }
 
 impl Log {
-    /// The stream's events from version `from` on, as many as are at hand together; none only if
-    /// there are none.
+    /// The stream's events from version `from` on, which exists, as many as are at hand together.
     pub(crate) fn stream_page(&self, stream: &StreamId, from: u64) -> Result<Vec<RawEvent>> {
         let found = self.tail.stream_events(stream, from, STREAM_PAGE_EVENTS);
         if !found.is_empty() {
             return self.fetch(stream, found);
         }
-        let mut page = self.run_holding(stream, from)?;
+        let mut page = self.indexed_run(stream, from)?;
         page.retain(|event| event.version >= from);
         Ok(page)
     }
 
-    /// The stream's events up to version `last`, in order, as many as are at hand together.
+    /// The stream's events up to version `last`, which exists, in order, as many as are at hand together.
     pub(crate) fn stream_page_until(&self, stream: &StreamId, last: u64) -> Result<Vec<RawEvent>> {
         let found = self.tail.stream_events_until(stream, last, STREAM_PAGE_EVENTS);
         if !found.is_empty() {
             return self.fetch(stream, found);
         }
-        let mut page = self.run_holding(stream, last)?;
+        let mut page = self.indexed_run(stream, last)?;
         page.retain(|event| event.version <= last);
         Ok(page)
     }
@@ -92,8 +91,9 @@ impl Log {
         events.collect()
     }
 
-    fn run_holding(&self, stream: &StreamId, version: u64) -> Result<Vec<RawEvent>> {
-        let run = self.index.ask(|index| index.run_holding(stream, version))?;
+    /// A run of events that holds `version`. What exists and is no longer in the tail, the index has.
+    fn indexed_run(&self, stream: &StreamId, version: u64) -> Result<Vec<RawEvent>> {
+        let run = self.index.ask(|index| index.promised_run(stream, version))?;
         let events = run.into_iter().map(|event| {
             let IndexedEvent { version, position, recorded_at, body } = event;
             let envelope = match body {

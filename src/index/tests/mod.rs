@@ -131,6 +131,10 @@ impl Truth {
                     continue;
                 };
                 self.check_run(stream, wanted, version, &run);
+                let Some(run) = self.answer(index.promised_run(&id, wanted), may_refuse) else {
+                    continue;
+                };
+                self.check_run(stream, wanted, self.streams[stream].len() as u64, &run);
             }
             let beyond = self.answer(index.run_holding(&id, version + 1), may_refuse);
             assert_eq!(beyond.unwrap_or_default(), []);
