@@ -58,10 +58,11 @@ pub(crate) const SCAN_CHUNK_BYTES: usize = 256 * KIB;
 pub(crate) const GLOBAL_STEP_BYTES: u64 = 64 * KIB as u64;
 /// Bytes of an event that the index holds a second time; a longer one is a reference into the journal.
 pub(crate) const PACK_INLINE_BYTES_MAX: usize = 4 * KIB;
-/// Bytes of the events that a pack compresses, and a reader decompresses, together.
-pub(crate) const PACK_CHUNK_BYTES: usize = 8 * KIB;
+/// Bytes of the events that a pack compresses, and a reader decompresses, together; an event that is
+/// longer is alone.
+pub(crate) const PACK_CHUNK_BYTES: usize = 4 * KIB;
 /// Bytes from which on a block of a pack's directory takes no further run.
-pub(crate) const PACK_DIRECTORY_BYTES: usize = 4 * KIB;
+pub(crate) const PACK_DIRECTORY_BYTES: usize = 2 * KIB;
 /// Bytes of a pack that are written between two syncs, so that a commit's sync beside it stays short.
 pub(crate) const PACK_SYNC_BYTES: usize = 4 * MIB;
 /// Neighbouring packs of one level that are merged into one of the next.

@@ -1,6 +1,6 @@
 //! A block of a pack, of any bytes.
 
-use crate::codec::pack::chunk::{self, ChunkBuilder};
+use crate::codec::pack::chunk::{self, CHUNK_BYTES_MAX, ChunkBuilder};
 use crate::codec::pack::directory::{Directory, DirectoryBuilder};
 use crate::codec::pack::event::IndexedEvent;
 use crate::codec::pack::footer::{Footer, NameHash};
@@ -56,7 +56,7 @@ fn check_chunk(content: &Bytes, events: u64) -> bool {
         }
         builder.put(event.position, event.recorded_at, &event.body);
     }
-    if !run.is_empty() && chunk.len() <= crate::limits::PACK_CHUNK_BYTES {
+    if !run.is_empty() && chunk.len() <= CHUNK_BYTES_MAX {
         let mut again = Vec::new();
         builder.finish(&mut again);
         let again = chunk::decompress(&again.into()).expect("what we pack can be read");

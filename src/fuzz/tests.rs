@@ -293,7 +293,7 @@ fn write_blocks(events: &[WindowEvent], number: usize) {
     directory.put(&run("Customer-2"));
     let next = StreamId::new("Customer-3").unwrap();
     put_block("directory", BlockKind::Directory, &mut |out| {
-        directory.finish(Some((&next, 1)), out)
+        directory.finish(Some((&next, 1)), out);
     });
     let mut filter = Filter::for_names(2);
     filter.put(NameHash::of(&first.stream));

@@ -40,8 +40,14 @@ const BASE_BYTES: usize = 16;
 const REFERENCE_BYTES: usize = 16;
 /// What an event takes beside its body, at most.
 const HEAD_BYTES_MAX: usize = 3 * varint::BYTES_MAX;
-// So whatever `body_of` gives fits into an empty chunk.
-const _: () = assert!(BASE_BYTES + HEAD_BYTES_MAX + PACK_INLINE_BYTES_MAX <= PACK_CHUNK_BYTES);
+/// Bytes of the events of any chunk: one that is alone may be longer than the bound.
+pub(crate) const CHUNK_BYTES_MAX: usize = BASE_BYTES
+    + HEAD_BYTES_MAX
+    + if PACK_CHUNK_BYTES > PACK_INLINE_BYTES_MAX {
+        PACK_CHUNK_BYTES
+    } else {
+        PACK_INLINE_BYTES_MAX
+    };
 
 /// Makes chunks, and keeps its buffers from one to the next.
 #[derive(Default)]
@@ -126,7 +132,7 @@ fn unpack(content: &Bytes) -> Option<Bytes> {
     let length = u32::from_le_bytes(array_at(content, 0)) as usize;
     let events = match content[4] {
         0 => content.slice(FIXED_BYTES..),
-        1 if length <= PACK_CHUNK_BYTES => {
+        1 if length <= CHUNK_BYTES_MAX => {
             let mut events = vec![0; length];
             let held = decompress_into(&content[FIXED_BYTES..], &mut events).ok()?;
             events.truncate(held);
@@ -307,7 +313,7 @@ mod tests {
             let mut content = Vec::new();
             chunk.finish(&mut content);
             let unpacked = decompress(&content.into()).unwrap();
-            assert!(unpacked.len() <= PACK_CHUNK_BYTES);
+            assert!(unpacked.len() <= CHUNK_BYTES_MAX);
             for (n, (start, first)) in events.iter().enumerate() {
                 let count = (events.len() - n) as u64;
                 let run = decode_run(&unpacked, *start, count, first.version).unwrap();

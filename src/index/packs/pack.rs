@@ -2,14 +2,14 @@
 
 use crate::codec::checkpoint::ListedPack;
 use crate::codec::keys;
-use crate::codec::pack::chunk;
+use crate::codec::pack::chunk::{self, CHUNK_BYTES_MAX};
 use crate::codec::pack::directory::{Directory, Run};
 use crate::codec::pack::event::IndexedEvent;
 use crate::codec::pack::footer::{Footer, NameHash};
 use crate::codec::pack::{BlockKind, BlockPlace, HEADER_BYTES, PackId, TRAILER_BYTES};
 use crate::error::{Error, Result};
 use crate::index::database::{Database, Tree};
-use crate::limits::{PACK_CHUNK_BYTES, PACK_DIRECTORY_BYTES, STREAM_NAME_BYTES_MAX};
+use crate::limits::{PACK_DIRECTORY_BYTES, STREAM_NAME_BYTES_MAX};
 use crate::stream::StreamId;
 use bytes::Bytes;
 use std::fs::{self, File};
@@ -68,8 +68,7 @@ pub(crate) fn remove(directory: &Path, number: u64) -> Result<()> {
 }
 
 /// More than a chunk or a block of the directory ever takes.
-const BLOCK_BYTES_MAX: usize = 2 * PACK_CHUNK_BYTES + 2 * PACK_DIRECTORY_BYTES;
-const _: () = assert!(4 * STREAM_NAME_BYTES_MAX <= BLOCK_BYTES_MAX - 2 * PACK_DIRECTORY_BYTES);
+const BLOCK_BYTES_MAX: usize = 2 * (CHUNK_BYTES_MAX + PACK_DIRECTORY_BYTES + STREAM_NAME_BYTES_MAX);
 
 impl Pack {
     /// Opens the pack that a checkpoint lists.
