@@ -56,10 +56,21 @@ pub(crate) const READ_HANDLES_MAX: usize = 64;
 pub(crate) const SCAN_CHUNK_BYTES: usize = 256 * KIB;
 /// Bytes of journal between two entries of the position index.
 pub(crate) const GLOBAL_STEP_BYTES: u64 = 64 * KIB as u64;
-/// Bytes of a run's value in the index; a body too large for one is a reference into the journal.
-pub(crate) const RUN_BYTES_MAX: usize = 4 * KIB;
-/// Bytes of a run's content before it is compressed.
-pub(crate) const RUN_CONTENT_BYTES_MAX: usize = 16 * KIB;
+/// Bytes of an event that the index holds a second time; a longer one is a reference into the journal.
+pub(crate) const PACK_INLINE_BYTES_MAX: usize = 4 * KIB;
+/// Bytes of the events that a pack compresses, and a reader decompresses, together; an event that is
+/// longer is alone.
+pub(crate) const PACK_CHUNK_BYTES: usize = 4 * KIB;
+/// Bytes from which on a block of a pack's directory takes no further run.
+pub(crate) const PACK_DIRECTORY_BYTES: usize = 2 * KIB;
+/// Bytes of a pack that are written between two syncs, so that a commit's sync beside it stays short.
+pub(crate) const PACK_SYNC_BYTES: usize = 4 * MIB;
+/// Neighbouring packs of one level that are merged into one of the next.
+pub(crate) const PACKS_MERGED: usize = 8;
+/// Packs from which on merging them goes before taking in more.
+pub(crate) const PACKS_MAX: usize = 64;
+/// Bytes of events that are merged before the indexer looks whether there is something else to do.
+pub(crate) const MERGE_STEP_BYTES: usize = 4 * MIB;
 /// Bytes of any other value in the index; a larger one is cut into pieces of this size.
 pub(crate) const VALUE_BYTES_MAX: usize = 4 * KIB;
 /// Bytes of keys and values that sled may hold unsynced.

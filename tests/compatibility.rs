@@ -18,9 +18,28 @@ use std::time::Duration;
 use uuid::Uuid;
 use whole::{Counter, PATIENCE, Tally, all, contents, files};
 
-const FORMAT_1: &str = include_str!("fixtures/format-1.txt");
-/// What its head was when it was written.
-const HEAD: &str = "8:a733cacaca5aa24d95c2897bbff6274a1a9bf0b989d989c67e26e6c1dc126c00";
+/// A store of format 1, and what its head was when it was written.
+struct Fixture {
+    files: &'static str,
+    head: &'static str,
+    /// Of an older index nothing is read: it is built again.
+    index_is_old: bool,
+}
+
+/// The index of this one kept its runs of events in sled.
+const RUNS: Fixture = Fixture {
+    files: include_str!("fixtures/format-1.txt"),
+    head: "8:a733cacaca5aa24d95c2897bbff6274a1a9bf0b989d989c67e26e6c1dc126c00",
+    index_is_old: true,
+};
+
+/// And this one's in packs.
+const PACKS: Fixture = Fixture {
+    files: include_str!("fixtures/format-1-packs.txt"),
+    head: "8:b09422b9970365e7b6687825a45c9f723f54032c1100082285b714fbb87cc8fe",
+    index_is_old: false,
+};
+
 const ROW: usize = 32;
 
 fn noon() -> chrono::DateTime<chrono::Utc> {
@@ -69,7 +88,7 @@ fn write(directory: &Path) {
     let view = store.project(Tally).start().unwrap();
     view.wait_for(store.head(), PATIENCE).unwrap();
     view.stop().unwrap();
-    // Too large for a run, and for the first segment; and enough for all before it to be indexed.
+    // Too large for a pack, and for the first segment; and enough for all before it to be indexed.
     let large = event(4, NewEvent::bytes("Large", vec![0; 1_100_000]));
     store.append("Account-a", Version::new(1), [large]).unwrap();
     store.close().unwrap();
@@ -125,10 +144,15 @@ fn unpack(text: &str, directory: &Path) {
     save(file);
 }
 
-fn fixture() -> tempfile::TempDir {
+fn unpacked(fixture: &Fixture) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
-    unpack(FORMAT_1, directory.path());
+    unpack(fixture.files, directory.path());
     directory
+}
+
+/// The newest one.
+fn fixture() -> tempfile::TempDir {
+    unpacked(&PACKS)
 }
 
 /// What `write` wrote, read back.
@@ -179,17 +203,24 @@ fn check(store: &Store) {
 
 #[test]
 fn a_store_of_format_1_opens_with_what_was_written_into_it() {
-    let directory = fixture();
+    for fixture in [RUNS, PACKS] {
+        opens_with_what_was_written_into_it(&fixture);
+    }
+}
+
+fn opens_with_what_was_written_into_it(fixture: &Fixture) {
+    let directory = unpacked(fixture);
     let store = Store::open(directory.path()).unwrap();
     check(&store);
-    let noted: HeadHash = HEAD.parse().unwrap();
+    let noted: HeadHash = fixture.head.parse().unwrap();
     assert_eq!(store.check_hash(&noted).unwrap(), History::Same);
     let view = store.project(Tally).start().unwrap();
     view.wait_for(store.head(), PATIENCE).unwrap();
     let rows = view.view().prefix::<u64>("").unwrap();
     let rows: Vec<_> = rows.iter().map(|(category, n)| (category.as_str(), *n)).collect();
     assert_eq!(rows, [("Account", 2), ("Counter", 3), ("Customer", 2), ("Kundin", 1)]);
-    assert!(!directory.path().join("index.damaged-1").exists(), "the index was not believed");
+    let is_replaced = directory.path().join("index.damaged-1").exists();
+    assert_eq!(is_replaced, fixture.index_is_old, "whether the index was believed");
     assert!(!directory.path().join("views.damaged-1").exists(), "the views were not believed");
     let next = NewEvent::json("Added", &1).unwrap();
     assert_eq!(store.append("New-1", ExpectedVersion::NoStream, [next]).unwrap().position.get(), 9);
@@ -198,10 +229,24 @@ fn a_store_of_format_1_opens_with_what_was_written_into_it() {
 
 #[test]
 fn a_store_of_format_1_is_whole_to_verify_follow_and_back_up() {
-    let directory = fixture();
+    for fixture in [RUNS, PACKS] {
+        is_whole_to_verify_follow_and_back_up(&fixture);
+    }
+}
+
+fn is_whole_to_verify_follow_and_back_up(fixture: &Fixture) {
+    let directory = unpacked(fixture);
     let verified = Store::verify_at(directory.path()).unwrap();
-    assert!(verified.is_whole(), "{:#?}", verified.findings);
-    assert!(verified.indexed.unwrap().get() >= 6, "{verified:?}");
+    match fixture.index_is_old {
+        true => {
+            let [finding] = &verified.findings[..] else { panic!("{:#?}", verified.findings) };
+            assert!(finding.to_string().contains("format 1; 2 is known"), "{finding}");
+        }
+        false => {
+            assert!(verified.is_whole(), "{:#?}", verified.findings);
+            assert!(verified.indexed.unwrap().get() >= 6, "{verified:?}");
+        }
+    }
     assert_eq!((verified.views, verified.segments), (1, 2));
     let follower = Follower::open(directory.path()).unwrap();
     assert_eq!(follower.read().collect().unwrap().len(), 8);
@@ -213,7 +258,7 @@ fn a_store_of_format_1_is_whole_to_verify_follow_and_back_up() {
 
 #[test]
 fn a_store_of_format_1_opens_from_its_journal_alone() {
-    let directory = fixture();
+    let directory = unpacked(&RUNS);
     for name in files(directory.path()) {
         if !name.starts_with("journal") && name != Path::new("MANIFEST") {
             fs::remove_file(directory.path().join(name)).unwrap();

@@ -3,19 +3,22 @@
 //! ```text
 //! offset  bytes  field
 //!      0      8  magic "FSINDEX\0"
-//!      8      4  format, 1
+//!      8      4  format, 2
 //!     12     16  store id
-//!     28      8  epoch: how many checkpoints the index has had; 0: created, nothing indexed
-//!     36      8  streams
-//!     44      8  wrapping sum of the contributions of all streams' states
-//!     52      8  record keys that have a value
-//!     60      8  wrapping sum of the contributions of all records
-//!     68      8  position up to which the index holds every event
-//!     76      8  segment of the next frame to index
-//!     84      8  its offset there
-//!     92      8  time after the last indexed frame, UTC microseconds
-//!    100     32  chain after the last indexed frame
-//!    132      4  CRC-32C of all before
+//!     28     16  id of the index: another one each time it is built again
+//!     44      8  epoch: how many windows the index has taken in; 0: created, nothing indexed
+//!     52      8  number of the next pack
+//!     60      8  record keys that have a value
+//!     68      8  wrapping sum of the contributions of all records
+//!     76      8  position up to which the index holds every event
+//!     84      8  segment of the next frame to index
+//!     92      8  its offset there
+//!    100      8  time after the last indexed frame, UTC microseconds
+//!    108     32  chain after the last indexed frame
+//!    140      4  packs
+//!    144         for each pack, from the oldest to the newest: its number (8), the bytes of its file (8),
+//!                and how many times what it holds was merged (1)
+//!             4  CRC-32C of all before
 //! ```
 
 use crate::clock::Micros;
@@ -24,9 +27,10 @@ use crate::codec::frame::{Chain, Location};
 use uuid::Uuid;
 
 const MAGIC: [u8; 8] = *b"FSINDEX\0";
-const FORMAT: u32 = 1;
-const CRC_OFFSET: usize = 132;
-const BYTES: usize = 136;
+const FORMAT: u32 = 2;
+const PACKS_OFFSET: usize = 144;
+const PACK_BYTES: usize = 17;
+const CRC_BYTES: usize = 4;
 
 /// How far the index holds the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,27 +60,41 @@ impl Sum {
     }
 }
 
-/// What the file says.
+/// A pack that belongs to the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListedPack {
+    pub(crate) number: u64,
+    /// Of its file.
+    pub(crate) length: u64,
+    /// How many times what it holds was merged.
+    pub(crate) level: u8,
+}
+
+/// What the file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredCheckpoint {
     pub(crate) store: Uuid,
+    pub(crate) index: Uuid,
     pub(crate) epoch: u64,
-    pub(crate) streams: Sum,
+    pub(crate) next_pack: u64,
     pub(crate) records: Sum,
     /// Meaningless in epoch 0.
     pub(crate) checkpoint: Checkpoint,
+    pub(crate) packs: Vec<ListedPack>,
 }
 
 impl StoredCheckpoint {
     /// Of an index that was just created.
-    pub(crate) fn initial(store: Uuid) -> StoredCheckpoint {
+    pub(crate) fn initial(store: Uuid, index: Uuid) -> StoredCheckpoint {
         let next = Location { segment: 0, offset: 0 };
         StoredCheckpoint {
             store,
+            index,
             epoch: 0,
-            streams: Sum::default(),
+            next_pack: 1,
             records: Sum::default(),
             checkpoint: Checkpoint { position: 0, next, chain: [0; 32], time: Micros(0) },
+            packs: Vec::new(),
         }
     }
 
@@ -85,10 +103,10 @@ impl StoredCheckpoint {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         bytes.extend_from_slice(self.store.as_bytes());
+        bytes.extend_from_slice(self.index.as_bytes());
         for number in [
             self.epoch,
-            self.streams.count,
-            self.streams.sum,
+            self.next_pack,
             self.records.count,
             self.records.sum,
             checkpoint.position,
@@ -99,6 +117,12 @@ impl StoredCheckpoint {
         }
         bytes.extend_from_slice(&checkpoint.time.0.to_le_bytes());
         bytes.extend_from_slice(&checkpoint.chain);
+        bytes.extend_from_slice(&(self.packs.len() as u32).to_le_bytes());
+        for pack in &self.packs {
+            bytes.extend_from_slice(&pack.number.to_le_bytes());
+            bytes.extend_from_slice(&pack.length.to_le_bytes());
+            bytes.push(pack.level);
+        }
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
         bytes
     }
@@ -113,27 +137,39 @@ impl StoredCheckpoint {
             let format = format.unwrap_or_default();
             return Err(format!("the checkpoint has format {format}; {FORMAT} is known"));
         }
-        if bytes.len() != BYTES {
-            return Err(format!("the checkpoint is {} bytes instead of {BYTES}", bytes.len()));
+        let packs = bytes.get(PACKS_OFFSET - 4..PACKS_OFFSET);
+        let packs = packs.map_or(0, |packs| u32::from_le_bytes(array_at(packs, 0)) as usize);
+        let crc_offset = PACKS_OFFSET + packs * PACK_BYTES;
+        if bytes.len() != crc_offset + CRC_BYTES {
+            let expected = crc_offset + CRC_BYTES;
+            return Err(format!("the checkpoint is {} bytes instead of {expected}", bytes.len()));
         }
-        let crc = u32::from_le_bytes(array_at(bytes, CRC_OFFSET));
-        if crc != crc32c::crc32c(&bytes[..CRC_OFFSET]) {
+        let crc = u32::from_le_bytes(array_at(bytes, crc_offset));
+        if crc != crc32c::crc32c(&bytes[..crc_offset]) {
             return Err("the checkpoint's checksum does not match".to_owned());
         }
         let number = |offset| u64::from_le_bytes(array_at(bytes, offset));
-        let next = Location { segment: number(76), offset: number(84) };
+        let next = Location { segment: number(84), offset: number(92) };
         let checkpoint = Checkpoint {
-            position: number(68),
+            position: number(76),
             next,
-            chain: array_at(bytes, 100),
-            time: Micros(i64::from_le_bytes(array_at(bytes, 92))),
+            chain: array_at(bytes, 108),
+            time: Micros(i64::from_le_bytes(array_at(bytes, 100))),
         };
+        let packs = bytes[PACKS_OFFSET..crc_offset].chunks_exact(PACK_BYTES);
+        let packs = packs.map(|pack| ListedPack {
+            number: u64::from_le_bytes(array_at(pack, 0)),
+            length: u64::from_le_bytes(array_at(pack, 8)),
+            level: pack[16],
+        });
         Ok(StoredCheckpoint {
             store: Uuid::from_bytes(array_at(bytes, 12)),
-            epoch: number(28),
-            streams: Sum { count: number(36), sum: number(44) },
-            records: Sum { count: number(52), sum: number(60) },
+            index: Uuid::from_bytes(array_at(bytes, 28)),
+            epoch: number(44),
+            next_pack: number(52),
+            records: Sum { count: number(60), sum: number(68) },
             checkpoint,
+            packs: packs.collect(),
         })
     }
 }
@@ -143,27 +179,36 @@ mod tests {
     use super::*;
 
     fn sample() -> StoredCheckpoint {
-        let next = Location { segment: 7, offset: 8 };
+        let next = Location { segment: 6, offset: 7 };
         StoredCheckpoint {
             store: Uuid::from_u128(0xabcd),
+            index: Uuid::from_u128(0xef),
             epoch: 1,
-            streams: Sum { count: 2, sum: 3 },
-            records: Sum { count: 4, sum: 5 },
-            checkpoint: Checkpoint { position: 6, next, chain: [0xcc; 32], time: Micros(9) },
+            next_pack: 2,
+            records: Sum { count: 3, sum: 4 },
+            checkpoint: Checkpoint { position: 5, next, chain: [0xcc; 32], time: Micros(8) },
+            packs: vec![
+                ListedPack { number: 1, length: 300, level: 2 },
+                ListedPack { number: 9, length: 40, level: 0 },
+            ],
         }
     }
 
     #[test]
     fn a_checkpoint_has_its_golden_bytes() {
         let bytes = sample().encode();
-        let mut golden = b"FSINDEX\0\x01\0\0\0".to_vec();
+        let mut golden = b"FSINDEX\0\x02\0\0\0".to_vec();
         golden.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 0xcd]);
-        for number in 1..=9 {
+        golden.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xef]);
+        for number in 1..=8 {
             golden.extend([number, 0, 0, 0, 0, 0, 0, 0]);
         }
         golden.extend([0xcc; 32]);
-        assert_eq!(bytes[..CRC_OFFSET], golden);
-        assert_eq!(bytes[CRC_OFFSET..], [78, 133, 158, 20], "CRC");
+        golden.extend([2, 0, 0, 0]);
+        golden.extend([1, 0, 0, 0, 0, 0, 0, 0, 0x2c, 1, 0, 0, 0, 0, 0, 0, 2]);
+        golden.extend([9, 0, 0, 0, 0, 0, 0, 0, 40, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[..178], golden);
+        assert_eq!(bytes[178..], [44, 21, 170, 65], "CRC");
     }
 
     #[test]

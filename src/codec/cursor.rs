@@ -68,10 +68,6 @@ impl<'a> Cursor<'a> {
     pub(crate) fn at(&self) -> usize {
         self.at
     }
-
-    pub(crate) fn is_at_end(&self) -> bool {
-        self.at == self.end
-    }
 }
 
 /// The little-endian value at a constant offset of a slice that is known to be long enough.

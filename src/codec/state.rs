@@ -1,28 +1,12 @@
-//! What the index keeps of each stream and under each record's key.
+//! What is known of a stream, and what the index keeps under each record's key.
 //!
-//! Both values begin alike, so that an opening store can tell whether it has them all:
+//! A record:
 //!
 //! ```text
 //! offset  bytes  field
 //!      0      4  CRC-32C of the key and of all that follows
 //!      4      8  epoch: the number of the checkpoint that first covers this value
 //!     12      8  contribution of the value that the checkpoint before it covered, 0 for none
-//! ```
-//!
-//! A stream's state goes on:
-//!
-//! ```text
-//!     20      8  version
-//!     28      8  first readable version
-//!     36      8  created, UTC microseconds
-//!     44      8  last written, UTC microseconds
-//!     52      8  position of the last event
-//!     60      1  flags: bit 0 deleted
-//! ```
-//!
-//! and a record:
-//!
-//! ```text
 //!     20      4  length of the content; 0: the key was removed
 //!     24      4  CRC-32C of the content
 //!     28         the content, if it is not longer than `VALUE_BYTES_MAX`; otherwise it is in pieces
@@ -37,9 +21,7 @@ use bytes::Bytes;
 const EPOCH_OFFSET: usize = 4;
 const PREVIOUS_OFFSET: usize = 12;
 const HEAD_BYTES: usize = 20;
-const STATE_BYTES: usize = 61;
 const RECORD_FIXED_BYTES: usize = 28;
-const FLAG_DELETED: u8 = 1;
 
 /// A stream's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,47 +54,6 @@ impl StreamState {
 pub(crate) struct Stamp {
     pub(crate) epoch: u64,
     pub(crate) previous: u64,
-}
-
-/// A stream's state as the index keeps it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StoredState {
-    pub(crate) stamp: Stamp,
-    pub(crate) state: StreamState,
-    /// Of the stream's last event.
-    pub(crate) position: u64,
-}
-
-impl StoredState {
-    pub(crate) fn encode(&self, key: &[u8]) -> Vec<u8> {
-        let state = &self.state;
-        let mut value = head(self.stamp);
-        value.extend_from_slice(&state.version.get().to_le_bytes());
-        value.extend_from_slice(&state.first_readable.get().to_le_bytes());
-        value.extend_from_slice(&state.created.0.to_le_bytes());
-        value.extend_from_slice(&state.written.0.to_le_bytes());
-        value.extend_from_slice(&self.position.to_le_bytes());
-        value.push(if state.deleted { FLAG_DELETED } else { 0 });
-        seal(key, value)
-    }
-
-    /// The state that was kept as `value` under `key`; `None` if these are not the bytes written.
-    pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<StoredState> {
-        let stamp = unseal(key, value)?;
-        if value.len() != STATE_BYTES || value[60] & !FLAG_DELETED != 0 {
-            return None;
-        }
-        let number = |offset| u64::from_le_bytes(array_at(value, offset));
-        let time = |offset| Micros(i64::from_le_bytes(array_at(value, offset)));
-        let state = StreamState {
-            version: Version::new(number(20)),
-            first_readable: Version::new(number(28)),
-            created: time(36),
-            written: time(44),
-            deleted: value[60] == FLAG_DELETED,
-        };
-        Some(StoredState { stamp, state, position: number(52) })
-    }
 }
 
 /// The newest value of a record's key as the index keeps it.
@@ -216,8 +157,6 @@ fn checksum(key: &[u8], value: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), &value[EPOCH_OFFSET..])
 }
 
-const _: () = assert!(RECORD_FIXED_BYTES <= STATE_BYTES);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,31 +164,8 @@ mod tests {
     const STAMP: Stamp = Stamp { epoch: 3, previous: 0x0807_0605_0403_0201 };
     const HEAD: [u8; 16] = [3, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
 
-    fn state() -> StoredState {
-        let state = StreamState {
-            version: Version::new(12),
-            first_readable: Version::new(1),
-            created: Micros(5),
-            written: Micros(-1),
-            deleted: true,
-        };
-        StoredState { stamp: STAMP, state, position: 99 }
-    }
-
     fn record(content: &[u8]) -> StoredRecord {
         StoredRecord { stamp: STAMP, content: Content::of(content) }
-    }
-
-    #[test]
-    fn a_streams_state_has_its_golden_bytes() {
-        let value = state().encode(b"A-1");
-        let mut golden = vec![2, 113, 129, 211]; // CRC
-        golden.extend(HEAD);
-        golden.extend([12, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
-        golden.extend([5, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]);
-        golden.extend([99, 0, 0, 0, 0, 0, 0, 0, 1]);
-        assert_eq!(value, golden);
-        assert_eq!(StoredState::decode(b"A-1", &value), Some(state()));
     }
 
     #[test]
@@ -272,22 +188,19 @@ mod tests {
 
     #[test]
     fn a_value_with_any_bit_flipped_or_under_another_key_is_not_read() {
-        for value in [state().encode(b"k"), record(&[7, 8]).encode(b"k")] {
-            let read = |key: &[u8], value: &[u8]| {
-                let bytes = Bytes::copy_from_slice(value);
-                let state = StoredState::decode(key, value).is_some();
-                state || StoredRecord::decode(key, &bytes).is_some()
-            };
-            assert!(read(b"k", &value));
-            assert!(!read(b"l", &value), "another key");
-            for length in 0..value.len() {
-                assert!(!read(b"k", &value[..length]), "cut to {length}");
-            }
-            for bit in 0..value.len() * 8 {
-                let mut flipped = value.clone();
-                flipped[bit / 8] ^= 1 << (bit % 8);
-                assert!(!read(b"k", &flipped), "bit {bit} went unnoticed");
-            }
+        let value = record(&[7, 8]).encode(b"k");
+        let read = |key: &[u8], value: &[u8]| {
+            StoredRecord::decode(key, &Bytes::copy_from_slice(value)).is_some()
+        };
+        assert!(read(b"k", &value));
+        assert!(!read(b"l", &value), "another key");
+        for length in 0..value.len() {
+            assert!(!read(b"k", &value[..length]), "cut to {length}");
+        }
+        for bit in 0..value.len() * 8 {
+            let mut flipped = value.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(!read(b"k", &flipped), "bit {bit} went unnoticed");
         }
     }
 

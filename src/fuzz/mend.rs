@@ -1,6 +1,7 @@
 //! Makes the checksums right in bytes that were changed, at the places that docs/FORMAT.md gives.
 
 use crate::codec::frame::{self, Chain, Frame, Header};
+use crate::codec::pack::PackId;
 use bytes::Bytes;
 
 /// Whether an input that begins with this byte wants its checksums mended.
@@ -16,11 +17,14 @@ fn word(bytes: &[u8], at: usize) -> Option<usize> {
     Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize)
 }
 
-/// A run's, over its key and all behind it.
-pub(super) fn run(key: &[u8], run: &mut [u8]) {
-    if run.len() >= 4 {
-        let crc = crc32c::crc32c_append(crc32c::crc32c(key), &run[4..]);
-        put(run, 0, crc);
+/// A block's of a pack, over where it belongs and all behind the checksum.
+pub(super) fn block(id: PackId, offset: u64, block: &mut [u8]) {
+    if block.len() >= 4 {
+        let mut place = id.index.as_bytes().to_vec();
+        place.extend_from_slice(&id.number.to_le_bytes());
+        place.extend_from_slice(&offset.to_le_bytes());
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&place), &block[4..]);
+        put(block, 0, crc);
     }
 }
 

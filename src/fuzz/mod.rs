@@ -15,7 +15,7 @@ mod frame;
 mod journal;
 mod memory;
 mod mend;
-mod run;
+mod pack;
 #[cfg(test)]
 mod tests;
 
@@ -23,4 +23,4 @@ pub use envelope::envelope;
 pub use event_set::event_set;
 pub use frame::frame;
 pub use journal::journal;
-pub use run::run;
+pub use pack::pack;

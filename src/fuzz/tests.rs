@@ -5,18 +5,24 @@
 //! was ever written is read for ever.
 //! `FILMSTRIP_ROUNDS=100 FILMSTRIP_SEED=7 cargo test --release fuzz::tests -- --nocapture` for more.
 
-use crate::clock::Micros;
 use crate::codec::cursor::array_at;
 use crate::codec::frame::{self, Header};
-use crate::codec::run::{Body, IndexedEvent, Packer, body_of};
+use crate::codec::pack::BlockKind;
+use crate::codec::pack::chunk::ChunkBuilder;
+use crate::codec::pack::directory::{DirectoryBuilder, Run};
+use crate::codec::pack::event::{Body, body_of};
+use crate::codec::pack::footer::{Filter, Footer, NameHash};
+use crate::codec::state::StreamState;
 use crate::event::{Metadata, NewEvent};
 use crate::fuzz::journal::{MARK_BYTES, PAGE_BYTES};
-use crate::fuzz::{mend, run};
+use crate::fuzz::{mend, pack};
+use crate::index::window::WindowEvent;
 use crate::log::commit::Commit;
 use crate::log::located::{Located, each_located};
-use crate::position::{ExpectedVersion, Position};
+use crate::position::{ExpectedVersion, Position, Version};
 use crate::proof::random::{Random, first_seed, rounds};
 use crate::store::Store;
+use crate::stream::StreamId;
 use crate::testing::ManualClock;
 use bytes::Bytes;
 use std::fs;
@@ -31,7 +37,7 @@ const CHECKS: [(&str, Check); 5] = [
     ("event_set", super::event_set),
     ("frame", super::frame),
     ("journal", super::journal),
-    ("run", super::run),
+    ("pack", super::pack),
 ];
 
 fn directory(check: &str) -> PathBuf {
@@ -227,7 +233,7 @@ fn journal_seed(mode: u8, mark: &[u8], segment: &[u8]) -> Vec<u8> {
     [&[mode], mark, &page[..PAGE_BYTES], frames].concat()
 }
 
-/// The envelopes in a frame, a run of its events, and their payloads.
+/// The envelopes in a frame, and blocks of a pack with its events.
 fn write_parts(bytes: &[u8], number: usize) {
     let header = Header::parse(bytes).unwrap();
     let at = frame::Location { segment: 1, offset: u64::from_le_bytes(array_at(bytes, 40)) };
@@ -240,33 +246,59 @@ fn write_parts(bytes: &[u8], number: usize) {
         Ok(())
     })
     .unwrap();
-    let mut packer = Packer::default();
     for (n, event) in events.iter().enumerate() {
         put("envelope", &format!("{}-{}", number + 1, n + 1), &event.envelope);
-        if event.stream.as_str() == "Customer-1" {
-            let indexed = IndexedEvent {
-                version: event.version,
-                position: event.position,
-                recorded_at: Micros(event.recorded_at.0),
-                body: match n {
-                    2 => Body::At(event.location),
-                    _ => body_of(event.envelope.clone(), event.location),
-                },
-            };
-            assert!(packer.push(&indexed));
-        }
     }
-    let first = std::cell::Cell::new(0);
-    let key = |version| {
-        first.set(version as u32);
-        run::key(version)
+    events.retain(|event| event.stream.as_str() == "Customer-1");
+    if !events.is_empty() {
+        write_blocks(&events, number);
+    }
+}
+
+/// The blocks of a pack that hold these events of one stream.
+fn write_blocks(events: &[WindowEvent], number: usize) {
+    let mut chunk = ChunkBuilder::default();
+    for (n, event) in events.iter().enumerate() {
+        let body = match n {
+            2 => Body::At(event.location),
+            _ => body_of(&event.envelope, event.location),
+        };
+        chunk.put(event.position, event.recorded_at, &body);
+    }
+    let mode = [number as u8 % 2, events.len() as u8];
+    let put_block = |name: &str, kind, content: &mut dyn FnMut(&mut Vec<u8>)| {
+        let mut block = Vec::new();
+        let place = pack::ID.seal(kind, pack::OFFSET, &mut block, content);
+        put("pack", &format!("{name}-{}", number + 1), &[&mode[..], &block].concat());
+        place
     };
-    let put_run = |_, value: Vec<u8>| {
-        let head = [&[number as u8 % 2][..], &first.get().to_le_bytes()].concat();
-        put("run", &format!("{}", number + 1), &[&head[..], &value].concat());
-        Ok::<(), ()>(())
+    let chunk = put_block("chunk", BlockKind::Chunk, &mut |out| chunk.finish(out));
+    let (first, last) = (&events[0], &events[events.len() - 1]);
+    let run = |name: &str| Run {
+        stream: StreamId::new(name).unwrap(),
+        first_version: first.version,
+        events: events.len() as u64,
+        state: StreamState {
+            version: Version::new(last.version),
+            first_readable: Version::new(1),
+            created: first.recorded_at,
+            written: last.recorded_at,
+            deleted: false,
+        },
+        chunk,
+        start: 16,
     };
-    packer.finish(key, put_run).unwrap();
+    let mut directory = DirectoryBuilder::default();
+    directory.put(&run("Customer-1"));
+    directory.put(&run("Customer-2"));
+    let next = StreamId::new("Customer-3").unwrap();
+    put_block("directory", BlockKind::Directory, &mut |out| {
+        directory.finish(Some((&next, 1)), out);
+    });
+    let mut filter = Filter::for_names(2);
+    filter.put(NameHash::of(&first.stream));
+    let footer = Footer { events: 2, first: (first.stream.clone(), 1), last: next, filter };
+    put_block("footer", BlockKind::Footer, &mut |out| footer.encode(out));
 }
 
 fn put(check: &str, name: &str, bytes: &[u8]) {

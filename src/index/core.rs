@@ -1,20 +1,25 @@
 //! The index as a whole: opened and verified, or created in place of one that cannot be used.
 
-use crate::codec::checkpoint::{Checkpoint, StoredCheckpoint};
+use crate::codec::checkpoint::{Checkpoint, StoredCheckpoint, Sum};
 use crate::error::{Error, Result};
 use crate::index::aside::{INDEX, move_aside};
 use crate::index::checkpoint::CheckpointFile;
 use crate::index::database::{Database, OpenError, unusable};
+use crate::index::packs::list::Packs;
+use crate::index::packs::merge::Merging;
+use crate::index::packs::pack::{self, Pack};
 use crate::index::trees::{Garbage, Trees};
-use crate::index::verify::{Sums, verify};
+use crate::index::verify::verify;
 use parking_lot::Mutex;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// The index of one store.
 pub(crate) struct Index {
     // Dropped before the database, which waits until nothing of sled's is left.
+    pub(crate) packs: Packs,
     pub(crate) trees: Trees,
     pub(crate) db: Database,
     pub(crate) checkpoint_file: CheckpointFile,
@@ -24,14 +29,24 @@ pub(crate) struct Index {
 }
 
 /// How far the index is, held by whoever inserts.
+#[derive(Default)]
 pub(crate) struct Progress {
-    /// What the trees hold now: as of the checkpoint, and what was written since.
-    pub(crate) now: Sums,
+    /// What the records sum up to now: as of the checkpoint, and what was written since.
+    pub(crate) records: Sum,
     /// Removed records and replaced pieces that no checkpoint needs any more, once the next one is
     /// written.
     pub(crate) garbage: Garbage,
-    /// A window that failed half-way may have left `now` behind the trees.
+    /// The merge that is under way.
+    pub(crate) merging: Option<Merging>,
+    /// Packs that were merged into another, as long as somebody may read them.
+    pub(crate) retired: Vec<Arc<Pack>>,
+    /// A window that failed half-way may have left `records` behind the tree.
     pub(crate) broken: bool,
+}
+
+/// Where the packs of the index in the directory of a store are.
+fn packs_directory(index: &Path) -> PathBuf {
+    index.join("packs")
 }
 
 /// What was there when the index was opened.
@@ -93,9 +108,10 @@ impl Index {
         }
         let db = Database::open(&directory, cache_bytes)?;
         let trees = Trees::open_existing(&db, store)?;
-        let (now, garbage) = verify(&db, &trees, &stored)?;
-        let progress = Mutex::new(Progress { now, garbage, broken: false });
-        Ok(Some(Index { trees, db, checkpoint_file, progress, stored: Mutex::new(stored) }))
+        let packs = Packs::new(open_packs(&db, &packs_directory(&directory), &stored)?);
+        let (records, garbage) = verify(&db, &trees, &stored)?;
+        let progress = Mutex::new(Progress { records, garbage, ..Progress::default() });
+        Ok(Some(Index { packs, trees, db, checkpoint_file, progress, stored: Mutex::new(stored) }))
     }
 
     fn create(store_dir: &Path, store: Uuid, cache_bytes: u64) -> Result<Index> {
@@ -108,30 +124,32 @@ impl Index {
         let trees = Trees::create(&db, store)?;
         db.sync()?;
         let checkpoint_file = CheckpointFile::of(store_dir);
-        let stored = StoredCheckpoint::initial(store);
+        let stored = StoredCheckpoint::initial(store, Uuid::now_v7());
         // Beside it, this also makes the new directory's name durable.
         checkpoint_file.replace(&stored)?;
-        let (now, garbage) = (Sums::default(), Garbage::default());
-        let progress = Mutex::new(Progress { now, garbage, broken: false });
-        Ok(Index { trees, db, checkpoint_file, progress, stored: Mutex::new(stored) })
+        let (packs, progress) = (Packs::new(Vec::new()), Mutex::default());
+        Ok(Index { packs, trees, db, checkpoint_file, progress, stored: Mutex::new(stored) })
+    }
+
+    /// Where the packs are.
+    pub(crate) fn packs_directory(&self) -> PathBuf {
+        packs_directory(self.db.path())
     }
 
     /// How far the index holds the journal; `None` if it has taken in nothing yet.
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
-        let stored = *self.stored.lock();
+        let stored = self.stored.lock();
         (stored.epoch > 0).then_some(stored.checkpoint)
-    }
-
-    /// The newest position of any event that the index holds; after a crash it may be beyond the
-    /// checkpoint. The journal must hold it too.
-    pub(crate) fn newest_position(&self) -> u64 {
-        self.progress.lock().now.newest_position
     }
 
     /// Has everything on disk and lets go of the files, whether or not it returns an error.
     pub(crate) fn close(self) -> Result<()> {
-        let Index { trees, db, .. } = self;
-        drop(trees);
+        let retired = self.remove_retired(&mut self.progress.lock());
+        if let Err(error) = retired {
+            tracing::warn!(%error, "packs that were merged stay until the index is opened again");
+        }
+        let Index { packs, trees, db, progress, .. } = self;
+        drop((packs, trees, progress));
         db.close()
     }
 
@@ -139,4 +157,31 @@ impl Index {
     pub(crate) fn damaged(&self, position: Option<u64>, what: impl std::fmt::Display) -> Error {
         Error::corrupt(self.db.path(), 0, position, what)
     }
+}
+
+/// Opens the packs that the checkpoint lists, and removes what a crash left of others.
+fn open_packs(
+    db: &Database,
+    directory: &Path,
+    stored: &StoredCheckpoint,
+) -> Result<Vec<Pack>, OpenError> {
+    let is_listed = |number: u64| stored.packs.iter().any(|pack| pack.number == number);
+    let trees = db.tree_names()?;
+    let mut numbers: Vec<u64> =
+        trees.iter().filter_map(|name| pack::number_of_tree(name)).collect();
+    if let Some(lacking) = stored.packs.iter().find(|pack| !numbers.contains(&pack.number)) {
+        return Err(unusable(format!("it lacks the tree of pack {}", lacking.number)));
+    }
+    numbers.retain(|number| !is_listed(*number));
+    for number in numbers {
+        db.remove_tree(&pack::tree_name(number))?;
+    }
+    for number in pack::numbers(directory)?.into_iter().filter(|number| !is_listed(*number)) {
+        pack::remove(directory, number)?;
+    }
+    let packs = stored.packs.iter().map(|listed| {
+        let tree = db.tree(&pack::tree_name(listed.number))?;
+        Pack::open(directory, stored.index, *listed, tree)
+    });
+    Ok(packs.collect::<Result<_>>()?)
 }

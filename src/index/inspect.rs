@@ -3,17 +3,21 @@
 use crate::codec::aggregate::AggregateImage;
 use crate::codec::keys;
 use crate::codec::mark::Mark;
-use crate::codec::run::{self, IndexedEvent};
+use crate::codec::pack::event::IndexedEvent;
 use crate::codec::snapshot::StoredSnapshot;
-use crate::codec::state::{StoredRecord, StoredState};
+use crate::codec::state::StoredRecord;
 use crate::error::Result;
 use crate::index::core::Index;
 use crate::index::database::Tree;
+use crate::index::packs::list::OpenChunk;
+use crate::index::packs::pack::Pack;
+use crate::index::packs::walk::Walk;
 use crate::index::pieces;
 use crate::limits::INSPECT_PAGE;
 use crate::stream::StreamId;
 use bytes::Bytes;
 use std::ops::Bound;
+use std::sync::Arc;
 
 /// What stands under each key, or what is wrong with it.
 pub(crate) type Page<T> = Vec<(Bytes, std::result::Result<T, String>)>;
@@ -34,19 +38,6 @@ impl Index {
         })
     }
 
-    /// The next streams' states behind the key `after`; none at the end.
-    pub(crate) fn states_after(
-        &self,
-        after: Option<&[u8]>,
-    ) -> Result<Page<(StreamId, StoredState)>> {
-        self.page(&self.trees.streams, after, |key, value| {
-            let stream = StreamId::from_stored(Bytes::copy_from_slice(key));
-            let state = StoredState::decode(key, value);
-            let damaged = || format!("the state of {} is damaged", String::from_utf8_lossy(key));
-            stream.zip(state).ok_or_else(damaged)
-        })
-    }
-
     /// The next records behind the key `after`; none at the end. What is in pieces is not put
     /// together.
     pub(crate) fn records_after(&self, after: Option<&[u8]>) -> Result<Page<StoredRecord>> {
@@ -56,16 +47,30 @@ impl Index {
         })
     }
 
-    /// The next runs of events behind the key `after`, each with its stream; none at the end.
-    pub(crate) fn runs_after(
+    /// Calls `take` with each run of events that can be read, pack by pack.
+    pub(crate) fn each_run(&self, mut take: impl FnMut(&StreamId, Vec<IndexedEvent>)) {
+        for pack in self.packs.live().iter() {
+            if let Err(error) = self.each_run_of(pack, &mut take) {
+                let path = self.packs_directory();
+                tracing::warn!(%error, path = %path.display(), "no more is taken from a pack");
+            }
+        }
+    }
+
+    fn each_run_of(
         &self,
-        after: Option<&[u8]>,
-    ) -> Result<Page<(StreamId, Vec<IndexedEvent>)>> {
-        self.page(&self.trees.events, after, |key, value| {
-            let named = stream_of(key).zip(keys::version_of(key));
-            let (stream, first) = named.ok_or_else(|| "a run's key is malformed".to_owned())?;
-            Ok((stream, run::decode(key, first, value)?))
-        })
+        pack: &Arc<Pack>,
+        take: &mut impl FnMut(&StreamId, Vec<IndexedEvent>),
+    ) -> Result<()> {
+        let mut walk = Walk::of(&self.db, pack)?;
+        let mut chunk = OpenChunk::default();
+        while let Some(run) = walk.take(&self.db)? {
+            // Damage to one chunk is none to the others.
+            if let Ok(events) = chunk.events(pack, &run) {
+                take(&run.stream, events);
+            }
+        }
+        Ok(())
     }
 
     /// The next snapshots behind the key `after`, each read as a whole; none at the end.

@@ -2,10 +2,9 @@
 //!
 //! * What it answers is right, or it answers with an error. An index that is missing, damaged, too
 //!   old or not this store's is moved aside when it is opened, and an empty one stands in its place.
-//! * It holds every event up to its checkpoint's position. After a crash it may hold some beyond it:
-//!   a stream's state tells how far that stream is held, and the runs were durable before the state
-//!   was, so a state never promises what is not there.
-//! * A state never goes back, and a run that a state promises is never written again.
+//! * It holds every event up to its checkpoint's position, in `packs`, and none beyond it. Records may
+//!   be of the window that a crash cut short.
+//! * What it holds of an event is never written again, but by merging packs.
 //! * The checkpoint is replaced after all that it covers is durable.
 
 pub(crate) mod aside;
@@ -15,6 +14,7 @@ pub(crate) mod database;
 pub(crate) mod files;
 pub(crate) mod inspect;
 pub(crate) mod pace;
+pub(crate) mod packs;
 pub(crate) mod pieces;
 pub(crate) mod read;
 pub(crate) mod snapshots;

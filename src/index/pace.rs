@@ -4,14 +4,14 @@ use crate::codec::keys::EVENT_KEY_BYTES_MAX;
 #[cfg(test)]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
-use crate::limits::{RUN_BYTES_MAX, SLED_SEGMENT_BYTES, SLED_UNSYNCED_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::limits::{SLED_SEGMENT_BYTES, SLED_UNSYNCED_BYTES_MAX, VALUE_BYTES_MAX};
 #[cfg(test)]
 use std::path::Path;
 
 /// Bytes of a key: those of a stream's longest name, and what a form of ours adds.
 pub(crate) const KEY_BYTES_MAX: usize = 1_088;
-/// Bytes of a value: a run, or another of at most `VALUE_BYTES_MAX` and its head.
-pub(crate) const STORED_BYTES_MAX: usize = max(RUN_BYTES_MAX, VALUE_BYTES_MAX + 64);
+/// Bytes of a value: one of at most `VALUE_BYTES_MAX`, and its head.
+pub(crate) const STORED_BYTES_MAX: usize = VALUE_BYTES_MAX + 64;
 
 // sled splits a leaf of more than 16 entries and an inner node of more than 256, when it next comes
 // by. Each entry has a few bytes of lengths or a page number, each node its bounds and links.

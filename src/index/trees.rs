@@ -1,16 +1,14 @@
-//! The trees of an index, and what marks them as those of one store.
+//! The trees of an index but those of its packs, and what marks them as those of one store.
 
 use crate::error::Result;
 use crate::index::database::{Database, OpenError, Tree, unusable};
 use uuid::Uuid;
 
-const MARKER_KEY: &[u8] = b"filmstrip index 1";
+const MARKER_KEY: &[u8] = b"filmstrip index 2";
 
 /// The trees, by what they hold.
 pub(crate) struct Trees {
-    pub(crate) events: Tree,
     pub(crate) global: Tree,
-    pub(crate) streams: Tree,
     pub(crate) records: Tree,
     pub(crate) snapshots: Tree,
     pub(crate) pieces: Tree,
@@ -26,7 +24,7 @@ pub(crate) struct Garbage {
 }
 
 impl Trees {
-    const NAMES: [&str; 6] = ["events", "global", "streams", "records", "snapshots", "pieces"];
+    const NAMES: [&str; 4] = ["global", "records", "snapshots", "pieces"];
 
     /// The trees of a new index, and its marker.
     pub(crate) fn create(db: &Database, store: Uuid) -> Result<Trees> {
@@ -53,9 +51,7 @@ impl Trees {
 
     fn open(db: &Database) -> Result<Trees> {
         Ok(Trees {
-            events: db.tree("events")?,
             global: db.tree("global")?,
-            streams: db.tree("streams")?,
             records: db.tree("records")?,
             snapshots: db.tree("snapshots")?,
             pieces: db.tree("pieces")?,

@@ -1,53 +1,35 @@
 //! Whether an index that was just opened holds what its checkpoint says.
 //!
-//! sled can lose a value, or show an older one, without an error. An old `streams` entry would give
-//! out a version twice, and an old record would deliver a mail twice. So the checkpoint holds the
-//! sum of the contributions of all states and records that it covers, and one scan tells whether
-//! they are all there. A crash in the middle of a window leaves values of the next epoch; each of
-//! them says what it replaced, so that the sum as of the checkpoint still comes out exactly.
+//! sled can lose a value, or show an older one, without an error, and an old record would deliver a
+//! mail twice. So the checkpoint holds the sum of the contributions of all records that it covers, and
+//! one scan tells whether they are all there. A crash in the middle of a window leaves values of the next
+//! epoch; each of them says what it replaced, so that the sum as of the checkpoint still comes out
+//! exactly. Packs need no such scan: what belongs to one says so.
 
 use crate::codec::checkpoint::{StoredCheckpoint, Sum};
 use crate::codec::keys;
-use crate::codec::state::{Content, Stamp, StoredRecord, StoredState, contribution};
+use crate::codec::state::{Content, Stamp, StoredRecord, contribution};
 use crate::error::Result;
 use crate::index::database::{Database, OpenError, Tree};
 use crate::index::trees::{Garbage, Trees};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
-/// What `streams` and `records` hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Sums {
-    pub(crate) streams: Sum,
-    pub(crate) records: Sum,
-    /// Of any event in any stream.
-    pub(crate) newest_position: u64,
-}
-
-/// What the trees hold now, if as of the checkpoint they held what it says; and what of it nobody
-/// needs.
+/// What `records` holds now, if as of the checkpoint it held what that says; and what of it nobody needs.
 pub(crate) fn verify(
     db: &Database,
     trees: &Trees,
     stored: &StoredCheckpoint,
-) -> Result<(Sums, Garbage), OpenError> {
-    let mut now = Sums::default();
-    let mut then = Sums::default();
-    scan(db, &trees.streams, |key, value| {
-        let state = StoredState::decode(key, value).ok_or("a stream's state is damaged")?;
-        let contributed = contribution(key, value);
-        now.streams.replace(0, contributed);
-        then.streams.replace(0, as_of(stored.epoch, state.stamp, contributed)?);
-        now.newest_position = now.newest_position.max(state.position);
-        Ok(())
-    })?;
+) -> Result<(Sum, Garbage), OpenError> {
+    let mut now = Sum::default();
+    let mut then = Sum::default();
     let mut garbage = Garbage::default();
     let mut in_pieces = BTreeMap::new();
     scan(db, &trees.records, |key, value| {
         let record = StoredRecord::decode(key, value).ok_or("a record is damaged")?;
         let contributed = record_contribution(key, value, &record);
-        now.records.replace(0, contributed);
-        then.records.replace(0, as_of(stored.epoch, record.stamp, contributed)?);
+        now.replace(0, contributed);
+        then.replace(0, as_of(stored.epoch, record.stamp, contributed)?);
         match record.content {
             Content::Removed => garbage.removed.push(key.to_vec()),
             Content::Pieces { .. } => drop(in_pieces.insert(key.to_vec(), record.stamp.epoch)),
@@ -55,17 +37,13 @@ pub(crate) fn verify(
         }
         Ok(())
     })?;
-    for (name, expected, met) in
-        [("streams", stored.streams, then.streams), ("records", stored.records, then.records)]
-    {
-        if expected != met {
-            let reason = format!(
-                "its {name} are not those of its checkpoint: {} instead of {}, some lost or of \
-                 another time",
-                met.count, expected.count
-            );
-            return Err(OpenError::Unusable(reason));
-        }
+    if stored.records != then {
+        let reason = format!(
+            "its records are not those of its checkpoint: {} instead of {}, some lost or of another \
+             time",
+            then.count, stored.records.count
+        );
+        return Err(OpenError::Unusable(reason));
     }
     orphans(db, trees, &in_pieces, &mut garbage)?;
     Ok((now, garbage))

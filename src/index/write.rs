@@ -1,26 +1,33 @@
-//! Taking in a window of the journal.
+//! Taking in a window of the journal, and merging what earlier windows brought.
 //!
-//! The order carries the guarantees: runs and marks are durable before a state promises them, and
-//! everything is durable before the checkpoint covers it. A window may hold what the index has
-//! already, whole or in part, after a crash: what a state promises is left alone; runs that no state
-//! promised may stay beside new ones that overlap them, and readers find the one that holds a
-//! version.
+//! The order carries the guarantees: a pack, its tree, marks and records are durable before the
+//! checkpoint covers them, and readers are shown a pack after that. So what a crash cuts short is, but for
+//! records, as if it had never begun.
 
 use crate::codec::checkpoint::StoredCheckpoint;
 use crate::codec::keys;
-use crate::codec::run::{self, IndexedEvent, Packer};
-use crate::codec::state::{Content, Stamp, StoredRecord, StoredState, StreamState, contribution};
+use crate::codec::pack::PackId;
+use crate::codec::pack::event::{IndexedEvent, body_of};
+use crate::codec::pack::footer::NameHash;
+use crate::codec::state::{Content, Stamp, StoredRecord, StreamState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::core::{Index, Progress};
+use crate::index::database::Database;
+use crate::index::packs::list::Packs;
+use crate::index::packs::merge::{self, MergeDue, Merging};
+use crate::index::packs::pack::{self, Pack};
+use crate::index::packs::walk::Walk;
+use crate::index::packs::writer::PackWriter;
 use crate::index::pieces;
 use crate::index::trees::Garbage;
 use crate::index::verify::record_contribution;
 use crate::index::window::{Window, WindowEvent, by_stream};
-use crate::position::Version;
+use crate::limits::{MERGE_STEP_BYTES, PACKS_MAX};
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
 use crate::stream::StreamId;
 use bytes::Bytes;
+use std::sync::Arc;
 
 impl Index {
     /// Takes `window` in. When it returns, all of it is durable, and so is the checkpoint. Returns the
@@ -43,49 +50,145 @@ impl Index {
 
     fn take_in(&self, progress: &mut Progress, window: Window) -> Result<Vec<StreamId>> {
         let Window { events, marks, records, end } = window;
-        let before = *self.stored.lock();
+        self.remove_retired(progress)?;
+        let before = self.stored.lock().clone();
         let epoch = before.epoch + 1;
-        let mut streams = Vec::new();
-        let mut states = Vec::new();
-        let mut packer = Packer::default();
-        for events in by_stream(&events) {
-            // The event's name shares the journal's buffer, which must not outlive the window.
-            let stream = events[0].stream.detached();
-            states.extend(self.put_runs(&mut packer, &stream, &events, epoch)?);
-            streams.push(stream);
-        }
+        let mut packs = self.packs.live().to_vec();
+        let (streams, pack) = self.put_pack(&before, &packs, &events)?;
         drop(events);
+        let next_pack = before.next_pack + u64::from(!streams.is_empty());
+        packs.extend(pack.map(Arc::new));
         for mark in marks {
             let (key, value) = mark.encode();
             self.db.insert(&self.trees.global, &key, value.to_vec())?;
         }
-        // A state promises runs: they are durable first. sled's log keeps the order of writes, too,
-        // but that is a promise of sled's.
-        self.db.sync()?;
-        for (stream, state, replaced) in states {
-            let key = stream.as_str().as_bytes();
-            let value = state.encode(key);
-            let contributed = contribution(key, &value);
-            self.db.insert(&self.trees.streams, key, value)?;
-            progress.now.streams.replace(replaced, contributed);
-            progress.now.newest_position = progress.now.newest_position.max(state.position);
-        }
         for (key, content) in records {
             self.put_record(progress, key.as_bytes(), &content, epoch)?;
         }
-        // The checkpoint covers states and records: they are durable first.
+        // The checkpoint covers all of this: it is durable first.
         self.sync_what_the_checkpoint_covers()?;
+        let listed = Packs::listed(&packs);
+        let records = progress.records;
         let stored = StoredCheckpoint {
-            store: before.store,
             epoch,
-            streams: progress.now.streams,
-            records: progress.now.records,
+            next_pack,
+            records,
             checkpoint: end,
+            packs: listed,
+            ..before
         };
         self.checkpoint_file.replace(&stored)?;
         *self.stored.lock() = stored;
+        self.packs.set(packs);
         self.sweep(std::mem::take(&mut progress.garbage))?;
         Ok(streams)
+    }
+
+    /// Writes a pack of `events`, which go on where `packs` end. Returns the streams that it touches.
+    fn put_pack(
+        &self,
+        stored: &StoredCheckpoint,
+        packs: &[Arc<Pack>],
+        events: &[WindowEvent],
+    ) -> Result<(Vec<StreamId>, Option<Pack>)> {
+        if events.is_empty() {
+            return Ok((Vec::new(), None));
+        }
+        let sorted = by_stream(events);
+        let id = PackId { index: stored.index, number: stored.next_pack };
+        let directory = self.packs_directory();
+        let mut writer = PackWriter::create(&self.db, &directory, id, sorted.len() as u64)?;
+        let mut held = Held { db: &self.db, walks: packs.iter().map(Walk::anywhere).collect() };
+        let mut streams = Vec::with_capacity(sorted.len());
+        for events in sorted {
+            // The event's name shares the journal's buffer, which must not outlive the window.
+            let stream = events[0].stream.detached();
+            let hash = NameHash::of(&stream);
+            let before = held.state(&stream, hash)?.unwrap_or_else(StreamState::absent);
+            self.check_contiguous(before.version.get(), &events)?;
+            writer.begin_stream(&stream, hash, before);
+            for event in events {
+                let body = body_of(&event.envelope, event.location);
+                writer.put(&self.db, event.position, event.recorded_at, &body)?;
+            }
+            streams.push(stream);
+        }
+        Ok((streams, writer.finish(&self.db, 0)?))
+    }
+
+    /// Whether packs are to be merged.
+    pub(crate) fn merge_due(&self) -> MergeDue {
+        let (progress, packs) = (self.progress.lock(), self.packs.live());
+        let is_due = progress.merging.is_some()
+            || merge::due(&packs).is_some()
+            || progress.retired.iter().any(|pack| Arc::strong_count(pack) == 1);
+        match is_due && !progress.broken {
+            false => MergeDue::Not,
+            true if packs.len() >= PACKS_MAX => MergeDue::First,
+            true => MergeDue::Soon,
+        }
+    }
+
+    /// Merges packs for a moment, if any are to be merged.
+    ///
+    /// # Errors
+    /// What was there is there still.
+    pub(crate) fn merge(&self) -> Result<()> {
+        let mut progress = self.progress.lock();
+        self.remove_retired(&mut progress)?;
+        let mut merging = match progress.merging.take() {
+            Some(merging) => merging,
+            None => match self.begin_merge()? {
+                Some(merging) => merging,
+                None => return Ok(()),
+            },
+        };
+        if merging.step(&self.db, MERGE_STEP_BYTES)? {
+            progress.merging = Some(merging);
+            return Ok(());
+        }
+        let inputs: Vec<_> = merging.inputs().cloned().collect();
+        let merged = merging.finish(&self.db)?.map(Arc::new);
+        self.db.sync()?;
+        let mut packs = self.packs.live().to_vec();
+        let first = packs.iter().position(|pack| Arc::ptr_eq(pack, &inputs[0]));
+        let first = first.expect("what is being merged is listed");
+        packs.splice(first..first + inputs.len(), merged);
+        let stored =
+            StoredCheckpoint { packs: Packs::listed(&packs), ..self.stored.lock().clone() };
+        self.checkpoint_file.replace(&stored)?;
+        *self.stored.lock() = stored;
+        self.packs.set(packs);
+        progress.retired.extend(inputs);
+        self.remove_retired(&mut progress)
+    }
+
+    fn begin_merge(&self) -> Result<Option<Merging>> {
+        let packs = self.packs.live();
+        let Some(range) = merge::due(&packs) else { return Ok(None) };
+        let id = {
+            let mut stored = self.stored.lock();
+            stored.next_pack += 1;
+            PackId { index: stored.index, number: stored.next_pack - 1 }
+        };
+        Merging::begin(&self.db, &self.packs_directory(), id, &packs[range]).map(Some)
+    }
+
+    /// Removes the packs that were merged and that nobody reads any more. What a failure or a crash leaves
+    /// goes when the index is opened.
+    pub(crate) fn remove_retired(&self, progress: &mut Progress) -> Result<()> {
+        for retired in std::mem::take(&mut progress.retired) {
+            match Arc::try_unwrap(retired) {
+                Ok(pack) => {
+                    let number = pack.listed.number;
+                    drop(pack);
+                    self.db.remove_tree(&pack::tree_name(number))?;
+                    pack::remove(&self.packs_directory(), number)?;
+                }
+                Err(in_use) => progress.retired.push(in_use),
+            }
+        }
+        Ok(())
     }
 
     fn sync_what_the_checkpoint_covers(&self) -> Result<()> {
@@ -94,56 +197,6 @@ impl Index {
             return Ok(());
         }
         self.db.sync()
-    }
-
-    /// Writes what the index lacks of one stream's `events`. Returns the state that then holds, and
-    /// what the one that it replaces contributes.
-    fn put_runs(
-        &self,
-        packer: &mut Packer,
-        stream: &StreamId,
-        events: &[&WindowEvent],
-        epoch: u64,
-    ) -> Result<Option<(StreamId, StoredState, u64)>> {
-        let held = self.stored_state(stream)?;
-        let version = held.as_ref().map_or(0, |(state, _)| state.state.version.get());
-        let new = events.partition_point(|event| event.version <= version);
-        let (Some(first), Some(last)) = (events.get(new), events.last()) else {
-            return Ok(None);
-        };
-        self.check_contiguous(version, &events[new..])?;
-        for event in &events[new..] {
-            let event = indexed(event);
-            if !packer.push(&event) {
-                self.put_packed(stream, packer)?;
-                let taken = packer.push(&event);
-                assert!(taken, "an empty packer takes whatever `body_of` gives");
-            }
-        }
-        self.put_packed(stream, packer)?;
-        let (stamp, replaced) = match &held {
-            Some((held, contributed)) => {
-                (next_stamp(held.stamp, *contributed, epoch), *contributed)
-            }
-            None => (Stamp { epoch, previous: 0 }, 0),
-        };
-        let held = held.map(|(held, _)| held.state);
-        let state = StreamState {
-            version: Version::new(last.version),
-            written: last.recorded_at,
-            first_readable: held.map_or(Version::new(1), |held| held.first_readable),
-            created: held.map_or(first.recorded_at, |held| held.created),
-            deleted: held.is_some_and(|held| held.deleted),
-        };
-        Ok(Some((stream.clone(), StoredState { stamp, state, position: last.position }, replaced)))
-    }
-
-    /// Writes the runs of what `packer` holds of `stream`.
-    pub(crate) fn put_packed(&self, stream: &StreamId, packer: &mut Packer) -> Result<()> {
-        packer.finish(
-            |version| keys::event_key(stream, version),
-            |key, run| self.db.insert(&self.trees.events, &key, run),
-        )
     }
 
     /// The window must go on where the stream stands, and leave out nothing.
@@ -211,7 +264,7 @@ impl Index {
         let value = Bytes::from(record.encode(key));
         let contributed = record_contribution(key, &value, &record);
         self.db.insert(&self.trees.records, key, value.to_vec())?;
-        progress.now.records.replace(replaced, contributed);
+        progress.records.replace(replaced, contributed);
         Ok(())
     }
 
@@ -250,11 +303,31 @@ fn next_stamp(held: Stamp, contributed: u64, epoch: u64) -> Stamp {
     Stamp { epoch, previous }
 }
 
+/// The states of the streams that packs hold, asked for in the order of their names.
+struct Held<'a> {
+    db: &'a Database,
+    walks: Vec<Walk>,
+}
+
+impl Held<'_> {
+    fn state(&mut self, stream: &StreamId, hash: NameHash) -> Result<Option<StreamState>> {
+        for walk in self.walks.iter_mut().rev() {
+            if walk.pack.may_hold(stream, hash)
+                && let Some(run) = walk.seek_behind(self.db, stream, u64::MAX)?
+            {
+                return Ok(Some(run.state));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What the index holds of an event.
 pub(crate) fn indexed(event: &WindowEvent) -> IndexedEvent {
     IndexedEvent {
         version: event.version,
         position: event.position,
         recorded_at: event.recorded_at,
-        body: run::body_of(event.envelope.clone(), event.location),
+        body: body_of(&event.envelope, event.location),
     }
 }

@@ -33,6 +33,7 @@ struct State {
 /// What is due, and the end of the journal that makes something else due.
 pub(crate) enum Due {
     Now(Location),
+    Merge,
     WhenIdle { to: Location, until: Location },
     Nothing { until: Location },
 }
@@ -43,6 +44,7 @@ const ANY_FRAME: Location = Location { segment: 0, offset: 0 };
 /// What the indexer is to do.
 pub(crate) enum Work {
     UpTo(Location),
+    Merge,
     Close,
 }
 
@@ -79,6 +81,7 @@ impl Control {
                     state.failed = None;
                     return Work::UpTo(to);
                 }
+                Due::Merge if state.failed.is_none() => return Work::Merge,
                 Due::WhenIdle { to, until } if state.failed.is_none() => {
                     state.alarm = Some(until);
                     let waited = self.wake.wait_for(&mut state, INDEXER_IDLE);

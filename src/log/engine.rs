@@ -49,7 +49,7 @@ impl Engine {
         let (journal, end) = (opened.journal, opened.writer.end());
         let site = IndexSite { directory, cache_bytes, journal: Arc::clone(&journal) };
         let (index, mut indexed) = IndexSlot::open(site)?;
-        refuse_index_ahead(&journal, &index, &indexed, &end)?;
+        refuse_index_ahead(&journal, &indexed, &end)?;
         let lost_a_frame = opened.torn.as_ref().is_some_and(|torn| torn.acknowledged);
         let of_this_history = is_of_this_history(&journal, &indexed, &end)?;
         if !of_this_history {
@@ -109,14 +109,8 @@ impl Deref for Engine {
 }
 
 /// An index that is ahead of the journal proves that the journal lost what had been durable.
-fn refuse_index_ahead(
-    journal: &Journal,
-    index: &IndexSlot,
-    indexed: &Checkpoint,
-    end: &End,
-) -> Result<()> {
-    // After a crash the index may hold events that its checkpoint does not name yet.
-    let newest = index.ask(|index| Ok(index.newest_position()))?.max(indexed.position);
+fn refuse_index_ahead(journal: &Journal, indexed: &Checkpoint, end: &End) -> Result<()> {
+    let newest = indexed.position;
     if newest <= end.position && indexed.next <= end.next {
         return Ok(());
     }

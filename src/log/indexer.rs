@@ -2,14 +2,15 @@
 //!
 //! It works when a few segments are sealed (more at a time when it is behind), when writers have been
 //! idle for a moment, and at close: so it does not slow a busy writer, and what a stream gets in the
-//! meantime shares its runs. A tail that is small costs
+//! meantime shares its runs. In between it merges packs of the index, step by step. A tail that is small costs
 //! less than a small window does (its runs would be short, and stay so), so it is left where it is:
 //! the next opening reads the last segment anyway.
 
 #[cfg(test)]
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
-use crate::error::{Error, ErrorKind, panic_message};
+use crate::error::{Error, ErrorKind, Result, panic_message};
+use crate::index::packs::merge::MergeDue;
 use crate::journal::segment;
 use crate::limits::{
     TAIL_EVENTS_MAX, UNINDEXED_BYTES_IDLE, UNINDEXED_SEGMENTS_MAX, WINDOW_SEGMENTS_MIN,
@@ -32,29 +33,38 @@ pub(crate) fn is_full(log: &Log) -> bool {
 /// The indexer thread's whole life.
 pub(crate) fn run(log: &Arc<Log>) {
     loop {
-        let work = log.indexer.wait_for_work(|| due(log));
-        let to = match &work {
-            Work::UpTo(to) => *to,
-            Work::Close => log.head.visible().1,
-        };
-        let worth_it = matches!(work, Work::UpTo(_)) || is_worth_a_window(log, to);
-        if worth_it {
-            index_up_to(log, to);
-        }
-        if matches!(work, Work::Close) {
-            return;
+        // Asked before waiting, not in it: whoever publishes a frame must not wait for the index.
+        let merge = log.index.merge_due();
+        match log.indexer.wait_for_work(|| due(log, merge)) {
+            Work::UpTo(to) => index_up_to(log, to),
+            Work::Merge => guarded(log, || {
+                log.index.merge()?;
+                log.indexer.progress();
+                Ok(())
+            }),
+            Work::Close => {
+                let end = log.head.visible().1;
+                if is_worth_a_window(log, end) {
+                    index_up_to(log, end);
+                }
+                return;
+            }
         }
     }
 }
 
 /// What there is to be done, if writers go on, and if they pause.
-fn due(log: &Log) -> Due {
+fn due(log: &Log, merge: MergeDue) -> Due {
     let (_, end) = log.head.visible();
     let indexed = log.tail.indexed().next;
     let sealed = Location { segment: end.segment, offset: segment::HEADER_BYTES };
     let until = Location { segment: indexed.segment + WINDOW_SEGMENTS_MIN, offset: 0 };
-    if end >= until {
+    if merge == MergeDue::First {
+        Due::Merge
+    } else if end >= until {
         Due::Now(sealed)
+    } else if merge == MergeDue::Soon {
+        Due::Merge
     } else if is_worth_a_window(log, end) {
         Due::WhenIdle { to: end, until }
     } else {
@@ -69,23 +79,26 @@ fn is_worth_a_window(log: &Log, end: Location) -> bool {
 }
 
 pub(crate) fn index_up_to(log: &Log, to: Location) {
-    let advance = || {
-        log.index.advance(to, |advanced| {
+    guarded(log, || {
+        let advanced = log.index.advance(to, |advanced| {
             log.tail.trim(&advanced.streams, advanced.checkpoint);
             log.indexer.progress();
-        })
-    };
-    match catch_unwind(AssertUnwindSafe(advance)) {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            #[cfg(test)]
-            if bugs::has(Bug::LoseTailOnFailedIndexWrite) {
-                let streams: Vec<_> = log.tail.streams(|_| true).into_iter().map(|s| s.0).collect();
-                let position = log.head.visible().0;
-                log.tail.trim(&streams, Checkpoint { position, next: to, ..log.tail.indexed() });
-            }
-            log.indexer.fail(&error);
+        });
+        #[cfg(test)]
+        if advanced.is_err() && bugs::has(Bug::LoseTailOnFailedIndexWrite) {
+            let streams: Vec<_> = log.tail.streams(|_| true).into_iter().map(|s| s.0).collect();
+            let position = log.head.visible().0;
+            log.tail.trim(&streams, Checkpoint { position, next: to, ..log.tail.indexed() });
         }
+        advanced
+    });
+}
+
+/// Does `work` and tells those who wait of its failure.
+fn guarded(log: &Log, work: impl FnOnce() -> Result<()>) {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => log.indexer.fail(&error),
         Err(panic) => {
             let message = format!("the indexer panicked: {}", panic_message(&*panic));
             log.indexer.fail(&Error::new(ErrorKind::Panicked, message));

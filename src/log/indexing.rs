@@ -10,6 +10,7 @@ use crate::codec::mark::Mark;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::aside::move_aside;
 use crate::index::core::{Index, Opened};
+use crate::index::packs::merge::MergeDue;
 use crate::index::window::{Window, WindowEvent};
 use crate::journal::read::{Frames, Journal};
 use crate::limits::INDEX_WINDOW_BYTES_MAX;
@@ -98,6 +99,20 @@ impl IndexSlot {
                 Some(Err(error)) if !is_damage(&error) => return Err(error),
                 Some(Err(error)) => self.heal(healed, &error)?,
             }
+        }
+    }
+
+    /// Whether packs of the index are to be merged.
+    pub(crate) fn merge_due(&self) -> MergeDue {
+        self.inspect(|index| Ok(index.merge_due())).unwrap_or(MergeDue::Not)
+    }
+
+    /// Merges packs of the index for a moment.
+    pub(crate) fn merge(&self) -> Result<()> {
+        let healed = self.healed.load(Ordering::Acquire);
+        match self.inspect(Index::merge) {
+            Err(error) if is_damage(&error) => self.heal(healed, &error),
+            merged => merged,
         }
     }
 

@@ -8,9 +8,10 @@ use crate::codec::entry;
 use crate::codec::entry::Entry;
 use crate::codec::envelope::{self, Place};
 use crate::codec::frame::{EntryLocation, Location};
-use crate::codec::run::{Body, IndexedEvent};
+use crate::codec::pack::event::{Body, IndexedEvent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RecordedEvent;
+use crate::index::core::Index;
 use crate::limits::STREAM_PAGE_EVENTS;
 use crate::log::core::Log;
 use crate::log::tail::{FoundBody, FoundEvent};
@@ -36,7 +37,8 @@ impl Log {
         if !found.is_empty() {
             return self.fetch(stream, found);
         }
-        let mut page = self.indexed_run(stream, from)?;
+        let ask = |index: &Index| index.events_from(stream, from, STREAM_PAGE_EVENTS);
+        let mut page = self.indexed(stream, ask)?;
         page.retain(|event| event.version >= from);
         Ok(page)
     }
@@ -47,7 +49,7 @@ impl Log {
         if !found.is_empty() {
             return self.fetch(stream, found);
         }
-        let mut page = self.indexed_run(stream, last)?;
+        let mut page = self.indexed(stream, |index| index.run_holding(stream, last))?;
         page.retain(|event| event.version <= last);
         Ok(page)
     }
@@ -91,10 +93,13 @@ impl Log {
         events.collect()
     }
 
-    /// A run of events that holds `version`. What exists and is no longer in the tail, the index has.
-    fn indexed_run(&self, stream: &StreamId, version: u64) -> Result<Vec<RawEvent>> {
-        let run = self.index.ask(|index| index.promised_run(stream, version))?;
-        let events = run.into_iter().map(|event| {
+    /// Events of the stream that the index has: what exists and is no longer in the tail.
+    fn indexed(
+        &self,
+        stream: &StreamId,
+        ask: impl Fn(&Index) -> Result<Vec<IndexedEvent>>,
+    ) -> Result<Vec<RawEvent>> {
+        let events = self.index.ask(ask)?.into_iter().map(|event| {
             let IndexedEvent { version, position, recorded_at, body } = event;
             let envelope = match body {
                 Body::Inline(envelope) => envelope,

@@ -62,6 +62,16 @@ fn database(store: &Path) -> PathBuf {
     store.join("index").join("db")
 }
 
+/// The database of the index, or one of its packs.
+fn file_of(store: &Path, n: u64) -> PathBuf {
+    let packs = fs::read_dir(store.join("index").join("packs")).unwrap();
+    let mut files: Vec<_> = packs.map(|entry| entry.unwrap().path()).collect();
+    assert!(!files.is_empty(), "nothing was indexed, so nothing is tested");
+    files.push(database(store));
+    files.sort();
+    files.swap_remove(n as usize % files.len())
+}
+
 fn flip(path: &Path, at: u64, bit: u64) {
     let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
@@ -100,36 +110,40 @@ fn a_deleted_index_is_built_again() {
 #[test]
 fn an_index_truncated_anywhere_is_built_again() {
     let original = closed();
-    let length = fs::metadata(database(original.path())).unwrap().len();
-    for part in 0..8 {
+    for part in 0..16 {
         let directory = copy(original.path());
-        let file = OpenOptions::new().write(true).open(database(directory.path())).unwrap();
-        file.set_len(length * part / 8 + part * 13).unwrap();
-        check_and_go_on(directory.path(), &format!("cut to {part}/8"));
+        let file = file_of(directory.path(), part);
+        let length = fs::metadata(&file).unwrap().len();
+        let opened = OpenOptions::new().write(true).open(&file).unwrap();
+        opened.set_len(length * (part / 2) / 8 + part * 13).unwrap();
+        check_and_go_on(directory.path(), &format!("{} cut to {part}/16", file.display()));
     }
 }
 
 #[test]
 fn an_index_with_a_bit_flipped_in_any_of_fifty_places_serves_no_wrong_event() {
     let original = closed();
-    let length = fs::metadata(database(original.path())).unwrap().len();
     for n in 0..50 {
         let directory = copy(original.path());
-        let at = length * n / 50 + n * 37 % 512;
-        flip(&database(directory.path()), at, n % 8);
-        check_and_go_on(directory.path(), &format!("bit {} of byte {at}", n % 8));
+        let file = file_of(directory.path(), n);
+        let length = fs::metadata(&file).unwrap().len();
+        let at = (length * n / 50 + n * 37) % length;
+        flip(&file, at, n % 8);
+        let case = format!("bit {} of byte {at} of {}", n % 8, file.display());
+        check_and_go_on(directory.path(), &case);
     }
 }
 
 #[test]
 fn an_index_with_fifty_flipped_bits_serves_no_wrong_event() {
     let original = closed();
-    let length = fs::metadata(database(original.path())).unwrap().len();
     for round in 0..10u64 {
         let directory = copy(original.path());
         for n in 0..50 {
+            let file = file_of(directory.path(), n);
+            let length = fs::metadata(&file).unwrap().len();
             let at = (length * n / 50 + round * 7_919 + n * n * 131) % length;
-            flip(&database(directory.path()), at, (n + round) % 8);
+            flip(&file, at, (n + round) % 8);
         }
         check_and_go_on(directory.path(), &format!("round {round}"));
     }

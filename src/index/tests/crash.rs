@@ -1,9 +1,7 @@
 use super::*;
-use crate::codec::run::Packer;
-use crate::index::write::indexed;
 use crate::proof::random::{first_seed, rounds};
 
-/// Takes in windows with ever other cuts; each of the first few ends in a death after a few writes.
+/// Takes in windows with ever other cuts, and merges now and then; each ends in a death after a few writes.
 /// `image` says what of the files is left then.
 fn survive(seed: u64, keep_synced: bool, image: impl Fn(&mut Random, &Index, &Path, &Path)) {
     let mut random = Random::new(seed);
@@ -21,8 +19,11 @@ fn survive(seed: u64, keep_synced: bool, image: impl Fn(&mut Random, &Index, &Pa
             index.db.keep_synced();
             index.db.sync().unwrap();
         }
-        index.db.die_after(random.below(20 + (to - position) / 2));
+        index.db.die_after(random.below(10 + (to - position) / 4));
         let survived = index.insert(truth.window(position, to)).is_ok();
+        for _ in 0..random.below(3) {
+            let _ = index.merge();
+        }
         newest = newest.max(to);
         let next = dir.path().join(round.to_string());
         if random.below(3) > 0 {
@@ -39,7 +40,7 @@ fn survive(seed: u64, keep_synced: bool, image: impl Fn(&mut Random, &Index, &Pa
             Opened::Whole(checkpoint) => assert_eq!((checkpoint, survived), (end(position), false)),
             Opened::Fresh { reason } => assert_eq!((reason, position), (None, 0)),
         }
-        assert!((position..=newest).contains(&index.newest_position()));
+        assert_eq!(index.checkpoint().map_or(0, |reached| reached.position), position);
         truth.check(&index, position, newest, false);
         truth.check_records(&index, position, newest);
     }
@@ -158,22 +159,32 @@ fn two_crashes_in_one_epoch_leave_no_record_with_the_pieces_of_another() {
 }
 
 #[test]
-fn short_runs_that_a_crash_left_hide_no_event() {
+fn what_a_crash_leaves_of_a_pack_is_gone_when_the_index_is_opened() {
     let dir = tempfile::tempdir().unwrap();
+    let (store, image) = (dir.path().join("store"), dir.path().join("image"));
+    fs::create_dir(&store).unwrap();
     let mut truth = Truth::default();
-    for _ in 0..60 {
-        truth.append("A-1", 20);
-    }
-    let (index, _) = open(dir.path());
-    // Runs of two that no state promises, with gaps between them.
-    for first in (1..=59usize).step_by(4) {
-        let pair = &truth.events[first - 1..=first];
-        let mut packer = Packer::default();
-        assert!(pair.iter().all(|event| packer.push(&indexed(event))));
-        index.put_packed(&pair[0].stream, &mut packer).unwrap();
-    }
-    for (from, to) in [(0, 25), (25, 26), (26, 60)] {
-        index.insert(truth.window(from, to)).unwrap();
-        truth.check(&index, to, to, false);
-    }
+    truth.append_random(&mut Random::new(2), 400, 9);
+    let (index, _) = open(&store);
+    index.insert(truth.window(0, 200)).unwrap();
+    let packs = |store: &Path| {
+        let entries = fs::read_dir(store.join("index/packs")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    let one = packs(&store);
+    assert_eq!(one.len(), 1);
+    // It dies when the pack is whole, at a mark.
+    index.db.die_after(3);
+    assert!(index.insert(truth.window(200, 400)).is_err());
+    index.db.write_out();
+    copy(&store, &image);
+    assert_eq!(packs(&image).len(), 2);
+    drop(index);
+    let (index, checkpoint) = open_whole(&image);
+    assert_eq!((checkpoint, packs(&image)), (end(200), one));
+    let trees = index.db.tree_names().unwrap();
+    let trees = trees.iter().filter(|name| name.starts_with(b"events-"));
+    assert_eq!(trees.count(), 1);
+    index.insert(truth.window(200, 400)).unwrap();
+    truth.check(&index, 400, 400, false);
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::index::packs::merge::MergeDue;
 
 #[test]
 fn whatever_the_windows_the_index_tells_what_the_journal_holds() {
@@ -10,8 +11,8 @@ fn whatever_the_windows_the_index_tells_what_the_journal_holds() {
         assert!(matches!(opened, Opened::Fresh { reason: None }), "{opened:?}");
         assert_eq!(index.checkpoint(), None);
         let mut position = 0;
-        for _ in 0..12 {
-            let grown = random.below(300);
+        for _ in 0..20 {
+            let grown = random.below(100);
             truth.append_random(&mut random, grown, 10);
             let to = position + random.below(truth.events.len() as u64 - position + 1);
             index.insert(truth.window(position, to)).unwrap();
@@ -26,7 +27,12 @@ fn whatever_the_windows_the_index_tells_what_the_journal_holds() {
                 (index, checkpoint) = open_whole(dir.path());
                 assert_eq!(checkpoint, end(position));
             }
-            assert_eq!(index.newest_position(), position);
+            if random.below(2) == 0 {
+                // Half-way too.
+                for _ in 0..random.below(4) {
+                    index.merge().unwrap();
+                }
+            }
             truth.check(&index, position, position, false);
             truth.check_records(&index, position, position);
         }
@@ -88,4 +94,72 @@ fn a_stream_of_the_longest_name_is_indexed_like_any_other() {
     let (index, _) = open(dir.path());
     index.insert(truth.window(0, 40)).unwrap();
     truth.check(&index, 40, 40, false);
+}
+
+/// As long as an index is read, no event is missing while its packs are merged, and the files of those that
+/// were merged go.
+#[test]
+fn packs_are_merged_beside_readers_and_leave_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut truth = Truth::default();
+    let mut random = Random::new(3);
+    truth.append_random(&mut random, 1_200, 20);
+    let (index, _) = open(dir.path());
+    for n in 0..24 {
+        index.insert(truth.window(50 * n, 50 * (n + 1))).unwrap();
+    }
+    let merged = std::sync::atomic::AtomicBool::new(false);
+    let truth = &truth.events;
+    std::thread::scope(|scope| {
+        for reader in 0..2 {
+            let (index, merged) = (&index, &merged);
+            scope.spawn(move || {
+                let mut n = reader;
+                while !merged.load(std::sync::atomic::Ordering::Acquire) {
+                    n = (n + 7) % truth.len();
+                    let event = &truth[n];
+                    let found = index.events_from(&event.stream, event.version, 5).unwrap();
+                    let found = found.iter().find(|found| found.version == event.version).unwrap();
+                    assert_eq!(found.position, event.position);
+                    let run = index.run_holding(&event.stream, event.version).unwrap();
+                    assert!(run.contains(found));
+                }
+            });
+        }
+        while index.merge_due() != MergeDue::Not {
+            index.merge().unwrap();
+        }
+        merged.store(true, std::sync::atomic::Ordering::Release);
+    });
+    while index.merge_due() != MergeDue::Not {
+        index.merge().unwrap();
+    }
+    let levels: Vec<u8> = index.packs.live().iter().map(|pack| pack.listed.level).collect();
+    assert_eq!(levels, [1, 1, 1]);
+    let files = fs::read_dir(dir.path().join("index/packs")).unwrap();
+    assert_eq!(files.count(), 3);
+    index.close().unwrap();
+    open_whole(dir.path());
+}
+
+/// A stream that goes on and on lies in many chunks of many packs, and is read from anywhere in it.
+#[test]
+fn a_long_stream_is_read_from_anywhere_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut truth = Truth::default();
+    for n in 0..3_000 {
+        truth.append("Long-1", n % 300);
+        if n % 100 == 0 {
+            truth.append(&format!("Short-{n}"), 10);
+        }
+    }
+    let (index, _) = open(dir.path());
+    let last = truth.events.len() as u64;
+    for n in 0..10 {
+        index.insert(truth.window(n * last / 10, (n + 1) * last / 10)).unwrap();
+        while index.merge_due() != MergeDue::Not {
+            index.merge().unwrap();
+        }
+    }
+    truth.check(&index, last, last, false);
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::index::database::Database;
 use crate::index::pace::{KEY_BYTES_MAX, Pace, log_bytes_of_one_write};
 use crate::index::tests::crash::lose_pages;
-use crate::limits::{RUN_BYTES_MAX, SLED_SEGMENT_BYTES};
+use crate::limits::{SLED_SEGMENT_BYTES, VALUE_BYTES_MAX};
 
 #[test]
 fn no_write_logs_more_than_the_bound_that_the_pace_rests_on() {
@@ -17,14 +17,14 @@ fn no_write_logs_more_than_the_bound_that_the_pace_rests_on() {
             let number = if n % 2 == 0 { n } else { random.below(1_000) };
             let mut key = vec![b'x'; key_bytes - 8];
             key.extend_from_slice(format!("{number:08}").as_bytes());
-            let value = vec![n as u8; if n % 3 == 0 { 20 } else { RUN_BYTES_MAX }];
+            let value = vec![n as u8; if n % 3 == 0 { 20 } else { VALUE_BYTES_MAX }];
             let grown = db.log_growth(|| db.insert(&tree, &key, value).unwrap());
             let bound = log_bytes_of_one_write(key_bytes);
             assert!(grown as usize <= bound, "{name} {n}: {grown} > {bound}");
             most = most.max(grown);
         }
     }
-    assert!(most as usize > RUN_BYTES_MAX, "the growth is measured: {most}");
+    assert!(most as usize > VALUE_BYTES_MAX, "the growth is measured: {most}");
     assert!(most as usize <= SLED_SEGMENT_BYTES, "{most}");
 }
 

@@ -2,13 +2,12 @@
 
 use crate::codec::checkpoint::StoredCheckpoint;
 use crate::codec::frame::Location;
-use crate::codec::run::IndexedEvent;
+use crate::codec::pack::event::IndexedEvent;
 use crate::error::{ErrorKind, Result};
 use crate::finding::{Finding, FindingKind, Findings};
 use crate::index::core::Index;
 use crate::log::indexing::IndexSlot;
 use crate::stream::StreamId;
-use bytes::Bytes;
 use std::path::PathBuf;
 
 /// The index under audit: the one of an open log, or one that nobody writes.
@@ -29,8 +28,8 @@ pub(crate) struct Audited<'a> {
 impl<'a> Audited<'a> {
     pub(crate) fn new(access: IndexAccess<'a>, directory: PathBuf) -> Result<Audited<'a>> {
         let stored = match &access {
-            IndexAccess::Live(slot) => slot.inspect(|index| Ok(*index.stored.lock()))?,
-            IndexAccess::Still(index) => *index.stored.lock(),
+            IndexAccess::Live(slot) => slot.inspect(|index| Ok(index.stored.lock().clone()))?,
+            IndexAccess::Still(index) => index.stored.lock().clone(),
         };
         Ok(Audited { access, directory, stored })
     }
@@ -71,33 +70,16 @@ impl<'a> Audited<'a> {
         }
     }
 
-    /// The newest position of any event that the index holds.
+    /// The position up to which the index holds every event.
     pub(crate) fn newest_position(&self) -> Result<u64> {
-        self.ask(|index| Ok(index.newest_position()))
+        self.ask(|index| Ok(index.checkpoint().map_or(0, |checkpoint| checkpoint.position)))
     }
 
     /// Calls `take` with each run of events that can be read.
-    pub(crate) fn each_run(
-        &self,
-        mut take: impl FnMut(&StreamId, Vec<IndexedEvent>),
-    ) -> Result<()> {
-        let mut after: Option<Bytes> = None;
-        loop {
-            let page = match self.ask(|index| index.runs_after(after.as_deref())) {
-                Ok(page) => page,
-                Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    tracing::warn!(%error, "the index is damaged; no more is taken from it");
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            };
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for (_, run) in page {
-                if let Ok((stream, events)) = run {
-                    take(&stream, events);
-                }
-            }
-        }
+    pub(crate) fn each_run(&self, take: impl FnMut(&StreamId, Vec<IndexedEvent>)) -> Result<()> {
+        self.ask(|index| {
+            index.each_run(take);
+            Ok(())
+        })
     }
 }

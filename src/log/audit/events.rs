@@ -1,6 +1,6 @@
 //! Each event of the journal, looked for in the index.
 
-use crate::codec::run::IndexedEvent;
+use crate::codec::pack::event::IndexedEvent;
 use crate::error::{ErrorKind, Result};
 use crate::finding::{Finding, FindingKind, Findings};
 use crate::index::window::WindowEvent;

@@ -2,13 +2,13 @@
 //! the hash of the name, and then held against the index.
 
 use crate::clock::Micros;
-use crate::codec::state::{Content, StoredRecord, StoredState};
+use crate::codec::state::{Content, StoredRecord, StreamState};
 use crate::error::{ErrorKind, Result};
 use crate::finding::{FindingKind, Findings};
 use crate::index::core::Index;
 use crate::index::inspect::{Page, SnapshotPlace};
 use crate::index::window::WindowEvent;
-use crate::limits::VERIFY_NAMES_BYTES_MAX;
+use crate::limits::{INSPECT_PAGE, VERIFY_NAMES_BYTES_MAX};
 use crate::log::audit::audited::Audited;
 use crate::stream::StreamId;
 use bytes::Bytes;
@@ -18,11 +18,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// What a name takes in memory beside its own bytes.
 const NAME_BYTES: usize = 192;
 
-/// An event of a stream: which, where and when.
+/// An event of a stream: which and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
     version: u64,
-    position: u64,
     time: Micros,
 }
 
@@ -80,8 +79,8 @@ impl Names {
         if !self.covers(event.stream.as_str()) {
             return None;
         }
-        let (version, position, time) = (event.version, event.position, event.recorded_at);
-        let place = Place { version, position, time };
+        let (version, time) = (event.version, event.recorded_at);
+        let place = Place { version, time };
         let before = match self.streams.get_mut(&event.stream) {
             Some(stream) => {
                 let before = stream.last.version;
@@ -140,13 +139,7 @@ impl Names {
         head: u64,
         findings: &mut Findings,
     ) -> Result<()> {
-        let kind = FindingKind::IndexStream;
-        each(index, self.told(findings, kind), Index::states_after, |findings, _, state| {
-            let (stream, state) = state;
-            if let Some(what) = self.wrong_state(index, &stream, &state, head) {
-                findings.add(index.finding(FindingKind::IndexStream, what).stream(&stream));
-            }
-        })?;
+        self.check_streams(index, head, findings)?;
         for (name, stream) in &self.streams {
             if stream.indexed.is_some() && !stream.seen {
                 let what = format!("the index has no state of {name}");
@@ -166,38 +159,60 @@ impl Names {
         Told { findings, kind, is_first: self.from == 0 }
     }
 
+    fn check_streams(
+        &mut self,
+        index: &Audited<'_>,
+        head: u64,
+        findings: &mut Findings,
+    ) -> Result<()> {
+        let mut after: Option<StreamId> = None;
+        loop {
+            let after_name = after.as_ref().map(StreamId::as_str);
+            let page = index.ask(|index| index.streams_after("", after_name, INSPECT_PAGE));
+            let page = match page {
+                Ok(page) => page,
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => {
+                    findings.add(index.finding(FindingKind::IndexStream, error.to_string()));
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (stream, state) in page {
+                if let Some(what) = self.wrong_state(index, &stream, &state, head) {
+                    findings.add(index.finding(FindingKind::IndexStream, what).stream(&stream));
+                }
+            }
+        }
+    }
+
     fn wrong_state(
         &mut self,
         index: &Audited<'_>,
         name: &StreamId,
-        held: &StoredState,
+        state: &StreamState,
         head: u64,
     ) -> Option<String> {
         if !self.covers(name.as_str()) {
             return None;
         }
-        let state = &held.state;
-        let is_newer = index.is_live() && held.position > head;
+        let is_newer = index.is_live() && is_behind(index, name, state.version.get(), head);
         let Some(stream) = self.streams.get_mut(name) else {
             let what = format!("the index knows {name}, of which the journal holds nothing");
             return (!is_newer).then_some(what);
         };
         stream.seen = true;
-        let place =
-            Place { version: state.version.get(), position: held.position, time: state.written };
+        let place = Place { version: state.version.get(), time: state.written };
         let since = stream.indexed.map_or(0, |indexed| indexed.version);
         let is_known = place == stream.last || Some(place) == stream.indexed;
-        // A window that was cut short, or that came meanwhile, leaves states of the next epoch.
-        let is_between = (since..=stream.last.version).contains(&place.version)
-            && (index.is_live() || held.stamp.epoch > index.stored.epoch);
+        // A window may have come meanwhile.
+        let is_between = index.is_live() && (since..=stream.last.version).contains(&place.version);
         let is_right = is_known || is_newer || is_between;
         if !is_right {
             let (met, last) = (place.version, stream.last.version);
-            return Some(format!(
-                "the index has {name} at version {met}, position {}; the journal at {last}, \
-                 position {}",
-                place.position, stream.last.position
-            ));
+            let what = format!("the index has {name} at version {met}; the journal at {last}");
+            return Some(what);
         }
         let is_created = state.created == stream.created;
         (!is_created).then(|| format!("the index has another time of creation of {name}"))
@@ -263,6 +278,12 @@ impl Names {
         let is_right = is_newer || met == record.indexed || met == record.last;
         (!is_right).then(|| format!("the index keeps another content of the record {key:?}"))
     }
+}
+
+/// Whether the index has this event of the stream behind the position `head`.
+fn is_behind(index: &Audited<'_>, stream: &StreamId, version: u64, head: u64) -> bool {
+    let run = index.ask(|index| index.run_holding(stream, version));
+    run.is_ok_and(|run| run.last().is_some_and(|last| last.position > head))
 }
 
 /// BLAKE3 of a record's content; `None` for one that was removed.

@@ -1,7 +1,7 @@
 //! What an export takes and what it leaves, decided before anything is written.
 
 use crate::codec::frame::EntryLocation;
-use crate::codec::run::Body;
+use crate::codec::pack::event::Body;
 use crate::error::Result;
 use crate::index::window::WindowEvent;
 use crate::limits::EXPORT_RECOVERED_BYTES_MAX;

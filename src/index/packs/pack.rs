@@ -1,0 +1,246 @@
+//! One pack, read.
+
+use crate::codec::checkpoint::ListedPack;
+use crate::codec::keys;
+use crate::codec::pack::chunk::{self, CHUNK_BYTES_MAX};
+use crate::codec::pack::directory::{Directory, Run};
+use crate::codec::pack::event::IndexedEvent;
+use crate::codec::pack::footer::{Footer, NameHash};
+use crate::codec::pack::{BlockKind, BlockPlace, HEADER_BYTES, PackId, TRAILER_BYTES};
+use crate::error::{Error, Result};
+use crate::index::database::{Database, Tree};
+use crate::limits::{PACK_DIRECTORY_BYTES, STREAM_NAME_BYTES_MAX};
+use crate::stream::StreamId;
+use bytes::Bytes;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// A pack whose footer has been read.
+pub(crate) struct Pack {
+    pub(crate) listed: ListedPack,
+    id: PackId,
+    path: PathBuf,
+    file: File,
+    pub(crate) footer: Footer,
+    /// The places of the directory's blocks, by what they begin with.
+    pub(crate) tree: Tree,
+}
+
+/// The file of pack `number` in the directory of packs.
+pub(crate) fn path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("{number:020}"))
+}
+
+/// The name of the tree that belongs to pack `number`.
+pub(crate) fn tree_name(number: u64) -> String {
+    format!("{TREE_PREFIX}{number:020}")
+}
+
+/// What the names of such trees begin with.
+const TREE_PREFIX: &str = "events-";
+
+/// Of which pack the tree of this name is, if it is of one.
+pub(crate) fn number_of_tree(name: &[u8]) -> Option<u64> {
+    std::str::from_utf8(name).ok()?.strip_prefix(TREE_PREFIX)?.parse().ok()
+}
+
+/// The numbers of the packs whose files are in `directory`.
+pub(crate) fn numbers(directory: &Path) -> Result<Vec<u64>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        // It comes with the first pack.
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) if e.kind() == ErrorKind::NotADirectory => {
+            return Err(Error::corrupt(directory, 0, None, "it is not a directory"));
+        }
+        Err(e) => return Err(Error::io("list", directory, e)),
+    };
+    let names = entries.flatten().map(|entry| entry.file_name());
+    Ok(names.filter_map(|name| name.to_str()?.parse().ok()).collect())
+}
+
+/// Removes the file of pack `number`.
+pub(crate) fn remove(directory: &Path, number: u64) -> Result<()> {
+    let path = path(directory, number);
+    fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))
+}
+
+/// More than a chunk or a block of the directory ever takes.
+const BLOCK_BYTES_MAX: usize = 2 * (CHUNK_BYTES_MAX + PACK_DIRECTORY_BYTES + STREAM_NAME_BYTES_MAX);
+
+impl Pack {
+    /// Opens the pack that a checkpoint lists.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is not as it was written; the system's errors.
+    pub(crate) fn open(
+        directory: &Path,
+        index: uuid::Uuid,
+        listed: ListedPack,
+        tree: Tree,
+    ) -> Result<Pack> {
+        let path = path(directory, listed.number);
+        let id = PackId { index, number: listed.number };
+        let file = File::open(&path).map_err(|e| match e.kind() {
+            ErrorKind::NotFound => Error::corrupt(&path, 0, None, "it is missing"),
+            _ => Error::io("open", &path, e),
+        })?;
+        let footer = RawPack { id, path: &path, file: &file }.footer(listed.length)?;
+        Ok(Pack { listed, id, path, file, footer, tree })
+    }
+
+    /// Whether it may hold events of the stream whose name has this hash.
+    pub(crate) fn may_hold(&self, stream: &StreamId, hash: NameHash) -> bool {
+        (&self.footer.first.0..=&self.footer.last).contains(&stream)
+            && self.footer.filter.may_hold(hash)
+    }
+
+    /// Of the runs of `stream` the last that begins at or before `version`.
+    pub(crate) fn run_up_to(
+        &self,
+        db: &Database,
+        stream: &StreamId,
+        version: u64,
+    ) -> Result<Option<Run>> {
+        let Some(directory) = self.directory_for(db, stream, version)? else { return Ok(None) };
+        let Some(last) = self.sound(directory.runs_up_to(stream.as_str(), version))?.checked_sub(1)
+        else {
+            return Ok(None);
+        };
+        let run = self.sound(directory.run(last))?;
+        Ok((run.stream == *stream).then_some(run))
+    }
+
+    /// The block of the directory that has, or would have, the run which begins with `version` of
+    /// `stream`; `None` if that is before all runs.
+    pub(crate) fn directory_for(
+        &self,
+        db: &Database,
+        stream: &StreamId,
+        version: u64,
+    ) -> Result<Option<Directory>> {
+        let (first, first_version) = &self.footer.first;
+        if (stream, version) < (first, *first_version) {
+            return Ok(None);
+        }
+        let key = keys::event_key(stream, version);
+        let mut blocks = db.range::<&[u8]>(&self.tree, ..=key.as_slice());
+        let Some((begins, place)) = blocks.next_back()? else {
+            return Err(self.missing_block(stream, version));
+        };
+        let directory = self.directory_at(&begins, &place)?;
+        match directory.reaches(stream.as_str(), version) {
+            true => Ok(Some(directory)),
+            false => Err(self.missing_block(stream, version)),
+        }
+    }
+
+    /// The block of the directory that begins with exactly this run.
+    pub(crate) fn directory_beginning(
+        &self,
+        db: &Database,
+        stream: &StreamId,
+        version: u64,
+    ) -> Result<Directory> {
+        let key = keys::event_key(stream, version);
+        match db.get(&self.tree, &key)? {
+            Some(place) => self.directory_at(&key, &place),
+            None => Err(self.missing_block(stream, version)),
+        }
+    }
+
+    /// The block of the directory that the tree has at `key`.
+    fn directory_at(&self, key: &[u8], place: &[u8]) -> Result<Directory> {
+        let astray = || "the tree of its directory leads astray".to_owned();
+        let place = self.sound(BlockPlace::decode(place).ok_or_else(astray))?;
+        let content = self.raw().block(BlockKind::Directory, place)?;
+        let directory = self.sound(Directory::decode(content))?;
+        let first = self.sound(directory.run(0))?;
+        let is_right = keys::event_key(&first.stream, first.first_version) == key;
+        self.sound(is_right.then_some(directory).ok_or_else(astray))
+    }
+
+    /// The events of `run`.
+    pub(crate) fn events(&self, run: &Run) -> Result<Vec<IndexedEvent>> {
+        self.events_in(&self.chunk(run.chunk)?, run)
+    }
+
+    /// The events of the chunk at `place`, decompressed.
+    pub(crate) fn chunk(&self, place: BlockPlace) -> Result<Bytes> {
+        let content = self.raw().block(BlockKind::Chunk, place)?;
+        self.sound(chunk::decompress(&content))
+    }
+
+    /// The events of `run`, whose chunk holds `events`.
+    pub(crate) fn events_in(&self, events: &Bytes, run: &Run) -> Result<Vec<IndexedEvent>> {
+        self.sound(chunk::decode_run(events, run.start, run.events, run.first_version))
+    }
+
+    fn raw(&self) -> RawPack<'_> {
+        RawPack { id: self.id, path: &self.path, file: &self.file }
+    }
+
+    /// What a checksum has covered and cannot be read all the same was never written by us.
+    pub(crate) fn sound<T>(&self, decoded: Result<T, String>) -> Result<T> {
+        decoded.map_err(|what| Error::corrupt(&self.path, 0, None, what))
+    }
+
+    fn missing_block(&self, stream: &StreamId, version: u64) -> Error {
+        let what = format!("its directory lacks the block for version {version} of {stream}");
+        Error::corrupt(&self.path, 0, None, what)
+    }
+}
+
+/// The file of a pack, block by block.
+struct RawPack<'a> {
+    id: PackId,
+    path: &'a Path,
+    file: &'a File,
+}
+
+impl RawPack<'_> {
+    /// What the pack holds, if its frame is as it was written: header, length, footer and trailer.
+    fn footer(&self, length: u64) -> Result<Footer> {
+        let metadata = self.file.metadata().map_err(|e| Error::io("look at", self.path, e))?;
+        if metadata.len() != length {
+            return Err(self.damaged(0, "it has another length than its index says"));
+        }
+        if self.read(0, HEADER_BYTES as u32)? != self.id.header()[..] {
+            return Err(self.damaged(0, "it does not begin like this pack"));
+        }
+        let trailer = length.saturating_sub(TRAILER_BYTES as u64);
+        let footer = BlockPlace::decode(&self.read(trailer, TRAILER_BYTES as u32)?)
+            .filter(|footer| footer.offset.checked_add(footer.length.into()) == Some(trailer))
+            .ok_or_else(|| self.damaged(trailer, "it does not say where its footer is"))?;
+        let content = self.block(BlockKind::Footer, footer)?;
+        let decoded = Footer::decode(&content);
+        decoded.ok_or_else(|| self.damaged(footer.offset, "its footer is malformed"))
+    }
+
+    fn block(&self, kind: BlockKind, at: BlockPlace) -> Result<Bytes> {
+        // A place that rot has changed must not ask for memory that no block has.
+        if kind != BlockKind::Footer && at.length as usize > BLOCK_BYTES_MAX {
+            return Err(self.damaged(at.offset, "a block is longer than any is"));
+        }
+        let bytes = self.read(at.offset, at.length)?;
+        let content = self.id.unseal(kind, at.offset, &bytes);
+        content.ok_or_else(|| self.damaged(at.offset, "a block is not as it was written"))
+    }
+
+    fn read(&self, offset: u64, length: u32) -> Result<Bytes> {
+        let mut bytes = vec![0; length as usize];
+        match self.file.read_exact_at(&mut bytes, offset) {
+            Ok(()) => Ok(bytes.into()),
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
+                Err(self.damaged(offset, "it ends before a block does"))
+            }
+            Err(e) => Err(Error::io("read", self.path, e)),
+        }
+    }
+
+    fn damaged(&self, offset: u64, what: &str) -> Error {
+        Error::corrupt(self.path, offset, None, what)
+    }
+}
