@@ -25,6 +25,10 @@ impl Engine for Tephra {
          is judged"
     }
 
+    fn cache(&self) -> &'static str {
+        "none to be set: the indexes of all its segments are in memory, the log is left to the page cache"
+    }
+
     fn open(&self, directory: &Path) -> Box<dyn Opened> {
         std::fs::create_dir_all(directory).expect("a directory");
         let set = SegmentSet::open(directory, SegmentConfig::new(SEGMENT_BYTES)).expect("a log");
@@ -61,14 +65,12 @@ impl Opened for Open {
         self.handle.append(events.collect(), None).expect("appended");
     }
 
-    fn read_all(&self, take: &mut dyn FnMut(&[u8])) -> bool {
+    fn read_all(&self, take: &mut dyn FnMut(&[u8])) {
         self.read(&Query::all(), take);
-        true
     }
 
-    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) -> bool {
+    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) {
         self.read(&Query::item(QueryItem::with_tags(tags(stream))), take);
-        true
     }
 
     fn close(self: Box<Self>) {

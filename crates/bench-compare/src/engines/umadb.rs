@@ -1,7 +1,7 @@
 //! umadb-core, an event store with dynamic consistency boundaries: a stream is a tag. Commits go
 //! through its writer thread, which makes those that wait durable together.
 
-use crate::engine::{Engine, Item, Opened, stream_name};
+use crate::engine::{CACHE_BYTES, Engine, Item, Opened, stream_name};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -34,9 +34,14 @@ impl Engine for Umadb {
          condition is judged"
     }
 
+    fn cache(&self) -> &'static str {
+        "64 MiB of pages (`page_cache_max_mb`); it has none unless told"
+    }
+
     fn open(&self, directory: &Path) -> Box<dyn Opened> {
         std::fs::create_dir_all(directory).expect("a directory");
-        let options = StorageOptions::default().db_path(directory);
+        let cache = (CACHE_BYTES / 1_000_000) as usize;
+        let options = StorageOptions::default().db_path(directory).page_cache_max_mb(cache);
         let mvcc = Arc::new(Mvcc::new(false, options).expect("a database"));
         let (requests, received) = mpsc::channel(QUEUE);
         let (head, _) = watch::channel(None);
@@ -74,7 +79,7 @@ impl Opened for Open {
         response.blocking_recv().expect("an answer").expect("appended");
     }
 
-    fn read_all(&self, take: &mut dyn FnMut(&[u8])) -> bool {
+    fn read_all(&self, take: &mut dyn FnMut(&[u8])) {
         let mut from = 1;
         loop {
             let page = self.db.read(None, Some(from), false, Some(PAGE)).expect("read");
@@ -85,17 +90,16 @@ impl Opened for Open {
                 from = event.position + 1;
             }
             if from == before {
-                return true;
+                return;
             }
         }
     }
 
-    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) -> bool {
+    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) {
         let query = DcbQuery::new().item(DcbQueryItem::new().tags([stream_name(stream)]));
         for event in self.db.read(Some(query), None, false, None).expect("read") {
             take(&event.expect("whole").event.data);
         }
-        true
     }
 
     fn close(self: Box<Self>) {
