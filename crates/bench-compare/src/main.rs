@@ -20,16 +20,19 @@ use figures::Figures;
 use options::{HELP, Options};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use workloads::{Run, Workload};
+use workloads::{Run, Workload, kill};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    // The first is for this program alone, which starts itself.
+    // The first two are for this program alone, which starts itself.
     let done = match words[..] {
         ["measure", workload, engine, events, directory] => {
             measure(workload, engine, events, directory.as_ref());
             Ok(())
+        }
+        ["write-until-killed", engine, stream, store] => {
+            kill::write_until_killed(engine, stream.parse().expect("a number"), store.as_ref())
         }
         _ => do_as_told(&words),
     };

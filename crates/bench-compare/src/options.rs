@@ -13,11 +13,13 @@ Measures filmstrip beside other engines, and writes the tables.
   --engines A,B      only these: filmstrip, raw file, tephra, umadb-core, sled, SQLite, redb, fjall
   --workloads A,B    only these:
       commits        (short) 1, 4, 16 and 64 writers at once
-      bulk           (long)  writing many events, memory, disk, opening, reading
+      bulk           (long)  writing many events, memory, disk, opening, reading warm and cold, a kill
   --directory DIR    where the stores are made, on the disk to be measured; the system's temporary
                      directory unless said otherwise
   --output FILE      writes the tables there; to the terminal unless said otherwise
   --help             this text
+
+Reading cold drops the machine's page cache, which only root may do; it is left out otherwise.
 ";
 
 /// What is to be run.

@@ -3,7 +3,7 @@
 use crate::Options;
 use crate::engine::{CACHE_BYTES, Engine};
 use crate::figures::{Figures, show};
-use crate::system::machine;
+use crate::system::{machine, may_drop_page_cache};
 use crate::tables::{self, Table};
 use std::fmt::Write;
 
@@ -42,6 +42,11 @@ fn introduction(options: &Options) -> String {
         options.events,
         machine()
     );
+    if !may_drop_page_cache() {
+        out.push_str(
+            "\nNothing was read cold: the page cache could not be dropped, which root may do.\n",
+        );
+    }
     out
 }
 

@@ -4,9 +4,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
+const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
+
 /// The most memory that this process ever had resident, in MiB.
 pub fn peak_memory() -> f64 {
     status("VmHWM:")
+}
+
+/// The memory that this process has now and that no file backs, in MiB.
+pub fn anonymous_memory() -> f64 {
+    status("RssAnon:")
 }
 
 fn status(entry: &str) -> f64 {
@@ -22,6 +29,18 @@ pub fn disk_bytes(path: &Path) -> u64 {
         return std::fs::metadata(path).map_or(0, |metadata| metadata.blocks() * 512);
     };
     entries.flatten().map(|entry| disk_bytes(&entry.path())).sum()
+}
+
+/// Whether this process may drop the page cache.
+pub fn may_drop_page_cache() -> bool {
+    std::fs::OpenOptions::new().write(true).open(DROP_CACHES).is_ok()
+}
+
+/// Drops the page cache; false if this process may not. Pages that are not yet written stay, so that
+/// everything is written first.
+pub fn drop_page_cache() -> bool {
+    let synced = Command::new("sync").status().is_ok_and(|status| status.success());
+    synced && std::fs::write(DROP_CACHES, "3").is_ok()
 }
 
 /// The day, and the processor, its cores, its memory and the kernel.

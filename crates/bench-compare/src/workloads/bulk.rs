@@ -1,11 +1,13 @@
 //! One writer, 100 events per commit, 20 in each stream in the worst order: in turn. Then opening
-//! again, and reading.
+//! again, and reading, warm and cold; then a writer that is killed.
 
+use super::kill::{COMMIT_EVENTS, killed_writer};
 use super::{Run, append, figure, millis};
 use crate::engine::{Engine, Opened};
+use crate::figures::show;
 use crate::payload::{PAYLOAD_BYTES, payload};
-use crate::system::{disk_bytes, peak_memory};
-use crate::tables::{BULK, OPENING, READING, SPACE, STREAMS};
+use crate::system::{anonymous_memory, disk_bytes, drop_page_cache, peak_memory};
+use crate::tables::{BULK, GROWTH, OPENING, READING, SPACE, STREAMS};
 use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
@@ -13,6 +15,8 @@ use std::time::Instant;
 const STREAM_EVENTS: u64 = 20;
 const BURST_EVENTS: u64 = 200_000;
 const STREAMS_LOADED: u64 = 20_000;
+const STREAMS_LOADED_COLD: u64 = 2_000;
+const MILLION: u64 = 1_000_000;
 
 /// The events of this workload: `events` of so many streams, which take turns.
 #[derive(Clone, Copy)]
@@ -79,6 +83,8 @@ pub fn run(run: &Run<'_>) {
     write(film, run.engine, &store);
     if run.engine.reads() {
         warm(film, run.engine, &store);
+        cold(film, run.engine, &store);
+        after_a_kill(film, run.engine, &store);
     }
 }
 
@@ -90,13 +96,39 @@ fn write(film: Film, engine: &dyn Engine, store: &Path) {
     let rate = |events| events as f64 / began.elapsed().as_secs_f64();
     film.write(&*opened, 0..burst);
     figure(&BULK, "100 per commit, the first 200,000", rate(burst));
-    film.write(&*opened, burst..events);
+    let memory = write_in_steps(film, &*opened, burst);
     figure(&BULK, "100 per commit, acknowledged", rate(events));
     opened.close();
     figure(&BULK, "100 per commit, indexed and closed", rate(events));
+    report_growth(&memory);
     figure(&SPACE, "memory while writing, MiB", peak_memory());
     let payload = (events * PAYLOAD_BYTES as u64) as f64;
     figure(&SPACE, "disk / payload", disk_bytes(store) as f64 / payload);
+}
+
+/// Writes the rest; how many MiB of memory the process had at each million, or at each quarter of
+/// fewer.
+fn write_in_steps(film: Film, opened: &dyn Opened, from: u64) -> Vec<(u64, f64)> {
+    let step = if film.events >= 2 * MILLION { MILLION } else { film.events / 4 };
+    let mut memory = Vec::new();
+    let mut written = from;
+    for end in (1..).map(|n| n * step).take_while(|end| *end <= film.events) {
+        film.write(opened, written.min(end)..end);
+        written = written.max(end);
+        memory.push((end, anonymous_memory()));
+    }
+    film.write(opened, written..film.events);
+    memory
+}
+
+fn report_growth(memory: &[(u64, f64)]) {
+    for (events, mib) in memory {
+        figure(&GROWTH, &format!("after {} events", show(*events as f64)), *mib);
+    }
+    if let [(first, least), .., (last, most)] = memory {
+        let millions = (last - first) as f64 / MILLION as f64;
+        figure(&GROWTH, "grows with each million", (most - least) / millions);
+    }
 }
 
 fn open(engine: &dyn Engine, store: &Path, name: &str) -> Box<dyn Opened> {
@@ -120,5 +152,38 @@ fn warm(film: Film, engine: &dyn Engine, store: &Path) {
     for name in ["read a stream of 20, first", "read a stream of 20, warm"] {
         figure(&STREAMS, name, film.read_streams(&*opened, STREAMS_LOADED));
     }
+    opened.close();
+}
+
+/// The engine's own caches go with it when it is closed, the files' with the page cache.
+fn cold(film: Film, engine: &dyn Engine, store: &Path) {
+    if !drop_page_cache() {
+        return;
+    }
+    let opened = open(engine, store, "open cold, ms");
+    let rate = film.read_streams(&*opened, STREAMS_LOADED_COLD);
+    figure(&STREAMS, "read a stream of 20, cold", rate);
+    opened.close();
+    assert!(drop_page_cache(), "it was allowed a moment ago");
+    let opened = engine.open(store);
+    read_all(film, &*opened, "read all, cold");
+    opened.close();
+}
+
+/// Another process goes on writing, to streams behind the film's, and is killed.
+fn after_a_kill(film: Film, engine: &dyn Engine, store: &Path) {
+    let acknowledged = killed_writer(engine, store, film.streams, film.events.min(BURST_EVENTS));
+    let opened = open(engine, store, "open after a kill, ms");
+    let mut n = 0;
+    opened.read_all(&mut |read| {
+        if n >= film.events {
+            let (_, payload) = super::kill::event(film.streams, n - film.events);
+            assert_eq!(read, payload, "event {n}");
+        }
+        n += 1;
+    });
+    let kept = n - film.events;
+    assert!(kept >= acknowledged, "{acknowledged} events were acknowledged, {kept} are there");
+    assert!(kept.is_multiple_of(COMMIT_EVENTS), "a part of a commit is there");
     opened.close();
 }

@@ -3,6 +3,7 @@
 
 mod bulk;
 mod commits;
+pub mod kill;
 
 use crate::engine::{Engine, Item, Opened};
 use crate::tables::Table;
