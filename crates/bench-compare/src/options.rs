@@ -14,6 +14,8 @@ Measures filmstrip beside other engines, and writes the tables.
   --workloads A,B    only these:
       commits        (short) 1, 4, 16 and 64 writers at once
       bulk           (long)  writing many events, memory, disk, opening, reading warm and cold, a kill
+      payloads       (long)  64 bytes, 1 KiB and 64 KiB
+      zipf           (long)  streams of very different lengths
   --directory DIR    where the stores are made, on the disk to be measured; the system's temporary
                      directory unless said otherwise
   --output FILE      writes the tables there; to the terminal unless said otherwise

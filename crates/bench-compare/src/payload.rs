@@ -23,6 +23,20 @@ pub fn payload(stream: u64, nth: u64) -> Vec<u8> {
     payload
 }
 
+/// The same of any other size: a JSON string, in which random digits and a phrase take turns.
+pub fn payload_of(bytes: usize, stream: u64, nth: u64) -> Vec<u8> {
+    const PHRASE: &[u8] = b", which the customer remarked on ";
+    let mut payload = Vec::with_capacity(bytes + 2 * PHRASE.len());
+    payload.push(b'"');
+    for digits in digits_of(stream, nth, bytes / 2).chunks(PHRASE.len()) {
+        payload.extend_from_slice(digits);
+        payload.extend_from_slice(PHRASE);
+    }
+    payload.resize(bytes - 1, b'.');
+    payload.push(b'"');
+    payload
+}
+
 fn digits_of(stream: u64, nth: u64, count: usize) -> &'static [u8] {
     let digits = digits();
     let mixed = (stream << 20 | nth).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -53,5 +67,35 @@ impl Random {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
+    }
+
+    /// A number below this one.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+}
+
+/// Draws of a number by Zipf's law with exponent 1: the `n`th is drawn with a share of `1/n`.
+pub struct Zipf {
+    random: Random,
+    /// The shares of all numbers up to each, added up.
+    until: Vec<f64>,
+}
+
+impl Zipf {
+    pub fn new(numbers: u64) -> Zipf {
+        let mut sum = 0.0;
+        let until = (1..=numbers).map(|n| {
+            sum += 1.0 / n as f64;
+            sum
+        });
+        Zipf { until: until.collect(), random: Random::new() }
+    }
+
+    pub fn next(&mut self) -> u64 {
+        let all = self.until.last().expect("there are numbers");
+        let drawn = (self.random.next() >> 11) as f64 / (1_u64 << 53) as f64 * all;
+        let at = self.until.partition_point(|until| *until <= drawn);
+        at.min(self.until.len() - 1) as u64
     }
 }

@@ -87,6 +87,46 @@ pub const STREAMS: Table = table(
     "One stream after the other, far apart. Cold: opened again after the page cache was dropped, and no \
      stream is read twice.",
 );
+pub const PAYLOADS: Table = table(
+    "payloads",
+    High,
+    "Small and large payloads: events per second",
+    "One writer, 10 events of one stream per commit.",
+);
+pub const PAYLOADS_BYTES: Table = table(
+    "payloads-bytes",
+    High,
+    "Small and large payloads: MB of payload per second",
+    "Of the same commits.",
+);
+pub const PAYLOADS_DISK: Table = table(
+    "payloads-disk",
+    Low,
+    "Small and large payloads: bytes on disk for each of payload",
+    "After closing. Space that was filled in advance counts, and weighs most where the payloads are small \
+     and the whole is not much.",
+);
+pub const ZIPF: Table = table(
+    "zipf",
+    High,
+    "Streams as they are in life: events per second",
+    "Which stream is next follows Zipf's law with exponent 1: the hottest has every tenth event or so, \
+     most have a handful. One writer, 100 events per commit; then loading the hottest, and streams \
+     that are drawn without regard to their length.",
+);
 
-pub const ALL: [&Table; 9] =
-    [&WRITERS, &WRITERS_P50, &WRITERS_P99, &BULK, &SPACE, &GROWTH, &OPENING, &READING, &STREAMS];
+pub const ALL: [&Table; 13] = [
+    &WRITERS,
+    &WRITERS_P50,
+    &WRITERS_P99,
+    &BULK,
+    &SPACE,
+    &GROWTH,
+    &OPENING,
+    &READING,
+    &STREAMS,
+    &PAYLOADS,
+    &PAYLOADS_BYTES,
+    &PAYLOADS_DISK,
+    &ZIPF,
+];

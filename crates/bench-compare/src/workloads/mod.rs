@@ -4,6 +4,8 @@
 mod bulk;
 mod commits;
 pub mod kill;
+mod payloads;
+mod zipf;
 
 use crate::engine::{Engine, Item, Opened};
 use crate::tables::Table;
@@ -34,9 +36,11 @@ pub struct Run<'a> {
     pub directory: &'a Path,
 }
 
-pub const ALL: [Workload; 2] = [
+pub const ALL: [Workload; 4] = [
     Workload { name: "commits", length: Length::Short, suits: |_| true, run: commits::run },
     Workload { name: "bulk", length: Length::Long, suits: |_| true, run: bulk::run },
+    Workload { name: "payloads", length: Length::Long, suits: |_| true, run: payloads::run },
+    Workload { name: "zipf", length: Length::Long, suits: |engine| engine.reads(), run: zipf::run },
 ];
 
 pub fn named(name: &str) -> Option<&'static Workload> {
