@@ -20,6 +20,10 @@ pub trait Engine {
     fn durability(&self) -> &'static str;
     /// What it keeps in memory of what it read, in a sentence.
     fn cache(&self) -> &'static str;
+    /// How a waiting subscriber hears of new events, in a sentence; nothing if it cannot.
+    fn following(&self) -> Option<&'static str> {
+        None
+    }
     /// Whether it reads what it wrote. The raw file is there for its writing alone.
     fn reads(&self) -> bool {
         true
@@ -39,6 +43,10 @@ pub trait Opened: Sync {
     fn read_all(&self, take: &mut dyn FnMut(&[u8]));
     /// Gives every payload of a stream, in order.
     fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8]));
+    /// Gives every payload in the order of the log, and waits for more, until `take` wants no more.
+    fn follow(&self, _: &mut dyn FnMut(&[u8]) -> bool) {
+        unreachable!("asked only of an engine that says how it follows");
+    }
     /// Ends everything that is still to be done, and closes.
     fn close(self: Box<Self>);
 }

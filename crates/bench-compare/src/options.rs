@@ -16,6 +16,8 @@ Measures filmstrip beside other engines, and writes the tables.
       bulk           (long)  writing many events, memory, disk, opening, reading warm and cold, a kill
       payloads       (long)  64 bytes, 1 KiB and 64 KiB
       zipf           (long)  streams of very different lengths
+      following      (short) a subscriber that waits, and one under full write load
+      models         (long)  filmstrip alone: views built again, commands
   --directory DIR    where the stores are made, on the disk to be measured; the system's temporary
                      directory unless said otherwise
   --output FILE      writes the tables there; to the terminal unless said otherwise

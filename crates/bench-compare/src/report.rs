@@ -104,6 +104,14 @@ fn words(engines: &[Box<dyn Engine>]) -> String {
     for engine in engines {
         let _ = writeln!(out, "* **{}**: {}.", engine.name(), engine.cache());
     }
+    out.push_str("\n## How a subscriber hears of new events\n\n");
+    for engine in engines {
+        if let Some(following) = engine.following() {
+            let _ = writeln!(out, "* **{}**: {following}.", engine.name());
+        }
+    }
+    // sled tells of an insertion at once, and its `flush` comes after.
+    out.push_str("* the others have none, or tell of what is not yet durable.\n");
     out
 }
 

@@ -114,8 +114,43 @@ pub const ZIPF: Table = table(
      most have a handful. One writer, 100 events per commit; then loading the hottest, and streams \
      that are drawn without regard to their length.",
 );
+pub const FOLLOWING: Table = table(
+    "following",
+    Low,
+    "From an append to a subscriber that waits, microseconds",
+    "One append at a time, with a pause before each so that the subscriber waits again. The append holds \
+     the sync; what comes behind its return is the way to the subscriber alone, and is 0 where the \
+     subscriber has the event before its writer has the answer.",
+);
+pub const LAG: Table = table(
+    "lag",
+    Low,
+    "A subscriber under full write load",
+    "16 writers, 10 events per commit, as fast as they can. From before an append to the subscriber, in \
+     microseconds; how many acknowledged events it has still to see; and how long after the last write \
+     it has them all.",
+);
+pub const LAG_RATE: Table = table(
+    "lag-rate",
+    High,
+    "A subscriber under full write load: events written per second",
+    "By the same writers.",
+);
+pub const VIEWS: Table = table(
+    "views",
+    High,
+    "Views built again from all events: events per second",
+    "A number for each stream, from all the events of the long workload. Only filmstrip has views over \
+     the whole log; the others' floor is reading all.",
+);
+pub const COMMANDS: Table = table(
+    "commands",
+    Low,
+    "A command on a hot aggregate beside a bare append, microseconds",
+    "The same event, in the same store, in turn. Only filmstrip has aggregates here.",
+);
 
-pub const ALL: [&Table; 13] = [
+pub const ALL: [&Table; 18] = [
     &WRITERS,
     &WRITERS_P50,
     &WRITERS_P99,
@@ -129,4 +164,9 @@ pub const ALL: [&Table; 13] = [
     &PAYLOADS_BYTES,
     &PAYLOADS_DISK,
     &ZIPF,
+    &FOLLOWING,
+    &LAG,
+    &LAG_RATE,
+    &VIEWS,
+    &COMMANDS,
 ];

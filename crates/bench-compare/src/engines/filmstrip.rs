@@ -24,6 +24,10 @@ impl Engine for Filmstrip {
         "64 MiB for its index (`cache_bytes`); the journal is left to the page cache"
     }
 
+    fn following(&self) -> Option<&'static str> {
+        Some("`Store::subscribe`: the events of the log in order, each once it is durable")
+    }
+
     fn open(&self, directory: &Path) -> Box<dyn Opened> {
         let store = Store::builder().cache_bytes(CACHE_BYTES).open(directory);
         Box::new(Open(store.expect("a store")))
@@ -54,6 +58,14 @@ impl Opened for Open {
     fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) {
         for event in self.0.read_stream(stream_name(stream)).iter().expect("open") {
             take(&event.expect("whole").payload);
+        }
+    }
+
+    fn follow(&self, take: &mut dyn FnMut(&[u8]) -> bool) {
+        for event in self.0.subscribe().start().expect("begun") {
+            if !take(&event.expect("whole").payload) {
+                return;
+            }
         }
     }
 

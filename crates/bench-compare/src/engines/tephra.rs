@@ -29,6 +29,10 @@ impl Engine for Tephra {
         "none to be set: the indexes of all its segments are in memory, the log is left to the page cache"
     }
 
+    fn following(&self) -> Option<&'static str> {
+        Some("its own subscription: a wait for the durable position, then a read past the last one")
+    }
+
     fn open(&self, directory: &Path) -> Box<dyn Opened> {
         std::fs::create_dir_all(directory).expect("a directory");
         let set = SegmentSet::open(directory, SegmentConfig::new(SEGMENT_BYTES)).expect("a log");
@@ -71,6 +75,17 @@ impl Opened for Open {
 
     fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) {
         self.read(&Query::item(QueryItem::with_tags(tags(stream))), take);
+    }
+
+    fn follow(&self, take: &mut dyn FnMut(&[u8]) -> bool) {
+        let mut subscription = self.handle.subscribe(Query::all(), Position::ZERO);
+        while let Some(batch) = subscription.next_batch() {
+            for (_, event) in batch.expect("whole") {
+                if !take(event.data()) {
+                    return;
+                }
+            }
+        }
     }
 
     fn close(self: Box<Self>) {

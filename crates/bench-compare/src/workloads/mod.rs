@@ -3,7 +3,9 @@
 
 mod bulk;
 mod commits;
+mod following;
 pub mod kill;
+mod models;
 mod payloads;
 mod zipf;
 
@@ -36,11 +38,23 @@ pub struct Run<'a> {
     pub directory: &'a Path,
 }
 
-pub const ALL: [Workload; 4] = [
+pub const ALL: [Workload; 6] = [
     Workload { name: "commits", length: Length::Short, suits: |_| true, run: commits::run },
     Workload { name: "bulk", length: Length::Long, suits: |_| true, run: bulk::run },
     Workload { name: "payloads", length: Length::Long, suits: |_| true, run: payloads::run },
     Workload { name: "zipf", length: Length::Long, suits: |engine| engine.reads(), run: zipf::run },
+    Workload {
+        name: "following",
+        length: Length::Short,
+        suits: |engine| engine.following().is_some(),
+        run: following::run,
+    },
+    Workload {
+        name: "models",
+        length: Length::Long,
+        suits: |engine| engine.name() == "filmstrip",
+        run: models::run,
+    },
 ];
 
 pub fn named(name: &str) -> Option<&'static Workload> {
