@@ -64,6 +64,7 @@ pub fn all() -> Vec<Box<dyn Engine>> {
         Box::new(engines::raw::Raw),
         Box::new(engines::tephra::Tephra),
         Box::new(engines::umadb::Umadb),
+        Box::new(engines::evento::Evento),
         Box::new(engines::sled::Sled),
         Box::new(engines::sqlite::Sqlite),
         Box::new(engines::redb::Redb),

@@ -10,7 +10,7 @@ Measures filmstrip beside other engines, and writes the tables.
   --events N         events of the long workloads, a multiple of 2000; 2000000 unless said otherwise
   --rounds N         how often each short workload runs; 5 unless said otherwise
   --long-rounds N    how often each long one does; 3 unless said otherwise
-  --engines A,B      only these: filmstrip, raw file, tephra, umadb-core, sled, SQLite, redb, fjall
+  --engines A,B      only these: filmstrip, raw file, tephra, umadb-core, evento, sled, SQLite, redb, fjall
   --workloads A,B    only these:
       commits        (short) 1, 4, 16 and 64 writers at once
       bulk           (long)  writing many events, memory, disk, opening, reading warm and cold, a kill
