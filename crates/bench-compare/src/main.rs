@@ -20,15 +20,15 @@ use figures::Figures;
 use options::{HELP, Options};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use workloads::{Run, Workload, kill};
+use workloads::{Run, Workload, history, kill};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     // The first two are for this program alone, which starts itself.
     let done = match words[..] {
-        ["measure", workload, engine, events, directory] => {
-            measure(workload, engine, events, directory.as_ref());
+        ["measure", workload, engine, events, directory, input] => {
+            measure(workload, engine, events, directory.as_ref(), input.as_ref());
             Ok(())
         }
         ["write-until-killed", engine, stream, store] => {
@@ -45,11 +45,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(workload: &str, engine: &str, events: &str, directory: &Path) {
+fn measure(workload: &str, engine: &str, events: &str, directory: &Path, input: &Path) {
     let workload = workloads::named(workload).expect("a workload of this name");
     let engine = engine::named(engine);
     let events = events.parse().expect("a number");
-    workload.run(&Run { engine: &*engine, events, directory });
+    workload.run(&Run { engine: &*engine, events, directory, input });
 }
 
 fn do_as_told(words: &[&str]) -> Result<(), String> {
@@ -64,25 +64,33 @@ fn do_as_told(words: &[&str]) -> Result<(), String> {
 
 fn compare(options: &Options) -> Result<(), String> {
     let engines: Vec<_> = engine::all().into_iter().filter(|e| options.wants(e.name())).collect();
+    let input = tempfile::NamedTempFile::new_in(&options.directory).map_err(|e| e.to_string())?;
+    let prepare = |repository| history::prepare(repository, options.events, input.path());
+    let history = options.repository.as_deref().map(prepare).transpose()?;
     let mut figures = Figures::default();
     for workload in &options.workloads {
         for round in 1..=options.rounds_of(workload) {
             for engine in engines.iter().filter(|engine| (workload.suits)(&***engine)) {
                 eprintln!("{}, round {round}: {}", workload.name, engine.name());
-                let printed = measured(options, workload, &**engine)?;
+                let printed = measured(options, workload, &**engine, input.path())?;
                 figures.take(engine.name(), &printed);
             }
         }
     }
-    publish(options, &engines, &figures)
+    publish(options, &engines, &figures, history)
 }
 
 /// One measurement, in a process and a directory of its own; what it printed.
-fn measured(options: &Options, workload: &Workload, engine: &dyn Engine) -> Result<String, String> {
+fn measured(
+    options: &Options,
+    workload: &Workload,
+    engine: &dyn Engine,
+    input: &Path,
+) -> Result<String, String> {
     let directory = tempfile::tempdir_in(&options.directory).map_err(|e| e.to_string())?;
     let measured = Command::new(std::env::current_exe().expect("this program"))
         .args(["measure", workload.name, engine.name(), &options.events.to_string()])
-        .arg(directory.path())
+        .args([directory.path(), input])
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| error.to_string())?;
@@ -97,8 +105,9 @@ fn publish(
     options: &Options,
     engines: &[Box<dyn Engine>],
     figures: &Figures,
+    history: Option<String>,
 ) -> Result<(), String> {
-    let report = report::write(options, engines, figures);
+    let report = report::write(options, engines, figures, &report::Notes { history });
     let Some(output) = &options.output else {
         print!("{report}");
         return Ok(());

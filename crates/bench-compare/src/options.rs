@@ -18,6 +18,8 @@ Measures filmstrip beside other engines, and writes the tables.
       zipf           (long)  streams of very different lengths
       following      (short) a subscriber that waits, and one under full write load
       models         (long)  filmstrip alone: views built again, commands
+      history        (long)  a git repository's history; left out without --repository
+  --repository PATH  the git repository of `history`: its first so many events
   --directory DIR    where the stores are made, on the disk to be measured; the system's temporary
                      directory unless said otherwise
   --output FILE      writes the tables there; to the terminal unless said otherwise
@@ -33,6 +35,7 @@ pub struct Options {
     long_rounds: u64,
     engines: Option<Vec<String>>,
     pub workloads: Vec<&'static Workload>,
+    pub repository: Option<PathBuf>,
     pub directory: PathBuf,
     pub output: Option<PathBuf>,
 }
@@ -58,6 +61,7 @@ pub fn parse(arguments: &[&str]) -> Result<Option<Options>, String> {
         long_rounds: 3,
         engines: None,
         workloads: workloads::ALL.iter().collect(),
+        repository: None,
         directory: std::env::temp_dir(),
         output: None,
     };
@@ -74,10 +78,18 @@ pub fn parse(arguments: &[&str]) -> Result<Option<Options>, String> {
             "--long-rounds" => options.long_rounds = number()?,
             "--engines" => options.engines = Some(engines(value)?),
             "--workloads" => options.workloads = workloads(value)?,
+            "--repository" => options.repository = Some(value.into()),
             "--directory" => options.directory = value.into(),
             "--output" => options.output = Some(value.into()),
             _ => return Err(format!("there is no option {name}")),
         }
+    }
+    if options.repository.is_none() {
+        // Of the workloads that are run unless said otherwise, it goes by itself.
+        options.workloads.retain(|workload| workload.name != "history");
+    }
+    if options.workloads.is_empty() {
+        return Err("there is nothing to run; history needs --repository".to_owned());
     }
     if options.events == 0 || !options.events.is_multiple_of(2_000) {
         return Err(format!("--events is {}; a multiple of 2000 is allowed", options.events));

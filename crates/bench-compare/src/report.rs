@@ -10,9 +10,20 @@ use std::fmt::Write;
 /// With more figures than this, a table has a line for each figure, and not for each engine.
 const COLUMNS_MAX: usize = 6;
 
-pub fn write(options: &Options, engines: &[Box<dyn Engine>], figures: &Figures) -> String {
+/// What is to be written down of a run, but for its figures.
+pub struct Notes {
+    /// What a git repository's history held, if one was read.
+    pub history: Option<String>,
+}
+
+pub fn write(
+    options: &Options,
+    engines: &[Box<dyn Engine>],
+    figures: &Figures,
+    notes: &Notes,
+) -> String {
     let mut out = String::new();
-    out.push_str(&introduction(options));
+    out.push_str(&introduction(options, notes));
     for table in tables::ALL {
         let engines = figures.engines(table, engines);
         if engines.is_empty() {
@@ -25,7 +36,7 @@ pub fn write(options: &Options, engines: &[Box<dyn Engine>], figures: &Figures) 
     out
 }
 
-fn introduction(options: &Options) -> String {
+fn introduction(options: &Options, notes: &Notes) -> String {
     let mut out = String::new();
     out.push_str("# filmstrip beside other engines\n\n");
     let _ = writeln!(
@@ -46,6 +57,9 @@ fn introduction(options: &Options) -> String {
         out.push_str(
             "\nNothing was read cold: the page cache could not be dropped, which root may do.\n",
         );
+    }
+    if let Some(history) = &notes.history {
+        let _ = writeln!(out, "\nThe git repository's history: {history}.");
     }
     out
 }

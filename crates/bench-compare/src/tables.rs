@@ -114,6 +114,12 @@ pub const ZIPF: Table = table(
      most have a handful. One writer, 100 events per commit; then loading the hottest, and streams \
      that are drawn without regard to their length.",
 );
+pub const HISTORY: Table = table(
+    "history",
+    High,
+    "A git repository's history: events per second",
+    "An event for each file that a commit changed, one stream for each file, one commit for each commit.",
+);
 pub const FOLLOWING: Table = table(
     "following",
     Low,
@@ -150,7 +156,7 @@ pub const COMMANDS: Table = table(
     "The same event, in the same store, in turn. Only filmstrip has aggregates here.",
 );
 
-pub const ALL: [&Table; 18] = [
+pub const ALL: [&Table; 19] = [
     &WRITERS,
     &WRITERS_P50,
     &WRITERS_P99,
@@ -164,6 +170,7 @@ pub const ALL: [&Table; 18] = [
     &PAYLOADS_BYTES,
     &PAYLOADS_DISK,
     &ZIPF,
+    &HISTORY,
     &FOLLOWING,
     &LAG,
     &LAG_RATE,

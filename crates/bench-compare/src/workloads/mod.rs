@@ -4,6 +4,7 @@
 mod bulk;
 mod commits;
 mod following;
+pub mod history;
 pub mod kill;
 mod models;
 mod payloads;
@@ -36,9 +37,11 @@ pub struct Run<'a> {
     pub events: u64,
     /// For its stores; nothing is in it yet.
     pub directory: &'a Path,
+    /// What a workload over real input reads; empty if there is none.
+    pub input: &'a Path,
 }
 
-pub const ALL: [Workload; 6] = [
+pub const ALL: [Workload; 7] = [
     Workload { name: "commits", length: Length::Short, suits: |_| true, run: commits::run },
     Workload { name: "bulk", length: Length::Long, suits: |_| true, run: bulk::run },
     Workload { name: "payloads", length: Length::Long, suits: |_| true, run: payloads::run },
@@ -54,6 +57,12 @@ pub const ALL: [Workload; 6] = [
         length: Length::Long,
         suits: |engine| engine.name() == "filmstrip",
         run: models::run,
+    },
+    Workload {
+        name: "history",
+        length: Length::Long,
+        suits: |engine| engine.reads(),
+        run: history::run,
     },
 ];
 
