@@ -10,6 +10,7 @@ mod engines;
 mod figures;
 mod options;
 mod payload;
+mod plots;
 mod report;
 mod system;
 mod tables;
@@ -21,6 +22,9 @@ use options::{HELP, Options};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use workloads::{Run, Workload, history, kill};
+
+/// Beside the report.
+const PLOTS: &str = "plots";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -107,10 +111,14 @@ fn publish(
     figures: &Figures,
     history: Option<String>,
 ) -> Result<(), String> {
-    let report = report::write(options, engines, figures, &report::Notes { history });
+    let plots = options.output.as_ref().map(|_| PLOTS);
+    let report = report::write(options, engines, figures, &report::Notes { history, plots });
     let Some(output) = &options.output else {
         print!("{report}");
         return Ok(());
     };
-    std::fs::write(output, report).map_err(|error| format!("{}: {error}", output.display()))
+    std::fs::write(output, report).map_err(|error| format!("{}: {error}", output.display()))?;
+    let beside = output.parent().unwrap_or(Path::new(""));
+    plots::draw_all(&beside.join(PLOTS), engines, figures);
+    Ok(())
 }

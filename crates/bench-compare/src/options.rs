@@ -22,7 +22,8 @@ Measures filmstrip beside other engines, and writes the tables.
   --repository PATH  the git repository of `history`: its first so many events
   --directory DIR    where the stores are made, on the disk to be measured; the system's temporary
                      directory unless said otherwise
-  --output FILE      writes the tables there; to the terminal unless said otherwise
+  --output FILE      writes the tables there, and pictures of them to `plots` beside it; to the terminal,
+                     without pictures, unless said otherwise
   --help             this text
 
 Reading cold drops the machine's page cache, which only root may do; it is left out otherwise.

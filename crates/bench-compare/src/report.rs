@@ -14,6 +14,8 @@ const COLUMNS_MAX: usize = 6;
 pub struct Notes {
     /// What a git repository's history held, if one was read.
     pub history: Option<String>,
+    /// Where the pictures are from the report, if there are any.
+    pub plots: Option<&'static str>,
 }
 
 pub fn write(
@@ -31,6 +33,10 @@ pub fn write(
         }
         let _ = writeln!(out, "\n## {}\n\n{}\n", table.title, table.about);
         out.push_str(&grid(&cells(table, &engines, figures)));
+        if let Some(plots) = notes.plots {
+            let (key, title) = (table.key, table.title);
+            let _ = writeln!(out, "\n![{title}]({plots}/{key}.svg)\n\n[as PNG]({plots}/{key}.png)");
+        }
     }
     out.push_str(&words(engines));
     out

@@ -1,8 +1,8 @@
 //! The tables of the report, in its order. A workload names the table of each of its figures.
 
-/// Figures of one kind: they share a unit or at least a direction.
+/// Figures of one kind: they share a unit or at least a direction, and a picture.
 pub struct Table {
-    /// In a figure's line.
+    /// In a figure's line, and the name of its picture.
     pub key: &'static str,
     pub title: &'static str,
     pub about: &'static str,
