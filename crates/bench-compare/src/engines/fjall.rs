@@ -18,7 +18,7 @@ impl Engine for Fjall {
     }
 
     fn durability(&self) -> &'static str {
-        "a batch over two keyspaces, with `PersistMode::SyncData` at each commit"
+        "a batch over two keyspaces, with `PersistMode::SyncData` (an `fdatasync`) at each commit"
     }
 
     fn cache(&self) -> &'static str {

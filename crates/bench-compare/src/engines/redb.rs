@@ -21,7 +21,7 @@ impl Engine for Redb {
     }
 
     fn durability(&self) -> &'static str {
-        "a write transaction with its default durability, synced when `commit` returns"
+        "a write transaction with its default durability: one `fdatasync` before `commit` returns"
     }
 
     fn cache(&self) -> &'static str {

@@ -17,7 +17,7 @@ impl Engine for Sqlite {
     }
 
     fn durability(&self) -> &'static str {
-        "WAL with `synchronous=FULL`: the log is synced at each commit; one connection, behind a lock"
+        "WAL with `synchronous=FULL`: an `fsync` of the log at each commit; one connection, behind a lock"
     }
 
     fn cache(&self) -> &'static str {

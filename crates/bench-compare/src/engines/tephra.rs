@@ -21,7 +21,7 @@ impl Engine for Tephra {
     }
 
     fn durability(&self) -> &'static str {
-        "one sync of the log for each batch of its writer thread, before `append` returns; no condition \
+        "one `fdatasync` of the log for each batch of its writer thread, before `append` returns; no condition \
          is judged"
     }
 

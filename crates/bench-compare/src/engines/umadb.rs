@@ -31,8 +31,8 @@ impl Engine for Umadb {
     }
 
     fn durability(&self) -> &'static str {
-        "pages, then a header, synced for each batch of its writer thread, before the answer; no \
-         condition is judged"
+        "pages, then a header, each with an `fdatasync`, for each batch of its writer thread, before the \
+         answer; no condition is judged"
     }
 
     fn cache(&self) -> &'static str {
