@@ -75,7 +75,7 @@ deny:
     cargo deny check bans licenses sources
     cargo deny check advisories
 
-# filmstrip beside other engines: writes docs/benchmarks/RESULTS.md; takes half an hour
+# filmstrip beside other engines: writes docs/benchmarks/RESULTS.md and its plots; takes an hour or more. With `--repository PATH`, a whole path, a git history too; `--help` tells the rest
 compare *ARGS:
     mkdir -p docs/benchmarks
     cd crates/bench-compare && cargo run --release -- --output ../../docs/benchmarks/RESULTS.md {{ ARGS }}

@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+/// What each engine may keep in memory of what it read, where it can be told: filmstrip's default.
+pub const CACHE_BYTES: u64 = 64 << 20;
+
 /// An event to append: the number of its stream, and its payload.
 pub struct Item<'a> {
     pub stream: u64,
@@ -15,18 +18,35 @@ pub trait Engine {
     fn package(&self) -> Option<&'static str>;
     /// What stands on disk when an append returns, in a sentence.
     fn durability(&self) -> &'static str;
+    /// What it keeps in memory of what it read, in a sentence.
+    fn cache(&self) -> &'static str;
+    /// How a waiting subscriber hears of new events, in a sentence; nothing if it cannot.
+    fn following(&self) -> Option<&'static str> {
+        None
+    }
+    /// Whether it reads what it wrote. The raw file is there for its writing alone.
+    fn reads(&self) -> bool {
+        true
+    }
     /// Opens what lies in `directory`, or makes it.
     fn open(&self, directory: &Path) -> Box<dyn Opened>;
 }
 
 /// An engine that is open. Threads share it.
+///
+/// After it was opened again, only streams that are new may be appended to: the engines that know no
+/// versions have them counted here, in memory.
 pub trait Opened: Sync {
     /// Makes these events durable as one commit.
     fn append(&self, items: &[Item<'_>]);
-    /// Gives every payload in the order of the log; false if the engine cannot.
-    fn read_all(&self, take: &mut dyn FnMut(&[u8])) -> bool;
-    /// Gives every payload of a stream, in order; false if the engine cannot.
-    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) -> bool;
+    /// Gives every payload in the order of the log.
+    fn read_all(&self, take: &mut dyn FnMut(&[u8]));
+    /// Gives every payload of a stream, in order.
+    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8]));
+    /// Gives every payload in the order of the log, and waits for more, until `take` wants no more.
+    fn follow(&self, _: &mut dyn FnMut(&[u8]) -> bool) {
+        unreachable!("asked only of an engine that says how it follows");
+    }
     /// Ends everything that is still to be done, and closes.
     fn close(self: Box<Self>);
 }
@@ -44,9 +64,15 @@ pub fn all() -> Vec<Box<dyn Engine>> {
         Box::new(engines::raw::Raw),
         Box::new(engines::tephra::Tephra),
         Box::new(engines::umadb::Umadb),
+        Box::new(engines::evento::Evento),
         Box::new(engines::sled::Sled),
         Box::new(engines::sqlite::Sqlite),
         Box::new(engines::redb::Redb),
         Box::new(engines::fjall::Fjall),
     ]
+}
+
+/// The engine of this name.
+pub fn named(name: &str) -> Box<dyn Engine> {
+    all().into_iter().find(|engine| engine.name() == name).expect("an engine of this name")
 }

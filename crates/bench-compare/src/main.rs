@@ -7,121 +7,118 @@
 
 mod engine;
 mod engines;
+mod figures;
+mod options;
+mod payload;
+mod plots;
 mod report;
-mod workload;
+mod system;
+mod tables;
+mod workloads;
 
-use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use engine::Engine;
+use figures::Figures;
+use options::{HELP, Options};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use workloads::{Run, Workload, history, kill};
 
-const HELP: &str = "\
-Measures filmstrip beside other engines, and writes the tables.
-
-  --events N       events of the long workloads; 2000000 unless said otherwise
-  --rounds N       how often each short workload runs; 5 unless said otherwise
-  --long-rounds N  how often each long one does; 3 unless said otherwise
-  --engines A,B    only these
-  --workloads A,B  only these: commits, bulk
-  --directory DIR  where the stores are made, on the disk to be measured; the system's temporary
-                   directory unless said otherwise
-  --output FILE    writes the tables there; to the terminal unless said otherwise
-  --help           this text
-";
-
-/// What is to be run.
-pub struct Options {
-    pub events: u64,
-    rounds: usize,
-    long_rounds: usize,
-    engines: Option<Vec<String>>,
-    workloads: Vec<String>,
-    directory: PathBuf,
-    output: Option<PathBuf>,
-}
+/// Beside the report.
+const PLOTS: &str = "plots";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [child, workload, engine, events, directory] = &arguments[..]
-        && child == "measure"
-    {
-        workload::measure(workload, engine, events.parse().expect("a number"), directory.as_ref());
-        return ExitCode::SUCCESS;
-    }
-    match options(&arguments) {
-        Ok(Some(options)) => run(&options),
-        Ok(None) => {
-            print!("{HELP}");
-            ExitCode::SUCCESS
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // The first two are for this program alone, which starts itself.
+    let done = match words[..] {
+        ["measure", workload, engine, events, directory, input] => {
+            measure(workload, engine, events, directory.as_ref(), input.as_ref());
+            Ok(())
         }
+        ["write-until-killed", engine, stream, store] => {
+            kill::write_until_killed(engine, stream.parse().expect("a number"), store.as_ref())
+        }
+        _ => do_as_told(&words),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
         Err(what) => {
-            eprintln!("{what}\n\n{HELP}");
-            ExitCode::from(2)
+            eprintln!("{what}");
+            ExitCode::FAILURE
         }
     }
 }
 
-fn options(arguments: &[String]) -> Result<Option<Options>, String> {
-    let mut options = Options {
-        events: 2_000_000,
-        rounds: 5,
-        long_rounds: 3,
-        engines: None,
-        workloads: vec!["commits".to_owned(), "bulk".to_owned()],
-        directory: std::env::temp_dir(),
-        output: None,
-    };
-    let mut arguments = arguments.iter();
-    while let Some(name) = arguments.next() {
-        if name == "--help" {
-            return Ok(None);
-        }
-        let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
-        let number = || value.parse::<u64>().map_err(|_| format!("{name} {value} is no number"));
-        let list = || value.split(',').map(str::to_owned).collect::<Vec<_>>();
-        match name.as_str() {
-            "--events" => options.events = number()?,
-            "--rounds" => options.rounds = number()? as usize,
-            "--long-rounds" => options.long_rounds = number()? as usize,
-            "--engines" => options.engines = Some(list()),
-            "--workloads" => options.workloads = list(),
-            "--directory" => options.directory = value.into(),
-            "--output" => options.output = Some(value.into()),
-            _ => return Err(format!("there is no option {name}")),
-        }
-    }
-    Ok(Some(options))
+fn measure(workload: &str, engine: &str, events: &str, directory: &Path, input: &Path) {
+    let workload = workloads::named(workload).expect("a workload of this name");
+    let engine = engine::named(engine);
+    let events = events.parse().expect("a number");
+    workload.run(&Run { engine: &*engine, events, directory, input });
 }
 
-fn run(options: &Options) -> ExitCode {
-    let wanted = |name: &str| match &options.engines {
-        Some(engines) => engines.iter().any(|engine| engine == name),
-        None => true,
-    };
-    let engines: Vec<_> = engine::all().into_iter().filter(|e| wanted(e.name())).collect();
-    let mut figures = report::Figures::default();
+fn do_as_told(words: &[&str]) -> Result<(), String> {
+    match options::parse(words).map_err(|what| format!("{what}\n\n{HELP}"))? {
+        Some(options) => compare(&options),
+        None => {
+            print!("{HELP}");
+            Ok(())
+        }
+    }
+}
+
+fn compare(options: &Options) -> Result<(), String> {
+    let engines: Vec<_> = engine::all().into_iter().filter(|e| options.wants(e.name())).collect();
+    let input = tempfile::NamedTempFile::new_in(&options.directory).map_err(|e| e.to_string())?;
+    let prepare = |repository| history::prepare(repository, options.events, input.path());
+    let history = options.repository.as_deref().map(prepare).transpose()?;
+    let mut figures = Figures::default();
     for workload in &options.workloads {
-        let rounds = if workload == "bulk" { options.long_rounds } else { options.rounds };
-        for round in 1..=rounds {
-            for engine in &engines {
-                eprintln!("{workload}, round {round} of {rounds}: {}", engine.name());
-                let directory = tempfile::tempdir_in(&options.directory).expect("a directory");
-                let measured = Command::new(std::env::current_exe().expect("this program"))
-                    .args(["measure", workload, engine.name(), &options.events.to_string()])
-                    .arg(directory.path())
-                    .stderr(std::process::Stdio::inherit())
-                    .output()
-                    .expect("a process");
-                if !measured.status.success() {
-                    eprintln!("{} failed at {workload}: {}", engine.name(), measured.status);
-                    return ExitCode::FAILURE;
-                }
-                figures.take(engine.name(), &String::from_utf8_lossy(&measured.stdout));
+        for round in 1..=options.rounds_of(workload) {
+            for engine in engines.iter().filter(|engine| (workload.suits)(&***engine)) {
+                eprintln!("{}, round {round}: {}", workload.name, engine.name());
+                let printed = measured(options, workload, &**engine, input.path())?;
+                figures.take(engine.name(), &printed);
             }
         }
     }
-    let report = report::write(options, &engines, &figures);
-    match &options.output {
-        Some(path) => std::fs::write(path, report).expect("the report can be written"),
-        None => print!("{report}"),
+    publish(options, &engines, &figures, history)
+}
+
+/// One measurement, in a process and a directory of its own; what it printed.
+fn measured(
+    options: &Options,
+    workload: &Workload,
+    engine: &dyn Engine,
+    input: &Path,
+) -> Result<String, String> {
+    let directory = tempfile::tempdir_in(&options.directory).map_err(|e| e.to_string())?;
+    let measured = Command::new(std::env::current_exe().expect("this program"))
+        .args(["measure", workload.name, engine.name(), &options.events.to_string()])
+        .args([directory.path(), input])
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| error.to_string())?;
+    if !measured.status.success() {
+        let (engine, workload, status) = (engine.name(), workload.name, measured.status);
+        return Err(format!("{engine} failed at {workload}: {status}"));
     }
-    ExitCode::SUCCESS
+    Ok(String::from_utf8_lossy(&measured.stdout).into_owned())
+}
+
+fn publish(
+    options: &Options,
+    engines: &[Box<dyn Engine>],
+    figures: &Figures,
+    history: Option<String>,
+) -> Result<(), String> {
+    let plots = options.output.as_ref().map(|_| PLOTS);
+    let report = report::write(options, engines, figures, &report::Notes { history, plots });
+    let Some(output) = &options.output else {
+        print!("{report}");
+        return Ok(());
+    };
+    std::fs::write(output, report).map_err(|error| format!("{}: {error}", output.display()))?;
+    let beside = output.parent().unwrap_or(Path::new(""));
+    plots::draw_all(&beside.join(PLOTS), engines, figures);
+    Ok(())
 }

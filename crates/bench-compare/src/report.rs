@@ -1,124 +1,137 @@
 //! The tables: medians, with the spread in brackets.
 
 use crate::Options;
-use crate::engine::Engine;
-use std::collections::BTreeMap;
+use crate::engine::{CACHE_BYTES, Engine};
+use crate::figures::{Figures, show};
+use crate::system::{machine, may_drop_page_cache};
+use crate::tables::{self, Table};
 use std::fmt::Write;
 
-/// Every figure of every engine, each as often as it was measured.
-#[derive(Default)]
-pub struct Figures {
-    values: BTreeMap<(String, String), Vec<f64>>,
-    /// In the order in which they were first met.
-    names: Vec<String>,
+/// With more figures than this, a table has a line for each figure, and not for each engine.
+const COLUMNS_MAX: usize = 6;
+
+/// What is to be written down of a run, but for its figures.
+pub struct Notes {
+    /// What a git repository's history held, if one was read.
+    pub history: Option<String>,
+    /// Where the pictures are from the report, if there are any.
+    pub plots: Option<&'static str>,
 }
 
-impl Figures {
-    /// Takes in what one measurement printed.
-    pub fn take(&mut self, engine: &str, printed: &str) {
-        for line in printed.lines() {
-            let Some((name, value)) = line.split_once('\t') else { continue };
-            let value: f64 = value.parse().expect("a figure is a number");
-            if !self.names.iter().any(|known| known == name) {
-                self.names.push(name.to_owned());
-            }
-            self.values.entry((engine.to_owned(), name.to_owned())).or_default().push(value);
+pub fn write(
+    options: &Options,
+    engines: &[Box<dyn Engine>],
+    figures: &Figures,
+    notes: &Notes,
+) -> String {
+    let mut out = String::new();
+    out.push_str(&introduction(options, notes));
+    for table in tables::ALL {
+        let engines = figures.engines(table, engines);
+        if engines.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "\n## {}\n\n{}\n", table.title, table.about);
+        out.push_str(&grid(&cells(table, &engines, figures)));
+        if let Some(plots) = notes.plots {
+            let (key, title) = (table.key, table.title);
+            let _ = writeln!(out, "\n![{title}]({plots}/{key}.svg)\n\n[as PNG]({plots}/{key}.png)");
         }
     }
-
-    /// What was measured, from the lowest to the highest; nothing if it was not.
-    fn sorted(&self, engine: &str, name: &str) -> Vec<f64> {
-        let values = self.values.get(&(engine.to_owned(), name.to_owned()));
-        let mut values = values.cloned().unwrap_or_default();
-        values.sort_unstable_by(f64::total_cmp);
-        values
-    }
-
-    fn median(&self, engine: &str, name: &str) -> Option<f64> {
-        let values = self.sorted(engine, name);
-        values.get(values.len() / 2).copied()
-    }
-
-    fn cell(&self, engine: &str, name: &str) -> String {
-        let values = self.sorted(engine, name);
-        match values[..] {
-            [] => "–".to_owned(),
-            [value] => show(value),
-            [low, .., high] => {
-                format!("{} ({}–{})", show(values[values.len() / 2]), show(low), show(high))
-            }
-        }
-    }
-
-    /// How many times as good filmstrip is as the best of its peers, which the raw file is not.
-    fn against_the_best(&self, engines: &[Box<dyn Engine>], name: &str) -> String {
-        let peers = engines.iter().map(|engine| engine.name());
-        let peers = peers.filter(|peer| !matches!(*peer, "filmstrip" | "raw file"));
-        let peers = peers.filter_map(|peer| self.median(peer, name));
-        let ratio = match is_better_low(name) {
-            true => peers.reduce(f64::min).zip(self.median("filmstrip", name)),
-            false => self.median("filmstrip", name).zip(peers.reduce(f64::max)),
-        };
-        ratio.map_or("–".to_owned(), |(above, below)| format!("{:.2}", above / below))
-    }
+    out.push_str(&words(engines));
+    out
 }
 
-fn is_better_low(name: &str) -> bool {
-    ["p50", "p99", "memory", "disk", "open"].iter().any(|word| name.contains(word))
-}
-
-/// Three digits that count, and thousands apart.
-fn show(value: f64) -> String {
-    if value < 100.0 {
-        return format!("{value:.2}");
-    }
-    let digits = format!("{value:.0}");
-    let mut shown = String::new();
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n) % 3 == 0 {
-            shown.push(',');
-        }
-        shown.push(digit);
-    }
-    shown
-}
-
-pub fn write(options: &Options, engines: &[Box<dyn Engine>], figures: &Figures) -> String {
+fn introduction(options: &Options, notes: &Notes) -> String {
     let mut out = String::new();
     out.push_str("# filmstrip beside other engines\n\n");
     let _ = writeln!(
         out,
-        "Written by `just compare`. The same payloads (300 bytes of JSON, half of them random digits), 20 events in each \
-         stream, in turn; {} events where a workload is long. Medians, with the lowest and the highest \
-         in brackets. Rates are events per second, p50 and p99 microseconds for one commit. Only the \
-         ratios within one run mean anything: a disk, a machine and a day differ from another.\n",
-        options.events
+        "Written by `just compare`. The same work, the same bytes, one durable commit at a time; each \
+         measurement a process of its own, the engines in turn in each round. Where nothing else is said: \
+         payloads of 300 bytes of JSON, half of them random digits; 20 events in each stream; {} events \
+         where a workload is long. Medians, with the lowest and the highest in brackets. Everything that \
+         was written is read back, counted and compared. Only the ratios within one run mean anything: a \
+         disk, a machine and a day differ from another.\n\n\
+         {}\n\n\
+         What is against the best says how many times as good filmstrip is as the best of the others, the \
+         raw file excepted: above 1 it is ahead.",
+        options.events,
+        machine()
     );
-    let _ = writeln!(out, "{}\n", machine());
-    let _ = writeln!(
-        out,
-        "The last column says how many times as good filmstrip is as the best of the others, the raw \
-         file excepted: above 1 it is ahead.\n"
-    );
-    out.push_str("| |");
+    if !may_drop_page_cache() {
+        out.push_str(
+            "\nNothing was read cold: the page cache could not be dropped, which root may do.\n",
+        );
+    }
+    if let Some(history) = &notes.history {
+        let _ = writeln!(out, "\nThe git repository's history: {history}.");
+    }
+    out
+}
+
+/// The figures of a table with its headings, as text: a line for each engine, and one against the best.
+fn cells(table: &Table, engines: &[&str], figures: &Figures) -> Vec<Vec<String>> {
+    let names = figures.names(table);
+    let line = |head: &str, cell: &dyn Fn(&str) -> String| {
+        let cells = names.iter().map(|name| cell(name));
+        std::iter::once(head.to_owned()).chain(cells).collect::<Vec<_>>()
+    };
+    let mut cells = vec![line("", &str::to_owned)];
     for engine in engines {
-        let _ = write!(out, " {} |", engine.name());
+        let cell = |name: &str| cell(table, engine, name, figures);
+        cells.push(line(engine, &cell));
     }
-    out.push_str(" against the best |\n| --- |");
-    out.push_str(&" ---: |".repeat(engines.len() + 1));
-    out.push('\n');
-    for name in &figures.names {
-        let _ = write!(out, "| {name} |");
-        for engine in engines {
-            let _ = write!(out, " {} |", figures.cell(engine.name(), name));
-        }
-        let _ = writeln!(out, " {} |", figures.against_the_best(engines, name));
+    let best = |name: &str| figures.against_the_best(table, engines, name);
+    if names.iter().any(|name| best(name).is_some()) {
+        let cell =
+            |name: &str| best(name).map_or("–".to_owned(), |ratio| format!("**{ratio:.2}**"));
+        cells.push(line("against the best", &cell));
     }
-    out.push_str("\nWhat stands on disk when an append returns:\n\n");
+    if names.len() > COLUMNS_MAX { turned(&cells) } else { cells }
+}
+
+fn cell(table: &Table, engine: &str, name: &str, figures: &Figures) -> String {
+    let Some(spread) = figures.spread(table, engine, name) else { return "–".to_owned() };
+    match spread.range {
+        None => show(spread.median),
+        Some((low, high)) => format!("{} ({}–{})", show(spread.median), show(low), show(high)),
+    }
+}
+
+fn turned(cells: &[Vec<String>]) -> Vec<Vec<String>> {
+    let line = |at: usize| cells.iter().map(|line| line[at].clone()).collect();
+    (0..cells[0].len()).map(line).collect()
+}
+
+fn grid(cells: &[Vec<String>]) -> String {
+    let mut lines = cells.iter().map(|line| format!("| {} |\n", line.join(" | ")));
+    let head = lines.next().unwrap_or_default();
+    let rule = " ---: |".repeat(cells[0].len() - 1);
+    format!("{head}| --- |{rule}\n{}", lines.collect::<String>())
+}
+
+fn words(engines: &[Box<dyn Engine>]) -> String {
+    let mut out = String::new();
+    out.push_str("\n## What stands on disk when an append returns\n\n");
     for engine in engines {
         let version = version(engine.package());
         let _ = writeln!(out, "* **{}**{version}: {}.", engine.name(), engine.durability());
     }
+    let mib = CACHE_BYTES >> 20;
+    out.push_str("\n## What is kept in memory of what was read\n\n");
+    let _ = writeln!(out, "Each engine that can be told was given {mib} MiB.\n");
+    for engine in engines {
+        let _ = writeln!(out, "* **{}**: {}.", engine.name(), engine.cache());
+    }
+    out.push_str("\n## How a subscriber hears of new events\n\n");
+    for engine in engines {
+        if let Some(following) = engine.following() {
+            let _ = writeln!(out, "* **{}**: {following}.", engine.name());
+        }
+    }
+    // sled tells of an insertion at once, and its `flush` comes after.
+    out.push_str("* the others have none, or tell of what is not yet durable.\n");
     out
 }
 
@@ -131,18 +144,4 @@ fn version(package: Option<&str>) -> String {
     package
         .zip(version)
         .map_or(String::new(), |(package, version)| format!(" ({package} {version})"))
-}
-
-/// The day, and the processor, its cores and the kernel, as Linux tells them.
-fn machine() -> String {
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    let processors = read("/proc/cpuinfo");
-    let model = processors.lines().find_map(|line| line.strip_prefix("model name"));
-    let model = model.map_or("unknown", |line| line.trim_start_matches([' ', '\t', ':']));
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let kernel = read("/proc/sys/kernel/osrelease");
-    let date = std::process::Command::new("date").args(["-u", "+%F"]).output();
-    let date =
-        date.map_or(String::new(), |date| String::from_utf8_lossy(&date.stdout).into_owned());
-    format!("{}: {model}, {cores} cores, Linux {}.", date.trim(), kernel.trim())
 }

@@ -1,6 +1,6 @@
 //! filmstrip as its users have it.
 
-use crate::engine::{Engine, Item, Opened, stream_name};
+use crate::engine::{CACHE_BYTES, Engine, Item, Opened, stream_name};
 use filmstrip::{Commit, ExpectedVersion, NewEvent, Store};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,8 +20,17 @@ impl Engine for Filmstrip {
         "one `fdatasync` of the journal for each group of commits, before any of them returns"
     }
 
+    fn cache(&self) -> &'static str {
+        "64 MiB for its index (`cache_bytes`); the journal is left to the page cache"
+    }
+
+    fn following(&self) -> Option<&'static str> {
+        Some("`Store::subscribe`: the events of the log in order, each once it is durable")
+    }
+
     fn open(&self, directory: &Path) -> Box<dyn Opened> {
-        Box::new(Open(Store::open(directory).expect("a store")))
+        let store = Store::builder().cache_bytes(CACHE_BYTES).open(directory);
+        Box::new(Open(store.expect("a store")))
     }
 }
 
@@ -40,18 +49,24 @@ impl Opened for Open {
         self.0.commit(commit).expect("committed");
     }
 
-    fn read_all(&self, take: &mut dyn FnMut(&[u8])) -> bool {
+    fn read_all(&self, take: &mut dyn FnMut(&[u8])) {
         for event in self.0.read_all().iter().expect("open") {
             take(&event.expect("whole").payload);
         }
-        true
     }
 
-    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) -> bool {
+    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) {
         for event in self.0.read_stream(stream_name(stream)).iter().expect("open") {
             take(&event.expect("whole").payload);
         }
-        true
+    }
+
+    fn follow(&self, take: &mut dyn FnMut(&[u8]) -> bool) {
+        for event in self.0.subscribe().start().expect("begun") {
+            if !take(&event.expect("whole").payload) {
+                return;
+            }
+        }
     }
 
     fn close(self: Box<Self>) {

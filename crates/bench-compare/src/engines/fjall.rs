@@ -1,6 +1,6 @@
 //! fjall, with the obvious two keyspaces.
 
-use crate::engine::{Engine, Item, Opened, stream_name};
+use crate::engine::{CACHE_BYTES, Engine, Item, Opened, stream_name};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,11 +18,15 @@ impl Engine for Fjall {
     }
 
     fn durability(&self) -> &'static str {
-        "a batch over two keyspaces, with `PersistMode::SyncData` at each commit"
+        "a batch over two keyspaces, with `PersistMode::SyncData` (an `fdatasync`) at each commit"
+    }
+
+    fn cache(&self) -> &'static str {
+        "64 MiB (`cache_size`) for its blocks, and write buffers of its own beside it"
     }
 
     fn open(&self, directory: &Path) -> Box<dyn Opened> {
-        let db = Database::builder(directory).open().expect("a database");
+        let db = Database::builder(directory).cache_size(CACHE_BYTES).open().expect("a database");
         let keyspace =
             |name| db.keyspace(name, KeyspaceCreateOptions::default).expect("a keyspace");
         let (streams, all) = (keyspace("streams"), keyspace("all"));
@@ -59,19 +63,17 @@ impl Opened for Open {
         batch.commit().expect("committed");
     }
 
-    fn read_all(&self, take: &mut dyn FnMut(&[u8])) -> bool {
+    fn read_all(&self, take: &mut dyn FnMut(&[u8])) {
         for entry in self.all.iter() {
             let key = entry.value().expect("read");
             take(&self.streams.get(key).expect("read").expect("an event"));
         }
-        true
     }
 
-    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) -> bool {
+    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) {
         for entry in self.streams.prefix(format!("{}\0", stream_name(stream))) {
             take(&entry.value().expect("read"));
         }
-        true
     }
 
     fn close(self: Box<Self>) {

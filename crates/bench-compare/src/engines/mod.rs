@@ -1,3 +1,4 @@
+pub mod evento;
 pub mod filmstrip;
 pub mod fjall;
 pub mod raw;

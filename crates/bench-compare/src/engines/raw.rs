@@ -26,6 +26,14 @@ impl Engine for Raw {
         "one `fdatasync` for each commit, into space that was filled with zeros before"
     }
 
+    fn cache(&self) -> &'static str {
+        "none"
+    }
+
+    fn reads(&self) -> bool {
+        false
+    }
+
     fn open(&self, directory: &Path) -> Box<dyn Opened> {
         std::fs::create_dir_all(directory).expect("a directory");
         let file = File::create(directory.join("raw")).expect("a file");
@@ -65,12 +73,12 @@ impl Opened for Open {
         self.file.sync_data().expect("a sync");
     }
 
-    fn read_all(&self, _: &mut dyn FnMut(&[u8])) -> bool {
-        false
+    fn read_all(&self, _: &mut dyn FnMut(&[u8])) {
+        unreachable!("it says that it does not read");
     }
 
-    fn read_stream(&self, _: u64, _: &mut dyn FnMut(&[u8])) -> bool {
-        false
+    fn read_stream(&self, _: u64, _: &mut dyn FnMut(&[u8])) {
+        unreachable!("it says that it does not read");
     }
 
     fn close(self: Box<Self>) {}

@@ -1,7 +1,7 @@
 //! sled alone, made durable: two trees, one transaction, a flush, and an `fdatasync` of our own,
 //! because sled's flush is none.
 
-use crate::engine::{Engine, Item, Opened, stream_name};
+use crate::engine::{CACHE_BYTES, Engine, Item, Opened, stream_name};
 use sled::Transactional;
 use std::collections::HashMap;
 use std::fs::File;
@@ -23,8 +23,16 @@ impl Engine for Sled {
         "a transaction over two trees, `flush`, and an `fdatasync` of its file by us, for each commit"
     }
 
+    fn cache(&self) -> &'static str {
+        "64 MiB (`cache_capacity`), which it takes as advice"
+    }
+
     fn open(&self, directory: &Path) -> Box<dyn Opened> {
-        let db = sled::open(directory).expect("a database");
+        let db = sled::Config::new()
+            .path(directory)
+            .cache_capacity(CACHE_BYTES)
+            .open()
+            .expect("a database");
         let file = File::open(directory.join("db")).expect("its file");
         let (streams, all) = (db.open_tree("streams"), db.open_tree("all"));
         let (streams, all) = (streams.expect("a tree"), all.expect("a tree"));
@@ -72,20 +80,18 @@ impl Opened for Open {
         self.file.sync_data().expect("a sync");
     }
 
-    fn read_all(&self, take: &mut dyn FnMut(&[u8])) -> bool {
+    fn read_all(&self, take: &mut dyn FnMut(&[u8])) {
         for entry in &self.all {
             let (_, key) = entry.expect("read");
             take(&self.streams.get(key).expect("read").expect("an event"));
         }
-        true
     }
 
-    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) -> bool {
+    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) {
         let prefix = format!("{}\0", stream_name(stream));
         for entry in self.streams.scan_prefix(prefix) {
             take(&entry.expect("read").1);
         }
-        true
     }
 
     fn close(self: Box<Self>) {

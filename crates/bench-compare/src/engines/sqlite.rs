@@ -1,6 +1,6 @@
 //! SQLite: one table, and the two indexes that every event store has.
 
-use crate::engine::{Engine, Item, Opened, stream_name};
+use crate::engine::{CACHE_BYTES, Engine, Item, Opened, stream_name};
 use rusqlite::{Connection, params};
 use std::path::Path;
 use std::sync::Mutex;
@@ -17,7 +17,11 @@ impl Engine for Sqlite {
     }
 
     fn durability(&self) -> &'static str {
-        "WAL with `synchronous=FULL`: the log is synced at each commit; one connection, behind a lock"
+        "WAL with `synchronous=FULL`: an `fsync` of the log at each commit; one connection, behind a lock"
+    }
+
+    fn cache(&self) -> &'static str {
+        "64 MiB (`PRAGMA cache_size`)"
     }
 
     fn open(&self, directory: &Path) -> Box<dyn Opened> {
@@ -26,7 +30,6 @@ impl Engine for Sqlite {
         let setup = "
             PRAGMA journal_mode=WAL;
             PRAGMA synchronous=FULL;
-            PRAGMA cache_size=-65536;
             CREATE TABLE IF NOT EXISTS events (
                 position INTEGER PRIMARY KEY,
                 stream TEXT NOT NULL,
@@ -36,6 +39,9 @@ impl Engine for Sqlite {
             );
             CREATE UNIQUE INDEX IF NOT EXISTS by_stream ON events (stream, version);";
         connection.execute_batch(setup).expect("set up");
+        // Below zero the number is KiB, not pages.
+        let cache = -(CACHE_BYTES as i64 >> 10);
+        connection.pragma_update(None, "cache_size", cache).expect("a cache");
         Box::new(Open(Mutex::new(connection)))
     }
 }
@@ -60,7 +66,7 @@ impl Opened for Open {
         transaction.commit().expect("committed");
     }
 
-    fn read_all(&self, take: &mut dyn FnMut(&[u8])) -> bool {
+    fn read_all(&self, take: &mut dyn FnMut(&[u8])) {
         let connection = self.0.lock().expect("nobody panicked");
         let query = "SELECT payload FROM events ORDER BY position";
         let mut query = connection.prepare_cached(query).expect("prepared");
@@ -68,10 +74,9 @@ impl Opened for Open {
         while let Some(row) = rows.next().expect("read") {
             take(row.get_ref(0).expect("a payload").as_blob().expect("bytes"));
         }
-        true
     }
 
-    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) -> bool {
+    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) {
         let connection = self.0.lock().expect("nobody panicked");
         let query = "SELECT payload FROM events WHERE stream = ?1 ORDER BY version";
         let mut query = connection.prepare_cached(query).expect("prepared");
@@ -79,7 +84,6 @@ impl Opened for Open {
         while let Some(row) = rows.next().expect("read") {
             take(row.get_ref(0).expect("a payload").as_blob().expect("bytes"));
         }
-        true
     }
 
     fn close(self: Box<Self>) {}

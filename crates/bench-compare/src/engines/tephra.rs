@@ -21,8 +21,16 @@ impl Engine for Tephra {
     }
 
     fn durability(&self) -> &'static str {
-        "one sync of the log for each batch of its writer thread, before `append` returns; no condition \
+        "one `fdatasync` of the log for each batch of its writer thread, before `append` returns; no condition \
          is judged"
+    }
+
+    fn cache(&self) -> &'static str {
+        "none to be set: the indexes of all its segments are in memory, the log is left to the page cache"
+    }
+
+    fn following(&self) -> Option<&'static str> {
+        Some("its own subscription: a wait for the durable position, then a read past the last one")
     }
 
     fn open(&self, directory: &Path) -> Box<dyn Opened> {
@@ -61,14 +69,23 @@ impl Opened for Open {
         self.handle.append(events.collect(), None).expect("appended");
     }
 
-    fn read_all(&self, take: &mut dyn FnMut(&[u8])) -> bool {
+    fn read_all(&self, take: &mut dyn FnMut(&[u8])) {
         self.read(&Query::all(), take);
-        true
     }
 
-    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) -> bool {
+    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) {
         self.read(&Query::item(QueryItem::with_tags(tags(stream))), take);
-        true
+    }
+
+    fn follow(&self, take: &mut dyn FnMut(&[u8]) -> bool) {
+        let mut subscription = self.handle.subscribe(Query::all(), Position::ZERO);
+        while let Some(batch) = subscription.next_batch() {
+            for (_, event) in batch.expect("whole") {
+                if !take(event.data()) {
+                    return;
+                }
+            }
+        }
     }
 
     fn close(self: Box<Self>) {

@@ -1,10 +1,11 @@
 //! umadb-core, an event store with dynamic consistency boundaries: a stream is a tag. Commits go
 //! through its writer thread, which makes those that wait durable together.
 
-use crate::engine::{Engine, Item, Opened, stream_name};
+use crate::engine::{CACHE_BYTES, Engine, Item, Opened, stream_name};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use umadb_core::db::UmaDb;
 use umadb_core::mvcc::{Mvcc, StorageOptions};
@@ -30,21 +31,30 @@ impl Engine for Umadb {
     }
 
     fn durability(&self) -> &'static str {
-        "pages, then a header, synced for each batch of its writer thread, before the answer; no \
-         condition is judged"
+        "pages, then a header, each with an `fdatasync`, for each batch of its writer thread, before the \
+         answer; no condition is judged"
+    }
+
+    fn cache(&self) -> &'static str {
+        "64 MiB of pages (`page_cache_max_mb`); it has none unless told"
+    }
+
+    fn following(&self) -> Option<&'static str> {
+        Some("as its server does: a watch of the head, then a read past the last position")
     }
 
     fn open(&self, directory: &Path) -> Box<dyn Opened> {
         std::fs::create_dir_all(directory).expect("a directory");
-        let options = StorageOptions::default().db_path(directory);
+        let cache = (CACHE_BYTES / 1_000_000) as usize;
+        let options = StorageOptions::default().db_path(directory).page_cache_max_mb(cache);
         let mvcc = Arc::new(Mvcc::new(false, options).expect("a database"));
         let (requests, received) = mpsc::channel(QUEUE);
-        let (head, _) = watch::channel(None);
+        let (tell_head, head) = watch::channel(None);
         let its_mvcc = Arc::clone(&mvcc);
         let writer = std::thread::spawn(move || {
-            writer_thread_blocking(its_mvcc, received, head, BATCH_EVENTS_MAX);
+            writer_thread_blocking(its_mvcc, received, tell_head, BATCH_EVENTS_MAX);
         });
-        Box::new(Open { db: UmaDb::from_arc(mvcc), requests, writer })
+        Box::new(Open { db: UmaDb::from_arc(mvcc), requests, writer, head })
     }
 }
 
@@ -52,6 +62,22 @@ struct Open {
     db: UmaDb,
     requests: mpsc::Sender<WriterThreadRequest>,
     writer: JoinHandle<()>,
+    head: watch::Receiver<Option<u64>>,
+}
+
+impl Open {
+    /// Gives a page of payloads; the position behind it, or nothing if `take` wants no more.
+    fn page(&self, from: u64, take: &mut dyn FnMut(&[u8]) -> bool) -> Option<u64> {
+        let mut next = from;
+        for event in self.db.read(None, Some(from), false, Some(PAGE)).expect("read") {
+            let event = event.expect("whole");
+            next = event.position + 1;
+            if !take(&event.event.data) {
+                return None;
+            }
+        }
+        Some(next)
+    }
 }
 
 impl Opened for Open {
@@ -74,28 +100,40 @@ impl Opened for Open {
         response.blocking_recv().expect("an answer").expect("appended");
     }
 
-    fn read_all(&self, take: &mut dyn FnMut(&[u8])) -> bool {
+    fn read_all(&self, take: &mut dyn FnMut(&[u8])) {
+        let mut take_each = |payload: &[u8]| {
+            take(payload);
+            true
+        };
         let mut from = 1;
-        loop {
-            let page = self.db.read(None, Some(from), false, Some(PAGE)).expect("read");
-            let before = from;
-            for event in page {
-                let event = event.expect("whole");
-                take(&event.event.data);
-                from = event.position + 1;
+        while let Some(next) = self.page(from, &mut take_each) {
+            if next == from {
+                return;
             }
-            if from == before {
-                return true;
-            }
+            from = next;
         }
     }
 
-    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) -> bool {
+    fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) {
         let query = DcbQuery::new().item(DcbQueryItem::new().tags([stream_name(stream)]));
         for event in self.db.read(Some(query), None, false, None).expect("read") {
             take(&event.expect("whole").event.data);
         }
-        true
+    }
+
+    fn follow(&self, take: &mut dyn FnMut(&[u8]) -> bool) {
+        let runtime = runtime::Builder::new_current_thread().build().expect("a runtime");
+        let mut head = self.head.clone();
+        let mut from = 1;
+        loop {
+            // What is told from here on is past what the page holds.
+            head.mark_unchanged();
+            let Some(next) = self.page(from, take) else { return };
+            if next == from {
+                runtime.block_on(head.changed()).expect("the writer is there");
+            }
+            from = next;
+        }
     }
 
     fn close(self: Box<Self>) {

@@ -1,0 +1,179 @@
+//! The tables of the report, in its order. A workload names the table of each of its figures.
+
+/// Figures of one kind: they share a unit or at least a direction, and a picture.
+pub struct Table {
+    /// In a figure's line, and the name of its picture.
+    pub key: &'static str,
+    pub title: &'static str,
+    pub about: &'static str,
+    pub better: Better,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Better {
+    High,
+    Low,
+}
+
+use Better::{High, Low};
+
+const fn table(
+    key: &'static str,
+    better: Better,
+    title: &'static str,
+    about: &'static str,
+) -> Table {
+    Table { key, title, about, better }
+}
+
+pub const WRITERS: Table = table(
+    "writers",
+    High,
+    "Writers at once: events per second",
+    "Each writer commits to streams of its own for a second and a half, one commit after the other.",
+);
+pub const WRITERS_P50: Table = table(
+    "writers-p50",
+    Low,
+    "Writers at once: half of the commits take at most so many microseconds",
+    "Of the same commits.",
+);
+pub const WRITERS_P99: Table = table(
+    "writers-p99",
+    Low,
+    "Writers at once: 99 of 100 commits take at most so many microseconds",
+    "Of the same commits.",
+);
+pub const BULK: Table = table(
+    "bulk",
+    High,
+    "Many events: events per second",
+    "One writer, 100 events per commit, each of another stream: the worst order for an index. The last \
+     figure counts the time until everything that was put off is done, and the engine closed.",
+);
+pub const SPACE: Table = table(
+    "space",
+    Low,
+    "Many events: memory and disk",
+    "The most memory that the process ever had resident, mapped files included; and what the files \
+     take from the disk after closing, for each byte of payload.",
+);
+pub const GROWTH: Table = table(
+    "growth",
+    Low,
+    "Many events: memory of its own while it writes, MiB",
+    "Without pages of files (Linux's `RssAnon`): what remains if the page cache is needed elsewhere. \
+     A MiB or two of each million may be the measuring program's: it counts the versions of streams \
+     for engines that do not.",
+);
+pub const OPENING: Table = table(
+    "opening",
+    Low,
+    "Many events: opening again, milliseconds",
+    "After a close; after a close with the page cache dropped; and after the process was killed in the \
+     middle of writing. Every commit that was acknowledged before the kill is looked for, and found, \
+     before a figure counts.",
+);
+pub const READING: Table = table(
+    "reading",
+    High,
+    "Many events: reading all, events per second",
+    "In the order of the log. Cold: opened again after the page cache was dropped.",
+);
+pub const STREAMS: Table = table(
+    "streams",
+    High,
+    "Many events: reading streams of 20, events per second",
+    "One stream after the other, far apart. Cold: opened again after the page cache was dropped, and no \
+     stream is read twice.",
+);
+pub const PAYLOADS: Table = table(
+    "payloads",
+    High,
+    "Small and large payloads: events per second",
+    "One writer, 10 events of one stream per commit.",
+);
+pub const PAYLOADS_BYTES: Table = table(
+    "payloads-bytes",
+    High,
+    "Small and large payloads: MB of payload per second",
+    "Of the same commits.",
+);
+pub const PAYLOADS_DISK: Table = table(
+    "payloads-disk",
+    Low,
+    "Small and large payloads: bytes on disk for each of payload",
+    "After closing. Space that was filled in advance counts, and weighs most where the payloads are small \
+     and the whole is not much.",
+);
+pub const ZIPF: Table = table(
+    "zipf",
+    High,
+    "Streams as they are in life: events per second",
+    "Which stream is next follows Zipf's law with exponent 1: the hottest has every tenth event or so, \
+     most have a handful. One writer, 100 events per commit; then loading the hottest, and streams \
+     that are drawn without regard to their length.",
+);
+pub const HISTORY: Table = table(
+    "history",
+    High,
+    "A git repository's history: events per second",
+    "An event for each file that a commit changed, one stream for each file, one commit for each commit.",
+);
+pub const FOLLOWING: Table = table(
+    "following",
+    Low,
+    "From an append to a subscriber that waits, microseconds",
+    "One append at a time, with a pause before each so that the subscriber waits again. The append holds \
+     the sync; what comes behind its return is the way to the subscriber alone, and is 0 where the \
+     subscriber has the event before its writer has the answer.",
+);
+pub const LAG: Table = table(
+    "lag",
+    Low,
+    "A subscriber under full write load",
+    "16 writers, 10 events per commit, as fast as they can. From before an append to the subscriber, in \
+     microseconds; how many acknowledged events it has still to see; and how long after the last write \
+     it has them all.",
+);
+pub const LAG_RATE: Table = table(
+    "lag-rate",
+    High,
+    "A subscriber under full write load: events written per second",
+    "By the same writers.",
+);
+pub const VIEWS: Table = table(
+    "views",
+    High,
+    "Views built again from all events: events per second",
+    "A number for each stream, from all the events of the long workload. Only filmstrip has views over \
+     the whole log; the others' floor is reading all.",
+);
+pub const COMMANDS: Table = table(
+    "commands",
+    Low,
+    "A command on a hot aggregate beside a bare append, microseconds",
+    "The same event, in the same store, in turn. Only filmstrip has aggregates here.",
+);
+
+pub const ALL: [&Table; 19] = [
+    &WRITERS,
+    &WRITERS_P50,
+    &WRITERS_P99,
+    &BULK,
+    &SPACE,
+    &GROWTH,
+    &OPENING,
+    &READING,
+    &STREAMS,
+    &PAYLOADS,
+    &PAYLOADS_BYTES,
+    &PAYLOADS_DISK,
+    &ZIPF,
+    &HISTORY,
+    &FOLLOWING,
+    &LAG,
+    &LAG_RATE,
+    &VIEWS,
+    &COMMANDS,
+];
