@@ -49,6 +49,9 @@ pub(crate) const CHUNK_BYTES_MAX: usize = BASE_BYTES
         PACK_INLINE_BYTES_MAX
     };
 
+/// Bytes of the block of any chunk; what is not made shorter stays as it is.
+pub(crate) const CHUNK_BLOCK_BYTES_MAX: usize = CHUNK_BYTES_MAX + 16;
+
 /// Makes chunks, and keeps its buffers from one to the next.
 #[derive(Default)]
 pub(crate) struct ChunkBuilder {

@@ -32,6 +32,7 @@
 use crate::clock::Micros;
 use crate::codec::cursor::array_at;
 use crate::codec::pack::BlockPlace;
+use crate::codec::pack::chunk::CHUNK_BLOCK_BYTES_MAX;
 use crate::codec::state::StreamState;
 use crate::codec::varint;
 use crate::limits::{PACK_DIRECTORY_BYTES, STREAM_NAME_BYTES_MAX};
@@ -170,6 +171,15 @@ impl Directory {
         self.next.as_ref().map(|(stream, version)| (stream, *version))
     }
 
+    /// Whether this is the block that has, or would have, the run which begins with `version` of `stream`.
+    pub(crate) fn covers(&self, stream: &StreamId, version: u64) -> Result<bool, String> {
+        if !self.reaches(stream.as_str(), version) {
+            return Ok(false);
+        }
+        let first = self.run(0)?;
+        Ok((&first.stream, first.first_version) <= (stream, version))
+    }
+
     /// Whether the next block, if any, begins behind `version` of `stream`.
     pub(crate) fn reaches(&self, stream: &str, version: u64) -> bool {
         self.next().is_none_or(|(next, first)| (next.as_str(), first) > (stream, version))
@@ -221,8 +231,11 @@ impl Directory {
             _ => varint::take(&mut left)?,
         };
         let offset = chunks_from.checked_add(varint::take(&mut left)?)?;
-        let length = varint::take(&mut left)?.try_into().ok()?;
+        let length: u32 = varint::take(&mut left)?.try_into().ok()?;
         let start = varint::take(&mut left)?.try_into().ok()?;
+        if length as usize > CHUNK_BLOCK_BYTES_MAX {
+            return None;
+        }
         let state = StreamState {
             version: Version::new(first_version.checked_add(events - 1)?),
             first_readable: Version::new(first_readable),

@@ -108,6 +108,11 @@ impl PackId {
 }
 
 impl BlockPlace {
+    /// Where the block ends.
+    pub(crate) fn end(self) -> u64 {
+        self.offset.saturating_add(self.length.into())
+    }
+
     /// What the pack's file ends with, if this is where its footer lies.
     pub(crate) fn trailer(self) -> [u8; TRAILER_BYTES] {
         let mut trailer = [0; TRAILER_BYTES];

@@ -60,7 +60,7 @@ impl Packs {
             if let Some(run) = pack.run_up_to(db, stream, version)? {
                 // Older packs hold older versions only.
                 return match run.last_version() >= version {
-                    true => pack.events(&run),
+                    true => pack.events_of(&[run]),
                     false => Ok(Vec::new()),
                 };
             }
@@ -91,20 +91,23 @@ impl Packs {
             }
         }
         let mut events: Vec<IndexedEvent> = Vec::new();
-        let mut next = version;
-        while let Some((mut run, mut walk)) = walks.pop() {
-            let mut chunk = OpenChunk::default();
-            if run.is_none() {
+        let (mut next, mut left) = (version, limit.max(1) as u64);
+        while let Some((holding, mut walk)) = walks.pop() {
+            let mut runs = Vec::new();
+            let mut run = match holding {
+                Some(run) => Some(run),
+                None => walk.take_of(db, stream)?,
+            };
+            while let Some(found) = run.take_if(|run| run.first_version <= next && left > 0) {
+                next = found.last_version() + 1;
+                left = left.saturating_sub(found.events);
+                runs.push(found);
                 run = walk.take_of(db, stream)?;
             }
-            while let Some(found) = run {
-                let is_enough = !events.is_empty() && events.len() >= limit;
-                if found.first_version > next || is_enough {
-                    return Ok(events);
-                }
-                next = found.last_version() + 1;
-                events.extend(chunk.events(&walk.pack, &found)?);
-                run = walk.take_of(db, stream)?;
+            // A pack whose filter let the stream through in vain has none.
+            events.extend(walk.pack.events_of(&runs)?);
+            if left == 0 {
+                break;
             }
         }
         Ok(events)

@@ -2,7 +2,7 @@
 
 use crate::codec::checkpoint::ListedPack;
 use crate::codec::keys;
-use crate::codec::pack::chunk::{self, CHUNK_BYTES_MAX};
+use crate::codec::pack::chunk::{self, CHUNK_BLOCK_BYTES_MAX};
 use crate::codec::pack::directory::{Directory, Run};
 use crate::codec::pack::event::IndexedEvent;
 use crate::codec::pack::footer::{Footer, NameHash};
@@ -12,6 +12,7 @@ use crate::index::database::{Database, Tree};
 use crate::limits::{PACK_DIRECTORY_BYTES, STREAM_NAME_BYTES_MAX};
 use crate::stream::StreamId;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
@@ -26,6 +27,8 @@ pub(crate) struct Pack {
     pub(crate) footer: Footer,
     /// The places of the directory's blocks, by what they begin with.
     pub(crate) tree: Tree,
+    /// The block that was looked up last: who asks for a stream's state asks for its events next.
+    recent: Mutex<Option<Directory>>,
 }
 
 /// The file of pack `number` in the directory of packs.
@@ -67,8 +70,11 @@ pub(crate) fn remove(directory: &Path, number: u64) -> Result<()> {
     fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))
 }
 
+/// Bytes between two chunks that are read with them rather than apart: a block of the directory, say.
+const SPAN_GAP_BYTES: u64 = 4 << 10;
 /// More than a chunk or a block of the directory ever takes.
-const BLOCK_BYTES_MAX: usize = 2 * (CHUNK_BYTES_MAX + PACK_DIRECTORY_BYTES + STREAM_NAME_BYTES_MAX);
+const BLOCK_BYTES_MAX: usize =
+    CHUNK_BLOCK_BYTES_MAX + 2 * (PACK_DIRECTORY_BYTES + STREAM_NAME_BYTES_MAX);
 
 impl Pack {
     /// Opens the pack that a checkpoint lists.
@@ -88,7 +94,7 @@ impl Pack {
             _ => Error::io("open", &path, e),
         })?;
         let footer = RawPack { id, path: &path, file: &file }.footer(listed.length)?;
-        Ok(Pack { listed, id, path, file, footer, tree })
+        Ok(Pack { listed, id, path, file, footer, tree, recent: Mutex::new(None) })
     }
 
     /// Whether it may hold events of the stream whose name has this hash.
@@ -125,16 +131,22 @@ impl Pack {
         if (stream, version) < (first, *first_version) {
             return Ok(None);
         }
+        if let Some(recent) = self.recent.lock().as_ref()
+            && self.sound(recent.covers(stream, version))?
+        {
+            return Ok(Some(recent.clone()));
+        }
         let key = keys::event_key(stream, version);
         let mut blocks = db.range::<&[u8]>(&self.tree, ..=key.as_slice());
         let Some((begins, place)) = blocks.next_back()? else {
             return Err(self.missing_block(stream, version));
         };
         let directory = self.directory_at(&begins, &place)?;
-        match directory.reaches(stream.as_str(), version) {
-            true => Ok(Some(directory)),
-            false => Err(self.missing_block(stream, version)),
+        if !directory.reaches(stream.as_str(), version) {
+            return Err(self.missing_block(stream, version));
         }
+        *self.recent.lock() = Some(directory.clone());
+        Ok(Some(directory))
     }
 
     /// The block of the directory that begins with exactly this run.
@@ -162,14 +174,33 @@ impl Pack {
         self.sound(is_right.then_some(directory).ok_or_else(astray))
     }
 
-    /// The events of `run`.
-    pub(crate) fn events(&self, run: &Run) -> Result<Vec<IndexedEvent>> {
-        self.events_in(&self.chunk(run.chunk)?, run)
+    /// The events of `runs`, which come in their order. Chunks that lie side by side are read at once.
+    pub(crate) fn events_of(&self, runs: &[Run]) -> Result<Vec<IndexedEvent>> {
+        let mut events = Vec::with_capacity(runs.iter().map(|run| run.events as usize).sum());
+        for span in runs.chunk_by(|a, b| are_close(a.chunk, b.chunk)) {
+            let (start, end) = (span[0].chunk.offset, span[span.len() - 1].chunk.end());
+            let bytes = self.raw().read(start, end - start)?;
+            for runs in span.chunk_by(|a, b| a.chunk == b.chunk) {
+                let place = runs[0].chunk;
+                let block = (place.offset - start) as usize;
+                let block = bytes.slice(block..block + place.length as usize);
+                let chunk = self.open_chunk(place, &block)?;
+                for run in runs {
+                    events.extend(self.events_in(&chunk, run)?);
+                }
+            }
+        }
+        Ok(events)
     }
 
     /// The events of the chunk at `place`, decompressed.
     pub(crate) fn chunk(&self, place: BlockPlace) -> Result<Bytes> {
-        let content = self.raw().block(BlockKind::Chunk, place)?;
+        let bytes = self.raw().read(place.offset, place.length.into())?;
+        self.open_chunk(place, &bytes)
+    }
+
+    fn open_chunk(&self, place: BlockPlace, block: &Bytes) -> Result<Bytes> {
+        let content = self.raw().unseal(BlockKind::Chunk, place, block)?;
         self.sound(chunk::decompress(&content))
     }
 
@@ -193,6 +224,11 @@ impl Pack {
     }
 }
 
+/// Whether two chunks are to be read at once: `b` is `a`, or comes soon behind it.
+fn are_close(a: BlockPlace, b: BlockPlace) -> bool {
+    a == b || (a.end()..=a.end().saturating_add(SPAN_GAP_BYTES)).contains(&b.offset)
+}
+
 /// The file of a pack, block by block.
 struct RawPack<'a> {
     id: PackId,
@@ -207,11 +243,11 @@ impl RawPack<'_> {
         if metadata.len() != length {
             return Err(self.damaged(0, "it has another length than its index says"));
         }
-        if self.read(0, HEADER_BYTES as u32)? != self.id.header()[..] {
+        if self.read(0, HEADER_BYTES as u64)? != self.id.header()[..] {
             return Err(self.damaged(0, "it does not begin like this pack"));
         }
         let trailer = length.saturating_sub(TRAILER_BYTES as u64);
-        let footer = BlockPlace::decode(&self.read(trailer, TRAILER_BYTES as u32)?)
+        let footer = BlockPlace::decode(&self.read(trailer, TRAILER_BYTES as u64)?)
             .filter(|footer| footer.offset.checked_add(footer.length.into()) == Some(trailer))
             .ok_or_else(|| self.damaged(trailer, "it does not say where its footer is"))?;
         let content = self.block(BlockKind::Footer, footer)?;
@@ -224,12 +260,15 @@ impl RawPack<'_> {
         if kind != BlockKind::Footer && at.length as usize > BLOCK_BYTES_MAX {
             return Err(self.damaged(at.offset, "a block is longer than any is"));
         }
-        let bytes = self.read(at.offset, at.length)?;
-        let content = self.id.unseal(kind, at.offset, &bytes);
+        self.unseal(kind, at, &self.read(at.offset, at.length.into())?)
+    }
+
+    fn unseal(&self, kind: BlockKind, at: BlockPlace, block: &Bytes) -> Result<Bytes> {
+        let content = self.id.unseal(kind, at.offset, block);
         content.ok_or_else(|| self.damaged(at.offset, "a block is not as it was written"))
     }
 
-    fn read(&self, offset: u64, length: u32) -> Result<Bytes> {
+    fn read(&self, offset: u64, length: u64) -> Result<Bytes> {
         let mut bytes = vec![0; length as usize];
         match self.file.read_exact_at(&mut bytes, offset) {
             Ok(()) => Ok(bytes.into()),

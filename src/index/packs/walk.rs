@@ -78,7 +78,8 @@ impl Walk {
         version: u64,
     ) -> Result<Option<Run>> {
         self.next = None;
-        if !self.is_in_block(stream, version)? {
+        let is_here = self.block.as_ref().map(|block| block.covers(stream, version)).transpose();
+        if self.pack.sound(is_here)? != Some(true) {
             match self.pack.directory_for(db, stream, version)? {
                 Some(block) => self.block = Some(block),
                 None => {
@@ -94,15 +95,5 @@ impl Walk {
         let Some(before) = self.at.checked_sub(1) else { return Ok(None) };
         let run = self.pack.sound(block.run(before))?;
         Ok((run.stream == *stream).then_some(run))
-    }
-
-    /// Whether what is sought lies in the block at hand, or would.
-    fn is_in_block(&self, stream: &StreamId, version: u64) -> Result<bool> {
-        let Some(block) = &self.block else { return Ok(false) };
-        if !block.reaches(stream.as_str(), version) {
-            return Ok(false);
-        }
-        let first = self.pack.sound(block.run(0))?;
-        Ok((&first.stream, first.first_version) <= (stream, version))
     }
 }
