@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::index::aside::{INDEX, move_aside};
 use crate::index::checkpoint::CheckpointFile;
 use crate::index::database::{Database, OpenError, unusable};
+use crate::index::files::PACKS;
 use crate::index::packs::list::Packs;
 use crate::index::packs::merge::Merging;
 use crate::index::packs::pack::{self, Pack};
@@ -46,7 +47,7 @@ pub(crate) struct Progress {
 
 /// Where the packs of the index in the directory of a store are.
 fn packs_directory(index: &Path) -> PathBuf {
-    index.join("packs")
+    index.join(PACKS)
 }
 
 /// What was there when the index was opened.

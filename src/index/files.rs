@@ -5,6 +5,8 @@ use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
 
+/// The directory of an index's packs in that of the index.
+pub(crate) const PACKS: &str = "packs";
 /// How long to wait for sled's own threads to let go of a database that was closed.
 const RELEASE_WAIT: Duration = Duration::from_secs(10);
 
@@ -79,13 +81,17 @@ pub(crate) fn sync(path: &Path) -> Result<()> {
 }
 
 /// Copies the file or directory `from` to `to`, which does not exist yet. Nothing is copied if there
-/// is nothing.
+/// is nothing. Packs never change, so they need no copy where the filesystem has a second name for them.
 pub(crate) fn copy_all(from: &Path, to: &Path) -> Result<()> {
     let copy = || {
         if !from.try_exists()? {
             return Ok(());
         }
         if !from.is_dir() {
+            let is_pack = from.parent().is_some_and(|directory| directory.ends_with(PACKS));
+            if is_pack && fs::hard_link(from, to).is_ok() {
+                return Ok(());
+            }
             return fs::copy(from, to).map(drop);
         }
         fs::create_dir(to)?;
