@@ -23,7 +23,7 @@
 
 use crate::clock::Micros;
 use crate::codec::cursor::array_at;
-use crate::codec::entry::{self, Entry};
+use crate::codec::entry::{self, Entry, EventParts};
 use crate::codec::envelope::{self, Digest};
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
@@ -207,6 +207,18 @@ impl Frame {
 
 /// The entries of a frame; an error ends them.
 pub(crate) struct Entries(entry::Entries);
+
+impl Entries {
+    /// The frame's body.
+    pub(crate) fn body(&self) -> &Bytes {
+        self.0.body()
+    }
+
+    /// The parts of the next event in the body, for who looks at it before sharing the buffer.
+    pub(crate) fn next_event(&mut self) -> Option<Result<EventParts, String>> {
+        self.0.next_event()
+    }
+}
 
 impl Iterator for Entries {
     type Item = Result<(u32, u32, Entry), String>;

@@ -2,7 +2,7 @@
 //! journal elsewhere. Followers read through here too, so there is one way to an event.
 
 use crate::clock::Micros;
-use crate::codec::entry::Entry;
+use crate::codec::entry::EventParts;
 use crate::codec::envelope::{self, Place};
 use crate::codec::frame::{self, Frame, Location};
 use crate::codec::mark::Mark;
@@ -14,6 +14,7 @@ use crate::journal::segment;
 use crate::log::core::Log;
 use crate::position::{Position, Version};
 use crate::stream::StreamId;
+use chrono::{DateTime, Utc};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -132,6 +133,7 @@ impl FrameCursor {
 pub(crate) struct FrameEvents {
     frame: Frame,
     entries: frame::Entries,
+    recorded_at: DateTime<Utc>,
     /// The position of the next event.
     position: u64,
     wanted: RangeInclusive<u64>,
@@ -141,20 +143,21 @@ impl FrameEvents {
     /// The events of `frame` at the `wanted` positions.
     pub(crate) fn new(frame: Frame, wanted: RangeInclusive<u64>) -> FrameEvents {
         let (entries, position) = (frame.entries(), frame.header.first_position);
-        FrameEvents { frame, entries, position, wanted }
+        let recorded_at = frame.header.time.to_utc();
+        FrameEvents { frame, entries, recorded_at, position, wanted }
     }
 
     /// The next event that `filter` wants.
+    #[inline]
     pub(crate) fn next(
         &mut self,
         journal: &Journal,
         filter: &Filter,
-    ) -> Result<Option<RecordedEvent>> {
-        self.find(filter).map_err(|what| {
-            let header = &self.frame.header;
-            let at = Location { segment: header.segment, offset: header.offset };
-            journal.corrupt(at, Some(header.first_position), what)
-        })
+    ) -> Option<Result<RecordedEvent>> {
+        match self.find(filter)? {
+            Ok((position, parts)) => self.event(position, parts, journal),
+            Err(what) => self.corrupt(journal, what),
+        }
     }
 
     /// Appends all that are left and that `filter` wants.
@@ -164,37 +167,72 @@ impl FrameEvents {
         filter: &Filter,
         out: &mut Vec<RecordedEvent>,
     ) -> Result<()> {
-        while let Some(event) = self.next(journal, filter)? {
-            out.push(event);
+        while let Some(event) = self.next(journal, filter) {
+            out.push(event?);
         }
         Ok(())
     }
 
-    fn find(&mut self, filter: &Filter) -> Result<Option<RecordedEvent>, String> {
-        let wants_all = filter.wants_all();
-        for item in &mut self.entries {
-            let (_, _, entry) = item?;
-            let Entry::Event { stream, version, envelope } = entry else { continue };
+    /// The position of the next event that `filter` wants, and where it lies.
+    #[inline]
+    fn find(&mut self, filter: &Filter) -> Option<Result<(u64, EventParts), String>> {
+        loop {
+            let parts = match self.entries.next_event()? {
+                Ok(parts) => parts,
+                Err(what) => return Some(Err(what)),
+            };
             let position = self.position;
             self.position += 1;
             if !self.wanted.contains(&position) {
                 continue;
             }
-            let stream = StreamId::from_stored(stream).ok_or("a stream's name is no text")?;
-            if wants_all || filter.wants_stream(stream.as_str()) {
-                let place = Place {
-                    position: Position::new(position),
-                    stream,
-                    version: Version::new(version),
-                    recorded_at: self.frame.header.time,
-                };
-                let event = envelope::decode(envelope, place)?;
-                if wants_all || filter.wants(event.stream.as_str(), &event.event_type) {
-                    return Ok(Some(event));
-                }
+            match filter.wants_all() || self.wants(filter, &parts) {
+                true => return Some(Ok((position, parts))),
+                false => continue,
             }
         }
-        Ok(None)
+    }
+
+    /// Whether `filter` wants an event; one that cannot be read is, and fails.
+    fn wants(&self, filter: &Filter, parts: &EventParts) -> bool {
+        let body = self.entries.body();
+        let Ok(stream) = std::str::from_utf8(&body[parts.stream.clone()]) else { return true };
+        filter.wants_stream(stream)
+            && envelope::event_type(&body[parts.envelope.clone()])
+                .is_none_or(|event_type| filter.wants(stream, event_type))
+    }
+
+    /// The event at `position`, sharing the frame's buffer. Never `None`: what the caller returns in its
+    /// turn is made in its place.
+    #[inline]
+    fn event(
+        &self,
+        position: u64,
+        parts: EventParts,
+        journal: &Journal,
+    ) -> Option<Result<RecordedEvent>> {
+        let body = self.entries.body();
+        let Some(stream) = StreamId::from_stored(body.slice(parts.stream)) else {
+            return self.corrupt(journal, "a stream's name is no text".to_owned());
+        };
+        let envelope = body.slice(parts.envelope);
+        let Some(read) = envelope::read(&envelope) else {
+            return self.corrupt(journal, envelope::malformed());
+        };
+        let place = Place {
+            position: Position::new(position),
+            stream,
+            version: Version::new(parts.version),
+            recorded_at: self.recorded_at,
+        };
+        Some(Ok(read.into_event(envelope, place)))
+    }
+
+    #[cold]
+    fn corrupt(&self, journal: &Journal, what: String) -> Option<Result<RecordedEvent>> {
+        let header = &self.frame.header;
+        let at = Location { segment: header.segment, offset: header.offset };
+        Some(Err(journal.corrupt(at, Some(header.first_position), what)))
     }
 }
 
@@ -236,28 +274,14 @@ impl AllEvents {
         AllEvents { log, cursor, range, block: Vec::new(), page }
     }
 
-    fn read_next(&mut self) -> Result<Option<RecordedEvent>> {
-        if self.range.limit == 0 {
-            return Ok(None);
+    /// Goes on to a page that may hold a further event; false if there is none.
+    fn go_on(&mut self) -> Result<bool> {
+        if self.range.first > self.range.last {
+            return Ok(false);
         }
-        loop {
-            let next = match &mut self.page {
-                Page::Forwards(None) => None,
-                Page::Forwards(Some(events)) => {
-                    events.next(&self.log.journal, &self.range.filter)?
-                }
-                Page::Backwards(events) => events.pop(),
-            };
-            if next.is_some() {
-                self.range.limit -= 1;
-                return Ok(next);
-            }
-            if self.range.first > self.range.last {
-                return Ok(None);
-            }
-            self.log.refuse_if_closed()?;
-            self.turn_page()?;
-        }
+        self.log.refuse_if_closed()?;
+        self.turn_page()?;
+        Ok(true)
     }
 
     fn turn_page(&mut self) -> Result<()> {
@@ -294,10 +318,28 @@ impl Iterator for AllEvents {
     type Item = Result<RecordedEvent>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let item = self.read_next().transpose();
-        if matches!(item, Some(Err(_))) {
-            self.range.limit = 0;
+        loop {
+            if self.range.limit == 0 {
+                return None;
+            }
+            let item = match &mut self.page {
+                Page::Forwards(None) => None,
+                Page::Forwards(Some(events)) => events.next(&self.log.journal, &self.range.filter),
+                Page::Backwards(events) => events.pop().map(Ok),
+            };
+            if item.is_some() {
+                let failed = matches!(item, Some(Err(_)));
+                self.range.limit = if failed { 0 } else { self.range.limit - 1 };
+                return item;
+            }
+            match self.go_on() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    self.range.limit = 0;
+                    return Some(Err(error));
+                }
+            }
         }
-        item
     }
 }
