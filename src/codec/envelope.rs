@@ -63,6 +63,11 @@ pub(crate) fn encode(event: &NewEvent, out: &mut Vec<u8>) {
     out.extend_from_slice(&event.payload);
 }
 
+/// Bytes of the envelope of `event`, but for its metadata.
+pub(crate) fn bytes_without_extras(event: &NewEvent) -> usize {
+    FIXED_BYTES + event.event_type.len() + event.payload.len()
+}
+
 /// The digest that the chain holds of an envelope.
 pub(crate) fn digest(envelope: &[u8]) -> Digest {
     *blake3::hash(envelope).as_bytes()
