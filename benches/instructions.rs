@@ -35,6 +35,8 @@ const RISE_PERCENT_MAX: f64 = 5.0;
 const PAYLOAD_BYTES: usize = 300;
 const STREAMS: u64 = 1_000;
 const PER_STREAM: u64 = 20;
+/// So few that no thread reads ahead.
+const READ_EVENTS: u64 = 4_000;
 const WARM_UP_ROUNDS: u64 = 2;
 
 type Round<'a> = Box<dyn FnMut(u64) + 'a>;
@@ -80,16 +82,16 @@ const HOT_PATHS: [HotPath; 8] = [
     HotPath {
         name: "read-all",
         unit: "event",
-        units: STREAMS * PER_STREAM,
-        rounds: 2,
+        units: READ_EVENTS,
+        rounds: 10,
         prepare: fill,
         go: |store| Box::new(|_| read_all(store)),
     },
     HotPath {
         name: "read-all-decode",
         unit: "event",
-        units: STREAMS * PER_STREAM,
-        rounds: 1,
+        units: READ_EVENTS,
+        rounds: 5,
         prepare: fill_with_json,
         go: |store| Box::new(|_| read_and_decode(store)),
     },
@@ -362,15 +364,15 @@ fn fill_with_json(store: &Store) {
 }
 
 fn read_all(store: &Store) {
-    let events = store.read_all().iter().expect("open");
+    let events = store.read_all().limit(READ_EVENTS).iter().expect("open");
     let bytes: usize = events.map(|event| event.expect("whole").payload.len()).sum();
-    assert_eq!(bytes, PAYLOAD_BYTES * (STREAMS * PER_STREAM) as usize);
+    assert_eq!(bytes, PAYLOAD_BYTES * READ_EVENTS as usize);
 }
 
 fn read_and_decode(store: &Store) {
-    let events = store.read_all().iter().expect("open");
+    let events = store.read_all().limit(READ_EVENTS).iter().expect("open");
     let decoded = events.map(|event| event.expect("whole").decode::<AccountEvent>());
-    assert_eq!(decoded.flatten().count() as u64, STREAMS * PER_STREAM);
+    assert_eq!(decoded.flatten().count() as u64, READ_EVENTS);
 }
 
 fn read_stream(store: &Store, n: u64) {

@@ -11,6 +11,7 @@ use crate::event::RecordedEvent;
 use crate::filter::Filter;
 use crate::journal::read::{Frames, Journal};
 use crate::journal::segment;
+use crate::log::ahead::Ahead;
 use crate::log::core::Log;
 use crate::position::{Position, Version};
 use crate::stream::StreamId;
@@ -66,13 +67,21 @@ pub(crate) fn event_at(log: &Arc<Log>, position: Position) -> Result<RecordedEve
 /// Finds the frames that hold given positions; quick if they are asked for in order.
 pub(crate) struct FrameCursor {
     log: Arc<Log>,
-    /// The scan that yielded the last frame, and the position that its next one begins with.
-    scan: Option<(Frames, u64)>,
+    /// The scan that yielded the last frame.
+    scan: Option<Scan>,
+    /// The position up to which a long scan is read ahead, if it is.
+    ahead_until: Option<u64>,
 }
 
 impl FrameCursor {
     pub(crate) fn new(log: Arc<Log>) -> FrameCursor {
-        FrameCursor { log, scan: None }
+        FrameCursor { log, scan: None, ahead_until: None }
+    }
+
+    /// A cursor for who decodes on the thread that asks it: once the scan is long, another thread reads
+    /// ahead of it, up to position `last`.
+    pub(crate) fn reading_ahead(log: Arc<Log>, last: u64) -> FrameCursor {
+        FrameCursor { log, scan: None, ahead_until: Some(last) }
     }
 
     /// The frame with the event at `position`, which is not past the head.
@@ -81,31 +90,47 @@ impl FrameCursor {
             self.scan = None;
             return Ok(frame);
         }
-        let (mut frames, mut next) = match self.scan.take() {
-            Some((frames, next)) if next <= position => (frames, next),
+        let mut scan = match self.scan.take() {
+            Some(scan) if scan.next <= position => scan,
             _ => self.scan_from(position)?,
         };
-        let (_, end) = self.log.head.visible();
-        frames.extend(end);
-        while next <= position {
-            let item = frames.next().transpose()?;
-            let (_, frame) = item.ok_or_else(|| self.missing(position))?;
-            next = frame.header.next_position();
-            if next > position {
-                self.scan = Some((frames, next));
-                return Ok(frame);
+        if let Source::Here(frames) = &mut scan.source {
+            frames.extend(self.log.head.visible().1);
+        }
+        while scan.next <= position {
+            match scan.read()? {
+                Some(frame) if scan.next > position => {
+                    self.scan = self.ahead(scan);
+                    return Ok(frame);
+                }
+                Some(_) => {}
+                // What has become visible since it began lies behind its end.
+                None if matches!(scan.source, Source::Ahead(_)) => {
+                    scan = self.scan_from(position)?;
+                }
+                None => return Err(self.missing(position)),
             }
         }
         Err(self.missing(position))
     }
 
+    /// The same scan, read ahead if that is due. Without a thread to be had it is begun anew.
+    fn ahead(&self, scan: Scan) -> Option<Scan> {
+        match (scan.source, self.ahead_until) {
+            (Source::Here(frames), Some(last)) if Ahead::is_due(scan.bytes) => {
+                let ahead = Ahead::start(&self.log, frames, last).ok()?;
+                Some(Scan { source: Source::Ahead(ahead), ..scan })
+            }
+            (source, _) => Some(Scan { source, ..scan }),
+        }
+    }
+
     /// The frames from a marked place up to the one with the event at `position`, in order: about
     /// 64 KiB, or one frame.
     fn block_until(&self, position: u64) -> Result<Vec<Frame>> {
-        let (frames, _) = self.scan_from(position)?;
+        let mut scan = self.scan_from(position)?;
         let mut block = Vec::new();
-        for item in frames {
-            let (_, frame) = item?;
+        while let Some(frame) = scan.read()? {
             let found = frame.header.next_position() > position;
             if frame.header.events > 0 {
                 block.push(frame);
@@ -117,15 +142,46 @@ impl FrameCursor {
         Err(self.missing(position))
     }
 
-    fn scan_from(&self, position: u64) -> Result<(Frames, u64)> {
+    fn scan_from(&self, position: u64) -> Result<Scan> {
         let mark = self.log.place_before(position)?;
         let (_, end) = self.log.head.visible();
-        Ok((self.log.journal.frames(mark.location, mark.position, end), mark.position))
+        let frames = self.log.journal.frames(mark.location, mark.position, end);
+        Ok(Scan { source: Source::Here(frames), next: mark.position, bytes: 0 })
     }
 
     fn missing(&self, position: u64) -> Error {
         let message = format!("position {position} is not in the journal");
         Error::new(ErrorKind::Corrupt, message)
+    }
+}
+
+/// A scan of the journal.
+struct Scan {
+    source: Source,
+    /// The position that its next frame begins with.
+    next: u64,
+    /// Bytes of frames that it has read.
+    bytes: usize,
+}
+
+/// Who reads: the thread that asks, or another one.
+enum Source {
+    Here(Frames),
+    Ahead(Ahead),
+}
+
+impl Scan {
+    fn read(&mut self) -> Result<Option<Frame>> {
+        let item = match &mut self.source {
+            Source::Here(frames) => frames.next().map(|item| item.map(|(_, frame)| frame)),
+            Source::Ahead(ahead) => ahead.next(),
+        };
+        let frame = item.transpose()?;
+        if let Some(frame) = &frame {
+            self.next = frame.header.next_position();
+            self.bytes += frame.bytes().len();
+        }
+        Ok(frame)
     }
 }
 
@@ -266,7 +322,7 @@ enum Page {
 
 impl AllEvents {
     pub(crate) fn new(log: Arc<Log>, range: AllRange) -> AllEvents {
-        let cursor = FrameCursor::new(Arc::clone(&log));
+        let cursor = FrameCursor::reading_ahead(Arc::clone(&log), range.last);
         let page = match range.backwards {
             false => Page::Forwards(None),
             true => Page::Backwards(Vec::new()),
