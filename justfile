@@ -46,6 +46,10 @@ doc:
 bench *ARGS:
     cargo bench {{ ARGS }}
 
+# Instructions on the hot paths beside the recorded ones; `-- --check` fails on a rise. Needs valgrind
+instructions *ARGS:
+    cargo bench --bench instructions {{ ARGS }}
+
 # The story of the API, in a store beside the project
 customers:
     cargo run --release --example customers

@@ -54,6 +54,13 @@ pub(crate) const IDLE_STREAMS_MAX: usize = 131_072;
 pub(crate) const READ_HANDLES_MAX: usize = 64;
 /// Bytes that a scan of the journal reads at once; a larger frame is read whole.
 pub(crate) const SCAN_CHUNK_BYTES: usize = 256 * KIB;
+/// Bytes of frames after which a read of everything has a thread read ahead: what is shorter is read sooner
+/// without.
+pub(crate) const READ_AHEAD_AFTER_BYTES: usize = 2 * MIB;
+/// Bytes of frames from which on a batch that is read ahead takes no further one.
+pub(crate) const READ_AHEAD_BATCH_BYTES: usize = 256 * KIB;
+/// Batches that are read ahead and wait.
+pub(crate) const READ_AHEAD_BATCHES_MAX: usize = 4;
 /// Bytes of journal between two entries of the position index.
 pub(crate) const GLOBAL_STEP_BYTES: u64 = 64 * KIB as u64;
 /// Bytes of an event that the index holds a second time; a longer one is a reference into the journal.

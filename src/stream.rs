@@ -32,7 +32,7 @@ impl StreamId {
     pub fn new(name: impl AsRef<str>) -> Result<StreamId> {
         let name = name.as_ref();
         check(name)?;
-        Ok(StreamId(ByteString::from(name)))
+        Ok(StreamId(owned(name)))
     }
 
     /// The whole name.
@@ -55,8 +55,34 @@ impl StreamId {
 
     /// The same name in a buffer of its own, for what lives longer than the event it came with.
     pub(crate) fn detached(&self) -> StreamId {
-        StreamId(ByteString::from(self.as_str()))
+        StreamId(owned(self.as_str()))
     }
+}
+
+/// A short name in the allocation that also counts its shares. A `Bytes` made of a slice counts them in a second
+/// one from the first clone on, and a name is cloned for each append's answer.
+struct Short {
+    bytes: [u8; SHORT_BYTES_MAX],
+    length: u8,
+}
+
+const SHORT_BYTES_MAX: usize = 39;
+
+impl AsRef<[u8]> for Short {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.length.into()]
+    }
+}
+
+/// `name` in a buffer of its own.
+fn owned(name: &str) -> ByteString {
+    let length = name.len();
+    if length > SHORT_BYTES_MAX {
+        return ByteString::from(name);
+    }
+    let mut short = Short { bytes: [0; SHORT_BYTES_MAX], length: length as u8 };
+    short.bytes[..length].copy_from_slice(name.as_bytes());
+    Bytes::from_owner(short).try_into().expect("what was a str is UTF-8")
 }
 
 /// The category of a stream's name.
@@ -157,5 +183,23 @@ impl PartialEq<str> for StreamId {
 impl PartialEq<&str> for StreamId {
     fn eq(&self, other: &&str) -> bool {
         self.as_str() == *other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_about_as_long_as_a_short_one_may_be_are_as_they_were_given() {
+        for length in [2, SHORT_BYTES_MAX - 1, SHORT_BYTES_MAX, SHORT_BYTES_MAX + 1, 1_024] {
+            for letter in ["a", "ö"] {
+                let name = letter.repeat(length / letter.len());
+                let stream = StreamId::new(&name).unwrap();
+                let (shared, apart) = (stream.clone(), stream.detached());
+                drop(stream);
+                assert_eq!((shared.as_str(), apart.as_str()), (name.as_str(), name.as_str()));
+            }
+        }
     }
 }

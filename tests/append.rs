@@ -240,7 +240,7 @@ fn bad_input_is_refused_with_the_value_met_and_the_value_allowed() {
         ("A-1", vec![big], ErrorKind::TooLarge, "16777217 bytes; at most 16777216"),
         ("A-1", vec![fat], ErrorKind::TooLarge, "at most 16777216"),
         ("A-1", vec![twice.clone(), twice], ErrorKind::InvalidInput, "twice"),
-        ("A-1", many, ErrorKind::TooLarge, "65537 events; at most 65536"),
+        ("A-1", many, ErrorKind::TooLarge, "65537 events or more; at most 65536"),
     ];
     for (stream, events, expected, says) in cases {
         let error = filmstrip::Error::from(store.append(stream, any, events).unwrap_err());

@@ -73,6 +73,23 @@ fn whoever_closes_the_store_finds_it_closed() {
     assert_eq!(Store::open(directory.path()).unwrap().head().get(), 5 * 40);
 }
 
+/// Closing left the thread alone that prepares the next segment, until the last handle went: it wrote into the
+/// directory of a store that was closed, and in the end removed there what whoever had opened the store again
+/// had just prepared under the same name.
+#[test]
+fn a_closed_store_prepares_nothing_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let _held = store.clone();
+    // More than half of the first segment, so that the next one is ordered.
+    let event = NewEvent::bytes("T", vec![1; 600_000]);
+    store.append("A-1", ExpectedVersion::Any, [event]).unwrap();
+    store.close().unwrap();
+    let files = journal(directory.path()).into_iter().map(|(path, _)| path);
+    let names: Vec<_> = files.map(|path| path.file_name().unwrap().to_owned()).collect();
+    assert_eq!(names, ["00000000000000000001", "durable"]);
+}
+
 /// What lies in the journal's directory.
 fn journal(store: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let files = fs::read_dir(store.join("journal")).unwrap();

@@ -31,6 +31,14 @@ pub(crate) enum Entry {
     Record(Bytes),
 }
 
+/// Where the parts of an event's entry lie in a frame's body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EventParts {
+    pub(crate) stream: Range<usize>,
+    pub(crate) version: u64,
+    pub(crate) envelope: Range<usize>,
+}
+
 /// Appends an event entry whose version and checksum are still to be `seal`ed. `envelope` appends
 /// the envelope's bytes; what they are is returned as a range of `out`.
 pub(crate) fn begin_event(
@@ -80,14 +88,32 @@ impl Entries {
     pub(crate) fn new(body: Bytes) -> Entries {
         Entries { body, at: 0 }
     }
-}
 
-impl Iterator for Entries {
-    type Item = Result<(usize, usize, Entry), String>;
+    /// The frame's body.
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.body
+    }
 
-    /// Offset in the body, length, and the entry. The frame's checksum has covered the body, so the
-    /// entry's own is not computed again.
-    fn next(&mut self) -> Option<Self::Item> {
+    /// The parts of the next event, for who looks at it before sharing the buffer. Records are passed over.
+    pub(crate) fn next_event(&mut self) -> Option<Result<EventParts, String>> {
+        loop {
+            let range = match self.next_range()? {
+                Ok(range) => range,
+                Err(what) => return Some(Err(what)),
+            };
+            match self.body[range.start] & !BIT_FIRST {
+                KIND_RECORD => {}
+                KIND_EVENT => {
+                    let content = range.start + HEADER_BYTES..range.end;
+                    return Some(event_parts(&self.body, content).ok_or_else(malformed));
+                }
+                other => return Some(Err(unknown(other))),
+            }
+        }
+    }
+
+    /// Where the next entry lies.
+    fn next_range(&mut self) -> Option<Result<Range<usize>, String>> {
         if self.at == self.body.len() {
             return None;
         }
@@ -97,7 +123,21 @@ impl Iterator for Entries {
             return Some(Err(format!("an entry at byte {at} of a frame's body is cut short")));
         };
         self.at = at + length;
-        Some(parse(&self.body, at..self.at).map(|entry| (at, length, entry)))
+        Some(Ok(at..self.at))
+    }
+}
+
+impl Iterator for Entries {
+    type Item = Result<(usize, usize, Entry), String>;
+
+    /// Offset in the body, length, and the entry. The frame's checksum has covered the body, so the
+    /// entry's own is not computed again.
+    fn next(&mut self) -> Option<Self::Item> {
+        let parsed = self.next_range()?.and_then(|range| {
+            let entry = parse(&self.body, range.clone())?;
+            Ok((range.start, range.len(), entry))
+        });
+        Some(parsed)
     }
 }
 
@@ -147,18 +187,31 @@ fn parse(bytes: &Bytes, range: Range<usize>) -> Result<Entry, String> {
     match bytes[range.start] & !BIT_FIRST {
         KIND_RECORD => Ok(Entry::Record(bytes.slice(content))),
         KIND_EVENT => {
-            parse_event(bytes, content).ok_or_else(|| "an event entry is malformed".to_owned())
+            let EventParts { stream, version, envelope } =
+                event_parts(bytes, content).ok_or_else(malformed)?;
+            let (stream, envelope) = (bytes.slice(stream), bytes.slice(envelope));
+            Ok(Entry::Event { stream, version, envelope })
         }
-        other => Err(format!("an entry has the unknown kind {other}")),
+        other => Err(unknown(other)),
     }
 }
 
-fn parse_event(bytes: &Bytes, content: Range<usize>) -> Option<Entry> {
+fn event_parts(bytes: &Bytes, content: Range<usize>) -> Option<EventParts> {
+    let end = content.end;
     let mut cursor = Cursor::within(bytes, content);
     let name_length = cursor.u16()?;
     let version = cursor.u64()?;
-    let stream = cursor.take(name_length.into())?;
-    Some(Entry::Event { stream, version, envelope: cursor.rest() })
+    let name = cursor.at();
+    cursor.pass(name_length.into())?;
+    Some(EventParts { stream: name..cursor.at(), version, envelope: cursor.at()..end })
+}
+
+fn malformed() -> String {
+    "an event entry is malformed".to_owned()
+}
+
+fn unknown(kind: u8) -> String {
+    format!("an entry has the unknown kind {kind}")
 }
 
 /// Over everything but the checksum itself.

@@ -21,6 +21,7 @@ use crate::event::{EventType, Format, Metadata, NewEvent, RecordedEvent, Recorde
 use crate::position::{Position, Version};
 use crate::stream::StreamId;
 use bytes::{Buf, Bytes};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -29,6 +30,7 @@ const FLAG_JSON: u16 = 1;
 const FLAGS_KNOWN: u16 = FLAG_JSON;
 const NOT_SAID: i64 = i64::MIN;
 pub(crate) const FIXED_BYTES: usize = 34;
+const TYPE_LENGTH_OFFSET: usize = 28;
 
 /// BLAKE3 over an envelope.
 pub(crate) type Digest = [u8; 32];
@@ -61,6 +63,11 @@ pub(crate) fn encode(event: &NewEvent, out: &mut Vec<u8>) {
     out.extend_from_slice(&event.payload);
 }
 
+/// Bytes of the envelope of `event`, but for its metadata.
+pub(crate) fn bytes_without_extras(event: &NewEvent) -> usize {
+    FIXED_BYTES + event.event_type.len() + event.payload.len()
+}
+
 /// The digest that the chain holds of an envelope.
 pub(crate) fn digest(envelope: &[u8]) -> Digest {
     *blake3::hash(envelope).as_bytes()
@@ -71,22 +78,72 @@ pub(crate) fn id(envelope: &[u8]) -> Option<Uuid> {
     Some(Uuid::from_bytes(envelope.get(..16)?.try_into().ok()?))
 }
 
+/// The type of the event in `envelope`, without decoding the rest.
+pub(crate) fn event_type(envelope: &[u8]) -> Option<&str> {
+    let length = u16::from_le_bytes(*envelope.get(TYPE_LENGTH_OFFSET..)?.first_chunk()?);
+    let name = envelope.get(FIXED_BYTES..FIXED_BYTES + usize::from(length))?;
+    std::str::from_utf8(name).ok()
+}
+
 /// Where the store put an event: what its envelope does not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) position: Position,
     pub(crate) stream: StreamId,
     pub(crate) version: Version,
-    pub(crate) recorded_at: Micros,
+    pub(crate) recorded_at: DateTime<Utc>,
 }
 
 /// The event in `envelope`, sharing its buffer; otherwise, what is wrong with it.
 pub(crate) fn decode(envelope: Bytes, place: Place) -> Result<RecordedEvent, String> {
-    read(envelope, place).ok_or_else(|| "an event's envelope is malformed".to_owned())
+    let Some(read) = read(&envelope) else { return Err(malformed()) };
+    Ok(read.into_event(envelope, place))
 }
 
-fn read(envelope: Bytes, place: Place) -> Option<RecordedEvent> {
-    let mut cursor = Cursor::new(&envelope);
+/// What is wrong with an envelope that cannot be read.
+pub(crate) fn malformed() -> String {
+    "an event's envelope is malformed".to_owned()
+}
+
+/// What an envelope says.
+pub(crate) struct Read {
+    id: Uuid,
+    event_type: EventType,
+    schema_version: u16,
+    occurred_at: Option<DateTime<Utc>>,
+    metadata: RecordedMetadata,
+    format: Format,
+    payload_offset: usize,
+}
+
+impl Read {
+    /// The event in `envelope`, of which this was read. To be made where it is wanted: to move something
+    /// as large from one place to the next costs as much as to read it.
+    #[inline]
+    pub(crate) fn into_event(self, envelope: Bytes, place: Place) -> RecordedEvent {
+        // The envelope's own share becomes the payload's: counting one up and another down costs.
+        let mut payload = envelope;
+        payload.advance(self.payload_offset);
+        RecordedEvent {
+            position: place.position,
+            stream: place.stream,
+            version: place.version,
+            id: self.id,
+            event_type: self.event_type,
+            schema_version: self.schema_version,
+            recorded_at: place.recorded_at,
+            occurred_at: self.occurred_at.unwrap_or(place.recorded_at),
+            metadata: self.metadata,
+            format: self.format,
+            payload,
+        }
+    }
+}
+
+/// Reads all of `envelope` but its payload.
+#[inline]
+pub(crate) fn read(envelope: &Bytes) -> Option<Read> {
+    let mut cursor = Cursor::new(envelope);
     let id = Uuid::from_bytes(cursor.bytes16()?);
     let flags = cursor.u16()?;
     let schema_version = cursor.u16()?;
@@ -103,29 +160,10 @@ fn read(envelope: Bytes, place: Place) -> Option<RecordedEvent> {
     } else {
         RecordedMetadata::new(decode_extras(extras)?)
     };
-    let recorded_at = place.recorded_at.to_utc();
+    let occurred_at = (occurred_at != NOT_SAID).then(|| Micros(occurred_at).to_utc());
+    let format = if flags & FLAG_JSON != 0 { Format::Json } else { Format::Bytes };
     let payload_offset = cursor.at();
-    // The envelope's own share becomes the payload's: counting one up and another down costs more
-    // than all the rest of this.
-    let mut payload = envelope;
-    payload.advance(payload_offset);
-    Some(RecordedEvent {
-        position: place.position,
-        stream: place.stream,
-        version: place.version,
-        id,
-        event_type,
-        schema_version,
-        recorded_at,
-        occurred_at: if occurred_at == NOT_SAID {
-            recorded_at
-        } else {
-            Micros(occurred_at).to_utc()
-        },
-        metadata,
-        format: if flags & FLAG_JSON != 0 { Format::Json } else { Format::Bytes },
-        payload,
-    })
+    Some(Read { id, event_type, schema_version, occurred_at, metadata, format, payload_offset })
 }
 
 fn encode_extras(metadata: &Metadata) -> Vec<u8> {
@@ -163,7 +201,7 @@ mod tests {
             position: Position::new(7),
             stream: StreamId::new("Customer-1").unwrap(),
             version: Version::new(3),
-            recorded_at: Micros(1_700_000_000_000_000),
+            recorded_at: Micros(1_700_000_000_000_000).to_utc(),
         }
     }
 

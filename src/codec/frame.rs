@@ -23,7 +23,7 @@
 
 use crate::clock::Micros;
 use crate::codec::cursor::array_at;
-use crate::codec::entry::{self, Entry};
+use crate::codec::entry::{self, Entry, EventParts};
 use crate::codec::envelope::{self, Digest};
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
@@ -208,6 +208,18 @@ impl Frame {
 /// The entries of a frame; an error ends them.
 pub(crate) struct Entries(entry::Entries);
 
+impl Entries {
+    /// The frame's body.
+    pub(crate) fn body(&self) -> &Bytes {
+        self.0.body()
+    }
+
+    /// The parts of the next event in the body, for who looks at it before sharing the buffer.
+    pub(crate) fn next_event(&mut self) -> Option<Result<EventParts, String>> {
+        self.0.next_event()
+    }
+}
+
 impl Iterator for Entries {
     type Item = Result<(u32, u32, Entry), String>;
 
@@ -219,7 +231,16 @@ impl Iterator for Entries {
 
 /// Computes the chain over a frame's logical fields: never over where it lies, so that a scavenge
 /// can move it and an erased event can leave its digest behind.
-pub(crate) struct ChainHasher(blake3::Hasher);
+pub(crate) struct ChainHasher {
+    hasher: blake3::Hasher,
+    /// Fields that are still to be hashed: many at once, which BLAKE3 then does side by side.
+    fields: Vec<u8>,
+}
+
+/// Bytes of fields that are hashed at once.
+const CHAIN_FIELDS_BYTES: usize = 16 * 1_024;
+/// About what an event adds to them.
+const CHAIN_EVENT_BYTES: usize = 64;
 
 impl ChainHasher {
     pub(crate) fn new(
@@ -229,15 +250,16 @@ impl ChainHasher {
         time: Micros,
         events: u32,
     ) -> ChainHasher {
-        let mut hasher = blake3::Hasher::new();
         let mut head = [0; 53];
         head[..32].copy_from_slice(previous);
         head[32] = kind_number(kind);
         head[33..41].copy_from_slice(&first_position.to_le_bytes());
         head[41..49].copy_from_slice(&time.0.to_le_bytes());
         head[49..].copy_from_slice(&events.to_le_bytes());
-        hasher.update(&head);
-        ChainHasher(hasher)
+        let expected = head.len() + events as usize * CHAIN_EVENT_BYTES;
+        let mut fields = Vec::with_capacity(expected.min(CHAIN_FIELDS_BYTES));
+        fields.extend_from_slice(&head);
+        ChainHasher { hasher: blake3::Hasher::new(), fields }
     }
 
     pub(crate) fn event(&mut self, stream: &[u8], version: u64, digest: &Digest) {
@@ -246,17 +268,26 @@ impl ChainHasher {
         fixed[1..3].copy_from_slice(&(stream.len() as u16).to_le_bytes());
         fixed[3..11].copy_from_slice(&version.to_le_bytes());
         fixed[11..].copy_from_slice(digest);
-        self.0.update(&fixed);
-        self.0.update(stream);
+        self.put(&fixed);
+        self.put(stream);
     }
 
     pub(crate) fn record(&mut self, record: &[u8]) {
-        self.0.update(&[2]);
-        self.0.update(blake3::hash(record).as_bytes());
+        self.put(&[2]);
+        self.put(blake3::hash(record).as_bytes());
     }
 
-    pub(crate) fn finish(self) -> Chain {
-        *self.0.finalize().as_bytes()
+    pub(crate) fn finish(mut self) -> Chain {
+        self.hasher.update(&self.fields);
+        *self.hasher.finalize().as_bytes()
+    }
+
+    fn put(&mut self, field: &[u8]) {
+        if self.fields.len() + field.len() > CHAIN_FIELDS_BYTES {
+            self.hasher.update(&self.fields);
+            self.fields.clear();
+        }
+        self.fields.extend_from_slice(field);
     }
 }
 
@@ -405,5 +436,23 @@ mod tests {
         };
         assert_eq!(chain(AT), chain(Location { segment: 4, offset: 8 }));
         assert_ne!(chain(AT), [0; 32]);
+    }
+
+    /// Fields are hashed many at once; that must not show.
+    #[test]
+    fn the_chain_is_the_hash_of_all_fields_one_after_the_other() {
+        let stream = [b'x'; 300];
+        let mut chain = ChainHasher::new(&[3; 32], Kind::Group, 7, Micros(9), 200);
+        let mut fields = [&[3; 32][..], &[1], &[7, 0, 0, 0, 0, 0, 0, 0]].concat();
+        fields.extend([&[9, 0, 0, 0, 0, 0, 0, 0][..], &[200, 0, 0, 0]].concat());
+        for version in 1..=200_u64 {
+            chain.event(&stream, version, &[5; 32]);
+            fields.extend([&[1, 44, 1][..], &version.to_le_bytes(), &[5; 32], &stream].concat());
+        }
+        chain.record(&[8; 20]);
+        fields.push(2);
+        fields.extend(blake3::hash(&[8; 20]).as_bytes());
+        assert!(fields.len() > 2 * CHAIN_FIELDS_BYTES);
+        assert_eq!(chain.finish(), *blake3::hash(&fields).as_bytes());
     }
 }

@@ -12,7 +12,7 @@ fn decode(bytes: Bytes) -> Option<RecordedEvent> {
         position: Position::new(7),
         stream: StreamId::new("Customer-1").expect("a name"),
         version: Version::new(3),
-        recorded_at: Micros(1_700_000_000_000_000),
+        recorded_at: Micros(1_700_000_000_000_000).to_utc(),
     };
     envelope::decode(bytes, place).ok()
 }

@@ -63,7 +63,7 @@ impl Preparer {
     /// Begins to prepare segment `number`, unless that is under way already.
     pub(crate) fn order(&mut self, number: u64) {
         if self.ordered.is_none() {
-            let orders = self.orders.as_ref().expect("the sender lives until drop");
+            let orders = self.orders.as_ref().expect("nothing is ordered after the end");
             // One order at a time fits the channel; a thread that died is noticed by `take`.
             let _ = orders.send(number);
             self.ordered = Some(number);
@@ -84,8 +84,9 @@ impl Preparer {
     }
 }
 
-impl Drop for Preparer {
-    fn drop(&mut self) {
+impl Preparer {
+    /// Ends the thread, with what it is at. Nothing is ordered after that.
+    pub(crate) fn end(&mut self) {
         self.orders = None;
         if let Some(thread) = self.thread.take() {
             // The thread may still hold a result that nobody wants: take it, so that it can end, and
@@ -97,6 +98,12 @@ impl Drop for Preparer {
             }
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Preparer {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -155,6 +155,11 @@ impl Writer {
         self.write(vec![0; frame::HEADER_BYTES], &meaning).map(|_| ())
     }
 
+    /// Ends the thread that prepares segments: nothing is written to the journal's directory any more.
+    pub(crate) fn end_preparing(&mut self) {
+        self.preparer.end();
+    }
+
     fn advance(&mut self, frame: &Frame) {
         let header = &frame.header;
         self.end.next.offset += header.padded_length();

@@ -34,18 +34,9 @@ use uuid::Uuid;
 #[derive(Debug, Default)]
 #[must_use = "a commit does nothing until `Store::commit` takes it"]
 pub struct Commit {
-    appends: Vec<Append>,
-    checks: Vec<(StreamId, ExpectedVersion)>,
-    records: Vec<Record>,
+    proposal: Proposal,
     /// The first thing that was wrong with what the builder was given.
     fault: Option<Error>,
-}
-
-#[derive(Debug)]
-struct Append {
-    stream: StreamId,
-    expected: ExpectedVersion,
-    events: Vec<NewEvent>,
 }
 
 impl Commit {
@@ -65,10 +56,10 @@ impl Commit {
         S: TryInto<StreamId>,
         Error: From<S::Error>,
     {
-        if let Some(stream) = self.stream(stream) {
-            let append =
-                Append { stream, expected: expected.into(), events: events.into_iter().collect() };
-            self.appends.push(append);
+        if let Some(stream) = self.stream(stream)
+            && let Err(fault) = self.proposal.append(stream, expected.into(), events)
+        {
+            self.fault = Some(fault);
         }
         self
     }
@@ -80,7 +71,7 @@ impl Commit {
         Error: From<S::Error>,
     {
         if let Some(stream) = self.stream(stream) {
-            self.checks.push((stream, expected.into()));
+            self.proposal.checks.push((stream, expected.into()));
         }
         self
     }
@@ -90,34 +81,38 @@ impl Commit {
     /// [`AlreadyTracked`](crate::ErrorKind::AlreadyTracked).
     pub fn tracking(mut self, consumer: impl Into<String>, position: Position) -> Commit {
         let (consumer, position) = (consumer.into(), position.get());
-        self.records.push(Record::Tracked { consumer, position });
+        self.proposal.records.push(Record::Tracked { consumer, position });
         self
     }
 
     /// Keeps `value` under `key` in the keyed state of the engine's own features, with these events
     /// or not at all; an empty value removes what was kept.
     pub(crate) fn state(mut self, key: impl Into<String>, value: Vec<u8>) -> Commit {
-        self.records.push(Record::State { key: key.into(), value });
+        self.proposal.records.push(Record::State { key: key.into(), value });
         self
     }
 
+    /// `stream`, unless something was wrong already: nothing is encoded behind a fault.
     fn stream<S>(&mut self, stream: S) -> Option<StreamId>
     where
         S: TryInto<StreamId>,
         Error: From<S::Error>,
     {
+        if self.fault.is_some() {
+            return None;
+        }
         match stream.try_into() {
             Ok(stream) => Some(stream),
             Err(error) => {
-                self.fault.get_or_insert(error.into());
+                self.fault = Some(error.into());
                 None
             }
         }
     }
 }
 
-/// A commit that has been checked and encoded. Versions and checksums of its entries are still open.
-#[derive(Debug)]
+/// A commit as it is encoded. Versions and checksums of its entries are still open.
+#[derive(Debug, Default)]
 pub(crate) struct Proposal {
     pub(crate) appends: Vec<ProposedAppend>,
     pub(crate) checks: Vec<(StreamId, ExpectedVersion)>,
@@ -146,25 +141,13 @@ pub(crate) struct ProposedEvent {
 }
 
 impl Proposal {
-    /// Checks and encodes `commit`.
+    /// What `commit` has encoded, checked as a whole.
     pub(crate) fn new(commit: Commit) -> Result<Proposal> {
-        let Commit { appends, checks, records, fault } = commit;
+        let Commit { proposal, fault } = commit;
         if let Some(fault) = fault {
             return Err(fault);
         }
-        check_shape(&appends, &checks, &records)?;
-        let events: usize = appends.iter().map(|append| append.events.len()).sum();
-        let bytes = appends.iter().flat_map(|a| &a.events).map(|e| e.payload.len() + 128).sum();
-        let mut proposal = Proposal {
-            appends: Vec::with_capacity(appends.len()),
-            checks,
-            records,
-            entries: Vec::with_capacity(bytes),
-            events: Vec::with_capacity(events),
-        };
-        for append in appends {
-            proposal.encode(append)?;
-        }
+        proposal.check_shape()?;
         proposal.check_ids()?;
         Ok(proposal)
     }
@@ -174,29 +157,53 @@ impl Proposal {
         self.entries.len() + self.records.iter().map(Record::bytes).sum::<usize>()
     }
 
-    fn encode(&mut self, append: Append) -> Result<()> {
-        let Append { stream, expected, events } = append;
-        let first = self.events.len();
+    /// The streams that it names, first those that it appends to.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = &StreamId> {
+        let checked = self.checks.iter().map(|(stream, _)| stream);
+        self.appends.iter().map(|append| &append.stream).chain(checked)
+    }
+
+    /// Encodes `events`, each as it comes: what it held is free again for the next one.
+    fn append(
+        &mut self,
+        stream: StreamId,
+        expected: ExpectedVersion,
+        events: impl IntoIterator<Item = NewEvent>,
+    ) -> Result<()> {
+        let (first, events) = (self.events.len(), events.into_iter());
+        self.events.reserve(events.size_hint().0.min(COMMIT_EVENTS_MAX));
         for event in events {
-            check_event(&event)?;
-            let start = self.entries.len();
-            let begins_commit = self.events.is_empty();
-            let write = |out: &mut Vec<u8>| envelope::encode(&event, out);
-            let range =
-                entry::begin_event(stream.as_str(), begins_commit, write, &mut self.entries);
-            check_event_bytes(&event, range.len())?;
-            self.events.push(ProposedEvent {
-                id: event.id,
-                digest: envelope::digest(&self.entries[range]),
-                entry: start..self.entries.len(),
-            });
-            if self.entries.len() > COMMIT_BYTES_MAX {
-                let met = self.entries.len();
-                return Err(Error::too_large("a commit", met, COMMIT_BYTES_MAX, "bytes or more"));
-            }
+            self.encode(&stream, &event)?;
         }
         let events = first..self.events.len();
+        if events.is_empty() {
+            let message = format!("an append to {stream} has no events; it needs at least 1");
+            return Err(Error::invalid(message));
+        }
         self.appends.push(ProposedAppend { stream, expected, events });
+        Ok(())
+    }
+
+    fn encode(&mut self, stream: &StreamId, event: &NewEvent) -> Result<()> {
+        check_event(event)?;
+        let (stream, begins_commit) = (stream.as_str(), self.events.is_empty());
+        self.entries.reserve(stream.len() + envelope::bytes_without_extras(event) + 64);
+        let start = self.entries.len();
+        let write = |out: &mut Vec<u8>| envelope::encode(event, out);
+        let range = entry::begin_event(stream, begins_commit, write, &mut self.entries);
+        check_event_bytes(event, range.len())?;
+        self.events.push(ProposedEvent {
+            id: event.id,
+            digest: envelope::digest(&self.entries[range]),
+            entry: start..self.entries.len(),
+        });
+        let (events, bytes) = (self.events.len(), self.entries.len());
+        if events > COMMIT_EVENTS_MAX {
+            return Err(Error::too_large("a commit", events, COMMIT_EVENTS_MAX, "events or more"));
+        }
+        if bytes > COMMIT_BYTES_MAX {
+            return Err(Error::too_large("a commit", bytes, COMMIT_BYTES_MAX, "bytes or more"));
+        }
         Ok(())
     }
 
@@ -213,48 +220,37 @@ impl Proposal {
             None => Ok(()),
         }
     }
-}
 
-fn check_shape(
-    appends: &[Append],
-    checks: &[(StreamId, ExpectedVersion)],
-    records: &[Record],
-) -> Result<()> {
-    if appends.is_empty() && records.is_empty() {
-        return Err(Error::invalid("a commit has nothing to write; it needs at least 1 event"));
-    }
-    if let Some(append) = appends.iter().find(|append| append.events.is_empty()) {
-        let message = format!("an append to {} has no events; it needs at least 1", append.stream);
-        return Err(Error::invalid(message));
-    }
-    let events: usize = appends.iter().map(|append| append.events.len()).sum();
-    if events > COMMIT_EVENTS_MAX {
-        return Err(Error::too_large("a commit", events, COMMIT_EVENTS_MAX, "events"));
-    }
-    let streams = appends.len() + checks.len();
-    if streams > COMMIT_STREAMS_MAX {
-        return Err(Error::too_large("a commit", streams, COMMIT_STREAMS_MAX, "streams"));
-    }
-    if streams > 1 {
-        let mut seen = HashSet::with_capacity(streams);
-        let names = appends.iter().map(|a| &a.stream).chain(checks.iter().map(|(s, _)| s));
-        for stream in names {
-            if !seen.insert(stream) {
-                return Err(Error::invalid(format!("stream {stream} is twice in one commit")));
+    fn check_shape(&self) -> Result<()> {
+        let Proposal { appends, checks, records, .. } = self;
+        if appends.is_empty() && records.is_empty() {
+            let message = "a commit has nothing to write; it needs at least 1 event";
+            return Err(Error::invalid(message));
+        }
+        let streams = appends.len() + checks.len();
+        if streams > COMMIT_STREAMS_MAX {
+            return Err(Error::too_large("a commit", streams, COMMIT_STREAMS_MAX, "streams"));
+        }
+        if streams > 1 {
+            let mut seen = HashSet::with_capacity(streams);
+            for stream in self.streams() {
+                if !seen.insert(stream) {
+                    return Err(Error::invalid(format!("stream {stream} is twice in one commit")));
+                }
             }
         }
-    }
-    let mut seen = HashSet::new();
-    for record in records {
-        if let Record::Tracked { consumer, .. } = record {
-            check_name("a consumer's", consumer)?;
-            if !seen.insert(consumer) {
-                let message = format!("consumer {consumer:?} is tracked twice in one commit");
-                return Err(Error::invalid(message));
+        let mut seen = HashSet::new();
+        for record in records {
+            if let Record::Tracked { consumer, .. } = record {
+                check_name("a consumer's", consumer)?;
+                if !seen.insert(consumer) {
+                    let message = format!("consumer {consumer:?} is tracked twice in one commit");
+                    return Err(Error::invalid(message));
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Whether `name` can name what `whose` says: "a consumer's", say.

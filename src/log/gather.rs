@@ -25,7 +25,8 @@ pub(crate) fn gather<'a>(log: &'a Log, proposals: &[&'a Proposal]) -> Result<Gat
     let gathered = Gathered { facts, streams: Vec::new() };
     // One commit names a stream once.
     let numbers = (proposals.len() > 1).then(HashMap::new);
-    let mut gathering = Gathering { log, gathered, numbers };
+    let found = log.tail.find_each(proposals.iter().flat_map(|proposal| proposal.streams()));
+    let mut gathering = Gathering { log, gathered, numbers, found: found.into_iter() };
     for proposal in proposals {
         gathering.add(proposal)?;
     }
@@ -37,6 +38,8 @@ struct Gathering<'a> {
     gathered: Gathered,
     /// The number of each stream, if one may be mentioned twice.
     numbers: Option<HashMap<&'a StreamId, usize>>,
+    /// What the tail says of each stream that is still to be mentioned.
+    found: std::vec::IntoIter<Option<(Slot, StreamState)>>,
 }
 
 impl<'a> Gathering<'a> {
@@ -66,22 +69,22 @@ impl<'a> Gathering<'a> {
         Ok(())
     }
 
-    /// The number of `stream` in this group.
+    /// The number of `stream`, which is mentioned next, in this group.
     fn number(&mut self, stream: &'a StreamId) -> Result<usize> {
         let next = self.gathered.streams.len();
+        let found = self.found.next().expect("each stream that is mentioned was looked for");
         if let Some(numbers) = &mut self.numbers {
             let number = *numbers.entry(stream).or_insert(next);
             if number < next {
                 return Ok(number);
             }
         }
-        let tail = &self.log.tail;
-        let (slot, state) = match tail.find(stream) {
+        let (slot, state) = match found {
             Some(found) => found,
             None => {
                 let state = self.log.index.ask(|index| index.stream_state(stream))?;
                 let state = state.unwrap_or_else(StreamState::absent);
-                (tail.remember(stream, state), state)
+                (self.log.tail.remember(stream, state), state)
             }
         };
         self.gathered.facts.versions.push(state.version.get());

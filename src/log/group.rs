@@ -59,13 +59,16 @@ impl Sequencer {
         self.turns.close()
     }
 
-    /// Writes the closing frame, if every write was whole.
+    /// Writes the closing frame, if every write was whole, and nothing more.
     pub(crate) fn close_journal(&self) -> Result<()> {
-        self.turns.refused()?;
-        match self.writer.lock().close() {
+        let writer = &mut *self.writer.lock();
+        let closed = self.turns.refused().and_then(|()| match writer.close() {
             Ok(()) => Ok(()),
             Err(WriteError::NotWritten(error) | WriteError::Unknown(error)) => Err(error),
-        }
+        });
+        // Whoever opens the store next prepares segments under the same names.
+        writer.end_preparing();
+        closed
     }
 
     /// Writes `group`; one outcome for each ticket, whatever happens.

@@ -7,6 +7,7 @@
 //! * Readers take the tail first and the index second; what is in neither place does not exist.
 
 pub(crate) mod admit;
+pub(crate) mod ahead;
 pub(crate) mod audit;
 pub(crate) mod commit;
 pub(crate) mod control;

@@ -2,7 +2,7 @@
 //! journal elsewhere. Followers read through here too, so there is one way to an event.
 
 use crate::clock::Micros;
-use crate::codec::entry::Entry;
+use crate::codec::entry::EventParts;
 use crate::codec::envelope::{self, Place};
 use crate::codec::frame::{self, Frame, Location};
 use crate::codec::mark::Mark;
@@ -11,9 +11,11 @@ use crate::event::RecordedEvent;
 use crate::filter::Filter;
 use crate::journal::read::{Frames, Journal};
 use crate::journal::segment;
+use crate::log::ahead::Ahead;
 use crate::log::core::Log;
 use crate::position::{Position, Version};
 use crate::stream::StreamId;
+use chrono::{DateTime, Utc};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -65,13 +67,21 @@ pub(crate) fn event_at(log: &Arc<Log>, position: Position) -> Result<RecordedEve
 /// Finds the frames that hold given positions; quick if they are asked for in order.
 pub(crate) struct FrameCursor {
     log: Arc<Log>,
-    /// The scan that yielded the last frame, and the position that its next one begins with.
-    scan: Option<(Frames, u64)>,
+    /// The scan that yielded the last frame.
+    scan: Option<Scan>,
+    /// The position up to which a long scan is read ahead, if it is.
+    ahead_until: Option<u64>,
 }
 
 impl FrameCursor {
     pub(crate) fn new(log: Arc<Log>) -> FrameCursor {
-        FrameCursor { log, scan: None }
+        FrameCursor { log, scan: None, ahead_until: None }
+    }
+
+    /// A cursor for who decodes on the thread that asks it: once the scan is long, another thread reads
+    /// ahead of it, up to position `last`.
+    pub(crate) fn reading_ahead(log: Arc<Log>, last: u64) -> FrameCursor {
+        FrameCursor { log, scan: None, ahead_until: Some(last) }
     }
 
     /// The frame with the event at `position`, which is not past the head.
@@ -80,31 +90,47 @@ impl FrameCursor {
             self.scan = None;
             return Ok(frame);
         }
-        let (mut frames, mut next) = match self.scan.take() {
-            Some((frames, next)) if next <= position => (frames, next),
+        let mut scan = match self.scan.take() {
+            Some(scan) if scan.next <= position => scan,
             _ => self.scan_from(position)?,
         };
-        let (_, end) = self.log.head.visible();
-        frames.extend(end);
-        while next <= position {
-            let item = frames.next().transpose()?;
-            let (_, frame) = item.ok_or_else(|| self.missing(position))?;
-            next = frame.header.next_position();
-            if next > position {
-                self.scan = Some((frames, next));
-                return Ok(frame);
+        if let Source::Here(frames) = &mut scan.source {
+            frames.extend(self.log.head.visible().1);
+        }
+        while scan.next <= position {
+            match scan.read()? {
+                Some(frame) if scan.next > position => {
+                    self.scan = self.ahead(scan);
+                    return Ok(frame);
+                }
+                Some(_) => {}
+                // What has become visible since it began lies behind its end.
+                None if matches!(scan.source, Source::Ahead(_)) => {
+                    scan = self.scan_from(position)?;
+                }
+                None => return Err(self.missing(position)),
             }
         }
         Err(self.missing(position))
     }
 
+    /// The same scan, read ahead if that is due. Without a thread to be had it is begun anew.
+    fn ahead(&self, scan: Scan) -> Option<Scan> {
+        match (scan.source, self.ahead_until) {
+            (Source::Here(frames), Some(last)) if Ahead::is_due(scan.bytes) => {
+                let ahead = Ahead::start(&self.log, frames, last).ok()?;
+                Some(Scan { source: Source::Ahead(ahead), ..scan })
+            }
+            (source, _) => Some(Scan { source, ..scan }),
+        }
+    }
+
     /// The frames from a marked place up to the one with the event at `position`, in order: about
     /// 64 KiB, or one frame.
     fn block_until(&self, position: u64) -> Result<Vec<Frame>> {
-        let (frames, _) = self.scan_from(position)?;
+        let mut scan = self.scan_from(position)?;
         let mut block = Vec::new();
-        for item in frames {
-            let (_, frame) = item?;
+        while let Some(frame) = scan.read()? {
             let found = frame.header.next_position() > position;
             if frame.header.events > 0 {
                 block.push(frame);
@@ -116,10 +142,11 @@ impl FrameCursor {
         Err(self.missing(position))
     }
 
-    fn scan_from(&self, position: u64) -> Result<(Frames, u64)> {
+    fn scan_from(&self, position: u64) -> Result<Scan> {
         let mark = self.log.place_before(position)?;
         let (_, end) = self.log.head.visible();
-        Ok((self.log.journal.frames(mark.location, mark.position, end), mark.position))
+        let frames = self.log.journal.frames(mark.location, mark.position, end);
+        Ok(Scan { source: Source::Here(frames), next: mark.position, bytes: 0 })
     }
 
     fn missing(&self, position: u64) -> Error {
@@ -128,10 +155,41 @@ impl FrameCursor {
     }
 }
 
+/// A scan of the journal.
+struct Scan {
+    source: Source,
+    /// The position that its next frame begins with.
+    next: u64,
+    /// Bytes of frames that it has read.
+    bytes: usize,
+}
+
+/// Who reads: the thread that asks, or another one.
+enum Source {
+    Here(Frames),
+    Ahead(Ahead),
+}
+
+impl Scan {
+    fn read(&mut self) -> Result<Option<Frame>> {
+        let item = match &mut self.source {
+            Source::Here(frames) => frames.next().map(|item| item.map(|(_, frame)| frame)),
+            Source::Ahead(ahead) => ahead.next(),
+        };
+        let frame = item.transpose()?;
+        if let Some(frame) = &frame {
+            self.next = frame.header.next_position();
+            self.bytes += frame.bytes().len();
+        }
+        Ok(frame)
+    }
+}
+
 /// The events of one frame at some positions, in order, each decoded when it is asked for.
 pub(crate) struct FrameEvents {
     frame: Frame,
     entries: frame::Entries,
+    recorded_at: DateTime<Utc>,
     /// The position of the next event.
     position: u64,
     wanted: RangeInclusive<u64>,
@@ -141,20 +199,21 @@ impl FrameEvents {
     /// The events of `frame` at the `wanted` positions.
     pub(crate) fn new(frame: Frame, wanted: RangeInclusive<u64>) -> FrameEvents {
         let (entries, position) = (frame.entries(), frame.header.first_position);
-        FrameEvents { frame, entries, position, wanted }
+        let recorded_at = frame.header.time.to_utc();
+        FrameEvents { frame, entries, recorded_at, position, wanted }
     }
 
     /// The next event that `filter` wants.
+    #[inline]
     pub(crate) fn next(
         &mut self,
         journal: &Journal,
         filter: &Filter,
-    ) -> Result<Option<RecordedEvent>> {
-        self.find(filter).map_err(|what| {
-            let header = &self.frame.header;
-            let at = Location { segment: header.segment, offset: header.offset };
-            journal.corrupt(at, Some(header.first_position), what)
-        })
+    ) -> Option<Result<RecordedEvent>> {
+        match self.find(filter)? {
+            Ok((position, parts)) => self.event(position, parts, journal),
+            Err(what) => self.corrupt(journal, what),
+        }
     }
 
     /// Appends all that are left and that `filter` wants.
@@ -164,37 +223,72 @@ impl FrameEvents {
         filter: &Filter,
         out: &mut Vec<RecordedEvent>,
     ) -> Result<()> {
-        while let Some(event) = self.next(journal, filter)? {
-            out.push(event);
+        while let Some(event) = self.next(journal, filter) {
+            out.push(event?);
         }
         Ok(())
     }
 
-    fn find(&mut self, filter: &Filter) -> Result<Option<RecordedEvent>, String> {
-        let wants_all = filter.wants_all();
-        for item in &mut self.entries {
-            let (_, _, entry) = item?;
-            let Entry::Event { stream, version, envelope } = entry else { continue };
+    /// The position of the next event that `filter` wants, and where it lies.
+    #[inline]
+    fn find(&mut self, filter: &Filter) -> Option<Result<(u64, EventParts), String>> {
+        loop {
+            let parts = match self.entries.next_event()? {
+                Ok(parts) => parts,
+                Err(what) => return Some(Err(what)),
+            };
             let position = self.position;
             self.position += 1;
             if !self.wanted.contains(&position) {
                 continue;
             }
-            let stream = StreamId::from_stored(stream).ok_or("a stream's name is no text")?;
-            if wants_all || filter.wants_stream(stream.as_str()) {
-                let place = Place {
-                    position: Position::new(position),
-                    stream,
-                    version: Version::new(version),
-                    recorded_at: self.frame.header.time,
-                };
-                let event = envelope::decode(envelope, place)?;
-                if wants_all || filter.wants(event.stream.as_str(), &event.event_type) {
-                    return Ok(Some(event));
-                }
+            match filter.wants_all() || self.wants(filter, &parts) {
+                true => return Some(Ok((position, parts))),
+                false => continue,
             }
         }
-        Ok(None)
+    }
+
+    /// Whether `filter` wants an event; one that cannot be read is, and fails.
+    fn wants(&self, filter: &Filter, parts: &EventParts) -> bool {
+        let body = self.entries.body();
+        let Ok(stream) = std::str::from_utf8(&body[parts.stream.clone()]) else { return true };
+        filter.wants_stream(stream)
+            && envelope::event_type(&body[parts.envelope.clone()])
+                .is_none_or(|event_type| filter.wants(stream, event_type))
+    }
+
+    /// The event at `position`, sharing the frame's buffer. Never `None`: what the caller returns in its
+    /// turn is made in its place.
+    #[inline]
+    fn event(
+        &self,
+        position: u64,
+        parts: EventParts,
+        journal: &Journal,
+    ) -> Option<Result<RecordedEvent>> {
+        let body = self.entries.body();
+        let Some(stream) = StreamId::from_stored(body.slice(parts.stream)) else {
+            return self.corrupt(journal, "a stream's name is no text".to_owned());
+        };
+        let envelope = body.slice(parts.envelope);
+        let Some(read) = envelope::read(&envelope) else {
+            return self.corrupt(journal, envelope::malformed());
+        };
+        let place = Place {
+            position: Position::new(position),
+            stream,
+            version: Version::new(parts.version),
+            recorded_at: self.recorded_at,
+        };
+        Some(Ok(read.into_event(envelope, place)))
+    }
+
+    #[cold]
+    fn corrupt(&self, journal: &Journal, what: String) -> Option<Result<RecordedEvent>> {
+        let header = &self.frame.header;
+        let at = Location { segment: header.segment, offset: header.offset };
+        Some(Err(journal.corrupt(at, Some(header.first_position), what)))
     }
 }
 
@@ -228,7 +322,7 @@ enum Page {
 
 impl AllEvents {
     pub(crate) fn new(log: Arc<Log>, range: AllRange) -> AllEvents {
-        let cursor = FrameCursor::new(Arc::clone(&log));
+        let cursor = FrameCursor::reading_ahead(Arc::clone(&log), range.last);
         let page = match range.backwards {
             false => Page::Forwards(None),
             true => Page::Backwards(Vec::new()),
@@ -236,28 +330,14 @@ impl AllEvents {
         AllEvents { log, cursor, range, block: Vec::new(), page }
     }
 
-    fn read_next(&mut self) -> Result<Option<RecordedEvent>> {
-        if self.range.limit == 0 {
-            return Ok(None);
+    /// Goes on to a page that may hold a further event; false if there is none.
+    fn go_on(&mut self) -> Result<bool> {
+        if self.range.first > self.range.last {
+            return Ok(false);
         }
-        loop {
-            let next = match &mut self.page {
-                Page::Forwards(None) => None,
-                Page::Forwards(Some(events)) => {
-                    events.next(&self.log.journal, &self.range.filter)?
-                }
-                Page::Backwards(events) => events.pop(),
-            };
-            if next.is_some() {
-                self.range.limit -= 1;
-                return Ok(next);
-            }
-            if self.range.first > self.range.last {
-                return Ok(None);
-            }
-            self.log.refuse_if_closed()?;
-            self.turn_page()?;
-        }
+        self.log.refuse_if_closed()?;
+        self.turn_page()?;
+        Ok(true)
     }
 
     fn turn_page(&mut self) -> Result<()> {
@@ -294,10 +374,28 @@ impl Iterator for AllEvents {
     type Item = Result<RecordedEvent>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let item = self.read_next().transpose();
-        if matches!(item, Some(Err(_))) {
-            self.range.limit = 0;
+        loop {
+            if self.range.limit == 0 {
+                return None;
+            }
+            let item = match &mut self.page {
+                Page::Forwards(None) => None,
+                Page::Forwards(Some(events)) => events.next(&self.log.journal, &self.range.filter),
+                Page::Backwards(events) => events.pop().map(Ok),
+            };
+            if item.is_some() {
+                let failed = matches!(item, Some(Err(_)));
+                self.range.limit = if failed { 0 } else { self.range.limit - 1 };
+                return item;
+            }
+            match self.go_on() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    self.range.limit = 0;
+                    return Some(Err(error));
+                }
+            }
         }
-        item
     }
 }

@@ -214,7 +214,7 @@ fn decode(stream: &StreamId, event: RawEvent) -> Result<RecordedEvent> {
         position: Position::new(event.position),
         stream: stream.clone(),
         version: Version::new(event.version),
-        recorded_at: event.recorded_at,
+        recorded_at: event.recorded_at.to_utc(),
     };
     let version = event.version;
     envelope::decode(event.envelope, place).map_err(|what| {

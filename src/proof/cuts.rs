@@ -148,7 +148,7 @@ fn recover(disk: &SimulatedDisk<Note>, root: &Path) -> Result<Vec<Known>, String
                         position: Position::new(event.position),
                         stream: event.stream.clone(),
                         version: crate::position::Version::new(event.version),
-                        recorded_at: event.recorded_at,
+                        recorded_at: event.recorded_at.to_utc(),
                     },
                 )?;
                 let stream = event.stream.as_str();

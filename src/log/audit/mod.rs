@@ -240,7 +240,7 @@ impl Walk<'_> {
             position: Position::new(event.position),
             stream: event.stream.clone(),
             version: Version::new(event.version),
-            recorded_at: event.recorded_at,
+            recorded_at: event.recorded_at.to_utc(),
         };
         if let Err(what) = envelope::decode(event.envelope.clone(), place) {
             let finding = Finding::new(FindingKind::Entry, &self.path(at), what).at(at.offset);

@@ -54,7 +54,7 @@ impl Aside {
             position: Position::new(event.position),
             stream: event.stream.clone(),
             version: Version::new(event.version),
-            recorded_at: event.recorded_at,
+            recorded_at: event.recorded_at.to_utc(),
         };
         let mut line = json!({
             "position": event.position,
