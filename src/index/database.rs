@@ -398,7 +398,7 @@ impl Drop for Database {
 }
 
 /// Whether a failure says more of the system than of the file.
-fn is_the_systems(e: &std::io::Error) -> bool {
+pub(crate) fn is_the_systems(e: &std::io::Error) -> bool {
     use std::io::ErrorKind as Kind;
     /// ENFILE and EMFILE on every Unix; they have no kind of their own.
     const TOO_MANY_FILES: [i32; 2] = [23, 24];
