@@ -76,7 +76,7 @@ impl PackWriter {
             directory: directory.to_owned(),
             id,
             file,
-            tree: Some(db.tree(&tree_name(id.number))?),
+            tree: Some(db.new_tree(&tree_name(id.number))?),
             buffer: id.header().to_vec(),
             written: 0,
             synced: 0,

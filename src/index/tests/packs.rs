@@ -1,4 +1,5 @@
 use super::*;
+use crate::index::packs::merge::MergeDue;
 use crate::limits::PACKS_MERGED;
 use std::path::PathBuf;
 
@@ -22,6 +23,12 @@ fn pack_files(dir: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
+}
+
+fn merge_all(index: &Index) {
+    while index.merge_due() != MergeDue::Not {
+        index.merge().unwrap();
+    }
 }
 
 /// The story: a bad sector under a pack is an error of the system's, and so the store did not open, as often
@@ -55,4 +62,55 @@ fn what_else_lies_beside_the_packs_hinders_nobody() {
     fs::create_dir(packs.join(format!("{:020}", 77))).unwrap();
     let opened = Index::open(dir.path(), STORE, CACHE_BYTES).unwrap().1;
     assert!(matches!(opened, Opened::Fresh { reason: Some(_) }), "{opened:?}");
+}
+
+/// The story: a merge that failed at the very end, where the checkpoint was to be written, left the whole
+/// merged pack behind until the store was opened again; and so did each further attempt, on a disk that
+/// was full already.
+#[test]
+fn a_merge_that_cannot_be_listed_gives_its_space_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (truth, index) = unmerged(dir.path(), 40, 100);
+    let before = pack_files(dir.path());
+    let obstacle = dir.path().join("index.checkpoint.new");
+    fs::create_dir(&obstacle).unwrap();
+    for _ in 0..3 {
+        index.merge().unwrap_err();
+        assert_eq!(pack_files(dir.path()), before);
+    }
+    fs::remove_dir(&obstacle).unwrap();
+    merge_all(&index);
+    assert_eq!(pack_files(dir.path()).len(), 1);
+    let last = truth.events.len() as u64;
+    truth.check(&index, last, last, false);
+    index.close().unwrap();
+    open_whole(dir.path());
+}
+
+/// The story: what a merge had written by then stayed on the disk when a window did not fit there, and the
+/// index took nothing in any more, although nothing of the window was in it: the store had to be
+/// opened again.
+#[test]
+fn a_window_whose_pack_cannot_be_written_gives_space_back_and_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut truth, index) = unmerged(dir.path(), 200, 3_900);
+    let before = pack_files(dir.path());
+    index.merge().unwrap();
+    assert_eq!(pack_files(dir.path()).len(), before.len() + 1, "a merge is under way");
+    let position = truth.events.len() as u64;
+    truth.append_random(&mut Random::new(5), 100, 9);
+    let number = index.stored.lock().next_pack;
+    let obstacle = dir.path().join(format!("index/packs/{number:020}"));
+    fs::create_dir(&obstacle).unwrap();
+    index.insert(truth.window(position, position + 50)).unwrap_err();
+    fs::remove_dir(&obstacle).unwrap();
+    assert_eq!(pack_files(dir.path()), before);
+    index.insert(truth.window(position, position + 80)).unwrap();
+    merge_all(&index);
+    truth.check(&index, position + 80, position + 80, false);
+    truth.check_records(&index, position + 80, position + 80);
+    index.close().unwrap();
+    let (index, checkpoint) = open_whole(dir.path());
+    assert_eq!(checkpoint, end(position + 80));
+    truth.check(&index, position + 80, position + 80, false);
 }
