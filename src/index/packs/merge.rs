@@ -21,6 +21,10 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+/// A pack that is made for a multiple of so many streams has a filter that can be folded until it has no
+/// more room than it needs.
+const FILTER_STREAMS: u64 = 8 * PACKS_MERGED as u64;
+
 /// What an event takes beside its body, when a step's work is counted.
 const EVENT_BYTES: usize = 32;
 
@@ -73,7 +77,8 @@ impl Merging {
         packs: &[Arc<Pack>],
     ) -> Result<Merging> {
         // As many as there can be: no more than the filters of all were made for.
-        let streams = packs.iter().map(|pack| pack.footer.filter.names()).sum();
+        let streams: u64 = packs.iter().map(|pack| pack.footer.filter.names()).sum();
+        let streams = streams.next_multiple_of(FILTER_STREAMS);
         let inputs = packs
             .iter()
             .map(|pack| Ok(Input { walk: Walk::of(db, pack)?, chunk: OpenChunk::default() }));

@@ -114,3 +114,27 @@ fn a_window_whose_pack_cannot_be_written_gives_space_back_and_is_tried_again() {
     assert_eq!(checkpoint, end(position + 80));
     truth.check(&index, position + 80, position + 80, false);
 }
+
+/// The story: the filter of a merged pack had the room of all that went into it, even if they held the same
+/// streams: 100,000 streams that are written again and again would have filled half a gigabyte of memory
+/// after 4,096 windows.
+#[test]
+fn the_filter_of_a_merged_pack_is_as_large_as_its_streams_need() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut truth = Truth::default();
+    let (index, _) = open(dir.path());
+    for window in 0..PACKS * PACKS {
+        for n in 0..101 {
+            truth.append(&format!("S-{n}"), 5);
+        }
+        index.insert(truth.window(101 * window, 101 * (window + 1))).unwrap();
+        merge_all(&index);
+    }
+    let packs = index.packs.live();
+    let levels: Vec<_> = packs.iter().map(|pack| pack.listed.level).collect();
+    assert_eq!(levels, [2]);
+    let names = packs[0].footer.filter.names();
+    assert!((101..=2 * 101 + 64).contains(&names), "room for {names}");
+    let last = truth.events.len() as u64;
+    truth.check(&index, last, last, false);
+}
