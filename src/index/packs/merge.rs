@@ -42,8 +42,8 @@ pub(crate) enum MergeDue {
 pub(crate) struct Merging {
     inputs: Vec<Input>,
     writer: PackWriter,
-    /// The stream whose runs are being taken.
-    stream: Option<StreamId>,
+    /// The stream whose runs are being taken, and the last version of it that was.
+    taken: Option<(StreamId, u64)>,
     level: u8,
 }
 
@@ -85,7 +85,7 @@ impl Merging {
         let inputs: Vec<Input> = inputs.collect::<Result<_>>()?;
         let level = packs.iter().map(|pack| pack.listed.level).max().unwrap_or(0);
         let writer = PackWriter::create(db, directory, id, streams)?;
-        Ok(Merging { inputs, writer, stream: None, level: level.saturating_add(1) })
+        Ok(Merging { inputs, writer, taken: None, level: level.saturating_add(1) })
     }
 
     /// The packs that go into it.
@@ -115,11 +115,20 @@ impl Merging {
         let Some((stream, input)) = self.next_input(db)? else { return Ok(None) };
         let Input { walk, chunk } = &mut self.inputs[input];
         let run = walk.take(db)?.expect("it was looked at");
-        let before = StreamState { version: Version::new(run.first_version - 1), ..run.state };
-        if self.stream.as_ref() != Some(&stream) {
-            self.writer.begin_stream(&stream, NameHash::of(&stream), before);
-            self.stream = Some(stream);
+        let before = run.first_version - 1;
+        let is_next = match &self.taken {
+            Some((last, version)) if *last == stream => *version == before,
+            last => last.as_ref().is_none_or(|(last, _)| *last < stream),
+        };
+        if !is_next {
+            let what = format!("version {} of {stream} does not follow", run.first_version);
+            return walk.pack.sound(Err(what));
         }
+        if self.taken.as_ref().is_none_or(|(last, _)| *last != stream) {
+            let before = StreamState { version: Version::new(before), ..run.state };
+            self.writer.begin_stream(&stream, NameHash::of(&stream), before);
+        }
+        self.taken = Some((stream, run.last_version()));
         let mut bytes = 0;
         for event in chunk.events(&walk.pack, &run)? {
             self.writer.put(db, event.position, event.recorded_at, &event.body)?;

@@ -2,6 +2,7 @@ use super::*;
 use crate::index::packs::merge::MergeDue;
 use crate::limits::PACKS_MERGED;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 const PACKS: u64 = PACKS_MERGED as u64;
 
@@ -137,4 +138,20 @@ fn the_filter_of_a_merged_pack_is_as_large_as_its_streams_need() {
     assert!((101..=2 * 101 + 64).contains(&names), "room for {names}");
     let last = truth.events.len() as u64;
     truth.check(&index, last, last, false);
+}
+
+/// The story: merging counted the versions itself, and would have given other numbers to events of packs
+/// that do not follow one another.
+#[test]
+fn packs_that_do_not_follow_one_another_are_told_as_damage_and_not_merged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, index) = unmerged(dir.path(), 20, 10);
+    let packs = index.packs.live().to_vec();
+    index.packs.set(vec![Arc::clone(&packs[0]); PACKS_MERGED]);
+    assert_eq!(index.merge().unwrap_err().kind(), ErrorKind::Corrupt, "twice the same");
+    index.packs.set(packs.iter().rev().cloned().collect());
+    assert_eq!(index.merge().unwrap_err().kind(), ErrorKind::Corrupt, "backwards");
+    index.packs.set(packs);
+    merge_all(&index);
+    assert_eq!(index.packs.live().len(), 1);
 }
