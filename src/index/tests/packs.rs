@@ -3,6 +3,7 @@ use crate::index::packs::merge::MergeDue;
 use crate::limits::PACKS_MERGED;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const PACKS: u64 = PACKS_MERGED as u64;
 
@@ -154,4 +155,19 @@ fn packs_that_do_not_follow_one_another_are_told_as_damage_and_not_merged() {
     index.packs.set(packs);
     merge_all(&index);
     assert_eq!(index.packs.live().len(), 1);
+}
+
+/// The story: an index that was dropped during a merge waited ten seconds for itself.
+#[test]
+fn an_index_that_is_dropped_during_a_merge_lets_go_of_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let (truth, index) = unmerged(dir.path(), 200, 3_900);
+    index.merge().unwrap();
+    assert_eq!(pack_files(dir.path()).len(), PACKS_MERGED + 1, "a merge is under way");
+    let begun = Instant::now();
+    drop(index);
+    assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+    assert_eq!(pack_files(dir.path()).len(), PACKS_MERGED);
+    let (index, checkpoint) = open_whole(dir.path());
+    truth.check(&index, checkpoint.position, checkpoint.position, false);
 }
