@@ -1,6 +1,7 @@
 use super::*;
 use crate::index::packs::merge::MergeDue;
 use crate::limits::PACKS_MERGED;
+use crate::proof::random::{first_seed, rounds};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -170,4 +171,91 @@ fn an_index_that_is_dropped_during_a_merge_lets_go_of_its_files() {
     assert_eq!(pack_files(dir.path()).len(), PACKS_MERGED);
     let (index, checkpoint) = open_whole(dir.path());
     truth.check(&index, checkpoint.position, checkpoint.position, false);
+}
+
+/// A reader keeps the packs that were merged, and the process dies: they are gone with it, and what replaced
+/// them is there.
+#[test]
+fn a_death_between_a_merge_and_its_cleaning_up_leaves_what_the_checkpoint_lists() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, image) = (dir.path().join("store"), dir.path().join("image"));
+    fs::create_dir(&store).unwrap();
+    let (mut truth, index) = unmerged(&store, 40, 100);
+    let reader = index.packs.live();
+    merge_all(&index);
+    assert_eq!(pack_files(&store).len(), PACKS_MERGED + 1);
+    truth.check(&index, 40 * PACKS, 40 * PACKS, false);
+    let number = index.stored.lock().next_pack;
+    for removed in 0..PACKS_MERGED {
+        copy(&store, &image);
+        // As far as it may have come.
+        for pack in &reader[..removed] {
+            fs::remove_file(image.join(format!("index/packs/{:020}", pack.listed.number))).unwrap();
+        }
+        let (index, checkpoint) = open_whole(&image);
+        assert_eq!((checkpoint, pack_files(&image).len()), (end(40 * PACKS), 1));
+        truth.check(&index, 40 * PACKS, 40 * PACKS, false);
+        assert_eq!(index.stored.lock().next_pack, number);
+    }
+    drop(reader);
+    assert_eq!(index.merge_due(), MergeDue::Soon, "what a reader kept can go");
+    merge_all(&index);
+    assert_eq!(pack_files(&store).len(), 1);
+    truth.append("S-1", 3);
+    index.insert(truth.window(40 * PACKS, 40 * PACKS + 1)).unwrap();
+    truth.check(&index, 40 * PACKS + 1, 40 * PACKS + 1, false);
+}
+
+/// Names that begin alike, of any alphabet, short and as long as they may be.
+fn any_name(random: &mut Random) -> String {
+    let alphabet = ["A", "B", "-", " ", "~", "é", "中", "\u{10ffff}", "\u{e000}"];
+    let mut name: String =
+        (0..1 + random.below(3)).map(|_| alphabet[random.below(9) as usize]).collect();
+    if random.below(12) == 0 {
+        name.push_str(&"x".repeat(1_024 - name.len()));
+    }
+    name
+}
+
+#[test]
+fn streams_are_listed_and_read_the_same_in_however_many_packs_they_lie() {
+    for seed in first_seed()..first_seed() + rounds(3) {
+        println!("FILMSTRIP_SEED={seed}");
+        let random = &mut Random::new(seed);
+        let dir = tempfile::tempdir().unwrap();
+        let mut truth = Truth::default();
+        let (mut index, _) = open(dir.path());
+        let mut position = 0;
+        for round in 0..24 {
+            for _ in 0..1 + random.below(120) {
+                let name = any_name(random);
+                let bytes = [0, 1, 50, 4_000, 4_096, 4_097][random.below(6) as usize];
+                truth.append(&name, bytes);
+            }
+            let to = truth.events.len() as u64;
+            index.insert(truth.window(position, to)).unwrap();
+            position = to;
+            for _ in 0..random.below(4) {
+                index.merge().unwrap();
+            }
+            if round % 8 == 7 {
+                drop(index);
+                (index, _) = open_whole(dir.path());
+            }
+        }
+        truth.check(&index, position, position, false);
+        for _ in 0..300 {
+            let prefix =
+                ["", &any_name(random), "A", "\u{10ffff}"][random.below(4) as usize].to_owned();
+            let after = (random.below(2) == 0).then(|| any_name(random));
+            let limit = random.below(20) as usize;
+            let found = index.streams_after(&prefix, after.as_deref(), limit).unwrap();
+            let expected = truth.streams.iter().filter(|(name, _)| name.starts_with(&prefix));
+            let expected = expected.filter(|(name, _)| after.as_ref().is_none_or(|at| *name > at));
+            let expected = expected.map(|(name, events)| (name.clone(), events.len() as u64));
+            let found =
+                found.iter().map(|(id, state)| (id.as_str().to_owned(), state.version.get()));
+            assert_eq!(found.collect::<Vec<_>>(), expected.take(limit).collect::<Vec<_>>());
+        }
+    }
 }
