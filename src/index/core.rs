@@ -22,9 +22,9 @@ pub(crate) struct Index {
     // Dropped before the database, which waits until nothing of sled's is left.
     pub(crate) packs: Packs,
     pub(crate) trees: Trees,
+    pub(crate) progress: Mutex<Progress>,
     pub(crate) db: Database,
     pub(crate) checkpoint_file: CheckpointFile,
-    pub(crate) progress: Mutex<Progress>,
     /// As the checkpoint file says; not held while a window is taken in.
     pub(crate) stored: Mutex<StoredCheckpoint>,
 }

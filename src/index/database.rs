@@ -171,6 +171,11 @@ impl Database {
         Entries { db: self, entries: tree.sled().scan_prefix(prefix) }
     }
 
+    /// The tree of this name, which is about to be written.
+    pub(crate) fn new_tree(&self, name: &str) -> Result<Tree> {
+        self.change("create a tree of", |db| db.open_tree(name)).map(|tree| Tree(Some(tree)))
+    }
+
     /// Sets `key` to `value`. Durable after [`Database::sync`], or earlier.
     pub(crate) fn insert(&self, tree: &Tree, key: &[u8], value: Vec<u8>) -> Result<()> {
         check_size("a key of the index", key.len(), KEY_BYTES_MAX)?;
@@ -292,7 +297,7 @@ impl Database {
     }
 
     /// Calls sled to write. What the system cannot write says nothing against what is there.
-    fn change(&self, action: &str, f: impl FnOnce(&sled::Db) -> sled::Result<()>) -> Result<()> {
+    fn change<T>(&self, action: &str, f: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T> {
         // A file that is cut short fails to be read on the way; sled's copies of an error have lost
         // its code, so that nothing more can be asked of them.
         use std::io::ErrorKind::{InvalidData, UnexpectedEof};
@@ -334,6 +339,12 @@ impl Database {
     #[cfg(test)]
     pub(crate) fn die_after(&self, writes: u64) {
         self.unsynced.lock().faults.writes_left = Some(writes);
+    }
+
+    /// Whether this process is taken for dead.
+    #[cfg(test)]
+    pub(crate) fn is_dead(&self) -> bool {
+        self.unsynced.lock().faults.writes_left == Some(0)
     }
 
     /// Keeps the data file as of each sync from now on.
@@ -398,7 +409,7 @@ impl Drop for Database {
 }
 
 /// Whether a failure says more of the system than of the file.
-fn is_the_systems(e: &std::io::Error) -> bool {
+pub(crate) fn is_the_systems(e: &std::io::Error) -> bool {
     use std::io::ErrorKind as Kind;
     /// ENFILE and EMFILE on every Unix; they have no kind of their own.
     const TOO_MANY_FILES: [i32; 2] = [23, 24];

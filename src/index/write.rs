@@ -4,8 +4,9 @@
 //! checkpoint covers them, and readers are shown a pack after that. So what a crash cuts short is, but for
 //! records, as if it had never begun.
 
-use crate::codec::checkpoint::StoredCheckpoint;
+use crate::codec::checkpoint::{Checkpoint, StoredCheckpoint};
 use crate::codec::keys;
+use crate::codec::mark::Mark;
 use crate::codec::pack::PackId;
 use crate::codec::pack::event::{IndexedEvent, body_of};
 use crate::codec::pack::footer::NameHash;
@@ -34,30 +35,48 @@ impl Index {
     /// streams that it touched.
     ///
     /// # Errors
-    /// The window may have been taken in in part, which harms nothing; but this handle takes in no
-    /// more. What is already in the index can still be read.
+    /// What is already in the index can still be read. If the window's pack could not be written, it may be
+    /// tried again; behind that, it may have been taken in in part, which harms nothing, but this handle
+    /// takes in no more.
     pub(crate) fn insert(&self, window: Window) -> Result<Vec<StreamId>> {
         let mut progress = self.progress.lock();
         if progress.broken {
             let message = "the index takes nothing in after an earlier failure; reopen the store";
             return Err(Error::new(ErrorKind::Refusing, message));
         }
-        progress.broken = true;
-        let streams = self.take_in(&mut progress, window)?;
-        progress.broken = false;
-        Ok(streams)
+        let taken = self.take_in(&mut progress, window);
+        if taken.is_err() {
+            // It gives back at once what a full disk needs most.
+            progress.merging = None;
+        }
+        taken
     }
 
     fn take_in(&self, progress: &mut Progress, window: Window) -> Result<Vec<StreamId>> {
         let Window { events, marks, records, end } = window;
         self.remove_retired(progress)?;
+        let (streams, pack) = self.put_pack(&self.packs.live(), &events)?;
+        drop(events);
+        let number = pack.as_ref().map(|pack| pack.listed.number);
+        progress.broken = true;
+        let listed = self.put_beside(progress, pack, marks, records, end);
+        listed.inspect_err(|_| number.into_iter().for_each(|number| self.give_up(number)))?;
+        self.sweep(std::mem::take(&mut progress.garbage))?;
+        progress.broken = false;
+        Ok(streams)
+    }
+
+    /// Writes what else a window brings, and the checkpoint that covers it and its pack.
+    fn put_beside(
+        &self,
+        progress: &mut Progress,
+        pack: Option<Pack>,
+        marks: Vec<Mark>,
+        records: Vec<(String, Vec<u8>)>,
+        end: Checkpoint,
+    ) -> Result<()> {
         let before = self.stored.lock().clone();
         let epoch = before.epoch + 1;
-        let mut packs = self.packs.live().to_vec();
-        let (streams, pack) = self.put_pack(&before, &packs, &events)?;
-        drop(events);
-        let next_pack = before.next_pack + u64::from(!streams.is_empty());
-        packs.extend(pack.map(Arc::new));
         for mark in marks {
             let (key, value) = mark.encode();
             self.db.insert(&self.trees.global, &key, value.to_vec())?;
@@ -67,27 +86,24 @@ impl Index {
         }
         // The checkpoint covers all of this: it is durable first.
         self.sync_what_the_checkpoint_covers()?;
-        let listed = Packs::listed(&packs);
+        let mut packs = self.packs.live().to_vec();
+        packs.extend(pack.map(Arc::new));
         let records = progress.records;
-        let stored = StoredCheckpoint {
-            epoch,
-            next_pack,
-            records,
-            checkpoint: end,
-            packs: listed,
-            ..before
-        };
+        self.show(StoredCheckpoint { epoch, records, checkpoint: end, ..before }, packs)
+    }
+
+    /// Lists `packs` in the checkpoint, and shows them to readers after that.
+    fn show(&self, stored: StoredCheckpoint, packs: Vec<Arc<Pack>>) -> Result<()> {
+        let stored = StoredCheckpoint { packs: Packs::listed(&packs), ..stored };
         self.checkpoint_file.replace(&stored)?;
         *self.stored.lock() = stored;
         self.packs.set(packs);
-        self.sweep(std::mem::take(&mut progress.garbage))?;
-        Ok(streams)
+        Ok(())
     }
 
     /// Writes a pack of `events`, which go on where `packs` end. Returns the streams that it touches.
     fn put_pack(
         &self,
-        stored: &StoredCheckpoint,
         packs: &[Arc<Pack>],
         events: &[WindowEvent],
     ) -> Result<(Vec<StreamId>, Option<Pack>)> {
@@ -95,8 +111,7 @@ impl Index {
             return Ok((Vec::new(), None));
         }
         let sorted = by_stream(events);
-        let id = PackId { index: stored.index, number: stored.next_pack };
-        let directory = self.packs_directory();
+        let (id, directory) = (self.next_pack(), self.packs_directory());
         let mut writer = PackWriter::create(&self.db, &directory, id, sorted.len() as u64)?;
         let mut held = Held { db: &self.db, walks: packs.iter().map(Walk::anywhere).collect() };
         let mut streams = Vec::with_capacity(sorted.len());
@@ -148,29 +163,51 @@ impl Index {
             return Ok(());
         }
         let inputs: Vec<_> = merging.inputs().cloned().collect();
-        let merged = merging.finish(&self.db)?.map(Arc::new);
+        let merged = merging.finish(&self.db)?;
+        let merged = merged.ok_or_else(|| self.damaged(None, "no pack holds an event"))?;
+        let number = merged.listed.number;
+        self.replace(&inputs, merged).inspect_err(|_| self.give_up(number))?;
+        progress.retired.extend(inputs);
+        self.remove_retired(&mut progress)
+    }
+
+    /// Puts the pack that was made of `inputs` in their place.
+    fn replace(&self, inputs: &[Arc<Pack>], merged: Pack) -> Result<()> {
         self.db.sync()?;
         let mut packs = self.packs.live().to_vec();
         let first = packs.iter().position(|pack| Arc::ptr_eq(pack, &inputs[0]));
         let first = first.expect("what is being merged is listed");
-        packs.splice(first..first + inputs.len(), merged);
-        let stored =
-            StoredCheckpoint { packs: Packs::listed(&packs), ..self.stored.lock().clone() };
-        self.checkpoint_file.replace(&stored)?;
-        *self.stored.lock() = stored;
-        self.packs.set(packs);
-        progress.retired.extend(inputs);
-        self.remove_retired(&mut progress)
+        packs.splice(first..first + inputs.len(), [Arc::new(merged)]);
+        let stored = self.stored.lock().clone();
+        self.show(stored, packs)
+    }
+
+    /// Removes the file of a pack that could not be listed: a full disk needs its bytes. But replacing the
+    /// checkpoint may have failed at its very end, when it lists the pack already.
+    fn give_up(&self, number: u64) {
+        #[cfg(test)]
+        if self.db.is_dead() {
+            return;
+        }
+        let Ok(Some(stored)) = self.checkpoint_file.read() else { return };
+        if stored.packs.iter().all(|listed| listed.number != number) {
+            // What stays goes when the index is opened.
+            let _ = pack::remove(&self.packs_directory(), number);
+        }
+    }
+
+    /// The next pack. No number is given out twice, because what a failure leaves of a pack, in sled too, must
+    /// be none of another.
+    fn next_pack(&self) -> PackId {
+        let mut stored = self.stored.lock();
+        stored.next_pack += 1;
+        PackId { index: stored.index, number: stored.next_pack - 1 }
     }
 
     fn begin_merge(&self) -> Result<Option<Merging>> {
         let packs = self.packs.live();
         let Some(range) = merge::due(&packs) else { return Ok(None) };
-        let id = {
-            let mut stored = self.stored.lock();
-            stored.next_pack += 1;
-            PackId { index: stored.index, number: stored.next_pack - 1 }
-        };
+        let id = self.next_pack();
         Merging::begin(&self.db, &self.packs_directory(), id, &packs[range]).map(Some)
     }
 

@@ -11,6 +11,7 @@ use crate::journal::read::Journal;
 use crate::journal::recover;
 use crate::journal::segment;
 use crate::journal::write::End;
+use crate::limits::INDEX_WINDOW_BYTES_MAX;
 use crate::log::commit::Proposal;
 use crate::log::core::{Log, journal_directory};
 use crate::log::group::{Outcome, Sequencer};
@@ -47,7 +48,12 @@ impl Engine {
         let LogOptions { directory, store, cache_bytes, clock, disk } = options;
         let opened = recover::open(disk, &journal_directory(&directory), store)?;
         let (journal, end) = (opened.journal, opened.writer.end());
-        let site = IndexSite { directory, cache_bytes, journal: Arc::clone(&journal) };
+        let site = IndexSite {
+            directory,
+            cache_bytes,
+            window_bytes: INDEX_WINDOW_BYTES_MAX,
+            journal: Arc::clone(&journal),
+        };
         let (index, mut indexed) = IndexSlot::open(site)?;
         refuse_index_ahead(&journal, &indexed, &end)?;
         let lost_a_frame = opened.torn.as_ref().is_some_and(|torn| torn.acknowledged);
@@ -65,7 +71,7 @@ impl Engine {
             let (from, to) = (indexed.position, end.position);
             tracing::info!(from, to, "the index is behind the journal and is brought up");
         }
-        index.advance(sealed, |advanced| {
+        index.bring_up(sealed, |advanced| {
             indexed = advanced.checkpoint;
             let (reached, of) = (indexed.position, end.position);
             tracing::info!(reached, of, "the index is being brought up");

@@ -32,16 +32,23 @@ pub(crate) fn is_full(log: &Log) -> bool {
 
 /// The indexer thread's whole life.
 pub(crate) fn run(log: &Arc<Log>) {
+    let mut has_failed = false;
     loop {
         // Asked before waiting, not in it: whoever publishes a frame must not wait for the index.
-        let merge = log.index.merge_due();
+        let merge = match log.index.merge_due() {
+            // Too many packs are better than an index that takes nothing in any more.
+            MergeDue::First if has_failed => MergeDue::Soon,
+            merge => merge,
+        };
         match log.indexer.wait_for_work(|| due(log, merge)) {
-            Work::UpTo(to) => index_up_to(log, to),
-            Work::Merge => guarded(log, || {
-                log.index.merge()?;
-                log.indexer.progress();
-                Ok(())
-            }),
+            Work::UpTo(to) => has_failed = !index_up_to(log, to),
+            Work::Merge => {
+                has_failed = !guarded(log, || {
+                    log.index.merge()?;
+                    log.indexer.progress();
+                    Ok(())
+                });
+            }
             Work::Close => {
                 let end = log.head.visible().1;
                 if is_worth_a_window(log, end) {
@@ -78,7 +85,8 @@ fn is_worth_a_window(log: &Log, end: Location) -> bool {
     end.segment > indexed.segment || end.offset - indexed.offset >= UNINDEXED_BYTES_IDLE
 }
 
-pub(crate) fn index_up_to(log: &Log, to: Location) {
+/// Brings the index up to `to`. Returns whether it could.
+pub(crate) fn index_up_to(log: &Log, to: Location) -> bool {
     guarded(log, || {
         let advanced = log.index.advance(to, |advanced| {
             log.tail.trim(&advanced.streams, advanced.checkpoint);
@@ -91,17 +99,19 @@ pub(crate) fn index_up_to(log: &Log, to: Location) {
             log.tail.trim(&streams, Checkpoint { position, next: to, ..log.tail.indexed() });
         }
         advanced
-    });
+    })
 }
 
-/// Does `work` and tells those who wait of its failure.
-fn guarded(log: &Log, work: impl FnOnce() -> Result<()>) {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => log.indexer.fail(&error),
+/// Does `work` and tells those who wait of its failure. Returns whether it went well.
+fn guarded(log: &Log, work: impl FnOnce() -> Result<()>) -> bool {
+    let error = match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => error,
         Err(panic) => {
             let message = format!("the indexer panicked: {}", panic_message(&*panic));
-            log.indexer.fail(&Error::new(ErrorKind::Panicked, message));
+            Error::new(ErrorKind::Panicked, message)
         }
-    }
+    };
+    log.indexer.fail(&error);
+    false
 }

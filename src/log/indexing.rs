@@ -13,7 +13,6 @@ use crate::index::core::{Index, Opened};
 use crate::index::packs::merge::MergeDue;
 use crate::index::window::{Window, WindowEvent};
 use crate::journal::read::{Frames, Journal};
-use crate::limits::INDEX_WINDOW_BYTES_MAX;
 use crate::log::located::{Located, each_located, is_next_mark, mark_of};
 use crate::stream::StreamId;
 use parking_lot::{RwLock, RwLockReadGuard};
@@ -26,6 +25,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct IndexSite {
     pub(crate) directory: PathBuf,
     pub(crate) cache_bytes: u64,
+    /// Bytes of journal from which on a window takes no further frame.
+    pub(crate) window_bytes: u64,
     pub(crate) journal: Arc<Journal>,
 }
 
@@ -89,8 +90,7 @@ impl IndexSlot {
             let step = {
                 let guard = self.read()?;
                 let from = checkpoint_or_start(guard.index(), &self.site.journal);
-                next_window(&self.site.journal, &from, to)?
-                    .map(|window| insert(guard.index(), window))
+                next_window(&self.site, &from, to)?.map(|window| insert(guard.index(), window))
             };
             match step {
                 None => return Ok(()),
@@ -100,6 +100,14 @@ impl IndexSlot {
                 Some(Err(error)) => self.heal(healed, &error)?,
             }
         }
+    }
+
+    /// Does as `advance` does, for a way that may be long: it keeps the packs few.
+    pub(crate) fn bring_up(&self, to: Location, mut after: impl FnMut(Advanced)) -> Result<()> {
+        self.advance(to, |advanced| {
+            after(advanced);
+            keep_few(|| self.merge_due(), || self.merge());
+        })
     }
 
     /// Whether packs of the index are to be merged.
@@ -194,8 +202,9 @@ impl IndexSlot {
     fn build_again(&self, reached: Location) -> Result<(Index, PathBuf, u64)> {
         let moved = move_aside(&self.site.directory)?;
         let (index, mut from) = open_index(&self.site)?;
-        while let Some(window) = next_window(&self.site.journal, &from, reached)? {
+        while let Some(window) = next_window(&self.site, &from, reached)? {
             from = insert(&index, window)?.checkpoint;
+            keep_few(|| index.merge_due(), || index.merge());
             tracing::info!(position = from.position, "the index is being built again");
         }
         Ok((index, moved, from.position))
@@ -209,6 +218,17 @@ impl OpenIndex<'_> {
         match &*self.0 {
             Slot::Open(index) => index,
             Slot::Closed | Slot::Lost(_) => unreachable!("`read` has looked, and holds the lock"),
+        }
+    }
+}
+
+/// Merges packs until there is room for another: each is a file that is held open. If it fails, there are
+/// more of them, and that is all.
+fn keep_few(due: impl Fn() -> MergeDue, merge: impl Fn() -> Result<()>) {
+    while due() == MergeDue::First {
+        if let Err(error) = merge() {
+            tracing::warn!(%error, "packs of the index cannot be merged and become more");
+            return;
         }
     }
 }
@@ -252,13 +272,14 @@ fn insert(index: &Index, window: Window) -> Result<Advanced> {
 }
 
 /// The next window behind `from` and before `to`, or `None` if there is nothing left.
-fn next_window(journal: &Arc<Journal>, from: &Checkpoint, to: Location) -> Result<Option<Window>> {
+fn next_window(site: &IndexSite, from: &Checkpoint, to: Location) -> Result<Option<Window>> {
+    let journal = &site.journal;
     if from.next >= to {
         return Ok(None);
     }
     let mut frames = journal.frames(from.next, from.position + 1, to);
     let mut window = WindowBuilder::new(*from);
-    while window.bytes < INDEX_WINDOW_BYTES_MAX {
+    while window.bytes < site.window_bytes {
         let Some(item) = frames.next() else { break };
         let (at, frame) = item?;
         window

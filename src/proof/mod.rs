@@ -7,6 +7,7 @@ pub(crate) mod random;
 pub(crate) mod volume;
 
 mod cuts;
+mod packs;
 mod preload;
 mod seeded;
 mod tail;

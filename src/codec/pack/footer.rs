@@ -92,6 +92,20 @@ impl Filter {
         Filter { bits: vec![0; bytes as usize] }
     }
 
+    /// Makes it smaller, if it was made for more names than the `names` that were put in: halves of it are
+    /// laid over each other, as long as they have room and are of whole bytes.
+    pub(crate) fn fold_for(&mut self, names: u64) {
+        let needed = Filter::for_names(names).bits.len();
+        while self.bits.len().is_multiple_of(2) && self.bits.len() / 2 >= needed {
+            // A number modulo all bits, modulo half of them, is the number modulo half of them.
+            let upper = self.bits.split_off(self.bits.len() / 2);
+            for (lower, upper) in self.bits.iter_mut().zip(upper) {
+                *lower |= upper;
+            }
+        }
+        self.bits.shrink_to_fit();
+    }
+
     /// How many names it was made for, or a few more.
     pub(crate) fn names(&self) -> u64 {
         8 * self.bits.len() as u64 / FILTER_BITS_EACH
@@ -146,5 +160,18 @@ mod tests {
         let let_through = (10_000..20_000).filter(|n| filter.may_hold(name(*n))).count();
         assert!(let_through < 200, "{let_through} of 10,000");
         assert!(!Filter::for_names(0).may_hold(name(1)));
+    }
+
+    #[test]
+    fn a_filter_that_was_folded_is_as_one_that_was_made_for_fewer_names() {
+        let (mut folded, mut small) = (Filter::for_names(64_000), Filter::for_names(8_000));
+        for n in 0..7_000 {
+            folded.put(name(n));
+            small.put(name(n));
+        }
+        folded.fold_for(7_000);
+        assert_eq!(folded, small);
+        folded.fold_for(7_000);
+        assert_eq!(folded, small, "there is no room for less");
     }
 }

@@ -21,6 +21,10 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+/// A pack that is made for a multiple of so many streams has a filter that can be folded until it has no
+/// more room than it needs.
+const FILTER_STREAMS: u64 = 8 * PACKS_MERGED as u64;
+
 /// What an event takes beside its body, when a step's work is counted.
 const EVENT_BYTES: usize = 32;
 
@@ -38,8 +42,8 @@ pub(crate) enum MergeDue {
 pub(crate) struct Merging {
     inputs: Vec<Input>,
     writer: PackWriter,
-    /// The stream whose runs are being taken.
-    stream: Option<StreamId>,
+    /// The stream whose runs are being taken, and the last version of it that was.
+    taken: Option<(StreamId, u64)>,
     level: u8,
 }
 
@@ -73,14 +77,15 @@ impl Merging {
         packs: &[Arc<Pack>],
     ) -> Result<Merging> {
         // As many as there can be: no more than the filters of all were made for.
-        let streams = packs.iter().map(|pack| pack.footer.filter.names()).sum();
+        let streams: u64 = packs.iter().map(|pack| pack.footer.filter.names()).sum();
+        let streams = streams.next_multiple_of(FILTER_STREAMS);
         let inputs = packs
             .iter()
             .map(|pack| Ok(Input { walk: Walk::of(db, pack)?, chunk: OpenChunk::default() }));
         let inputs: Vec<Input> = inputs.collect::<Result<_>>()?;
         let level = packs.iter().map(|pack| pack.listed.level).max().unwrap_or(0);
         let writer = PackWriter::create(db, directory, id, streams)?;
-        Ok(Merging { inputs, writer, stream: None, level: level.saturating_add(1) })
+        Ok(Merging { inputs, writer, taken: None, level: level.saturating_add(1) })
     }
 
     /// The packs that go into it.
@@ -110,11 +115,20 @@ impl Merging {
         let Some((stream, input)) = self.next_input(db)? else { return Ok(None) };
         let Input { walk, chunk } = &mut self.inputs[input];
         let run = walk.take(db)?.expect("it was looked at");
-        let before = StreamState { version: Version::new(run.first_version - 1), ..run.state };
-        if self.stream.as_ref() != Some(&stream) {
-            self.writer.begin_stream(&stream, NameHash::of(&stream), before);
-            self.stream = Some(stream);
+        let before = run.first_version - 1;
+        let is_next = match &self.taken {
+            Some((last, version)) if *last == stream => *version == before,
+            last => last.as_ref().is_none_or(|(last, _)| *last < stream),
+        };
+        if !is_next {
+            let what = format!("version {} of {stream} does not follow", run.first_version);
+            return walk.pack.sound(Err(what));
         }
+        if self.taken.as_ref().is_none_or(|(last, _)| *last != stream) {
+            let before = StreamState { version: Version::new(before), ..run.state };
+            self.writer.begin_stream(&stream, NameHash::of(&stream), before);
+        }
+        self.taken = Some((stream, run.last_version()));
         let mut bytes = 0;
         for event in chunk.events(&walk.pack, &run)? {
             self.writer.put(db, event.position, event.recorded_at, &event.body)?;

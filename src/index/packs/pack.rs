@@ -8,7 +8,7 @@ use crate::codec::pack::event::IndexedEvent;
 use crate::codec::pack::footer::{Footer, NameHash};
 use crate::codec::pack::{BlockKind, BlockPlace, HEADER_BYTES, PackId, TRAILER_BYTES};
 use crate::error::{Error, Result};
-use crate::index::database::{Database, Tree};
+use crate::index::database::{Database, Tree, is_the_systems};
 use crate::limits::{PACK_DIRECTORY_BYTES, STREAM_NAME_BYTES_MAX};
 use crate::stream::StreamId;
 use bytes::Bytes;
@@ -61,13 +61,29 @@ pub(crate) fn numbers(directory: &Path) -> Result<Vec<u64>> {
         Err(e) => return Err(Error::io("list", directory, e)),
     };
     let names = entries.flatten().map(|entry| entry.file_name());
-    Ok(names.filter_map(|name| name.to_str()?.parse().ok()).collect())
+    let numbers = names.filter_map(|name| {
+        let number = name.to_str()?.parse().ok()?;
+        // What else reads as a number is none of ours.
+        path(directory, number).ends_with(&name).then_some(number)
+    });
+    Ok(numbers.collect())
 }
 
 /// Removes the file of pack `number`.
 pub(crate) fn remove(directory: &Path, number: u64) -> Result<()> {
     let path = path(directory, number);
-    fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))
+    fs::remove_file(&path).map_err(|e| match e.kind() {
+        ErrorKind::IsADirectory => Error::corrupt(&path, 0, None, "it is a directory"),
+        _ => Error::io("remove", &path, e),
+    })
+}
+
+/// What the system cannot read of a pack counts as damage: it can be built again.
+fn unreadable(action: &str, path: &Path, offset: u64, e: std::io::Error) -> Error {
+    match is_the_systems(&e) {
+        true => Error::io(action, path, e),
+        false => Error::corrupt(path, offset, None, format!("the system cannot {action} it: {e}")),
+    }
 }
 
 /// Bytes between two chunks that are read with them rather than apart: a block of the directory, say.
@@ -91,7 +107,7 @@ impl Pack {
         let id = PackId { index, number: listed.number };
         let file = File::open(&path).map_err(|e| match e.kind() {
             ErrorKind::NotFound => Error::corrupt(&path, 0, None, "it is missing"),
-            _ => Error::io("open", &path, e),
+            _ => unreadable("open", &path, 0, e),
         })?;
         let footer = RawPack { id, path: &path, file: &file }.footer(listed.length)?;
         Ok(Pack { listed, id, path, file, footer, tree, recent: Mutex::new(None) })
@@ -239,7 +255,8 @@ struct RawPack<'a> {
 impl RawPack<'_> {
     /// What the pack holds, if its frame is as it was written: header, length, footer and trailer.
     fn footer(&self, length: u64) -> Result<Footer> {
-        let metadata = self.file.metadata().map_err(|e| Error::io("look at", self.path, e))?;
+        let metadata = self.file.metadata();
+        let metadata = metadata.map_err(|e| unreadable("look at", self.path, 0, e))?;
         if metadata.len() != length {
             return Err(self.damaged(0, "it has another length than its index says"));
         }
@@ -275,7 +292,7 @@ impl RawPack<'_> {
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
                 Err(self.damaged(offset, "it ends before a block does"))
             }
-            Err(e) => Err(Error::io("read", self.path, e)),
+            Err(e) => Err(unreadable("read", self.path, offset, e)),
         }
     }
 

@@ -48,6 +48,7 @@ pub(crate) struct PackWriter {
     first: Option<(StreamId, u64)>,
     last: Option<StreamId>,
     filter: Filter,
+    streams: u64,
 }
 
 struct WaitingRun {
@@ -76,7 +77,7 @@ impl PackWriter {
             directory: directory.to_owned(),
             id,
             file,
-            tree: Some(db.tree(&tree_name(id.number))?),
+            tree: Some(db.new_tree(&tree_name(id.number))?),
             buffer: id.header().to_vec(),
             written: 0,
             synced: 0,
@@ -89,6 +90,7 @@ impl PackWriter {
             first: None,
             last: None,
             filter: Filter::for_names(streams),
+            streams: 0,
         })
     }
 
@@ -99,6 +101,7 @@ impl PackWriter {
             self.first = Some((stream.clone(), before.version.get() + 1));
         }
         self.filter.put(hash);
+        self.streams += 1;
         self.last = Some(stream.clone());
         self.stream = Some((stream.clone(), before));
     }
@@ -203,7 +206,8 @@ impl PackWriter {
         };
         self.finish_directory(db, None)?;
         let offset = self.offset();
-        let filter = std::mem::replace(&mut self.filter, Filter::for_names(0));
+        let mut filter = std::mem::replace(&mut self.filter, Filter::for_names(0));
+        filter.fold_for(self.streams);
         let footer = Footer { events: self.events, first, last, filter };
         let seal = |out: &mut Vec<u8>| footer.encode(out);
         let place: BlockPlace = self.id.seal(BlockKind::Footer, offset, &mut self.buffer, seal);

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod model;
 mod pace;
+mod packs;
 mod trees;
 mod views;
 

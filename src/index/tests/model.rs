@@ -75,10 +75,7 @@ fn a_window_that_leaves_out_a_version_is_refused() {
     let error = index.insert(truth.window(1, 3)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("version 1, not 2"), "{error}");
-    let error = index.insert(truth.window(0, 3)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Refusing, "a failed window ends it");
-    index.close().unwrap();
-    let (index, _) = open(dir.path());
+    assert_eq!(index.checkpoint(), None);
     index.insert(truth.window(0, 3)).unwrap();
     truth.check(&index, 3, 3, false);
 }

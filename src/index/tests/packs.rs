@@ -1,0 +1,261 @@
+use super::*;
+use crate::index::packs::merge::MergeDue;
+use crate::limits::PACKS_MERGED;
+use crate::proof::random::{first_seed, rounds};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const PACKS: u64 = PACKS_MERGED as u64;
+
+/// As many packs as are merged together, each of `events` events with bodies of `bytes`, of few streams.
+fn unmerged(dir: &Path, events: u64, bytes: usize) -> (Truth, Index) {
+    let mut truth = Truth::default();
+    let (index, _) = open(dir);
+    for pack in 0..PACKS {
+        for n in 0..events {
+            truth.append(&format!("S-{}", n % 9), bytes);
+        }
+        index.insert(truth.window(pack * events, (pack + 1) * events)).unwrap();
+    }
+    (truth, index)
+}
+
+fn pack_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir.join("index/packs")).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn merge_all(index: &Index) {
+    while index.merge_due() != MergeDue::Not {
+        index.merge().unwrap();
+    }
+}
+
+/// The story: a bad sector under a pack is an error of the system's, and so the store did not open, as often
+/// as it was tried, although all that the pack held was in the journal. Here the file is a link to itself,
+/// which the system cannot open either.
+#[test]
+fn a_pack_that_the_system_cannot_read_makes_the_index_be_built_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, index) = unmerged(dir.path(), 10, 10);
+    index.close().unwrap();
+    let pack = &pack_files(dir.path())[2];
+    fs::remove_file(pack).unwrap();
+    std::os::unix::fs::symlink(pack, pack).unwrap();
+    let opened = Index::open(dir.path(), STORE, CACHE_BYTES).unwrap().1;
+    assert!(matches!(opened, Opened::Fresh { reason: Some(_) }), "{opened:?}");
+}
+
+/// The story: any name that reads as a number was taken for a pack that a crash had left, and another file
+/// was to be removed for it, which was not there: the store did not open any more.
+#[test]
+fn what_else_lies_beside_the_packs_hinders_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let (truth, index) = unmerged(dir.path(), 10, 10);
+    index.close().unwrap();
+    let packs = dir.path().join("index/packs");
+    fs::write(packs.join("77"), "a number, and no name of ours").unwrap();
+    fs::write(packs.join("notes"), "no number").unwrap();
+    let (index, checkpoint) = open_whole(dir.path());
+    truth.check(&index, checkpoint.position, checkpoint.position, false);
+    index.close().unwrap();
+    fs::create_dir(packs.join(format!("{:020}", 77))).unwrap();
+    let opened = Index::open(dir.path(), STORE, CACHE_BYTES).unwrap().1;
+    assert!(matches!(opened, Opened::Fresh { reason: Some(_) }), "{opened:?}");
+}
+
+/// The story: a merge that failed at the very end, where the checkpoint was to be written, left the whole
+/// merged pack behind until the store was opened again; and so did each further attempt, on a disk that
+/// was full already.
+#[test]
+fn a_merge_that_cannot_be_listed_gives_its_space_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (truth, index) = unmerged(dir.path(), 40, 100);
+    let before = pack_files(dir.path());
+    let obstacle = dir.path().join("index.checkpoint.new");
+    fs::create_dir(&obstacle).unwrap();
+    for _ in 0..3 {
+        index.merge().unwrap_err();
+        assert_eq!(pack_files(dir.path()), before);
+    }
+    fs::remove_dir(&obstacle).unwrap();
+    merge_all(&index);
+    assert_eq!(pack_files(dir.path()).len(), 1);
+    let last = truth.events.len() as u64;
+    truth.check(&index, last, last, false);
+    index.close().unwrap();
+    open_whole(dir.path());
+}
+
+/// The story: what a merge had written by then stayed on the disk when a window did not fit there, and the
+/// index took nothing in any more, although nothing of the window was in it: the store had to be
+/// opened again.
+#[test]
+fn a_window_whose_pack_cannot_be_written_gives_space_back_and_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut truth, index) = unmerged(dir.path(), 200, 3_900);
+    let before = pack_files(dir.path());
+    index.merge().unwrap();
+    assert_eq!(pack_files(dir.path()).len(), before.len() + 1, "a merge is under way");
+    let position = truth.events.len() as u64;
+    truth.append_random(&mut Random::new(5), 100, 9);
+    let number = index.stored.lock().next_pack;
+    let obstacle = dir.path().join(format!("index/packs/{number:020}"));
+    fs::create_dir(&obstacle).unwrap();
+    index.insert(truth.window(position, position + 50)).unwrap_err();
+    fs::remove_dir(&obstacle).unwrap();
+    assert_eq!(pack_files(dir.path()), before);
+    index.insert(truth.window(position, position + 80)).unwrap();
+    merge_all(&index);
+    truth.check(&index, position + 80, position + 80, false);
+    truth.check_records(&index, position + 80, position + 80);
+    index.close().unwrap();
+    let (index, checkpoint) = open_whole(dir.path());
+    assert_eq!(checkpoint, end(position + 80));
+    truth.check(&index, position + 80, position + 80, false);
+}
+
+/// The story: the filter of a merged pack had the room of all that went into it, even if they held the same
+/// streams: 100,000 streams that are written again and again would have filled half a gigabyte of memory
+/// after 4,096 windows.
+#[test]
+fn the_filter_of_a_merged_pack_is_as_large_as_its_streams_need() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut truth = Truth::default();
+    let (index, _) = open(dir.path());
+    for window in 0..PACKS * PACKS {
+        for n in 0..101 {
+            truth.append(&format!("S-{n}"), 5);
+        }
+        index.insert(truth.window(101 * window, 101 * (window + 1))).unwrap();
+        merge_all(&index);
+    }
+    let packs = index.packs.live();
+    let levels: Vec<_> = packs.iter().map(|pack| pack.listed.level).collect();
+    assert_eq!(levels, [2]);
+    let names = packs[0].footer.filter.names();
+    assert!((101..=2 * 101 + 64).contains(&names), "room for {names}");
+    let last = truth.events.len() as u64;
+    truth.check(&index, last, last, false);
+}
+
+/// The story: merging counted the versions itself, and would have given other numbers to events of packs
+/// that do not follow one another.
+#[test]
+fn packs_that_do_not_follow_one_another_are_told_as_damage_and_not_merged() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, index) = unmerged(dir.path(), 20, 10);
+    let packs = index.packs.live().to_vec();
+    index.packs.set(vec![Arc::clone(&packs[0]); PACKS_MERGED]);
+    assert_eq!(index.merge().unwrap_err().kind(), ErrorKind::Corrupt, "twice the same");
+    index.packs.set(packs.iter().rev().cloned().collect());
+    assert_eq!(index.merge().unwrap_err().kind(), ErrorKind::Corrupt, "backwards");
+    index.packs.set(packs);
+    merge_all(&index);
+    assert_eq!(index.packs.live().len(), 1);
+}
+
+/// The story: an index that was dropped during a merge waited ten seconds for itself.
+#[test]
+fn an_index_that_is_dropped_during_a_merge_lets_go_of_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let (truth, index) = unmerged(dir.path(), 200, 3_900);
+    index.merge().unwrap();
+    assert_eq!(pack_files(dir.path()).len(), PACKS_MERGED + 1, "a merge is under way");
+    let begun = Instant::now();
+    drop(index);
+    assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+    assert_eq!(pack_files(dir.path()).len(), PACKS_MERGED);
+    let (index, checkpoint) = open_whole(dir.path());
+    truth.check(&index, checkpoint.position, checkpoint.position, false);
+}
+
+/// A reader keeps the packs that were merged, and the process dies: they are gone with it, and what replaced
+/// them is there.
+#[test]
+fn a_death_between_a_merge_and_its_cleaning_up_leaves_what_the_checkpoint_lists() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, image) = (dir.path().join("store"), dir.path().join("image"));
+    fs::create_dir(&store).unwrap();
+    let (mut truth, index) = unmerged(&store, 40, 100);
+    let reader = index.packs.live();
+    merge_all(&index);
+    assert_eq!(pack_files(&store).len(), PACKS_MERGED + 1);
+    truth.check(&index, 40 * PACKS, 40 * PACKS, false);
+    let number = index.stored.lock().next_pack;
+    for removed in 0..PACKS_MERGED {
+        copy(&store, &image);
+        // As far as it may have come.
+        for pack in &reader[..removed] {
+            fs::remove_file(image.join(format!("index/packs/{:020}", pack.listed.number))).unwrap();
+        }
+        let (index, checkpoint) = open_whole(&image);
+        assert_eq!((checkpoint, pack_files(&image).len()), (end(40 * PACKS), 1));
+        truth.check(&index, 40 * PACKS, 40 * PACKS, false);
+        assert_eq!(index.stored.lock().next_pack, number);
+    }
+    drop(reader);
+    assert_eq!(index.merge_due(), MergeDue::Soon, "what a reader kept can go");
+    merge_all(&index);
+    assert_eq!(pack_files(&store).len(), 1);
+    truth.append("S-1", 3);
+    index.insert(truth.window(40 * PACKS, 40 * PACKS + 1)).unwrap();
+    truth.check(&index, 40 * PACKS + 1, 40 * PACKS + 1, false);
+}
+
+/// Names that begin alike, of any alphabet, short and as long as they may be.
+fn any_name(random: &mut Random) -> String {
+    let alphabet = ["A", "B", "-", " ", "~", "é", "中", "\u{10ffff}", "\u{e000}"];
+    let mut name: String =
+        (0..1 + random.below(3)).map(|_| alphabet[random.below(9) as usize]).collect();
+    if random.below(12) == 0 {
+        name.push_str(&"x".repeat(1_024 - name.len()));
+    }
+    name
+}
+
+#[test]
+fn streams_are_listed_and_read_the_same_in_however_many_packs_they_lie() {
+    for seed in first_seed()..first_seed() + rounds(3) {
+        println!("FILMSTRIP_SEED={seed}");
+        let random = &mut Random::new(seed);
+        let dir = tempfile::tempdir().unwrap();
+        let mut truth = Truth::default();
+        let (mut index, _) = open(dir.path());
+        let mut position = 0;
+        for round in 0..24 {
+            for _ in 0..1 + random.below(120) {
+                let name = any_name(random);
+                let bytes = [0, 1, 50, 4_000, 4_096, 4_097][random.below(6) as usize];
+                truth.append(&name, bytes);
+            }
+            let to = truth.events.len() as u64;
+            index.insert(truth.window(position, to)).unwrap();
+            position = to;
+            for _ in 0..random.below(4) {
+                index.merge().unwrap();
+            }
+            if round % 8 == 7 {
+                drop(index);
+                (index, _) = open_whole(dir.path());
+            }
+        }
+        truth.check(&index, position, position, false);
+        for _ in 0..300 {
+            let prefix =
+                ["", &any_name(random), "A", "\u{10ffff}"][random.below(4) as usize].to_owned();
+            let after = (random.below(2) == 0).then(|| any_name(random));
+            let limit = random.below(20) as usize;
+            let found = index.streams_after(&prefix, after.as_deref(), limit).unwrap();
+            let expected = truth.streams.iter().filter(|(name, _)| name.starts_with(&prefix));
+            let expected = expected.filter(|(name, _)| after.as_ref().is_none_or(|at| *name > at));
+            let expected = expected.map(|(name, events)| (name.clone(), events.len() as u64));
+            let found =
+                found.iter().map(|(id, state)| (id.as_str().to_owned(), state.version.get()));
+            assert_eq!(found.collect::<Vec<_>>(), expected.take(limit).collect::<Vec<_>>());
+        }
+    }
+}
