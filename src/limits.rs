@@ -59,6 +59,8 @@ pub(crate) const SCAN_CHUNK_BYTES: usize = 256 * KIB;
 pub(crate) const READ_AHEAD_AFTER_BYTES: usize = 2 * MIB;
 /// Bytes of frames from which on a batch that is read ahead takes no further one.
 pub(crate) const READ_AHEAD_BATCH_BYTES: usize = 256 * KIB;
+/// Bytes that reading ahead reads at once: a disk is twice as fast with more under way.
+pub(crate) const READ_AHEAD_CHUNK_BYTES: usize = MIB;
 /// Batches that are read ahead and wait.
 pub(crate) const READ_AHEAD_BATCHES_MAX: usize = 4;
 /// Bytes of journal between two entries of the position index.

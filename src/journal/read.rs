@@ -118,6 +118,7 @@ impl Journal {
             journal: Arc::clone(self),
             at: from,
             end,
+            chunk_bytes: SCAN_CHUNK_BYTES,
             chunk: Bytes::new(),
             chunk_offset: 0,
             next_position,
@@ -145,6 +146,7 @@ pub(crate) struct Frames {
     journal: Arc<Journal>,
     at: Location,
     end: Location,
+    chunk_bytes: usize,
     /// What was read ahead, and where in the segment it begins.
     chunk: Bytes,
     chunk_offset: u64,
@@ -156,6 +158,11 @@ impl Frames {
     /// Where the next frame begins.
     pub(crate) fn at(&self) -> Location {
         self.at
+    }
+
+    /// Lets each further read be of so many bytes.
+    pub(crate) fn read_in(&mut self, chunk_bytes: usize) {
+        self.chunk_bytes = chunk_bytes;
     }
 
     /// Lets the scan go on to a later end.
@@ -237,7 +244,7 @@ impl Frames {
     /// Makes at least `length` bytes from the current place available, or all the file has.
     fn fill(&mut self, length: usize) -> Result<()> {
         if self.ahead().len() < length {
-            self.chunk = self.journal.read(self.at, length.max(SCAN_CHUNK_BYTES))?;
+            self.chunk = self.journal.read(self.at, length.max(self.chunk_bytes))?;
             self.chunk_offset = self.at.offset;
         }
         Ok(())

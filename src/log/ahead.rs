@@ -4,12 +4,15 @@
 //! * An error comes behind all frames before it, as it would without this.
 //! * The thread ends with the scan, with an error, when nobody takes its frames any more, and when the log
 //!   closes.
-//! * Memory is bounded: `READ_AHEAD_BATCHES_MAX` batches wait, each of `READ_AHEAD_BATCH_BYTES` or one frame.
+//! * Memory is bounded: `READ_AHEAD_BATCHES_MAX` batches wait, each of `READ_AHEAD_BATCH_BYTES` or one frame,
+//!   in buffers of `READ_AHEAD_CHUNK_BYTES`.
 
 use crate::codec::frame::Frame;
 use crate::error::Result;
 use crate::journal::read::Frames;
-use crate::limits::{READ_AHEAD_AFTER_BYTES, READ_AHEAD_BATCH_BYTES, READ_AHEAD_BATCHES_MAX};
+use crate::limits::{
+    READ_AHEAD_AFTER_BYTES, READ_AHEAD_BATCH_BYTES, READ_AHEAD_BATCHES_MAX, READ_AHEAD_CHUNK_BYTES,
+};
 use crate::log::core::Log;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use std::sync::LazyLock;
@@ -33,7 +36,8 @@ impl Ahead {
     }
 
     /// Goes on with `frames` on a thread of its own, up to the frame with the event at `last`.
-    pub(crate) fn start(log: &Log, frames: Frames, last: u64) -> Result<Ahead> {
+    pub(crate) fn start(log: &Log, mut frames: Frames, last: u64) -> Result<Ahead> {
+        frames.read_in(READ_AHEAD_CHUNK_BYTES);
         let (sender, batches) = bounded(READ_AHEAD_BATCHES_MAX);
         let closed = log.closing();
         log.spawn("filmstrip-ahead", move || Reader { frames, last, sender, closed }.run())?;
