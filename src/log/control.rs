@@ -112,6 +112,12 @@ impl Control {
         self.progressed.notify_all();
     }
 
+    /// Whether a failure stands.
+    #[cfg(test)]
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state.lock().failed.is_some()
+    }
+
     /// Waits while `full` says that there is no room for more that is not indexed.
     ///
     /// # Errors
@@ -146,33 +152,5 @@ impl Control {
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    /// The story: the indexer tried again after a failure when the next frame came. But with a full tail no
-    /// frame came: each append was refused with the old failure, long after the disk had room again.
-    #[test]
-    fn a_writer_that_is_refused_for_an_old_failure_has_the_indexer_try_again() {
-        let control = Control::default();
-        control.fail(&Error::new(ErrorKind::StorageFull, "it is full"));
-        std::thread::scope(|scope| {
-            let work = scope.spawn(|| control.wait_for_work(|| Due::Now(ANY_FRAME)));
-            let begun = Instant::now();
-            while !work.is_finished() && begun.elapsed() < Duration::from_secs(10) {
-                // It waits for nothing while the failure stands, and else for the indexer.
-                if control.state.lock().failed.is_some() {
-                    let _ = control.wait_for_room(|| !work.is_finished());
-                }
-            }
-            let has_tried = work.is_finished();
-            control.close();
-            assert!(has_tried, "it still waits");
-            assert!(matches!(work.join().unwrap(), Work::UpTo(_)));
-        });
     }
 }

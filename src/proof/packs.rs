@@ -1,14 +1,18 @@
 //! Packs of the index that are many, and cannot be merged: the index takes in what comes all the same.
 
+use crate::codec::frame::Location;
+use crate::error::{Error, ErrorKind};
 use crate::event::NewEvent;
 use crate::index::core::Index;
 use crate::limits::{CACHE_BYTES_DEFAULT, PACKS_MAX};
+use crate::log::control::{Control, Due, Work};
 use crate::log::indexer;
 use crate::log::indexing::{IndexSite, IndexSlot};
 use crate::position::ExpectedVersion;
 use crate::proof::cuts::scratch;
 use crate::store::Store;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
 
@@ -62,4 +66,27 @@ fn an_index_that_is_brought_up_a_long_way_has_few_packs() {
     assert_eq!(slot.rebuild().unwrap().1, last);
     assert!((PACKS_MAX / 2..=PACKS_MAX).contains(&packs()), "there are {}", packs());
     slot.close().unwrap();
+}
+
+/// The story: the indexer tried again after a failure when the next frame came. But with a full tail no
+/// frame came: each append was refused with the old failure, long after the disk had room again.
+#[test]
+fn a_writer_that_is_refused_for_an_old_failure_has_the_indexer_try_again() {
+    let control = Control::default();
+    control.fail(&Error::new(ErrorKind::StorageFull, "it is full"));
+    let anywhere = Location { segment: 0, offset: 0 };
+    std::thread::scope(|scope| {
+        let work = scope.spawn(|| control.wait_for_work(|| Due::Now(anywhere)));
+        let begun = Instant::now();
+        while !work.is_finished() && begun.elapsed() < Duration::from_secs(10) {
+            // It waits for nothing while the failure stands, and else for the indexer.
+            if control.has_failed() {
+                let _ = control.wait_for_room(|| !work.is_finished());
+            }
+        }
+        let has_tried = work.is_finished();
+        control.close();
+        assert!(has_tried, "it still waits");
+        assert!(matches!(work.join().unwrap(), Work::UpTo(_)));
+    });
 }
