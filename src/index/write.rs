@@ -31,14 +31,13 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 impl Index {
-    /// Takes `window` in. When it returns, all of it is durable, and so is the checkpoint. Returns the
-    /// streams that it touched.
+    /// Takes `window` in. When it returns, all of it is durable, and so is the checkpoint.
     ///
     /// # Errors
     /// What is already in the index can still be read. If the window's pack could not be written, it may be
     /// tried again; behind that, it may have been taken in in part, which harms nothing, but this handle
     /// takes in no more.
-    pub(crate) fn insert(&self, window: Window) -> Result<Vec<StreamId>> {
+    pub(crate) fn insert(&self, window: Window) -> Result<()> {
         let mut progress = self.progress.lock();
         if progress.broken {
             let message = "the index takes nothing in after an earlier failure; reopen the store";
@@ -52,10 +51,10 @@ impl Index {
         taken
     }
 
-    fn take_in(&self, progress: &mut Progress, window: Window) -> Result<Vec<StreamId>> {
+    fn take_in(&self, progress: &mut Progress, window: Window) -> Result<()> {
         let Window { events, marks, records, end } = window;
         self.remove_retired(progress)?;
-        let (streams, pack) = self.put_pack(&self.packs.live(), &events)?;
+        let pack = self.put_pack(&self.packs.live(), &events)?;
         drop(events);
         let number = pack.as_ref().map(|pack| pack.listed.number);
         progress.broken = true;
@@ -63,7 +62,7 @@ impl Index {
         listed.inspect_err(|_| number.into_iter().for_each(|number| self.give_up(number)))?;
         self.sweep(std::mem::take(&mut progress.garbage))?;
         progress.broken = false;
-        Ok(streams)
+        Ok(())
     }
 
     /// Writes what else a window brings, and the checkpoint that covers it and its pack.
@@ -101,20 +100,15 @@ impl Index {
         Ok(())
     }
 
-    /// Writes a pack of `events`, which go on where `packs` end. Returns the streams that it touches.
-    fn put_pack(
-        &self,
-        packs: &[Arc<Pack>],
-        events: &[WindowEvent],
-    ) -> Result<(Vec<StreamId>, Option<Pack>)> {
+    /// Writes a pack of `events`, which go on where `packs` end.
+    fn put_pack(&self, packs: &[Arc<Pack>], events: &[WindowEvent]) -> Result<Option<Pack>> {
         if events.is_empty() {
-            return Ok((Vec::new(), None));
+            return Ok(None);
         }
         let sorted = by_stream(events);
         let (id, directory) = (self.next_pack(), self.packs_directory());
         let mut writer = PackWriter::create(&self.db, &directory, id, sorted.len() as u64)?;
         let mut held = Held { db: &self.db, walks: packs.iter().map(Walk::anywhere).collect() };
-        let mut streams = Vec::with_capacity(sorted.len());
         for events in sorted {
             // The event's name shares the journal's buffer, which must not outlive the window.
             let stream = events[0].stream.detached();
@@ -126,9 +120,8 @@ impl Index {
                 let body = body_of(&event.envelope, event.location);
                 writer.put(&self.db, event.position, event.recorded_at, &body)?;
             }
-            streams.push(stream);
         }
-        Ok((streams, writer.finish(&self.db, 0)?))
+        writer.finish(&self.db, 0)
     }
 
     /// Whether packs are to be merged.

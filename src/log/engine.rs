@@ -71,8 +71,8 @@ impl Engine {
             let (from, to) = (indexed.position, end.position);
             tracing::info!(from, to, "the index is behind the journal and is brought up");
         }
-        index.bring_up(sealed, |advanced| {
-            indexed = advanced.checkpoint;
+        index.bring_up(sealed, |checkpoint| {
+            indexed = checkpoint;
             let (reached, of) = (indexed.position, end.position);
             tracing::info!(reached, of, "the index is being brought up");
         })?;

@@ -88,15 +88,14 @@ fn is_worth_a_window(log: &Log, end: Location) -> bool {
 /// Brings the index up to `to`. Returns whether it could.
 pub(crate) fn index_up_to(log: &Log, to: Location) -> bool {
     guarded(log, || {
-        let advanced = log.index.advance(to, |advanced| {
-            log.tail.trim(&advanced.streams, advanced.checkpoint);
+        let advanced = log.index.advance(to, |checkpoint| {
+            log.tail.trim(checkpoint);
             log.indexer.progress();
         });
         #[cfg(test)]
         if advanced.is_err() && bugs::has(Bug::LoseTailOnFailedIndexWrite) {
-            let streams: Vec<_> = log.tail.streams(|_| true).into_iter().map(|s| s.0).collect();
             let position = log.head.visible().0;
-            log.tail.trim(&streams, Checkpoint { position, next: to, ..log.tail.indexed() });
+            log.tail.trim(Checkpoint { position, next: to, ..log.tail.indexed() });
         }
         advanced
     })

@@ -14,7 +14,6 @@ use crate::index::packs::merge::MergeDue;
 use crate::index::window::{Window, WindowEvent};
 use crate::journal::read::{Frames, Journal};
 use crate::log::located::{Located, each_located, is_next_mark, mark_of};
-use crate::stream::StreamId;
 use parking_lot::{RwLock, RwLockReadGuard};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -43,12 +42,6 @@ enum Slot {
     Closed,
     /// Building it again failed; the cause.
     Lost(Error),
-}
-
-/// What one window has brought into the index.
-pub(crate) struct Advanced {
-    pub(crate) streams: Vec<StreamId>,
-    pub(crate) checkpoint: Checkpoint,
 }
 
 impl IndexSlot {
@@ -84,7 +77,7 @@ impl IndexSlot {
     }
 
     /// Moves the journal up to `to` into the index, window by window. `after` is told of each.
-    pub(crate) fn advance(&self, to: Location, mut after: impl FnMut(Advanced)) -> Result<()> {
+    pub(crate) fn advance(&self, to: Location, mut after: impl FnMut(Checkpoint)) -> Result<()> {
         loop {
             let healed = self.healed.load(Ordering::Acquire);
             let step = {
@@ -94,7 +87,7 @@ impl IndexSlot {
             };
             match step {
                 None => return Ok(()),
-                Some(Ok(advanced)) => after(advanced),
+                Some(Ok(checkpoint)) => after(checkpoint),
                 // A full or failing disk is no reason to give up an index that can still be read.
                 Some(Err(error)) if !is_damage(&error) => return Err(error),
                 Some(Err(error)) => self.heal(healed, &error)?,
@@ -103,9 +96,9 @@ impl IndexSlot {
     }
 
     /// Does as `advance` does, for a way that may be long: it keeps the packs few.
-    pub(crate) fn bring_up(&self, to: Location, mut after: impl FnMut(Advanced)) -> Result<()> {
-        self.advance(to, |advanced| {
-            after(advanced);
+    pub(crate) fn bring_up(&self, to: Location, mut after: impl FnMut(Checkpoint)) -> Result<()> {
+        self.advance(to, |checkpoint| {
+            after(checkpoint);
             keep_few(|| self.merge_due(), || self.merge());
         })
     }
@@ -203,7 +196,7 @@ impl IndexSlot {
         let moved = move_aside(&self.site.directory)?;
         let (index, mut from) = open_index(&self.site)?;
         while let Some(window) = next_window(&self.site, &from, reached)? {
-            from = insert(&index, window)?.checkpoint;
+            from = insert(&index, window)?;
             keep_few(|| index.merge_due(), || index.merge());
             tracing::info!(position = from.position, "the index is being built again");
         }
@@ -264,11 +257,11 @@ fn start(journal: &Journal) -> Checkpoint {
     Checkpoint { position: header.first_position - 1, next, chain: header.chain, time: header.time }
 }
 
-fn insert(index: &Index, window: Window) -> Result<Advanced> {
+fn insert(index: &Index, window: Window) -> Result<Checkpoint> {
     let (events, checkpoint) = (window.events.len(), window.end);
-    let streams = index.insert(window)?;
+    index.insert(window)?;
     tracing::debug!(events, position = checkpoint.position, "indexed");
-    Ok(Advanced { streams, checkpoint })
+    Ok(checkpoint)
 }
 
 /// The next window behind `from` and before `to`, or `None` if there is nothing left.

@@ -146,10 +146,21 @@ impl Streams {
         Ok(())
     }
 
-    /// Drops the events of `stream` up to `position`, which the index has.
-    pub(crate) fn trim(&mut self, stream: &StreamId, position: u64) {
-        let Some(place) = self.places.get(stream).copied() else { return };
+    /// Drops the events up to `position`, which the index has, of the streams in so many places from `from`
+    /// on. Returns where to go on; `None` at the end.
+    pub(crate) fn trim(&mut self, from: usize, places: usize, position: u64) -> Option<usize> {
+        let to = self.known.len().min(from + places);
+        for place in from..to {
+            self.trim_place(place as u32, position);
+        }
+        (to < self.known.len()).then_some(to)
+    }
+
+    fn trim_place(&mut self, place: u32, position: u64) {
         let known = &mut self.known[place as usize];
+        if known.events.front().is_none_or(|first| first.position > position) {
+            return;
+        }
         let indexed = known.events.partition_point(|event| event.position <= position);
         if indexed == known.events.len() {
             // Its buffer, too: most streams rest.
@@ -210,9 +221,12 @@ mod tests {
         let known = streams.get(&stream(0)).unwrap();
         assert_eq!((known.first_version(), known.events().len(), streams.events()), (5, 2, 2));
         assert!(streams.places.len() <= IDLE_STREAMS_MAX + 1);
-        streams.trim(&stream(0), 10);
+        assert_eq!(streams.trim(0, usize::MAX / 2, 10), None);
         assert_eq!(streams.get(&stream(0)).unwrap().first_version(), 6);
-        streams.trim(&stream(0), 11);
+        let mut from = Some(0);
+        while let Some(place) = from {
+            from = streams.trim(place, 1_000, 11);
+        }
         let known = streams.get(&stream(0)).unwrap();
         assert_eq!((known.state().version.get(), known.first_version()), (6, 7));
         assert_eq!((streams.events(), streams.with_events().count()), (0, 0));

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use std::collections::{HashMap, VecDeque};
 
-/// Streams that `trim` takes out under one lock.
+/// Streams that `trim` looks at under one lock.
 const TRIM_STREAMS: usize = 1_024;
 
 pub(crate) struct Tail {
@@ -163,13 +163,11 @@ impl Tail {
         Ok(())
     }
 
-    /// Drops what `checkpoint` says the index has; `streams` are those that it touched.
-    pub(crate) fn trim(&self, streams: &[StreamId], checkpoint: Checkpoint) {
-        for chunk in streams.chunks(TRIM_STREAMS) {
-            let state = &mut *self.state.write();
-            for stream in chunk {
-                state.streams.trim(stream, checkpoint.position);
-            }
+    /// Drops what `checkpoint` says the index has.
+    pub(crate) fn trim(&self, checkpoint: Checkpoint) {
+        let mut from = Some(0);
+        while let Some(place) = from {
+            from = self.state.write().streams.trim(place, TRIM_STREAMS, checkpoint.position);
         }
         let state = &mut *self.state.write();
         state.records.retain(|_, record| record.at >= checkpoint.next);
