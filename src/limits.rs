@@ -105,6 +105,13 @@ pub(crate) const VIEW_KEY_BYTES_MAX: usize = 1_024;
 pub(crate) const VIEW_ROW_BYTES_MAX: usize = 16 * MIB;
 /// Bytes of changes to a view from which on they are written.
 pub(crate) const VIEW_CHANGES_BYTES_MIN: usize = 256 * KIB;
+/// Bytes of changes that a view which is being built again holds until it writes them: a row that changes
+/// often is then written once.
+pub(crate) const VIEW_BUILD_BYTES_MAX: usize = 32 * MIB;
+/// Events behind which a view that is being built again is written all the same: what a crash costs.
+pub(crate) const VIEW_BUILD_EVENTS_MAX: u64 = 1_000_000;
+/// Changes that a view which is being built again writes in one go.
+pub(crate) const VIEW_BUILD_CHANGES_MAX: usize = 4_096;
 /// Events that a view may be past its written checkpoint if it wanted none of them, and a process
 /// past its cursor in the journal if they led to nothing.
 pub(crate) const CHECKPOINT_EVENTS_MAX: u64 = 4_096;

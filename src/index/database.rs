@@ -341,6 +341,12 @@ impl Database {
         self.unsynced.lock().faults.writes_left = Some(writes);
     }
 
+    /// Lets writes succeed again.
+    #[cfg(test)]
+    pub(crate) fn revive(&self) {
+        self.unsynced.lock().faults.writes_left = None;
+    }
+
     /// Whether this process is taken for dead.
     #[cfg(test)]
     pub(crate) fn is_dead(&self) -> bool {

@@ -99,6 +99,12 @@ impl Views {
         self.read().expect("open").db().die_after(writes);
     }
 
+    /// Lets writes succeed again.
+    #[cfg(test)]
+    pub(crate) fn revive(&self) {
+        self.read().expect("open").db().revive();
+    }
+
     /// Has everything on disk and lets go of the files.
     pub(crate) fn close(&self) -> Result<()> {
         let Some(Open { trees, db }) = self.open.write().take() else { return Ok(()) };
@@ -240,7 +246,16 @@ impl ViewTree {
 
     /// Makes all of `changes`, or none of them. They are durable after the views' `sync`, or earlier.
     pub(crate) fn write(&self, changes: Vec<Change>) -> Result<()> {
+        self.write_to(&self.views.read()?, changes)
+    }
+
+    /// Makes the changes of each part, part by part. Closing the views waits for the last one.
+    pub(crate) fn write_each(&self, mut parts: impl Iterator<Item = Vec<Change>>) -> Result<()> {
         let views = self.views.read()?;
+        parts.try_for_each(|part| self.write_to(&views, part))
+    }
+
+    fn write_to(&self, views: &OpenViews<'_>, changes: Vec<Change>) -> Result<()> {
         let (db, tree) = (views.db(), views.tree(&self.name)?);
         let mut batch = Vec::with_capacity(changes.len());
         let mut replaced = Vec::new();

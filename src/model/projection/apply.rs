@@ -10,7 +10,11 @@ use crate::model::projection::trees::{checkpoint_change, parked_change};
 use crate::model::projection::writer::{Changes, ViewWriter};
 use crate::position::Position;
 use crate::stream::StreamId;
+use bytes::Bytes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What a row takes in memory beside its key and its value: two allocations, and what leads to them.
+const ROW_OVERHEAD_BYTES: usize = 128;
 
 /// Why an event was not applied.
 pub(super) enum Failure {
@@ -59,9 +63,14 @@ impl Pending {
         !self.parked.is_empty() || !self.released.is_empty()
     }
 
-    /// About how much there is to be written.
+    /// About how many bytes there are to be written.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(super) fn bytes_in_memory(&self) -> usize {
+        self.bytes + self.rows.len() * ROW_OVERHEAD_BYTES
     }
 
     pub(super) fn rows(&self) -> &Changes {
@@ -70,11 +79,15 @@ impl Pending {
 
     /// Takes over what one event has changed.
     pub(super) fn take(&mut self, changes: Changes) {
-        let bytes = |(key, row): (&String, &Option<_>)| {
-            key.len() + row.as_ref().map_or(0, |row: &bytes::Bytes| row.len())
-        };
-        self.bytes += changes.iter().map(bytes).sum::<usize>();
-        self.rows.extend(changes);
+        let bytes = |row: &Option<Bytes>| row.as_ref().map_or(0, Bytes::len);
+        for (key, row) in changes {
+            let (key_bytes, row_bytes) = (key.len(), bytes(&row));
+            self.bytes += row_bytes;
+            match self.rows.insert(key, row) {
+                Some(replaced) => self.bytes -= bytes(&replaced),
+                None => self.bytes += key_bytes,
+            }
+        }
     }
 
     pub(super) fn park(

@@ -45,13 +45,19 @@ impl Audit<'_> {
             };
             for number in [Some(generations.current), generations.building].into_iter().flatten() {
                 views += 1;
-                self.view(&name, number, head)?;
+                self.view(&name, number, number == generations.current, head)?;
             }
         }
         Ok(views)
     }
 
-    fn view(&mut self, name: &str, number: u64, head: &impl Fn() -> u64) -> Result<()> {
+    fn view(
+        &mut self,
+        name: &str,
+        number: u64,
+        is_served: bool,
+        head: &impl Fn() -> u64,
+    ) -> Result<()> {
         let tree_name = format!("{}{number}", tree_name_prefix(name));
         let Some(tree) = self.views.existing(&tree_name)? else {
             // One that was swapped out meanwhile is not named any more either.
@@ -62,7 +68,9 @@ impl Audit<'_> {
         };
         let position = match tree.state(CHECKPOINT) {
             Ok(Some(bytes)) => decode::<ViewCheckpoint>(&bytes).map(|c| c.position),
-            Ok(None) => Err("there is none".to_owned()),
+            Ok(None) if is_served => Err("there is none".to_owned()),
+            // Writing it was cut short: it is begun anew.
+            Ok(None) => Ok(0),
             Err(error) => Err(error.to_string()),
         };
         match position {

@@ -10,6 +10,8 @@ pub(crate) mod contract;
 pub(crate) mod registry;
 mod runner;
 pub(crate) mod status;
+#[cfg(test)]
+mod tests;
 mod trees;
 pub(crate) mod view;
 pub(crate) mod writer;

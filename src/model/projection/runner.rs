@@ -2,14 +2,19 @@
 //!
 //! * Rows, parked events and the checkpoint move in one write, under the lock that readers share.
 //! * What one event changes is written as a whole or not at all, whatever `apply` does.
-//! * A view that takes another's place is not behind it.
+//! * A view that takes another's place is not behind it. Until then nobody reads it, so what it gets is held
+//!   in memory and written now and then: most views have far fewer rows than events.
 
 use crate::clock::Micros;
 use crate::error::{Error, ErrorKind, Result, panic_message};
 use crate::event::RecordedEvent;
 use crate::filter::Filter;
 use crate::follow::feed::{Batch, Feed, FeedStop};
-use crate::limits::{CHECKPOINT_EVENTS_MAX, VIEW_CHANGES_BYTES_MIN, VIEW_SWAP_EVENTS_MAX};
+use crate::index::views::Change;
+use crate::limits::{
+    CHECKPOINT_EVENTS_MAX, VIEW_BUILD_BYTES_MAX, VIEW_BUILD_EVENTS_MAX, VIEW_CHANGES_BYTES_MIN,
+    VIEW_SWAP_EVENTS_MAX,
+};
 use crate::log::core::Log;
 use crate::log::read_all::event_at;
 use crate::model::policy::{OnError, Then};
@@ -17,7 +22,7 @@ use crate::model::projection::apply::{Failure, Pending, apply, stopped_at};
 use crate::model::projection::contract::Projection;
 use crate::model::projection::registry::Registered;
 use crate::model::projection::status::{Ask, Doing, Shared};
-use crate::model::projection::trees::{Generation, Trees, parked};
+use crate::model::projection::trees::{Generation, Trees, parked, write_in_parts};
 use crate::model::request::{Asked, Request};
 use crate::position::Position;
 use crate::stream::StreamId;
@@ -49,6 +54,10 @@ pub(super) struct Target {
     building: bool,
     /// Up to where its checkpoint says that it has everything.
     written: Position,
+    /// What is applied and not written yet.
+    pending: Pending,
+    /// A write failed half-way: it has no checkpoint any more, and must be begun anew.
+    torn: bool,
     /// The streams of its parked events.
     parked_streams: HashSet<StreamId>,
 }
@@ -58,7 +67,17 @@ impl Target {
         let parked = parked(&generation.tree)?;
         let streams = parked.iter().map(|(_, record)| StreamId::new(&record.stream));
         let parked_streams = streams.collect::<Result<_>>()?;
-        Ok(Target { written: generation.position, generation, building, parked_streams })
+        let (written, pending, torn) = (generation.position, Pending::default(), false);
+        Ok(Target { generation, building, written, pending, torn, parked_streams })
+    }
+
+    /// Whether `pending`, which reaches up to `position`, is too much to be held.
+    fn is_too_much(&self, pending: &Pending, position: Position) -> bool {
+        if !self.building {
+            return pending.bytes() >= VIEW_CHANGES_BYTES_MIN;
+        }
+        pending.bytes_in_memory() >= VIEW_BUILD_BYTES_MAX
+            || position.get() - self.written.get() >= VIEW_BUILD_EVENTS_MAX
     }
 }
 
@@ -129,8 +148,26 @@ impl<P: Projection> Runner<P> {
         doing
     }
 
-    /// Follows the log from where the target stands, until something comes in between.
+    /// Follows the log from where the target stands, until something comes in between, and leaves nothing
+    /// pending.
     fn follow(&mut self) -> Interrupt {
+        let interrupt = self.follow_feed();
+        let pending = std::mem::take(&mut self.target.pending);
+        if pending.is_empty() {
+            return interrupt;
+        }
+        match (self.write(pending, self.position(), true), interrupt) {
+            (Ok(()), interrupt) => interrupt,
+            (Err(error), interrupt) => {
+                if let Interrupt::Request(Request { answer, .. }) = interrupt {
+                    let _ = answer.send(Err(error.clone()));
+                }
+                interrupt_of(error)
+            }
+        }
+    }
+
+    fn follow_feed(&mut self) -> Interrupt {
         let stop = FeedStop::new(Arc::clone(&self.log));
         let filter = self.filter.clone();
         let feed = Feed::start(&self.log, "filmstrip-read", self.position(), filter, &stop);
@@ -179,16 +216,22 @@ impl<P: Projection> Runner<P> {
     }
 
     fn take_in(&mut self, batch: &Batch) -> Step {
-        let mut pending = Pending::default();
+        let mut pending = std::mem::take(&mut self.target.pending);
         for event in &batch.events {
             if let Err(interrupt) = self.take_in_event(event, &mut pending) {
                 let before = Position::new(event.position.get() - 1);
                 return self.write(pending, before, true).map_err(interrupt_of).and(Err(interrupt));
             }
-            if pending.bytes() >= VIEW_CHANGES_BYTES_MIN {
+            if self.target.is_too_much(&pending, event.position) {
                 let pending = std::mem::take(&mut pending);
                 self.write(pending, event.position, true).map_err(interrupt_of)?;
             }
+        }
+        if self.target.building && !pending.is_empty() && !pending.parks() {
+            self.target.pending = pending;
+            self.target.generation.position = batch.until;
+            self.show();
+            return Ok(());
         }
         self.write(pending, batch.until, false).map_err(interrupt_of)
     }
@@ -244,11 +287,10 @@ impl<P: Projection> Runner<P> {
             let parks = pending.parks();
             self.target.parked_streams.extend(pending.parked_streams().cloned());
             let changes = pending.into_changes(P::VERSION, position);
-            let tree = &self.target.generation.tree;
-            // Readers of the view that is served wait here, so they see all of it or nothing.
-            let served = (!self.target.building).then(|| self.shared.served.write());
-            tree.write(changes)?;
-            drop(served);
+            self.write_changes(changes).inspect_err(|_| {
+                // What was applied behind it is lost, and is applied again.
+                self.target.generation.position = self.target.written;
+            })?;
             self.target.written = position;
             if parks {
                 self.count_parked();
@@ -256,6 +298,19 @@ impl<P: Projection> Runner<P> {
         }
         self.target.generation.position = position;
         self.show();
+        Ok(())
+    }
+
+    fn write_changes(&mut self, changes: Vec<Change>) -> Result<()> {
+        let target = &mut self.target;
+        if !target.building {
+            // Readers wait here, so they see all of it or nothing.
+            let _served = self.shared.served.write();
+            return target.generation.tree.write(changes);
+        }
+        target.torn = true;
+        write_in_parts(&target.generation.tree, changes)?;
+        target.torn = false;
         Ok(())
     }
 
@@ -307,6 +362,9 @@ impl<P: Projection> Runner<P> {
     }
 
     fn answer(&mut self, ask: Ask, doing: &mut Doing) -> Result<()> {
+        if self.target.torn && !matches!(ask, Ask::Rebuild) {
+            self.build_anew()?;
+        }
         match ask {
             Ask::Pause => {
                 if matches!(doing, Doing::Following) {
@@ -320,8 +378,7 @@ impl<P: Projection> Runner<P> {
                 Ok(())
             }
             Ask::Rebuild => {
-                let generation = self.trees.begin_building(self.current, P::VERSION)?;
-                self.target = Target::new(generation, true)?;
+                self.build_anew()?;
                 self.restart();
                 *doing = Doing::Following;
                 Ok(())
@@ -330,6 +387,13 @@ impl<P: Projection> Runner<P> {
             Ask::DiscardParked => self.discard_parked(),
             Ask::Stop => Ok(()),
         }
+    }
+
+    /// Begins the view that is to take the place of the one that is served, instead of any that was begun.
+    fn build_anew(&mut self) -> Result<()> {
+        let generation = self.trees.begin_building(self.current, P::VERSION)?;
+        self.target = Target::new(generation, true)?;
+        Ok(())
     }
 
     /// Lets those who wait begin anew: for the view that is being built, if one is.

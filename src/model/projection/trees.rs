@@ -7,6 +7,7 @@ use crate::codec::parked::ParkedRecord;
 use crate::codec::projection::{Generations, ViewCheckpoint, decode, encode};
 use crate::error::{Error, Result};
 use crate::index::views::{Change, ViewTree, Views};
+use crate::limits::VIEW_BUILD_CHANGES_MAX;
 use crate::position::Position;
 use std::sync::Arc;
 
@@ -178,6 +179,21 @@ impl Generations {
 pub(super) fn checkpoint_change(version: u32, position: Position) -> Change {
     let checkpoint = ViewCheckpoint { version, position: position.get() };
     Change::State(CHECKPOINT.to_vec(), Some(encode(&checkpoint)))
+}
+
+/// Makes `changes`, the last of which moves the checkpoint, to a view that nobody reads yet. Not all at once: if
+/// it fails half-way, or a crash comes in between, the view has no checkpoint, and is begun anew.
+pub(super) fn write_in_parts(tree: &ViewTree, changes: Vec<Change>) -> Result<()> {
+    if changes.len() <= VIEW_BUILD_CHANGES_MAX {
+        return tree.write(changes);
+    }
+    let uncover = vec![Change::State(CHECKPOINT.to_vec(), None)];
+    let mut rest = changes.into_iter();
+    let parts = std::iter::from_fn(|| {
+        let part: Vec<_> = rest.by_ref().take(VIEW_BUILD_CHANGES_MAX).collect();
+        (!part.is_empty()).then_some(part)
+    });
+    tree.write_each(std::iter::once(uncover).chain(parts))
 }
 
 /// The change that parks the event at `position`, or, with `None`, releases it.
