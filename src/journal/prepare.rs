@@ -145,11 +145,10 @@ pub(crate) fn prepare(
 
 /// Lengthens `file` with zeros, durably.
 pub(crate) fn fill(file: &dyn DiskFile, from: u64, to: u64) -> std::io::Result<()> {
-    let zeros = vec![0; FILL_BYTES];
     let mut at = from;
     while at < to {
         let bytes = (to - at).min(FILL_BYTES as u64);
-        file.write_all_at(&zeros[..bytes as usize], at)?;
+        file.write_zeros_at(bytes as usize, at)?;
         file.sync_data()?;
         at += bytes;
     }
