@@ -22,7 +22,7 @@ use crate::index::packs::writer::PackWriter;
 use crate::index::pieces;
 use crate::index::trees::Garbage;
 use crate::index::verify::record_contribution;
-use crate::index::window::{Window, WindowEvent, by_stream};
+use crate::index::window::{ByStream, Window, WindowEvent};
 use crate::limits::{MERGE_STEP_BYTES, PACKS_MAX};
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
@@ -105,16 +105,17 @@ impl Index {
         if events.is_empty() {
             return Ok(None);
         }
-        let sorted = by_stream(events);
+        let sorted = ByStream::sort(events);
         let (id, directory) = (self.next_pack(), self.packs_directory());
-        let mut writer = PackWriter::create(&self.db, &directory, id, sorted.len() as u64)?;
+        let mut writer = PackWriter::create(&self.db, &directory, id, sorted.streams() as u64)?;
         let mut held = Held { db: &self.db, walks: packs.iter().map(Walk::anywhere).collect() };
-        for events in sorted {
+        for events in sorted.iter() {
             // The event's name shares the journal's buffer, which must not outlive the window.
-            let stream = events[0].stream.detached();
+            let first = events.clone().next().expect("a stream of a window has an event");
+            let stream = first.stream.detached();
             let hash = NameHash::of(&stream);
             let before = held.state(&stream, hash)?.unwrap_or_else(StreamState::absent);
-            self.check_contiguous(before.version.get(), &events)?;
+            self.check_contiguous(before.version.get(), events.clone())?;
             writer.begin_stream(&stream, hash, before);
             for event in events {
                 let body = body_of(&event.envelope, event.location);
@@ -230,7 +231,11 @@ impl Index {
     }
 
     /// The window must go on where the stream stands, and leave out nothing.
-    fn check_contiguous(&self, version: u64, events: &[&WindowEvent]) -> Result<()> {
+    fn check_contiguous<'a>(
+        &self,
+        version: u64,
+        events: impl Iterator<Item = &'a WindowEvent>,
+    ) -> Result<()> {
         for (expected, event) in (version + 1..).zip(events) {
             if event.version != expected {
                 let (stream, met) = (&event.stream, event.version);
