@@ -74,8 +74,10 @@ pub(crate) const PACK_CHUNK_BYTES: usize = 4 * KIB;
 pub(crate) const PACK_DIRECTORY_BYTES: usize = 2 * KIB;
 /// Bytes of a pack that are written between two syncs, so that a commit's sync beside it stays short.
 pub(crate) const PACK_SYNC_BYTES: usize = 4 * MIB;
-/// Neighbouring packs of one level that are merged into one of the next.
+/// Neighbouring packs of one level that are merged into one of the next, when nobody writes.
 pub(crate) const PACKS_MERGED: usize = 8;
+/// Packs of one level from which on so many are merged although somebody writes.
+pub(crate) const PACKS_MERGED_BUSY: usize = 2 * PACKS_MERGED;
 /// Packs from which on merging them goes before taking in more.
 pub(crate) const PACKS_MAX: usize = 64;
 /// Bytes of events that are merged before the indexer looks whether there is something else to do.

@@ -23,6 +23,8 @@ pub(crate) struct Control {
 struct State {
     /// Counts frames, so that idleness can be told.
     published: u64,
+    /// How many there were when writers were found idle.
+    idle_since: Option<u64>,
     /// While the indexer sleeps: the end of the journal that must wake it.
     alarm: Option<Location>,
     windows: u64,
@@ -32,9 +34,8 @@ struct State {
 
 /// What is due, and the end of the journal that makes something else due.
 pub(crate) enum Due {
-    Now(Location),
-    Merge,
-    WhenIdle { to: Location, until: Location },
+    Now(Work),
+    WhenIdle { work: Work, until: Location },
     Nothing { until: Location },
 }
 
@@ -77,16 +78,19 @@ impl Control {
             let seen = state.published;
             match due() {
                 // After a failure, a new frame may find the disk in better order.
-                Due::Now(to) if state.failed.is_none() || seen != tried => {
+                Due::Now(work @ Work::UpTo(_)) if state.failed.is_none() || seen != tried => {
                     state.failed = None;
-                    return Work::UpTo(to);
+                    return work;
                 }
-                Due::Merge if state.failed.is_none() => return Work::Merge,
-                Due::WhenIdle { to, until } if state.failed.is_none() => {
+                Due::Now(work) if state.failed.is_none() => return work,
+                Due::WhenIdle { work, until } if state.failed.is_none() => {
+                    if state.idle_since == Some(seen) {
+                        return work;
+                    }
                     state.alarm = Some(until);
                     let waited = self.wake.wait_for(&mut state, INDEXER_IDLE);
-                    if waited.timed_out() && state.published == seen && !state.closing {
-                        return Work::UpTo(to);
+                    if waited.timed_out() && state.published == seen {
+                        state.idle_since = Some(seen);
                     }
                 }
                 Due::Nothing { until } if state.failed.is_none() => {

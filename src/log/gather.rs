@@ -25,7 +25,8 @@ pub(crate) fn gather<'a>(log: &'a Log, proposals: &[&'a Proposal]) -> Result<Gat
     let gathered = Gathered { facts, streams: Vec::new() };
     // One commit names a stream once.
     let numbers = (proposals.len() > 1).then(HashMap::new);
-    let found = log.tail.find_each(proposals.iter().flat_map(|proposal| proposal.streams()));
+    let streams: Vec<_> = proposals.iter().flat_map(|proposal| proposal.streams()).collect();
+    let found = log.tail.find_each(&streams);
     let mut gathering = Gathering { log, gathered, numbers, found: found.into_iter() };
     for proposal in proposals {
         gathering.add(proposal)?;

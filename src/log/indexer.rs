@@ -2,7 +2,8 @@
 //!
 //! It works when a few segments are sealed (more at a time when it is behind), when writers have been
 //! idle for a moment, and at close: so it does not slow a busy writer, and what a stream gets in the
-//! meantime shares its runs. In between it merges packs of the index, step by step. A tail that is small costs
+//! meantime shares its runs. While they are idle it merges packs of the index, step by step, and in between if
+//! there are many. A tail that is small costs
 //! less than a small window does (its runs would be short, and stay so), so it is left where it is:
 //! the next opening reads the last segment anyway.
 
@@ -67,13 +68,15 @@ fn due(log: &Log, merge: MergeDue) -> Due {
     let sealed = Location { segment: end.segment, offset: segment::HEADER_BYTES };
     let until = Location { segment: indexed.segment + WINDOW_SEGMENTS_MIN, offset: 0 };
     if merge == MergeDue::First {
-        Due::Merge
+        Due::Now(Work::Merge)
     } else if end >= until {
-        Due::Now(sealed)
+        Due::Now(Work::UpTo(sealed))
     } else if merge == MergeDue::Soon {
-        Due::Merge
+        Due::Now(Work::Merge)
     } else if is_worth_a_window(log, end) {
-        Due::WhenIdle { to: end, until }
+        Due::WhenIdle { work: Work::UpTo(end), until }
+    } else if merge == MergeDue::WhenIdle {
+        Due::WhenIdle { work: Work::Merge, until }
     } else {
         let offset = indexed.offset + UNINDEXED_BYTES_IDLE;
         Due::Nothing { until: Location { segment: indexed.segment, offset } }

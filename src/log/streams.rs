@@ -11,11 +11,14 @@ use crate::codec::state::StreamState;
 use crate::limits::IDLE_STREAMS_MAX;
 use crate::position::Version;
 use crate::stream::StreamId;
-use std::collections::{HashMap, VecDeque};
+use hashbrown::HashTable;
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 
 #[derive(Default)]
 pub(crate) struct Streams {
-    places: HashMap<StreamId, u32>,
+    hasher: RandomState,
+    places: HashTable<Place>,
     known: Vec<KnownStream>,
     free: Vec<u32>,
     /// Places of streams without events, the one that became idle first in front. Some may have got
@@ -26,6 +29,24 @@ pub(crate) struct Streams {
     serial: u64,
 }
 
+/// The place of a stream, and the hash of its name: a table of these stays in the processor's cache when the
+/// streams do not.
+struct Place {
+    hash: NameHash,
+    number: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct NameHash(u32);
+
+impl NameHash {
+    /// What the table wants of a hash: that its highest and its lowest bits differ.
+    fn spread(self) -> u64 {
+        // 2⁶⁴ over the golden ratio (Knuth's multiplicative hash).
+        u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
 /// Where a stream is kept, for as long as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
@@ -33,6 +54,8 @@ pub(crate) struct Slot {
     serial: u64,
 }
 
+// Looking at it costs no more lines of the cache than it fills.
+#[repr(align(64))]
 pub(crate) struct KnownStream {
     name: StreamId,
     serial: u64,
@@ -67,14 +90,51 @@ impl KnownStream {
 
 impl Streams {
     pub(crate) fn get(&self, stream: &StreamId) -> Option<&KnownStream> {
-        Some(&self.known[*self.places.get(stream)? as usize])
+        Some(&self.known[self.place(stream)? as usize])
     }
 
     /// Where `stream` is kept, and its state.
     pub(crate) fn find(&self, stream: &StreamId) -> Option<(Slot, StreamState)> {
-        let place = *self.places.get(stream)?;
+        Some(self.found(self.place(stream)?))
+    }
+
+    /// What `find` says of each of `streams`. Each step is done for all of them before the next one, so that
+    /// the processor waits for the memory of many at once.
+    pub(crate) fn find_each(&self, streams: &[&StreamId]) -> Vec<Option<(Slot, StreamState)>> {
+        let of_hash = |stream: &&StreamId| {
+            let hash = self.hash(stream);
+            self.places.find(hash.spread(), |place| place.hash == hash).map(|place| place.number)
+        };
+        let places: Vec<Option<u32>> = streams.iter().map(of_hash).collect();
+        let found = |place: &Option<u32>| {
+            place.map(|place| (&self.known[place as usize].name, self.found(place)))
+        };
+        let found: Vec<Option<(&StreamId, (Slot, StreamState))>> =
+            places.iter().map(found).collect();
+        let checked = streams.iter().zip(found).map(|(stream, found)| match found {
+            // One of two names of one hash hides the other.
+            Some((name, _)) if name != *stream => self.find(stream),
+            Some((_, found)) => Some(found),
+            None => None,
+        });
+        checked.collect()
+    }
+
+    fn found(&self, place: u32) -> (Slot, StreamState) {
         let known = &self.known[place as usize];
-        Some((Slot { place, serial: known.serial }, known.state))
+        (Slot { place, serial: known.serial }, known.state)
+    }
+
+    fn place(&self, stream: &StreamId) -> Option<u32> {
+        let hash = self.hash(stream);
+        let place = self.places.find(hash.spread(), |place| {
+            place.hash == hash && self.known[place.number as usize].name == *stream
+        });
+        place.map(|place| place.number)
+    }
+
+    fn hash(&self, stream: &StreamId) -> NameHash {
+        NameHash(self.hasher.hash_one(stream) as u32)
     }
 
     /// Those that have events which the index lacks, in no order.
@@ -98,21 +158,22 @@ impl Streams {
             state,
             events: VecDeque::new(),
         };
-        let name = known.name.clone();
-        let place = match self.free.pop() {
-            Some(place) => {
-                self.known[place as usize] = known;
-                place
+        let hash = self.hash(&known.name);
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.known[number as usize] = known;
+                number
             }
             None => {
                 self.known.push(known);
                 u32::try_from(self.known.len() - 1).expect("the bounds are far below 2³² streams")
             }
         };
-        self.places.insert(name, place);
-        self.idle.push_back(place);
+        let place = Place { hash, number };
+        self.places.insert_unique(hash.spread(), place, |place| place.hash.spread());
+        self.idle.push_back(number);
         self.forget();
-        Slot { place, serial: self.serial }
+        Slot { place: number, serial: self.serial }
     }
 
     /// Adds the event of `version` to `stream`, which was found in `slot` in the state `base`.
@@ -126,8 +187,8 @@ impl Streams {
         let place = match self.known.get(slot.place as usize) {
             Some(known) if known.serial == slot.serial => slot.place,
             // It was forgotten meanwhile.
-            _ => match self.places.get(stream) {
-                Some(place) => *place,
+            _ => match self.place(stream) {
+                Some(place) => place,
                 None => self.remember(stream, base).place,
             },
         };
@@ -183,9 +244,11 @@ impl Streams {
             let known = &mut self.known[place as usize];
             known.is_in_idle = false;
             if known.events.is_empty() {
-                self.places.remove(&known.name);
                 // No slot leads here any more.
                 known.serial = 0;
+                let hash = self.hash(&self.known[place as usize].name);
+                let entry = self.places.find_entry(hash.spread(), |p| p.number == place);
+                entry.map(|entry| entry.remove()).ok();
                 self.free.push(place);
             }
         }

@@ -88,14 +88,9 @@ impl Tail {
         self.state.read().streams.find(stream)
     }
 
-    /// What `find` says of each of `streams`: under one lock, so that waiting for memory that one needs
-    /// overlaps with waiting for the next one's.
-    pub(crate) fn find_each<'a>(
-        &self,
-        streams: impl Iterator<Item = &'a StreamId>,
-    ) -> Vec<Option<(Slot, StreamState)>> {
-        let state = self.state.read();
-        streams.map(|stream| state.streams.find(stream)).collect()
+    /// What `find` says of each of `streams`.
+    pub(crate) fn find_each(&self, streams: &[&StreamId]) -> Vec<Option<(Slot, StreamState)>> {
+        self.state.read().streams.find_each(streams)
     }
 
     /// Keeps in mind that `stream`, which is not here, is in `state`. Only who leads may say so.

@@ -76,7 +76,7 @@ fn a_writer_that_is_refused_for_an_old_failure_has_the_indexer_try_again() {
     control.fail(&Error::new(ErrorKind::StorageFull, "it is full"));
     let anywhere = Location { segment: 0, offset: 0 };
     std::thread::scope(|scope| {
-        let work = scope.spawn(|| control.wait_for_work(|| Due::Now(anywhere)));
+        let work = scope.spawn(|| control.wait_for_work(|| Due::Now(Work::UpTo(anywhere))));
         let begun = Instant::now();
         while !work.is_finished() && begun.elapsed() < Duration::from_secs(10) {
             // It waits for nothing while the failure stands, and else for the indexer.

@@ -32,6 +32,8 @@ const EVENT_BYTES: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MergeDue {
     Not,
+    /// When nobody writes.
+    WhenIdle,
     /// When there is nothing to be taken in.
     Soon,
     /// Before anything more is taken in.
@@ -52,19 +54,20 @@ struct Input {
     chunk: OpenChunk,
 }
 
-/// Which of `packs` are to be merged next, if any.
-pub(crate) fn due(packs: &[Arc<Pack>]) -> Option<Range<usize>> {
-    due_of_levels(&packs.iter().map(|pack| pack.listed.level).collect::<Vec<_>>())
+/// Which of `packs` are to be merged next, if there are as many as `packs_min` of a level.
+pub(crate) fn due(packs: &[Arc<Pack>], packs_min: usize) -> Option<Range<usize>> {
+    let levels = packs.iter().map(|pack| pack.listed.level).collect::<Vec<_>>();
+    due_of_levels(&levels, packs_min)
 }
 
 /// Levels never rise from the oldest to the newest: those of one level stand side by side.
-fn due_of_levels(levels: &[u8]) -> Option<Range<usize>> {
+fn due_of_levels(levels: &[u8], packs_min: usize) -> Option<Range<usize>> {
     let mut groups = levels.chunk_by(|a, b| a == b).rev();
     let mut end = levels.len();
     groups.find_map(|group| {
         let start = end - group.len();
         end = start;
-        (group.len() >= PACKS_MERGED).then_some(start..start + PACKS_MERGED)
+        (group.len() >= packs_min).then_some(start..start + PACKS_MERGED)
     })
 }
 
@@ -161,12 +164,15 @@ mod tests {
 
     #[test]
     fn packs_of_one_level_are_merged_as_soon_as_there_are_enough() {
-        let due = |levels: &[&[u8]]| due_of_levels(&levels.concat());
+        let due = |levels: &[&[u8]]| due_of_levels(&levels.concat(), PACKS_MERGED);
         assert_eq!(due(&[]), None);
         assert_eq!(due(&[&[0; PACKS_MERGED - 1]]), None);
         assert_eq!(due(&[&[0; PACKS_MERGED]]), Some(0..PACKS_MERGED));
         assert_eq!(due(&[&[1, 1], &[0; PACKS_MERGED + 3]]), Some(2..2 + PACKS_MERGED));
         assert_eq!(due(&[&[2], &[1; PACKS_MERGED], &[0; 3]]), Some(1..1 + PACKS_MERGED));
         assert_eq!(due(&[&[2; 3], &[1; 3], &[0; 3]]), None);
+        assert_eq!(due_of_levels(&[0; 2 * PACKS_MERGED - 1], 2 * PACKS_MERGED), None);
+        let first = Some(0..PACKS_MERGED);
+        assert_eq!(due_of_levels(&[0; 2 * PACKS_MERGED], 2 * PACKS_MERGED), first);
     }
 }

@@ -198,7 +198,7 @@ fn a_death_between_a_merge_and_its_cleaning_up_leaves_what_the_checkpoint_lists(
         assert_eq!(index.stored.lock().next_pack, number);
     }
     drop(reader);
-    assert_eq!(index.merge_due(), MergeDue::Soon, "what a reader kept can go");
+    assert_eq!(index.merge_due(), MergeDue::WhenIdle, "what a reader kept can go");
     merge_all(&index);
     assert_eq!(pack_files(&store).len(), 1);
     truth.append("S-1", 3);
