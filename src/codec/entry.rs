@@ -31,6 +31,15 @@ pub(crate) enum Entry {
     Record(Bytes),
 }
 
+impl Entry {
+    pub(crate) fn envelope(&self) -> Option<&[u8]> {
+        match self {
+            Entry::Event { envelope, .. } => Some(envelope),
+            Entry::Record(_) => None,
+        }
+    }
+}
+
 /// Where the parts of an event's entry lie in a frame's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EventParts {

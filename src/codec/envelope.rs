@@ -32,9 +32,6 @@ const NOT_SAID: i64 = i64::MIN;
 pub(crate) const FIXED_BYTES: usize = 34;
 const TYPE_LENGTH_OFFSET: usize = 28;
 
-/// BLAKE3 over an envelope.
-pub(crate) type Digest = [u8; 32];
-
 /// Metadata, tags and key id as they stand on disk. New fields need a new flag.
 #[derive(Serialize, Deserialize, Default, PartialEq)]
 struct Extras {
@@ -66,11 +63,6 @@ pub(crate) fn encode(event: &NewEvent, out: &mut Vec<u8>) {
 /// Bytes of the envelope of `event`, but for its metadata.
 pub(crate) fn bytes_without_extras(event: &NewEvent) -> usize {
     FIXED_BYTES + event.event_type.len() + event.payload.len()
-}
-
-/// The digest that the chain holds of an envelope.
-pub(crate) fn digest(envelope: &[u8]) -> Digest {
-    *blake3::hash(envelope).as_bytes()
 }
 
 /// The id of the event in `envelope`, without decoding the rest.

@@ -23,8 +23,8 @@
 
 use crate::clock::Micros;
 use crate::codec::cursor::array_at;
+use crate::codec::digest::{DIGESTED_TOGETHER, Digest, digest_each};
 use crate::codec::entry::{self, Entry, EventParts};
-use crate::codec::envelope::{self, Digest};
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
 use bytes::Bytes;
@@ -193,15 +193,25 @@ impl Frame {
             header.time,
             header.events,
         );
-        for entry in self.entries() {
-            match entry?.2 {
-                Entry::Event { stream, version, envelope } => {
-                    chain.event(&stream, version, &envelope::digest(&envelope));
+        let mut entries = self.entries().map(|entry| entry.map(|(_, _, entry)| entry));
+        loop {
+            let together = entries.by_ref().take(DIGESTED_TOGETHER);
+            let together = together.collect::<Result<Vec<Entry>, _>>()?;
+            if together.is_empty() {
+                return Ok(chain.finish());
+            }
+            let envelopes: Vec<&[u8]> = together.iter().filter_map(Entry::envelope).collect();
+            let mut digests = digest_each(&envelopes).into_iter();
+            for entry in &together {
+                match entry {
+                    Entry::Event { stream, version, .. } => {
+                        let digest = digests.next().expect("each event has one");
+                        chain.event(stream, *version, &digest);
+                    }
+                    Entry::Record(record) => chain.record(record),
                 }
-                Entry::Record(record) => chain.record(&record),
             }
         }
-        Ok(chain.finish())
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod aggregate;
 pub(crate) mod bin;
 pub(crate) mod checkpoint;
 pub(crate) mod cursor;
+pub(crate) mod digest;
 pub(crate) mod entry;
 pub(crate) mod envelope;
 pub(crate) mod frame;

@@ -2,8 +2,8 @@
 
 use crate::clock::Micros;
 use crate::codec::cursor::array_at;
+use crate::codec::digest::digest;
 use crate::codec::entry;
-use crate::codec::envelope;
 use crate::codec::frame::{self, ChainHasher, Kind, Meaning};
 use crate::error::{ErrorKind, Result};
 use crate::fuzz::memory::{FILE_BYTES_MAX, Memory};
@@ -131,7 +131,7 @@ fn write(opened: &mut Opened, end: End) -> std::result::Result<(), String> {
     entry::begin_event("A-1", true, |out| out.extend_from_slice(content), &mut buffer);
     entry::seal_event(&mut buffer[frame::HEADER_BYTES..], position);
     let mut chain = ChainHasher::new(&end.chain, Kind::Group, position, time, 1);
-    chain.event(b"A-1", position, &envelope::digest(content));
+    chain.event(b"A-1", position, &digest(content));
     let chain = chain.finish();
     let meaning = Meaning { kind: Kind::Group, events: 1, first_position: position, time, chain };
     opened.writer.write(buffer, &meaning).map(drop).map_err(|error| format!("{error:?}"))

@@ -45,7 +45,7 @@ fn write(opened: &mut Opened, events: u64, bytes: usize) -> Location {
         let start = buffer.len();
         entry::begin_event("A-1", n == 0, |out| out.extend_from_slice(&envelope), &mut buffer);
         entry::seal_event(&mut buffer[start..], version);
-        chain.event(b"A-1", version, &crate::codec::envelope::digest(&envelope));
+        chain.event(b"A-1", version, &crate::codec::digest::digest(&envelope));
     }
     let chain = chain.finish();
     let meaning = Meaning { kind: Kind::Group, events: events as u32, first_position, time, chain };

@@ -5,7 +5,7 @@
 //! * A proposal is judged against what is durable and what the group admitted before it.
 //! * A repetition is recognised before any check of the commit.
 
-use crate::codec::envelope::Digest;
+use crate::codec::digest::Digest;
 use crate::codec::record::Record;
 use crate::log::commit::{Proposal, ProposedAppend, ProposedEvent};
 use crate::log::outcome::{Appended, Conflict};

@@ -1,7 +1,8 @@
 //! A commit as its writer builds it, and as the log takes it: encoded before any lock is held.
 
+use crate::codec::digest::{DIGESTED_TOGETHER, Digest, digest_each};
 use crate::codec::entry;
-use crate::codec::envelope::{self, Digest};
+use crate::codec::envelope;
 use crate::codec::record::Record;
 use crate::error::{Error, Result};
 use crate::event::NewEvent;
@@ -120,6 +121,8 @@ pub(crate) struct Proposal {
     /// The event entries, one after the other.
     pub(crate) entries: Vec<u8>,
     pub(crate) events: Vec<ProposedEvent>,
+    /// How many of them have their digest.
+    digested: usize,
 }
 
 /// One stream's part of a proposal.
@@ -135,20 +138,24 @@ pub(crate) struct ProposedAppend {
 #[derive(Debug, Clone)]
 pub(crate) struct ProposedEvent {
     pub(crate) id: Uuid,
+    /// Of its envelope, once the proposal is whole.
     pub(crate) digest: Digest,
     /// Its entry, as a range of the proposal's `entries`.
     pub(crate) entry: Range<usize>,
+    /// Its envelope in the same way.
+    envelope: Range<usize>,
 }
 
 impl Proposal {
     /// What `commit` has encoded, checked as a whole.
     pub(crate) fn new(commit: Commit) -> Result<Proposal> {
-        let Commit { proposal, fault } = commit;
+        let Commit { mut proposal, fault } = commit;
         if let Some(fault) = fault {
             return Err(fault);
         }
         proposal.check_shape()?;
         proposal.check_ids()?;
+        proposal.digest_events();
         Ok(proposal)
     }
 
@@ -194,9 +201,13 @@ impl Proposal {
         check_event_bytes(event, range.len())?;
         self.events.push(ProposedEvent {
             id: event.id,
-            digest: envelope::digest(&self.entries[range]),
+            digest: Digest::default(),
             entry: start..self.entries.len(),
+            envelope: range,
         });
+        if self.events.len() - self.digested == DIGESTED_TOGETHER {
+            self.digest_events();
+        }
         let (events, bytes) = (self.events.len(), self.entries.len());
         if events > COMMIT_EVENTS_MAX {
             return Err(Error::too_large("a commit", events, COMMIT_EVENTS_MAX, "events or more"));
@@ -205,6 +216,16 @@ impl Proposal {
             return Err(Error::too_large("a commit", bytes, COMMIT_BYTES_MAX, "bytes or more"));
         }
         Ok(())
+    }
+
+    /// Digests the events that were encoded since the last time.
+    fn digest_events(&mut self) {
+        let events = &mut self.events[self.digested..];
+        let envelope = |event: &ProposedEvent| &self.entries[event.envelope.clone()];
+        let envelopes: Vec<&[u8]> = events.iter().map(envelope).collect();
+        let digests = digest_each(&envelopes);
+        events.iter_mut().zip(digests).for_each(|(event, digest)| event.digest = digest);
+        self.digested = self.events.len();
     }
 
     fn check_ids(&self) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Gathering what `admit` needs to know: the leader's one look at tail, index and journal.
 
+use crate::codec::digest::digest;
 use crate::codec::envelope;
 use crate::codec::record::{self, Record};
 use crate::codec::state::StreamState;
@@ -107,7 +108,7 @@ impl<'a> Gathering<'a> {
         while next <= last {
             let page = self.log.stream_page(&append.stream, next)?;
             for event in page.into_iter().take_while(|event| event.version <= last) {
-                let digest = envelope::digest(&event.envelope);
+                let digest = digest(&event.envelope);
                 let id = envelope::id(&event.envelope).unwrap_or_default();
                 let same = proposed.next().is_some_and(|p| p.id == id && p.digest == digest);
                 let stored = StoredEvent { id, digest, position: event.position };

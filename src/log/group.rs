@@ -7,8 +7,8 @@
 //! * After a failed write the store is `Refusing`, for good: what is durable, only reopening decides.
 
 use crate::clock::Micros;
+use crate::codec::digest::Digest;
 use crate::codec::entry;
-use crate::codec::envelope::Digest;
 use crate::codec::frame::{self, ChainHasher, EntryLocation, Kind, Location, Meaning};
 use crate::codec::state::StreamState;
 use crate::error::{Error, ErrorKind, Result, panic_message};

@@ -15,8 +15,8 @@ mod plan;
 mod readable;
 
 use crate::clock::Micros;
+use crate::codec::digest::digest;
 use crate::codec::entry;
-use crate::codec::envelope;
 use crate::codec::frame::{ChainHasher, HEADER_BYTES, Kind, Meaning};
 use crate::codec::record::Record;
 use crate::error::{Error, Result};
@@ -209,7 +209,7 @@ fn put(event: &WindowEvent, begins_commit: bool, buffer: &mut Vec<u8>, chain: &m
     let write = |out: &mut Vec<u8>| out.extend_from_slice(&event.envelope);
     entry::begin_event(event.stream.as_str(), begins_commit, write, buffer);
     entry::seal_event(&mut buffer[start..], event.version);
-    let digest = envelope::digest(&event.envelope);
+    let digest = digest(&event.envelope);
     chain.event(event.stream.as_str().as_bytes(), event.version, &digest);
 }
 
