@@ -15,6 +15,10 @@ use hashbrown::HashTable;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 
+/// Events for which a stream that rests keeps its buffer: getting it again costs an append more than the events
+/// themselves.
+const KEPT_EVENTS: usize = 4;
+
 #[derive(Default)]
 pub(crate) struct Streams {
     hasher: RandomState,
@@ -161,7 +165,9 @@ impl Streams {
         let hash = self.hash(&known.name);
         let number = match self.free.pop() {
             Some(number) => {
-                self.known[number as usize] = known;
+                let place = &mut self.known[number as usize];
+                let events = std::mem::take(&mut place.events);
+                *place = KnownStream { events, ..known };
                 number
             }
             None => {
@@ -223,11 +229,9 @@ impl Streams {
             return;
         }
         let indexed = known.events.partition_point(|event| event.position <= position);
-        if indexed == known.events.len() {
-            // Its buffer, too: most streams rest.
+        known.events.drain(..indexed);
+        if known.events.is_empty() && known.events.capacity() > KEPT_EVENTS {
             known.events = VecDeque::new();
-        } else {
-            known.events.drain(..indexed);
         }
         self.events -= indexed;
         if known.events.is_empty() && !known.is_in_idle {
