@@ -6,6 +6,7 @@ use crate::index::aside::{INDEX, move_aside};
 use crate::index::checkpoint::CheckpointFile;
 use crate::index::database::{Database, OpenError, unusable};
 use crate::index::files::PACKS;
+use crate::index::packs::cache::DirectoryCache;
 use crate::index::packs::list::Packs;
 use crate::index::packs::merge::Merging;
 use crate::index::packs::pack::{self, Pack};
@@ -21,6 +22,7 @@ use uuid::Uuid;
 pub(crate) struct Index {
     // Dropped before the database, which waits until nothing of sled's is left.
     pub(crate) packs: Packs,
+    pub(crate) directories: Arc<DirectoryCache>,
     pub(crate) trees: Trees,
     pub(crate) progress: Mutex<Progress>,
     pub(crate) db: Database,
@@ -107,21 +109,24 @@ impl Index {
         if !directory.is_dir() {
             return Err(unusable("it is not a directory"));
         }
-        let db = Database::open(&directory, cache_bytes)?;
+        let (db, directories) = open_cached(&directory, cache_bytes)?;
         let trees = Trees::open_existing(&db, store)?;
-        let packs = Packs::new(open_packs(&db, &packs_directory(&directory), &stored)?);
+        let packs = open_packs(&db, &packs_directory(&directory), &stored, &directories)?;
+        let packs = Packs::new(packs);
         let (records, garbage) = verify(&db, &trees, &stored)?;
         let progress = Mutex::new(Progress { records, garbage, ..Progress::default() });
-        Ok(Some(Index { packs, trees, db, checkpoint_file, progress, stored: Mutex::new(stored) }))
+        let stored = Mutex::new(stored);
+        Ok(Some(Index { packs, directories, trees, db, checkpoint_file, progress, stored }))
     }
 
     fn create(store_dir: &Path, store: Uuid, cache_bytes: u64) -> Result<Index> {
         let directory = store_dir.join(INDEX);
         fs::create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;
-        let db = Database::open(&directory, cache_bytes).map_err(|error| match error {
+        let opened = open_cached(&directory, cache_bytes).map_err(|error| match error {
             OpenError::System(error) => error,
             OpenError::Unusable(reason) => Error::corrupt(&directory, 0, None, reason),
-        })?;
+        });
+        let (db, directories) = opened?;
         let trees = Trees::create(&db, store)?;
         db.sync()?;
         let checkpoint_file = CheckpointFile::of(store_dir);
@@ -129,7 +134,8 @@ impl Index {
         // Beside it, this also makes the new directory's name durable.
         checkpoint_file.replace(&stored)?;
         let (packs, progress) = (Packs::new(Vec::new()), Mutex::default());
-        Ok(Index { packs, trees, db, checkpoint_file, progress, stored: Mutex::new(stored) })
+        let stored = Mutex::new(stored);
+        Ok(Index { packs, directories, trees, db, checkpoint_file, progress, stored })
     }
 
     /// Where the packs are.
@@ -160,11 +166,22 @@ impl Index {
     }
 }
 
+/// Opens the database in `directory`, with a cache for the directories of packs beside it: half of the bytes
+/// for each.
+fn open_cached(
+    directory: &Path,
+    cache_bytes: u64,
+) -> Result<(Database, Arc<DirectoryCache>), OpenError> {
+    let db = Database::open(directory, cache_bytes / 2)?;
+    Ok((db, Arc::new(DirectoryCache::new(cache_bytes / 2))))
+}
+
 /// Opens the packs that the checkpoint lists, and removes what a crash left of others.
 fn open_packs(
     db: &Database,
     directory: &Path,
     stored: &StoredCheckpoint,
+    cache: &Arc<DirectoryCache>,
 ) -> Result<Vec<Pack>, OpenError> {
     let is_listed = |number: u64| stored.packs.iter().any(|pack| pack.number == number);
     let trees = db.tree_names()?;
@@ -182,7 +199,7 @@ fn open_packs(
     }
     let packs = stored.packs.iter().map(|listed| {
         let tree = db.tree(&pack::tree_name(listed.number))?;
-        Pack::open(directory, stored.index, *listed, tree)
+        Pack::open(directory, stored.index, *listed, tree, Arc::clone(cache))
     });
     Ok(packs.collect::<Result<_>>()?)
 }

@@ -107,7 +107,8 @@ impl Index {
         }
         let sorted = ByStream::sort(events);
         let (id, directory) = (self.next_pack(), self.packs_directory());
-        let mut writer = PackWriter::create(&self.db, &directory, id, sorted.streams() as u64)?;
+        let streams = sorted.streams() as u64;
+        let mut writer = PackWriter::create(&self.db, &directory, id, streams, &self.directories)?;
         let mut held = Held { db: &self.db, walks: packs.iter().map(Walk::anywhere).collect() };
         for events in sorted.iter() {
             // The event's name shares the journal's buffer, which must not outlive the window.
@@ -203,7 +204,8 @@ impl Index {
         let packs = self.packs.live();
         let Some(range) = merge::due(&packs, PACKS_MERGED) else { return Ok(None) };
         let id = self.next_pack();
-        Merging::begin(&self.db, &self.packs_directory(), id, &packs[range]).map(Some)
+        let (directory, packs) = (self.packs_directory(), &packs[range]);
+        Merging::begin(&self.db, &directory, id, packs, &self.directories).map(Some)
     }
 
     /// Removes the packs that were merged and that nobody reads any more. What a failure or a crash leaves

@@ -161,6 +161,11 @@ impl Directory {
         Some(Directory { content, count, next })
     }
 
+    /// Bytes that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.content.len()
+    }
+
     /// How many runs there are.
     pub(crate) fn count(&self) -> usize {
         self.count

@@ -10,6 +10,7 @@ use crate::codec::pack::footer::NameHash;
 use crate::codec::state::StreamState;
 use crate::error::Result;
 use crate::index::database::Database;
+use crate::index::packs::cache::DirectoryCache;
 use crate::index::packs::list::OpenChunk;
 use crate::index::packs::pack::Pack;
 use crate::index::packs::walk::Walk;
@@ -78,6 +79,7 @@ impl Merging {
         directory: &Path,
         id: PackId,
         packs: &[Arc<Pack>],
+        cache: &Arc<DirectoryCache>,
     ) -> Result<Merging> {
         // As many as there can be: no more than the filters of all were made for.
         let streams: u64 = packs.iter().map(|pack| pack.footer.filter.names()).sum();
@@ -87,7 +89,7 @@ impl Merging {
             .map(|pack| Ok(Input { walk: Walk::of(db, pack)?, chunk: OpenChunk::default() }));
         let inputs: Vec<Input> = inputs.collect::<Result<_>>()?;
         let level = packs.iter().map(|pack| pack.listed.level).max().unwrap_or(0);
-        let writer = PackWriter::create(db, directory, id, streams)?;
+        let writer = PackWriter::create(db, directory, id, streams, cache)?;
         Ok(Merging { inputs, writer, taken: None, level: level.saturating_add(1) })
     }
 

@@ -7,6 +7,7 @@
 //! * Where the blocks of a pack's directory begin, a tree of sled's tells, one for each pack, keyed by
 //!   stream and version. What it loses is missed (`codec::pack::directory`) and never believed.
 
+pub(crate) mod cache;
 pub(crate) mod list;
 pub(crate) mod merge;
 pub(crate) mod pack;

@@ -9,6 +9,7 @@ use crate::codec::pack::footer::{Footer, NameHash};
 use crate::codec::pack::{BlockKind, BlockPlace, HEADER_BYTES, PackId, TRAILER_BYTES};
 use crate::error::{Error, Result};
 use crate::index::database::{Database, Tree, is_the_systems};
+use crate::index::packs::cache::DirectoryCache;
 use crate::limits::{PACK_DIRECTORY_BYTES, STREAM_NAME_BYTES_MAX};
 use crate::stream::StreamId;
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A pack whose footer has been read.
 pub(crate) struct Pack {
@@ -27,6 +29,8 @@ pub(crate) struct Pack {
     pub(crate) footer: Footer,
     /// The places of the directory's blocks, by what they begin with.
     pub(crate) tree: Tree,
+    /// Blocks of the directories of all packs.
+    cache: Arc<DirectoryCache>,
     /// The block that was looked up last: who asks for a stream's state asks for its events next.
     recent: Mutex<Option<Directory>>,
 }
@@ -102,6 +106,7 @@ impl Pack {
         index: uuid::Uuid,
         listed: ListedPack,
         tree: Tree,
+        cache: Arc<DirectoryCache>,
     ) -> Result<Pack> {
         let path = path(directory, listed.number);
         let id = PackId { index, number: listed.number };
@@ -110,7 +115,7 @@ impl Pack {
             _ => unreadable("open", &path, 0, e),
         })?;
         let footer = RawPack { id, path: &path, file: &file }.footer(listed.length)?;
-        Ok(Pack { listed, id, path, file, footer, tree, recent: Mutex::new(None) })
+        Ok(Pack { listed, id, path, file, footer, tree, cache, recent: Mutex::new(None) })
     }
 
     /// Whether it may hold events of the stream whose name has this hash.
@@ -157,7 +162,10 @@ impl Pack {
         let Some((begins, place)) = blocks.next_back()? else {
             return Err(self.missing_block(stream, version));
         };
-        let directory = self.directory_at(&begins, &place)?;
+        let place = self.place(&place)?;
+        let number = self.listed.number;
+        let directory = self.cache.get_or_read(number, place, || self.read_directory(place))?;
+        let directory = self.check_begin(directory, &begins)?;
         if !directory.reaches(stream.as_str(), version) {
             return Err(self.missing_block(stream, version));
         }
@@ -165,7 +173,8 @@ impl Pack {
         Ok(Some(directory))
     }
 
-    /// The block of the directory that begins with exactly this run.
+    /// The block of the directory that begins with exactly this run, from the file: for who goes through all
+    /// of them.
     pub(crate) fn directory_beginning(
         &self,
         db: &Database,
@@ -174,17 +183,22 @@ impl Pack {
     ) -> Result<Directory> {
         let key = keys::event_key(stream, version);
         match db.get(&self.tree, &key)? {
-            Some(place) => self.directory_at(&key, &place),
+            Some(place) => self.check_begin(self.read_directory(self.place(&place)?)?, &key),
             None => Err(self.missing_block(stream, version)),
         }
     }
 
-    /// The block of the directory that the tree has at `key`.
-    fn directory_at(&self, key: &[u8], place: &[u8]) -> Result<Directory> {
-        let astray = || "the tree of its directory leads astray".to_owned();
-        let place = self.sound(BlockPlace::decode(place).ok_or_else(astray))?;
+    fn place(&self, place: &[u8]) -> Result<BlockPlace> {
+        self.sound(BlockPlace::decode(place).ok_or_else(astray))
+    }
+
+    fn read_directory(&self, place: BlockPlace) -> Result<Directory> {
         let content = self.raw().block(BlockKind::Directory, place)?;
-        let directory = self.sound(Directory::decode(content))?;
+        self.sound(Directory::decode(content))
+    }
+
+    /// `directory`, if it is the block that the tree should have at `key`.
+    fn check_begin(&self, directory: Directory, key: &[u8]) -> Result<Directory> {
         let first = self.sound(directory.run(0))?;
         let is_right = keys::event_key(&first.stream, first.first_version) == key;
         self.sound(is_right.then_some(directory).ok_or_else(astray))
@@ -238,6 +252,10 @@ impl Pack {
         let what = format!("its directory lacks the block for version {version} of {stream}");
         Error::corrupt(&self.path, 0, None, what)
     }
+}
+
+fn astray() -> String {
+    "the tree of its directory leads astray".to_owned()
 }
 
 /// Whether two chunks are to be read at once: `b` is `a`, or comes soon behind it.

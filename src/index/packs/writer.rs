@@ -15,6 +15,7 @@ use crate::codec::state::StreamState;
 use crate::error::{Error, Result};
 use crate::index::database::{Database, Tree};
 use crate::index::files::sync;
+use crate::index::packs::cache::DirectoryCache;
 use crate::index::packs::pack::{self, Pack, tree_name};
 use crate::limits::PACK_SYNC_BYTES;
 use crate::position::Version;
@@ -22,6 +23,7 @@ use crate::stream::StreamId;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Bytes that are handed to the system at once.
 const WRITE_BYTES: usize = 256 << 10;
@@ -30,6 +32,8 @@ const WRITE_BYTES: usize = 256 << 10;
 pub(crate) struct PackWriter {
     directory: PathBuf,
     id: PackId,
+    /// For who will read it.
+    cache: Arc<DirectoryCache>,
     file: File,
     /// Until the pack is finished.
     tree: Option<Tree>,
@@ -66,6 +70,7 @@ impl PackWriter {
         directory: &Path,
         id: PackId,
         streams: u64,
+        cache: &Arc<DirectoryCache>,
     ) -> Result<PackWriter> {
         if !directory.exists() {
             fs::create_dir(directory).map_err(|e| Error::io("create", directory, e))?;
@@ -76,6 +81,7 @@ impl PackWriter {
         Ok(PackWriter {
             directory: directory.to_owned(),
             id,
+            cache: Arc::clone(cache),
             file,
             tree: Some(db.new_tree(&tree_name(id.number))?),
             buffer: id.header().to_vec(),
@@ -219,7 +225,8 @@ impl PackWriter {
         self.is_finished = true;
         let listed = ListedPack { number: self.id.number, length: self.written, level };
         let tree = self.tree.take().expect("it is there until the pack is finished");
-        Pack::open(&self.directory, self.id.index, listed, tree).map(Some)
+        let cache = Arc::clone(&self.cache);
+        Pack::open(&self.directory, self.id.index, listed, tree, cache).map(Some)
     }
 }
 
