@@ -41,7 +41,7 @@ impl Log {
         let appended = self.appended.load(Ordering::SeqCst);
         let until = self.indexed.load(Ordering::SeqCst) + WINDOW;
         match appended >= until {
-            true => Due::Now(at(appended)),
+            true => Due::Now(Work::UpTo(at(appended))),
             false => Due::Nothing { until: at(until) },
         }
     }
