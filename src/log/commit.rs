@@ -1,6 +1,6 @@
 //! A commit as its writer builds it, and as the log takes it: encoded before any lock is held.
 
-use crate::codec::digest::{DIGESTED_TOGETHER, Digest, digest_each};
+use crate::codec::digest::{DIGESTED_TOGETHER, Digest, digest, digest_each};
 use crate::codec::entry;
 use crate::codec::envelope;
 use crate::codec::record::Record;
@@ -222,6 +222,11 @@ impl Proposal {
     fn digest_events(&mut self) {
         let events = &mut self.events[self.digested..];
         let envelope = |event: &ProposedEvent| &self.entries[event.envelope.clone()];
+        if let [event] = events {
+            event.digest = digest(envelope(event));
+            self.digested += 1;
+            return;
+        }
         let envelopes: Vec<&[u8]> = events.iter().map(envelope).collect();
         let digests = digest_each(&envelopes);
         events.iter_mut().zip(digests).for_each(|(event, digest)| event.digest = digest);

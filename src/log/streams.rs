@@ -105,6 +105,9 @@ impl Streams {
     /// What `find` says of each of `streams`. Each step is done for all of them before the next one, so that
     /// the processor waits for the memory of many at once.
     pub(crate) fn find_each(&self, streams: &[&StreamId]) -> Vec<Option<(Slot, StreamState)>> {
+        if let [stream] = streams {
+            return vec![self.find(stream)];
+        }
         let of_hash = |stream: &&StreamId| {
             let hash = self.hash(stream);
             self.places.find(hash.spread(), |place| place.hash == hash).map(|place| place.number)
