@@ -285,12 +285,13 @@ impl<P: Projection> Runner<P> {
         let moves_only = pending.is_empty();
         if !moves_only || (at_once && ahead > 0) || ahead >= CHECKPOINT_EVENTS_MAX {
             let parks = pending.parks();
-            self.target.parked_streams.extend(pending.parked_streams().cloned());
+            let parked_streams: Vec<_> = pending.parked_streams().cloned().collect();
             let changes = pending.into_changes(P::VERSION, position);
             self.write_changes(changes).inspect_err(|_| {
                 // What was applied behind it is lost, and is applied again.
                 self.target.generation.position = self.target.written;
             })?;
+            self.target.parked_streams.extend(parked_streams);
             self.target.written = position;
             if parks {
                 self.count_parked();
