@@ -341,10 +341,11 @@ impl Database {
         self.unsynced.lock().faults.writes_left = Some(writes);
     }
 
-    /// Lets writes succeed again.
+    /// Lets one write fail after the next `writes`, like a disk that is full for a moment.
     #[cfg(test)]
-    pub(crate) fn revive(&self) {
-        self.unsynced.lock().faults.writes_left = None;
+    pub(crate) fn fail_once_after(&self, writes: u64) {
+        let faults = &mut self.unsynced.lock().faults;
+        (faults.writes_left, faults.fails_once) = (Some(writes), true);
     }
 
     /// Whether this process is taken for dead.

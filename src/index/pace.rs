@@ -82,6 +82,8 @@ pub(crate) struct Unsynced {
 pub(crate) struct Faults {
     /// Writes until one fails, and with it every later one: the process is taken for dead.
     pub(crate) writes_left: Option<u64>,
+    /// Only that one fails.
+    pub(crate) fails_once: bool,
     pub(crate) keeps_synced: bool,
     /// The data file as of the last sync, if it is kept.
     pub(crate) synced: Vec<u8>,
@@ -93,7 +95,12 @@ impl Faults {
     pub(crate) fn die_if_told(&mut self) -> Result<()> {
         match &mut self.writes_left {
             None => Ok(()),
-            Some(0) => Err(Error::new(ErrorKind::Io, "the test has this process die")),
+            Some(0) => {
+                if self.fails_once {
+                    self.writes_left = None;
+                }
+                Err(Error::new(ErrorKind::Io, "the test has this write fail"))
+            }
             Some(left) => {
                 *left -= 1;
                 Ok(())

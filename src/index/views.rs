@@ -99,10 +99,10 @@ impl Views {
         self.read().expect("open").db().die_after(writes);
     }
 
-    /// Lets writes succeed again.
+    /// Lets one write fail after the next `writes`.
     #[cfg(test)]
-    pub(crate) fn revive(&self) {
-        self.read().expect("open").db().revive();
+    pub(crate) fn fail_once_after(&self, writes: u64) {
+        self.read().expect("open").db().fail_once_after(writes);
     }
 
     /// Has everything on disk and lets go of the files.
@@ -330,9 +330,14 @@ impl ViewTree {
     }
 
     fn value(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        let views = self.views.read()?;
+        self.value_in(&self.views.read()?, key)
+    }
+
+    /// For who has the views open already: to ask for them twice is to wait for ever behind somebody who
+    /// waits to change them.
+    fn value_in(&self, views: &OpenViews<'_>, key: &[u8]) -> Result<Option<Bytes>> {
         match views.db().get(views.tree(&self.name)?, key)? {
-            Some(value) => self.whole(&views, key, &value).map(Some),
+            Some(value) => self.whole(views, key, &value).map(Some),
             None => Ok(None),
         }
     }

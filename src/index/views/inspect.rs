@@ -1,6 +1,6 @@
 //! Looking at views as they are: nothing is created, swept or moved aside.
 
-use super::{Open, VIEWS, ViewTree, Views, closed};
+use super::{Open, OpenViews, VIEWS, ViewTree, Views, closed};
 use crate::codec::row;
 use crate::error::{ErrorKind, Result};
 use crate::index::database::{Database, OpenError};
@@ -46,7 +46,7 @@ impl ViewTree {
         for prefix in [row::state_key(b""), row::row_key("")] {
             let mut entries = views.db().prefix(tree, &prefix);
             while let Some((key, _)) = entries.next()? {
-                if let Err(error) = self.read_again(&key) {
+                if let Err(error) = self.read_again(&views, &key) {
                     if error.kind() == ErrorKind::Closed {
                         return Err(error);
                     }
@@ -60,13 +60,13 @@ impl ViewTree {
 
     /// Reads what stands under `key`. A row in pieces may be replaced while it is read, and then the
     /// next attempt finds the new one whole.
-    fn read_again(&self, key: &[u8]) -> Result<()> {
-        let mut read = self.value(key);
+    fn read_again(&self, views: &OpenViews<'_>, key: &[u8]) -> Result<()> {
+        let mut read = self.value_in(views, key);
         for _ in 1..ATTEMPTS {
             if read.is_ok() {
                 break;
             }
-            read = self.value(key);
+            read = self.value_in(views, key);
         }
         read.map(drop)
     }

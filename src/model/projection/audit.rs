@@ -71,6 +71,8 @@ impl Audit<'_> {
             Ok(None) if is_served => Err("there is none".to_owned()),
             // Writing it was cut short: it is begun anew.
             Ok(None) => Ok(0),
+            // It was swapped out, or removed, meanwhile; so below.
+            Err(error) if error.kind() == ErrorKind::Closed => return Ok(()),
             Err(error) => Err(error.to_string()),
         };
         match position {
@@ -83,8 +85,10 @@ impl Audit<'_> {
                 }
             }
         }
-        if let Err(error) = parked(&tree) {
-            self.wrong(error.to_string());
+        match parked(&tree) {
+            Err(error) if error.kind() == ErrorKind::Closed => return Ok(()),
+            Err(error) => self.wrong(error.to_string()),
+            Ok(_) => {}
         }
         let mut unreadable = Vec::new();
         let read = tree.each_unreadable(|what| unreadable.push(what));
@@ -92,7 +96,6 @@ impl Audit<'_> {
             self.wrong(format!("{tree_name}: {what}"));
         }
         match read {
-            // It was swapped out, or removed, meanwhile.
             Err(error) if error.kind() == ErrorKind::Closed => Ok(()),
             read => read,
         }

@@ -90,6 +90,18 @@ enum Interrupt {
     Closed,
 }
 
+impl Interrupt {
+    /// This interrupt, if what had to be written before it was; else whoever asked for something is told why
+    /// not.
+    fn behind(self, written: Result<()>) -> Interrupt {
+        let Err(error) = written else { return self };
+        if let Interrupt::Request(Request { answer, .. }) = self {
+            let _ = answer.send(Err(error.clone()));
+        }
+        interrupt_of(error)
+    }
+}
+
 type Step = Result<(), Interrupt>;
 
 impl<P: Projection> Runner<P> {
@@ -151,20 +163,19 @@ impl<P: Projection> Runner<P> {
     /// Follows the log from where the target stands, until something comes in between, and leaves nothing
     /// pending.
     fn follow(&mut self) -> Interrupt {
+        // A write that a request led to may have failed.
+        if self.target.torn {
+            if let Err(error) = self.build_anew() {
+                return interrupt_of(error);
+            }
+            self.see(&Doing::Following);
+        }
         let interrupt = self.follow_feed();
         let pending = std::mem::take(&mut self.target.pending);
         if pending.is_empty() {
             return interrupt;
         }
-        match (self.write(pending, self.position(), true), interrupt) {
-            (Ok(()), interrupt) => interrupt,
-            (Err(error), interrupt) => {
-                if let Interrupt::Request(Request { answer, .. }) = interrupt {
-                    let _ = answer.send(Err(error.clone()));
-                }
-                interrupt_of(error)
-            }
-        }
+        interrupt.behind(self.write(pending, self.position(), true))
     }
 
     fn follow_feed(&mut self) -> Interrupt {
@@ -220,7 +231,7 @@ impl<P: Projection> Runner<P> {
         for event in &batch.events {
             if let Err(interrupt) = self.take_in_event(event, &mut pending) {
                 let before = Position::new(event.position.get() - 1);
-                return self.write(pending, before, true).map_err(interrupt_of).and(Err(interrupt));
+                return Err(interrupt.behind(self.write(pending, before, true)));
             }
             if self.target.is_too_much(&pending, event.position) {
                 let pending = std::mem::take(&mut pending);
@@ -392,6 +403,8 @@ impl<P: Projection> Runner<P> {
 
     /// Begins the view that is to take the place of the one that is served, instead of any that was begun.
     fn build_anew(&mut self) -> Result<()> {
+        // Until it is replaced: what is begun here removes it.
+        self.target.torn = self.target.building;
         let generation = self.trees.begin_building(self.current, P::VERSION)?;
         self.target = Target::new(generation, true)?;
         Ok(())

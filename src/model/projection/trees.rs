@@ -52,13 +52,13 @@ impl Trees {
             self.begin(1, version)?;
         }
         let current = self.checkpoint(generations.current)?;
-        let building = match generations.building {
-            Some(number) => self.checkpoint(number)?.filter(|c| c.version == version),
-            None => None,
-        };
+        let begun = generations.building.map(|number| self.checkpoint(number)).transpose()?;
+        // Writing it was cut short: nobody knows of which version it was, but it was wanted.
+        let is_torn = begun == Some(None);
+        let building = begun.flatten().filter(|begun| begun.version == version);
         let is_present = current.is_some_and(|current| current.version == version);
         if building.is_none() {
-            generations.building = match is_present {
+            generations.building = match is_present && !is_torn {
                 true => None,
                 false => Some(self.begin(generations.newest() + 1, version)?),
             };
