@@ -89,7 +89,9 @@ impl Names {
                 before
             }
             None => {
-                self.make_room(event.stream.as_str().len());
+                if !self.make_room_for(event.stream.as_str()) {
+                    return None;
+                }
                 let indexed = held.then_some(place);
                 let stream = Stream { created: time, last: place, indexed, seen: false };
                 self.streams.insert(event.stream.detached(), stream);
@@ -103,8 +105,8 @@ impl Names {
         if !self.covers(key) {
             return;
         }
-        if !self.records.contains_key(key) {
-            self.make_room(key.len());
+        if !self.records.contains_key(key) && !self.make_room_for(key) {
+            return;
         }
         let record = self.records.entry(key.to_owned()).or_default();
         record.last = digest(content);
@@ -113,9 +115,10 @@ impl Names {
         }
     }
 
-    /// Gives up half of the names if there are too many; a later pass takes them.
-    fn make_room(&mut self, name_bytes: usize) {
-        self.bytes += name_bytes + NAME_BYTES;
+    /// Gives up half of the names if there are too many; a later pass takes them. Returns whether `name` is
+    /// not one of them.
+    fn make_room_for(&mut self, name: &str) -> bool {
+        self.bytes += name.len() + NAME_BYTES;
         while self.bytes > self.bytes_max && self.from < self.to {
             self.to = self.from + (self.to - self.from) / 2;
             let mut streams = std::mem::take(&mut self.streams);
@@ -126,7 +129,12 @@ impl Names {
             let keys = records.keys().map(String::len);
             self.bytes = names.chain(keys).map(|bytes| bytes + NAME_BYTES).sum();
             (self.streams, self.records) = (streams, records);
+            if !self.covers(name) {
+                return false;
+            }
+            self.bytes += name.len() + NAME_BYTES;
         }
+        true
     }
 
     // ---- against the index -----------------------------------------------------------------------
@@ -344,12 +352,15 @@ mod tests {
         }
     }
 
+    /// Some of the story: the name for which half of the others were given up was kept even if it was of that
+    /// half itself. It was not looked for in the index then, and told as missing there.
     #[test]
     fn more_names_than_fit_are_all_checked_in_further_passes() {
         let mut names = Names::between(0, 50 * NAME_BYTES);
         let (mut passes, mut complaints) = (0, Vec::new());
         loop {
             passes += 1;
+            (0..200).for_each(|n| names.record(&format!("key {n}"), b"content", false));
             for version in 1..=3 {
                 for n in 0..200 {
                     // Every tenth stream lacks its second version.
@@ -362,6 +373,8 @@ mod tests {
                 }
             }
             assert!(names.bytes <= names.bytes_max);
+            assert!(names.streams.keys().all(|name| names.covers(name.as_str())));
+            assert!(names.records.keys().all(|key| names.covers(key)));
             match names.rest() {
                 Some(rest) => names = rest,
                 None => break,
