@@ -141,6 +141,8 @@ pub(crate) const GROUP_CURSOR_EVENTS_MAX: u64 = 65_536;
 pub(crate) const PARKED_MOVED_MAX: usize = 4_096;
 /// Streams that one page of a listing reads from the index.
 pub(crate) const STREAMS_PAGE: usize = 512;
+/// Bytes of its cache that sled asks for at least.
+pub(crate) const SLED_CACHE_BYTES_MIN: u64 = 256;
 /// Bytes that an index may keep of what it read, half of them in sled, unless the store's builder says otherwise.
 pub(crate) const CACHE_BYTES_DEFAULT: u64 = 64 * MIB as u64;
 

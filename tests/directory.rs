@@ -152,3 +152,15 @@ fn a_small_store_takes_little_room() {
         .sum();
     assert!(journal <= (1 << 20) + 4_096, "{journal} bytes of journal");
 }
+
+/// The story: sled panics at a cache of less than 256 bytes, which was told as a damaged index.
+#[test]
+fn a_store_opens_with_a_cache_of_any_size() {
+    let directory = tempfile::tempdir().unwrap();
+    for (number, bytes) in (1..).zip([0, 1, 511, 1 << 20, u64::MAX]) {
+        let store = Store::builder().cache_bytes(bytes).open(directory.path()).unwrap();
+        store.append("A-1", ExpectedVersion::Any, [event()]).unwrap();
+        assert_eq!(store.read_stream("A-1").iter().unwrap().count(), number, "{bytes} bytes");
+        store.close().unwrap();
+    }
+}

@@ -10,6 +10,7 @@ use crate::index::files::{remove_unfinished_snapshots, sync_files, wait_for_rele
 use crate::index::pace::{
     CHANGES_PACED_MAX, KEY_BYTES_MAX, Pace, STORED_BYTES_MAX, Unsynced, check_size,
 };
+use crate::limits::SLED_CACHE_BYTES_MIN;
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
 use bytes::Bytes;
@@ -117,7 +118,7 @@ impl Database {
         remove_unfinished_snapshots(path).map_err(OpenError::System)?;
         let config = sled::Config::new()
             .path(path)
-            .cache_capacity(cache_bytes)
+            .cache_capacity(cache_bytes.max(SLED_CACHE_BYTES_MIN))
             .segment_size(pace.segment_bytes)
             .flush_every_ms(None);
         let db = match catch_unwind(AssertUnwindSafe(|| config.open())) {

@@ -11,12 +11,12 @@ const OVERHEAD_BYTES: usize = 128;
 /// About what a block takes.
 const BLOCK_BYTES: u64 = 2_048;
 
-pub(crate) struct DirectoryCache(Cache<(u64, u64), Directory, Bytes>);
+pub(crate) struct DirectoryCache(Cache<(u64, u64), Directory, ByBytes>);
 
 #[derive(Clone)]
-struct Bytes;
+struct ByBytes;
 
-impl Weighter<(u64, u64), Directory> for Bytes {
+impl Weighter<(u64, u64), Directory> for ByBytes {
     fn weight(&self, _: &(u64, u64), block: &Directory) -> u64 {
         (block.bytes() + OVERHEAD_BYTES) as u64
     }
@@ -25,7 +25,7 @@ impl Weighter<(u64, u64), Directory> for Bytes {
 impl DirectoryCache {
     /// A cache of blocks of up to so many bytes.
     pub(crate) fn new(bytes_max: u64) -> DirectoryCache {
-        DirectoryCache(Cache::with_weighter((bytes_max / BLOCK_BYTES) as usize, bytes_max, Bytes))
+        DirectoryCache(Cache::with_weighter((bytes_max / BLOCK_BYTES) as usize, bytes_max, ByBytes))
     }
 
     /// The block at `place` of pack `number`, read by `read` if it is not here.
