@@ -31,10 +31,10 @@ pub(crate) const SEGMENT_BYTES: u64 = 64 * MIB as u64;
 pub(crate) const SEGMENT_BYTES_FIRST: u64 = MIB as u64;
 /// Bytes of a segment that are written before the next one is prepared; half of a shorter one.
 pub(crate) const PREPARE_AFTER_BYTES: u64 = 4 * MIB as u64;
-/// Sealed segments that the index may lack; beyond it, writers wait for the indexer.
-pub(crate) const UNINDEXED_SEGMENTS_MAX: u64 = 4;
-/// Sealed segments that are worth a window of the index while writers go on.
-pub(crate) const WINDOW_SEGMENTS_MIN: u64 = 2;
+/// Bytes of sealed segments that the index may lack; beyond it, writers wait for the indexer.
+pub(crate) const UNINDEXED_BYTES_MAX: u64 = 4 * SEGMENT_BYTES;
+/// Bytes of sealed segments that are worth a window of the index while writers go on.
+pub(crate) const WINDOW_BYTES_MIN: u64 = 2 * SEGMENT_BYTES;
 /// Events that the index may lack; beyond it, writers wait for the indexer.
 pub(crate) const TAIL_EVENTS_MAX: usize = 4_000_000;
 /// Bytes of the newest frames kept in memory for live readers.
@@ -167,10 +167,10 @@ pub(crate) const FOLLOWER_POLL: Duration = Duration::from_millis(10);
 const KIB: usize = 1_024;
 const MIB: usize = 1_024 * KIB;
 
-const _: () = assert!(WINDOW_SEGMENTS_MIN < UNINDEXED_SEGMENTS_MAX);
+const _: () = assert!(WINDOW_BYTES_MIN + SEGMENT_BYTES < UNINDEXED_BYTES_MAX);
 // Else writers could wait for an indexer that waits for writers. 55 bytes are the shortest entry of an
 // event: docs/FORMAT.md.
-const _: () = assert!((WINDOW_SEGMENTS_MIN + 1) * SEGMENT_BYTES / 55 < TAIL_EVENTS_MAX as u64);
+const _: () = assert!((WINDOW_BYTES_MIN + SEGMENT_BYTES) / 55 < TAIL_EVENTS_MAX as u64);
 const _: () = assert!(EVENT_BYTES_MAX <= COMMIT_BYTES_MAX);
 const _: () = assert!(COMMIT_BYTES_MAX <= QUEUE_BYTES_MAX);
 const _: () = assert!(SEGMENT_BYTES_FIRST <= SEGMENT_BYTES);

@@ -1,11 +1,10 @@
 //! The thread that moves the tail into the index.
 //!
-//! It works when a few segments are sealed (more at a time when it is behind), when writers have been
-//! idle for a moment, and at close: so it does not slow a busy writer, and what a stream gets in the
-//! meantime shares its runs. While they are idle it merges packs of the index, step by step, and in between if
-//! there are many. A tail that is small costs
-//! less than a small window does (its runs would be short, and stay so), so it is left where it is:
-//! the next opening reads the last segment anyway.
+//! It works when as much is sealed as two long segments hold (more at a time when it is behind), when writers
+//! have been idle for a moment, and at close: so it does not slow a busy writer or a short burst, and what a
+//! stream gets in the meantime shares its runs. While they are idle it merges packs of the index, step by step,
+//! and in between if there are many. A tail that is small costs less than a small window does (its runs would be
+//! short, and stay so), so it is left where it is: the next opening reads the last segment anyway.
 
 #[cfg(test)]
 use crate::codec::checkpoint::Checkpoint;
@@ -13,9 +12,7 @@ use crate::codec::frame::Location;
 use crate::error::{Error, ErrorKind, Result, panic_message};
 use crate::index::packs::merge::MergeDue;
 use crate::journal::segment;
-use crate::limits::{
-    TAIL_EVENTS_MAX, UNINDEXED_BYTES_IDLE, UNINDEXED_SEGMENTS_MAX, WINDOW_SEGMENTS_MIN,
-};
+use crate::limits::{TAIL_EVENTS_MAX, UNINDEXED_BYTES_IDLE, UNINDEXED_BYTES_MAX, WINDOW_BYTES_MIN};
 use crate::log::control::{Due, Work};
 use crate::log::core::Log;
 #[cfg(test)]
@@ -27,7 +24,7 @@ use std::sync::Arc;
 pub(crate) fn is_full(log: &Log) -> bool {
     let (_, end) = log.head.visible();
     let indexed = log.tail.indexed().next.segment;
-    end.segment.saturating_sub(indexed) > UNINDEXED_SEGMENTS_MAX
+    end.segment > segment::first_beyond(indexed, UNINDEXED_BYTES_MAX)
         || log.tail.events() >= TAIL_EVENTS_MAX
 }
 
@@ -66,7 +63,8 @@ fn due(log: &Log, merge: MergeDue) -> Due {
     let (_, end) = log.head.visible();
     let indexed = log.tail.indexed().next;
     let sealed = Location { segment: end.segment, offset: segment::HEADER_BYTES };
-    let until = Location { segment: indexed.segment + WINDOW_SEGMENTS_MIN, offset: 0 };
+    let beyond = segment::first_beyond(indexed.segment, WINDOW_BYTES_MIN);
+    let until = Location { segment: beyond, offset: 0 };
     if merge == MergeDue::First {
         Due::Now(Work::Merge)
     } else if end >= until {
