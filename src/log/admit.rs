@@ -69,7 +69,7 @@ pub(crate) struct PlacedAppend {
 }
 
 /// Judges the proposals of one group, in order.
-pub(crate) fn admit(facts: Facts, proposals: &[&Proposal]) -> Vec<Verdict> {
+pub(crate) fn admit(facts: Facts, proposals: &[Proposal]) -> Vec<Verdict> {
     let Facts { head, mentions, versions, tracked, stored } = facts;
     let admitted = Admitted { newest: vec![None; versions.len()], runs: Vec::new() };
     let mut group = GroupState { next_position: head + 1, versions, tracked, stored, admitted };

@@ -3,6 +3,7 @@
 use crate::codec::digest::{DIGESTED_TOGETHER, Digest, digest, digest_each};
 use crate::codec::entry;
 use crate::codec::envelope;
+use crate::codec::frame;
 use crate::codec::record::Record;
 use crate::error::{Error, Result};
 use crate::event::NewEvent;
@@ -15,6 +16,9 @@ use crate::stream::StreamId;
 use std::collections::HashSet;
 use std::ops::Range;
 use uuid::Uuid;
+
+/// Bytes that are reserved for events which are still to come.
+const RESERVED_BYTES_MAX: usize = 1 << 20;
 
 /// Events for one or several streams that become durable together or not at all.
 ///
@@ -118,8 +122,9 @@ pub(crate) struct Proposal {
     pub(crate) appends: Vec<ProposedAppend>,
     pub(crate) checks: Vec<(StreamId, ExpectedVersion)>,
     pub(crate) records: Vec<Record>,
-    /// The event entries, one after the other.
-    pub(crate) entries: Vec<u8>,
+    /// The event entries, one after the other, behind room for a frame's header: what becomes the frame if
+    /// this is the first of its group. Empty if there are none.
+    pub(crate) frame: Vec<u8>,
     pub(crate) events: Vec<ProposedEvent>,
     /// How many of them have their digest.
     digested: usize,
@@ -140,7 +145,7 @@ pub(crate) struct ProposedEvent {
     pub(crate) id: Uuid,
     /// Of its envelope, once the proposal is whole.
     pub(crate) digest: Digest,
-    /// Its entry, as a range of the proposal's `entries`.
+    /// Its entry, as a range of the proposal's `frame`.
     pub(crate) entry: Range<usize>,
     /// Its envelope in the same way.
     envelope: Range<usize>,
@@ -161,7 +166,12 @@ impl Proposal {
 
     /// Bytes that this proposal takes in a queue and a frame.
     pub(crate) fn bytes(&self) -> usize {
-        self.entries.len() + self.records.iter().map(Record::bytes).sum::<usize>()
+        self.entries().len() + self.records.iter().map(Record::bytes).sum::<usize>()
+    }
+
+    /// The event entries.
+    pub(crate) fn entries(&self) -> &[u8] {
+        self.frame.get(frame::HEADER_BYTES..).unwrap_or_default()
     }
 
     /// The streams that it names, first those that it appends to.
@@ -178,9 +188,17 @@ impl Proposal {
         events: impl IntoIterator<Item = NewEvent>,
     ) -> Result<()> {
         let (first, events) = (self.events.len(), events.into_iter());
-        self.events.reserve(events.size_hint().0.min(COMMIT_EVENTS_MAX));
+        let expected_events = events.size_hint().0.min(COMMIT_EVENTS_MAX);
+        self.events.reserve(expected_events);
+        let more = expected_events.saturating_sub(1);
         for event in events {
+            let start = self.frame.len();
             self.encode(&stream, &event)?;
+            if self.events.len() == first + 1 {
+                // Events that come together are mostly of one length.
+                let likely = more.saturating_mul(self.frame.len() - start);
+                self.frame.reserve(likely.min(RESERVED_BYTES_MAX));
+            }
         }
         let events = first..self.events.len();
         if events.is_empty() {
@@ -194,21 +212,23 @@ impl Proposal {
     fn encode(&mut self, stream: &StreamId, event: &NewEvent) -> Result<()> {
         check_event(event)?;
         let (stream, begins_commit) = (stream.as_str(), self.events.is_empty());
-        self.entries.reserve(stream.len() + envelope::bytes_without_extras(event) + 64);
-        let start = self.entries.len();
+        let header = if self.frame.is_empty() { frame::HEADER_BYTES } else { 0 };
+        self.frame.reserve(header + stream.len() + envelope::bytes_without_extras(event) + 64);
+        self.frame.resize(self.frame.len() + header, 0);
+        let start = self.frame.len();
         let write = |out: &mut Vec<u8>| envelope::encode(event, out);
-        let range = entry::begin_event(stream, begins_commit, write, &mut self.entries);
+        let range = entry::begin_event(stream, begins_commit, write, &mut self.frame);
         check_event_bytes(event, range.len())?;
         self.events.push(ProposedEvent {
             id: event.id,
             digest: Digest::default(),
-            entry: start..self.entries.len(),
+            entry: start..self.frame.len(),
             envelope: range,
         });
         if self.events.len() - self.digested == DIGESTED_TOGETHER {
             self.digest_events();
         }
-        let (events, bytes) = (self.events.len(), self.entries.len());
+        let (events, bytes) = (self.events.len(), self.entries().len());
         if events > COMMIT_EVENTS_MAX {
             return Err(Error::too_large("a commit", events, COMMIT_EVENTS_MAX, "events or more"));
         }
@@ -221,7 +241,7 @@ impl Proposal {
     /// Digests the events that were encoded since the last time.
     fn digest_events(&mut self) {
         let events = &mut self.events[self.digested..];
-        let envelope = |event: &ProposedEvent| &self.entries[event.envelope.clone()];
+        let envelope = |event: &ProposedEvent| &self.frame[event.envelope.clone()];
         if let [event] = events {
             event.digest = digest(envelope(event));
             self.digested += 1;

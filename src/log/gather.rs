@@ -21,7 +21,7 @@ pub(crate) struct Gathered {
 }
 
 /// Everything that `admit` asks about `proposals`.
-pub(crate) fn gather<'a>(log: &'a Log, proposals: &[&'a Proposal]) -> Result<Gathered> {
+pub(crate) fn gather<'a>(log: &'a Log, proposals: &'a [Proposal]) -> Result<Gathered> {
     let facts = Facts { head: log.head.position(), ..Facts::default() };
     let gathered = Gathered { facts, streams: Vec::new() };
     // One commit names a stream once.

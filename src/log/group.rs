@@ -21,23 +21,29 @@ use crate::log::indexer;
 use crate::log::outcome::{AppendError, Appended, Committed};
 use crate::log::streams::Slot;
 use crate::log::tail::PublishedRun;
-use crate::log::turns::{Ticket, Turns};
+use crate::log::turns::Turns;
 use crate::position::{Position, Version};
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
 use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 /// What a caller gets.
 pub(crate) type Outcome = Result<Committed, AppendError>;
 
-/// One commit that waits.
-type Waiting = Ticket<Proposal, Outcome>;
+/// What the leader tells a caller: the rest is the caller's own work.
+type Answer = Result<Judged, AppendError>;
+
+/// A proposal, what became of it, and where the head is then.
+struct Judged {
+    proposal: Proposal,
+    verdict: Verdict,
+    head: u64,
+}
 
 /// Orders commits: those who wait take turns at writing groups of them.
 pub(crate) struct Sequencer {
-    turns: Turns<Proposal, Outcome>,
+    turns: Turns<Proposal, Answer>,
     /// Only the leader takes it.
     writer: Mutex<Writer>,
 }
@@ -50,7 +56,8 @@ impl Sequencer {
     /// Makes `proposal` durable, together with whatever else waits.
     pub(crate) fn commit(&self, log: &Log, proposal: Proposal) -> Outcome {
         let bytes = proposal.bytes();
-        self.turns.take(proposal, bytes, |group| self.write_group(log, group))?
+        let answer = self.turns.take(proposal, bytes, |group| self.write_group(log, group))?;
+        answer.and_then(outcome)
     }
 
     /// Takes no more commits and waits until those under way are answered. Returns whether this was
@@ -71,14 +78,15 @@ impl Sequencer {
         closed
     }
 
-    /// Writes `group`; one outcome for each ticket, whatever happens.
-    fn write_group(&self, log: &Log, group: &[Arc<Waiting>]) -> Vec<Outcome> {
+    /// Writes `group`; one answer for each proposal, whatever happens.
+    fn write_group(&self, log: &Log, group: Vec<Proposal>) -> Vec<Answer> {
+        let callers = group.len();
         let write = || {
             let writer = &mut *self.writer.lock();
             write_group(log, writer, group)
         };
         let failed = match catch_unwind(AssertUnwindSafe(write)) {
-            Ok(Ok(outcomes)) => return outcomes,
+            Ok(Ok(answers)) => return answers,
             Ok(Err(failed)) => failed,
             Err(panic) => {
                 let message = format!("a commit panicked: {}", panic_message(&*panic));
@@ -86,14 +94,14 @@ impl Sequencer {
             }
         };
         match failed {
-            Failed::NotWritten(error) => group.iter().map(|_| Err(error.clone().into())).collect(),
+            Failed::NotWritten(error) => to_each(callers, &error),
             Failed::Refused(error) => {
                 self.refuse(&error);
-                group.iter().map(|_| Err(error.clone().into())).collect()
+                to_each(callers, &error)
             }
             Failed::Unknown(cause) => {
                 self.refuse(&cause);
-                group.iter().map(|_| Err(unknown(&cause).into())).collect()
+                to_each(callers, &unknown(&cause))
             }
         }
     }
@@ -122,16 +130,16 @@ enum Failed {
 fn write_group(
     log: &Log,
     writer: &mut Writer,
-    group: &[Arc<Waiting>],
-) -> Result<Vec<Outcome>, Failed> {
+    mut group: Vec<Proposal>,
+) -> Result<Vec<Answer>, Failed> {
     log.indexer.wait_for_room(|| indexer::is_full(log)).map_err(Failed::Refused)?;
-    let proposals: Vec<&Proposal> = group.iter().map(|ticket| &ticket.wanted).collect();
-    let Gathered { facts, streams } = gather(log, &proposals).map_err(Failed::NotWritten)?;
+    let Gathered { facts, streams } = gather(log, &group).map_err(Failed::NotWritten)?;
     let time = Micros::of(log.clock.now()).max(writer.end().time);
-    let verdicts = admit(facts, &proposals);
-    let mut admitted = admitted(&proposals, &verdicts);
+    let verdicts = admit(facts, &group);
+    let buffer = first_frame(&mut group, &verdicts);
+    let mut admitted = admitted(&group, &verdicts);
     if !admitted.is_empty() {
-        let (buffer, meaning) = assemble(&writer.end(), time, &mut admitted);
+        let (buffer, meaning) = assemble(&writer.end(), time, buffer, &mut admitted);
         let written = writer.write(buffer, &meaning).map_err(|error| match error {
             WriteError::NotWritten(error) => Failed::NotWritten(error),
             WriteError::Unknown(error) => Failed::Unknown(error),
@@ -143,15 +151,20 @@ fn write_group(
         }
     }
     let head = log.head.position();
-    let outcomes = proposals.iter().zip(verdicts);
-    Ok(outcomes.map(|(proposal, verdict)| outcome(proposal, verdict, head)).collect())
+    let judged = group.into_iter().zip(verdicts);
+    Ok(judged.map(|(proposal, verdict)| Ok(Judged { proposal, verdict, head })).collect())
+}
+
+/// The same error for so many callers.
+fn to_each(callers: usize, error: &Error) -> Vec<Answer> {
+    (0..callers).map(|_| Err(error.clone().into())).collect()
 }
 
 /// A proposal that goes into the group's frame.
 struct Admitted<'a> {
     proposal: &'a Proposal,
     placement: &'a Placement,
-    /// Where its entries begin in the frame.
+    /// By how much its entries lie further back than in a frame of their own.
     offset: usize,
 }
 
@@ -179,8 +192,15 @@ impl<'a> Admitted<'a> {
     }
 }
 
-fn admitted<'a>(proposals: &[&'a Proposal], verdicts: &'a [Verdict]) -> Vec<Admitted<'a>> {
-    let judged = proposals.iter().zip(verdicts);
+/// The buffer of the first proposal that was admitted, in which its entries stand as in the frame.
+fn first_frame(group: &mut [Proposal], verdicts: &[Verdict]) -> Vec<u8> {
+    let mut judged = group.iter_mut().zip(verdicts);
+    let first = judged.find(|(_, verdict)| matches!(verdict, Verdict::Admitted(_)));
+    first.map(|(proposal, _)| std::mem::take(&mut proposal.frame)).unwrap_or_default()
+}
+
+fn admitted<'a>(group: &'a [Proposal], verdicts: &'a [Verdict]) -> Vec<Admitted<'a>> {
+    let judged = group.iter().zip(verdicts);
     let admitted = judged.filter_map(|(proposal, verdict)| match verdict {
         Verdict::Admitted(placement) => Some(Admitted { proposal, placement, offset: 0 }),
         _ => None,
@@ -188,33 +208,50 @@ fn admitted<'a>(proposals: &[&'a Proposal], verdicts: &'a [Verdict]) -> Vec<Admi
     admitted.collect()
 }
 
-/// The frame of everything that was admitted.
-fn assemble(end: &End, time: Micros, admitted: &mut [Admitted<'_>]) -> (Vec<u8>, Meaning) {
+/// The frame of everything that was admitted, in the `buffer` of the first of it.
+fn assemble(
+    end: &End,
+    time: Micros,
+    mut buffer: Vec<u8>,
+    admitted: &mut [Admitted<'_>],
+) -> (Vec<u8>, Meaning) {
     let events: usize = admitted.iter().map(|admitted| admitted.proposal.events.len()).sum();
     let bytes: usize = admitted.iter().map(|admitted| admitted.proposal.bytes()).sum();
     let first_position = end.position + 1;
-    let mut buffer =
-        Vec::with_capacity(frame::padded((frame::HEADER_BYTES + bytes) as u64) as usize);
-    buffer.resize(frame::HEADER_BYTES, 0);
+    let whole = frame::padded((buffer.len().max(frame::HEADER_BYTES) + bytes) as u64) as usize;
+    buffer.reserve_exact(whole.saturating_sub(buffer.len()));
+    buffer.resize(buffer.len().max(frame::HEADER_BYTES), 0);
     let events = u32::try_from(events).expect("the limits keep a group below 2³² events");
     let mut chain = ChainHasher::new(&end.chain, Kind::Group, first_position, time, events);
-    for Admitted { proposal, placement, offset } in admitted {
-        *offset = buffer.len();
-        put(proposal, placement, &mut buffer, &mut chain);
+    for (n, Admitted { proposal, placement, offset }) in admitted.iter_mut().enumerate() {
+        if n > 0 {
+            *offset = buffer.len() - frame::HEADER_BYTES;
+            buffer.extend_from_slice(proposal.entries());
+        }
+        seal(proposal, placement, *offset, &mut buffer, &mut chain);
+    }
+    // It is kept in memory for a while, so it keeps little that it does not need.
+    if buffer.capacity() - whole > whole / 8 {
+        buffer.shrink_to(whole);
     }
     let meaning =
         Meaning { kind: Kind::Group, events, first_position, time, chain: chain.finish() };
     (buffer, meaning)
 }
 
-fn put(proposal: &Proposal, placement: &Placement, buffer: &mut Vec<u8>, chain: &mut ChainHasher) {
-    let start = buffer.len();
-    buffer.extend_from_slice(&proposal.entries);
+/// Gives the proposal's entries, which stand in `buffer` so far back, what was open, and appends its records.
+fn seal(
+    proposal: &Proposal,
+    placement: &Placement,
+    offset: usize,
+    buffer: &mut Vec<u8>,
+    chain: &mut ChainHasher,
+) {
     for (append, placed) in proposal.appends.iter().zip(&placement.appends) {
         let stream = append.stream.as_str().as_bytes();
         let events = &proposal.events[append.events.clone()];
         for (version, event) in (placed.first_version..).zip(events) {
-            let entry = start + event.entry.start..start + event.entry.end;
+            let entry = offset + event.entry.start..offset + event.entry.end;
             entry::seal_event(&mut buffer[entry], version);
             let digest: &Digest = &event.digest;
             chain.event(stream, version, digest);
@@ -245,7 +282,8 @@ fn publish(
     Ok(())
 }
 
-fn outcome(proposal: &Proposal, verdict: Verdict, head: u64) -> Outcome {
+fn outcome(judged: Judged) -> Outcome {
+    let Judged { proposal, verdict, head } = judged;
     match verdict {
         Verdict::Admitted(placement) => Ok(committed(proposal, &placement, head)),
         Verdict::AlreadyRecorded(appended) => {
@@ -264,15 +302,15 @@ fn outcome(proposal: &Proposal, verdict: Verdict, head: u64) -> Outcome {
     }
 }
 
-fn committed(proposal: &Proposal, placement: &Placement, head: u64) -> Committed {
+fn committed(proposal: Proposal, placement: &Placement, head: u64) -> Committed {
     let mut next_position = placement.first_position;
-    let appends = proposal.appends.iter().zip(&placement.appends);
+    let appends = proposal.appends.into_iter().zip(&placement.appends);
     let appended: Vec<Appended> = appends
         .map(|(append, placed)| {
             let events = append.events.len() as u64;
             next_position += events;
             Appended {
-                stream: append.stream.clone(),
+                stream: append.stream,
                 first: Version::new(placed.first_version),
                 version: Version::new(placed.first_version + events - 1),
                 position: Position::new(next_position - 1),

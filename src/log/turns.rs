@@ -20,7 +20,7 @@ pub(crate) struct Turns<T, R> {
 }
 
 struct Queue<T, R> {
-    waiting: VecDeque<Arc<Ticket<T, R>>>,
+    waiting: VecDeque<Waiting<T, R>>,
     bytes: usize,
     /// Somebody leads, or was told to.
     led: bool,
@@ -30,10 +30,15 @@ struct Queue<T, R> {
     refusing: Option<Error>,
 }
 
-/// One caller who waits.
-pub(crate) struct Ticket<T, R> {
-    pub(crate) wanted: T,
+/// What somebody wants done.
+struct Waiting<T, R> {
+    wanted: T,
     bytes: usize,
+    ticket: Arc<Ticket<R>>,
+}
+
+/// One caller who waits.
+struct Ticket<R> {
     state: Mutex<TicketState<R>>,
     changed: Condvar,
 }
@@ -60,7 +65,7 @@ impl<T, R> Turns<T, R> {
     }
 
     /// Has `wanted` done, which takes so many bytes, together with whatever else waits. `lead` does a
-    /// group, and gives an answer for each ticket in it; it must not panic.
+    /// group, and gives an answer for each thing in it; it must not panic.
     ///
     /// # Errors
     /// `Closed` or `Refusing`, if it was not even queued.
@@ -68,16 +73,16 @@ impl<T, R> Turns<T, R> {
         &self,
         wanted: T,
         bytes: usize,
-        lead: impl FnOnce(&[Arc<Ticket<T, R>>]) -> Vec<R>,
+        lead: impl FnOnce(Vec<T>) -> Vec<R>,
     ) -> Result<R> {
         let (state, changed) = (Mutex::new(TicketState::Waiting), Condvar::new());
-        let ticket = Arc::new(Ticket { wanted, bytes, state, changed });
-        if self.join(&ticket)? || ticket.wait() {
+        let ticket = Arc::new(Ticket { state, changed });
+        if self.join(Waiting { wanted, bytes, ticket: Arc::clone(&ticket) })? || ticket.wait() {
             // The caller's own ticket is the first of the group.
-            let group = self.take_group();
-            let answers = lead(&group);
+            let (group, tickets) = self.take_group();
+            let answers = lead(group);
             self.hand_over();
-            for (ticket, answer) in group.iter().zip(answers) {
+            for (ticket, answer) in tickets.iter().zip(answers) {
                 ticket.reply(answer);
             }
         }
@@ -100,8 +105,8 @@ impl<T, R> Turns<T, R> {
         let mut queue = self.queue.lock();
         queue.refusing = Some(cause.clone());
         queue.bytes = 0;
-        for ticket in std::mem::take(&mut queue.waiting) {
-            ticket.reply(answer(refusal(cause)));
+        for waiting in std::mem::take(&mut queue.waiting) {
+            waiting.ticket.reply(answer(refusal(cause)));
         }
         self.changed.notify_all();
     }
@@ -117,8 +122,8 @@ impl<T, R> Turns<T, R> {
         }
     }
 
-    /// Queues `ticket`; true if its caller must lead.
-    fn join(&self, ticket: &Arc<Ticket<T, R>>) -> Result<bool> {
+    /// Queues what is wanted; true if its caller must lead.
+    fn join(&self, joining: Waiting<T, R>) -> Result<bool> {
         let mut queue = self.queue.lock();
         loop {
             if queue.closed {
@@ -127,39 +132,40 @@ impl<T, R> Turns<T, R> {
             if let Some(cause) = &queue.refusing {
                 return Err(refusal(cause));
             }
-            if queue.waiting.is_empty() || queue.bytes + ticket.bytes <= QUEUE_BYTES_MAX {
+            if queue.waiting.is_empty() || queue.bytes + joining.bytes <= QUEUE_BYTES_MAX {
                 break;
             }
             self.changed.wait(&mut queue);
         }
-        queue.bytes += ticket.bytes;
-        queue.waiting.push_back(Arc::clone(ticket));
+        queue.bytes += joining.bytes;
+        queue.waiting.push_back(joining);
         Ok(!std::mem::replace(&mut queue.led, true))
     }
 
-    /// The first tickets that wait, as many as fit a group, at least one.
-    fn take_group(&self) -> Vec<Arc<Ticket<T, R>>> {
+    /// What the first who wait want, as much as fits a group, at least one.
+    fn take_group(&self) -> (Vec<T>, Vec<Arc<Ticket<R>>>) {
         let mut queue = self.queue.lock();
+        let (mut group, mut tickets) = (Vec::new(), Vec::new());
         let mut bytes = 0;
-        let mut group = Vec::new();
-        while let Some(ticket) = queue.waiting.front() {
-            bytes += ticket.bytes;
+        while let Some(waiting) = queue.waiting.front() {
+            bytes += waiting.bytes;
             if bytes > GROUP_BYTES_MAX && !group.is_empty() {
                 break;
             }
-            let ticket = queue.waiting.pop_front().expect("there is a front");
-            queue.bytes -= ticket.bytes;
-            group.push(ticket);
+            let waiting = queue.waiting.pop_front().expect("there is a front");
+            queue.bytes -= waiting.bytes;
+            group.push(waiting.wanted);
+            tickets.push(waiting.ticket);
         }
         self.changed.notify_all();
-        group
+        (group, tickets)
     }
 
     /// Has the first who waits lead the next group, if anybody waits.
     fn hand_over(&self) {
         let mut queue = self.queue.lock();
         match queue.waiting.front() {
-            Some(next) => next.lead(),
+            Some(next) => next.ticket.lead(),
             None => {
                 queue.led = false;
                 self.changed.notify_all();
@@ -168,7 +174,7 @@ impl<T, R> Turns<T, R> {
     }
 }
 
-impl<T, R> Ticket<T, R> {
+impl<R> Ticket<R> {
     /// Waits for an answer (false), or to be told to lead (true).
     fn wait(&self) -> bool {
         let mut state = self.state.lock();

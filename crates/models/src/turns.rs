@@ -37,7 +37,7 @@ impl Journal {
     fn append(&self, value: u64, bytes: usize) -> Result<u64, ErrorKind> {
         let answer = self.turns.take(value, bytes, |group| {
             assert!(!self.writes.swap(true, Ordering::SeqCst), "two lead at once");
-            assert_eq!(group[0].wanted, value, "who leads is not the first of the group");
+            assert_eq!(group[0], value, "who leads is not the first of the group");
             let failed = Some(self.groups.fetch_add(1, Ordering::SeqCst)) == self.failing;
             thread::yield_now();
             let answers = match failed {
@@ -52,7 +52,7 @@ impl Journal {
                         written.push(value);
                         Ok(written.len() as u64 - 1)
                     };
-                    group.iter().map(|ticket| ticket.wanted).map(place).collect()
+                    group.into_iter().map(place).collect()
                 }
             };
             self.writes.store(false, Ordering::SeqCst);
