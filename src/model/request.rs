@@ -81,6 +81,12 @@ impl<A> Asking<A> {
         let _ = self.thread.set(std::thread::current().id());
     }
 
+    /// Whether somebody waits for the thread to come to what was asked.
+    #[cfg(test)]
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
     /// Asks and waits for the answer, but no longer than `timeout`. On the thread that answers (in
     /// the application's code, which it calls) nobody waits: it is done when the thread comes to it.
     pub(crate) fn ask(&self, ask: A, timeout: Option<Duration>) -> Result<Result<()>, Unanswered> {

@@ -26,7 +26,7 @@ use crate::model::projection::trees::{Generation, Trees, parked, write_in_parts}
 use crate::model::request::{Asked, Request};
 use crate::position::Position;
 use crate::stream::StreamId;
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::{Receiver, select, select_biased};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -190,7 +190,8 @@ impl<P: Projection> Runner<P> {
             if self.target.building && self.has_caught_up() {
                 return Interrupt::CaughtUp;
             }
-            let batch = select! {
+            // Who asks for something is answered before the next batch.
+            let batch = select_biased! {
                 recv(self.asked.channel()) -> request => match request {
                     Ok(request) => return Interrupt::Request(request),
                     Err(_) => return Interrupt::Closed,

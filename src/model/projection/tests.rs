@@ -195,6 +195,10 @@ fn a_replay_whose_writes_fail_half_way_has_the_view_begun_anew() {
         fails.store(false, Ordering::SeqCst);
         // What is held is written; then that there is no checkpoint, and a part.
         views.fail_once_after(3);
+        // Or the view could be built before it is asked.
+        while !handle.shared.requests.has_waiting() {
+            std::thread::yield_now();
+        }
         drop(open);
         let failed = replaying.join().unwrap();
         assert_eq!(failed.unwrap_err().kind(), ErrorKind::Io);
