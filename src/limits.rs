@@ -33,15 +33,16 @@ pub(crate) const SEGMENT_BYTES_FIRST: u64 = MIB as u64;
 pub(crate) const PREPARE_AFTER_BYTES: u64 = 4 * MIB as u64;
 /// Bytes of sealed segments that the index may lack; beyond it, writers wait for the indexer.
 pub(crate) const UNINDEXED_BYTES_MAX: u64 = 4 * SEGMENT_BYTES;
-/// Bytes of sealed segments that are worth a window of the index while writers go on.
-pub(crate) const WINDOW_BYTES_MIN: u64 = 2 * SEGMENT_BYTES;
+/// Bytes of sealed segments that are worth a window of the index while writers go on: two long ones, or all
+/// of a young store's up to its first long one.
+pub(crate) const WINDOW_BYTES_MIN: u64 = 2 * SEGMENT_BYTES - SEGMENT_BYTES_FIRST;
 /// Events that the index may lack; beyond it, writers wait for the indexer.
 pub(crate) const TAIL_EVENTS_MAX: usize = 4_000_000;
 /// Bytes of the newest frames kept in memory for live readers.
 pub(crate) const TAIL_BODY_BYTES_MAX: usize = 32 * MIB;
 /// Bytes of journal that are indexed when writers pause or the store closes; less stays in the tail.
 pub(crate) const UNINDEXED_BYTES_IDLE: u64 = MIB as u64;
-/// How long writers must pause for the indexer to take what is not yet a whole segment.
+/// How long writers must pause for the indexer to take what is not yet worth a window beside them.
 pub(crate) const INDEXER_IDLE: Duration = Duration::from_millis(500);
 /// How long the indexer may stand still while writers wait for it, until they get an error.
 pub(crate) const INDEXER_STALL: Duration = Duration::from_secs(10);
@@ -74,8 +75,10 @@ pub(crate) const PACK_CHUNK_BYTES: usize = 4 * KIB;
 pub(crate) const PACK_DIRECTORY_BYTES: usize = 2 * KIB;
 /// Bytes of a pack that are written between two syncs, so that a commit's sync beside it stays short.
 pub(crate) const PACK_SYNC_BYTES: usize = 4 * MIB;
-/// Neighbouring packs of one level that are merged into one of the next, when nobody writes.
+/// Neighbouring packs of one level that are merged at once into one of the next, at most.
 pub(crate) const PACKS_MERGED: usize = 8;
+/// Packs of one level from which on they are merged, when nobody writes.
+pub(crate) const PACKS_MERGED_IDLE: usize = PACKS_MERGED / 2;
 /// Packs of one level from which on so many are merged although somebody writes.
 pub(crate) const PACKS_MERGED_BUSY: usize = 2 * PACKS_MERGED;
 /// Packs from which on merging them goes before taking in more.

@@ -20,11 +20,11 @@ impl Record {
         bin::encode(self)
     }
 
-    /// About how many bytes its encoding takes.
+    /// As many bytes as its encoding takes, or a few more.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Record::Tracked { consumer, .. } => consumer.len() + 16,
-            Record::State { key, value } => key.len() + value.len() + 16,
+            Record::Tracked { consumer, .. } => consumer.len() + 32,
+            Record::State { key, value } => key.len() + value.len() + 32,
         }
     }
 

@@ -23,7 +23,7 @@ use crate::index::pieces;
 use crate::index::trees::Garbage;
 use crate::index::verify::record_contribution;
 use crate::index::window::{ByStream, Window, WindowEvent};
-use crate::limits::{MERGE_STEP_BYTES, PACKS_MAX, PACKS_MERGED, PACKS_MERGED_BUSY};
+use crate::limits::{MERGE_STEP_BYTES, PACKS_MAX, PACKS_MERGED_BUSY, PACKS_MERGED_IDLE};
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
 use crate::stream::StreamId;
@@ -130,7 +130,7 @@ impl Index {
     pub(crate) fn merge_due(&self) -> MergeDue {
         let (progress, packs) = (self.progress.lock(), self.packs.live());
         let is_due = progress.merging.is_some()
-            || merge::due(&packs, PACKS_MERGED).is_some()
+            || merge::due(&packs, PACKS_MERGED_IDLE).is_some()
             || progress.retired.iter().any(|pack| Arc::strong_count(pack) == 1);
         match is_due && !progress.broken {
             false => MergeDue::Not,
@@ -202,7 +202,7 @@ impl Index {
 
     fn begin_merge(&self) -> Result<Option<Merging>> {
         let packs = self.packs.live();
-        let Some(range) = merge::due(&packs, PACKS_MERGED) else { return Ok(None) };
+        let Some(range) = merge::due(&packs, PACKS_MERGED_IDLE) else { return Ok(None) };
         let id = self.next_pack();
         let (directory, packs) = (self.packs_directory(), &packs[range]);
         Merging::begin(&self.db, &directory, id, packs, &self.directories).map(Some)

@@ -12,6 +12,7 @@ use crate::limits::{READ_HANDLES_MAX, SCAN_CHUNK_BYTES};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -73,6 +74,14 @@ impl Journal {
 
     pub(crate) fn segment(&self, number: u64) -> Option<SegmentHeader> {
         self.segments.read().get(&number).cloned()
+    }
+
+    /// Bytes of the segments of these numbers.
+    pub(crate) fn bytes_of(&self, segments: Range<u64>) -> u64 {
+        if segments.is_empty() {
+            return 0;
+        }
+        self.segments.read().range(segments).map(|(_, header)| header.length).sum()
     }
 
     pub(crate) fn path(&self, segment: u64) -> PathBuf {

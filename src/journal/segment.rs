@@ -140,16 +140,6 @@ pub(crate) fn usual_length(number: u64) -> u64 {
     (SEGMENT_BYTES_FIRST << doublings).min(SEGMENT_BYTES)
 }
 
-/// The number of the first segment that does not fit into `bytes` of the usual ones from `number` on.
-pub(crate) fn first_beyond(number: u64, bytes: u64) -> u64 {
-    let (mut beyond, mut taken) = (number, usual_length(number));
-    while taken <= bytes {
-        beyond = beyond.saturating_add(1);
-        taken += usual_length(beyond);
-    }
-    beyond
-}
-
 /// The length that segment `number` needs to hold a frame of `frame_bytes`.
 pub(crate) fn length_for(number: u64, frame_bytes: u64) -> u64 {
     usual_length(number).max(HEADER_BYTES + padded(frame_bytes))
@@ -168,16 +158,6 @@ mod tests {
             time: Micros(5),
             chain: [0xcc; 32],
         }
-    }
-
-    #[test]
-    fn a_young_store_needs_more_segments_for_the_same_bytes() {
-        let four_long_ones = |number| first_beyond(number, 4 * SEGMENT_BYTES);
-        assert_eq!([7, 8, 100].map(four_long_ones), [11, 12, 104]);
-        // 1, 2, 4, 8, 16 and 32 MiB are one MiB short of a seventh.
-        assert_eq!([1, 2, 6].map(four_long_ones), [10, 10, 10]);
-        assert_eq!(first_beyond(5, 0), 5);
-        assert_eq!(four_long_ones(u64::MAX - 1), u64::MAX);
     }
 
     #[test]

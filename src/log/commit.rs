@@ -123,7 +123,7 @@ pub(crate) struct Proposal {
     pub(crate) checks: Vec<(StreamId, ExpectedVersion)>,
     pub(crate) records: Vec<Record>,
     /// The event entries, one after the other, behind room for a frame's header: what becomes the frame if
-    /// this is the first of its group. Empty if there are none.
+    /// this is the first of its group that is admitted. Empty if there are none.
     pub(crate) frame: Vec<u8>,
     pub(crate) events: Vec<ProposedEvent>,
     /// How many of them have their digest.
@@ -164,7 +164,7 @@ impl Proposal {
         Ok(proposal)
     }
 
-    /// Bytes that this proposal takes in a queue and a frame.
+    /// Bytes that this proposal takes in a frame.
     pub(crate) fn bytes(&self) -> usize {
         self.entries().len() + self.records.iter().map(Record::bytes).sum::<usize>()
     }

@@ -111,7 +111,7 @@ impl Control {
     }
 
     pub(crate) fn fail(&self, error: &Error) {
-        tracing::error!(%error, "the indexer failed; it tries again when the next segment is full");
+        tracing::error!(%error, "the indexer failed; it tries again with the next commit");
         self.state.lock().failed = Some(error.clone());
         self.progressed.notify_all();
     }

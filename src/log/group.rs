@@ -28,6 +28,9 @@ use crate::proof::bugs::{self, Bug};
 use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+/// Bytes that a frame's buffer may have too many of, and an eighth of the frame: giving them back costs more.
+const SPARE_BYTES_MAX: usize = 64;
+
 /// What a caller gets.
 pub(crate) type Outcome = Result<Committed, AppendError>;
 
@@ -216,6 +219,7 @@ fn assemble(
     admitted: &mut [Admitted<'_>],
 ) -> (Vec<u8>, Meaning) {
     let events: usize = admitted.iter().map(|admitted| admitted.proposal.events.len()).sum();
+    // Of the first one, whose entries stand in `buffer` already, these are the records.
     let bytes: usize = admitted.iter().map(|admitted| admitted.proposal.bytes()).sum();
     let first_position = end.position + 1;
     let whole = frame::padded((buffer.len().max(frame::HEADER_BYTES) + bytes) as u64) as usize;
@@ -231,7 +235,7 @@ fn assemble(
         seal(proposal, placement, *offset, &mut buffer, &mut chain);
     }
     // It is kept in memory for a while, so it keeps little that it does not need.
-    if buffer.capacity() - whole > whole / 8 {
+    if buffer.capacity() - whole > SPARE_BYTES_MAX + whole / 8 {
         buffer.shrink_to(whole);
     }
     let meaning =
@@ -327,4 +331,130 @@ fn unknown(cause: &Error) -> Error {
         "it is not known whether the commit is durable ({cause}); reopen the store and read"
     );
     Error::with_source(ErrorKind::OutcomeUnknown, message, cause.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::envelope;
+    use crate::codec::frame::Frame;
+    use crate::event::NewEvent;
+    use crate::log::admit::PlacedAppend;
+    use crate::log::commit::Commit;
+    use crate::log::located::{Located, each_located};
+    use crate::log::streams::Streams;
+    use crate::position::ExpectedVersion;
+    use crate::proof::random::{Random, first_seed, rounds};
+    use crate::stream::StreamId;
+    use uuid::Uuid;
+
+    const AT: Location = Location { segment: 3, offset: 4_096 };
+    const HEAD: u64 = 10;
+
+    /// Events of up to two streams, a record, or both.
+    fn proposal(random: &mut Random, number: u64) -> Proposal {
+        let mut commit = Commit::new();
+        let streams = random.below(3);
+        for stream in 0..streams {
+            let events = (0..=random.below(4))
+                .map(|_| NewEvent::bytes("T", vec![7; random.below(500) as usize]))
+                .collect::<Vec<_>>();
+            commit = commit.append(format!("S{number}-{stream}"), ExpectedVersion::Any, events);
+        }
+        if streams == 0 || random.below(3) == 0 {
+            commit = commit.tracking("consumer", Position::new(u64::MAX));
+        }
+        Proposal::new(commit).unwrap()
+    }
+
+    /// What `admit` could say of `group`: some are refused, the first ones too.
+    fn verdicts(random: &mut Random, group: &[Proposal]) -> Vec<Verdict> {
+        let mut first_position = HEAD + 1;
+        let judge = |proposal: &Proposal| {
+            if random.below(3) == 0 {
+                let consumer = "consumer".to_owned();
+                return Verdict::AlreadyTracked { consumer, tracked: 2, offered: 1 };
+            }
+            let place = |_| PlacedAppend { stream: 0, first_version: 1 + random.below(9) };
+            let appends = (0..proposal.appends.len()).map(place).collect();
+            let placement = Placement { first_position, appends };
+            first_position += proposal.events.len() as u64;
+            Verdict::Admitted(placement)
+        };
+        group.iter().map(judge).collect()
+    }
+
+    /// Stream, version, position and id of each event that was admitted, in order.
+    fn expected(group: &[Proposal], verdicts: &[Verdict]) -> Vec<(StreamId, u64, u64, Uuid)> {
+        let mut events = Vec::new();
+        for (proposal, verdict) in group.iter().zip(verdicts) {
+            let Verdict::Admitted(placement) = verdict else { continue };
+            for (append, placed) in proposal.appends.iter().zip(&placement.appends) {
+                for (n, event) in (0..).zip(&proposal.events[append.events.clone()]) {
+                    let position = HEAD + 1 + events.len() as u64;
+                    events.push((
+                        append.stream.clone(),
+                        placed.first_version + n,
+                        position,
+                        event.id,
+                    ));
+                }
+            }
+        }
+        events
+    }
+
+    #[test]
+    fn whoever_is_admitted_the_frame_holds_it_where_the_tail_is_told() {
+        let state = StreamState::absent();
+        let slot = Streams::default().remember(&StreamId::new("S-1").unwrap(), state);
+        for seed in first_seed()..first_seed() + rounds(500) {
+            let random = &mut Random::new(seed);
+            let mut group: Vec<_> = (0..=random.below(5)).map(|n| proposal(random, n)).collect();
+            let verdicts = verdicts(random, &group);
+            let expected = expected(&group, &verdicts);
+            let buffer = first_frame(&mut group, &verdicts);
+            let mut admitted = admitted(&group, &verdicts);
+            if admitted.is_empty() {
+                assert!(buffer.is_empty(), "seed {seed}");
+                continue;
+            }
+            let end = End { next: AT, position: HEAD, time: Micros(5), chain: [1; 32] };
+            let (mut buffer, meaning) = assemble(&end, Micros(6), buffer, &mut admitted);
+            let header = frame::complete(&mut buffer, &meaning, Uuid::nil(), AT);
+            let spare = buffer.capacity() - buffer.len();
+            // Records are counted a few bytes too long.
+            let spare_max = 2 * SPARE_BYTES_MAX + buffer.len() / 7;
+            assert!(spare <= spare_max, "seed {seed}: {spare} bytes to spare");
+            let frame = Frame::written(header, buffer.into());
+
+            let (mut held, mut records) = (Vec::new(), 0);
+            each_located(AT, &frame, |located| {
+                match located {
+                    Located::Event(event) => held.push(event),
+                    Located::Record { .. } => records += 1,
+                }
+                Ok(())
+            })
+            .unwrap();
+            let known: Vec<_> = held
+                .iter()
+                .map(|event| {
+                    let id = envelope::id(&event.envelope).unwrap();
+                    (event.stream.clone(), event.version, event.position, id)
+                })
+                .collect();
+            assert_eq!(known, expected, "seed {seed}");
+            let streams = [(slot, state)];
+            let told = admitted.iter().flat_map(|admitted| admitted.runs(AT, &streams));
+            let told = told.flat_map(|run| {
+                let numbers = (run.first_version..).zip(run.first_position..);
+                numbers.zip(run.locations).map(move |((v, p), at)| (run.stream.clone(), v, p, at))
+            });
+            let places = held.iter().map(|e| (e.stream.clone(), e.version, e.position, e.location));
+            assert!(told.eq(places), "seed {seed}: the tail is told other places");
+            let tracking = admitted.iter().filter(|admitted| !admitted.proposal.records.is_empty());
+            assert_eq!(records, tracking.count(), "seed {seed}");
+        }
+    }
 }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub(crate) fn is_full(log: &Log) -> bool {
     let (_, end) = log.head.visible();
     let indexed = log.tail.indexed().next.segment;
-    end.segment > segment::first_beyond(indexed, UNINDEXED_BYTES_MAX)
+    log.journal.bytes_of(indexed..end.segment) > UNINDEXED_BYTES_MAX
         || log.tail.events() >= TAIL_EVENTS_MAX
 }
 
@@ -63,11 +63,12 @@ fn due(log: &Log, merge: MergeDue) -> Due {
     let (_, end) = log.head.visible();
     let indexed = log.tail.indexed().next;
     let sealed = Location { segment: end.segment, offset: segment::HEADER_BYTES };
-    let beyond = segment::first_beyond(indexed.segment, WINDOW_BYTES_MIN);
-    let until = Location { segment: beyond, offset: 0 };
+    let is_worth_it = log.journal.bytes_of(indexed.segment..end.segment) >= WINDOW_BYTES_MIN;
+    // Each segment that is sealed has this looked at again.
+    let until = Location { segment: end.segment + 1, offset: 0 };
     if merge == MergeDue::First {
         Due::Now(Work::Merge)
-    } else if end >= until {
+    } else if is_worth_it {
         Due::Now(Work::UpTo(sealed))
     } else if merge == MergeDue::Soon {
         Due::Now(Work::Merge)

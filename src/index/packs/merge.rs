@@ -68,7 +68,7 @@ fn due_of_levels(levels: &[u8], packs_min: usize) -> Option<Range<usize>> {
     groups.find_map(|group| {
         let start = end - group.len();
         end = start;
-        (group.len() >= packs_min).then_some(start..start + PACKS_MERGED)
+        (group.len() >= packs_min).then(|| start..start + group.len().min(PACKS_MERGED))
     })
 }
 
@@ -163,12 +163,14 @@ impl Merging {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::PACKS_MERGED_IDLE;
 
     #[test]
     fn packs_of_one_level_are_merged_as_soon_as_there_are_enough() {
-        let due = |levels: &[&[u8]]| due_of_levels(&levels.concat(), PACKS_MERGED);
+        let due = |levels: &[&[u8]]| due_of_levels(&levels.concat(), PACKS_MERGED_IDLE);
         assert_eq!(due(&[]), None);
-        assert_eq!(due(&[&[0; PACKS_MERGED - 1]]), None);
+        assert_eq!(due(&[&[0; PACKS_MERGED_IDLE - 1]]), None);
+        assert_eq!(due(&[&[1], &[0; PACKS_MERGED_IDLE]]), Some(1..1 + PACKS_MERGED_IDLE));
         assert_eq!(due(&[&[0; PACKS_MERGED]]), Some(0..PACKS_MERGED));
         assert_eq!(due(&[&[1, 1], &[0; PACKS_MERGED + 3]]), Some(2..2 + PACKS_MERGED));
         assert_eq!(due(&[&[2], &[1; PACKS_MERGED], &[0; 3]]), Some(1..1 + PACKS_MERGED));

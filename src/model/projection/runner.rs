@@ -190,8 +190,9 @@ impl<P: Projection> Runner<P> {
             if self.target.building && self.has_caught_up() {
                 return Interrupt::CaughtUp;
             }
-            // Who asks for something is answered before the next batch.
+            // Who asks for something is answered before the next batch; who closes the store, before that.
             let batch = select_biased! {
+                recv(self.closed) -> _ => return Interrupt::Closed,
                 recv(self.asked.channel()) -> request => match request {
                     Ok(request) => return Interrupt::Request(request),
                     Err(_) => return Interrupt::Closed,

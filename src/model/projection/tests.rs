@@ -13,7 +13,7 @@ use crate::model::projection::trees::{CHECKPOINT, Trees};
 use crate::model::projection::writer::ViewWriter;
 use crate::position::ExpectedVersion;
 use crate::store::Store;
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -131,6 +131,8 @@ fn a_rebuild_that_was_cut_short_in_writing_is_begun_anew_and_not_forgotten() {
 /// Changes more rows than one part has, unless it is told to fail; waits in the middle of the log.
 struct Wide {
     fails: Arc<AtomicBool>,
+    /// It says when it waits.
+    arrives: Sender<()>,
     /// One message lets it go on once; when it is closed, always.
     gate: Receiver<()>,
 }
@@ -148,6 +150,7 @@ impl Projection for Wide {
             "Wide" if self.fails.load(Ordering::SeqCst) => return Err("not yet".into()),
             "Wide" => STREAMS,
             "Waits" => {
+                self.arrives.send(()).unwrap();
                 let _ = self.gate.recv();
                 1
             }
@@ -179,17 +182,18 @@ fn a_replay_whose_writes_fail_half_way_has_the_view_begun_anew() {
 
     let fails = Arc::new(AtomicBool::new(true));
     let (open, gate) = bounded(1);
+    let (arrives, arrived) = unbounded();
     let park = OnError { retries: 0, then: Then::ParkEvent, ..OnError::default() };
-    let builder = store.project(Wide { fails: Arc::clone(&fails), gate }).on_error(park);
+    let builder = store.project(Wide { fails: Arc::clone(&fails), arrives, gate }).on_error(park);
     let projections = Arc::clone(&builder.projections);
     open.send(()).unwrap();
     let handle = builder.start().unwrap();
     handle.wait_for(store.head(), LONG).unwrap();
     let views = projections.open_views(|| ()).unwrap();
     handle.rebuild().unwrap();
-    while handle.status().parked == 0 {
-        std::thread::yield_now();
-    }
+    // The first time was when the view was built at first.
+    (0..2).for_each(|_| arrived.recv_timeout(LONG).expect("it never came to the middle"));
+    assert_eq!(handle.status().parked, 1);
     std::thread::scope(|scope| {
         let replaying = scope.spawn(|| handle.replay_parked());
         fails.store(false, Ordering::SeqCst);
@@ -197,6 +201,7 @@ fn a_replay_whose_writes_fail_half_way_has_the_view_begun_anew() {
         views.fail_once_after(3);
         // Or the view could be built before it is asked.
         while !handle.shared.requests.has_waiting() {
+            assert!(!replaying.is_finished(), "it was answered in the middle of an event");
             std::thread::yield_now();
         }
         drop(open);
