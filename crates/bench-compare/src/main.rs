@@ -68,6 +68,11 @@ fn do_as_told(words: &[&str]) -> Result<(), String> {
 
 fn compare(options: &Options) -> Result<(), String> {
     let engines: Vec<_> = engine::all().into_iter().filter(|e| options.wants(e.name())).collect();
+    if let Some(directory) = options.output.as_ref().and_then(|output| output.parent()) {
+        // Half an hour later would be late to learn that it cannot be.
+        let made = std::fs::create_dir_all(directory);
+        made.map_err(|error| format!("{}: {error}", directory.display()))?;
+    }
     let input = tempfile::NamedTempFile::new_in(&options.directory).map_err(|e| e.to_string())?;
     let prepare = |repository| history::prepare(repository, options.events, input.path());
     let history = options.repository.as_deref().map(prepare).transpose()?;
