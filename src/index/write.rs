@@ -202,7 +202,11 @@ impl Index {
 
     fn begin_merge(&self) -> Result<Option<Merging>> {
         let packs = self.packs.live();
-        let Some(range) = merge::due(&packs, PACKS_MERGED_IDLE) else { return Ok(None) };
+        // While somebody writes, only those that cannot wait.
+        let pressing = merge::due(&packs, PACKS_MERGED_BUSY);
+        let Some(range) = pressing.or_else(|| merge::due(&packs, PACKS_MERGED_IDLE)) else {
+            return Ok(None);
+        };
         let id = self.next_pack();
         let (directory, packs) = (self.packs_directory(), &packs[range]);
         Merging::begin(&self.db, &directory, id, packs, &self.directories).map(Some)

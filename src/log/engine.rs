@@ -17,7 +17,7 @@ use crate::log::core::{Log, journal_directory};
 use crate::log::group::{Outcome, Sequencer};
 use crate::log::head::Head;
 use crate::log::indexer;
-use crate::log::indexing::{IndexSite, IndexSlot};
+use crate::log::indexing::{Bounds, IndexSite, IndexSlot};
 use crate::log::tail::Tail;
 use crate::position::Version;
 use crate::stream::StreamId;
@@ -40,18 +40,20 @@ pub(crate) struct LogOptions {
     pub(crate) cache_bytes: u64,
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) bounds: Bounds,
 }
 
 impl Engine {
     /// Opens the log, finishing what a crash left undone.
     pub(crate) fn open(options: LogOptions) -> Result<Engine> {
-        let LogOptions { directory, store, cache_bytes, clock, disk } = options;
+        let LogOptions { directory, store, cache_bytes, clock, disk, bounds } = options;
         let opened = recover::open(disk, &journal_directory(&directory), store)?;
         let (journal, end) = (opened.journal, opened.writer.end());
         let site = IndexSite {
             directory,
             cache_bytes,
             window_bytes: INDEX_WINDOW_BYTES_MAX,
+            bounds,
             journal: Arc::clone(&journal),
         };
         let (index, mut indexed) = IndexSlot::open(site)?;

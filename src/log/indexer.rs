@@ -12,7 +12,7 @@ use crate::codec::frame::Location;
 use crate::error::{Error, ErrorKind, Result, panic_message};
 use crate::index::packs::merge::MergeDue;
 use crate::journal::segment;
-use crate::limits::{TAIL_EVENTS_MAX, UNINDEXED_BYTES_IDLE, UNINDEXED_BYTES_MAX, WINDOW_BYTES_MIN};
+use crate::limits::{TAIL_EVENTS_MAX, UNINDEXED_BYTES_IDLE};
 use crate::log::control::{Due, Work};
 use crate::log::core::Log;
 #[cfg(test)]
@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub(crate) fn is_full(log: &Log) -> bool {
     let (_, end) = log.head.visible();
     let indexed = log.tail.indexed().next.segment;
-    log.journal.bytes_of(indexed..end.segment) > UNINDEXED_BYTES_MAX
+    log.journal.bytes_of(indexed..end.segment) > log.index.bounds().unindexed_bytes_max
         || log.tail.events() >= TAIL_EVENTS_MAX
 }
 
@@ -59,16 +59,16 @@ pub(crate) fn run(log: &Arc<Log>) {
 }
 
 /// What there is to be done, if writers go on, and if they pause.
-fn due(log: &Log, merge: MergeDue) -> Due {
+pub(crate) fn due(log: &Log, merge: MergeDue) -> Due {
     let (_, end) = log.head.visible();
     let indexed = log.tail.indexed().next;
     let sealed = Location { segment: end.segment, offset: segment::HEADER_BYTES };
-    let is_worth_it = log.journal.bytes_of(indexed.segment..end.segment) >= WINDOW_BYTES_MIN;
+    let unindexed = log.journal.bytes_of(indexed.segment..end.segment);
     // Each segment that is sealed has this looked at again.
     let until = Location { segment: end.segment + 1, offset: 0 };
     if merge == MergeDue::First {
         Due::Now(Work::Merge)
-    } else if is_worth_it {
+    } else if unindexed >= log.index.bounds().window_bytes_min {
         Due::Now(Work::UpTo(sealed))
     } else if merge == MergeDue::Soon {
         Due::Now(Work::Merge)

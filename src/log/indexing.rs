@@ -13,6 +13,7 @@ use crate::index::core::{Index, Opened};
 use crate::index::packs::merge::MergeDue;
 use crate::index::window::{Window, WindowEvent};
 use crate::journal::read::{Frames, Journal};
+use crate::limits::{UNINDEXED_BYTES_MAX, WINDOW_BYTES_MIN};
 use crate::log::located::{Located, each_located, is_next_mark, mark_of};
 use parking_lot::{RwLock, RwLockReadGuard};
 use std::collections::HashMap;
@@ -20,12 +21,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// How much of the journal the index may lack. Tests have smaller ones.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Bytes of sealed segments that are worth a window while writers go on.
+    pub(crate) window_bytes_min: u64,
+    /// Bytes of sealed segments beyond which writers wait.
+    pub(crate) unindexed_bytes_max: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds { window_bytes_min: WINDOW_BYTES_MIN, unindexed_bytes_max: UNINDEXED_BYTES_MAX }
+    }
+}
+
 /// What is needed to open the index, again and again.
 pub(crate) struct IndexSite {
     pub(crate) directory: PathBuf,
     pub(crate) cache_bytes: u64,
     /// Bytes of journal from which on a window takes no further frame.
     pub(crate) window_bytes: u64,
+    pub(crate) bounds: Bounds,
     pub(crate) journal: Arc<Journal>,
 }
 
@@ -51,6 +68,11 @@ impl IndexSlot {
         let (index, checkpoint) = open_index(&site)?;
         let slot = RwLock::new(Slot::Open(Box::new(index)));
         Ok((IndexSlot { site, slot, healed: AtomicU64::new(0) }, checkpoint))
+    }
+
+    /// How much of the journal it may lack.
+    pub(crate) fn bounds(&self) -> Bounds {
+        self.site.bounds
     }
 
     /// Asks the index; if the answer shows that it is damaged, heals it and asks again.

@@ -11,3 +11,4 @@ mod packs;
 mod preload;
 mod seeded;
 mod tail;
+mod windows;

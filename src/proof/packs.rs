@@ -7,7 +7,7 @@ use crate::index::core::Index;
 use crate::limits::{CACHE_BYTES_DEFAULT, PACKS_MAX};
 use crate::log::control::{Control, Due, Work};
 use crate::log::indexer;
-use crate::log::indexing::{IndexSite, IndexSlot};
+use crate::log::indexing::{Bounds, IndexSite, IndexSlot};
 use crate::position::ExpectedVersion;
 use crate::proof::cuts::scratch;
 use crate::store::Store;
@@ -63,6 +63,7 @@ fn an_index_that_is_brought_up_a_long_way_has_few_packs() {
         cache_bytes: CACHE_BYTES_DEFAULT,
         // A window for each frame.
         window_bytes: 1,
+        bounds: Bounds::default(),
         journal: Arc::clone(&store.log.journal),
     };
     let (slot, _) = IndexSlot::open(site).unwrap();

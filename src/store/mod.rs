@@ -31,6 +31,7 @@ use crate::log::commit::{Commit, Proposal, check_name};
 use crate::log::engine::{Engine, LogOptions};
 use crate::log::gather::tracked;
 use crate::log::handle::LogHandle;
+use crate::log::indexing::Bounds;
 use crate::log::outcome::{AppendError, Appended, Committed};
 use crate::model::process::registry::Processes;
 use crate::model::projection::registry::Projections;
@@ -268,6 +269,7 @@ pub struct StoreBuilder {
     cache_bytes: u64,
     clock: Box<dyn Clock>,
     disk: Arc<dyn Disk>,
+    bounds: Bounds,
 }
 
 impl Default for StoreBuilder {
@@ -276,6 +278,7 @@ impl Default for StoreBuilder {
             cache_bytes: CACHE_BYTES_DEFAULT,
             clock: Box::new(SystemClock),
             disk: Arc::new(RealDisk),
+            bounds: Bounds::default(),
         }
     }
 }
@@ -290,6 +293,13 @@ impl StoreBuilder {
     /// Where times come from, in place of the system's clock.
     pub fn clock(mut self, clock: impl Clock) -> StoreBuilder {
         self.clock = Box::new(clock);
+        self
+    }
+
+    /// Bounds of what the index may lack, small enough for a test to meet them.
+    #[cfg(test)]
+    pub(crate) fn bounds(mut self, bounds: Bounds) -> StoreBuilder {
+        self.bounds = bounds;
         self
     }
 
@@ -320,7 +330,7 @@ impl StoreBuilder {
     }
 
     fn open_in(self, path: PathBuf, temporary: Option<tempfile::TempDir>) -> Result<Store> {
-        let StoreBuilder { cache_bytes, clock, disk } = self;
+        let StoreBuilder { cache_bytes, clock, disk, bounds } = self;
         let directory = Directory::open(&path, &disk, &*clock)?;
         let engine = Engine::open(LogOptions {
             directory: path.clone(),
@@ -328,6 +338,7 @@ impl StoreBuilder {
             cache_bytes,
             clock,
             disk,
+            bounds,
         })?;
         if engine.log().torn().is_some_and(|torn| torn.acknowledged) {
             // A view may hold events that are gone, and whose positions are given out again.

@@ -1,0 +1,112 @@
+//! When the indexer begins a window, when writers wait for it, and that what is read beside it is right.
+
+use crate::event::NewEvent;
+use crate::index::packs::merge::MergeDue;
+use crate::log::control::{Due, Work};
+use crate::log::indexer;
+use crate::log::indexing::Bounds;
+use crate::position::{ExpectedVersion, Version};
+use crate::proof::cuts::scratch;
+use crate::store::Store;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+const MIB: usize = 1 << 20;
+const BOUNDS: Bounds =
+    Bounds { window_bytes_min: 12 * MIB as u64, unindexed_bytes_max: 30 * MIB as u64 };
+
+/// Bytes of all segments but the last one.
+fn sealed_bytes(store: &Path) -> u64 {
+    let mut segments: Vec<_> = std::fs::read_dir(store.join("journal"))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name(), entry.metadata().unwrap().len()))
+        .filter(|(name, _)| name.to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
+        .collect();
+    segments.sort();
+    segments.pop();
+    segments.iter().map(|(_, length)| length).sum()
+}
+
+/// The story: a young store's segments counted as if they were of their usual length. But a large commit makes
+/// a long one: nine of them, with commits of 64 MiB, were 577 MiB that the index lacked, not 256.
+#[test]
+fn a_window_is_due_and_writers_wait_by_the_bytes_that_lie_there() {
+    for event_bytes in [MIB / 2, 8 * MIB] {
+        let directory = scratch();
+        let path = directory.path().join("store");
+        let store = Store::builder().bounds(BOUNDS).open(&path).unwrap();
+        let log = &store.log;
+        let met = log.index.inspect(|index| {
+            // The indexer can take nothing in meanwhile.
+            let _progress = index.progress.lock();
+            let (mut were_due, mut were_not) = (0, 0);
+            while !indexer::is_full(log) {
+                let sealed = sealed_bytes(&path);
+                assert!(sealed <= BOUNDS.unindexed_bytes_max, "{sealed} bytes, and it is not full");
+                let due = indexer::due(log, MergeDue::Not);
+                let is_due = matches!(due, Due::Now(Work::UpTo(_)));
+                assert_eq!(is_due, sealed >= BOUNDS.window_bytes_min, "{sealed} bytes are sealed");
+                *if is_due { &mut were_due } else { &mut were_not } += 1;
+                let event = NewEvent::bytes("T", vec![7; event_bytes]);
+                store.append("A-1", ExpectedVersion::Any, [event]).unwrap();
+            }
+            let sealed = sealed_bytes(&path);
+            assert!(sealed > BOUNDS.unindexed_bytes_max, "{sealed} bytes, and it is full");
+            Ok((were_due, were_not))
+        });
+        let (were_due, were_not) = met.unwrap();
+        assert!(were_due > 0 && were_not > 0, "{were_due} due, {were_not} not");
+        // Writers wait no longer once the indexer goes on.
+        store.append("A-1", ExpectedVersion::Any, [NewEvent::bytes("T", "")]).unwrap();
+    }
+}
+
+/// Each segment that is sealed is a window here, taken in beside those who write and read.
+#[test]
+fn what_is_read_while_windows_are_taken_in_is_whole() {
+    const WRITERS: u64 = 2;
+    const EVENTS: u64 = 300;
+    let bounds = Bounds { window_bytes_min: 1, unindexed_bytes_max: 4 * MIB as u64 };
+    let store = Store::builder().bounds(bounds).temporary().unwrap();
+    let name = |writer: u64| format!("Writer-{writer}");
+    let append = |writer, version: u64| {
+        let event = NewEvent::bytes("T", vec![version as u8; 32 << 10]);
+        store.append(name(writer), Version::new(version), [event]).unwrap();
+    };
+    (0..WRITERS).for_each(|writer| append(writer, 0));
+    let (writing, loads) = (AtomicU64::new(WRITERS), AtomicU64::new(0));
+    let had_packs = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (append, writing) = (&append, &writing);
+            scope.spawn(move || {
+                (1..EVENTS).for_each(|version| append(writer, version));
+                writing.fetch_sub(1, Ordering::SeqCst);
+            });
+            let (store, loads, had_packs) = (&store, &loads, &had_packs);
+            scope.spawn(move || {
+                while writing.load(Ordering::SeqCst) > 0 {
+                    let known = store.stream_info(name(writer)).unwrap().version.get();
+                    let events = store.read_stream(name(writer)).collect().unwrap();
+                    assert!(events.len() as u64 >= known, "{} of {known}", events.len());
+                    for (version, event) in (1..).zip(&events) {
+                        assert_eq!(event.version.get(), version);
+                        let is_whole = event.payload.iter().all(|b| *b == (version - 1) as u8);
+                        assert!(is_whole && event.payload.len() == 32 << 10, "version {version}");
+                    }
+                    loads.fetch_add(1, Ordering::SeqCst);
+                    if store.log.tail.indexed().position > 0 {
+                        had_packs.store(true, Ordering::SeqCst);
+                    }
+                }
+            });
+        }
+    });
+    assert!(loads.load(Ordering::SeqCst) > 0);
+    assert!(had_packs.load(Ordering::SeqCst), "nothing was indexed beside the writers");
+    let all = store.read_all().iter().unwrap();
+    let positions: Vec<u64> = all.map(|event| event.unwrap().position.get()).collect();
+    assert!(positions.into_iter().eq(1..=WRITERS * EVENTS));
+    assert!(store.verify().unwrap().findings.is_empty());
+}
