@@ -68,9 +68,11 @@ pub(crate) const READ_AHEAD_BATCHES_MAX: usize = 4;
 pub(crate) const GLOBAL_STEP_BYTES: u64 = 64 * KIB as u64;
 /// Bytes of an event that the index holds a second time; a longer one is a reference into the journal.
 pub(crate) const PACK_INLINE_BYTES_MAX: usize = 4 * KIB;
-/// Bytes of the events that a pack compresses, and a reader decompresses, together; an event that is
-/// longer is alone.
-pub(crate) const PACK_CHUNK_BYTES: usize = 4 * KIB;
+/// Bytes of events, compressed and decompressed together, behind which no further stream begins in a chunk of
+/// a pack.
+pub(crate) const PACK_CHUNK_BYTES_MIN: usize = 4 * KIB;
+/// Bytes of events behind which a chunk ends even within a stream; an event that is longer is alone.
+pub(crate) const PACK_CHUNK_BYTES_MAX: usize = 8 * KIB;
 /// Bytes from which on a block of a pack's directory takes no further run.
 pub(crate) const PACK_DIRECTORY_BYTES: usize = 2 * KIB;
 /// Bytes of a pack that are written between two syncs, so that a commit's sync beside it stays short.

@@ -34,6 +34,12 @@ pub(crate) fn stream_prefix(stream: &StreamId) -> Vec<u8> {
     key
 }
 
+/// The stream's name and the version in a key of `events` or `snapshots`.
+pub(crate) fn begin_of(key: &[u8]) -> Option<(&[u8], u64)> {
+    let version = version_of(key)?;
+    Some((key[..key.len() - DIGITS].strip_suffix(&[0])?, version))
+}
+
 /// The version in a key of `events` or `snapshots`.
 pub(crate) fn version_of(key: &[u8]) -> Option<u64> {
     let at = key.len().checked_sub(DIGITS)?;
@@ -115,6 +121,8 @@ mod tests {
     fn keys_give_back_what_they_were_made_of() {
         let stream = StreamId::new("A-1").unwrap();
         assert_eq!(version_of(&event_key(&stream, u64::MAX)), Some(u64::MAX));
+        assert_eq!(begin_of(&event_key(&stream, 5)), Some((b"A-1".as_slice(), 5)));
+        assert_eq!(begin_of(b"A-100000000000000000005"), None, "no NUL");
         assert_eq!(position_of(&global_key(12)), Some(12));
         let piece = piece_key(&record_pieces(b"a/b", 5), 77);
         assert_eq!(record_of_piece(&piece), Some((b"a/b".as_slice(), 5)));

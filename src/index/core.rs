@@ -6,7 +6,7 @@ use crate::index::aside::{INDEX, move_aside};
 use crate::index::checkpoint::CheckpointFile;
 use crate::index::database::{Database, OpenError, unusable};
 use crate::index::files::PACKS;
-use crate::index::packs::cache::DirectoryCache;
+use crate::index::packs::cache::BlockCache;
 use crate::index::packs::list::Packs;
 use crate::index::packs::merge::Merging;
 use crate::index::packs::pack::{self, Pack};
@@ -22,7 +22,7 @@ use uuid::Uuid;
 pub(crate) struct Index {
     // Dropped before the database, which waits until nothing of sled's is left.
     pub(crate) packs: Packs,
-    pub(crate) directories: Arc<DirectoryCache>,
+    pub(crate) blocks: Arc<BlockCache>,
     pub(crate) trees: Trees,
     pub(crate) progress: Mutex<Progress>,
     pub(crate) db: Database,
@@ -109,14 +109,14 @@ impl Index {
         if !directory.is_dir() {
             return Err(unusable("it is not a directory"));
         }
-        let (db, directories) = open_cached(&directory, cache_bytes)?;
+        let (db, blocks) = open_cached(&directory, cache_bytes)?;
         let trees = Trees::open_existing(&db, store)?;
-        let packs = open_packs(&db, &packs_directory(&directory), &stored, &directories)?;
+        let packs = open_packs(&db, &packs_directory(&directory), &stored, &blocks)?;
         let packs = Packs::new(packs);
         let (records, garbage) = verify(&db, &trees, &stored)?;
         let progress = Mutex::new(Progress { records, garbage, ..Progress::default() });
         let stored = Mutex::new(stored);
-        Ok(Some(Index { packs, directories, trees, db, checkpoint_file, progress, stored }))
+        Ok(Some(Index { packs, blocks, trees, db, checkpoint_file, progress, stored }))
     }
 
     fn create(store_dir: &Path, store: Uuid, cache_bytes: u64) -> Result<Index> {
@@ -126,7 +126,7 @@ impl Index {
             OpenError::System(error) => error,
             OpenError::Unusable(reason) => Error::corrupt(&directory, 0, None, reason),
         });
-        let (db, directories) = opened?;
+        let (db, blocks) = opened?;
         let trees = Trees::create(&db, store)?;
         db.sync()?;
         let checkpoint_file = CheckpointFile::of(store_dir);
@@ -135,7 +135,7 @@ impl Index {
         checkpoint_file.replace(&stored)?;
         let (packs, progress) = (Packs::new(Vec::new()), Mutex::default());
         let stored = Mutex::new(stored);
-        Ok(Index { packs, directories, trees, db, checkpoint_file, progress, stored })
+        Ok(Index { packs, blocks, trees, db, checkpoint_file, progress, stored })
     }
 
     /// Where the packs are.
@@ -166,14 +166,14 @@ impl Index {
     }
 }
 
-/// Opens the database in `directory`, with a cache for the directories of packs beside it: half of the bytes
+/// Opens the database in `directory`, with a cache for the blocks of packs beside it: half of the bytes
 /// for each.
 fn open_cached(
     directory: &Path,
     cache_bytes: u64,
-) -> Result<(Database, Arc<DirectoryCache>), OpenError> {
+) -> Result<(Database, Arc<BlockCache>), OpenError> {
     let db = Database::open(directory, cache_bytes / 2)?;
-    Ok((db, Arc::new(DirectoryCache::new(cache_bytes / 2))))
+    Ok((db, Arc::new(BlockCache::new(cache_bytes / 2))))
 }
 
 /// Opens the packs that the checkpoint lists, and removes what a crash left of others.
@@ -181,7 +181,7 @@ fn open_packs(
     db: &Database,
     directory: &Path,
     stored: &StoredCheckpoint,
-    cache: &Arc<DirectoryCache>,
+    cache: &Arc<BlockCache>,
 ) -> Result<Vec<Pack>, OpenError> {
     let is_listed = |number: u64| stored.packs.iter().any(|pack| pack.number == number);
     let trees = db.tree_names()?;

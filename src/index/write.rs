@@ -108,7 +108,7 @@ impl Index {
         let sorted = ByStream::sort(events);
         let (id, directory) = (self.next_pack(), self.packs_directory());
         let streams = sorted.streams() as u64;
-        let mut writer = PackWriter::create(&self.db, &directory, id, streams, &self.directories)?;
+        let mut writer = PackWriter::create(&self.db, &directory, id, streams, &self.blocks)?;
         let mut held = Held { db: &self.db, walks: packs.iter().map(Walk::anywhere).collect() };
         for events in sorted.iter() {
             // The event's name shares the journal's buffer, which must not outlive the window.
@@ -209,7 +209,7 @@ impl Index {
         };
         let id = self.next_pack();
         let (directory, packs) = (self.packs_directory(), &packs[range]);
-        Merging::begin(&self.db, &directory, id, packs, &self.directories).map(Some)
+        Merging::begin(&self.db, &directory, id, packs, &self.blocks).map(Some)
     }
 
     /// Removes the packs that were merged and that nobody reads any more. What a failure or a crash leaves

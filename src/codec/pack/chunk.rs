@@ -30,7 +30,7 @@ use crate::codec::cursor::array_at;
 use crate::codec::frame::EntryLocation;
 use crate::codec::pack::event::{Body, IndexedEvent};
 use crate::codec::varint;
-use crate::limits::{PACK_CHUNK_BYTES, PACK_INLINE_BYTES_MAX};
+use crate::limits::{PACK_CHUNK_BYTES_MAX, PACK_CHUNK_BYTES_MIN, PACK_INLINE_BYTES_MAX};
 use bytes::Bytes;
 use lz4_flex::block::get_maximum_output_size;
 use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into};
@@ -43,8 +43,8 @@ const HEAD_BYTES_MAX: usize = 3 * varint::BYTES_MAX;
 /// Bytes of the events of any chunk: one that is alone may be longer than the bound.
 pub(crate) const CHUNK_BYTES_MAX: usize = BASE_BYTES
     + HEAD_BYTES_MAX
-    + if PACK_CHUNK_BYTES > PACK_INLINE_BYTES_MAX {
-        PACK_CHUNK_BYTES
+    + if PACK_CHUNK_BYTES_MAX > PACK_INLINE_BYTES_MAX {
+        PACK_CHUNK_BYTES_MAX
     } else {
         PACK_INLINE_BYTES_MAX
     };
@@ -65,13 +65,19 @@ impl ChunkBuilder {
         self.first.is_none()
     }
 
+    /// Whether the next stream is to begin another chunk. One that begins here goes on here as far as it can:
+    /// who reads it then decompresses little else.
+    pub(crate) fn is_full(&self) -> bool {
+        self.events.len() >= PACK_CHUNK_BYTES_MIN
+    }
+
     /// Whether an event with this body is to begin another chunk.
     pub(crate) fn is_full_for(&self, body: &Body) -> bool {
         let body_bytes = match body {
             Body::Inline(envelope) => envelope.len(),
             Body::At(_) => REFERENCE_BYTES,
         };
-        !self.is_empty() && self.events.len() + body_bytes + HEAD_BYTES_MAX > PACK_CHUNK_BYTES
+        !self.is_empty() && self.events.len() + body_bytes + HEAD_BYTES_MAX > PACK_CHUNK_BYTES_MAX
     }
 
     /// Where the next event will begin, if it is put into this chunk.

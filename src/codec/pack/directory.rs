@@ -39,7 +39,6 @@ use crate::limits::{PACK_DIRECTORY_BYTES, STREAM_NAME_BYTES_MAX};
 use crate::position::Version;
 use crate::stream::StreamId;
 use bytes::Bytes;
-use std::cmp::Ordering;
 
 const FIXED_BYTES: usize = 18;
 const NEXT_FIXED_BYTES: usize = 10;
@@ -181,8 +180,24 @@ impl Directory {
         if !self.reaches(stream.as_str(), version) {
             return Ok(false);
         }
-        let first = self.run(0)?;
-        Ok((&first.stream, first.first_version) <= (stream, version))
+        Ok(self.begin()? <= (stream.as_str().as_bytes(), version))
+    }
+
+    /// The name and the version that the block begins with.
+    pub(crate) fn begin(&self) -> Result<(&[u8], u64), String> {
+        self.run_begin(0).ok_or_else(malformed)
+    }
+
+    /// The name of the stream of the run of this number.
+    pub(crate) fn name(&self, number: usize) -> Result<&[u8], String> {
+        self.run_begin(number).map(|(name, _)| name).ok_or_else(malformed)
+    }
+
+    /// Stream and version that the run of this number begins with.
+    fn run_begin(&self, number: usize) -> Option<(&[u8], u64)> {
+        let mut left = self.run_bytes(number)?;
+        let name = take_name(&mut left)?;
+        Some((name, varint::take(&mut left)?))
     }
 
     /// Whether the next block, if any, begins behind `version` of `stream`.
@@ -195,15 +210,10 @@ impl Directory {
         let (mut low, mut high) = (0, self.count);
         while low < high {
             let middle = low + (high - low) / 2;
-            let mut left = self.run_bytes(middle).ok_or_else(malformed)?;
-            let name = take_name(&mut left).ok_or_else(malformed)?;
-            let order = match name.cmp(stream.as_bytes()) {
-                Ordering::Equal => varint::take(&mut left).ok_or_else(malformed)?.cmp(&version),
-                order => order,
-            };
-            match order {
-                Ordering::Greater => high = middle,
-                Ordering::Less | Ordering::Equal => low = middle + 1,
+            let begin = self.run_begin(middle).ok_or_else(malformed)?;
+            match begin <= (stream.as_bytes(), version) {
+                true => low = middle + 1,
+                false => high = middle,
             }
         }
         Ok(low)

@@ -1,47 +1,91 @@
-//! Blocks of packs' directories that were read lately. A pack's number is given out once, and what it holds never
-//! changes, so a block that is here is the one in the file.
+//! Blocks of packs that were read lately: of their directories, and chunks, decompressed. A pack's number is given
+//! out once, and what it holds never changes, so a block that is here is the one in the file.
 
 use crate::codec::pack::BlockPlace;
 use crate::codec::pack::directory::Directory;
+use crate::limits::PACK_CHUNK_BYTES_MAX;
+use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a block takes in memory beside its content.
 const OVERHEAD_BYTES: usize = 128;
 /// About what a block takes.
-const BLOCK_BYTES: u64 = 2_048;
+const BLOCK_BYTES: u64 = 4_096;
 
-pub(crate) struct DirectoryCache(Cache<(u64, u64), Directory, ByBytes>);
+/// What is read once costs no more than a look: a chunk is kept when it is read again, before about as many others
+/// as there is room for.
+pub(crate) struct BlockCache {
+    blocks: Cache<(u64, u64), Block, ByBytes>,
+    hasher: RandomState,
+    /// Hashes of the chunks that were read last and were not here: in the place that the hash says, the last
+    /// two.
+    missed: Box<[[AtomicU64; 2]]>,
+}
+
+#[derive(Clone)]
+enum Block {
+    Directory(Directory),
+    Chunk(Bytes),
+}
 
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<(u64, u64), Directory> for ByBytes {
-    fn weight(&self, _: &(u64, u64), block: &Directory) -> u64 {
-        (block.bytes() + OVERHEAD_BYTES) as u64
+impl Weighter<(u64, u64), Block> for ByBytes {
+    fn weight(&self, _: &(u64, u64), block: &Block) -> u64 {
+        let bytes = match block {
+            Block::Directory(directory) => directory.bytes(),
+            Block::Chunk(events) => events.len(),
+        };
+        (bytes + OVERHEAD_BYTES) as u64
     }
 }
 
-impl DirectoryCache {
+impl BlockCache {
     /// A cache of blocks of up to so many bytes.
-    pub(crate) fn new(bytes_max: u64) -> DirectoryCache {
-        DirectoryCache(Cache::with_weighter((bytes_max / BLOCK_BYTES) as usize, bytes_max, ByBytes))
+    pub(crate) fn new(bytes_max: u64) -> BlockCache {
+        let blocks = (bytes_max / BLOCK_BYTES) as usize;
+        let chunks = bytes_max.div_ceil(PACK_CHUNK_BYTES_MAX as u64).max(1);
+        BlockCache {
+            blocks: Cache::with_weighter(blocks, bytes_max, ByBytes),
+            hasher: RandomState::new(),
+            missed: (0..chunks).map(|_| Default::default()).collect(),
+        }
     }
 
-    /// The block at `place` of pack `number`, read by `read` if it is not here.
-    pub(crate) fn get_or_read<E>(
-        &self,
-        number: u64,
-        place: BlockPlace,
-        read: impl FnOnce() -> Result<Directory, E>,
-    ) -> Result<Directory, E> {
-        let key = (number, place.offset);
-        if let Some(block) = self.0.get(&key) {
-            return Ok(block);
+    /// The block of the directory at `place` of pack `number`, if it is here.
+    pub(crate) fn directory(&self, number: u64, place: BlockPlace) -> Option<Directory> {
+        match self.blocks.get(&(number, place.offset))? {
+            Block::Directory(directory) => Some(directory),
+            Block::Chunk(_) => None,
         }
-        let block = read()?;
-        self.0.insert(key, block.clone());
-        Ok(block)
+    }
+
+    pub(crate) fn put_directory(&self, number: u64, place: BlockPlace, directory: &Directory) {
+        self.blocks.insert((number, place.offset), Block::Directory(directory.clone()));
+    }
+
+    /// The events of the chunk at `place` of pack `number`, if they are here.
+    pub(crate) fn chunk(&self, number: u64, place: BlockPlace) -> Option<Bytes> {
+        match self.blocks.get(&(number, place.offset))? {
+            Block::Chunk(events) => Some(events),
+            Block::Directory(_) => None,
+        }
+    }
+
+    /// Takes in the events of a chunk, if they are asked for again and again.
+    pub(crate) fn put_chunk(&self, number: u64, place: BlockPlace, events: &Bytes) {
+        let key = (number, place.offset);
+        let hash = self.hasher.hash_one(key);
+        let [last, before] = &self.missed[(hash % self.missed.len() as u64) as usize];
+        // Nothing hangs on the order of other threads but what is kept.
+        let was_last = last.swap(hash, Ordering::Relaxed);
+        if was_last == hash || before.swap(was_last, Ordering::Relaxed) == hash {
+            self.blocks.insert(key, Block::Chunk(events.clone()));
+        }
     }
 }
 
@@ -52,13 +96,12 @@ mod tests {
     use crate::codec::state::StreamState;
     use crate::position::Version;
     use crate::stream::StreamId;
-    use std::cell::Cell;
 
     fn place(offset: u64) -> BlockPlace {
         BlockPlace { offset, length: 1 }
     }
 
-    fn block() -> Directory {
+    fn directory() -> Directory {
         let stream = StreamId::new("A-1").unwrap();
         let state = StreamState { version: Version::new(1), ..StreamState::absent() };
         let mut builder = DirectoryBuilder::default();
@@ -69,34 +112,51 @@ mod tests {
         Directory::decode(content.into()).unwrap()
     }
 
-    /// How many of `places` have to be read.
-    fn read(cache: &DirectoryCache, places: impl Iterator<Item = (u64, u64)>) -> usize {
-        let reads = Cell::new(0);
-        for (number, offset) in places {
-            let read = || {
-                reads.set(reads.get() + 1);
-                Ok::<_, ()>(block())
-            };
-            assert_eq!(cache.get_or_read(number, place(offset), read).unwrap().count(), 1);
-        }
-        reads.get()
-    }
-
     #[test]
-    fn a_block_is_read_once_for_each_pack_and_place() {
-        let cache = DirectoryCache::new(1 << 20);
-        let places = || (1..=3).flat_map(|number| [(number, 0), (number, 7)]);
-        assert_eq!(read(&cache, places().chain(places())), 6);
-        assert!(cache.get_or_read(9, place(0), || Err("unreadable")).is_err());
-        assert_eq!(read(&cache, [(9, 0)].into_iter()), 1, "an error was kept");
+    fn a_block_is_known_by_its_pack_its_place_and_its_kind() {
+        let cache = BlockCache::new(1 << 20);
+        cache.put_directory(1, place(0), &directory());
+        let events = Bytes::from_static(b"events");
+        cache.put_chunk(1, place(7), &events);
+        assert!(cache.chunk(1, place(7)).is_none(), "it was read once");
+        cache.put_chunk(1, place(7), &events);
+        assert_eq!(cache.directory(1, place(0)).unwrap().count(), 1);
+        assert_eq!(cache.chunk(1, place(7)).unwrap(), "events");
+        assert!(cache.directory(1, place(7)).is_none() && cache.chunk(1, place(0)).is_none());
+        assert!(cache.directory(2, place(0)).is_none() && cache.chunk(1, place(8)).is_none());
     }
 
     #[test]
     fn it_keeps_no_more_than_it_may() {
         for bytes_max in [0, 1, 10_000, 1 << 20] {
-            let cache = DirectoryCache::new(bytes_max);
-            read(&cache, (0..20_000).map(|offset| (1, offset)));
-            assert!(cache.0.weight() <= bytes_max, "{} of {bytes_max}", cache.0.weight());
+            let cache = BlockCache::new(bytes_max);
+            for offset in 0..20_000 {
+                match offset % 2 {
+                    0 => cache.put_directory(1, place(offset), &directory()),
+                    _ => (0..2).for_each(|_| {
+                        cache.put_chunk(1, place(offset), &vec![0; 4_096].into());
+                    }),
+                }
+            }
+            assert!(cache.blocks.weight() <= bytes_max, "{} of {bytes_max}", cache.blocks.weight());
         }
+    }
+
+    #[test]
+    fn what_is_read_again_outlives_what_is_read_once() {
+        let cache = BlockCache::new(1_000 * PACK_CHUNK_BYTES_MAX as u64);
+        let chunk = Bytes::from(vec![0; PACK_CHUNK_BYTES_MAX]);
+        let mut met = 0;
+        for round in 0..5_000 {
+            (0..2).for_each(|_| cache.put_chunk(1, place(round), &chunk));
+            for hot in 0..20 {
+                match cache.chunk(2, place(hot)) {
+                    Some(_) => met += 1,
+                    None => cache.put_chunk(2, place(hot), &chunk),
+                }
+            }
+        }
+        // Three in one place, which random hashes allow, would keep each other out.
+        assert!(met > 80_000, "{met} of 100000 were there");
     }
 }

@@ -10,7 +10,7 @@ use crate::codec::pack::footer::NameHash;
 use crate::codec::state::StreamState;
 use crate::error::Result;
 use crate::index::database::Database;
-use crate::index::packs::cache::DirectoryCache;
+use crate::index::packs::cache::BlockCache;
 use crate::index::packs::list::OpenChunk;
 use crate::index::packs::pack::Pack;
 use crate::index::packs::walk::Walk;
@@ -79,7 +79,7 @@ impl Merging {
         directory: &Path,
         id: PackId,
         packs: &[Arc<Pack>],
-        cache: &Arc<DirectoryCache>,
+        cache: &Arc<BlockCache>,
     ) -> Result<Merging> {
         // As many as there can be: no more than the filters of all were made for.
         let streams: u64 = packs.iter().map(|pack| pack.footer.filter.names()).sum();

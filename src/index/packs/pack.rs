@@ -9,7 +9,7 @@ use crate::codec::pack::footer::{Footer, NameHash};
 use crate::codec::pack::{BlockKind, BlockPlace, HEADER_BYTES, PackId, TRAILER_BYTES};
 use crate::error::{Error, Result};
 use crate::index::database::{Database, Tree, is_the_systems};
-use crate::index::packs::cache::DirectoryCache;
+use crate::index::packs::cache::BlockCache;
 use crate::limits::{PACK_DIRECTORY_BYTES, STREAM_NAME_BYTES_MAX};
 use crate::stream::StreamId;
 use bytes::Bytes;
@@ -29,8 +29,8 @@ pub(crate) struct Pack {
     pub(crate) footer: Footer,
     /// The places of the directory's blocks, by what they begin with.
     pub(crate) tree: Tree,
-    /// Blocks of the directories of all packs.
-    cache: Arc<DirectoryCache>,
+    /// Blocks of all packs.
+    cache: Arc<BlockCache>,
     /// The block that was looked up last: who asks for a stream's state asks for its events next.
     recent: Mutex<Option<Directory>>,
 }
@@ -106,7 +106,7 @@ impl Pack {
         index: uuid::Uuid,
         listed: ListedPack,
         tree: Tree,
-        cache: Arc<DirectoryCache>,
+        cache: Arc<BlockCache>,
     ) -> Result<Pack> {
         let path = path(directory, listed.number);
         let id = PackId { index, number: listed.number };
@@ -163,8 +163,14 @@ impl Pack {
             return Err(self.missing_block(stream, version));
         };
         let place = self.place(&place)?;
-        let number = self.listed.number;
-        let directory = self.cache.get_or_read(number, place, || self.read_directory(place))?;
+        let directory = match self.cache.directory(self.listed.number, place) {
+            Some(directory) => directory,
+            None => {
+                let directory = self.read_directory(place)?;
+                self.cache.put_directory(self.listed.number, place, &directory);
+                directory
+            }
+        };
         let directory = self.check_begin(directory, &begins)?;
         if !directory.reaches(stream.as_str(), version) {
             return Err(self.missing_block(stream, version));
@@ -199,15 +205,24 @@ impl Pack {
 
     /// `directory`, if it is the block that the tree should have at `key`.
     fn check_begin(&self, directory: Directory, key: &[u8]) -> Result<Directory> {
-        let first = self.sound(directory.run(0))?;
-        let is_right = keys::event_key(&first.stream, first.first_version) == key;
+        let is_right = keys::begin_of(key) == Some(self.sound(directory.begin())?);
         self.sound(is_right.then_some(directory).ok_or_else(astray))
     }
 
     /// The events of `runs`, which come in their order. Chunks that lie side by side are read at once.
     pub(crate) fn events_of(&self, runs: &[Run]) -> Result<Vec<IndexedEvent>> {
         let mut events = Vec::with_capacity(runs.iter().map(|run| run.events as usize).sum());
-        for span in runs.chunk_by(|a, b| are_close(a.chunk, b.chunk)) {
+        let number = self.listed.number;
+        let mut left = runs;
+        while let [run, rest @ ..] = left {
+            if let Some(chunk) = self.cache.chunk(number, run.chunk) {
+                events.extend(self.events_in(&chunk, run)?);
+                left = rest;
+                continue;
+            }
+            let close = left.windows(2).take_while(|pair| are_close(pair[0].chunk, pair[1].chunk));
+            let (span, rest) = left.split_at(1 + close.count());
+            left = rest;
             let (start, end) = (span[0].chunk.offset, span[span.len() - 1].chunk.end());
             let bytes = self.raw().read(start, end - start)?;
             for runs in span.chunk_by(|a, b| a.chunk == b.chunk) {
@@ -215,6 +230,7 @@ impl Pack {
                 let block = (place.offset - start) as usize;
                 let block = bytes.slice(block..block + place.length as usize);
                 let chunk = self.open_chunk(place, &block)?;
+                self.cache.put_chunk(number, place, &chunk);
                 for run in runs {
                     events.extend(self.events_in(&chunk, run)?);
                 }

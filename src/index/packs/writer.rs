@@ -15,7 +15,7 @@ use crate::codec::state::StreamState;
 use crate::error::{Error, Result};
 use crate::index::database::{Database, Tree};
 use crate::index::files::sync;
-use crate::index::packs::cache::DirectoryCache;
+use crate::index::packs::cache::BlockCache;
 use crate::index::packs::pack::{self, Pack, tree_name};
 use crate::limits::PACK_SYNC_BYTES;
 use crate::position::Version;
@@ -33,7 +33,7 @@ pub(crate) struct PackWriter {
     directory: PathBuf,
     id: PackId,
     /// For who will read it.
-    cache: Arc<DirectoryCache>,
+    cache: Arc<BlockCache>,
     file: File,
     /// Until the pack is finished.
     tree: Option<Tree>,
@@ -70,7 +70,7 @@ impl PackWriter {
         directory: &Path,
         id: PackId,
         streams: u64,
-        cache: &Arc<DirectoryCache>,
+        cache: &Arc<BlockCache>,
     ) -> Result<PackWriter> {
         if !directory.exists() {
             fs::create_dir(directory).map_err(|e| Error::io("create", directory, e))?;
@@ -120,7 +120,9 @@ impl PackWriter {
         recorded_at: Micros,
         body: &Body,
     ) -> Result<()> {
-        if self.chunk.is_full_for(body) {
+        let (stream, _) = self.stream.as_ref().expect("a stream was begun");
+        let goes_on = self.waiting.last().is_some_and(|run| run.stream == *stream);
+        if self.chunk.is_full_for(body) || !goes_on && self.chunk.is_full() {
             self.finish_chunk(db)?;
         }
         let (stream, state) = self.stream.as_mut().expect("a stream was begun");

@@ -260,3 +260,29 @@ fn streams_are_listed_and_read_the_same_in_however_many_packs_they_lie() {
         }
     }
 }
+
+/// Streams of up to 4,800 bytes: those that a chunk has room for when they begin are read from it alone, and
+/// short ones share one.
+#[test]
+fn a_stream_that_fits_into_a_chunk_is_in_no_second_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (index, _) = open(dir.path());
+    let mut truth = Truth::default();
+    for version in 1..=20 {
+        for stream in (0..60).filter(|stream| version <= 1 + stream % 20) {
+            truth.append(&format!("S-{stream:02}"), 200);
+        }
+    }
+    let last = truth.events.len() as u64;
+    index.insert(truth.window(0, last)).unwrap();
+    let mut shared = 0;
+    for (name, positions) in &truth.streams {
+        let stream = StreamId::new(name).unwrap();
+        // A run is what one chunk has of a stream.
+        let run = index.run_holding(&stream, 1).unwrap();
+        assert_eq!(run.len(), positions.len(), "{name}");
+        shared += usize::from(run.len() < 20);
+    }
+    assert!(shared > 0);
+    truth.check(&index, last, last, false);
+}
