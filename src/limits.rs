@@ -25,6 +25,11 @@ pub const CONSUMER_NAME_BYTES_MAX: usize = 256;
 pub(crate) const GROUP_BYTES_MAX: usize = 8 * MIB;
 /// Bytes of the commits that wait for a leader; beyond it, callers wait to join the queue.
 pub(crate) const QUEUE_BYTES_MAX: usize = 128 * MIB;
+/// Groups that one caller writes, one after the other, before it gets its own answer.
+pub(crate) const GROUPS_LED_MAX: usize = 8;
+/// Callers who wait behind a group from which on the one that wrote it goes on with the next: until another were
+/// awake, so many would lose more than it does.
+pub(crate) const LED_ON_WAITING_MIN: usize = 8;
 /// Bytes of a segment file, once a store has outgrown its first small ones.
 pub(crate) const SEGMENT_BYTES: u64 = 64 * MIB as u64;
 /// Bytes of the first segment; each later one doubles until `SEGMENT_BYTES`.
@@ -178,6 +183,8 @@ const _: () = assert!(WINDOW_BYTES_MIN + SEGMENT_BYTES < UNINDEXED_BYTES_MAX);
 const _: () = assert!((WINDOW_BYTES_MIN + SEGMENT_BYTES) / 55 < TAIL_EVENTS_MAX as u64);
 const _: () = assert!(EVENT_BYTES_MAX <= COMMIT_BYTES_MAX);
 const _: () = assert!(COMMIT_BYTES_MAX <= QUEUE_BYTES_MAX);
+// A leader goes on only where somebody waits.
+const _: () = assert!(LED_ON_WAITING_MIN > 0);
 const _: () = assert!(SEGMENT_BYTES_FIRST <= SEGMENT_BYTES);
 const _: () = assert!(GROUP_BYTES_MAX as u64 * 4 <= SEGMENT_BYTES);
 // Frame lengths and offsets in a frame are 32-bit.

@@ -1,6 +1,6 @@
 //! Group commit: callers' threads write for each other.
 //!
-//! * They take turns (`log::turns`): who leads writes one group, which is one frame and one `fdatasync`.
+//! * They take turns (`log::turns`): who leads writes a group, which is one frame and one `fdatasync`.
 //!   A hop to a writer thread would cost half of that.
 //! * Everyone is answered: a leader that fails or panics answers its group, and everybody who waits.
 //! * A reply comes after the tail and the head have moved: a caller that got its position may read.
@@ -21,7 +21,7 @@ use crate::log::indexer;
 use crate::log::outcome::{AppendError, Appended, Committed};
 use crate::log::streams::Slot;
 use crate::log::tail::PublishedRun;
-use crate::log::turns::Turns;
+use crate::log::turns::{Terms, Turns};
 use crate::position::{Position, Version};
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
@@ -53,7 +53,7 @@ pub(crate) struct Sequencer {
 
 impl Sequencer {
     pub(crate) fn new(writer: Writer) -> Sequencer {
-        Sequencer { turns: Turns::new(), writer: Mutex::new(writer) }
+        Sequencer { turns: Turns::new(Terms::default()), writer: Mutex::new(writer) }
     }
 
     /// Makes `proposal` durable, together with whatever else waits.
@@ -63,8 +63,8 @@ impl Sequencer {
         answer.and_then(outcome)
     }
 
-    /// Takes no more commits and waits until those under way are answered. Returns whether this was
-    /// the first call.
+    /// Takes no more commits and waits until those under way are durable. Returns whether this was the
+    /// first call.
     pub(crate) fn close(&self) -> bool {
         self.turns.close()
     }

@@ -1,13 +1,14 @@
 //! Taking turns: callers' threads do each other's work, in groups.
 //!
 //! * Whoever finds no leader leads: takes what waits, does it as one group, and answers everybody in it.
-//! * A leader does one group, and hands over to the first who waits before it replies: so the next
-//!   group is under way while the callers of this one are woken, and nobody leads for others for long.
+//! * A leader does one group, and hands over to the first who waits before it replies. Where many wait, it goes
+//!   on with their group itself: to wake another takes as long as to do a short one. Nobody leads for long.
+//! * The next group is not held up by the answers to this one: who is answered wakes others in turn.
 //! * Everyone is answered: those of a group by its leader; those who wait, and those who come, with a
 //!   refusal once there is one.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::{GROUP_BYTES_MAX, QUEUE_BYTES_MAX};
+use crate::limits::{GROUP_BYTES_MAX, GROUPS_LED_MAX, LED_ON_WAITING_MIN, QUEUE_BYTES_MAX};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,6 +18,21 @@ pub(crate) struct Turns<T, R> {
     queue: Mutex<Queue<T, R>>,
     /// The queue has become shorter, or nobody leads any more.
     changed: Condvar,
+    terms: Terms,
+}
+
+/// How long a leader leads. Models have shorter terms, and reach their ends.
+pub(crate) struct Terms {
+    /// Groups, at most.
+    pub(crate) groups_max: usize,
+    /// How many must wait behind a group for its leader to go on with the next.
+    pub(crate) waiting_min: usize,
+}
+
+impl Default for Terms {
+    fn default() -> Terms {
+        Terms { groups_max: GROUPS_LED_MAX, waiting_min: LED_ON_WAITING_MIN }
+    }
 }
 
 struct Queue<T, R> {
@@ -46,13 +62,18 @@ struct Ticket<R> {
 enum TicketState<R> {
     Waiting,
     Leads,
-    Answered(R),
+    /// With the answers to others, which the caller passes on.
+    Answered(R, Answers<R>),
     Taken,
 }
 
+/// Who is still to be told what.
+type Answers<R> = Vec<(Arc<Ticket<R>>, R)>;
+
 impl<T, R> Turns<T, R> {
-    pub(crate) fn new() -> Turns<T, R> {
+    pub(crate) fn new(terms: Terms) -> Turns<T, R> {
         Turns {
+            terms,
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
                 bytes: 0,
@@ -65,7 +86,7 @@ impl<T, R> Turns<T, R> {
     }
 
     /// Has `wanted` done, which takes so many bytes, together with whatever else waits. `lead` does a
-    /// group, and gives an answer for each thing in it; it must not panic.
+    /// group, one after the other, and gives an answer for each thing in it; it must not panic.
     ///
     /// # Errors
     /// `Closed` or `Refusing`, if it was not even queued.
@@ -73,24 +94,39 @@ impl<T, R> Turns<T, R> {
         &self,
         wanted: T,
         bytes: usize,
-        lead: impl FnOnce(Vec<T>) -> Vec<R>,
+        lead: impl FnMut(Vec<T>) -> Vec<R>,
     ) -> Result<R> {
         let (state, changed) = (Mutex::new(TicketState::Waiting), Condvar::new());
         let ticket = Arc::new(Ticket { state, changed });
         if self.join(Waiting { wanted, bytes, ticket: Arc::clone(&ticket) })? || ticket.wait() {
-            // The caller's own ticket is the first of the group.
-            let (group, tickets) = self.take_group();
-            let answers = lead(group);
-            self.hand_over();
-            for (ticket, answer) in tickets.iter().zip(answers) {
-                ticket.reply(answer);
-            }
+            self.lead(lead);
         }
         Ok(ticket.answer())
     }
 
-    /// Takes nothing more and waits until what is under way is answered. Returns whether this was the
-    /// first call.
+    /// Does group after group, until others can go on as well.
+    fn lead(&self, mut lead: impl FnMut(Vec<T>) -> Vec<R>) {
+        for led in 1.. {
+            let (group, tickets) = self.take_group();
+            let answers = lead(group);
+            let goes_on = self.goes_on(led);
+            let mut answers: Answers<R> = tickets.into_iter().zip(answers).collect();
+            if led == 1 {
+                // The leader is the first of its first group, and nobody else answers it.
+                let (own, answer) = answers.swap_remove(0);
+                own.reply(answer, Vec::new());
+            }
+            if !goes_on {
+                return deliver(answers);
+            }
+            if let Some((messenger, answer)) = answers.pop() {
+                messenger.reply(answer, answers);
+            }
+        }
+    }
+
+    /// Takes nothing more and waits until what is under way is done. Returns whether this was the first
+    /// call.
     pub(crate) fn close(&self) -> bool {
         let mut queue = self.queue.lock();
         let first = !std::mem::replace(&mut queue.closed, true);
@@ -106,7 +142,7 @@ impl<T, R> Turns<T, R> {
         queue.refusing = Some(cause.clone());
         queue.bytes = 0;
         for waiting in std::mem::take(&mut queue.waiting) {
-            waiting.ticket.reply(answer(refusal(cause)));
+            waiting.ticket.reply(answer(refusal(cause)), Vec::new());
         }
         self.changed.notify_all();
     }
@@ -161,9 +197,12 @@ impl<T, R> Turns<T, R> {
         (group, tickets)
     }
 
-    /// Has the first who waits lead the next group, if anybody waits.
-    fn hand_over(&self) {
+    /// Whether the leader of so many groups goes on. If not, the first who waits leads, if anybody does.
+    fn goes_on(&self, led: usize) -> bool {
         let mut queue = self.queue.lock();
+        if led < self.terms.groups_max && queue.waiting.len() >= self.terms.waiting_min {
+            return true;
+        }
         match queue.waiting.front() {
             Some(next) => next.ticket.lead(),
             None => {
@@ -171,6 +210,7 @@ impl<T, R> Turns<T, R> {
                 self.changed.notify_all();
             }
         }
+        false
     }
 }
 
@@ -182,7 +222,7 @@ impl<R> Ticket<R> {
             match *state {
                 TicketState::Waiting => self.changed.wait(&mut state),
                 TicketState::Leads => return true,
-                TicketState::Answered(_) | TicketState::Taken => return false,
+                TicketState::Answered(..) | TicketState::Taken => return false,
             }
         }
     }
@@ -192,16 +232,28 @@ impl<R> Ticket<R> {
         self.changed.notify_one();
     }
 
-    fn reply(&self, answer: R) {
-        *self.state.lock() = TicketState::Answered(answer);
+    fn reply(&self, answer: R, others: Answers<R>) {
+        *self.state.lock() = TicketState::Answered(answer, others);
         self.changed.notify_one();
     }
 
     fn answer(&self) -> R {
-        match std::mem::replace(&mut *self.state.lock(), TicketState::Taken) {
-            TicketState::Answered(answer) => answer,
+        let state = std::mem::replace(&mut *self.state.lock(), TicketState::Taken);
+        match state {
+            TicketState::Answered(answer, others) => {
+                deliver(others);
+                answer
+            }
             _ => unreachable!("whoever has led or waited has been answered, once"),
         }
+    }
+}
+
+/// Answers all, by halves: each who is answered passes half of what is left on.
+fn deliver<R>(mut answers: Answers<R>) {
+    while let Some((ticket, answer)) = answers.pop() {
+        let others = answers.split_off(answers.len() / 2);
+        ticket.reply(answer, others);
     }
 }
 

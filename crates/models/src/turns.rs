@@ -4,13 +4,14 @@
 use crate::check;
 use crate::error::{Error, ErrorKind};
 use crate::limits::QUEUE_BYTES_MAX;
-use crate::log::turns::Turns;
+use crate::log::turns::{Terms, Turns};
 use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use shuttle::sync::{Arc, Mutex};
 use shuttle::thread;
 
 const CALLERS: u64 = 3;
 const EACH: u64 = 2;
+const GROUPS_LED_MAX: usize = 2;
 
 /// What the journal is to the engine: one writes at a time, and each group goes behind the one before.
 struct Journal {
@@ -25,7 +26,7 @@ struct Journal {
 impl Journal {
     fn new(failing: Option<u64>) -> Arc<Journal> {
         Arc::new(Journal {
-            turns: Turns::new(),
+            turns: Turns::new(Terms { groups_max: GROUPS_LED_MAX, waiting_min: 1 }),
             written: Mutex::default(),
             writes: AtomicBool::new(false),
             groups: AtomicU64::new(0),
@@ -35,9 +36,12 @@ impl Journal {
 
     /// Where `value` stands then.
     fn append(&self, value: u64, bytes: usize) -> Result<u64, ErrorKind> {
+        let mut led = 0;
         let answer = self.turns.take(value, bytes, |group| {
             assert!(!self.writes.swap(true, Ordering::SeqCst), "two lead at once");
-            assert_eq!(group[0], value, "who leads is not the first of the group");
+            assert_eq!(group[0] == value, led == 0, "who leads is the first of its first group");
+            led += 1;
+            assert!(led <= GROUPS_LED_MAX, "leads for too long");
             let failed = Some(self.groups.fetch_add(1, Ordering::SeqCst)) == self.failing;
             thread::yield_now();
             let answers = match failed {

@@ -84,7 +84,8 @@ impl BlockCache {
         // Nothing hangs on the order of other threads but what is kept.
         let was_last = last.swap(hash, Ordering::Relaxed);
         if was_last == hash || before.swap(was_last, Ordering::Relaxed) == hash {
-            self.blocks.insert(key, Block::Chunk(events.clone()));
+            // A copy: a chunk that is not compressed shares the buffer that it was read into with others.
+            self.blocks.insert(key, Block::Chunk(Bytes::copy_from_slice(events)));
         }
     }
 }
