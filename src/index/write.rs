@@ -354,7 +354,7 @@ struct Held<'a> {
 impl Held<'_> {
     fn state(&mut self, stream: &StreamId, hash: NameHash) -> Result<Option<StreamState>> {
         for walk in self.walks.iter_mut().rev() {
-            if walk.pack.may_hold(stream, hash)
+            if walk.pack.may_hold(stream, || hash)
                 && let Some(run) = walk.seek_behind(self.db, stream, u64::MAX)?
             {
                 return Ok(Some(run.state));

@@ -11,6 +11,7 @@ use crate::index::packs::walk::Walk;
 use crate::stream::StreamId;
 use bytes::Bytes;
 use parking_lot::RwLock;
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 /// The packs that a checkpoint lists. Who asks keeps the ones that it began with.
@@ -39,8 +40,7 @@ impl Packs {
 
     /// The last run of `stream`, which tells its state.
     pub(crate) fn last_run(&self, db: &Database, stream: &StreamId) -> Result<Option<Run>> {
-        let hash = NameHash::of(stream);
-        for pack in self.live().iter().rev().filter(|pack| pack.may_hold(stream, hash)) {
+        for pack in may_hold(&self.live(), stream) {
             if let Some(run) = pack.run_up_to(db, stream, u64::MAX)? {
                 return Ok(Some(run));
             }
@@ -55,8 +55,7 @@ impl Packs {
         stream: &StreamId,
         version: u64,
     ) -> Result<Vec<IndexedEvent>> {
-        let hash = NameHash::of(stream);
-        for pack in self.live().iter().rev().filter(|pack| pack.may_hold(stream, hash)) {
+        for pack in may_hold(&self.live(), stream) {
             if let Some(run) = pack.run_up_to(db, stream, version)? {
                 // Older packs hold older versions only.
                 return match run.last_version() >= version {
@@ -77,10 +76,9 @@ impl Packs {
         version: u64,
         limit: usize,
     ) -> Result<Vec<IndexedEvent>> {
-        let hash = NameHash::of(stream);
         // From the newest pack back to the one that holds the version: each with where it begins.
         let mut walks = Vec::new();
-        for pack in self.live().iter().rev().filter(|pack| pack.may_hold(stream, hash)) {
+        for pack in may_hold(&self.live(), stream) {
             let mut walk = Walk::anywhere(pack);
             let before = walk.seek_behind(db, stream, version)?;
             let found = before.is_some();
@@ -151,6 +149,19 @@ impl Packs {
         }
         Ok(streams)
     }
+}
+
+/// Those of `packs` that may hold events of `stream`, the newest first.
+fn may_hold<'a>(
+    packs: &'a [Arc<Pack>],
+    stream: &'a StreamId,
+) -> impl Iterator<Item = &'a Arc<Pack>> {
+    // Where no pack reaches to the name, it is not hashed.
+    let hash = OnceCell::new();
+    packs
+        .iter()
+        .rev()
+        .filter(move |pack| pack.may_hold(stream, || *hash.get_or_init(|| NameHash::of(stream))))
 }
 
 /// The least name that any of `walks` comes to next.

@@ -118,10 +118,10 @@ impl Pack {
         Ok(Pack { listed, id, path, file, footer, tree, cache, recent: Mutex::new(None) })
     }
 
-    /// Whether it may hold events of the stream whose name has this hash.
-    pub(crate) fn may_hold(&self, stream: &StreamId, hash: NameHash) -> bool {
+    /// Whether it may hold events of `stream`, whose name has this hash.
+    pub(crate) fn may_hold(&self, stream: &StreamId, hash: impl FnOnce() -> NameHash) -> bool {
         (&self.footer.first.0..=&self.footer.last).contains(&stream)
-            && self.footer.filter.may_hold(hash)
+            && self.footer.filter.may_hold(hash())
     }
 
     /// Of the runs of `stream` the last that begins at or before `version`.

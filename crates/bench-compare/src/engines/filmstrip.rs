@@ -2,7 +2,6 @@
 
 use crate::engine::{CACHE_BYTES, Engine, Item, Opened, stream_name};
 use filmstrip::{Commit, ExpectedVersion, NewEvent, Store};
-use std::collections::BTreeMap;
 use std::path::Path;
 
 pub struct Filmstrip;
@@ -38,13 +37,14 @@ struct Open(Store);
 
 impl Opened for Open {
     fn append(&self, items: &[Item<'_>]) {
-        let mut streams: BTreeMap<u64, Vec<NewEvent>> = BTreeMap::new();
-        for item in items {
-            let event = NewEvent::bytes("Measured", item.payload.to_vec());
-            streams.entry(item.stream).or_default().push(event);
-        }
-        let commit = streams.into_iter().fold(Commit::new(), |commit, (stream, events)| {
-            commit.append(stream_name(stream), ExpectedVersion::Any, events)
+        // A commit names each stream once, with its events in their order.
+        let mut items: Vec<_> = items.iter().collect();
+        items.sort_by_key(|item| item.stream);
+        let streams = items.chunk_by(|a, b| a.stream == b.stream);
+        let commit = streams.fold(Commit::new(), |commit, items| {
+            let event = |item: &&Item<'_>| NewEvent::bytes("Measured", item.payload.to_vec());
+            let events = items.iter().map(event);
+            commit.append(stream_name(items[0].stream), ExpectedVersion::Any, events)
         });
         self.0.commit(commit).expect("committed");
     }
