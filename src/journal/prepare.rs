@@ -11,9 +11,36 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-/// Bytes written between two syncs while zero-filling, so that a writer's sync beside it stays short.
-const FILL_BYTES: usize = 1 << 20;
+/// How a file is filled with zeros: so many bytes between two syncs. A writer's sync beside one of these waits
+/// for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fill {
+    /// As fast as it goes without holding each sync up for long.
+    Quickly,
+    /// With syncs that hardly hold up any: it takes twice as long.
+    Gently,
+}
+
+impl Fill {
+    /// How to fill a segment beside writers who wrote so many bytes in so long a time.
+    pub(crate) fn beside(bytes: u64, took: Duration) -> Fill {
+        // A long segment then lasts for a second, and is filled gently in a quarter of one.
+        const GENTLY_BYTES_PER_SECOND_MAX: f64 = (64 << 20) as f64;
+        match bytes as f64 <= took.as_secs_f64() * GENTLY_BYTES_PER_SECOND_MAX {
+            true => Fill::Gently,
+            false => Fill::Quickly,
+        }
+    }
+
+    fn step_bytes(self) -> u64 {
+        match self {
+            Fill::Quickly => 1 << 20,
+            Fill::Gently => 256 << 10,
+        }
+    }
+}
 
 /// A zero-filled file that is not a segment yet.
 pub(crate) struct Prepared {
@@ -26,7 +53,7 @@ pub(crate) struct Prepared {
 pub(crate) struct Preparer {
     disk: Arc<dyn Disk>,
     journal: PathBuf,
-    orders: Option<Sender<u64>>,
+    orders: Option<Sender<(u64, Fill)>>,
     results: Receiver<Result<Prepared>>,
     /// The segment that was ordered and not yet taken.
     ordered: Option<u64>,
@@ -39,8 +66,8 @@ impl Preparer {
         let (outbox, results) = bounded(1);
         let (its_disk, its_journal) = (Arc::clone(&disk), journal.clone());
         let work = move || {
-            for number in inbox {
-                let prepared = prepare(&*its_disk, &its_journal, number, 0);
+            for (number, how) in inbox {
+                let prepared = prepare(&*its_disk, &its_journal, number, 0, how);
                 if outbox.send(prepared).is_err() {
                     return;
                 }
@@ -61,11 +88,11 @@ impl Preparer {
     }
 
     /// Begins to prepare segment `number`, unless that is under way already.
-    pub(crate) fn order(&mut self, number: u64) {
+    pub(crate) fn order(&mut self, number: u64, how: Fill) {
         if self.ordered.is_none() {
             let orders = self.orders.as_ref().expect("nothing is ordered after the end");
             // One order at a time fits the channel; a thread that died is noticed by `take`.
-            let _ = orders.send(number);
+            let _ = orders.send((number, how));
             self.ordered = Some(number);
         }
     }
@@ -79,7 +106,7 @@ impl Preparer {
         };
         match ready {
             Some(prepared) if prepared.number == number => lengthen(prepared, frame_bytes, self),
-            _ => prepare(&*self.disk, &self.journal, number, frame_bytes),
+            _ => prepare(&*self.disk, &self.journal, number, frame_bytes, Fill::Quickly),
         }
     }
 }
@@ -113,7 +140,7 @@ fn lengthen(prepared: Prepared, frame_bytes: u64, preparer: &Preparer) -> Result
         return Ok(prepared);
     }
     let path = segment::prepared_path(&preparer.journal, prepared.number);
-    fill(&*prepared.file, prepared.length, length)
+    fill(&*prepared.file, prepared.length, length, Fill::Quickly)
         .map_err(|e| Error::io("prepare the journal segment", &path, e))?;
     Ok(Prepared { length, ..prepared })
 }
@@ -124,13 +151,14 @@ pub(crate) fn prepare(
     journal: &std::path::Path,
     number: u64,
     frame_bytes: u64,
+    how: Fill,
 ) -> Result<Prepared> {
     let path = segment::prepared_path(journal, number);
     let length = segment::length_for(number, frame_bytes);
     disk::remove_if_there(disk, &path)?;
     let create = || {
         let file = disk.create_new(&path)?;
-        fill(&*file, 0, length)?;
+        fill(&*file, 0, length, how)?;
         Ok(file)
     };
     match create() {
@@ -144,13 +172,27 @@ pub(crate) fn prepare(
 }
 
 /// Lengthens `file` with zeros, durably.
-pub(crate) fn fill(file: &dyn DiskFile, from: u64, to: u64) -> std::io::Result<()> {
+pub(crate) fn fill(file: &dyn DiskFile, from: u64, to: u64, how: Fill) -> std::io::Result<()> {
     let mut at = from;
     while at < to {
-        let bytes = (to - at).min(FILL_BYTES as u64);
+        let bytes = (to - at).min(how.step_bytes());
         file.write_zeros_at(bytes as usize, at)?;
         file.sync_data()?;
         at += bytes;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_is_filled_gently_where_there_is_time() {
+        let beside = |bytes, millis| Fill::beside(bytes, Duration::from_millis(millis));
+        assert_eq!(beside(0, 0), Fill::Gently);
+        assert_eq!(beside(4 << 20, 100), Fill::Gently);
+        assert_eq!(beside(4 << 20, 40), Fill::Quickly);
+        assert_eq!(beside(100, 0), Fill::Quickly);
+    }
 }

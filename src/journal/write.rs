@@ -9,13 +9,14 @@ use crate::codec::frame::{self, Chain, Frame, Kind, Location, Meaning};
 use crate::error::{Error, ErrorKind};
 use crate::journal::disk::DiskFile;
 use crate::journal::mark::{DurableMark, MarkFile};
-use crate::journal::prepare::{Prepared, Preparer};
+use crate::journal::prepare::{Fill, Prepared, Preparer};
 use crate::journal::read::Journal;
 use crate::journal::segment::{self, SegmentHeader};
 use crate::limits::PREPARE_AFTER_BYTES;
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Where the journal ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub(crate) struct Writer {
     is_unhurried: bool,
     /// Where the last frame begins.
     last: Location,
+    /// Since when this segment is written here, and from where on.
+    begun: (Instant, u64),
 }
 
 impl Writer {
@@ -72,7 +75,8 @@ impl Writer {
         assert_eq!(segment.number, end.next.segment, "the writer goes on in the last segment");
         let last = end.next;
         let (open, is_unhurried) = (false, false);
-        Writer { journal, file, segment, end, mark, preparer, open, is_unhurried, last }
+        let begun = (Instant::now(), last.offset);
+        Writer { journal, file, segment, end, mark, preparer, open, is_unhurried, last, begun }
     }
 
     /// The same writer, whose frames become durable together, by `finish`.
@@ -170,7 +174,9 @@ impl Writer {
         // The next one takes its time: many writers can fill a segment in a third of a second. A small
         // store never pays.
         if self.end.next.offset > PREPARE_AFTER_BYTES.min(self.segment.length / 2) {
-            self.preparer.order(self.segment.number + 1);
+            let (since, from) = self.begun;
+            let how = Fill::beside(self.end.next.offset - from, since.elapsed());
+            self.preparer.order(self.segment.number + 1, how);
         }
     }
 
@@ -201,6 +207,7 @@ impl Writer {
         self.journal.add_segment(header.clone());
         self.segment = header;
         self.end.next = Location { segment: number, offset: segment::HEADER_BYTES };
+        self.begun = (Instant::now(), self.end.next.offset);
         Ok(())
     }
 }
