@@ -34,7 +34,7 @@ pub(crate) const LED_ON_WAITING_MIN: usize = 8;
 pub(crate) const SEGMENT_BYTES: u64 = 64 * MIB as u64;
 /// Bytes of the first segment; each later one doubles until `SEGMENT_BYTES`.
 pub(crate) const SEGMENT_BYTES_FIRST: u64 = MIB as u64;
-/// Bytes of a segment that are written before the next one is prepared; half of a shorter one.
+/// Bytes that are written into a segment before the next one is prepared, or left in it; half of a shorter one.
 pub(crate) const PREPARE_AFTER_BYTES: u64 = 4 * MIB as u64;
 /// Bytes of sealed segments that the index may lack; beyond it, writers wait for the indexer.
 pub(crate) const UNINDEXED_BYTES_MAX: u64 = 4 * SEGMENT_BYTES;

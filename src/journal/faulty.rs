@@ -38,6 +38,11 @@ impl Faults {
         at != 0 && self.done.load(Ordering::SeqCst) >= at
     }
 
+    /// Operations so far.
+    pub(crate) fn operations(&self) -> u64 {
+        self.done.load(Ordering::SeqCst)
+    }
+
     fn next(&self) -> io::Result<()> {
         let n = self.done.fetch_add(1, Ordering::SeqCst) + 1;
         match n == self.fail_at.load(Ordering::SeqCst) {

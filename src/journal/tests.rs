@@ -1,6 +1,7 @@
 //! What a journal makes of every kind of damage.
 
 use super::disk::{Disk, RealDisk};
+use super::faulty::{Faults, FaultyDisk};
 use super::recover::{self, Opened};
 use super::segment;
 use super::survey::{Step, Survey, Until};
@@ -368,4 +369,24 @@ fn a_first_segment_that_does_not_begin_the_journal_is_refused_when_it_is_opened(
         fs::write(&path, [&page, &bytes[page.len()..]].concat()).unwrap();
         assert_corrupt(open(directory.path()), &format!("{header:?}"));
     }
+}
+
+/// The story: the next segment was prepared as soon as this one held 4 MiB, whoever had written them. So a
+/// program that opened a store, appended an event and closed it again wrote 64 MiB of zeros each time, and
+/// waited for them.
+#[test]
+fn who_writes_a_little_into_a_long_segment_does_not_wait_for_the_next_one() {
+    let (directory, mut opened) = new_journal();
+    while opened.writer.end().next < (Location { segment: 5, offset: 5 << 20 }) {
+        write(&mut opened, 1, 1_000_000);
+    }
+    drop(opened);
+    let faults = Arc::new(Faults::default());
+    let disk = FaultyDisk(Arc::clone(&faults));
+    let mut opened = recover::open(Arc::new(disk), directory.path(), STORE).unwrap();
+    let before = faults.operations();
+    write(&mut opened, 1, 100);
+    opened.writer.end_preparing();
+    // Its write, its sync and the mark.
+    assert_eq!(faults.operations() - before, 3);
 }

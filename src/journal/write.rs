@@ -171,11 +171,17 @@ impl Writer {
         self.end.time = header.time;
         self.end.chain = header.chain;
         self.open = header.kind != Kind::Closing;
-        // The next one takes its time: many writers can fill a segment in a third of a second. A small
-        // store never pays.
-        if self.end.next.offset > PREPARE_AFTER_BYTES.min(self.segment.length / 2) {
-            let (since, from) = self.begun;
-            let how = Fill::beside(self.end.next.offset - from, since.elapsed());
+        self.order_next();
+    }
+
+    /// Has the next segment prepared before this one is full: it takes its time, and many writers can fill a
+    /// segment in a third of a second. Who opens a store and writes a little does not pay for it.
+    fn order_next(&mut self) {
+        let (since, from) = self.begun;
+        let (written, length) = (self.end.next.offset - from, self.segment.length);
+        let enough = PREPARE_AFTER_BYTES.min(length / 2);
+        if written > enough || length - self.end.next.offset < enough {
+            let how = Fill::beside(written, since.elapsed());
             self.preparer.order(self.segment.number + 1, how);
         }
     }
