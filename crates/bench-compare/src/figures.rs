@@ -52,7 +52,8 @@ impl Figures {
         let (engine, table, name) = (engine.to_owned(), table.key.to_owned(), name.to_owned());
         let mut values = self.values.get(&Key { engine, table, name })?.clone();
         values.sort_unstable_by(f64::total_cmp);
-        let median = values[values.len() / 2];
+        let middle = &values[(values.len() - 1) / 2..=values.len() / 2];
+        let median = middle.iter().sum::<f64>() / middle.len() as f64;
         let range = (values.len() > 1).then(|| (values[0], values[values.len() - 1]));
         Some(Spread { median, range })
     }

@@ -14,6 +14,7 @@ Measures filmstrip beside other engines, and writes the tables.
   --workloads A,B    only these:
       commits        (short) 1, 4, 16 and 64 writers at once
       bulk           (long)  writing many events, memory, disk, opening, reading warm and cold, a kill
+      large          (once)  five times as many, without the reading: a quarter of an hour
       payloads       (long)  64 bytes, 1 KiB and 64 KiB
       zipf           (long)  streams of very different lengths
       following      (short) a subscriber that waits, and one under full write load
@@ -50,6 +51,7 @@ impl Options {
         match workload.length {
             Length::Short => self.rounds,
             Length::Long => self.long_rounds,
+            Length::VeryLong => 1,
         }
     }
 }

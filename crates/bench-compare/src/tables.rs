@@ -88,6 +88,26 @@ pub const STREAMS: Table = table(
     "One stream after the other, far apart: before and after the same three seconds. Cold: opened again, \
      then the page cache dropped, and no stream is read twice.",
 );
+pub const LARGE: Table = table(
+    "large",
+    High,
+    "Five times as many events: events per second",
+    "The same work, once. Left out are umadb-core, evento and sled, which would take a quarter of an hour each.",
+);
+pub const LARGE_SPACE: Table =
+    table("large-space", Low, "Five times as many events: memory and disk", "As above.");
+pub const LARGE_GROWTH: Table = table(
+    "large-growth",
+    Low,
+    "Five times as many events: memory of its own while it writes, MiB",
+    "As above.",
+);
+pub const LARGE_OPENING: Table = table(
+    "large-opening",
+    Low,
+    "Five times as many events: opening again, milliseconds",
+    "As above.",
+);
 pub const PAYLOADS: Table = table(
     "payloads",
     High,
@@ -157,7 +177,7 @@ pub const COMMANDS: Table = table(
     "The same event, in the same store, in turn. Only filmstrip has aggregates here.",
 );
 
-pub const ALL: [&Table; 19] = [
+pub const ALL: [&Table; 23] = [
     &WRITERS,
     &WRITERS_P50,
     &WRITERS_P99,
@@ -167,6 +187,10 @@ pub const ALL: [&Table; 19] = [
     &OPENING,
     &READING,
     &STREAMS,
+    &LARGE,
+    &LARGE_SPACE,
+    &LARGE_GROWTH,
+    &LARGE_OPENING,
     &PAYLOADS,
     &PAYLOADS_BYTES,
     &PAYLOADS_DISK,

@@ -1,5 +1,6 @@
 //! One writer, 100 events per commit, 20 in each stream in the worst order: in turn. Then opening
-//! again, and reading, warm and cold; then a writer that is killed.
+//! again, and reading, warm and cold; then a writer that is killed. And five times as many, without
+//! the reading.
 
 use super::kill::{COMMIT_EVENTS, killed_writer};
 use super::{Run, append, figure, millis};
@@ -7,7 +8,10 @@ use crate::engine::{Engine, Opened};
 use crate::figures::show;
 use crate::payload::{PAYLOAD_BYTES, payload};
 use crate::system::{anonymous_memory, disk_bytes, drop_page_cache, peak_memory};
-use crate::tables::{BULK, GROWTH, OPENING, READING, SPACE, STREAMS};
+use crate::tables::{
+    BULK, GROWTH, LARGE, LARGE_GROWTH, LARGE_OPENING, LARGE_SPACE, OPENING, READING, SPACE,
+    STREAMS, Table,
+};
 use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -19,6 +23,20 @@ const BURST_EVENTS: u64 = 200_000;
 const STREAMS_LOADED: u64 = 20_000;
 const STREAMS_LOADED_COLD: u64 = 2_000;
 const MILLION: u64 = 1_000_000;
+/// How many times as many events the large workload has.
+const LARGE_TIMES: u64 = 5;
+
+/// Where the figures of a workload go.
+struct Tables {
+    rates: &'static Table,
+    space: &'static Table,
+    growth: &'static Table,
+    opening: &'static Table,
+}
+
+const MANY: Tables = Tables { rates: &BULK, space: &SPACE, growth: &GROWTH, opening: &OPENING };
+const MORE: Tables =
+    Tables { rates: &LARGE, space: &LARGE_SPACE, growth: &LARGE_GROWTH, opening: &LARGE_OPENING };
 
 /// The events of this workload: `events` of so many streams, which take turns.
 #[derive(Clone, Copy)]
@@ -82,36 +100,50 @@ impl Film {
 pub fn run(run: &Run<'_>) {
     let store = run.directory.join("bulk");
     let film = Film::new(run.events);
-    write(film, run.engine, &store);
+    write(film, run.engine, &store, &MANY);
     if run.engine.reads() {
         warm(film, run.engine, &store);
         cold(film, run.engine, &store);
-        after_a_kill(film, run.engine, &store);
+        after_a_kill(film, run.engine, &store, &MANY);
     }
 }
 
-fn write(film: Film, engine: &dyn Engine, store: &Path) {
+pub fn run_large(run: &Run<'_>) {
+    let store = run.directory.join("large");
+    let film = Film::new(LARGE_TIMES * run.events);
+    write(film, run.engine, &store, &MORE);
+    if run.engine.reads() {
+        let opened = open(run.engine, &store, &MORE, "open, ms");
+        film.read_all(&*opened);
+        opened.close();
+        if drop_page_cache() {
+            open(run.engine, &store, &MORE, "open cold, ms").close();
+        }
+        after_a_kill(film, run.engine, &store, &MORE);
+    }
+}
+
+fn write(film: Film, engine: &dyn Engine, store: &Path, tables: &Tables) {
     let opened = engine.open(store);
     let events = film.events;
     let burst = events.min(BURST_EVENTS);
     let began = Instant::now();
     let rate = |events| events as f64 / began.elapsed().as_secs_f64();
     film.write(&*opened, 0..burst);
-    figure(&BULK, "100 per commit, the first 200,000", rate(burst));
+    figure(tables.rates, "100 per commit, the first 200,000", rate(burst));
     let memory = write_in_steps(film, &*opened, burst);
-    figure(&BULK, "100 per commit, acknowledged", rate(events));
+    figure(tables.rates, "100 per commit, acknowledged", rate(events));
     opened.close();
-    figure(&BULK, "100 per commit, indexed and closed", rate(events));
-    report_growth(&memory);
-    figure(&SPACE, "memory while writing, MiB", peak_memory());
+    figure(tables.rates, "100 per commit, indexed and closed", rate(events));
+    report_growth(&memory, tables.growth);
+    figure(tables.space, "memory while writing, MiB", peak_memory());
     let payload = (events * PAYLOAD_BYTES as u64) as f64;
-    figure(&SPACE, "disk / payload", disk_bytes(store) as f64 / payload);
+    figure(tables.space, "disk / payload", disk_bytes(store) as f64 / payload);
 }
 
-/// Writes the rest; how many MiB of memory the process had at each million, or at each quarter of
-/// fewer.
+/// Writes the rest; how many MiB of memory the process had at each quarter, or of two millions at each.
 fn write_in_steps(film: Film, opened: &dyn Opened, from: u64) -> Vec<(u64, f64)> {
-    let step = if film.events >= 2 * MILLION { MILLION } else { film.events / 4 };
+    let step = if film.events == 2 * MILLION { MILLION } else { film.events / 4 };
     let mut memory = Vec::new();
     let mut written = from;
     for end in (1..).map(|n| n * step).take_while(|end| *end <= film.events) {
@@ -123,20 +155,20 @@ fn write_in_steps(film: Film, opened: &dyn Opened, from: u64) -> Vec<(u64, f64)>
     memory
 }
 
-fn report_growth(memory: &[(u64, f64)]) {
+fn report_growth(memory: &[(u64, f64)], table: &Table) {
     for (events, mib) in memory {
-        figure(&GROWTH, &format!("after {} events", show(*events as f64)), *mib);
+        figure(table, &format!("after {} events", show(*events as f64)), *mib);
     }
     if let [(first, least), .., (last, most)] = memory {
         let millions = (last - first) as f64 / MILLION as f64;
-        figure(&GROWTH, "grows with each million", (most - least) / millions);
+        figure(table, "grows with each million", (most - least) / millions);
     }
 }
 
-fn open(engine: &dyn Engine, store: &Path, name: &str) -> Box<dyn Opened> {
+fn open(engine: &dyn Engine, store: &Path, tables: &Tables, name: &str) -> Box<dyn Opened> {
     let began = Instant::now();
     let opened = engine.open(store);
-    figure(&OPENING, name, millis(began.elapsed()));
+    figure(tables.opening, name, millis(began.elapsed()));
     opened
 }
 
@@ -147,7 +179,7 @@ fn read_all(film: Film, opened: &dyn Opened, name: &str) {
 }
 
 fn warm(film: Film, engine: &dyn Engine, store: &Path) {
-    let opened = open(engine, store, "open, ms");
+    let opened = open(engine, store, &MANY, "open, ms");
     read_all(film, &*opened, "read all, first");
     figure(&STREAMS, "read a stream of 20, first", film.read_streams(&*opened, STREAMS_LOADED));
     std::thread::sleep(SETTLING);
@@ -162,7 +194,7 @@ fn cold(film: Film, engine: &dyn Engine, store: &Path) {
     if !drop_page_cache() {
         return;
     }
-    let opened = open(engine, store, "open cold, ms");
+    let opened = open(engine, store, &MANY, "open cold, ms");
     assert!(drop_page_cache(), "it was allowed a moment ago");
     let rate = film.read_streams(&*opened, STREAMS_LOADED_COLD);
     figure(&STREAMS, "read a stream of 20, cold", rate);
@@ -175,9 +207,9 @@ fn cold(film: Film, engine: &dyn Engine, store: &Path) {
 }
 
 /// Another process goes on writing, to streams behind the film's, and is killed.
-fn after_a_kill(film: Film, engine: &dyn Engine, store: &Path) {
+fn after_a_kill(film: Film, engine: &dyn Engine, store: &Path, tables: &Tables) {
     let acknowledged = killed_writer(engine, store, film.streams, film.events.min(BURST_EVENTS));
-    let opened = open(engine, store, "open after a kill, ms");
+    let opened = open(engine, store, tables, "open after a kill, ms");
     let mut n = 0;
     opened.read_all(&mut |read| {
         if n >= film.events {

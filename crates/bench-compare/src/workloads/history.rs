@@ -65,7 +65,10 @@ pub fn prepare(repository: &Path, events: u64, file: &Path) -> Result<String, St
     git.wait().expect("git ended");
     match written {
         0 => Err("git tells of no history there".to_owned()),
-        _ => Ok(format!("{written} events of {} files in {commits} commits", files.len())),
+        _ => {
+            let (files, last) = (files.len(), commit["commit"].as_str().unwrap_or_default());
+            Ok(format!("{written} events of {files} files in {commits} commits, up to {last}"))
+        }
     }
 }
 

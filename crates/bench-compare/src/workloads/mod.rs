@@ -28,7 +28,12 @@ pub struct Workload {
 pub enum Length {
     Short,
     Long,
+    /// One round is enough to wait for.
+    VeryLong,
 }
+
+/// Engines that would write and read the large workload for a quarter of an hour each.
+const TOO_SLOW: [&str; 3] = ["umadb-core", "evento", "sled"];
 
 /// One measurement of one engine.
 pub struct Run<'a> {
@@ -41,9 +46,15 @@ pub struct Run<'a> {
     pub input: &'a Path,
 }
 
-pub const ALL: [Workload; 7] = [
+pub const ALL: [Workload; 8] = [
     Workload { name: "commits", length: Length::Short, suits: |_| true, run: commits::run },
     Workload { name: "bulk", length: Length::Long, suits: |_| true, run: bulk::run },
+    Workload {
+        name: "large",
+        length: Length::VeryLong,
+        suits: |engine| !TOO_SLOW.contains(&engine.name()),
+        run: bulk::run_large,
+    },
     Workload { name: "payloads", length: Length::Long, suits: |_| true, run: payloads::run },
     Workload { name: "zipf", length: Length::Long, suits: |engine| engine.reads(), run: zipf::run },
     Workload {
