@@ -25,11 +25,13 @@ pub const CONSUMER_NAME_BYTES_MAX: usize = 256;
 pub(crate) const GROUP_BYTES_MAX: usize = 8 * MIB;
 /// Bytes of the commits that wait for a leader; beyond it, callers wait to join the queue.
 pub(crate) const QUEUE_BYTES_MAX: usize = 128 * MIB;
-/// Groups that one caller writes, one after the other, before it gets its own answer.
+/// Groups that one caller writes, one after the other, before it returns with its own answer.
 pub(crate) const GROUPS_LED_MAX: usize = 8;
-/// Callers who wait behind a group from which on the one that wrote it goes on with the next: until another were
-/// awake, so many would lose more than it does.
-pub(crate) const LED_ON_WAITING_MIN: usize = 8;
+/// If at least so many callers wait behind a group, its leader writes the next one itself; if fewer do, it wakes one
+/// of them to lead.
+pub(crate) const GO_ON_WAITING_MIN: usize = 8;
+/// Bytes of waiting commits up to which it does: a group that takes long would keep its own answer from it.
+pub(crate) const GO_ON_BYTES_MAX: usize = 2 * MIB;
 /// Bytes of a segment file, once a store has outgrown its first small ones.
 pub(crate) const SEGMENT_BYTES: u64 = 64 * MIB as u64;
 /// Bytes of the first segment; each later one doubles until `SEGMENT_BYTES`.
@@ -76,10 +78,13 @@ pub(crate) const PACK_INLINE_BYTES_MAX: usize = 4 * KIB;
 /// Bytes of events, compressed and decompressed together, behind which no further stream begins in a chunk of
 /// a pack.
 pub(crate) const PACK_CHUNK_BYTES_MIN: usize = 4 * KIB;
-/// Bytes of events behind which a chunk ends even within a stream; an event that is longer is alone.
+/// Bytes of events behind which a chunk ends even within a stream.
 pub(crate) const PACK_CHUNK_BYTES_MAX: usize = 8 * KIB;
 /// Bytes from which on a block of a pack's directory takes no further run.
 pub(crate) const PACK_DIRECTORY_BYTES: usize = 2 * KIB;
+/// Chunks of packs, of those that were read last, that are recognised when they are read again: 16 bytes each for
+/// twice as many.
+pub(crate) const CHUNKS_RECOGNISED_MAX: u64 = 65_536;
 /// Bytes of a pack that are written between two syncs, so that a commit's sync beside it stays short.
 pub(crate) const PACK_SYNC_BYTES: usize = 4 * MIB;
 /// Neighbouring packs of one level that are merged at once into one of the next, at most.
@@ -184,7 +189,7 @@ const _: () = assert!((WINDOW_BYTES_MIN + SEGMENT_BYTES) / 55 < TAIL_EVENTS_MAX 
 const _: () = assert!(EVENT_BYTES_MAX <= COMMIT_BYTES_MAX);
 const _: () = assert!(COMMIT_BYTES_MAX <= QUEUE_BYTES_MAX);
 // A leader goes on only where somebody waits.
-const _: () = assert!(LED_ON_WAITING_MIN > 0);
+const _: () = assert!(GO_ON_WAITING_MIN > 0);
 const _: () = assert!(SEGMENT_BYTES_FIRST <= SEGMENT_BYTES);
 const _: () = assert!(GROUP_BYTES_MAX as u64 * 4 <= SEGMENT_BYTES);
 // Frame lengths and offsets in a frame are 32-bit.

@@ -59,7 +59,8 @@ impl Sequencer {
     /// Makes `proposal` durable, together with whatever else waits.
     pub(crate) fn commit(&self, log: &Log, proposal: Proposal) -> Outcome {
         let bytes = proposal.bytes();
-        let answer = self.turns.take(proposal, bytes, |group| self.write_group(log, group))?;
+        let lead = |group| self.write_group(log, group);
+        let answer = self.turns.take(proposal, bytes, lead, || indexer::is_full(log))?;
         answer.and_then(outcome)
     }
 

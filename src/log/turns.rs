@@ -1,14 +1,17 @@
 //! Taking turns: callers' threads do each other's work, in groups.
 //!
-//! * Whoever finds no leader leads: takes what waits, does it as one group, and answers everybody in it.
-//! * A leader does one group, and hands over to the first who waits before it replies. Where many wait, it goes
-//!   on with their group itself: to wake another takes as long as to do a short one. Nobody leads for long.
-//! * The next group is not held up by the answers to this one: who is answered wakes others in turn.
-//! * Everyone is answered: those of a group by its leader; those who wait, and those who come, with a
-//!   refusal once there is one.
+//! * Whoever finds no leader leads: takes what waits, and does it as one group.
+//! * Behind a group its leader hands over to the first who waits. Where many wait for something short, it goes on
+//!   with their group itself: to wake another takes as long as to do that. Nobody leads for long.
+//! * The next group is not held up by the answers to this one. A leader that goes on gives all of them to one of
+//!   those who wait for them, and who is given answers to others passes them on before it returns.
+//! * Everyone is answered: those of a group in this way; those who wait, and those who come, with a refusal
+//!   once there is one.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::{GROUP_BYTES_MAX, GROUPS_LED_MAX, LED_ON_WAITING_MIN, QUEUE_BYTES_MAX};
+use crate::limits::{
+    GO_ON_BYTES_MAX, GO_ON_WAITING_MIN, GROUP_BYTES_MAX, GROUPS_LED_MAX, QUEUE_BYTES_MAX,
+};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,11 +30,17 @@ pub(crate) struct Terms {
     pub(crate) groups_max: usize,
     /// How many must wait behind a group for its leader to go on with the next.
     pub(crate) waiting_min: usize,
+    /// What they want must be of so many bytes at most.
+    pub(crate) bytes_max: usize,
 }
 
 impl Default for Terms {
     fn default() -> Terms {
-        Terms { groups_max: GROUPS_LED_MAX, waiting_min: LED_ON_WAITING_MIN }
+        Terms {
+            groups_max: GROUPS_LED_MAX,
+            waiting_min: GO_ON_WAITING_MIN,
+            bytes_max: GO_ON_BYTES_MAX,
+        }
     }
 }
 
@@ -85,8 +94,9 @@ impl<T, R> Turns<T, R> {
         }
     }
 
-    /// Has `wanted` done, which takes so many bytes, together with whatever else waits. `lead` does a
-    /// group, one after the other, and gives an answer for each thing in it; it must not panic.
+    /// Has `wanted` done, which takes so many bytes, together with whatever else waits. `lead` does one group after
+    /// the other, and gives an answer for each thing in it; it must not panic. A leader does not go on where
+    /// `is_slow` says that the next group may take long.
     ///
     /// # Errors
     /// `Closed` or `Refusing`, if it was not even queued.
@@ -95,21 +105,22 @@ impl<T, R> Turns<T, R> {
         wanted: T,
         bytes: usize,
         lead: impl FnMut(Vec<T>) -> Vec<R>,
+        is_slow: impl Fn() -> bool,
     ) -> Result<R> {
         let (state, changed) = (Mutex::new(TicketState::Waiting), Condvar::new());
         let ticket = Arc::new(Ticket { state, changed });
         if self.join(Waiting { wanted, bytes, ticket: Arc::clone(&ticket) })? || ticket.wait() {
-            self.lead(lead);
+            self.lead(lead, is_slow);
         }
         Ok(ticket.answer())
     }
 
     /// Does group after group, until others can go on as well.
-    fn lead(&self, mut lead: impl FnMut(Vec<T>) -> Vec<R>) {
+    fn lead(&self, mut lead: impl FnMut(Vec<T>) -> Vec<R>, is_slow: impl Fn() -> bool) {
         for led in 1.. {
             let (group, tickets) = self.take_group();
             let answers = lead(group);
-            let goes_on = self.goes_on(led);
+            let goes_on = self.goes_on(led, &is_slow);
             let mut answers: Answers<R> = tickets.into_iter().zip(answers).collect();
             if led == 1 {
                 // The leader is the first of its first group, and nobody else answers it.
@@ -198,10 +209,16 @@ impl<T, R> Turns<T, R> {
     }
 
     /// Whether the leader of so many groups goes on. If not, the first who waits leads, if anybody does.
-    fn goes_on(&self, led: usize) -> bool {
+    fn goes_on(&self, led: usize, is_slow: impl Fn() -> bool) -> bool {
+        let Terms { groups_max, waiting_min, bytes_max } = self.terms;
         let mut queue = self.queue.lock();
-        if led < self.terms.groups_max && queue.waiting.len() >= self.terms.waiting_min {
-            return true;
+        if led < groups_max && queue.waiting.len() >= waiting_min && queue.bytes <= bytes_max {
+            // Others come meanwhile, and nobody goes.
+            drop(queue);
+            if !is_slow() {
+                return true;
+            }
+            queue = self.queue.lock();
         }
         match queue.waiting.front() {
             Some(next) => next.ticket.lead(),

@@ -149,11 +149,14 @@ impl Clock for Bomb {
     }
 }
 
-/// Lets eight threads append together; each one's acknowledged count and first failure.
-fn eight_writers(store: &Store) -> Vec<(u64, Option<ErrorKind>)> {
+/// So few that a leader hands over behind each group, and so many that it goes on.
+const WRITERS: [usize; 2] = [8, 24];
+
+/// Lets so many threads append together; each one's acknowledged count and first failure.
+fn append_at_once(store: &Store, writers: usize) -> Vec<(u64, Option<ErrorKind>)> {
     let (answers, answered) = channel();
-    let barrier = Arc::new(Barrier::new(8));
-    for writer in 0..8 {
+    let barrier = Arc::new(Barrier::new(writers));
+    for writer in 0..writers {
         let (store, answers, barrier) = (store.clone(), answers.clone(), Arc::clone(&barrier));
         std::thread::spawn(move || {
             barrier.wait();
@@ -182,7 +185,6 @@ fn eight_writers(store: &Store) -> Vec<(u64, Option<ErrorKind>)> {
 }
 
 fn assert_everyone_was_answered(answers: &[(u64, Option<ErrorKind>)], store: &Store, case: &str) {
-    assert_eq!(answers.len(), 8, "{case}");
     for (writer, (acknowledged, failure)) in answers.iter().enumerate() {
         let expected = [ErrorKind::OutcomeUnknown, ErrorKind::Refusing];
         let failure = failure.unwrap_or_else(|| panic!("{case}: writer {writer} met no failure"));
@@ -195,32 +197,36 @@ fn assert_everyone_was_answered(answers: &[(u64, Option<ErrorKind>)], store: &St
 #[test]
 fn when_a_group_fails_at_its_write_or_sync_everyone_is_answered() {
     let mut failures = 0;
-    for n in [9, 10, 11, 12, 30, 61, 100] {
+    let operations = [9, 10, 11, 12, 30, 61, 100];
+    for (n, writers) in operations.iter().flat_map(|n| WRITERS.map(|writers| (*n, writers))) {
         let directory = tempfile::tempdir().unwrap();
         let (faults, store) = faulty(directory.path());
         faults.fail_in(n);
-        let answers = eight_writers(&store);
+        let answers = append_at_once(&store, writers);
+        assert_eq!(answers.len(), writers);
         assert!(faults.has_failed());
         // An operation that only wrote the mark, or prepared a segment, fails nobody.
         if answers.iter().any(|(_, failure)| failure.is_some()) {
             failures += 1;
-            assert_everyone_was_answered(&answers, &store, &format!("operation {n}"));
+            let case = format!("operation {n}, {writers} writers");
+            assert_everyone_was_answered(&answers, &store, &case);
         }
         let acknowledged = store.head();
         drop(store);
         assert!(Store::open(directory.path()).unwrap().head() >= acknowledged);
     }
-    assert!(failures >= 3, "of 7 failed operations only {failures} failed a group");
+    assert!(failures >= 6, "of 14 failed operations only {failures} failed a group");
 }
 
 #[test]
 fn when_a_leader_panics_everyone_is_answered() {
-    for n in [2, 3, 10, 47] {
+    for (n, writers) in [2, 3, 10, 47].iter().flat_map(|n| WRITERS.map(|writers| (*n, writers))) {
         let directory = tempfile::tempdir().unwrap();
         let clock = Bomb { asked: AtomicU64::new(0), explodes_at: n };
         let store = Store::builder().clock(clock).open(directory.path()).unwrap();
-        let answers = eight_writers(&store);
-        assert_everyone_was_answered(&answers, &store, &format!("panic {n}"));
+        let answers = append_at_once(&store, writers);
+        assert_eq!(answers.len(), writers);
+        assert_everyone_was_answered(&answers, &store, &format!("panic {n}, {writers} writers"));
         let acknowledged = store.head();
         drop(store);
         assert_eq!(Store::open(directory.path()).unwrap().head(), acknowledged);

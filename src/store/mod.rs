@@ -237,8 +237,8 @@ impl Store {
         self.log.torn()
     }
 
-    /// Closes the store for every handle: commits under way are answered, threads end, and what
-    /// dropping could only log is reported. Whatever is asked of the store afterwards is
+    /// Closes the store for every handle: commits under way are done, and whoever waits for one is told so, if
+    /// only a moment later; threads end, and what dropping could only log is reported. Whatever is asked of the store afterwards is
     /// [`Closed`](crate::ErrorKind::Closed).
     ///
     /// # Errors

@@ -9,9 +9,13 @@ use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use shuttle::sync::{Arc, Mutex};
 use shuttle::thread;
 
-const CALLERS: u64 = 3;
+const CALLERS: u64 = 4;
 const EACH: u64 = 2;
-const GROUPS_LED_MAX: usize = 2;
+const BYTES_MAX: usize = 1_000;
+
+/// How many groups one leads, and how many must wait for it to go on: so that it stops at each, and hands over in
+/// each way.
+const TERMS: [(usize, usize); 3] = [(2, 1), (2, 2), (3, 1)];
 
 /// What the journal is to the engine: one writes at a time, and each group goes behind the one before.
 struct Journal {
@@ -21,12 +25,17 @@ struct Journal {
     groups: AtomicU64,
     /// The group whose write fails.
     failing: Option<u64>,
+    /// The group behind which the next one is slow.
+    slow: u64,
+    groups_max: usize,
 }
 
 impl Journal {
-    fn new(failing: Option<u64>) -> Arc<Journal> {
+    fn new(failing: Option<u64>, (groups_max, waiting_min): (usize, usize)) -> Arc<Journal> {
         Arc::new(Journal {
-            turns: Turns::new(Terms { groups_max: GROUPS_LED_MAX, waiting_min: 1 }),
+            turns: Turns::new(Terms { groups_max, waiting_min, bytes_max: BYTES_MAX }),
+            groups_max,
+            slow: 2,
             written: Mutex::default(),
             writes: AtomicBool::new(false),
             groups: AtomicU64::new(0),
@@ -37,11 +46,11 @@ impl Journal {
     /// Where `value` stands then.
     fn append(&self, value: u64, bytes: usize) -> Result<u64, ErrorKind> {
         let mut led = 0;
-        let answer = self.turns.take(value, bytes, |group| {
+        let lead = |group: Vec<u64>| {
             assert!(!self.writes.swap(true, Ordering::SeqCst), "two lead at once");
             assert_eq!(group[0] == value, led == 0, "who leads is the first of its first group");
             led += 1;
-            assert!(led <= GROUPS_LED_MAX, "leads for too long");
+            assert!(led <= self.groups_max, "leads for too long");
             let failed = Some(self.groups.fetch_add(1, Ordering::SeqCst)) == self.failing;
             thread::yield_now();
             let answers = match failed {
@@ -61,7 +70,9 @@ impl Journal {
             };
             self.writes.store(false, Ordering::SeqCst);
             answers
-        });
+        };
+        let is_slow = || self.groups.load(Ordering::SeqCst) == self.slow;
+        let answer = self.turns.take(value, bytes, lead, is_slow);
         answer.unwrap_or_else(|error| Err(error.kind()))
     }
 
@@ -80,10 +91,17 @@ impl Journal {
     }
 }
 
+/// Under each of the terms.
+fn check_each(model: impl Fn((usize, usize)) + Send + Sync + Copy + 'static) {
+    for terms in TERMS {
+        check(move || model(terms));
+    }
+}
+
 #[test]
 fn everyone_is_answered_once_with_its_own_place() {
-    check(|| {
-        let journal = Journal::new(None);
+    check_each(|terms| {
+        let journal = Journal::new(None, terms);
         let told = journal.callers(1);
         let written = journal.written.lock().unwrap();
         assert_eq!(written.len() as u64, CALLERS * EACH);
@@ -95,17 +113,17 @@ fn everyone_is_answered_once_with_its_own_place() {
 
 #[test]
 fn who_waits_for_room_in_the_queue_gets_it() {
-    check(|| {
+    check_each(|terms| {
         // No two fit the queue together.
-        let told = Journal::new(None).callers(QUEUE_BYTES_MAX / 2 + 1);
+        let told = Journal::new(None, terms).callers(QUEUE_BYTES_MAX / 2 + 1);
         assert!(told.iter().all(|(_, place)| place.is_ok()));
     });
 }
 
 #[test]
 fn after_a_failed_write_everybody_is_told_and_nothing_more_is_written() {
-    check(|| {
-        let journal = Journal::new(Some(1));
+    check_each(|terms| {
+        let journal = Journal::new(Some(1), terms);
         let told = journal.callers(1);
         let written = journal.written.lock().unwrap();
         let acknowledged = told.iter().filter(|(_, place)| place.is_ok()).count();
@@ -123,8 +141,8 @@ fn after_a_failed_write_everybody_is_told_and_nothing_more_is_written() {
 
 #[test]
 fn closing_waits_for_what_is_under_way_and_refuses_the_rest() {
-    check(|| {
-        let journal = Journal::new(None);
+    check_each(|terms| {
+        let journal = Journal::new(None, terms);
         let its = Arc::clone(&journal);
         let closer = thread::spawn(move || {
             assert!(its.turns.close(), "it was the first");
