@@ -10,36 +10,29 @@ use crate::journal::segment;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How a file is filled with zeros: so many bytes between two syncs. A writer's sync beside one of these waits
-/// for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fill {
-    /// As fast as it goes without holding each sync up for long.
-    Quickly,
-    /// With syncs that hardly hold up any: it takes twice as long.
-    Gently,
+/// Bytes that a segment is filled with between two syncs; a writer's sync beside one of these waits for it.
+const FILL_BYTES: u64 = 1 << 20;
+/// The same where there is time: the syncs hardly hold up any other, and it takes twice as long.
+const FILL_BYTES_GENTLE: u64 = 256 << 10;
+/// Bytes a second of writing up to which there is time: a long segment then lasts for a second.
+const GENTLE_BYTES_PER_SECOND: f64 = (64 << 20) as f64;
+
+/// Whether there is time to fill a segment gently beside writers who wrote so many bytes in so long a time.
+fn has_time(bytes: u64, took: Duration) -> bool {
+    bytes as f64 <= took.as_secs_f64() * GENTLE_BYTES_PER_SECOND
 }
 
-impl Fill {
-    /// How to fill a segment beside writers who wrote so many bytes in so long a time.
-    pub(crate) fn beside(bytes: u64, took: Duration) -> Fill {
-        // A long segment then lasts for a second, and is filled gently in a quarter of one.
-        const GENTLY_BYTES_PER_SECOND_MAX: f64 = (64 << 20) as f64;
-        match bytes as f64 <= took.as_secs_f64() * GENTLY_BYTES_PER_SECOND_MAX {
-            true => Fill::Gently,
-            false => Fill::Quickly,
-        }
-    }
-
-    fn step_bytes(self) -> u64 {
-        match self {
-            Fill::Quickly => 1 << 20,
-            Fill::Gently => 256 << 10,
-        }
-    }
+/// How the thread comes along with a segment, and what it is told.
+#[derive(Default)]
+struct Progress {
+    filled: AtomicU64,
+    gently: AtomicBool,
+    /// Nobody wants it any more.
+    given_up: AtomicBool,
 }
 
 /// A zero-filled file that is not a segment yet.
@@ -53,8 +46,9 @@ pub(crate) struct Prepared {
 pub(crate) struct Preparer {
     disk: Arc<dyn Disk>,
     journal: PathBuf,
-    orders: Option<Sender<(u64, Fill)>>,
+    orders: Option<Sender<u64>>,
     results: Receiver<Result<Prepared>>,
+    progress: Arc<Progress>,
     /// The segment that was ordered and not yet taken.
     ordered: Option<u64>,
     thread: Option<JoinHandle<()>>,
@@ -64,10 +58,12 @@ impl Preparer {
     pub(crate) fn start(disk: Arc<dyn Disk>, journal: PathBuf) -> Result<Preparer> {
         let (orders, inbox) = bounded(1);
         let (outbox, results) = bounded(1);
+        let progress = Arc::new(Progress::default());
         let (its_disk, its_journal) = (Arc::clone(&disk), journal.clone());
+        let its_progress = Arc::clone(&progress);
         let work = move || {
-            for (number, how) in inbox {
-                let prepared = prepare(&*its_disk, &its_journal, number, 0, how);
+            for number in inbox {
+                let prepared = prepare_with(&*its_disk, &its_journal, number, 0, &its_progress);
                 if outbox.send(prepared).is_err() {
                     return;
                 }
@@ -82,39 +78,51 @@ impl Preparer {
             journal,
             orders: Some(orders),
             results,
+            progress,
             ordered: None,
             thread: Some(thread),
         })
     }
 
-    /// Begins to prepare segment `number`, unless that is under way already.
-    pub(crate) fn order(&mut self, number: u64, how: Fill) {
+    /// Begins to prepare segment `number`, unless that is under way already. The one before has room for `room`
+    /// bytes more, of which `written` came since `since`.
+    pub(crate) fn order(&mut self, number: u64, room: u64, written: u64, since: Instant) {
+        let progress = &self.progress;
         if self.ordered.is_none() {
+            progress.filled.store(0, Ordering::Relaxed);
+            progress.gently.store(has_time(written, since.elapsed()), Ordering::Relaxed);
             let orders = self.orders.as_ref().expect("nothing is ordered after the end");
             // One order at a time fits the channel; a thread that died is noticed by `take`.
-            let _ = orders.send((number, how));
+            let _ = orders.send(number);
             self.ordered = Some(number);
+        }
+        let left = segment::length_for(number, 0) - progress.filled.load(Ordering::Relaxed);
+        if left / 2 > room {
+            // The writers have become faster.
+            progress.gently.store(false, Ordering::Relaxed);
         }
     }
 
     /// Segment `number`, long enough for a frame of `frame_bytes`. Waits for it if it is under way.
     /// If preparing it had failed, it is tried once more here: space may have come back.
     pub(crate) fn take(&mut self, number: u64, frame_bytes: u64) -> Result<Prepared> {
+        self.progress.gently.store(false, Ordering::Relaxed);
         let ready = match self.ordered.take() {
             Some(_) => self.results.recv().ok().and_then(Result::ok),
             None => None,
         };
         match ready {
             Some(prepared) if prepared.number == number => lengthen(prepared, frame_bytes, self),
-            _ => prepare(&*self.disk, &self.journal, number, frame_bytes, Fill::Quickly),
+            _ => prepare(&*self.disk, &self.journal, number, frame_bytes),
         }
     }
 }
 
 impl Preparer {
-    /// Ends the thread, with what it is at. Nothing is ordered after that.
+    /// Ends the thread, and gives up what it is at. Nothing is ordered after that.
     pub(crate) fn end(&mut self) {
         self.orders = None;
+        self.progress.given_up.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             // The thread may still hold a result that nobody wants: take it, so that it can end, and
             // give its space back. What stays is removed when the journal is opened.
@@ -140,7 +148,7 @@ fn lengthen(prepared: Prepared, frame_bytes: u64, preparer: &Preparer) -> Result
         return Ok(prepared);
     }
     let path = segment::prepared_path(&preparer.journal, prepared.number);
-    fill(&*prepared.file, prepared.length, length, Fill::Quickly)
+    fill(&*prepared.file, prepared.length, length)
         .map_err(|e| Error::io("prepare the journal segment", &path, e))?;
     Ok(Prepared { length, ..prepared })
 }
@@ -151,14 +159,23 @@ pub(crate) fn prepare(
     journal: &std::path::Path,
     number: u64,
     frame_bytes: u64,
-    how: Fill,
+) -> Result<Prepared> {
+    prepare_with(disk, journal, number, frame_bytes, &Progress::default())
+}
+
+fn prepare_with(
+    disk: &dyn Disk,
+    journal: &std::path::Path,
+    number: u64,
+    frame_bytes: u64,
+    progress: &Progress,
 ) -> Result<Prepared> {
     let path = segment::prepared_path(journal, number);
     let length = segment::length_for(number, frame_bytes);
     disk::remove_if_there(disk, &path)?;
     let create = || {
         let file = disk.create_new(&path)?;
-        fill(&*file, 0, length, how)?;
+        fill_with(&*file, 0, length, progress)?;
         Ok(file)
     };
     match create() {
@@ -172,13 +189,25 @@ pub(crate) fn prepare(
 }
 
 /// Lengthens `file` with zeros, durably.
-pub(crate) fn fill(file: &dyn DiskFile, from: u64, to: u64, how: Fill) -> std::io::Result<()> {
+pub(crate) fn fill(file: &dyn DiskFile, from: u64, to: u64) -> std::io::Result<()> {
+    fill_with(file, from, to, &Progress::default())
+}
+
+fn fill_with(file: &dyn DiskFile, from: u64, to: u64, progress: &Progress) -> std::io::Result<()> {
     let mut at = from;
     while at < to {
-        let bytes = (to - at).min(how.step_bytes());
+        if progress.given_up.load(Ordering::Relaxed) {
+            return Err(std::io::Error::other("nobody wants it any more"));
+        }
+        let step = match progress.gently.load(Ordering::Relaxed) {
+            true => FILL_BYTES_GENTLE,
+            false => FILL_BYTES,
+        };
+        let bytes = (to - at).min(step);
         file.write_zeros_at(bytes as usize, at)?;
         file.sync_data()?;
         at += bytes;
+        progress.filled.store(at, Ordering::Relaxed);
     }
     Ok(())
 }
@@ -186,13 +215,83 @@ pub(crate) fn fill(file: &dyn DiskFile, from: u64, to: u64, how: Fill) -> std::i
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::disk::RealDisk;
+    use std::sync::Mutex;
+
+    /// A file that tells of each step, and that a step may be changed by.
+    struct Steps<'a> {
+        taken: Mutex<Vec<usize>>,
+        after: Box<dyn Fn(usize) + Send + Sync + 'a>,
+    }
+
+    impl DiskFile for Steps<'_> {
+        fn read_at(&self, _: &mut [u8], _: u64) -> std::io::Result<usize> {
+            unreachable!("nothing is read")
+        }
+
+        fn write_all_at(&self, _: &[u8], _: u64) -> std::io::Result<()> {
+            unreachable!("only zeros are written")
+        }
+
+        fn write_zeros_at(&self, bytes: usize, _: u64) -> std::io::Result<()> {
+            self.taken.lock().unwrap().push(bytes >> 10);
+            Ok(())
+        }
+
+        fn sync_data(&self) -> std::io::Result<()> {
+            (self.after)(self.taken.lock().unwrap().len());
+            Ok(())
+        }
+
+        fn length(&self) -> std::io::Result<u64> {
+            unreachable!("it is known")
+        }
+    }
 
     #[test]
-    fn a_segment_is_filled_gently_where_there_is_time() {
-        let beside = |bytes, millis| Fill::beside(bytes, Duration::from_millis(millis));
-        assert_eq!(beside(0, 0), Fill::Gently);
-        assert_eq!(beside(4 << 20, 100), Fill::Gently);
-        assert_eq!(beside(4 << 20, 40), Fill::Quickly);
-        assert_eq!(beside(100, 0), Fill::Quickly);
+    fn there_is_time_where_a_segment_lasts_for_a_second() {
+        let has_time = |bytes, millis| has_time(bytes, Duration::from_millis(millis));
+        assert!(has_time(0, 0) && has_time(4 << 20, 100));
+        assert!(!has_time(4 << 20, 40) && !has_time(100, 0));
+    }
+
+    #[test]
+    fn whoever_fills_gently_hurries_when_told_to_and_stops_when_nobody_wants_it() {
+        let progress = Progress { gently: AtomicBool::new(true), ..Progress::default() };
+        let after = |steps| match steps {
+            3 => progress.gently.store(false, Ordering::Relaxed),
+            5 => progress.given_up.store(true, Ordering::Relaxed),
+            _ => {}
+        };
+        let file = Steps { taken: Mutex::default(), after: Box::new(after) };
+        assert!(fill_with(&file, 0, 64 << 20, &progress).is_err(), "it was given up");
+        assert_eq!(*file.taken.lock().unwrap(), [256, 256, 256, 1_024, 1_024]);
+    }
+
+    #[test]
+    fn a_preparer_is_in_a_hurry_when_its_writers_are_and_never_leaves_what_nobody_wants() {
+        let directory = tempfile::tempdir().unwrap();
+        let preparer = || Preparer::start(Arc::new(RealDisk), directory.path().to_owned()).unwrap();
+        let is_gentle = |preparer: &Preparer| preparer.progress.gently.load(Ordering::Relaxed);
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        // Slow writers, and much room.
+        let mut slow = preparer();
+        slow.order(9, 60 << 20, 4 << 20, long_ago);
+        assert!(is_gentle(&slow));
+        slow.end();
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "it was left there");
+        // The same, but they wait for it.
+        let mut waiting = preparer();
+        waiting.order(9, 60 << 20, 4 << 20, long_ago);
+        assert_eq!(waiting.take(9, 100).unwrap().length, 64 << 20);
+        assert!(!is_gentle(&waiting));
+        // Slow so far, and there is little room.
+        let mut late = preparer();
+        late.order(10, 1 << 20, 4 << 20, long_ago);
+        assert!(!is_gentle(&late));
+        // Fast.
+        let mut fast = preparer();
+        fast.order(11, 60 << 20, 4 << 20, Instant::now());
+        assert!(!is_gentle(&fast));
     }
 }

@@ -14,7 +14,7 @@ use crate::codec::frame::{self, Frame, Header, Location};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::disk::{self, Disk, DiskFile};
 use crate::journal::mark::{self, DurableMark, MarkFile};
-use crate::journal::prepare::{self, Fill, Preparer};
+use crate::journal::prepare::{self, Preparer};
 use crate::journal::read::Journal;
 use crate::journal::segment::{self, HeaderError, SegmentHeader};
 use crate::journal::write::{self, End, Writer};
@@ -70,7 +70,7 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, directory: &Path, store: Uuid) -> Res
             disk::remove_if_there(&**disk, &directory.join(name))?;
         }
     }
-    let prepared = prepare::prepare(&**disk, directory, 1, 0, Fill::Quickly)?;
+    let prepared = prepare::prepare(&**disk, directory, 1, 0)?;
     let header = SegmentHeader {
         store,
         number: 1,
@@ -388,7 +388,7 @@ fn free_path(journal: &Journal, name: &str) -> Result<PathBuf> {
 
 /// Gives a last segment that was cut behind its frames its whole length again.
 fn lengthen(journal: &Journal, file: &dyn DiskFile, segment: &SegmentHeader) -> Result<()> {
-    let extend = || prepare::fill(file, file.length()?, segment.length, Fill::Quickly);
+    let extend = || prepare::fill(file, file.length()?, segment.length);
     extend().map_err(|e| Error::io("lengthen", &journal.path(segment.number), e))
 }
 

@@ -9,7 +9,7 @@ use crate::codec::frame::{self, Chain, Frame, Kind, Location, Meaning};
 use crate::error::{Error, ErrorKind};
 use crate::journal::disk::DiskFile;
 use crate::journal::mark::{DurableMark, MarkFile};
-use crate::journal::prepare::{Fill, Prepared, Preparer};
+use crate::journal::prepare::{Prepared, Preparer};
 use crate::journal::read::Journal;
 use crate::journal::segment::{self, SegmentHeader};
 use crate::limits::PREPARE_AFTER_BYTES;
@@ -178,11 +178,11 @@ impl Writer {
     /// segment in a third of a second. Who opens a store and writes a little does not pay for it.
     fn order_next(&mut self) {
         let (since, from) = self.begun;
-        let (written, length) = (self.end.next.offset - from, self.segment.length);
-        let enough = PREPARE_AFTER_BYTES.min(length / 2);
-        if written > enough || length - self.end.next.offset < enough {
-            let how = Fill::beside(written, since.elapsed());
-            self.preparer.order(self.segment.number + 1, how);
+        let (written, room) =
+            (self.end.next.offset - from, self.segment.length - self.end.next.offset);
+        let enough = PREPARE_AFTER_BYTES.min(self.segment.length / 2);
+        if written > enough || room < enough {
+            self.preparer.order(self.segment.number + 1, room, written, since);
         }
     }
 
