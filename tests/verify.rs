@@ -272,6 +272,26 @@ fn damage_in_an_open_store_is_found_and_left_alone() {
     assert!(!directory.path().join("index.damaged-1").exists(), "the index was given up");
 }
 
+/// The story: an open store's index was asked like any reader asks it, and so it answered from memory what it had
+/// read once: what had rotted on the disk since was not found.
+#[test]
+fn rot_in_the_packs_of_an_open_store_is_found_however_often_they_were_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    write_some(&store, 0..400, 3_000);
+    store.close().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    for _ in 0..3 {
+        check_whole(&store.verify().unwrap());
+    }
+    let packs = fs::read_dir(directory.path().join("index/packs")).unwrap();
+    for pack in packs.map(|entry| entry.unwrap().path()) {
+        flip(&pack, 3_000, 8);
+    }
+    let verified = store.verify().unwrap();
+    assert!(kinds(&verified).contains(&FindingKind::IndexEvent), "{:#?}", verified.findings);
+}
+
 #[test]
 fn an_index_that_is_ahead_is_named_and_moving_it_aside_opens_the_store() {
     let directory = tempfile::tempdir().unwrap();

@@ -11,6 +11,12 @@ use crate::index::verify::record_contribution;
 use crate::stream::StreamId;
 
 impl Index {
+    /// Forgets the blocks of packs that it has in memory: what it is asked next, it reads from the disk.
+    pub(crate) fn forget_blocks(&self) {
+        self.blocks.clear();
+        self.packs.live().iter().for_each(|pack| pack.forget());
+    }
+
     /// The events of the run that holds `version`; nothing, if the stream is not indexed that far.
     pub(crate) fn run_holding(&self, stream: &StreamId, version: u64) -> Result<Vec<IndexedEvent>> {
         self.packs.run_holding(&self.db, stream, version)

@@ -40,14 +40,10 @@ const BASE_BYTES: usize = 16;
 const REFERENCE_BYTES: usize = 16;
 /// What an event takes beside its body, at most.
 const HEAD_BYTES_MAX: usize = 3 * varint::BYTES_MAX;
-/// Bytes of the events of any chunk: one that is alone may be longer than the bound.
-pub(crate) const CHUNK_BYTES_MAX: usize = BASE_BYTES
-    + HEAD_BYTES_MAX
-    + if PACK_CHUNK_BYTES_MAX > PACK_INLINE_BYTES_MAX {
-        PACK_CHUNK_BYTES_MAX
-    } else {
-        PACK_INLINE_BYTES_MAX
-    };
+/// Bytes of the events of any chunk, and some to spare.
+pub(crate) const CHUNK_BYTES_MAX: usize = BASE_BYTES + HEAD_BYTES_MAX + PACK_CHUNK_BYTES_MAX;
+// There is room for an event where a stream may begin.
+const _: () = assert!(PACK_CHUNK_BYTES_MIN + PACK_INLINE_BYTES_MAX <= PACK_CHUNK_BYTES_MAX);
 
 /// Bytes of the block of any chunk; what is not made shorter stays as it is.
 pub(crate) const CHUNK_BLOCK_BYTES_MAX: usize = CHUNK_BYTES_MAX + 16;

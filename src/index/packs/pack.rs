@@ -118,7 +118,7 @@ impl Pack {
         Ok(Pack { listed, id, path, file, footer, tree, cache, recent: Mutex::new(None) })
     }
 
-    /// Whether it may hold events of `stream`, whose name has this hash.
+    /// Whether it may hold events of `stream`, whose name's hash is asked for if the name alone does not tell.
     pub(crate) fn may_hold(&self, stream: &StreamId, hash: impl FnOnce() -> NameHash) -> bool {
         (&self.footer.first.0..=&self.footer.last).contains(&stream)
             && self.footer.filter.may_hold(hash())
@@ -213,24 +213,29 @@ impl Pack {
     pub(crate) fn events_of(&self, runs: &[Run]) -> Result<Vec<IndexedEvent>> {
         let mut events = Vec::with_capacity(runs.iter().map(|run| run.events as usize).sum());
         let number = self.listed.number;
-        let mut left = runs;
-        while let [run, rest @ ..] = left {
-            if let Some(chunk) = self.cache.chunk(number, run.chunk) {
-                events.extend(self.events_in(&chunk, run)?);
-                left = rest;
-                continue;
-            }
-            let close = left.windows(2).take_while(|pair| are_close(pair[0].chunk, pair[1].chunk));
-            let (span, rest) = left.split_at(1 + close.count());
-            left = rest;
-            let (start, end) = (span[0].chunk.offset, span[span.len() - 1].chunk.end());
-            let bytes = self.raw().read(start, end - start)?;
+        for span in runs.chunk_by(|a, b| are_close(a.chunk, b.chunk)) {
+            let end = span[span.len() - 1].chunk.end();
+            let mut read: Option<(u64, Bytes)> = None;
             for runs in span.chunk_by(|a, b| a.chunk == b.chunk) {
                 let place = runs[0].chunk;
-                let block = (place.offset - start) as usize;
-                let block = bytes.slice(block..block + place.length as usize);
-                let chunk = self.open_chunk(place, &block)?;
-                self.cache.put_chunk(number, place, &chunk);
+                let chunk = match self.cache.chunk(number, place) {
+                    Some(chunk) => chunk,
+                    None => {
+                        // From here on: what comes before it was not needed.
+                        let (from, bytes) = match &read {
+                            Some(read) => read,
+                            None => {
+                                let bytes = self.raw().read(place.offset, end - place.offset)?;
+                                read.insert((place.offset, bytes))
+                            }
+                        };
+                        let block = (place.offset - *from) as usize;
+                        let block = bytes.slice(block..block + place.length as usize);
+                        let chunk = self.open_chunk(place, &block)?;
+                        self.cache.put_chunk(number, place, &chunk);
+                        chunk
+                    }
+                };
                 for run in runs {
                     events.extend(self.events_in(&chunk, run)?);
                 }
@@ -253,6 +258,11 @@ impl Pack {
     /// The events of `run`, whose chunk holds `events`.
     pub(crate) fn events_in(&self, events: &Bytes, run: &Run) -> Result<Vec<IndexedEvent>> {
         self.sound(chunk::decode_run(events, run.start, run.events, run.first_version))
+    }
+
+    /// Forgets what was looked up last.
+    pub(crate) fn forget(&self) {
+        *self.recent.lock() = None;
     }
 
     fn raw(&self) -> RawPack<'_> {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::index::packs::merge::MergeDue;
-use crate::limits::PACKS_MERGED;
+use crate::index::packs::walk::Walk;
+use crate::limits::{PACK_CHUNK_BYTES_MAX, PACK_CHUNK_BYTES_MIN, PACKS_MERGED};
 use crate::proof::random::{first_seed, rounds};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -261,28 +262,38 @@ fn streams_are_listed_and_read_the_same_in_however_many_packs_they_lie() {
     }
 }
 
-/// Streams of up to 4,800 bytes: those that a chunk has room for when they begin are read from it alone, and
-/// short ones share one.
 #[test]
-fn a_stream_that_fits_into_a_chunk_is_in_no_second_one() {
+fn short_streams_share_a_chunk_and_one_is_split_only_where_a_chunk_is_full() {
+    const EVENT_BYTES: usize = 240;
     let dir = tempfile::tempdir().unwrap();
     let (index, _) = open(dir.path());
     let mut truth = Truth::default();
-    for version in 1..=20 {
-        for stream in (0..60).filter(|stream| version <= 1 + stream % 20) {
-            truth.append(&format!("S-{stream:02}"), 200);
+    for version in 1..=60 {
+        for stream in (0..120).filter(|stream| version <= 1 + stream % 60) {
+            truth.append(&format!("S-{stream:03}"), EVENT_BYTES - 20);
         }
     }
     let last = truth.events.len() as u64;
     index.insert(truth.window(0, last)).unwrap();
-    let mut shared = 0;
-    for (name, positions) in &truth.streams {
-        let stream = StreamId::new(name).unwrap();
-        // A run is what one chunk has of a stream.
-        let run = index.run_holding(&stream, 1).unwrap();
-        assert_eq!(run.len(), positions.len(), "{name}");
-        shared += usize::from(run.len() < 20);
+    let packs = index.packs.live();
+    let [pack] = &packs[..] else { panic!("{} packs", packs.len()) };
+    let mut walk = Walk::of(&index.db, pack).unwrap();
+    let runs: Vec<_> = std::iter::from_fn(|| walk.take(&index.db).unwrap()).collect();
+    let (mut shared, mut split) = (0, 0);
+    for pair in runs.windows(2) {
+        let [before, run] = pair else { unreachable!() };
+        let chunk_bytes = pack.chunk(before.chunk).unwrap().len();
+        if run.stream == before.stream {
+            assert_ne!(run.chunk, before.chunk, "{run:?}");
+            assert!(chunk_bytes + EVENT_BYTES > PACK_CHUNK_BYTES_MAX, "{before:?}: {chunk_bytes}");
+            split += 1;
+        } else if run.chunk == before.chunk {
+            assert!((run.start as usize) < PACK_CHUNK_BYTES_MIN, "{run:?}");
+            shared += 1;
+        } else {
+            assert!(chunk_bytes >= PACK_CHUNK_BYTES_MIN, "{before:?}: {chunk_bytes}");
+        }
     }
-    assert!(shared > 0);
+    assert!(shared > 20 && split > 20, "{shared} runs share a chunk, {split} streams are split");
     truth.check(&index, last, last, false);
 }

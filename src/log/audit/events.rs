@@ -38,6 +38,11 @@ impl<'a> Comparison<'a> {
     pub(super) fn flush(&mut self, findings: &mut Findings) -> Result<()> {
         let mut window = std::mem::take(&mut self.window);
         self.bytes = 0;
+        // What was read before may have rotted on the disk since.
+        self.index.ask(|index| {
+            index.forget_blocks();
+            Ok(())
+        })?;
         window.sort_unstable_by(|a, b| (&a.stream, a.version).cmp(&(&b.stream, b.version)));
         for events in window.chunk_by(|a, b| a.stream == b.stream) {
             self.compare(&events[0].stream, events, findings)?;
