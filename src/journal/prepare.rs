@@ -49,6 +49,8 @@ pub(crate) struct Preparer {
     orders: Option<Sender<u64>>,
     results: Receiver<Result<Prepared>>,
     progress: Arc<Progress>,
+    /// Whether there was time when the last one was ordered.
+    has_time: bool,
     /// The segment that was ordered and not yet taken.
     ordered: Option<u64>,
     thread: Option<JoinHandle<()>>,
@@ -79,6 +81,7 @@ impl Preparer {
             orders: Some(orders),
             results,
             progress,
+            has_time: false,
             ordered: None,
             thread: Some(thread),
         })
@@ -90,17 +93,15 @@ impl Preparer {
         let progress = &self.progress;
         if self.ordered.is_none() {
             progress.filled.store(0, Ordering::Relaxed);
-            progress.gently.store(has_time(written, since.elapsed()), Ordering::Relaxed);
+            self.has_time = has_time(written, since.elapsed());
             let orders = self.orders.as_ref().expect("nothing is ordered after the end");
             // One order at a time fits the channel; a thread that died is noticed by `take`.
             let _ = orders.send(number);
             self.ordered = Some(number);
         }
+        // Writers may become faster, or a young store's next segment be twice as long.
         let left = segment::length_for(number, 0) - progress.filled.load(Ordering::Relaxed);
-        if left / 2 > room {
-            // The writers have become faster.
-            progress.gently.store(false, Ordering::Relaxed);
-        }
+        progress.gently.store(self.has_time && left / 4 < room, Ordering::Relaxed);
     }
 
     /// Segment `number`, long enough for a frame of `frame_bytes`. Waits for it if it is under way.
