@@ -79,7 +79,11 @@ fn compare(options: &Options) -> Result<(), String> {
     let mut figures = Figures::default();
     for workload in &options.workloads {
         for round in 1..=options.rounds_of(workload) {
-            for engine in engines.iter().filter(|engine| (workload.suits)(&***engine)) {
+            let mut turn: Vec<_> = engines.iter().filter(|e| (workload.suits)(&***e)).collect();
+            // Each round begins with another: what one has left to the disk, another one pays for.
+            let first = (round as usize - 1) % turn.len().max(1);
+            turn.rotate_left(first);
+            for engine in turn {
                 eprintln!("{}, round {round}: {}", workload.name, engine.name());
                 let printed = measured(options, workload, &**engine, input.path())?;
                 figures.take(engine.name(), &printed);
