@@ -7,16 +7,28 @@ const CUTS: &str = "proof::cuts::a_power_cut_at_any_step_leaves_all_that_was_ack
 
 /// Runs the test `proof` in a process that has `bug`, and expects that it fails.
 fn assert_caught(bug: Bug, proof: &str) {
-    let mut test = Command::new(std::env::current_exe().unwrap());
-    test.args([proof, "--exact", "--nocapture"]);
-    test.env(VARIABLE, format!("{bug:?}")).env("FILMSTRIP_ROUNDS", "1").env("RUST_BACKTRACE", "0");
-    let output = test.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("running 1 test"), "there is no test {proof}:\n{said}");
-    assert!(!output.status.success(), "{bug:?} went unnoticed:\n{said}");
-    assert!(said.contains("panicked at"), "{bug:?} ended the process without a word:\n{said}");
-    println!("figures: seeded bug {bug:?}: caught");
+    assert_caught_within(1, bug, proof);
+}
+
+/// The same for a proof that may miss it, and is run so often, at most.
+fn assert_caught_within(runs: usize, bug: Bug, proof: &str) {
+    let mut said = String::new();
+    for _ in 0..runs {
+        let mut test = Command::new(std::env::current_exe().unwrap());
+        test.args([proof, "--exact", "--nocapture"]);
+        test.env(VARIABLE, format!("{bug:?}"));
+        test.env("FILMSTRIP_ROUNDS", "1").env("RUST_BACKTRACE", "0");
+        let output = test.output().unwrap();
+        said = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("running 1 test"), "there is no test {proof}:\n{said}");
+        if !output.status.success() {
+            assert!(said.contains("panicked at"), "{bug:?} ended it without a word:\n{said}");
+            println!("figures: seeded bug {bug:?}: caught");
+            return;
+        }
+    }
+    panic!("{bug:?} went unnoticed:\n{said}");
 }
 
 #[test]
@@ -71,12 +83,11 @@ fn a_position_given_out_again_after_a_failed_group_is_caught() {
     assert_caught(Bug::ReusePositionAfterFailedGroup, proof);
 }
 
+/// When sled writes its log is up to its threads, and in one run of four nothing is lost by it.
 #[test]
 fn log_of_sleds_left_unsynced_is_caught() {
-    assert_caught(
-        Bug::LeaveSledLogUnsynced,
-        "index::tests::pace::a_power_cut_takes_nothing_that_was_synced",
-    );
+    let proof = "index::tests::pace::a_power_cut_takes_nothing_that_was_synced";
+    assert_caught_within(10, Bug::LeaveSledLogUnsynced, proof);
 }
 
 #[test]
