@@ -82,9 +82,9 @@ pub(crate) const PACK_CHUNK_BYTES_MIN: usize = 4 * KIB;
 pub(crate) const PACK_CHUNK_BYTES_MAX: usize = 8 * KIB;
 /// Bytes from which on a block of a pack's directory takes no further run.
 pub(crate) const PACK_DIRECTORY_BYTES: usize = 2 * KIB;
-/// Chunks of packs, of those that were read last, that are recognised when they are read again: 16 bytes each for
-/// twice as many.
-pub(crate) const CHUNKS_RECOGNISED_MAX: u64 = 65_536;
+/// Places in which chunks of packs are noted as they are read, to be recognised when they are read again: the last
+/// two in each, at 16 bytes.
+pub(crate) const CHUNKS_NOTED_MAX: u64 = 65_536;
 /// Bytes of a pack that are written between two syncs, so that a commit's sync beside it stays short.
 pub(crate) const PACK_SYNC_BYTES: usize = 4 * MIB;
 /// Neighbouring packs of one level that are merged at once into one of the next, at most.

@@ -112,7 +112,10 @@ impl Sequencer {
 
     /// Takes no more commits, and answers all that wait.
     fn refuse(&self, cause: &Error) {
-        tracing::error!(%cause, "the store refuses further commits until it is reopened");
+        // Whoever listens is the application's, and a panic there must leave nobody waiting.
+        let tell =
+            || tracing::error!(%cause, "the store refuses further commits until it is reopened");
+        let _ = catch_unwind(AssertUnwindSafe(tell));
         #[cfg(test)]
         if bugs::has(Bug::ReusePositionAfterFailedGroup) {
             return;

@@ -232,3 +232,44 @@ fn when_a_leader_panics_everyone_is_answered() {
         assert_eq!(Store::open(directory.path()).unwrap().head(), acknowledged);
     }
 }
+
+/// Listens to what is logged, and panics at each error.
+struct PanicsAtErrors;
+
+impl tracing::Subscriber for PanicsAtErrors {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        panic!("the listener has had enough");
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// The story: that a store refuses further commits is logged, and a listener that panicked at it took the leader with
+/// it: its group and everybody behind it waited for ever, and so did whoever closed the store.
+#[test]
+fn a_listener_that_panics_leaves_nobody_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let (faults, store) = faulty(directory.path());
+    faults.fail_in(1);
+    tracing::subscriber::with_default(PanicsAtErrors, || {
+        let failed = store.append("A-1", ExpectedVersion::Any, [event(1)]).unwrap_err();
+        assert_eq!(kind(failed), ErrorKind::OutcomeUnknown);
+    });
+    let refused = store.append("A-1", ExpectedVersion::Any, [event(1)]).unwrap_err();
+    assert_eq!(kind(refused), ErrorKind::Refusing);
+    assert_eq!(store.close().unwrap_err().kind(), ErrorKind::Refusing);
+}

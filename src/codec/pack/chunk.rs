@@ -42,7 +42,7 @@ const REFERENCE_BYTES: usize = 16;
 const HEAD_BYTES_MAX: usize = 3 * varint::BYTES_MAX;
 /// Bytes of the events of any chunk, and some to spare.
 pub(crate) const CHUNK_BYTES_MAX: usize = BASE_BYTES + HEAD_BYTES_MAX + PACK_CHUNK_BYTES_MAX;
-// There is room for an event where a stream may begin.
+// Any event fits into a chunk of its own, and nearly any where a stream may begin.
 const _: () = assert!(PACK_CHUNK_BYTES_MIN + PACK_INLINE_BYTES_MAX <= PACK_CHUNK_BYTES_MAX);
 
 /// Bytes of the block of any chunk; what is not made shorter stays as it is.

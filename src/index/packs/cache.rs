@@ -3,7 +3,7 @@
 
 use crate::codec::pack::BlockPlace;
 use crate::codec::pack::directory::Directory;
-use crate::limits::{CHUNKS_RECOGNISED_MAX, PACK_CHUNK_BYTES_MAX};
+use crate::limits::{CHUNKS_NOTED_MAX, PACK_CHUNK_BYTES_MAX};
 use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -48,7 +48,7 @@ impl BlockCache {
     /// A cache of blocks of up to so many bytes.
     pub(crate) fn new(bytes_max: u64) -> BlockCache {
         let blocks = (bytes_max / BLOCK_BYTES) as usize;
-        let chunks = (bytes_max / PACK_CHUNK_BYTES_MAX as u64).min(CHUNKS_RECOGNISED_MAX);
+        let chunks = (bytes_max / PACK_CHUNK_BYTES_MAX as u64).min(CHUNKS_NOTED_MAX);
         BlockCache {
             blocks: Cache::with_weighter(blocks, bytes_max, ByBytes),
             hasher: RandomState::new(),

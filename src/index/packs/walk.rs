@@ -52,17 +52,12 @@ impl Walk {
 
     /// Takes the run that comes next, if it is of `stream`.
     pub(crate) fn take_of(&mut self, db: &Database, stream: &StreamId) -> Result<Option<Run>> {
-        if self.next.is_none() {
-            self.enter_next_block(db)?;
-            let Some(block) = self.block.as_ref().filter(|block| self.at < block.count()) else {
-                return Ok(None);
-            };
-            // Mostly it is another's, and needs not be decoded.
-            if self.pack.sound(block.name(self.at))? != stream.as_str().as_bytes() {
-                return Ok(None);
-            }
-        }
-        match self.peek(db)?.is_some_and(|run| run.stream == *stream) {
+        self.enter_next_block(db)?;
+        let Some(block) = self.block.as_ref().filter(|block| self.at < block.count()) else {
+            return Ok(None);
+        };
+        // Mostly it is another's, and needs not be decoded.
+        match self.pack.sound(block.name(self.at))? == stream.as_str().as_bytes() {
             true => self.take(db),
             false => Ok(None),
         }
