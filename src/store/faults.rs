@@ -265,11 +265,13 @@ fn a_listener_that_panics_leaves_nobody_waiting() {
     let directory = tempfile::tempdir().unwrap();
     let (faults, store) = faulty(directory.path());
     faults.fail_in(1);
-    tracing::subscriber::with_default(PanicsAtErrors, || {
-        let failed = store.append("A-1", ExpectedVersion::Any, [event(1)]).unwrap_err();
-        assert_eq!(kind(failed), ErrorKind::OutcomeUnknown);
+    let (answers, answered) = channel();
+    std::thread::spawn(move || {
+        let append = || kind(store.append("A-1", ExpectedVersion::Any, [event(1)]).unwrap_err());
+        let failed = tracing::subscriber::with_default(PanicsAtErrors, append);
+        let _ = answers.send([failed, append(), store.close().unwrap_err().kind()]);
     });
-    let refused = store.append("A-1", ExpectedVersion::Any, [event(1)]).unwrap_err();
-    assert_eq!(kind(refused), ErrorKind::Refusing);
-    assert_eq!(store.close().unwrap_err().kind(), ErrorKind::Refusing);
+    let answers = answered.recv_timeout(PATIENCE).expect("somebody waits for ever");
+    let expected = [ErrorKind::OutcomeUnknown, ErrorKind::Refusing, ErrorKind::Refusing];
+    assert_eq!(answers, expected);
 }
