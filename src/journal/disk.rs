@@ -13,9 +13,14 @@ pub(crate) trait DiskFile: Send + Sync {
     /// Reads up to `buffer.len()` bytes; fewer only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Writes so many zeros, over which short writes will go.
-    fn write_zeros_at(&self, bytes: usize, offset: u64) -> io::Result<()> {
-        self.write_all_at(&vec![0; bytes], offset)
+    /// Writes so many zeros, `at_once` with each write.
+    fn write_zeros_at(&self, bytes: usize, offset: u64, at_once: usize) -> io::Result<()> {
+        let zeros = vec![0; at_once.min(bytes)];
+        for at in (0..bytes).step_by(at_once) {
+            let bytes = at_once.min(bytes - at);
+            self.write_all_at(&zeros[..bytes], offset + at as u64)?;
+        }
+        Ok(())
     }
     /// `fdatasync`: the written bytes and what is needed to find them again.
     fn sync_data(&self) -> io::Result<()>;
@@ -36,11 +41,6 @@ pub(crate) trait Disk: Send + Sync + 'static {
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
 }
 
-/// Bytes that are filled with zeros at once. Linux caches what one write brought as one folio, of up to 2 MiB,
-/// and looks at every block of a folio for each write into it, and again for each `fdatasync`: in folios of
-/// 1 MiB, a commit took a tenth longer.
-const ZEROS_BYTES: usize = 16 << 10;
-
 /// The operating system's files.
 pub(crate) struct RealDisk;
 
@@ -60,15 +60,6 @@ impl DiskFile for File {
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         FileExt::write_all_at(self, bytes, offset)
-    }
-
-    fn write_zeros_at(&self, bytes: usize, offset: u64) -> io::Result<()> {
-        let zeros = [0; ZEROS_BYTES];
-        for at in (0..bytes).step_by(ZEROS_BYTES) {
-            let bytes = ZEROS_BYTES.min(bytes - at);
-            FileExt::write_all_at(self, &zeros[..bytes], offset + at as u64)?;
-        }
-        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
