@@ -76,6 +76,8 @@ fn compare(options: &Options) -> Result<(), String> {
     let input = tempfile::NamedTempFile::new_in(&options.directory).map_err(|e| e.to_string())?;
     let prepare = |repository| history::prepare(repository, options.events, input.path());
     let history = options.repository.as_deref().map(prepare).transpose()?;
+    eprintln!("the memory is written once");
+    eprintln!("{} MiB of it were", system::touch_memory());
     let mut figures = Figures::default();
     for workload in &options.workloads {
         for round in 1..=options.rounds_of(workload) {
@@ -101,6 +103,8 @@ fn measured(
     input: &Path,
 ) -> Result<String, String> {
     let directory = tempfile::tempdir_in(&options.directory).map_err(|e| e.to_string())?;
+    // What the one before has left for the disk to write would be written now.
+    system::sync();
     let measured = Command::new(std::env::current_exe().expect("this program"))
         .args(["measure", workload.name, engine.name(), &options.events.to_string()])
         .args([directory.path(), input])

@@ -17,10 +17,14 @@ pub fn anonymous_memory() -> f64 {
 }
 
 fn status(entry: &str) -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix(entry));
-    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
-    kib.unwrap_or(0.0) / 1_024.0
+    kib("/proc/self/status", entry) / 1_024.0
+}
+
+fn kib(path: &str, entry: &str) -> f64 {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(entry));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+    kib.unwrap_or(0.0)
 }
 
 /// The bytes that all files together take from the disk, holes not counted.
@@ -39,8 +43,30 @@ pub fn may_drop_page_cache() -> bool {
 /// Drops the page cache; false if this process may not. Pages that are not yet written stay, so that
 /// everything is written first.
 pub fn drop_page_cache() -> bool {
-    let synced = Command::new("sync").status().is_ok_and(|status| status.success());
-    synced && std::fs::write(DROP_CACHES, "3").is_ok()
+    sync() && std::fs::write(DROP_CACHES, "3").is_ok()
+}
+
+/// Has Linux write everything that is only in memory; false if it did not.
+pub fn sync() -> bool {
+    Command::new("sync").status().is_ok_and(|status| status.success())
+}
+
+/// Writes the memory that is free, so that no measurement is the first to: the host of a virtual machine finds a
+/// page's memory when that is written for the first time, which on one that had just started took a writer half of its
+/// time. Stops where less than a tenth would be left; how many MiB it wrote.
+pub fn touch_memory() -> usize {
+    const PIECE_MIB: usize = 64;
+    let (mut pieces, total) = (Vec::new(), memory("MemTotal:"));
+    while memory("MemAvailable:") > total / 10.0 {
+        // Not of zeros, which would be taken from Linux as they are, and not be written.
+        pieces.push(std::hint::black_box(vec![1_u8; PIECE_MIB << 20]));
+    }
+    pieces.len() * PIECE_MIB
+}
+
+/// What the machine has of a kind of memory, in MiB.
+fn memory(entry: &str) -> f64 {
+    kib("/proc/meminfo", entry) / 1_024.0
 }
 
 /// The day, and the processor, its cores, its memory and the kernel.
@@ -52,8 +78,7 @@ pub fn machine() -> String {
     };
     let model = field(&read("/proc/cpuinfo"), "model name");
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let memory = field(&read("/proc/meminfo"), "MemTotal:");
-    let memory = memory.trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) / (1 << 20) as f64;
+    let memory = memory("MemTotal:") / 1_024.0;
     let kernel = read("/proc/sys/kernel/osrelease");
     let date = Command::new("date").args(["-u", "+%F"]).output();
     let date =
