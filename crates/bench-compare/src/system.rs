@@ -35,6 +35,16 @@ pub fn disk_bytes(path: &Path) -> u64 {
     entries.flatten().map(|entry| disk_bytes(&entry.path())).sum()
 }
 
+/// Reads all files once.
+pub fn read_files(path: &Path) {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        let mut file = std::fs::File::open(path).expect("a file");
+        std::io::copy(&mut file, &mut std::io::sink()).expect("read");
+        return;
+    };
+    entries.flatten().for_each(|entry| read_files(&entry.path()));
+}
+
 /// Whether this process may drop the page cache.
 pub fn may_drop_page_cache() -> bool {
     std::fs::OpenOptions::new().write(true).open(DROP_CACHES).is_ok()
