@@ -356,7 +356,7 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    /// A commit's ids are checked to be different by a look at their order, and only then one by one.
+    /// A commit whose ids ascend is known to have no id twice.
     #[test]
     fn ids_of_one_thread_ascend_and_those_of_many_differ() {
         const EACH: usize = 20_000;

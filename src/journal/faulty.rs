@@ -84,6 +84,11 @@ impl DiskFile for FaultyFile {
         self.file.write_all_at(bytes, offset)
     }
 
+    /// One operation: each of them fails once in the tests.
+    fn write_zeros_at(&self, bytes: usize, offset: u64, _: usize) -> io::Result<()> {
+        self.write_all_at(&vec![0; bytes], offset)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.faults.next()?;
         self.file.sync_data()

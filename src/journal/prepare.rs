@@ -37,7 +37,7 @@ fn has_time(bytes: u64, took: Duration) -> bool {
 struct Progress {
     filled: AtomicU64,
     gently: AtomicBool,
-    /// Its writers will be fast.
+    /// Its writers were fast when it was ordered.
     fast: AtomicBool,
     /// Nobody wants it any more.
     given_up: AtomicBool,
