@@ -28,8 +28,8 @@ Measures filmstrip beside other engines, and writes the tables.
   --help             this text
 
 Reading cold drops the machine's page cache, which only root may do; it is left out otherwise. Before the
-first measurement nine tenths of the machine's memory are written once, because a virtual machine's is
-slow when it is new: a few seconds for each 10 GiB, a minute on a machine that has just started.
+first measurement nearly all of the machine's free memory is written once, because a virtual machine's
+is slow when it is new: a few seconds for each 10 GiB, a minute on a machine that has just started.
 ";
 
 /// What is to be run.

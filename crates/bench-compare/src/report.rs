@@ -51,8 +51,9 @@ fn introduction(options: &Options, notes: &Notes) -> String {
          measurement a process of its own, the engines in turn in each round. Where nothing else is said: \
          payloads of 300 bytes of JSON, half of them random digits; 20 events in each stream; {} events \
          where a workload is long. Medians, with the lowest and the highest in brackets. Everything that \
-         was written is read back, counted and compared. Before the first one, the machine's free memory was \
-         written once: a virtual one finds it only then. Only the ratios within one run mean anything: a \
+         was written is read back, counted and compared. Before the first measurement, \
+         nearly all free memory was written once, because the host of a virtual machine finds a page's memory \
+         when that is first written. Only the ratios within one run mean anything: a \
          disk, a machine and a day differ from another.\n\n\
          {}\n\n\
          What is against the best says how many times as good filmstrip is as the best of the others, the \

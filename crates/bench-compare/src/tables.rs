@@ -79,14 +79,15 @@ pub const READING: Table = table(
     High,
     "Many events: reading all, events per second",
     "In the order of the log: right after opening, and again three seconds later, when an engine may have \
-     done what it does by itself. Cold: opened again, then the page cache dropped.",
+     done what it does by itself. Cold: opened again, then the page cache dropped, all files having been read \
+     once before: what a virtual machine's host keeps of the disk, it keeps for all engines.",
 );
 pub const STREAMS: Table = table(
     "streams",
     High,
     "Many events: reading streams of 20, events per second",
     "One stream after the other, far apart: before and after the same three seconds. Cold: opened again, \
-     then the page cache dropped, and no stream is read twice.",
+     then the page cache dropped, all files having been read once before; no stream is read twice.",
 );
 pub const LARGE: Table = table(
     "large",
