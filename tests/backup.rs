@@ -38,7 +38,8 @@ fn a_restored_backup_equals_the_original() {
         others.collect::<Vec<_>>()
     );
 
-    let restored = Store::open(copy(&backups).keep()).unwrap();
+    let copied = copy(&backups);
+    let restored = Store::open(copied.path()).unwrap();
     assert!(all(&restored) == all(&store), "the events differ");
     assert_eq!(restored.tracked("importer").unwrap(), store.tracked("importer").unwrap());
     let streams = |store: &Store| store.streams().collect().unwrap();
@@ -127,7 +128,8 @@ fn a_directory_that_is_not_this_stores_is_refused_by_name_and_left_alone() {
     fs::write(path("file"), "x").unwrap();
     // A store that went on from a backup has another history than the one that it came from.
     store.backup(path("fork")).unwrap();
-    let fork = Store::open(copy(&path("fork")).keep()).unwrap();
+    let copied = copy(&path("fork"));
+    let fork = Store::open(copied.path()).unwrap();
     append(&fork, 1);
     fork.backup(path("of-fork")).unwrap();
     append(&store, 1);

@@ -57,8 +57,8 @@ pub struct Verification {
     pub segments: u64,
     /// Bytes of the journal that were read.
     pub bytes: u64,
-    /// How far the index was held against the journal; `None` if there is none that can be used. What
-    /// is beyond it is the journal's alone.
+    /// How far the index was held against the journal; `None` if it has taken nothing in yet, or none can be
+    /// used, which is a finding. What is beyond it is the journal's alone.
     pub indexed: Option<Position>,
     /// Views that were read.
     pub views: u64,
