@@ -63,28 +63,24 @@ pub fn sync() -> bool {
 
 /// Writes the memory that is free, so that no measurement is the first to: the host of a virtual machine finds a
 /// page's memory when that is written for the first time, which on one that had just started took a writer half of its
-/// time. Leaves about a tenth; how many MiB it wrote.
+/// time. Leaves about a tenth, of a container's limit too; how many MiB it wrote.
 pub fn touch_memory() -> usize {
     const PIECE_MIB: usize = 64;
-    let spared = memory("MemTotal:") / 10.0;
+    let limit = container("max").unwrap_or(f64::INFINITY);
+    let spared = memory("MemTotal:").min(limit) / 10.0;
+    let free = || memory("MemAvailable:").min(limit - container("current").unwrap_or(0.0));
     let mut pieces = Vec::new();
-    while memory("MemAvailable:").min(allowed_memory()) > spared + PIECE_MIB as f64 {
+    while free() > spared + PIECE_MIB as f64 {
         // Not of zeros, which would be taken from Linux as they are, and not be written.
         pieces.push(std::hint::black_box(vec![1_u8; PIECE_MIB << 20]));
     }
     pieces.len() * PIECE_MIB
 }
 
-/// What a container's limit leaves, in MiB; without one, there is no end to it.
-fn allowed_memory() -> f64 {
-    let bytes = |name| {
-        let text = std::fs::read_to_string(format!("/sys/fs/cgroup/memory.{name}"));
-        text.ok().and_then(|text| text.trim().parse::<f64>().ok())
-    };
-    match (bytes("max"), bytes("current")) {
-        (Some(max), Some(current)) => (max - current) / (1 << 20) as f64,
-        _ => f64::INFINITY,
-    }
+/// What a container may take of the memory, or takes, in MiB; nothing where there is none, or no limit.
+fn container(what: &str) -> Option<f64> {
+    let bytes = std::fs::read_to_string(format!("/sys/fs/cgroup/memory.{what}")).ok()?;
+    Some(bytes.trim().parse::<f64>().ok()? / (1 << 20) as f64)
 }
 
 /// What the machine has of a kind of memory, in MiB.
