@@ -37,7 +37,7 @@ fn has_time(bytes: u64, took: Duration) -> bool {
 struct Progress {
     filled: AtomicU64,
     gently: AtomicBool,
-    /// Its writers were fast when it was ordered.
+    /// There was no time when it was ordered: its writers are fast.
     fast: AtomicBool,
     /// Nobody wants it any more.
     given_up: AtomicBool,
@@ -57,8 +57,6 @@ pub(crate) struct Preparer {
     orders: Option<Sender<u64>>,
     results: Receiver<Result<Prepared>>,
     progress: Arc<Progress>,
-    /// Whether there was time when the last one was ordered.
-    has_time: bool,
     /// The segment that was ordered and not yet taken.
     ordered: Option<u64>,
     thread: Option<JoinHandle<()>>,
@@ -89,7 +87,6 @@ impl Preparer {
             orders: Some(orders),
             results,
             progress,
-            has_time: false,
             ordered: None,
             thread: Some(thread),
         })
@@ -101,8 +98,7 @@ impl Preparer {
         let progress = &self.progress;
         if self.ordered.is_none() {
             progress.filled.store(0, Ordering::Relaxed);
-            self.has_time = has_time(written, since.elapsed());
-            progress.fast.store(!self.has_time, Ordering::Relaxed);
+            progress.fast.store(!has_time(written, since.elapsed()), Ordering::Relaxed);
             let orders = self.orders.as_ref().expect("nothing is ordered after the end");
             // One order at a time fits the channel; a thread that died is noticed by `take`.
             let _ = orders.send(number);
@@ -110,7 +106,8 @@ impl Preparer {
         }
         // Writers may become faster, or a young store's next segment be twice as long.
         let left = segment::length_for(number, 0) - progress.filled.load(Ordering::Relaxed);
-        progress.gently.store(self.has_time && left / 4 < room, Ordering::Relaxed);
+        let has_time = !progress.fast.load(Ordering::Relaxed);
+        progress.gently.store(has_time && left / 4 < room, Ordering::Relaxed);
     }
 
     /// Segment `number`, long enough for a frame of `frame_bytes`. Waits for it if it is under way.
