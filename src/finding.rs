@@ -51,7 +51,8 @@ pub enum FindingKind {
     /// A snapshot that cannot be read, or is of a version that its stream has not reached. Nothing is
     /// lost by it.
     Snapshot,
-    /// A view that cannot be read, or is ahead of the log. It can be built again.
+    /// A view that cannot be read, is ahead of the log, or was made from another history. It can be built
+    /// again.
     View,
 }
 

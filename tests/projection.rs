@@ -1,9 +1,11 @@
 //! Durable views: exactly once, never torn, parked, rebuilt, removed.
 
 use filmstrip::{
-    ErrorKind, ExpectedVersion, Filter, HandlerError, NewEvent, OnError, Position, Projection,
-    ProjectionHandle, ProjectionState, RecordedEvent, Store, Then, ViewWriter,
+    ErrorKind, ExpectedVersion, Filter, FindingKind, HandlerError, NewEvent, OnError, Position,
+    Projection, ProjectionHandle, ProjectionState, RecordedEvent, Store, Then, ViewWriter,
 };
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -573,24 +575,136 @@ fn damaged_views_are_moved_aside_and_made_again() {
     assert!(path.join("views.damaged-1").is_dir());
 }
 
-#[test]
-fn a_view_ahead_of_the_log_is_corrupt() {
-    let directory = tempfile::tempdir().unwrap();
-    let (long, short) = (directory.path().join("long"), directory.path().join("short"));
-    for (path, events) in [(&long, 5), (&short, 2)] {
-        let store = Store::open(path).unwrap();
-        for _ in 0..events {
-            append(&store, "Sum-1", [counted(1)]);
-        }
-        let sums = store.project(Sums::<1>::default()).start().unwrap();
-        sums.wait_for(store.head(), LONG).unwrap();
-        sums.stop().unwrap();
-        store.close().unwrap();
+/// A store in `path` whose `Sums` have taken in `events` on top of `journal`, if that is one.
+fn written(path: &Path, journal: Option<&Path>, events: u64, each: u64) {
+    if let Some(journal) = journal {
+        restore(journal, path);
     }
-    std::fs::remove_dir_all(short.join("views")).unwrap();
-    std::fs::rename(long.join("views"), short.join("views")).unwrap();
-    let store = Store::open(&short).unwrap();
+    let store = Store::open(path).unwrap();
+    for _ in 0..events {
+        append(&store, "Sum-1", [counted(each)]);
+    }
+    let sums = store.project(Sums::<1>::default()).start().unwrap();
+    sums.wait_for(store.head(), LONG).unwrap();
+    sums.stop().unwrap();
+    store.close().unwrap();
+}
+
+/// Copies the backup `from` over the store `to`, of which views and index stay.
+fn restore(from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to.join("journal"));
+    fs::create_dir_all(to.join("journal")).unwrap();
+    for entry in fs::read_dir(from.join("journal")).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join("journal").join(entry.file_name())).unwrap();
+    }
+    fs::copy(from.join("MANIFEST"), to.join("MANIFEST")).unwrap();
+}
+
+/// What `verify_at` says of the views in `path`.
+fn said_of_views(path: &Path) -> Vec<String> {
+    let findings = Store::verify_at(path).unwrap().findings.into_iter();
+    findings.filter(|f| f.kind == FindingKind::View).map(|f| f.to_string()).collect()
+}
+
+#[test]
+fn a_view_ahead_of_the_log_is_corrupt_and_can_be_given_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, backup) = (directory.path().join("store"), directory.path().join("backup"));
+    written(&path, None, 2, 1);
+    Store::open(&path).unwrap().backup(&backup).unwrap();
+    written(&path, None, 3, 1);
+    restore(&backup, &path);
+    Store::repair(&path).unwrap().rebuild_index().unwrap();
+    let said = said_of_views(&path);
+    assert!(said.len() == 1 && said[0].contains("position 5, the log at 2"), "{said:?}");
+    let store = Store::open(&path).unwrap();
     let error = store.project(Sums::<1>::default()).start().map(|_| ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("position 5"), "{error}");
+    assert!(error.to_string().contains("remove_projection"), "{error}");
+    store.remove_projection("sums").unwrap();
+    let sums = store.project(Sums::<1>::default()).start().unwrap();
+    sums.wait_for(store.head(), LONG).unwrap();
+    assert_eq!(get(&sums, "events"), 2);
+}
+
+/// A backup was restored over a store whose `views/` stayed. The view knew its position and nothing else, so
+/// it served the rows of the history that had been given up, never took in the events that got its
+/// positions, and verifying found nothing. A view says which history it was made from, and one of another
+/// history is made again.
+#[test]
+fn a_view_of_a_history_that_was_given_up_is_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, backup) = (directory.path().join("store"), directory.path().join("backup"));
+    written(&path, None, 3, 1);
+    Store::open(&path).unwrap().backup(&backup).unwrap();
+    written(&path, None, 4, 10);
+    restore(&backup, &path);
+    Store::repair(&path).unwrap().rebuild_index().unwrap();
+    let store = Store::open(&path).unwrap();
+    for _ in 0..6 {
+        append(&store, "Sum-1", [counted(100)]);
+    }
+    // Beside a writer it is found as well as from outside.
+    let findings = store.verify().unwrap().findings;
+    assert!(findings.len() == 1 && findings[0].kind == FindingKind::View, "{findings:?}");
+    store.close().unwrap();
+    let said = said_of_views(&path);
+    assert!(said.len() == 1 && said[0].contains("another history"), "{said:?}");
+    let store = Store::open(&path).unwrap();
+    let sums = store.project(Sums::<1>::default()).start().unwrap();
+    sums.wait_for(store.head(), LONG).unwrap();
+    assert_eq!((get(&sums, "events"), get(&sums, "sum/Sum-1")), (9, 603));
+    assert!(store.verify().unwrap().is_whole(), "{:?}", store.verify().unwrap().findings);
+}
+
+#[test]
+fn a_view_of_the_part_that_a_backup_has_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, backup) = (directory.path().join("store"), directory.path().join("backup"));
+    written(&path, None, 3, 1);
+    let store = Store::open(&path).unwrap();
+    append(&store, "Sum-1", [counted(1)]);
+    store.backup(&backup).unwrap();
+    append(&store, "Sum-1", [counted(10)]);
+    store.close().unwrap();
+    restore(&backup, &path);
+    Store::repair(&path).unwrap().rebuild_index().unwrap();
+    let store = Store::open(&path).unwrap();
+    for _ in 0..5 {
+        append(&store, "Sum-1", [counted(100)]);
+    }
+    assert!(store.verify().unwrap().is_whole(), "{:?}", store.verify().unwrap().findings);
+    let gated = Sums::<1>::default();
+    gated.gate.set(false);
+    let sums = store.project(gated.clone()).start().unwrap();
+    assert_eq!(get(&sums, "events"), 3, "it goes on where it was");
+    gated.gate.set(true);
+    sums.wait_for(store.head(), LONG).unwrap();
+    assert_eq!((get(&sums, "events"), get(&sums, "sum/Sum-1")), (9, 504));
+}
+
+#[test]
+fn the_views_of_another_store_are_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (long, short) = (directory.path().join("long"), directory.path().join("short"));
+    for other_is_ahead in [true, false] {
+        let (ours, theirs) = if other_is_ahead { (2, 5) } else { (5, 2) };
+        written(&short, None, ours, 1);
+        written(&long, None, theirs, 10);
+        fs::remove_dir_all(short.join("views")).unwrap();
+        fs::rename(long.join("views"), short.join("views")).unwrap();
+        let said = said_of_views(&short);
+        assert!(said.iter().any(|what| what.contains("is of store")), "{said:?}");
+        let store = Store::open(&short).unwrap();
+        let sums = store.project(Sums::<1>::default()).start().unwrap();
+        sums.wait_for(store.head(), LONG).unwrap();
+        assert_eq!((get(&sums, "events"), get(&sums, "sum/Sum-1")), (ours, ours));
+        assert!(store.verify().unwrap().is_whole(), "{:?}", store.verify().unwrap().findings);
+        store.close().unwrap();
+        for path in [&long, &short] {
+            fs::remove_dir_all(path).unwrap();
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What a projection remembers besides its rows, as bincode.
 
 use crate::codec::bin;
+use crate::codec::frame::Chain;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,18 @@ pub(crate) struct ViewCheckpoint {
     pub(crate) version: u32,
     /// Everything up to here is in the view, parked, or not wanted.
     pub(crate) position: u64,
+}
+
+/// The history that a view was made from: which store's, and what that store's journal held at the
+/// view's position. Older versions did not write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ViewOrigin {
+    /// The store's id.
+    pub(crate) store: [u8; 16],
+    /// The position of the view's checkpoint.
+    pub(crate) position: u64,
+    /// The journal's chain after the frame that holds that position; zeros for position 0.
+    pub(crate) chain: Chain,
 }
 
 /// The bytes of one of these.
@@ -48,5 +61,7 @@ mod tests {
         check(&Generations { current: 1, building: None }, &[1, 0]);
         check(&Generations { current: 1, building: Some(300) }, &[1, 1, 251, 44, 1]);
         check(&ViewCheckpoint { version: 2, position: 7 }, &[2, 7]);
+        let golden = [[9; 16].as_slice(), &[251, 44, 1], &[8; 32]].concat();
+        check(&ViewOrigin { store: [9; 16], position: 300, chain: [8; 32] }, &golden);
     }
 }

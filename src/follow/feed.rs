@@ -6,6 +6,7 @@
 //! * One thread reads and decodes, another takes; a bounded channel lies between. Far behind, batches
 //!   are large; live, each is what one wake-up brought.
 
+use crate::codec::frame::Chain;
 use crate::error::Result;
 use crate::event::RecordedEvent;
 use crate::filter::Filter;
@@ -24,6 +25,16 @@ pub(crate) struct Batch {
     pub(crate) events: Vec<RecordedEvent>,
     /// Everything up to here is in this batch, in an earlier one, or not wanted.
     pub(crate) until: Position,
+    /// The last position of each frame that was read for it, and the journal's chain there.
+    pub(crate) frames: Vec<(Position, Chain)>,
+}
+
+impl Batch {
+    /// The chain after the frame that holds `position`; `None` if an earlier batch reached there.
+    pub(crate) fn chain_at(&self, position: Position) -> Option<Chain> {
+        let next = self.frames.partition_point(|(last, _)| *last < position);
+        self.frames.get(next).map(|(_, chain)| *chain)
+    }
 }
 
 /// The taking side of a feed. Dropping it ends the feed.
@@ -141,7 +152,7 @@ impl Reader {
 
     /// What there is, but not much more than is worth a batch.
     fn read(&mut self) -> Result<Batch> {
-        let (mut events, mut bytes) = (Vec::new(), 0);
+        let (mut events, mut frames, mut bytes) = (Vec::new(), Vec::new(), 0);
         let head = self.log.head.position();
         while self.position < head
             && events.len() < FEED_BATCH_EVENTS_MIN
@@ -151,6 +162,7 @@ impl Reader {
             let frame = self.cursor.frame_holding(first)?;
             bytes += frame.header.length as usize;
             self.position = frame.header.last_position();
+            frames.push((Position::new(self.position), frame.header.chain));
             let wanted = first..=self.position;
             FrameEvents::new(frame, wanted).take_all(
                 &self.log.journal,
@@ -158,7 +170,7 @@ impl Reader {
                 &mut events,
             )?;
         }
-        Ok(Batch { events, until: Position::new(self.position) })
+        Ok(Batch { events, until: Position::new(self.position), frames })
     }
 
     fn send(&self, batch: Result<Batch>) -> Result<(), Ended> {

@@ -4,7 +4,7 @@
 use crate::clock::Micros;
 use crate::codec::entry::EventParts;
 use crate::codec::envelope::{self, Place};
-use crate::codec::frame::{self, Frame, Location};
+use crate::codec::frame::{self, Chain, Frame, Location};
 use crate::codec::mark::Mark;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RecordedEvent;
@@ -52,6 +52,16 @@ impl Log {
         }
         Ok(low)
     }
+}
+
+/// The journal's chain after the frame that holds `position`, which is not past the head. It stands for
+/// everything up to there: another continuation of the same store has another one.
+pub(crate) fn chain_at(log: &Arc<Log>, position: Position) -> Result<Chain> {
+    if position == Position::START {
+        return Ok([0; 32]);
+    }
+    let frame = FrameCursor::new(Arc::clone(log)).frame_holding(position.get())?;
+    Ok(frame.header.chain)
 }
 
 /// The event at `position`, which is or was in the log.

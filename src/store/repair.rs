@@ -18,6 +18,7 @@ use crate::store::directory::{self, Lock};
 use crate::store::verify::{
     Verification, read_manifest, store_of_journal, verify_still, with_still_site,
 };
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -184,10 +185,14 @@ impl Repair {
         refuse_unless_empty(&**disk, to, &self.path)?;
         disk.create_dir_all(to).map_err(|e| Error::io("create", to, e))?;
         let store = Uuid::now_v7();
-        let export =
-            with_still_site(&self.path, disk, self.store, &mut Findings::default(), |site| {
-                export(site, disk, to, store)
-            })?;
+        let export = with_still_site(
+            &self.path,
+            disk,
+            self.store,
+            &mut Findings::default(),
+            BTreeSet::new(),
+            |site| export(site, disk, to, store),
+        )?;
         directory::sync_with_parents(to, &**disk)?;
         // Last: without it the directory is no store.
         let created = Micros::of(SystemClock.now());

@@ -20,8 +20,10 @@ use crate::log::audit::audited::{Audited, IndexAccess};
 use crate::log::audit::{Site, Walked, audit};
 use crate::log::core::journal_directory;
 use crate::model::projection;
+use crate::model::projection::audit::Origins;
 use crate::position::Position;
 use crate::store::Store;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -91,7 +93,7 @@ impl Store {
     /// It walks the whole journal (checksums, the hash chain, positions without a gap, versions
     /// without a gap, what must be zero), looks up each event in the index and compares its bytes,
     /// holds each stream's state, record, position mark and snapshot of the index against the
-    /// journal, and reads every row of every view, none of which may be ahead of the log.
+    /// journal, and reads every row of every view, none of which may be ahead of the log, or made from another history.
     ///
     /// The store stays open for everybody meanwhile, and is verified as of the call. Nothing is
     /// changed, mended or moved aside. It takes as long as reading the store takes; memory is
@@ -109,7 +111,14 @@ impl Store {
         let mut findings = Findings::default();
         // What the manifest lacks is a finding, and no hindrance.
         let _ = read_manifest(&**disk, &self.path, &mut findings)?;
-        // The index first: what it holds now is visible a moment later.
+        // The index and the views first: what they hold now is visible a moment later.
+        let mut found = Findings::default();
+        let opened = self.projections.open_views(|| copy_views(&self.path, &mut found));
+        let views = match opened {
+            Ok(views) => SomeViews::Live(views),
+            Err(copy) => SomeViews::still(&self.path, copy?, &mut found)?,
+        };
+        let origins = views.origins()?;
         let access = IndexAccess::Live(&self.log.index);
         let index = Audited::new(access, self.path.join(INDEX))?;
         let (_, end) = self.log.head.visible();
@@ -121,17 +130,12 @@ impl Store {
             store: journal.store(),
             until: Until::Visible(end),
             index: Some(index),
+            chains_at: origins.positions(),
         };
         let walked = audit(&site, &mut findings)?;
-        let head = || self.head().get();
-        let opened = self.projections.open_views(|| copy_views(&self.path, &mut findings));
-        let views = match opened {
-            Ok(views) => {
-                let directory = self.path.join(VIEWS);
-                projection::audit::audit(&views, &directory, head, &mut findings)?
-            }
-            Err(copy) => still_views(&self.path, copy?, head, &mut findings)?,
-        };
+        findings.append(found);
+        origins.check(&self.path.join(VIEWS), site.store, &walked.chains, &mut findings);
+        let views = views.audit(&self.path, || self.head().get(), &mut findings)?;
         Ok(Verification::new(findings, &walked, indexed, views))
     }
 
@@ -158,15 +162,20 @@ pub(super) fn verify_still(
     store: Uuid,
     mut findings: Findings,
 ) -> Result<Verification> {
-    let mut found = Findings::default();
-    let (walked, indexed) = with_still_site(path, disk, store, &mut findings, |site| {
+    let (mut found, mut of_views) = (Findings::default(), Findings::default());
+    let copy = copy_views(path, &mut of_views)?;
+    let views = SomeViews::still(path, copy, &mut of_views)?;
+    let origins = views.origins()?;
+    let chains_at = origins.positions();
+    let (walked, indexed) = with_still_site(path, disk, store, &mut findings, chains_at, |site| {
         let indexed = site.index.as_ref().filter(|index| index.stored.epoch > 0);
         let indexed = indexed.map(|index| index.stored.checkpoint.position);
         Ok((audit(site, &mut found)?, indexed))
     })?;
     findings.append(found);
-    let copy = copy_views(path, &mut findings)?;
-    let views = still_views(path, copy, || walked.head, &mut findings)?;
+    findings.append(of_views);
+    origins.check(&path.join(VIEWS), store, &walked.chains, &mut findings);
+    let views = views.audit(path, || walked.head, &mut findings)?;
     Ok(Verification::new(findings, &walked, indexed, views))
 }
 
@@ -176,6 +185,7 @@ pub(super) fn with_still_site<T>(
     disk: &Arc<dyn Disk>,
     store: Uuid,
     findings: &mut Findings,
+    chains_at: BTreeSet<u64>,
     work: impl FnOnce(&Site<'_>) -> Result<T>,
 ) -> Result<T> {
     let journal = journal_directory(path);
@@ -189,8 +199,8 @@ pub(super) fn with_still_site<T>(
         Some(index) => Some(Audited::new(IndexAccess::Still(index), path.join(INDEX))?),
         None => None,
     };
-    let site =
-        Site { disk: Arc::clone(disk), journal, store, until: Until::End(mark), index: audited };
+    let (disk, until, index_of_site) = (Arc::clone(disk), Until::End(mark), audited);
+    let site = Site { disk, journal, store, until, index: index_of_site, chains_at };
     let done = work(&site);
     drop(site);
     if let Some(Err(error)) = index.map(Index::close) {
@@ -300,28 +310,52 @@ fn copy_views(path: &Path, findings: &mut Findings) -> Result<Option<TempDir>> {
     }
 }
 
-/// Verifies a copy of views that nobody has open.
-fn still_views(
-    path: &Path,
-    copy: Option<TempDir>,
-    head: impl Fn() -> u64,
-    findings: &mut Findings,
-) -> Result<u64> {
-    let Some(copy) = copy else { return Ok(0) };
-    let directory = path.join(VIEWS);
-    let views = match Views::open_existing(copy.path(), VERIFY_CACHE_BYTES) {
-        Ok(views) => views,
-        Err(OpenError::System(error)) => return Err(error),
-        Err(OpenError::Unusable(reason)) => {
-            findings.add(Finding::new(FindingKind::View, &directory, reason));
-            return Ok(0);
+/// The views of a store that is verified.
+enum SomeViews {
+    /// There are none, or none that can be looked at.
+    None,
+    /// Those of an open store.
+    Live(Arc<Views>),
+    /// A copy of those that nobody has open, which goes with it.
+    Still { views: Arc<Views>, _copy: TempDir },
+}
+
+impl SomeViews {
+    fn still(path: &Path, copy: Option<TempDir>, findings: &mut Findings) -> Result<SomeViews> {
+        let Some(copy) = copy else { return Ok(SomeViews::None) };
+        match Views::open_existing(copy.path(), VERIFY_CACHE_BYTES) {
+            Ok(views) => Ok(SomeViews::Still { views, _copy: copy }),
+            Err(OpenError::System(error)) => Err(error),
+            Err(OpenError::Unusable(reason)) => {
+                findings.add(Finding::new(FindingKind::View, &path.join(VIEWS), reason));
+                Ok(SomeViews::None)
+            }
         }
-    };
-    let audited = projection::audit::audit(&views, &directory, head, findings);
-    if let Err(error) = views.close() {
-        tracing::warn!(%error, "the copy of the views could not be closed in order");
     }
-    audited
+
+    fn views(&self) -> Option<&Arc<Views>> {
+        match self {
+            SomeViews::None => None,
+            SomeViews::Live(views) | SomeViews::Still { views, .. } => Some(views),
+        }
+    }
+
+    /// Which history they say that they are of.
+    fn origins(&self) -> Result<Origins> {
+        self.views().map_or_else(|| Ok(Origins::default()), Origins::of)
+    }
+
+    /// Audits them, and closes a copy. Returns how many views there are.
+    fn audit(self, path: &Path, head: impl Fn() -> u64, findings: &mut Findings) -> Result<u64> {
+        let Some(views) = self.views() else { return Ok(0) };
+        let audited = projection::audit::audit(views, &path.join(VIEWS), head, findings);
+        if let SomeViews::Still { views, .. } = &self
+            && let Err(error) = views.close()
+        {
+            tracing::warn!(%error, "the copy of the views could not be closed in order");
+        }
+        audited
+    }
 }
 
 /// The id of the store whose journal lies in `directory`, as its first readable segment says.

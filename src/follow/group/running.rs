@@ -334,7 +334,7 @@ impl RunningGroup {
             let batches = if has_room { feed.batches() } else { &nothing };
             select! {
                 recv(batches) -> batch => match batch {
-                    Ok(Ok(Batch { events, until })) => {
+                    Ok(Ok(Batch { events, until, .. })) => {
                         pending = Some(Pending { events: events.into_iter(), until });
                     }
                     Ok(Err(error)) => return error,

@@ -25,14 +25,16 @@ impl Views {
 
     /// The tree of this name as it is; `None` if there is none.
     pub(crate) fn existing(self: &Arc<Views>, name: &str) -> Result<Option<ViewTree>> {
-        if !self.tree_names()?.iter().any(|there| there == name) {
-            return Ok(None);
-        }
         let mut open = self.open.write();
         let Open { trees, db } = open.as_mut().ok_or_else(closed)?;
         if !trees.contains_key(name) {
+            // Nobody removes one meanwhile, which opening it would make again.
+            if !db.tree_names()?.iter().any(|there| there == name.as_bytes()) {
+                return Ok(None);
+            }
             trees.insert(name.to_owned(), db.tree(name)?);
         }
+        drop(open);
         let (views, name) = (Arc::clone(self), name.to_owned());
         Ok(Some(ViewTree { views, name, has_pieces: AtomicBool::new(false) }))
     }

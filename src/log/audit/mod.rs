@@ -16,7 +16,7 @@ pub(crate) mod salvage;
 
 use crate::codec::entry;
 use crate::codec::envelope::{self, Place};
-use crate::codec::frame::{Frame, Location};
+use crate::codec::frame::{Chain, Frame, Location};
 use crate::error::Result;
 use crate::finding::{Finding, FindingKind, Findings};
 use crate::index::window::WindowEvent;
@@ -31,6 +31,7 @@ use crate::position::{Position, Version};
 use events::Comparison;
 use marks::Marks;
 use names::Names;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -42,6 +43,8 @@ pub(crate) struct Site<'a> {
     pub(crate) store: Uuid,
     pub(crate) until: Until,
     pub(crate) index: Option<Audited<'a>>,
+    /// Positions of which it is asked what the journal's chain is there.
+    pub(crate) chains_at: BTreeSet<u64>,
 }
 
 /// What an audit walked over.
@@ -53,6 +56,8 @@ pub(crate) struct Walked {
     pub(crate) bytes: u64,
     /// The last position that the journal has room for, lost ones included.
     pub(crate) head: u64,
+    /// The chain after the frames that hold the positions that were asked for, of those that can be read.
+    pub(crate) chains: BTreeMap<u64, Chain>,
 }
 
 /// Audits `site`.
@@ -173,6 +178,12 @@ impl Walk<'_> {
     fn frame(&mut self, names: &mut Names, at: Location, frame: &Frame) -> Result<()> {
         if self.is_first {
             self.walked.frames += 1;
+            let header = &frame.header;
+            if header.events > 0 {
+                let held = header.first_position..=header.last_position();
+                let asked = self.site.chains_at.range(held);
+                self.walked.chains.extend(asked.map(|position| (*position, header.chain)));
+            }
             self.check_entries(at, frame);
             if let Some(marks) = &mut self.marks {
                 marks.frame(at, frame, self.findings)?;

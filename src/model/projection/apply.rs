@@ -6,12 +6,13 @@ use crate::error::{Error, ErrorKind, panic_message};
 use crate::event::RecordedEvent;
 use crate::index::views::{Change, ViewTree};
 use crate::model::projection::contract::Projection;
-use crate::model::projection::trees::{checkpoint_change, parked_change};
+use crate::model::projection::trees::{Place, checkpoint_changes, parked_change};
 use crate::model::projection::writer::{Changes, ViewWriter};
 use crate::position::Position;
 use crate::stream::StreamId;
 use bytes::Bytes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use uuid::Uuid;
 
 /// What a row takes in memory beside its key and its value: two allocations, and what leads to them.
 const ROW_OVERHEAD_BYTES: usize = 128;
@@ -118,12 +119,12 @@ impl Pending {
         self.parked.iter().map(|(_, stream, _)| stream)
     }
 
-    /// All of it as changes to a view that is then done up to `position`.
-    pub(super) fn into_changes(self, version: u32, position: Position) -> Vec<Change> {
+    /// All of it as changes to a view that is then done up to `place`.
+    pub(super) fn into_changes(self, version: u32, store: Uuid, place: Place) -> Vec<Change> {
         let rows = self.rows.into_iter().map(|(key, row)| Change::Row(key, row));
         let parked = self.parked.iter().map(|(at, _, record)| parked_change(*at, Some(record)));
         let released = self.released.iter().map(|at| parked_change(*at, None));
-        let checkpoint = std::iter::once(checkpoint_change(version, position));
+        let checkpoint = checkpoint_changes(version, store, place);
         rows.chain(released).chain(parked).chain(checkpoint).collect()
     }
 }

@@ -1,12 +1,71 @@
-//! Whether the views can be read, and none of them is ahead of the log.
+//! Whether the views can be read, are of the log's history, and none of them is ahead of it.
 
-use crate::codec::projection::{Generations, ViewCheckpoint, decode};
-use crate::error::{ErrorKind, Result};
+use crate::codec::frame::Chain;
+use crate::codec::projection::{Generations, ViewCheckpoint, ViewOrigin, decode};
+use crate::error::{Error, ErrorKind, Result};
 use crate::finding::{Finding, FindingKind, Findings};
 use crate::index::views::Views;
-use crate::model::projection::trees::{CHECKPOINT, META, parked, tree_name_prefix};
+use crate::model::projection::trees::{CHECKPOINT, META, ORIGIN, parked, tree_name_prefix};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use uuid::Uuid;
+
+/// Which history the views say that they were made from.
+#[derive(Debug, Default)]
+pub(crate) struct Origins(Vec<(String, ViewOrigin)>);
+
+impl Origins {
+    /// Those of `views`. What cannot be read says nothing; it is found when the views are audited.
+    pub(crate) fn of(views: &Arc<Views>) -> Result<Origins> {
+        let mut origins = Vec::new();
+        let unreadable = |error: &Error| matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io);
+        let named = match named(views) {
+            Err(error) if unreadable(&error) => Vec::new(),
+            named => named?,
+        };
+        for (name, generations) in named {
+            let Ok(generations) = generations else { continue };
+            for number in generations.numbers() {
+                let tree_name = format!("{}{number}", tree_name_prefix(&name));
+                let origin = views.existing(&tree_name).and_then(|tree| match tree {
+                    Some(tree) => tree.state(ORIGIN),
+                    None => Ok(None),
+                });
+                let origin = origin.ok().flatten().and_then(|bytes| decode(&bytes).ok());
+                origins.extend(origin.map(|origin| (tree_name, origin)));
+            }
+        }
+        Ok(Origins(origins))
+    }
+
+    /// The positions where the journal's chain must be known.
+    pub(crate) fn positions(&self) -> BTreeSet<u64> {
+        self.0.iter().map(|(_, origin)| origin.position).collect()
+    }
+
+    /// Adds a finding for each view in `directory` that is not of `store`, or not of the history that the
+    /// journal's `chains` stand for.
+    pub(crate) fn check(
+        &self,
+        directory: &Path,
+        store: Uuid,
+        chains: &BTreeMap<u64, Chain>,
+        findings: &mut Findings,
+    ) {
+        for (tree, origin) in &self.0 {
+            let (of, position) = (Uuid::from_bytes(origin.store), origin.position);
+            let what = match chains.get(&position) {
+                _ if of != store => format!("{tree} is of store {of}, not of {store}"),
+                Some(chain) if *chain != origin.chain => {
+                    format!("{tree} was made from another history than the log's up to {position}")
+                }
+                _ => continue,
+            };
+            findings.add(Finding::new(FindingKind::View, directory, what));
+        }
+    }
+}
 
 /// Audits `views`, which lie in `directory`. `head` tells how far the log goes at the time of asking.
 /// Returns how many views there are.
@@ -27,6 +86,16 @@ pub(crate) fn audit(
     }
 }
 
+/// The projections that have views, and which trees are theirs.
+fn named(views: &Arc<Views>) -> Result<Vec<(String, Result<Generations, String>)>> {
+    let Some(meta) = views.existing(META)? else { return Ok(Vec::new()) };
+    let states = meta.states_with_prefix(b"")?.into_iter();
+    let named = states.map(|(name, bytes)| {
+        (String::from_utf8_lossy(&name).into_owned(), decode::<Generations>(&bytes))
+    });
+    Ok(named.collect())
+}
+
 struct Audit<'a> {
     views: &'a Arc<Views>,
     directory: &'a Path,
@@ -35,15 +104,13 @@ struct Audit<'a> {
 
 impl Audit<'_> {
     fn all(&mut self, head: &impl Fn() -> u64) -> Result<u64> {
-        let Some(meta) = self.views.existing(META)? else { return Ok(0) };
         let mut views = 0;
-        for (name, bytes) in meta.states_with_prefix(b"")? {
-            let name = String::from_utf8_lossy(&name).into_owned();
-            let Ok(generations) = decode::<Generations>(&bytes) else {
+        for (name, generations) in named(self.views)? {
+            let Ok(generations) = generations else {
                 self.wrong(format!("the state of projection {name} is malformed"));
                 continue;
             };
-            for number in [Some(generations.current), generations.building].into_iter().flatten() {
+            for number in generations.numbers() {
                 views += 1;
                 self.view(&name, number, number == generations.current, head)?;
             }

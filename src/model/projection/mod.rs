@@ -61,8 +61,8 @@ impl<P: Projection> ProjectionBuilder<P> {
     ///
     /// # Errors
     /// [`AlreadyRunning`](ErrorKind::AlreadyRunning); [`InvalidInput`](ErrorKind::InvalidInput) for
-    /// a name that cannot be one; [`Corrupt`](ErrorKind::Corrupt) if the view holds events that the
-    /// log does not.
+    /// a name that cannot be one; [`Corrupt`](ErrorKind::Corrupt) if the view holds events behind the
+    /// log's end. One that was made from another history of the log is made again instead.
     pub fn start(self) -> Result<ProjectionHandle> {
         let ProjectionBuilder { log, projections, projection, on_error } = self;
         let filter = projection.filter();
@@ -85,14 +85,14 @@ impl<P: Projection> ProjectionBuilder<P> {
             let seen = Seen {
                 doing: Doing::Following,
                 target: Arc::clone(&target.tree),
-                checkpoint: views.current.position,
-                building: views.building.as_ref().map(|building| building.position),
+                checkpoint: views.current.place.position,
+                building: views.building.as_ref().map(|building| building.place.position),
                 parked: parked(&target.tree)?.len() as u64,
             };
             // Who waits while a view is being built waits for the new one.
             let done = match views.building {
                 Some(_) => Position::START,
-                None => views.current.position,
+                None => views.current.place.position,
             };
             found = Some(views);
             Ok(Arc::new(Shared {
@@ -133,14 +133,16 @@ impl<P: Projection> ProjectionBuilder<P> {
 /// A view ahead of the log proves that the log lost what had been durable.
 fn refuse_ahead<P: Projection>(log: &LogHandle, found: &Found) -> Result<()> {
     let head = log.head_position();
-    let ahead = |generation: &&Generation| generation.position > head;
+    let ahead = |generation: &&Generation| generation.place.position > head;
     match [Some(&found.current), found.building.as_ref()].into_iter().flatten().find(ahead) {
         None => Ok(()),
         Some(generation) => {
             let message = format!(
-                "the view of projection {} holds events up to position {}, but the log ends at {head}",
+                "the view of projection {} holds events up to position {}, but the log ends at {head}: \
+                 the log has lost events, or an older copy of it was restored; \
+                 `Store::remove_projection` gives the view up",
                 P::NAME,
-                generation.position
+                generation.place.position
             );
             Err(Error::new(ErrorKind::Corrupt, message))
         }

@@ -52,7 +52,7 @@ impl Projections {
 
     pub(super) fn trees(&self, name: &str) -> Result<Trees> {
         check_name("a projection's", name)?;
-        Trees::open(self.views()?, name)
+        Trees::open(self.views()?, Arc::clone(&self.log), name)
     }
 
     /// The views, if they are open; otherwise what `otherwise` makes while nobody can open them.

@@ -22,7 +22,7 @@ use crate::model::projection::apply::{Failure, Pending, apply, stopped_at};
 use crate::model::projection::contract::Projection;
 use crate::model::projection::registry::Registered;
 use crate::model::projection::status::{Ask, Doing, Shared};
-use crate::model::projection::trees::{Generation, Trees, parked, write_in_parts};
+use crate::model::projection::trees::{Generation, Place, Trees, parked, write_in_parts};
 use crate::model::request::{Asked, Request};
 use crate::position::Position;
 use crate::stream::StreamId;
@@ -53,7 +53,7 @@ pub(super) struct Target {
     /// It is to take the place of the one that is served.
     building: bool,
     /// Up to where its checkpoint says that it has everything.
-    written: Position,
+    written: Place,
     /// What is applied and not written yet.
     pending: Pending,
     /// A write failed half-way: it has no checkpoint any more, and must be begun anew.
@@ -67,7 +67,7 @@ impl Target {
         let parked = parked(&generation.tree)?;
         let streams = parked.iter().map(|(_, record)| StreamId::new(&record.stream));
         let parked_streams = streams.collect::<Result<_>>()?;
-        let (written, pending, torn) = (generation.position, Pending::default(), false);
+        let (written, pending, torn) = (generation.place, Pending::default(), false);
         Ok(Target { generation, building, written, pending, torn, parked_streams })
     }
 
@@ -77,7 +77,7 @@ impl Target {
             return pending.bytes() >= VIEW_CHANGES_BYTES_MIN;
         }
         pending.bytes_in_memory() >= VIEW_BUILD_BYTES_MAX
-            || position.get() - self.written.get() >= VIEW_BUILD_EVENTS_MAX
+            || position.get() - self.written.position.get() >= VIEW_BUILD_EVENTS_MAX
     }
 }
 
@@ -134,7 +134,7 @@ impl<P: Projection> Runner<P> {
                     }
                 }
                 Interrupt::Request(Request { ask: Ask::Stop, answer }) => {
-                    let written = self.write(Pending::default(), self.position(), true);
+                    let written = self.write(Pending::default(), self.place(), true);
                     self.shared.stopped();
                     // Before the answer: who got it may start the projection again.
                     self.registered.end();
@@ -175,7 +175,7 @@ impl<P: Projection> Runner<P> {
         if pending.is_empty() {
             return interrupt;
         }
-        interrupt.behind(self.write(pending, self.position(), true))
+        interrupt.behind(self.write(pending, self.place(), true))
     }
 
     fn follow_feed(&mut self) -> Interrupt {
@@ -232,21 +232,31 @@ impl<P: Projection> Runner<P> {
         let mut pending = std::mem::take(&mut self.target.pending);
         for event in &batch.events {
             if let Err(interrupt) = self.take_in_event(event, &mut pending) {
-                let before = Position::new(event.position.get() - 1);
+                let before = self.place_in(batch, Position::new(event.position.get() - 1));
                 return Err(interrupt.behind(self.write(pending, before, true)));
             }
             if self.target.is_too_much(&pending, event.position) {
                 let pending = std::mem::take(&mut pending);
-                self.write(pending, event.position, true).map_err(interrupt_of)?;
+                let place = self.place_in(batch, event.position);
+                self.write(pending, place, true).map_err(interrupt_of)?;
             }
         }
+        let until = self.place_in(batch, batch.until);
         if self.target.building && !pending.is_empty() && !pending.parks() {
             self.target.pending = pending;
-            self.target.generation.position = batch.until;
+            self.target.generation.place = until;
             self.show();
             return Ok(());
         }
-        self.write(pending, batch.until, false).map_err(interrupt_of)
+        self.write(pending, until, false).map_err(interrupt_of)
+    }
+
+    /// The place of `position`, up to which `batch`, or what came before it, reaches.
+    fn place_in(&self, batch: &Batch, position: Position) -> Place {
+        match batch.chain_at(position) {
+            Some(chain) if position > self.position() => Place { position, chain },
+            _ => self.place(),
+        }
     }
 
     fn take_in_event(&self, event: &RecordedEvent, pending: &mut Pending) -> Step {
@@ -291,26 +301,26 @@ impl<P: Projection> Runner<P> {
             || pending.parked_streams().any(|parked| parked == stream)
     }
 
-    /// Writes `pending`, and that everything up to `position` is done. A checkpoint alone is only
+    /// Writes `pending`, and that everything up to `place` is done. A checkpoint alone is only
     /// written if `at_once`, or if much would be read again without it.
-    fn write(&mut self, pending: Pending, position: Position, at_once: bool) -> Result<()> {
-        let ahead = position.get() - self.target.written.get();
+    fn write(&mut self, pending: Pending, place: Place, at_once: bool) -> Result<()> {
+        let ahead = place.position.get() - self.target.written.position.get();
         let moves_only = pending.is_empty();
         if !moves_only || (at_once && ahead > 0) || ahead >= CHECKPOINT_EVENTS_MAX {
             let parks = pending.parks();
             let parked_streams: Vec<_> = pending.parked_streams().cloned().collect();
-            let changes = pending.into_changes(P::VERSION, position);
+            let changes = pending.into_changes(P::VERSION, self.log.journal.store(), place);
             self.write_changes(changes).inspect_err(|_| {
                 // What was applied behind it is lost, and is applied again.
-                self.target.generation.position = self.target.written;
+                self.target.generation.place = self.target.written;
             })?;
             self.target.parked_streams.extend(parked_streams);
-            self.target.written = position;
+            self.target.written = place;
             if parks {
                 self.count_parked();
             }
         }
-        self.target.generation.position = position;
+        self.target.generation.place = place;
         self.show();
         Ok(())
     }
@@ -365,7 +375,7 @@ impl<P: Projection> Runner<P> {
 
     /// Serves the view that has been built.
     fn promote(&mut self) -> Result<()> {
-        self.write(Pending::default(), self.position(), true)?;
+        self.write(Pending::default(), self.place(), true)?;
         let generation = &self.target.generation;
         self.trees.promote(generation.number)?;
         *self.shared.served.write() = Arc::clone(&generation.tree);
@@ -442,7 +452,7 @@ impl<P: Projection> Runner<P> {
                     failed_streams.insert(event.stream.clone());
                 }
             }
-            self.write(pending, self.position(), true)?;
+            self.write(pending, self.place(), true)?;
         }
         self.forget_released()
     }
@@ -452,7 +462,7 @@ impl<P: Projection> Runner<P> {
         for (position, _) in parked(&self.target.generation.tree)? {
             pending.release(position);
         }
-        self.write(pending, self.position(), true)?;
+        self.write(pending, self.place(), true)?;
         self.forget_released()
     }
 
@@ -465,7 +475,11 @@ impl<P: Projection> Runner<P> {
     }
 
     fn position(&self) -> Position {
-        self.target.generation.position
+        self.place().position
+    }
+
+    fn place(&self) -> Place {
+        self.target.generation.place
     }
 
     fn now(&self) -> Micros {

@@ -9,7 +9,7 @@ use crate::limits::VIEW_BUILD_CHANGES_MAX;
 use crate::log::commit::Commit;
 use crate::model::policy::Then;
 use crate::model::projection::status::ProjectionState;
-use crate::model::projection::trees::{CHECKPOINT, Trees};
+use crate::model::projection::trees::{CHECKPOINT, ORIGIN, Place, Trees};
 use crate::model::projection::writer::ViewWriter;
 use crate::position::ExpectedVersion;
 use crate::store::Store;
@@ -118,7 +118,8 @@ fn a_rebuild_that_was_cut_short_in_writing_is_begun_anew_and_not_forgotten() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
     let (_handle, views) = start(&store);
-    let trees = Trees::open(views, "another").unwrap();
+    let log = Arc::clone(store.project(Counts).log.log());
+    let trees = Trees::open(views, log, "another").unwrap();
     assert!(trees.find(1).unwrap().building.is_none());
     let begun = trees.begin_building(1, 1).unwrap();
     assert_eq!(trees.find(1).unwrap().building.unwrap().number, begun.number, "it goes on");
@@ -245,4 +246,43 @@ fn views_are_verified_while_they_are_replaced() {
     let verifications = ended.recv_timeout(LONG).expect("they wait for each other");
     replaced.join().unwrap();
     assert!(verifications > 1);
+}
+
+/// A view of a version that wrote no origin is believed once, and says from then on what it was made from; a
+/// rebuild that was under way in another history is begun anew.
+#[test]
+fn views_are_held_against_the_history_that_they_say_they_are_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = fill(directory.path());
+    let (handle, views) = start(&store);
+    handle.wait_for(store.head(), LONG).unwrap();
+    handle.stop().unwrap();
+    let log = Arc::clone(store.project(Counts).log.log());
+    let trees = Trees::open(Arc::clone(&views), log, Counts::NAME).unwrap();
+    let current = trees.find(1).unwrap().current;
+    let origin = current.tree.state(ORIGIN).unwrap().expect("it says what it was made from");
+    current.tree.write(vec![Change::State(ORIGIN.to_vec(), None)]).unwrap();
+    let found = trees.find(1).unwrap().current;
+    assert_eq!((found.number, found.place), (current.number, current.place), "it was not believed");
+    assert_eq!(found.tree.state(ORIGIN).unwrap(), Some(origin.clone()), "it is believed twice");
+
+    let foreign = |byte: usize| {
+        let mut origin = origin.to_vec();
+        origin[byte] ^= 1;
+        vec![Change::State(ORIGIN.to_vec(), Some(origin))]
+    };
+    let building = trees.begin_building(current.number, 1).unwrap();
+    let checkpoint = current.tree.state(CHECKPOINT).unwrap().map(Vec::from);
+    building.tree.write(vec![Change::State(CHECKPOINT.to_vec(), checkpoint)]).unwrap();
+    building.tree.write(foreign(0)).unwrap();
+    let found = trees.find(1).unwrap();
+    assert_eq!(found.current.number, current.number);
+    let again = found.building.expect("the rebuild was forgotten");
+    assert!(again.number > building.number, "it goes on in another history");
+    assert_eq!(again.place, Place::START);
+
+    found.current.tree.write(foreign(origin.len() - 1)).unwrap();
+    let found = trees.find(1).unwrap();
+    assert!(found.current.number > again.number, "rows of another history are served");
+    assert_eq!(found.current.place, Place::START);
 }

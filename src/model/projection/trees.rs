@@ -2,32 +2,53 @@
 //!
 //! * Which is which stands in one entry, so that one write swaps them.
 //! * A tree that this entry does not name is of no use, and is removed when the projection starts.
+//! * So is one that was made from another history than the log's: another store's, or another
+//!   continuation of this one, after a backup was restored in its place.
 
+use crate::codec::frame::Chain;
 use crate::codec::parked::ParkedRecord;
-use crate::codec::projection::{Generations, ViewCheckpoint, decode, encode};
+use crate::codec::projection::{Generations, ViewCheckpoint, ViewOrigin, decode, encode};
 use crate::error::{Error, Result};
 use crate::index::views::{Change, ViewTree, Views};
 use crate::limits::VIEW_BUILD_CHANGES_MAX;
+use crate::log::core::Log;
+use crate::log::read_all::chain_at;
 use crate::position::Position;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// Where all projections' generations stand.
 pub(super) const META: &str = "projections";
 pub(super) const CHECKPOINT: &[u8] = b"checkpoint";
+pub(super) const ORIGIN: &[u8] = b"origin";
 const PARKED: &[u8] = b"parked/";
 
 /// The trees of one projection.
 pub(super) struct Trees {
     views: Arc<Views>,
+    log: Arc<Log>,
     meta: ViewTree,
     name: String,
+}
+
+/// How far a view has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) position: Position,
+    /// The journal's chain after the frame that holds the position.
+    pub(super) chain: Chain,
+}
+
+impl Place {
+    /// Of a view that holds nothing yet.
+    pub(super) const START: Place = Place { position: Position::START, chain: [0; 32] };
 }
 
 /// A tree that a projection of some version is written to.
 pub(super) struct Generation {
     pub(super) number: u64,
     pub(super) tree: Arc<ViewTree>,
-    pub(super) position: Position,
+    pub(super) place: Place,
 }
 
 /// What a projection begins with.
@@ -39,21 +60,25 @@ pub(super) struct Found {
 }
 
 impl Trees {
-    pub(super) fn open(views: Arc<Views>, name: &str) -> Result<Trees> {
+    pub(super) fn open(views: Arc<Views>, log: Arc<Log>, name: &str) -> Result<Trees> {
         let meta = views.tree(META)?;
-        Ok(Trees { views, meta, name: name.to_owned() })
+        Ok(Trees { views, log, meta, name: name.to_owned() })
     }
 
     /// Finds, or begins, what a projection of `version` needs.
     pub(super) fn find(&self, version: u32) -> Result<Found> {
         let mut generations = self.generations()?;
-        if generations.current == 0 {
-            generations = Generations { current: 1, building: None };
-            self.begin(1, version)?;
+        if generations.current == 0 || self.is_of_another_history(generations.current)? {
+            // Rather none than rows of what never happened here.
+            generations.current = self.begin(generations.newest() + 1, version)?;
         }
         let current = self.checkpoint(generations.current)?;
-        let begun = generations.building.map(|number| self.checkpoint(number)).transpose()?;
-        // Writing it was cut short: nobody knows of which version it was, but it was wanted.
+        let begun = match generations.building {
+            Some(number) if self.is_of_another_history(number)? => Some(None),
+            Some(number) => Some(self.checkpoint(number)?),
+            None => None,
+        };
+        // Writing it was cut short, or it was given up: it was wanted, of whichever version.
         let is_torn = begun == Some(None);
         let building = begun.flatten().filter(|begun| begun.version == version);
         let is_present = current.is_some_and(|current| current.version == version);
@@ -119,14 +144,54 @@ impl Trees {
         let name = self.tree_name(number);
         self.views.remove_tree(&name)?;
         let tree = self.views.tree(&name)?;
-        tree.write(vec![checkpoint_change(version, Position::START)])?;
+        let store = self.log.journal.store();
+        tree.write(checkpoint_changes(version, store, Place::START).into())?;
         Ok(number)
     }
 
     fn generation(&self, number: u64, found: Option<ViewCheckpoint>) -> Result<Generation> {
         let tree = Arc::new(self.views.tree(&self.tree_name(number))?);
-        let position = found.map_or(Position::START, |found| Position::new(found.position));
-        Ok(Generation { number, tree, position })
+        let Some(found) = found else {
+            return Ok(Generation { number, tree, place: Place::START });
+        };
+        let position = Position::new(found.position);
+        if position > self.log.head_position() {
+            // Whoever asked refuses it.
+            let place = Place { position, ..Place::START };
+            return Ok(Generation { number, tree, place });
+        }
+        let place = Place { position, chain: chain_at(&self.log, position)? };
+        let origin = origin(self.log.journal.store(), place);
+        if self.origin(&tree)? != Some(origin) {
+            // An older version moved the checkpoint. What can be checked of such a view has been.
+            tree.write(vec![origin_change(&origin)])?;
+        }
+        Ok(Generation { number, tree, place })
+    }
+
+    /// Whether the view was made from another history than the log's. Nothing can be said against one
+    /// that an older version made, or one that is ahead of the log.
+    fn is_of_another_history(&self, number: u64) -> Result<bool> {
+        let tree = self.views.tree(&self.tree_name(number))?;
+        let Some(origin) = self.origin(&tree)? else { return Ok(false) };
+        let (store, position) = (self.log.journal.store(), Position::new(origin.position));
+        let reason = if origin.store != *store.as_bytes() {
+            format!("it is of store {}, not of {store}", Uuid::from_bytes(origin.store))
+        } else if position > self.log.head_position()
+            || chain_at(&self.log, position)? == origin.chain
+        {
+            return Ok(false);
+        } else {
+            format!("up to position {position}, the log now holds something else")
+        };
+        let view = tree.name();
+        tracing::warn!(view, reason, "a view was made from another history and is made again");
+        Ok(true)
+    }
+
+    fn origin(&self, tree: &ViewTree) -> Result<Option<ViewOrigin>> {
+        let Some(bytes) = tree.state(ORIGIN)? else { return Ok(None) };
+        decode(&bytes).map(Some).map_err(|what| self.damaged(&what))
     }
 
     fn checkpoint(&self, number: u64) -> Result<Option<ViewCheckpoint>> {
@@ -171,14 +236,29 @@ impl Generations {
     }
 
     fn names(&self, number: u64) -> bool {
-        number == self.current || self.building == Some(number)
+        self.numbers().any(|named| named == number)
+    }
+
+    /// The numbers of the trees that are of use.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> + use<> {
+        std::iter::once(self.current).chain(self.building)
     }
 }
 
-/// The change that moves a view's checkpoint.
-pub(super) fn checkpoint_change(version: u32, position: Position) -> Change {
-    let checkpoint = ViewCheckpoint { version, position: position.get() };
-    Change::State(CHECKPOINT.to_vec(), Some(encode(&checkpoint)))
+/// The changes that move a view's checkpoint, itself the last of them.
+pub(super) fn checkpoint_changes(version: u32, store: Uuid, place: Place) -> [Change; 2] {
+    let checkpoint = ViewCheckpoint { version, position: place.position.get() };
+    let checkpoint = Change::State(CHECKPOINT.to_vec(), Some(encode(&checkpoint)));
+    [origin_change(&origin(store, place)), checkpoint]
+}
+
+fn origin_change(origin: &ViewOrigin) -> Change {
+    Change::State(ORIGIN.to_vec(), Some(encode(origin)))
+}
+
+fn origin(store: Uuid, place: Place) -> ViewOrigin {
+    let Place { position, chain } = place;
+    ViewOrigin { store: store.into_bytes(), position: position.get(), chain }
 }
 
 /// Makes `changes`, the last of which moves the checkpoint, to a view that nobody reads yet. Not all at once: if
