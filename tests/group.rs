@@ -3,6 +3,9 @@
 //!
 //! `FILMSTRIP_KILLS=200 cargo test --release --test group killed` for a long run of the kills.
 
+mod common;
+
+use common::{Random, seed, variable};
 use filmstrip::{
     Consumer, Delivery, ErrorKind, ExpectedVersion, GroupBuilder, Nack, NewEvent, Position, Store,
 };
@@ -51,6 +54,127 @@ fn nothing_comes(consumer: &Consumer) {
 fn parked(store: &Store) -> Vec<(u64, u32)> {
     let parked = store.group("mailer").parked().unwrap();
     parked.iter().map(|parked| (parked.position.get(), parked.attempts)).collect()
+}
+
+/// What a random run of a group knows beside it.
+#[derive(Default)]
+struct Seen {
+    /// Acknowledged or skipped, durably.
+    finished: BTreeSet<u64>,
+    delivered: BTreeSet<u64>,
+    /// May have been parked, and are then delivered again although the cursor has passed them.
+    replayed: BTreeSet<u64>,
+    appended: u64,
+}
+
+impl Seen {
+    /// The first event up to `last` that is neither finished nor parked, nor in `others`.
+    fn unfinished(&self, store: &Store, last: u64, others: &BTreeSet<u64>) -> Option<u64> {
+        let parked: BTreeSet<u64> = parked(store).into_iter().map(|(p, _)| p).collect();
+        (1..=last).find(|p| ![&self.finished, &parked, others].iter().any(|set| set.contains(p)))
+    }
+
+    #[track_caller]
+    fn assert_nothing_was_passed(&self, store: &Store) {
+        let cursor = cursor(store);
+        let passed = self.unfinished(store, cursor, &self.replayed);
+        assert_eq!(passed, None, "the cursor is at {cursor}");
+    }
+}
+
+/// In ordinary use, with small buffers, late answers and some events parked by hand, most events of a
+/// backlog were never delivered: a batch that was taken in by half was replaced by the next one. Here
+/// consumers of the real group come, answer in every way or not at all, and go, the group is started
+/// again, and parked events are replayed. Whatever happens, each event is delivered until it is finished.
+///
+/// `FILMSTRIP_ROUNDS=1000 cargo test --release --test group whatever` for a long run.
+#[test]
+fn whatever_consumers_do_each_event_is_delivered_until_it_is_finished() {
+    let seed = seed();
+    for round in 0..variable("FILMSTRIP_ROUNDS").unwrap_or(12) {
+        let mut random = Random(seed.wrapping_add(round));
+        let store = Store::temporary().unwrap();
+        let buffer = 1 + random.below(9) as usize;
+        let in_stream_order = random.one_in(2);
+        // Now and then so short that deliveries run out while they are handled.
+        let redeliver_after = [Duration::from_millis(3), PATIENCE][random.below(2) as usize];
+        let join = || {
+            let group = store.subscribe().buffer(buffer).group("mailer").attempts(3);
+            let group = group.redeliver_after(redeliver_after);
+            let group = if in_stream_order { group.in_stream_order() } else { group };
+            group.start().unwrap()
+        };
+        let mut seen = Seen::default();
+        let mut consumers = vec![join()];
+        let mut held: Vec<Delivery> = Vec::new();
+        for _ in 0..300 {
+            match random.below(12) {
+                0 | 1 if seen.appended < 200 => {
+                    let events = (0..=random.below(20)).map(|_| NewEvent::bytes("Placed", "x"));
+                    let stream = format!("Order-{}", random.below(4));
+                    let appended = store.append(stream, ExpectedVersion::Any, events).unwrap();
+                    seen.appended = appended.position.get();
+                }
+                2 if consumers.len() < 4 => consumers.push(join()),
+                3 if random.one_in(4) => {
+                    drop(consumers.swap_remove(random.below(consumers.len() as u64) as usize));
+                    if consumers.is_empty() {
+                        // The deliveries that are held keep the group running; at times they go too.
+                        if random.one_in(2) {
+                            held.clear();
+                        }
+                        consumers.push(join());
+                    }
+                }
+                4..=6 => {
+                    let consumer = &consumers[random.below(consumers.len() as u64) as usize];
+                    let wait = Duration::from_millis(random.below(2));
+                    if let Ok(delivery) = consumer.recv_timeout(wait) {
+                        seen.delivered.insert(delivery.event.position.get());
+                        held.push(delivery);
+                    }
+                }
+                7..=10 if !held.is_empty() => {
+                    let delivery = held.swap_remove(random.below(held.len() as u64) as usize);
+                    answer(delivery, random.below(8), &mut seen);
+                }
+                11 if random.one_in(8) => {
+                    seen.replayed.extend(seen.delivered.difference(&seen.finished));
+                    store.group("mailer").replay_parked().unwrap();
+                }
+                _ => {}
+            }
+            if random.one_in(20) {
+                seen.assert_nothing_was_passed(&store);
+            }
+        }
+        seen.assert_nothing_was_passed(&store);
+        // Then everything is handled, but what was parked.
+        held.clear();
+        while seen.unfinished(&store, seen.appended, &BTreeSet::new()).is_some() {
+            match consumers[0].recv_timeout(PATIENCE) {
+                Ok(delivery) => answer(delivery, 7, &mut seen),
+                Err(error) => panic!("round {round}: at {}: {error}", cursor(&store)),
+            }
+        }
+        assert_eq!(cursor(&store), seen.appended, "round {round}");
+    }
+}
+
+fn answer(delivery: Delivery, how: u64, seen: &mut Seen) {
+    let position = delivery.event.position.get();
+    match how {
+        0 => drop(delivery),
+        // It may have been taken back meanwhile.
+        1 => drop(delivery.nack(Nack::Retry(Duration::from_millis(1)))),
+        2 => drop(delivery.nack(Nack::Park)),
+        _ => {
+            let ended = if how == 3 { delivery.nack(Nack::Skip) } else { delivery.ack() };
+            if ended.is_ok() {
+                seen.finished.insert(position);
+            }
+        }
+    }
 }
 
 #[test]

@@ -19,10 +19,11 @@ pub(crate) enum Bug {
     ReusePositionAfterFailedGroup,
     LeaveSledLogUnsynced,
     ShowLastFrameUnsynced,
+    DropHalfTakenBatch,
 }
 
 /// All of them.
-pub(crate) const BUGS: [Bug; 11] = [
+pub(crate) const BUGS: [Bug; 12] = [
     Bug::AcknowledgeBeforeSync,
     Bug::SkipDirectorySync,
     Bug::AcceptBadChecksum,
@@ -34,6 +35,7 @@ pub(crate) const BUGS: [Bug; 11] = [
     Bug::ReusePositionAfterFailedGroup,
     Bug::LeaveSledLogUnsynced,
     Bug::ShowLastFrameUnsynced,
+    Bug::DropHalfTakenBatch,
 ];
 
 /// The variable that names the bug of this process.

@@ -94,3 +94,10 @@ fn log_of_sleds_left_unsynced_is_caught() {
 fn a_last_frame_shown_after_a_crash_without_a_sync_is_caught() {
     assert_caught(Bug::ShowLastFrameUnsynced, CUTS);
 }
+
+#[test]
+fn a_groups_batch_dropped_when_half_of_it_was_taken_in_is_caught() {
+    let proof = "follow::group::tests::\
+         whatever_happens_every_event_ends_and_the_cursor_passes_no_unfinished_one";
+    assert_caught(Bug::DropHalfTakenBatch, proof);
+}

@@ -1,6 +1,7 @@
 //! What a group knows of its events: pure, without a thread, a disk or a clock of its own.
 //!
-//! * An event that was fed is unfinished until it is finished, and then it is so for good.
+//! * Every event that was read is taken in, in order: it waits for room, and nothing takes its place.
+//! * An event that was taken in is unfinished until it is finished, and then it is so for good.
 //! * The cursor stands before the first unfinished event.
 //! * An event is delivered to one consumer at a time.
 //! * With streams in order, an event is delivered only when no earlier one of its stream is
@@ -11,6 +12,8 @@ use crate::codec::group::{FilterRecord, GroupRecord, Shelf, TriedRecord};
 use crate::codec::parked::ParkedRecord;
 use crate::event::RecordedEvent;
 use crate::limits::GROUP_UNFINISHED_BYTES_MAX;
+#[cfg(test)]
+use crate::proof::bugs::{self, Bug};
 use crate::stream::StreamId;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -63,14 +66,18 @@ pub(super) struct Late;
 pub(super) struct Ledger {
     settings: Settings,
     filter: FilterRecord,
-    /// Everything up to here was fed.
+    /// Everything up to here was taken in, or is not wanted.
+    taken: u64,
+    /// Wanted events that were read and have no room yet, in order: the rest of the last batch.
+    incoming: VecDeque<RecordedEvent>,
+    /// Everything up to here was read: it was taken in, is in `incoming`, or is not wanted.
     read: u64,
     unfinished: BTreeMap<u64, Unfinished>,
     /// Bytes of the payloads of what is unfinished.
     bytes: usize,
     /// Behind the cursor, the ranges of what is finished: first and last positions.
     finished: BTreeMap<u64, u64>,
-    /// What an earlier run tried, until it is fed: attempts, and when it is due.
+    /// What an earlier run tried, until it is taken in: attempts, and when it is due.
     tried: BTreeMap<u64, (u32, Option<Instant>)>,
     ready: BTreeSet<u64>,
     /// When a delivery is over, or a wait.
@@ -119,6 +126,8 @@ impl Ledger {
         Ledger {
             settings,
             filter,
+            taken: cursor,
+            incoming: VecDeque::new(),
             read: cursor,
             unfinished: BTreeMap::new(),
             bytes: 0,
@@ -135,7 +144,7 @@ impl Ledger {
     /// Everything up to here is finished, or not wanted.
     pub(super) fn cursor(&self) -> u64 {
         let first = self.unfinished.iter().find(|(_, unfinished)| !unfinished.is_replay);
-        first.map_or(self.read, |(position, _)| position - 1)
+        first.map_or(self.taken, |(position, _)| position - 1)
     }
 
     /// What a later run needs to go on.
@@ -171,25 +180,40 @@ impl Ledger {
         self.settings
     }
 
-    /// Whether more may be fed.
+    /// Whether another event may become unfinished.
     pub(super) fn has_room(&self) -> bool {
         self.unfinished.len() < self.settings.unfinished_max
             && self.bytes < GROUP_UNFINISHED_BYTES_MAX
     }
 
-    /// Takes in the next wanted event.
-    pub(super) fn feed(&mut self, event: RecordedEvent) {
-        let position = event.position.get();
-        if !self.is_finished(position) {
-            let (attempts, due) = self.tried.remove(&position).unwrap_or_default();
-            self.insert(event, attempts, due, false);
-        }
-        self.feed_until(position);
+    /// Whether the next batch should be read: the last one was taken in whole, and there is room.
+    pub(super) fn wants_batch(&self) -> bool {
+        self.incoming.is_empty() && self.has_room()
     }
 
-    /// Everything up to here was fed, or is not wanted.
-    pub(super) fn feed_until(&mut self, position: u64) {
-        self.read = position;
+    /// Queues the next wanted events, which are all up to `until`, and takes in what has room. The rest
+    /// follows by itself as events are finished, so a batch cannot be lost half-way.
+    pub(super) fn take_batch(&mut self, events: Vec<RecordedEvent>, until: u64) {
+        assert!(until >= self.read, "batches are read in order");
+        self.incoming.extend(events);
+        self.read = until;
+        self.take_in();
+    }
+
+    /// Takes in what was read, as far as there is room.
+    fn take_in(&mut self) {
+        while self.has_room() {
+            let Some(event) = self.incoming.pop_front() else { break };
+            let position = event.position.get();
+            if !self.is_finished(position) {
+                let (attempts, due) = self.tried.remove(&position).unwrap_or_default();
+                self.insert(event, attempts, due, false);
+            }
+            self.taken = position;
+        }
+        if self.incoming.is_empty() {
+            self.taken = self.read;
+        }
         self.forget_finished();
     }
 
@@ -418,6 +442,11 @@ impl Ledger {
                 false => self.release(stream),
             }
         }
+        #[cfg(test)]
+        if bugs::has(Bug::DropHalfTakenBatch) {
+            self.incoming.clear();
+        }
+        self.take_in();
     }
 
     fn is_finished(&self, position: u64) -> bool {
@@ -435,7 +464,7 @@ impl Ledger {
             first = start;
         }
         if let Some((&start, &end)) = self.finished.range(position..).next()
-            && start <= self.read
+            && start <= self.taken
             && self.unfinished.range(position..start).next().is_none()
         {
             self.finished.remove(&start);

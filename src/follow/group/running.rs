@@ -45,7 +45,7 @@ struct State {
     ended: Option<Error>,
     /// Until when the thread sleeps.
     alarm: Option<Instant>,
-    /// The thread waits for room.
+    /// The thread waits until the next batch is wanted.
     is_full: bool,
     /// Changes that must be durable before who made them is answered.
     changes: u64,
@@ -240,7 +240,7 @@ impl RunningGroup {
         if state.ledger.has_ready() {
             self.ready.notify_one();
         }
-        let has_room_again = state.is_full && state.ledger.has_room();
+        let has_room_again = state.is_full && state.ledger.wants_batch();
         if has_room_again || state.ledger.has_moves() {
             state.is_full = false;
             self.nudge();
@@ -323,19 +323,18 @@ impl RunningGroup {
     /// Feeds the ledger, and looks after its timers, until the end; returns why it is the end.
     fn follow(&self, feed: &Feed, nudged: &Receiver<()>) -> Error {
         let (closed, nothing) = (self.engine.closing(), never());
-        let mut pending = None;
         loop {
-            let (alarm, has_room) = match self.tend(&mut pending) {
+            let (alarm, wants_batch) = match self.tend() {
                 Ok(Some(tended)) => tended,
                 Ok(None) => return Error::new(ErrorKind::Closed, "the group has ended"),
                 Err(error) => return error,
             };
             let alarm = alarm.map_or(never(), at);
-            let batches = if has_room { feed.batches() } else { &nothing };
+            let batches = if wants_batch { feed.batches() } else { &nothing };
             select! {
                 recv(batches) -> batch => match batch {
                     Ok(Ok(Batch { events, until, .. })) => {
-                        pending = Some(Pending { events: events.into_iter(), until });
+                        self.with_ledger(|ledger| ledger.take_batch(events, until.get()));
                     }
                     Ok(Err(error)) => return error,
                     Err(_) => return Error::new(ErrorKind::Closed, "the store is closed"),
@@ -347,12 +346,11 @@ impl RunningGroup {
         }
     }
 
-    /// Does what is due: until when there is nothing more to do, and whether there is room for more.
-    /// `None`: the group has ended.
-    fn tend(&self, pending: &mut Option<Pending>) -> Result<Option<(Option<Instant>, bool)>> {
+    /// Does what is due: until when there is nothing more to do, and whether the next batch should be
+    /// read. `None`: the group has ended.
+    fn tend(&self) -> Result<Option<(Option<Instant>, bool)>> {
         self.load_replays()?;
         let mut state = self.state.lock();
-        feed(&mut state.ledger, pending);
         if state.ended.is_some() {
             return Ok(None);
         }
@@ -370,7 +368,7 @@ impl RunningGroup {
             state = self.state.lock();
         }
         state.alarm = state.ledger.next_timer();
-        state.is_full = !state.ledger.has_room();
+        state.is_full = !state.ledger.wants_batch();
         Ok(Some((state.alarm, !state.is_full)))
     }
 
@@ -382,27 +380,6 @@ impl RunningGroup {
             self.with_ledger(|ledger| ledger.restore(event));
         }
         Ok(())
-    }
-}
-
-/// What is left of a batch.
-struct Pending {
-    events: std::vec::IntoIter<RecordedEvent>,
-    until: Position,
-}
-
-/// Feeds what is left of a batch, as far as there is room.
-fn feed(ledger: &mut Ledger, pending: &mut Option<Pending>) {
-    let Some(Pending { events, until }) = pending else { return };
-    while ledger.has_room() {
-        match events.next() {
-            Some(event) => ledger.feed(event),
-            None => {
-                ledger.feed_until(until.get());
-                *pending = None;
-                return;
-            }
-        }
     }
 }
 
