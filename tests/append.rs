@@ -1,8 +1,8 @@
 //! What appending promises: expected versions, several streams, repetition, limits.
 
 use filmstrip::{
-    AppendError, Appended, COMMIT_EVENTS_MAX, Commit, EVENT_BYTES_MAX, ErrorKind, ExpectedVersion,
-    Metadata, NewEvent, Position, Store, Version,
+    AppendError, COMMIT_EVENTS_MAX, Commit, EVENT_BYTES_MAX, ErrorKind, ExpectedVersion, Metadata,
+    NewEvent, Position, Store, Version,
 };
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ fn events(numbers: std::ops::RangeInclusive<u64>) -> Vec<NewEvent> {
     numbers.map(event).collect()
 }
 
-fn kind(result: Result<Appended, AppendError>) -> ErrorKind {
+fn kind<T: std::fmt::Debug>(result: Result<T, AppendError>) -> ErrorKind {
     match result {
         Ok(appended) => panic!("{appended:?} was appended"),
         Err(AppendError::Conflict(_)) => ErrorKind::Conflict,
@@ -190,6 +190,43 @@ fn a_repeated_commit_of_several_streams_is_recognised_only_as_a_whole() {
     assert_eq!(store.head(), Position::new(3));
     assert!(store.commit(commit(&[event(9)])).is_err());
     assert_eq!(store.head(), Position::new(3));
+}
+
+/// A commit that repeated recorded events with a newer tracked position was answered "already recorded", and
+/// the position was not recorded: the consumer went on from the old one for ever. The position is recorded,
+/// and survives reopening, or the commit is refused.
+#[test]
+fn a_repeated_commit_records_its_newer_tracked_position() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let (a, b) = (events(1..=2), events(3..=3));
+    let commit = |position: u64| {
+        Commit::new()
+            .append("A-1", ExpectedVersion::NoStream, a.clone())
+            .append("B-1", Version::NONE, b.clone())
+            .check("Rate-eur", ExpectedVersion::NoStream)
+            .tracking("orders", Position::new(position))
+    };
+    let first = store.commit(commit(7)).unwrap();
+    for (position, tracked) in [(8, 8), (8, 8), (3, 8), (20, 20)] {
+        let again = store.commit(commit(position)).unwrap();
+        assert!(again.already_recorded, "position {position}");
+        assert_eq!(again.position, first.position);
+        assert!(again.appended.iter().all(|appended| appended.already_recorded));
+        assert_eq!(store.tracked("orders").unwrap(), Position::new(tracked));
+        assert_eq!(store.head(), Position::new(3), "an event was written again");
+    }
+    let mixed = commit(20).tracking("payments", Position::new(1));
+    assert_eq!(kind(store.commit(mixed)), ErrorKind::AlreadyTracked);
+    assert_eq!(store.tracked("payments").unwrap(), Position::START);
+    store.append("Rate-eur", ExpectedVersion::NoStream, [event(9)]).unwrap();
+    assert_eq!(kind(store.commit(commit(21))), ErrorKind::Conflict, "its check does not hold");
+    assert!(store.commit(commit(20)).unwrap().already_recorded, "it was recorded when it held");
+    drop(store);
+    let store = Store::open(directory.path()).unwrap();
+    assert_eq!(store.tracked("orders").unwrap(), Position::new(20));
+    assert_eq!(store.read_all().collect().unwrap().len(), 4);
+    assert!(store.verify().unwrap().is_whole());
 }
 
 #[test]

@@ -84,6 +84,10 @@ impl Commit {
     /// Records that `consumer` has taken in another log up to `position`, with these events or not
     /// at all. A position that is not past the one recorded before is refused as
     /// [`AlreadyTracked`](crate::ErrorKind::AlreadyTracked).
+    ///
+    /// A commit whose events are recorded already is a repetition. It records positions that are past the
+    /// recorded ones, if its checks hold, and is `AlreadyTracked` if only some of them are. If none is,
+    /// everything was recorded before.
     pub fn tracking(mut self, consumer: impl Into<String>, position: Position) -> Commit {
         let (consumer, position) = (consumer.into(), position.get());
         self.proposal.records.push(Record::Tracked { consumer, position });
@@ -162,6 +166,13 @@ impl Proposal {
         proposal.check_ids()?;
         proposal.digest_events();
         Ok(proposal)
+    }
+
+    /// Leaves only its records to be written.
+    pub(crate) fn drop_events(&mut self) {
+        self.appends.clear();
+        self.events.clear();
+        self.frame.clear();
     }
 
     /// Bytes that this proposal takes in a frame.

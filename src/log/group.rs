@@ -143,6 +143,11 @@ fn write_group(
     let Gathered { facts, streams } = gather(log, &group).map_err(Failed::NotWritten)?;
     let time = Micros::of(log.clock.now()).max(writer.end().time);
     let verdicts = admit(facts, &group);
+    for (proposal, verdict) in group.iter_mut().zip(&verdicts) {
+        if let Verdict::RecordsOnly(..) = verdict {
+            proposal.drop_events();
+        }
+    }
     let buffer = first_frame(&mut group, &verdicts);
     let mut admitted = admitted(&group, &verdicts);
     if !admitted.is_empty() {
@@ -202,15 +207,14 @@ impl<'a> Admitted<'a> {
 /// The buffer of the first proposal that was admitted, in which its entries stand as in the frame.
 fn first_frame(group: &mut [Proposal], verdicts: &[Verdict]) -> Vec<u8> {
     let mut judged = group.iter_mut().zip(verdicts);
-    let first = judged.find(|(_, verdict)| matches!(verdict, Verdict::Admitted(_)));
+    let first = judged.find(|(_, verdict)| verdict.placement().is_some());
     first.map(|(proposal, _)| std::mem::take(&mut proposal.frame)).unwrap_or_default()
 }
 
 fn admitted<'a>(group: &'a [Proposal], verdicts: &'a [Verdict]) -> Vec<Admitted<'a>> {
     let judged = group.iter().zip(verdicts);
-    let admitted = judged.filter_map(|(proposal, verdict)| match verdict {
-        Verdict::Admitted(placement) => Some(Admitted { proposal, placement, offset: 0 }),
-        _ => None,
+    let admitted = judged.filter_map(|(proposal, verdict)| {
+        Some(Admitted { proposal, placement: verdict.placement()?, offset: 0 })
     });
     admitted.collect()
 }
@@ -294,7 +298,7 @@ fn outcome(judged: Judged) -> Outcome {
     let Judged { proposal, verdict, head } = judged;
     match verdict {
         Verdict::Admitted(placement) => Ok(committed(proposal, &placement, head)),
-        Verdict::AlreadyRecorded(appended) => {
+        Verdict::AlreadyRecorded(appended) | Verdict::RecordsOnly(_, appended) => {
             let position = appended.iter().map(|a| a.position).max();
             let position = position.unwrap_or(Position::new(head));
             Ok(Committed { appended, position, already_recorded: true })

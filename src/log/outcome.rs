@@ -29,7 +29,8 @@ pub struct Committed {
     pub appended: Vec<Appended>,
     /// The position of the commit's last event; the head if it has none.
     pub position: Position,
-    /// The same events stood there already, so nothing was written.
+    /// The same events were recorded already, so none was written. A newer position that the commit
+    /// [tracks](crate::Commit::tracking) was.
     pub already_recorded: bool,
 }
 
