@@ -63,6 +63,9 @@ pub enum ErrorKind {
     NewerSchema,
     /// A consumer has taken in this position already.
     AlreadyTracked,
+    /// What is at the path now is not what was opened there: another store, another history of the same
+    /// store, or nothing. Open it again.
+    Replaced,
 }
 
 /// Where on disk damage was found.

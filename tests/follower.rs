@@ -1,7 +1,9 @@
 //! A follower reads a store that another process writes: everything durable, in order, nothing else.
 
+mod common;
 mod whole;
 
+use common::Random;
 use filmstrip::{
     ErrorKind, ExpectedVersion, Finding, FindingKind, Follower, NewEvent, Position, Store,
 };
@@ -9,8 +11,9 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use whole::{PATIENCE, contents, copy, write_some};
+use whole::{PATIENCE, contents, copy, copy_into, write_some};
 
 const WRITTEN: &str = "FILMSTRIP_FOLLOWED_WRITER";
 const FOLLOWED: &str = "FILMSTRIP_FOLLOWED_READER";
@@ -206,4 +209,160 @@ fn what_is_no_store_or_damaged_is_named() {
     let error = follower.read().collect().expect_err("damage");
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert_eq!(error.damage().unwrap().file, segment);
+}
+
+fn append(store: &Store, events: u64, bytes: usize) {
+    for _ in 0..events {
+        let event = NewEvent::bytes("T", vec![1; bytes]);
+        store.append("A-1", ExpectedVersion::Any, [event]).unwrap();
+    }
+}
+
+/// Two threads that looked at the mark through one follower could come back in the other order. Who came with
+/// the older mark was told that the store was `Corrupt`, beside a healthy writer. What any thread was shown
+/// holds for all of them, and is no damage.
+#[test]
+fn threads_that_share_a_follower_never_see_it_go_back() {
+    const EVENTS: u64 = 6_000;
+    let seed = common::seed();
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let follower = Follower::open(directory.path()).unwrap();
+    let (shown, ended) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (follower, shown, ended) = (follower.clone(), &shown, &ended);
+            scope.spawn(move || {
+                let mut random = Random(seed ^ thread);
+                let mut following = follower.read().follow();
+                while !ended.load(Ordering::SeqCst) {
+                    let before = shown.load(Ordering::SeqCst);
+                    let seen = match random.below(4) {
+                        0 | 1 => follower.head().unwrap().get(),
+                        2 => {
+                            let after = before - random.below(before.min(20) + 1);
+                            let read = follower.read().after(Position::new(after));
+                            let read: Vec<_> = read.collect().unwrap();
+                            let positions = read.iter().map(|event| event.position.get());
+                            assert!(positions.eq(after + 1..=after + read.len() as u64));
+                            after + read.len() as u64
+                        }
+                        _ => {
+                            let next = following.position().get() + 1;
+                            let event = following.recv_timeout(Duration::from_millis(1));
+                            match event {
+                                Ok(event) => assert_eq!(event.position.get(), next),
+                                Err(error) => {
+                                    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+                                }
+                            }
+                            continue;
+                        }
+                    };
+                    assert!(seen >= before, "position {before} was shown, and then {seen}");
+                    shown.fetch_max(seen, Ordering::SeqCst);
+                }
+            });
+        }
+        append(&store, EVENTS, 10);
+        ended.store(true, Ordering::SeqCst);
+    });
+    assert_eq!(follower.head().unwrap().get(), EVENTS);
+}
+
+/// The next backup puts other files in the place of the ones that a follower of the backup had open. It read
+/// the old ones, and said `Corrupt` for ever.
+#[test]
+fn a_follower_of_a_backup_goes_on_with_the_next_backup() {
+    let seed = common::seed();
+    let mut random = Random(seed);
+    let directory = tempfile::tempdir().unwrap();
+    let backups = directory.path().join("backups");
+    let store = Store::open(directory.path().join("store")).unwrap();
+    append(&store, 1, 10);
+    store.backup(&backups).unwrap();
+    let follower = Follower::open(&backups).unwrap();
+    let mut following = follower.read().follow();
+    let mut read = 0;
+    for round in 0..12 {
+        let bytes = [10, 100, 300_000][random.below(3) as usize];
+        append(&store, 1 + random.below(30), bytes);
+        let head = store.backup(&backups).unwrap().position;
+        assert_eq!(follower.head().unwrap(), head, "round {round}");
+        // Not to the end each time: what is read ahead is of an older backup then.
+        let until =
+            if random.one_in(3) { head.get() } else { read + random.below(head.get() - read + 1) };
+        while read < until {
+            read += 1;
+            let event = following.recv_timeout(PATIENCE).unwrap();
+            assert_eq!(event.position.get(), read, "round {round}");
+        }
+        assert_eq!(follower.read().collect().unwrap().len() as u64, head.get(), "round {round}");
+    }
+    let left = follower.read().after(Position::new(read)).collect().unwrap();
+    assert!(left == following.by_ref().take(left.len()).collect::<Result<Vec<_>, _>>().unwrap());
+    assert!(left.last().is_none_or(|event| event.position == store.head()));
+}
+
+/// A follower whose store was replaced by another waited for ever without a word, since the other store's mark
+/// is none of its own; and it mixed two histories if another one of the same store was put there.
+#[test]
+fn a_follower_says_that_its_store_was_replaced() {
+    type Replace = fn(&Path, &Path);
+    let set_aside = |path: &Path| fs::rename(path, path.with_extension("aside")).unwrap();
+    let cases: [(&str, Replace); 6] = [
+        ("another store", |path, _| drop(Store::open(path).unwrap())),
+        ("another store with more events", |path, _| {
+            append(&Store::open(path).unwrap(), 40, 10);
+        }),
+        ("another store that no writer has opened", |path, scratch| {
+            let other = Store::open(scratch.join("other")).unwrap();
+            append(&other, 40, 10);
+            drop(other);
+            copy_into(&scratch.join("other"), path);
+            fs::remove_file(path.join("journal/durable")).unwrap();
+        }),
+        ("nothing", |_, _| {}),
+        ("an older copy", |path, scratch| copy_into(&scratch.join("older"), path)),
+        ("another history of the store", |path, scratch| {
+            copy_into(&scratch.join("older"), path);
+            append(&Store::open(path).unwrap(), 40, 10);
+        }),
+    ];
+    for (case, replace) in cases {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let store = Store::open(&path).unwrap();
+        append(&store, 10, 10);
+        store.backup(directory.path().join("older")).unwrap();
+        append(&store, 10, 10);
+        let follower = Follower::open(&path).unwrap();
+        let mut following = follower.read().follow();
+        for _ in 0..20 {
+            following.recv_timeout(PATIENCE).unwrap();
+        }
+        drop(store);
+        // A writer that opens the store and goes on is nothing to be said.
+        let store = Store::open(&path).unwrap();
+        append(&store, 5, 10);
+        for _ in 0..5 {
+            following.recv_timeout(PATIENCE).unwrap();
+        }
+        drop(store);
+        set_aside(&path);
+        replace(&path, directory.path());
+        let waited = following.recv_timeout(PATIENCE).expect_err(case);
+        let others = [
+            follower.head().expect_err(case),
+            follower.read().collect().expect_err(case),
+            follower.read().follow().recv_timeout(PATIENCE).expect_err(case),
+            waited,
+        ];
+        for error in others {
+            assert_eq!(error.kind(), ErrorKind::Replaced, "{case}: {error}");
+            assert!(error.to_string().contains(path.to_str().unwrap()), "{case}: {error}");
+        }
+        let again = Follower::open(&path);
+        assert_eq!(again.is_ok(), case != "nothing", "{case}: {:?}", again.err());
+    }
 }

@@ -6,12 +6,12 @@
 //! * There is no wake-up across processes: who waits for more looks at the mark again and again, with
 //!   a bounded interval.
 
-use crate::codec::frame::Location;
+use crate::codec::frame::{HEADER_BYTES, Header, Location};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RecordedEvent;
 use crate::filter::Filter;
-use crate::journal::disk::{Disk, RealDisk};
-use crate::journal::mark::{self, DurableMark};
+use crate::journal::disk::{Disk, DiskFile, FileIdentity, RealDisk};
+use crate::journal::mark::{self, DurableMark, Look};
 use crate::journal::read::{Frames, Journal};
 use crate::journal::recover::read_header;
 use crate::journal::{manifest, segment};
@@ -22,6 +22,7 @@ use crate::position::Position;
 use crate::stream::StreamId;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,6 +71,10 @@ struct Seen {
     mark: Option<DurableMark>,
     /// The last segment that the journal's reader knows; 0: none.
     segment: u64,
+    /// The file that the mark was read from. While it is held, no other file can pass for it.
+    file: Option<(Arc<dyn DiskFile>, FileIdentity)>,
+    /// The last frame that anybody has read, and where it is.
+    read: Option<(Location, Header)>,
 }
 
 impl Follower {
@@ -88,7 +93,8 @@ impl Follower {
         })?;
         let (store, directory) = (manifest.store, journal_directory(&path));
         let journal = Arc::new(Journal::new(Arc::clone(&disk), directory, store, Vec::new()));
-        let seen = Mutex::new(Seen { mark: None, segment: 0 });
+        let seen = Seen { mark: None, segment: 0, file: None, read: None };
+        let seen = Mutex::new(seen);
         let follower = Follower { shared: Arc::new(Shared { path, disk, store, journal, seen }) };
         follower.shared.look(MARK_ATTEMPTS)?;
         Ok(follower)
@@ -98,7 +104,9 @@ impl Follower {
     /// says so: a writer sets it when it opens the store.
     ///
     /// # Errors
-    /// What reading the mark, or the header of a new segment, met.
+    /// * [`Replaced`](ErrorKind::Replaced): what is at the path now is not what was opened. Each read says
+    ///   so as well.
+    /// * What reading the mark, or the header of a new segment, met.
     pub fn head(&self) -> Result<Position> {
         let mark = self.shared.look(1)?;
         Ok(Position::new(mark.map_or(0, |mark| mark.position)))
@@ -128,15 +136,45 @@ impl Shared {
     /// How far the journal is durable, as the mark says now. One that is just being written says
     /// nothing, and then what is known holds.
     fn look(&self, attempts: u32) -> Result<Option<DurableMark>> {
-        let mut mark = None;
+        // Held over the reading: of two threads, one must not come with an older mark than the other did.
+        let seen = &mut *self.seen.lock();
         for _ in 0..attempts {
-            mark = mark::read(&*self.disk, self.journal.directory(), self.store)?;
-            if mark.is_some() {
+            let look = mark::look(&*self.disk, self.journal.directory(), self.store)?;
+            if let Some(mark) = self.take(seen, look)? {
+                self.advance(seen, mark)?;
                 break;
             }
         }
-        let mut seen = self.seen.lock();
-        let Some(mark) = mark else { return Ok(seen.mark) };
+        Ok(seen.mark)
+    }
+
+    /// What the mark that was looked at says, if it says anything. A mark in another file is the sign that all
+    /// files may be others: a writer has opened the store, a backup was taken into its directory, or something
+    /// else was put in its place.
+    fn take(&self, seen: &mut Seen, look: Look) -> Result<Option<DurableMark>> {
+        let Look::Found { file, identity, mark } = look else {
+            self.check_manifest()?;
+            return Ok(None);
+        };
+        let is_the_same = identity.is_none_or(|identity| {
+            seen.file.as_ref().is_some_and(|(_, before)| *before == identity)
+        });
+        let Some(mark) = mark else {
+            // Torn, or of another store.
+            self.check_manifest()?;
+            return Ok(None);
+        };
+        if !is_the_same {
+            self.check_manifest()?;
+            self.check_history(seen, &mark)?;
+            self.journal.forget_handles();
+            seen.file = identity.map(|identity| (file, identity));
+        }
+        Ok(Some(mark))
+    }
+
+    /// Shows what `mark` says is durable.
+    fn advance(&self, seen: &mut Seen, mark: DurableMark) -> Result<()> {
         if seen.mark.is_some_and(|before| mark.position < before.position) {
             let what = "the durable mark has gone back behind what was shown";
             let (path, position) = (mark::path(self.journal.directory()), mark.position + 1);
@@ -151,7 +189,60 @@ impl Shared {
             seen.segment = number;
         }
         seen.mark = Some(mark);
-        Ok(Some(mark))
+        Ok(())
+    }
+
+    /// Whether the store that was opened is still the one at its path.
+    fn check_manifest(&self) -> Result<()> {
+        let is_now = match manifest::read(&*self.disk, &self.path)? {
+            Some(manifest) if manifest.store == self.store => return Ok(()),
+            Some(manifest) => format!("holds the store {}", manifest.store),
+            None => "holds no store".to_owned(),
+        };
+        let (path, store) = (self.path.display(), self.store);
+        let message = format!("{path} {is_now} now; this follower was opened on the store {store}");
+        Err(Error::new(ErrorKind::Replaced, message))
+    }
+
+    /// Whether the files that are there now hold what was read from the ones before. The chain in a frame
+    /// covers everything up to it.
+    fn check_history(&self, seen: &Seen, mark: &DurableMark) -> Result<()> {
+        let shown = seen.mark.map_or(0, |before| before.position);
+        if mark.position < shown {
+            let what =
+                format!("it ends at position {}, and position {shown} was shown", mark.position);
+            return Err(self.other_history(&what));
+        }
+        let Some((at, read)) = &seen.read else { return Ok(()) };
+        let mut bytes = [0; HEADER_BYTES];
+        let path = self.journal.path(at.segment);
+        let filled =
+            match self.disk.open(&path).and_then(|file| file.read_at(&mut bytes, at.offset)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("read", &path, error));
+                }
+                filled => filled.unwrap_or(0),
+            };
+        let position = read.last_position();
+        let header = Header::parse(&bytes[..filled]);
+        match header.is_some_and(|it| it.chain == read.chain && it.last_position() == position) {
+            true => Ok(()),
+            false => Err(self.other_history(&format!("it differs up to position {position}"))),
+        }
+    }
+
+    fn other_history(&self, what: &str) -> Error {
+        let (path, store) = (self.path.display(), self.store);
+        let message = format!("{path} holds another history of the store {store} now: {what}");
+        Error::new(ErrorKind::Replaced, message)
+    }
+
+    /// Notes that the frame with this header, at `at`, was read.
+    fn note(&self, at: Location, header: &Header) {
+        let read = &mut self.seen.lock().read;
+        if read.as_ref().is_none_or(|(before, _)| *before < at) {
+            *read = Some((at, header.clone()));
+        }
     }
 }
 
@@ -397,10 +488,11 @@ impl Following {
         frames.extend(end);
         let (first, last) = (self.position + 1, self.until);
         let next = frames.next().transpose()?;
-        let (_, frame) = next.ok_or_else(|| {
+        let (at, frame) = next.ok_or_else(|| {
             let what = format!("the mark names position {}, which is not there", mark.position);
             self.shared.journal.corrupt(frames.at(), Some(first), what)
         })?;
+        self.shared.note(at, &frame.header);
         self.position = self.position.max(frame.header.last_position());
         let mut page = Vec::new();
         let events = FrameEvents::new(frame, first..=last);

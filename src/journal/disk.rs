@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,6 +25,18 @@ pub(crate) trait DiskFile: Send + Sync {
     /// `fdatasync`: the written bytes and what is needed to find them again.
     fn sync_data(&self) -> io::Result<()>;
     fn length(&self) -> io::Result<u64>;
+    /// What tells this file from every other one that exists at the same time; `None` if nothing does.
+    fn identity(&self) -> io::Result<Option<FileIdentity>> {
+        Ok(None)
+    }
+}
+
+/// The device of a file, and its number there. A number may be given out again once its file is gone and
+/// nobody holds it open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileIdentity {
+    device: u64,
+    inode: u64,
 }
 
 /// A directory tree.
@@ -68,6 +80,11 @@ impl DiskFile for File {
 
     fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn identity(&self) -> io::Result<Option<FileIdentity>> {
+        let metadata = self.metadata()?;
+        Ok(Some(FileIdentity { device: metadata.dev(), inode: metadata.ino() }))
     }
 }
 

@@ -18,7 +18,8 @@
 use crate::codec::cursor::array_at;
 use crate::codec::frame::Location;
 use crate::error::{Error, Result};
-use crate::journal::disk::{self, Disk, DiskFile};
+use crate::journal::disk::{self, Disk, DiskFile, FileIdentity};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -96,6 +97,31 @@ impl MarkFile {
 pub(crate) fn read(disk: &dyn Disk, journal: &Path, store: Uuid) -> Result<Option<DurableMark>> {
     let bytes = disk::read_whole(disk, &path(journal))?;
     Ok(bytes.and_then(|bytes| DurableMark::decode(&bytes, store)))
+}
+
+/// A look at the mark's file by a follower, which must notice when another file takes its place.
+pub(crate) enum Look {
+    /// There is none.
+    Missing,
+    /// The file, what it is, and what it says, if that is whole and of this store.
+    Found { file: Arc<dyn DiskFile>, identity: Option<FileIdentity>, mark: Option<DurableMark> },
+}
+
+/// Looks at the mark on disk.
+pub(crate) fn look(disk: &dyn Disk, journal: &Path, store: Uuid) -> Result<Look> {
+    let path = path(journal);
+    let look = || {
+        let file = disk.open(&path)?;
+        let identity = file.identity()?;
+        let mut bytes = [0; BYTES];
+        let read = file.read_at(&mut bytes, 0)?;
+        let mark = DurableMark::decode(&bytes[..read], store);
+        Ok(Look::Found { file, identity, mark })
+    };
+    match look() {
+        Err(error) if io::Error::kind(&error) == io::ErrorKind::NotFound => Ok(Look::Missing),
+        look => look.map_err(|e| Error::io("read", &path, e)),
+    }
 }
 
 pub(crate) fn path(journal: &Path) -> PathBuf {

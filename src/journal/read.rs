@@ -11,7 +11,7 @@ use crate::journal::segment::{self, SegmentHeader};
 use crate::limits::{READ_HANDLES_MAX, SCAN_CHUNK_BYTES};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +23,42 @@ pub(crate) struct Journal {
     directory: PathBuf,
     store: Uuid,
     segments: RwLock<BTreeMap<u64, SegmentHeader>>,
-    handles: Mutex<BTreeMap<u64, Arc<dyn DiskFile>>>,
+    handles: Mutex<Handles>,
+}
+
+/// The segments' files that are open for reading, by number.
+#[derive(Default)]
+struct Handles {
+    open: HashMap<u64, Handle>,
+    /// Counts the uses of all of them.
+    uses: u64,
+    /// Counts how often all were forgotten.
+    forgotten: u64,
+}
+
+struct Handle {
+    file: Arc<dyn DiskFile>,
+    last_use: u64,
+}
+
+impl Handles {
+    fn get(&mut self, number: u64) -> Option<Arc<dyn DiskFile>> {
+        self.uses += 1;
+        let handle = self.open.get_mut(&number)?;
+        handle.last_use = self.uses;
+        Some(Arc::clone(&handle.file))
+    }
+
+    /// Keeps `file`, in place of the one that was not used for the longest time if there are too many.
+    fn keep(&mut self, number: u64, file: Arc<dyn DiskFile>) {
+        if self.open.len() >= READ_HANDLES_MAX {
+            let oldest = self.open.iter().min_by_key(|(_, handle)| handle.last_use);
+            if let Some(number) = oldest.map(|(number, _)| *number) {
+                self.open.remove(&number);
+            }
+        }
+        self.open.insert(number, Handle { file, last_use: self.uses });
+    }
 }
 
 impl Journal {
@@ -39,7 +74,7 @@ impl Journal {
             directory,
             store,
             segments: RwLock::new(segments),
-            handles: Mutex::new(BTreeMap::new()),
+            handles: Mutex::default(),
         }
     }
 
@@ -134,19 +169,30 @@ impl Journal {
         }
     }
 
+    /// Lets go of all files: others may have taken their places.
+    pub(crate) fn forget_handles(&self) {
+        let handles = &mut *self.handles.lock();
+        handles.open.clear();
+        handles.forgotten += 1;
+    }
+
     fn handle(&self, number: u64) -> Result<Arc<dyn DiskFile>> {
-        let mut handles = self.handles.lock();
-        if let Some(handle) = handles.get(&number) {
-            return Ok(Arc::clone(handle));
-        }
+        let forgotten = {
+            let handles = &mut *self.handles.lock();
+            if let Some(file) = handles.get(number) {
+                return Ok(file);
+            }
+            handles.forgotten
+        };
+        // Not under the lock: opening may take long, and nobody who has a file waits for it.
         let path = self.path(number);
-        let handle = self.disk.open(&path).map_err(|e| Error::io("open", &path, e))?;
-        if handles.len() >= READ_HANDLES_MAX {
-            // Scans go forwards, so the oldest segment is the one least likely to be read again.
-            handles.pop_first();
+        let file = self.disk.open(&path).map_err(|e| Error::io("open", &path, e))?;
+        let handles = &mut *self.handles.lock();
+        // What was opened before the files were forgotten may have been replaced since.
+        if handles.forgotten == forgotten {
+            handles.keep(number, Arc::clone(&file));
         }
-        handles.insert(number, Arc::clone(&handle));
-        Ok(handle)
+        Ok(file)
     }
 }
 
@@ -283,5 +329,30 @@ impl Iterator for Frames {
             self.end = self.at;
         }
         item
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The handle with the lowest number was closed for want of room, which is the one that a reader of old
+    /// events uses all the time: each of its reads opened the file again, and closed somebody else's.
+    #[test]
+    fn the_handle_that_was_not_used_for_the_longest_time_makes_room() {
+        let mut handles = Handles::default();
+        let file: Arc<dyn DiskFile> = Arc::new(tempfile::tempfile().unwrap());
+        for number in 1..=READ_HANDLES_MAX as u64 {
+            handles.keep(number, Arc::clone(&file));
+        }
+        for more in 0..10 * READ_HANDLES_MAX as u64 {
+            assert!(handles.get(1).is_some(), "it is in use, and was closed for {more} others");
+            let number = 1_000 + more;
+            assert!(handles.get(number).is_none());
+            handles.keep(number, Arc::clone(&file));
+            assert!(handles.get(number).is_some());
+            assert_eq!(handles.open.len(), READ_HANDLES_MAX);
+        }
+        assert!(handles.get(2).is_none(), "nobody used it");
     }
 }
