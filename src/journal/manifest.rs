@@ -76,6 +76,13 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Manifest> {
     let store = field("store")?.parse().map_err(|_| corrupt("its store id is no UUID"))?;
     let created: DateTime<Utc> =
         field("created")?.parse().map_err(|_| corrupt("its creation time is no time"))?;
+    if let Some(line) = lines.next() {
+        let message = format!(
+            "{} has a line {line:?} that this version of filmstrip does not know",
+            path.display()
+        );
+        return Err(Error::new(ErrorKind::UnsupportedFormat, message));
+    }
     Ok(Manifest { store, created: Micros::of(created) })
 }
 
@@ -105,6 +112,21 @@ mod tests {
             flipped[at] ^= 1;
             let error = parse(Path::new("M"), &flipped).expect_err("a flipped byte");
             assert_eq!(error.kind(), ErrorKind::Corrupt, "byte {at}: {error}");
+        }
+    }
+
+    /// A line that this version does not know was passed over. A newer version that adds one means something
+    /// by it, and then what this version does to the store may be wrong.
+    #[test]
+    fn a_line_that_is_not_known_is_refused_by_name() {
+        for (surplus, says) in [("encrypted yes\n", "encrypted yes"), ("\n", "\"\"")] {
+            let text = format(&sample());
+            let (body, _) = text.rsplit_once("crc32c ").unwrap();
+            let body = format!("{body}{surplus}");
+            let text = format!("{body}crc32c {:08x}\n", crc32c::crc32c(body.as_bytes()));
+            let error = parse(Path::new("M"), text.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::UnsupportedFormat, "{error}");
+            assert!(error.to_string().contains(says), "{error}");
         }
     }
 
