@@ -541,6 +541,63 @@ fn snapshots_are_taken_in_the_background_as_the_stream_grows() {
     }
 }
 
+/// A backup was restored over a store whose index had taken in nothing beyond the backup, so that it was
+/// kept; but its snapshots were of events that had been given up. Once the stream had grown to their version
+/// again, its state was folded on top of them. A snapshot says which event is its last one, and one that is
+/// of another history is not used, and keeps no newer one out.
+#[test]
+fn a_snapshot_of_a_history_that_was_given_up_is_not_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, backup) = (directory.path().join("s"), directory.path().join("backup"));
+    let deposit = |store: &Store, times: u64, amount: u64, snapshots: bool| {
+        let accounts = store.repository::<Account>();
+        for _ in 0..times {
+            accounts.execute("a", &Command::Deposit(amount)).unwrap();
+            if snapshots {
+                accounts.snapshot("a").unwrap();
+            }
+        }
+    };
+    let store = Store::open(&path).unwrap();
+    deposit(&store, 3, 1, false);
+    store.backup(&backup).unwrap();
+    deposit(&store, 4, 1_000, true);
+    store.close().unwrap();
+    std::fs::remove_dir_all(path.join("journal")).unwrap();
+    std::fs::create_dir(path.join("journal")).unwrap();
+    for entry in std::fs::read_dir(backup.join("journal")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), path.join("journal").join(entry.file_name())).unwrap();
+    }
+
+    let load = |store: &Store| store.repository::<Account>().snapshot_every(0).load("a").unwrap();
+    for takes_one in [false, true] {
+        let copy = directory.path().join(format!("copy, takes one: {takes_one}"));
+        assert!(
+            std::process::Command::new("cp")
+                .arg("-r")
+                .args([&path, &copy])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let store = Store::open(&copy).unwrap();
+        deposit(&store, 1, 10, takes_one);
+        if takes_one {
+            let loaded = load(&store).state;
+            assert_eq!((loaded.balance, loaded.folded), (13, 0), "a new snapshot is kept");
+        }
+        for grown in 1..=5 {
+            deposit(&store, 1, 10, false);
+            assert_eq!(load(&store).state.balance, 13 + 10 * grown, "version {}", 4 + grown);
+        }
+        let findings = store.verify().unwrap().findings;
+        assert!(findings.is_empty(), "{findings:?}");
+        let is_kept = !copy.join("index.damaged-1").exists();
+        assert!(is_kept, "the index was not kept: nothing is shown");
+    }
+}
+
 // ---- reading one's own writes --------------------------------------------------------------------
 
 struct Balances;

@@ -1,6 +1,6 @@
 //! Walking through the index as it is, page by page: what is damaged is an item like another.
 
-use crate::codec::aggregate::AggregateImage;
+use crate::codec::aggregate::{AggregateImage, ImageEvent};
 use crate::codec::keys;
 use crate::codec::mark::Mark;
 use crate::codec::pack::event::IndexedEvent;
@@ -28,6 +28,8 @@ pub(crate) struct SnapshotPlace {
     pub(crate) stream: StreamId,
     pub(crate) version: u64,
     pub(crate) position: u64,
+    /// The last event in it, if it says so.
+    pub(crate) event: Option<ImageEvent>,
 }
 
 impl Index {
@@ -97,8 +99,8 @@ impl Index {
         if content.len() != snapshot.length as usize || crc32c::crc32c(&content) != snapshot.crc {
             return None;
         }
-        let position = AggregateImage::decode(&content)?.position;
-        Some(SnapshotPlace { stream, version, position })
+        let AggregateImage { position, event, .. } = AggregateImage::decode(&content)?;
+        Some(SnapshotPlace { stream, version, position, event })
     }
 
     fn page<T>(

@@ -28,17 +28,40 @@ impl Index {
         }
         self.db.insert(&self.trees.snapshots, &key, snapshot.encode(&key))?;
         for old in self.snapshot_keys(stream, u64::MAX)?.iter().skip(KEPT) {
-            self.db.remove(&self.trees.snapshots, old)?;
-            pieces::remove(&self.db, &self.trees, &keys::snapshot_pieces(old))?;
+            if let Some(version) = keys::version_of(old) {
+                self.remove_snapshot(stream, version)?;
+            }
         }
         Ok(())
+    }
+
+    /// Removes the stream's snapshot at `version`, if there is one.
+    pub(crate) fn remove_snapshot(&self, stream: &StreamId, version: u64) -> Result<()> {
+        let key = keys::snapshot_key(stream, version);
+        self.db.remove(&self.trees.snapshots, &key)?;
+        pieces::remove(&self.db, &self.trees, &keys::snapshot_pieces(&key))
     }
 
     /// The stream's snapshots at versions up to `at_most`, newest first; without those that cannot
     /// be read.
     pub(crate) fn snapshots(&self, stream: &StreamId, at_most: u64) -> Result<Vec<(u64, Vec<u8>)>> {
+        self.read_snapshots(self.snapshot_keys(stream, at_most)?)
+    }
+
+    /// The stream's snapshots at versions past `version`, newest first.
+    pub(crate) fn snapshots_past(
+        &self,
+        stream: &StreamId,
+        version: u64,
+    ) -> Result<Vec<(u64, Vec<u8>)>> {
+        let mut keys = self.snapshot_keys(stream, u64::MAX)?;
+        keys.retain(|key| keys::version_of(key) > Some(version));
+        self.read_snapshots(keys)
+    }
+
+    fn read_snapshots(&self, keys: Vec<Bytes>) -> Result<Vec<(u64, Vec<u8>)>> {
         let mut snapshots = Vec::new();
-        for key in self.snapshot_keys(stream, at_most)? {
+        for key in keys {
             if let (Some(version), Some(bytes)) = (keys::version_of(&key), self.snapshot(&key)?) {
                 snapshots.push((version, bytes));
             }

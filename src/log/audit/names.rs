@@ -232,13 +232,22 @@ impl Names {
         place: &SnapshotPlace,
         head: u64,
     ) -> Option<String> {
-        let SnapshotPlace { stream: name, version, position } = place;
+        let SnapshotPlace { stream: name, version, position, event } = place;
         if !self.covers(name.as_str()) || (index.is_live() && *position > head) {
             return None;
         }
         let last = self.streams.get(name).map_or(0, |stream| stream.last.version);
-        let what = || format!("there is a snapshot of {name} at version {version}, of {last}");
-        (*version > last).then(what)
+        if *version > last {
+            return Some(format!("there is a snapshot of {name} at version {version}, of {last}"));
+        }
+        // What the index does not hold yet, it cannot be asked for; who loads it looks.
+        let events = index.ask(|index| index.events_from(name, *version, 1)).ok()?;
+        let held = events.first().filter(|held| held.version == *version)?;
+        let is_of_it = event.is_none_or(|event| {
+            (held.position, held.recorded_at) == (*position, event.recorded_at)
+        });
+        let what = || format!("the snapshot of {name} at version {version} is of another history");
+        (!is_of_it).then(what)
     }
 
     fn check_records(&mut self, index: &Audited<'_>, findings: &mut Findings) -> Result<()> {

@@ -245,7 +245,7 @@ impl<A: Aggregate> Repository<A> {
         let mut known = self.newest(&stream, false)?;
         if known.version > Version::NONE {
             let Known { version, position, ref state, .. } = known;
-            snapshots::write(&self.log, &stream, version, position, state)?;
+            snapshots::write(self.log.log(), &stream, version, position, state)?;
             known.snapshot_at = version;
             self.memory.cache.put(stream, known);
         }
@@ -381,7 +381,7 @@ impl<A: Aggregate> Repository<A> {
     /// The newest state at hand that is not past `at_most`.
     fn nearest(&self, stream: &StreamId, at_most: Version) -> Known<A> {
         let cached = self.memory.cache.get(stream).filter(|known| known.version <= at_most);
-        let snapshot = || self.snapshots.as_ref()?.newest(&self.log, stream, at_most);
+        let snapshot = || self.snapshots.as_ref()?.newest(self.log.log(), stream, at_most);
         cached.or_else(snapshot).unwrap_or_default()
     }
 

@@ -2,17 +2,20 @@
 //!
 //! * A snapshot is a shortcut and nothing else: one that is missing, unreadable, of another schema or
 //!   late changes how long a load takes, never what it yields.
+//! * Each says what the last event in it is. One whose event the log does not have there is of another
+//!   history, which was given up when a backup was restored, and is not used.
 //! * They are written by a thread of their own, off the command's path. If it cannot keep up, the
 //!   next command offers a newer one.
 
 use super::cache::Known;
 use crate::clock::Micros;
-use crate::codec::aggregate::AggregateImage;
+use crate::codec::aggregate::{AggregateImage, ImageEvent};
 use crate::error::Result;
 use crate::json;
 use crate::limits::SNAPSHOTS_WAITING_MAX;
 use crate::log::core::Log;
 use crate::log::handle::LogHandle;
+use crate::log::read_stream::{StreamEvents, StreamRange};
 use crate::model::aggregate::{Aggregate, Snapshot};
 use crate::position::{Position, Version};
 use crate::stream::StreamId;
@@ -50,15 +53,18 @@ impl<A: Aggregate> Policy<A> {
     /// The newest snapshot of `stream` at a version up to `at_most` that can be read.
     pub(super) fn newest(
         &self,
-        log: &Log,
+        log: &Arc<Log>,
         stream: &StreamId,
         at_most: Version,
     ) -> Option<Known<A>> {
         // Whatever hinders reading it, replaying the stream will do instead, or say why not.
         let snapshots = log.index.ask(|index| index.snapshots(stream, at_most.get())).ok()?;
         snapshots.into_iter().find_map(|(version, bytes)| {
-            let (state, position) = (self.restore)(&bytes)?;
             let version = Version::new(version);
+            if !is_of_this_history(log, stream, version, &bytes) {
+                return None;
+            }
+            let (state, position) = (self.restore)(&bytes)?;
             Some(Known { state, version, position, commands: None, snapshot_at: version })
         })
     }
@@ -80,7 +86,7 @@ impl<A: Aggregate> Policy<A> {
 }
 
 /// Writes what comes, until the policy or the store goes.
-fn write_all<A: Snapshot>(log: &Log, jobs: &Receiver<Job<A>>) {
+fn write_all<A: Snapshot>(log: &Arc<Log>, jobs: &Receiver<Job<A>>) {
     let closed = log.closing();
     loop {
         let job = select! {
@@ -99,7 +105,7 @@ fn write_all<A: Snapshot>(log: &Log, jobs: &Receiver<Job<A>>) {
 
 /// Writes a snapshot of `state`.
 pub(super) fn write<A: Snapshot>(
-    log: &Log,
+    log: &Arc<Log>,
     stream: &StreamId,
     version: Version,
     position: Position,
@@ -116,9 +122,42 @@ pub(super) fn write<A: Snapshot>(
         position: position.get(),
         taken_at: Micros::of(log.clock.now()),
         state: &state,
+        event: last_event(log, stream, version).map(|(_, event)| event),
     };
     let bytes = image.encode();
+    // Newer ones of another history would be kept in its place.
+    for (newer, bytes) in log.index.ask(|index| index.snapshots_past(stream, version.get()))? {
+        if !is_of_this_history(log, stream, Version::new(newer), &bytes) {
+            log.index.ask(|index| index.remove_snapshot(stream, newer))?;
+        }
+    }
     log.index.ask(|index| index.put_snapshot(stream, version.get(), &bytes))
+}
+
+/// Whether the log has the last event of a snapshot at its place. What does not say which one that is was
+/// written by an older version, and may be of any history.
+fn is_of_this_history(log: &Arc<Log>, stream: &StreamId, version: Version, bytes: &[u8]) -> bool {
+    let Some(image) = AggregateImage::decode(bytes) else { return false };
+    let here = last_event(log, stream, version);
+    let (position, event) = (Position::new(image.position), image.event);
+    here.is_some_and(|here| event.is_some_and(|event| here == (position, event)))
+}
+
+/// The position of the event at `version`, and what tells it from others; `None` if it cannot be read.
+fn last_event(
+    log: &Arc<Log>,
+    stream: &StreamId,
+    version: Version,
+) -> Option<(Position, ImageEvent)> {
+    let state = log.stream_state(stream).ok()??;
+    if version > state.version {
+        return None;
+    }
+    let (first, last) = (version.get(), version.get());
+    let range = StreamRange { first, last, backwards: false, limit: 1 };
+    let event = StreamEvents::new(Arc::clone(log), stream.clone(), range).next()?.ok()?;
+    let recorded_at = Micros::of(event.recorded_at);
+    Some((event.position, ImageEvent { id: event.id, recorded_at }))
 }
 
 fn restore<A: Snapshot>(bytes: &[u8]) -> Option<(A, Position)> {
