@@ -126,6 +126,8 @@ fn a_directory_that_is_not_this_stores_is_refused_by_name_and_left_alone() {
     store.backup(path("opened")).unwrap();
     drop(Store::open(path("opened")).unwrap());
     fs::write(path("file"), "x").unwrap();
+    fs::create_dir_all(path("notes/journal")).unwrap();
+    fs::write(path("notes/journal/diary.tmp"), "x").unwrap();
     // A store that went on from a backup has another history than the one that it came from.
     store.backup(path("fork")).unwrap();
     let copied = copy(&path("fork"));
@@ -137,6 +139,7 @@ fn a_directory_that_is_not_this_stores_is_refused_by_name_and_left_alone() {
         ("of-other", "another store's", "holds a backup of the store"),
         ("photos", "a stranger's", "me.jpg"),
         ("opened", "an opened backup", "has been opened"),
+        ("notes", "a stranger's journal", "journal/diary.tmp"),
         ("file", "a file", "not a directory"),
         ("of-fork", "a fork's", "does not have"),
         ("store/backup", "the store itself", "lies in the store"),

@@ -36,6 +36,113 @@ fn a_directory_with_something_else_in_it_is_left_alone() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
 
+/// A directory with a folder `journal` was taken for a store whose creation a crash had cut short: opening it
+/// answered `Ok`, and whatever lay in the folder was deleted as if it were a half-made journal. Only what a
+/// store itself names so may be in a directory that becomes one.
+#[test]
+fn a_strangers_folder_with_a_name_of_ours_is_refused_and_left_alone() {
+    for name in [
+        "journal/2026-11-26.md",
+        "journal/diary.tmp",
+        "journal/00000000000000000001.orig",
+        "journal/torn-page",
+        "index/a-z.html",
+        "index/snap.jpg",
+        "views/lake.jpg",
+        "index.html",
+        "views.damaged-by-rain",
+        "index.damaged-+1",
+        "lost+found",
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "years of work").unwrap();
+        let before = everything(directory.path());
+        let error = Store::open(directory.path()).expect_err(name);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name}: {error}");
+        assert!(error.to_string().contains(name), "{name}: {error}");
+        assert_eq!(everything(directory.path()), before, "{name}");
+    }
+}
+
+/// A file with the name of a segment, or of the mark, and another content is not a journal's either.
+#[test]
+fn a_strangers_file_with_the_name_of_a_segment_is_refused_and_left_alone() {
+    for name in ["journal/00000000020261126143", "journal/durable"] {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("journal")).unwrap();
+        fs::write(directory.path().join(name), "years of work").unwrap();
+        let error = Store::open(directory.path()).expect_err(name);
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}: {error}");
+        assert_eq!(fs::read(directory.path().join(name)).unwrap(), b"years of work");
+    }
+}
+
+/// Opening a store removed every `*.tmp` and `*.prepared` from its journal, and a directory in place of the
+/// index's checkpoint, whoever had put them there.
+#[test]
+fn only_what_is_a_stores_own_is_ever_removed_from_it() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(Store::open(directory.path()).unwrap());
+    let at = |name: &str| directory.path().join(name);
+    for name in ["journal/notes.tmp", "journal/cake.prepared", "index/notes", "notes"] {
+        fs::write(at(name), "years of work").unwrap();
+    }
+    for number in 1..=3 {
+        drop(Store::open(directory.path()).unwrap());
+        assert_eq!(fs::read(at("journal/notes.tmp")).unwrap(), b"years of work");
+        assert_eq!(fs::read(at("journal/cake.prepared")).unwrap(), b"years of work");
+        // What is in an index that cannot be used goes with it, and stays there.
+        fs::remove_file(at("index.checkpoint")).unwrap();
+        fs::create_dir(at("index.checkpoint")).unwrap();
+        fs::write(at("index.checkpoint").join("notes"), [number]).unwrap();
+    }
+    drop(Store::open(directory.path()).unwrap());
+    assert_eq!(fs::read(at("index.damaged-1/notes")).unwrap(), b"years of work");
+    for number in 1..=3 {
+        let kept = at(&format!("index.checkpoint.damaged-{number}/notes"));
+        assert_eq!(fs::read(kept).unwrap(), [number]);
+    }
+    assert!(!at("index.damaged-1/db").exists(), "the oldest index that was moved aside is kept");
+    fs::write(at("index/snap.jpg"), "a day at the lake").unwrap();
+    drop(Store::open(directory.path()).unwrap());
+    assert_eq!(fs::read(at("index.damaged-4/snap.jpg")).unwrap(), b"a day at the lake");
+}
+
+/// A fresh volume has a directory `lost+found` at its top, and was refused.
+#[test]
+fn a_store_lies_at_the_top_of_a_volume() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| {
+        fs::create_dir_all(directory.path().join(name).join("lost+found")).unwrap();
+        directory.path().join(name)
+    };
+    let store = Store::open(path("store")).unwrap();
+    store.append("A-1", ExpectedVersion::NoStream, [event()]).unwrap();
+    store.backup(path("backup")).unwrap();
+    store.backup(path("backup")).expect("a further one");
+    store.close().unwrap();
+    Store::repair(path("store")).unwrap().export(path("export")).unwrap();
+    for name in ["store", "backup", "export"] {
+        assert_eq!(Store::open(path(name)).unwrap().head().get(), 1, "{name}");
+    }
+}
+
+/// Each file below `directory`, with what is in it.
+fn everything(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(everything(&path)),
+            false => found.push((path.clone(), fs::read(path).unwrap())),
+        }
+    }
+    found.sort();
+    found
+}
+
 #[test]
 fn a_store_is_open_for_writing_once() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
 //! Moving a damaged index out of the way, without ever leaving a checkpoint that lies.
 
 use crate::error::{Error, Result};
-use crate::index::checkpoint::CheckpointFile;
-use crate::index::files::sync;
+use crate::index::checkpoint::{CheckpointFile, is_checkpoint};
+use crate::index::files::{remove_database, sync};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -32,8 +32,7 @@ pub(crate) fn move_aside(store_dir: &Path) -> Result<PathBuf> {
     let excess = numbers.len().saturating_sub(KEPT);
     for number in &numbers[..excess] {
         let old = named(store_dir, *number);
-        let removed = if old.is_dir() { fs::remove_dir_all(&old) } else { fs::remove_file(&old) };
-        if let Err(error) = removed {
+        if let Err(error) = remove_database(&old) {
             tracing::warn!(%error, path = %old.display(), "an old damaged index stays");
         }
     }
@@ -44,12 +43,23 @@ fn named(store_dir: &Path, number: u64) -> PathBuf {
     store_dir.join(format!("{DAMAGED}{number}"))
 }
 
+/// The number in the name of an index that was moved aside.
+fn number_of(name: &str) -> Option<u64> {
+    let number = name.strip_prefix(DAMAGED)?.parse().ok()?;
+    // What else reads as a number is none of ours.
+    (name == format!("{DAMAGED}{number}")).then_some(number)
+}
+
+/// Whether `name` is one that the index has in the directory of a store.
+pub(crate) fn is_ours(name: &str) -> bool {
+    name == INDEX || is_checkpoint(name) || number_of(name).is_some()
+}
+
 /// The numbers of the damaged indexes that are kept, in order.
 fn damaged(store_dir: &Path) -> Result<Vec<u64>> {
     let entries = fs::read_dir(store_dir).map_err(|e| Error::io("list", store_dir, e))?;
     let names = entries.flatten().map(|entry| entry.file_name());
-    let number = |name: std::ffi::OsString| name.to_str()?.strip_prefix(DAMAGED)?.parse().ok();
-    let mut numbers: Vec<u64> = names.filter_map(number).collect();
+    let mut numbers: Vec<u64> = names.filter_map(|name| number_of(name.to_str()?)).collect();
     numbers.sort_unstable();
     Ok(numbers)
 }

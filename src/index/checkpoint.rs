@@ -8,6 +8,17 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+const NAME: &str = "index.checkpoint";
+/// What stands behind the name of a checkpoint that is being written.
+const NEW: &str = "checkpoint.new";
+/// What a directory in the place of a checkpoint is renamed to begins with.
+const DAMAGED: &str = "index.checkpoint.damaged-";
+
+/// Whether `name` is that of a checkpoint, one that is being written, or what was in its place.
+pub(crate) fn is_checkpoint(name: &str) -> bool {
+    name == NAME || name == "index.checkpoint.new" || name.starts_with(DAMAGED)
+}
+
 /// Where the checkpoint is kept.
 pub(crate) struct CheckpointFile {
     store_dir: PathBuf,
@@ -16,7 +27,7 @@ pub(crate) struct CheckpointFile {
 
 impl CheckpointFile {
     pub(crate) fn of(store_dir: &Path) -> CheckpointFile {
-        CheckpointFile { store_dir: store_dir.to_owned(), path: store_dir.join("index.checkpoint") }
+        CheckpointFile { store_dir: store_dir.to_owned(), path: store_dir.join(NAME) }
     }
 
     /// What it says; `None` if there is none.
@@ -33,7 +44,7 @@ impl CheckpointFile {
 
     /// Has `checkpoint` on disk when it returns; until then, the one before.
     pub(crate) fn replace(&self, checkpoint: &StoredCheckpoint) -> Result<()> {
-        let new = self.path.with_extension("checkpoint.new");
+        let new = self.path.with_extension(NEW);
         let write = || {
             let mut file = File::create(&new)?;
             file.write_all(&checkpoint.encode())?;
@@ -44,10 +55,17 @@ impl CheckpointFile {
         sync(&self.store_dir)
     }
 
-    /// Removes it for good, if it is there.
+    /// Removes it for good, if it is there. A directory in its place is no checkpoint of ours: it is moved
+    /// aside, and stays.
     pub(crate) fn remove(&self) -> Result<()> {
-        let removed = match self.path.is_dir() {
-            true => fs::remove_dir_all(&self.path),
+        let is_directory = self.path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+        let removed = match is_directory {
+            true => {
+                let named = |number: u64| self.store_dir.join(format!("{DAMAGED}{number}"));
+                let mut names = (1..).map(named);
+                let free = names.find(|path| path.symlink_metadata().is_err());
+                fs::rename(&self.path, free.expect("numbers do not end"))
+            }
             false => fs::remove_file(&self.path),
         };
         match removed {

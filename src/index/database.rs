@@ -115,7 +115,9 @@ impl Database {
         pace: Pace,
     ) -> Result<Database, OpenError> {
         wait_for_release(&path.join("db")).map_err(OpenError::System)?;
-        remove_unfinished_snapshots(path).map_err(OpenError::System)?;
+        if let Some(name) = remove_unfinished_snapshots(path).map_err(OpenError::System)? {
+            return Err(unusable(format!("it holds {name:?}, which sled would remove")));
+        }
         let config = sled::Config::new()
             .path(path)
             .cache_capacity(cache_bytes.max(SLED_CACHE_BYTES_MIN))

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// The directory of an index's packs in that of the index.
 pub(crate) const PACKS: &str = "packs";
+/// The directory in which sled keeps values that are too long for its log. Ours never are.
+const BLOBS: &str = "blobs";
 /// How long to wait for sled's own threads to let go of a database that was closed.
 const RELEASE_WAIT: Duration = Duration::from_secs(10);
 
@@ -47,21 +49,78 @@ pub(crate) fn wait_for_release(file: &Path) -> Result<()> {
 }
 
 /// A kill while sled opens leaves a half-written snapshot of its page table, which makes its next
-/// open fail. The name says that it was never finished, so it can go.
-pub(crate) fn remove_unfinished_snapshots(path: &Path) -> Result<()> {
+/// open fail. The name says that it was never finished, so it can go. Returns the name of a file that sled
+/// would take for a snapshot and remove, although it is none.
+pub(crate) fn remove_unfinished_snapshots(path: &Path) -> Result<Option<String>> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
-        Err(_) => return Ok(()),
+        Err(_) => return Ok(None),
     };
+    let mut foreign = None;
     for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("snap.") && !is_sleds(&name) {
+            foreign = Some(name);
+        } else if is_unfinished_snapshot(&name) {
             let file = entry.path();
             fs::remove_file(&file).map_err(|e| Error::io("remove", &file, e))?;
         }
     }
-    Ok(())
+    Ok(foreign)
+}
+
+fn is_unfinished_snapshot(name: &str) -> bool {
+    name.ends_with(".generating") && is_sleds(name)
+}
+
+/// Whether `name` is one that sled gives to a file in its directory.
+fn is_sleds(name: &str) -> bool {
+    let is_lsn = |name: &str| name.len() == 16 && name.bytes().all(|b| b.is_ascii_hexdigit());
+    let snapshot = name.strip_prefix("snap.");
+    let snapshot = snapshot.map(|name| name.strip_suffix(".generating").unwrap_or(name));
+    name == "conf" || name == "db" || snapshot.is_some_and(is_lsn)
+}
+
+/// A name in the directory of an index or of views that is none of theirs, if there is one.
+pub(crate) fn foreign_in(directory: &Path) -> Result<Option<String>> {
+    let entries = match fs::read_dir(directory) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        entries => entries.map_err(|e| Error::io("list", directory, e))?,
+    };
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let is_ours = |name: &String| name == PACKS || name == BLOBS || is_sleds(name);
+    Ok(names.into_iter().find(|name| !is_ours(name)))
+}
+
+/// Removes the directory of an index or of views, but nothing in it that is none of theirs: then it stays.
+pub(crate) fn remove_database(directory: &Path) -> std::io::Result<()> {
+    if !directory.symlink_metadata()?.is_dir() {
+        return fs::remove_file(directory);
+    }
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let (name, path) = (entry.file_name(), entry.path());
+        let name = name.to_string_lossy();
+        let is_directory = entry.file_type()?.is_dir();
+        if is_directory && (name == PACKS || name == BLOBS) {
+            remove_numbered(&path)?;
+        } else if !is_directory && is_sleds(&name) {
+            fs::remove_file(path)?;
+        }
+    }
+    fs::remove_dir(directory)
+}
+
+/// Removes a directory of files that are named by numbers, unless something else is in it.
+fn remove_numbered(directory: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.as_encoded_bytes().iter().all(u8::is_ascii_digit) && !entry.file_type()?.is_dir() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    fs::remove_dir(directory)
 }
 
 /// Syncs what sled creates and never syncs, and returns an own handle on its data file.
@@ -70,7 +129,7 @@ pub(crate) fn sync_files(path: &Path) -> Result<File> {
     let db = path.join("db");
     let file = File::open(&db).map_err(|e| Error::io("open", &db, e))?;
     file.sync_all().map_err(|e| Error::io("sync", &db, e))?;
-    sync(&path.join("blobs"))?;
+    sync(&path.join(BLOBS))?;
     sync(path)?;
     Ok(file)
 }

@@ -28,6 +28,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) const VIEWS: &str = "views";
 const DAMAGED: &str = "views.damaged-";
 
+/// Whether `name` is one that views have in the directory of a store.
+pub(crate) fn is_ours(name: &str) -> bool {
+    let number = name.strip_prefix(DAMAGED).unwrap_or_default();
+    name == VIEWS || (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// The views of one store.
 pub(crate) struct Views {
     open: RwLock<Option<Open>>,

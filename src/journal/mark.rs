@@ -66,6 +66,11 @@ impl DurableMark {
     }
 }
 
+/// Whether `bytes` are those of a mark, of whatever store.
+pub(crate) fn is_mark(bytes: &[u8]) -> bool {
+    bytes.len() == BYTES && bytes.starts_with(&MAGIC)
+}
+
 /// The mark's file, open for the writer.
 pub(crate) struct MarkFile {
     file: Arc<dyn DiskFile>,

@@ -12,6 +12,7 @@ pub(crate) mod backup;
 pub(crate) mod disk;
 pub(crate) mod manifest;
 pub(crate) mod mark;
+pub(crate) mod names;
 pub(crate) mod prepare;
 pub(crate) mod read;
 pub(crate) mod recover;

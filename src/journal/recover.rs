@@ -14,6 +14,7 @@ use crate::codec::frame::{self, Frame, Header, Location};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::disk::{self, Disk, DiskFile};
 use crate::journal::mark::{self, DurableMark, MarkFile};
+use crate::journal::names;
 use crate::journal::prepare::{self, Preparer};
 use crate::journal::read::Journal;
 use crate::journal::segment::{self, HeaderError, SegmentHeader};
@@ -49,24 +50,29 @@ pub struct TornWrite {
     pub acknowledged: bool,
 }
 
-/// Whether the journal in `directory` holds no frame at all, so that nothing is lost without it.
+/// Whether the journal in `directory` holds no frame at all, so that nothing is lost without it. A file
+/// with a name of the journal's and another content counts as one that holds something.
 pub(crate) fn is_empty(disk: &dyn Disk, directory: &Path) -> Result<bool> {
     for number in segment_numbers(disk, directory)? {
         let path = segment::path(directory, number);
         let bytes = disk::read_whole(disk, &path)?.unwrap_or_default();
-        let frames = bytes.get(segment::HEADER_BYTES as usize..).unwrap_or(&[]);
-        if frames.iter().any(|byte| *byte != 0) {
+        let header = bytes.len().min(segment::HEADER_BYTES as usize);
+        let (header, frames) = bytes.split_at(header);
+        let is_segment = used(header) == 0 || SegmentHeader::decode(header).is_ok();
+        if !is_segment || used(frames) > 0 {
             return Ok(false);
         }
     }
-    Ok(true)
+    let mark = disk::read_whole(disk, &mark::path(directory))?;
+    Ok(mark.is_none_or(|mark| mark::is_mark(&mark)))
 }
 
-/// Makes an empty journal in `directory`, in place of an empty one that may be there.
+/// Makes an empty journal in `directory`, in place of an empty one that may be there. The copies of torn
+/// writes stay, and so does every file that is not the journal's.
 pub(crate) fn create(disk: &Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result<()> {
     disk.create_dir_all(directory).map_err(|e| Error::io("create", directory, e))?;
     for name in list(&**disk, directory)? {
-        if !name.starts_with("torn-") {
+        if names::is_ours(&name) && !names::is_torn(&name) {
             disk::remove_if_there(&**disk, &directory.join(name))?;
         }
     }
@@ -121,7 +127,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result
 /// What a crash may leave beside the segments: files that were not in use yet.
 fn remove_leftovers(disk: &dyn Disk, directory: &Path) -> Result<()> {
     for name in list(disk, directory)? {
-        if name.ends_with(".prepared") || name.ends_with(".tmp") {
+        if names::is_leftover(&name) {
             disk::remove_if_there(disk, &directory.join(name))?;
         }
     }

@@ -122,9 +122,12 @@ fn refuse_foreign(disk: &dyn Disk, path: &Path) -> Result<()> {
         return Err(Error::invalid(format!("{} is not a directory", path.display())));
     }
     let names = disk.list(path).map_err(|e| Error::io("list", path, e))?;
-    let Some(foreign) = names.iter().find(|name| !OURS.contains(&name.as_str())) else {
-        return Ok(());
+    let is_ours = |name: &str| OURS.contains(&name) || directory::is_volumes(path, name);
+    let foreign = match names.iter().find(|name| !is_ours(name)) {
+        Some(foreign) => Some(foreign.clone()),
+        None => directory::foreign_in_journal(path, disk)?,
     };
+    let Some(foreign) = foreign else { return Ok(()) };
     let path = path.display();
     let message = match names.iter().any(|name| name == "lock") {
         true => format!("{path} has been opened as a store; back up into another directory"),

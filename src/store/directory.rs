@@ -2,20 +2,22 @@
 
 use crate::clock::{Clock, Micros};
 use crate::error::{Error, ErrorKind, Result};
+use crate::index::{aside, files, views};
 use crate::journal::disk::Disk;
 use crate::journal::manifest::{self, Manifest};
-use crate::journal::recover;
+use crate::journal::{names, recover};
 use crate::log::core::journal_directory;
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What a store without a manifest may hold: its creation, or the manifest itself, was lost.
-const OURS: [&str; 5] = ["lock", "journal", "index", "views", "MANIFEST.tmp"];
-/// What stands in front of the index's other names: its checkpoint, what was moved aside.
-const OF_THE_INDEX: &str = "index.";
+/// What a store without a manifest may hold beside the index and the views: its creation, or the manifest
+/// itself, was lost.
+const OURS: [&str; 3] = ["lock", "journal", "MANIFEST.tmp"];
+/// The directory that a new ext volume has at its top. It is the filesystem's, and is never touched.
+const LOST_AND_FOUND: &str = "lost+found";
 
 /// A store's directory, locked.
 pub(crate) struct Directory {
@@ -63,18 +65,46 @@ fn refuse_foreign(path: &Path, disk: &dyn Disk) -> Result<()> {
     if names.iter().any(|name| name == "MANIFEST") {
         return Ok(());
     }
-    match names.iter().find(|name| !is_ours(name)) {
-        None => Ok(()),
-        Some(foreign) => {
-            let path = path.display();
-            let message = format!("{path} is neither empty nor a store: it holds {foreign:?}");
-            Err(Error::invalid(message))
-        }
-    }
+    let foreign = names.into_iter().find(|name| !is_ours(name) && !is_volumes(path, name));
+    let foreign = match foreign {
+        Some(foreign) => Some(foreign),
+        None => foreign_below(path, disk)?,
+    };
+    foreign.map_or(Ok(()), |foreign| {
+        let path = path.display();
+        let message = format!("{path} is neither empty nor a store: it holds {foreign:?}");
+        Err(Error::invalid(message))
+    })
 }
 
 fn is_ours(name: &str) -> bool {
-    OURS.contains(&name) || name.starts_with(OF_THE_INDEX)
+    OURS.contains(&name) || aside::is_ours(name) || views::is_ours(name)
+}
+
+/// Whether `name` in the directory `path` is the filesystem's own.
+pub(crate) fn is_volumes(path: &Path, name: &str) -> bool {
+    let is_directory = |path: PathBuf| path.symlink_metadata().is_ok_and(|found| found.is_dir());
+    name == LOST_AND_FOUND && is_directory(path.join(name))
+}
+
+/// What there is in the directories of a store without a manifest that no store puts there: anybody may call
+/// a directory `journal`, and what lies in it would be taken for what a crash has left.
+fn foreign_below(path: &Path, disk: &dyn Disk) -> Result<Option<String>> {
+    if let Some(name) = foreign_in_journal(path, disk)? {
+        return Ok(Some(name));
+    }
+    for directory in [aside::INDEX, views::VIEWS] {
+        if let Some(name) = files::foreign_in(&path.join(directory))? {
+            return Ok(Some(format!("{directory}/{name}")));
+        }
+    }
+    Ok(None)
+}
+
+/// What there is in the journal's directory that no journal puts there.
+pub(crate) fn foreign_in_journal(path: &Path, disk: &dyn Disk) -> Result<Option<String>> {
+    let name = names::foreign_in(disk, &journal_directory(path))?;
+    Ok(name.map(|name| format!("journal/{name}")))
 }
 
 /// What is said of a store that is locked.

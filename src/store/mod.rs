@@ -77,13 +77,15 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in the directory `path`, creating it if that is empty or absent.
+    /// Opens the store in the directory `path`, creating it if that is empty or absent. A `lost+found` at the
+    /// top of a volume does not count.
     ///
     /// # Errors
     /// * [`Locked`](crate::ErrorKind::Locked): it is open already, here or in another process.
     /// * [`Corrupt`](crate::ErrorKind::Corrupt): the journal is damaged; the error names the place.
     /// * [`UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat): a newer version wrote it.
-    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): the directory holds something else.
+    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): the directory holds something else, which the error
+    ///   names. Nothing is changed in it.
     pub fn open(path: impl AsRef<Path>) -> Result<Store> {
         Store::builder().open(path)
     }

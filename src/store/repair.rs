@@ -273,7 +273,7 @@ fn refuse_unless_empty(disk: &dyn Disk, to: &Path, origin: &Path) -> Result<()> 
         return Err(Error::invalid(format!("{} is not a directory", to.display())));
     }
     let names = disk.list(to).map_err(|e| Error::io("list", to, e))?;
-    if let Some(name) = names.first() {
+    if let Some(name) = names.iter().find(|name| !directory::is_volumes(to, name)) {
         let message = format!("{} is not empty: it holds {name:?}", to.display());
         return Err(Error::invalid(message));
     }
