@@ -91,6 +91,27 @@ fn a_whole_store_is_exported_whole() {
     assert_eq!(store.head_hash(), head, "another history");
 }
 
+/// A last frame that reads as zeros although it was acknowledged is `Corrupt`; everything before it can be saved,
+/// and what is lost is named. A kill leaves the store, because closing it writes one more frame.
+#[test]
+fn a_store_whose_last_acknowledged_frame_is_gone_is_exported_up_to_it() {
+    let (directory, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let running = Store::open(directory.path()).unwrap();
+    for n in 0..5 {
+        running.append("A-1", Version::new(n), [NewEvent::json("N", &n).unwrap()]).unwrap();
+    }
+    let killed = copy(directory.path());
+    let path = segment(killed.path(), 1);
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.windows(4).rposition(|magic| magic == b"FSFR").unwrap();
+    bytes[last..].fill(0);
+    fs::write(&path, bytes).unwrap();
+    let error = Store::open(copy(killed.path()).path()).expect_err("an event is gone");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    let (exported, events) = export(killed.path(), &to.path().join("new"));
+    assert_eq!((events.len(), exported.lost), (4, vec![Position::new(5)..=Position::new(5)]));
+}
+
 #[test]
 fn what_the_journal_lost_is_taken_from_the_index() {
     let (directory, original) = original();

@@ -4,6 +4,8 @@
 //!   only. A damaged last frame is a torn write: it is copied to `torn-*`, reported, and zeroed.
 //! * Damage before the last frame is `Corrupt` and nothing is changed. "Before" means that a frame
 //!   that names this store, segment and offset follows, or that the durable mark knows of one.
+//! * A last frame of which nothing is left, although the durable mark knows of it, is `Corrupt` too: there
+//!   is nothing that could be kept and reported, and its positions must not be given out again in silence.
 //! * The last whole frame is written and synced again before anyone reads: it may have been in the
 //!   page cache only, and what is shown must not vanish.
 //!
@@ -332,15 +334,26 @@ fn refuse_if_more_followed(
         return Err(journal.corrupt(at, position, what));
     }
     match mark {
-        Some(mark) if mark.frame.segment == at.segment && mark.frame.offset > at.offset => {
+        Some(mark) if is_gone(&mark, at, used) => {
             let what = format!(
-                "the journal was durable up to position {} at byte {}",
+                "the journal was durable up to position {} at byte {}, and what was there is gone",
                 mark.position, mark.end
             );
             Err(journal.corrupt(at, position, what))
         }
         _ => Ok(()),
     }
+}
+
+/// Whether frames are gone that `mark` says were durable: a later one than the frame at `at`, of which
+/// `used` bytes are left, or that one without a trace. A trace is kept as a torn write, and reported.
+fn is_gone(mark: &DurableMark, at: Location, used: usize) -> bool {
+    #[cfg(test)]
+    if bugs::has(Bug::OverlookLostLastFrame) {
+        return mark.frame > at;
+    }
+    let was_durable_at = mark.frame == at && mark.end > at.offset;
+    mark.frame > at || (was_durable_at && used == 0)
 }
 
 /// Keeps the torn bytes in a file of their own, then zeroes them where they lie.

@@ -20,10 +20,11 @@ pub(crate) enum Bug {
     LeaveSledLogUnsynced,
     ShowLastFrameUnsynced,
     DropHalfTakenBatch,
+    OverlookLostLastFrame,
 }
 
 /// All of them.
-pub(crate) const BUGS: [Bug; 12] = [
+pub(crate) const BUGS: [Bug; 13] = [
     Bug::AcknowledgeBeforeSync,
     Bug::SkipDirectorySync,
     Bug::AcceptBadChecksum,
@@ -36,6 +37,7 @@ pub(crate) const BUGS: [Bug; 12] = [
     Bug::LeaveSledLogUnsynced,
     Bug::ShowLastFrameUnsynced,
     Bug::DropHalfTakenBatch,
+    Bug::OverlookLostLastFrame,
 ];
 
 /// The variable that names the bug of this process.

@@ -101,3 +101,9 @@ fn a_groups_batch_dropped_when_half_of_it_was_taken_in_is_caught() {
          whatever_happens_every_event_ends_and_the_cursor_passes_no_unfinished_one";
     assert_caught(Bug::DropHalfTakenBatch, proof);
 }
+
+#[test]
+fn a_lost_last_frame_that_is_overlooked_is_caught() {
+    let proof = "journal::tests::a_last_durable_frame_that_is_gone_without_a_trace_is_corrupt";
+    assert_caught(Bug::OverlookLostLastFrame, proof);
+}
