@@ -130,7 +130,9 @@ fn whatever_consumers_do_each_event_is_delivered_until_it_is_finished() {
                     let consumer = &consumers[random.below(consumers.len() as u64) as usize];
                     let wait = Duration::from_millis(random.below(2));
                     if let Ok(delivery) = consumer.recv_timeout(wait) {
-                        seen.delivered.insert(delivery.event.position.get());
+                        let position = delivery.event.position.get();
+                        assert!(!seen.finished.contains(&position), "{position} was finished");
+                        seen.delivered.insert(position);
                         held.push(delivery);
                     }
                 }
@@ -255,6 +257,112 @@ fn what_is_not_answered_is_delivered_again() {
     assert_eq!(error.kind(), ErrorKind::Expired, "{error}");
     assert_eq!(parked(&store), []);
     nothing_comes(&one);
+}
+
+/// An acknowledgement that came after its event had been parked returned `Ok` and did nothing: the event
+/// stayed parked, and a replay delivered what was handled. It is parked no longer, durably, whether it was
+/// parked by time, waits to be replayed, or is with another consumer by then.
+#[test]
+fn an_acknowledgement_counts_although_the_event_was_parked_meanwhile() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let store = Store::open(&path).unwrap();
+    for _ in 0..4 {
+        append(&store, "Order-1");
+    }
+    let join = |store: &Store| {
+        let small = store.subscribe().category("Order").buffer(2).group("mailer").attempts(1);
+        small.redeliver_after(Duration::from_millis(300)).start().unwrap()
+    };
+    let consumer = join(&store);
+    let [parked_by_time, to_be_replayed] = [1, 2].map(|position| next_is(&consumer, position, 1));
+    let [three, four] = [3, 4].map(|position| next_is(&consumer, position, 1));
+    // All four have come to be parked, for nobody has answered.
+    let begun = std::time::Instant::now();
+    while parked(&store).len() < 4 {
+        assert!(begun.elapsed() < PATIENCE, "only {:?} are parked", parked(&store));
+        thread::sleep(MOMENT);
+    }
+    let refused = four.nack(Nack::Skip).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Expired, "{refused}");
+    assert!(refused.to_string().contains("parked"), "{refused}");
+    parked_by_time.ack().unwrap();
+    assert_eq!(parked(&store), [(2, 1), (3, 1), (4, 1)]);
+    store.group("mailer").replay_parked().unwrap();
+    // There is room for two: the others wait to be replayed.
+    to_be_replayed.ack().unwrap();
+    three.ack().unwrap();
+    let mut left = Vec::new();
+    while left.last() != Some(&4) {
+        let delivery = next(&consumer);
+        left.push(delivery.event.position.get());
+        std::mem::forget(delivery);
+    }
+    assert_eq!((cursor(&store), left), (4, vec![4]));
+    store.close().unwrap();
+    drop(consumer);
+
+    let store = Store::open(&path).unwrap();
+    store.group("mailer").replay_parked().unwrap();
+    let consumer = join(&store);
+    next_is(&consumer, 4, 1).ack().unwrap();
+    nothing_comes(&consumer);
+}
+
+/// One answer can make two events ready, and woke one consumer: the other slept beside an event that was
+/// ready until something else happened.
+#[test]
+fn as_many_consumers_are_woken_as_events_are_ready() {
+    let store = Store::temporary().unwrap();
+    for stream in ["Order-a", "Order-a", "Order-b"] {
+        append(&store, stream);
+    }
+    let long = 100 * PATIENCE;
+    let small = || store.subscribe().category("Order").buffer(2).group("mailer");
+    let join = || small().in_stream_order().redeliver_after(long).start().unwrap();
+    let first = join();
+    let one = next_is(&first, 1, 1);
+    let (tell, told) = std::sync::mpsc::channel();
+    let waiting: Vec<_> = [(); 2]
+        .map(|()| {
+            let (consumer, tell) = (join(), tell.clone());
+            thread::spawn(move || {
+                let delivery = consumer.recv_timeout(long).unwrap();
+                tell.send(delivery.event.position.get()).unwrap();
+                (consumer, delivery)
+            })
+        })
+        .into();
+    thread::sleep(5 * MOMENT);
+    // Its stream goes on, and there is room for the third event.
+    one.ack().unwrap();
+    let mut woken =
+        [(); 2].map(|()| told.recv_timeout(PATIENCE).expect("two consumers have one each"));
+    woken.sort_unstable();
+    assert_eq!(woken, [2, 3]);
+    waiting.into_iter().for_each(|thread| drop(thread.join().unwrap()));
+}
+
+/// Waits and times to answer that no clock can measure never end: they were none at all, or panicked.
+#[test]
+fn times_too_long_for_the_clock_never_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let times = [Duration::MAX, Duration::from_secs(i64::MAX as u64 - 1)];
+    for (n, time) in times.into_iter().enumerate() {
+        let store = Store::open(directory.path().join(n.to_string())).unwrap();
+        append(&store, "Order-1");
+        append(&store, "Order-1");
+        let join = || mailer(&store).redeliver_after(time).start().unwrap();
+        let consumer = join();
+        let delivery = consumer.recv_timeout(time).unwrap();
+        delivery.nack(Nack::Retry(time)).unwrap();
+        next_is(&consumer, 2, 1).ack().unwrap();
+        nothing_comes(&consumer);
+        assert_eq!((cursor(&store), parked(&store)), (0, vec![]));
+        drop(consumer);
+        nothing_comes(&join());
+        store.close().unwrap();
+    }
 }
 
 #[test]

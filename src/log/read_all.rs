@@ -74,6 +74,61 @@ pub(crate) fn event_at(log: &Arc<Log>, position: Position) -> Result<RecordedEve
     })
 }
 
+/// How many events a cursor goes on over to the next one that is asked for; beyond, it looks it up anew.
+const NEAR_EVENTS: u64 = 256;
+
+/// Reads single events; quick if they are asked for in order, however many of them a frame holds.
+pub(crate) struct EventCursor {
+    log: Arc<Log>,
+    frames: FrameCursor,
+    /// The frame of the last event, read up to there.
+    events: Option<FrameEvents>,
+    /// How many frames were looked up.
+    #[cfg(test)]
+    pub(crate) looked_up: usize,
+}
+
+impl EventCursor {
+    pub(crate) fn new(log: &Arc<Log>) -> EventCursor {
+        EventCursor {
+            log: Arc::clone(log),
+            frames: FrameCursor::new(Arc::clone(log)),
+            events: None,
+            #[cfg(test)]
+            looked_up: 0,
+        }
+    }
+
+    /// The event at `position`, which is or was in the log.
+    pub(crate) fn event_at(&mut self, position: Position) -> Result<RecordedEvent> {
+        let wanted = position.get();
+        let mut events = match self.events.take().filter(|events| events.is_before(wanted)) {
+            Some(events) => events,
+            None => {
+                #[cfg(test)]
+                {
+                    self.looked_up += 1;
+                }
+                self.frames.leave_unless_near(wanted);
+                FrameEvents::new(self.frames.frame_holding(wanted)?, wanted..=wanted)
+            }
+        };
+        events.wanted = wanted..=wanted;
+        let event = events.next(&self.log.journal, &Filter::all()).unwrap_or_else(|| {
+            let message = format!("the log holds no event at position {position}");
+            Err(Error::new(ErrorKind::Corrupt, message))
+        })?;
+        self.events = Some(events);
+        Ok(event)
+    }
+
+    /// Lets go of what was read.
+    pub(crate) fn forget(&mut self) {
+        self.events = None;
+        self.frames.scan = None;
+    }
+}
+
 /// Finds the frames that hold given positions; quick if they are asked for in order.
 pub(crate) struct FrameCursor {
     log: Arc<Log>,
@@ -92,6 +147,13 @@ impl FrameCursor {
     /// ahead of it, up to position `last`.
     pub(crate) fn reading_ahead(log: Arc<Log>, last: u64) -> FrameCursor {
         FrameCursor { log, scan: None, ahead_until: Some(last) }
+    }
+
+    /// Ends the scan, if there are many events between it and `position`.
+    fn leave_unless_near(&mut self, position: u64) {
+        if self.scan.as_ref().is_some_and(|scan| position.saturating_sub(scan.next) > NEAR_EVENTS) {
+            self.scan = None;
+        }
     }
 
     /// The frame with the event at `position`, which is not past the head.
@@ -211,6 +273,11 @@ impl FrameEvents {
         let (entries, position) = (frame.entries(), frame.header.first_position);
         let recorded_at = frame.header.time.to_utc();
         FrameEvents { frame, entries, recorded_at, position, wanted }
+    }
+
+    /// Whether the event at `position` is still to come.
+    fn is_before(&self, position: u64) -> bool {
+        (self.position..=self.frame.header.last_position()).contains(&position)
     }
 
     /// The next event that `filter` wants.

@@ -105,6 +105,11 @@ impl Consumer {
         self.stopper.clone()
     }
 
+    #[cfg(test)]
+    pub(super) fn group(&self) -> &RunningGroup {
+        &self.member.group
+    }
+
     fn delivery(&self, event: RecordedEvent, attempt: u32) -> Delivery {
         Delivery { event, attempt, member: Arc::clone(&self.member), is_answered: false }
     }
@@ -147,20 +152,24 @@ pub struct Delivery {
 
 impl Delivery {
     /// It is handled. When this returns, that is durable: it is not delivered again. It may come late:
-    /// what was handled after it was delivered again is handled all the same.
+    /// what was handled after it was delivered again, or parked, is handled all the same, and is parked no
+    /// longer.
     ///
     /// # Errors
-    /// What writing met: the event may then be delivered again by a later run.
+    /// What writing met: the event may then be delivered again by a later run. So may it be after
+    /// [`Closed`](ErrorKind::Closed): the store was closed, or the group had ended with an error and was
+    /// started again.
     pub fn ack(mut self) -> Result<()> {
         self.is_answered = true;
-        self.member.group.finish(self.event.position.get())
+        let Member { group, groups, .. } = &*self.member;
+        groups.finish(group, self.event.position.get())
     }
 
     /// It is not handled. When this returns, what becomes of it is durable.
     ///
     /// # Errors
     /// [`Expired`](ErrorKind::Expired), and nothing is done, if the event was delivered again since,
-    /// or is finished; what writing met.
+    /// parked, or finished; those of [`ack`](Delivery::ack).
     pub fn nack(mut self, nack: Nack) -> Result<()> {
         self.is_answered = true;
         self.member.group.refuse(self.event.position.get(), self.attempt, nack)

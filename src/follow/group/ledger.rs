@@ -51,7 +51,8 @@ pub(super) struct Move {
 #[non_exhaustive]
 pub enum Nack {
     /// Deliver it again, after this time at the earliest, unless it was delivered often enough: then
-    /// it is parked.
+    /// it is parked. A time too long for the clock, such as `Duration::MAX`, never ends, and the cursor
+    /// stays before the event.
     Retry(Duration),
     /// Set it aside, to be looked at and replayed or discarded by hand.
     Park,
@@ -73,12 +74,14 @@ pub(super) struct Ledger {
     /// Everything up to here was read: it was taken in, is in `incoming`, or is not wanted.
     read: u64,
     unfinished: BTreeMap<u64, Unfinished>,
+    /// The unfinished events that the cursor may not pass: all but replays.
+    open: BTreeSet<u64>,
     /// Bytes of the payloads of what is unfinished.
     bytes: usize,
     /// Behind the cursor, the ranges of what is finished: first and last positions.
     finished: BTreeMap<u64, u64>,
-    /// What an earlier run tried, until it is taken in: attempts, and when it is due.
-    tried: BTreeMap<u64, (u32, Option<Instant>)>,
+    /// What an earlier run tried, until it is taken in: attempts, and what it waits for.
+    tried: BTreeMap<u64, (u32, Standing)>,
     ready: BTreeSet<u64>,
     /// When a delivery is over, or a wait.
     timers: BTreeSet<(Instant, u64)>,
@@ -86,6 +89,8 @@ pub(super) struct Ledger {
     streams: HashMap<StreamId, BTreeSet<u64>>,
     /// Parked events that are to be tried again and are not yet loaded.
     replays: VecDeque<u64>,
+    /// The one of them that is being loaded.
+    loading: Option<u64>,
     /// What has moved since it was last asked for.
     moves: Vec<Move>,
 }
@@ -106,8 +111,51 @@ enum Standing {
     Ready,
     /// Until then, or, without a time, for good.
     Delivered(Option<Instant>),
-    Waiting(Instant),
+    /// Until then, or, without a time, for good.
+    Waiting(Option<Instant>),
 }
+
+impl Standing {
+    /// When it is over, if it ends by itself.
+    fn timer(self) -> Option<Instant> {
+        match self {
+            Standing::Held | Standing::Ready => None,
+            Standing::Delivered(until) | Standing::Waiting(until) => until,
+        }
+    }
+
+    /// What is kept of it for a later run: the time before which there is no delivery, or `NOT_WAITING`.
+    fn due(self, now: Now) -> i64 {
+        match self {
+            Standing::Held | Standing::Ready | Standing::Delivered(_) => NOT_WAITING,
+            Standing::Waiting(None) => FOR_GOOD,
+            Standing::Waiting(Some(until)) => {
+                let wait = until.saturating_duration_since(now.instant).as_micros();
+                match i64::try_from(wait).map(|wait| now.time.0.saturating_add(wait)) {
+                    Ok(NOT_WAITING) => 1,
+                    Ok(due) => due,
+                    Err(_) => FOR_GOOD,
+                }
+            }
+        }
+    }
+
+    /// The standing of which an earlier run has kept `due`.
+    fn of_due(due: i64, now: Now) -> Standing {
+        let wait = u64::try_from(due.saturating_sub(now.time.0)).unwrap_or(0);
+        match due {
+            NOT_WAITING => Standing::Held,
+            FOR_GOOD => Standing::Waiting(None),
+            _ if wait == 0 => Standing::Held,
+            _ => Standing::Waiting(now.instant.checked_add(Duration::from_micros(wait))),
+        }
+    }
+}
+
+/// Kept of an event that waits for nothing.
+const NOT_WAITING: i64 = 0;
+/// Kept of an event that waits for ever.
+const FOR_GOOD: i64 = i64::MAX;
 
 impl Ledger {
     /// The ledger that `record` was made of, at the time `now`; `replays` are on their shelf.
@@ -118,11 +166,7 @@ impl Ledger {
         now: Now,
     ) -> Ledger {
         let GroupRecord { filter, cursor, finished, tried } = record;
-        let due = |due: i64| {
-            let wait = u64::try_from(due - now.time.0).ok().filter(|wait| *wait > 0)?;
-            now.instant.checked_add(Duration::from_micros(wait))
-        };
-        let tried = tried.iter().map(|t| (t.position, (t.attempts, due(t.due))));
+        let tried = tried.iter().map(|t| (t.position, (t.attempts, Standing::of_due(t.due, now))));
         Ledger {
             settings,
             filter,
@@ -130,6 +174,7 @@ impl Ledger {
             incoming: VecDeque::new(),
             read: cursor,
             unfinished: BTreeMap::new(),
+            open: BTreeSet::new(),
             bytes: 0,
             finished: finished.into_iter().collect(),
             tried: tried.collect(),
@@ -137,37 +182,35 @@ impl Ledger {
             timers: BTreeSet::new(),
             streams: HashMap::new(),
             replays: replays.into_iter().collect(),
+            loading: None,
             moves: Vec::new(),
         }
     }
 
     /// Everything up to here is finished, or not wanted.
     pub(super) fn cursor(&self) -> u64 {
-        let first = self.unfinished.iter().find(|(_, unfinished)| !unfinished.is_replay);
-        first.map_or(self.taken, |(position, _)| position - 1)
+        self.open.first().map_or(self.taken, |position| position - 1)
     }
 
     /// What a later run needs to go on.
     pub(super) fn record(&self, now: Now) -> GroupRecord {
-        let due = |standing| match standing {
-            Standing::Waiting(due) => {
-                let wait = due.saturating_duration_since(now.instant).as_micros();
-                now.time.0.saturating_add(i64::try_from(wait).unwrap_or(i64::MAX))
-            }
-            _ => 0,
-        };
         let here = self.unfinished.iter().filter(|(_, u)| !u.is_replay && u.attempts > 0);
-        let here = here.map(|(position, u)| (*position, u.attempts, due(u.standing)));
-        let before = self.tried.iter().map(|(position, (attempts, wait))| {
-            (*position, *attempts, wait.map_or(0, |wait| due(Standing::Waiting(wait))))
-        });
+        let here = here.map(|(position, u)| (*position, u.attempts, u.standing));
+        let before = self
+            .tried
+            .iter()
+            .map(|(position, (attempts, standing))| (*position, *attempts, *standing));
         let tried = here.chain(before);
         GroupRecord {
             filter: self.filter.clone(),
             cursor: self.cursor(),
             finished: self.finished.iter().map(|(first, last)| (*first, *last)).collect(),
             tried: tried
-                .map(|(position, attempts, due)| TriedRecord { position, attempts, due })
+                .map(|(position, attempts, standing)| TriedRecord {
+                    position,
+                    attempts,
+                    due: standing.due(now),
+                })
                 .collect(),
         }
     }
@@ -206,8 +249,9 @@ impl Ledger {
             let Some(event) = self.incoming.pop_front() else { break };
             let position = event.position.get();
             if !self.is_finished(position) {
-                let (attempts, due) = self.tried.remove(&position).unwrap_or_default();
-                self.insert(event, attempts, due, false);
+                let tried = self.tried.remove(&position);
+                let (attempts, standing) = tried.unwrap_or((0, Standing::Held));
+                self.insert(event, attempts, standing, false);
             }
             self.taken = position;
         }
@@ -219,13 +263,21 @@ impl Ledger {
 
     /// A parked event that is to be tried again and must be read.
     pub(super) fn next_replay(&mut self) -> Option<u64> {
-        self.replays.pop_front()
+        self.loading = self.replays.pop_front();
+        self.loading
     }
 
-    /// Takes in a parked event, to be tried again as if for the first time.
+    /// Whether parked events are to be read.
+    pub(super) fn has_replays(&self) -> bool {
+        !self.replays.is_empty()
+    }
+
+    /// Takes in the parked event that was asked for, to be tried again as if for the first time, unless it
+    /// was finished while it was read.
     pub(super) fn restore(&mut self, event: RecordedEvent) {
-        if !self.unfinished.contains_key(&event.position.get()) {
-            self.insert(event, 0, None, true);
+        let position = event.position.get();
+        if self.loading.take() == Some(position) && !self.unfinished.contains_key(&position) {
+            self.insert(event, 0, Standing::Held, true);
         }
     }
 
@@ -239,7 +291,7 @@ impl Ledger {
         let position = self.ready.pop_first()?;
         let until = now.instant.checked_add(self.settings.redeliver_after);
         let unfinished = self.unfinished.get_mut(&position).expect("what is ready is unfinished");
-        unfinished.attempts += 1;
+        unfinished.attempts = unfinished.attempts.saturating_add(1);
         unfinished.standing = Standing::Delivered(until);
         let delivered = (unfinished.event.clone(), unfinished.attempts);
         self.timers.extend(until.map(|until| (until, position)));
@@ -276,13 +328,25 @@ impl Ledger {
         }
     }
 
-    /// The event is handled, whoever says so, and however late.
-    pub(super) fn finish(&mut self, position: u64) {
-        let Some(unfinished) = self.unfinished.get(&position) else { return };
+    /// The event is handled, whoever says so, and however late. False: it is not unfinished, and may be
+    /// parked.
+    pub(super) fn finish(&mut self, position: u64) -> bool {
+        let Some(unfinished) = self.unfinished.get(&position) else { return false };
         if unfinished.is_replay {
             self.moves.push(Move { shelf: Shelf::Replay, position, record: None });
         }
         self.remove(position);
+        true
+    }
+
+    /// An event that is not unfinished is handled: if it is parked, or is to be tried again, it is so no
+    /// longer.
+    pub(super) fn unpark(&mut self, position: u64) {
+        self.replays.retain(|replay| *replay != position);
+        self.loading = self.loading.filter(|loading| *loading != position);
+        for shelf in [Shelf::Parked, Shelf::Replay] {
+            self.moves.push(Move { shelf, position, record: None });
+        }
     }
 
     /// The consumer of this attempt could not handle the event.
@@ -297,14 +361,14 @@ impl Ledger {
             return Err(Late);
         }
         match nack {
-            Nack::Skip => self.finish(position),
+            Nack::Skip => drop(self.finish(position)),
             Nack::Park => self.park(position, now, "its consumer set it aside"),
             Nack::Retry(_) if attempt >= self.settings.attempts_max => {
                 self.park(position, now, "its consumer could not handle it");
             }
             Nack::Retry(wait) => {
-                let due = now.instant.checked_add(wait).filter(|due| *due > now.instant);
-                self.stand(position, due.map_or(Standing::Ready, Standing::Waiting));
+                let waiting = Standing::Waiting(now.instant.checked_add(wait));
+                self.stand(position, if wait.is_zero() { Standing::Ready } else { waiting });
             }
         }
         Ok(())
@@ -339,25 +403,23 @@ impl Ledger {
         !self.moves.is_empty()
     }
 
-    fn insert(
-        &mut self,
-        event: RecordedEvent,
-        attempts: u32,
-        due: Option<Instant>,
-        is_replay: bool,
-    ) {
+    fn insert(&mut self, event: RecordedEvent, attempts: u32, standing: Standing, is_replay: bool) {
         let position = event.position.get();
+        if !is_replay {
+            self.open.insert(position);
+        }
         self.bytes += event.payload.len();
         if self.settings.in_stream_order {
             self.streams.entry(event.stream.clone()).or_default().insert(position);
         }
         let stream = event.stream.clone();
-        let standing = Standing::Held;
-        self.unfinished.insert(position, Unfinished { event, attempts, standing, is_replay });
-        match due {
-            Some(due) => self.stand(position, Standing::Waiting(due)),
-            None if self.settings.in_stream_order => self.release(&stream),
-            None => self.stand(position, Standing::Ready),
+        let held = Standing::Held;
+        let unfinished = Unfinished { event, attempts, standing: held, is_replay };
+        self.unfinished.insert(position, unfinished);
+        match standing {
+            Standing::Waiting(_) => self.stand(position, standing),
+            _ if self.settings.in_stream_order => self.release(&stream),
+            _ => self.stand(position, Standing::Ready),
         }
     }
 
@@ -382,23 +444,18 @@ impl Ledger {
     fn stand(&mut self, position: u64, standing: Standing) {
         let unfinished =
             self.unfinished.get_mut(&position).expect("only what is unfinished stands");
-        match std::mem::replace(&mut unfinished.standing, standing) {
-            Standing::Ready => {
-                self.ready.remove(&position);
-            }
-            Standing::Delivered(Some(timer)) | Standing::Waiting(timer) => {
-                self.timers.remove(&(timer, position));
-            }
-            Standing::Held | Standing::Delivered(None) => {}
+        let before = std::mem::replace(&mut unfinished.standing, standing);
+        if before == Standing::Ready {
+            self.ready.remove(&position);
         }
-        match standing {
-            Standing::Ready => {
-                self.ready.insert(position);
-            }
-            Standing::Delivered(Some(timer)) | Standing::Waiting(timer) => {
-                self.timers.insert((timer, position));
-            }
-            Standing::Held | Standing::Delivered(None) => {}
+        if let Some(timer) = before.timer() {
+            self.timers.remove(&(timer, position));
+        }
+        if standing == Standing::Ready {
+            self.ready.insert(position);
+        }
+        if let Some(timer) = standing.timer() {
+            self.timers.insert((timer, position));
         }
     }
 
@@ -430,6 +487,7 @@ impl Ledger {
         let removed = self.unfinished.remove(&position).expect("only what is unfinished ends");
         self.bytes -= removed.event.payload.len();
         if !removed.is_replay {
+            self.open.remove(&position);
             self.mark_finished(position);
         }
         if self.settings.in_stream_order {
@@ -459,13 +517,13 @@ impl Ledger {
     fn mark_finished(&mut self, position: u64) {
         let (mut first, mut last) = (position, position);
         if let Some((&start, &end)) = self.finished.range(..position).next_back()
-            && self.unfinished.range(end..position).next().is_none()
+            && self.open.range(end..position).next().is_none()
         {
             first = start;
         }
         if let Some((&start, &end)) = self.finished.range(position..).next()
             && start <= self.taken
-            && self.unfinished.range(position..start).next().is_none()
+            && self.open.range(position..start).next().is_none()
         {
             self.finished.remove(&start);
             last = end;

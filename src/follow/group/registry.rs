@@ -40,15 +40,18 @@ impl Groups {
     ) -> Result<Arc<RunningGroup>> {
         let mut running = self.0.lock();
         let name = described.name;
-        let group = match running.get(name).filter(|group| group.ended().is_none()) {
-            Some(group) => {
+        let group = match running.get(name) {
+            Some(group) if group.ended().is_none() => {
                 group.with_ledger(|ledger| {
                     check_filter(name, ledger.filter(), described.filter)?;
                     check_settings(name, ledger.settings(), described.settings)
                 })?;
                 Arc::clone(group)
             }
-            None => {
+            ended => {
+                if let Some(ended) = ended {
+                    ended.replace();
+                }
                 let group = start(log, described)?;
                 running.insert(name.to_owned(), Arc::clone(&group));
                 group
@@ -68,6 +71,16 @@ impl Groups {
             running.remove(name);
         }
         group.end();
+    }
+
+    /// The event at `position` is handled. If it was parked meanwhile, it is so no longer.
+    pub(super) fn finish(&self, group: &RunningGroup, position: u64) -> Result<()> {
+        if group.finish(position)? {
+            return Ok(());
+        }
+        // The lock keeps others from moving parked events in between.
+        let _running = self.0.lock();
+        group.finish_parked(position)
     }
 
     pub(super) fn cursor(&self, log: &Log, name: &str) -> Result<Position> {

@@ -14,7 +14,7 @@ use crate::follow::group::ledger::{Late, Ledger, Move, Nack, Now};
 use crate::limits::GROUP_CURSOR_EVENTS_MAX;
 use crate::log::commit::{Commit, Proposal};
 use crate::log::engine::Engine;
-use crate::log::read_all::event_at;
+use crate::log::read_all::EventCursor;
 use crate::position::Position;
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -43,6 +43,8 @@ struct State {
     members: usize,
     /// Why nothing is delivered any more.
     ended: Option<Error>,
+    /// The group was started again since, and what is kept of it is no longer this one's to write.
+    replaced: bool,
     /// Until when the thread sleeps.
     alarm: Option<Instant>,
     /// The thread waits until the next batch is wanted.
@@ -85,6 +87,7 @@ impl RunningGroup {
                 ledger,
                 members: 0,
                 ended: None,
+                replaced: false,
                 alarm: None,
                 is_full: false,
                 changes: 0,
@@ -130,6 +133,22 @@ impl RunningGroup {
         self.state.lock().ended.clone()
     }
 
+    /// The group, which has ended, is about to be started again: from here on this one writes nothing.
+    pub(super) fn replace(&self) {
+        let mut state = self.state.lock();
+        state.replaced = true;
+        while state.is_writing {
+            self.written.wait(&mut state);
+        }
+    }
+
+    /// Ends the group as an error of its thread does.
+    #[cfg(test)]
+    pub(super) fn fail(&self, error: Error) {
+        self.state.lock().ended = Some(error);
+        self.nudge();
+    }
+
     /// One more consumer or delivery.
     pub(super) fn join(&self) {
         self.state.lock().members += 1;
@@ -172,6 +191,10 @@ impl RunningGroup {
             }
             if let Some((event, attempt)) = state.ledger.deliver(self.now()) {
                 self.keep_alarm(&mut state);
+                if state.ledger.has_ready() {
+                    // One change can make several events ready, and wakes one consumer.
+                    self.ready.notify_one();
+                }
                 return Next::Event(event, attempt);
             }
             match deadline {
@@ -194,20 +217,40 @@ impl RunningGroup {
         self.ready.notify_all();
     }
 
-    /// The event is handled; returns when that is durable.
-    pub(super) fn finish(&self, position: u64) -> Result<()> {
-        self.change(|ledger| ledger.finish(position))
+    /// The event is handled; returns when that is durable. False, and nothing was done: it is not
+    /// unfinished.
+    pub(super) fn finish(&self, position: u64) -> Result<bool> {
+        let mut is_finished = false;
+        self.change(|ledger| {
+            is_finished = ledger.finish(position);
+            is_finished
+        })?;
+        Ok(is_finished)
+    }
+
+    /// The event is handled, although it may be parked meanwhile; returns when it is so no longer, durably.
+    /// No other thread may move parked events in the meantime.
+    pub(super) fn finish_parked(&self, position: u64) -> Result<()> {
+        self.change(|ledger| {
+            if !ledger.finish(position) {
+                ledger.unpark(position);
+            }
+            true
+        })
     }
 
     /// The event could not be handled; returns when what becomes of it is durable.
     pub(super) fn refuse(&self, position: u64, attempt: u32, nack: Nack) -> Result<()> {
         let now = self.now();
         let mut refused = Ok(());
-        self.change(|ledger| refused = ledger.refuse(position, attempt, nack, now))?;
+        self.change(|ledger| {
+            refused = ledger.refuse(position, attempt, nack, now);
+            refused.is_ok()
+        })?;
         refused.map_err(|Late| {
             let message = format!(
                 "attempt {attempt} at position {position} comes too late: the event was delivered \
-                 again, or is finished"
+                 again, parked, or finished"
             );
             Error::new(ErrorKind::Expired, message)
         })
@@ -227,9 +270,12 @@ impl RunningGroup {
         self.nudge();
     }
 
-    fn change(&self, change: impl FnOnce(&mut Ledger)) -> Result<()> {
+    /// Makes a change and writes it, if `change` says that it was one.
+    fn change(&self, change: impl FnOnce(&mut Ledger) -> bool) -> Result<()> {
         let mut state = self.state.lock();
-        change(&mut state.ledger);
+        if !change(&mut state.ledger) {
+            return Ok(());
+        }
         state.changes += 1;
         self.wake(&mut state);
         self.write(state)
@@ -276,6 +322,13 @@ impl RunningGroup {
             }
             match state.is_writing {
                 true => self.written.wait(&mut state),
+                false if state.replaced => {
+                    let message = format!(
+                        "group {:?} was started again, and delivers what was not finished before",
+                        self.name
+                    );
+                    return Err(Error::new(ErrorKind::Closed, message));
+                }
                 false => self.write_now(&mut state),
             }
         }
@@ -323,8 +376,9 @@ impl RunningGroup {
     /// Feeds the ledger, and looks after its timers, until the end; returns why it is the end.
     fn follow(&self, feed: &Feed, nudged: &Receiver<()>) -> Error {
         let (closed, nothing) = (self.engine.closing(), never());
+        let mut replays = EventCursor::new(self.engine.log());
         loop {
-            let (alarm, wants_batch) = match self.tend() {
+            let (alarm, wants_batch) = match self.tend(&mut replays) {
                 Ok(Some(tended)) => tended,
                 Ok(None) => return Error::new(ErrorKind::Closed, "the group has ended"),
                 Err(error) => return error,
@@ -348,8 +402,8 @@ impl RunningGroup {
 
     /// Does what is due: until when there is nothing more to do, and whether the next batch should be
     /// read. `None`: the group has ended.
-    fn tend(&self) -> Result<Option<(Option<Instant>, bool)>> {
-        self.load_replays()?;
+    fn tend(&self, replays: &mut EventCursor) -> Result<Option<(Option<Instant>, bool)>> {
+        self.load_replays(replays)?;
         let mut state = self.state.lock();
         if state.ended.is_some() {
             return Ok(None);
@@ -373,11 +427,14 @@ impl RunningGroup {
     }
 
     /// Reads the parked events that are to be tried again, as far as there is room.
-    fn load_replays(&self) -> Result<()> {
+    fn load_replays(&self, replays: &mut EventCursor) -> Result<()> {
         let next = || self.with_ledger(|l| if l.has_room() { l.next_replay() } else { None });
         while let Some(position) = next() {
-            let event = event_at(self.engine.log(), Position::new(position))?;
+            let event = replays.event_at(Position::new(position))?;
             self.with_ledger(|ledger| ledger.restore(event));
+        }
+        if !self.with_ledger(|ledger| ledger.has_replays()) {
+            replays.forget();
         }
         Ok(())
     }

@@ -2,9 +2,11 @@
 
 use crate::clock::Micros;
 use crate::codec::bin;
-use crate::codec::group::{GroupRecord, Shelf};
+use crate::codec::group::{GroupRecord, Shelf, group_key};
+use crate::error::{Error, ErrorKind};
 use crate::event::{NewEvent, RecordedEvent};
 use crate::follow::group::ledger::{Ledger, Move, Nack, Now, Settings};
+use crate::log::read_all::EventCursor;
 use crate::position::{ExpectedVersion, Position};
 use crate::store::Store;
 use std::collections::{BTreeMap, BTreeSet};
@@ -171,9 +173,112 @@ fn a_wait_goes_on_after_a_restart() {
     assert_eq!(delivered(&mut again, &clock), [(1, 2)]);
 }
 
+/// `Duration::MAX` was a wait of no time at all: 10 deliveries in a moment, and the event was parked. A wait
+/// that no clock can measure has no end, over restarts and whatever the clock shows.
+#[test]
+fn a_wait_too_long_for_any_clock_never_ends() {
+    let (clock, one) = (Clock::new(), events("a"));
+    let longest = [u64::MAX, i64::MAX as u64, i64::MAX as u64 - 1_000_000, 1 << 45, 1 << 40];
+    for wait in longest.map(Duration::from_secs).into_iter().chain([Duration::MAX]) {
+        for time in [i64::MIN, i64::MIN + 1, -1, 0, 1, i64::MAX].map(Micros) {
+            let now = Now { time, ..clock.now() };
+            let mut ledger = Ledger::new(settings(false), GroupRecord::default(), [], now);
+            ledger.take_batch(one.clone(), 1);
+            assert!(ledger.deliver(now).is_some());
+            ledger.refuse(1, 1, Nack::Retry(wait), now).unwrap();
+            ledger.expire(now);
+            assert_eq!((ledger.has_ready(), ledger.cursor()), (false, 0), "{wait:?} at {time:?}");
+            let record = bin::decode(&bin::encode(&ledger.record(now))).unwrap();
+            let mut again = Ledger::new(settings(false), record, [], now);
+            again.take_batch(one.clone(), 1);
+            again.expire(now);
+            assert!(!again.has_ready(), "{wait:?} at {time:?}, after a restart");
+        }
+    }
+}
+
+/// What waits for nothing is kept with a time of 0, which is in the future for a clock before 1970.
+#[test]
+fn what_does_not_wait_is_delivered_at_once_whatever_the_clock_shows() {
+    for time in [i64::MIN, -1, 0, i64::MAX].map(Micros) {
+        let now = Now { time, ..Clock::new().now() };
+        let mut ledger = Ledger::new(settings(false), GroupRecord::default(), [], now);
+        ledger.take_batch(events("a"), 1);
+        assert!(ledger.deliver(now).is_some());
+        let mut again = Ledger::new(settings(false), ledger.record(now), [], now);
+        again.take_batch(events("a"), 1);
+        assert!(again.has_ready(), "{time:?}");
+    }
+}
+
+/// A group that ends with an error can be started again while deliveries of it are still held. What they
+/// said was then written over what the new one had kept, and brought back what had been acknowledged there.
+#[test]
+fn a_group_that_was_started_again_is_not_overwritten_by_the_ended_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    for _ in 0..4 {
+        let event = NewEvent::json("Happened", &()).unwrap();
+        store.append("Thing-a", ExpectedVersion::Any, [event]).unwrap();
+    }
+    let join = || store.subscribe().group("g").start().unwrap();
+    let patience = 60 * SECOND;
+    let before = join();
+    let held = [(); 3].map(|()| before.recv_timeout(patience).unwrap());
+    before.group().fail(Error::new(ErrorKind::Io, "a disk failed"));
+    let after = join();
+    for position in 1..=4 {
+        let delivery = after.recv_timeout(patience).unwrap();
+        assert_eq!(delivery.event.position.get(), position);
+        delivery.ack().unwrap();
+    }
+    let [one, two, three] = held;
+    assert_eq!(one.ack().unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(two.nack(Nack::Skip).unwrap_err().kind(), ErrorKind::Closed);
+    drop((three, before));
+    // As after a crash: the one that runs writes nothing any more.
+    std::mem::forget(after);
+    let bytes = store.log.record(&group_key("g")).unwrap().expect("a group is kept");
+    assert_eq!(bin::decode::<GroupRecord>(&bytes).unwrap().cursor, 4);
+    store.close().unwrap();
+}
+
+/// A replay of parked events read the frame of each anew, from its beginning: of 8,000 events in one commit,
+/// the square of it. Read in order, each frame is looked up once.
+#[test]
+fn events_that_are_read_in_order_take_one_look_at_each_frame() {
+    let store = Store::temporary().unwrap();
+    let event = || NewEvent::json("Happened", &()).unwrap();
+    for frame in 0..20 {
+        let commit = (0..=frame * 10).map(|_| event());
+        store.append("Thing-a", ExpectedVersion::Any, commit).unwrap();
+    }
+    let all: Vec<_> = store.read_all().collect().unwrap();
+    let mut cursor = EventCursor::new(store.log.log());
+    for event in &all {
+        assert_eq!(cursor.event_at(event.position).unwrap(), *event);
+    }
+    assert_eq!(cursor.looked_up, 20);
+    // In any order they are the same events.
+    let mut random = 1_usize;
+    for _ in 0..200 {
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let event = &all[(random >> 33) % all.len()];
+        assert_eq!(cursor.event_at(event.position).unwrap(), *event);
+        if random >> 60 == 0 {
+            cursor.forget();
+        }
+    }
+    let past = Position::new(all.len() as u64 + 1);
+    assert_eq!(cursor.event_at(past).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
 /// What a random run has seen, beside the ledger.
 #[derive(Default)]
 struct Truth {
+    /// Delivered at any time.
+    delivered: BTreeSet<u64>,
     finished: BTreeSet<u64>,
     parked: BTreeSet<u64>,
     /// On the shelf of what is to be tried again.
@@ -233,7 +338,18 @@ fn random_run(seed: u64, in_stream_order: bool, five: &[RecordedEvent]) {
                         assert_eq!(earlier, None, "{context}: {position} overtakes");
                     }
                     truth.out.insert(position, attempt);
+                    truth.delivered.insert(position);
                 }
+            }
+            // A late word of a consumer that had it once: it is handled, whatever became of it.
+            5 if below(8) == 0 && !truth.delivered.is_empty() => {
+                let nth = below(truth.delivered.len() as u64) as usize;
+                let position = *truth.delivered.iter().nth(nth).unwrap();
+                if !ledger.finish(position) {
+                    ledger.unpark(position);
+                }
+                truth.out.remove(&position);
+                truth.finished.insert(position);
             }
             5 | 6 if !truth.out.is_empty() => {
                 let nth = below(truth.out.len() as u64) as usize;
@@ -291,8 +407,11 @@ fn random_run(seed: u64, in_stream_order: bool, five: &[RecordedEvent]) {
                     let in_range = record.finished.iter().any(|(a, b)| (*a..=*b).contains(p));
                     *p <= record.cursor || in_range
                 };
-                truth.finished.retain(|p| ended(p) && !truth.replay.contains(p));
+                let shelved = |p: &u64| truth.parked.contains(p) || truth.replay.contains(p);
+                truth.finished.retain(|p| ended(p) && !shelved(p));
                 truth.out.clear();
+                // Nobody is left to say anything late.
+                truth.delivered.clear();
                 let replays = truth.replay.clone();
                 fed = record.cursor;
                 ledger = Ledger::new(settings, record, replays, clock.now());
