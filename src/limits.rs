@@ -51,8 +51,15 @@ pub(crate) const TAIL_BODY_BYTES_MAX: usize = 32 * MIB;
 pub(crate) const UNINDEXED_BYTES_IDLE: u64 = MIB as u64;
 /// How long writers must pause for the indexer to take what is not yet worth a window beside them.
 pub(crate) const INDEXER_IDLE: Duration = Duration::from_millis(500);
-/// How long the indexer may stand still while writers wait for it, until they get an error.
-pub(crate) const INDEXER_STALL: Duration = Duration::from_secs(10);
+/// How long a writer that waits for the indexer waits at once, before it looks for progress.
+pub(crate) const INDEXER_LOOK: Duration = Duration::from_millis(100);
+/// How often in a row such a writer looks in vain until it gets an error: 10 s, not counting the time in which
+/// the process as a whole does not run.
+pub(crate) const INDEXER_LOOKS_MAX: u32 = 100;
+/// After a failure of the index, how long until it is tried again; twice as long after each further one.
+pub(crate) const INDEX_RETRY_MIN: Duration = Duration::from_millis(50);
+/// How long at most.
+pub(crate) const INDEX_RETRY_MAX: Duration = Duration::from_secs(5);
 /// Bytes of journal that one index window sorts in memory.
 pub(crate) const INDEX_WINDOW_BYTES_MAX: u64 = 256 * MIB as u64;
 /// Streams that are kept in mind although the index has all their events: what saves a look-up there for

@@ -13,6 +13,8 @@ use filmstrip::{
 };
 use std::fs::{self, OpenOptions};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use whole::{Counter, Tally, all, contents, copy, files, flip, sample, write_some};
 
 fn check_whole(verified: &Verification) {
@@ -441,4 +443,75 @@ fn a_noted_hash_tells_the_same_history_from_a_changed_and_a_shorter_one() {
     assert_eq!(other.check_hash(&noted[0]).unwrap(), History::Shorter);
     other.append("A-1", ExpectedVersion::Any, [event()]).unwrap();
     assert_eq!(other.check_hash(&noted[0]).unwrap(), History::Changed);
+}
+
+/// While an index that had been lost was built again, verifying had a finding: "its checkpoint does not say what
+/// the journal holds there". Everything can be verified at any time, beside whatever goes on.
+#[test]
+fn verifying_beside_everything_that_goes_on_finds_nothing() {
+    let seed = common::seed();
+    for round in 0..6 {
+        let mut random = Random(seed ^ round);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        sample(&path);
+        if random.one_in(2) {
+            fs::remove_dir_all(path.join("index")).unwrap();
+            if random.one_in(2) {
+                fs::remove_file(path.join("index.checkpoint")).unwrap();
+            }
+        }
+        let store = Store::open(&path).unwrap();
+        let view = store.project(Tally).start().unwrap();
+        let counters = store.repository::<Counter>();
+        let ended = AtomicBool::new(false);
+        let until_ended = |mut work: Box<dyn FnMut() + Send>| {
+            let ended = &ended;
+            move || {
+                while !ended.load(Ordering::SeqCst) {
+                    work();
+                }
+            }
+        };
+        let (store, view, counters) = (&store, &view, &counters);
+        std::thread::scope(|scope| {
+            let size = [10, 3_000, 60_000][random.below(3) as usize];
+            let mut writes = 60;
+            scope.spawn(until_ended(Box::new(move || {
+                write_some(store, writes..writes + 1, size);
+                writes += 1;
+                counters.execute("1", &5).unwrap();
+                std::thread::sleep(Duration::from_millis(writes % 7 * 20));
+            })));
+            if random.one_in(2) {
+                scope.spawn(until_ended(Box::new(|| {
+                    store.rebuild_index().unwrap();
+                })));
+            }
+            if random.one_in(2) {
+                scope.spawn(until_ended(Box::new(|| view.rebuild().unwrap())));
+            }
+            if random.one_in(2) {
+                let backups = directory.path().join("backups");
+                scope.spawn(until_ended(Box::new(move || {
+                    let _ = store.backup(&backups).unwrap();
+                })));
+            }
+            scope.spawn(until_ended(Box::new(|| drop(counters.snapshot("1")))));
+            let verified = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let begun = Instant::now();
+                let mut verifications = 0;
+                while verifications < 4 || begun.elapsed() < Duration::from_secs(4) {
+                    let verified = store.verify().unwrap();
+                    let findings = &verified.findings;
+                    assert!(findings.is_empty(), "round {round}, {verifications}: {findings:#?}");
+                    verifications += 1;
+                }
+            }));
+            ended.store(true, Ordering::SeqCst);
+            if let Err(panic) = verified {
+                std::panic::resume_unwind(panic);
+            }
+        });
+    }
 }

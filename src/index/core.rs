@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use uuid::Uuid;
 
 /// The index of one store.
@@ -29,6 +30,8 @@ pub(crate) struct Index {
     pub(crate) checkpoint_file: CheckpointFile,
     /// As the checkpoint file says; not held while a window is taken in.
     pub(crate) stored: Mutex<StoredCheckpoint>,
+    /// Counts streams that were taken in and steps of merges, so that who waits sees that something is done.
+    pub(crate) steps: AtomicU64,
 }
 
 /// How far the index is, held by whoever inserts.
@@ -116,7 +119,8 @@ impl Index {
         let (records, garbage) = verify(&db, &trees, &stored)?;
         let progress = Mutex::new(Progress { records, garbage, ..Progress::default() });
         let stored = Mutex::new(stored);
-        Ok(Some(Index { packs, blocks, trees, db, checkpoint_file, progress, stored }))
+        let steps = AtomicU64::new(0);
+        Ok(Some(Index { packs, blocks, trees, db, checkpoint_file, progress, stored, steps }))
     }
 
     fn create(store_dir: &Path, store: Uuid, cache_bytes: u64) -> Result<Index> {
@@ -134,8 +138,8 @@ impl Index {
         // Beside it, this also makes the new directory's name durable.
         checkpoint_file.replace(&stored)?;
         let (packs, progress) = (Packs::new(Vec::new()), Mutex::default());
-        let stored = Mutex::new(stored);
-        Ok(Index { packs, blocks, trees, db, checkpoint_file, progress, stored })
+        let (stored, steps) = (Mutex::new(stored), AtomicU64::new(0));
+        Ok(Index { packs, blocks, trees, db, checkpoint_file, progress, stored, steps })
     }
 
     /// Where the packs are.
@@ -147,6 +151,11 @@ impl Index {
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
         let stored = self.stored.lock();
         (stored.epoch > 0).then_some(stored.checkpoint)
+    }
+
+    /// Whether it takes nothing in any more, after a failure half-way: it must be opened again.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.progress.lock().broken
     }
 
     /// Has everything on disk and lets go of the files, whether or not it returns an error.

@@ -29,6 +29,7 @@ use crate::proof::bugs::{self, Bug};
 use crate::stream::StreamId;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Index {
     /// Takes `window` in. When it returns, all of it is durable, and so is the checkpoint.
@@ -40,7 +41,8 @@ impl Index {
     pub(crate) fn insert(&self, window: Window) -> Result<()> {
         let mut progress = self.progress.lock();
         if progress.broken {
-            let message = "the index takes nothing in after an earlier failure; reopen the store";
+            let message =
+                "the index takes nothing in after an earlier failure, until it is opened again";
             return Err(Error::new(ErrorKind::Refusing, message));
         }
         let taken = self.take_in(&mut progress, window);
@@ -111,6 +113,7 @@ impl Index {
         let mut writer = PackWriter::create(&self.db, &directory, id, streams, &self.blocks)?;
         let mut held = Held { db: &self.db, walks: packs.iter().map(Walk::anywhere).collect() };
         for events in sorted.iter() {
+            self.steps.fetch_add(1, Ordering::Relaxed);
             // The event's name shares the journal's buffer, which must not outlive the window.
             let first = events.clone().next().expect("a stream of a window has an event");
             let stream = first.stream.detached();
@@ -146,6 +149,7 @@ impl Index {
     /// What was there is there still.
     pub(crate) fn merge(&self) -> Result<()> {
         let mut progress = self.progress.lock();
+        self.steps.fetch_add(1, Ordering::Relaxed);
         self.remove_retired(&mut progress)?;
         let mut merging = match progress.merging.take() {
             Some(merging) => merging,

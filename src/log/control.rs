@@ -2,9 +2,11 @@
 
 use crate::codec::frame::Location;
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::{INDEXER_IDLE, INDEXER_STALL};
-use parking_lot::{Condvar, Mutex};
-use std::time::Instant;
+use crate::limits::{
+    INDEX_RETRY_MAX, INDEX_RETRY_MIN, INDEXER_IDLE, INDEXER_LOOK, INDEXER_LOOKS_MAX,
+};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 /// What the indexer and those who wait for it tell each other.
 ///
@@ -27,8 +29,9 @@ struct State {
     idle_since: Option<u64>,
     /// While the indexer sleeps: the end of the journal that must wake it.
     alarm: Option<Location>,
-    windows: u64,
     failed: Option<Error>,
+    /// Failures since the last progress.
+    failures: u32,
     closing: bool,
 }
 
@@ -39,8 +42,10 @@ pub(crate) enum Due {
     Nothing { until: Location },
 }
 
-/// Every frame ends behind it.
-const ANY_FRAME: Location = Location { segment: 0, offset: 0 };
+/// How long to wait until the next attempt, after so many failures before the one that has just been.
+pub(crate) fn backoff(failures: u32) -> Duration {
+    INDEX_RETRY_MIN.saturating_mul(1 << failures.min(16)).min(INDEX_RETRY_MAX)
+}
 
 /// What the indexer is to do.
 pub(crate) enum Work {
@@ -70,20 +75,15 @@ impl Control {
     /// they do, or the end.
     pub(crate) fn wait_for_work(&self, due: impl Fn() -> Due) -> Work {
         let mut state = self.state.lock();
-        let tried = state.published;
+        self.wait_after_failure(&mut state);
         loop {
             if state.closing {
                 return Work::Close;
             }
             let seen = state.published;
             match due() {
-                // After a failure, a new frame may find the disk in better order.
-                Due::Now(work @ Work::UpTo(_)) if state.failed.is_none() || seen != tried => {
-                    state.failed = None;
-                    return work;
-                }
-                Due::Now(work) if state.failed.is_none() => return work,
-                Due::WhenIdle { work, until } if state.failed.is_none() => {
+                Due::Now(work) => return work,
+                Due::WhenIdle { work, until } => {
                     if state.idle_since == Some(seen) {
                         return work;
                     }
@@ -93,25 +93,38 @@ impl Control {
                         state.idle_since = Some(seen);
                     }
                 }
-                Due::Nothing { until } if state.failed.is_none() => {
+                Due::Nothing { until } => {
                     state.alarm = Some(until);
-                    self.wake.wait(&mut state);
-                }
-                _ => {
-                    state.alarm = Some(ANY_FRAME);
                     self.wake.wait(&mut state);
                 }
             }
         }
     }
 
+    /// After a failure, waits before anything is tried again: longer with each further one.
+    fn wait_after_failure(&self, state: &mut MutexGuard<'_, State>) {
+        if state.failed.is_none() {
+            return;
+        }
+        let until = Instant::now() + backoff(state.failures);
+        state.failures = state.failures.saturating_add(1);
+        // No frame wakes it: trying at once may cost as much as the failure did.
+        state.alarm = None;
+        while !state.closing {
+            if self.wake.wait_until(state, until).timed_out() {
+                break;
+            }
+        }
+        state.failed = None;
+    }
+
     pub(crate) fn progress(&self) {
-        self.state.lock().windows += 1;
+        self.state.lock().failures = 0;
         self.progressed.notify_all();
     }
 
     pub(crate) fn fail(&self, error: &Error) {
-        tracing::error!(%error, "the indexer failed; it tries again with the next commit");
+        tracing::error!(%error, "the indexer failed; it tries again in a while");
         self.state.lock().failed = Some(error.clone());
         self.progressed.notify_all();
     }
@@ -122,37 +135,43 @@ impl Control {
         self.state.lock().failed.is_some()
     }
 
-    /// Waits while `full` says that there is no room for more that is not indexed.
+    /// Waits while `full` says that there is no room for more that is not indexed. `steps` counts what is done
+    /// for the index.
     ///
     /// # Errors
-    /// `Refusing`, if the indexer failed or stood still for `INDEXER_STALL`.
-    pub(crate) fn wait_for_room(&self, full: impl Fn() -> bool) -> Result<()> {
+    /// What the indexer failed with and will try again; `Timeout`, if it stood still for as long as
+    /// `INDEXER_LOOKS_MAX` looks take. Nothing was written then, and a later attempt may find room.
+    pub(crate) fn wait_for_room(
+        &self,
+        full: impl Fn() -> bool,
+        steps: impl Fn() -> u64,
+    ) -> Result<()> {
         if !full() {
             return Ok(());
         }
         let mut state = self.state.lock();
-        let mut windows = state.windows;
-        let mut deadline = Instant::now() + INDEXER_STALL;
+        let (mut looked, mut seen) = (0, steps());
         while full() {
             if let Some(cause) = state.failed.clone() {
-                // Nobody publishes a frame any more that would have it tried again.
-                if cause.kind() != ErrorKind::Refusing {
-                    state.published += 1;
-                    self.wake.notify_one();
-                }
-                let message = format!("the index cannot follow the journal: {cause}");
-                return Err(Error::with_source(ErrorKind::Refusing, message, cause));
-            }
-            if self.progressed.wait_until(&mut state, deadline).timed_out() {
                 let message = format!(
-                    "the indexer has stood still for {} s and nothing more fits before it",
-                    INDEXER_STALL.as_secs()
+                    "nothing was written: the index cannot follow the journal, which is tried again: {cause}"
                 );
-                return Err(Error::new(ErrorKind::Refusing, message));
+                return Err(Error::with_source(cause.kind(), message, cause));
             }
-            if state.windows != windows {
-                windows = state.windows;
-                deadline = Instant::now() + INDEXER_STALL;
+            // Looks are counted, and not the time: it passes for a process that is stopped as well.
+            if self.progressed.wait_for(&mut state, INDEXER_LOOK).timed_out() {
+                looked += 1;
+            }
+            let now = steps();
+            if now != seen {
+                (looked, seen) = (0, now);
+            }
+            if looked >= INDEXER_LOOKS_MAX {
+                let message = format!(
+                    "nothing was written: the indexer has stood still for {} s, and nothing more fits before it",
+                    (INDEXER_LOOK * INDEXER_LOOKS_MAX).as_secs()
+                );
+                return Err(Error::new(ErrorKind::Timeout, message));
             }
         }
         Ok(())

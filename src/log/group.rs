@@ -99,10 +99,6 @@ impl Sequencer {
         };
         match failed {
             Failed::NotWritten(error) => to_each(callers, &error),
-            Failed::Refused(error) => {
-                self.refuse(&error);
-                to_each(callers, &error)
-            }
             Failed::Unknown(cause) => {
                 self.refuse(&cause);
                 to_each(callers, &unknown(&cause))
@@ -128,8 +124,6 @@ impl Sequencer {
 enum Failed {
     /// Nothing was written, and the store goes on.
     NotWritten(Error),
-    /// Nothing was written, and nothing will be.
-    Refused(Error),
     /// Nobody knows what was written.
     Unknown(Error),
 }
@@ -139,8 +133,12 @@ fn write_group(
     writer: &mut Writer,
     mut group: Vec<Proposal>,
 ) -> Result<Vec<Answer>, Failed> {
-    log.indexer.wait_for_room(|| indexer::is_full(log)).map_err(Failed::Refused)?;
-    let Gathered { facts, streams } = gather(log, &group).map_err(Failed::NotWritten)?;
+    let room = log.indexer.wait_for_room(|| indexer::is_full(log), || log.index.steps());
+    room.map_err(Failed::NotWritten)?;
+    let Gathered { facts, streams } = match gather(log, &group) {
+        Ok(gathered) => gathered,
+        Err(error) => return write_others(log, writer, group, error),
+    };
     let time = Micros::of(log.clock.now()).max(writer.end().time);
     let verdicts = admit(facts, &group);
     for (proposal, verdict) in group.iter_mut().zip(&verdicts) {
@@ -165,6 +163,29 @@ fn write_group(
     let head = log.head.position();
     let judged = group.into_iter().zip(verdicts);
     Ok(judged.map(|(proposal, verdict)| Ok(Judged { proposal, verdict, head })).collect())
+}
+
+/// Writes those of `group` whose streams are known. Of the others nothing can be known: `error` was met when
+/// the index was asked for some of them.
+fn write_others(
+    log: &Log,
+    writer: &mut Writer,
+    group: Vec<Proposal>,
+    error: Error,
+) -> Result<Vec<Answer>, Failed> {
+    let gathered = |proposal: &Proposal| gather(log, std::slice::from_ref(proposal)).map(drop);
+    let failures: Vec<Option<Error>> = group.iter().map(|p| gathered(p).err()).collect();
+    if failures.iter().all(|failure| failure.is_none() == failures[0].is_none()) {
+        return Err(Failed::NotWritten(error));
+    }
+    let others = group.into_iter().zip(&failures).filter(|(_, failure)| failure.is_none());
+    let others = others.map(|(proposal, _)| proposal).collect();
+    let mut written = write_group(log, writer, others)?.into_iter();
+    let answers = failures.into_iter().map(|failure| match failure {
+        Some(error) => Err(error.into()),
+        None => written.next().expect("each proposal of a group has an answer"),
+    });
+    Ok(answers.collect())
 }
 
 /// The same error for so many callers.

@@ -3,6 +3,8 @@
 //! * The index is derived. Whatever is wrong with it, it is moved aside and built again from the
 //!   journal, and nobody is asked to repair anything.
 //! * While it is built again, whoever asks it waits.
+//! * If it cannot be built again (the disk is full, say), it is lost for now: whoever asks gets an error that
+//!   says why, and building it is tried again, by who asks after a pause that grows with each failure.
 
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::{Frame, Location};
@@ -14,12 +16,14 @@ use crate::index::packs::merge::MergeDue;
 use crate::index::window::{Window, WindowEvent};
 use crate::journal::read::{Frames, Journal};
 use crate::limits::{UNINDEXED_BYTES_MAX, WINDOW_BYTES_MIN};
+use crate::log::control::backoff;
 use crate::log::located::{Located, each_located, is_next_mark, mark_of};
 use parking_lot::{RwLock, RwLockReadGuard};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// How much of the journal the index may lack. Tests have smaller ones.
 #[derive(Debug, Clone, Copy)]
@@ -52,13 +56,45 @@ pub(crate) struct IndexSlot {
     slot: RwLock<Slot>,
     /// Counts the times it was built again, so that those who found the same damage heal it once.
     healed: AtomicU64,
+    /// Counts the frames that were read for it: a sign of life while a window is long.
+    steps: AtomicU64,
 }
 
 enum Slot {
     Open(Box<Index>),
     Closed,
-    /// Building it again failed; the cause.
-    Lost(Error),
+    /// It could not be opened or built again.
+    Lost(Lost),
+}
+
+/// An index that is to be opened or built again.
+struct Lost {
+    cause: Error,
+    /// How far it must hold the journal before it is asked again: the tail begins there.
+    reached: Location,
+    /// What is on disk is to be moved aside first.
+    is_damaged: bool,
+    failures: u32,
+    next_attempt: Instant,
+}
+
+impl Lost {
+    fn failed(&mut self, cause: Error) {
+        self.next_attempt = Instant::now() + backoff(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        self.cause = cause;
+    }
+
+    fn is_due(&self) -> bool {
+        Instant::now() >= self.next_attempt
+    }
+
+    fn error(&self) -> Error {
+        let cause = self.cause.clone();
+        let message =
+            format!("the index could not be built again, which is tried again shortly: {cause}");
+        Error::with_source(cause.kind(), message, cause)
+    }
 }
 
 impl IndexSlot {
@@ -67,7 +103,8 @@ impl IndexSlot {
     pub(crate) fn open(site: IndexSite) -> Result<(IndexSlot, Checkpoint)> {
         let (index, checkpoint) = open_index(&site)?;
         let slot = RwLock::new(Slot::Open(Box::new(index)));
-        Ok((IndexSlot { site, slot, healed: AtomicU64::new(0) }, checkpoint))
+        let (healed, steps) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok((IndexSlot { site, slot, healed, steps }, checkpoint))
     }
 
     /// How much of the journal it may lack.
@@ -104,8 +141,15 @@ impl IndexSlot {
             let healed = self.healed.load(Ordering::Acquire);
             let step = {
                 let guard = self.read()?;
-                let from = checkpoint_or_start(guard.index(), &self.site.journal);
-                next_window(&self.site, &from, to)?.map(|window| insert(guard.index(), window))
+                let index = guard.index();
+                if index.is_broken() {
+                    drop(guard);
+                    self.reopen(healed)?;
+                    continue;
+                }
+                let from = checkpoint_or_start(index, &self.site.journal);
+                let window = next_window(&self.site, &self.steps, &from, to)?;
+                window.map(|window| insert(index, window))
             };
             match step {
                 None => return Ok(()),
@@ -151,19 +195,28 @@ impl IndexSlot {
         Ok(checkpoint)
     }
 
-    /// Moves the index aside and builds it again as far as it was. Returns where the old one lies and
-    /// the position that the new one has reached.
-    pub(crate) fn rebuild(&self) -> Result<(PathBuf, u64)> {
-        let mut slot = self.slot.write();
-        let index = match std::mem::replace(&mut *slot, Slot::Closed) {
-            Slot::Open(index) => index,
-            other => {
-                *slot = other;
-                return Err(Error::new(ErrorKind::Closed, "the store is closed"));
-            }
+    /// Moves the index aside and builds it again as far as it was. Returns where the old one lies, if there
+    /// was one, and the position that the new one has reached.
+    pub(crate) fn rebuild(&self) -> Result<(Option<PathBuf>, u64)> {
+        let slot = &mut *self.slot.write();
+        let cause = Error::new(ErrorKind::Io, "it was to be built again");
+        self.lose(slot, &cause, true)?;
+        self.restore(slot)
+    }
+
+    /// Counts what is done for the index: as long as it rises, the index does not stand still.
+    pub(crate) fn steps(&self) -> u64 {
+        // While the index is locked, it is built again, which is counted here.
+        let inside = match self.slot.try_read().as_deref() {
+            Some(Slot::Open(index)) => index.steps.load(Ordering::Relaxed),
+            _ => 0,
         };
-        let reached = checkpoint_or_start(&index, &self.site.journal).next;
-        self.replace(&mut slot, *index, reached)
+        self.steps.load(Ordering::Relaxed) + inside
+    }
+
+    /// Whether it could not be built again, for now.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(*self.slot.read(), Slot::Lost(_))
     }
 
     pub(crate) fn close(&self) -> Result<()> {
@@ -174,56 +227,118 @@ impl IndexSlot {
     }
 
     fn read(&self) -> Result<OpenIndex<'_>> {
-        let guard = self.slot.read();
-        match &*guard {
-            Slot::Open(_) => Ok(OpenIndex(guard)),
-            Slot::Closed => Err(Error::new(ErrorKind::Closed, "the store is closed")),
-            Slot::Lost(cause) => Err(cause.clone()),
+        loop {
+            let guard = self.slot.read();
+            match &*guard {
+                Slot::Open(_) => return Ok(OpenIndex(guard)),
+                Slot::Closed => return Err(closed()),
+                Slot::Lost(lost) if !lost.is_due() => return Err(lost.error()),
+                Slot::Lost(_) => {}
+            }
+            drop(guard);
+            let slot = &mut *self.slot.write();
+            // Somebody else may have tried meanwhile.
+            if matches!(slot, Slot::Lost(lost) if lost.is_due()) {
+                self.restore(slot)?;
+            }
         }
     }
 
     /// Moves the index aside and builds it again as far as it was, unless somebody did so since
     /// `healed` was read.
     fn heal(&self, healed: u64, damage: &Error) -> Result<()> {
-        let mut slot = self.slot.write();
-        if self.healed.load(Ordering::Acquire) != healed {
-            return Ok(());
-        }
-        let Slot::Open(index) = std::mem::replace(&mut *slot, Slot::Closed) else {
-            return Err(Error::new(ErrorKind::Closed, "the store is closed"));
-        };
-        tracing::warn!(%damage, "the index is damaged; it is built again from the journal");
-        let reached = checkpoint_or_start(&index, &self.site.journal).next;
-        self.replace(&mut slot, *index, reached).map(drop)
+        self.replace(healed, damage, true)
     }
 
-    /// Puts an index that was built again up to `reached` in place of `index`.
-    fn replace(&self, slot: &mut Slot, index: Index, reached: Location) -> Result<(PathBuf, u64)> {
-        // What cannot be closed is moved aside all the same.
-        let _ = index.close();
-        match self.build_again(reached) {
+    /// Closes an index that takes nothing in any more, and opens it again, unless somebody did so since
+    /// `healed` was read.
+    fn reopen(&self, healed: u64) -> Result<()> {
+        let cause = Error::new(ErrorKind::Io, "it had failed half-way");
+        self.replace(healed, &cause, false)
+    }
+
+    fn replace(&self, healed: u64, cause: &Error, is_damaged: bool) -> Result<()> {
+        let slot = &mut *self.slot.write();
+        match slot {
+            _ if self.healed.load(Ordering::Acquire) != healed => return Ok(()),
+            // Somebody else found the same, and could not mend it.
+            Slot::Lost(lost) => return Err(lost.error()),
+            Slot::Open(_) | Slot::Closed => {}
+        }
+        self.lose(slot, cause, is_damaged)?;
+        if is_damaged {
+            tracing::warn!(damage = %cause, "the index is damaged; it is built again from the journal");
+        }
+        self.restore(slot).map(drop)
+    }
+
+    /// Lets go of the index, which is to be opened or built again.
+    fn lose(&self, slot: &mut Slot, cause: &Error, is_damaged: bool) -> Result<()> {
+        match std::mem::replace(slot, Slot::Closed) {
+            Slot::Closed => return Err(closed()),
+            Slot::Lost(mut lost) => {
+                lost.is_damaged |= is_damaged;
+                *slot = Slot::Lost(lost);
+            }
+            Slot::Open(index) => {
+                let reached = checkpoint_or_start(&index, &self.site.journal).next;
+                let (cause, failures, next_attempt) = (cause.clone(), 0, Instant::now());
+                *slot = Slot::Lost(Lost { cause, reached, is_damaged, failures, next_attempt });
+                // What cannot be closed is opened again or moved aside all the same.
+                let _ = index.close();
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens or builds the lost index again. If that fails, it stays lost, and what was built is gone on from
+    /// the next time.
+    fn restore(&self, slot: &mut Slot) -> Result<(Option<PathBuf>, u64)> {
+        let Slot::Lost(lost) = slot else { return Err(closed()) };
+        match self.build_again(lost) {
             Ok((index, moved, position)) => {
                 *slot = Slot::Open(Box::new(index));
                 self.healed.fetch_add(1, Ordering::Release);
                 Ok((moved, position))
             }
             Err(error) => {
-                *slot = Slot::Lost(error.clone());
-                Err(error)
+                tracing::error!(%error, "the index cannot be built again for now");
+                lost.failed(error);
+                Err(lost.error())
             }
         }
     }
 
-    fn build_again(&self, reached: Location) -> Result<(Index, PathBuf, u64)> {
-        let moved = move_aside(&self.site.directory)?;
-        let (index, mut from) = open_index(&self.site)?;
-        while let Some(window) = next_window(&self.site, &from, reached)? {
-            from = insert(&index, window)?;
-            keep_few(|| index.merge_due(), || index.merge());
-            tracing::info!(position = from.position, "the index is being built again");
+    fn build_again(&self, lost: &mut Lost) -> Result<(Index, Option<PathBuf>, u64)> {
+        let mut moved = None;
+        if lost.is_damaged {
+            moved = Some(move_aside(&self.site.directory)?).filter(|moved| moved.exists());
+            lost.is_damaged = false;
         }
-        Ok((index, moved, from.position))
+        let (index, mut from) = open_index(&self.site)?;
+        let mut build = || {
+            while let Some(window) = next_window(&self.site, &self.steps, &from, lost.reached)? {
+                let inserted = insert(&index, window);
+                // Damage to the journal, which is met above, says nothing of the index.
+                lost.is_damaged = matches!(&inserted, Err(error) if is_damage(error));
+                from = inserted?;
+                keep_few(|| index.merge_due(), || index.merge());
+                tracing::info!(position = from.position, "the index is being built again");
+            }
+            Ok(())
+        };
+        match build() {
+            Ok(()) => Ok((index, moved, from.position)),
+            Err(error) => {
+                let _ = index.close();
+                Err(error)
+            }
+        }
     }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the store is closed")
 }
 
 struct OpenIndex<'a>(RwLockReadGuard<'a, Slot>);
@@ -287,7 +402,12 @@ fn insert(index: &Index, window: Window) -> Result<Checkpoint> {
 }
 
 /// The next window behind `from` and before `to`, or `None` if there is nothing left.
-fn next_window(site: &IndexSite, from: &Checkpoint, to: Location) -> Result<Option<Window>> {
+fn next_window(
+    site: &IndexSite,
+    steps: &AtomicU64,
+    from: &Checkpoint,
+    to: Location,
+) -> Result<Option<Window>> {
     let journal = &site.journal;
     if from.next >= to {
         return Ok(None);
@@ -297,6 +417,7 @@ fn next_window(site: &IndexSite, from: &Checkpoint, to: Location) -> Result<Opti
     while window.bytes < site.window_bytes {
         let Some(item) = frames.next() else { break };
         let (at, frame) = item?;
+        steps.fetch_add(1, Ordering::Relaxed);
         window
             .take(at, &frame)
             .map_err(|what| journal.corrupt(at, Some(frame.header.first_position), what))?;

@@ -33,7 +33,11 @@ impl Log {
         };
         let mark = match self.tail.mark_at_or_before(position) {
             Some(mark) => Some(mark),
-            None => self.index.ask(|index| index.mark_at_or_before(position))?,
+            None => match self.index.ask(|index| index.mark_at_or_before(position)) {
+                // It only shortens the way: without it, the journal can be read all the same.
+                Err(_) if self.index.is_lost() => None,
+                mark => mark?,
+            },
         };
         Ok(mark.filter(|mark| mark.location >= start.location).unwrap_or(start))
     }

@@ -89,7 +89,7 @@ fn a_writer_that_is_refused_for_an_old_failure_has_the_indexer_try_again() {
         while !work.is_finished() && begun.elapsed() < Duration::from_secs(10) {
             // It waits for nothing while the failure stands, and else for the indexer.
             if control.has_failed() {
-                let _ = control.wait_for_room(|| !work.is_finished());
+                let _ = control.wait_for_room(|| !work.is_finished(), || 0);
             }
         }
         let has_tried = work.is_finished();

@@ -2,14 +2,18 @@
 
 use crate::event::NewEvent;
 use crate::index::packs::merge::MergeDue;
+use crate::limits::{INDEXER_LOOK, INDEXER_LOOKS_MAX};
 use crate::log::control::{Due, Work};
 use crate::log::indexer;
 use crate::log::indexing::Bounds;
 use crate::position::{ExpectedVersion, Version};
 use crate::proof::cuts::scratch;
 use crate::store::Store;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 const MIB: usize = 1 << 20;
 const BOUNDS: Bounds =
@@ -109,4 +113,71 @@ fn what_is_read_while_windows_are_taken_in_is_whole() {
     let positions: Vec<u64> = all.map(|event| event.unwrap().position.get()).collect();
     assert!(positions.into_iter().eq(1..=WRITERS * EVENTS));
     assert!(store.verify().unwrap().findings.is_empty());
+}
+
+const STOPPED: &str = "FILMSTRIP_STOPPED_STORE";
+const TOLD: &str = "told to go on";
+
+/// Not a test of its own: a process whose writer waits for an indexer that can take nothing in.
+#[test]
+fn child_that_is_stopped_while_a_writer_waits() {
+    let Some(path) = std::env::var_os(STOPPED) else { return };
+    let store = Store::builder().bounds(BOUNDS).open(path).unwrap();
+    let append = |bytes: usize| {
+        let event = NewEvent::bytes("T", vec![7; bytes]);
+        store.append("A-1", ExpectedVersion::Any, [event])
+    };
+    let waited = store.log.index.inspect(|index| {
+        let progress = index.progress.lock();
+        while !indexer::is_full(&store.log) {
+            append(MIB).unwrap();
+        }
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| append(1));
+            println!("it waits");
+            let mut line = String::new();
+            std::io::stdin().read_line(&mut line).unwrap();
+            // The writer's thread runs again as well.
+            std::thread::sleep(Duration::from_millis(500));
+            assert!(!waiting.is_finished(), "{:?}", waiting.join());
+            drop(progress);
+            Ok(waiting.join().unwrap())
+        })
+    });
+    waited.unwrap().expect("the indexer has gone on");
+    println!("{TOLD}");
+}
+
+/// A laptop that was closed, or a paused container, for more than ten seconds while writers waited for the
+/// indexer: when it ran again, the clock said that the indexer had stood still for too long, and the store
+/// refused every write until it was reopened. Only the time in which the process runs counts.
+#[test]
+fn a_process_that_was_stopped_for_a_while_goes_on() {
+    let directory = scratch();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "proof::windows::child_that_is_stopped_while_a_writer_waits",
+            "--exact",
+            "--nocapture",
+        ])
+        .env(STOPPED, directory.path().join("store"))
+        .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(said.by_ref().any(|line| line.contains("it waits")), "it ended");
+    let signal = |signal: &str| {
+        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    };
+    std::thread::sleep(Duration::from_millis(300));
+    signal("-STOP");
+    std::thread::sleep(INDEXER_LOOK * (INDEXER_LOOKS_MAX + 10));
+    signal("-CONT");
+    std::thread::sleep(Duration::from_millis(300));
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let has_gone_on = said.any(|line| line.contains(TOLD));
+    assert!(child.wait().unwrap().success() && has_gone_on);
 }

@@ -4,12 +4,14 @@
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind};
 use crate::event::NewEvent;
+use crate::finding::FindingKind;
 use crate::journal::faulty::{Faults, FaultyDisk};
+use crate::log::indexing::Bounds;
 use crate::log::outcome::AppendError;
 use crate::position::{ExpectedVersion, Version};
 use crate::store::Store;
 use chrono::{DateTime, Utc};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Barrier};
@@ -275,4 +277,150 @@ fn a_listener_that_panics_leaves_nobody_waiting() {
     let answers = answered.recv_timeout(PATIENCE).expect("somebody waits for ever");
     let expected = [ErrorKind::OutcomeUnknown, ErrorKind::Refusing, ErrorKind::Refusing];
     assert_eq!(answers, expected);
+}
+
+/// Lets nobody write a checkpoint of the index, as a full disk or a directory without permission do.
+struct Blocked(PathBuf);
+
+impl Blocked {
+    fn new(store: &Path) -> Blocked {
+        let path = store.join("index.checkpoint.new");
+        std::fs::create_dir(&path).unwrap();
+        Blocked(path)
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        std::fs::remove_dir(&self.0).unwrap();
+    }
+}
+
+/// Overwrites the packs of the index, which stay open.
+fn spoil_packs(store: &Path) {
+    for pack in std::fs::read_dir(store.join("index/packs")).unwrap() {
+        let pack = std::fs::OpenOptions::new().write(true).open(pack.unwrap().path()).unwrap();
+        let length = pack.metadata().unwrap().len();
+        std::os::unix::fs::FileExt::write_all_at(&pack, &vec![0; length as usize], 0).unwrap();
+    }
+}
+
+fn until_it_works<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> T {
+    let begun = std::time::Instant::now();
+    loop {
+        match attempt() {
+            Ok(done) => return done,
+            Err(error) => assert!(begun.elapsed() < PATIENCE, "it still does not work: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Damage to the index and one rebuild that failed ended a live store until it was reopened: reads and appends
+/// failed long after there was space again, `rebuild_index` said that the store was closed, and writers that
+/// the index held up were refused for good. Building it is tried again; meanwhile what does not need the index
+/// goes on, as far as the bounds allow, and the rest gets the cause.
+#[test]
+fn an_index_that_cannot_be_built_again_is_tried_again_and_what_does_not_need_it_goes_on() {
+    const FILLER: usize = 64 << 10;
+    let bounds = Bounds { window_bytes_min: 1, unindexed_bytes_max: 4 << 20 };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let open = || Store::builder().bounds(bounds).open(path).unwrap();
+    let append = |store: &Store, stream: &str| {
+        let filler = NewEvent::bytes("Filler", vec![7; FILLER]);
+        store.append(stream, ExpectedVersion::Any, [filler]).map_err(Error::from)
+    };
+    let store = open();
+    for n in 0..200 {
+        append(&store, &format!("Old-{}", n % 20)).unwrap();
+    }
+    store.close().unwrap();
+    let store = open();
+    assert!(store.log.tail.indexed().position > 50, "hardly anything is indexed");
+    for n in 0..4 {
+        append(&store, &format!("Known-{n}")).unwrap();
+    }
+    spoil_packs(path);
+    let blocked = Blocked::new(path);
+
+    let read = || store.read_stream("Old-1").collect();
+    let check = |error: Error| {
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert!(error.to_string().contains("index.checkpoint.new"), "{error}");
+    };
+    check(read().expect_err("its packs are damaged"));
+    check(read().expect_err("it could not be built again"));
+    check(store.rebuild_index().expect_err("it cannot be"));
+    check(append(&store, "New-1").expect_err("it is not known whether the stream is there"));
+    let verified = store.verify().unwrap();
+    assert!(verified.findings.iter().all(|finding| finding.kind == FindingKind::Index));
+    assert_eq!((verified.findings.len(), verified.indexed), (1, None));
+    // Each caller of a group gets an answer of its own.
+    std::thread::scope(|scope| {
+        for n in 0..4 {
+            let (store, append) = (&store, &append);
+            scope.spawn(move || {
+                for _ in 0..5 {
+                    append(store, &format!("Known-{n}")).expect("the stream is known");
+                    check(append(store, &format!("New-{n}")).expect_err("it is not known"));
+                }
+            });
+        }
+    });
+    let (mut appended, mut refused) = (0, 0);
+    while refused < 3 && appended < 1_000 {
+        match append(&store, "Known-0") {
+            Ok(_) => appended += 1,
+            Err(error) => {
+                check(error);
+                refused += 1;
+            }
+        }
+    }
+    assert!(appended > 10 && refused == 3, "{appended} appended, {refused} refused");
+    let head = store.head().get();
+    assert_eq!(store.read_all().collect().unwrap().len() as u64, head, "the journal is whole");
+
+    drop(blocked);
+    assert_eq!(until_it_works(read).len(), 10);
+    until_it_works(|| append(&store, "New-1"));
+    until_it_works(|| append(&store, "Known-0"));
+    assert_eq!(store.stream_info("Known-0").unwrap().version.get(), appended + 7);
+    // On demand, without a wait.
+    spoil_packs(path);
+    let blocked = Blocked::new(path);
+    until_it_works(|| if read().is_err() { Ok(()) } else { Err(Error::invalid("it was cached")) });
+    drop(blocked);
+    store.rebuild_index().expect("nothing hinders it any more");
+    assert_eq!(read().unwrap().len(), 10);
+    assert!(store.verify().unwrap().is_whole());
+    assert_eq!(store.head().get(), head + 2);
+}
+
+/// A window that failed half-way left an index that took nothing in any more until the store was reopened.
+#[test]
+fn an_index_that_failed_half_way_is_opened_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let bounds = Bounds { window_bytes_min: 1, unindexed_bytes_max: 4 << 20 };
+    let store = Store::builder().bounds(bounds).open(directory.path()).unwrap();
+    let append = || {
+        let filler = NewEvent::bytes("Filler", vec![7; 64 << 10]);
+        store.append("A-1", ExpectedVersion::Any, [filler]).map_err(Error::from)
+    };
+    let blocked = Blocked::new(directory.path());
+    let mut refused = 0;
+    while refused == 0 {
+        if let Err(error) = append() {
+            assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+            refused += 1;
+        }
+    }
+    assert_eq!(store.log.tail.indexed().position, 0, "the index cannot have taken anything in");
+    drop(blocked);
+    for _ in 0..200 {
+        until_it_works(append);
+    }
+    assert!(store.log.tail.indexed().position > 0);
+    assert!(store.verify().unwrap().is_whole());
 }

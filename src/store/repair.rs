@@ -92,10 +92,12 @@ impl Store {
     /// for who wants to be sure.
     ///
     /// # Errors
-    /// [`Closed`](crate::ErrorKind::Closed), or what building it met; then opening the store builds it.
+    /// [`Closed`](crate::ErrorKind::Closed), or what building it met (a full disk, say). Then reads and
+    /// appends that need the index fail with that, and building it is tried again with some of them, after a
+    /// pause that grows up to some seconds, or by this.
     pub fn rebuild_index(&self) -> Result<IndexRebuilt> {
         let (moved_to, position) = self.log.index.rebuild()?;
-        Ok(IndexRebuilt { moved_to: Some(moved_to), position: Position::new(position) })
+        Ok(IndexRebuilt { moved_to, position: Position::new(position) })
     }
 }
 

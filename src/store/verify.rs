@@ -120,16 +120,25 @@ impl Store {
         };
         let origins = views.origins()?;
         let access = IndexAccess::Live(&self.log.index);
-        let index = Audited::new(access, self.path.join(INDEX))?;
+        let index = match Audited::new(access, self.path.join(INDEX)) {
+            Ok(index) => Some(index),
+            Err(error) if self.log.index.is_lost() => {
+                let path = self.path.join(INDEX);
+                findings.add(Finding::new(FindingKind::Index, &path, error.to_string()));
+                None
+            }
+            Err(error) => return Err(error),
+        };
         let (_, end) = self.log.head.visible();
         read_mark(&**disk, directory, journal.store(), &mut findings)?;
-        let indexed = (index.stored.epoch > 0).then_some(index.stored.checkpoint.position);
+        let indexed = index.as_ref().filter(|index| index.stored.epoch > 0);
+        let indexed = indexed.map(|index| index.stored.checkpoint.position);
         let site = Site {
             disk: Arc::clone(disk),
             journal: directory.to_owned(),
             store: journal.store(),
             until: Until::Visible(end),
-            index: Some(index),
+            index,
             chains_at: origins.positions(),
         };
         let walked = audit(&site, &mut findings)?;

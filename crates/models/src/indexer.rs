@@ -31,7 +31,8 @@ impl Log {
 
     /// What a leader does with each group.
     fn append(&self) -> crate::error::Result<()> {
-        self.control.wait_for_room(|| self.tail() >= ROOM)?;
+        let steps = || self.indexed.load(Ordering::SeqCst);
+        self.control.wait_for_room(|| self.tail() >= ROOM, steps)?;
         let appended = self.appended.fetch_add(1, Ordering::SeqCst) + 1;
         self.control.published(at(appended));
         Ok(())
@@ -93,8 +94,8 @@ fn who_waits_for_an_indexer_that_fails_is_told_and_nobody_waits_for_ever() {
             for _ in 0..FRAMES {
                 match log.append() {
                     Ok(()) => assert!(log.tail() <= ROOM, "more than fits"),
-                    // Then the store refuses, and nobody appends any more.
-                    Err(error) => return assert_eq!(error.kind(), ErrorKind::Refusing, "{error}"),
+                    // Trying again takes time, and none passes here.
+                    Err(error) => return assert_eq!(error.kind(), ErrorKind::Io, "{error}"),
                 }
             }
         });
