@@ -157,6 +157,21 @@ impl Error {
         Error::build(ErrorKind::Corrupt, message, Some(damage), None)
     }
 
+    /// What a newer version wrote at `offset` of `file`.
+    pub(crate) fn newer(
+        file: &Path,
+        offset: u64,
+        position: Option<u64>,
+        what: impl fmt::Display,
+    ) -> Error {
+        let at = position.map(|p| format!(", position {p}")).unwrap_or_default();
+        let file = file.display();
+        let message = format!(
+            "{file} holds at byte {offset}{at} {what}: a newer version of filmstrip wrote it"
+        );
+        Error::new(ErrorKind::UnsupportedFormat, message)
+    }
+
     fn build(
         kind: ErrorKind,
         message: String,

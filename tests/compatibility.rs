@@ -288,10 +288,37 @@ fn the_fixture_is_what_this_version_writes() {
     assert_eq!(of(directory.path()), of(fixture().path()));
 }
 
-fn refused(result: Result<(), filmstrip::Error>, case: &str) {
+fn refused(result: Result<(), filmstrip::Error>, what: &str, case: &str) {
     let error = result.expect_err(case);
     assert_eq!(error.kind(), ErrorKind::UnsupportedFormat, "{case}: {error}");
-    assert!(error.to_string().contains("format 2"), "{case}: {error}");
+    assert!(error.to_string().contains(what), "{case}: {error}");
+}
+
+/// Writes a frame of an unknown kind after the last one, as the durable mark has it, and has the mark say
+/// that it is durable.
+fn add_newer_frame(store: &Path) {
+    let mark_path = store.join("journal/durable");
+    let mut mark = fs::read(&mark_path).unwrap();
+    let number = |at: usize, mark: &[u8]| u64::from_le_bytes(mark[at..at + 8].try_into().unwrap());
+    let (segment, at, position) = (number(24, &mark), number(40, &mark), number(48, &mark));
+    let path = store.join(format!("journal/{segment:020}"));
+    let mut bytes = fs::read(&path).unwrap();
+    let store_id = bytes[16..32].to_vec();
+    let frame = &mut bytes[at as usize..at as usize + 104];
+    frame[..16].copy_from_slice(b"FSFR\x03\0\0\0\x68\0\0\0\x01\0\0\0");
+    frame[16..32].copy_from_slice(&store_id);
+    for (offset, value) in [(32, segment), (40, at), (48, position + 1)] {
+        frame[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
+    }
+    let crc = crc32c::crc32c(&frame[..100]);
+    frame[100..].copy_from_slice(&crc.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    for (offset, value) in [(32, at), (40, at + 104), (48, position + 1)] {
+        mark[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
+    }
+    let crc = crc32c::crc32c(&mark[..56]);
+    mark[56..60].copy_from_slice(&crc.to_le_bytes());
+    fs::write(&mark_path, mark).unwrap();
 }
 
 #[test]
@@ -309,15 +336,27 @@ fn a_newer_format_is_refused_by_name_everywhere_and_nothing_is_changed() {
     bytes[96..100].copy_from_slice(&crc.to_le_bytes());
     fs::write(&path, bytes).unwrap();
 
-    for (store, case) in [(&manifest, "the manifest"), (&segment, "a segment")] {
+    // One that is whole was taken for a torn write, and its place was cleared.
+    let frame = fixture();
+    add_newer_frame(frame.path());
+
+    let cases = [
+        (&manifest, "format 2", "the manifest"),
+        (&segment, "format 2", "a segment"),
+        (&frame, "a frame of kind 3", "a frame"),
+    ];
+    for (store, what, case) in cases {
         let before = contents(store.path());
         let path = store.path();
         let to = tempfile::tempdir().unwrap();
-        refused(Store::open(path).map(drop), &format!("{case}, opened"));
-        refused(Store::verify_at(path).map(drop), &format!("{case}, verified"));
-        refused(Follower::open(path).map(drop), &format!("{case}, followed"));
+        let refused = |result, how| refused(result, what, &format!("{case}, {how}"));
+        refused(Store::open(path).map(drop), "opened");
+        refused(Store::verify_at(path).map(drop), "verified");
+        let followed =
+            || Follower::open(path)?.read().iter()?.try_for_each(|event| event.map(drop));
+        refused(followed(), "followed");
         let exported = || Store::repair(path)?.export(to.path().join("new")).map(drop);
-        refused(exported(), &format!("{case}, exported"));
+        refused(exported(), "exported");
         let after = contents(path);
         assert!(before == after, "{case}: something was changed");
     }

@@ -13,6 +13,7 @@
 //! frame's, so that one event can be read without reading its frame.
 
 use crate::codec::cursor::{Cursor, array_at};
+use crate::codec::{envelope, record};
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -169,6 +170,28 @@ pub(crate) fn salvage(body: &Bytes) -> Salvaged {
         at += length;
     }
     Salvaged { entries, whole: at == body.len() }
+}
+
+/// What in a frame's body is of a form that this version does not know, if anything is: an entry of another
+/// kind, or what its content holds.
+pub(crate) fn newer_form(body: &Bytes) -> Option<String> {
+    let mut at = 0;
+    while let Some(length) = body.get(at..).and_then(entry_length) {
+        let bytes = body.slice(at..at + length);
+        at += length;
+        let newer = match bytes[0] & !BIT_FIRST {
+            KIND_EVENT => {
+                let parts = event_parts(&bytes, HEADER_BYTES..length)?;
+                envelope::newer_form(&bytes.slice(parts.envelope))
+            }
+            KIND_RECORD => record::newer_form(&bytes[HEADER_BYTES..]),
+            other => Some(format!("an entry of kind {other}; 1 and 2 are known")),
+        };
+        if newer.is_some() {
+            return newer;
+        }
+    }
+    None
 }
 
 /// The entry that `bytes` are exactly, its checksum verified.

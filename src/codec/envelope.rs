@@ -30,6 +30,7 @@ const FLAG_JSON: u16 = 1;
 const FLAGS_KNOWN: u16 = FLAG_JSON;
 const NOT_SAID: i64 = i64::MIN;
 pub(crate) const FIXED_BYTES: usize = 34;
+const FLAGS_OFFSET: usize = 16;
 const TYPE_LENGTH_OFFSET: usize = 28;
 
 /// Metadata, tags and key id as they stand on disk. New fields need a new flag.
@@ -90,6 +91,30 @@ pub(crate) struct Place {
 pub(crate) fn decode(envelope: Bytes, place: Place) -> Result<RecordedEvent, String> {
     let Some(read) = read(&envelope) else { return Err(malformed()) };
     Ok(read.into_event(envelope, place))
+}
+
+/// What in `envelope` is of a form that this version does not know, if anything is.
+pub(crate) fn newer_form(envelope: &Bytes) -> Option<String> {
+    let mut cursor = Cursor::new(envelope);
+    cursor.take(FLAGS_OFFSET)?;
+    let flags = cursor.u16()?;
+    if flags & !FLAGS_KNOWN != 0 {
+        return Some(format!("an event with flags {flags:#06x}; {FLAGS_KNOWN:#06x} are known"));
+    }
+    cursor.take(TYPE_LENGTH_OFFSET - FLAGS_OFFSET - 2)?;
+    let type_length = cursor.u16()?;
+    let extras_length = cursor.u32()?;
+    if extras_length == 0 {
+        return None;
+    }
+    cursor.take(type_length.into())?;
+    let extras: Extras = bin::decode(&cursor.take(extras_length as usize)?).ok()?;
+    let unknown = match (extras.tags.is_empty(), extras.key_id) {
+        (false, _) => "tags",
+        (_, Some(_)) => "an encryption key",
+        (true, None) => return None,
+    };
+    Some(format!("an event with {unknown}, which this version does not know"))
 }
 
 /// What is wrong with an envelope that cannot be read.
@@ -173,9 +198,11 @@ fn encode_extras(metadata: &Metadata) -> Vec<u8> {
     })
 }
 
+/// `None` too for what would have to be left out: tags and keys that this version does not know.
 fn decode_extras(bytes: &[u8]) -> Option<Metadata> {
     let extras: Extras = bin::decode(bytes).ok()?;
-    Some(Metadata {
+    let is_known = extras.tags.is_empty() && extras.key_id.is_none();
+    is_known.then(|| Metadata {
         correlation_id: extras.correlation_id.map(Uuid::from_bytes),
         causation_id: extras.causation_id.map(Uuid::from_bytes),
         command_id: extras.command_id.map(Uuid::from_bytes),

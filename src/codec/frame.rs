@@ -3,7 +3,7 @@
 //! ```text
 //! offset  bytes  field
 //!      0      4  magic "FSFR"
-//!      4      1  kind: 1 group, 2 closing
+//!      4      1  kind: 1 group, 2 closing; others are of a later version
 //!      5      3  zero
 //!      8      4  length of the frame, header included, without padding
 //!     12      4  events
@@ -20,6 +20,9 @@
 //!
 //! The header's own checksum lets recovery tell a frame from a payload that looks like one; segment
 //! and offset tell it from a copy that lies elsewhere.
+//!
+//! Every later form keeps this header. So a frame that a newer version wrote is told from damage, and is
+//! refused as such: it is never taken for a torn write, whose place would be cleared.
 
 use crate::clock::Micros;
 use crate::codec::cursor::array_at;
@@ -45,6 +48,8 @@ pub(crate) enum Kind {
     Group,
     /// The store was closed in order; nothing was in flight.
     Closing,
+    /// Of a version that is newer than this one.
+    Newer(u8),
 }
 
 /// Where a frame lies in the journal.
@@ -85,17 +90,17 @@ impl Header {
     /// The header that `bytes` begin with, if its checksum holds. Says nothing of the body.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Header> {
         let header = bytes.get(..HEADER_BYTES)?;
-        if header[..4] != MAGIC || header[5..8] != [0; 3] {
+        if header[..4] != MAGIC {
             return None;
         }
         let crc = u32::from_le_bytes(array_at(header, HEADER_CRC_OFFSET));
         if crc != crc32c::crc32c(&header[..HEADER_CRC_OFFSET]) {
             return None;
         }
-        let kind = match header[4] {
-            1 => Kind::Group,
-            2 => Kind::Closing,
-            _ => return None,
+        let kind = match (header[4], header[5..8] == [0; 3]) {
+            (1, true) => Kind::Group,
+            (2, true) => Kind::Closing,
+            (other, _) => Kind::Newer(other),
         };
         let length = u32::from_le_bytes(array_at(header, 8));
         let events = u32::from_le_bytes(array_at(header, 12));
@@ -120,6 +125,14 @@ impl Header {
     /// Whether the frame says that it lies where it was found.
     pub(crate) fn lies_at(&self, store: Uuid, segment: u64, offset: u64) -> bool {
         self.store == store && self.segment == segment && self.offset == offset
+    }
+
+    /// What is of a form that this version does not know, if anything is.
+    pub(crate) fn newer_form(&self) -> Option<String> {
+        match self.kind {
+            Kind::Newer(kind) => Some(format!("a frame of kind {kind}; 1 and 2 are known")),
+            Kind::Group | Kind::Closing => None,
+        }
     }
 
     /// Bytes on disk, padding included.
@@ -171,6 +184,15 @@ impl Frame {
     pub(crate) fn written(header: Header, bytes: Bytes) -> Frame {
         let bytes = bytes.slice(..header.length as usize);
         Frame { header, bytes }
+    }
+
+    /// What of the frame is of a form that this version does not know, if anything is. It costs a walk over
+    /// the entries, so it is asked before anything is decided for good, and after something could not be read.
+    pub(crate) fn newer_form(&self) -> Option<String> {
+        if let Some(what) = self.header.newer_form() {
+            return Some(what);
+        }
+        entry::newer_form(&self.bytes.slice(HEADER_BYTES..))
     }
 
     /// The frame's bytes without padding.
@@ -351,6 +373,7 @@ fn kind_number(kind: Kind) -> u8 {
     match kind {
         Kind::Group => 1,
         Kind::Closing => 2,
+        Kind::Newer(kind) => kind,
     }
 }
 

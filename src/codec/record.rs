@@ -16,6 +16,8 @@ pub(crate) enum Record {
 }
 
 impl Record {
+    const VARIANTS: u8 = 2;
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         bin::encode(self)
     }
@@ -42,6 +44,14 @@ impl Record {
             Record::State { key, value } => (key, value),
         }
     }
+}
+
+/// What in an encoded record is of a form that this version does not know, if anything is: bincode writes a
+/// variant's number first.
+pub(crate) fn newer_form(encoded: &[u8]) -> Option<String> {
+    let number = *encoded.first()?;
+    let last = Record::VARIANTS - 1;
+    (number > last).then(|| format!("a record of kind {number}; 0 to {last} are known"))
 }
 
 /// The key of what `consumer` has tracked.

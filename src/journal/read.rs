@@ -132,6 +132,25 @@ impl Journal {
         Error::corrupt(&self.path(at.segment), at.offset, position, what)
     }
 
+    /// The error for a frame at `at` that cannot be read because of `what`: it is damaged, or of a form that
+    /// only a newer version knows.
+    pub(crate) fn unreadable(
+        &self,
+        at: Location,
+        position: u64,
+        frame: &Frame,
+        what: impl std::fmt::Display,
+    ) -> Error {
+        match frame.newer_form() {
+            Some(newer) => self.newer(at, position, newer),
+            None => self.corrupt(at, Some(position), what),
+        }
+    }
+
+    pub(crate) fn newer(&self, at: Location, position: u64, what: String) -> Error {
+        Error::newer(&self.path(at.segment), at.offset, Some(position), what)
+    }
+
     /// Reads up to `length` bytes; fewer only at the end of the file.
     pub(crate) fn read(&self, at: Location, length: usize) -> Result<Bytes> {
         let mut bytes = vec![0; length];
@@ -261,6 +280,9 @@ impl Frames {
     }
 
     fn frame(&mut self, header: Header) -> Result<(Location, Frame)> {
+        if let Some(newer) = header.newer_form() {
+            return Err(self.journal.newer(self.at, self.next_position, newer));
+        }
         if header.first_position != self.next_position {
             let what = format!("a frame begins at position {}", header.first_position);
             return Err(self.damaged(&what));

@@ -8,6 +8,7 @@
 //!   is nothing that could be kept and reported, and its positions must not be given out again in silence.
 //! * The last whole frame is written and synced again before anyone reads: it may have been in the
 //!   page cache only, and what is shown must not vanish.
+//! * What a newer version wrote is `UnsupportedFormat`, and nothing is changed.
 //!
 //! The last segment is read whole; of the others only the headers are.
 
@@ -291,9 +292,16 @@ fn whole_frame(journal: &Journal, bytes: &Bytes, end: &End) -> Result<Option<Fra
     if !header.lies_at(journal.store(), at.segment, at.offset) {
         return Ok(None);
     }
+    // Whole or torn: what a newer version writes, only that may clear away.
+    if let Some(newer) = header.newer_form() {
+        return Err(journal.newer(at, end.position + 1, newer));
+    }
     let Ok(frame) = Frame::verify(header, bytes.slice(at.offset as usize..)) else {
         return Ok(None);
     };
+    if let Some(newer) = frame.newer_form() {
+        return Err(journal.newer(at, end.position + 1, newer));
+    }
     let corrupt = |what: String| journal.corrupt(at, Some(end.position + 1), what);
     let header = &frame.header;
     if header.first_position != end.position + 1 {

@@ -147,7 +147,7 @@ impl Survey {
                 return Ok(None);
             }
             match self.open.take() {
-                Some(open) => self.walk(open),
+                Some(open) => self.walk(open)?,
                 None => self.enter()?,
             }
         }
@@ -277,38 +277,44 @@ impl Survey {
     // ---- frames ------------------------------------------------------------------------------------
 
     /// Takes one step in the segment.
-    fn walk(&mut self, mut open: Open) {
+    fn walk(&mut self, mut open: Open) -> Result<()> {
         let visible_end = match &self.until {
             Until::Visible(end) if end.segment == open.number => Some(end.offset),
             _ => None,
         };
         if visible_end.is_some_and(|end| open.at >= end) {
             self.end();
-            return;
+            return Ok(());
         }
         if open.at + frame::HEADER_BYTES as u64 > open.length {
-            return self.leave(open, None);
+            self.leave(open, None);
+            return Ok(());
         }
         let ahead = self.fill(&mut open, frame::HEADER_BYTES);
         let header = Header::parse(&ahead)
             .filter(|header| header.lies_at(self.store, open.number, open.at))
             .filter(|header| open.at + header.padded_length() <= open.length);
         match header {
-            Some(header) => self.take_frame(open, header),
+            Some(header) => return self.take_frame(open, header),
             None => self.find_next(open, visible_end),
         }
+        Ok(())
     }
 
-    fn take_frame(&mut self, mut open: Open, header: Header) {
+    fn take_frame(&mut self, mut open: Open, header: Header) -> Result<()> {
         let at = Location { segment: open.number, offset: open.at };
+        refuse_newer(&open.path, at, &header, header.newer_form())?;
         let padded = header.padded_length();
         let bytes = self.fill(&mut open, padded as usize).slice(..padded as usize);
         open.at += padded;
         let verified = Frame::verify(header.clone(), bytes.clone());
+        if let Ok(frame) = &verified {
+            refuse_newer(&open.path, at, &header, frame.newer_form())?;
+        }
         if verified.is_err() && self.is_torn(&mut open, at) {
             let what = "a write was cut short by a crash";
             self.wrong(Finding::new(FindingKind::TornWrite, &open.path, what).at(at.offset));
-            return;
+            return Ok(());
         }
         let follows = Expected {
             position: header.first_position,
@@ -335,6 +341,7 @@ impl Survey {
             chain: Some(header.chain),
         };
         self.open = Some(open);
+        Ok(())
     }
 
     /// Whether a frame that is not whole is what a crash left: nothing follows it, and it was not
@@ -507,5 +514,13 @@ impl Survey {
                 self.wrong(Finding::new(FindingKind::Unreadable, &open.path, what).at(at));
             }
         }
+    }
+}
+
+/// Nothing can be said of what a newer version wrote: neither that it is whole, nor that it is damaged.
+fn refuse_newer(path: &Path, at: Location, header: &Header, newer: Option<String>) -> Result<()> {
+    match newer {
+        Some(what) => Err(Error::newer(path, at.offset, Some(header.first_position), what)),
+        None => Ok(()),
     }
 }

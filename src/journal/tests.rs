@@ -7,9 +7,10 @@ use super::segment;
 use super::survey::{Step, Survey, Until};
 use super::write::End;
 use crate::clock::Micros;
-use crate::codec::entry;
 use crate::codec::frame::{self, ChainHasher, Kind, Location, Meaning};
-use crate::error::{ErrorKind, Result};
+use crate::codec::{entry, envelope};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Metadata, NewEvent};
 use crate::finding::FindingKind;
 use std::fs;
 use std::path::Path;
@@ -42,7 +43,11 @@ fn write(opened: &mut Opened, events: u64, bytes: usize) -> Location {
     let mut buffer = vec![0; frame::HEADER_BYTES];
     for n in 0..events {
         let version = first_position + n;
-        let envelope = vec![version as u8; bytes];
+        // Neither flags nor extras; the rest may be anything.
+        let mut envelope = vec![version as u8; bytes];
+        for known in [16..18, 30..34] {
+            envelope[known.start.min(bytes)..known.end.min(bytes)].fill(0);
+        }
         let start = buffer.len();
         entry::begin_event("A-1", n == 0, |out| out.extend_from_slice(&envelope), &mut buffer);
         entry::seal_event(&mut buffer[start..], version);
@@ -287,6 +292,111 @@ fn a_last_durable_frame_that_is_gone_without_a_trace_is_corrupt() {
     zeroed[last] = 1;
     fs::write(&path, &zeroed).unwrap();
     assert!(open(directory.path()).unwrap().torn.unwrap().acknowledged);
+}
+
+/// What a later version may write into a journal of format 1: what it is, the frame's kind, and its body.
+fn newer_forms() -> Vec<(&'static str, Kind, Vec<u8>)> {
+    let event = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut body = Vec::new();
+        let write = |out: &mut Vec<u8>| {
+            let mut bytes = Vec::new();
+            let user = Metadata::default().user("me");
+            let event = NewEvent::bytes("T", "x").metadata(user);
+            envelope::encode(&event, &mut bytes);
+            change(&mut bytes);
+            out.extend_from_slice(&bytes);
+        };
+        entry::begin_event("A-1", true, write, &mut body);
+        entry::seal_event(&mut body, 1);
+        body
+    };
+    // The extras end with the tags and the key: no tag, no key. A tag takes one more byte and its text.
+    let extras_end = |bytes: &[u8]| bytes.len() - 1;
+    let lengthen = |bytes: &mut Vec<u8>, by: u32| {
+        let length = u32::from_le_bytes(bytes[30..34].try_into().unwrap()) + by;
+        bytes[30..34].copy_from_slice(&length.to_le_bytes());
+    };
+    let mut unknown_entry = Vec::new();
+    entry::put_record(b"anything", true, &mut unknown_entry);
+    unknown_entry[0] = 0x80 | 3;
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&unknown_entry[..5]), &unknown_entry[9..]);
+    unknown_entry[5..9].copy_from_slice(&crc.to_le_bytes());
+    let mut unknown_record = Vec::new();
+    entry::put_record(&[2, 1, 2, 3], true, &mut unknown_record);
+    vec![
+        ("a frame of kind 3", Kind::Newer(3), event(&|_| {})),
+        ("an entry of kind 3", Kind::Group, unknown_entry),
+        ("a record of kind 2", Kind::Group, unknown_record),
+        ("an event with flags 0x0002", Kind::Group, event(&|bytes| bytes[16] |= 2)),
+        ("an event with flags 0x8000", Kind::Group, event(&|bytes| bytes[17] |= 0x80)),
+        (
+            "an event with tags",
+            Kind::Group,
+            event(&|bytes| {
+                let end = extras_end(bytes);
+                bytes.splice(end - 2..end - 1, [1, 1, b't']);
+                lengthen(bytes, 2);
+            }),
+        ),
+        (
+            "an event with an encryption key",
+            Kind::Group,
+            event(&|bytes| {
+                let end = extras_end(bytes);
+                bytes.splice(end - 1..end, [1].into_iter().chain([7; 16]));
+                lengthen(bytes, 16);
+            }),
+        ),
+    ]
+}
+
+/// A last frame of an unknown kind, whole, was taken for a torn write and zeroed; tags and keys of an event
+/// were dropped in silence. Whatever a newer version writes into a journal is refused by name, by everything
+/// that reads one, and not a byte is changed.
+#[test]
+fn what_a_newer_version_wrote_is_refused_and_nothing_is_changed() {
+    for (form, kind, body) in newer_forms() {
+        let (directory, bytes, _, end) = small();
+        let path = segment_one(directory.path());
+        let events = u32::from(!form.contains("entry") && !form.contains("record"));
+        let mut buffer = vec![0; frame::HEADER_BYTES];
+        buffer.extend_from_slice(&body);
+        let meaning = frame::Meaning {
+            kind,
+            events,
+            first_position: end.position + 1,
+            time: end.time,
+            chain: [9; 32],
+        };
+        frame::complete(&mut buffer, &meaning, STORE, end.next);
+        let mut newer = bytes.clone();
+        newer[end.next.offset as usize..][..buffer.len()].copy_from_slice(&buffer);
+        fs::write(&path, &newer).unwrap();
+        let refused = |error: Error, by: &str| {
+            assert_eq!(error.kind(), ErrorKind::UnsupportedFormat, "{form}, {by}: {error}");
+            let message = error.to_string();
+            let place = format!("byte {}, position {}", end.next.offset, end.position + 1);
+            assert!(message.contains(form) && message.contains(&place), "{form}, {by}: {error}");
+            assert_eq!(fs::read(&path).unwrap(), newer, "{form}, {by}: something was changed");
+        };
+        refused(open(directory.path()).err().expect(form), "opening");
+        let mut survey = Survey::new(disk(), directory.path(), STORE, Until::End(None)).unwrap();
+        let met = loop {
+            match survey.next() {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("{form}: the survey has not met it"),
+                Err(error) => break error,
+            }
+        };
+        refused(met, "verifying");
+        // Torn, too, it is another version's to clear away.
+        if kind == Kind::Newer(3) {
+            newer[end.next.offset as usize + buffer.len() - 9] ^= 1;
+            fs::write(&path, &newer).unwrap();
+            assert!(open(directory.path()).is_err());
+            assert_eq!(fs::read(&path).unwrap(), newer);
+        }
+    }
 }
 
 #[test]

@@ -162,8 +162,8 @@ fn fill(
         if let Some(error) = failed {
             return Err(error);
         }
-        let position = Some(frame.header.first_position);
-        filled.map_err(|what| journal.corrupt(at, position, what))?;
+        let first = frame.header.first_position;
+        filled.map_err(|what| journal.unreadable(at, first, &frame, what))?;
     }
     Ok(())
 }

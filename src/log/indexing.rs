@@ -420,7 +420,7 @@ fn next_window(
         steps.fetch_add(1, Ordering::Relaxed);
         window
             .take(at, &frame)
-            .map_err(|what| journal.corrupt(at, Some(frame.header.first_position), what))?;
+            .map_err(|what| journal.unreadable(at, frame.header.first_position, &frame, what))?;
     }
     Ok(Some(window.finish(&frames)))
 }

@@ -369,7 +369,7 @@ impl FrameEvents {
     fn corrupt(&self, journal: &Journal, what: String) -> Option<Result<RecordedEvent>> {
         let header = &self.frame.header;
         let at = Location { segment: header.segment, offset: header.offset };
-        Some(Err(journal.corrupt(at, Some(header.first_position), what)))
+        Some(Err(journal.unreadable(at, header.first_position, &self.frame, what)))
     }
 }
 

@@ -217,8 +217,17 @@ fn decode(stream: &StreamId, event: RawEvent) -> Result<RecordedEvent> {
         recorded_at: event.recorded_at.to_utc(),
     };
     let version = event.version;
-    envelope::decode(event.envelope, place).map_err(|what| {
-        let message = format!("version {version} of {stream} is damaged: {what}");
-        Error::new(ErrorKind::Corrupt, message)
+    let bytes = event.envelope.clone();
+    envelope::decode(event.envelope, place).map_err(|what| match envelope::newer_form(&bytes) {
+        Some(newer) => {
+            let message = format!(
+                "version {version} of {stream} is {newer}: a newer version of filmstrip wrote it"
+            );
+            Error::new(ErrorKind::UnsupportedFormat, message)
+        }
+        None => {
+            let message = format!("version {version} of {stream} is damaged: {what}");
+            Error::new(ErrorKind::Corrupt, message)
+        }
     })
 }
