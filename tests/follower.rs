@@ -193,6 +193,26 @@ fn a_follower_is_stopped_from_another_thread() {
     assert_eq!(waiting.join().unwrap(), 0);
 }
 
+/// An interval between two looks that no clock can measure panicked.
+#[test]
+fn an_interval_that_never_ends_waits_for_the_deadline_or_a_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    store.append("A-1", ExpectedVersion::Any, [NewEvent::bytes("T", "x")]).unwrap();
+    let follower = Follower::open(directory.path()).unwrap();
+    for interval in [Duration::MAX, Duration::from_secs(i64::MAX as u64 - 1)] {
+        let mut following = follower.read().poll_interval(interval).follow();
+        assert_eq!(following.recv_timeout(interval).unwrap().position.get(), 1);
+        let nothing = following.recv_timeout(Duration::from_millis(5)).unwrap_err();
+        assert_eq!(nothing.kind(), ErrorKind::Timeout, "{nothing}");
+        let stopper = following.stopper();
+        let waiting = std::thread::spawn(move || following.next().is_none());
+        std::thread::sleep(Duration::from_millis(20));
+        stopper.stop();
+        assert!(waiting.join().unwrap());
+    }
+}
+
 #[test]
 fn what_is_no_store_or_damaged_is_named() {
     let directory = tempfile::tempdir().unwrap();

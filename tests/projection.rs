@@ -1,5 +1,8 @@
 //! Durable views: exactly once, never torn, parked, rebuilt, removed.
 
+mod common;
+
+use common::{Random, seed, variable};
 use filmstrip::{
     ErrorKind, ExpectedVersion, Filter, FindingKind, HandlerError, NewEvent, OnError, Position,
     Projection, ProjectionHandle, ProjectionState, RecordedEvent, Store, Then, ViewWriter,
@@ -354,6 +357,92 @@ fn behind_a_parked_event_its_stream_waits_in_order_and_others_flow() {
     let last = append(&store, "Sum-1", [counted(5)]);
     sums.wait_for(last, LONG).unwrap();
     assert_eq!(get(&sums, "sum/Sum-1"), 12, "its stream does not flow again");
+}
+
+/// Keeps the positions of each stream's events in the order in which they were applied. Each event fails as
+/// often as it is told, from never to more often than it is tried.
+#[derive(Clone, Default)]
+struct Notes {
+    seed: u64,
+    /// How often an event still fails; those that are not named are told when they come.
+    failures: Arc<parking_lot::Mutex<std::collections::HashMap<u64, u64>>>,
+    mended: Arc<AtomicBool>,
+}
+
+impl Projection for Notes {
+    const NAME: &'static str = "notes";
+    const VERSION: u32 = 1;
+
+    fn filter(&self) -> Filter {
+        Filter::category("Note")
+    }
+
+    fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
+        let position = event.position.get();
+        let mut notes: Vec<u64> = view.get(event.stream.as_str())?.unwrap_or_default();
+        notes.push(position);
+        view.put(event.stream.as_str(), &notes)?;
+        let mut failures = self.failures.lock();
+        let told = || Random(self.seed ^ position).below(12).saturating_sub(7);
+        let failures = failures.entry(position).or_insert_with(told);
+        if *failures > 0 && !self.mended.load(Ordering::SeqCst) {
+            *failures -= 1;
+            return Err("not yet".into());
+        }
+        Ok(())
+    }
+}
+
+/// A consumer group lost what was left of a batch. A projection holds one too: when an event in its middle is
+/// tried again, is parked, or a request comes while it waits. Whatever happens in the middle of whichever
+/// batch, each event is applied once, and in the order of its stream if the stream is parked with it.
+///
+/// `FILMSTRIP_ROUNDS=1000 cargo test --release --test projection whatever` for a long run.
+#[test]
+fn whatever_interrupts_a_batch_each_event_is_applied_once() {
+    let seed = seed();
+    for round in 0..variable("FILMSTRIP_ROUNDS").unwrap_or(6) {
+        let mut random = Random(seed.wrapping_add(round));
+        let store = Store::temporary().unwrap();
+        let then = if random.one_in(2) { Then::ParkEvent } else { Then::ParkStream };
+        let projection = Notes { seed: random.next(), ..Notes::default() };
+        let start = || store.project(projection.clone()).on_error(patient(then)).start().unwrap();
+        let mut notes = start();
+        for _ in 0..80 {
+            match random.below(12) {
+                0..=4 => {
+                    let events = (0..=random.below(20)).map(counted);
+                    append(&store, &format!("Note-{}", random.below(5)), events);
+                }
+                5 => drop(append(&store, "Other-1", [counted(0)])),
+                6 => notes.pause(),
+                7 => notes.replay_parked().unwrap(),
+                8 if random.one_in(3) => notes.rebuild().unwrap(),
+                9 if random.one_in(3) => {
+                    notes.stop().unwrap();
+                    notes = start();
+                }
+                10 => std::thread::sleep(SOON),
+                _ => notes.resume(),
+            }
+        }
+        projection.mended.store(true, Ordering::SeqCst);
+        notes.resume();
+        notes.wait_for(store.head(), LONG).unwrap();
+        notes.replay_parked().unwrap();
+        assert_eq!(notes.parked().unwrap(), [], "round {round}");
+        for n in 0..5 {
+            let stream = format!("Note-{n}");
+            let mut applied: Vec<u64> = notes.view().get(&stream).unwrap().unwrap_or_default();
+            if then == Then::ParkEvent {
+                applied.sort_unstable();
+            }
+            let events = store.read_all().collect().unwrap().into_iter();
+            let events = events.filter(|event| event.stream.as_str() == stream);
+            let recorded: Vec<_> = events.map(|event| event.position.get()).collect();
+            assert_eq!(applied, recorded, "round {round}, {then:?}, {stream}");
+        }
+    }
 }
 
 // ---- rebuilding --------------------------------------------------------------------------------

@@ -1,7 +1,10 @@
 //! What a subscription promises: all that was and all that comes, once, in order, until stopped.
 
+mod common;
+
+use common::{Random, seed, variable};
 use crossbeam_channel::select;
-use filmstrip::{ErrorKind, ExpectedVersion, NewEvent, Position, Store, Subscription};
+use filmstrip::{ErrorKind, ExpectedVersion, Filter, NewEvent, Position, Store, Subscription};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,6 +35,102 @@ fn it_goes_from_what_was_to_what_comes_without_a_gap_or_a_repetition() {
     assert_eq!(error.kind(), ErrorKind::Timeout);
     append(&store, "A-1", "T");
     assert_eq!(take(&subscription, 1), [101]);
+}
+
+/// A consumer group lost what was left of a batch when room came too early. A subscription holds a frame that
+/// was handed out by half as long as its buffer is smaller than the frame: whatever its buffer, however it is
+/// read, and however often it is dropped there and begun again behind what it gave last, each event comes once
+/// and in order, while others append.
+///
+/// `FILMSTRIP_ROUNDS=1000 cargo test --release --test subscription whatever` for a long run.
+#[test]
+fn whatever_its_buffer_and_however_it_is_read_each_event_comes_once_and_in_order() {
+    let seed = seed();
+    for round in 0..variable("FILMSTRIP_ROUNDS").unwrap_or(4) {
+        let mut random = Random(seed.wrapping_add(round));
+        let store = Store::temporary().unwrap();
+        thread::scope(|scope| {
+            for buffer in [1, 2, 3, 1 + random.below(40) as usize] {
+                let (filter, random) = (pick_filter(&mut random), Random(random.next()));
+                let store = &store;
+                scope.spawn(move || read_all_of_it(store, buffer, &filter, random));
+            }
+            append_some(&store, &mut random);
+        });
+    }
+}
+
+const LAST: &str = "Last";
+
+fn pick_filter(random: &mut Random) -> Filter {
+    match random.below(3) {
+        0 => Filter::all(),
+        1 => Filter::category("A").and_category("Last"),
+        _ => Filter::event_type("T").and_event_type(LAST),
+    }
+}
+
+fn append_some(store: &Store, random: &mut Random) {
+    for _ in 0..60 {
+        let kind = if random.one_in(4) { "Other" } else { "T" };
+        let events = (0..=random.below(60)).map(|_| NewEvent::bytes(kind, "x"));
+        let stream = ["A-1", "A-2", "B-1"][random.below(3) as usize];
+        store.append(stream, ExpectedVersion::Any, events).unwrap();
+    }
+    append(store, "Last-1", LAST);
+}
+
+fn read_all_of_it(store: &Store, buffer: usize, filter: &Filter, mut random: Random) {
+    let start = |after| {
+        let subscription = store.subscribe().after(after).filter(filter.clone()).buffer(buffer);
+        subscription.start().unwrap()
+    };
+    let mut seen: Vec<Position> = Vec::new();
+    let mut subscription = start(Position::START);
+    loop {
+        if random.one_in(40) {
+            subscription = start(seen.last().copied().unwrap_or(Position::START));
+        }
+        let event = match random.below(4) {
+            0 => match subscription.recv_timeout(Duration::from_micros(random.below(50))) {
+                Err(error) if error.kind() == ErrorKind::Timeout => continue,
+                event => event.unwrap(),
+            },
+            1 => subscription.recv_timeout(PATIENCE).unwrap(),
+            2 => subscription.receiver().recv_timeout(PATIENCE).unwrap().unwrap(),
+            _ => subscription.next().unwrap().unwrap(),
+        };
+        seen.push(event.position);
+        if event.event_type == LAST {
+            break;
+        }
+    }
+    let all = store.read_all().filter(filter.clone()).collect().unwrap();
+    let all: Vec<_> = all.into_iter().map(|event| event.position).collect();
+    assert!(seen == all, "a buffer of {buffer}, {filter:?}: {seen:?} is not {all:?}");
+}
+
+/// `recv_timeout` handed out what was read ahead although the subscription had been stopped, when its iterator
+/// yielded nothing any more.
+#[test]
+fn after_a_stop_nothing_is_handed_out_but_by_the_channel_itself() {
+    let store = Store::temporary().unwrap();
+    for _ in 0..3 {
+        append(&store, "A-1", "T");
+    }
+    let mut subscription = store.subscribe().start().unwrap();
+    assert_eq!(take(&subscription, 1), [1]);
+    let begun = Instant::now();
+    while subscription.receiver().len() < 2 {
+        assert!(begun.elapsed() < PATIENCE, "nothing was read ahead");
+        thread::yield_now();
+    }
+    subscription.stopper().stop();
+    let error = subscription.recv_timeout(PATIENCE).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+    assert!(subscription.next().is_none());
+    let ahead = subscription.receiver().try_iter().count();
+    assert_eq!(ahead, 2, "what was read ahead is in the channel for who wants it");
 }
 
 #[test]

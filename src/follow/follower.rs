@@ -468,12 +468,16 @@ impl Following {
         if deadline.is_some_and(|deadline| deadline <= now) {
             return false;
         }
-        let look = now + self.poll;
-        let until = deadline.map_or(look, |deadline| deadline.min(look));
+        // An interval too long for the clock has no end.
+        let look = now.checked_add(self.poll);
+        let until = [look, deadline].into_iter().flatten().min();
         let mut stopped = self.stop.stopped.lock();
         if !*stopped {
             // Only stopping notifies; otherwise the interval passes, which is the bound.
-            let _ = self.stop.changed.wait_until(&mut stopped, until);
+            match until {
+                Some(until) => drop(self.stop.changed.wait_until(&mut stopped, until)),
+                None => self.stop.changed.wait(&mut stopped),
+            }
         }
         true
     }
@@ -493,10 +497,12 @@ impl Following {
             self.shared.journal.corrupt(frames.at(), Some(first), what)
         })?;
         self.shared.note(at, &frame.header);
-        self.position = self.position.max(frame.header.last_position());
+        let read_up_to = frame.header.last_position();
         let mut page = Vec::new();
         let events = FrameEvents::new(frame, first..=last);
         events.take_all(&self.shared.journal, &self.filter, &mut page)?;
+        // Not before: what could not be read was not passed, and comes again if it is asked for again.
+        self.position = self.position.max(read_up_to);
         self.page = page.into();
         self.frames = Some(frames);
         Ok(())

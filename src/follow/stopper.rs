@@ -16,7 +16,10 @@ impl Stopper {
         Stopper(Arc::new(stops))
     }
 
-    /// Ends it: its iterator yields nothing more.
+    /// Ends it: nothing more is handed out, whatever was read ahead. A wait under way ends too.
+    ///
+    /// The threads that read for a store's subscriptions wait in one place, so each stop, and each drop of a
+    /// subscription or of a group's last consumer, wakes all of them for a moment.
     pub fn stop(&self) {
         self.0.stop();
     }

@@ -181,8 +181,11 @@ impl Subscription {
     ///
     /// # Errors
     /// [`Timeout`](ErrorKind::Timeout) if none came; [`Closed`](ErrorKind::Closed) if none will
-    /// come; or what the reader met.
+    /// come, also when it was stopped; or what the reader met.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<RecordedEvent> {
+        if self.flag.is_set() {
+            return Err(Error::new(ErrorKind::Closed, "the subscription was stopped"));
+        }
         match self.events.recv_timeout(timeout) {
             Ok(item) => item,
             Err(RecvTimeoutError::Timeout) => {
@@ -195,7 +198,8 @@ impl Subscription {
         }
     }
 
-    /// The channel that the events come through, for a `select!` over several.
+    /// The channel that the events come through, for a `select!` over several. After a
+    /// [`stop`](Stopper::stop) it still holds what was read ahead.
     #[must_use]
     pub fn receiver(&self) -> &Receiver<Result<RecordedEvent>> {
         &self.events

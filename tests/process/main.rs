@@ -1,15 +1,18 @@
 //! Process managers: each event reacted to once, each command run once, deadlines, faults.
 
 mod checkout;
+#[path = "../common/mod.rs"]
+mod common;
 mod crashes;
 mod deadlines;
 
 use checkout::*;
+use common::{Random, seed, variable};
 use filmstrip::testing::ManualClock;
 use filmstrip::{
-    ErrorKind, Event, ExpectedVersion, Filter, HandlerError, Metadata, NewEvent, OnError, Position,
-    ProcessHandle, ProcessManager, ProcessState, Projection, RecordedEvent, Store, StoredEvent,
-    Then, Trigger, ViewWriter,
+    Commit, ErrorKind, Event, ExpectedVersion, Filter, HandlerError, Metadata, NewEvent, OnError,
+    Position, ProcessHandle, ProcessManager, ProcessState, Projection, RecordedEvent, Store,
+    StoredEvent, Then, Trigger, ViewWriter,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Mutex;
@@ -67,6 +70,60 @@ fn an_event_is_reacted_to_once_over_restarts_and_instances_do_not_disturb_each_o
             process.stop().unwrap();
         }
         store.close().unwrap();
+    }
+}
+
+/// A consumer group lost what was left of a batch. A process holds one too, while it reacts to an event in its
+/// middle, does its effects, and hears requests. Whatever fails or comes in between, in the middle of whichever
+/// batch, each order is asked for and paid once.
+///
+/// `FILMSTRIP_ROUNDS=1000 cargo test --release --test process whatever` for a long run.
+#[test]
+fn whatever_interrupts_a_batch_each_event_is_reacted_to_once() {
+    let seed = seed();
+    for round in 0..variable("FILMSTRIP_ROUNDS").unwrap_or(2) {
+        let mut random = Random(seed.wrapping_add(round));
+        let mood = Mutex::new(Random(random.next()));
+        hook(16, move |_| match mood.lock().unwrap().below(5) {
+            0 => Err("not now".into()),
+            _ => Ok(()),
+        });
+        let store = temporary(&clock());
+        let mut process = start::<16>(&store);
+        let mut placed = 0;
+        for _ in 0..60 {
+            match random.below(8) {
+                0..=2 => {
+                    let orders = placed..=placed + random.below(10);
+                    placed = orders.end() + 1;
+                    let event = |n| NewEvent::json("Placed", &(n + 1)).unwrap();
+                    let append = |commit: Commit, n| {
+                        commit.append(format!("Order-{n}"), ExpectedVersion::NoStream, [event(n)])
+                    };
+                    store.commit(orders.fold(Commit::new(), append)).unwrap();
+                }
+                3 => process.pause(),
+                4 if random.one_in(3) => {
+                    process.stop().unwrap();
+                    process = start::<16>(&store);
+                }
+                5 => std::thread::sleep(SOON),
+                _ => process.resume(),
+            }
+        }
+        hook(16, |_| Ok(()));
+        process.resume();
+        process.wait_for(store.head(), LONG).unwrap();
+        store.drain(LONG).unwrap();
+        for n in 0..placed {
+            let (film, added) =
+                (film(&store, &format!("Checkout-{n}")), added(&store, &n.to_string()));
+            assert_eq!(
+                (film, added),
+                (vec!["Asked".into(), "Taken".into()], vec![n + 1]),
+                "round {round}"
+            );
+        }
     }
 }
 
