@@ -656,12 +656,18 @@ fn damaged_views_are_moved_aside_and_made_again() {
     sums.wait_for(store.head(), LONG).unwrap();
     store.close().unwrap();
     drop(sums);
-    std::fs::write(path.join("views").join("conf"), b"not what sled wrote").unwrap();
-    let store = Store::open(&path).unwrap();
-    let sums = store.project(Sums::<1>::default()).start().unwrap();
-    sums.wait_for(store.head(), LONG).unwrap();
-    assert_eq!(get(&sums, "events"), 50);
-    assert!(path.join("views.damaged-1").is_dir());
+    // Each time is more, and the newest two are kept: they were kept for ever, and filled the disk.
+    for times in 1..=4 {
+        fs::write(path.join("views").join("conf"), b"not what sled wrote").unwrap();
+        let store = Store::open(&path).unwrap();
+        let sums = store.project(Sums::<1>::default()).start().unwrap();
+        sums.wait_for(store.head(), LONG).unwrap();
+        assert_eq!(get(&sums, "events"), 50);
+        store.close().unwrap();
+        let kept: Vec<u32> =
+            (1..=5).filter(|n| path.join(format!("views.damaged-{n}")).is_dir()).collect();
+        assert_eq!(kept, ((times - 1).max(1)..=times).collect::<Vec<_>>());
+    }
 }
 
 /// A store in `path` whose `Sums` have taken in `events` on top of `journal`, if that is one.

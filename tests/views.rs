@@ -2,6 +2,7 @@
 //! stopped by themselves.
 //!
 //! The first two have a long form: `FILMSTRIP_ROUNDS=200` kills, and `FILMSTRIP_EVENTS=1000000` to rebuild from.
+//! So has the memory that views take: `FILMSTRIP_EVENTS=300000` rows.
 //! A run prints its seed; `FILMSTRIP_SEED=…` repeats its choices, though not the timing of its kills.
 
 mod common;
@@ -360,4 +361,114 @@ fn a_projection_that_stops_itself_does_not_wait_for_itself_and_keeps_the_event()
     assert_eq!(stops.status().checkpoint, last);
     let again = store.project(StopsItself::default()).start().unwrap();
     again.wait_for(append(&store, "Counted-1", 1), LONG).unwrap();
+}
+
+// ---- memory --------------------------------------------------------------------------------------
+
+const MEMORY_CHILD: &str = "FILMSTRIP_TEST_MEMORY_CHILD";
+const MIB: u64 = 1 << 20;
+/// What a view may take however small the cache is: the events that are read ahead, what a rebuild holds
+/// until it is written, and what writing it retires.
+const TAKEN_MIB_MAX: u64 = 96;
+/// Of its memory, for each byte of the cache: sled counts a node by what it is on disk.
+const TAKEN_PER_CACHED: u64 = 4;
+/// For each row, wherever it is: sled keeps where each of its nodes is on disk.
+const TAKEN_BYTES_PER_ROW: u64 = 64;
+
+/// Puts a row for each event: one of so many, or with 0 a new one.
+struct Puts(u64);
+
+impl Projection for Puts {
+    const NAME: &'static str = "rows";
+    const VERSION: u32 = 1;
+
+    fn filter(&self) -> Filter {
+        Filter::all()
+    }
+
+    fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
+        let position = event.position.get();
+        let row = if self.0 == 0 { position } else { position * 7_919 % self.0 };
+        let name = format!("some name of a customer {position:076}");
+        Ok(view.put(&format!("customer/{row:012}"), &name)?)
+    }
+}
+
+/// MiB that this process has in memory.
+fn taken() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1_024
+}
+
+/// MiB that the views in `store` have on disk.
+fn on_disk(store: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(store.join("views").join("db")).unwrap().blocks() * 512 / MIB
+}
+
+/// Not a test of its own: what is measured, alone in its process. Its arguments: events, rows, MiB of cache.
+#[test]
+fn child_whose_memory_is_measured() {
+    let Ok(arguments) = std::env::var(MEMORY_CHILD) else { return };
+    let arguments: Vec<u64> = arguments.split(' ').map(|n| n.parse().unwrap()).collect();
+    let [events, rows, cache] = arguments[..] else { panic!("{arguments:?}") };
+    let store = Store::builder().cache_bytes(cache * MIB).temporary().unwrap();
+    for done in (0..events).step_by(5_000) {
+        append(&store, "Counted-1", 5_000.min(events - done));
+    }
+    let before = taken();
+    let handle = store.project(Puts(rows)).start().unwrap();
+    handle.wait_for(store.head(), LONG).unwrap();
+    let built = taken().saturating_sub(before);
+    let mut rebuilt = Vec::new();
+    for _ in 0..3 {
+        handle.rebuild().unwrap();
+        handle.wait_for(store.head(), 10 * LONG).unwrap();
+        rebuilt.push(taken().saturating_sub(before));
+    }
+    let disk = on_disk(store.path());
+    let kept = if rows == 0 { events } else { rows };
+    let max = TAKEN_MIB_MAX + TAKEN_PER_CACHED * cache + TAKEN_BYTES_PER_ROW * kept / MIB;
+    let what = if rows == 0 { "new rows".to_owned() } else { format!("changes of {rows} rows") };
+    println!(
+        "figures: memory of a view, {events} {what}: {built} MiB, {rebuilt:?} rebuilt, {disk} MiB on disk"
+    );
+    let most = rebuilt.iter().copied().max().max(Some(built)).unwrap();
+    assert!(
+        most <= max,
+        "it takes {most} MiB; with a cache of {cache} MiB and {kept} rows, at most {max}"
+    );
+    // Twice what the rows take while a view is built beside the old one, and what sled adds to them.
+    let disk_max = 32 + 2 * 4 * kept * 140 / MIB;
+    assert!(disk <= disk_max, "it takes {disk} MiB on disk, at most {disk_max}");
+}
+
+fn measure(events: u64, rows: u64) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["child_whose_memory_is_measured", "--exact", "--nocapture"])
+        .env(MEMORY_CHILD, format!("{events} {rows} 2"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    said.lines().filter(|line| line.contains("figures: ")).for_each(|line| println!("{line}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{errors}");
+}
+
+/// sled retires a node for each change, and frees what is retired when threads come and go. A projector that
+/// only puts rows came once for a whole batch: 300,000 rows of a hundred bytes took 950 MiB, four times as
+/// much after three rebuilds, and the disk what all forms of a node had taken. What is written is collected
+/// as fast as it is retired, and an outdated view is emptied before sled reads all of it to remove it.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_memory_of_a_view_of_new_rows_does_not_grow_with_its_rows_or_rebuilds() {
+    measure(variable("FILMSTRIP_EVENTS").unwrap_or(25_000), 0);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_memory_of_a_view_of_a_few_hot_rows_does_not_grow_with_their_changes() {
+    let events = variable("FILMSTRIP_EVENTS").map_or(60_000, |events| events * 20 / 3);
+    measure(events, 1_000);
 }

@@ -1,4 +1,4 @@
-//! Moving a damaged index out of the way, without ever leaving a checkpoint that lies.
+//! Moving a damaged index or damaged views out of the way, without ever leaving a checkpoint that lies.
 
 use crate::error::{Error, Result};
 use crate::index::checkpoint::{CheckpointFile, is_checkpoint};
@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// The directory of the index in that of the store.
 pub(crate) const INDEX: &str = "index";
-const DAMAGED: &str = "index.damaged-";
-/// Damaged indexes kept for who wants to look at them.
+/// What is kept of each, for who wants to look at it.
 const KEPT: usize = 2;
 
 /// Removes `index.checkpoint`, renames `index/` to the next free `index.damaged-<n>` and removes
@@ -19,47 +18,61 @@ pub(crate) fn move_aside(store_dir: &Path) -> Result<PathBuf> {
     // The checkpoint goes first: a crash in between leaves an index to be rebuilt, and never a
     // checkpoint beside an index that lacks what it says.
     CheckpointFile::of(store_dir).remove()?;
-    let mut numbers = damaged(store_dir)?;
+    Ok(rename_aside(store_dir, INDEX)?.0)
+}
+
+/// Renames `what` in the store's directory to the next free `<what>.damaged-<n>` and removes older ones
+/// but the newest two. Returns the new name, and whether there was something to be renamed.
+pub(crate) fn rename_aside(store_dir: &Path, what: &str) -> Result<(PathBuf, bool)> {
+    let mut numbers = damaged(store_dir, what)?;
     let next = numbers.last().map_or(1, |last| last + 1);
-    let to = named(store_dir, next);
-    let from = store_dir.join(INDEX);
-    match fs::rename(&from, &to) {
-        Ok(()) => numbers.push(next),
-        Err(e) if e.kind() == ErrorKind::NotFound => {}
+    let to = named(store_dir, what, next);
+    let from = store_dir.join(what);
+    let is_there = match fs::rename(&from, &to) {
+        Ok(()) => true,
+        Err(e) if e.kind() == ErrorKind::NotFound => false,
         Err(e) => return Err(Error::io("move aside", &from, e)),
+    };
+    if is_there {
+        numbers.push(next);
     }
     sync(store_dir)?;
     let excess = numbers.len().saturating_sub(KEPT);
     for number in &numbers[..excess] {
-        let old = named(store_dir, *number);
+        let old = named(store_dir, what, *number);
         if let Err(error) = remove_database(&old) {
-            tracing::warn!(%error, path = %old.display(), "an old damaged index stays");
+            tracing::warn!(%error, path = %old.display(), "what was moved aside earlier stays");
         }
     }
-    Ok(to)
+    Ok((to, is_there))
 }
 
-fn named(store_dir: &Path, number: u64) -> PathBuf {
-    store_dir.join(format!("{DAMAGED}{number}"))
+fn named(store_dir: &Path, what: &str, number: u64) -> PathBuf {
+    store_dir.join(format!("{what}.damaged-{number}"))
 }
 
-/// The number in the name of an index that was moved aside.
-fn number_of(name: &str) -> Option<u64> {
-    let number = name.strip_prefix(DAMAGED)?.parse().ok()?;
+/// The number in the name of a `what` that was moved aside.
+fn number_of(what: &str, name: &str) -> Option<u64> {
+    let number = name.strip_prefix(what)?.strip_prefix(".damaged-")?.parse().ok()?;
     // What else reads as a number is none of ours.
-    (name == format!("{DAMAGED}{number}")).then_some(number)
+    (name == format!("{what}.damaged-{number}")).then_some(number)
+}
+
+/// Whether `name` is that of a `what` that was moved aside.
+pub(crate) fn is_aside(what: &str, name: &str) -> bool {
+    number_of(what, name).is_some()
 }
 
 /// Whether `name` is one that the index has in the directory of a store.
 pub(crate) fn is_ours(name: &str) -> bool {
-    name == INDEX || is_checkpoint(name) || number_of(name).is_some()
+    name == INDEX || is_checkpoint(name) || is_aside(INDEX, name)
 }
 
-/// The numbers of the damaged indexes that are kept, in order.
-fn damaged(store_dir: &Path) -> Result<Vec<u64>> {
+/// The numbers of the damaged `what` that are kept, in order.
+fn damaged(store_dir: &Path, what: &str) -> Result<Vec<u64>> {
     let entries = fs::read_dir(store_dir).map_err(|e| Error::io("list", store_dir, e))?;
     let names = entries.flatten().map(|entry| entry.file_name());
-    let mut numbers: Vec<u64> = names.filter_map(|name| number_of(name.to_str()?)).collect();
+    let mut numbers: Vec<u64> = names.filter_map(|name| number_of(what, name.to_str()?)).collect();
     numbers.sort_unstable();
     Ok(numbers)
 }

@@ -3,6 +3,7 @@
 //! * No panic of sled's passes: each call is caught, and after a panic this handle answers every
 //!   later call with an error.
 //! * No write of sled's can destroy what was synced before it. See [`Database::keep_pace`].
+//! * What sled has replaced is given back, memory and log, as fast as more is written.
 //! * When `close` returns, sled has let go of its files, and they can be opened again.
 
 use crate::error::{Error, ErrorKind, Result, panic_message};
@@ -21,11 +22,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+/// What removing a tree is taken for where garbage is collected.
+const TREE_REMOVED_CHANGES: usize = 65_536;
+
 /// An open sled database.
 pub(crate) struct Database {
     /// `None` only while it is being closed.
     db: Option<sled::Db>,
     path: PathBuf,
+    cache_bytes: u64,
     /// An own handle on sled's one data file: sled never syncs it in a way that survives a power
     /// cut.
     file: File,
@@ -137,7 +142,12 @@ impl Database {
         let file = sync_files(path).map_err(OpenError::System)?;
         let unsynced = Mutex::new(Unsynced { synced_to: -1, ..Unsynced::default() });
         let (db, path, panicked) = (Some(db), path.to_owned(), OnceLock::new());
-        Ok(Database { db, path, file, pace, panicked, unsynced })
+        Ok(Database { db, path, cache_bytes, file, pace, panicked, unsynced })
+    }
+
+    /// Bytes of a tree's keys and values that sled may read into memory to remove it.
+    pub(crate) fn removed_bytes_max(&self) -> u64 {
+        self.cache_bytes / 4
     }
 
     /// The directory it is in.
@@ -184,12 +194,12 @@ impl Database {
         check_size("a key of the index", key.len(), KEY_BYTES_MAX)?;
         check_size("a value of the index", value.len(), STORED_BYTES_MAX)?;
         let bytes = key.len() + value.len();
-        self.write(bytes, || tree.sled().insert(key, value).map(drop))
+        self.write(1, bytes, || tree.sled().insert(key, value).map(drop))
     }
 
     /// Removes `key`.
     pub(crate) fn remove(&self, tree: &Tree, key: &[u8]) -> Result<()> {
-        self.write(key.len(), || tree.sled().remove(key).map(drop))
+        self.write(1, key.len(), || tree.sled().remove(key).map(drop))
     }
 
     /// Makes all of these changes, or, if a power cut comes in between, none; `None` removes a key.
@@ -199,7 +209,7 @@ impl Database {
         changes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     ) -> Result<()> {
         let mut batch = sled::Batch::default();
-        let mut bytes = 0;
+        let (mut bytes, count) = (0, changes.len());
         if changes.len() > CHANGES_PACED_MAX {
             // A batch is one write to the pace, but may log more than a segment.
             self.sync()?;
@@ -214,15 +224,24 @@ impl Database {
                 None => batch.remove(key),
             }
         }
-        self.write(bytes, || tree.sled().apply_batch(batch))
+        self.write(count, bytes, || tree.sled().apply_batch(batch))
     }
 
-    /// Removes a whole tree. Handles to it must not be used any more.
+    /// Frees what `changes` have replaced. It calls sled, as every thread that happens to free may.
+    fn collect(&self, unsynced: &mut Unsynced, changes: usize) -> Result<()> {
+        self.change("collect the garbage of", |_| {
+            unsynced.collect(changes);
+            Ok(())
+        })
+    }
+
+    /// Removes a whole tree, which sled reads into memory for it. Handles to it must not be used any more.
     pub(crate) fn remove_tree(&self, name: &str) -> Result<()> {
         let mut unsynced = self.unsynced.lock();
         // It logs a few bytes for each node of the tree.
         self.flush_and_sync(&mut unsynced)?;
         self.change("remove a tree of", |db| db.drop_tree(name).map(drop))?;
+        self.collect(&mut unsynced, TREE_REMOVED_CHANGES)?;
         self.flush_and_sync(&mut unsynced)
     }
 
@@ -232,13 +251,19 @@ impl Database {
     }
 
     /// Writers take turns, so that none runs ahead of the pace of another.
-    fn write(&self, bytes: usize, f: impl FnOnce() -> sled::Result<()>) -> Result<()> {
+    fn write(
+        &self,
+        changes: usize,
+        bytes: usize,
+        f: impl FnOnce() -> sled::Result<()>,
+    ) -> Result<()> {
         let mut unsynced = self.unsynced.lock();
         #[cfg(test)]
         unsynced.faults.die_if_told()?;
         self.change("write", |_| f())?;
         unsynced.bytes += bytes as u64;
-        self.keep_pace(&mut unsynced)
+        self.keep_pace(&mut unsynced)?;
+        self.collect(&mut unsynced, changes)
     }
 
     /// Syncs, after each write, as soon as sled has written log that is not synced.

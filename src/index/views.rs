@@ -7,9 +7,11 @@
 //! * After `close` everything answers `Closed`, whoever still holds a tree.
 
 mod inspect;
+mod remove;
 
 use crate::codec::row::{self, StoredRow};
 use crate::error::{Error, ErrorKind, Result};
+use crate::index::aside::{is_aside, rename_aside};
 use crate::index::database::{Database, Entries, OpenError, Tree};
 use crate::index::files::sync;
 use crate::limits::VALUE_BYTES_MAX;
@@ -19,19 +21,16 @@ use bytes::Bytes;
 use parking_lot::{RwLock, RwLockReadGuard};
 use std::collections::HashMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The directory of the views in that of the store.
 pub(crate) const VIEWS: &str = "views";
-const DAMAGED: &str = "views.damaged-";
 
 /// Whether `name` is one that views have in the directory of a store.
 pub(crate) fn is_ours(name: &str) -> bool {
-    let number = name.strip_prefix(DAMAGED).unwrap_or_default();
-    name == VIEWS || (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    name == VIEWS || is_aside(VIEWS, name)
 }
 
 /// The views of one store.
@@ -79,14 +78,6 @@ impl Views {
         Ok(tree)
     }
 
-    /// Removes the tree of this name, if there is one.
-    pub(crate) fn remove_tree(&self, name: &str) -> Result<()> {
-        let mut open = self.open.write();
-        let Open { trees, db } = open.as_mut().ok_or_else(closed)?;
-        trees.remove(name);
-        db.remove_tree(name)
-    }
-
     /// The names of all trees.
     pub(crate) fn tree_names(&self) -> Result<Vec<String>> {
         let open = self.read()?;
@@ -128,19 +119,10 @@ impl Views {
 }
 
 /// Moves the views in `store_dir` aside, if there are any, so that they begin again with the log.
-/// Returns their new name.
+/// Returns their new name. Of those that were moved aside, the newest two are kept.
 pub(crate) fn set_aside(store_dir: &Path) -> Result<Option<PathBuf>> {
-    let directory = store_dir.join(VIEWS);
-    let named = |number: u64| store_dir.join(format!("{DAMAGED}{number}"));
-    let aside = (1..).map(named).find(|path| path.symlink_metadata().is_err());
-    let aside = aside.expect("numbers do not end");
-    match fs::rename(&directory, &aside) {
-        Ok(()) => {}
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::io("move aside", &directory, e)),
-    }
-    sync(store_dir)?;
-    Ok(Some(aside))
+    let (aside, is_there) = rename_aside(store_dir, VIEWS)?;
+    Ok(is_there.then_some(aside))
 }
 
 /// Moves damaged views aside and makes empty ones.

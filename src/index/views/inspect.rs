@@ -25,18 +25,25 @@ impl Views {
 
     /// The tree of this name as it is; `None` if there is none.
     pub(crate) fn existing(self: &Arc<Views>, name: &str) -> Result<Option<ViewTree>> {
+        if !self.open_if_there(name)? {
+            return Ok(None);
+        }
+        let (views, name) = (Arc::clone(self), name.to_owned());
+        Ok(Some(ViewTree { views, name, has_pieces: AtomicBool::new(false) }))
+    }
+
+    /// Opens the tree of this name; false if there is none.
+    pub(super) fn open_if_there(&self, name: &str) -> Result<bool> {
         let mut open = self.open.write();
         let Open { trees, db } = open.as_mut().ok_or_else(closed)?;
         if !trees.contains_key(name) {
             // Nobody removes one meanwhile, which opening it would make again.
             if !db.tree_names()?.iter().any(|there| there == name.as_bytes()) {
-                return Ok(None);
+                return Ok(false);
             }
             trees.insert(name.to_owned(), db.tree(name)?);
         }
-        drop(open);
-        let (views, name) = (Arc::clone(self), name.to_owned());
-        Ok(Some(ViewTree { views, name, has_pieces: AtomicBool::new(false) }))
+        Ok(true)
     }
 }
 

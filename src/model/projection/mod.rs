@@ -122,6 +122,7 @@ impl<P: Projection> ProjectionBuilder<P> {
                 registered,
                 current: number,
                 target,
+                has_outdated: true,
             };
             log.spawn("filmstrip-projector", move || runner.run())
         });

@@ -45,6 +45,8 @@ pub(super) struct Runner<P> {
     /// The number of the view that is served.
     pub(super) current: u64,
     pub(super) target: Target,
+    /// There may be views that are of no use any more.
+    pub(super) has_outdated: bool,
 }
 
 /// The view that is written to.
@@ -121,6 +123,7 @@ impl<P: Projection> Runner<P> {
         let mut doing = Doing::Following;
         loop {
             self.see(&doing);
+            self.remove_outdated();
             let interrupt = match doing {
                 Doing::Following => self.follow(),
                 _ => self.wait(None).unwrap_or(Interrupt::Closed),
@@ -382,7 +385,26 @@ impl<P: Projection> Runner<P> {
         self.current = generation.number;
         self.target.building = false;
         self.show();
-        self.trees.remove_outdated()
+        self.has_outdated = true;
+        Ok(())
+    }
+
+    /// Removes views that are of no use any more, until somebody asks for something.
+    fn remove_outdated(&mut self) {
+        if !self.has_outdated {
+            return;
+        }
+        let is_asked = || !self.asked.channel().is_empty();
+        match self.trees.remove_outdated(|| !is_asked()) {
+            Ok(none_is_left) => self.has_outdated = !none_is_left,
+            Err(error) if error.kind() == ErrorKind::Closed => {}
+            Err(error) => {
+                // They only take room, until the projection is started again.
+                self.has_outdated = false;
+                let projection = &self.shared.name;
+                tracing::warn!(projection, %error, "views of no use could not be removed");
+            }
+        }
     }
 
     fn answer(&mut self, ask: Ask, doing: &mut Doing) -> Result<()> {
@@ -418,6 +440,7 @@ impl<P: Projection> Runner<P> {
         // Until it is replaced: what is begun here removes it.
         self.target.torn = self.target.building;
         let generation = self.trees.begin_building(self.current, P::VERSION)?;
+        self.has_outdated = true;
         self.target = Target::new(generation, true)?;
         Ok(())
     }

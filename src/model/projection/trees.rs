@@ -1,7 +1,7 @@
 //! The trees of a projection: the one that is served, and the one that is to take its place.
 //!
 //! * Which is which stands in one entry, so that one write swaps them.
-//! * A tree that this entry does not name is of no use, and is removed when the projection starts.
+//! * A tree that this entry does not name is of no use, and is removed while the projection runs.
 //! * So is one that was made from another history than the log's: another store's, or another
 //!   continuation of this one, after a backup was restored in its place.
 
@@ -89,7 +89,6 @@ impl Trees {
             };
         }
         self.set(generations)?;
-        self.remove_others(generations)?;
         Ok(Found {
             current: self.generation(generations.current, current)?,
             building: match generations.building {
@@ -104,7 +103,6 @@ impl Trees {
         let number = self.begin(self.generations()?.newest() + 1, version)?;
         let generations = Generations { current, building: Some(number) };
         self.set(generations)?;
-        self.remove_others(generations)?;
         self.generation(number, None)
     }
 
@@ -115,15 +113,16 @@ impl Trees {
         self.set(Generations { current: number, building: None })
     }
 
-    /// Removes every tree of the projection that is not of use.
-    pub(super) fn remove_outdated(&self) -> Result<()> {
-        self.remove_others(self.generations()?)
+    /// Removes every tree of the projection that is not of use, as long as `goes_on` says so. Returns
+    /// whether there is none left.
+    pub(super) fn remove_outdated(&self, goes_on: impl Fn() -> bool) -> Result<bool> {
+        self.remove_others(self.generations()?, goes_on)
     }
 
     /// Removes all that there is of the projection.
     pub(super) fn remove_all(&self) -> Result<()> {
         self.meta.write(vec![Change::State(self.name.clone().into_bytes(), None)])?;
-        self.remove_others(Generations::default())?;
+        self.remove_others(Generations::default(), || true)?;
         self.views.sync()
     }
 
@@ -142,7 +141,7 @@ impl Trees {
     /// Makes an empty tree of this number, in place of one that a crash may have left.
     fn begin(&self, number: u64, version: u32) -> Result<u64> {
         let name = self.tree_name(number);
-        self.views.remove_tree(&name)?;
+        self.views.remove_tree(&name, || true)?;
         let tree = self.views.tree(&name)?;
         let store = self.log.journal.store();
         tree.write(checkpoint_changes(version, store, Place::START).into())?;
@@ -200,15 +199,16 @@ impl Trees {
         decode(&bytes).map(Some).map_err(|what| self.damaged(&what))
     }
 
-    fn remove_others(&self, generations: Generations) -> Result<()> {
+    fn remove_others(&self, generations: Generations, goes_on: impl Fn() -> bool) -> Result<bool> {
         let prefix = self.tree_name_prefix();
         for name in self.views.tree_names()? {
             let number = name.strip_prefix(&prefix).and_then(|number| number.parse::<u64>().ok());
-            if number.is_some_and(|number| !generations.names(number)) {
-                self.views.remove_tree(&name)?;
+            let is_other = number.is_some_and(|number| !generations.names(number));
+            if is_other && !self.views.remove_tree(&name, &goes_on)? {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn tree_name(&self, number: u64) -> String {
