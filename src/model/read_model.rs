@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, HandlerError, Result, panic_message};
 use crate::event::RecordedEvent;
 use crate::filter::Filter;
 use crate::follow::feed::{Batch, Feed, FeedStop};
+use crate::json::told;
 use crate::log::handle::LogHandle;
 use crate::model::progress::Progress;
 use crate::model::projection::registry::Projections;
@@ -173,6 +174,7 @@ fn apply<M: ReadModel>(model: &mut M, event: &RecordedEvent) -> Result<()> {
     match catch_unwind(AssertUnwindSafe(|| model.apply(event))) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(cause)) => {
+            let cause = told::by_handler(cause);
             let (kind, message) = faulted(cause.to_string());
             Err(Error::with_source(kind, message, cause))
         }

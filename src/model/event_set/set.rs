@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, HandlerError, Result};
 use crate::event::EventType;
 use crate::json;
+use crate::json::told::Told;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +16,9 @@ use std::any::type_name;
 /// set may not be is what could be written and not be read back: a struct, an enum with
 /// `#[serde(tag)]` or `#[serde(untagged)]`, a variant or field with `skip_deserializing`. Such a type
 /// is refused with [`NotAnEventSet`](ErrorKind::NotAnEventSet) before its first event is appended.
+///
+/// Every event is read back before it is appended. A single value that would not read back, or would read
+/// back as something else, is refused with [`InvalidInput`](ErrorKind::InvalidInput).
 ///
 /// ```
 /// use filmstrip::{Event, NewEvent, Store};
@@ -151,6 +155,7 @@ impl StoredEvent {
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(&self.payload).map_err(|cause| {
             let (event_type, wanted) = (&self.event_type, type_name::<T>());
+            let cause = Told::from(cause);
             let message = format!("event {event_type} does not read as {wanted}: {cause}");
             Error::with_source(ErrorKind::InvalidInput, message, cause)
         })
@@ -159,6 +164,7 @@ impl StoredEvent {
 
 /// The error for an event that cannot be written.
 pub(super) fn not_writable(what: impl std::fmt::Display, cause: serde_json::Error) -> Error {
+    let cause = Told::from(cause);
     let message = format!("event {what} cannot be written as JSON: {cause}");
     Error::with_source(ErrorKind::InvalidInput, message, cause)
 }

@@ -1,6 +1,7 @@
 //! Calling the application's code: as often as it may be tried, and interrupted by requests.
 
 use crate::error::{Error, ErrorKind, HandlerError, Result, panic_message};
+use crate::json::told;
 use crate::model::policy::OnError;
 use crate::model::process::status::Ask;
 use crate::model::request::{Asked, Request};
@@ -55,7 +56,7 @@ impl Tries {
             let cause = match catch_unwind(AssertUnwindSafe(&mut call)) {
                 Ok(Ok(done)) => return Ok(done),
                 Ok(Err(Failure::Log(error))) => return Err(interrupt_of(error)),
-                Ok(Err(Failure::Handler(cause))) => cause,
+                Ok(Err(Failure::Handler(cause))) => told::by_handler(cause),
                 Err(panic) => format!("it panicked: {}", panic_message(&*panic)).into(),
             };
             failures += 1;

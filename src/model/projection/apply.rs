@@ -5,6 +5,7 @@ use crate::codec::parked::ParkedRecord;
 use crate::error::{Error, ErrorKind, panic_message};
 use crate::event::RecordedEvent;
 use crate::index::views::{Change, ViewTree};
+use crate::json::told;
 use crate::model::projection::contract::Projection;
 use crate::model::projection::trees::{Place, checkpoint_changes, parked_change};
 use crate::model::projection::writer::{Changes, ViewWriter};
@@ -40,7 +41,7 @@ pub(super) fn apply<P: Projection>(
     }
     match applied {
         Ok(Ok(())) => Ok(changes),
-        Ok(Err(cause)) => Err(Failure::Event(cause.to_string())),
+        Ok(Err(cause)) => Err(Failure::Event(told::by_handler(cause).to_string())),
         Err(panic) => Err(Failure::Event(format!("apply panicked: {}", panic_message(&*panic)))),
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::json;
+use crate::json::told::Told;
 use crate::limits::{VIEW_KEY_BYTES_MAX, VIEW_ROW_BYTES_MAX};
 use bytes::Bytes;
 use serde::Serialize;
@@ -92,6 +93,7 @@ impl<'a> ViewWriter<'a> {
             return Err(Error::too_large("a row's key", key.len(), VIEW_KEY_BYTES_MAX, "bytes"));
         }
         let row = json::to_vec(row).map_err(|cause| {
+            let cause = Told::from(cause);
             let message = format!("the row {key:?} cannot be written as JSON: {cause}");
             Error::with_source(ErrorKind::InvalidInput, message, cause)
         })?;
@@ -111,6 +113,7 @@ impl<'a> ViewWriter<'a> {
 /// A row as the value that it was written from.
 pub(crate) fn decode<T: DeserializeOwned>(key: &str, row: &[u8]) -> Result<T> {
     serde_json::from_slice(row).map_err(|cause| {
+        let cause = Told::from(cause);
         let message = format!("the row {key:?} does not read as {}: {cause}", type_name::<T>());
         Error::with_source(ErrorKind::InvalidInput, message, cause)
     })

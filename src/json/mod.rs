@@ -5,11 +5,18 @@
 //!
 //! Both would otherwise be accepted, stored for good, and never be read again.
 
+pub(crate) mod told;
+
 use serde::Serialize;
 use serde::ser::{self, Error as _, Serializer};
 
 /// Arrays and objects within each other; serde_json reads no more.
 pub(crate) const NESTING_MAX: usize = 127;
+
+/// How the message begins that refuses what nests deeper.
+const TOO_DEEP: &str = "it nests ";
+/// How the message begins that refuses a float.
+const NOT_FINITE: &str = "it holds the float ";
 
 /// `value` as JSON.
 pub(crate) fn to_vec<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Vec<u8>> {
@@ -34,7 +41,7 @@ impl<S: Serializer> Strict<S> {
         let depth = self.depth + levels;
         if depth > NESTING_MAX {
             return Err(S::Error::custom(format_args!(
-                "it nests {depth} arrays and objects; at most {NESTING_MAX} can be read back"
+                "{TOO_DEEP}{depth} arrays and objects; at most {NESTING_MAX} can be read back"
             )));
         }
         Ok(depth)
@@ -72,7 +79,7 @@ macro_rules! finite {
         fn $method(self, value: $type) -> Result<S::Ok, S::Error> {
             if !value.is_finite() {
                 return Err(S::Error::custom(format_args!(
-                    "it holds the float {value}; JSON has only finite numbers"
+                    "{NOT_FINITE}{value}; JSON has only finite numbers"
                 )));
             }
             self.inner.$method(value)

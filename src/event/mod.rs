@@ -1,8 +1,12 @@
 //! Events: as a writer hands them in ([`NewEvent`]) and as the store gives them back
 //! ([`RecordedEvent`]).
 
+mod id;
+
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::id::new_id;
 use crate::json;
+use crate::json::told::Told;
 use crate::position::{Position, Version};
 use crate::stream::StreamId;
 use bytes::Bytes;
@@ -14,7 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
-use uuid::{ContextV7, Timestamp, Uuid};
+use uuid::Uuid;
 
 /// What a payload's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,17 +94,6 @@ impl Metadata {
     }
 }
 
-thread_local! {
-    /// Counts the ids of one moment. One for all threads, as behind `Uuid::now_v7`, is behind a lock, at which two that
-    /// made events took seven times as long for each id.
-    static IDS: ContextV7 = const { ContextV7::new() };
-}
-
-/// An id later than all that this thread was given before.
-fn new_id() -> Uuid {
-    IDS.with(|ids| Uuid::new_v7(Timestamp::now(ids)))
-}
-
 /// An event to be appended. It gets its position, version and time from the store.
 ///
 /// ```
@@ -131,6 +124,7 @@ impl NewEvent {
     pub fn json(event_type: impl Into<String>, data: &impl Serialize) -> Result<NewEvent> {
         let event_type = event_type.into();
         let payload = json::to_vec(data).map_err(|e| {
+            let e = Told::from(e);
             let message = format!("event {event_type} cannot be written as JSON: {e}");
             Error::with_source(ErrorKind::InvalidInput, message, e)
         })?;
@@ -193,6 +187,10 @@ impl EventType {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    pub(crate) const fn from_static(name: &'static str) -> EventType {
+        EventType(ByteString::from_static(name))
     }
 
     pub(crate) fn from_stored(name: Bytes) -> Option<EventType> {
@@ -316,6 +314,7 @@ impl RecordedEvent {
     /// [`InvalidInput`](ErrorKind::InvalidInput) if the payload is not JSON of this type.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(&self.payload).map_err(|e| {
+            let e = Told::from(e);
             let message = format!(
                 "event {} at version {} of {} does not read as {}: {e}",
                 self.event_type,
@@ -348,24 +347,5 @@ impl fmt::Debug for RecordedEvent {
             Format::Bytes => debug.field("payload", &self.payload),
         };
         debug.finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashSet;
-
-    /// A commit whose ids ascend is known to have no id twice.
-    #[test]
-    fn ids_of_one_thread_ascend_and_those_of_many_differ() {
-        const EACH: usize = 20_000;
-        let ids = || (0..EACH).map(|_| NewEvent::bytes("T", vec![]).id).collect::<Vec<_>>();
-        let made: Vec<Vec<Uuid>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(ids)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-        });
-        assert!(made.iter().all(|ids| ids.is_sorted_by(|a, b| a < b)));
-        assert_eq!(made.iter().flatten().collect::<HashSet<_>>().len(), 4 * EACH);
     }
 }
