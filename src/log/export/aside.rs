@@ -6,7 +6,9 @@ use crate::error::{Error, Result};
 use crate::event::Format;
 use crate::index::window::WindowEvent;
 use crate::position::{Position, Version};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -107,7 +109,26 @@ impl Aside {
                 self.file.insert(BufWriter::new(created))
             }
         };
-        writeln!(file, "{value}").map_err(failed)
+        let line = serde_json::to_string(&Sorted(value)).map_err(|e| failed(e.into()))?;
+        writeln!(file, "{line}").map_err(failed)
+    }
+}
+
+/// A value with its keys in order. Which order serde_json keeps depends on its features, which any crate of a program
+/// may switch on.
+struct Sorted<'a>(&'a Value);
+
+impl Serialize for Sorted<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Array(values) => to.collect_seq(values.iter().map(Sorted)),
+            Value::Object(fields) => {
+                let fields: BTreeMap<_, _> =
+                    fields.iter().map(|(key, value)| (key, Sorted(value))).collect();
+                fields.serialize(to)
+            }
+            value => value.serialize(to),
+        }
     }
 }
 
@@ -121,4 +142,18 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The story: with `serde_json/preserve_order` anywhere in the program, the keys of the file's lines came in
+    /// another order.
+    #[test]
+    fn a_line_has_its_keys_in_order() {
+        let value = json!({ "b": 1, "a": [{ "d": null, "c": "x" }] });
+        let line = serde_json::to_string(&Sorted(&value)).unwrap();
+        assert_eq!(line, r#"{"a":[{"c":"x","d":null}],"b":1}"#);
+    }
 }
