@@ -3,11 +3,14 @@
 use filmstrip::testing::ManualClock;
 use filmstrip::{
     Aggregate, AsOf, ErrorKind, Event, ExecuteError, ExpectedVersion, Filter, HandlerError,
-    Metadata, NewEvent, Position, Projection, RecordedEvent, Snapshot, Store, Version, ViewWriter,
+    Metadata, NewEvent, OnError, Position, Projection, RecordedEvent, Snapshot, Store, StoredEvent,
+    Then, Version, ViewWriter,
 };
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -654,4 +657,339 @@ fn a_repository_keeps_the_store_open_and_a_closed_store_says_so() {
     assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
     let error: filmstrip::Error = accounts.execute("a", &Command::Deposit(1)).unwrap_err().into();
     assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+}
+
+// ---- what does not survive JSON ----------------------------------------------------------------
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum DocEvent {
+    Labelled {
+        by: String,
+        #[serde(flatten)]
+        labels: BTreeMap<String, String>,
+    },
+}
+impl Event for DocEvent {}
+
+#[derive(Debug, Default, Clone)]
+struct Doc {
+    labels: BTreeMap<String, String>,
+}
+
+impl Aggregate for Doc {
+    const CATEGORY: &'static str = "Doc";
+    type Command = (&'static str, &'static str);
+    type Event = DocEvent;
+    type Error = std::convert::Infallible;
+
+    fn decide(&self, (key, value): &Self::Command) -> Result<Vec<DocEvent>, Self::Error> {
+        let labels = BTreeMap::from([((*key).to_owned(), (*value).to_owned())]);
+        Ok(vec![DocEvent::Labelled { by: "ann".into(), labels }])
+    }
+
+    fn evolve(&mut self, DocEvent::Labelled { labels, .. }: &DocEvent) {
+        self.labels.extend(labels.clone());
+    }
+}
+
+/// The story: a label that a user called `by`, like a field of the event, made an event that is written with that
+/// field twice. It was stored, because the variant's first event had been read back, and then the aggregate could never
+/// be loaded or given a command again.
+#[test]
+fn an_event_that_cannot_be_read_back_is_refused_and_harms_nothing() {
+    let store = Store::temporary().unwrap();
+    let docs = store.repository::<Doc>();
+    docs.execute("1", &("color", "red")).unwrap();
+    let refused = docs.execute("1", &("by", "night")).unwrap_err();
+    let ExecuteError::Store(error) = &refused else { panic!("{refused}") };
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    for part in ["DocEvent", "Labelled", "duplicate field `by`"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    assert_eq!(store.head(), Position::new(1));
+    docs.execute("1", &("size", "big")).unwrap();
+    let loaded = store.repository::<Doc>().load("1").unwrap();
+    assert_eq!(loaded.version, Version::new(2));
+    assert_eq!(loaded.state.labels.into_keys().collect::<Vec<_>>(), ["color", "size"]);
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum SetTo {
+    SetTo(u64),
+}
+impl Event for SetTo {}
+
+/// Folds its only kind of event into a state that JSON may not hold.
+macro_rules! counters {
+    ($($name:ident($state:ty), $set:path, $is_same:path;)*) => {$(
+        #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+        struct $name {
+            state: $state,
+            #[serde(skip)]
+            folded: u64,
+        }
+
+        impl Aggregate for $name {
+            const CATEGORY: &'static str = stringify!($name);
+            type Command = u64;
+            type Event = SetTo;
+            type Error = std::convert::Infallible;
+
+            fn decide(&self, to: &u64) -> Result<Vec<SetTo>, Self::Error> {
+                Ok(vec![SetTo::SetTo(*to)])
+            }
+
+            fn evolve(&mut self, SetTo::SetTo(to): &SetTo) {
+                self.state = $set(*to);
+                self.folded += 1;
+            }
+        }
+
+        impl Snapshot for $name {
+            const SCHEMA: u32 = 1;
+
+            fn is_same(&self, read_back: &$name) -> Option<bool> {
+                $is_same(&self.state, &read_back.state)
+            }
+        }
+    )*};
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Owner {
+    Customer { id: u64 },
+    Supplier { id: u64 },
+}
+
+fn supplier(id: u64) -> Option<Owner> {
+    Some(Owner::Supplier { id })
+}
+
+fn customer(id: u64) -> Option<Owner> {
+    Some(Owner::Customer { id })
+}
+
+fn nothing_within(_: u64) -> Option<Option<u64>> {
+    Some(None)
+}
+
+fn unsaid<T>(_: &T, _: &T) -> Option<bool> {
+    None
+}
+
+fn by_eq<T: PartialEq>(state: &T, read_back: &T) -> Option<bool> {
+    Some(state == read_back)
+}
+
+counters! {
+    Plain(Option<u64>), Some, unsaid;
+    Twice(Option<Option<u64>>), nothing_within, unsaid;
+    Unsure(Option<Owner>), customer, unsaid;
+    Supplied(Option<Owner>), supplier, unsaid;
+    Vouched(Option<Owner>), customer, by_eq;
+    Denied(Option<Owner>), supplier, by_eq;
+}
+
+/// A snapshot is refused for `because`, or kept if that is `None`; a load yields the same state in any case.
+fn check_snapshot<A>(state: impl Fn(&A) -> String, folded: fn(&A) -> u64, because: Option<&str>)
+where
+    A: Snapshot + Aggregate<Command = u64, Event = SetTo, Error = std::convert::Infallible>,
+{
+    let store = Store::temporary().unwrap();
+    let repository = store.repository::<A>();
+    for n in 1..=3 {
+        repository.execute("1", &n).unwrap();
+    }
+    let taken = repository.snapshot("1");
+    let replayed = store.repository::<A>().load("1").unwrap().state;
+    let loaded = store.repository::<A>().snapshot_every(0).load("1").unwrap().state;
+    assert_eq!(state(&loaded), state(&replayed), "{}", A::CATEGORY);
+    match because {
+        None => {
+            taken.unwrap();
+            assert_eq!(folded(&loaded), 0, "the snapshot of {} was not used", A::CATEGORY);
+        }
+        Some(because) => {
+            let refused = taken.unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidInput);
+            for part in [A::CATEGORY, because] {
+                assert!(refused.to_string().contains(part), "{refused}");
+            }
+            assert_eq!(folded(&loaded), 3, "a snapshot of {} was kept", A::CATEGORY);
+        }
+    }
+}
+
+/// The story: a state that does not survive JSON came back from its snapshot as another state, and commands were decided
+/// on that: `Some(None)` as `None`, a supplier as a customer. A snapshot changes how long a load takes, never what it
+/// yields.
+#[test]
+fn a_snapshot_never_changes_what_a_load_yields() {
+    macro_rules! check {
+        ($name:ident, $because:expr) => {
+            check_snapshot::<$name>(|it| format!("{:?}", it.state), |it| it.folded, $because);
+        };
+    }
+    check!(Plain, None);
+    check!(Twice, Some("`state` is written as an option in an option and reads back as none"));
+    check!(Unsure, Some("Snapshot::is_same must say so"));
+    check!(Supplied, Some("Snapshot::is_same must say so"));
+    check!(Vouched, None);
+    check!(Denied, Some("its state reads back as another one"));
+}
+
+// ---- what errors, logs and records may not hold ------------------------------------------------
+
+const SECRET: &str = "correct horse";
+
+/// Keeps all that is logged in this process.
+struct Log(Mutex<String>);
+
+static LOG: Log = Log(Mutex::new(String::new()));
+
+impl tracing::field::Visit for &Log {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        use std::fmt::Write as _;
+        let _ = writeln!(self.0.lock().unwrap(), "{field}: {value:?}");
+    }
+}
+
+impl tracing::Subscriber for &'static Log {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("filmstrip")
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut &LOG);
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// All that can be read of an error: its message, its causes, and what `{:?}` shows.
+fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(|error| format!("{error}\n{error:?}\n")).collect()
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Keeps {
+    Kept { number: u64, kind: Option<Kind> },
+    Mapped(BTreeMap<String, Option<Option<u8>>>),
+}
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Kind {
+    Plain,
+}
+impl Event for Keeps {
+    fn upcast(old: StoredEvent) -> Result<StoredEvent, HandlerError> {
+        if old.event_type == "Mapped" {
+            serde_json::from_slice::<BTreeMap<String, Option<u8>>>(&old.payload)?;
+        }
+        Ok(old)
+    }
+}
+
+/// Keeps words as the keys of its state, which does not survive JSON.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+struct Keeper {
+    words: BTreeMap<String, Option<Option<u8>>>,
+}
+impl Aggregate for Keeper {
+    const CATEGORY: &'static str = "Keeper";
+    type Command = bool;
+    type Event = Keeps;
+    type Error = std::convert::Infallible;
+    fn decide(&self, bad: &bool) -> Result<Vec<Keeps>, Self::Error> {
+        let inner = if *bad { None } else { Some(1) };
+        Ok(vec![Keeps::Mapped(BTreeMap::from([(SECRET.to_owned(), Some(inner))]))])
+    }
+    fn evolve(&mut self, _: &Keeps) {
+        self.words.insert(SECRET.to_owned(), Some(None));
+    }
+}
+impl Snapshot for Keeper {
+    const SCHEMA: u32 = 1;
+}
+
+/// Reads the payload by `Keeps`, by `RecordedEvent::json` and by serde itself in turn.
+struct Reads;
+impl Projection for Reads {
+    const NAME: &'static str = "reads";
+    const VERSION: u32 = 1;
+    fn filter(&self) -> Filter {
+        Filter::category("Keeper")
+    }
+    fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
+        match event.version.get() % 4 {
+            0 => drop(event.decode::<Keeps>()?),
+            1 => drop(event.json::<u8>()?),
+            2 => drop(serde_json::from_slice::<Vec<u8>>(&event.payload)?),
+            _ => {
+                view.put("row", SECRET)?;
+                view.get::<u8>("row")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The story: serde's messages quote the value that they refuse, and these messages are logged, returned, and kept in the
+/// records of what was parked: a payload with a password ended up in all three.
+#[test]
+fn no_error_log_or_record_holds_what_a_payload_does() {
+    tracing::subscriber::set_global_default(&LOG).unwrap();
+    let store = Store::temporary().unwrap();
+    let bad = [
+        serde_json::json!({ "number": SECRET, "kind": null }),
+        serde_json::json!({ "number": 1, "kind": SECRET }),
+        serde_json::json!({ "number": { SECRET: SECRET }, "kind": { SECRET: 1 } }),
+        serde_json::json!(SECRET),
+    ];
+    let mut errors = Vec::new();
+    for payload in &bad {
+        let metadata = Metadata::default().user(SECRET).entry(SECRET, SECRET);
+        let event = NewEvent::json("Kept", payload).unwrap().metadata(metadata);
+        store.append("Keeper-1", ExpectedVersion::Any, [event]).unwrap();
+        errors.push(told(
+            &StoredEvent::json_of("Kept", 1, payload).unwrap().json::<u8>().unwrap_err(),
+        ));
+    }
+    for event in store.read_stream("Keeper-1").collect().unwrap() {
+        errors.push(told(&event.decode::<Keeps>().unwrap_err()));
+        errors.push(told(&event.json::<u8>().unwrap_err()));
+    }
+    let keepers = store.repository::<Keeper>();
+    errors.push(told(&keepers.load("1").unwrap_err()));
+    errors.push(told(&keepers.execute("1", &false).unwrap_err()));
+    keepers.execute("2", &false).unwrap();
+    errors.push(told(&keepers.execute("2", &true).unwrap_err()));
+    errors.push(told(&keepers.snapshot("2").unwrap_err()));
+    let snapshots = store.repository::<Keeper>().snapshot_every(1);
+    snapshots.execute("2", &false).unwrap();
+    let refused = StoredEvent::json_of("Mapped", 1, &SECRET).unwrap().decode::<Keeps>();
+    errors.push(told(&refused.unwrap_err()));
+
+    let on_error = OnError::default().retries(0).then(Then::ParkEvent);
+    let projection = store.project(Reads).on_error(on_error).start().unwrap();
+    projection.wait_for(store.head(), Duration::from_secs(60)).unwrap();
+    let parked = projection.parked().unwrap();
+    assert!(parked.len() >= 4, "{parked:?}");
+    errors.extend(parked.iter().map(|parked| format!("{parked:?}")));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !LOG.0.lock().unwrap().contains("no snapshot can be taken") {
+        assert!(Instant::now() < deadline, "no snapshot was refused in the log");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let log = LOG.0.lock().unwrap().clone();
+    assert!(log.contains("parked"), "{log}");
+    for text in errors.iter().chain([&log]) {
+        assert!(!text.contains(SECRET), "{text}");
+        assert!(!text.contains("correct"), "{text}");
+    }
 }

@@ -98,11 +98,57 @@ pub trait Aggregate: Default + Clone + Send + 'static {
 
 /// An aggregate whose state is worth keeping, so that loading it need not replay its whole stream.
 ///
-/// The state is kept as JSON, matched by field name.
+/// The state is kept as JSON, matched by field name. Before a snapshot is kept it is read back, and
+/// compared with the state by all that serde writes of the two. If they differ, for example because the
+/// state holds `Some(None)`, which JSON cannot tell from `None`, no snapshot is kept, and loading replays
+/// the stream. What serde does not write, as `#[serde(skip)]` says, is not compared.
 pub trait Snapshot: Aggregate + Serialize + DeserializeOwned {
     /// The version of the state's meaning. A snapshot of another one is ignored and the stream
     /// replayed, so change it whenever `evolve`, `upcast` or the state's fields change.
     const SCHEMA: u32;
+
+    /// Whether `read_back`, which was read from this state's JSON, is this state.
+    ///
+    /// By default (`None`), filmstrip compares what serde writes of the two. That is not enough for a state
+    /// with `#[serde(untagged)]`, `#[serde(tag)]` or `#[serde(flatten)]` anywhere in it, because two
+    /// variants of an untagged enum may be written alike: no snapshots are kept of such a state unless this
+    /// method says that it reads back as the same.
+    ///
+    /// ```
+    /// # use filmstrip::{Aggregate, Event, Snapshot};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Clone, Serialize, Deserialize)]
+    /// # enum Seen { Seen }
+    /// # impl Event for Seen {}
+    /// #[derive(Default, Clone, PartialEq, Serialize, Deserialize)]
+    /// #[serde(tag = "state")]
+    /// enum Door {
+    ///     #[default]
+    ///     Open,
+    ///     Locked { by: String },
+    /// }
+    /// # impl Aggregate for Door {
+    /// #     const CATEGORY: &'static str = "Door";
+    /// #     type Command = ();
+    /// #     type Event = Seen;
+    /// #     type Error = std::convert::Infallible;
+    /// #     fn decide(&self, (): &()) -> Result<Vec<Seen>, Self::Error> { Ok(vec![]) }
+    /// #     fn evolve(&mut self, _: &Seen) {}
+    /// # }
+    ///
+    /// impl Snapshot for Door {
+    ///     const SCHEMA: u32 = 1;
+    ///
+    ///     fn is_same(&self, read_back: &Door) -> Option<bool> {
+    ///         Some(self == read_back)
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    fn is_same(&self, read_back: &Self) -> Option<bool> {
+        let _ = read_back;
+        None
+    }
 }
 
 /// The stream of the aggregate `id`.

@@ -8,5 +8,6 @@ pub(crate) mod process;
 pub(crate) mod progress;
 pub(crate) mod projection;
 pub(crate) mod read_model;
+mod readback;
 pub(crate) mod repository;
 pub(crate) mod request;

@@ -4,6 +4,7 @@
 //! * A unit variant reads from any content, as a struct ignores fields that it does not know.
 //! * A struct variant reads from `null` as from `{}`: a unit variant may grow fields with defaults.
 
+use crate::json::told::{Told, without_values};
 use serde::de::value::StrDeserializer;
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Expected, VariantAccess,
@@ -20,7 +21,9 @@ pub(super) enum Failure {
     /// The enum has no variant of this name, but these.
     UnknownVariant(String),
     /// The content is not what the variant consists of.
-    Json(serde_json::Error),
+    Json(Told),
+    /// A unit variant has content.
+    Content,
     /// The type's own code refused it.
     Other(String),
 }
@@ -36,6 +39,7 @@ impl fmt::Display for Failure {
             Failure::NoEnum(met) => write!(f, "the type is {met}"),
             Failure::UnknownVariant(expected) => write!(f, "the type knows {expected}"),
             Failure::Json(cause) => cause.fmt(f),
+            Failure::Content => f.write_str("it has content, which is not read"),
             Failure::Other(message) => f.write_str(message),
         }
     }
@@ -45,7 +49,7 @@ impl std::error::Error for Failure {}
 
 impl de::Error for Failure {
     fn custom<T: fmt::Display>(message: T) -> Failure {
-        Failure::Other(message.to_string())
+        Failure::Other(without_values(&message.to_string()))
     }
 
     /// Comes from our own enum only: the enums within a payload speak with serde_json's error.
@@ -60,7 +64,7 @@ impl de::Error for Failure {
 
 impl From<serde_json::Error> for Failure {
     fn from(cause: serde_json::Error) -> Failure {
-        Failure::Json(cause)
+        Failure::Json(cause.into())
     }
 }
 
@@ -136,8 +140,7 @@ impl<'de> VariantAccess<'de> for Content<'de> {
     /// What stands here is of no interest, and `other` may even meet what is not JSON at all.
     fn unit_variant(self) -> Result<(), Failure> {
         if self.must_be_read && self.json != NULL {
-            let content = String::from_utf8_lossy(self.json);
-            return Err(de::Error::custom(format_args!("its content {content} is not read")));
+            return Err(Failure::Content);
         }
         Ok(())
     }

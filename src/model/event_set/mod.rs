@@ -2,11 +2,12 @@
 //!
 //! * An externally tagged enum's value is an event: the variant's serde name is the event type, its
 //!   content the JSON payload. `split` takes them apart, `joined` puts them together again.
-//! * What would be written and not read back is refused before it is first appended (`check`).
+//! * Each event is read back before it is appended (`check`): what would not be read is refused.
 //! * Reading parses the payload once, into the event itself, and allocates nothing for the type.
 //! * Every stored event passes through its set's `upcast` before it is decoded.
 
 mod check;
+mod decode;
 mod joined;
 pub(crate) mod set;
 mod shape;
@@ -14,16 +15,14 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::event::{Format, NewEvent, RecordedEvent};
 use crate::filter::Filter;
-use joined::Failure;
+use bytes::Bytes;
+use decode::decode;
 use set::{Event, StoredEvent, not_writable};
 use std::any::type_name;
 use std::fmt;
-
-/// Steps that one stored event may take through `upcast`; more are taken for a circle.
-const UPCASTS_MAX: usize = 1_024;
 
 impl StoredEvent {
     /// The event, upcast and decoded as a store would do it: for tests of an upcaster.
@@ -42,18 +41,26 @@ impl NewEvent {
     /// * [`NotAnEventSet`](ErrorKind::NotAnEventSet): the type cannot be read back; the message says
     ///   why. Found at the first event of each variant.
     /// * [`InvalidInput`](ErrorKind::InvalidInput): this value cannot be written as JSON that reads
-    ///   back: a float in it is not finite, a map's key is no string, or it nests deeper than 127.
+    ///   back as the same: a float in it is not finite, a map's key is no string, it nests deeper than
+    ///   127, a key of a flattened map is also the name of a field, or it holds `Some(None)`, which
+    ///   JSON cannot tell from `None`.
     pub fn of<E: Event>(event: &E) -> Result<NewEvent> {
-        let mut payload = Vec::with_capacity(128);
-        let parts = split::split(event, &mut payload).map_err(|refused| match refused {
-            split::Refusal::NoVariant(met) => shape::not_a_set::<E>(met),
-            split::Refusal::Json(cause) => not_writable(type_name::<E>(), cause),
-        })?;
-        check::before_first_append::<E>(parts, &payload)?;
-        let variant = parts.variant;
-        let new = NewEvent::with_payload(variant.to_owned(), Format::Json, payload.into());
-        Ok(new.schema_version(E::schema_version(variant)))
+        write(event).map(|(new, _)| new)
     }
+}
+
+/// `event`, to be appended, and the event that will be read back.
+pub(crate) fn write<E: Event>(event: &E) -> Result<(NewEvent, E)> {
+    let mut payload = Vec::with_capacity(128);
+    let parts = split::split(event, &mut payload).map_err(|refused| match refused {
+        split::Refusal::NoVariant(met) => shape::not_a_set::<E>(met),
+        split::Refusal::Json(cause) => not_writable(type_name::<E>(), cause),
+    })?;
+    let payload = Bytes::from(payload);
+    let read_back = check::before_append(event, parts, &payload)?;
+    let variant = parts.variant;
+    let new = NewEvent::with_payload(variant.to_owned(), Format::Json, payload);
+    Ok((new.schema_version(E::schema_version(variant)), read_back))
 }
 
 impl RecordedEvent {
@@ -115,82 +122,6 @@ impl Filter {
 pub(crate) fn stored_types<E: Event>() -> Result<Vec<&'static str>> {
     let variants = shape::variants::<E>()?;
     Ok(variants.iter().chain(E::former_types()).copied().collect())
-}
-
-fn decode<E: Event>(stored: StoredEvent, place: &dyn fmt::Display) -> Result<E> {
-    let stored = upcast::<E>(stored, place)?;
-    if stored.schema_version > E::schema_version(&stored.event_type) {
-        refuse_newer::<E>(&stored, place)?;
-    }
-    joined::join(&stored.event_type, &stored.payload)
-        .map_err(|failure| not_readable::<E>(failure, &stored, place))
-}
-
-/// Takes `stored` through the set's upcaster until it comes out as it went in.
-fn upcast<E: Event>(mut stored: StoredEvent, place: &dyn fmt::Display) -> Result<StoredEvent> {
-    for _ in 0..UPCASTS_MAX {
-        let (event_type, schema_version) = (stored.event_type.clone(), stored.schema_version);
-        stored = E::upcast(stored).map_err(|cause| {
-            let set = type_name::<E>();
-            let message = format!("{place} is refused by the upcaster of {set}: {cause}");
-            Error::with_source(ErrorKind::InvalidInput, message, cause)
-        })?;
-        if stored.schema_version == schema_version && stored.event_type == event_type {
-            return Ok(stored);
-        }
-    }
-    Err(Error::new(
-        ErrorKind::InvalidInput,
-        format!(
-            "{place} goes round in circles in the upcaster of {}: it is {} of schema version {} \
-             after {UPCASTS_MAX} steps",
-            type_name::<E>(),
-            stored.event_type,
-            stored.schema_version,
-        ),
-    ))
-}
-
-/// A type that the set does not know is not newer but unknown; `other` may even take it.
-fn refuse_newer<E: Event>(stored: &StoredEvent, place: &dyn fmt::Display) -> Result<()> {
-    if !shape::variants::<E>()?.contains(&stored.event_type.as_str()) {
-        return Ok(());
-    }
-    let known = E::schema_version(&stored.event_type);
-    let message = format!(
-        "{place} has schema version {} of {}; {} knows versions up to {known}",
-        stored.schema_version,
-        stored.event_type,
-        type_name::<E>(),
-    );
-    Err(Error::new(ErrorKind::NewerSchema, message))
-}
-
-fn not_readable<E: Event>(
-    failure: Failure,
-    stored: &StoredEvent,
-    place: &dyn fmt::Display,
-) -> Error {
-    let (event_type, set) = (&stored.event_type, type_name::<E>());
-    match failure {
-        Failure::NoEnum(met) => shape::not_a_set::<E>(&met),
-        Failure::UnknownVariant(expected) => Error::new(
-            ErrorKind::UnknownEventType,
-            format!("{place} is a {event_type}, which {set} does not know; it knows {expected}"),
-        ),
-        Failure::Json(cause) => Error::with_source(
-            ErrorKind::InvalidInput,
-            format!(
-                "{place} does not read as {event_type} of {set}: {cause} (schema version {})",
-                stored.schema_version
-            ),
-            cause,
-        ),
-        Failure::Other(cause) => Error::new(
-            ErrorKind::InvalidInput,
-            format!("{place} does not read as {event_type} of {set}: {cause}"),
-        ),
-    }
 }
 
 /// Where a recorded event stands, for an error's message.

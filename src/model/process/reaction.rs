@@ -12,6 +12,7 @@ use crate::log::commit::{Commit, Proposal};
 use crate::log::outcome::AppendError;
 use crate::log::read_stream::{StreamEvents, StreamRange};
 use crate::model::aggregate::stream_in;
+use crate::model::event_set;
 use crate::model::process::contract::{ProcessManager, Trigger};
 use crate::model::process::effects::Effects;
 use crate::model::process::instances::Instance;
@@ -139,9 +140,13 @@ impl<M: ProcessManager> Runner<M> {
             let expected = then.version;
             let decided = decide(&then.state)?;
             let cause = cause.unwrap_or(Cause { event: None, correlation: then.correlation_id });
-            let new = |event| Ok(NewEvent::of(event)?.metadata(cause.metadata()));
-            let events = decided.iter().map(new).collect::<Result<Vec<_>>>().map_err(handler)?;
-            decided.iter().for_each(|event| then.state.evolve(event));
+            let mut events = Vec::with_capacity(decided.len());
+            for event in &decided {
+                let (new, stored) = event_set::write(event).map_err(handler)?;
+                events.push(new.metadata(cause.metadata()));
+                // What will be loaded, which may lack what serde skips.
+                then.state.evolve(&stored);
+            }
             if !events.is_empty() {
                 then.version = Version::new(expected.get() + events.len() as u64);
                 then.correlation_id = cause.correlation;

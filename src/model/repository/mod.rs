@@ -22,6 +22,7 @@ use crate::log::handle::LogHandle;
 use crate::log::outcome::{AppendError, Appended};
 use crate::log::read_stream::{StreamEvents, StreamRange};
 use crate::model::aggregate::{Aggregate, Snapshot, fold, stream_of};
+use crate::model::event_set;
 use crate::model::projection::ProjectionHandle;
 use crate::position::{ExpectedVersion, Position, Version};
 use crate::stream::StreamId;
@@ -299,9 +300,17 @@ impl<A: Aggregate> Repository<A> {
         if let Some(executed) = self.executed_before(stream, &known, metadata.command_id)? {
             return Ok(executed);
         }
-        let events = known.state.decide(command).map_err(ExecuteError::Rejected)?;
-        if !events.is_empty() {
-            let appended = self.append(stream, known.version, &events, metadata)?;
+        let decided = known.state.decide(command).map_err(ExecuteError::Rejected)?;
+        // What will be loaded: an event may lose what serde skips.
+        let mut events = Vec::with_capacity(decided.len());
+        if !decided.is_empty() {
+            let mut new = Vec::with_capacity(decided.len());
+            for event in &decided {
+                let (event, stored) = event_set::write(event)?;
+                new.push(event.metadata(metadata.clone()));
+                events.push(stored);
+            }
+            let appended = self.append(stream, known.version, new)?;
             fold(&mut known.state, &events);
             known.version = appended.version;
             known.position = appended.position;
@@ -317,11 +326,8 @@ impl<A: Aggregate> Repository<A> {
         &self,
         stream: &StreamId,
         expected: Version,
-        events: &[A::Event],
-        metadata: &Metadata,
+        new: Vec<NewEvent>,
     ) -> Result<Appended, AppendError> {
-        let new = events.iter().map(|event| Ok(NewEvent::of(event)?.metadata(metadata.clone())));
-        let new: Vec<NewEvent> = new.collect::<Result<_>>()?;
         let commit = Commit::new().append(stream, ExpectedVersion::Exact(expected), new);
         let committed = self.log.commit(Proposal::new(commit)?)?;
         let appended = committed.appended.into_iter().next();

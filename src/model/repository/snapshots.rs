@@ -4,19 +4,22 @@
 //!   late changes how long a load takes, never what it yields.
 //! * Each says what the last event in it is. One whose event the log does not have there is of another
 //!   history, which was given up when a backup was restored, and is not used.
+//! * Before one is kept it is read back, and compared with the state that it was taken of.
 //! * They are written by a thread of their own, off the command's path. If it cannot keep up, the
 //!   next command offers a newer one.
 
 use super::cache::Known;
 use crate::clock::Micros;
 use crate::codec::aggregate::{AggregateImage, ImageEvent};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::json;
+use crate::json::told::Told;
 use crate::limits::SNAPSHOTS_WAITING_MAX;
 use crate::log::core::Log;
 use crate::log::handle::LogHandle;
 use crate::log::read_stream::{StreamEvents, StreamRange};
 use crate::model::aggregate::{Aggregate, Snapshot};
+use crate::model::readback::{difference, read_watched};
 use crate::position::{Position, Version};
 use crate::stream::StreamId;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -111,11 +114,9 @@ pub(super) fn write<A: Snapshot>(
     position: Position,
     state: &A,
 ) -> Result<()> {
-    let state = json::to_vec(state).map_err(|cause| {
+    let state = in_json(state).map_err(|why| {
         let what = std::any::type_name::<A>();
-        let message =
-            format!("the state of {stream}, a {what}, cannot be written as JSON: {cause}");
-        crate::error::Error::with_source(crate::error::ErrorKind::InvalidInput, message, cause)
+        Error::invalid(format!("no snapshot can be taken of {stream}, a {what}: {why}"))
     })?;
     let image = AggregateImage {
         schema: A::SCHEMA,
@@ -158,6 +159,28 @@ fn last_event(
     let event = StreamEvents::new(Arc::clone(log), stream.clone(), range).next()?.ok()?;
     let recorded_at = Micros::of(event.recorded_at);
     Some((event.position, ImageEvent { id: event.id, recorded_at }))
+}
+
+/// `state` as JSON from which the same state is read; otherwise why not.
+fn in_json<A: Snapshot>(state: &A) -> Result<Vec<u8>, String> {
+    let json = json::to_vec(state)
+        .map_err(|cause| format!("its state cannot be written as JSON: {}", Told::from(cause)))?;
+    let (read_back, buffered) = read_watched::<A>(&json)
+        .map_err(|cause| format!("its state does not read back: {}", Told::from(cause)))?;
+    match state.is_same(&read_back) {
+        Some(true) => return Ok(json),
+        Some(false) => return Err("its state reads back as another one".to_owned()),
+        None => {}
+    }
+    if let Some(what) = buffered {
+        return Err(format!(
+            "its state holds {what}, of which serde cannot tell whether it reads back as the same;              Snapshot::is_same must say so"
+        ));
+    }
+    match difference(state, &read_back) {
+        None => Ok(json),
+        Some(difference) => Err(format!("its state reads back as another one: {difference}")),
+    }
 }
 
 fn restore<A: Snapshot>(bytes: &[u8]) -> Option<(A, Position)> {

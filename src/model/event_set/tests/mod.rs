@@ -1,6 +1,7 @@
 //! Events of every shape there and back, through programs of different ages.
 
 mod refused;
+mod single;
 
 use super::set::{Event, StoredEvent};
 use super::stored_types;
@@ -416,9 +417,17 @@ fn an_unknown_type_is_an_error_that_names_it_and_the_known_ones() {
 #[test]
 fn an_unknown_variant_within_a_payload_is_no_unknown_event_type() {
     let stored = recorded("NewtypeEnum", 1, r#"{"kind":"pigeon"}"#);
-    check_not_decoded::<Shape>(&stored, ErrorKind::InvalidInput, &["pigeon", "NewtypeEnum"]);
+    check_not_decoded::<Shape>(
+        &stored,
+        ErrorKind::InvalidInput,
+        &["unknown variant, expected", "NewtypeEnum"],
+    );
     let stored = recorded("NewtypeSelf", 1, r#""Pigeon""#);
-    check_not_decoded::<Shape>(&stored, ErrorKind::InvalidInput, &["Pigeon", "NewtypeSelf"]);
+    check_not_decoded::<Shape>(
+        &stored,
+        ErrorKind::InvalidInput,
+        &["unknown variant, expected", "NewtypeSelf"],
+    );
 }
 
 #[test]
@@ -433,7 +442,7 @@ fn a_payload_that_is_not_the_variants_content_is_an_error_with_the_cause() {
         ("Struct", "null", "missing field `id`"),
         ("Struct", "{\"id\":1", "EOF"),
         ("NewtypeText", "\"\u{1}\"", "control character"),
-        ("Bytes", "[256]", "256"),
+        ("Bytes", "[256]", "invalid value: integer, expected u8"),
     ] {
         let stored = recorded(event_type, 1, payload);
         let parts = [event_type, cause, "version 3 of Thing-1", "position 7"];
