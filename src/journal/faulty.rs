@@ -1,7 +1,9 @@
 //! A disk that fails as a test tells it to, on top of real files.
 
 use crate::journal::disk::{Disk, DiskFile, RealDisk};
+use parking_lot::Mutex;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +17,19 @@ pub(crate) struct Faults {
     halves: AtomicBool,
     /// Files cannot grow.
     full: AtomicBool,
+    /// A disk that is full and copies what is overwritten.
+    copying: Mutex<Option<Copying>>,
+}
+
+/// A full disk that takes no write but one of what it took before.
+#[derive(Default)]
+struct Copying {
+    /// Bytes that the next write still brings before it fails.
+    room: usize,
+    /// What a write that failed has brought: that can be overwritten.
+    brought: Range<u64>,
+    /// Not even that can be.
+    refuses_all: bool,
 }
 
 impl Faults {
@@ -30,6 +45,30 @@ impl Faults {
 
     pub(crate) fn set_full(&self, full: bool) {
         self.full.store(full, Ordering::SeqCst);
+    }
+
+    /// Lets the disk be full and copy what is overwritten, as btrfs does: the next write brings `room` bytes and
+    /// fails. With `refuses_all` even these cannot be overwritten.
+    pub(crate) fn set_copying(&self, room: usize, refuses_all: bool) {
+        *self.copying.lock() = Some(Copying { room, refuses_all, ..Copying::default() });
+    }
+
+    /// Gives such a disk room again.
+    pub(crate) fn end_copying(&self) {
+        *self.copying.lock() = None;
+    }
+
+    /// How many of the bytes of a write at `offset` such a disk takes.
+    fn taken(&self, offset: u64, bytes: usize) -> usize {
+        let mut copying = self.copying.lock();
+        let Some(Copying { room, brought, refuses_all }) = &mut *copying else { return bytes };
+        let end = offset + bytes as u64;
+        if brought.contains(&offset) && end <= brought.end && !*refuses_all {
+            return bytes;
+        }
+        let taken = std::mem::take(room).min(bytes);
+        *brought = offset..offset + taken as u64;
+        taken
     }
 
     /// Whether an operation has failed as it was told to.
@@ -73,6 +112,11 @@ impl DiskFile for FaultyFile {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let grows = offset + bytes.len() as u64 > self.file.length()?;
         if grows && self.faults.full.load(Ordering::SeqCst) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        let taken = self.faults.taken(offset, bytes.len());
+        if taken < bytes.len() {
+            self.file.write_all_at(&bytes[..taken], offset)?;
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
         if let Err(error) = self.faults.next() {

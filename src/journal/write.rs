@@ -110,14 +110,18 @@ impl Writer {
         }
         let at = self.end.next;
         let header = frame::complete(&mut buffer, meaning, self.journal.store(), at);
-        let written = self.file.write_all_at(&buffer, at.offset);
-        let result = written.and_then(|()| match self.is_unhurried {
-            true => Ok(()),
-            false => self.sync(),
-        });
-        result.map_err(|e| {
-            WriteError::Unknown(Error::io("write", &self.journal.path(at.segment), e))
-        })?;
+        let failed = |e| Error::io("write", &self.journal.path(at.segment), e);
+        if let Err(error) = self.file.write_all_at(&buffer, at.offset) {
+            let has_no_room = is_full(&error);
+            let error = failed(error);
+            return Err(match has_no_room && self.take_back(at, buffer.len()) {
+                true => not_written(error),
+                false => WriteError::Unknown(error),
+            });
+        }
+        if !self.is_unhurried {
+            self.sync().map_err(|e| WriteError::Unknown(failed(e)))?;
+        }
         let frame = Frame::written(header, buffer.into());
         self.advance(&frame);
         self.last = at;
@@ -125,6 +129,31 @@ impl Writer {
             self.say_durable(at);
         }
         Ok(Written { at, frame })
+    }
+
+    /// Makes sure that nothing lies where a frame of `length` bytes found no room. True only if nothing does,
+    /// durably.
+    ///
+    /// On a filesystem that copies what is overwritten (btrfs, say), a full disk has no room for a frame although its
+    /// segment has. What the write brought before it failed, if anything, is read back: that shows what a later
+    /// sync would write out. It is overwritten with zeros, which takes no new room.
+    fn take_back(&self, at: Location, length: usize) -> bool {
+        let take_back = || {
+            let brought = self.used(at, length)?;
+            if brought > 0 {
+                self.file.write_all_at(&vec![0; brought], at.offset)?;
+                self.file.sync_data()?;
+            }
+            Ok::<_, std::io::Error>(brought == 0 || self.used(at, length)? == 0)
+        };
+        take_back().unwrap_or(false)
+    }
+
+    /// How many of the `length` bytes at `at` there are before the zeros at their end.
+    fn used(&self, at: Location, length: usize) -> std::io::Result<usize> {
+        let mut bytes = vec![0; length];
+        let read = self.file.read_at(&mut bytes, at.offset)?;
+        Ok(bytes[..read].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1))
     }
 
     fn sync(&self) -> std::io::Result<()> {
@@ -209,7 +238,10 @@ impl Writer {
             time: self.end.time,
             chain: self.end.chain,
         };
-        self.file = activate(&self.journal, prepared, &header).map_err(WriteError::Unknown)?;
+        self.file = activate(&self.journal, prepared, &header).map_err(|error| match error {
+            ActivateError::Before(error) => not_written(error),
+            ActivateError::Unknown(error) => WriteError::Unknown(error),
+        })?;
         self.journal.add_segment(header.clone());
         self.segment = header;
         self.end.next = Location { segment: number, offset: segment::HEADER_BYTES };
@@ -218,26 +250,58 @@ impl Writer {
     }
 }
 
+/// Why a prepared file is not a segment.
+#[derive(Debug)]
+pub(crate) enum ActivateError {
+    /// There was no room, and the journal's directory is as it was.
+    Before(Error),
+    /// It may be one or not.
+    Unknown(Error),
+}
+
+impl From<ActivateError> for Error {
+    fn from(error: ActivateError) -> Error {
+        match error {
+            ActivateError::Before(error) | ActivateError::Unknown(error) => error,
+        }
+    }
+}
+
 /// Turns a prepared file into the segment that `header` describes, durably.
 pub(crate) fn activate(
     journal: &Journal,
     prepared: Prepared,
     header: &SegmentHeader,
-) -> Result<Arc<dyn DiskFile>, Error> {
+) -> Result<Arc<dyn DiskFile>, ActivateError> {
     let directory = journal.directory();
-    let path = segment::path(directory, header.number);
-    let activate = || {
+    let (from, path) =
+        (segment::prepared_path(directory, header.number), segment::path(directory, header.number));
+    let failed = |e| Error::io("begin the journal segment", &path, e);
+    let begin = || {
         prepared.file.write_all_at(&header.encode(), 0)?;
         prepared.file.sync_data()?;
-        journal.disk().rename(&segment::prepared_path(directory, header.number), &path)?;
-        #[cfg(test)]
-        if bugs::has(Bug::SkipDirectorySync) {
-            return Ok(());
-        }
-        journal.disk().sync_dir(directory)
+        journal.disk().rename(&from, &path)
     };
-    activate().map_err(|e| Error::io("begin the journal segment", &path, e))?;
+    begin().map_err(|error| match is_full(&error) {
+        true => {
+            // Until it has its name, it is nothing; the next try prepares it anew.
+            let _ = journal.disk().remove(&from);
+            ActivateError::Before(failed(error))
+        }
+        false => ActivateError::Unknown(failed(error)),
+    })?;
+    #[cfg(test)]
+    if bugs::has(Bug::SkipDirectorySync) {
+        return Ok(prepared.file);
+    }
+    let synced = journal.disk().sync_dir(directory);
+    synced.map_err(|error| ActivateError::Unknown(failed(error)))?;
     Ok(prepared.file)
+}
+
+/// Whether a write failed for want of room alone.
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
 /// A segment that cannot be prepared for want of space leaves the journal as it was.

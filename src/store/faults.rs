@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Barrier};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -136,6 +136,91 @@ fn a_full_disk_is_storage_full_with_nothing_written_and_with_space_again_it_goes
     store.close().unwrap();
     let store = Store::open(directory.path()).unwrap();
     assert_eq!(store.head().get(), acknowledged + 2);
+}
+
+/// A segment's room is no room on a filesystem that copies what is overwritten: a full btrfs refused a frame in
+/// the middle of a segment, and the answer was that nobody knows whether it is durable, although nothing was written;
+/// the store refused everything until it was opened again. Where it can be shown that nothing of a frame is left,
+/// nothing was written, and the store goes on.
+#[test]
+fn a_frame_that_finds_no_room_on_a_disk_that_copies_was_not_written_if_nothing_of_it_is_left() {
+    const BYTES: usize = 5_000;
+    for room in [0, 1, 8, 100, 4_096, BYTES] {
+        let directory = tempfile::tempdir().unwrap();
+        let (faults, store) = faulty(directory.path());
+        assert_eq!(append_until_failure(&store, 3, BYTES), (3, None));
+        faults.set_copying(room, false);
+        let append = || {
+            let event = NewEvent::bytes("Filler", vec![7; BYTES]);
+            store.append("B-1", ExpectedVersion::Any, [event])
+        };
+        let error = append().unwrap_err();
+        assert!(error.to_string().contains("nothing was written"), "{room}: {error}");
+        assert_eq!(kind(error), ErrorKind::StorageFull, "{room}");
+        assert_eq!(store.head().get(), 3, "{room}");
+        // As a crash would leave it now.
+        let crashed = tempfile::tempdir().unwrap();
+        let copy = crashed.path().join("copy");
+        crate::index::files::copy_all(directory.path(), &copy).unwrap();
+        let opened = Store::open(&copy).unwrap();
+        assert!(opened.torn_write().is_none(), "{room}: {:?}", opened.torn_write());
+        assert_eq!(opened.head().get(), 3, "{room}");
+        assert_eq!(kind(append().unwrap_err()), ErrorKind::StorageFull, "{room}, again");
+        faults.end_copying();
+        assert_eq!(append().unwrap().position.get(), 4, "{room}");
+        store.close().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        assert_eq!(store.read_all().collect().unwrap().len(), 4, "{room}");
+        assert!(store.verify().unwrap().is_whole(), "{room}");
+    }
+}
+
+/// What cannot be taken back may be found by whoever opens the store: nobody knows.
+#[test]
+fn a_frame_of_which_something_is_left_has_an_unknown_outcome() {
+    let directory = tempfile::tempdir().unwrap();
+    let (faults, store) = faulty(directory.path());
+    assert_eq!(append_until_failure(&store, 3, 5_000), (3, None));
+    faults.set_copying(100, true);
+    let append = || store.append("B-1", ExpectedVersion::Any, [event(1)]);
+    assert_eq!(kind(append().unwrap_err()), ErrorKind::OutcomeUnknown);
+    faults.end_copying();
+    assert_eq!(kind(append().unwrap_err()), ErrorKind::Refusing);
+    drop(store);
+    let store = Store::open(directory.path()).unwrap();
+    assert_eq!(store.head().get(), 3);
+}
+
+/// The same for the header of a new segment: until a prepared file has its name, it is none.
+#[test]
+fn a_segment_whose_header_finds_no_room_was_not_begun() {
+    let directory = tempfile::tempdir().unwrap();
+    let (faults, store) = faulty(directory.path());
+    // Ten fit the first segment.
+    assert_eq!(append_until_failure(&store, 10, 100_000), (10, None));
+    let next = |name: &str| directory.path().join("journal").join(format!("{:020}{name}", 2));
+    let length = || next(".prepared").metadata().map_or(0, |prepared| prepared.len());
+    let deadline = Instant::now() + PATIENCE;
+    while length() < 2 << 20 && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    let append = || {
+        let event = NewEvent::bytes("Filler", vec![7; 100_000]);
+        store.append("A-1", ExpectedVersion::Any, [event])
+    };
+    for room in [0, 10] {
+        faults.set_copying(room, false);
+        let error = append().unwrap_err();
+        assert!(error.to_string().contains("nothing was written"), "{room}: {error}");
+        assert_eq!(kind(error), ErrorKind::StorageFull, "{room}");
+        assert!(!next("").exists() && !next(".prepared").exists(), "{room}");
+    }
+    faults.end_copying();
+    assert_eq!(append().unwrap().position.get(), 11);
+    store.close().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    assert_eq!(store.head().get(), 11);
+    assert!(store.verify().unwrap().is_whole());
 }
 
 /// A clock that panics when it is asked for the `n`-th time: in the middle of a leader's work.
