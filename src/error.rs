@@ -66,6 +66,8 @@ pub enum ErrorKind {
     /// What is at the path now is not what was opened there: another store, another history of the same
     /// store, or nothing. Open it again.
     Replaced,
+    /// This process was forked from the one that opened the store, and cannot use it.
+    Forked,
 }
 
 /// Where on disk damage was found.

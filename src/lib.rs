@@ -103,6 +103,7 @@ mod event;
 mod filter;
 mod finding;
 mod follow;
+mod fork;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;

@@ -28,6 +28,7 @@ const LAYERS: [&[&str]; 9] = [
         "json",
         "finding",
         "head_hash",
+        "fork",
     ],
     &["codec"],
     &["journal", "index"],

@@ -64,6 +64,10 @@ impl FeedStop {
     }
 
     pub(crate) fn stop(&self) {
+        // A forked process has no thread to stop.
+        if !self.0.log.owner.is_this_process() {
+            return;
+        }
         self.0.stop.lock().take();
         self.0.log.head.stop(&self.0.flag);
     }

@@ -10,6 +10,7 @@ use crate::codec::frame::{HEADER_BYTES, Header, Location};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RecordedEvent;
 use crate::filter::Filter;
+use crate::fork::Owner;
 use crate::journal::disk::{Disk, DiskFile, FileIdentity, RealDisk};
 use crate::journal::mark::{self, DurableMark, Look};
 use crate::journal::read::{Frames, Journal};
@@ -59,6 +60,7 @@ pub struct Follower {
 }
 
 struct Shared {
+    owner: Owner,
     path: PathBuf,
     disk: Arc<dyn Disk>,
     store: Uuid,
@@ -94,8 +96,9 @@ impl Follower {
         let (store, directory) = (manifest.store, journal_directory(&path));
         let journal = Arc::new(Journal::new(Arc::clone(&disk), directory, store, Vec::new()));
         let seen = Seen { mark: None, segment: 0, file: None, read: None };
-        let seen = Mutex::new(seen);
-        let follower = Follower { shared: Arc::new(Shared { path, disk, store, journal, seen }) };
+        let (owner, seen) = (Owner::this_process(), Mutex::new(seen));
+        let shared = Shared { owner, path, disk, store, journal, seen };
+        let follower = Follower { shared: Arc::new(shared) };
         follower.shared.look(MARK_ATTEMPTS)?;
         Ok(follower)
     }
@@ -136,6 +139,7 @@ impl Shared {
     /// How far the journal is durable, as the mark says now. One that is just being written says
     /// nothing, and then what is known holds.
     fn look(&self, attempts: u32) -> Result<Option<DurableMark>> {
+        self.owner.check()?;
         // Held over the reading: of two threads, one must not come with an older mark than the other did.
         let seen = &mut *self.seen.lock();
         for _ in 0..attempts {

@@ -9,6 +9,7 @@ use crate::event::RecordedEvent;
 use crate::filter::Filter;
 use crate::follow::group::registry::Groups;
 use crate::follow::stopper::{Stopper, Stops};
+use crate::fork::Owned;
 use crate::limits::{SUBSCRIPTION_BUFFER_DEFAULT, SUBSCRIPTION_BUFFER_MAX};
 use crate::log::core::Log;
 use crate::log::handle::LogHandle;
@@ -145,10 +146,12 @@ impl SubscriptionBuilder {
 /// # Ok::<(), filmstrip::Error>(())
 /// ```
 pub struct Subscription {
-    events: Receiver<Result<RecordedEvent>>,
+    events: Owned<Receiver<Result<RecordedEvent>>>,
     flag: Arc<StopFlag>,
+    /// It was used in a forked process.
+    is_forked: bool,
     stopper: Stopper,
-    _open: LogHandle,
+    open: LogHandle,
 }
 
 impl Subscription {
@@ -174,7 +177,8 @@ impl Subscription {
         log.spawn("filmstrip-subscription", move || reader.run())?;
         let stop = Mutex::new(Some(stop));
         let ending = Ending { log: Arc::clone(log.log()), flag: Arc::clone(&flag), stop };
-        Ok(Subscription { events, flag, stopper: Stopper::new(ending), _open: log })
+        let (events, stopper) = (Owned::new(events), Stopper::new(ending));
+        Ok(Subscription { events, flag, is_forked: false, stopper, open: log })
     }
 
     /// Waits for the next event, but no longer than this.
@@ -183,6 +187,7 @@ impl Subscription {
     /// [`Timeout`](ErrorKind::Timeout) if none came; [`Closed`](ErrorKind::Closed) if none will
     /// come, also when it was stopped; or what the reader met.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<RecordedEvent> {
+        self.open.owner.check()?;
         if self.flag.is_set() {
             return Err(Error::new(ErrorKind::Closed, "the subscription was stopped"));
         }
@@ -216,8 +221,12 @@ impl Iterator for Subscription {
     type Item = Result<RecordedEvent>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.flag.is_set() {
+        if self.flag.is_set() || self.is_forked {
             return None;
+        }
+        if let Err(error) = self.open.owner.check() {
+            self.is_forked = true;
+            return Some(Err(error));
         }
         self.events.recv().ok()
     }
@@ -238,6 +247,10 @@ struct Ending {
 
 impl Stops for Ending {
     fn stop(&self) {
+        // A forked process has no thread to stop.
+        if !self.log.owner.is_this_process() {
+            return;
+        }
         self.stop.lock().take();
         self.log.head.stop(&self.flag);
     }

@@ -7,6 +7,7 @@
 //! * When `close` returns, sled has let go of its files, and they can be opened again.
 
 use crate::error::{Error, ErrorKind, Result, panic_message};
+use crate::fork::Owner;
 use crate::index::files::{remove_unfinished_snapshots, sync_files, wait_for_release};
 use crate::index::pace::{
     CHANGES_PACED_MAX, KEY_BYTES_MAX, Pace, STORED_BYTES_MAX, Unsynced, check_size,
@@ -27,6 +28,7 @@ const TREE_REMOVED_CHANGES: usize = 65_536;
 
 /// An open sled database.
 pub(crate) struct Database {
+    owner: Owner,
     /// `None` only while it is being closed.
     db: Option<sled::Db>,
     path: PathBuf,
@@ -119,6 +121,7 @@ impl Database {
         cache_bytes: u64,
         pace: Pace,
     ) -> Result<Database, OpenError> {
+        refuse_forked().map_err(OpenError::System)?;
         wait_for_release(&path.join("db")).map_err(OpenError::System)?;
         if let Some(name) = remove_unfinished_snapshots(path).map_err(OpenError::System)? {
             return Err(unusable(format!("it holds {name:?}, which sled would remove")));
@@ -142,7 +145,13 @@ impl Database {
         let file = sync_files(path).map_err(OpenError::System)?;
         let unsynced = Mutex::new(Unsynced { synced_to: -1, ..Unsynced::default() });
         let (db, path, panicked) = (Some(db), path.to_owned(), OnceLock::new());
-        Ok(Database { db, path, cache_bytes, file, pace, panicked, unsynced })
+        let owner = Owner::this_process();
+        Ok(Database { owner, db, path, cache_bytes, file, pace, panicked, unsynced })
+    }
+
+    /// Refuses a process that was forked from the one that opened it.
+    pub(crate) fn check_owner(&self) -> Result<()> {
+        self.owner.check()
     }
 
     /// Bytes of a tree's keys and values that sled may read into memory to remove it.
@@ -437,10 +446,26 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        if !self.owner.is_this_process() {
+            // sled writes when it is dropped, and waits for threads that a forked process does not have.
+            std::mem::forget(self.db.take());
+        }
         if let Err(error) = self.release() {
             tracing::warn!(%error, "sled did not close in order");
         }
     }
+}
+
+/// sled's threads are made once for a process, and are not made again in one that was forked from it: what it opened
+/// there would wait for them for ever.
+pub(crate) fn refuse_forked() -> Result<()> {
+    static FIRST: OnceLock<Owner> = OnceLock::new();
+    if FIRST.get_or_init(Owner::this_process).is_this_process() {
+        return Ok(());
+    }
+    let message = "this process was forked from one that had opened a store, and cannot open any: \
+                   open stores after the fork, or start another program";
+    Err(Error::new(ErrorKind::Forked, message))
 }
 
 /// Whether a failure says more of the system than of the file.

@@ -244,6 +244,8 @@ impl ViewTree {
     }
 
     fn write_to(&self, views: &OpenViews<'_>, changes: Vec<Change>) -> Result<()> {
+        // The application's code, which comes before this, may have forked.
+        views.db().check_owner()?;
         let (db, tree) = (views.db(), views.tree(&self.name)?);
         let mut batch = Vec::with_capacity(changes.len());
         let mut replaced = Vec::new();

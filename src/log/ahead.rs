@@ -9,6 +9,7 @@
 
 use crate::codec::frame::Frame;
 use crate::error::Result;
+use crate::fork::{Owned, Owner};
 use crate::journal::read::Frames;
 use crate::limits::{
     READ_AHEAD_AFTER_BYTES, READ_AHEAD_BATCH_BYTES, READ_AHEAD_BATCHES_MAX, READ_AHEAD_CHUNK_BYTES,
@@ -24,7 +25,8 @@ static IS_WORTH_IT: LazyLock<bool> =
 
 /// The taking side. Dropping it ends the thread.
 pub(crate) struct Ahead {
-    batches: Receiver<Result<Vec<Frame>>>,
+    batches: Owned<Receiver<Result<Vec<Frame>>>>,
+    owner: Owner,
     /// What is left of the batch that was taken last.
     batch: std::vec::IntoIter<Frame>,
 }
@@ -41,7 +43,7 @@ impl Ahead {
         let (sender, batches) = bounded(READ_AHEAD_BATCHES_MAX);
         let closed = log.closing();
         log.spawn("filmstrip-ahead", move || Reader { frames, last, sender, closed }.run())?;
-        Ok(Ahead { batches, batch: Vec::new().into_iter() })
+        Ok(Ahead { batches: Owned::new(batches), owner: log.owner, batch: Vec::new().into_iter() })
     }
 
     /// The next frame; `None` if the scan is at its end, or the log closes.
@@ -49,6 +51,9 @@ impl Ahead {
         loop {
             if let Some(frame) = self.batch.next() {
                 return Some(Ok(frame));
+            }
+            if let Err(error) = self.owner.check() {
+                return Some(Err(error));
             }
             match self.batches.recv().ok()? {
                 Ok(batch) => self.batch = batch.into_iter(),

@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::codec::state::StreamState;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork::Owner;
 use crate::journal::read::Journal;
 use crate::journal::recover::TornWrite;
 use crate::log::control::Control;
@@ -21,6 +22,8 @@ use std::thread::JoinHandle;
 
 /// What can be read, and the threads that do. Only `log::group` makes more of it visible.
 pub(crate) struct Log {
+    /// The process that opened it: no other one uses it.
+    pub(crate) owner: Owner,
     pub(crate) journal: Arc<Journal>,
     pub(crate) index: IndexSlot,
     pub(crate) tail: Tail,
@@ -52,6 +55,7 @@ impl Log {
     ) -> Log {
         let (closing, closed) = bounded(0);
         Log {
+            owner: Owner::this_process(),
             journal,
             index,
             tail,
@@ -66,6 +70,7 @@ impl Log {
 
     /// Runs `work` on a thread of the engine, which is joined when the log closes.
     pub(crate) fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+        self.owner.check()?;
         let mut threads = self.threads.lock();
         threads.retain(|thread| !thread.is_finished());
         let work = || {
@@ -141,7 +146,14 @@ impl Log {
         Ok(records)
     }
 
+    /// Refuses whoever uses a log that is closed, or that another process has opened.
     pub(crate) fn refuse_if_closed(&self) -> Result<()> {
+        self.owner.check()?;
+        self.refuse_if_ended()
+    }
+
+    /// The same for somebody who is known to be in the process that has opened it.
+    pub(crate) fn refuse_if_ended(&self) -> Result<()> {
         match self.head.is_closed() {
             true => Err(Error::new(ErrorKind::Closed, "the store is closed")),
             false => Ok(()),

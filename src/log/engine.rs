@@ -105,6 +105,8 @@ impl Engine {
 
     /// Makes `proposal` durable, together with whatever else waits.
     pub(crate) fn commit(&self, proposal: Proposal) -> Outcome {
+        // Before any lock, and so by each caller: in a forked process somebody may hold it for ever.
+        self.log.owner.check()?;
         self.sequencer.commit(&self.log, proposal)
     }
 }

@@ -67,6 +67,7 @@ impl Share {
     /// Only the first call does anything; another waits until it has, and only then is the store free for
     /// the next opening. A thread that the first call joins cannot wait for it.
     fn close(&self) -> Result<()> {
+        self.engine.owner.check()?;
         let mut belongings = match self.belongings.try_lock() {
             Some(belongings) => belongings,
             None if Log::is_own_thread() => return Ok(()),
@@ -80,6 +81,12 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
+        if !self.engine.owner.is_this_process() {
+            // What it holds waits for threads and writes when it is dropped. All that is let go of is this
+            // process's own copy of the lock.
+            std::mem::forget(Arc::clone(&self.engine));
+            return;
+        }
         if let Err(error) = self.close() {
             tracing::error!(%error, "the store could not be closed in order");
         }

@@ -373,6 +373,9 @@ impl FrameEvents {
     }
 }
 
+/// Pages that a read turns before it is asked again whether its process was forked meanwhile.
+const PAGES_UNASKED: u32 = 64;
+
 /// What a read of the global sequence asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct AllRange {
@@ -392,6 +395,8 @@ pub(crate) struct AllEvents {
     /// Backwards: the frames of the block that is being read, the next one last.
     block: Vec<Frame>,
     page: Page,
+    /// How many pages were turned.
+    turned: u32,
 }
 
 /// What is read of the frame that the events come from.
@@ -408,7 +413,7 @@ impl AllEvents {
             false => Page::Forwards(None),
             true => Page::Backwards(Vec::new()),
         };
-        AllEvents { log, cursor, range, block: Vec::new(), page }
+        AllEvents { log, cursor, range, block: Vec::new(), page, turned: 0 }
     }
 
     /// Goes on to a page that may hold a further event; false if there is none.
@@ -416,7 +421,12 @@ impl AllEvents {
         if self.range.first > self.range.last {
             return Ok(false);
         }
-        self.log.refuse_if_closed()?;
+        self.turned = self.turned.wrapping_add(1);
+        // Whose process this is was asked when the read began; a page may be one event, and asking is dear.
+        match self.turned.is_multiple_of(PAGES_UNASKED) {
+            true => self.log.refuse_if_closed()?,
+            false => self.log.refuse_if_ended()?,
+        }
         self.turn_page()?;
         Ok(true)
     }

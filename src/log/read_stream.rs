@@ -161,11 +161,12 @@ pub(crate) struct StreamEvents {
     stream: StreamId,
     range: StreamRange,
     page: VecDeque<RawEvent>,
+    has_begun: bool,
 }
 
 impl StreamEvents {
     pub(crate) fn new(log: Arc<Log>, stream: StreamId, range: StreamRange) -> StreamEvents {
-        StreamEvents { log, stream, range, page: VecDeque::new() }
+        StreamEvents { log, stream, range, page: VecDeque::new(), has_begun: false }
     }
 
     fn read_next(&mut self) -> Result<Option<RecordedEvent>> {
@@ -174,7 +175,11 @@ impl StreamEvents {
             return Ok(None);
         }
         if self.page.is_empty() {
-            self.log.refuse_if_closed()?;
+            // Whose process this is was asked just before the first page.
+            match std::mem::replace(&mut self.has_begun, true) {
+                true => self.log.refuse_if_closed()?,
+                false => self.log.refuse_if_ended()?,
+            }
             self.page = match range.backwards {
                 false => self.log.stream_page(&self.stream, range.first)?,
                 true => self.log.stream_page_until(&self.stream, range.last)?,

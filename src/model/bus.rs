@@ -6,6 +6,7 @@
 
 use crate::error::{Error, ErrorKind, Result, panic_message};
 use crate::event::Metadata;
+use crate::fork::{Owned, Owner};
 use crate::limits::{BUS_QUEUE_MAX, BUS_WORKERS_MAX};
 use crate::model::aggregate::Aggregate;
 use crate::model::repository::Repository;
@@ -65,6 +66,7 @@ impl<A: Aggregate> BusBuilder<A> {
     /// [`Io`](ErrorKind::Io) if a thread cannot be started.
     pub fn start(self) -> Result<Bus<A>> {
         let BusBuilder { repository, workers, queue } = self;
+        repository.owner().check()?;
         check("workers", workers, BUS_WORKERS_MAX)?;
         check("commands in each queue", queue, BUS_QUEUE_MAX)?;
         let (senders, receivers): (Vec<_>, Vec<_>) =
@@ -74,6 +76,7 @@ impl<A: Aggregate> BusBuilder<A> {
             threads: Mutex::new(Vec::new()),
             workers: Vec::new(),
             hasher: RandomState::new(),
+            owner: repository.owner(),
         };
         for (number, jobs) in receivers.into_iter().enumerate() {
             let repository = repository.clone();
@@ -137,6 +140,7 @@ struct Inner<A: Aggregate> {
     threads: Mutex<Vec<JoinHandle<()>>>,
     workers: Vec<ThreadId>,
     hasher: RandomState,
+    owner: Owner,
 }
 
 /// A command on its way to its worker.
@@ -189,6 +193,10 @@ impl<A: Aggregate> Bus<A> {
 
 impl<A: Aggregate> Inner<A> {
     fn close(&self) {
+        // A forked process has no workers to wait for.
+        if !self.owner.is_this_process() {
+            return;
+        }
         self.queues.write().take();
         let here = std::thread::current().id();
         let mut threads = match self.threads.try_lock() {
@@ -215,6 +223,12 @@ impl<A: Aggregate> Inner<A> {
 impl<A: Aggregate> Drop for Inner<A> {
     fn drop(&mut self) {
         self.close();
+        if !self.owner.is_this_process() {
+            std::mem::forget((
+                self.queues.get_mut().take(),
+                std::mem::take(self.threads.get_mut()),
+            ));
+        }
     }
 }
 
@@ -288,13 +302,16 @@ impl<A: Aggregate> Sending<'_, A> {
         send: impl FnOnce(&Sender<Job<A>>, Job<A>, Option<Instant>) -> Option<(Job<A>, Error)>,
     ) -> Result<Ticket<A>, NotSent<A::Command>> {
         let Sending { bus, id, command, metadata, expires_at } = self;
+        if let Err(error) = bus.0.owner.check() {
+            return Err(NotSent { command, error });
+        }
         let Some(queue) = bus.0.queue(&id) else {
             return Err(NotSent { command, error: closed() });
         };
         let (answer, answered) = bounded(1);
         let job = Job { id, command, metadata, expires_at, answer };
         match send(&queue, job, expires_at) {
-            None => Ok(Ticket(answered)),
+            None => Ok(Ticket { answered: Owned::new(answered), owner: bus.0.owner }),
             Some((job, error)) => Err(NotSent { command: job.command, error }),
         }
     }
@@ -335,7 +352,10 @@ impl<C> From<NotSent<C>> for Error {
 
 /// What a sent command will lead to. Dropping it does not call the command back.
 #[must_use = "whether the command was executed, only its ticket tells"]
-pub struct Ticket<A: Aggregate>(Receiver<Outcome<A>>);
+pub struct Ticket<A: Aggregate> {
+    answered: Owned<Receiver<Outcome<A>>>,
+    owner: Owner,
+}
 
 impl<A: Aggregate> Ticket<A> {
     /// Waits until the command was executed, or refused.
@@ -344,13 +364,17 @@ impl<A: Aggregate> Ticket<A> {
     /// Those of [`Repository::execute_with`]; [`Expired`](ErrorKind::Expired), if its deadline passed
     /// before it began; [`Panicked`](ErrorKind::Panicked), if `decide` or `evolve` did.
     pub fn wait(self) -> Outcome<A> {
-        self.0.recv().unwrap_or_else(|_| Err(unanswered().into()))
+        self.owner.check()?;
+        self.answered.recv().unwrap_or_else(|_| Err(unanswered().into()))
     }
 
     /// Waits for it, but no longer than this; `None` if it is not done by then. The outcome is given
     /// out once.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Outcome<A>> {
-        match self.0.recv_timeout(timeout) {
+        if let Err(error) = self.owner.check() {
+            return Some(Err(error.into()));
+        }
+        match self.answered.recv_timeout(timeout) {
             Ok(outcome) => Some(outcome),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => Some(Err(unanswered().into())),

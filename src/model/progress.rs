@@ -4,11 +4,13 @@
 //! * It moves after what it counts can be seen: who waited for it may read.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork::Owner;
 use crate::position::Position;
 use parking_lot::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 pub(crate) struct Progress {
+    owner: Owner,
     /// Whose progress it is, for messages: `read model Balances`.
     who: String,
     state: Mutex<State>,
@@ -24,7 +26,7 @@ struct State {
 impl Progress {
     pub(crate) fn new(who: String, position: Position) -> Progress {
         let state = Mutex::new(State { position, ended: None });
-        Progress { who, state, moved: Condvar::new() }
+        Progress { owner: Owner::this_process(), who, state, moved: Condvar::new() }
     }
 
     pub(crate) fn position(&self) -> Position {
@@ -65,6 +67,7 @@ impl Progress {
 
     /// Waits until everything up to `position` is done.
     pub(crate) fn wait_for(&self, position: Position, timeout: Duration) -> Result<()> {
+        self.owner.check()?;
         // A wait too long for the clock is one without an end.
         let deadline = Instant::now().checked_add(timeout);
         let mut state = self.state.lock();

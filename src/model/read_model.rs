@@ -64,7 +64,7 @@ pub struct ReadModelHandle<M> {
     shared: Arc<Shared<M>>,
     /// Ends the feed with the last clone.
     running: Arc<Running>,
-    _open: LogHandle,
+    open: LogHandle,
 }
 
 /// What the handles and the applying thread share.
@@ -86,7 +86,7 @@ impl<M> Clone for ReadModelHandle<M> {
         ReadModelHandle {
             shared: Arc::clone(&self.shared),
             running: Arc::clone(&self.running),
-            _open: self._open.clone(),
+            open: self.open.clone(),
         }
     }
 }
@@ -105,7 +105,7 @@ impl<M: ReadModel> ReadModelHandle<M> {
         let shared = Arc::new(Shared { model, progress });
         let its_shared = Arc::clone(&shared);
         log.spawn("filmstrip-model", move || its_shared.follow(&feed))?;
-        Ok(ReadModelHandle { shared, running, _open: log })
+        Ok(ReadModelHandle { shared, running, open: log })
     }
 
     /// Reads the model as it is between two batches of events. Keep it short: while it lasts, nothing
@@ -114,6 +114,7 @@ impl<M: ReadModel> ReadModelHandle<M> {
     /// # Errors
     /// [`Faulted`](ErrorKind::Faulted) if `apply` failed or panicked; what the feed met.
     pub fn read<R>(&self, read: impl FnOnce(&M) -> R) -> Result<R> {
+        self.open.owner.check()?;
         let model = self.shared.model.read();
         match self.shared.progress.ended() {
             // What was applied before the store was closed is whole, and may be read.

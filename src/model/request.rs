@@ -4,6 +4,7 @@
 //! request may still wait in the channel then, which is not emptied when its receiver goes.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork::Owner;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, at, bounded, never, select};
 use std::sync::OnceLock;
 use std::thread::ThreadId;
@@ -20,6 +21,7 @@ pub(crate) struct Request<A> {
 
 /// The side that asks. Holding it keeps the channel open when no handle is left.
 pub(crate) struct Asking<A> {
+    owner: Owner,
     requests: Sender<Request<A>>,
     /// Disconnected once nobody answers any more.
     ended: Receiver<()>,
@@ -70,7 +72,8 @@ impl Unanswered {
 pub(crate) fn requests<A>() -> (Asking<A>, Asked<A>) {
     let (sender, requests) = bounded(REQUESTS_WAITING_MAX);
     let (answers, ended) = bounded(0);
-    let asking = Asking { requests: sender, ended, thread: OnceLock::new() };
+    let asking =
+        Asking { owner: Owner::this_process(), requests: sender, ended, thread: OnceLock::new() };
     (asking, Asked { requests, _answers: answers })
 }
 
@@ -90,6 +93,9 @@ impl<A> Asking<A> {
     /// Asks and waits for the answer, but no longer than `timeout`. On the thread that answers (in
     /// the application's code, which it calls) nobody waits: it is done when the thread comes to it.
     pub(crate) fn ask(&self, ask: A, timeout: Option<Duration>) -> Result<Result<()>, Unanswered> {
+        if let Err(forked) = self.owner.check() {
+            return Ok(Err(forked));
+        }
         // A wait too long for the clock is one without an end.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let (answer, answered) = bounded(1);

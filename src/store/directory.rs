@@ -2,6 +2,7 @@
 
 use crate::clock::{Clock, Micros};
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork::Owner;
 use crate::index::{aside, files, views};
 use crate::journal::disk::Disk;
 use crate::journal::manifest::{self, Manifest};
@@ -28,10 +29,15 @@ pub(crate) struct Directory {
 /// Held while the store is open; the operating system lets go of it when the process dies.
 pub(crate) struct Lock {
     file: File,
+    owner: Owner,
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        if !self.owner.is_this_process() {
+            // A forked process shares the lock with its parent: it may close its copy, and not unlock.
+            return;
+        }
         // A process that another thread is just starting holds a copy of the file for a moment, so that
         // closing ours would not let go of it.
         if let Err(error) = self.file.unlock() {
@@ -135,7 +141,7 @@ pub(crate) fn lock_file(path: &Path, held: &str) -> Result<Lock> {
 
 fn take(path: &Path, file: File, held: &str) -> Result<Lock> {
     match file.try_lock() {
-        Ok(()) => Ok(Lock { file }),
+        Ok(()) => Ok(Lock { file, owner: Owner::this_process() }),
         Err(TryLockError::WouldBlock) => {
             let directory = path.parent().unwrap_or(path).display();
             Err(Error::new(ErrorKind::Locked, format!("{directory} is locked: {held}")))

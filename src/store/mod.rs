@@ -23,6 +23,8 @@ use crate::event::NewEvent;
 use crate::follow::group::Group;
 use crate::follow::group::registry::Groups;
 use crate::follow::subscription::SubscriptionBuilder;
+use crate::fork::Owned;
+use crate::index::database::refuse_forked;
 use crate::index::views;
 use crate::journal::disk::{Disk, RealDisk};
 use crate::journal::recover::TornWrite;
@@ -46,6 +48,10 @@ use std::sync::Arc;
 /// A store is a directory. One process at a time has it open for writing; within it, any number of
 /// threads use clones of this handle. The store closes when the last handle goes, and
 /// [`close`](Store::close) tells how that went.
+///
+/// A store belongs to the process that opened it. In one that was forked from it, each call is
+/// [`Forked`](crate::ErrorKind::Forked), and dropping a handle changes nothing for the parent. So open stores after
+/// a fork, not before.
 ///
 /// ```
 /// use filmstrip::{ExpectedVersion, NewEvent, Store, Version};
@@ -81,7 +87,9 @@ impl Store {
     /// top of a volume does not count.
     ///
     /// # Errors
-    /// * [`Locked`](crate::ErrorKind::Locked): it is open already, here or in another process.
+    /// * [`Locked`](crate::ErrorKind::Locked): it is open already, here or in another process. A process that was
+    ///   forked from the one which had it open keeps it locked while it lives; if that one was killed while it was
+    ///   starting another program, for a moment.
     /// * [`Corrupt`](crate::ErrorKind::Corrupt): the journal is damaged; the error names the place.
     /// * [`UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat): a newer version wrote it.
     /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): the directory holds something else, which the error
@@ -333,6 +341,7 @@ impl StoreBuilder {
 
     fn open_in(self, path: PathBuf, temporary: Option<tempfile::TempDir>) -> Result<Store> {
         let StoreBuilder { cache_bytes, clock, disk, bounds } = self;
+        refuse_forked()?;
         let directory = Directory::open(&path, &disk, &*clock)?;
         let engine = Engine::open(LogOptions {
             directory: path.clone(),
@@ -347,7 +356,7 @@ impl StoreBuilder {
             views::set_aside(&path)?;
         }
         // The lock goes before the directory that it lies in.
-        let belongings = Box::new((directory.lock, temporary));
+        let belongings = Box::new((directory.lock, temporary.map(Owned::new)));
         let projections = Projections::new(Arc::clone(engine.log()), path.clone(), cache_bytes);
         let (log, processes) = (LogHandle::new(engine, belongings), Arc::default());
         let (path, groups) = (path.into(), Arc::default());

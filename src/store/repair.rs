@@ -7,6 +7,7 @@
 use crate::clock::{Clock, Micros, SystemClock};
 use crate::error::{Error, Result};
 use crate::finding::Findings;
+use crate::fork::Owner;
 use crate::index::aside::{INDEX, move_aside};
 use crate::journal::disk::{Disk, RealDisk};
 use crate::journal::manifest::{self, Manifest};
@@ -42,6 +43,7 @@ use uuid::Uuid;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Repair {
+    owner: Owner,
     path: PathBuf,
     disk: Arc<dyn Disk>,
     store: Uuid,
@@ -82,7 +84,7 @@ impl Store {
             Ok(manifest) => manifest.store,
             Err(error) => store_of_journal(&*disk, &journal)?.ok_or(error)?,
         };
-        Ok(Repair { path, disk, store, lock })
+        Ok(Repair { owner: Owner::this_process(), path, disk, store, lock })
     }
 
     /// Moves the index aside and builds it again from the journal, as far as it was. Readers and
@@ -96,6 +98,7 @@ impl Store {
     /// appends that need the index fail with that, and building it is tried again with some of them, after a
     /// pause that grows up to some seconds, or by this.
     pub fn rebuild_index(&self) -> Result<IndexRebuilt> {
+        self.log.owner.check()?;
         let (moved_to, position) = self.log.index.rebuild()?;
         Ok(IndexRebuilt { moved_to, position: Position::new(position) })
     }
@@ -107,6 +110,7 @@ impl Repair {
     /// # Errors
     /// What hindered the verification itself. Damage is no error.
     pub fn verify(&self) -> Result<Verification> {
+        self.owner.check()?;
         let mut findings = Findings::default();
         // What the manifest lacks is a finding, and was no hindrance.
         let _ = read_manifest(&*self.disk, &self.path, &mut findings)?;
@@ -122,6 +126,7 @@ impl Repair {
     /// # Errors
     /// What moving it met.
     pub fn rebuild_index(&self) -> Result<IndexRebuilt> {
+        self.owner.check()?;
         let _lock = match &self.lock {
             Some(_) => None,
             None => Some(directory::lock(&self.path)?),
@@ -183,6 +188,7 @@ impl Repair {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn export(&self, to: impl AsRef<Path>) -> Result<Exported> {
+        self.owner.check()?;
         let (to, disk) = (to.as_ref(), &self.disk);
         refuse_unless_empty(&**disk, to, &self.path)?;
         disk.create_dir_all(to).map_err(|e| Error::io("create", to, e))?;

@@ -9,6 +9,8 @@
 mod domain;
 #[cfg(target_os = "linux")]
 mod filesystem;
+#[cfg(target_os = "linux")]
+mod fork;
 mod work;
 
 use crate::domain::scratch;

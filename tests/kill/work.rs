@@ -16,7 +16,7 @@ const APPENDS: u64 = 40;
 pub(crate) const ROUNDS_OF_A_STORE: u64 = 25;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 

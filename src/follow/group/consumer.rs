@@ -9,7 +9,7 @@ use crate::follow::stopper::{Stopper, Stops};
 use crate::log::handle::LogHandle;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// One of the consumers that share a group's events: blocks for the next one that is its to handle.
@@ -46,12 +46,14 @@ struct Member {
     groups: Arc<Groups>,
     name: String,
     /// After the group has been left, which writes.
-    _open: LogHandle,
+    open: LogHandle,
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.groups.leave(&self.name, &self.group);
+        if self.open.owner.is_this_process() {
+            self.groups.leave(&self.name, &self.group);
+        }
     }
 }
 
@@ -76,7 +78,7 @@ impl Consumer {
     ) -> Consumer {
         let stopped = Arc::new(AtomicBool::new(false));
         let ending = Ending { group: Arc::clone(&group), stopped: Arc::clone(&stopped) };
-        let member = Member { group, groups, name, _open: log };
+        let member = Member { group, groups, name, open: log };
         Consumer { member: Arc::new(member), stopped, stopper: Stopper::new(ending) }
     }
 
@@ -86,6 +88,7 @@ impl Consumer {
     /// [`Timeout`](ErrorKind::Timeout) if none came; [`Closed`](ErrorKind::Closed) if none will
     /// come; or what reading or writing met.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Delivery> {
+        self.member.open.owner.check()?;
         // A wait too long for the clock is one without an end.
         let deadline = Instant::now().checked_add(timeout);
         match self.member.group.next(deadline, &self.stopped) {
@@ -119,6 +122,10 @@ impl Iterator for Consumer {
     type Item = Result<Delivery>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Err(error) = self.member.open.owner.check() {
+            let is_told = self.stopped.swap(true, Ordering::AcqRel);
+            return (!is_told).then_some(Err(error));
+        }
         match self.member.group.next(None, &self.stopped) {
             Next::Event(event, attempt) => Some(Ok(self.delivery(event, attempt))),
             Next::Ended(error) if error.kind() != ErrorKind::Closed => {
@@ -160,6 +167,7 @@ impl Delivery {
     /// [`Closed`](ErrorKind::Closed): the store was closed, or the group had ended with an error and was
     /// started again.
     pub fn ack(mut self) -> Result<()> {
+        self.member.open.owner.check()?;
         self.is_answered = true;
         let Member { group, groups, .. } = &*self.member;
         groups.finish(group, self.event.position.get())
@@ -171,6 +179,7 @@ impl Delivery {
     /// [`Expired`](ErrorKind::Expired), and nothing is done, if the event was delivered again since,
     /// parked, or finished; those of [`ack`](Delivery::ack).
     pub fn nack(mut self, nack: Nack) -> Result<()> {
+        self.member.open.owner.check()?;
         self.is_answered = true;
         self.member.group.refuse(self.event.position.get(), self.attempt, nack)
     }
@@ -178,7 +187,7 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if !self.is_answered {
+        if !self.is_answered && self.member.open.owner.is_this_process() {
             self.member.group.abandon(self.event.position.get(), self.attempt);
         }
     }

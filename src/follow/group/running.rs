@@ -211,6 +211,10 @@ impl RunningGroup {
 
     /// Ends the waits of the consumers that watch `stopped`.
     pub(super) fn stop_consumer(&self, stopped: &AtomicBool) {
+        // In a forked process nobody waits.
+        if !self.engine.owner.is_this_process() {
+            return;
+        }
         // Under the lock, so that a waiter sees the flag before it sleeps or is woken after.
         let _state = self.state.lock();
         stopped.store(true, Ordering::Release);

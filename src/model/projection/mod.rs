@@ -164,7 +164,7 @@ impl ProjectionHandle {
     /// The rows that it has made.
     #[must_use]
     pub fn view(&self) -> View {
-        View::new(Arc::clone(&self.shared.served))
+        View::new(Arc::clone(&self.shared.served), self.log.owner)
     }
 
     /// Waits until every event up to `position` is in the view, or parked, or not wanted. While the
@@ -188,6 +188,7 @@ impl ProjectionHandle {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); what reading them met.
     pub fn parked(&self) -> Result<Vec<Parked>> {
+        self.log.owner.check()?;
         let target = Arc::clone(&self.shared.seen.lock().target);
         let records = parked(&target)?.into_iter();
         records.map(|(position, record)| Parked::new(position, record)).collect()

@@ -51,6 +51,7 @@ impl Projections {
     }
 
     pub(super) fn trees(&self, name: &str) -> Result<Trees> {
+        self.log.owner.check()?;
         check_name("a projection's", name)?;
         Trees::open(self.views()?, Arc::clone(&self.log), name)
     }
@@ -106,6 +107,7 @@ impl Projections {
 
     /// Removes a projection's views and all that is remembered of it.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
+        self.log.owner.check()?;
         let mut known = self.known.lock();
         if known.get(name).is_some_and(|known| known.running.is_some()) {
             return Err(running(name));

@@ -4,6 +4,7 @@
 //!   what is read under it is of one moment, between two batches.
 
 use crate::error::Result;
+use crate::fork::Owner;
 use crate::index::views::ViewTree;
 use crate::model::projection::writer::{Rows, decode};
 use bytes::Bytes;
@@ -20,11 +21,14 @@ pub(crate) type Served = RwLock<Arc<ViewTree>>;
 /// Each call reads the view as it is between two batches of events. See
 /// [`Projection`](crate::Projection) for an example.
 #[derive(Clone)]
-pub struct View(Arc<Served>);
+pub struct View {
+    served: Arc<Served>,
+    owner: Owner,
+}
 
 impl View {
-    pub(crate) fn new(served: Arc<Served>) -> View {
-        View(served)
+    pub(crate) fn new(served: Arc<Served>, owner: Owner) -> View {
+        View { served, owner }
     }
 
     /// The row of `key`, if there is one.
@@ -55,23 +59,31 @@ impl View {
     /// Reads several times from one state of the view. Keep it short: while it lasts, nothing is
     /// written to the view.
     pub fn read<R>(&self, read: impl FnOnce(&ViewReader<'_>) -> R) -> R {
-        let reading = Reading::begin(&self.0);
-        read(&ViewReader { tree: &reading.guard })
+        if let Err(forked) = self.owner.check() {
+            return read(&ViewReader { tree: Err(forked) });
+        }
+        let reading = Reading::begin(&self.served);
+        read(&ViewReader { tree: Ok(&reading.guard) })
     }
 }
 
 /// One state of a view.
 pub struct ViewReader<'a> {
-    tree: &'a ViewTree,
+    /// Or why there is none to be read.
+    tree: Result<&'a ViewTree>,
 }
 
-impl ViewReader<'_> {
+impl<'a> ViewReader<'a> {
+    fn tree(&self) -> Result<&'a ViewTree> {
+        self.tree.clone()
+    }
+
     /// The row of `key`, if there is one.
     ///
     /// # Errors
     /// Those of [`View::get`].
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        self.tree.row(key)?.map(|row| decode(key, &row)).transpose()
+        self.tree()?.row(key)?.map(|row| decode(key, &row)).transpose()
     }
 
     /// The rows whose keys begin with `prefix`, in the order of their keys.
@@ -79,7 +91,7 @@ impl ViewReader<'_> {
     /// # Errors
     /// Those of [`View::get`].
     pub fn prefix<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>> {
-        decode_all(self.tree.rows_with_prefix(prefix)?)
+        decode_all(self.tree()?.rows_with_prefix(prefix)?)
     }
 
     /// The rows with keys from `from` up to, but not including, `to`, in the order of their keys.
@@ -87,7 +99,7 @@ impl ViewReader<'_> {
     /// # Errors
     /// Those of [`View::get`].
     pub fn range<T: DeserializeOwned>(&self, from: &str, to: &str) -> Result<Vec<(String, T)>> {
-        decode_all(self.tree.rows_between(from, Some(to))?)
+        decode_all(self.tree()?.rows_between(from, Some(to))?)
     }
 }
 

@@ -17,6 +17,7 @@ mod turns;
 use crate::clock::Micros;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Metadata, NewEvent};
+use crate::fork::Owner;
 use crate::log::commit::{Commit, Proposal};
 use crate::log::handle::LogHandle;
 use crate::log::outcome::{AppendError, Appended};
@@ -253,7 +254,14 @@ impl<A: Aggregate> Repository<A> {
         Ok(())
     }
 
+    /// The process that opened its store.
+    pub(super) fn owner(&self) -> Owner {
+        self.log.owner
+    }
+
+    /// The stream of the aggregate `id`, for somebody who is about to use it.
     fn stream(&self, id: &str) -> Result<StreamId> {
+        self.log.owner.check()?;
         match &self.fault {
             Some(fault) => Err(fault.clone()),
             None => stream_of::<A>(id),
@@ -424,7 +432,7 @@ impl<A: Aggregate> Repository<A> {
     }
 
     fn version(&self, stream: &StreamId) -> Result<Version> {
-        self.log.refuse_if_closed()?;
+        self.log.refuse_if_ended()?;
         Ok(self.log.stream_state(stream)?.map_or(Version::NONE, |state| state.version))
     }
 

@@ -12,6 +12,7 @@ use super::cache::Known;
 use crate::clock::Micros;
 use crate::codec::aggregate::{AggregateImage, ImageEvent};
 use crate::error::{Error, Result};
+use crate::fork::Owned;
 use crate::json;
 use crate::json::told::Told;
 use crate::limits::SNAPSHOTS_WAITING_MAX;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 pub(super) struct Policy<A> {
     every: u64,
     restore: fn(&[u8]) -> Option<(A, Position)>,
-    waiting: Sender<Job<A>>,
+    waiting: Owned<Sender<Job<A>>>,
 }
 
 /// A state to be written.
@@ -48,7 +49,7 @@ impl<A: Snapshot> Policy<A> {
         let (waiting, jobs) = bounded(SNAPSHOTS_WAITING_MAX);
         let its_log = Arc::clone(log.log());
         log.spawn("filmstrip-snapshots", move || write_all::<A>(&its_log, &jobs))?;
-        Ok(Policy { every: every.into(), restore: restore::<A>, waiting })
+        Ok(Policy { every: every.into(), restore: restore::<A>, waiting: Owned::new(waiting) })
     }
 }
 
