@@ -6,6 +6,9 @@ use std::sync::{Arc, Weak};
 
 /// A source of the present time. The store asks it once for each group of commits.
 ///
+/// Recorded times never decrease: a commit gets the time of the one before if the clock shows an earlier one. See
+/// [`Store::clock_behind`](crate::Store::clock_behind).
+///
 /// ```
 /// use filmstrip::{Clock, Store};
 /// use chrono::{DateTime, Utc};

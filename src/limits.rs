@@ -60,6 +60,8 @@ pub(crate) const INDEXER_LOOKS_MAX: u32 = 100;
 pub(crate) const INDEX_RETRY_MIN: Duration = Duration::from_millis(50);
 /// How long at most.
 pub(crate) const INDEX_RETRY_MAX: Duration = Duration::from_secs(5);
+/// How far the clock may be behind the last recorded time before that is logged: clocks are corrected by less.
+pub(crate) const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(5);
 /// Bytes of journal that one index window sorts in memory.
 pub(crate) const INDEX_WINDOW_BYTES_MAX: u64 = 256 * MIB as u64;
 /// Streams that are kept in mind although the index has all their events: what saves a look-up there for

@@ -10,6 +10,8 @@ use common::{Random, seed};
 use domain::Ticks;
 use filmstrip::testing::ManualClock;
 use filmstrip::{AsOf, Clock, ExpectedVersion, Nack, NewEvent, Position, Store};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,6 +72,83 @@ fn check_as_of(store: &Store, times: &[DateTime<Utc>], random: &mut Random) {
         let loaded = ticks.load_as_of("1", AsOf::from(at)).unwrap();
         assert_eq!(loaded.state.count, ticked.count() as u64, "{at}");
     }
+}
+
+/// A clock that was a year ahead for one commit stamps everything after it with that time, for a year, and nobody was
+/// told. Times must not decrease, so it stays so; but it can be seen, and is logged once at each opening and when a
+/// commit meets it first.
+#[test]
+fn that_the_clock_is_behind_what_is_recorded_can_be_seen_and_is_logged_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new(noon());
+    let warnings = Warnings::default();
+    tracing::subscriber::with_default(warnings.clone(), || {
+        let open = || Store::builder().clock(clock.clone()).open(directory.path()).unwrap();
+        let append = |store: &Store| {
+            let event = NewEvent::json("Opened", &()).unwrap();
+            let done = store.append("Door-1", ExpectedVersion::Any, [event]).unwrap();
+            store.read_all().after(Position::new(done.position.get() - 1)).collect().unwrap()[0]
+                .recorded_at
+        };
+        let store = open();
+        append(&store);
+        assert_eq!(store.clock_behind(), Duration::ZERO);
+        clock.set(noon() - TimeDelta::seconds(2));
+        assert_eq!((append(&store), store.clock_behind()), (noon(), Duration::from_secs(2)));
+        assert_eq!(warnings.count(), 0, "a clock may be corrected");
+        let ahead = noon() + TimeDelta::days(365);
+        clock.set(ahead);
+        assert_eq!(append(&store), ahead);
+        clock.set(noon());
+        assert_eq!((append(&store), append(&store)), (ahead, ahead));
+        assert_eq!(store.clock_behind(), Duration::from_secs(365 * 86_400));
+        assert_eq!(warnings.count(), 1);
+        store.close().unwrap();
+        let store = open();
+        assert_eq!(warnings.count(), 2, "opening did not tell");
+        append(&store);
+        assert_eq!(warnings.count(), 2, "it was told already");
+        clock.set(ahead + TimeDelta::seconds(1));
+        assert_eq!(
+            (append(&store), store.clock_behind()),
+            (ahead + TimeDelta::seconds(1), Duration::ZERO)
+        );
+        clock.set(noon());
+        append(&store);
+        assert_eq!(warnings.count(), 3, "it was right in between");
+    });
+}
+
+/// Counts what is logged of a clock as a warning.
+#[derive(Default, Clone)]
+struct Warnings(Arc<AtomicU64>);
+
+impl Warnings {
+    fn count(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN && metadata.target() == "filmstrip::log::core"
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
 }
 
 /// A delivery put off for a moment by a clock a century ahead once waited for a century, when the store

@@ -1,11 +1,12 @@
 //! The log as readers see it: the journal, its index, the tail between them, and the head.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Micros};
 use crate::codec::state::StreamState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::Owner;
 use crate::journal::read::Journal;
 use crate::journal::recover::TornWrite;
+use crate::limits::CLOCK_BEHIND_MAX;
 use crate::log::control::Control;
 use crate::log::head::Head;
 use crate::log::indexing::IndexSlot;
@@ -18,7 +19,9 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// What can be read, and the threads that do. Only `log::group` makes more of it visible.
 pub(crate) struct Log {
@@ -33,6 +36,8 @@ pub(crate) struct Log {
     threads: Mutex<Vec<JoinHandle<()>>>,
     closing: (Mutex<Option<Sender<()>>>, Receiver<()>),
     torn: Option<TornWrite>,
+    /// It was logged that the clock is behind.
+    is_clock_behind: AtomicBool,
 }
 
 /// Where the journal lies in a store's directory.
@@ -42,6 +47,10 @@ pub(crate) fn journal_directory(store_directory: &Path) -> PathBuf {
 
 thread_local! {
     static IS_OWN_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+fn behind(now: Micros, last: Micros) -> Duration {
+    Duration::from_micros(last.0.saturating_sub(now.0).try_into().unwrap_or(0))
 }
 
 impl Log {
@@ -65,6 +74,7 @@ impl Log {
             threads: Mutex::new(Vec::new()),
             closing: (Mutex::new(Some(closing)), closed),
             torn,
+            is_clock_behind: AtomicBool::new(false),
         }
     }
 
@@ -113,6 +123,30 @@ impl Log {
     /// What opening found of a write that a crash cut short.
     pub(crate) fn torn(&self) -> Option<&TornWrite> {
         self.torn.as_ref()
+    }
+
+    /// By how much the clock is behind the time of the last commit, which is what the next one gets.
+    pub(crate) fn clock_behind(&self) -> Duration {
+        behind(Micros::of(self.clock.now()), self.head.time())
+    }
+
+    /// Logs, once, that at `now` the clock is far behind `last`, the time of the last commit; and that it no longer
+    /// is.
+    pub(crate) fn note_clock(&self, now: Micros, last: Micros) {
+        let is_behind = now < last && behind(now, last) > CLOCK_BEHIND_MAX;
+        if self.is_clock_behind.load(Ordering::Relaxed) == is_behind {
+            return;
+        }
+        self.is_clock_behind.store(is_behind, Ordering::Relaxed);
+        let (now, last) = (now.to_utc(), last.to_utc());
+        if is_behind {
+            tracing::warn!(
+                %now, %last,
+                "the clock is behind the time of the last commit; commits get that time until it is past it"
+            );
+        } else {
+            tracing::info!(%now, "the clock is no longer behind the time of the last commit");
+        }
     }
 
     pub(crate) fn head_position(&self) -> Position {

@@ -1,7 +1,7 @@
 //! The engine: a log and the path of commits into it, opened and closed in the order in which its
 //! parts depend on each other.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Micros};
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
 use crate::codec::state::StreamState;
@@ -82,6 +82,9 @@ impl Engine {
         fill(&tail, &index, &journal, &indexed, end.next)?;
         let head = Head::new(end.position, end.next, end.chain, end.time);
         let log = Arc::new(Log::new(journal, index, tail, head, clock, opened.torn));
+        if end.position > 0 {
+            log.note_clock(Micros::of(log.clock.now()), end.time);
+        }
         let its_log = Arc::clone(&log);
         log.spawn("filmstrip-indexer", move || indexer::run(&its_log))?;
         Ok(Engine { log, sequencer: Sequencer::new(opened.writer) })

@@ -139,7 +139,9 @@ fn write_group(
         Ok(gathered) => gathered,
         Err(error) => return write_others(log, writer, group, error),
     };
-    let time = Micros::of(log.clock.now()).max(writer.end().time);
+    let (now, last) = (Micros::of(log.clock.now()), writer.end().time);
+    log.note_clock(now, last);
+    let time = now.max(last);
     let verdicts = admit(facts, &group);
     for (proposal, verdict) in group.iter_mut().zip(&verdicts) {
         if let Verdict::RecordsOnly(..) = verdict {

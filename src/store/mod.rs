@@ -42,6 +42,7 @@ use crate::stream::StreamId;
 use directory::Directory;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An open event store: one handle to share, cheap to clone.
 ///
@@ -226,6 +227,33 @@ impl Store {
     #[must_use]
     pub fn head(&self) -> Position {
         self.log.head_position()
+    }
+
+    /// By how much the [clock](StoreBuilder::clock) is behind the time of the last commit: zero, unless it was set
+    /// back, or was ahead when that was recorded.
+    ///
+    /// Recorded times never decrease along positions: that is what makes a read `as_of` a time one position, and
+    /// never a part of a commit. So as long as the clock is behind, commits get the time of the last one, and `as_of`
+    /// a time in between has everything before the clock was ahead, and nothing after. It is over when the
+    /// clock is past that time. What is recorded cannot be changed. More than 5 s are logged as a warning, when the
+    /// store is opened and when a commit meets it.
+    ///
+    /// ```
+    /// use chrono::{TimeDelta, Utc};
+    /// use filmstrip::testing::ManualClock;
+    /// use filmstrip::{ExpectedVersion, NewEvent, Store};
+    /// use std::time::Duration;
+    /// # let directory = tempfile::tempdir()?;
+    /// let clock = ManualClock::new(Utc::now() + TimeDelta::days(365));
+    /// let store = Store::builder().clock(clock.clone()).open(directory.path())?;
+    /// store.append("Door-1", ExpectedVersion::Any, [NewEvent::json("Opened", &())?])?;
+    /// clock.set(Utc::now());
+    /// assert!(store.clock_behind() > Duration::from_secs(364 * 86_400));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn clock_behind(&self) -> Duration {
+        self.log.clock_behind()
     }
 
     /// Follows the log: what was recorded, then what is.
