@@ -126,6 +126,11 @@ impl IndexSlot {
         }
     }
 
+    /// How often it was built again.
+    pub(crate) fn healed(&self) -> u64 {
+        self.healed.load(Ordering::Acquire)
+    }
+
     fn ask_once<T>(&self, question: &impl Fn(&Index) -> Result<T>) -> Result<T> {
         self.inspect(question)
     }
@@ -246,7 +251,7 @@ impl IndexSlot {
 
     /// Moves the index aside and builds it again as far as it was, unless somebody did so since
     /// `healed` was read.
-    fn heal(&self, healed: u64, damage: &Error) -> Result<()> {
+    pub(crate) fn heal(&self, healed: u64, damage: &Error) -> Result<()> {
         self.replace(healed, damage, true)
     }
 

@@ -4,7 +4,7 @@
 use crate::clock::Micros;
 use crate::codec::entry::EventParts;
 use crate::codec::envelope::{self, Place};
-use crate::codec::frame::{self, Chain, Frame, Location};
+use crate::codec::frame::{self, Chain, Frame, Header, Location};
 use crate::codec::mark::Mark;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RecordedEvent;
@@ -31,15 +31,31 @@ impl Log {
             time: segment.time,
             location: Location { segment: segment.number, offset: segment::HEADER_BYTES },
         };
-        let mark = match self.tail.mark_at_or_before(position) {
-            Some(mark) => Some(mark),
-            None => match self.index.ask(|index| index.mark_at_or_before(position)) {
-                // It only shortens the way: without it, the journal can be read all the same.
-                Err(_) if self.index.is_lost() => None,
-                mark => mark?,
-            },
+        if let Some(mark) = self.tail.mark_at_or_before(position) {
+            return Ok(if mark.location < start.location { start } else { mark });
+        }
+        let mark = match self.index.ask(|index| index.mark_at_or_before(position)) {
+            // It only shortens the way: without it, the journal can be read all the same.
+            Err(_) if self.index.is_lost() => None,
+            mark => mark?,
         };
-        Ok(mark.filter(|mark| mark.location >= start.location).unwrap_or(start))
+        let mark = mark.filter(|mark| mark.location >= start.location);
+        Ok(mark.filter(|mark| self.is_frame(mark)).unwrap_or(start))
+    }
+
+    /// Whether the frame that `mark`, which the index has, speaks of begins there.
+    fn is_frame(&self, mark: &Mark) -> bool {
+        let Location { segment, offset } = mark.location;
+        let bytes = self.journal.read(mark.location, frame::HEADER_BYTES).unwrap_or_default();
+        let is_frame = Header::parse(&bytes).is_some_and(|header| {
+            header.lies_at(self.journal.store(), segment, offset)
+                && header.first_position == mark.position
+        });
+        if !is_frame {
+            let position = mark.position;
+            tracing::warn!(position, segment, offset, "a position mark of the index is wrong");
+        }
+        is_frame
     }
 
     /// The last position that was recorded at or before `time`, of those up to the head.

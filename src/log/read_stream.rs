@@ -7,13 +7,15 @@ use crate::clock::Micros;
 use crate::codec::entry;
 use crate::codec::entry::Entry;
 use crate::codec::envelope::{self, Place};
-use crate::codec::frame::{EntryLocation, Location};
+use crate::codec::frame::{EntryLocation, Frame, Location};
 use crate::codec::pack::event::{Body, IndexedEvent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RecordedEvent;
 use crate::index::core::Index;
+use crate::journal::segment;
 use crate::limits::STREAM_PAGE_EVENTS;
 use crate::log::core::Log;
+use crate::log::located::{Located, each_located};
 use crate::log::tail::{FoundBody, FoundEvent};
 use crate::position::{Position, Version};
 use crate::stream::StreamId;
@@ -99,15 +101,79 @@ impl Log {
         stream: &StreamId,
         ask: impl Fn(&Index) -> Result<Vec<IndexedEvent>>,
     ) -> Result<Vec<RawEvent>> {
-        let events = self.index.ask(ask)?.into_iter().map(|event| {
+        let healed = self.index.healed();
+        let events = self.index.ask(&ask)?;
+        let misled = match self.resolve(stream, events) {
+            Ok(events) => return Ok(events),
+            Err(misled) => misled,
+        };
+        // Either the journal is damaged there, or the index refers to a wrong place.
+        if misled.error.kind() != ErrorKind::Corrupt || self.is_as_referred(stream, &misled) {
+            return Err(misled.error);
+        }
+        let Misled { version, position, at, .. } = misled;
+        let what = format!(
+            "version {version} of {stream} is not at byte {} of segment {}, as it says",
+            at.offset, at.segment
+        );
+        let damage = self.index.inspect(|index| Ok(index.damaged(Some(position), what)))?;
+        self.index.heal(healed, &damage)?;
+        self.resolve(stream, self.index.ask(&ask)?).map_err(|misled| misled.error)
+    }
+
+    fn resolve(
+        &self,
+        stream: &StreamId,
+        events: Vec<IndexedEvent>,
+    ) -> Result<Vec<RawEvent>, Misled> {
+        let events = events.into_iter().map(|event| {
             let IndexedEvent { version, position, recorded_at, body } = event;
-            let envelope = match body {
-                Body::Inline(envelope) => envelope,
-                Body::At(at) => self.envelope_at(at, stream, version)?,
-            };
+            let envelope =
+                match body {
+                    Body::Inline(envelope) => envelope,
+                    Body::At(at) => self
+                        .envelope_at(at, stream, version)
+                        .map_err(|error| Misled { error, version, position, at })?,
+                };
             Ok(RawEvent { version, position, recorded_at, envelope })
         });
         events.collect()
+    }
+
+    /// Whether the journal, read by position, has the event just where the index refers to, or cannot be read
+    /// there: then it is not the index that is wrong.
+    fn is_as_referred(&self, stream: &StreamId, misled: &Misled) -> bool {
+        let Misled { version, position, at, .. } = *misled;
+        let Ok(frame) = self.frame_by_scan(position) else { return true };
+        let mut is_there = false;
+        let read = each_located(frame.0, &frame.1, |item| {
+            is_there |= matches!(
+                &item,
+                Located::Event(event) if event.stream == *stream
+                    && (event.version, event.position, event.location) == (version, position, at)
+            );
+            Ok(())
+        });
+        read.is_err() || is_there
+    }
+
+    /// The frame that holds `position`, read from the journal from the begin of its segment on.
+    fn frame_by_scan(&self, position: u64) -> Result<(Location, Frame)> {
+        let (head, end) = self.head.visible();
+        let segment = self.journal.segment_at(position).filter(|_| position <= head);
+        let missing = || {
+            let message = format!("the journal holds no event at position {position}");
+            Error::new(ErrorKind::Corrupt, message)
+        };
+        let segment = segment.ok_or_else(missing)?;
+        let from = Location { segment: segment.number, offset: segment::HEADER_BYTES };
+        for frame in self.journal.frames(from, segment.first_position, end) {
+            let (at, frame) = frame?;
+            if frame.header.next_position() > position {
+                return Ok((at, frame));
+            }
+        }
+        Err(missing())
     }
 
     fn envelope_at(&self, at: EntryLocation, stream: &StreamId, version: u64) -> Result<Bytes> {
@@ -117,6 +183,14 @@ impl Log {
             self.journal.corrupt(at, None, what)
         })
     }
+}
+
+/// An event that is not where the index says that it is.
+struct Misled {
+    error: Error,
+    version: u64,
+    position: u64,
+    at: EntryLocation,
 }
 
 /// The envelope of an entry that must be the event of `version` in `stream`.

@@ -1,13 +1,17 @@
 //! Packs of the index that are many, and cannot be merged: the index takes in what comes all the same.
 
+use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
+use crate::codec::mark::Mark;
 use crate::error::{Error, ErrorKind};
 use crate::event::NewEvent;
 use crate::index::core::Index;
-use crate::limits::{CACHE_BYTES_DEFAULT, PACKS_MAX};
+use crate::index::window::Window;
+use crate::limits::{CACHE_BYTES_DEFAULT, PACKS_MAX, TAIL_BODY_BYTES_MAX};
 use crate::log::control::{Control, Due, Work};
 use crate::log::indexer;
 use crate::log::indexing::{Bounds, IndexSite, IndexSlot};
+use crate::log::located::{Located, each_located, mark_of};
 use crate::position::ExpectedVersion;
 use crate::proof::cuts::scratch;
 use crate::store::Store;
@@ -97,4 +101,71 @@ fn a_writer_that_is_refused_for_an_old_failure_has_the_indexer_try_again() {
         assert!(has_tried, "it still waits");
         assert!(matches!(work.join().unwrap(), Work::UpTo(_)));
     });
+}
+
+/// The story: the index referred to a wrong place of the journal (its own checksums were right), and reading
+/// the stream said that the journal was damaged, for good; a wrong position mark did the same to a read of
+/// everything. It is the index that is wrong: it is built again, and nobody needs a mark. Where the journal
+/// itself is damaged, that is said, and the index stays.
+#[test]
+fn a_wrong_reference_of_the_index_is_not_told_as_damage_of_the_journal() {
+    let directory = scratch();
+    let path = directory.path().join("store");
+    let store = Store::open(&path).unwrap();
+    let log = &store.log;
+    let streams = ["A-1", "B-1", "C-1"];
+    for stream in streams {
+        let event = NewEvent::bytes("T", stream.repeat(10_000));
+        store.append(stream, ExpectedVersion::NoStream, [event]).unwrap();
+    }
+    let (position, next, chain) = log.head.visible_with_chain();
+    let (mut events, mut marks) = (Vec::new(), Vec::new());
+    for frame in log.journal.frames(log.journal.start(), 1, next) {
+        let (at, frame) = frame.unwrap();
+        let mark = mark_of(at, &frame);
+        // Where no frame begins.
+        marks.push(Mark { location: Location { offset: at.offset + 64, ..at }, ..mark });
+        each_located(at, &frame, |located| {
+            if let Located::Event(event) = located {
+                events.push(event);
+            }
+            Ok(())
+        })
+        .unwrap();
+    }
+    let places: Vec<_> = events.iter().map(|event| event.location).collect();
+    (events[0].location, events[1].location) = (places[1], places[0]);
+    let end = Checkpoint { position, next, chain, time: log.head.time() };
+    let window = Window { events, marks, records: Vec::new(), end };
+    log.index.inspect(|index| index.insert(window)).unwrap();
+    log.tail.trim(end);
+    drop_newest_frames(&store);
+
+    let aside = |n: u32| path.join(format!("index.damaged-{n}")).exists();
+    assert_eq!(store.read_all().collect().unwrap().len(), 6, "by a wrong mark");
+    assert!(!aside(1));
+    for stream in streams {
+        let events = store.read_stream(stream).collect().unwrap();
+        assert_eq!(events[0].payload, stream.repeat(10_000).as_bytes(), "{stream}");
+    }
+    assert!(aside(1) && !aside(2), "it was to be built again, once");
+    assert!(store.verify().unwrap().is_whole());
+
+    let segment = log.journal.path(1);
+    let file = std::fs::OpenOptions::new().write(true).open(&segment).unwrap();
+    let at = u64::from(places[2].offset) + 5_000;
+    std::os::unix::fs::FileExt::write_all_at(&file, b"!", at).unwrap();
+    for _ in 0..2 {
+        let error = store.read_stream("C-1").collect().expect_err("the journal is damaged");
+        assert_eq!(error.damage().unwrap().file, segment, "{error}");
+    }
+    assert!(!aside(2), "the index was not to blame");
+}
+
+/// Pushes out what the tail has in memory.
+fn drop_newest_frames(store: &Store) {
+    let event = NewEvent::bytes("T", vec![0; TAIL_BODY_BYTES_MAX / 3 + 1]);
+    for _ in 0..3 {
+        store.append("Large-1", ExpectedVersion::Any, [event.clone()]).unwrap();
+    }
 }

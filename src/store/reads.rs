@@ -87,7 +87,7 @@ impl ReadStream {
             let position = self.log.log().position_at(Micros::of(time))?;
             last = self.log.version_at(&stream, last, Position::new(position))?;
         }
-        let first = self.after.get().saturating_add(1).max(state.first_readable.get());
+        let first = self.after.get().saturating_add(1);
         let range = StreamRange { first, last, backwards: self.backwards, limit: self.limit };
         let events = StreamEvents::new(Arc::clone(self.log.log()), stream, range);
         Ok(KeepOpen { items: events, _open: self.log })
@@ -240,7 +240,8 @@ impl StreamInfo {
         StreamInfo {
             stream,
             version: state.version,
-            count: state.version.get() + 1 - state.first_readable.get(),
+            // Each of its versions: a stream is never cut.
+            count: state.version.get(),
             created: state.created.to_utc(),
             last_written: state.written.to_utc(),
         }

@@ -133,6 +133,8 @@ impl Merging {
             let before = StreamState { version: Version::new(before), ..run.state };
             self.writer.begin_stream(&stream, NameHash::of(&stream), before);
         }
+        // The newer run knows better.
+        self.writer.take_over(&run.state);
         self.taken = Some((stream, run.last_version()));
         let mut bytes = 0;
         for event in chunk.events(&walk.pack, &run)? {

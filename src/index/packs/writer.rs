@@ -112,6 +112,13 @@ impl PackWriter {
         self.stream = Some((stream.clone(), before));
     }
 
+    /// Takes over what `state` says of the stream besides its versions and times, for what comes next.
+    pub(crate) fn take_over(&mut self, state: &StreamState) {
+        if let Some((_, here)) = &mut self.stream {
+            (here.first_readable, here.deleted) = (state.first_readable, state.deleted);
+        }
+    }
+
     /// Puts in the next event of the stream.
     pub(crate) fn put(
         &mut self,

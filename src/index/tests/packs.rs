@@ -1,7 +1,12 @@
 use super::*;
-use crate::index::packs::merge::MergeDue;
+use crate::codec::pack::PackId;
+use crate::codec::pack::footer::NameHash;
+use crate::codec::state::StreamState;
+use crate::index::packs::merge::{MergeDue, Merging};
 use crate::index::packs::walk::Walk;
+use crate::index::packs::writer::PackWriter;
 use crate::limits::{PACK_CHUNK_BYTES_MAX, PACK_CHUNK_BYTES_MIN, PACKS_MERGED};
+use crate::position::Version;
 use crate::proof::random::{first_seed, rounds};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -296,4 +301,44 @@ fn short_streams_share_a_chunk_and_one_is_split_only_where_a_chunk_is_full() {
     }
     assert!(shared > 20 && split > 20, "{shared} runs share a chunk, {split} streams are split");
     truth.check(&index, last, last, false);
+}
+
+/// Merging kept what the oldest run said of a stream besides its versions and times, and dropped what the newer
+/// ones said.
+#[test]
+fn a_merge_keeps_what_the_newest_run_says_of_a_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let (index, _) = open(dir.path());
+    let (packs, id) = (index.packs_directory(), index.stored.lock().index);
+    let stream = StreamId::new("S-1").unwrap();
+    let pack = |number: u64, before: StreamState| {
+        let id = PackId { index: id, number };
+        let mut writer = PackWriter::create(&index.db, &packs, id, 1, &index.blocks).unwrap();
+        writer.begin_stream(&stream, NameHash::of(&stream), before);
+        for position in before.version.get() + 1..before.version.get() + 4 {
+            let body = Body::Inline(bytes(10, position as u8));
+            writer.put(&index.db, position, Micros(position as i64), &body).unwrap();
+        }
+        Arc::new(writer.finish(&index.db, 0).unwrap().unwrap())
+    };
+    let oldest = StreamState::absent();
+    let newest = StreamState {
+        version: Version::new(3),
+        first_readable: Version::new(2),
+        created: Micros(1),
+        written: Micros(3),
+        deleted: true,
+    };
+    let inputs = [pack(101, oldest), pack(102, newest)];
+    let id = PackId { index: id, number: 103 };
+    let mut merging = Merging::begin(&index.db, &packs, id, &inputs, &index.blocks).unwrap();
+    while merging.step(&index.db, 1).unwrap() {}
+    let merged = Arc::new(merging.finish(&index.db).unwrap().unwrap());
+    let mut walk = Walk::of(&index.db, &merged).unwrap();
+    let mut last = None;
+    while let Some(run) = walk.take(&index.db).unwrap() {
+        last = Some(run.state);
+    }
+    let (version, written) = (Version::new(6), Micros(6));
+    assert_eq!(last, Some(StreamState { version, written, ..newest }));
 }
