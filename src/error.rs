@@ -4,6 +4,7 @@
 //! (`AppendError`, `ExecuteError`); everything else is an [`Error`].
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -208,10 +209,56 @@ impl std::error::Error for Error {
 }
 
 /// What a caught panic said, for an error's message.
-pub(crate) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+/// What the application's code, or a library's, panicked with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Panicked(String);
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Calls what may panic. What it panicked with is dropped here, and a second panic while that is dropped goes
+/// no further either: it would end the thread that has just survived the first one.
+pub(crate) fn catch<R>(call: impl FnOnce() -> R) -> Result<R, Panicked> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
+        let message = panic_message(&*payload);
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            // One whose destructor panics is not dropped a second time.
+            std::mem::forget(again);
+        }
+        Panicked(message)
+    })
+}
+
+fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
     payload
         .downcast_ref::<&str>()
         .map(|s| (*s).to_owned())
         .or_else(|| payload.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            std::panic::panic_any("once more");
+        }
+    }
+
+    /// A panic whose payload panics when it is dropped ended the thread that had caught it: all writers then
+    /// waited for ever for a leader that was gone, and the tickets of a bus were never answered.
+    #[test]
+    fn a_payload_that_panics_when_it_is_dropped_ends_nothing_further() {
+        let caught = catch(|| std::panic::panic_any(Bomb)).unwrap_err();
+        assert_eq!(caught.to_string(), "a panic without a message");
+        assert_eq!(catch(|| panic!("{}", 7)).unwrap_err().to_string(), "7");
+        assert_eq!(catch(|| 7), Ok(7));
+    }
 }

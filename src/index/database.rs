@@ -6,7 +6,7 @@
 //! * What sled has replaced is given back, memory and log, as fast as more is written.
 //! * When `close` returns, sled has let go of its files, and they can be opened again.
 
-use crate::error::{Error, ErrorKind, Result, panic_message};
+use crate::error::{Error, ErrorKind, Result, catch};
 use crate::fork::Owner;
 use crate::index::files::{remove_unfinished_snapshots, sync_files, wait_for_release};
 use crate::index::pace::{
@@ -19,7 +19,6 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::fs::File;
 use std::ops::RangeBounds;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -55,9 +54,8 @@ impl Drop for Tree {
     /// sled flushes, and may panic in doing so.
     fn drop(&mut self) {
         let tree = self.0.take();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(tree))) {
-            let message = panic_message(&*panic);
-            tracing::warn!(message, "sled panicked at closing a tree");
+        if let Err(panic) = catch(|| drop(tree)) {
+            tracing::warn!(%panic, "sled panicked at closing a tree");
         }
     }
 }
@@ -131,15 +129,14 @@ impl Database {
             .cache_capacity(cache_bytes.max(SLED_CACHE_BYTES_MIN))
             .segment_size(pace.segment_bytes)
             .flush_every_ms(None);
-        let db = match catch_unwind(AssertUnwindSafe(|| config.open())) {
+        let db = match catch(|| config.open()) {
             Ok(Ok(db)) => db,
             Ok(Err(sled::Error::Io(e))) if is_the_systems(&e) => {
                 return Err(OpenError::System(Error::io("open", path, e)));
             }
             Ok(Err(e)) => return Err(OpenError::Unusable(format!("sled cannot open it: {e}"))),
             Err(panic) => {
-                let message = panic_message(&*panic);
-                return Err(OpenError::Unusable(format!("sled panicked at opening it: {message}")));
+                return Err(OpenError::Unusable(format!("sled panicked at opening it: {panic}")));
             }
         };
         let file = sync_files(path).map_err(OpenError::System)?;
@@ -352,7 +349,7 @@ impl Database {
             return Err(self.panic_error(message));
         }
         let db = self.db.as_ref().expect("a database that is being closed is not called");
-        match catch_unwind(AssertUnwindSafe(|| f(db))) {
+        match catch(|| f(db)) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(sled::Error::Io(e))) if is_the_systems(&e) => {
                 Err(Error::io(action, &self.path, e))
@@ -366,7 +363,7 @@ impl Database {
                 Err(Error::corrupt(&self.path.join("db"), offset, None, what))
             }
             Err(panic) => {
-                let message = self.panicked.get_or_init(|| panic_message(&*panic));
+                let message = self.panicked.get_or_init(|| panic.to_string());
                 Err(self.panic_error(message))
             }
         }
@@ -434,9 +431,9 @@ impl Database {
     /// Drops sled's handle and waits until its threads have dropped theirs.
     fn release(&mut self) -> Result<()> {
         let Some(db) = self.db.take() else { return Ok(()) };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(db))) {
+        if let Err(panic) = catch(|| drop(db)) {
             // That nothing is damaged by it is certain: all that counts was synced before.
-            let (path, message) = (self.path.display(), panic_message(&*panic));
+            let (path, message) = (self.path.display(), panic);
             let message = format!("sled panicked at closing {path}: {message}");
             return Err(Error::new(ErrorKind::Panicked, message));
         }

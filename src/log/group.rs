@@ -11,7 +11,7 @@ use crate::codec::digest::Digest;
 use crate::codec::entry;
 use crate::codec::frame::{self, ChainHasher, EntryLocation, Kind, Location, Meaning};
 use crate::codec::state::StreamState;
-use crate::error::{Error, ErrorKind, Result, panic_message};
+use crate::error::{Error, ErrorKind, Result, catch};
 use crate::journal::write::{End, WriteError, Writer, Written};
 use crate::log::admit::{Placement, Verdict, admit};
 use crate::log::commit::{Proposal, ProposedEvent};
@@ -26,7 +26,6 @@ use crate::position::{Position, Version};
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
 use parking_lot::Mutex;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Bytes that a frame's buffer may have too many of, and an eighth of the frame: giving them back costs more.
 const SPARE_BYTES_MAX: usize = 64;
@@ -89,11 +88,11 @@ impl Sequencer {
             let writer = &mut *self.writer.lock();
             write_group(log, writer, group)
         };
-        let failed = match catch_unwind(AssertUnwindSafe(write)) {
+        let failed = match catch(write) {
             Ok(Ok(answers)) => return answers,
             Ok(Err(failed)) => failed,
             Err(panic) => {
-                let message = format!("a commit panicked: {}", panic_message(&*panic));
+                let message = format!("a commit panicked: {}", panic);
                 Failed::Unknown(Error::new(ErrorKind::Panicked, message))
             }
         };
@@ -111,7 +110,7 @@ impl Sequencer {
         // Whoever listens is the application's, and a panic there must leave nobody waiting.
         let tell =
             || tracing::error!(%cause, "the store refuses further commits until it is reopened");
-        let _ = catch_unwind(AssertUnwindSafe(tell));
+        let _ = catch(tell);
         #[cfg(test)]
         if bugs::has(Bug::ReusePositionAfterFailedGroup) {
             return;

@@ -9,7 +9,7 @@
 #[cfg(test)]
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
-use crate::error::{Error, ErrorKind, Result, panic_message};
+use crate::error::{Error, ErrorKind, Result, catch};
 use crate::index::packs::merge::MergeDue;
 use crate::journal::segment;
 use crate::limits::{TAIL_EVENTS_MAX, UNINDEXED_BYTES_IDLE};
@@ -17,7 +17,6 @@ use crate::log::control::{Due, Work};
 use crate::log::core::Log;
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Whether the tail is so large that writers must wait.
@@ -105,11 +104,11 @@ pub(crate) fn index_up_to(log: &Log, to: Location) -> bool {
 
 /// Does `work` and tells those who wait of its failure. Returns whether it went well.
 fn guarded(log: &Log, work: impl FnOnce() -> Result<()>) -> bool {
-    let error = match catch_unwind(AssertUnwindSafe(work)) {
+    let error = match catch(work) {
         Ok(Ok(())) => return true,
         Ok(Err(error)) => error,
         Err(panic) => {
-            let message = format!("the indexer panicked: {}", panic_message(&*panic));
+            let message = format!("the indexer panicked: {}", panic);
             Error::new(ErrorKind::Panicked, message)
         }
     };

@@ -4,7 +4,7 @@
 //! * Every ticket is answered: what was sent before the bus is closed is executed, or expires.
 //! * A panic in `decide` fails its command, not its worker.
 
-use crate::error::{Error, ErrorKind, Result, panic_message};
+use crate::error::{Error, ErrorKind, Result, catch};
 use crate::event::Metadata;
 use crate::fork::{Owned, Owner};
 use crate::limits::{BUS_QUEUE_MAX, BUS_WORKERS_MAX};
@@ -18,7 +18,6 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
@@ -396,8 +395,8 @@ fn execute<A: Aggregate>(repository: &Repository<A>, job: Job<A>) -> Outcome<A> 
         return Err(expired().into());
     }
     let execute = || repository.execute_with(&id, &command, metadata);
-    catch_unwind(AssertUnwindSafe(execute)).unwrap_or_else(|panic| {
-        let (category, cause) = (A::CATEGORY, panic_message(&*panic));
+    catch(execute).unwrap_or_else(|panic| {
+        let (category, cause) = (A::CATEGORY, panic);
         let message = format!("a command to {category}-{id} panicked: {cause}");
         Err(Error::new(ErrorKind::Panicked, message).into())
     })

@@ -3,7 +3,7 @@
 //! * One thread applies; readers see the model between two batches, so never a part of a commit.
 //! * After an error or a panic nobody reads it any more: it may hold a part of an event.
 
-use crate::error::{Error, ErrorKind, HandlerError, Result, panic_message};
+use crate::error::{Error, ErrorKind, HandlerError, Result, catch};
 use crate::event::RecordedEvent;
 use crate::filter::Filter;
 use crate::follow::feed::{Batch, Feed, FeedStop};
@@ -14,7 +14,6 @@ use crate::model::projection::registry::Projections;
 use crate::position::Position;
 use parking_lot::RwLock;
 use std::any::type_name;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,7 +171,7 @@ fn apply<M: ReadModel>(model: &mut M, event: &RecordedEvent) -> Result<()> {
         let message = format!("read model {who} stopped at position {at}, a {kind}: {cause}");
         (ErrorKind::Faulted, message)
     };
-    match catch_unwind(AssertUnwindSafe(|| model.apply(event))) {
+    match catch(|| model.apply(event)) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(cause)) => {
             let cause = told::by_handler(cause);
@@ -180,7 +179,7 @@ fn apply<M: ReadModel>(model: &mut M, event: &RecordedEvent) -> Result<()> {
             Err(Error::with_source(kind, message, cause))
         }
         Err(panic) => {
-            let (kind, message) = faulted(format!("it panicked: {}", panic_message(&*panic)));
+            let (kind, message) = faulted(format!("it panicked: {}", panic));
             Err(Error::new(kind, message))
         }
     }

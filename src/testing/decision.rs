@@ -133,7 +133,6 @@ mod tests {
     use crate::model::event_set::set::Event;
     use parking_lot::Mutex;
     use serde::{Deserialize, Serialize};
-    use std::panic::catch_unwind;
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     enum Counted {
@@ -186,9 +185,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_fails(test: impl FnOnce() + std::panic::UnwindSafe, parts: &[&str]) {
-        let panic = catch_unwind(test).expect_err("the test passed");
-        let message = crate::error::panic_message(&*panic);
+    fn check_fails(test: impl FnOnce(), parts: &[&str]) {
+        let message = crate::error::catch(test).expect_err("the test passed").to_string();
         for part in parts {
             assert!(message.contains(part), "{message}\ndoes not hold {part:?}");
         }

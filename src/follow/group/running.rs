@@ -6,7 +6,7 @@
 use crate::clock::Micros;
 use crate::codec::bin;
 use crate::codec::group::{group_key, shelf_key};
-use crate::error::{Error, ErrorKind, Result, panic_message};
+use crate::error::{Error, ErrorKind, Result, catch};
 use crate::event::RecordedEvent;
 use crate::filter::Filter;
 use crate::follow::feed::{Batch, Feed, FeedStop};
@@ -18,7 +18,6 @@ use crate::log::read_all::EventCursor;
 use crate::position::Position;
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -365,9 +364,9 @@ impl RunningGroup {
     }
 
     fn run(&self, feed: &Feed, nudged: &Receiver<()>) {
-        let followed = catch_unwind(AssertUnwindSafe(|| self.follow(feed, nudged)));
+        let followed = catch(|| self.follow(feed, nudged));
         let error = followed.unwrap_or_else(|panic| {
-            let message = format!("the thread of a group panicked: {}", panic_message(&*panic));
+            let message = format!("the thread of a group panicked: {}", panic);
             Error::new(ErrorKind::Panicked, message)
         });
         if error.kind() != ErrorKind::Closed {

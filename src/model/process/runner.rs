@@ -6,7 +6,7 @@
 //!   those that were recorded before the clock showed it.
 
 use crate::clock::{ClockWaiter, Micros};
-use crate::error::{Error, ErrorKind, Result, panic_message};
+use crate::error::{Error, ErrorKind, Result, catch};
 use crate::event::RecordedEvent;
 use crate::filter::Filter;
 use crate::follow::feed::{Batch, Feed, FeedStop};
@@ -24,7 +24,6 @@ use crate::model::request::Request;
 use crate::position::Position;
 use crossbeam_channel::{Receiver, RecvError, after, never, select};
 use std::convert::Infallible;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -62,8 +61,8 @@ impl<M: ProcessManager> Runner<M> {
     pub(super) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         shared.requests.answered_here();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.run_until_ended())) {
-            let cause = panic_message(&*panic);
+        if let Err(panic) = catch(|| self.run_until_ended()) {
+            let cause = panic;
             let message = format!("the thread of process {} panicked: {cause}", shared.name);
             shared.progress.end(Error::new(ErrorKind::Panicked, message));
         }

@@ -1,13 +1,12 @@
 //! Calling the application's code: as often as it may be tried, and interrupted by requests.
 
-use crate::error::{Error, ErrorKind, HandlerError, Result, panic_message};
+use crate::error::{Error, ErrorKind, HandlerError, Result, catch};
 use crate::json::told;
 use crate::model::policy::OnError;
 use crate::model::process::status::Ask;
 use crate::model::request::{Asked, Request};
 use crossbeam_channel::{Receiver, RecvError, Sender, after, never, select};
 use std::fmt::Display;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 /// What interrupts following the log.
@@ -53,11 +52,11 @@ impl Tries {
     ) -> Result<T, Interrupt> {
         let mut failures = 0;
         loop {
-            let cause = match catch_unwind(AssertUnwindSafe(&mut call)) {
+            let cause = match catch(&mut call) {
                 Ok(Ok(done)) => return Ok(done),
                 Ok(Err(Failure::Log(error))) => return Err(interrupt_of(error)),
                 Ok(Err(Failure::Handler(cause))) => told::by_handler(cause),
-                Err(panic) => format!("it panicked: {}", panic_message(&*panic)).into(),
+                Err(panic) => format!("it panicked: {}", panic).into(),
             };
             failures += 1;
             let Some(delay) = self.on_error.delay_after(failures) else {

@@ -2,7 +2,7 @@
 
 use crate::clock::Micros;
 use crate::codec::parked::ParkedRecord;
-use crate::error::{Error, ErrorKind, panic_message};
+use crate::error::{Error, ErrorKind, catch};
 use crate::event::RecordedEvent;
 use crate::index::views::{Change, ViewTree};
 use crate::json::told;
@@ -12,7 +12,6 @@ use crate::model::projection::writer::{Changes, ViewWriter};
 use crate::position::Position;
 use crate::stream::StreamId;
 use bytes::Bytes;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use uuid::Uuid;
 
 /// What a row takes in memory beside its key and its value: two allocations, and what leads to them.
@@ -34,7 +33,7 @@ pub(super) fn apply<P: Projection>(
     earlier: &Changes,
 ) -> Result<Changes, Failure> {
     let mut writer = ViewWriter::new(tree, earlier);
-    let applied = catch_unwind(AssertUnwindSafe(|| projection.apply(event, &mut writer)));
+    let applied = catch(|| projection.apply(event, &mut writer));
     let (changes, unreadable) = writer.finish();
     if let Some(error) = unreadable {
         return Err(Failure::View(error));
@@ -42,7 +41,7 @@ pub(super) fn apply<P: Projection>(
     match applied {
         Ok(Ok(())) => Ok(changes),
         Ok(Err(cause)) => Err(Failure::Event(told::by_handler(cause).to_string())),
-        Err(panic) => Err(Failure::Event(format!("apply panicked: {}", panic_message(&*panic)))),
+        Err(panic) => Err(Failure::Event(format!("apply panicked: {}", panic))),
     }
 }
 

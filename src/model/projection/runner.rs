@@ -6,7 +6,7 @@
 //!   in memory and written now and then: most views have far fewer rows than events.
 
 use crate::clock::Micros;
-use crate::error::{Error, ErrorKind, Result, panic_message};
+use crate::error::{Error, ErrorKind, Result, catch};
 use crate::event::RecordedEvent;
 use crate::filter::Filter;
 use crate::follow::feed::{Batch, Feed, FeedStop};
@@ -28,7 +28,6 @@ use crate::position::Position;
 use crate::stream::StreamId;
 use crossbeam_channel::{Receiver, select, select_biased};
 use std::collections::HashSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,8 +110,8 @@ impl<P: Projection> Runner<P> {
     pub(super) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         shared.requests.answered_here();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.run_until_ended())) {
-            let cause = panic_message(&*panic);
+        if let Err(panic) = catch(|| self.run_until_ended()) {
+            let cause = panic;
             let message = format!("the thread of projection {} panicked: {cause}", shared.name);
             shared.progress.end(Error::new(ErrorKind::Panicked, message));
         }

@@ -11,7 +11,7 @@
 use super::cache::Known;
 use crate::clock::Micros;
 use crate::codec::aggregate::{AggregateImage, ImageEvent};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, catch};
 use crate::fork::Owned;
 use crate::json;
 use crate::json::told::Told;
@@ -24,7 +24,6 @@ use crate::model::readback::{difference, read_watched};
 use crate::position::{Position, Version};
 use crate::stream::StreamId;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// How a repository uses snapshots.
@@ -99,7 +98,7 @@ fn write_all<A: Snapshot>(log: &Arc<Log>, jobs: &Receiver<Job<A>>) {
         };
         let Ok(Job { stream, version, position, state }) = job else { return };
         let write = || write(log, &stream, version, position, &state);
-        match catch_unwind(AssertUnwindSafe(write)) {
+        match catch(write) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%stream, %version, %error, "no snapshot was taken"),
             Err(_) => tracing::warn!(%stream, %version, "taking a snapshot panicked"),
