@@ -1,10 +1,14 @@
 //! Where time comes from. The store records UTC microseconds that never decrease along positions.
 
+use crate::callback::Holding;
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Arc, Weak};
 
 /// A source of the present time. The store asks it once for each group of commits.
+///
+/// It is asked while commits wait for the answer. So what it calls of a store may read, but may not commit,
+/// acknowledge, wait or close: such a call is refused as [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock).
 ///
 /// Recorded times never decrease: a commit gets the time of the one before if the clock shows an earlier one. See
 /// [`Store::clock_behind`](crate::Store::clock_behind).
@@ -114,6 +118,21 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
+    }
+}
+
+/// A clock of the application's, as the engine asks it: what would wait for the answer is refused meanwhile.
+pub(crate) struct AskedClock(pub(crate) Box<dyn Clock>);
+
+impl Clock for AskedClock {
+    fn now(&self) -> DateTime<Utc> {
+        let _held = Holding::Commits.begin();
+        self.0.now()
+    }
+
+    fn watched_by(&self, watch: ClockWatch) {
+        let _held = Holding::Commits.begin();
+        self.0.watched_by(watch);
     }
 }
 

@@ -67,6 +67,9 @@ pub enum ErrorKind {
     /// What is at the path now is not what was opened there: another store, another history of the same
     /// store, or nothing. Open it again.
     Replaced,
+    /// The call would wait for what the calling code itself holds up: it was made from within a clock, or from
+    /// within a read of a view. The message names both.
+    WouldDeadlock,
     /// This process was forked from the one that opened the store, and cannot use it.
     Forked,
 }

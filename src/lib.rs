@@ -96,6 +96,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr))]
 
 pub mod book;
+mod callback;
 mod clock;
 mod codec;
 mod error;

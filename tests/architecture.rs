@@ -19,6 +19,7 @@ use std::path::Path;
 const LAYERS: [&[&str]; 9] = [
     &[
         "error",
+        "callback",
         "limits",
         "clock",
         "position",

@@ -1,6 +1,6 @@
 //! The log as readers see it: the journal, its index, the tail between them, and the head.
 
-use crate::clock::{Clock, Micros};
+use crate::clock::{AskedClock, Clock, Micros};
 use crate::codec::state::StreamState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::Owner;
@@ -69,7 +69,7 @@ impl Log {
             index,
             tail,
             head,
-            clock,
+            clock: Box::new(AskedClock(clock)),
             indexer: Control::default(),
             threads: Mutex::new(Vec::new()),
             closing: (Mutex::new(Some(closing)), closed),

@@ -1,6 +1,7 @@
 //! The engine: a log and the path of commits into it, opened and closed in the order in which its
 //! parts depend on each other.
 
+use crate::callback;
 use crate::clock::{Clock, Micros};
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
@@ -110,6 +111,7 @@ impl Engine {
     pub(crate) fn commit(&self, proposal: Proposal) -> Outcome {
         // Before any lock, and so by each caller: in a forked process somebody may hold it for ever.
         self.log.owner.check()?;
+        callback::refuse_if_commits_wait("a commit")?;
         self.sequencer.commit(&self.log, proposal)
     }
 }

@@ -6,6 +6,7 @@
 //! * A reply comes after the tail and the head have moved: a caller that got its position may read.
 //! * After a failed write the store is `Refusing`, for good: what is durable, only reopening decides.
 
+use crate::callback::Holding;
 use crate::clock::Micros;
 use crate::codec::digest::Digest;
 use crate::codec::entry;
@@ -85,6 +86,8 @@ impl Sequencer {
     fn write_group(&self, log: &Log, group: Vec<Proposal>) -> Vec<Answer> {
         let callers = group.len();
         let write = || {
+            // Who listens to `tracing` is called from in here.
+            let _held = Holding::Commits.begin();
             let writer = &mut *self.writer.lock();
             write_group(log, writer, group)
         };
@@ -108,8 +111,10 @@ impl Sequencer {
     /// Takes no more commits, and answers all that wait.
     fn refuse(&self, cause: &Error) {
         // Whoever listens is the application's, and a panic there must leave nobody waiting.
-        let tell =
-            || tracing::error!(%cause, "the store refuses further commits until it is reopened");
+        let tell = || {
+            let _held = Holding::Commits.begin();
+            tracing::error!(%cause, "the store refuses further commits until it is reopened");
+        };
         let _ = catch(tell);
         #[cfg(test)]
         if bugs::has(Bug::ReusePositionAfterFailedGroup) {

@@ -3,6 +3,7 @@
 //! * Whatever a user holds (a store, a subscription, an iterator) holds a `LogHandle`; threads of
 //!   the engine hold the log alone. So the log closes when the user has let go of everything.
 
+use crate::callback;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::core::Log;
 use crate::log::engine::Engine;
@@ -68,6 +69,7 @@ impl Share {
     /// the next opening. A thread that the first call joins cannot wait for it.
     fn close(&self) -> Result<()> {
         self.engine.owner.check()?;
+        callback::refuse_if_anything_waits("close")?;
         let mut belongings = match self.belongings.try_lock() {
             Some(belongings) => belongings,
             None if Log::is_own_thread() => return Ok(()),
@@ -79,6 +81,24 @@ impl Share {
     }
 }
 
+impl Share {
+    /// Closes on a thread of its own.
+    fn close_elsewhere(&mut self) {
+        let (engine, belongings) = (Arc::clone(&self.engine), self.belongings.get_mut().take());
+        let close = move || {
+            let closed = engine.close();
+            drop(belongings);
+            if let Err(error) = closed {
+                tracing::error!(%error, "the store could not be closed in order");
+            }
+        };
+        let closing = std::thread::Builder::new().name("filmstrip-close".to_owned()).spawn(close);
+        if let Err(error) = closing {
+            tracing::error!(%error, "the store could not be closed from within a callback");
+        }
+    }
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
         if !self.engine.owner.is_this_process() {
@@ -86,6 +106,10 @@ impl Drop for Share {
             // process's own copy of the lock.
             std::mem::forget(Arc::clone(&self.engine));
             return;
+        }
+        if callback::holds_anything() {
+            // The threads that closing joins may wait for this one.
+            return self.close_elsewhere();
         }
         if let Err(error) = self.close() {
             tracing::error!(%error, "the store could not be closed in order");

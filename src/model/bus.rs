@@ -4,6 +4,7 @@
 //! * Every ticket is answered: what was sent before the bus is closed is executed, or expires.
 //! * A panic in `decide` fails its command, not its worker.
 
+use crate::callback;
 use crate::error::{Error, ErrorKind, Result, catch};
 use crate::event::Metadata;
 use crate::fork::{Owned, Owner};
@@ -364,6 +365,7 @@ impl<A: Aggregate> Ticket<A> {
     /// before it began; [`Panicked`](ErrorKind::Panicked), if `decide` or `evolve` did.
     pub fn wait(self) -> Outcome<A> {
         self.owner.check()?;
+        callback::refuse_if_commits_wait("Ticket::wait")?;
         self.answered.recv().unwrap_or_else(|_| Err(unanswered().into()))
     }
 

@@ -3,6 +3,7 @@
 //! * The position never moves back, except by `restart`.
 //! * It moves after what it counts can be seen: who waited for it may read.
 
+use crate::callback;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::Owner;
 use crate::position::Position;
@@ -78,6 +79,7 @@ impl Progress {
             if let Some(why) = &state.ended {
                 return Err(why.clone());
             }
+            callback::refuse_if_anything_waits("wait_for")?;
             let timed_out = match deadline {
                 Some(deadline) => self.moved.wait_until(&mut state, deadline).timed_out(),
                 None => {

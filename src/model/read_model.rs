@@ -11,6 +11,7 @@ use crate::json::told;
 use crate::log::handle::LogHandle;
 use crate::model::progress::Progress;
 use crate::model::projection::registry::Projections;
+use crate::model::projection::view::read_shared;
 use crate::position::Position;
 use parking_lot::RwLock;
 use std::any::type_name;
@@ -108,13 +109,13 @@ impl<M: ReadModel> ReadModelHandle<M> {
     }
 
     /// Reads the model as it is between two batches of events. Keep it short: while it lasts, nothing
-    /// is applied.
+    /// is applied. What holds for [`View::read`](crate::View::read) holds here.
     ///
     /// # Errors
     /// [`Faulted`](ErrorKind::Faulted) if `apply` failed or panicked; what the feed met.
     pub fn read<R>(&self, read: impl FnOnce(&M) -> R) -> Result<R> {
         self.open.owner.check()?;
-        let model = self.shared.model.read();
+        let (model, _held) = read_shared(&self.shared.model);
         match self.shared.progress.ended() {
             // What was applied before the store was closed is whole, and may be read.
             Some(why) if why.kind() != ErrorKind::Closed => Err(why),

@@ -3,6 +3,7 @@
 //! Whoever asks is answered, or learns that the request was dropped, or that the thread has ended: a
 //! request may still wait in the channel then, which is not emptied when its receiver goes.
 
+use crate::callback;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::Owner;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, at, bounded, never, select};
@@ -90,8 +91,8 @@ impl<A> Asking<A> {
         !self.requests.is_empty()
     }
 
-    /// Asks and waits for the answer, but no longer than `timeout`. On the thread that answers (in
-    /// the application's code, which it calls) nobody waits: it is done when the thread comes to it.
+    /// Asks and waits for the answer, but no longer than `timeout`. In the application's code that the
+    /// answering thread calls, or waits for, nobody waits: it is done when the thread comes to it.
     pub(crate) fn ask(&self, ask: A, timeout: Option<Duration>) -> Result<Result<()>, Unanswered> {
         if let Err(forked) = self.owner.check() {
             return Ok(Err(forked));
@@ -100,7 +101,8 @@ impl<A> Asking<A> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let (answer, answered) = bounded(1);
         let request = Request { ask, answer };
-        if self.thread.get() == Some(&std::thread::current().id()) {
+        let answers_here = self.thread.get() == Some(&std::thread::current().id());
+        if answers_here || callback::holds_anything() {
             return match timeout {
                 None => self.requests.try_send(request).map(Ok).map_err(|_| Unanswered::Full),
                 Some(_) => Err(Unanswered::Late),

@@ -1,5 +1,6 @@
 //! A consumer of a group, and what is delivered to it.
 
+use crate::callback::{self, Holding};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RecordedEvent;
 use crate::follow::group::ledger::Nack;
@@ -89,6 +90,7 @@ impl Consumer {
     /// come; or what reading or writing met.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Delivery> {
         self.member.open.owner.check()?;
+        callback::refuse_if_commits_wait("Consumer::recv_timeout")?;
         // A wait too long for the clock is one without an end.
         let deadline = Instant::now().checked_add(timeout);
         match self.member.group.next(deadline, &self.stopped) {
@@ -125,6 +127,9 @@ impl Iterator for Consumer {
         if let Err(error) = self.member.open.owner.check() {
             let is_told = self.stopped.swap(true, Ordering::AcqRel);
             return (!is_told).then_some(Err(error));
+        }
+        if let Err(error) = callback::refuse_if_commits_wait("Consumer::next") {
+            return Some(Err(error));
         }
         match self.member.group.next(None, &self.stopped) {
             Next::Event(event, attempt) => Some(Ok(self.delivery(event, attempt))),
@@ -168,6 +173,7 @@ impl Delivery {
     /// started again.
     pub fn ack(mut self) -> Result<()> {
         self.member.open.owner.check()?;
+        callback::refuse_if_commits_wait("Delivery::ack")?;
         self.is_answered = true;
         let Member { group, groups, .. } = &*self.member;
         groups.finish(group, self.event.position.get())
@@ -180,6 +186,7 @@ impl Delivery {
     /// parked, or finished; those of [`ack`](Delivery::ack).
     pub fn nack(mut self, nack: Nack) -> Result<()> {
         self.member.open.owner.check()?;
+        callback::refuse_if_commits_wait("Delivery::nack")?;
         self.is_answered = true;
         self.member.group.refuse(self.event.position.get(), self.attempt, nack)
     }
@@ -187,7 +194,9 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if !self.is_answered && self.member.open.owner.is_this_process() {
+        // In a clock that the group asks, it would wait for itself: there the time of the delivery runs out.
+        let may_tell = self.member.open.owner.is_this_process() && !Holding::Commits.is_held();
+        if !self.is_answered && may_tell {
             self.member.group.abandon(self.event.position.get(), self.attempt);
         }
     }

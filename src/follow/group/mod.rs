@@ -14,6 +14,7 @@ mod running;
 #[cfg(test)]
 mod tests;
 
+use crate::callback;
 use crate::codec::group::{FilterRecord, Shelf};
 use crate::error::{Error, Result};
 use crate::follow::group::registry::{Described, Groups, shelved};
@@ -198,6 +199,7 @@ impl Group {
 
     fn check(&self) -> Result<()> {
         check_name("a group's", &self.name)?;
+        callback::refuse_if_commits_wait("a call of a group")?;
         self.log.refuse_if_closed()
     }
 }

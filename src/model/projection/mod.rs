@@ -16,6 +16,7 @@ mod trees;
 pub(crate) mod view;
 pub(crate) mod writer;
 
+use crate::callback;
 use crate::error::{Error, ErrorKind, Result};
 use crate::follow::parked::Parked;
 use crate::log::handle::LogHandle;
@@ -65,6 +66,7 @@ impl<P: Projection> ProjectionBuilder<P> {
     /// log's end. One that was made from another history of the log is made again instead.
     pub fn start(self) -> Result<ProjectionHandle> {
         let ProjectionBuilder { log, projections, projection, on_error } = self;
+        callback::refuse_if_anything_waits("starting a projection")?;
         let filter = projection.filter();
         filter.check()?;
         let trees = projections.trees(P::NAME)?;

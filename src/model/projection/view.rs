@@ -3,6 +3,7 @@
 //! * Readers share a lock with the projector, which takes it alone for each batch that it writes: so
 //!   what is read under it is of one moment, between two batches.
 
+use crate::callback::{Held, Holding};
 use crate::error::Result;
 use crate::fork::Owner;
 use crate::index::views::ViewTree;
@@ -10,7 +11,6 @@ use crate::model::projection::writer::{Rows, decode};
 use bytes::Bytes;
 use parking_lot::{RwLock, RwLockReadGuard};
 use serde::de::DeserializeOwned;
-use std::cell::RefCell;
 use std::sync::Arc;
 
 /// The tree that is served; it changes when a rebuilt view takes its place.
@@ -57,13 +57,16 @@ impl View {
     }
 
     /// Reads several times from one state of the view. Keep it short: while it lasts, nothing is
-    /// written to the view.
+    /// written to the view. Other views, and this one, may be read in it. What a projection is asked for in it
+    /// (to stop, say) is done after it; waiting, starting a projection and closing the store are refused as
+    /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock). Do not wait in it for another thread that reads a
+    /// view.
     pub fn read<R>(&self, read: impl FnOnce(&ViewReader<'_>) -> R) -> R {
         if let Err(forked) = self.owner.check() {
             return read(&ViewReader { tree: Err(forked) });
         }
-        let reading = Reading::begin(&self.served);
-        read(&ViewReader { tree: Ok(&reading.guard) })
+        let (served, _held) = read_shared(&self.served);
+        read(&ViewReader { tree: Ok(&served) })
     }
 }
 
@@ -117,34 +120,13 @@ impl Rows for ViewTree {
     }
 }
 
-thread_local! {
-    /// The views that this thread is reading, by their addresses.
-    static BEING_READ: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
-}
-
-/// A view that is being read by this thread.
-struct Reading<'a> {
-    guard: RwLockReadGuard<'a, Arc<ViewTree>>,
-    address: usize,
-}
-
-impl<'a> Reading<'a> {
-    fn begin(served: &'a Arc<Served>) -> Reading<'a> {
-        let address = Arc::as_ptr(served).addr();
-        let nested = BEING_READ.with_borrow(|views| views.contains(&address));
-        // Within a read of the same view, this must not queue behind a projector that waits for it.
-        let guard = if nested { served.read_recursive() } else { served.read() };
-        BEING_READ.with_borrow_mut(|views| views.push(address));
-        Reading { guard, address }
-    }
-}
-
-impl Drop for Reading<'_> {
-    fn drop(&mut self) {
-        BEING_READ.with_borrow_mut(|views| {
-            if let Some(at) = views.iter().rposition(|address| *address == self.address) {
-                views.swap_remove(at);
-            }
-        });
-    }
+/// Takes `lock` to be read, for as long as the guards live. Whoever reads something already must not queue behind
+/// a writer, who may wait for just that: two threads that read two views within each other, in either order,
+/// would wait for ever. The first read of a thread does queue, so that writers come to their turn.
+pub(crate) fn read_shared<T: ?Sized>(lock: &RwLock<T>) -> (RwLockReadGuard<'_, T>, Held) {
+    let guard = match Holding::View.is_held() {
+        true => lock.read_recursive(),
+        false => lock.read(),
+    };
+    (guard, Holding::View.begin())
 }
