@@ -3,13 +3,16 @@
 use crate::event::NewEvent;
 use crate::index::packs::merge::MergeDue;
 use crate::limits::{INDEXER_LOOK, INDEXER_LOOKS_MAX};
+use crate::log::commit::Commit;
 use crate::log::control::{Due, Work};
 use crate::log::indexer;
 use crate::log::indexing::Bounds;
-use crate::position::{ExpectedVersion, Version};
+use crate::position::{ExpectedVersion, Position, Version};
 use crate::proof::cuts::scratch;
+use crate::proof::random::{Random, first_seed, rounds};
 use crate::store::Store;
 use std::io::{BufRead, BufReader, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -180,4 +183,53 @@ fn a_process_that_was_stopped_for_a_while_goes_on() {
     child.stdin.take().unwrap().write_all(b"\n").unwrap();
     let has_gone_on = said.any(|line| line.contains(TOLD));
     assert!(child.wait().unwrap().success() && has_gone_on);
+}
+
+/// The story: while an index was built again, verifying beside it had findings. What is newer than the
+/// verification was recognised by numbers that begin anew in each index, and by ones that were read before the
+/// content that they were held against.
+#[test]
+fn verifying_beside_windows_merges_and_rebuilds_of_the_index_finds_nothing() {
+    let bounds = Bounds { window_bytes_min: 1, unindexed_bytes_max: 64 * MIB as u64 };
+    for seed in first_seed()..first_seed() + rounds(3) {
+        let random = &mut Random::new(seed);
+        let store = &Store::builder().bounds(bounds).temporary().unwrap();
+        let append = |random: &mut Random, n: u64| {
+            let bytes = [10, 1_000, 100_000][random.below(3) as usize];
+            let mut commit = Commit::new().tracking(format!("c-{}", n % 3), Position::new(n));
+            if random.below(4) > 0 {
+                let event = NewEvent::bytes("T", vec![n as u8; bytes]);
+                commit = commit.append(format!("S-{}", n % 7), ExpectedVersion::Any, [event]);
+            }
+            store.commit(commit).unwrap();
+        };
+        (1..60).for_each(|n| append(random, n));
+        let ended = &AtomicBool::new(false);
+        let mut writing = Random::new(seed + 1_000);
+        let (is_rebuilt, pause) = (random.below(4) > 0, random.below(50));
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut n = 60;
+                while !ended.load(Ordering::SeqCst) {
+                    append(&mut writing, n);
+                    n += 1;
+                    std::thread::sleep(Duration::from_millis(writing.below(10)));
+                }
+            });
+            scope.spawn(move || {
+                while is_rebuilt && !ended.load(Ordering::SeqCst) {
+                    store.rebuild_index().unwrap();
+                    std::thread::sleep(Duration::from_millis(pause));
+                }
+            });
+            let verified = catch_unwind(AssertUnwindSafe(|| {
+                for n in 0..12 {
+                    let findings = store.verify().unwrap().findings;
+                    assert!(findings.is_empty(), "seed {seed}, {n}: {findings:#?}");
+                }
+            }));
+            ended.store(true, Ordering::SeqCst);
+            verified.unwrap_or_else(|panic| resume_unwind(panic));
+        });
+    }
 }

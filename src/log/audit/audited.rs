@@ -45,6 +45,13 @@ impl<'a> Audited<'a> {
         matches!(self.access, IndexAccess::Live(_))
     }
 
+    /// Whether another index has taken the place of the one that the audit began with: it counts its epochs
+    /// anew, so that they say nothing of what is newer than the audit.
+    pub(super) fn is_replaced(&self) -> bool {
+        let began_with = self.stored.index;
+        self.ask(|index| Ok(index.stored.lock().index != began_with)).unwrap_or(true)
+    }
+
     /// Whether the index held what lies at `at` when the audit began.
     pub(super) fn holds(&self, at: Location) -> bool {
         self.stored.epoch > 0 && at < self.stored.checkpoint.next

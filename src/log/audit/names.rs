@@ -263,7 +263,7 @@ impl Names {
         })?;
         // Records vanish when they are removed, which may have happened meanwhile.
         let now = index.ask(|index| Ok(index.stored.lock().epoch))?;
-        let has_moved = index.is_live() && now != index.stored.epoch;
+        let has_moved = index.is_live() && (now != index.stored.epoch || index.is_replaced());
         for (key, record) in &self.records {
             if record.indexed.is_some() && !record.seen && !has_moved {
                 findings.add(index.finding(kind, format!("the index lacks the record {key:?}")));
@@ -285,15 +285,28 @@ impl Names {
             Ok(content) => content.unwrap_or_default(),
             Err(error) => return Some(error.to_string()),
         };
-        let (met, is_newer) = (digest(&content), held.stamp.epoch > index.stored.epoch);
+        let met = digest(&content);
         let Some(record) = self.records.get_mut(key) else {
-            let is_known = is_newer || held.content == Content::Removed;
+            let is_known = held.content == Content::Removed || is_newer(index, key);
             let what = format!("the index keeps the record {key:?}, which the journal does not");
             return (!is_known).then_some(what);
         };
         record.seen = true;
-        let is_right = is_newer || met == record.indexed || met == record.last;
+        let is_right = met == record.indexed || met == record.last || is_newer(index, key);
         (!is_right).then(|| format!("the index keeps another content of the record {key:?}"))
+    }
+}
+
+/// Whether the index has, or had a moment ago, a value of the record that came after the audit had begun. To be
+/// asked after the value was.
+fn is_newer(index: &Audited<'_>, key: &str) -> bool {
+    let held = index.ask(|index| index.stored_record(key.as_bytes()));
+    let epoch = held.map(|held| held.map(|(held, _)| held.stamp.epoch));
+    match epoch {
+        Ok(Some(epoch)) if epoch > index.stored.epoch => true,
+        // What is not there any more was removed meanwhile.
+        Ok(None) => index.is_live(),
+        _ => index.is_live() && index.is_replaced(),
     }
 }
 
