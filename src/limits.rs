@@ -60,6 +60,8 @@ pub(crate) const INDEXER_LOOKS_MAX: u32 = 100;
 pub(crate) const INDEX_RETRY_MIN: Duration = Duration::from_millis(50);
 /// How long at most.
 pub(crate) const INDEX_RETRY_MAX: Duration = Duration::from_secs(5);
+/// Bytes of what an earlier backup had copied that each further one reads again and checks, and the rest of a segment.
+pub(crate) const BACKUP_CHECK_BYTES: u64 = 64 * MIB as u64;
 /// How far the clock may be behind the last recorded time before that is logged: clocks are corrected by less.
 pub(crate) const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(5);
 /// Bytes of journal that one index window sorts in memory.

@@ -167,7 +167,7 @@ fn damage_is_not_backed_up_and_a_damaged_backup_is_told_and_made_good() {
     let store = Store::open(&path).unwrap();
     append(&store, 30);
     store.backup(&backups).unwrap();
-    // A header that is damaged is copied again; damage further inside is for `verify_at` to find.
+    // A header is read each time.
     flip(&backups.join("journal/00000000000000000001"), 70, 1);
     append(&store, 1);
     store.backup(&backups).unwrap();
@@ -185,4 +185,82 @@ fn damage_is_not_backed_up_and_a_damaged_backup_is_told_and_made_good() {
     after.retain(|(name, _)| !name.to_string_lossy().ends_with(".tmp"));
     assert!(before == after, "the backup before was changed");
     check_whole(&backups);
+}
+
+/// A sealed segment of a backup rotted; the next backup said `Ok`, so many segments reused, and the directory did not
+/// open. What is reused is read and checked, and copied again if it is damaged.
+#[test]
+fn what_has_rotted_in_a_backup_is_copied_again_and_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let backups = directory.path().join("backups");
+    let store = Store::open(directory.path().join("store")).unwrap();
+    append(&store, 30);
+    let first = store.backup(&backups).unwrap();
+    assert!(first.segments_copied >= 4, "{first:?}");
+    assert_eq!((first.segments_checked, first.segments_replaced), (0, 0), "{first:?}");
+    let segments: Vec<_> = files(&backups.join("journal"))
+        .into_iter()
+        .filter(|name| name.to_string_lossy().starts_with('0'))
+        .map(|name| backups.join("journal").join(name))
+        .collect();
+    let newest = segments.iter().max().unwrap();
+    // Its header, in a frame, and in what must be zero.
+    for segment in &segments {
+        let length = segment.metadata().unwrap().len() as usize;
+        let places = [70, 300_000.min(length / 2), length - 1];
+        for at in places {
+            let is_whole = |backup: &filmstrip::Backup| {
+                let expected = (1, segments.len() as u64);
+                assert_eq!((backup.segments_replaced, backup.segments_checked), expected);
+                assert!(backup.bytes_checked > length as u64, "{backup:?}");
+                check_whole(&backups);
+            };
+            flip(segment, at as u64, 1);
+            is_whole(&store.backup(&backups).unwrap());
+            if segment == newest {
+                append(&store, 1);
+                let grown = store.backup(&backups).unwrap();
+                assert_eq!(grown.segments_replaced, 0, "growing is no damage: {grown:?}");
+            }
+        }
+    }
+    fs::write(&segments[0], "short").unwrap();
+    fs::remove_file(&segments[1]).unwrap();
+    assert_eq!(store.backup_checking_all(&backups).unwrap().segments_replaced, 2);
+    check_whole(&backups);
+    assert_eq!(Store::open(&backups).unwrap().head(), store.head());
+}
+
+/// Half of another store's first backup has no manifest yet: its segments were taken for damaged ones of this store's,
+/// and copied over.
+#[test]
+fn half_a_backup_of_another_store_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let other = Store::open(path("other")).unwrap();
+    append(&other, 10);
+    other.backup(path("backups")).unwrap();
+    fs::remove_file(path("backups/MANIFEST")).unwrap();
+    let before = contents(&path("backups"));
+    let store = Store::open(path("store")).unwrap();
+    append(&store, 10);
+    let error = store.backup(path("backups")).expect_err("it is another store's");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    assert!(contents(&path("backups")) == before, "something was changed");
+    other.backup(path("backups")).unwrap();
+    check_whole(&path("backups"));
+}
+
+/// A store in a directory that is called `journal` was taken for the journal of a backup beside it, and segments were
+/// copied in between its files.
+#[test]
+fn a_backup_around_the_store_itself_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    let store = Store::open(&path).unwrap();
+    append(&store, 1);
+    let before = files(directory.path());
+    let error = store.backup(directory.path()).expect_err("it holds the store");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    assert_eq!(files(directory.path()), before);
 }

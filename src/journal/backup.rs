@@ -4,16 +4,19 @@
 //!   checksums and the hash chain hold.
 //! * Each step leaves a journal in the other directory that opens: the one of the backup before, or a
 //!   longer prefix of this one.
-//! * Sealed segments never change, so one that is there already is not copied again.
+//! * Sealed segments never change, so one that is there already is not copied again. Its header is read each time,
+//!   and all of it in turn with others, within a budget: what has rotted there is copied again.
 
 use crate::codec::frame::{self, Chain, Header, Location};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::disk::{self, Disk};
 use crate::journal::mark::{DurableMark, MarkFile};
+use crate::journal::names;
 use crate::journal::read::Journal;
 use crate::journal::recover::{self, Scan};
 use crate::journal::segment::{self, SegmentHeader};
 use crate::journal::write::End;
+use bytes::Bytes;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,12 +32,31 @@ pub(crate) struct Prefix<'a> {
     pub(crate) chain: Chain,
 }
 
+/// How much of what is there already is read and checked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Check {
+    /// Sealed segments from the one of this number on, and then from the first on, until these are so many bytes or
+    /// more.
+    Some {
+        from: u64,
+        bytes: u64,
+    },
+    All,
+}
+
 /// What copying came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Copied {
     pub(crate) bytes: u64,
     pub(crate) segments: u64,
     pub(crate) reused: u64,
+    /// Segments that were there, and were read and checked.
+    pub(crate) checked: u64,
+    pub(crate) bytes_checked: u64,
+    /// Segments that were there, were damaged, and were copied again.
+    pub(crate) replaced: u64,
+    /// Where the next check is to begin.
+    pub(crate) next_check: u64,
 }
 
 struct Target {
@@ -44,36 +66,91 @@ struct Target {
     directory: PathBuf,
 }
 
-/// The segment over there that may go on, and what it holds.
+/// The segment over there that may go on, and what it holds; nothing that counts if it is damaged.
 struct Newest {
     number: u64,
-    scan: Scan,
+    scan: Option<Scan>,
 }
 
-/// Brings the journal in `directory` up to `prefix`, which it must be a part of already.
+/// The sealed segments that are checked.
+struct Checks {
+    /// The first of them, and how many; they go on with segment 1 behind the last.
+    from: u64,
+    count: u64,
+    sealed: u64,
+}
+
+impl Checks {
+    fn new(check: Check, prefix: &Prefix<'_>, sealed: u64) -> Result<Checks> {
+        let (from, bytes) = match check {
+            Check::Some { from, bytes } if (1..=sealed).contains(&from) => (from, bytes),
+            Check::Some { bytes, .. } => (1, bytes),
+            Check::All => return Ok(Checks { from: 1, count: sealed, sealed }),
+        };
+        let mut checks = Checks { from, count: 0, sealed };
+        let mut read = 0;
+        while read < bytes && checks.count < sealed {
+            read += header(prefix.journal, checks.next())?.length;
+            checks.count += 1;
+        }
+        Ok(checks)
+    }
+
+    /// The segment behind the last one that is checked.
+    fn next(&self) -> u64 {
+        match self.sealed {
+            0 => 1,
+            sealed => (self.from - 1 + self.count) % sealed + 1,
+        }
+    }
+
+    fn contain(&self, number: u64) -> bool {
+        (number + self.sealed - self.from) % self.sealed < self.count
+    }
+}
+
+/// Brings the journal in `directory` up to `prefix`, which it must be a part of already. What is there
+/// already is checked as `check` says.
 ///
 /// # Errors
 /// `InvalidInput`, if what lies there is not a part of this journal; `Corrupt`, if this journal is
 /// damaged. What lies there stays whole.
-pub(crate) fn copy(prefix: &Prefix<'_>, directory: &Path) -> Result<Copied> {
+pub(crate) fn copy(prefix: &Prefix<'_>, directory: &Path, check: Check) -> Result<Copied> {
     let disk = Arc::clone(prefix.journal.disk());
     disk.create_dir_all(directory).map_err(|e| Error::io("create", directory, e))?;
     let (store, directory) = (prefix.journal.store(), directory.to_owned());
     let journal = Journal::new(Arc::clone(&disk), directory.clone(), store, Vec::new());
     let target = Target { disk, journal, directory };
     let newest = target.newest(prefix)?;
-    let mut copied = Copied::default();
+    target.remove_leftovers()?;
+    let sealed = newest.as_ref().map_or(0, |newest| newest.number - 1);
+    let checks = Checks::new(check, prefix, sealed)?;
+    let mut copied = Copied { next_check: checks.next(), ..Copied::default() };
     let mut last_frame = None;
     for number in 1..=prefix.end.segment {
         let source = header(prefix.journal, number)?;
+        let (mut is_checked, mut is_damaged) = (false, false);
         let reused = match &newest {
-            Some(newest) if number < newest.number => target.holds(&source)?,
-            Some(newest) if number == newest.number => {
-                last_frame = newest.scan.last_frame;
-                is_complete(prefix, &source, &newest.scan.end)?
+            Some(newest) if number < newest.number => {
+                is_checked = checks.contain(number);
+                let holds = target.holds(prefix, &source, is_checked)?;
+                is_damaged = !holds;
+                holds
+            }
+            Some(Newest { scan: Some(scan), .. }) if number == sealed + 1 => {
+                is_checked = true;
+                last_frame = scan.last_frame;
+                is_complete(prefix, &source, &scan.end)?
+            }
+            Some(_) if number == sealed + 1 => {
+                (is_checked, is_damaged) = (true, true);
+                false
             }
             _ => false,
         };
+        copied.checked += u64::from(is_checked);
+        copied.bytes_checked += if is_checked { source.length } else { 0 };
+        copied.replaced += u64::from(is_damaged);
         if reused {
             copied.reused += 1;
             continue;
@@ -112,13 +189,15 @@ impl Target {
     fn newest(&self, prefix: &Prefix<'_>) -> Result<Option<Newest>> {
         let numbers = recover::segment_numbers(&*self.disk, &self.directory)?;
         let Some(&number) = numbers.last() else { return Ok(None) };
-        let store = self.journal.store();
-        let there = recover::read_header(&*self.disk, &self.directory, store, number, false)?;
-        let here = prefix.journal.segment(number);
-        if number > prefix.end.segment || here.as_ref() != Some(&there) {
+        if number > prefix.end.segment {
             return Err(self.foreign(number));
         }
-        let scan = self.scan(&self.path(number), &there)?;
+        let damaged = Newest { number, scan: None };
+        let Some(there) = self.header(number)? else { return Ok(Some(damaged)) };
+        if prefix.journal.segment(number).as_ref() != Some(&there) {
+            return Err(self.foreign(number));
+        }
+        let Some(scan) = self.whole(&there) else { return Ok(Some(damaged)) };
         // The chain in the last frame stands for everything before it.
         if let Some(at) = scan.last_frame {
             let (end, chain) = (scan.end.next, scan.end.chain);
@@ -130,7 +209,56 @@ impl Target {
                 return Err(self.foreign(number));
             }
         }
-        Ok(Some(Newest { number, scan }))
+        Ok(Some(Newest { number, scan: Some(scan) }))
+    }
+
+    /// The header of a segment that is there; `None` if it is damaged. Refuses one of another store.
+    fn header(&self, number: u64) -> Result<Option<SegmentHeader>> {
+        let store = self.journal.store();
+        let error = match recover::read_header(&*self.disk, &self.directory, store, number, false) {
+            Ok(there) => return Ok(Some(there)),
+            Err(error) if error.kind() == ErrorKind::UnsupportedFormat => return Err(error),
+            Err(error) => error,
+        };
+        let mut page = vec![0; segment::HEADER_BYTES as usize];
+        let read = self.disk.open(&self.path(number)).and_then(|it| it.read_at(&mut page, 0));
+        let is_foreign = read.is_ok_and(|read| {
+            SegmentHeader::decode(&page[..read]).is_ok_and(|header| header.store != store)
+        });
+        match is_foreign {
+            true => Err(self.foreign(number)),
+            false => {
+                warn_of(number, &error);
+                Ok(None)
+            }
+        }
+    }
+
+    /// What the frames of a segment that is there come to; `None` if it is damaged.
+    fn whole(&self, there: &SegmentHeader) -> Option<Scan> {
+        match self.scan(&self.path(there.number), there) {
+            Ok((scan, true)) => Some(scan),
+            Ok((scan, false)) => {
+                let what = "what follows its frames is neither a frame nor zeros";
+                warn_of(there.number, &self.journal.corrupt(scan.end.next, None, what));
+                None
+            }
+            Err(error) => {
+                warn_of(there.number, &error);
+                None
+            }
+        }
+    }
+
+    /// Removes what a backup that was killed has left.
+    fn remove_leftovers(&self) -> Result<()> {
+        let listed = self.disk.list(&self.directory);
+        for name in listed.map_err(|e| Error::io("list", &self.directory, e))? {
+            if name.ends_with(".tmp") && names::is_leftover(&name) {
+                disk::remove_if_there(&*self.disk, &self.directory.join(name))?;
+            }
+        }
+        Ok(())
     }
 
     fn foreign(&self, number: u64) -> Error {
@@ -142,18 +270,24 @@ impl Target {
         Error::new(ErrorKind::InvalidInput, message)
     }
 
-    /// Whether the sealed segment is there already, as it is here.
-    fn holds(&self, source: &SegmentHeader) -> Result<bool> {
-        let store = self.journal.store();
-        let there = recover::read_header(&*self.disk, &self.directory, store, source.number, false);
-        match there {
-            Ok(there) if there == *source => Ok(true),
-            Ok(_) => Err(self.foreign(source.number)),
-            // Whatever is wrong with it, it is copied again.
-            Err(error) => {
-                tracing::warn!(%error, "a segment of the backup is damaged and is copied again");
-                Ok(false)
-            }
+    /// Whether the sealed segment is there already, as it is here: its header, and with `all` everything in it.
+    /// Whatever is wrong with it, it is to be copied again.
+    fn holds(&self, prefix: &Prefix<'_>, source: &SegmentHeader, all: bool) -> Result<bool> {
+        match self.header(source.number)? {
+            None => Ok(false),
+            Some(there) if there != *source => Err(self.foreign(source.number)),
+            Some(_) if !all => Ok(true),
+            Some(there) => match self.whole(&there) {
+                None => Ok(false),
+                Some(scan) => {
+                    let holds = is_complete(prefix, source, &scan.end)?;
+                    if !holds {
+                        let what = "its frames end too early";
+                        warn_of(there.number, &self.journal.corrupt(scan.end.next, None, what));
+                    }
+                    Ok(holds)
+                }
+            },
         }
     }
 
@@ -163,18 +297,33 @@ impl Target {
         let path = self.path(source.number);
         let temporary = self.directory.join(format!("{:020}.tmp", source.number));
         disk::remove_if_there(&*self.disk, &temporary)?;
-        let bytes = self.write(prefix, source, &temporary)?;
-        let scan = self.scan(&temporary, source)?;
+        let copied = self.copy_to(prefix, source, &temporary, &path);
+        if copied.is_err() {
+            // Perhaps the disk is full. What cannot be removed now, the next backup removes.
+            let _ = self.disk.remove(&temporary);
+        }
+        copied
+    }
+
+    fn copy_to(
+        &self,
+        prefix: &Prefix<'_>,
+        source: &SegmentHeader,
+        temporary: &Path,
+        path: &Path,
+    ) -> Result<(u64, Scan)> {
+        let bytes = self.write(prefix, source, temporary)?;
+        let (scan, _) = self.scan(temporary, source)?;
         if !is_complete(prefix, source, &scan.end)? {
             let at = scan.end.next;
             let what = "its frames do not go on here as they must; it is not backed up";
             return Err(prefix.journal.corrupt(at, Some(scan.end.position + 1), what));
         }
         let rename = || {
-            self.disk.rename(&temporary, &path)?;
+            self.disk.rename(temporary, path)?;
             self.disk.sync_dir(&self.directory)
         };
-        rename().map_err(|e| Error::io("complete", &path, e))?;
+        rename().map_err(|e| Error::io("complete", path, e))?;
         tracing::info!(segment = source.number, bytes, "a segment was backed up");
         Ok((bytes, scan))
     }
@@ -210,13 +359,19 @@ impl Target {
         Ok(written)
     }
 
-    /// What the frames in the file come to, up to the first place where none is.
-    fn scan(&self, path: &Path, header: &SegmentHeader) -> Result<Scan> {
-        let bytes = disk::read_whole(&*self.disk, path)?.unwrap_or_default();
-        recover::scan(&self.journal, &bytes.into(), header)
+    /// What the frames in the file come to, up to the first place where none is; and whether what follows is zeros.
+    fn scan(&self, path: &Path, header: &SegmentHeader) -> Result<(Scan, bool)> {
+        let bytes = Bytes::from(disk::read_whole(&*self.disk, path)?.unwrap_or_default());
+        let scan = recover::scan(&self.journal, &bytes, header)?;
+        let rest = bytes.get(scan.end.next.offset as usize..).unwrap_or_default();
+        Ok((scan, rest.iter().all(|byte| *byte == 0)))
     }
 
     fn path(&self, number: u64) -> PathBuf {
         segment::path(&self.directory, number)
     }
+}
+
+fn warn_of(segment: u64, error: &Error) {
+    tracing::warn!(segment, %error, "a segment of the backup is damaged and is copied again");
 }

@@ -2,9 +2,10 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::head_hash::HeadHash;
-use crate::journal::backup::{self, Prefix};
-use crate::journal::disk::Disk;
+use crate::journal::backup::{self, Check, Prefix};
+use crate::journal::disk::{self, Disk};
 use crate::journal::manifest;
+use crate::limits::BACKUP_CHECK_BYTES;
 use crate::log::core::journal_directory;
 use crate::position::Position;
 use crate::store::Store;
@@ -29,8 +30,14 @@ pub struct Backup {
     pub bytes_copied: u64,
     /// Segments of the journal that were copied.
     pub segments_copied: u64,
-    /// Segments that an earlier backup had copied, and that cannot have changed since.
+    /// Segments that an earlier backup had copied, and that were not copied again.
     pub segments_reused: u64,
+    /// Segments that an earlier backup had copied, and of which this one has read and checked every byte.
+    pub segments_checked: u64,
+    /// Bytes of them.
+    pub bytes_checked: u64,
+    /// Segments that an earlier backup had copied and that were damaged since: they were copied again.
+    pub segments_replaced: u64,
 }
 
 impl Store {
@@ -42,7 +49,12 @@ impl Store {
     /// read back and checked, down to the hash chain, before it takes its place.
     ///
     /// A second backup into the same directory copies only what is new: sealed segments of the journal
-    /// never change. A crash meanwhile leaves the backup before, or a part of the new one that is
+    /// never change. Those that are there already can rot there, so each backup reads 64 MiB of them again (a
+    /// segment at least) and checks them as if they were new, in turn: one after the other is checked from
+    /// backup to backup. The header of each is checked every time. What is damaged is copied again, and [`Backup`] says
+    /// what was checked and replaced. [`backup_checking_all`](Store::backup_checking_all) checks all of them.
+    ///
+    /// A crash meanwhile leaves the backup before, or a part of the new one that is
     /// whole in itself; the next backup goes on.
     ///
     /// A backup that has been opened has become a store that goes its own way, and takes no more
@@ -72,13 +84,33 @@ impl Store {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<Backup> {
+        self.back_up(path.as_ref(), false)
+    }
+
+    /// Does as [`backup`](Store::backup) does, and checks everything that an earlier backup had copied, however much
+    /// it is. It takes as long as reading that takes.
+    ///
+    /// # Errors
+    /// Those of [`backup`](Store::backup).
+    pub fn backup_checking_all(&self, path: impl AsRef<Path>) -> Result<Backup> {
+        self.back_up(path.as_ref(), true)
+    }
+
+    fn back_up(&self, path: &Path, checks_all: bool) -> Result<Backup> {
         self.log.refuse_if_closed()?;
-        let (path, journal) = (path.as_ref(), &self.log.journal);
+        let journal = &self.log.journal;
         let disk = &**journal.disk();
         let (position, end, chain) = self.log.head.visible_with_chain();
         let _lock = take_directory(disk, path, &self.path, journal.store())?;
         let prefix = Prefix { journal, position, end, chain };
-        let copied = backup::copy(&prefix, &journal_directory(path))?;
+        let check = match checks_all {
+            true => Check::All,
+            false => {
+                let from = next_check(disk, path)?;
+                Check::Some { from, bytes: BACKUP_CHECK_BYTES }
+            }
+        };
+        let copied = backup::copy(&prefix, &journal_directory(path), check)?;
         directory::sync_with_parents(path, disk)?;
         if manifest::read(disk, path)?.is_none() {
             // Last: without it the directory is no store.
@@ -87,12 +119,16 @@ impl Store {
             })?;
             manifest::write(disk, path, &ours)?;
         }
+        note_next_check(disk, path, copied.next_check)?;
         Ok(Backup {
             position: Position::new(position),
             head: HeadHash::new(position, chain),
             bytes_copied: copied.bytes,
             segments_copied: copied.segments,
             segments_reused: copied.reused,
+            segments_checked: copied.checked,
+            bytes_checked: copied.bytes_checked,
+            segments_replaced: copied.replaced,
         })
     }
 }
@@ -113,8 +149,27 @@ fn take_directory(disk: &dyn Disk, path: &Path, origin: &Path, store: Uuid) -> R
         let message = format!("{} lies in the store that it is to back up", path.display());
         return Err(Error::invalid(message));
     }
+    if directory::lies_in(origin, path) {
+        let message = format!("the store that is to be backed up lies in {}", path.display());
+        return Err(Error::invalid(message));
+    }
     disk.create_dir_all(path).map_err(|e| Error::io("create", path, e))?;
     directory::lock_file(&path.join(LOCK), "a backup into it is under way")
+}
+
+/// The segment that the next check of a backup in `path` begins with. The file of the lock says so; if it says
+/// nothing, the first one.
+fn next_check(disk: &dyn Disk, path: &Path) -> Result<u64> {
+    let noted = disk::read_whole(disk, &path.join(LOCK))?.unwrap_or_default();
+    let noted = std::str::from_utf8(&noted).ok().and_then(|noted| noted.trim_end().parse().ok());
+    Ok(noted.unwrap_or(1))
+}
+
+/// Notes where the next check begins. It need not be durable: if it is lost, something is checked again.
+fn note_next_check(disk: &dyn Disk, path: &Path, segment: u64) -> Result<()> {
+    let path = path.join(LOCK);
+    let note = || disk.open_to_write(&path)?.write_all_at(format!("{segment:020}\n").as_bytes(), 0);
+    note().map_err(|e| Error::io("write", &path, e))
 }
 
 fn refuse_foreign(disk: &dyn Disk, path: &Path) -> Result<()> {
@@ -202,6 +257,73 @@ mod tests {
                 return;
             }
         }
+    }
+
+    /// A backup that failed left the segment that it was at, as large as the one beside it, where the disk was full,
+    /// perhaps for ever.
+    #[test]
+    fn a_backup_that_failed_leaves_nothing_and_what_a_killed_one_left_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let backups = directory.path().join("backups");
+        let (faults, store) = faulty(&directory.path().join("store"), |store| append(store, 4));
+        store.backup(&backups).unwrap();
+        append(&store, 6);
+        let leftovers = || {
+            let names = fs::read_dir(backups.join("journal")).unwrap();
+            let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| name.ends_with(".tmp")).collect::<Vec<_>>()
+        };
+        faults.set_full(true);
+        let error = store.backup(&backups).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+        assert_eq!(leftovers(), [""; 0]);
+        faults.set_full(false);
+        fs::write(backups.join("journal/00000000000000000001.tmp"), "killed").unwrap();
+        store.backup(&backups).unwrap();
+        assert_eq!(leftovers(), [""; 0]);
+        assert!(Store::verify_at(&backups).unwrap().is_whole());
+    }
+
+    #[test]
+    fn what_is_there_is_checked_in_turn_within_a_budget() {
+        let directory = tempfile::tempdir().unwrap();
+        let backups = directory.path().join("backups");
+        let store = Store::open(directory.path().join("store")).unwrap();
+        append(&store, 20);
+        let sealed = store.backup(&backups).unwrap().segments_copied - 1;
+        assert!(sealed >= 3, "{sealed} segments");
+        store.backup(&backups).unwrap();
+        assert_eq!(
+            next_check(&**store.log.journal.disk(), &backups).unwrap(),
+            1,
+            "all of them fit"
+        );
+        let check = |from, bytes| {
+            let (position, end, chain) = store.log.head.visible_with_chain();
+            let prefix = Prefix { journal: &store.log.journal, position, end, chain };
+            let check = Check::Some { from, bytes };
+            backup::copy(&prefix, &journal_directory(&backups), check).unwrap()
+        };
+        // One at a time, and the last one, which may go on and is read each time.
+        let mut next = 1;
+        for turn in 0..2 * sealed {
+            let checked = check(next, 1);
+            assert_eq!((checked.checked, checked.replaced), (2, 0), "turn {turn}");
+            assert_eq!(checked.next_check, (turn + 1) % sealed + 1);
+            next = checked.next_check;
+        }
+        assert_eq!(check(1, 2 << 20).next_check, 3, "one MiB, and then two");
+        assert_eq!(check(sealed, u64::MAX).checked, sealed + 1);
+        assert_eq!(check(99, 1).next_check, 2, "what cannot be begins anew");
+        // Found in its turn, and not before.
+        let third = backups.join("journal/00000000000000000003");
+        let mut bytes = fs::read(&third).unwrap();
+        bytes[500_000] ^= 1;
+        fs::write(&third, bytes).unwrap();
+        assert_eq!([1, 2, 3].map(|from| check(from, 1).replaced), [0, 0, 1]);
+        assert!(Store::verify_at(&backups).unwrap().is_whole());
+        note_next_check(&**store.log.journal.disk(), &backups, 3).unwrap();
+        assert_eq!(next_check(&**store.log.journal.disk(), &backups).unwrap(), 3);
     }
 
     #[test]
