@@ -25,6 +25,10 @@ proof:
 models:
     cargo test --manifest-path crates/models/Cargo.toml
 
+# The engine with other features of its dependencies, which any crate of a program may switch on
+features:
+    cargo test --manifest-path crates/features/Cargo.toml --lib -- event json readback codec export
+
 # Any bytes for each decoder, guided by coverage, for so many seconds each. Needs `cargo install cargo-fuzz`
 fuzz SECONDS="30":
     .ci/fuzz {{ SECONDS }}

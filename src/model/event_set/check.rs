@@ -11,7 +11,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventType;
 use crate::model::event_set::decode::decode;
-use crate::model::event_set::joined::Joined;
+use crate::model::event_set::joined::{Joined, join};
 use crate::model::event_set::set::{Event, StoredEvent};
 use crate::model::event_set::shape;
 use crate::model::event_set::split::Parts;
@@ -86,7 +86,8 @@ fn name(path: &Path<'_>) -> String {
     }
 }
 
-/// The event as a load would yield it, if that is the same; otherwise what stands in the way.
+/// The event as a load would yield it, if that is the same; otherwise what is in the way. What the set's upcaster
+/// makes of it on purpose may be another event, as in a program that still writes the form of an older one.
 fn read_back<E: Event>(event: &E, variant: &'static str, payload: &Bytes) -> Result<E, String> {
     let schema_version = E::schema_version(variant);
     let event_type = EventType::from_static(variant);
@@ -94,7 +95,10 @@ fn read_back<E: Event>(event: &E, variant: &'static str, payload: &Bytes) -> Res
     let back = decode(stored, &"it").map_err(|cause| format!("does not read back: {cause}"))?;
     match readback::difference(event, &back) {
         None => Ok(back),
-        Some(difference) => Err(format!("does not read back as the same: {difference}")),
+        Some(difference) => match join::<E>(variant, payload) {
+            Ok(as_stored) if readback::difference(event, &as_stored).is_none() => Ok(back),
+            _ => Err(format!("does not read back as the same: {difference}")),
+        },
     }
 }
 
