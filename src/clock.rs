@@ -146,8 +146,10 @@ impl Micros {
     }
 
     /// The same moment for the public API. A value that no calendar holds was never written by us;
-    /// the checksums would have told, so it is shown as the calendar's end instead of panicking.
+    /// the checksums would have told, so it is shown as the calendar's end, or its beginning, instead of
+    /// panicking.
     pub(crate) fn to_utc(self) -> DateTime<Utc> {
-        DateTime::from_timestamp_micros(self.0).unwrap_or(DateTime::<Utc>::MAX_UTC)
+        let furthest = if self.0 < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
+        DateTime::from_timestamp_micros(self.0).unwrap_or(furthest)
     }
 }

@@ -163,6 +163,10 @@ pub const SUBSCRIPTION_BUFFER_MAX: usize = 65_536;
 pub(crate) const GROUP_UNFINISHED_BYTES_MAX: usize = 16 * MIB;
 /// Events that a group's cursor may be past its written one if the group wanted none of them.
 pub(crate) const GROUP_CURSOR_EVENTS_MAX: u64 = 65_536;
+/// Bytes up to which a group's record is always written whole.
+pub(crate) const GROUP_WHOLE_BYTES_MAX: usize = 256;
+/// Parts that a group's record may have beside the whole one.
+pub(crate) const GROUP_PARTS_MAX: u64 = 4_096;
 /// Parked events that one commit moves.
 pub(crate) const PARKED_MOVED_MAX: usize = 4_096;
 /// Streams that one page of a listing reads from the index.

@@ -9,7 +9,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use common::{Random, seed};
 use domain::Ticks;
 use filmstrip::testing::ManualClock;
-use filmstrip::{AsOf, Clock, ExpectedVersion, Nack, NewEvent, Position, Store};
+use filmstrip::{
+    AsOf, Clock, Effects, Event, ExpectedVersion, Filter, Follower, HandlerError, Nack, NewEvent,
+    OnError, Position, ProcessManager, RecordedEvent, Store, Trigger,
+};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -189,4 +193,130 @@ fn a_group_delivers_again_in_its_time_while_the_clock_steps_back() {
     let again = consumer.recv_timeout(PATIENCE).unwrap();
     assert_eq!((again.event.position, again.attempt), (unanswered.event.position, 2));
     again.ack().unwrap();
+}
+
+/// Goes on when the time comes that `FAR` names: the calendar's beginning, or its end.
+#[derive(Default, Clone)]
+struct Sleeper<const FAR: bool> {
+    begun: bool,
+    woken: bool,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+enum SleeperEvent {
+    Begun,
+    Woken,
+}
+impl Event for SleeperEvent {}
+
+impl<const FAR: bool> ProcessManager for Sleeper<FAR> {
+    const NAME: &'static str = if FAR { "Far" } else { "Near" };
+    type Event = SleeperEvent;
+
+    fn filter() -> Filter {
+        Filter::category("Order")
+    }
+
+    fn route(_: &RecordedEvent) -> Result<Option<String>, HandlerError> {
+        Ok(Some("1".to_owned()))
+    }
+
+    fn react(&self, trigger: Trigger<'_>) -> Result<Vec<SleeperEvent>, HandlerError> {
+        Ok(match trigger {
+            Trigger::Event(_) if self.begun => vec![],
+            Trigger::Event(_) => vec![SleeperEvent::Begun],
+            Trigger::Deadline => vec![SleeperEvent::Woken],
+        })
+    }
+
+    fn evolve(&mut self, event: &SleeperEvent) {
+        match event {
+            SleeperEvent::Begun => self.begun = true,
+            SleeperEvent::Woken => self.woken = true,
+        }
+    }
+
+    fn effect(
+        &self,
+        _: &SleeperEvent,
+        _: &mut Effects<'_>,
+    ) -> Result<Vec<SleeperEvent>, HandlerError> {
+        Ok(vec![])
+    }
+
+    fn deadline(&self) -> Option<DateTime<Utc>> {
+        let time = if FAR { DateTime::<Utc>::MAX_UTC } else { DateTime::<Utc>::MIN_UTC };
+        (self.begun && !self.woken).then_some(time)
+    }
+}
+
+/// Under a clock at the calendar's beginning or end, events are recorded, read as of a time, delivered again
+/// after a wait and a restart, and deadlines at either end come or do not.
+#[test]
+fn a_clock_at_either_end_of_the_calendar_harms_nothing() {
+    let before_1970 = "1969-12-31T23:59:59Z".parse().unwrap();
+    for time in [DateTime::<Utc>::MIN_UTC, before_1970, DateTime::<Utc>::MAX_UTC] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let clock = ManualClock::new(time);
+        for attempt in [1, 2] {
+            let store = Store::builder().clock(clock.clone()).open(&path).unwrap();
+            let _near = store.process::<Sleeper<false>>().start().unwrap();
+            let _far = store.process::<Sleeper<true>>().start().unwrap();
+            store
+                .append("Order-1", ExpectedVersion::Any, [NewEvent::bytes("Placed", "x")])
+                .unwrap();
+            store.drain(PATIENCE).unwrap();
+            let film = |stream: &str| -> Vec<String> {
+                let events = store.read_stream(stream).collect().unwrap();
+                events.iter().map(|event| event.event_type.to_string()).collect()
+            };
+            assert_eq!(film("Near-1"), ["Begun", "Woken"], "{time}");
+            let is_at_the_end = time == DateTime::<Utc>::MAX_UTC;
+            let far: &[&str] = if is_at_the_end { &["Begun", "Woken"] } else { &["Begun"] };
+            assert_eq!(film("Far-1"), far, "{time}");
+            let ticks = store.repository::<Ticks>().snapshot_every(1);
+            ticks.execute("1", &()).unwrap();
+            ticks.load_as_of("1", AsOf::from(clock.now())).unwrap();
+            let group = store.subscribe().category("Order").group("mailer");
+            let consumer = group.start().unwrap();
+            // In the second run the first event waits for a moment, and others come before it.
+            let mut deliveries = vec![consumer.recv_timeout(PATIENCE).unwrap()];
+            while deliveries[deliveries.len() - 1].event.position != Position::new(1) {
+                deliveries.push(consumer.recv_timeout(PATIENCE).unwrap());
+            }
+            let delivery = deliveries.pop().expect("the first event is the last of them");
+            assert_eq!(delivery.attempt, attempt, "{time}");
+            let shown = (delivery.event.recorded_at - time).abs();
+            assert!(shown < TimeDelta::milliseconds(1), "{shown} from {time}");
+            delivery.nack(Nack::Retry(Duration::from_millis(1))).unwrap();
+            drop(consumer);
+            store.close().unwrap();
+        }
+    }
+}
+
+/// However long it may wait, or is told to wait between two tries, nothing overflows.
+#[test]
+fn no_wait_is_too_long() {
+    let clock = ManualClock::new(noon());
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::builder().clock(clock.clone()).open(directory.path()).unwrap();
+    for longest in [Duration::MAX, Duration::from_secs(i64::MAX as u64 - 1)] {
+        let subscription = store.subscribe().start().unwrap();
+        let patient = OnError::default().first_delay(longest);
+        let process = store.process::<Sleeper<true>>().on_error(patient).start().unwrap();
+        let ticks = store.repository::<Ticks>();
+        let bus = ticks.bus().start().unwrap();
+        let ticket = bus.command("1", ()).expires_in(longest).send().unwrap();
+        assert!(ticket.wait_timeout(longest).expect("there is time").is_ok());
+        assert_eq!(subscription.recv_timeout(longest).unwrap().position, Position::new(1));
+        process.wait_for(store.head(), longest).unwrap();
+        store.drain(longest).unwrap();
+        process.stop().unwrap();
+        let mut following = Follower::open(directory.path()).unwrap().read().follow();
+        assert_eq!(following.recv_timeout(longest).unwrap().position, Position::new(1));
+        clock.advance(longest);
+    }
+    assert_eq!(clock.now(), DateTime::<Utc>::MAX_UTC);
 }

@@ -241,6 +241,46 @@ fn the_cursor_stays_before_an_unfinished_event_also_over_a_restart() {
     next_is(&consumer, 4, 1).ack().unwrap();
 }
 
+/// Behind the cursor, a group is kept in parts that say what each answer added. They are read over restarts and
+/// without an index, written whole now and then, and gone with the group.
+#[test]
+fn what_was_acknowledged_out_of_order_stays_so_and_goes_with_the_group() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let store = Store::open(&path).unwrap();
+    let events = (0..300).map(|_| NewEvent::bytes("Placed", "x"));
+    store.append("Order-1", ExpectedVersion::Any, events).unwrap();
+    drop(store);
+    let mut left: BTreeSet<u64> = (1..=300).collect();
+    let mut random = Random(seed());
+    for round in 0..6 {
+        let store = Store::open(&path).unwrap();
+        let consumer = mailer(&store).attempts(100).start().unwrap();
+        let mut held: Vec<_> = left.iter().map(|_| next(&consumer)).collect();
+        let delivered: BTreeSet<_> = held.iter().map(|d| d.event.position.get()).collect();
+        assert_eq!(delivered, left, "round {round}");
+        // The first one stays to the end.
+        for _ in 0..left.len() * 2 / 3 {
+            let delivery = held.remove(1 + random.below(held.len() as u64 - 1) as usize);
+            left.remove(&delivery.event.position.get());
+            delivery.ack().unwrap();
+        }
+        assert_eq!(cursor(&store), 0);
+        held.into_iter().for_each(std::mem::forget);
+        store.close().unwrap();
+        drop(consumer);
+        if round % 2 == 0 {
+            fs::remove_dir_all(path.join("index")).unwrap();
+        }
+    }
+    let store = Store::open(&path).unwrap();
+    store.group("mailer").remove().unwrap();
+    let consumer = mailer(&store).start().unwrap();
+    for position in 1..=300 {
+        next_is(&consumer, position, 1).ack().unwrap();
+    }
+}
+
 #[test]
 fn what_is_not_answered_is_delivered_again() {
     let store = Store::temporary().unwrap();

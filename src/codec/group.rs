@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! group/NAME                      the group: a `GroupRecord`
+//! group/NAME, NUL, since/N        what has changed since it was written, part N: a `GroupRecord`
 //! group/NAME, NUL, parked/POS     an event that was set aside: a `ParkedRecord`
 //! group/NAME, NUL, replay/POS     a parked event that is to be tried again: a `ParkedRecord`
 //! ```
 //!
-//! POS is the event's position in 20 digits. A name holds no control character, so NUL ends it.
+//! POS is the event's position, and N a number from 0, in 20 digits. A name holds no control character, so NUL ends it.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A group between two runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -40,6 +42,35 @@ pub(crate) struct TriedRecord {
     pub(crate) due: i64,
 }
 
+impl GroupRecord {
+    /// The group as `parts`, in order, have changed it: the cursor that they have come to, what was finished
+    /// in addition, and what was tried since, in place of what was known of it.
+    pub(crate) fn with_parts(self, parts: impl IntoIterator<Item = GroupRecord>) -> GroupRecord {
+        let GroupRecord { filter, mut cursor, mut finished, tried } = self;
+        let mut tried: BTreeMap<_, _> = tried.into_iter().map(|t| (t.position, t)).collect();
+        for part in parts {
+            cursor = cursor.max(part.cursor);
+            finished.extend(part.finished);
+            tried.extend(part.tried.into_iter().map(|t| (t.position, t)));
+        }
+        finished.retain(|(_, last)| *last > cursor);
+        finished.sort_unstable();
+        finished.dedup_by(|(first, last), before| {
+            let joins = *first <= before.1.saturating_add(1);
+            if joins {
+                before.1 = before.1.max(*last);
+            }
+            joins
+        });
+        let is_finished = |position: u64| {
+            let next = finished.partition_point(|(first, _)| *first <= position);
+            next.checked_sub(1).is_some_and(|before| position <= finished[before].1)
+        };
+        tried.retain(|position, _| *position > cursor && !is_finished(*position));
+        GroupRecord { filter, cursor, tried: tried.into_values().collect(), finished }
+    }
+}
+
 /// Whether an event is set aside, or to be tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shelf {
@@ -61,12 +92,22 @@ pub(crate) fn shelf_prefix(name: &str, shelf: Shelf) -> String {
     format!("group/{name}\0{shelf}/")
 }
 
+/// What the keys of the parts of a group's record begin with.
+pub(crate) fn part_prefix(name: &str) -> String {
+    format!("group/{name}\0since/")
+}
+
+/// The key of a part of a group's record.
+pub(crate) fn part_key(name: &str, number: u64) -> String {
+    format!("{}{number:020}", part_prefix(name))
+}
+
 /// The key of an event on a group's shelf.
 pub(crate) fn shelf_key(name: &str, shelf: Shelf, position: u64) -> String {
     format!("{}{position:020}", shelf_prefix(name, shelf))
 }
 
-/// The position in a key of a group's shelf.
+/// The position in a key of a group's shelf, or the number in that of a part.
 pub(crate) fn shelf_position(key: &str) -> Option<u64> {
     let digits = key.rsplit_once('/')?.1;
     (digits.len() == 20).then(|| digits.parse().ok()).flatten()
@@ -89,6 +130,31 @@ mod tests {
         let golden = [0, 1, 1, b'A', 2, 1, b'B', 1, b'C', 7, 1, 9, 251, 44, 1, 1, 8, 2, 1];
         assert_eq!(bin::encode(&record), golden);
         assert_eq!(bin::decode(&golden), Ok(record));
+    }
+
+    #[test]
+    fn parts_change_the_record_that_they_follow() {
+        let tried = |position, attempts| TriedRecord { position, attempts, due: 0 };
+        let whole = GroupRecord {
+            cursor: 7,
+            finished: vec![(9, 12), (20, 30)],
+            tried: vec![tried(8, 1), tried(13, 2), tried(31, 1)],
+            ..GroupRecord::default()
+        };
+        let part = |cursor, finished, tried| {
+            let filter = FilterRecord { categories: vec!["never".into()], ..Default::default() };
+            GroupRecord { filter, cursor, finished, tried }
+        };
+        assert_eq!(whole.clone().with_parts([]), whole);
+        let parts = [
+            part(7, vec![(13, 13)], vec![tried(31, 2), tried(40, 1)]),
+            part(13, vec![(15, 15), (25, 26)], vec![tried(14, 1), tried(31, 3)]),
+        ];
+        let changed = whole.with_parts(parts);
+        assert_eq!((changed.cursor, &changed.finished[..]), (13, &[(15, 15), (20, 30)][..]));
+        assert_eq!(changed.tried, [tried(14, 1), tried(31, 3), tried(40, 1)]);
+        assert_eq!(changed.filter, FilterRecord::default());
+        assert_eq!(part_key("a", 7), "group/a\0since/00000000000000000007");
     }
 
     #[test]

@@ -76,6 +76,12 @@ pub(super) struct Ledger {
     unfinished: BTreeMap<u64, Unfinished>,
     /// The unfinished events that the cursor may not pass: all but replays.
     open: BTreeSet<u64>,
+    /// Those of them that were delivered.
+    begun: BTreeSet<u64>,
+    /// What has changed since it was last asked for.
+    changes: Changes,
+    /// Bytes of the filter's record.
+    filter_bytes: usize,
     /// Bytes of the payloads of what is unfinished.
     bytes: usize,
     /// Behind the cursor, the ranges of what is finished: first and last positions.
@@ -93,6 +99,13 @@ pub(super) struct Ledger {
     loading: Option<u64>,
     /// What has moved since it was last asked for.
     moves: Vec<Move>,
+}
+
+/// What a group's record does not know yet.
+#[derive(Default)]
+struct Changes {
+    finished: BTreeSet<u64>,
+    tried: BTreeSet<u64>,
 }
 
 struct Unfinished {
@@ -166,6 +179,9 @@ impl Ledger {
         now: Now,
     ) -> Ledger {
         let GroupRecord { filter, cursor, finished, tried } = record;
+        let names =
+            [&filter.streams, &filter.categories, &filter.event_types].into_iter().flatten();
+        let filter_bytes = names.map(|name| name.len() + 3).sum();
         let tried = tried.iter().map(|t| (t.position, (t.attempts, Standing::of_due(t.due, now))));
         Ledger {
             settings,
@@ -175,6 +191,9 @@ impl Ledger {
             read: cursor,
             unfinished: BTreeMap::new(),
             open: BTreeSet::new(),
+            begun: BTreeSet::new(),
+            changes: Changes::default(),
+            filter_bytes,
             bytes: 0,
             finished: finished.into_iter().collect(),
             tried: tried.collect(),
@@ -194,25 +213,49 @@ impl Ledger {
 
     /// What a later run needs to go on.
     pub(super) fn record(&self, now: Now) -> GroupRecord {
-        let here = self.unfinished.iter().filter(|(_, u)| !u.is_replay && u.attempts > 0);
-        let here = here.map(|(position, u)| (*position, u.attempts, u.standing));
-        let before = self
-            .tried
-            .iter()
-            .map(|(position, (attempts, standing))| (*position, *attempts, *standing));
-        let tried = here.chain(before);
+        let here = self.begun.iter().map(|position| self.tried_record(*position, now));
+        let before = self.tried.iter().map(|(position, (attempts, standing))| TriedRecord {
+            position: *position,
+            attempts: *attempts,
+            due: standing.due(now),
+        });
         GroupRecord {
             filter: self.filter.clone(),
             cursor: self.cursor(),
             finished: self.finished.iter().map(|(first, last)| (*first, *last)).collect(),
-            tried: tried
-                .map(|(position, attempts, standing)| TriedRecord {
-                    position,
-                    attempts,
-                    due: standing.due(now),
-                })
-                .collect(),
+            tried: here.chain(before).collect(),
         }
+    }
+
+    /// What must be added to a record of the last time that this was asked.
+    pub(super) fn take_changes(&mut self, now: Now) -> GroupRecord {
+        let Changes { finished, tried } = std::mem::take(&mut self.changes);
+        let cursor = self.cursor();
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
+        for position in finished.range(cursor + 1..).copied() {
+            match ranges.last_mut() {
+                Some((_, last)) if *last + 1 == position => *last = position,
+                _ => ranges.push((position, position)),
+            }
+        }
+        let tried = tried.intersection(&self.begun);
+        GroupRecord {
+            filter: FilterRecord::default(),
+            cursor,
+            finished: ranges,
+            tried: tried.map(|position| self.tried_record(*position, now)).collect(),
+        }
+    }
+
+    /// About how many bytes `record` takes, at most.
+    pub(super) fn kept_bytes(&self) -> usize {
+        let tried = self.begun.len() + self.tried.len();
+        self.filter_bytes + 18 * self.finished.len() + 23 * tried
+    }
+
+    fn tried_record(&self, position: u64, now: Now) -> TriedRecord {
+        let Unfinished { attempts, standing, .. } = &self.unfinished[&position];
+        TriedRecord { position, attempts: *attempts, due: standing.due(now) }
     }
 
     pub(super) fn filter(&self) -> &FilterRecord {
@@ -248,7 +291,9 @@ impl Ledger {
         while self.has_room() {
             let Some(event) = self.incoming.pop_front() else { break };
             let position = event.position.get();
-            if !self.is_finished(position) {
+            if self.is_finished(position) {
+                self.join_finished(position);
+            } else {
                 let tried = self.tried.remove(&position);
                 let (attempts, standing) = tried.unwrap_or((0, Standing::Held));
                 self.insert(event, attempts, standing, false);
@@ -293,6 +338,10 @@ impl Ledger {
         let unfinished = self.unfinished.get_mut(&position).expect("what is ready is unfinished");
         unfinished.attempts = unfinished.attempts.saturating_add(1);
         unfinished.standing = Standing::Delivered(until);
+        if !unfinished.is_replay {
+            self.begun.insert(position);
+            self.changes.tried.insert(position);
+        }
         let delivered = (unfinished.event.clone(), unfinished.attempts);
         self.timers.extend(until.map(|until| (until, position)));
         Some(delivered)
@@ -369,6 +418,7 @@ impl Ledger {
             Nack::Retry(wait) => {
                 let waiting = Standing::Waiting(now.instant.checked_add(wait));
                 self.stand(position, if wait.is_zero() { Standing::Ready } else { waiting });
+                self.changes.tried.insert(position);
             }
         }
         Ok(())
@@ -407,6 +457,9 @@ impl Ledger {
         let position = event.position.get();
         if !is_replay {
             self.open.insert(position);
+            if attempts > 0 {
+                self.begun.insert(position);
+            }
         }
         self.bytes += event.payload.len();
         if self.settings.in_stream_order {
@@ -488,6 +541,8 @@ impl Ledger {
         self.bytes -= removed.event.payload.len();
         if !removed.is_replay {
             self.open.remove(&position);
+            self.begun.remove(&position);
+            self.changes.finished.insert(position);
             self.mark_finished(position);
         }
         if self.settings.in_stream_order {
@@ -530,6 +585,19 @@ impl Ledger {
         }
         self.finished.insert(first, last);
         self.forget_finished();
+    }
+
+    /// Joins the range that an earlier run has begun at `position`, which was taken in now, to the one before,
+    /// if nothing in between is unfinished.
+    fn join_finished(&mut self, position: u64) {
+        let mut ranges = self.finished.range(..=position).rev();
+        let (Some((&start, &last)), Some((&first, &end))) = (ranges.next(), ranges.next()) else {
+            return;
+        };
+        if start == position && self.open.range(end..start).next().is_none() {
+            self.finished.remove(&start);
+            self.finished.insert(first, last);
+        }
     }
 
     /// What the cursor has passed needs no range.

@@ -7,6 +7,7 @@
 //! * When an acknowledgement returns, it is durable.
 
 pub(crate) mod consumer;
+mod kept;
 pub(crate) mod ledger;
 pub(crate) mod registry;
 mod running;

@@ -2,14 +2,16 @@
 
 use crate::codec::bin;
 use crate::codec::group::{
-    FilterRecord, GroupRecord, Shelf, group_key, shelf_key, shelf_position, shelf_prefix,
+    FilterRecord, GroupRecord, Shelf, group_key, part_prefix, shelf_key, shelf_position,
+    shelf_prefix,
 };
 use crate::codec::parked::ParkedRecord;
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Filter;
+use crate::follow::group::kept::Kept;
 use crate::follow::group::ledger::{Ledger, Settings};
 use crate::follow::group::running::{RunningGroup, commit_state, now};
-use crate::limits::PARKED_MOVED_MAX;
+use crate::limits::{GROUP_PARTS_MAX, PARKED_MOVED_MAX};
 use crate::log::commit::Commit;
 use crate::log::core::Log;
 use crate::log::handle::LogHandle;
@@ -87,7 +89,7 @@ impl Groups {
         let running = self.0.lock();
         let cursor = match running.get(name) {
             Some(group) => group.cursor()?,
-            None => stored(log, name)?.map_or(0, |record| record.cursor),
+            None => stored(log, name)?.map_or(0, |(record, _)| record.cursor),
         };
         Ok(Position::new(cursor))
     }
@@ -125,9 +127,11 @@ impl Groups {
             let message = format!("group {name:?} has consumers; drop them first");
             return Err(Error::new(ErrorKind::AlreadyRunning, message));
         }
-        let mut keys: Vec<String> = [Shelf::Parked, Shelf::Replay]
+        let shelves = [Shelf::Parked, Shelf::Replay].map(|shelf| shelf_prefix(name, shelf));
+        let mut keys: Vec<String> = shelves
             .into_iter()
-            .map(|shelf| log.records_with_prefix(&shelf_prefix(name, shelf)))
+            .chain([part_prefix(name)])
+            .map(|prefix| log.records_with_prefix(&prefix))
             .collect::<Result<Vec<_>>>()?
             .into_iter()
             .flat_map(BTreeMap::into_keys)
@@ -149,28 +153,41 @@ fn remove(log: &LogHandle, keys: Vec<String>) -> Result<()> {
 
 fn start(log: &LogHandle, described: &Described<'_>) -> Result<Arc<RunningGroup>> {
     let Described { name, filter, after, settings } = *described;
-    let record = match stored(log.log(), name)? {
-        Some(record) => {
+    let (record, kept) = match stored(log.log(), name)? {
+        Some((record, kept)) => {
             check_filter(name, &record.filter, filter)?;
             refuse_ahead(name, &record, log.head_position())?;
-            record
+            (record, kept)
         }
         None => {
             let filter = filter_record(filter);
             let record = GroupRecord { filter, cursor: after.get(), ..GroupRecord::default() };
             commit_state(log, Commit::new().state(group_key(name), bin::encode(&record)))?;
-            record
+            (record, Kept::read(0))
         }
     };
     let replays = shelved(log.log(), name, Shelf::Replay)?.into_keys();
     let ledger = Ledger::new(settings, record, replays, now(log));
-    RunningGroup::start(name, log.engine(), ledger, filter.clone())
+    RunningGroup::start(name, log.engine(), ledger, kept, filter.clone())
 }
 
-/// What is kept of the group, if it was ever started.
-fn stored(log: &Log, name: &str) -> Result<Option<GroupRecord>> {
+/// What is kept of the group, if it was ever started, and how.
+fn stored(log: &Log, name: &str) -> Result<Option<(GroupRecord, Kept)>> {
     let Some(bytes) = log.record(&group_key(name))? else { return Ok(None) };
-    bin::decode(&bytes).map(Some).map_err(|what| damaged(name, &what))
+    let read = |bytes: &[u8]| -> Result<GroupRecord> {
+        bin::decode(bytes).map_err(|what| damaged(name, &what))
+    };
+    let whole = read(&bytes)?;
+    let parts = log.records_with_prefix(&part_prefix(name))?;
+    let number =
+        |key: &String| shelf_position(key).ok_or_else(|| damaged(name, "a part has no number"));
+    let last = parts.last_key_value().map(|(key, _)| number(key)).transpose()?;
+    if last.is_some_and(|last| last >= GROUP_PARTS_MAX) {
+        return Err(damaged(name, "it has more parts than there can be"));
+    }
+    let kept = Kept::read(last.map_or(0, |last| last + 1));
+    let parts = parts.values().map(|bytes| read(bytes)).collect::<Result<Vec<_>>>()?;
+    Ok(Some((whole.with_parts(parts), kept)))
 }
 
 /// The events on one of the group's shelves, by position.

@@ -5,11 +5,12 @@
 
 use crate::clock::Micros;
 use crate::codec::bin;
-use crate::codec::group::{group_key, shelf_key};
+use crate::codec::group::shelf_key;
 use crate::error::{Error, ErrorKind, Result, catch};
 use crate::event::RecordedEvent;
 use crate::filter::Filter;
 use crate::follow::feed::{Batch, Feed, FeedStop};
+use crate::follow::group::kept::Kept;
 use crate::follow::group::ledger::{Late, Ledger, Move, Nack, Now};
 use crate::limits::GROUP_CURSOR_EVENTS_MAX;
 use crate::log::commit::{Commit, Proposal};
@@ -57,6 +58,8 @@ struct State {
     failure: Option<(u64, Error)>,
     /// The cursor as it was last written.
     cursor: u64,
+    /// How the group is kept.
+    kept: Kept,
 }
 
 /// What a consumer may get.
@@ -73,6 +76,7 @@ impl RunningGroup {
         name: &str,
         engine: &Arc<Engine>,
         ledger: Ledger,
+        kept: Kept,
         filter: Filter,
     ) -> Result<Arc<RunningGroup>> {
         let (nudges, nudged) = bounded(1);
@@ -94,6 +98,7 @@ impl RunningGroup {
                 is_writing: false,
                 failure: None,
                 cursor,
+                kept,
             }),
             ready: Condvar::new(),
             written: Condvar::new(),
@@ -339,9 +344,12 @@ impl RunningGroup {
 
     fn write_now(&self, state: &mut MutexGuard<'_, State>) {
         let covered = state.changes;
-        let record = state.ledger.record(self.now());
+        let (now, kept, cursor) = (self.now(), state.kept, state.ledger.cursor());
+        let (records, intended) = kept.write(&self.name, &mut state.ledger, now);
         let moves = state.ledger.take_moves();
-        let mut commit = Commit::new().state(group_key(&self.name), bin::encode(&record));
+        let records = records.into_iter();
+        let mut commit =
+            records.fold(Commit::new(), |commit, (key, value)| commit.state(key, value));
         for Move { shelf, position, record } in &moves {
             let value = record.as_ref().map(bin::encode).unwrap_or_default();
             commit = commit.state(shelf_key(&self.name, *shelf, *position), value);
@@ -353,10 +361,12 @@ impl RunningGroup {
         match written {
             Ok(()) => {
                 state.written = covered;
-                state.cursor = record.cursor;
+                state.cursor = cursor;
+                state.kept = intended;
             }
             Err(error) => {
                 state.ledger.put_back_moves(moves);
+                state.kept = kept.unless(intended);
                 state.failure = Some((covered, error));
             }
         }

@@ -2,9 +2,10 @@
 
 use crate::clock::Micros;
 use crate::codec::bin;
-use crate::codec::group::{GroupRecord, Shelf, group_key};
+use crate::codec::group::{FilterRecord, GroupRecord, Shelf, group_key, part_prefix};
 use crate::error::{Error, ErrorKind};
 use crate::event::{NewEvent, RecordedEvent};
+use crate::follow::group::kept::Kept;
 use crate::follow::group::ledger::{Ledger, Move, Nack, Now, Settings};
 use crate::log::read_all::EventCursor;
 use crate::position::{ExpectedVersion, Position};
@@ -274,6 +275,51 @@ fn events_that_are_read_in_order_take_one_look_at_each_frame() {
     assert_eq!(cursor.event_at(past).unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
+/// An acknowledgement wrote all that was finished and tried behind the cursor: 40 KB of journal for each that
+/// came out of order, and more with a larger buffer. It writes what it adds, and the whole record so seldom
+/// that it costs no more than that again.
+#[test]
+fn an_acknowledgement_out_of_order_writes_no_more_than_a_few_times_itself() {
+    const EVENTS: u64 = 4_096;
+    let clock = Clock::new();
+    let all = placed(&"abcde".repeat(EVENTS as usize / 5 + 1)[..EVENTS as usize], &events("abcde"));
+    let large = Settings { unfinished_max: EVENTS as usize, ..settings(false) };
+    let mut ledger = Ledger::new(large, GroupRecord::default(), [], clock.now());
+    ledger.take_batch(all, EVENTS);
+    assert_eq!(delivered(&mut ledger, &clock).len() as u64, EVENTS);
+    let (mut disk, mut kept, mut most, mut bytes) = (Disk::new(), Kept::read(0), 0, 0);
+    for n in 0..EVENTS {
+        // 1,597 and 4,096 have no divisor in common, so each is acknowledged once, and the first one last.
+        assert!(ledger.finish(1 + (n + 1) * 1_597 % EVENTS));
+        let (records, next) = kept.write("g", &mut ledger, clock.now());
+        bytes += records.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        kept = next;
+        put(&mut disk, records);
+        if n % 64 == 0 {
+            most = most.max(bin::encode(&ledger.record(clock.now())).len());
+            assert_eq!(stored(&disk).cursor, ledger.cursor());
+        }
+    }
+    assert_eq!(stored(&disk).cursor, EVENTS);
+    println!("{} bytes for each, where the record takes up to {most}", bytes as u64 / EVENTS);
+    assert!(most > 20_000 && bytes as u64 / EVENTS < 250);
+}
+
+/// Keys and values, as the log has them.
+type Disk = BTreeMap<String, Vec<u8>>;
+
+fn put(disk: &mut Disk, records: Vec<(String, Vec<u8>)>) {
+    disk.extend(records);
+    disk.retain(|_, value| !value.is_empty());
+}
+
+fn stored(disk: &Disk) -> GroupRecord {
+    let read = |bytes: &Vec<u8>| -> GroupRecord { bin::decode(bytes).unwrap() };
+    let parts = disk.iter().filter(|(key, _)| key.starts_with(&part_prefix("g")));
+    let whole = disk.get(&group_key("g")).map(read).unwrap_or_default();
+    whole.with_parts(parts.map(|(_, value)| read(value)))
+}
+
 /// What a random run has seen, beside the ledger.
 #[derive(Default)]
 struct Truth {
@@ -312,7 +358,11 @@ fn random_run(seed: u64, in_stream_order: bool, five: &[RecordedEvent]) {
     let wanted: Vec<_> = all.iter().filter(|_| below(4) > 0).cloned().collect();
     let wanted_positions: BTreeSet<u64> = wanted.iter().map(|e| e.position.get()).collect();
     let mut clock = Clock::new();
-    let mut written = GroupRecord::default();
+    // A long filter makes the whole record long, so that parts are written.
+    let filter = FilterRecord { categories: vec!["x".repeat(400)], ..Default::default() };
+    let mut written = GroupRecord { filter, ..Default::default() };
+    let mut disk = Disk::from([(group_key("g"), bin::encode(&written))]);
+    let mut kept = Kept::read(0);
     let mut truth = Truth::default();
     // A buffer of one event is as good as a large one; batches are larger than either.
     let settings = Settings { unfinished_max: 1 + below(8) as usize, ..settings(in_stream_order) };
@@ -381,7 +431,15 @@ fn random_run(seed: u64, in_stream_order: bool, five: &[RecordedEvent]) {
                 truth.out.retain(|position, attempt| ledger.is_out(*position, *attempt));
             }
             8 => {
+                let (records, next) = kept.write("g", &mut ledger, clock.now());
+                if below(10) == 0 {
+                    // It fails.
+                    kept = kept.unless(next);
+                    continue;
+                }
                 // A write: what ended before it has ended for good, and parked is on its shelf.
+                kept = next;
+                put(&mut disk, records);
                 for Move { shelf, position, record } in ledger.take_moves() {
                     let shelf = match shelf {
                         Shelf::Parked => &mut truth.parked,
@@ -392,7 +450,8 @@ fn random_run(seed: u64, in_stream_order: bool, five: &[RecordedEvent]) {
                         None => shelf.remove(&position),
                     };
                 }
-                written = bin::decode(&bin::encode(&ledger.record(clock.now()))).unwrap();
+                written = stored(&disk);
+                assert_same(&written, &ledger.record(clock.now()), &wanted_positions, &context);
                 check(&written, &wanted_positions, &truth, &context);
                 if below(4) == 0 {
                     let parked = std::mem::take(&mut truth.parked);
@@ -414,6 +473,8 @@ fn random_run(seed: u64, in_stream_order: bool, five: &[RecordedEvent]) {
                 truth.delivered.clear();
                 let replays = truth.replay.clone();
                 fed = record.cursor;
+                let parts = disk.keys().filter(|key| key.starts_with(&part_prefix("g"))).count();
+                kept = Kept::read(parts as u64);
                 ledger = Ledger::new(settings, record, replays, clock.now());
             }
             _ => {
@@ -428,6 +489,21 @@ fn random_run(seed: u64, in_stream_order: bool, five: &[RecordedEvent]) {
             return;
         }
     }
+}
+
+/// The record that was put together from parts says the same as one that is written whole.
+#[track_caller]
+fn assert_same(parts: &GroupRecord, whole: &GroupRecord, wanted: &BTreeSet<u64>, context: &str) {
+    let tried = |record: &GroupRecord| -> Vec<_> {
+        record.tried.iter().map(|tried| (tried.position, tried.attempts)).collect()
+    };
+    let finished = |record: &GroupRecord| -> BTreeSet<u64> {
+        let ranges = record.finished.iter().flat_map(|(first, last)| *first..=*last);
+        ranges.filter(|p| *p > record.cursor && wanted.contains(p)).collect()
+    };
+    assert_eq!((parts.cursor, &parts.filter), (whole.cursor, &whole.filter), "{context}");
+    assert_eq!(finished(parts), finished(whole), "{context}: {parts:?}, {whole:?}");
+    assert_eq!(tried(parts), tried(whole), "{context}");
 }
 
 /// Nothing up to the cursor, or in a range behind it, is unfinished.
