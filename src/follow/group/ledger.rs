@@ -11,7 +11,7 @@ use crate::clock::Micros;
 use crate::codec::group::{FilterRecord, GroupRecord, Shelf, TriedRecord};
 use crate::codec::parked::ParkedRecord;
 use crate::event::RecordedEvent;
-use crate::limits::GROUP_UNFINISHED_BYTES_MAX;
+use crate::limits::{GROUP_UNFINISHED_BYTES_MAX, PARKED_MOVED_MAX};
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
 use crate::stream::StreamId;
@@ -356,10 +356,11 @@ impl Ledger {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Takes back what was delivered too long ago, and ends waits that are over.
+    /// Takes back what was delivered too long ago, and ends waits that are over. What is more than one commit
+    /// can park is left, and its timers are due at once.
     pub(super) fn expire(&mut self, now: Now) {
         while let Some((at, position)) = self.timers.first().copied() {
-            if at > now.instant {
+            if at > now.instant || self.moves.len() >= PARKED_MOVED_MAX {
                 return;
             }
             let unfinished = self.unfinished.get(&position).expect("a timer is of one unfinished");

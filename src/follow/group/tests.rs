@@ -305,6 +305,27 @@ fn an_acknowledgement_out_of_order_writes_no_more_than_a_few_times_itself() {
     assert!(most > 20_000 && bytes as u64 / EVENTS < 250);
 }
 
+/// When all of a large buffer is parked at once, because its consumers are gone, one commit takes a bounded part
+/// of it.
+#[test]
+fn what_expires_together_is_parked_in_bounded_commits() {
+    let mut clock = Clock::new();
+    let events = placed(&"a".repeat(10_000), &events("a"));
+    let once = Settings { unfinished_max: 10_000, attempts_max: 1, ..settings(false) };
+    let mut ledger = Ledger::new(once, GroupRecord::default(), [], clock.now());
+    ledger.take_batch(events, 10_000);
+    assert_eq!(delivered(&mut ledger, &clock).len(), 10_000);
+    clock.passed += 30 * SECOND;
+    let mut parked = Vec::new();
+    for cursor in [4_096, 8_192, 10_000] {
+        ledger.expire(clock.now());
+        assert_eq!(ledger.cursor(), cursor);
+        assert_eq!(ledger.next_timer().is_some(), cursor < 10_000, "the rest is due at once");
+        parked.extend(ledger.take_moves().iter().map(|parked| parked.position));
+    }
+    assert_eq!(parked, (1..=10_000).collect::<Vec<_>>());
+}
+
 /// Keys and values, as the log has them.
 type Disk = BTreeMap<String, Vec<u8>>;
 
