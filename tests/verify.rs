@@ -484,9 +484,16 @@ fn verifying_beside_everything_that_goes_on_finds_nothing() {
                 std::thread::sleep(Duration::from_millis(writes % 7 * 20));
             })));
             if random.one_in(2) {
-                scope.spawn(until_ended(Box::new(|| {
-                    store.rebuild_index().unwrap();
-                })));
+                // Not without an end: whoever asks the index waits for each of them.
+                let ended = &ended;
+                scope.spawn(move || {
+                    for _ in 0..20 {
+                        if !ended.load(Ordering::SeqCst) {
+                            store.rebuild_index().unwrap();
+                        }
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                });
             }
             if random.one_in(2) {
                 scope.spawn(until_ended(Box::new(|| view.rebuild().unwrap())));

@@ -10,7 +10,10 @@ pub(crate) const PACKS: &str = "packs";
 /// The directory in which sled keeps values that are too long for its log. Ours never are.
 const BLOBS: &str = "blobs";
 /// How long to wait for sled's own threads to let go of a database that was closed.
-const RELEASE_WAIT: Duration = Duration::from_secs(10);
+const RELEASE_WAIT: Duration = Duration::from_millis(100);
+/// How many such waits in a row are in vain at most: 10 s, not counting the time in which the process as a whole
+/// does not run.
+const RELEASE_WAITS_MAX: u32 = 100;
 
 /// Waits until nobody holds sled's lock on its data file.
 ///
@@ -37,18 +40,16 @@ pub(crate) fn wait_for_release(file: &Path) -> Result<()> {
         let _ = locked.send(handle.lock());
     });
     spawned.map_err(|e| Error::io("wait for", file, e))?;
-    match wait.recv_timeout(RELEASE_WAIT) {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(e)) => Err(Error::io("lock", file, e)),
-        Err(_) => {
-            let seconds = RELEASE_WAIT.as_secs();
-            let message = format!(
-                "{} is still in use after {seconds} s, perhaps by a process that was forked from the one that used it",
-                file.display()
-            );
-            Err(Error::new(ErrorKind::Locked, message))
+    for _ in 0..RELEASE_WAITS_MAX {
+        match wait.recv_timeout(RELEASE_WAIT) {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(e)) => return Err(Error::io("lock", file, e)),
+            Err(_) => {}
         }
     }
+    let seconds = (RELEASE_WAIT * RELEASE_WAITS_MAX).as_secs();
+    let message = format!("{} is still in use after {seconds} s", file.display());
+    Err(Error::new(ErrorKind::Locked, message))
 }
 
 /// A kill while sled opens leaves a half-written snapshot of its page table, which makes its next
