@@ -21,10 +21,12 @@ pub(crate) enum Bug {
     ShowLastFrameUnsynced,
     DropHalfTakenBatch,
     OverlookLostLastFrame,
+    LeaveFailedFrame,
+    ReuseUnchecked,
 }
 
 /// All of them.
-pub(crate) const BUGS: [Bug; 13] = [
+pub(crate) const BUGS: [Bug; 15] = [
     Bug::AcknowledgeBeforeSync,
     Bug::SkipDirectorySync,
     Bug::AcceptBadChecksum,
@@ -38,6 +40,8 @@ pub(crate) const BUGS: [Bug; 13] = [
     Bug::ShowLastFrameUnsynced,
     Bug::DropHalfTakenBatch,
     Bug::OverlookLostLastFrame,
+    Bug::LeaveFailedFrame,
+    Bug::ReuseUnchecked,
 ];
 
 /// The variable that names the bug of this process.

@@ -107,3 +107,16 @@ fn a_lost_last_frame_that_is_overlooked_is_caught() {
     let proof = "journal::tests::a_last_durable_frame_that_is_gone_without_a_trace_is_corrupt";
     assert_caught(Bug::OverlookLostLastFrame, proof);
 }
+
+#[test]
+fn a_frame_that_found_no_room_and_is_left_there_is_caught() {
+    let proof = "store::faults::\
+         a_frame_that_finds_no_room_on_a_disk_that_copies_was_not_written_if_nothing_of_it_is_left";
+    assert_caught(Bug::LeaveFailedFrame, proof);
+}
+
+#[test]
+fn a_segment_of_a_backup_that_is_reused_unchecked_is_caught() {
+    let proof = "store::backup::tests::what_is_there_is_checked_in_turn_within_a_budget";
+    assert_caught(Bug::ReuseUnchecked, proof);
+}

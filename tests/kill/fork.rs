@@ -17,6 +17,7 @@ use filmstrip::{
 use std::os::unix::process::parent_id;
 use std::path::Path;
 use std::process::{Command, Stdio, exit};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const CHILD: &str = "FILMSTRIP_FORKING";
@@ -244,6 +245,60 @@ fn child_that_becomes_a_daemon() {
     exit(0);
 }
 
+/// Not a test of its own: a process that forks again and again while its threads are at work, so that any lock may
+/// be held at the fork by a thread that the child does not have.
+#[test]
+fn child_that_forks_beside_busy_threads() {
+    let Some(path) = std::env::var_os(CHILD) else { return };
+    let rounds = std::env::var("FILMSTRIP_ROUNDS").map_or(25, |n| n.parse().expect("a number"));
+    let store = Store::open(Path::new(&path).join("store")).unwrap();
+    let (counts, model) = (store.project(Counts).start().unwrap(), store.read_model().unwrap());
+    let (done, mut acknowledged) = (AtomicBool::new(false), 0);
+    std::thread::scope(|scope| {
+        let busy = || {
+            let mut appended = 0;
+            while !done.load(Ordering::Relaxed) {
+                append(&store, 500).unwrap();
+                appended += 1;
+                let read = store.read_stream("Door-1").backwards().limit(1).collect().unwrap();
+                assert_eq!(read.len(), 1);
+                counts.view().get::<u64>("Door-1").unwrap();
+                model.read(|doors: &Doors| doors.0).unwrap();
+            }
+            appended
+        };
+        let threads = [(); 3].map(|()| scope.spawn(busy));
+        for round in 0..rounds {
+            std::thread::sleep(Duration::from_micros(round * 397 % 3_000));
+            let subscription = store.subscribe().start().unwrap();
+            let reading = store.read_all().iter().unwrap();
+            if fork() {
+                let asked = [
+                    asked("append", append(&store, 1)),
+                    asked("read_stream", store.read_stream("Door-1").collect()),
+                    asked("read_all", store.read_all().collect()),
+                    asked("view", counts.view().get::<u64>("Door-1")),
+                    asked("read model", model.read(|doors| doors.0)),
+                    asked("wait", counts.wait_for(Position::new(u64::MAX), Duration::MAX)),
+                    asked("subscription", subscription.recv_timeout(Duration::MAX)),
+                    asked("close", store.clone().close()),
+                ];
+                drop((reading, subscription));
+                exit(i32::from(asked.iter().any(|(_, kind)| *kind != Some(ErrorKind::Forked))));
+            }
+            assert_eq!(wait(), 0, "round {round}");
+        }
+        done.store(true, Ordering::Relaxed);
+        acknowledged = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+    });
+    drop((counts, model));
+    assert!(store.verify().unwrap().is_whole());
+    store.close().unwrap();
+    let store = Store::open(Path::new(&path).join("store")).unwrap();
+    assert_eq!(store.head(), Position::new(acknowledged));
+    say(&format!("figures: forks beside busy threads: {rounds}"));
+}
+
 /// What a process in `directory`, beneath which getppid forks, says until it and what it forked have ended.
 fn run(directory: &Path, child: &str) -> Option<String> {
     let (source, library) = (directory.join("fork.c"), directory.join("fork.so"));
@@ -285,4 +340,14 @@ fn a_daemon_that_opened_its_store_too_early_is_told_so_and_does_not_hang() {
     // The lock went with the last of both.
     let store = Store::open(directory.path().join("store")).unwrap();
     assert_eq!(store.head(), Position::new(1));
+}
+
+/// `FILMSTRIP_ROUNDS=1000 cargo test --release --test kill busy_threads -- --nocapture` for a long run.
+#[test]
+fn a_fork_beside_busy_threads_hangs_nobody_and_takes_nothing() {
+    let directory = scratch();
+    let child = "fork::child_that_forks_beside_busy_threads";
+    let Some(said) = run(directory.path(), child) else { return };
+    let figures = said.lines().find(|line| line.contains("figures: "));
+    println!("{}", figures.expect("the child came to its end"));
 }
