@@ -11,8 +11,9 @@ use crate::index::packs::list::Packs;
 use crate::index::packs::merge::Merging;
 use crate::index::packs::pack::{self, Pack};
 use crate::index::trees::{Garbage, Trees};
-use crate::index::verify::verify;
+use crate::index::verify::{Verified, verify};
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub(crate) struct Progress {
     /// Removed records and replaced pieces that no checkpoint needs any more, once the next one is
     /// written.
     pub(crate) garbage: Garbage,
+    /// The keys of records that a window which was cut short had written, when the index was opened.
+    pub(crate) unfinished: BTreeSet<Vec<u8>>,
     /// The merge that is under way.
     pub(crate) merging: Option<Merging>,
     /// Packs that were merged into another, as long as somebody may read them.
@@ -116,8 +119,9 @@ impl Index {
         let trees = Trees::open_existing(&db, store)?;
         let packs = open_packs(&db, &packs_directory(&directory), &stored, &blocks)?;
         let packs = Packs::new(packs);
-        let (records, garbage) = verify(&db, &trees, &stored)?;
-        let progress = Mutex::new(Progress { records, garbage, ..Progress::default() });
+        let Verified { records, garbage, unfinished } = verify(&db, &trees, &stored)?;
+        let progress = Progress { records, garbage, unfinished, ..Progress::default() };
+        let progress = Mutex::new(progress);
         let stored = Mutex::new(stored);
         let steps = AtomicU64::new(0);
         Ok(Some(Index { packs, blocks, trees, db, checkpoint_file, progress, stored, steps }))

@@ -1,5 +1,7 @@
 //! Answering from the index. What is damaged is an error, never a wrong answer.
 
+use crate::codec::checkpoint::Checkpoint;
+use crate::codec::frame::Location;
 use crate::codec::keys;
 use crate::codec::mark::Mark;
 use crate::codec::pack::event::IndexedEvent;
@@ -9,8 +11,42 @@ use crate::index::core::Index;
 use crate::index::pieces;
 use crate::index::verify::record_contribution;
 use crate::stream::StreamId;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a window that was cut short has left in an index, which its checkpoint says nothing of.
+#[derive(Debug, Default)]
+pub(crate) struct Unfinished {
+    /// Keys of records.
+    pub(crate) records: BTreeSet<Vec<u8>>,
+    pub(crate) marks: BTreeMap<u64, Mark>,
+}
+
+impl Unfinished {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.marks.is_empty()
+    }
+}
 
 impl Index {
+    /// What a window that was cut short had left when the index was opened.
+    pub(crate) fn unfinished(&self) -> Result<Unfinished> {
+        let (position, next) = match self.checkpoint() {
+            Some(Checkpoint { position, next, .. }) => (position, next),
+            None => (0, Location { segment: 0, offset: 0 }),
+        };
+        let records = self.progress.lock().unfinished.clone();
+        let mut unfinished = Unfinished { records, marks: BTreeMap::new() };
+        let mut marks = self.db.range(&self.trees.global, keys::global_key(position)..);
+        while let Some((key, value)) = marks.next()? {
+            let mark = Mark::decode(&key, &value);
+            let mark = mark.ok_or_else(|| self.damaged(None, "a position mark is damaged"))?;
+            if mark.location >= next {
+                unfinished.marks.insert(mark.position, mark);
+            }
+        }
+        Ok(unfinished)
+    }
+
     /// Forgets the blocks of packs that it has in memory: what it is asked next, it reads from the disk.
     pub(crate) fn forget_blocks(&self) {
         self.blocks.clear();

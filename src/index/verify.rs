@@ -13,23 +13,37 @@ use crate::error::Result;
 use crate::index::database::{Database, OpenError, Tree};
 use crate::index::trees::{Garbage, Trees};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// What `records` holds now, if as of the checkpoint it held what that says; and what of it nobody needs.
+/// What the records of an index were found to be.
+pub(crate) struct Verified {
+    /// What `records` holds now.
+    pub(crate) records: Sum,
+    /// What of it nobody needs.
+    pub(crate) garbage: Garbage,
+    /// The keys of records that a window which was cut short has written.
+    pub(crate) unfinished: BTreeSet<Vec<u8>>,
+}
+
+/// What `records` holds, if as of the checkpoint it held what that says.
 pub(crate) fn verify(
     db: &Database,
     trees: &Trees,
     stored: &StoredCheckpoint,
-) -> Result<(Sum, Garbage), OpenError> {
+) -> Result<Verified, OpenError> {
     let mut now = Sum::default();
     let mut then = Sum::default();
     let mut garbage = Garbage::default();
     let mut in_pieces = BTreeMap::new();
+    let mut unfinished = BTreeSet::new();
     scan(db, &trees.records, |key, value| {
         let record = StoredRecord::decode(key, value).ok_or("a record is damaged")?;
         let contributed = record_contribution(key, value, &record);
         now.replace(0, contributed);
         then.replace(0, as_of(stored.epoch, record.stamp, contributed)?);
+        if record.stamp.epoch > stored.epoch {
+            unfinished.insert(key.to_vec());
+        }
         match record.content {
             Content::Removed => garbage.removed.push(key.to_vec()),
             Content::Pieces { .. } => drop(in_pieces.insert(key.to_vec(), record.stamp.epoch)),
@@ -46,7 +60,7 @@ pub(crate) fn verify(
         return Err(OpenError::Unusable(reason));
     }
     orphans(db, trees, &in_pieces, &mut garbage)?;
-    Ok((now, garbage))
+    Ok(Verified { records: now, garbage, unfinished })
 }
 
 /// What a value contributes now to the sum of its tree.

@@ -6,7 +6,8 @@ use crate::clock::{Clock, Micros};
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
 use crate::codec::state::StreamState;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
+use crate::index::core::Index;
 use crate::journal::disk::Disk;
 use crate::journal::read::Journal;
 use crate::journal::recover;
@@ -19,6 +20,7 @@ use crate::log::group::{Outcome, Sequencer};
 use crate::log::head::Head;
 use crate::log::indexer;
 use crate::log::indexing::{Bounds, IndexSite, IndexSlot};
+use crate::log::located::{Located, each_located, mark_of};
 use crate::log::tail::Tail;
 use crate::position::Version;
 use crate::stream::StreamId;
@@ -60,7 +62,8 @@ impl Engine {
         let (index, mut indexed) = IndexSlot::open(site)?;
         refuse_index_ahead(&journal, &indexed, &end)?;
         let lost_a_frame = opened.torn.as_ref().is_some_and(|torn| torn.acknowledged);
-        let of_this_history = is_of_this_history(&journal, &indexed, &end)?;
+        let of_this_history = is_of_this_history(&journal, &indexed, &end)?
+            && is_left_by_this_journal(&journal, &index, &indexed, &end)?;
         if !of_this_history {
             tracing::warn!("the index is of another history of this store and is built again");
         }
@@ -144,6 +147,36 @@ fn is_of_this_history(journal: &Arc<Journal>, indexed: &Checkpoint, end: &End) -
         Some((_, frame)) => frame.chain_after(&indexed.chain).as_ref() == Ok(&frame.header.chain),
         None => indexed.chain == end.chain,
     })
+}
+
+/// Whether what a window that was cut short has left in the index is of this journal. It lies beyond the
+/// checkpoint: if it is of another continuation, which was then given up, nothing else would tell.
+fn is_left_by_this_journal(
+    journal: &Arc<Journal>,
+    index: &IndexSlot,
+    indexed: &Checkpoint,
+    end: &End,
+) -> Result<bool> {
+    let mut left = match index.inspect(Index::unfinished) {
+        Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(false),
+        left => left?,
+    };
+    let mut frames = journal.frames(indexed.next, indexed.position + 1, end.next);
+    while !left.is_empty() {
+        let Some((at, frame)) = frames.next().transpose()? else { return Ok(false) };
+        let mark = mark_of(at, &frame);
+        if left.marks.get(&mark.position) == Some(&mark) {
+            left.marks.remove(&mark.position);
+        }
+        // What cannot be read of the frame is told where the tail is filled.
+        let _ = each_located(at, &frame, |located| {
+            if let Located::Record { key, .. } = located {
+                left.records.remove(key.as_bytes());
+            }
+            Ok(())
+        });
+    }
+    Ok(true)
 }
 
 /// Brings what the index lacks into the tail.

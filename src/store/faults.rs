@@ -1,14 +1,21 @@
 //! What a store does when its disk fails, or its leader panics: everyone is answered, nothing
 //! acknowledged is lost, and nothing is served that is not durable.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Micros};
+use crate::codec::checkpoint::Checkpoint;
+use crate::codec::frame::Location;
+use crate::codec::mark::Mark;
+use crate::codec::record;
 use crate::error::{Error, ErrorKind};
 use crate::event::NewEvent;
 use crate::finding::FindingKind;
+use crate::index::core::Index;
+use crate::index::window::Window;
 use crate::journal::faulty::{Faults, FaultyDisk};
+use crate::log::commit::Commit;
 use crate::log::indexing::Bounds;
 use crate::log::outcome::AppendError;
-use crate::position::{ExpectedVersion, Version};
+use crate::position::{ExpectedVersion, Position, Version};
 use crate::store::Store;
 use chrono::{DateTime, Utc};
 use std::path::{Path, PathBuf};
@@ -508,4 +515,45 @@ fn an_index_that_failed_half_way_is_opened_again() {
     }
     assert!(store.log.tail.indexed().position > 0);
     assert!(store.verify().unwrap().is_whole());
+}
+
+/// A crash in the middle of a window leaves records and marks in the index that its checkpoint does not cover.
+/// Then a backup was restored over the store that the checkpoint is in, but not the window: what was kept of the
+/// window's consumers was served, though nobody had written it in the history that stood.
+#[test]
+fn what_a_window_of_a_history_that_was_given_up_left_in_the_index_is_not_served() {
+    const KEY: &str = "group/gone";
+    for (of_this_history, marks) in [(false, false), (false, true), (true, true)] {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let commit = Commit::new().append("A-1", ExpectedVersion::NoStream, [event(1)]);
+        store.commit(commit.tracking("here", Position::new(7))).unwrap();
+        let id = store.log.journal.store();
+        let segments = store.log.journal.start();
+        store.close().unwrap();
+        let (index, _) = Index::open(directory.path(), id, 1 << 20).unwrap();
+        let here = record::tracked_key("here");
+        let key = if of_this_history { here.as_str() } else { KEY };
+        let location = Location { segment: segments.segment, offset: segments.offset + 4_096 };
+        let mark = Mark { position: 5, time: Micros(0), location };
+        let marks = if marks && !of_this_history { vec![mark] } else { Vec::new() };
+        let records = match (of_this_history, marks.is_empty()) {
+            (false, false) => vec![],
+            _ => vec![(key.to_owned(), vec![9; 8])],
+        };
+        let records = records.into_iter().chain([("last".to_owned(), vec![1])]).collect();
+        let end = Checkpoint { position: 1, next: location, chain: [0; 32], time: Micros(0) };
+        // The last write fails, and with it the checkpoint.
+        index.db.die_after(1);
+        index.insert(Window { events: vec![], marks, records, end }).unwrap_err();
+        drop(index);
+
+        let store = Store::open(directory.path()).unwrap();
+        let case = format!("of this history: {of_this_history}");
+        assert_eq!(store.log.record(KEY).unwrap(), None, "{case}");
+        assert_eq!(store.tracked("here").unwrap(), Position::new(7), "{case}");
+        let is_replaced = directory.path().join("index.damaged-1").exists();
+        assert_eq!(is_replaced, !of_this_history, "{case}");
+        assert!(store.verify().unwrap().is_whole(), "{case}");
+    }
 }
