@@ -127,6 +127,8 @@ pub(crate) const SNAPSHOTS_WAITING_MAX: usize = 16;
 pub(crate) const FEED_BATCH_EVENTS_MIN: usize = 512;
 /// Bytes of frames from which on a feed's batch takes no further one.
 pub(crate) const FEED_BATCH_BYTES_MIN: usize = MIB;
+/// Bytes of the file that says what the views were when they were closed; it is left out if it would be larger.
+pub(crate) const VIEWS_NOTE_BYTES_MAX: u64 = MIB as u64;
 /// Bytes of UTF-8 in the key of a view's row.
 pub(crate) const VIEW_KEY_BYTES_MAX: usize = 1_024;
 /// Bytes of a view's row.

@@ -201,6 +201,33 @@ fn a_full_table_of_descriptors_is_a_clear_error_and_moves_nothing_aside() {
     assert!(failures > 0, "no run met a failure");
 }
 
+/// Where memory is exhausted, an allocation of Rust's ends the process, and one of sled's panics: that was taken
+/// for damage, and healthy views and a healthy index were moved aside.
+#[test]
+fn exhausted_memory_moves_nothing_aside_and_loses_nothing() {
+    if !can_run("prlimit", &["--as=2000000000", "true"]) {
+        return;
+    }
+    let (mut failures, mib) = (0, 1 << 20);
+    for limit in (100..=580).step_by(if is_long() { 8 } else { 60 }) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("store");
+        let case = format!("{limit} MiB");
+        judge_child(&run(&["env"], &store), &case);
+        let acknowledged = Store::open(&store).unwrap().head().get();
+        let output = run(&["prlimit", &format!("--as={}", limit * mib)], &store);
+        let said = String::from_utf8_lossy(&output.stdout);
+        failures += u64::from(!output.status.success() || said.contains("said failed"));
+        for entry in std::fs::read_dir(&store).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(!name.contains(".damaged-"), "{case}: {name} is there: {said}\n{errors}");
+        }
+        judge_store(&store, acknowledged, &case);
+    }
+    println!("figures: exhausted memory: {failures} runs met it");
+}
+
 /// Nobody is bound by a number of threads who may raise it, so each n-th start of one fails instead.
 #[test]
 fn a_full_table_of_threads_is_a_clear_error_and_afterwards_the_store_goes_on() {

@@ -803,3 +803,49 @@ fn the_views_of_another_store_are_made_again() {
         }
     }
 }
+
+/// Views that were emptied, halved or taken away were whole to `verify_at`: nothing outside of them said that
+/// they had been there. Views that were closed in order are noted, and held against the note.
+#[test]
+fn views_that_were_emptied_halved_or_taken_away_are_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let db = path.join("views").join("db");
+    written(&path, None, 50, 1);
+    assert!(said_of_views(&path).is_empty());
+    let cut = |length: u64| {
+        let file = fs::File::options().write(true).open(&db).unwrap();
+        let length = length.min(file.metadata().unwrap().len() / 2);
+        file.set_len(length).unwrap();
+    };
+    let damages: [(&str, &dyn Fn()); 6] = [
+        ("nothing", &|| ()),
+        ("taken away", &|| fs::remove_dir_all(path.join("views")).unwrap()),
+        ("emptied", &|| cut(0)),
+        ("halved", &|| cut(u64::MAX)),
+        ("without their file", &|| fs::remove_file(&db).unwrap()),
+        ("begun anew", &|| {
+            fs::remove_dir_all(path.join("views")).unwrap();
+            let other = directory.path().join("other");
+            let store = Store::open(&other).unwrap();
+            store.remove_projection("sums").unwrap();
+            store.close().unwrap();
+            fs::rename(other.join("views"), path.join("views")).unwrap();
+        }),
+    ];
+    for (case, damage) in damages {
+        damage();
+        let said = said_of_views(&path);
+        assert_eq!(said.is_empty(), case == "nothing", "{case}: {said:?}");
+        let findings = Store::open(&path).unwrap().verify().unwrap().findings;
+        assert_eq!(findings.is_empty(), case == "nothing", "{case}: {findings:?}");
+        // They are made again, and noted again.
+        written(&path, None, 1, 1);
+        assert!(said_of_views(&path).is_empty(), "{case}: {:?}", said_of_views(&path));
+    }
+    let store = Store::open(&path).unwrap();
+    let sums = store.project(Sums::<1>::default()).start().unwrap();
+    assert_eq!(get(&sums, "events"), 56);
+    // As long as somebody has them open, nothing is noted, and a kill leaves no note that is wrong.
+    assert!(!path.join("views.closed").exists());
+}

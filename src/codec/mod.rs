@@ -23,3 +23,4 @@ pub(crate) mod row;
 pub(crate) mod snapshot;
 pub(crate) mod state;
 pub(crate) mod varint;
+pub(crate) mod views;

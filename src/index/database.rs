@@ -134,9 +134,15 @@ impl Database {
             Ok(Err(sled::Error::Io(e))) if is_the_systems(&e) => {
                 return Err(OpenError::System(Error::io("open", path, e)));
             }
-            Ok(Err(e)) => return Err(OpenError::Unusable(format!("sled cannot open it: {e}"))),
+            Ok(Err(e)) => {
+                return Err(unusable_or_system(path, "sled cannot open it", &e.to_string()));
+            }
             Err(panic) => {
-                return Err(OpenError::Unusable(format!("sled panicked at opening it: {panic}")));
+                return Err(unusable_or_system(
+                    path,
+                    "sled panicked at opening it",
+                    &panic.to_string(),
+                ));
             }
         };
         let file = sync_files(path).map_err(OpenError::System)?;
@@ -417,6 +423,9 @@ impl Database {
     }
 
     fn panic_error(&self, message: &str) -> Error {
+        if says_of_the_system(message) {
+            return systems(&self.path, "sled panicked", message);
+        }
         Error::corrupt(&self.path, 0, None, format!("sled panicked: {message}"))
     }
 
@@ -465,6 +474,29 @@ pub(crate) fn refuse_forked() -> Result<()> {
     Err(Error::new(ErrorKind::Forked, message))
 }
 
+/// Why sled could not open what is in `path`, by what it said.
+fn unusable_or_system(path: &Path, what: &str, said: &str) -> OpenError {
+    match says_of_the_system(said) {
+        true => OpenError::System(systems(path, what, said)),
+        false => OpenError::Unusable(format!("{what}: {said}")),
+    }
+}
+
+fn systems(path: &Path, what: &str, said: &str) -> Error {
+    let path = path.display();
+    Error::new(ErrorKind::Io, format!("{path}: {what}: {said}; the system had no more to give"))
+}
+
+/// Whether what sled said, mostly in a panic, says more of the system than of the file: it has no other way
+/// to tell that there is no memory, and it unwraps what some system calls return.
+fn says_of_the_system(said: &str) -> bool {
+    const EXHAUSTED: [&str; 3] =
+        ["failed to allocate", "converting zero into `Owned`", "IO thread unexpectedly panicked"];
+    let code = said.split_once("Os { code: ").and_then(|(_, rest)| rest.split(',').next());
+    let error = code.and_then(|code| code.parse().ok()).map(std::io::Error::from_raw_os_error);
+    EXHAUSTED.iter().any(|what| said.contains(what)) || error.is_some_and(|e| is_the_systems(&e))
+}
+
 /// Whether a failure says more of the system than of the file.
 pub(crate) fn is_the_systems(e: &std::io::Error) -> bool {
     use std::io::ErrorKind as Kind;
@@ -483,4 +515,30 @@ pub(crate) fn is_the_systems(e: &std::io::Error) -> bool {
             | Kind::Interrupted
             | Kind::TimedOut
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Memory that was exhausted while sled opened its files was taken for damage: healthy views and a healthy
+    /// index were moved aside, and the error said that they were damaged. sled tells it by these panics.
+    #[test]
+    fn a_panic_for_want_of_memory_is_the_systems_and_others_are_the_files() {
+        let enomem = std::io::Error::from_raw_os_error(12);
+        let unwrapped = format!("called `Result::unwrap()` on an `Err` value: {enomem:?}");
+        let said = ["failed to allocate Arc", "failed to allocate critical IO buffer", &unwrapped];
+        for said in said {
+            let error = unusable_or_system(Path::new("views"), "sled panicked at opening it", said);
+            let OpenError::System(error) = error else { panic!("{said:?} is told as {error:?}") };
+            assert_eq!(error.kind(), ErrorKind::Io);
+            assert!(error.to_string().contains(said), "{error}");
+        }
+        let eio = std::io::Error::from_raw_os_error(5);
+        let unwrapped = format!("called `Result::unwrap()` on an `Err` value: {eio:?}");
+        for said in ["index out of bounds", "assertion failed", &unwrapped] {
+            let error = unusable_or_system(Path::new("views"), "sled panicked at opening it", said);
+            assert!(matches!(error, OpenError::Unusable(_)), "{said:?} is told as {error:?}");
+        }
+    }
 }

@@ -7,6 +7,7 @@
 //! * After `close` everything answers `Closed`, whoever still holds a tree.
 
 mod inspect;
+pub(crate) mod note;
 mod remove;
 
 use crate::codec::row::{self, StoredRow};
@@ -30,7 +31,7 @@ pub(crate) const VIEWS: &str = "views";
 
 /// Whether `name` is one that views have in the directory of a store.
 pub(crate) fn is_ours(name: &str) -> bool {
-    name == VIEWS || is_aside(VIEWS, name)
+    name == VIEWS || note::is_note(name) || is_aside(VIEWS, name)
 }
 
 /// The views of one store.
@@ -42,6 +43,8 @@ struct Open {
     // Dropped before the database, which waits until nothing of sled's is left.
     trees: HashMap<String, Tree>,
     db: Database,
+    /// The store's directory, where it is noted what they were when they are closed; none for a copy.
+    noted_in: Option<PathBuf>,
 }
 
 impl Views {
@@ -52,19 +55,21 @@ impl Views {
             fs::create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;
             sync(store_dir)?;
         }
+        note::remove(store_dir)?;
         let db = match Database::open(&directory, cache_bytes) {
             Ok(db) => db,
             Err(OpenError::System(error)) => return Err(error),
             Err(OpenError::Unusable(reason)) => replace(store_dir, cache_bytes, &reason)?,
         };
-        Ok(Arc::new(Views { open: RwLock::new(Some(Open { trees: HashMap::new(), db })) }))
+        let (trees, noted_in) = (HashMap::new(), Some(store_dir.to_owned()));
+        Ok(Arc::new(Views { open: RwLock::new(Some(Open { trees, db, noted_in })) }))
     }
 
     /// The tree of this name, created if there is none.
     pub(crate) fn tree(self: &Arc<Views>, name: &str) -> Result<ViewTree> {
         {
             let mut open = self.open.write();
-            let Open { trees, db } = open.as_mut().ok_or_else(closed)?;
+            let Open { trees, db, .. } = open.as_mut().ok_or_else(closed)?;
             if !trees.contains_key(name) {
                 trees.insert(name.to_owned(), db.tree(name)?);
             }
@@ -104,9 +109,19 @@ impl Views {
 
     /// Has everything on disk and lets go of the files.
     pub(crate) fn close(&self) -> Result<()> {
-        let Some(Open { trees, db }) = self.open.write().take() else { return Ok(()) };
+        let Some(Open { trees, db, noted_in }) = self.open.write().take() else { return Ok(()) };
         drop(trees);
-        db.close()
+        let names = db.tree_names();
+        db.close()?;
+        if let Some(store_dir) = noted_in {
+            let names =
+                names?.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+            // Without it, less is known to who verifies them.
+            if let Err(error) = note::write(&store_dir, &store_dir.join(VIEWS), names) {
+                tracing::warn!(%error, "what the closed views are could not be noted");
+            }
+        }
+        Ok(())
     }
 
     fn read(&self) -> Result<OpenViews<'_>> {

@@ -10,6 +10,7 @@ use crate::index::aside::INDEX;
 use crate::index::core::Index;
 use crate::index::database::OpenError;
 use crate::index::files::copy_all;
+use crate::index::views::note;
 use crate::index::views::{VIEWS, Views};
 use crate::journal::disk::Disk;
 use crate::journal::mark::{self, DurableMark};
@@ -356,6 +357,12 @@ impl SomeViews {
 
     /// Audits them, and closes a copy. Returns how many views there are.
     fn audit(self, path: &Path, head: impl Fn() -> u64, findings: &mut Findings) -> Result<u64> {
+        if !matches!(self, SomeViews::Live(_)) {
+            let there = self.views().map(|views| views.tree_names()).transpose()?;
+            for (file, what) in note::lacking(path, &path.join(VIEWS), there)? {
+                findings.add(Finding::new(FindingKind::View, &file, what));
+            }
+        }
         let Some(views) = self.views() else { return Ok(0) };
         let audited = projection::audit::audit(views, &path.join(VIEWS), head, findings);
         if let SomeViews::Still { views, .. } = &self

@@ -20,7 +20,8 @@ impl Views {
         cache_bytes: u64,
     ) -> Result<Arc<Views>, OpenError> {
         let db = Database::open(&store_dir.join(VIEWS), cache_bytes)?;
-        Ok(Arc::new(Views { open: RwLock::new(Some(Open { trees: HashMap::new(), db })) }))
+        let (trees, noted_in) = (HashMap::new(), None);
+        Ok(Arc::new(Views { open: RwLock::new(Some(Open { trees, db, noted_in })) }))
     }
 
     /// The tree of this name as it is; `None` if there is none.
@@ -35,7 +36,7 @@ impl Views {
     /// Opens the tree of this name; false if there is none.
     pub(super) fn open_if_there(&self, name: &str) -> Result<bool> {
         let mut open = self.open.write();
-        let Open { trees, db } = open.as_mut().ok_or_else(closed)?;
+        let Open { trees, db, .. } = open.as_mut().ok_or_else(closed)?;
         if !trees.contains_key(name) {
             // Nobody removes one meanwhile, which opening it would make again.
             if !db.tree_names()?.iter().any(|there| there == name.as_bytes()) {

@@ -26,7 +26,7 @@ impl Views {
             }
         }
         let mut open = self.open.write();
-        let Open { trees, db } = open.as_mut().ok_or_else(closed)?;
+        let Open { trees, db, .. } = open.as_mut().ok_or_else(closed)?;
         trees.remove(name);
         db.remove_tree(name)?;
         Ok(true)
