@@ -28,6 +28,7 @@ models:
 # The engine with other features of its dependencies, which any crate of a program may switch on
 features:
     cargo test --manifest-path crates/features/Cargo.toml --lib -- event json readback codec export
+    cargo test --manifest-path crates/features/Cargo.toml --features arbitrary_precision --test arbitrary_precision --test repository --test compatibility
 
 # Any bytes for each decoder, guided by coverage, for so many seconds each. Needs `cargo install cargo-fuzz`
 fuzz SECONDS="30":

@@ -2,7 +2,7 @@
 //!
 //! Each event is decoded from what would be stored, exactly as a load will do it, and compared. What a type cannot
 //! read may depend on each single value (a word that a user chose as the key of a flattened map), so the first
-//! event of a variant proves nothing for the next one; see docs/decisions/0011.
+//! event of a variant proves nothing for the next one; see docs/decisions/0012.
 //!
 //! The first event of each variant, and the first one that writes a field which those before it left out, is also
 //! searched for fields that are written and not read. Such a type is no event set, even if this value happens to be the
