@@ -42,6 +42,9 @@ pub enum ErrorKind {
     StorageFull,
     /// The operating system failed a read, a write or a directory operation.
     Io,
+    /// The directory of the store was renamed, removed or replaced while the store was open; the message
+    /// names its path. Nothing was written, and nothing was changed in what is at the path now.
+    Moved,
     /// The time given for waiting has passed.
     Timeout,
     /// The store, or the subscription, has been closed.
@@ -144,6 +147,7 @@ impl Error {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 ErrorKind::StorageFull
             }
+            _ if source.get_ref().is_some_and(|inner| inner.is::<Moved>()) => ErrorKind::Moved,
             _ => ErrorKind::Io,
         };
         let message = format!("cannot {action} {}: {source}", path.display());
@@ -210,6 +214,31 @@ impl std::error::Error for Error {
         self.0.source.as_deref().map(|s| s as &(dyn std::error::Error + 'static))
     }
 }
+
+/// Why a system call was not made: its path does not lead any more to what is meant by it.
+#[derive(Debug)]
+pub(crate) struct Moved(String);
+
+impl Moved {
+    /// The directory `path` is not the one that is held.
+    pub(crate) fn from_path(path: &Path) -> Moved {
+        let path = path.display();
+        Moved(format!("the directory {path} was renamed, removed or replaced while it was in use"))
+    }
+
+    /// The file `path` is in no directory any more.
+    pub(crate) fn removed(path: &Path) -> Moved {
+        Moved(format!("the file {} was removed while it was in use", path.display()))
+    }
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Moved {}
 
 /// What a caught panic said, for an error's message.
 /// What the application's code, or a library's, panicked with.

@@ -109,6 +109,7 @@ mod fork;
 #[doc(hidden)]
 pub mod fuzz;
 mod head_hash;
+mod held;
 mod index;
 mod journal;
 mod json;

@@ -32,7 +32,7 @@ const LAYERS: [&[&str]; 9] = [
         "fork",
     ],
     &["codec"],
-    &["journal", "index"],
+    &["held", "journal", "index"],
     &["log"],
     &["follow"],
     &["model"],

@@ -264,3 +264,62 @@ fn a_backup_around_the_store_itself_is_refused() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     assert_eq!(files(directory.path()), before);
 }
+
+/// A directory of backups could be opened as a store while a backup was written into it: each had a lock of its
+/// own. Both said `Ok`, and the directory was `Corrupt` afterwards, or the store that was backed up was blamed.
+#[test]
+fn a_backup_that_is_opened_while_another_goes_into_it_is_one_or_the_other() {
+    for round in 0..6 {
+        let directory = tempfile::tempdir().unwrap();
+        let backups = directory.path().join("backups");
+        let store = Store::open(directory.path().join("store")).unwrap();
+        append(&store, 4);
+        store.backup(&backups).unwrap();
+        append(&store, 40);
+        let (backup, acknowledged) = std::thread::scope(|scope| {
+            let backup = scope.spawn(|| store.backup(&backups));
+            std::thread::sleep(std::time::Duration::from_millis(round * 8));
+            let mut acknowledged = 0;
+            match Store::open(&backups) {
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Locked, "{error}"),
+                Ok(opened) => {
+                    append(&opened, 3);
+                    acknowledged = opened.head().get();
+                }
+            }
+            (backup.join().unwrap(), acknowledged)
+        });
+        match &backup {
+            Ok(backup) => assert!(acknowledged == 0 || acknowledged == backup.position.get() + 3),
+            Err(error) => {
+                let expected = [ErrorKind::Locked, ErrorKind::InvalidInput];
+                assert!(expected.contains(&error.kind()), "{error}");
+            }
+        }
+        check_whole(&backups);
+        let head = Store::open(&backups).unwrap().head().get();
+        let expected = if acknowledged > 0 { acknowledged } else { backup.unwrap().position.get() };
+        assert_eq!(head, expected);
+    }
+}
+
+/// A `Repair` of a backup that had never been opened locked nothing, because there was no file to lock.
+#[test]
+fn a_backup_that_is_being_repaired_is_neither_opened_nor_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let backups = directory.path().join("backups");
+    let store = Store::open(directory.path().join("store")).unwrap();
+    append(&store, 2);
+    store.backup(&backups).unwrap();
+    fs::remove_file(backups.join("backup.lock")).unwrap();
+    let before = contents(&backups);
+    let repair = Store::repair(&backups).unwrap();
+    for refused in [Store::open(&backups).map(drop), store.backup(&backups).map(drop)] {
+        let error = refused.expect_err("it is being repaired");
+        assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+    }
+    assert!(contents(&backups) == before, "something was changed");
+    drop(repair);
+    store.backup(&backups).unwrap();
+    assert_eq!(Store::open(&backups).unwrap().head(), store.head());
+}

@@ -1,8 +1,13 @@
 //! What a store makes of its directory: creation, locking, strangers.
 
-use filmstrip::{ErrorKind, ExpectedVersion, NewEvent, Store};
+mod whole;
+
+use filmstrip::{ErrorKind, ExpectedVersion, Follower, NewEvent, Store};
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 fn event() -> NewEvent {
@@ -18,7 +23,7 @@ fn a_store_is_created_in_an_absent_or_an_empty_directory() {
         }
         let store = Store::open(&path).unwrap();
         store.append("A-1", ExpectedVersion::NoStream, [event()]).unwrap();
-        assert_eq!(store.path(), path);
+        assert_eq!(store.path(), path.canonicalize().unwrap());
         drop(store);
         assert_eq!(Store::open(&path).unwrap().head().get(), 1);
     }
@@ -269,5 +274,370 @@ fn a_store_opens_with_a_cache_of_any_size() {
         store.append("A-1", ExpectedVersion::Any, [event()]).unwrap();
         assert_eq!(store.read_stream("A-1").iter().unwrap().count(), number, "{bytes} bytes");
         store.close().unwrap();
+    }
+}
+
+/// Runs `work` in a process of its own, as the test `name` alone: it may change the working directory there.
+fn in_its_own_process(name: &str, work: impl FnOnce()) {
+    const NAME: &str = "FILMSTRIP_TEST_ALONE";
+    if std::env::var(NAME).is_ok_and(|alone| alone == name) {
+        return work();
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let done = command.args([name, "--exact", "--nocapture"]).env(NAME, name).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success() && out.contains("1 passed"), "{out}\n{err}");
+}
+
+/// Appends 3 MiB, which takes further segments.
+fn fill(store: &Store) -> filmstrip::Result<()> {
+    for _ in 0..24 {
+        store.append("A-1", ExpectedVersion::Any, [NewEvent::bytes("T", vec![7; 128 << 10])])?;
+    }
+    Ok(())
+}
+
+fn verify(path: &Path, head: u64) {
+    let verified = Store::verify_at(path).unwrap();
+    assert!(verified.is_whole(), "{}: {:#?}", path.display(), verified.findings);
+    assert_eq!(verified.head.get(), head, "{}", path.display());
+    let store = Store::open(path).unwrap();
+    assert_eq!(store.read_all().iter().unwrap().count() as u64, head);
+}
+
+/// A relative path was looked up again whenever a file was made. Two stores that were opened as `store` from
+/// two working directories wrote their segments over each other, every append said `Ok`, and neither opened
+/// again. A path is made absolute once, when it is given.
+#[test]
+fn a_relative_path_means_the_same_whatever_the_working_directory_is_later() {
+    in_its_own_process(
+        "a_relative_path_means_the_same_whatever_the_working_directory_is_later",
+        || {
+            let directory = tempfile::tempdir().unwrap();
+            let (a, b) = (directory.path().join("a"), directory.path().join("b"));
+            fs::create_dir(&a).unwrap();
+            fs::create_dir(&b).unwrap();
+            std::env::set_current_dir(&a).unwrap();
+            let first = Store::open("store").unwrap();
+            first.backup("backup").unwrap();
+            let follower = Follower::open("store").unwrap();
+            let repair = Store::repair("backup").unwrap();
+            std::env::set_current_dir(&b).unwrap();
+            let second = Store::open("store").unwrap();
+            assert_eq!(first.path(), a.canonicalize().unwrap().join("store"));
+            assert_eq!(second.path(), b.canonicalize().unwrap().join("store"));
+            fill(&second).unwrap();
+            fill(&first).unwrap();
+            first.rebuild_index().unwrap();
+            assert!(first.verify().unwrap().is_whole());
+            assert_eq!(follower.read().iter().unwrap().count(), 24);
+            assert!(repair.verify().unwrap().is_whole());
+            repair.export("export").unwrap();
+            drop(repair);
+            first.backup(a.join("backup")).unwrap();
+            drop((first, second));
+            verify(&a.join("store"), 24);
+            verify(&b.join("store"), 24);
+            verify(&a.join("backup"), 24);
+            verify(&b.join("export"), 0);
+            std::env::set_current_dir("/").unwrap();
+        },
+    );
+}
+
+/// The directory of an open store was renamed, and another store was made under the old name. Segments, the
+/// checkpoint and packs of the first went into the other's directory, and neither store opened again. What is
+/// at the path of an open store is looked at before anything is made there.
+#[test]
+fn a_store_whose_directory_was_renamed_leaves_what_is_there_now_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, renamed) = (directory.path().join("store"), directory.path().join("store.old"));
+    let old = Store::open(&path).unwrap();
+    fill(&old).unwrap();
+    fs::rename(&path, &renamed).unwrap();
+    let new = Store::open(&path).unwrap();
+    fill(&new).unwrap();
+    let before = everything(&path.join("journal"));
+    let mut acknowledged = 24;
+    let error = loop {
+        let event = NewEvent::bytes("T", vec![7; 128 << 10]);
+        match old.append("A-1", ExpectedVersion::Any, [event]) {
+            Ok(_) => acknowledged += 1,
+            Err(error) => break filmstrip::Error::from(error),
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Moved, "{error}");
+    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    let backups = directory.path().join("backups");
+    for (what, error) in [
+        ("rebuild_index", old.rebuild_index().map(drop)),
+        ("a view", old.project(whole::Tally).start().map(drop)),
+        ("verify", old.verify().map(drop)),
+        ("backup", old.backup(&backups).map(drop)),
+    ] {
+        let error = error.expect_err(what);
+        assert_eq!(error.kind(), ErrorKind::Moved, "{what}: {error}");
+    }
+    assert!(everything(&path.join("journal")) == before, "the other store's journal was changed");
+    drop(old);
+    assert!(everything(&path.join("journal")) == before, "the other store's journal was changed");
+    assert!(new.verify().unwrap().is_whole());
+    fill(&new).unwrap();
+    drop(new);
+    verify(&path, 48);
+    verify(&renamed, acknowledged);
+}
+
+/// As above, but the first store's directory comes back to where it was: the store goes on.
+#[test]
+fn a_store_whose_directory_was_renamed_and_came_back_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, renamed) = (directory.path().join("store"), directory.path().join("store.old"));
+    let store = Store::open(&path).unwrap();
+    fs::rename(&path, &renamed).unwrap();
+    let error = fill(&store).expect_err("no segment can be made");
+    assert_eq!(error.kind(), ErrorKind::Moved, "{error}");
+    let head = store.head().get();
+    fs::rename(&renamed, &path).unwrap();
+    fill(&store).unwrap();
+    assert_eq!(store.head().get(), head + 24);
+    store.close().unwrap();
+    verify(&path, head + 24);
+}
+
+/// A store that was opened through a symbolic link stays where it is when the link leads elsewhere.
+#[test]
+fn a_store_stays_where_a_symbolic_link_led_when_it_was_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("current");
+    let release = |number: u32| directory.path().join(format!("release-{number}"));
+    let mut stores = Vec::new();
+    for number in 1..=2 {
+        fs::create_dir(release(number)).unwrap();
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(release(number), &link).unwrap();
+        stores.push(Store::open(link.join("store")).unwrap());
+    }
+    for store in &stores {
+        fill(store).unwrap();
+        store.rebuild_index().unwrap();
+    }
+    drop(stores);
+    verify(&release(1).join("store"), 24);
+    verify(&release(2).join("store"), 24);
+}
+
+/// The directory of an open store was deleted, and every append said `Ok` until the segment was full: the
+/// events were gone with the last handle. A segment that was deleted takes no more.
+#[test]
+fn a_store_that_was_deleted_acknowledges_nothing_more() {
+    for contents_only in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let store = Store::open(&path).unwrap();
+        store.append("A-1", ExpectedVersion::Any, [event()]).unwrap();
+        fs::remove_dir_all(&path).unwrap();
+        if contents_only {
+            fs::create_dir(&path).unwrap();
+        }
+        let error = store.append("A-1", ExpectedVersion::Any, [event()]).expect_err("it is gone");
+        let error = filmstrip::Error::from(error);
+        assert_eq!(error.kind(), ErrorKind::Moved, "{error}");
+        let another = Store::open(&path).expect("another directory");
+        fill(&another).unwrap();
+        let _ = store.close();
+        drop(another);
+        verify(&path, 24);
+    }
+}
+
+/// Whoever removes the lock file of a store that is open does not let another process in.
+#[test]
+fn a_store_whose_lock_file_was_removed_is_still_locked() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    fs::remove_file(directory.path().join("lock")).unwrap();
+    // Without its index, sled's lock does not keep anybody out either.
+    let (index, aside) = (directory.path().join("index"), directory.path().join("aside"));
+    fs::rename(&index, &aside).unwrap();
+    for opened in
+        [Store::open(directory.path()).map(drop), Store::verify_at(directory.path()).map(drop)]
+    {
+        let error = opened.expect_err("it is open");
+        assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+    }
+    fs::rename(aside, index).unwrap();
+    fill(&store).unwrap();
+    store.close().unwrap();
+    verify(directory.path(), 24);
+}
+
+/// An empty path, out of a variable that was not set, was refused, but only after a lock and a journal had been
+/// made in the working directory.
+#[test]
+fn an_empty_path_is_refused_and_nothing_is_left_in_the_working_directory() {
+    in_its_own_process(
+        "an_empty_path_is_refused_and_nothing_is_left_in_the_working_directory",
+        || {
+            let directory = tempfile::tempdir().unwrap();
+            let store = Store::temporary().unwrap();
+            std::env::set_current_dir(directory.path()).unwrap();
+            for (what, error) in [
+                ("open", Store::open("").map(drop)),
+                ("verify_at", Store::verify_at("").map(drop)),
+                ("repair", Store::repair("").map(drop)),
+                ("follow", Follower::open("").map(drop)),
+                ("backup", store.backup("").map(drop)),
+                ("export", {
+                    store.backup("backup").unwrap();
+                    Store::repair("backup").unwrap().export("").map(drop)
+                }),
+            ] {
+                let error = error.expect_err(what);
+                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{what}: {error}");
+            }
+            fs::remove_dir_all("backup").unwrap();
+            assert_eq!(fs::read_dir(".").unwrap().count(), 0);
+            std::env::set_current_dir("/").unwrap();
+        },
+    );
+}
+
+/// Whatever is refused leaves nothing behind: no directory that was made for it, and no lock.
+#[test]
+fn what_is_refused_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let store = Store::open(path("store")).unwrap();
+    fill(&store).unwrap();
+    let too_long = format!("new/{}", "x".repeat(300));
+    store.backup(path("of-store")).unwrap();
+    // A journal without its manifest is damaged, and no store was made of it.
+    fs::create_dir(path("headless")).unwrap();
+    fs::rename(path("of-store/journal"), path("headless/journal")).unwrap();
+    fs::remove_dir_all(path("of-store")).unwrap();
+    fs::write(path("taken.left-out.jsonl"), "").unwrap();
+    let before = everything(directory.path());
+    let kept = Store::temporary().unwrap();
+    kept.backup(path("kept")).unwrap();
+    let repair = Store::repair(path("kept")).unwrap();
+    for (what, result) in [
+        ("open", Store::open(path(&too_long)).map(drop)),
+        ("open what lost its manifest", Store::open(path("headless")).map(drop)),
+        ("open below a file", Store::open(path("taken.left-out.jsonl/a/b")).map(drop)),
+        ("follow", Follower::open(path("new")).map(drop)),
+        ("verify", Store::verify_at(path("new")).map(drop)),
+        ("back up", store.backup(path(&too_long)).map(drop)),
+        ("back up into itself", store.backup(path("store/new/backup")).map(drop)),
+        ("back up what was opened", store.backup(path("store")).map(drop)),
+        ("export", repair.export(path(&too_long)).map(drop)),
+        ("export beside a file", repair.export(path("taken")).map(drop)),
+        ("export into itself", repair.export(path("kept/new")).map(drop)),
+    ] {
+        assert!(result.is_err(), "{what}: it was not refused");
+    }
+    drop(repair);
+    fs::remove_dir_all(path("kept")).unwrap();
+    assert!(everything(directory.path()) == before, "something was left or changed");
+    let names = fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(names, 3, "something was left: {:?}", fs::read_dir(directory.path()).unwrap());
+}
+
+/// Everything that a store of one user makes, a backup or an export of it elsewhere included, was readable for
+/// every other user as far as the umask allowed. It has the permissions of the store's directory at most.
+#[test]
+fn nobody_may_read_what_he_may_not_read_in_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    for name in ["store", "loose"] {
+        fs::create_dir(path(name)).unwrap();
+    }
+    fs::set_permissions(path("store"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(path("loose"), fs::Permissions::from_mode(0o777)).unwrap();
+    whole::sample(&path("store"));
+    let store = Store::open(path("store")).unwrap();
+    store.backup(path("backup")).unwrap();
+    store.backup(path("loose")).unwrap();
+    store.close().unwrap();
+    // Damage, so that an export has something to say in a file beside it.
+    let segment = path("store/journal/00000000000000000001");
+    whole::flip(&segment, 70_000, 1);
+    fs::remove_dir_all(path("store/index")).unwrap();
+    fs::remove_file(path("store/index.checkpoint")).unwrap();
+    let exported = Store::repair(path("store")).unwrap().export(path("export")).unwrap();
+    assert!(exported.left_out_file.is_some());
+    let mut seen = 0;
+    let mut check = |path: &Path| {
+        let metadata = fs::symlink_metadata(path).unwrap();
+        let mode = metadata.permissions().mode() & 0o777;
+        let allowed = if metadata.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode & !allowed, 0, "{} has the mode {mode:o}", path.display());
+        seen += 1;
+    };
+    for name in ["store", "backup", "export"] {
+        each_below(&path(name), &mut check);
+        check(&path(name));
+    }
+    each_below(&path("loose"), &mut check);
+    check(&exported.left_out_file.unwrap());
+    assert!(seen > 20, "{seen}");
+}
+
+fn each_below(directory: &Path, check: &mut impl FnMut(&Path)) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        check(&path);
+        if path.is_dir() {
+            each_below(&path, check);
+        }
+    }
+}
+
+/// Verifying or repairing a store that one may not enter said that it was no store.
+#[test]
+fn a_store_that_one_may_not_enter_is_not_told_as_none() {
+    const PATH: &str = "FILMSTRIP_TEST_FORBIDDEN";
+    let look = || {
+        let path = PathBuf::from(std::env::var_os(PATH).unwrap());
+        for (what, result) in [
+            ("verify_at", Store::verify_at(&path).map(drop)),
+            ("repair", Store::repair(&path).map(drop)),
+            ("follow", Follower::open(&path).map(drop)),
+            ("open", Store::open(&path).map(drop)),
+        ] {
+            let error = result.expect_err(what);
+            assert_eq!(error.kind(), ErrorKind::Io, "{what}: {error}");
+            assert!(error.to_string().contains("ermission denied"), "{what}: {error}");
+            assert!(error.to_string().contains(path.to_str().unwrap()), "{what}: {error}");
+        }
+    };
+    let name = "a_store_that_one_may_not_enter_is_not_told_as_none";
+    if std::env::var_os(PATH).is_some() {
+        return look();
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    drop(Store::open(&path).unwrap());
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    // Nothing is forbidden to root.
+    let is_root = fs::metadata(&path).unwrap().uid() == 0;
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([name, "--exact", "--nocapture"]).env(PATH, &path).current_dir("/");
+    if is_root {
+        command.uid(65_534);
+    }
+    let done = command.output();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    match done {
+        Err(error) if is_root && error.kind() == std::io::ErrorKind::PermissionDenied => {
+            println!("skipped: another user may not run the test");
+        }
+        done => {
+            let done = done.unwrap();
+            let out = String::from_utf8_lossy(&done.stdout);
+            let err = String::from_utf8_lossy(&done.stderr);
+            assert!(done.status.success() && out.contains("1 passed"), "{out}\n{err}");
+        }
     }
 }

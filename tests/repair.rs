@@ -7,7 +7,8 @@ mod whole;
 
 use common::{Random, seed_or};
 use filmstrip::{
-    ErrorKind, ExpectedVersion, Exported, NewEvent, Position, RecordedEvent, Store, Version,
+    ErrorKind, ExpectedVersion, Exported, FindingKind, NewEvent, Position, RecordedEvent, Store,
+    Version,
 };
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
@@ -272,4 +273,23 @@ fn an_export_goes_into_an_empty_directory_only() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
         assert!(contents(directory.path()) == before, "something was changed");
     }
+}
+
+/// With the manifest of another store in place of its own, an export brought nothing and said that nothing was
+/// lost: each segment was another store's. What most segments say is believed over a file of a few bytes.
+#[test]
+fn the_segments_say_which_store_it_is_when_the_manifest_is_anothers() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, other) = (directory.path().join("store"), directory.path().join("other"));
+    sample(&path);
+    drop(Store::open(&other).unwrap());
+    let original = all(&Store::open(&path).unwrap());
+    fs::copy(other.join("MANIFEST"), path.join("MANIFEST")).unwrap();
+    assert_eq!(Store::open(&path).expect_err("it is another's").kind(), ErrorKind::Corrupt);
+    let verified = Store::verify_at(&path).unwrap();
+    let [finding] = &verified.findings[..] else { panic!("{:#?}", verified.findings) };
+    assert_eq!(finding.kind, FindingKind::Manifest, "{finding}");
+    assert_eq!(verified.events, original.len() as u64);
+    let (exported, events) = export(&path, &directory.path().join("to"));
+    assert!(exported.lost.is_empty() && events == original, "{exported:?}");
 }

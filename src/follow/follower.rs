@@ -11,7 +11,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::RecordedEvent;
 use crate::filter::Filter;
 use crate::fork::Owner;
-use crate::journal::disk::{Disk, DiskFile, FileIdentity, RealDisk};
+use crate::held::{FileIdentity, absolute};
+use crate::journal::disk::{Disk, DiskFile, RealDisk};
 use crate::journal::mark::{self, DurableMark, Look};
 use crate::journal::read::{Frames, Journal};
 use crate::journal::recover::read_header;
@@ -87,7 +88,16 @@ impl Follower {
     /// * [`UnsupportedFormat`](ErrorKind::UnsupportedFormat): a newer version wrote it.
     /// * [`Corrupt`](ErrorKind::Corrupt): the manifest or a segment's header is damaged.
     pub fn open(path: impl AsRef<Path>) -> Result<Follower> {
-        let path = path.as_ref().to_owned();
+        let path = absolute(path.as_ref())?;
+        let path = match path.canonicalize() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::invalid(format!(
+                    "{} is no store: it is not there",
+                    path.display()
+                )));
+            }
+            resolved => resolved.map_err(|e| Error::io("find", &path, e))?,
+        };
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let manifest = manifest::read(&*disk, &path)?.ok_or_else(|| {
             let message = format!("{} is no store: it has no MANIFEST", path.display());

@@ -59,7 +59,7 @@ impl DiskFile for File {
 }
 
 impl Disk for Memory {
-    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+    fn create_new(&self, path: &Path, _: u32) -> io::Result<Arc<dyn DiskFile>> {
         self.put(path, Vec::new());
         self.open(path)
     }
@@ -87,7 +87,7 @@ impl Disk for Memory {
         removed.map(drop).ok_or_else(|| ErrorKind::NotFound.into())
     }
 
-    fn create_dir_all(&self, _: &Path) -> io::Result<()> {
+    fn create_dir_all(&self, _: &Path, _: u32) -> io::Result<()> {
         Ok(())
     }
 

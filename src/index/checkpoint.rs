@@ -2,9 +2,10 @@
 
 use crate::codec::checkpoint::StoredCheckpoint;
 use crate::error::{Error, Result};
+use crate::held::{self, MODE_ALL};
 use crate::index::database::OpenError;
 use crate::index::files::sync;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -46,7 +47,11 @@ impl CheckpointFile {
     pub(crate) fn replace(&self, checkpoint: &StoredCheckpoint) -> Result<()> {
         let new = self.path.with_extension(NEW);
         let write = || {
-            let mut file = File::create(&new)?;
+            match fs::remove_file(&new) {
+                Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+            let mut file = held::create_file(&new, MODE_ALL)?;
             file.write_all(&checkpoint.encode())?;
             file.sync_all()
         };

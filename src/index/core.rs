@@ -2,6 +2,7 @@
 
 use crate::codec::checkpoint::{Checkpoint, StoredCheckpoint, Sum};
 use crate::error::{Error, Result};
+use crate::held;
 use crate::index::aside::{INDEX, move_aside};
 use crate::index::checkpoint::CheckpointFile;
 use crate::index::database::{Database, OpenError, unusable};
@@ -14,7 +15,6 @@ use crate::index::trees::{Garbage, Trees};
 use crate::index::verify::{Verified, verify};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -129,7 +129,7 @@ impl Index {
 
     fn create(store_dir: &Path, store: Uuid, cache_bytes: u64) -> Result<Index> {
         let directory = store_dir.join(INDEX);
-        fs::create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;
+        held::create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;
         let opened = open_cached(&directory, cache_bytes).map_err(|error| match error {
             OpenError::System(error) => error,
             OpenError::Unusable(reason) => Error::corrupt(&directory, 0, None, reason),

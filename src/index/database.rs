@@ -8,6 +8,7 @@
 
 use crate::error::{Error, ErrorKind, Result, catch};
 use crate::fork::Owner;
+use crate::held::Held;
 use crate::index::files::{remove_unfinished_snapshots, sync_files, wait_for_release};
 use crate::index::pace::{
     CHANGES_PACED_MAX, KEY_BYTES_MAX, Pace, STORED_BYTES_MAX, Unsynced, check_size,
@@ -20,7 +21,7 @@ use parking_lot::Mutex;
 use std::fs::File;
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// What removing a tree is taken for where garbage is collected.
 const TREE_REMOVED_CHANGES: usize = 65_536;
@@ -36,6 +37,8 @@ pub(crate) struct Database {
     /// cut.
     file: File,
     pace: Pace,
+    /// The directory. Files are made in it by its path, by sled only while it is opened.
+    held: Arc<Held>,
     /// What sled panicked with; it is not called again.
     panicked: OnceLock<String>,
     unsynced: Mutex<Unsynced>,
@@ -120,6 +123,7 @@ impl Database {
         pace: Pace,
     ) -> Result<Database, OpenError> {
         refuse_forked().map_err(OpenError::System)?;
+        let held = Arc::new(Held::open(path).map_err(OpenError::System)?);
         wait_for_release(&path.join("db")).map_err(OpenError::System)?;
         if let Some(name) = remove_unfinished_snapshots(path).map_err(OpenError::System)? {
             return Err(unusable(format!("it holds {name:?}, which sled would remove")));
@@ -145,11 +149,12 @@ impl Database {
                 ));
             }
         };
+        held.check_before("open").map_err(OpenError::System)?;
         let file = sync_files(path).map_err(OpenError::System)?;
         let unsynced = Mutex::new(Unsynced { synced_to: -1, ..Unsynced::default() });
         let (db, path, panicked) = (Some(db), path.to_owned(), OnceLock::new());
         let owner = Owner::this_process();
-        Ok(Database { owner, db, path, cache_bytes, file, pace, panicked, unsynced })
+        Ok(Database { owner, db, path, cache_bytes, file, pace, held, panicked, unsynced })
     }
 
     /// Refuses a process that was forked from the one that opened it.
@@ -165,6 +170,11 @@ impl Database {
     /// The directory it is in.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The directory it is in, which whoever makes a file there makes sure of first.
+    pub(crate) fn held(&self) -> &Arc<Held> {
+        &self.held
     }
 
     /// The tree of this name, created if there is none.

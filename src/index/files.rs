@@ -1,6 +1,7 @@
 //! The files around sled's: what it creates and never syncs, leaves behind, or holds on to.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::held;
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
@@ -132,10 +133,23 @@ pub(crate) fn sync_files(path: &Path) -> Result<File> {
     sync(&path.join("conf"))?;
     let db = path.join("db");
     let file = File::open(&db).map_err(|e| Error::io("open", &db, e))?;
+    restrict_files(path).map_err(|e| Error::io("restrict access to", path, e))?;
     file.sync_all().map_err(|e| Error::io("sync", &db, e))?;
     sync(&path.join(BLOBS))?;
     sync(path)?;
     Ok(file)
+}
+
+/// Gives what sled has made no permission that the directory does not have.
+fn restrict_files(path: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name == BLOBS || is_sleds(&name) {
+            held::restrict(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Syncs a file or a directory.
@@ -155,9 +169,10 @@ pub(crate) fn copy_all(from: &Path, to: &Path) -> Result<()> {
             if is_pack && fs::hard_link(from, to).is_ok() {
                 return Ok(());
             }
-            return fs::copy(from, to).map(drop);
+            fs::copy(from, to)?;
+            return held::restrict(to);
         }
-        fs::create_dir(to)?;
+        held::create_dir(to)?;
         for entry in fs::read_dir(from)? {
             let entry = entry?;
             let (from, to) = (entry.path(), to.join(entry.file_name()));

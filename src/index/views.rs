@@ -12,6 +12,7 @@ mod remove;
 
 use crate::codec::row::{self, StoredRow};
 use crate::error::{Error, ErrorKind, Result};
+use crate::held;
 use crate::index::aside::{is_aside, rename_aside};
 use crate::index::database::{Database, Entries, OpenError, Tree};
 use crate::index::files::sync;
@@ -21,7 +22,6 @@ use crate::proof::bugs::{self, Bug};
 use bytes::Bytes;
 use parking_lot::{RwLock, RwLockReadGuard};
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,7 +52,7 @@ impl Views {
     pub(crate) fn open(store_dir: &Path, cache_bytes: u64) -> Result<Arc<Views>> {
         let directory = store_dir.join(VIEWS);
         if !directory.is_dir() {
-            fs::create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;
+            held::create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;
             sync(store_dir)?;
         }
         note::remove(store_dir)?;
@@ -144,7 +144,7 @@ pub(crate) fn set_aside(store_dir: &Path) -> Result<Option<PathBuf>> {
 fn replace(store_dir: &Path, cache_bytes: u64, reason: &str) -> Result<Database> {
     let directory = store_dir.join(VIEWS);
     let aside = set_aside(store_dir)?.unwrap_or_default();
-    fs::create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;
+    held::create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;
     sync(store_dir)?;
     let moved = aside.display();
     tracing::warn!(%reason, %moved, "the views cannot be used and are built again");

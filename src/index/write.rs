@@ -96,6 +96,7 @@ impl Index {
     /// Lists `packs` in the checkpoint, and shows them to readers after that.
     fn show(&self, stored: StoredCheckpoint, packs: Vec<Arc<Pack>>) -> Result<()> {
         let stored = StoredCheckpoint { packs: Packs::listed(&packs), ..stored };
+        self.db.held().check_before("write the checkpoint of")?;
         self.checkpoint_file.replace(&stored)?;
         *self.stored.lock() = stored;
         self.packs.set(packs);
@@ -189,6 +190,9 @@ impl Index {
         if self.db.is_dead() {
             return;
         }
+        if self.db.held().check().is_err() {
+            return;
+        }
         let Ok(Some(stored)) = self.checkpoint_file.read() else { return };
         if stored.packs.iter().all(|listed| listed.number != number) {
             // What stays goes when the index is opened.
@@ -219,6 +223,10 @@ impl Index {
     /// Removes the packs that were merged and that nobody reads any more. What a failure or a crash leaves
     /// goes when the index is opened.
     pub(crate) fn remove_retired(&self, progress: &mut Progress) -> Result<()> {
+        if progress.retired.is_empty() {
+            return Ok(());
+        }
+        self.db.held().check_before("remove packs from")?;
         for retired in std::mem::take(&mut progress.retired) {
             match Arc::try_unwrap(retired) {
                 Ok(pack) => {

@@ -9,6 +9,7 @@
 
 use crate::codec::frame::{self, Chain, Header, Location};
 use crate::error::{Error, ErrorKind, Result};
+use crate::held::MODE_ALL;
 use crate::journal::disk::{self, Disk};
 use crate::journal::mark::{DurableMark, MarkFile};
 use crate::journal::names;
@@ -111,15 +112,20 @@ impl Checks {
     }
 }
 
-/// Brings the journal in `directory` up to `prefix`, which it must be a part of already. What is there
+/// Brings the journal in `directory` on `disk` up to `prefix`, which it must be a part of already. What is there
 /// already is checked as `check` says.
 ///
 /// # Errors
 /// `InvalidInput`, if what lies there is not a part of this journal; `Corrupt`, if this journal is
 /// damaged. What lies there stays whole.
-pub(crate) fn copy(prefix: &Prefix<'_>, directory: &Path, check: Check) -> Result<Copied> {
-    let disk = Arc::clone(prefix.journal.disk());
-    disk.create_dir_all(directory).map_err(|e| Error::io("create", directory, e))?;
+pub(crate) fn copy(
+    prefix: &Prefix<'_>,
+    disk: &Arc<dyn Disk>,
+    directory: &Path,
+    check: Check,
+) -> Result<Copied> {
+    let disk = Arc::clone(disk);
+    disk.create_dir_all(directory, MODE_ALL).map_err(|e| Error::io("create", directory, e))?;
     let (store, directory) = (prefix.journal.store(), directory.to_owned());
     let journal = Journal::new(Arc::clone(&disk), directory.clone(), store, Vec::new());
     let target = Target { disk, journal, directory };
@@ -337,7 +343,7 @@ impl Target {
             true => prefix.end.offset,
             false => source.length,
         };
-        let create = self.disk.create_new(to);
+        let create = self.disk.create_new(to, MODE_ALL);
         let file = create.map_err(|e| Error::io("create", to, e))?;
         let (mut at, mut written) = (0, 0);
         while at < used {

@@ -2,6 +2,7 @@
 //! reorder what a disk does.
 
 use crate::error::{Error, Result};
+use crate::held::{self, FileIdentity, MODE_ALL};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -29,24 +30,22 @@ pub(crate) trait DiskFile: Send + Sync {
     fn identity(&self) -> io::Result<Option<FileIdentity>> {
         Ok(None)
     }
-}
-
-/// The device of a file, and its number there. A number may be given out again once its file is gone and
-/// nobody holds it open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FileIdentity {
-    device: u64,
-    inode: u64,
+    /// Whether it was removed, so that what is written to it goes with the last handle.
+    fn is_removed(&self) -> io::Result<bool> {
+        Ok(false)
+    }
 }
 
 /// A directory tree.
 pub(crate) trait Disk: Send + Sync + 'static {
-    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// Creates a file, with those permissions of its directory that are in `mode`.
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<Arc<dyn DiskFile>>;
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     fn open_to_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
-    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Creates a directory and those above it that are missing, with the permissions `mode` at most.
+    fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()>;
     /// `fsync` of a directory: its entries become durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// The names in a directory, in no order; none if it does not exist.
@@ -83,15 +82,17 @@ impl DiskFile for File {
     }
 
     fn identity(&self) -> io::Result<Option<FileIdentity>> {
-        let metadata = self.metadata()?;
-        Ok(Some(FileIdentity { device: metadata.dev(), inode: metadata.ino() }))
+        Ok(Some(FileIdentity::of(&self.metadata()?)))
+    }
+
+    fn is_removed(&self) -> io::Result<bool> {
+        Ok(self.metadata()?.nlink() == 0)
     }
 }
 
 impl Disk for RealDisk {
-    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-        Ok(Arc::new(file))
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(held::create_file(path, mode)?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -110,8 +111,8 @@ impl Disk for RealDisk {
         fs::remove_file(path)
     }
 
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+    fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {
+        held::create_dir_all(path, mode)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -133,7 +134,7 @@ pub(crate) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> 
     let directory = path.parent().expect("a file of the store lies in a directory");
     remove_if_there(disk, &temporary)?;
     let write = || {
-        let file = disk.create_new(&temporary)?;
+        let file = disk.create_new(&temporary, MODE_ALL)?;
         file.write_all_at(bytes, 0)?;
         file.sync_data()?;
         disk.rename(&temporary, path)?;

@@ -144,8 +144,8 @@ impl DiskFile for FaultyFile {
 }
 
 impl Disk for FaultyDisk {
-    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.wrap(RealDisk.create_new(path))
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<Arc<dyn DiskFile>> {
+        self.wrap(RealDisk.create_new(path, mode))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -165,8 +165,8 @@ impl Disk for FaultyDisk {
         RealDisk.remove(path)
     }
 
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        RealDisk.create_dir_all(path)
+    fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {
+        RealDisk.create_dir_all(path, mode)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

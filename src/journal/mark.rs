@@ -18,7 +18,8 @@
 use crate::codec::cursor::array_at;
 use crate::codec::frame::Location;
 use crate::error::{Error, Result};
-use crate::journal::disk::{self, Disk, DiskFile, FileIdentity};
+use crate::held::FileIdentity;
+use crate::journal::disk::{self, Disk, DiskFile};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -10,6 +10,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod disk;
+pub(crate) mod guarded;
 pub(crate) mod manifest;
 pub(crate) mod mark;
 pub(crate) mod names;

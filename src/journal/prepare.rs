@@ -5,6 +5,7 @@
 //! is no segment and is removed when the journal is opened.
 
 use crate::error::{Error, Result};
+use crate::held::MODE_ALL;
 use crate::journal::disk::{self, Disk, DiskFile};
 use crate::journal::segment;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -181,7 +182,7 @@ fn prepare_with(
     let length = segment::length_for(number, frame_bytes);
     disk::remove_if_there(disk, &path)?;
     let create = || {
-        let file = disk.create_new(&path)?;
+        let file = disk.create_new(&path, MODE_ALL)?;
         fill_with(&*file, 0, length, progress)?;
         Ok(file)
     };

@@ -15,6 +15,7 @@
 use crate::clock::Micros;
 use crate::codec::frame::{self, Frame, Header, Location};
 use crate::error::{Error, ErrorKind, Result};
+use crate::held::MODE_ALL;
 use crate::journal::disk::{self, Disk, DiskFile};
 use crate::journal::mark::{self, DurableMark, MarkFile};
 use crate::journal::names;
@@ -73,7 +74,7 @@ pub(crate) fn is_empty(disk: &dyn Disk, directory: &Path) -> Result<bool> {
 /// Makes an empty journal in `directory`, in place of an empty one that may be there. The copies of torn
 /// writes stay, and so does every file that is not the journal's.
 pub(crate) fn create(disk: &Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result<()> {
-    disk.create_dir_all(directory).map_err(|e| Error::io("create", directory, e))?;
+    disk.create_dir_all(directory, MODE_ALL).map_err(|e| Error::io("create", directory, e))?;
     for name in list(&**disk, directory)? {
         if names::is_ours(&name) && !names::is_torn(&name) {
             disk::remove_if_there(&**disk, &directory.join(name))?;

@@ -6,7 +6,7 @@
 
 use crate::clock::Micros;
 use crate::codec::frame::{self, Chain, Frame, Kind, Location, Meaning};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Moved};
 use crate::journal::disk::DiskFile;
 use crate::journal::mark::{DurableMark, MarkFile};
 use crate::journal::prepare::{Prepared, Preparer};
@@ -104,6 +104,7 @@ impl Writer {
     ) -> Result<Written, WriteError> {
         assert_eq!(meaning.first_position, self.end.position + 1, "positions are dense");
         assert!(meaning.time >= self.end.time, "time never decreases along positions");
+        self.refuse_if_removed().map_err(WriteError::NotWritten)?;
         let bytes = frame::padded(buffer.len() as u64);
         if self.end.next.offset + bytes > self.segment.length {
             self.roll(bytes)?;
@@ -158,6 +159,16 @@ impl Writer {
         let mut bytes = vec![0; length];
         let read = self.file.read_at(&mut bytes, at.offset)?;
         Ok(bytes[..read].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1))
+    }
+
+    /// What is written to a file that was removed is lost with the last handle, however often it is synced.
+    fn refuse_if_removed(&self) -> Result<(), Error> {
+        let path = self.journal.path(self.segment.number);
+        let is_removed = self.file.is_removed().map_err(|e| Error::io("look at", &path, e))?;
+        match is_removed {
+            true => Err(Error::io("write", &path, std::io::Error::other(Moved::removed(&path)))),
+            false => Ok(()),
+        }
     }
 
     fn sync(&self) -> std::io::Result<()> {
@@ -257,7 +268,7 @@ impl Writer {
 /// Why a prepared file is not a segment.
 #[derive(Debug)]
 pub(crate) enum ActivateError {
-    /// There was no room, and the journal's directory is as it was.
+    /// There was no room, or the directory was moved, and the journal is as it was.
     Before(Error),
     /// It may be one or not.
     Unknown(Error),
@@ -286,13 +297,16 @@ pub(crate) fn activate(
         prepared.file.sync_data()?;
         journal.disk().rename(&from, &path)
     };
-    begin().map_err(|error| match is_full(&error) {
-        true => {
+    begin().map_err(|error| {
+        let (is_full, error) = (is_full(&error), failed(error));
+        if is_full {
             // Until it has its name, it is nothing; the next try prepares it anew.
             let _ = journal.disk().remove(&from);
-            ActivateError::Before(failed(error))
         }
-        false => ActivateError::Unknown(failed(error)),
+        match is_full || error.kind() == ErrorKind::Moved {
+            true => ActivateError::Before(error),
+            false => ActivateError::Unknown(error),
+        }
     })?;
     #[cfg(test)]
     if bugs::has(Bug::SkipDirectorySync) {

@@ -7,6 +7,7 @@ use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
 use crate::codec::state::StreamState;
 use crate::error::{ErrorKind, Result};
+use crate::held::Held;
 use crate::index::core::Index;
 use crate::journal::disk::Disk;
 use crate::journal::read::Journal;
@@ -25,7 +26,6 @@ use crate::log::tail::Tail;
 use crate::position::Version;
 use crate::stream::StreamId;
 use std::ops::Deref;
-use std::path::PathBuf;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -38,7 +38,7 @@ pub(crate) struct Engine {
 
 /// What a log is opened with.
 pub(crate) struct LogOptions {
-    pub(crate) directory: PathBuf,
+    pub(crate) directory: Arc<Held>,
     pub(crate) store: Uuid,
     pub(crate) cache_bytes: u64,
     pub(crate) clock: Box<dyn Clock>,
@@ -50,7 +50,7 @@ impl Engine {
     /// Opens the log, finishing what a crash left undone.
     pub(crate) fn open(options: LogOptions) -> Result<Engine> {
         let LogOptions { directory, store, cache_bytes, clock, disk, bounds } = options;
-        let opened = recover::open(disk, &journal_directory(&directory), store)?;
+        let opened = recover::open(disk, &journal_directory(directory.path()), store)?;
         let (journal, end) = (opened.journal, opened.writer.end());
         let site = IndexSite {
             directory,

@@ -10,6 +10,7 @@ use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::{Frame, Location};
 use crate::codec::mark::Mark;
 use crate::error::{Error, ErrorKind, Result};
+use crate::held::Held;
 use crate::index::aside::move_aside;
 use crate::index::core::{Index, Opened};
 use crate::index::packs::merge::MergeDue;
@@ -42,12 +43,23 @@ impl Default for Bounds {
 
 /// What is needed to open the index, again and again.
 pub(crate) struct IndexSite {
-    pub(crate) directory: PathBuf,
+    pub(crate) directory: Arc<Held>,
     pub(crate) cache_bytes: u64,
     /// Bytes of journal from which on a window takes no further frame.
     pub(crate) window_bytes: u64,
     pub(crate) bounds: Bounds,
     pub(crate) journal: Arc<Journal>,
+}
+
+impl IndexSite {
+    fn check(&self) -> Result<()> {
+        self.directory.check_before("open the index in")
+    }
+
+    fn move_aside(&self) -> Result<PathBuf> {
+        self.check()?;
+        move_aside(self.directory.path())
+    }
 }
 
 /// The one index of a log.
@@ -194,7 +206,7 @@ impl IndexSlot {
         if let Slot::Open(index) = std::mem::replace(&mut *slot, Slot::Closed) {
             index.close()?;
         }
-        move_aside(&self.site.directory)?;
+        self.site.move_aside()?;
         let (index, checkpoint) = open_index(&self.site)?;
         *slot = Slot::Open(Box::new(index));
         Ok(checkpoint)
@@ -204,6 +216,7 @@ impl IndexSlot {
     /// was one, and the position that the new one has reached.
     pub(crate) fn rebuild(&self) -> Result<(Option<PathBuf>, u64)> {
         let slot = &mut *self.slot.write();
+        self.site.check()?;
         let cause = Error::new(ErrorKind::Io, "it was to be built again");
         self.lose(slot, &cause, true)?;
         self.restore(slot)
@@ -270,6 +283,8 @@ impl IndexSlot {
             Slot::Lost(lost) => return Err(lost.error()),
             Slot::Open(_) | Slot::Closed => {}
         }
+        // What is open goes on being read where its directory was moved to.
+        self.site.check()?;
         self.lose(slot, cause, is_damaged)?;
         if is_damaged {
             tracing::warn!(damage = %cause, "the index is damaged; it is built again from the journal");
@@ -317,7 +332,7 @@ impl IndexSlot {
     fn build_again(&self, lost: &mut Lost) -> Result<(Index, Option<PathBuf>, u64)> {
         let mut moved = None;
         if lost.is_damaged {
-            moved = Some(move_aside(&self.site.directory)?).filter(|moved| moved.exists());
+            moved = Some(self.site.move_aside()?).filter(|moved| moved.exists());
             lost.is_damaged = false;
         }
         let (index, mut from) = open_index(&self.site)?;
@@ -375,7 +390,8 @@ fn is_damage(error: &Error) -> bool {
 
 fn open_index(site: &IndexSite) -> Result<(Index, Checkpoint)> {
     let store = site.journal.store();
-    let (index, opened) = Index::open(&site.directory, store, site.cache_bytes)?;
+    site.check()?;
+    let (index, opened) = Index::open(site.directory.path(), store, site.cache_bytes)?;
     let checkpoint = match opened {
         Opened::Whole(checkpoint) => checkpoint,
         Opened::Fresh { reason } => {

@@ -129,7 +129,7 @@ impl<N: Clone + Send + 'static> DiskFile for SimulatedFile<N> {
 }
 
 impl<N: Clone + Send + 'static> Disk for SimulatedDisk<N> {
-    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+    fn create_new(&self, path: &Path, _: u32) -> io::Result<Arc<dyn DiskFile>> {
         let (directory, name) = self.0.place(path)?;
         if self.0.state.lock().volume.look_up(directory, &name).is_some() {
             return Err(ErrorKind::AlreadyExists.into());
@@ -160,7 +160,7 @@ impl<N: Clone + Send + 'static> Disk for SimulatedDisk<N> {
         self.0.apply(Op::Remove { directory, name }).map(drop)
     }
 
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+    fn create_dir_all(&self, path: &Path, _: u32) -> io::Result<()> {
         std::fs::create_dir_all(path)?;
         let below = path.strip_prefix(&self.0.root).map_err(|_| ErrorKind::NotFound)?;
         let mut at = self.0.root.clone();

@@ -5,6 +5,7 @@ use crate::codec::frame::Location;
 use crate::codec::mark::Mark;
 use crate::error::{Error, ErrorKind};
 use crate::event::NewEvent;
+use crate::held::Held;
 use crate::index::core::Index;
 use crate::index::window::Window;
 use crate::limits::{CACHE_BYTES_DEFAULT, PACKS_MAX, TAIL_BODY_BYTES_MAX};
@@ -63,7 +64,7 @@ fn an_index_that_is_brought_up_a_long_way_has_few_packs() {
     let store = Store::open(directory.path().join("store")).unwrap();
     let last = (0..2 * PACKS_MAX).fold(0, |_, _| append(&store, 10));
     let site = IndexSite {
-        directory: directory.path().to_owned(),
+        directory: Arc::new(Held::open(directory.path()).unwrap()),
         cache_bytes: CACHE_BYTES_DEFAULT,
         // A window for each frame.
         window_bytes: 1,

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::head_hash::HeadHash;
+use crate::held;
 use crate::journal::backup::{self, Check, Prefix};
 use crate::journal::disk::{self, Disk};
 use crate::journal::manifest;
@@ -9,14 +10,12 @@ use crate::limits::BACKUP_CHECK_BYTES;
 use crate::log::core::journal_directory;
 use crate::position::Position;
 use crate::store::Store;
-use crate::store::directory::{self, Lock};
+use crate::store::directory::{self, BACKUP_LOCK, LOCK, Lock};
 use std::path::Path;
 use uuid::Uuid;
 
 /// What a directory of backups may hold.
-const OURS: [&str; 4] = ["MANIFEST", "MANIFEST.tmp", "journal", LOCK];
-/// Locked while a backup is written; a store that is open has another lock.
-const LOCK: &str = "backup.lock";
+const OURS: [&str; 4] = ["MANIFEST", "MANIFEST.tmp", "journal", BACKUP_LOCK];
 
 /// What a backup came to; see [`Store::backup`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +56,9 @@ impl Store {
     /// A crash meanwhile leaves the backup before, or a part of the new one that is
     /// whole in itself; the next backup goes on.
     ///
+    /// Nobody may read the backup who may not read the store: what is created has the permissions of the store's
+    /// directory at most.
+    ///
     /// A backup that has been opened has become a store that goes its own way, and takes no more
     /// backups. So open a copy of it, if backups are to go on in the directory.
     ///
@@ -64,7 +66,8 @@ impl Store {
     /// * [`InvalidInput`](ErrorKind::InvalidInput): the directory holds something else, the backup of
     ///   another store, a store that was opened, or history that this store does not have. The
     ///   message says what. Nothing is changed there.
-    /// * [`Locked`](ErrorKind::Locked): another backup into it is under way.
+    /// * [`Locked`](ErrorKind::Locked): another backup into it is under way, or it is being repaired.
+    /// * [`Moved`](ErrorKind::Moved): one of the two directories was renamed or replaced meanwhile.
     /// * [`Corrupt`](ErrorKind::Corrupt): this store's journal is damaged. Damage is not backed up, and
     ///   the backup before stays.
     /// * [`StorageFull`](ErrorKind::StorageFull), [`Io`](ErrorKind::Io),
@@ -98,28 +101,36 @@ impl Store {
 
     fn back_up(&self, path: &Path, checks_all: bool) -> Result<Backup> {
         self.log.refuse_if_closed()?;
-        let journal = &self.log.journal;
-        let disk = &**journal.disk();
+        let (path, journal) = (held::absolute(path)?, &self.log.journal);
         let (position, end, chain) = self.log.head.visible_with_chain();
-        let _lock = take_directory(disk, path, &self.path, journal.store())?;
+        let mut lock = self.take_directory(&path)?;
+        let path = &lock.held().path().to_owned();
+        // Nobody may read there what he may not read here.
+        let disk = &lock.guard(journal.disk(), self.directory.mode()?);
         let prefix = Prefix { journal, position, end, chain };
         let check = match checks_all {
             true => Check::All,
             false => {
-                let from = next_check(disk, path)?;
+                let from = next_check(&**disk, path)?;
                 Check::Some { from, bytes: BACKUP_CHECK_BYTES }
             }
         };
-        let copied = backup::copy(&prefix, &journal_directory(path), check)?;
+        let there = journal_directory(path);
+        if !there.exists() {
+            lock.making(there.clone());
+        }
+        let copied = backup::copy(&prefix, disk, &there, check)?;
+        let disk = &**disk;
         directory::sync_with_parents(path, disk)?;
         if manifest::read(disk, path)?.is_none() {
             // Last: without it the directory is no store.
-            let ours = manifest::read(disk, &self.path)?.ok_or_else(|| {
-                Error::corrupt(&manifest::path(&self.path), 0, None, "it is missing")
+            let ours = manifest::read(disk, self.path())?.ok_or_else(|| {
+                Error::corrupt(&manifest::path(self.path()), 0, None, "it is missing")
             })?;
             manifest::write(disk, path, &ours)?;
         }
         note_next_check(disk, path, copied.next_check)?;
+        lock.keep();
         Ok(Backup {
             position: Position::new(position),
             head: HeadHash::new(position, chain),
@@ -133,8 +144,20 @@ impl Store {
     }
 }
 
-/// Makes sure that `path` may take a backup of `store`, which lies at `origin`, and locks it.
-fn take_directory(disk: &dyn Disk, path: &Path, origin: &Path, store: Uuid) -> Result<Lock> {
+impl Store {
+    /// Makes sure that `path` may take a backup of this store, and locks it.
+    fn take_directory(&self, path: &Path) -> Result<Lock> {
+        let (disk, store) = (self.log.journal.disk(), self.log.journal.store());
+        refuse(&**disk, path, self.path(), store)?;
+        let lock = directory::lock_new(path, self.directory.mode()?, disk, Some(BACKUP_LOCK))?;
+        // Only under the lock is what is read there the last word.
+        refuse(&**disk, lock.held().path(), self.path(), store)?;
+        Ok(lock)
+    }
+}
+
+/// Refuses a directory `path` that cannot take a backup of `store`, which lies at `origin`.
+fn refuse(disk: &dyn Disk, path: &Path, origin: &Path, store: Uuid) -> Result<()> {
     refuse_foreign(disk, path)?;
     match manifest::read(disk, path)? {
         Some(manifest) if manifest.store != store => {
@@ -153,21 +176,20 @@ fn take_directory(disk: &dyn Disk, path: &Path, origin: &Path, store: Uuid) -> R
         let message = format!("the store that is to be backed up lies in {}", path.display());
         return Err(Error::invalid(message));
     }
-    disk.create_dir_all(path).map_err(|e| Error::io("create", path, e))?;
-    directory::lock_file(&path.join(LOCK), "a backup into it is under way")
+    Ok(())
 }
 
 /// The segment that the next check of a backup in `path` begins with. The file of the lock says so; if it says
 /// nothing, the first one.
 fn next_check(disk: &dyn Disk, path: &Path) -> Result<u64> {
-    let noted = disk::read_whole(disk, &path.join(LOCK))?.unwrap_or_default();
+    let noted = disk::read_whole(disk, &path.join(BACKUP_LOCK))?.unwrap_or_default();
     let noted = std::str::from_utf8(&noted).ok().and_then(|noted| noted.trim_end().parse().ok());
     Ok(noted.unwrap_or(1))
 }
 
 /// Notes where the next check begins. It need not be durable: if it is lost, something is checked again.
 fn note_next_check(disk: &dyn Disk, path: &Path, segment: u64) -> Result<()> {
-    let path = path.join(LOCK);
+    let path = path.join(BACKUP_LOCK);
     let note = || disk.open_to_write(&path)?.write_all_at(format!("{segment:020}\n").as_bytes(), 0);
     note().map_err(|e| Error::io("write", &path, e))
 }
@@ -184,7 +206,7 @@ fn refuse_foreign(disk: &dyn Disk, path: &Path) -> Result<()> {
     };
     let Some(foreign) = foreign else { return Ok(()) };
     let path = path.display();
-    let message = match names.iter().any(|name| name == "lock") {
+    let message = match names.iter().any(|name| name == LOCK) {
         true => format!("{path} has been opened as a store; back up into another directory"),
         false => format!("{path} is no directory of backups: it holds {foreign:?}"),
     };
@@ -302,7 +324,8 @@ mod tests {
             let (position, end, chain) = store.log.head.visible_with_chain();
             let prefix = Prefix { journal: &store.log.journal, position, end, chain };
             let check = Check::Some { from, bytes };
-            backup::copy(&prefix, &journal_directory(&backups), check).unwrap()
+            backup::copy(&prefix, prefix.journal.disk(), &journal_directory(&backups), check)
+                .unwrap()
         };
         // One at a time, and the last one, which may go on and is read each time.
         let mut next = 1;
@@ -341,7 +364,7 @@ mod tests {
                 backup.unwrap();
                 return;
             }
-            if !path.join("MANIFEST").exists() {
+            if path.exists() && !path.join("MANIFEST").exists() {
                 let error = Store::open(&path).expect_err("half a backup was opened");
                 let expected = [ErrorKind::InvalidInput, ErrorKind::Corrupt];
                 assert!(expected.contains(&error.kind()), "step {n}: {error}");

@@ -3,10 +3,12 @@
 use crate::clock::{Clock, Micros};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::Owner;
+use crate::held::{self, Held, MODE_ALL};
 use crate::index::{aside, files, views};
 use crate::journal::disk::Disk;
+use crate::journal::guarded::GuardedDisk;
 use crate::journal::manifest::{self, Manifest};
-use crate::journal::{names, recover};
+use crate::journal::{names, recover, segment};
 use crate::log::core::journal_directory;
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -16,49 +18,229 @@ use uuid::Uuid;
 
 /// What a store without a manifest may hold beside the index and the views: its creation, or the manifest
 /// itself, was lost.
-const OURS: [&str; 3] = ["lock", "journal", "MANIFEST.tmp"];
+const OURS: [&str; 3] = [LOCK, "journal", "MANIFEST.tmp"];
 /// The directory that a new ext volume has at its top. It is the filesystem's, and is never touched.
 const LOST_AND_FOUND: &str = "lost+found";
+
+/// The file that a process locks which has the store open, beside the directory itself.
+pub(crate) const LOCK: &str = "lock";
+/// The same while a backup is written.
+pub(crate) const BACKUP_LOCK: &str = "backup.lock";
+/// How often a lock is tried again whose file or directory was replaced in between.
+const LOCK_ATTEMPTS: u32 = 16;
 
 /// A store's directory, locked.
 pub(crate) struct Directory {
     pub(crate) store: Uuid,
     pub(crate) lock: Lock,
+    /// For all that is made in it.
+    pub(crate) disk: Arc<dyn Disk>,
 }
 
-/// Held while the store is open; the operating system lets go of it when the process dies.
+/// A directory that nobody else opens, backs up into or repairs as long as this is there; the operating
+/// system lets go of it when the process dies.
+///
+/// The directory itself is locked, so that it makes no difference whether a file in it was removed. The files
+/// are locked for filesystems that cannot lock a directory.
 pub(crate) struct Lock {
-    file: File,
     owner: Owner,
+    held: Arc<Held>,
+    files: Vec<File>,
+    /// The permissions of a file that is created to be locked.
+    mode: u32,
+    /// What was made for it, until it is settled.
+    made: Made,
+}
+
+impl Lock {
+    pub(crate) fn held(&self) -> &Arc<Held> {
+        &self.held
+    }
+
+    /// The disk for what is made in the directory, with the permissions `mode` at most.
+    pub(crate) fn guard(&self, disk: &Arc<dyn Disk>, mode: u32) -> Arc<dyn Disk> {
+        Arc::new(GuardedDisk::new(Arc::clone(disk), Arc::clone(&self.held), mode))
+    }
+
+    /// Takes back what it makes, if it is dropped before `keep`.
+    pub(crate) fn making(&mut self, path: PathBuf) {
+        self.made.0.push(path);
+    }
+
+    /// Everything that was made is to stay.
+    pub(crate) fn keep(&mut self) {
+        self.made.0.clear();
+    }
+
+    fn lock_file(&mut self, name: &str, create: bool) -> Result<()> {
+        let path = self.held.path().join(name);
+        for _ in 0..LOCK_ATTEMPTS {
+            let opened = match create {
+                true => self.create_or_open(&path),
+                false => File::open(&path),
+            };
+            let file = match opened {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && create => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(Error::io("open", &path, error)),
+            };
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(locked(self.held.path())),
+                Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path, error)),
+            }
+            // Somebody may have removed it in between, and then the lock keeps nobody out.
+            if held::leads_to(&path, &file).map_err(|e| Error::io("find", &path, e))? {
+                self.files.push(file);
+                return Ok(());
+            }
+        }
+        Err(locked(self.held.path()))
+    }
+
+    fn create_or_open(&mut self, path: &Path) -> io::Result<File> {
+        match held::create_file(path, self.mode) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::open(path),
+            created => created.inspect(|_| self.made.0.push(path.to_owned())),
+        }
+    }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
         if !self.owner.is_this_process() {
             // A forked process shares the lock with its parent: it may close its copy, and not unlock.
+            self.made.0.clear();
             return;
+        }
+        match self.held.check() {
+            Ok(()) => self.made.undo(),
+            Err(_) => self.made.0.clear(),
         }
         // A process that another thread is just starting holds a copy of the file for a moment, so that
         // closing ours would not let go of it.
-        if let Err(error) = self.file.unlock() {
-            tracing::warn!(%error, "the store's lock could not be released before its file");
+        for file in self.files.iter().chain([self.held.directory()]) {
+            if let Err(error) = file.unlock() {
+                tracing::warn!(%error, "the store's lock could not be released before its file");
+            }
         }
     }
 }
 
-impl Directory {
-    /// Locks the directory `path` and makes it a store if it is not one yet.
-    pub(crate) fn open(path: &Path, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Directory> {
-        refuse_foreign(path, &**disk)?;
-        disk.create_dir_all(path).map_err(|e| Error::io("create", path, e))?;
-        let lock = lock(path)?;
-        // Only under the lock is what is read here the last word.
-        let manifest = match manifest::read(&**disk, path)? {
-            Some(manifest) => manifest,
-            None => create(path, disk, clock)?,
+/// Paths that were made for something that may still be refused, in their order.
+#[derive(Default)]
+struct Made(Vec<PathBuf>);
+
+impl Made {
+    /// Creates the directory `path` and those above it that are missing.
+    fn directory(path: &Path, mode: u32, disk: &dyn Disk) -> Result<Made> {
+        let is_missing = |path: &&Path| {
+            let found = path.symlink_metadata();
+            found.is_err_and(|error| error.kind() != io::ErrorKind::PermissionDenied)
         };
-        Ok(Directory { store: manifest.store, lock })
+        let missing = path.ancestors().take_while(is_missing);
+        let mut made = Made(missing.map(Path::to_owned).collect());
+        made.0.reverse();
+        disk.create_dir_all(path, mode).map_err(|e| Error::io("create", path, e))?;
+        Ok(made)
     }
+
+    /// Removes them again, in the opposite order, up to a directory in which something else is by now.
+    fn undo(&mut self) {
+        for path in self.0.drain(..).rev() {
+            let is_directory = path.symlink_metadata().is_ok_and(|found| found.is_dir());
+            let removed = match is_directory {
+                true => fs::remove_dir(&path),
+                false => fs::remove_file(&path),
+            };
+            if removed.is_err_and(|error| error.kind() == io::ErrorKind::DirectoryNotEmpty) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        self.undo();
+    }
+}
+
+impl Directory {
+    /// Locks the directory `path` and makes it a store if it is not one yet. If that fails, nothing is left of
+    /// what was made.
+    pub(crate) fn open(path: &Path, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Directory> {
+        let path = &held::absolute(path)?;
+        refuse_foreign(path, &**disk)?;
+        let mut lock = lock_new(path, MODE_ALL, disk, Some(LOCK))?;
+        let disk = lock.guard(disk, lock.held().mode()?);
+        let path = lock.held().path().to_owned();
+        // Only under the lock is what is read here the last word.
+        let manifest = match manifest::read(&*disk, &path)? {
+            Some(manifest) => manifest,
+            None => {
+                refuse_foreign(&path, &*disk)?;
+                create(&mut lock, &disk, clock)?
+            }
+        };
+        lock.keep();
+        Ok(Directory { store: manifest.store, lock, disk })
+    }
+}
+
+/// Locks the directory `path`, and the file `name` in it if one is named; both are created if they are not
+/// there. New directories get the permissions `mode` at most. What was created goes with the lock, until that
+/// is told to keep it.
+pub(crate) fn lock_new(
+    path: &Path,
+    mode: u32,
+    disk: &Arc<dyn Disk>,
+    name: Option<&str>,
+) -> Result<Lock> {
+    let made = Made::directory(path, mode, &**disk)?;
+    lock_with(path, made, name, mode)
+}
+
+/// Locks the store in `path`, which exists, without writing anything.
+pub(crate) fn lock_existing(path: &Path) -> Result<Lock> {
+    lock_with(path, Made::default(), None, 0)
+}
+
+fn lock_with(path: &Path, made: Made, creates: Option<&str>, mode: u32) -> Result<Lock> {
+    let held = Arc::new(hold_locked(path)?);
+    let mut lock = Lock { owner: Owner::this_process(), held, files: Vec::new(), mode, made };
+    for name in [LOCK, BACKUP_LOCK] {
+        lock.lock_file(name, creates == Some(name))?;
+    }
+    Ok(lock)
+}
+
+fn hold_locked(path: &Path) -> Result<Held> {
+    for _ in 0..LOCK_ATTEMPTS {
+        let held = Held::open(path)?;
+        match held.directory().try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(locked(path)),
+            Err(TryLockError::Error(error)) => {
+                tracing::debug!(%error, "the directory itself cannot be locked; files in it are");
+            }
+        }
+        // It may have been replaced in between, and then the lock keeps nobody out.
+        if held.check().is_ok() {
+            return Ok(held);
+        }
+    }
+    Err(locked(path))
+}
+
+fn locked(path: &Path) -> Error {
+    let path = path.display();
+    let message = format!(
+        "{path} is locked: it is open as a store, backed up into, or being repaired, in this process or \
+         another"
+    );
+    Error::new(ErrorKind::Locked, message)
 }
 
 /// A directory with other files in it is not taken for a store to be created.
@@ -113,45 +295,9 @@ pub(crate) fn foreign_in_journal(path: &Path, disk: &dyn Disk) -> Result<Option<
     Ok(name.map(|name| format!("journal/{name}")))
 }
 
-/// What is said of a store that is locked.
-const IS_OPEN: &str = "the store is open already, in this process or another";
-
-/// Locks the store in `path`.
-pub(crate) fn lock(path: &Path) -> Result<Lock> {
-    lock_file(&path.join("lock"), IS_OPEN)
-}
-
-/// Locks the store in `path` without writing anything; `None` if it was never opened, and so has no
-/// lock.
-pub(crate) fn lock_if_there(path: &Path) -> Result<Option<Lock>> {
-    let path = path.join("lock");
-    match File::open(&path) {
-        Ok(file) => take(&path, file, IS_OPEN).map(Some),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("open", &path, error)),
-    }
-}
-
-/// Locks the file `path`, creating it if it is not there; `held` says what it means that somebody
-/// has.
-pub(crate) fn lock_file(path: &Path, held: &str) -> Result<Lock> {
-    let file = File::options().create(true).truncate(false).write(true).open(path);
-    take(path, file.map_err(|e| Error::io("open", path, e))?, held)
-}
-
-fn take(path: &Path, file: File, held: &str) -> Result<Lock> {
-    match file.try_lock() {
-        Ok(()) => Ok(Lock { file, owner: Owner::this_process() }),
-        Err(TryLockError::WouldBlock) => {
-            let directory = path.parent().unwrap_or(path).display();
-            Err(Error::new(ErrorKind::Locked, format!("{directory} is locked: {held}")))
-        }
-        Err(TryLockError::Error(error)) => Err(Error::io("lock", path, error)),
-    }
-}
-
 /// Makes a store of the directory, or of what an interrupted creation left of it.
-fn create(path: &Path, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Manifest> {
+fn create(lock: &mut Lock, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Manifest> {
+    let path = &lock.held().path().to_owned();
     let journal = journal_directory(path);
     if !recover::is_empty(&**disk, &journal)? {
         let what = "it is missing, but the journal holds events";
@@ -159,6 +305,12 @@ fn create(path: &Path, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Manife
     }
     // Times of day do not make an id unique where clocks stand still.
     let manifest = Manifest { store: Uuid::now_v7(), created: Micros::of(clock.now()) };
+    if !journal.exists() {
+        let file = segment::path(&journal, 1);
+        let temporary = [segment::prepared_path(&journal, 1), path.join("MANIFEST.tmp")];
+        let made = [journal.clone(), file, manifest::path(path)];
+        made.into_iter().chain(temporary).for_each(|path| lock.making(path));
+    }
     recover::create(disk, &journal, manifest.store)?;
     sync_with_parents(path, &**disk)?;
     manifest::write(&**disk, path, &manifest)?;
@@ -201,6 +353,7 @@ mod tests {
     use super::*;
     use crate::clock::SystemClock;
     use crate::journal::disk::RealDisk;
+    use crate::journal::faulty::{Faults, FaultyDisk};
     use std::process::Command;
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -227,5 +380,26 @@ mod tests {
             let refused = opened.iter().filter(|opened| opened.is_err()).count();
             assert_eq!(refused, 0, "{:?}", opened.iter().find(|opened| opened.is_err()));
         });
+    }
+
+    /// A creation that failed on its way left a lock, a journal and directories behind.
+    #[test]
+    fn a_creation_that_fails_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let faults = Arc::new(Faults::default());
+        let disk: Arc<dyn Disk> = Arc::new(FaultyDisk(Arc::clone(&faults)));
+        let path = directory.path().join("a/b/store");
+        for n in 1.. {
+            faults.fail_in(n);
+            let opened = Directory::open(&path, &disk, &SystemClock);
+            let has_failed = faults.has_failed();
+            faults.fail_in(0);
+            assert_eq!(opened.is_err(), has_failed, "step {n}");
+            if !has_failed {
+                assert!(n > 5, "only {n} steps were tried");
+                return;
+            }
+            assert_eq!(directory.path().read_dir().unwrap().count(), 0, "step {n}");
+        }
     }
 }

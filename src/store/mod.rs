@@ -6,6 +6,7 @@ mod history;
 mod model;
 mod reads;
 pub(crate) mod repair;
+mod scratch;
 pub(crate) mod verify;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ use crate::follow::group::Group;
 use crate::follow::group::registry::Groups;
 use crate::follow::subscription::SubscriptionBuilder;
 use crate::fork::Owned;
+use crate::held::Held;
 use crate::index::database::refuse_forked;
 use crate::index::views;
 use crate::journal::disk::{Disk, RealDisk};
@@ -40,6 +42,9 @@ use crate::model::projection::registry::Projections;
 use crate::position::{ExpectedVersion, Position};
 use crate::stream::StreamId;
 use directory::Directory;
+use scratch::PRIVATE;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +82,7 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Store {
     pub(crate) log: LogHandle,
-    path: Arc<Path>,
+    directory: Arc<Held>,
     projections: Arc<Projections>,
     groups: Arc<Groups>,
     processes: Arc<Processes>,
@@ -86,6 +91,11 @@ pub struct Store {
 impl Store {
     /// Opens the store in the directory `path`, creating it if that is empty or absent. A `lost+found` at the
     /// top of a volume does not count.
+    ///
+    /// The path is made absolute, and symbolic links are resolved, now: neither a change of the working
+    /// directory nor of a link matters later. What is created has the permissions of the directory at most.
+    /// If the directory is renamed, removed or replaced while the store is open, what needs a file to be created
+    /// fails with [`Moved`](crate::ErrorKind::Moved), appending at the latest when the segment is full.
     ///
     /// # Errors
     /// * [`Locked`](crate::ErrorKind::Locked): it is open already, here or in another process. A process that was
@@ -112,10 +122,10 @@ impl Store {
         StoreBuilder::default()
     }
 
-    /// Where the store lies.
+    /// Where the store lies: an absolute path, in which symbolic links were resolved when it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.directory.path()
     }
 
     /// Appends `events` to `stream`, if it is as `expected`. When this returns, they are durable:
@@ -288,7 +298,7 @@ impl Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("path", &self.path).field("head", &self.head()).finish()
+        f.debug_struct("Store").field("path", &self.path()).field("head", &self.head()).finish()
     }
 }
 
@@ -361,7 +371,10 @@ impl StoreBuilder {
     /// # Errors
     /// Those of [`Store::open`].
     pub fn temporary(self) -> Result<Store> {
-        let directory = tempfile::Builder::new().prefix("filmstrip-").tempdir();
+        let directory = tempfile::Builder::new()
+            .prefix("filmstrip-")
+            .permissions(Permissions::from_mode(PRIVATE))
+            .tempdir();
         let directory =
             directory.map_err(|e| Error::io("create a directory in", &std::env::temp_dir(), e))?;
         self.open_in(directory.path().join("store"), Some(directory))
@@ -370,10 +383,11 @@ impl StoreBuilder {
     fn open_in(self, path: PathBuf, temporary: Option<tempfile::TempDir>) -> Result<Store> {
         let StoreBuilder { cache_bytes, clock, disk, bounds } = self;
         refuse_forked()?;
-        let directory = Directory::open(&path, &disk, &*clock)?;
+        let Directory { store, lock, disk } = Directory::open(&path, &disk, &*clock)?;
+        let directory = Arc::clone(lock.held());
         let engine = Engine::open(LogOptions {
-            directory: path.clone(),
-            store: directory.store,
+            directory: Arc::clone(&directory),
+            store,
             cache_bytes,
             clock,
             disk,
@@ -381,13 +395,14 @@ impl StoreBuilder {
         })?;
         if engine.log().torn().is_some_and(|torn| torn.acknowledged) {
             // A view may hold events that are gone, and whose positions are given out again.
-            views::set_aside(&path)?;
+            views::set_aside(directory.path())?;
         }
         // The lock goes before the directory that it lies in.
-        let belongings = Box::new((directory.lock, temporary.map(Owned::new)));
-        let projections = Projections::new(Arc::clone(engine.log()), path.clone(), cache_bytes);
+        let belongings = Box::new((lock, temporary.map(Owned::new)));
+        let its_directory = Arc::clone(&directory);
+        let projections = Projections::new(Arc::clone(engine.log()), its_directory, cache_bytes);
         let (log, processes) = (LogHandle::new(engine, belongings), Arc::default());
-        let (path, groups) = (path.into(), Arc::default());
-        Ok(Store { log, path, projections, groups, processes })
+        let groups = Arc::default();
+        Ok(Store { log, directory, projections, groups, processes })
     }
 }

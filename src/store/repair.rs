@@ -6,8 +6,9 @@
 
 use crate::clock::{Clock, Micros, SystemClock};
 use crate::error::{Error, Result};
-use crate::finding::Findings;
+use crate::finding::{Finding, FindingKind, Findings};
 use crate::fork::Owner;
+use crate::held;
 use crate::index::aside::{INDEX, move_aside};
 use crate::journal::disk::{Disk, RealDisk};
 use crate::journal::manifest::{self, Manifest};
@@ -17,7 +18,7 @@ use crate::position::{Position, Version};
 use crate::store::Store;
 use crate::store::directory::{self, Lock};
 use crate::store::verify::{
-    Verification, read_manifest, store_of_journal, verify_still, with_still_site,
+    Verification, read_manifest, stores_of_journal, verify_still, with_still_site,
 };
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -47,8 +48,10 @@ pub struct Repair {
     path: PathBuf,
     disk: Arc<dyn Disk>,
     store: Uuid,
-    /// Held from the begin, if the store has a lock file: so nobody opens it meanwhile.
-    lock: Option<Lock>,
+    /// Held from the beginning, so that nobody opens the store, or backs up into it, meanwhile.
+    lock: Lock,
+    /// What is wrong with the manifest beside what reading it shows.
+    foreign: Option<String>,
 }
 
 /// What [`Repair::rebuild_index`] and [`Store::rebuild_index`] have done.
@@ -67,24 +70,28 @@ impl Store {
     /// choose what to do. Nothing is changed by it, and the store cannot be opened while this lives.
     ///
     /// # Errors
-    /// * [`Locked`](crate::ErrorKind::Locked): it is open.
+    /// * [`Locked`](crate::ErrorKind::Locked): it is open, or a backup is written into it.
     /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): there is no store.
     /// * [`UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat): a newer version wrote it.
     /// * [`Corrupt`](crate::ErrorKind::Corrupt): neither the manifest nor any segment says which store it is.
     pub fn repair(path: impl AsRef<Path>) -> Result<Repair> {
-        let path = path.as_ref().to_owned();
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let journal = journal_directory(&path);
-        if !path.join("MANIFEST").exists() && !journal.is_dir() {
+        let path = held::absolute(path.as_ref())?;
+        if !is_there(&manifest::path(&path))? && !is_there(&journal_directory(&path))? {
             let message = format!("{} is no store", path.display());
             return Err(Error::invalid(message));
         }
-        let lock = directory::lock_if_there(&path)?;
-        let store = match read_manifest(&*disk, &path, &mut Findings::default())? {
-            Ok(manifest) => manifest.store,
-            Err(error) => store_of_journal(&*disk, &journal)?.ok_or(error)?,
-        };
-        Ok(Repair { owner: Owner::this_process(), path, disk, store, lock })
+        let lock = directory::lock_existing(&path)?;
+        let path = lock.held().path().to_owned();
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let disk = lock.guard(&disk, lock.held().mode()?);
+        let stores = stores_of_journal(&*disk, &journal_directory(&path))?;
+        let manifest = read_manifest(&*disk, &path, &mut Findings::default())?;
+        let (store, foreign) = which_store(manifest, &stores)?;
+        if let Some(foreign) = &foreign {
+            tracing::warn!(path = %manifest::path(&path).display(), "{foreign}");
+        }
+        let owner = Owner::this_process();
+        Ok(Repair { owner, path, disk, store, lock, foreign })
     }
 
     /// Moves the index aside and builds it again from the journal, as far as it was. Readers and
@@ -104,6 +111,41 @@ impl Store {
     }
 }
 
+/// Whether something is at `path`.
+fn is_there(path: &Path) -> Result<bool> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match path.metadata() {
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(false),
+        found => found.map(|_| true).map_err(|e| Error::io("look for", path, e)),
+    }
+}
+
+/// Which store it is, and what is wrong with the manifest if most of the journal's segments are of another one:
+/// a file of a few bytes is exchanged more easily than the events.
+fn which_store(
+    manifest: Result<Manifest>,
+    stores: &[(Uuid, usize)],
+) -> Result<(Uuid, Option<String>)> {
+    let most = stores.first().copied();
+    let manifest = match (manifest, most) {
+        (Ok(manifest), _) => manifest,
+        (Err(_), Some((store, _))) => return Ok((store, None)),
+        (Err(error), None) => return Err(error),
+    };
+    let named = manifest.store;
+    let its_segments = stores.iter().find(|(store, _)| *store == named).map_or(0, |(_, n)| *n);
+    match most {
+        Some((store, segments)) if segments > its_segments => {
+            let all: usize = stores.iter().map(|(_, segments)| segments).sum();
+            let what = format!(
+                "it names the store {named}, but {segments} of the journal's {all} segments are of {store}"
+            );
+            Ok((store, Some(what)))
+        }
+        _ => Ok((named, None)),
+    }
+}
+
 impl Repair {
     /// Everything that is wrong with the store; see [`Store::verify_at`].
     ///
@@ -114,6 +156,10 @@ impl Repair {
         let mut findings = Findings::default();
         // What the manifest lacks is a finding, and was no hindrance.
         let _ = read_manifest(&*self.disk, &self.path, &mut findings)?;
+        if let Some(foreign) = &self.foreign {
+            let file = manifest::path(&self.path);
+            findings.add(Finding::new(FindingKind::Manifest, &file, foreign.as_str()));
+        }
         verify_still(&self.path, &self.disk, self.store, findings)
     }
 
@@ -127,10 +173,7 @@ impl Repair {
     /// What moving it met.
     pub fn rebuild_index(&self) -> Result<IndexRebuilt> {
         self.owner.check()?;
-        let _lock = match &self.lock {
-            Some(_) => None,
-            None => Some(directory::lock(&self.path)?),
-        };
+        self.lock.held().check_before("move the index aside in")?;
         let is_there = self.path.join(INDEX).exists();
         let moved_to = move_aside(&self.path)?;
         let moved_to = is_there.then_some(moved_to);
@@ -189,9 +232,15 @@ impl Repair {
     /// ```
     pub fn export(&self, to: impl AsRef<Path>) -> Result<Exported> {
         self.owner.check()?;
-        let (to, disk) = (to.as_ref(), &self.disk);
-        refuse_unless_empty(&**disk, to, &self.path)?;
-        disk.create_dir_all(to).map_err(|e| Error::io("create", to, e))?;
+        let (to, disk) = (held::absolute(to.as_ref())?, &self.disk);
+        refuse_unless_empty(&**disk, &to, &self.path)?;
+        // Nobody may read there what he may not read here.
+        let mode = self.lock.held().mode()?;
+        let mut lock = directory::lock_new(&to, mode, disk, None)?;
+        // Only under the lock is what is read there the last word.
+        refuse_unless_empty(&**disk, &to, &self.path)?;
+        let to = &lock.held().path().to_owned();
+        let its_disk = &lock.guard(disk, mode);
         let store = Uuid::now_v7();
         let export = with_still_site(
             &self.path,
@@ -199,12 +248,13 @@ impl Repair {
             self.store,
             &mut Findings::default(),
             BTreeSet::new(),
-            |site| export(site, disk, to, store),
+            |site| export(site, its_disk, to, store, mode),
         )?;
-        directory::sync_with_parents(to, &**disk)?;
+        directory::sync_with_parents(to, &**its_disk)?;
         // Last: without it the directory is no store.
         let created = Micros::of(SystemClock.now());
-        manifest::write(&**disk, to, &Manifest { store, created })?;
+        manifest::write(&**its_disk, to, &Manifest { store, created })?;
+        lock.keep();
         Ok(Exported::new(export))
     }
 }

@@ -39,8 +39,8 @@ impl DiskFile for BrokenFile {
 }
 
 impl Disk for Broken {
-    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(BrokenFile(RealDisk.create_new(path)?, self.clone())))
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(BrokenFile(RealDisk.create_new(path, mode)?, self.clone())))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -59,8 +59,8 @@ impl Disk for Broken {
         RealDisk.remove(path)
     }
 
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        RealDisk.create_dir_all(path)
+    fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {
+        RealDisk.create_dir_all(path, mode)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

@@ -24,10 +24,10 @@ use crate::model::projection;
 use crate::model::projection::audit::Origins;
 use crate::position::Position;
 use crate::store::Store;
+use crate::store::scratch::Scratch;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use tempfile::TempDir;
 use uuid::Uuid;
 
 /// How often a mark is read again that may just have been written.
@@ -107,24 +107,25 @@ impl Store {
     /// but a finding.
     pub fn verify(&self) -> Result<Verification> {
         self.log.refuse_if_closed()?;
+        self.directory.check_before("verify")?;
         let journal = &self.log.journal;
         let (disk, directory) = (journal.disk(), journal.directory());
         let mut findings = Findings::default();
         // What the manifest lacks is a finding, and no hindrance.
-        let _ = read_manifest(&**disk, &self.path, &mut findings)?;
+        let _ = read_manifest(&**disk, self.path(), &mut findings)?;
         // The index and the views first: what they hold now is visible a moment later.
         let mut found = Findings::default();
-        let opened = self.projections.open_views(|| copy_views(&self.path, &mut found));
+        let opened = self.projections.open_views(|| copy_views(self.path(), &mut found));
         let views = match opened {
             Ok(views) => SomeViews::Live(views),
-            Err(copy) => SomeViews::still(&self.path, copy?, &mut found)?,
+            Err(copy) => SomeViews::still(self.path(), copy?, &mut found)?,
         };
         let origins = views.origins()?;
         let access = IndexAccess::Live(&self.log.index);
-        let index = match Audited::new(access, self.path.join(INDEX)) {
+        let index = match Audited::new(access, self.path().join(INDEX)) {
             Ok(index) => Some(index),
             Err(error) if self.log.index.is_lost() => {
-                let path = self.path.join(INDEX);
+                let path = self.path().join(INDEX);
                 findings.add(Finding::new(FindingKind::Index, &path, error.to_string()));
                 None
             }
@@ -144,8 +145,8 @@ impl Store {
         };
         let walked = audit(&site, &mut findings)?;
         findings.append(found);
-        origins.check(&self.path.join(VIEWS), site.store, &walked.chains, &mut findings);
-        let views = views.audit(&self.path, || self.head().get(), &mut findings)?;
+        origins.check(&self.path().join(VIEWS), site.store, &walked.chains, &mut findings);
+        let views = views.audit(self.path(), || self.head().get(), &mut findings)?;
         Ok(Verification::new(findings, &walked, indexed, views))
     }
 
@@ -153,7 +154,8 @@ impl Store {
     /// because it is damaged, say, or a backup. See [`Store::verify`] for what is looked at.
     ///
     /// Nothing is changed on disk. The index and the views are copied to the system's temporary
-    /// directory, to be opened there.
+    /// directory, to be opened there. Nobody but the user may read the copies; what a killed process leaves of
+    /// them is removed by the next verification of the same user.
     ///
     /// # Errors
     /// * [`Locked`](ErrorKind::Locked): it is open; verify it there.
@@ -253,7 +255,7 @@ fn read_mark(
 }
 
 /// A copy of the index and its checkpoint, if there are any.
-fn copy_index(path: &Path, findings: &mut Findings) -> Result<Option<TempDir>> {
+fn copy_index(path: &Path, findings: &mut Findings) -> Result<Option<Scratch>> {
     let (index, checkpoint) = (path.join(INDEX), path.join(CHECKPOINT));
     match (index.exists(), checkpoint.exists()) {
         (false, false) => return Ok(None),
@@ -265,7 +267,7 @@ fn copy_index(path: &Path, findings: &mut Findings) -> Result<Option<TempDir>> {
             return Ok(None);
         }
     }
-    let copy = scratch()?;
+    let copy = Scratch::new()?;
     for name in [INDEX, CHECKPOINT] {
         if let Err(error) = copy_all(&path.join(name), &copy.path().join(name)) {
             let kind = FindingKind::Unreadable;
@@ -276,14 +278,9 @@ fn copy_index(path: &Path, findings: &mut Findings) -> Result<Option<TempDir>> {
     Ok(Some(copy))
 }
 
-fn scratch() -> Result<TempDir> {
-    let made = tempfile::Builder::new().prefix("filmstrip-verify-").tempdir();
-    made.map_err(|e| Error::io("create a directory in", &std::env::temp_dir(), e))
-}
-
 fn open_still(
     path: &Path,
-    copy: &TempDir,
+    copy: &Scratch,
     store: Uuid,
     findings: &mut Findings,
 ) -> Result<Option<Index>> {
@@ -305,12 +302,12 @@ fn open_still(
 }
 
 /// A copy of the views, if there are any.
-fn copy_views(path: &Path, findings: &mut Findings) -> Result<Option<TempDir>> {
+fn copy_views(path: &Path, findings: &mut Findings) -> Result<Option<Scratch>> {
     let directory = path.join(VIEWS);
     if !directory.exists() {
         return Ok(None);
     }
-    let copy = scratch()?;
+    let copy = Scratch::new()?;
     match copy_all(&directory, &copy.path().join(VIEWS)) {
         Ok(()) => Ok(Some(copy)),
         Err(error) => {
@@ -327,11 +324,11 @@ enum SomeViews {
     /// Those of an open store.
     Live(Arc<Views>),
     /// A copy of those that nobody has open, which goes with it.
-    Still { views: Arc<Views>, _copy: TempDir },
+    Still { views: Arc<Views>, _copy: Scratch },
 }
 
 impl SomeViews {
-    fn still(path: &Path, copy: Option<TempDir>, findings: &mut Findings) -> Result<SomeViews> {
+    fn still(path: &Path, copy: Option<Scratch>, findings: &mut Findings) -> Result<SomeViews> {
         let Some(copy) = copy else { return Ok(SomeViews::None) };
         match Views::open_existing(copy.path(), VERIFY_CACHE_BYTES) {
             Ok(views) => Ok(SomeViews::Still { views, _copy: copy }),
@@ -374,17 +371,23 @@ impl SomeViews {
     }
 }
 
-/// The id of the store whose journal lies in `directory`, as its first readable segment says.
-pub(super) fn store_of_journal(disk: &dyn Disk, directory: &Path) -> Result<Option<Uuid>> {
+/// How many segments of the journal in `directory` are of which store, as far as their headers can be read;
+/// the most frequent first.
+pub(super) fn stores_of_journal(disk: &dyn Disk, directory: &Path) -> Result<Vec<(Uuid, usize)>> {
+    let mut stores: Vec<(Uuid, usize)> = Vec::new();
     for number in crate::journal::recover::segment_numbers(disk, directory)? {
         let mut page = vec![0; segment::HEADER_BYTES as usize];
         let read = disk.open(&segment::path(directory, number));
         if read.and_then(|file| file.read_at(&mut page, 0)).is_err() {
             continue;
         }
-        if let Ok(header) = segment::SegmentHeader::decode(&page) {
-            return Ok(Some(header.store));
+        let Ok(header) = segment::SegmentHeader::decode(&page) else { continue };
+        match stores.iter_mut().find(|(store, _)| *store == header.store) {
+            Some((_, segments)) => *segments += 1,
+            None => stores.push((header.store, 1)),
         }
     }
-    Ok(None)
+    // Of equally many, the one that came first.
+    stores.sort_by_key(|(_, segments)| std::cmp::Reverse(*segments));
+    Ok(stores)
 }

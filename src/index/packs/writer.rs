@@ -13,6 +13,7 @@ use crate::codec::pack::footer::{Filter, Footer, NameHash};
 use crate::codec::pack::{BlockKind, BlockPlace, PackId};
 use crate::codec::state::StreamState;
 use crate::error::{Error, Result};
+use crate::held::{self, Held, MODE_ALL};
 use crate::index::database::{Database, Tree};
 use crate::index::files::sync;
 use crate::index::packs::cache::BlockCache;
@@ -20,7 +21,7 @@ use crate::index::packs::pack::{self, Pack, tree_name};
 use crate::limits::PACK_SYNC_BYTES;
 use crate::position::Version;
 use crate::stream::StreamId;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +32,8 @@ const WRITE_BYTES: usize = 256 << 10;
 /// A pack that is being written.
 pub(crate) struct PackWriter {
     directory: PathBuf,
+    /// The directory of the index, as long as the pack is written.
+    held: Arc<Held>,
     id: PackId,
     /// For who will read it.
     cache: Arc<BlockCache>,
@@ -72,14 +75,17 @@ impl PackWriter {
         streams: u64,
         cache: &Arc<BlockCache>,
     ) -> Result<PackWriter> {
+        let held = Arc::clone(db.held());
+        held.check_before("create a pack in")?;
         if !directory.exists() {
-            fs::create_dir(directory).map_err(|e| Error::io("create", directory, e))?;
+            held::create_dir(directory).map_err(|e| Error::io("create", directory, e))?;
             sync(db.path())?;
         }
         let path = pack::path(directory, id.number);
-        let file = File::create_new(&path).map_err(|e| Error::io("create", &path, e))?;
+        let file = held::create_file(&path, MODE_ALL).map_err(|e| Error::io("create", &path, e))?;
         Ok(PackWriter {
             directory: directory.to_owned(),
+            held,
             id,
             cache: Arc::clone(cache),
             file,
@@ -230,6 +236,7 @@ impl PackWriter {
         self.write_out(0)?;
         let path = pack::path(&self.directory, self.id.number);
         self.file.sync_all().map_err(|e| Error::io("sync", &path, e))?;
+        self.held.check_before("complete a pack in")?;
         sync(&self.directory)?;
         self.is_finished = true;
         let listed = ListedPack { number: self.id.number, length: self.written, level };
@@ -243,7 +250,7 @@ impl Drop for PackWriter {
     /// What is not finished is nothing, and gives back at once what a full disk needs most. Its tree goes
     /// when the index is opened.
     fn drop(&mut self) {
-        if !self.is_finished {
+        if !self.is_finished && self.held.check().is_ok() {
             let _ = pack::remove(&self.directory, self.id.number);
         }
     }

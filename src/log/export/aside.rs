@@ -4,6 +4,7 @@ use crate::clock::Micros;
 use crate::codec::envelope::{self, Place};
 use crate::error::{Error, Result};
 use crate::event::Format;
+use crate::held;
 use crate::index::window::WindowEvent;
 use crate::position::{Position, Version};
 use serde::{Serialize, Serializer};
@@ -16,12 +17,13 @@ use std::path::{Path, PathBuf};
 /// Written as far as there is something to be said; there is no file if there is nothing.
 pub(super) struct Aside {
     path: PathBuf,
+    mode: u32,
     file: Option<BufWriter<File>>,
 }
 
 impl Aside {
-    /// The file beside the directory `to`.
-    pub(super) fn beside(to: &Path) -> Result<Aside> {
+    /// The file beside the directory `to`, with the permissions `mode` at most.
+    pub(super) fn beside(to: &Path, mode: u32) -> Result<Aside> {
         // Whatever was said of it (`new/`, `.`), its name is needed.
         let to = fs::canonicalize(to).map_err(|e| Error::io("find", to, e))?;
         let mut name = to.into_os_string();
@@ -30,7 +32,7 @@ impl Aside {
         if path.symlink_metadata().is_ok() {
             return Err(Error::invalid(format!("{} is there already", path.display())));
         }
-        Ok(Aside { path, file: None })
+        Ok(Aside { path, mode, file: None })
     }
 
     pub(super) fn lost(&mut self, first: u64, last: u64) -> Result<()> {
@@ -93,7 +95,7 @@ impl Aside {
 
     /// Has everything on disk. Returns where it lies, if there was anything.
     pub(super) fn finish(self) -> Result<Option<PathBuf>> {
-        let Aside { path, file } = self;
+        let Aside { path, file, .. } = self;
         let Some(file) = file else { return Ok(None) };
         let synced = file.into_inner().map_err(std::io::IntoInnerError::into_error);
         synced.and_then(|file| file.sync_all()).map_err(|e| Error::io("write", &path, e))?;
@@ -105,7 +107,7 @@ impl Aside {
         let file = match &mut self.file {
             Some(file) => file,
             None => {
-                let created = File::create_new(&self.path).map_err(failed)?;
+                let created = held::create_file(&self.path, self.mode).map_err(failed)?;
                 self.file.insert(BufWriter::new(created))
             }
         };

@@ -49,14 +49,16 @@ pub(crate) struct Export {
     pub(crate) aside: Option<PathBuf>,
 }
 
-/// Writes what can be read of `site` as the journal of the store `store` in the directory `to`.
+/// Writes what can be read of `site` as the journal of the store `store` in the directory `to`. The file beside
+/// it gets the permissions `mode` at most.
 pub(crate) fn export(
     site: &Site<'_>,
     disk: &Arc<dyn Disk>,
     to: &Path,
     store: Uuid,
+    mode: u32,
 ) -> Result<Export> {
-    let aside = Aside::beside(to)?;
+    let aside = Aside::beside(to, mode)?;
     let plan = Plan::of(site)?;
     let journal = journal_directory(to);
     recover::create(disk, &journal, store)?;

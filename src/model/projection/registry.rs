@@ -1,6 +1,7 @@
 //! The projections of one store: which run, and where their views lie.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::held::Held;
 use crate::index::views::Views;
 use crate::log::commit::check_name;
 use crate::log::core::Log;
@@ -11,14 +12,13 @@ use crate::model::projection::view::Served;
 use crate::position::Position;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// What all handles of a store share of its projections.
 pub(crate) struct Projections {
     log: Arc<Log>,
-    directory: PathBuf,
+    directory: Arc<Held>,
     cache_bytes: u64,
     /// Opened by whoever needs them first: a store without projections has none.
     views: Mutex<Option<Arc<Views>>>,
@@ -37,7 +37,7 @@ struct Known {
 impl Projections {
     /// The projections of the store in `directory`, whose views may use so much memory for what they
     /// read.
-    pub(crate) fn new(log: Arc<Log>, directory: PathBuf, cache_bytes: u64) -> Arc<Projections> {
+    pub(crate) fn new(log: Arc<Log>, directory: Arc<Held>, cache_bytes: u64) -> Arc<Projections> {
         let (views, known) = (Mutex::new(None), Mutex::new(HashMap::new()));
         let models = Mutex::new(Vec::new());
         Arc::new(Projections { log, directory, cache_bytes, views, known, models })
@@ -72,7 +72,8 @@ impl Projections {
             return Ok(Arc::clone(views));
         }
         self.log.refuse_if_closed()?;
-        let opened = Views::open(&self.directory, self.cache_bytes)?;
+        self.directory.check_before("open the views in")?;
+        let opened = Views::open(self.directory.path(), self.cache_bytes)?;
         let (its_views, closing) = (Arc::clone(&opened), self.log.closing());
         self.log.spawn("filmstrip-views", move || {
             // Nothing is ever sent: it disconnects when the log closes.
