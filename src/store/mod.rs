@@ -332,7 +332,9 @@ impl Default for StoreBuilder {
 }
 
 impl StoreBuilder {
-    /// How much memory the index may use for what it read: 64 MiB unless said otherwise.
+    /// How much memory the index may use for what it read: 64 MiB unless said otherwise. Views
+    /// may use as much again. It is counted as on disk; what small rows take in memory is up to four times as
+    /// much, and some 50 bytes for each row.
     pub fn cache_bytes(mut self, bytes: u64) -> StoreBuilder {
         self.cache_bytes = bytes;
         self
