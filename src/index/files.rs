@@ -49,7 +49,10 @@ pub(crate) fn wait_for_release(file: &Path) -> Result<()> {
         }
     }
     let seconds = (RELEASE_WAIT * RELEASE_WAITS_MAX).as_secs();
-    let message = format!("{} is still in use after {seconds} s", file.display());
+    let message = format!(
+        "{} is still in use after {seconds} s, perhaps by a process that was forked from the one that used it",
+        file.display()
+    );
     Err(Error::new(ErrorKind::Locked, message))
 }
 
