@@ -5,10 +5,10 @@ use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Arc, Weak};
 
-/// A source of the present time. The store asks it once for each group of commits.
+/// A source of the present time. The store asks it once for each commit, before it waits for anything.
 ///
-/// It is asked while commits wait for the answer. So what it calls of a store may read, but may not commit,
-/// acknowledge, wait or close: such a call is refused as [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock).
+/// What it calls of a store may read, but may not commit, acknowledge, wait or close: that would ask it again, and
+/// is refused as [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock).
 ///
 /// Recorded times never decrease: a commit gets the time of the one before if the clock shows an earlier one. See
 /// [`Store::clock_behind`](crate::Store::clock_behind).

@@ -146,7 +146,7 @@ pub use log::outcome::{AppendError, Appended, Committed, Conflict};
 pub use model::aggregate::{Aggregate, Snapshot};
 pub use model::bus::{Bus, BusBuilder, NotSent, Sending, Ticket};
 pub use model::event_set::set::{Event, StoredEvent};
-pub use model::policy::{OnError, Then};
+pub use model::policy::{OnError, Retrying, Then};
 pub use model::process::contract::{ProcessManager, Trigger};
 pub use model::process::effects::Effects;
 pub use model::process::status::{ProcessState, ProcessStatus};

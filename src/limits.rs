@@ -147,6 +147,12 @@ pub(crate) const VIEW_BUILD_CHANGES_MAX: usize = 4_096;
 pub(crate) const CHECKPOINT_EVENTS_MAX: u64 = 4_096;
 /// Events that a rebuilt view may be behind the log when it takes the place of the old one.
 pub(crate) const VIEW_SWAP_EVENTS_MAX: u64 = 64;
+/// Parked events that a replay tries between two batches of new ones, and how long it tries at most.
+pub(crate) const REPLAY_EVENTS_MAX: usize = 256;
+/// See [`REPLAY_EVENTS_MAX`].
+pub(crate) const REPLAY_TIME_MAX: Duration = Duration::from_millis(100);
+/// How long a change that somebody waits for waits until nobody reads the view.
+pub(crate) const VIEW_READERS_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Threads of one command bus.
 pub(crate) const BUS_WORKERS_MAX: usize = 1_024;
 /// Commands that may wait for one worker of a bus.

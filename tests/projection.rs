@@ -849,3 +849,138 @@ fn views_that_were_emptied_halved_or_taken_away_are_found() {
     // As long as somebody has them open, nothing is noted, and a kill leaves no note that is wrong.
     assert!(!path.join("views.closed").exists());
 }
+
+/// The story: while an event was tried again, up to a minute each time, what had been applied before it in its batch
+/// could not be seen, waiting for it failed, and the status said that the projection runs.
+#[test]
+fn while_an_event_is_tried_again_what_came_before_it_can_be_seen_and_the_status_says_why() {
+    let store = Store::temporary().unwrap();
+    let failing_event = NewEvent::json("Failing", &1).unwrap();
+    append(&store, "Sum-1", [counted(1), counted(2), failing_event, counted(4)]);
+    let on_error = OnError::default().first_delay(LONG);
+    let projection = store.project(failing()).on_error(on_error).start().unwrap();
+    projection.wait_for(Position::new(2), LONG).unwrap();
+    assert_eq!(get(&projection, "sum/Sum-1"), 3);
+    wait_until("the first failure", || projection.status().retrying.is_some());
+    let status = projection.status();
+    assert!(matches!(status.state, ProjectionState::Running), "{status:?}");
+    assert_eq!(status.checkpoint, Position::new(2));
+    let retrying = status.retrying.unwrap();
+    assert_eq!(retrying.what, "position 3, a Failing of Sum-1");
+    assert_eq!((retrying.failures, &*retrying.cause), (1, "it fails on purpose"));
+    let late = projection.wait_for(Position::new(3), SOON).unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Timeout);
+    projection.stop().unwrap();
+    assert!(projection.status().retrying.is_none());
+}
+
+/// Fails while it is told to; then it is slow, and when it comes to one of the parked events, it appends.
+struct Replayed {
+    store: Store,
+    failing: Arc<AtomicBool>,
+    order: Arc<parking_lot::Mutex<Vec<u64>>>,
+}
+
+impl Projection for Replayed {
+    const NAME: &'static str = "replayed";
+    const VERSION: u32 = 1;
+
+    fn filter(&self) -> Filter {
+        Filter::category("Sum")
+    }
+
+    fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
+        if self.failing.load(Ordering::SeqCst) {
+            return Err("it fails on purpose".into());
+        }
+        self.order.lock().push(event.position.get());
+        if event.position.get() == 10 {
+            append(&self.store, "Sum-new", [counted(0)]);
+        }
+        std::thread::sleep(SOON);
+        let events = view.get::<u64>("events")?.unwrap_or(0);
+        Ok(view.put("events", &(events + 1))?)
+    }
+}
+
+/// The story: a replay read all that was parked again for each parked event: 8,000 took two minutes, and no new
+/// event was taken in meanwhile.
+#[test]
+fn a_replay_goes_in_parts_between_which_new_events_are_taken_in() {
+    const PARKED: u64 = 2_000;
+    for then in [Then::ParkEvent, Then::ParkStream] {
+        let store = Store::temporary().unwrap();
+        append(&store, "Sum-1", (0..PARKED).map(counted));
+        let failing = Arc::new(AtomicBool::new(true));
+        let order = Arc::default();
+        let replayed = Replayed {
+            store: store.clone(),
+            failing: Arc::clone(&failing),
+            order: Arc::clone(&order),
+        };
+        let on_error = OnError::default().retries(0).then(then);
+        let projection = store.project(replayed).on_error(on_error).start().unwrap();
+        projection.wait_for(store.head(), LONG).unwrap();
+        assert_eq!(projection.status().parked, PARKED);
+        failing.store(false, Ordering::SeqCst);
+        projection.replay_parked().unwrap();
+        projection.wait_for(Position::new(PARKED + 1), LONG).unwrap();
+        assert_eq!(projection.status().parked, 0);
+        assert!(projection.parked().unwrap().is_empty());
+        assert_eq!(get(&projection, "events"), PARKED + 1, "{then:?}");
+        let order = order.lock();
+        let last = order.last().copied();
+        assert_eq!(last, Some(PARKED), "{then:?}: the new event waited for the whole replay");
+        projection.stop().unwrap();
+        store.close().unwrap();
+    }
+}
+
+/// The story: two threads that read two views within each other, in different orders, hung with both projectors as
+/// soon as events came; so did a thread that waited in a read for another one that read the same view.
+#[test]
+fn reads_of_views_within_each_other_and_for_each_other_end() {
+    let store = Store::temporary().unwrap();
+    let sums = store.project(Sums::<1>::default()).start().unwrap();
+    let order = Arc::default();
+    let failing = Arc::default();
+    let other = Replayed { store: store.clone(), failing, order };
+    let other = store.project(other).start().unwrap();
+    let views = [sums.view(), other.view()];
+    let done = AtomicBool::new(false);
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                append(&store, "Sum-1", [counted(1)]);
+            }
+        });
+        for (outer, inner) in [(0, 1), (1, 0)] {
+            let (tell, views, store) = (tell.clone(), &views, &store);
+            scope.spawn(move || {
+                for _ in 0..200 {
+                    views[outer].read(|_| {
+                        std::thread::sleep(SOON);
+                        views[inner].get::<u64>("events").unwrap();
+                    });
+                }
+                // Another thread, which holds nothing, reads for this one.
+                views[outer].read(|_| {
+                    append(store, "Sum-1", [counted(1)]);
+                    std::thread::sleep(20 * SOON);
+                    let read = || views[outer].get::<u64>("events").unwrap();
+                    std::thread::scope(|scope| scope.spawn(read).join().unwrap());
+                });
+                tell.send(()).unwrap();
+            });
+        }
+        let ended = [told.recv_timeout(LONG), told.recv_timeout(LONG)];
+        if ended.iter().any(Result::is_err) {
+            // The threads cannot be joined.
+            eprintln!("reads of views wait for each other");
+            std::process::abort();
+        }
+        done.store(true, Ordering::SeqCst);
+    });
+    store.close().unwrap();
+}

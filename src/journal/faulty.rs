@@ -19,6 +19,17 @@ pub(crate) struct Faults {
     full: AtomicBool,
     /// A disk that is full and copies what is overwritten.
     copying: Mutex<Option<Copying>>,
+    /// The operation panics instead of failing.
+    panics: AtomicBool,
+}
+
+/// A panic's payload that panics again when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("dropping the payload of a panic panics");
+    }
 }
 
 /// A full disk that takes no write but one of what it took before.
@@ -37,6 +48,12 @@ impl Faults {
     pub(crate) fn fail_in(&self, n: u64) {
         let at = if n == 0 { 0 } else { self.done.load(Ordering::SeqCst) + n };
         self.fail_at.store(at, Ordering::SeqCst);
+    }
+
+    /// Lets the operation that is told to fail panic, with a payload that panics when it is dropped. One of the
+    /// thread that prepares segments does neither.
+    pub(crate) fn panic_instead(&self) {
+        self.panics.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn halve_writes(&self) {
@@ -84,9 +101,15 @@ impl Faults {
 
     fn next(&self) -> io::Result<()> {
         let n = self.done.fetch_add(1, Ordering::SeqCst) + 1;
-        match n == self.fail_at.load(Ordering::SeqCst) {
-            true => Err(io::Error::other("injected")),
-            false => Ok(()),
+        if n != self.fail_at.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        if !self.panics.load(Ordering::SeqCst) {
+            return Err(io::Error::other("injected"));
+        }
+        match std::thread::current().name() {
+            Some("filmstrip-preparer") => Ok(()),
+            _ => std::panic::panic_any(Bomb),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A commit as its writer builds it, and as the log takes it: encoded before any lock is held.
 
+use crate::clock::Micros;
 use crate::codec::digest::{DIGESTED_TOGETHER, Digest, digest, digest_each};
 use crate::codec::entry;
 use crate::codec::envelope;
@@ -132,6 +133,8 @@ pub(crate) struct Proposal {
     pub(crate) events: Vec<ProposedEvent>,
     /// How many of them have their digest.
     digested: usize,
+    /// When it was asked for.
+    pub(crate) time: Micros,
 }
 
 /// One stream's part of a proposal.

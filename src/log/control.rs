@@ -1,7 +1,7 @@
 //! What the indexer and those who wait for it tell each other.
 
 use crate::codec::frame::Location;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, catch};
 use crate::limits::{
     INDEX_RETRY_MAX, INDEX_RETRY_MIN, INDEXER_IDLE, INDEXER_LOOK, INDEXER_LOOKS_MAX,
 };
@@ -124,9 +124,11 @@ impl Control {
     }
 
     pub(crate) fn fail(&self, error: &Error) {
-        tracing::error!(%error, "the indexer failed; it tries again in a while");
         self.state.lock().failed = Some(error.clone());
         self.progressed.notify_all();
+        // Whoever listens is the application's, and a panic there must not end the indexer.
+        let tell = || tracing::error!(%error, "the indexer failed; it tries again in a while");
+        let _ = catch(tell);
     }
 
     /// Whether a failure stands.

@@ -1,8 +1,8 @@
 //! The log as readers see it: the journal, its index, the tail between them, and the head.
 
-use crate::clock::{AskedClock, Clock, Micros};
+use crate::clock::{AskedClock, Clock, ClockWaiter, Micros};
 use crate::codec::state::StreamState;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, catch};
 use crate::fork::Owner;
 use crate::journal::read::Journal;
 use crate::journal::recover::TornWrite;
@@ -31,7 +31,7 @@ pub(crate) struct Log {
     pub(crate) index: IndexSlot,
     pub(crate) tail: Tail,
     pub(crate) head: Head,
-    pub(crate) clock: Box<dyn Clock>,
+    clock: Box<dyn Clock>,
     pub(crate) indexer: Control,
     threads: Mutex<Vec<JoinHandle<()>>>,
     closing: (Mutex<Option<Sender<()>>>, Receiver<()>),
@@ -47,6 +47,19 @@ pub(crate) fn journal_directory(store_directory: &Path) -> PathBuf {
 
 thread_local! {
     static IS_OWN_THREAD: Cell<bool> = const { Cell::new(false) };
+    /// The log whose clock is being asked by this thread, by its address.
+    static CLOCK_ASKED: Cell<usize> = const { Cell::new(0) };
+    /// The time that holds for what this thread does, by the log's address.
+    static TIME_TAKEN: Cell<Option<(usize, Micros)>> = const { Cell::new(None) };
+}
+
+/// The time that held for this thread before.
+struct TimeBefore(Option<(usize, Micros)>);
+
+impl Drop for TimeBefore {
+    fn drop(&mut self) {
+        TIME_TAKEN.set(self.0);
+    }
 }
 
 fn behind(now: Micros, last: Micros) -> Duration {
@@ -85,7 +98,8 @@ impl Log {
         threads.retain(|thread| !thread.is_finished());
         let work = || {
             IS_OWN_THREAD.set(true);
-            work();
+            // What it panicked with, which may panic when it is dropped, must not get to who joins it.
+            let _ = catch(work);
         };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
         let thread = thread.map_err(|e| {
@@ -115,9 +129,47 @@ impl Log {
         let here = std::thread::current().id();
         // The last handle may go on one of the engine's own threads, which cannot wait for itself.
         for thread in threads.into_iter().filter(|thread| thread.thread().id() != here) {
-            // A panic in there has been told where it happened.
             let _ = thread.join();
         }
+    }
+
+    /// The present time, by the store's clock. That is the application's code, so this is called without a
+    /// lock, and not within a commit. Within the clock itself, and if it panics, the time of the last commit
+    /// is the present.
+    pub(crate) fn now(&self) -> Micros {
+        self.ask_clock().unwrap_or_else(|error| {
+            tracing::error!(%error, "the time of the last commit is taken");
+            self.head.time()
+        })
+    }
+
+    /// The same; an error if the clock panics.
+    pub(crate) fn ask_clock(&self) -> Result<Micros> {
+        let address = std::ptr::from_ref(self).addr();
+        if let Some((_, time)) = TIME_TAKEN.get().filter(|(of, _)| *of == address) {
+            return Ok(time);
+        }
+        let before = CLOCK_ASKED.replace(address);
+        if before == address {
+            return Ok(self.head.time());
+        }
+        let asked = catch(|| Micros::of(self.clock.now()));
+        CLOCK_ASKED.set(before);
+        asked.map_err(|cause| {
+            Error::new(ErrorKind::Panicked, format!("the store's clock panicked: {cause}"))
+        })
+    }
+
+    /// Does `work`, which takes locks, at one time, so that the clock is not asked under them.
+    pub(crate) fn at_one_time<T>(&self, work: impl FnOnce() -> T) -> T {
+        let time = (std::ptr::from_ref(self).addr(), self.now());
+        let _before = TimeBefore(TIME_TAKEN.replace(Some(time)));
+        work()
+    }
+
+    /// Has `watch` told when the clock is set.
+    pub(crate) fn watch_clock(&self) -> ClockWaiter {
+        ClockWaiter::new(&*self.clock)
     }
 
     /// What opening found of a write that a crash cut short.

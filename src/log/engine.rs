@@ -2,7 +2,7 @@
 //! parts depend on each other.
 
 use crate::callback;
-use crate::clock::{Clock, Micros};
+use crate::clock::Clock;
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
 use crate::codec::state::StreamState;
@@ -87,7 +87,7 @@ impl Engine {
         let head = Head::new(end.position, end.next, end.chain, end.time);
         let log = Arc::new(Log::new(journal, index, tail, head, clock, opened.torn));
         if end.position > 0 {
-            log.note_clock(Micros::of(log.clock.now()), end.time);
+            log.note_clock(log.now(), end.time);
         }
         let its_log = Arc::clone(&log);
         log.spawn("filmstrip-indexer", move || indexer::run(&its_log))?;

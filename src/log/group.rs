@@ -57,7 +57,9 @@ impl Sequencer {
     }
 
     /// Makes `proposal` durable, together with whatever else waits.
-    pub(crate) fn commit(&self, log: &Log, proposal: Proposal) -> Outcome {
+    pub(crate) fn commit(&self, log: &Log, mut proposal: Proposal) -> Outcome {
+        // Before anything is waited for: the clock is the application's, and may wait for whom it likes.
+        proposal.time = log.ask_clock()?;
         let bytes = proposal.bytes();
         let lead = |group| self.write_group(log, group);
         let answer = self.turns.take(proposal, bytes, lead, || indexer::is_full(log))?;
@@ -143,7 +145,8 @@ fn write_group(
         Ok(gathered) => gathered,
         Err(error) => return write_others(log, writer, group, error),
     };
-    let (now, last) = (Micros::of(log.clock.now()), writer.end().time);
+    let asked_at = group.iter().map(|proposal| proposal.time).max().unwrap_or_default();
+    let (now, last) = (asked_at, writer.end().time);
     log.note_clock(now, last);
     let time = now.max(last);
     let verdicts = admit(facts, &group);

@@ -84,16 +84,6 @@ pub(crate) fn chain_at(log: &Arc<Log>, position: Position) -> Result<Chain> {
     Ok(frame.header.chain)
 }
 
-/// The event at `position`, which is or was in the log.
-pub(crate) fn event_at(log: &Arc<Log>, position: Position) -> Result<RecordedEvent> {
-    let (first, last) = (position.get(), position.get());
-    let range = AllRange { first, last, backwards: false, limit: 1, filter: Filter::all() };
-    AllEvents::new(Arc::clone(log), range).next().unwrap_or_else(|| {
-        let message = format!("the log holds no event at position {position}");
-        Err(Error::new(ErrorKind::Corrupt, message))
-    })
-}
-
 /// How many events a cursor goes on over to the next one that is asked for; beyond, it looks it up anew.
 const NEAR_EVENTS: u64 = 256;
 

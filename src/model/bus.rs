@@ -74,10 +74,11 @@ impl<A: Aggregate> BusBuilder<A> {
         let mut inner = Inner {
             queues: RwLock::new(Some(senders)),
             threads: Mutex::new(Vec::new()),
-            workers: Vec::new(),
+            workers: Arc::default(),
             hasher: RandomState::new(),
             owner: repository.owner(),
         };
+        let mut ids = Vec::with_capacity(workers);
         for (number, jobs) in receivers.into_iter().enumerate() {
             let repository = repository.clone();
             let thread = std::thread::Builder::new().name(format!("filmstrip-bus-{number}"));
@@ -85,9 +86,10 @@ impl<A: Aggregate> BusBuilder<A> {
                 let message = format!("cannot start worker {number} of a bus: {e}");
                 Error::with_source(ErrorKind::Io, message, e)
             })?;
-            inner.workers.push(thread.thread().id());
+            ids.push(thread.thread().id());
             inner.threads.get_mut().push(thread);
         }
+        inner.workers = Arc::new(ids);
         Ok(Bus(Arc::new(inner)))
     }
 }
@@ -138,7 +140,7 @@ struct Inner<A: Aggregate> {
     queues: RwLock<Option<Vec<Sender<Job<A>>>>>,
     /// Held by whoever waits for them to end.
     threads: Mutex<Vec<JoinHandle<()>>>,
-    workers: Vec<ThreadId>,
+    workers: Arc<Vec<ThreadId>>,
     hasher: RandomState,
     owner: Owner,
 }
@@ -153,10 +155,11 @@ struct Job<A: Aggregate> {
 }
 
 impl<A: Aggregate> Bus<A> {
-    /// Sends a command to the aggregate `id`, waiting for room in its worker's queue.
+    /// Sends a command to the aggregate `id`, waiting for room in its worker's queue. A command of this
+    /// bus, whose worker may be the one to make room, does not wait.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed).
+    /// [`Closed`](ErrorKind::Closed); within a command of this bus also [`QueueFull`](ErrorKind::QueueFull).
     pub fn send(&self, id: impl Into<String>, command: A::Command) -> Result<Ticket<A>> {
         Ok(self.command(id, command).send()?)
     }
@@ -199,10 +202,11 @@ impl<A: Aggregate> Inner<A> {
         }
         self.queues.write().take();
         let here = std::thread::current().id();
+        let is_worker = is_one_of(&self.workers);
         let mut threads = match self.threads.try_lock() {
             Some(threads) => threads,
             // Somebody waits for this worker, which cannot wait in turn.
-            None if self.workers.contains(&here) => return,
+            None if is_worker => return,
             None => self.threads.lock(),
         };
         // A command may hold the last handle; its worker cannot wait for itself.
@@ -264,11 +268,16 @@ impl<A: Aggregate> Sending<'_, A> {
         self
     }
 
-    /// Sends it, waiting for room in its worker's queue, but not beyond its deadline.
+    /// Sends it, waiting for room in its worker's queue, but not beyond its deadline. A command of this bus
+    /// that has no deadline does not wait: its worker may be the one to make room.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed), [`Expired`](ErrorKind::Expired).
+    /// [`Closed`](ErrorKind::Closed), [`Expired`](ErrorKind::Expired); within a command of this bus also
+    /// [`QueueFull`](ErrorKind::QueueFull).
     pub fn send(self) -> Result<Ticket<A>, NotSent<A::Command>> {
+        if self.expires_at.is_none() && is_one_of(&self.bus.0.workers) {
+            return self.try_send();
+        }
         self.send_by(|queue, job, expires_at| match expires_at {
             None => queue.send(job).err().map(|refused| (refused.into_inner(), closed())),
             Some(deadline) => {
@@ -311,7 +320,11 @@ impl<A: Aggregate> Sending<'_, A> {
         let (answer, answered) = bounded(1);
         let job = Job { id, command, metadata, expires_at, answer };
         match send(&queue, job, expires_at) {
-            None => Ok(Ticket { answered: Owned::new(answered), owner: bus.0.owner }),
+            None => Ok(Ticket {
+                answered: Owned::new(answered),
+                owner: bus.0.owner,
+                workers: Arc::clone(&bus.0.workers),
+            }),
             Some((job, error)) => Err(NotSent { command: job.command, error }),
         }
     }
@@ -355,6 +368,8 @@ impl<C> From<NotSent<C>> for Error {
 pub struct Ticket<A: Aggregate> {
     answered: Owned<Receiver<Outcome<A>>>,
     owner: Owner,
+    /// Those who may have to answer it.
+    workers: Arc<Vec<ThreadId>>,
 }
 
 impl<A: Aggregate> Ticket<A> {
@@ -362,10 +377,17 @@ impl<A: Aggregate> Ticket<A> {
     ///
     /// # Errors
     /// Those of [`Repository::execute_with`]; [`Expired`](ErrorKind::Expired), if its deadline passed
-    /// before it began; [`Panicked`](ErrorKind::Panicked), if `decide` or `evolve` did.
+    /// before it began; [`Panicked`](ErrorKind::Panicked), if `decide` or `evolve` did. Within a command of
+    /// the same bus, whose worker may be the one to execute it, [`InvalidInput`](ErrorKind::InvalidInput) if
+    /// it was not executed yet; [`wait_timeout`](Ticket::wait_timeout) waits there too.
     pub fn wait(self) -> Outcome<A> {
         self.owner.check()?;
         callback::refuse_if_commits_wait("Ticket::wait")?;
+        if self.answered.is_empty() && is_one_of(&self.workers) {
+            let message = "a command's ticket is waited for within a command of the same bus, by a worker \
+                           that may have to execute it";
+            return Err(Error::invalid(message).into());
+        }
         self.answered.recv().unwrap_or_else(|_| Err(unanswered().into()))
     }
 
@@ -385,9 +407,14 @@ impl<A: Aggregate> Ticket<A> {
 
 fn work<A: Aggregate>(repository: &Repository<A>, jobs: &Receiver<Job<A>>) {
     for job in jobs {
-        let answer = job.answer.clone();
-        // Whoever sent it may not wait for the answer.
-        let _ = answer.send(execute(repository, job));
+        let (id, answer) = (job.id.clone(), job.answer.clone());
+        // The command is dropped in there too, and dropping it may panic.
+        let outcome = catch(|| execute(repository, job)).unwrap_or_else(|cause| {
+            let message = format!("a command to {}-{id} panicked: {cause}", A::CATEGORY);
+            Err(Error::new(ErrorKind::Panicked, message).into())
+        });
+        // Whoever sent it may not wait for the answer, which is dropped here then.
+        let _ = catch(|| drop(answer.send(outcome)));
     }
 }
 
@@ -396,12 +423,12 @@ fn execute<A: Aggregate>(repository: &Repository<A>, job: Job<A>) -> Outcome<A> 
     if expires_at.is_some_and(|deadline| Instant::now() >= deadline) {
         return Err(expired().into());
     }
-    let execute = || repository.execute_with(&id, &command, metadata);
-    catch(execute).unwrap_or_else(|panic| {
-        let (category, cause) = (A::CATEGORY, panic);
-        let message = format!("a command to {category}-{id} panicked: {cause}");
-        Err(Error::new(ErrorKind::Panicked, message).into())
-    })
+    repository.execute_with(&id, &command, metadata)
+}
+
+/// Whether this thread is one of `workers`.
+fn is_one_of(workers: &[ThreadId]) -> bool {
+    workers.contains(&std::thread::current().id())
 }
 
 fn closed() -> Error {

@@ -8,6 +8,7 @@ pub(crate) mod process;
 pub(crate) mod progress;
 pub(crate) mod projection;
 pub(crate) mod read_model;
+pub(crate) mod readable;
 mod readback;
 pub(crate) mod repository;
 pub(crate) mod request;

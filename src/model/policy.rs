@@ -1,7 +1,10 @@
 //! What becomes of an event that a projection or a process cannot take in.
 
+use crate::error::{Error, ErrorKind};
 use std::time::Duration;
 
+/// The first wait, and the longest, after a failure of the store that may pass by itself.
+const RECOVERY_DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 /// The longest wait between two tries.
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
@@ -39,6 +42,36 @@ pub enum Then {
     /// Set the event aside, and behind it whatever comes of its stream, so that the stream's order
     /// is kept; go on with other streams.
     ParkStream,
+}
+
+/// What is being tried again, and why. The next try comes by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Retrying {
+    /// What is tried: an event, a deadline, an effect, or following the log.
+    pub what: String,
+    /// How often it has failed so far.
+    pub failures: u32,
+    /// Why it failed the last time.
+    pub cause: String,
+}
+
+/// How long to wait, after so many failures of the store in a row, before what led to `error` is tried again;
+/// `None` if only somebody's help makes a difference.
+pub(crate) fn recovery_delay(error: &Error, failures: u32) -> Option<Duration> {
+    if !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::Timeout) {
+        return None;
+    }
+    let (first, longest) = RECOVERY_DELAYS;
+    let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+    Some(first.saturating_mul(doubled).min(longest))
+}
+
+/// The failure of the store that `cause` was made of, if it may pass by itself.
+pub(crate) fn passing(cause: &(dyn std::error::Error + 'static)) -> Option<Error> {
+    let sources = std::iter::successors(Some(cause), |cause| cause.source());
+    let error = sources.filter_map(|cause| cause.downcast_ref::<Error>()).next()?;
+    recovery_delay(error, 1).map(|_| error.clone())
 }
 
 impl Default for OnError {

@@ -3,17 +3,17 @@
 //! * One thread applies; readers see the model between two batches, so never a part of a commit.
 //! * After an error or a panic nobody reads it any more: it may hold a part of an event.
 
-use crate::error::{Error, ErrorKind, HandlerError, Result, catch};
+use crate::error::{Error, ErrorKind, HandlerError, Panicked, Result, catch};
 use crate::event::RecordedEvent;
 use crate::filter::Filter;
 use crate::follow::feed::{Batch, Feed, FeedStop};
 use crate::json::told;
+use crate::log::core::Log;
 use crate::log::handle::LogHandle;
 use crate::model::progress::Progress;
 use crate::model::projection::registry::Projections;
-use crate::model::projection::view::read_shared;
+use crate::model::readable::{Readable, Unreadable};
 use crate::position::Position;
-use parking_lot::RwLock;
 use std::any::type_name;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +69,7 @@ pub struct ReadModelHandle<M> {
 
 /// What the handles and the applying thread share.
 struct Shared<M> {
-    model: RwLock<M>,
+    model: Readable<M>,
     progress: Arc<Progress>,
 }
 
@@ -100,11 +100,12 @@ impl<M: ReadModel> ReadModelHandle<M> {
         let feed = Feed::start(log.log(), "filmstrip-read", start, M::filter(), &stop)?;
         let running = Arc::new(Running(stop));
         let progress = Progress::new(format!("read model {}", type_name::<M>()), start);
-        let (model, progress) = (RwLock::new(M::default()), Arc::new(progress));
+        let (model, progress) = (Readable::new(M::default()), Arc::new(progress));
         projections.add_model(&progress);
         let shared = Arc::new(Shared { model, progress });
         let its_shared = Arc::clone(&shared);
-        log.spawn("filmstrip-model", move || its_shared.follow(&feed))?;
+        let its_log = Arc::clone(log.log());
+        log.spawn("filmstrip-model", move || its_shared.run(&its_log, &feed))?;
         Ok(ReadModelHandle { shared, running, open: log })
     }
 
@@ -112,10 +113,12 @@ impl<M: ReadModel> ReadModelHandle<M> {
     /// is applied. What holds for [`View::read`](crate::View::read) holds here.
     ///
     /// # Errors
-    /// [`Faulted`](ErrorKind::Faulted) if `apply` failed or panicked; what the feed met.
+    /// [`Faulted`](ErrorKind::Faulted) if `apply` failed or panicked; what the feed met. Within a model's own
+    /// `apply` it is [`InvalidInput`](ErrorKind::InvalidInput), and within another's, which would have to wait
+    /// for this one, [`Timeout`](ErrorKind::Timeout).
     pub fn read<R>(&self, read: impl FnOnce(&M) -> R) -> Result<R> {
         self.open.owner.check()?;
-        let (model, _held) = read_shared(&self.shared.model);
+        let model = self.shared.model.try_read().map_err(unreadable::<M>)?;
         match self.shared.progress.ended() {
             // What was applied before the store was closed is whole, and may be read.
             Some(why) if why.kind() != ErrorKind::Closed => Err(why),
@@ -140,21 +143,34 @@ impl<M: ReadModel> ReadModelHandle<M> {
 }
 
 impl<M: ReadModel> Shared<M> {
-    fn follow(&self, feed: &Feed) {
+    fn run(&self, log: &Log, feed: &Feed) {
+        if let Err(cause) = catch(|| self.follow(log, feed)) {
+            let who = type_name::<M>();
+            let message = format!("the thread of read model {who} panicked: {cause}");
+            self.progress.end(Error::new(ErrorKind::Panicked, message));
+        }
+    }
+
+    fn follow(&self, log: &Log, feed: &Feed) {
         while let Some(batch) = feed.next() {
-            if let Err(error) = batch.and_then(|batch| self.apply(&batch)) {
-                tracing::error!(%error, "a read model has stopped");
-                self.progress.end(error);
+            if let Err(error) = batch.and_then(|batch| self.apply(log, &batch)) {
+                self.progress.end(error.clone());
+                if error.kind() != ErrorKind::Closed {
+                    tracing::error!(%error, "a read model has stopped");
+                }
                 return;
             }
         }
         self.progress.close();
     }
 
-    fn apply(&self, batch: &Batch) -> Result<()> {
-        let mut model = self.model.write();
+    fn apply(&self, log: &Log, batch: &Batch) -> Result<()> {
+        // A reader may be the one who closes the store, and waits for this thread.
+        let mut model = self.model.change(|| log.refuse_if_closed().err())?;
         for event in &batch.events {
-            if let Err(error) = apply(&mut *model, event) {
+            let applied = catch(|| apply(&mut *model, event));
+            let applied = applied.unwrap_or_else(|cause| Err(panicked::<M>(event, &cause)));
+            if let Err(error) = applied {
                 // Under the lock, so that nobody reads what is half done.
                 self.progress.end(error.clone());
                 return Err(error);
@@ -167,21 +183,36 @@ impl<M: ReadModel> Shared<M> {
 }
 
 fn apply<M: ReadModel>(model: &mut M, event: &RecordedEvent) -> Result<()> {
-    let faulted = |cause: String| {
-        let (who, at, kind) = (type_name::<M>(), event.position, &event.event_type);
-        let message = format!("read model {who} stopped at position {at}, a {kind}: {cause}");
-        (ErrorKind::Faulted, message)
-    };
-    match catch(|| model.apply(event)) {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(cause)) => {
-            let cause = told::by_handler(cause);
-            let (kind, message) = faulted(cause.to_string());
-            Err(Error::with_source(kind, message, cause))
+    model.apply(event).map_err(|cause| {
+        let cause = told::by_handler(cause);
+        let message = stopped_at::<M>(event, &cause.to_string());
+        Error::with_source(ErrorKind::Faulted, message, cause)
+    })
+}
+
+fn panicked<M>(event: &RecordedEvent, cause: &Panicked) -> Error {
+    let message = stopped_at::<M>(event, &format!("it panicked: {cause}"));
+    Error::new(ErrorKind::Faulted, message)
+}
+
+fn stopped_at<M>(event: &RecordedEvent, cause: &str) -> String {
+    let (who, at, kind) = (type_name::<M>(), event.position, &event.event_type);
+    format!("read model {who} stopped at position {at}, a {kind}: {cause}")
+}
+
+fn unreadable<M>(why: Unreadable) -> Error {
+    let who = type_name::<M>();
+    match why {
+        Unreadable::ChangedHere => {
+            let message = format!("read model {who} is read within its own `apply`");
+            Error::new(ErrorKind::WouldDeadlock, message)
         }
-        Err(panic) => {
-            let (kind, message) = faulted(format!("it panicked: {}", panic));
-            Err(Error::new(kind, message))
+        Unreadable::Crossed => {
+            let message = format!(
+                "read model {who} is read within the `apply` of another, and is itself being changed; \
+                 they may wait for each other"
+            );
+            Error::new(ErrorKind::Timeout, message)
         }
     }
 }

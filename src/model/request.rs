@@ -6,6 +6,7 @@
 use crate::callback;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::Owner;
+use crate::log::core::Log;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, at, bounded, never, select};
 use std::sync::OnceLock;
 use std::thread::ThreadId;
@@ -13,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// Requests that wait for one thread.
 const REQUESTS_WAITING_MAX: usize = 16;
+
+/// How long a thread of the engine waits for another's answer.
+const CROSSED_MAX: Duration = Duration::from_secs(5);
 
 /// A question with the channel that its answer goes to.
 pub(crate) struct Request<A> {
@@ -93,16 +97,22 @@ impl<A> Asking<A> {
 
     /// Asks and waits for the answer, but no longer than `timeout`. In the application's code that the
     /// answering thread calls, or waits for, nobody waits: it is done when the thread comes to it.
+    /// Other threads of the engine, which call the application's code too, wait for a while: two that ask each
+    /// other would not end.
     pub(crate) fn ask(&self, ask: A, timeout: Option<Duration>) -> Result<Result<()>, Unanswered> {
         if let Err(forked) = self.owner.check() {
             return Ok(Err(forked));
         }
+        let answers_here = self.thread.get() == Some(&std::thread::current().id());
+        let is_behind = answers_here || callback::holds_anything();
+        let longest = (!is_behind && Log::is_own_thread()).then_some(CROSSED_MAX);
+        let timeout =
+            timeout.map_or(longest, |timeout| Some(timeout.min(longest.unwrap_or(timeout))));
         // A wait too long for the clock is one without an end.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let (answer, answered) = bounded(1);
         let request = Request { ask, answer };
-        let answers_here = self.thread.get() == Some(&std::thread::current().id());
-        if answers_here || callback::holds_anything() {
+        if is_behind {
             return match timeout {
                 None => self.requests.try_send(request).map(Ok).map_err(|_| Unanswered::Full),
                 Some(_) => Err(Unanswered::Late),

@@ -6,8 +6,9 @@ use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
 use crate::codec::mark::Mark;
 use crate::codec::record;
-use crate::error::{Error, ErrorKind};
-use crate::event::NewEvent;
+use crate::error::{Error, ErrorKind, HandlerError};
+use crate::event::{NewEvent, RecordedEvent};
+use crate::filter::Filter;
 use crate::finding::FindingKind;
 use crate::index::core::Index;
 use crate::index::window::Window;
@@ -15,6 +16,10 @@ use crate::journal::faulty::{Faults, FaultyDisk};
 use crate::log::commit::Commit;
 use crate::log::indexing::Bounds;
 use crate::log::outcome::AppendError;
+use crate::model::event_set::set::Event;
+use crate::model::process::contract::{ProcessManager, Trigger};
+use crate::model::process::effects::Effects;
+use crate::model::process::status::ProcessState;
 use crate::position::{ExpectedVersion, Position, Version};
 use crate::store::Store;
 use chrono::{DateTime, Utc};
@@ -313,18 +318,47 @@ fn when_a_group_fails_at_its_write_or_sync_everyone_is_answered() {
     assert!(failures >= 6, "of 14 failed operations only {failures} failed a group");
 }
 
+/// The story: a leader caught a panic, and dropped its payload, which may be the application's and panicked
+/// again: the leader was gone, nobody led, and all writers waited for ever.
 #[test]
 fn when_a_leader_panics_everyone_is_answered() {
-    for (n, writers) in [2, 3, 10, 47].iter().flat_map(|n| WRITERS.map(|writers| (*n, writers))) {
+    let mut panics = 0;
+    let operations = [9, 10, 11, 12, 30, 61, 100];
+    for (n, writers) in operations.iter().flat_map(|n| WRITERS.map(|writers| (*n, writers))) {
+        let directory = tempfile::tempdir().unwrap();
+        let (faults, store) = faulty(directory.path());
+        faults.panic_instead();
+        faults.fail_in(n);
+        let answers = append_at_once(&store, writers);
+        assert_eq!(answers.len(), writers);
+        // Not those of the thread that prepares segments.
+        if answers.iter().any(|(_, failure)| failure.is_some()) {
+            panics += 1;
+            assert_everyone_was_answered(
+                &answers,
+                &store,
+                &format!("panic {n}, {writers} writers"),
+            );
+        }
+        let acknowledged = store.head();
+        drop(store);
+        assert!(Store::open(directory.path()).unwrap().head() >= acknowledged);
+    }
+    assert!(panics >= 4, "of 14 panics only {panics} were a leader's");
+}
+
+/// The story: the leader asked the clock, which is the application's: a panic there ended all writing, and a clock
+/// that waited for somebody who appended hung. It is asked before anything is waited for.
+#[test]
+fn a_clock_that_panics_fails_one_commit_and_no_other() {
+    for (n, writers) in [2, 10, 47].iter().flat_map(|n| WRITERS.map(|writers| (*n, writers))) {
         let directory = tempfile::tempdir().unwrap();
         let clock = Bomb { asked: AtomicU64::new(0), explodes_at: n };
         let store = Store::builder().clock(clock).open(directory.path()).unwrap();
         let answers = append_at_once(&store, writers);
-        assert_eq!(answers.len(), writers);
-        assert_everyone_was_answered(&answers, &store, &format!("panic {n}, {writers} writers"));
-        let acknowledged = store.head();
-        drop(store);
-        assert_eq!(Store::open(directory.path()).unwrap().head(), acknowledged);
+        let failures: Vec<_> = answers.iter().filter_map(|(_, failure)| *failure).collect();
+        assert_eq!((answers.len(), failures), (writers, vec![ErrorKind::Panicked]));
+        store.append("Z-1", ExpectedVersion::Any, [event(1)]).expect("the store goes on");
     }
 }
 
@@ -556,4 +590,62 @@ fn what_a_window_of_a_history_that_was_given_up_left_in_the_index_is_not_served(
         assert_eq!(is_replaced, !of_this_history, "{case}");
         assert!(store.verify().unwrap().is_whole(), "{case}");
     }
+}
+
+/// Records something large for each event.
+#[derive(Default, Clone)]
+struct Verbose;
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+enum Told {
+    Told(String),
+}
+impl Event for Told {}
+
+impl ProcessManager for Verbose {
+    const NAME: &'static str = "Verbose";
+    type Event = Told;
+
+    fn filter() -> Filter {
+        Filter::category("B")
+    }
+
+    fn route(_: &RecordedEvent) -> Result<Option<String>, HandlerError> {
+        Ok(Some("1".to_owned()))
+    }
+
+    fn react(&self, _: Trigger<'_>) -> Result<Vec<Told>, HandlerError> {
+        Ok(vec![Told::Told("x".repeat(100_000))])
+    }
+
+    fn evolve(&mut self, _: &Told) {}
+
+    fn effect(&self, _: &Told, _: &mut Effects<'_>) -> Result<Vec<Told>, HandlerError> {
+        Ok(vec![])
+    }
+}
+
+/// The story: when a full disk had room again, writes went on by themselves, but a process that had met it stayed
+/// `Faulted` until somebody resumed it.
+#[test]
+fn a_process_that_met_a_full_disk_goes_on_by_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let (faults, store) = faulty(directory.path());
+    let process = store.process::<Verbose>().start().unwrap();
+    faults.set_full(true);
+    let (_, failure) = append_until_failure(&store, 100, 100_000);
+    assert_eq!(failure, Some(ErrorKind::StorageFull));
+    let trigger = store.append("B-1", ExpectedVersion::NoStream, [event(1)]).expect("it fits");
+    let deadline = Instant::now() + PATIENCE;
+    while process.status().retrying.is_none_or(|retrying| retrying.failures < 2) {
+        assert!(Instant::now() < deadline, "{:?}", process.status());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let status = process.status();
+    assert!(matches!(status.state, ProcessState::Running), "{status:?}");
+    faults.set_full(false);
+    process.wait_for(trigger.position, PATIENCE).expect("it goes on");
+    assert!(process.status().retrying.is_none());
+    assert_eq!(store.stream_info("Verbose-1").unwrap().version, Version::new(1));
+    store.close().unwrap();
 }

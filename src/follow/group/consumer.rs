@@ -53,7 +53,7 @@ struct Member {
 impl Drop for Member {
     fn drop(&mut self) {
         if self.open.owner.is_this_process() {
-            self.groups.leave(&self.name, &self.group);
+            self.open.at_one_time(|| self.groups.leave(&self.name, &self.group));
         }
     }
 }
@@ -176,7 +176,8 @@ impl Delivery {
         callback::refuse_if_commits_wait("Delivery::ack")?;
         self.is_answered = true;
         let Member { group, groups, .. } = &*self.member;
-        groups.finish(group, self.event.position.get())
+        let position = self.event.position.get();
+        self.member.open.at_one_time(|| groups.finish(group, position))
     }
 
     /// It is not handled. When this returns, what becomes of it is durable.

@@ -113,7 +113,7 @@ impl GroupBuilder {
             in_stream_order,
         };
         let described = Described { name: &name, filter: &filter, after, settings };
-        let group = groups.join(&log, &described)?;
+        let group = log.at_one_time(|| groups.join(&log, &described))?;
         Ok(Consumer::new(log, groups, name, group))
     }
 }
@@ -156,7 +156,7 @@ impl Group {
     /// [`Closed`](crate::ErrorKind::Closed).
     pub fn cursor(&self) -> Result<Position> {
         self.check()?;
-        self.groups.cursor(self.log.log(), &self.name)
+        self.log.at_one_time(|| self.groups.cursor(self.log.log(), &self.name))
     }
 
     /// The events that were set aside, in order.
@@ -176,7 +176,7 @@ impl Group {
     /// Those of [`cursor`](Group::cursor), and what writing met.
     pub fn replay_parked(&self) -> Result<()> {
         self.check()?;
-        self.groups.replay_parked(&self.log, &self.name)
+        self.log.at_one_time(|| self.groups.replay_parked(&self.log, &self.name))
     }
 
     /// Forgets the parked events: they will not be delivered again.
@@ -185,7 +185,7 @@ impl Group {
     /// Those of [`cursor`](Group::cursor), and what writing met.
     pub fn discard_parked(&self) -> Result<()> {
         self.check()?;
-        self.groups.discard_parked(&self.log, &self.name)
+        self.log.at_one_time(|| self.groups.discard_parked(&self.log, &self.name))
     }
 
     /// Forgets all that is kept of the group. If it is started again, it begins anew.
@@ -195,7 +195,7 @@ impl Group {
     /// [`cursor`](Group::cursor), and what writing met.
     pub fn remove(&self) -> Result<()> {
         self.check()?;
-        self.groups.remove(&self.log, &self.name)
+        self.log.at_one_time(|| self.groups.remove(&self.log, &self.name))
     }
 
     fn check(&self) -> Result<()> {

@@ -3,7 +3,6 @@
 //! * One write is under way at a time, and each covers everything that changed before it began.
 //! * What was parked, and the cursor that passes it, are in one commit.
 
-use crate::clock::Micros;
 use crate::codec::bin;
 use crate::codec::group::shelf_key;
 use crate::error::{Error, ErrorKind, Result, catch};
@@ -187,13 +186,15 @@ impl RunningGroup {
     pub(super) fn next(&self, deadline: Option<Instant>, stopped: &AtomicBool) -> Next {
         let mut state = self.state.lock();
         loop {
+            // The clock is the application's, and may wait for somebody who waits for the lock.
+            let now = MutexGuard::unlocked(&mut state, || self.now());
             if stopped.load(Ordering::Acquire) {
                 return Next::Stopped;
             }
             if let Some(error) = &state.ended {
                 return Next::Ended(error.clone());
             }
-            if let Some((event, attempt)) = state.ledger.deliver(self.now()) {
+            if let Some((event, attempt)) = state.ledger.deliver(now) {
                 self.keep_alarm(&mut state);
                 if state.ledger.has_ready() {
                     // One change can make several events ready, and wakes one consumer.
@@ -343,8 +344,10 @@ impl RunningGroup {
     }
 
     fn write_now(&self, state: &mut MutexGuard<'_, State>) {
+        state.is_writing = true;
+        let now = MutexGuard::unlocked(state, || self.now());
         let covered = state.changes;
-        let (now, kept, cursor) = (self.now(), state.kept, state.ledger.cursor());
+        let (kept, cursor) = (state.kept, state.ledger.cursor());
         let (records, intended) = kept.write(&self.name, &mut state.ledger, now);
         let moves = state.ledger.take_moves();
         let records = records.into_iter();
@@ -354,7 +357,6 @@ impl RunningGroup {
             let value = record.as_ref().map(bin::encode).unwrap_or_default();
             commit = commit.state(shelf_key(&self.name, *shelf, *position), value);
         }
-        state.is_writing = true;
         state.failure = None;
         let written = MutexGuard::unlocked(state, || commit_state(&self.engine, commit));
         state.is_writing = false;
@@ -391,7 +393,7 @@ impl RunningGroup {
         let (closed, nothing) = (self.engine.closing(), never());
         let mut replays = EventCursor::new(self.engine.log());
         loop {
-            let (alarm, wants_batch) = match self.tend(&mut replays) {
+            let (alarm, wants_batch) = match self.engine.at_one_time(|| self.tend(&mut replays)) {
                 Ok(Some(tended)) => tended,
                 Ok(None) => return Error::new(ErrorKind::Closed, "the group has ended"),
                 Err(error) => return error,
@@ -417,11 +419,12 @@ impl RunningGroup {
     /// read. `None`: the group has ended.
     fn tend(&self, replays: &mut EventCursor) -> Result<Option<(Option<Instant>, bool)>> {
         self.load_replays(replays)?;
+        let now = self.now();
         let mut state = self.state.lock();
         if state.ended.is_some() {
             return Ok(None);
         }
-        state.ledger.expire(self.now());
+        state.ledger.expire(now);
         if state.ledger.has_ready() {
             self.ready.notify_all();
         }
@@ -461,7 +464,7 @@ pub(super) fn commit_state(engine: &Engine, commit: Commit) -> Result<()> {
 /// The store's time never goes back, as it stands in the journal: a delivery that is due soon by a clock
 /// that was far ahead is due soon by the right one, too.
 pub(super) fn now(engine: &Engine) -> Now {
-    let time = Micros::of(engine.clock.now()).max(engine.head.time());
+    let time = engine.now().max(engine.head.time());
     Now { instant: Instant::now(), time }
 }
 

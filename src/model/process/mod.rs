@@ -16,7 +16,6 @@ mod runner;
 pub(crate) mod status;
 mod tries;
 
-use crate::clock::ClockWaiter;
 use crate::error::{Error, Result};
 use crate::log::handle::LogHandle;
 use crate::model::aggregate::{Aggregate, is_category};
@@ -109,7 +108,8 @@ impl<M: ProcessManager> ProcessBuilder<M> {
             if kept.is_new() {
                 kept.pass(begin_after);
             }
-            let seen = Seen { state: ProcessState::Running, deadlines: kept.deadlines() };
+            let seen =
+                Seen { state: ProcessState::Running, deadlines: kept.deadlines(), retrying: None };
             let progress = Progress::new(format!("process {}", M::NAME), done(&kept));
             found = Some(kept);
             Ok(Arc::new(Shared { name: M::NAME, progress, seen: Mutex::new(seen), requests }))
@@ -118,7 +118,7 @@ impl<M: ProcessManager> ProcessBuilder<M> {
             engine: Arc::clone(log.engine()),
             filter,
             tries: Tries {
-                name: M::NAME,
+                shared: Arc::clone(&shared),
                 on_error,
                 requests: asked,
                 closed: log.closing(),
@@ -128,7 +128,7 @@ impl<M: ProcessManager> ProcessBuilder<M> {
             instances: Instances::new(),
             kept: found.expect("found where it was registered"),
             executors: Arc::new(executors),
-            clock: ClockWaiter::new(&*log.clock),
+            clock: log.watch_clock(),
             shared: Arc::clone(&shared),
             registered,
             came_due: None,

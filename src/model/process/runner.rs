@@ -13,6 +13,7 @@ use crate::follow::feed::{Batch, Feed, FeedStop};
 use crate::limits::{CHECKPOINT_EVENTS_MAX, CLOCK_LOOK_MAX};
 use crate::log::core::Log;
 use crate::log::engine::Engine;
+use crate::model::policy::{Retrying, recovery_delay};
 use crate::model::process::contract::ProcessManager;
 use crate::model::process::effects::Executors;
 use crate::model::process::instances::Instances;
@@ -61,8 +62,7 @@ impl<M: ProcessManager> Runner<M> {
     pub(super) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         shared.requests.answered_here();
-        if let Err(panic) = catch(|| self.run_until_ended()) {
-            let cause = panic;
+        if let Err(cause) = catch(|| self.run_until_ended()) {
             let message = format!("the thread of process {} panicked: {cause}", shared.name);
             shared.progress.end(Error::new(ErrorKind::Panicked, message));
         }
@@ -71,14 +71,16 @@ impl<M: ProcessManager> Runner<M> {
 
     fn run_until_ended(&mut self) {
         let mut state = ProcessState::Running;
+        let mut failures = 0;
         loop {
             self.see(&state);
             let interrupt = match &state {
-                ProcessState::Running => self.follow(),
+                ProcessState::Running => self.follow_or_recover(&mut failures),
                 _ => self.tries.wait(None).unwrap_or(Interrupt::Closed),
             };
             match interrupt {
                 Interrupt::Closed => return,
+                Interrupt::Again => {}
                 Interrupt::Fault(error) => state = self.fault(error),
                 Interrupt::Request(Request { ask: Ask::Stop, answer }) => {
                     let written = self.write();
@@ -116,6 +118,22 @@ impl<M: ProcessManager> Runner<M> {
         self.tries.settled(&Err(error.clone()));
         self.tries.fault = Some(error.clone());
         ProcessState::Faulted(error)
+    }
+
+    /// Follows the log. After a failure of the store that may pass by itself, which makes so many `failures`
+    /// in a row, a while goes by before it does so again.
+    fn follow_or_recover(&mut self, failures: &mut u32) -> Interrupt {
+        let from = self.done();
+        let interrupt = self.follow();
+        if self.done() != from {
+            *failures = 0;
+        }
+        let Interrupt::Fault(error) = &interrupt else { return interrupt };
+        *failures = failures.saturating_add(1);
+        let Some(delay) = recovery_delay(error, *failures) else { return interrupt };
+        let (what, cause) = ("following the log".to_owned(), error.to_string());
+        self.shared.retrying(Some(Retrying { what, failures: *failures, cause }));
+        self.tries.wait(Some(delay)).unwrap_or(Interrupt::Again)
     }
 
     /// Follows the log from where it stands, until something comes in between.
@@ -243,12 +261,18 @@ impl<M: ProcessManager> Runner<M> {
 
     /// Shows how far it has come.
     fn show(&self) {
-        self.shared.seen.lock().deadlines = self.kept.deadlines();
+        let mut seen = self.shared.seen.lock();
+        (seen.deadlines, seen.retrying) = (self.kept.deadlines(), None);
+        drop(seen);
         self.shared.progress.advance(self.done());
     }
 
     fn see(&self, state: &ProcessState) {
-        self.shared.seen.lock().state = state.clone();
+        let mut seen = self.shared.seen.lock();
+        seen.state = state.clone();
+        if !matches!(state, ProcessState::Running) {
+            seen.retrying = None;
+        }
     }
 
     pub(super) fn log(&self) -> &Arc<Log> {
@@ -260,7 +284,7 @@ impl<M: ProcessManager> Runner<M> {
     }
 
     fn now(&self) -> Micros {
-        Micros::of(self.log().clock.now())
+        self.log().now()
     }
 }
 

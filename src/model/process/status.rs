@@ -1,6 +1,7 @@
 //! What can be seen of a process from outside its thread.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::policy::Retrying;
 use crate::model::progress::Progress;
 use crate::model::request::{Asking, Unanswered};
 use crate::position::Position;
@@ -19,6 +20,8 @@ pub struct ProcessStatus {
     pub lag: u64,
     /// How many instances wait for a deadline.
     pub deadlines: u64,
+    /// What has failed and is being tried again, if anything is.
+    pub retrying: Option<Retrying>,
 }
 
 /// What a process is doing.
@@ -57,15 +60,23 @@ pub(super) struct Shared {
 pub(super) struct Seen {
     pub(super) state: ProcessState,
     pub(super) deadlines: u64,
+    pub(super) retrying: Option<Retrying>,
 }
 
 impl Shared {
     pub(super) fn status(&self, head: Position) -> ProcessStatus {
         let seen = self.seen.lock();
         let (state, deadlines) = (seen.state.clone(), seen.deadlines);
+        let retrying = seen.retrying.clone();
         drop(seen);
         let position = self.progress.position();
-        ProcessStatus { state, position, lag: head.get().saturating_sub(position.get()), deadlines }
+        let lag = head.get().saturating_sub(position.get());
+        ProcessStatus { state, position, lag, deadlines, retrying }
+    }
+
+    /// Shows what has failed and will be tried again, or that nothing has.
+    pub(super) fn retrying(&self, retrying: Option<Retrying>) {
+        self.seen.lock().retrying = retrying;
     }
 
     /// Asks the thread and waits for its answer.
@@ -94,7 +105,9 @@ impl Shared {
 
     /// The thread does nothing more.
     pub(super) fn stopped(&self) {
-        self.seen.lock().state = ProcessState::Stopped;
+        let mut seen = self.seen.lock();
+        (seen.state, seen.retrying) = (ProcessState::Stopped, None);
+        drop(seen);
         self.progress.close();
     }
 }

@@ -2,17 +2,20 @@
 
 use crate::error::{Error, ErrorKind, HandlerError, Result, catch};
 use crate::json::told;
-use crate::model::policy::OnError;
-use crate::model::process::status::Ask;
+use crate::model::policy::{OnError, Retrying, passing};
+use crate::model::process::status::{Ask, Shared};
 use crate::model::request::{Asked, Request};
 use crossbeam_channel::{Receiver, RecvError, Sender, after, never, select};
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What interrupts following the log.
 pub(super) enum Interrupt {
     Request(Request<Ask>),
     Fault(Error),
+    /// What is followed must be looked at anew.
+    Again,
     Closed,
 }
 
@@ -33,7 +36,7 @@ impl From<HandlerError> for Failure {
 }
 
 pub(super) struct Tries {
-    pub(super) name: &'static str,
+    pub(super) shared: Arc<Shared>,
     pub(super) on_error: OnError,
     pub(super) requests: Asked<Ask>,
     pub(super) closed: Receiver<()>,
@@ -53,17 +56,28 @@ impl Tries {
         let mut failures = 0;
         loop {
             let cause = match catch(&mut call) {
-                Ok(Ok(done)) => return Ok(done),
+                Ok(Ok(done)) => {
+                    if failures > 0 {
+                        self.shared.retrying(None);
+                    }
+                    return Ok(done);
+                }
                 Ok(Err(Failure::Log(error))) => return Err(interrupt_of(error)),
-                Ok(Err(Failure::Handler(cause))) => told::by_handler(cause),
-                Err(panic) => format!("it panicked: {}", panic).into(),
+                Ok(Err(Failure::Handler(cause))) => match passing(&*cause) {
+                    // It is the store's, and passes by itself.
+                    Some(error) => return Err(Interrupt::Fault(error)),
+                    None => told::by_handler(cause),
+                },
+                Err(panic) => format!("it panicked: {panic}").into(),
             };
             failures += 1;
             let Some(delay) = self.on_error.delay_after(failures) else {
-                let message = format!("process {} stopped at {at}: {cause}", self.name);
+                let message = format!("process {} stopped at {at}: {cause}", self.shared.name);
                 let error = Error::with_source(ErrorKind::Faulted, message, cause);
                 return Err(Interrupt::Fault(error));
             };
+            let (what, cause) = (at.to_string(), cause.to_string());
+            self.shared.retrying(Some(Retrying { what, failures, cause }));
             if let Some(interrupt) = self.wait(Some(delay)) {
                 return Err(interrupt);
             }

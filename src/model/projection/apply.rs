@@ -12,6 +12,8 @@ use crate::model::projection::writer::{Changes, ViewWriter};
 use crate::position::Position;
 use crate::stream::StreamId;
 use bytes::Bytes;
+use std::collections::HashMap;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// What a row takes in memory beside its key and its value: two allocations, and what leads to them.
@@ -51,17 +53,19 @@ pub(super) struct Pending {
     rows: Changes,
     bytes: usize,
     parked: Vec<(Position, StreamId, ParkedRecord)>,
-    released: Vec<Position>,
+    /// Were parked before, and are with another record.
+    parked_again: Vec<(Position, ParkedRecord)>,
+    released: Vec<(Position, StreamId)>,
 }
 
 impl Pending {
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.parked.is_empty() && self.released.is_empty()
+        self.rows.is_empty() && !self.parks()
     }
 
-    /// Whether it changes which events are parked.
+    /// Whether it changes what is parked.
     pub(super) fn parks(&self) -> bool {
-        !self.parked.is_empty() || !self.released.is_empty()
+        !self.parked.is_empty() || !self.parked_again.is_empty() || !self.released.is_empty()
     }
 
     /// About how many bytes there are to be written.
@@ -98,20 +102,32 @@ impl Pending {
         attempts: u32,
         now: Micros,
     ) {
-        let record = ParkedRecord {
-            stream: event.stream.as_str().to_owned(),
-            event_type: event.event_type.as_str().to_owned(),
-            error,
-            attempts,
-            parked_at: now.0,
-        };
+        let record = record(event, error, attempts, now);
         self.bytes += record.error.len() + record.stream.len();
         self.parked.push((event.position, event.stream.detached(), record));
     }
 
-    /// The event at `position` is parked no longer.
-    pub(super) fn release(&mut self, position: Position) {
-        self.released.push(position);
+    /// An event that is parked already has failed once more.
+    pub(super) fn park_again(
+        &mut self,
+        event: &RecordedEvent,
+        error: String,
+        attempts: u32,
+        now: Micros,
+    ) {
+        let record = record(event, error, attempts, now);
+        self.bytes += record.error.len() + record.stream.len();
+        self.parked_again.push((event.position, record));
+    }
+
+    /// The event at `position`, of this stream, is parked no longer.
+    pub(super) fn release(&mut self, position: Position, stream: &StreamId) {
+        self.released.push((position, stream.detached()));
+    }
+
+    /// The streams of the events that are parked no longer.
+    pub(super) fn released_streams(&self) -> impl Iterator<Item = &StreamId> {
+        self.released.iter().map(|(_, stream)| stream)
     }
 
     /// The streams of the events that are to be parked.
@@ -123,9 +139,46 @@ impl Pending {
     pub(super) fn into_changes(self, version: u32, store: Uuid, place: Place) -> Vec<Change> {
         let rows = self.rows.into_iter().map(|(key, row)| Change::Row(key, row));
         let parked = self.parked.iter().map(|(at, _, record)| parked_change(*at, Some(record)));
-        let released = self.released.iter().map(|at| parked_change(*at, None));
+        let again = self.parked_again.iter().map(|(at, record)| parked_change(*at, Some(record)));
+        let released = self.released.iter().map(|(at, _)| parked_change(*at, None));
         let checkpoint = checkpoint_changes(version, store, place);
-        rows.chain(released).chain(parked).chain(checkpoint).collect()
+        rows.chain(released).chain(again).chain(parked).chain(checkpoint).collect()
+    }
+}
+
+fn record(event: &RecordedEvent, error: String, attempts: u32, now: Micros) -> ParkedRecord {
+    ParkedRecord {
+        stream: event.stream.as_str().to_owned(),
+        event_type: event.event_type.as_str().to_owned(),
+        error,
+        attempts,
+        parked_at: now.0,
+    }
+}
+
+/// How many events are parked, of each stream and in all.
+#[derive(Default)]
+pub(super) struct ParkedCounts {
+    streams: HashMap<StreamId, u64>,
+    pub(super) all: u64,
+}
+
+impl ParkedCounts {
+    pub(super) fn add(&mut self, stream: StreamId) {
+        *self.streams.entry(stream).or_default() += 1;
+        self.all += 1;
+    }
+
+    pub(super) fn remove(&mut self, stream: &StreamId) {
+        let Some(events) = self.streams.get_mut(stream) else { return };
+        (*events, self.all) = (*events - 1, self.all - 1);
+        if *events == 0 {
+            self.streams.remove(stream);
+        }
+    }
+
+    pub(super) fn has(&self, stream: &StreamId) -> bool {
+        self.streams.contains_key(stream)
     }
 }
 
@@ -136,4 +189,10 @@ pub(super) fn stopped_at(name: &str, event: &RecordedEvent, cause: &str) -> Erro
         "projection {name} stopped at position {position}, a {event_type} of {stream}: {cause}"
     );
     Error::new(ErrorKind::Faulted, message)
+}
+
+/// The view of the projection `name` could not be changed, because somebody was reading it all the time.
+pub(super) fn being_read(name: &str, waited: Duration) -> Error {
+    let message = format!("the view of projection {name} is being read, for {waited:?} already");
+    Error::new(ErrorKind::Timeout, message)
 }

@@ -8,6 +8,8 @@ mod apply;
 pub(crate) mod audit;
 pub(crate) mod contract;
 pub(crate) mod registry;
+mod replay;
+mod replaying;
 mod runner;
 pub(crate) mod status;
 #[cfg(test)]
@@ -19,20 +21,24 @@ pub(crate) mod writer;
 use crate::callback;
 use crate::error::{Error, ErrorKind, Result};
 use crate::follow::parked::Parked;
+use crate::index::views::ViewTree;
+use crate::limits::VIEW_READERS_WAIT_MAX;
 use crate::log::handle::LogHandle;
 use crate::model::policy::OnError;
 use crate::model::progress::Progress;
+use crate::model::readable::Readable;
 use crate::model::request::requests;
 use crate::position::Position;
+use apply::being_read;
 use contract::Projection;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use registry::Projections;
 use runner::{Runner, Target};
 use status::{Ask, Doing, Seen, Shared, Status};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use trees::{Found, Generation, parked};
-use view::View;
+use view::{Served, View};
 
 /// Describes how a projection is to run; see [`Store::project`](crate::Store::project).
 #[must_use = "a projection begins with `start`"]
@@ -78,10 +84,10 @@ impl<P: Projection> ProjectionBuilder<P> {
             let tree = Arc::clone(&views.current.tree);
             let served = match served {
                 Some(served) => {
-                    *served.write() = tree;
+                    serve::<P>(&served, tree)?;
                     served
                 }
-                None => Arc::new(RwLock::new(tree)),
+                None => Arc::new(Readable::new(tree)),
             };
             let target = views.building.as_ref().unwrap_or(&views.current);
             let seen = Seen {
@@ -90,6 +96,7 @@ impl<P: Projection> ProjectionBuilder<P> {
                 checkpoint: views.current.place.position,
                 building: views.building.as_ref().map(|building| building.place.position),
                 parked: parked(&target.tree)?.len() as u64,
+                retrying: None,
             };
             // Who waits while a view is being built waits for the new one.
             let done = match views.building {
@@ -125,12 +132,24 @@ impl<P: Projection> ProjectionBuilder<P> {
                 current: number,
                 target,
                 has_outdated: true,
+                replay: None,
             };
             log.spawn("filmstrip-projector", move || runner.run())
         });
         started?;
         Ok(ProjectionHandle { shared, log })
     }
+}
+
+/// Has `tree` served to those who hold the view from an earlier run.
+fn serve<P: Projection>(served: &Served, tree: Arc<ViewTree>) -> Result<()> {
+    let begun = Instant::now();
+    let late = || {
+        let waited = begun.elapsed();
+        (waited >= VIEW_READERS_WAIT_MAX).then(|| being_read(P::NAME, waited))
+    };
+    *served.change(late)? = tree;
+    Ok(())
 }
 
 /// A view ahead of the log proves that the log lost what had been durable.
@@ -197,10 +216,10 @@ impl ProjectionHandle {
     }
 
     /// Tries each parked event again, once, in order; those that fail again stay parked. Events that
-    /// wait behind one of their stream that fails again wait on.
+    /// wait behind one of their stream that fails again wait on. New events are taken in meanwhile.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed); what reading or writing met.
+    /// [`Closed`](ErrorKind::Closed); [`Timeout`](ErrorKind::Timeout) if a read of the view does not end; what reading or writing met.
     pub fn replay_parked(&self) -> Result<()> {
         self.shared.ask(Ask::ReplayParked)
     }

@@ -13,23 +13,24 @@ use crate::follow::feed::{Batch, Feed, FeedStop};
 use crate::index::views::Change;
 use crate::limits::{
     CHECKPOINT_EVENTS_MAX, VIEW_BUILD_BYTES_MAX, VIEW_BUILD_EVENTS_MAX, VIEW_CHANGES_BYTES_MIN,
-    VIEW_SWAP_EVENTS_MAX,
+    VIEW_READERS_WAIT_MAX, VIEW_SWAP_EVENTS_MAX,
 };
 use crate::log::core::Log;
-use crate::log::read_all::event_at;
-use crate::model::policy::{OnError, Then};
-use crate::model::projection::apply::{Failure, Pending, apply, stopped_at};
+use crate::model::policy::{OnError, Retrying, Then, recovery_delay};
+use crate::model::projection::apply::{
+    Failure, ParkedCounts, Pending, apply, being_read, stopped_at,
+};
 use crate::model::projection::contract::Projection;
 use crate::model::projection::registry::Registered;
+use crate::model::projection::replay::Replay;
 use crate::model::projection::status::{Ask, Doing, Shared};
 use crate::model::projection::trees::{Generation, Place, Trees, parked, write_in_parts};
 use crate::model::request::{Asked, Request};
 use crate::position::Position;
 use crate::stream::StreamId;
-use crossbeam_channel::{Receiver, select, select_biased};
-use std::collections::HashSet;
+use crossbeam_channel::{Receiver, TryRecvError, after, never, select, select_biased};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) struct Runner<P> {
     pub(super) projection: P,
@@ -46,34 +47,36 @@ pub(super) struct Runner<P> {
     pub(super) target: Target,
     /// There may be views that are of no use any more.
     pub(super) has_outdated: bool,
+    /// Parked events are being tried again.
+    pub(super) replay: Option<Replay>,
 }
 
 /// The view that is written to.
 pub(super) struct Target {
-    generation: Generation,
+    pub(super) generation: Generation,
     /// It is to take the place of the one that is served.
     building: bool,
     /// Up to where its checkpoint says that it has everything.
     written: Place,
     /// What is applied and not written yet.
-    pending: Pending,
+    pub(super) pending: Pending,
     /// A write failed half-way: it has no checkpoint any more, and must be begun anew.
-    torn: bool,
-    /// The streams of its parked events.
-    parked_streams: HashSet<StreamId>,
+    pub(super) torn: bool,
+    parked: ParkedCounts,
 }
 
 impl Target {
     pub(super) fn new(generation: Generation, building: bool) -> Result<Target> {
-        let parked = parked(&generation.tree)?;
-        let streams = parked.iter().map(|(_, record)| StreamId::new(&record.stream));
-        let parked_streams = streams.collect::<Result<_>>()?;
+        let mut counts = ParkedCounts::default();
+        for (_, record) in parked(&generation.tree)? {
+            counts.add(StreamId::new(&record.stream)?);
+        }
         let (written, pending, torn) = (generation.place, Pending::default(), false);
-        Ok(Target { generation, building, written, pending, torn, parked_streams })
+        Ok(Target { generation, building, written, pending, torn, parked: counts })
     }
 
     /// Whether `pending`, which reaches up to `position`, is too much to be held.
-    fn is_too_much(&self, pending: &Pending, position: Position) -> bool {
+    pub(super) fn is_too_much(&self, pending: &Pending, position: Position) -> bool {
         if !self.building {
             return pending.bytes() >= VIEW_CHANGES_BYTES_MIN;
         }
@@ -83,9 +86,11 @@ impl Target {
 }
 
 /// What interrupts following the log.
-enum Interrupt {
+pub(super) enum Interrupt {
     Request(Request<Ask>),
     Fault(Error),
+    /// What is followed must be looked at anew.
+    Again,
     /// The view that was being built has caught up.
     CaughtUp,
     Closed,
@@ -94,24 +99,34 @@ enum Interrupt {
 impl Interrupt {
     /// This interrupt, if what had to be written before it was; else whoever asked for something is told why
     /// not.
-    fn behind(self, written: Result<()>) -> Interrupt {
-        let Err(error) = written else { return self };
-        if let Interrupt::Request(Request { answer, .. }) = self {
+    fn behind(self, written: Step) -> Interrupt {
+        let Err(instead) = written else { return self };
+        if let (Interrupt::Request(Request { answer, .. }), Interrupt::Fault(error)) =
+            (self, &instead)
+        {
             let _ = answer.send(Err(error.clone()));
         }
-        interrupt_of(error)
+        instead
     }
 }
 
-type Step = Result<(), Interrupt>;
+pub(super) type Step = Result<(), Interrupt>;
+
+/// How long a write waits until nobody reads the view.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// Until somebody asks for something: it may be a reader who does, and waits for the answer.
+    UntilAsked,
+    /// Not for long: somebody waits for it.
+    ForAWhile,
+}
 
 impl<P: Projection> Runner<P> {
     /// Runs until it is stopped or the store is closed.
     pub(super) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         shared.requests.answered_here();
-        if let Err(panic) = catch(|| self.run_until_ended()) {
-            let cause = panic;
+        if let Err(cause) = catch(|| self.run_until_ended()) {
             let message = format!("the thread of projection {} panicked: {cause}", shared.name);
             shared.progress.end(Error::new(ErrorKind::Panicked, message));
         }
@@ -120,23 +135,24 @@ impl<P: Projection> Runner<P> {
 
     fn run_until_ended(&mut self) {
         let mut doing = Doing::Following;
+        let mut failures = 0;
         loop {
             self.see(&doing);
             self.remove_outdated();
             let interrupt = match doing {
-                Doing::Following => self.follow(),
+                Doing::Following => self.follow_or_recover(&mut failures),
                 _ => self.wait(None).unwrap_or(Interrupt::Closed),
             };
             match interrupt {
                 Interrupt::Closed => return,
+                Interrupt::Again | Interrupt::CaughtUp => {}
                 Interrupt::Fault(error) => doing = self.fault(error),
-                Interrupt::CaughtUp => {
-                    if let Err(error) = self.promote() {
-                        doing = self.fault(error);
-                    }
+                Interrupt::Request(Request { ask: Ask::ReplayParked, answer }) => {
+                    self.begin_replay(answer, &doing);
                 }
                 Interrupt::Request(Request { ask: Ask::Stop, answer }) => {
                     let written = self.write(Pending::default(), self.place(), true);
+                    let written = result_of(written);
                     self.shared.stopped();
                     // Before the answer: who got it may start the projection again.
                     self.registered.end();
@@ -153,13 +169,34 @@ impl<P: Projection> Runner<P> {
         }
     }
 
-    fn fault(&self, error: Error) -> Doing {
+    fn fault(&mut self, error: Error) -> Doing {
         tracing::error!(projection = self.shared.name, %error, "a projection has stopped");
+        if let Some(replay) = self.replay.take() {
+            replay.end(&Err(error.clone()));
+        }
         // The state first: who waits in vain looks there for the cause.
         let doing = Doing::Faulted(error.clone());
         self.see(&doing);
         self.shared.progress.end(error);
         doing
+    }
+
+    /// Follows the log. After a failure of the store that may pass by itself, which makes so many `failures`
+    /// in a row, a while goes by before it does so again.
+    fn follow_or_recover(&mut self, failures: &mut u32) -> Interrupt {
+        let from = self.position();
+        let interrupt = match self.follow() {
+            Interrupt::CaughtUp => self.promote().err().unwrap_or(Interrupt::Again),
+            interrupt => interrupt,
+        };
+        if self.position() != from {
+            *failures = 0;
+        }
+        let Interrupt::Fault(error) = &interrupt else { return interrupt };
+        *failures = failures.saturating_add(1);
+        let Some(delay) = recovery_delay(error, *failures) else { return interrupt };
+        self.retrying("following the log".to_owned(), *failures, error.to_string());
+        self.wait(Some(delay)).unwrap_or(Interrupt::Again)
     }
 
     /// Follows the log from where the target stands, until something comes in between, and leaves nothing
@@ -192,6 +229,10 @@ impl<P: Projection> Runner<P> {
             if self.target.building && self.has_caught_up() {
                 return Interrupt::CaughtUp;
             }
+            let idle = match self.replay {
+                Some(_) => after(Duration::ZERO),
+                None => never(),
+            };
             // Who asks for something is answered before the next batch; who closes the store, before that.
             let batch = select_biased! {
                 recv(self.closed) -> _ => return Interrupt::Closed,
@@ -199,14 +240,16 @@ impl<P: Projection> Runner<P> {
                     Ok(request) => return Interrupt::Request(request),
                     Err(_) => return Interrupt::Closed,
                 },
-                recv(feed.batches()) -> batch => batch,
+                recv(feed.batches()) -> batch => Some(batch),
+                recv(idle) -> _ => None,
             };
-            let step = match batch {
-                Ok(Ok(batch)) => self.take_in(&batch),
-                Ok(Err(error)) => Err(interrupt_of(error)),
-                Err(_) => Err(Interrupt::Closed),
+            let taken_in = match batch {
+                Some(Ok(Ok(batch))) => self.take_in(&batch),
+                Some(Ok(Err(error))) => Err(interrupt_of(error)),
+                Some(Err(_)) => Err(Interrupt::Closed),
+                None => Ok(()),
             };
-            if let Err(interrupt) = step {
+            if let Err(interrupt) = taken_in.and_then(|()| self.replay_some()) {
                 return interrupt;
             }
         }
@@ -233,14 +276,14 @@ impl<P: Projection> Runner<P> {
     fn take_in(&mut self, batch: &Batch) -> Step {
         let mut pending = std::mem::take(&mut self.target.pending);
         for event in &batch.events {
-            if let Err(interrupt) = self.take_in_event(event, &mut pending) {
+            if let Err(interrupt) = self.take_in_event(event, batch, &mut pending) {
                 let before = self.place_in(batch, Position::new(event.position.get() - 1));
                 return Err(interrupt.behind(self.write(pending, before, true)));
             }
             if self.target.is_too_much(&pending, event.position) {
                 let pending = std::mem::take(&mut pending);
                 let place = self.place_in(batch, event.position);
-                self.write(pending, place, true).map_err(interrupt_of)?;
+                self.write(pending, place, true)?;
             }
         }
         let until = self.place_in(batch, batch.until);
@@ -250,7 +293,7 @@ impl<P: Projection> Runner<P> {
             self.show();
             return Ok(());
         }
-        self.write(pending, until, false).map_err(interrupt_of)
+        self.write(pending, until, false)
     }
 
     /// The place of `position`, up to which `batch`, or what came before it, reaches.
@@ -261,10 +304,18 @@ impl<P: Projection> Runner<P> {
         }
     }
 
-    fn take_in_event(&self, event: &RecordedEvent, pending: &mut Pending) -> Step {
+    fn take_in_event(
+        &mut self,
+        event: &RecordedEvent,
+        batch: &Batch,
+        pending: &mut Pending,
+    ) -> Step {
         let parks_streams = self.on_error.then == Then::ParkStream;
         if parks_streams && self.is_parked(&event.stream, pending) {
             pending.park(event, String::new(), 0, self.now());
+            if let Some(replay) = &mut self.replay {
+                replay.more_wait = true;
+            }
             return Ok(());
         }
         let mut failures = 0;
@@ -280,10 +331,15 @@ impl<P: Projection> Runner<P> {
             };
             failures += 1;
             match (self.on_error.delay_after(failures), self.on_error.then) {
-                (Some(delay), _) => match self.wait(Some(delay)) {
-                    Some(interrupt) => return Err(interrupt),
-                    None => continue,
-                },
+                (Some(delay), _) => {
+                    // What came before it can be seen meanwhile.
+                    let before = self.place_in(batch, Position::new(event.position.get() - 1));
+                    self.write(std::mem::take(pending), before, true)?;
+                    self.retrying(described(event), failures, cause);
+                    if let Some(interrupt) = self.wait(Some(delay)) {
+                        return Err(interrupt);
+                    }
+                }
                 (None, Then::Stop) => {
                     let error = stopped_at(&self.shared.name, event, &cause);
                     return Err(Interrupt::Fault(error));
@@ -299,27 +355,38 @@ impl<P: Projection> Runner<P> {
     }
 
     fn is_parked(&self, stream: &StreamId, pending: &Pending) -> bool {
-        self.target.parked_streams.contains(stream)
-            || pending.parked_streams().any(|parked| parked == stream)
+        self.target.parked.has(stream) || pending.parked_streams().any(|parked| parked == stream)
     }
 
     /// Writes `pending`, and that everything up to `place` is done. A checkpoint alone is only
     /// written if `at_once`, or if much would be read again without it.
-    fn write(&mut self, pending: Pending, place: Place, at_once: bool) -> Result<()> {
+    pub(super) fn write(&mut self, pending: Pending, place: Place, at_once: bool) -> Step {
+        self.write_as(pending, place, at_once, Waits::UntilAsked)
+    }
+
+    pub(super) fn write_as(
+        &mut self,
+        pending: Pending,
+        place: Place,
+        at_once: bool,
+        waits: Waits,
+    ) -> Step {
         let ahead = place.position.get() - self.target.written.position.get();
         let moves_only = pending.is_empty();
         if !moves_only || (at_once && ahead > 0) || ahead >= CHECKPOINT_EVENTS_MAX {
-            let parks = pending.parks();
-            let parked_streams: Vec<_> = pending.parked_streams().cloned().collect();
+            let (parks, has_rows) = (pending.parks(), !pending.rows().is_empty());
+            let parked: Vec<_> = pending.parked_streams().cloned().collect();
+            let released: Vec<_> = pending.released_streams().cloned().collect();
             let changes = pending.into_changes(P::VERSION, self.log.journal.store(), place);
-            self.write_changes(changes).inspect_err(|_| {
+            self.write_changes(changes, has_rows, waits).inspect_err(|_| {
                 // What was applied behind it is lost, and is applied again.
                 self.target.generation.place = self.target.written;
             })?;
-            self.target.parked_streams.extend(parked_streams);
+            released.iter().for_each(|stream| self.target.parked.remove(stream));
+            parked.into_iter().for_each(|stream| self.target.parked.add(stream));
             self.target.written = place;
             if parks {
-                self.count_parked();
+                self.shared.seen.lock().parked = self.target.parked.all;
             }
         }
         self.target.generation.place = place;
@@ -327,23 +394,42 @@ impl<P: Projection> Runner<P> {
         Ok(())
     }
 
-    fn write_changes(&mut self, changes: Vec<Change>) -> Result<()> {
-        let target = &mut self.target;
-        if !target.building {
-            // Readers wait here, so they see all of it or nothing.
-            let _served = self.shared.served.write();
-            return target.generation.tree.write(changes);
+    fn write_changes(&mut self, changes: Vec<Change>, has_rows: bool, waits: Waits) -> Step {
+        if !self.target.building {
+            // Readers wait here, so they see all of the rows or none; nothing else is read.
+            let begun = Instant::now();
+            let give_up = || self.gives_up(waits, begun);
+            let served = has_rows.then(|| self.shared.served.change(give_up)).transpose()?;
+            let written = self.target.generation.tree.write(changes);
+            drop(served);
+            return written.map_err(interrupt_of);
         }
-        target.torn = true;
-        write_in_parts(&target.generation.tree, changes)?;
-        target.torn = false;
+        self.target.torn = true;
+        write_in_parts(&self.target.generation.tree, changes).map_err(interrupt_of)?;
+        self.target.torn = false;
         Ok(())
+    }
+
+    /// Why a change of the view does not wait any longer for those who read it.
+    fn gives_up(&self, waits: Waits, begun: Instant) -> Option<Interrupt> {
+        if self.closed.try_recv() == Err(TryRecvError::Disconnected) {
+            return Some(Interrupt::Closed);
+        }
+        match waits {
+            Waits::UntilAsked => self.asked.channel().try_recv().ok().map(Interrupt::Request),
+            Waits::ForAWhile => {
+                let waited = begun.elapsed();
+                let is_late = waited >= VIEW_READERS_WAIT_MAX;
+                is_late.then(|| Interrupt::Fault(being_read(&self.shared.name, waited)))
+            }
+        }
     }
 
     /// Shows how far it has come.
     fn show(&self) {
         let position = self.position();
         let mut seen = self.shared.seen.lock();
+        seen.retrying = None;
         if self.target.building {
             seen.building = Some(position);
             return;
@@ -358,15 +444,15 @@ impl<P: Projection> Runner<P> {
         let mut seen = self.shared.seen.lock();
         seen.doing = doing.clone();
         seen.target = Arc::clone(&self.target.generation.tree);
-        drop(seen);
-        self.count_parked();
+        seen.parked = self.target.parked.all;
+        if !matches!(doing, Doing::Following) {
+            seen.retrying = None;
+        }
     }
 
-    fn count_parked(&self) {
-        // What cannot be counted now is counted the next time.
-        if let Ok(parked) = parked(&self.target.generation.tree) {
-            self.shared.seen.lock().parked = parked.len() as u64;
-        }
+    /// Shows what has failed and will be tried again.
+    fn retrying(&self, what: String, failures: u32, cause: String) {
+        self.shared.seen.lock().retrying = Some(Retrying { what, failures, cause });
     }
 
     fn has_caught_up(&self) -> bool {
@@ -376,11 +462,16 @@ impl<P: Projection> Runner<P> {
     }
 
     /// Serves the view that has been built.
-    fn promote(&mut self) -> Result<()> {
+    fn promote(&mut self) -> Step {
         self.write(Pending::default(), self.place(), true)?;
+        // Most of it goes to disk before anybody waits for it.
+        self.trees.sync().map_err(interrupt_of)?;
         let generation = &self.target.generation;
-        self.trees.promote(generation.number)?;
-        *self.shared.served.write() = Arc::clone(&generation.tree);
+        let begun = Instant::now();
+        let mut served = self.shared.served.change(|| self.gives_up(Waits::UntilAsked, begun))?;
+        self.trees.promote(generation.number).map_err(interrupt_of)?;
+        *served = Arc::clone(&generation.tree);
+        drop(served);
         self.current = generation.number;
         self.target.building = false;
         self.show();
@@ -428,14 +519,18 @@ impl<P: Projection> Runner<P> {
                 *doing = Doing::Following;
                 Ok(())
             }
-            Ask::ReplayParked => self.replay_parked(),
             Ask::DiscardParked => self.discard_parked(),
-            Ask::Stop => Ok(()),
+            // Done where they are heard.
+            Ask::ReplayParked | Ask::Stop => Ok(()),
         }
     }
 
     /// Begins the view that is to take the place of the one that is served, instead of any that was begun.
-    fn build_anew(&mut self) -> Result<()> {
+    pub(super) fn build_anew(&mut self) -> Result<()> {
+        if let Some(replay) = self.replay.take() {
+            // Every event is applied again, and nothing is parked any more.
+            replay.end(&Ok(()));
+        }
         // Until it is replaced: what is begun here removes it.
         self.target.torn = self.target.building;
         let generation = self.trees.begin_building(self.current, P::VERSION)?;
@@ -452,60 +547,39 @@ impl<P: Projection> Runner<P> {
         self.shared.progress.restart(position);
     }
 
-    /// Tries each parked event again, once, in order.
-    fn replay_parked(&mut self) -> Result<()> {
-        let mut failed_streams = HashSet::new();
-        for (position, record) in parked(&self.target.generation.tree)? {
-            let event = event_at(&self.log, position)?;
-            let waits =
-                self.on_error.then == Then::ParkStream && failed_streams.contains(&event.stream);
-            if waits {
-                continue;
-            }
-            let mut pending = Pending::default();
-            match apply(&self.projection, &event, &self.target.generation.tree, pending.rows()) {
-                Ok(changes) => {
-                    pending.take(changes);
-                    pending.release(position);
-                }
-                Err(Failure::View(error)) => return Err(error),
-                Err(Failure::Event(cause)) => {
-                    pending.park(&event, cause, record.attempts + 1, self.now());
-                    failed_streams.insert(event.stream.clone());
-                }
-            }
-            self.write(pending, self.place(), true)?;
-        }
-        self.forget_released()
-    }
-
     fn discard_parked(&mut self) -> Result<()> {
         let mut pending = Pending::default();
-        for (position, _) in parked(&self.target.generation.tree)? {
-            pending.release(position);
+        for (position, record) in parked(&self.target.generation.tree)? {
+            pending.release(position, &StreamId::new(&record.stream)?);
         }
-        self.write(pending, self.place(), true)?;
-        self.forget_released()
+        result_of(self.write(pending, self.place(), true))
     }
 
-    /// Streams of which nothing is parked any more flow again.
-    fn forget_released(&mut self) -> Result<()> {
-        let parked = parked(&self.target.generation.tree)?;
-        let streams = parked.iter().map(|(_, record)| StreamId::new(&record.stream));
-        self.target.parked_streams = streams.collect::<Result<_>>()?;
-        Ok(())
-    }
-
-    fn position(&self) -> Position {
+    pub(super) fn position(&self) -> Position {
         self.place().position
     }
 
-    fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place {
         self.target.generation.place
     }
 
-    fn now(&self) -> Micros {
-        Micros::of(self.log.clock.now())
+    pub(super) fn now(&self) -> Micros {
+        self.log.now()
+    }
+}
+
+/// What an event is called where it is told of.
+fn described(event: &RecordedEvent) -> String {
+    let RecordedEvent { position, event_type, stream, .. } = event;
+    format!("position {position}, a {event_type} of {stream}")
+}
+
+/// The outcome of a step that no request interrupts.
+fn result_of(step: Step) -> Result<()> {
+    match step {
+        Err(Interrupt::Fault(error)) => Err(error),
+        Err(Interrupt::Closed) => Err(Error::new(ErrorKind::Closed, "the store is closed")),
+        _ => Ok(()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::index::views::ViewTree;
+use crate::model::policy::Retrying;
 use crate::model::progress::Progress;
 use crate::model::projection::view::Served;
 use crate::model::request::{Asking, Unanswered};
@@ -21,6 +22,8 @@ pub struct Status {
     pub lag: u64,
     /// How many events are parked.
     pub parked: u64,
+    /// What has failed and is being tried again, if anything is.
+    pub retrying: Option<Retrying>,
 }
 
 /// What a projection is doing.
@@ -74,6 +77,7 @@ pub(super) struct Seen {
     /// Up to where the view that is being built has everything.
     pub(super) building: Option<Position>,
     pub(super) parked: u64,
+    pub(super) retrying: Option<Retrying>,
 }
 
 #[derive(Clone)]
@@ -99,6 +103,7 @@ impl Shared {
             checkpoint: seen.checkpoint,
             lag: head.get().saturating_sub(seen.checkpoint.get()),
             parked: seen.parked,
+            retrying: seen.retrying.clone(),
         }
     }
 
@@ -114,7 +119,9 @@ impl Shared {
 
     /// The thread does nothing more.
     pub(super) fn stopped(&self) {
-        self.seen.lock().doing = Doing::Stopped;
+        let mut seen = self.seen.lock();
+        (seen.doing, seen.retrying) = (Doing::Stopped, None);
+        drop(seen);
         self.progress.close();
     }
 }

@@ -106,6 +106,11 @@ impl Trees {
         self.generation(number, None)
     }
 
+    /// Has everything that was written on disk.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.views.sync()
+    }
+
     /// Has `number` served from now on, also after a crash.
     pub(super) fn promote(&self, number: u64) -> Result<()> {
         // What the entry will name must not be lost while the entry is kept.
@@ -283,12 +288,21 @@ pub(super) fn parked_change(position: Position, record: Option<&ParkedRecord>) -
     Change::State(name, record.map(encode))
 }
 
+/// What is kept of the parked event at `position`, if it is parked.
+pub(super) fn parked_at(tree: &ViewTree, position: Position) -> Result<Option<ParkedRecord>> {
+    let Change::State(name, _) = parked_change(position, None) else { return Ok(None) };
+    let Some(bytes) = tree.state(&name)? else { return Ok(None) };
+    decode(&bytes).map(Some).map_err(|what| damaged_parked(tree, &what))
+}
+
+fn damaged_parked(tree: &ViewTree, what: &str) -> Error {
+    let message = format!("a parked event in {} is damaged: {what}", tree.name());
+    Error::new(crate::error::ErrorKind::Corrupt, message)
+}
+
 /// The parked events of a view, in order.
 pub(super) fn parked(tree: &ViewTree) -> Result<Vec<(Position, ParkedRecord)>> {
-    let damaged = |what: String| {
-        let message = format!("a parked event in {} is damaged: {what}", tree.name());
-        Error::new(crate::error::ErrorKind::Corrupt, message)
-    };
+    let damaged = |what: String| damaged_parked(tree, &what);
     let records = tree.states_with_prefix(PARKED)?.into_iter().map(|(name, bytes)| {
         let position = name[PARKED.len()..].try_into();
         let position = position.map_err(|_| damaged("its place is no position".to_owned()))?;

@@ -1,20 +1,20 @@
 //! Reading a view.
 //!
-//! * Readers share a lock with the projector, which takes it alone for each batch that it writes: so
-//!   what is read under it is of one moment, between two batches.
+//! * Readers share a lock with the projector, which takes it alone for each batch of rows that it writes: so
+//!   what is read under it is of one moment, between two batches. What keeps them from waiting for each other
+//!   is in `model::readable`.
 
-use crate::callback::{Held, Holding};
 use crate::error::Result;
 use crate::fork::Owner;
 use crate::index::views::ViewTree;
 use crate::model::projection::writer::{Rows, decode};
+use crate::model::readable::Readable;
 use bytes::Bytes;
-use parking_lot::{RwLock, RwLockReadGuard};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// The tree that is served; it changes when a rebuilt view takes its place.
-pub(crate) type Served = RwLock<Arc<ViewTree>>;
+pub(crate) type Served = Readable<Arc<ViewTree>>;
 
 /// The rows that a projection has made, to be read. Cheap to clone.
 ///
@@ -57,15 +57,14 @@ impl View {
     }
 
     /// Reads several times from one state of the view. Keep it short: while it lasts, nothing is
-    /// written to the view. Other views, and this one, may be read in it. What a projection is asked for in it
-    /// (to stop, say) is done after it; waiting, starting a projection and closing the store are refused as
-    /// [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock). Do not wait in it for another thread that reads a
-    /// view.
+    /// written to the view. Other views, and this one, may be read in it, here and by threads that it waits for.
+    /// What a projection is asked for in it (to stop, say) is done after it; waiting, starting a projection and
+    /// closing the store are refused as [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock).
     pub fn read<R>(&self, read: impl FnOnce(&ViewReader<'_>) -> R) -> R {
         if let Err(forked) = self.owner.check() {
             return read(&ViewReader { tree: Err(forked) });
         }
-        let (served, _held) = read_shared(&self.served);
+        let served = self.served.read();
         read(&ViewReader { tree: Ok(&served) })
     }
 }
@@ -118,15 +117,4 @@ impl Rows for ViewTree {
     fn rows(&self, prefix: &str) -> Result<Vec<(String, Bytes)>> {
         self.rows_with_prefix(prefix)
     }
-}
-
-/// Takes `lock` to be read, for as long as the guards live. Whoever reads something already must not queue behind
-/// a writer, who may wait for just that: two threads that read two views within each other, in either order,
-/// would wait for ever. The first read of a thread does queue, so that writers come to their turn.
-pub(crate) fn read_shared<T: ?Sized>(lock: &RwLock<T>) -> (RwLockReadGuard<'_, T>, Held) {
-    let guard = match Holding::View.is_held() {
-        true => lock.read_recursive(),
-        false => lock.read(),
-    };
-    (guard, Holding::View.begin())
 }

@@ -10,6 +10,10 @@ use crate::stream::StreamId;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a state is waited for while another thread clones it; then it is made from the stream.
+const CLONED_MAX: Duration = Duration::from_secs(1);
 
 /// An aggregate's state after the event at `version`.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +55,8 @@ impl<A: Clone> Cache<A> {
     /// What is known of `stream`.
     pub(super) fn get(&self, stream: &StreamId) -> Option<Known<A>> {
         let known = self.entries.lock().get(stream)?;
-        let known = known.lock();
+        // Cloning it is the application's code, and may ask for the same.
+        let known = known.try_lock_for(CLONED_MAX)?;
         Some(known.clone())
     }
 

@@ -121,7 +121,7 @@ pub(super) fn write<A: Snapshot>(
     let image = AggregateImage {
         schema: A::SCHEMA,
         position: position.get(),
-        taken_at: Micros::of(log.clock.now()),
+        taken_at: log.now(),
         state: &state,
         event: last_event(log, stream, version).map(|(_, event)| event),
     };

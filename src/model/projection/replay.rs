@@ -1,0 +1,50 @@
+//! A replay of parked events that is under way.
+
+use crate::error::Result;
+use crate::log::core::Log;
+use crate::log::read_all::EventCursor;
+use crate::position::Position;
+use crate::stream::StreamId;
+use crossbeam_channel::Sender;
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+pub(super) type Answer = Sender<Result<()>>;
+
+/// A replay under way.
+pub(super) struct Replay {
+    /// What is still to be tried, in order.
+    pub(super) left: VecDeque<Position>,
+    /// The last that was taken from `left`.
+    pub(super) tried_to: Position,
+    /// Events were parked since it began because they wait behind one of their stream: they are tried too.
+    pub(super) more_wait: bool,
+    /// Streams of which an event has failed again.
+    pub(super) failed: HashSet<StreamId>,
+    pub(super) events: EventCursor,
+    answers: Vec<Answer>,
+    /// Those who have asked for another one meanwhile.
+    pub(super) then: Vec<Answer>,
+}
+
+impl Replay {
+    pub(super) fn new(log: &Arc<Log>, left: VecDeque<Position>, answers: Vec<Answer>) -> Replay {
+        Replay {
+            left,
+            tried_to: Position::START,
+            more_wait: false,
+            failed: HashSet::new(),
+            events: EventCursor::new(log),
+            answers,
+            then: Vec::new(),
+        }
+    }
+
+    /// Tells all who have asked for it how it ended.
+    pub(super) fn end(self, how: &Result<()>) {
+        for answer in self.answers.into_iter().chain(self.then) {
+            // Whoever asked may not wait for the answer.
+            let _ = answer.send(how.clone());
+        }
+    }
+}

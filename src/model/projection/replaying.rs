@@ -1,0 +1,133 @@
+//! Trying parked events again, some at a time, so that new events are taken in meanwhile.
+
+use crate::error::Result;
+use crate::limits::{REPLAY_EVENTS_MAX, REPLAY_TIME_MAX};
+use crate::model::policy::Then;
+use crate::model::projection::apply::{Failure, Pending, apply};
+use crate::model::projection::contract::Projection;
+use crate::model::projection::replay::{Answer, Replay};
+use crate::model::projection::runner::{Interrupt, Runner, Step, Waits};
+use crate::model::projection::status::Doing;
+use crate::model::projection::trees::{parked, parked_at};
+use crate::position::Position;
+use crate::stream::StreamId;
+use std::time::Instant;
+
+impl<P: Projection> Runner<P> {
+    /// Begins a replay for who waits for `answer`; one that rests does all of it at once.
+    pub(super) fn begin_replay(&mut self, answer: Answer, doing: &Doing) {
+        if let Some(replay) = &mut self.replay {
+            replay.then.push(answer);
+            return;
+        }
+        let built = if self.target.torn { self.build_anew() } else { Ok(()) };
+        if let Err(error) = built.and_then(|()| self.start_replay(vec![answer.clone()])) {
+            let _ = answer.send(Err(error));
+            return;
+        }
+        while !matches!(doing, Doing::Following) && self.replay.is_some() {
+            if self.replay_some().is_err() || self.log.refuse_if_closed().is_err() {
+                // Dropped: who has asked is told that it has ended.
+                self.replay = None;
+            }
+        }
+    }
+
+    fn start_replay(&mut self, answers: Vec<Answer>) -> Result<()> {
+        let parked = parked(&self.target.generation.tree)?;
+        let left = parked.into_iter().map(|(position, _)| position).collect();
+        self.replay = Some(Replay::new(&self.log, left, answers));
+        Ok(())
+    }
+
+    /// Tries some of the parked events again; when there are no more, tells who has asked.
+    pub(super) fn replay_some(&mut self) -> Step {
+        if self.replay.is_some() && !self.target.pending.is_empty() {
+            // The events that are tried again come on top of it.
+            let pending = std::mem::take(&mut self.target.pending);
+            self.write(pending, self.place(), true)?;
+        }
+        let Some(mut replay) = self.replay.take() else { return Ok(()) };
+        match self.replay_next(&mut replay) {
+            Ok(true) => self.replay = Some(replay),
+            Ok(false) => {
+                let then = std::mem::take(&mut replay.then);
+                replay.end(&Ok(()));
+                if !then.is_empty()
+                    && let Err(error) = self.start_replay(then.clone())
+                {
+                    then.iter().for_each(|answer| drop(answer.send(Err(error.clone()))));
+                }
+            }
+            Err(Interrupt::Fault(error)) => {
+                replay.end(&Err(error));
+                // What was written of it, and where the view stands, is looked at again.
+                return Err(Interrupt::Again);
+            }
+            Err(interrupt) => return Err(interrupt),
+        }
+        Ok(())
+    }
+
+    /// Whether there is more to be tried.
+    fn replay_next(&mut self, replay: &mut Replay) -> Result<bool, Interrupt> {
+        let mut pending = Pending::default();
+        let begun = Instant::now();
+        for _ in 0..REPLAY_EVENTS_MAX {
+            let Some(position) = replay.left.pop_front() else { break };
+            replay.tried_to = position;
+            self.replay_event(position, replay, &mut pending).map_err(Interrupt::Fault)?;
+            if begun.elapsed() >= REPLAY_TIME_MAX
+                || self.target.is_too_much(&pending, self.position())
+            {
+                break;
+            }
+        }
+        if !pending.is_empty() {
+            self.write_as(pending, self.place(), true, Waits::ForAWhile)?;
+        }
+        if replay.left.is_empty() && std::mem::take(&mut replay.more_wait) {
+            let parked = parked(&self.target.generation.tree).map_err(Interrupt::Fault)?;
+            for (position, record) in parked {
+                match position > replay.tried_to {
+                    // It waits behind one that this replay may have mended.
+                    true if record.attempts == 0 => replay.left.push_back(position),
+                    // It has failed since the replay began, which leaves it alone, and what waits behind it.
+                    true => {
+                        let stream = StreamId::new(&record.stream).map_err(Interrupt::Fault)?;
+                        replay.failed.insert(stream);
+                    }
+                    false => {}
+                }
+            }
+        }
+        Ok(!replay.left.is_empty())
+    }
+
+    fn replay_event(
+        &mut self,
+        position: Position,
+        replay: &mut Replay,
+        pending: &mut Pending,
+    ) -> Result<()> {
+        let tree = &self.target.generation.tree;
+        // It may have been discarded since.
+        let Some(record) = parked_at(tree, position)? else { return Ok(()) };
+        let event = replay.events.event_at(position)?;
+        if self.on_error.then == Then::ParkStream && replay.failed.contains(&event.stream) {
+            return Ok(());
+        }
+        match apply(&self.projection, &event, tree, pending.rows()) {
+            Ok(changes) => {
+                pending.take(changes);
+                pending.release(position, &event.stream);
+            }
+            Err(Failure::View(error)) => return Err(error),
+            Err(Failure::Event(cause)) => {
+                pending.park_again(&event, cause, record.attempts + 1, self.now());
+                replay.failed.insert(event.stream.detached());
+            }
+        }
+        Ok(())
+    }
+}

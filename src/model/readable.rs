@@ -1,0 +1,248 @@
+//! A value that the application's code reads for as long as it likes, and that one thread changes.
+//!
+//! * No reader waits for another through the thread that changes the value: who reads something already passes
+//!   a change that is only waited for, and everybody else does so when his patience ends.
+//! * Who waits to change the value looks around meanwhile and can give up. So a reader may ask that thread for
+//!   something, or join it.
+//! * Within a change, which may run the application's code too, nothing is waited for without an end.
+
+use crate::callback::{Held, Holding};
+use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::cell::Cell;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a reader lets a change go first that waits for other readers. It is a courtesy: without it, readers
+/// that overlap would keep the change from ever being made.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often who waits for readers looks around.
+const LOOK: Duration = Duration::from_millis(5);
+/// How long code that is called within a change waits to read another value that is being changed.
+const CROSSED_MAX: Duration = Duration::from_secs(5);
+
+pub(crate) struct Readable<T> {
+    value: RwLock<T>,
+    /// A change waits for readers.
+    awaited: AtomicBool,
+    turn: Mutex<()>,
+    passed: Condvar,
+}
+
+/// Why a value cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// This thread is changing it.
+    ChangedHere,
+    /// This thread is changing another value, and this one was being changed for too long.
+    Crossed,
+}
+
+thread_local! {
+    /// The value that this thread is changing.
+    static CHANGED_HERE: Cell<usize> = const { Cell::new(0) };
+}
+
+impl<T> Readable<T> {
+    pub(crate) fn new(value: T) -> Readable<T> {
+        let (value, awaited) = (RwLock::new(value), AtomicBool::new(false));
+        Readable { value, awaited, turn: Mutex::new(()), passed: Condvar::new() }
+    }
+
+    /// The value between two changes. The changes must not run the application's code.
+    pub(crate) fn read(&self) -> Reading<'_, T> {
+        if self.awaited.load(Ordering::Acquire) && !Holding::View.is_held() {
+            self.give_way();
+        }
+        Reading::new(self.value.read_recursive())
+    }
+
+    /// The value between two changes, which may run the application's code.
+    pub(crate) fn try_read(&self) -> Result<Reading<'_, T>, Unreadable> {
+        match CHANGED_HERE.get() {
+            0 => Ok(self.read()),
+            here if here == self.address() => Err(Unreadable::ChangedHere),
+            _ => {
+                let guard = self.value.try_read_recursive_for(CROSSED_MAX);
+                let guard = guard.ok_or(Unreadable::Crossed)?;
+                Ok(Reading::new(guard))
+            }
+        }
+    }
+
+    /// Waits until nobody reads the value, to change it, unless `give_up` has a reason not to.
+    pub(crate) fn change<E>(
+        &self,
+        mut give_up: impl FnMut() -> Option<E>,
+    ) -> Result<Changing<'_, T>, E> {
+        if let Some(guard) = self.value.try_write() {
+            return Ok(Changing::new(guard, self.address()));
+        }
+        self.awaited.store(true, Ordering::Release);
+        let changed = loop {
+            if let Some(guard) = self.value.try_write_for(LOOK) {
+                break Ok(Changing::new(guard, self.address()));
+            }
+            if let Some(reason) = give_up() {
+                break Err(reason);
+            }
+        };
+        let turn = self.turn.lock();
+        self.awaited.store(false, Ordering::Release);
+        drop(turn);
+        self.passed.notify_all();
+        changed
+    }
+
+    /// Lets a change that waits go first.
+    fn give_way(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut turn = self.turn.lock();
+        while self.awaited.load(Ordering::Acquire) {
+            if self.passed.wait_until(&mut turn, deadline).timed_out() {
+                return;
+            }
+        }
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+}
+
+/// A value while it is being read.
+pub(crate) struct Reading<'a, T> {
+    guard: RwLockReadGuard<'a, T>,
+    _held: Held,
+}
+
+impl<'a, T> Reading<'a, T> {
+    fn new(guard: RwLockReadGuard<'a, T>) -> Reading<'a, T> {
+        Reading { guard, _held: Holding::View.begin() }
+    }
+}
+
+impl<T> Deref for Reading<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.guard
+    }
+}
+
+/// A value while it is being changed.
+pub(crate) struct Changing<'a, T> {
+    guard: RwLockWriteGuard<'a, T>,
+    /// What this thread was changing before.
+    before: usize,
+}
+
+impl<'a, T> Changing<'a, T> {
+    fn new(guard: RwLockWriteGuard<'a, T>, address: usize) -> Changing<'a, T> {
+        Changing { guard, before: CHANGED_HERE.replace(address) }
+    }
+}
+
+impl<T> Deref for Changing<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.guard
+    }
+}
+
+impl<T> DerefMut for Changing<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.guard
+    }
+}
+
+impl<T> Drop for Changing<'_, T> {
+    fn drop(&mut self) {
+        CHANGED_HERE.set(self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    fn never() -> Option<()> {
+        None
+    }
+
+    #[test]
+    fn a_reader_passes_a_change_that_waits_within_another_read_and_after_a_while() {
+        let value = Readable::new(1);
+        let outer = value.read();
+        std::thread::scope(|scope| {
+            let change = scope.spawn(|| *value.change(never).unwrap() = 2);
+            while !value.awaited.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            assert_eq!(*value.read(), 1, "a read within a read waits for the change");
+            let other = scope.spawn(|| *value.read());
+            assert_eq!(other.join().unwrap(), 1, "a reader that the outer one waits for");
+            drop(outer);
+            change.join().unwrap();
+        });
+        assert_eq!(*value.read(), 2);
+    }
+
+    #[test]
+    fn readers_that_overlap_do_not_keep_a_change_from_being_made() {
+        let value = Readable::new(0);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Acquire) {
+                        let _reading = value.read();
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                });
+            }
+            for _ in 0..20 {
+                *value.change(never).unwrap() += 1;
+            }
+            done.store(true, Ordering::Release);
+        });
+        assert_eq!(*value.read(), 20);
+    }
+
+    #[test]
+    fn who_waits_for_readers_gives_up_when_asked_to_and_nobody_waits_for_it_then() {
+        let value = Readable::new(1);
+        let reading = value.read();
+        std::thread::scope(|scope| {
+            let given_up = scope.spawn(|| value.change(|| Some("asked")).err());
+            assert_eq!(given_up.join().unwrap(), Some("asked"));
+        });
+        drop(reading);
+        assert!(!value.awaited.load(Ordering::Acquire));
+    }
+
+    #[test]
+    fn within_a_change_the_value_is_refused_and_two_that_cross_end() {
+        let values = [Readable::new(1), Readable::new(1)];
+        let changing = values[0].change(never).unwrap();
+        assert_eq!(values[0].try_read().err(), Some(Unreadable::ChangedHere));
+        assert_eq!(values[1].try_read().map(|value| *value), Ok(1));
+        drop(changing);
+        assert_eq!(values[0].try_read().map(|value| *value), Ok(1));
+        let (tell, told) = channel();
+        std::thread::scope(|scope| {
+            for (own, other) in [(0, 1), (1, 0)] {
+                let (tell, values) = (tell.clone(), &values);
+                scope.spawn(move || {
+                    let _changing = values[own].change(never).unwrap();
+                    tell.send(values[other].try_read().is_ok()).unwrap();
+                });
+            }
+            for _ in 0..2 {
+                told.recv_timeout(LONG).expect("two that read each other's value hang");
+            }
+        });
+    }
+}
