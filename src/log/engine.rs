@@ -126,10 +126,11 @@ impl Deref for Engine {
     }
 }
 
-/// An index that is ahead of the journal proves that the journal lost what had been durable.
+/// An index that goes on where the journal ends proves that the journal lost what had been durable. One that is
+/// ahead in positions or in bytes only is of another history, in which frames are longer or shorter.
 fn refuse_index_ahead(journal: &Journal, indexed: &Checkpoint, end: &End) -> Result<()> {
     let newest = indexed.position;
-    if newest <= end.position && indexed.next <= end.next {
+    if newest < end.position || indexed.next <= end.next {
         return Ok(());
     }
     let what = format!(
@@ -142,11 +143,42 @@ fn refuse_index_ahead(journal: &Journal, indexed: &Checkpoint, end: &End) -> Res
 /// Whether the index was made from this journal, and not from another continuation of the same store
 /// (a backup that went its own way, say): the hash chain goes on from its checkpoint.
 fn is_of_this_history(journal: &Arc<Journal>, indexed: &Checkpoint, end: &End) -> Result<bool> {
+    if indexed.position > end.position || indexed.next > end.next {
+        return Ok(false);
+    }
     let mut frames = journal.frames(indexed.next, indexed.position + 1, end.next);
-    Ok(match frames.next().transpose()? {
-        Some((_, frame)) => frame.chain_after(&indexed.chain).as_ref() == Ok(&frame.header.chain),
-        None => indexed.chain == end.chain,
-    })
+    match frames.next().transpose() {
+        Ok(Some((_, frame))) => {
+            Ok(frame.chain_after(&indexed.chain).as_ref() == Ok(&frame.header.chain))
+        }
+        Ok(None) => Ok(indexed.chain == end.chain),
+        // Either the journal is damaged there, or the index is of a history with other frames.
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            match is_reached(journal, indexed, end)? {
+                true => Err(error),
+                false => Ok(false),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a frame of the journal ends where `indexed` says that the indexed ones do, at the same position. The
+/// frames are read from the beginning of their segment, whose header says what comes before.
+fn is_reached(journal: &Arc<Journal>, indexed: &Checkpoint, end: &End) -> Result<bool> {
+    let Some(segment) = journal.segment(indexed.next.segment) else { return Ok(false) };
+    let start = Location { segment: segment.number, offset: segment::HEADER_BYTES };
+    let mut frames = journal.frames(start, segment.first_position, end.next);
+    let (mut at, mut position) = (start, segment.first_position - 1);
+    while at < indexed.next {
+        // Damage before the place leaves it open which of the two is wrong: then the journal is.
+        let Some((_, frame)) = frames.next().transpose()? else { break };
+        (at, position) = (frames.at(), frame.header.last_position());
+        if at.segment != segment.number {
+            break;
+        }
+    }
+    Ok(at == indexed.next && position == indexed.position)
 }
 
 /// Whether what a window that was cut short has left in the index is of this journal. It lies beyond the

@@ -217,3 +217,40 @@ fn an_index_that_is_ahead_of_its_journal_is_corrupt_and_not_served() {
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(error.to_string().contains("index"), "{error}");
 }
+
+/// A standby with an index of its own continuation of the store was brought up to date by copying the journal:
+/// where the frames of the two did not begin at the same bytes, the sound journal was called damaged. The index
+/// is of another history, and is built again; one that goes on where the journal ends is still an error.
+#[test]
+fn an_index_of_another_continuation_is_built_again() {
+    let fill = |path: &Path, events: usize, bytes: usize| {
+        let store = Store::open(path).unwrap();
+        for _ in 0..events {
+            let event = NewEvent::bytes("B", vec![7; bytes]);
+            store.append("A-1", ExpectedVersion::Any, [event]).unwrap();
+        }
+        store.close().unwrap();
+    };
+    let base = scratch();
+    fill(base.path(), 12, 100_000);
+    // What the standby went on with, and the active one.
+    for (mine, theirs) in [
+        ((12, 130_000), (30, 150_000)),
+        ((40, 50_000), (20, 150_000)),
+        ((12, 150_000), (30, 50_000)),
+    ] {
+        let (standby, active) = (copy(base.path()), copy(base.path()));
+        fill(standby.path(), mine.0, mine.1);
+        fill(active.path(), theirs.0, theirs.1);
+        let (from, to) = (active.path().join("journal"), standby.path().join("journal"));
+        fs::remove_dir_all(&to).unwrap();
+        copy_into(&from, &to);
+        let case = format!("{mine:?} beside {theirs:?}");
+        let store = Store::open(standby.path()).unwrap_or_else(|e| panic!("{case}: {e}"));
+        assert_eq!(store.head().get(), 12 + theirs.0 as u64, "{case}");
+        let events = store.read_stream("A-1").collect().unwrap();
+        let longest = events.last().map(|event| event.payload.len());
+        assert_eq!((events.len(), longest), (12 + theirs.0, Some(theirs.1)), "{case}");
+        assert_eq!(store.verify().unwrap().findings, [], "{case}");
+    }
+}
