@@ -3,6 +3,7 @@
 //! What a caller can act on has a type of its own beside the operation that returns it
 //! (`AppendError`, `ExecuteError`); everything else is an [`Error`].
 
+use crate::regular;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -143,6 +144,9 @@ impl Error {
 
     /// A failed system call on `path`. A full disk has a kind of its own.
     pub(crate) fn io(action: &str, path: &Path, source: std::io::Error) -> Error {
+        if let Some(reason) = regular::reason(&source) {
+            return Error::corrupt(path, 0, None, reason);
+        }
         let kind = match source.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 ErrorKind::StorageFull

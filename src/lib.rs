@@ -119,6 +119,7 @@ mod model;
 mod position;
 #[cfg(test)]
 mod proof;
+mod regular;
 mod store;
 mod stream;
 pub mod testing;

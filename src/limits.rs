@@ -202,6 +202,16 @@ pub(crate) const PROGRESS_BYTES: u64 = 64 * MIB as u64;
 /// How often a follower in another process looks at the durable mark, unless it is told otherwise.
 pub(crate) const FOLLOWER_POLL: Duration = Duration::from_millis(10);
 
+/// Bytes of the longest segment that there can be: one that holds a single commit of the largest size,
+/// with room to spare. A header that claims more is damaged.
+pub(crate) const SEGMENT_LENGTH_MAX: u64 = 4 * SEGMENT_BYTES;
+/// Copies of torn writes that are kept.
+pub(crate) const TORN_COPIES_MAX: usize = 16;
+/// Bytes of an index's checkpoint, of any version.
+pub(crate) const CHECKPOINT_BYTES_MAX: u64 = 64 * KIB as u64;
+/// Earlier damaged indexes or views that are looked at again when another one is moved aside.
+pub(crate) const ASIDE_REMOVED_MAX: usize = 16;
+
 const KIB: usize = 1_024;
 const MIB: usize = 1_024 * KIB;
 
@@ -210,6 +220,10 @@ const _: () = assert!(WINDOW_BYTES_MIN + SEGMENT_BYTES < UNINDEXED_BYTES_MAX);
 // event: docs/FORMAT.md.
 const _: () = assert!((WINDOW_BYTES_MIN + SEGMENT_BYTES) / 55 < TAIL_EVENTS_MAX as u64);
 const _: () = assert!(EVENT_BYTES_MAX <= COMMIT_BYTES_MAX);
+// A commit larger than a group has a frame of its own, and a frame too long for a segment has its own.
+const _: () = assert!(2 * (COMMIT_BYTES_MAX + GROUP_BYTES_MAX) as u64 <= SEGMENT_LENGTH_MAX);
+// Offsets in a segment are kept in 32 bits.
+const _: () = assert!(SEGMENT_LENGTH_MAX < 1 << 32);
 const _: () = assert!(COMMIT_BYTES_MAX <= QUEUE_BYTES_MAX);
 // A leader goes on only where somebody waits.
 const _: () = assert!(GO_ON_WAITING_MIN > 0);

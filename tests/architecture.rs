@@ -30,6 +30,7 @@ const LAYERS: [&[&str]; 9] = [
         "finding",
         "head_hash",
         "fork",
+        "regular",
     ],
     &["codec"],
     &["held", "journal", "index"],

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::index::checkpoint::{CheckpointFile, is_checkpoint};
 use crate::index::files::{remove_database, sync};
+use crate::limits::ASIDE_REMOVED_MAX;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,9 @@ pub(crate) fn rename_aside(store_dir: &Path, what: &str) -> Result<(PathBuf, boo
     }
     sync(store_dir)?;
     let excess = numbers.len().saturating_sub(KEPT);
-    for number in &numbers[..excess] {
+    // What cannot be removed stays, and there may be any number of it. From the newest on: each is reached once,
+    // when it is no longer one of those that are kept.
+    for number in numbers[..excess].iter().rev().take(ASIDE_REMOVED_MAX) {
         let old = named(store_dir, what, *number);
         if let Err(error) = remove_database(&old) {
             tracing::warn!(%error, path = %old.display(), "what was moved aside earlier stays");
@@ -75,4 +78,39 @@ fn damaged(store_dir: &Path, what: &str) -> Result<Vec<u64>> {
     let mut numbers: Vec<u64> = names.filter_map(|name| number_of(what, name.to_str()?)).collect();
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asides(store_dir: &Path) -> Vec<u64> {
+        damaged(store_dir, INDEX).unwrap()
+    }
+
+    /// Of 20,000 indexes that had been moved aside each was looked at again whenever one more was, which took
+    /// half a minute. A few are removed each time, and what cannot be removed keeps nobody from the rest.
+    #[test]
+    fn moving_aside_looks_at_a_few_of_those_that_were_moved_aside_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let store_dir = directory.path();
+        for number in 1..=50 {
+            let foreign = named(store_dir, INDEX, number);
+            fs::create_dir(&foreign).unwrap();
+            fs::write(foreign.join("diary"), "not ours").unwrap();
+        }
+        for number in 51..=150 {
+            fs::create_dir(named(store_dir, INDEX, number)).unwrap();
+        }
+        let mut before = asides(store_dir).len();
+        for _ in 0..10 {
+            fs::create_dir(store_dir.join(INDEX)).unwrap();
+            let (to, _) = rename_aside(store_dir, INDEX).unwrap();
+            let now = asides(store_dir);
+            assert_eq!(now.last().map(|last| named(store_dir, INDEX, *last)), Some(to));
+            assert!(before + 1 - now.len() <= ASIDE_REMOVED_MAX, "{before}, then {}", now.len());
+            before = now.len();
+        }
+        assert_eq!(asides(store_dir), (1..=50).chain([159, 160]).collect::<Vec<u64>>());
+    }
 }

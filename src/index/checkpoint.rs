@@ -2,9 +2,10 @@
 
 use crate::codec::checkpoint::StoredCheckpoint;
 use crate::error::{Error, Result};
-use crate::held::{self, MODE_ALL};
 use crate::index::database::OpenError;
-use crate::index::files::sync;
+use crate::index::files::{create_over, sync};
+use crate::limits::CHECKPOINT_BYTES_MAX;
+use crate::regular;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -33,11 +34,11 @@ impl CheckpointFile {
 
     /// What it says; `None` if there is none.
     pub(crate) fn read(&self) -> Result<Option<StoredCheckpoint>, OpenError> {
-        match fs::read(&self.path) {
+        match regular::read(&self.path, CHECKPOINT_BYTES_MAX) {
             Ok(bytes) => StoredCheckpoint::decode(&bytes).map(Some).map_err(OpenError::Unusable),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) if e.kind() == ErrorKind::IsADirectory => {
-                Err(OpenError::Unusable("its checkpoint is a directory".to_owned()))
+            Err(e) if regular::reason(&e).is_some() => {
+                Err(OpenError::Unusable(format!("the checkpoint cannot be used: {e}")))
             }
             Err(e) => Err(OpenError::System(Error::io("read", &self.path, e))),
         }
@@ -47,11 +48,7 @@ impl CheckpointFile {
     pub(crate) fn replace(&self, checkpoint: &StoredCheckpoint) -> Result<()> {
         let new = self.path.with_extension(NEW);
         let write = || {
-            match fs::remove_file(&new) {
-                Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
-            let mut file = held::create_file(&new, MODE_ALL)?;
+            let mut file = create_over(&new)?;
             file.write_all(&checkpoint.encode())?;
             file.sync_all()
         };

@@ -9,7 +9,7 @@
 use crate::error::{Error, ErrorKind, Result, catch};
 use crate::fork::Owner;
 use crate::held::Held;
-use crate::index::files::{remove_unfinished_snapshots, sync_files, wait_for_release};
+use crate::index::files::{remove_unfinished_snapshots, sync_files, unfit_in, wait_for_release};
 use crate::index::pace::{
     CHANGES_PACED_MAX, KEY_BYTES_MAX, Pace, STORED_BYTES_MAX, Unsynced, check_size,
 };
@@ -123,6 +123,9 @@ impl Database {
         pace: Pace,
     ) -> Result<Database, OpenError> {
         refuse_forked().map_err(OpenError::System)?;
+        if let Some(reason) = unfit_in(path) {
+            return Err(unusable(reason));
+        }
         let held = Arc::new(Held::open(path).map_err(OpenError::System)?);
         wait_for_release(&path.join("db")).map_err(OpenError::System)?;
         if let Some(name) = remove_unfinished_snapshots(path).map_err(OpenError::System)? {

@@ -1,7 +1,8 @@
 //! The files around sled's: what it creates and never syncs, leaves behind, or holds on to.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::held;
+use crate::held::{self, MODE_ALL};
+use crate::regular;
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
@@ -89,6 +90,18 @@ fn is_sleds(name: &str) -> bool {
     name == "conf" || name == "db" || snapshot.is_some_and(is_lsn)
 }
 
+/// What is wrong with a file that sled would open in the directory `path`, if it is none that sled could have
+/// written: it would wait for ever for a FIFO, and read a file of holes to its end.
+pub(crate) fn unfit_in(path: &Path) -> Option<String> {
+    let names = fs::read_dir(path).ok()?.flatten().map(|entry| entry.file_name());
+    let mut names = names.filter(|name| name.to_str().is_some_and(is_sleds));
+    names.find_map(|name| {
+        let error = regular::check_dense(&path.join(&name)).err()?;
+        let reason = regular::reason(&error)?;
+        Some(format!("{} cannot be opened: {reason}", name.display()))
+    })
+}
+
 /// A name in the directory of an index or of views that is none of theirs, if there is one.
 pub(crate) fn foreign_in(directory: &Path) -> Result<Option<String>> {
     let entries = match fs::read_dir(directory) {
@@ -155,6 +168,14 @@ fn restrict_files(path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Creates a file in the place of the one that a crash may have left. What is there is not opened: it may be a FIFO.
+pub(crate) fn create_over(path: &Path) -> std::io::Result<File> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+        _ => held::create_file(path, MODE_ALL),
+    }
+}
+
 /// Syncs a file or a directory.
 pub(crate) fn sync(path: &Path) -> Result<()> {
     File::open(path).and_then(|file| file.sync_all()).map_err(|e| Error::io("sync", path, e))
@@ -172,6 +193,7 @@ pub(crate) fn copy_all(from: &Path, to: &Path) -> Result<()> {
             if is_pack && fs::hard_link(from, to).is_ok() {
                 return Ok(());
             }
+            regular::check_dense(from)?;
             fs::copy(from, to)?;
             return held::restrict(to);
         }

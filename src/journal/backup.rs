@@ -17,6 +17,7 @@ use crate::journal::read::Journal;
 use crate::journal::recover::{self, Scan};
 use crate::journal::segment::{self, SegmentHeader};
 use crate::journal::write::End;
+use crate::limits::SEGMENT_LENGTH_MAX;
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
 use bytes::Bytes;
@@ -371,7 +372,8 @@ impl Target {
 
     /// What the frames in the file come to, up to the first place where none is; and whether what follows is zeros.
     fn scan(&self, path: &Path, header: &SegmentHeader) -> Result<(Scan, bool)> {
-        let bytes = Bytes::from(disk::read_whole(&*self.disk, path)?.unwrap_or_default());
+        let bytes = disk::read_whole(&*self.disk, path, SEGMENT_LENGTH_MAX)?;
+        let bytes = Bytes::from(bytes.unwrap_or_default());
         let scan = recover::scan(&self.journal, &bytes, header)?;
         let rest = bytes.get(scan.end.next.offset as usize..).unwrap_or_default();
         Ok((scan, rest.iter().all(|byte| *byte == 0)))

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::held::{self, FileIdentity, MODE_ALL};
+use crate::regular;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -96,10 +97,11 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(File::open(path)?))
+        Ok(Arc::new(regular::open(path)?))
     }
 
     fn open_to_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        regular::check(path)?;
         Ok(Arc::new(OpenOptions::new().read(true).write(true).open(path)?))
     }
 
@@ -143,11 +145,18 @@ pub(crate) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> 
     write().map_err(|e| Error::io("write", path, e))
 }
 
-/// The whole file, or `None` if it does not exist.
-pub(crate) fn read_whole(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>> {
+/// The whole file of at most `max` bytes, or `None` if it does not exist.
+///
+/// # Errors
+/// `Corrupt` if it is longer.
+pub(crate) fn read_whole(disk: &dyn Disk, path: &Path, max: u64) -> Result<Option<Vec<u8>>> {
     let read = || {
         let file = disk.open(path)?;
-        let mut bytes = vec![0; file.length()? as usize];
+        let length = file.length()?;
+        if length > max {
+            return Err(regular::too_long(length, max));
+        }
+        let mut bytes = vec![0; length as usize];
         let read = file.read_at(&mut bytes, 0)?;
         bytes.truncate(read);
         Ok(bytes)

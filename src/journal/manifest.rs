@@ -20,6 +20,9 @@ use uuid::Uuid;
 /// The format of this version's stores.
 pub(crate) const FORMAT: u32 = 1;
 
+/// More than a manifest of any version has.
+const BYTES_MAX: u64 = 64 << 10;
+
 /// What a manifest says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Manifest {
@@ -33,7 +36,7 @@ pub(crate) struct Manifest {
 /// `UnsupportedFormat` for another format, `Corrupt` for a damaged file.
 pub(crate) fn read(disk: &dyn Disk, directory: &Path) -> Result<Option<Manifest>> {
     let path = path(directory);
-    disk::read_whole(disk, &path)?.map(|bytes| parse(&path, &bytes)).transpose()
+    disk::read_whole(disk, &path, BYTES_MAX)?.map(|bytes| parse(&path, &bytes)).transpose()
 }
 
 pub(crate) fn write(disk: &dyn Disk, directory: &Path, manifest: &Manifest) -> Result<()> {

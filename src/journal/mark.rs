@@ -26,7 +26,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 const MAGIC: [u8; 8] = *b"FSMARK\0\0";
-const BYTES: usize = 60;
+pub(crate) const BYTES: usize = 60;
 const CRC_OFFSET: usize = 56;
 
 /// How far the journal is durable.
@@ -101,8 +101,10 @@ impl MarkFile {
 
 /// What the mark on disk says, if there is a whole one of this store.
 pub(crate) fn read(disk: &dyn Disk, journal: &Path, store: Uuid) -> Result<Option<DurableMark>> {
-    let bytes = disk::read_whole(disk, &path(journal))?;
-    Ok(bytes.and_then(|bytes| DurableMark::decode(&bytes, store)))
+    Ok(match look(disk, journal, store)? {
+        Look::Missing => None,
+        Look::Found { mark, .. } => mark,
+    })
 }
 
 /// A look at the mark's file by a follower, which must notice when another file takes its place.

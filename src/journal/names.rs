@@ -19,15 +19,37 @@ pub(crate) fn is_leftover(name: &str) -> bool {
 
 /// Whether `name` is that of a torn write's copy.
 pub(crate) fn is_torn(name: &str) -> bool {
-    let is_number = |part: &str, digits: usize| {
-        part.len() == digits && part.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    let Some(place) = name.strip_prefix("torn-") else { return false };
-    let mut parts = place.split('-');
-    parts.next().is_some_and(|segment| is_number(segment, 20))
-        && parts.next().is_some_and(|offset| is_number(offset, 10))
-        && parts.next().is_none_or(|again| !again.is_empty() && is_number(again, again.len()))
-        && parts.next().is_none()
+    torn_place(name).is_some()
+}
+
+/// Where a torn write was, and how many there were before it at the same place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TornPlace {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+    pub(crate) again: u64,
+}
+
+impl TornPlace {
+    /// The name of its copy.
+    pub(crate) fn name(&self) -> String {
+        let TornPlace { segment, offset, again } = self;
+        match again {
+            0 => format!("torn-{segment:020}-{offset:010}"),
+            _ => format!("torn-{segment:020}-{offset:010}-{again}"),
+        }
+    }
+}
+
+/// What the name of a torn write's copy says.
+pub(crate) fn torn_place(name: &str) -> Option<TornPlace> {
+    let mut parts = name.strip_prefix("torn-")?.split('-');
+    let mut number = || parts.next().map(|part| part.parse::<u64>().ok());
+    let (segment, offset) = (number()??, number()??);
+    let again = number().unwrap_or(Some(0))?;
+    let place = TornPlace { segment, offset, again };
+    // What else reads as a number is none of ours.
+    (place.name() == name).then_some(place)
 }
 
 fn is_final(name: &str) -> bool {

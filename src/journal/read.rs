@@ -8,7 +8,9 @@ use crate::codec::frame::{self, EntryLocation, Frame, Header, Location};
 use crate::error::{Error, Result};
 use crate::journal::disk::{Disk, DiskFile};
 use crate::journal::segment::{self, SegmentHeader};
-use crate::limits::{READ_HANDLES_MAX, SCAN_CHUNK_BYTES};
+use crate::limits::{
+    READ_AHEAD_CHUNK_BYTES, READ_HANDLES_MAX, SCAN_CHUNK_BYTES, SEGMENT_LENGTH_MAX,
+};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
@@ -153,12 +155,20 @@ impl Journal {
 
     /// Reads up to `length` bytes; fewer only at the end of the file.
     pub(crate) fn read(&self, at: Location, length: usize) -> Result<Bytes> {
-        let mut bytes = vec![0; length];
-        let read = self
-            .handle(at.segment)?
-            .read_at(&mut bytes, at.offset)
-            .map_err(|e| Error::io("read", &self.path(at.segment), e))?;
-        bytes.truncate(read);
+        let file = self.handle(at.segment)?;
+        let read = || {
+            let mut length = length;
+            if length > READ_AHEAD_CHUNK_BYTES {
+                // A damaged length must not ask for memory that the file has no bytes for.
+                let left = file.length()?.saturating_sub(at.offset).min(SEGMENT_LENGTH_MAX);
+                length = length.min(left as usize);
+            }
+            let mut bytes = vec![0; length];
+            let read = file.read_at(&mut bytes, at.offset)?;
+            bytes.truncate(read);
+            Ok(bytes)
+        };
+        let bytes = read().map_err(|e| Error::io("read", &self.path(at.segment), e))?;
         Ok(bytes.into())
     }
 

@@ -18,11 +18,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::held::MODE_ALL;
 use crate::journal::disk::{self, Disk, DiskFile};
 use crate::journal::mark::{self, DurableMark, MarkFile};
-use crate::journal::names;
+use crate::journal::names::{self, TornPlace};
 use crate::journal::prepare::{self, Preparer};
 use crate::journal::read::Journal;
 use crate::journal::segment::{self, HeaderError, SegmentHeader};
 use crate::journal::write::{self, End, Writer};
+use crate::limits::{SEGMENT_LENGTH_MAX, TORN_COPIES_MAX};
 #[cfg(test)]
 use crate::proof::bugs::{self, Bug};
 use bytes::Bytes;
@@ -59,7 +60,7 @@ pub struct TornWrite {
 pub(crate) fn is_empty(disk: &dyn Disk, directory: &Path) -> Result<bool> {
     for number in segment_numbers(disk, directory)? {
         let path = segment::path(directory, number);
-        let bytes = disk::read_whole(disk, &path)?.unwrap_or_default();
+        let bytes = disk::read_whole(disk, &path, SEGMENT_LENGTH_MAX)?.unwrap_or_default();
         let header = bytes.len().min(segment::HEADER_BYTES as usize);
         let (header, frames) = bytes.split_at(header);
         let is_segment = used(header) == 0 || SegmentHeader::decode(header).is_ok();
@@ -67,7 +68,7 @@ pub(crate) fn is_empty(disk: &dyn Disk, directory: &Path) -> Result<bool> {
             return Ok(false);
         }
     }
-    let mark = disk::read_whole(disk, &mark::path(directory))?;
+    let mark = disk::read_whole(disk, &mark::path(directory), mark::BYTES as u64)?;
     Ok(mark.is_none_or(|mark| mark::is_mark(&mark)))
 }
 
@@ -276,7 +277,7 @@ fn whole_frames(
 
 /// How many of `bytes` there are before the zeros at the end, which are compared by the page: of a young
 /// segment they are nearly all.
-fn used(bytes: &[u8]) -> usize {
+pub(crate) fn used(bytes: &[u8]) -> usize {
     const ZEROS: [u8; 4_096] = [0; 4_096];
     let zeros = bytes.rchunks(ZEROS.len()).take_while(|page| **page == ZEROS[..page.len()]);
     let bytes = &bytes[..bytes.len() - zeros.map(<[u8]>::len).sum::<usize>()];
@@ -333,7 +334,12 @@ fn refuse_if_more_followed(
     let at = end.next;
     let position = Some(end.position + 1);
     let step = frame::ALIGNMENT as usize;
-    let follower = (step..used).step_by(step).find(|i| {
+    // Whatever looks like a frame within a frame is what a user stored. The length in a header that is whole
+    // tells where the next frame would begin; without it, damage must not pass for a torn write.
+    let torn = Header::parse(rest)
+        .filter(|header| header.lies_at(journal.store(), at.segment, at.offset))
+        .map_or(step, |header| usize::try_from(header.padded_length()).unwrap_or(usize::MAX));
+    let follower = (torn..used).step_by(step).find(|i| {
         let offset = at.offset + *i as u64;
         Header::parse(&rest[*i..])
             .is_some_and(|header| header.lies_at(journal.store(), at.segment, offset))
@@ -374,9 +380,7 @@ fn set_aside(
     mark: Option<DurableMark>,
 ) -> Result<TornWrite> {
     let torn = journal.read(at, bytes as usize)?;
-    let name = format!("torn-{:020}-{:010}", at.segment, at.offset);
-    let copy = free_path(journal, &name)?;
-    disk::replace(&**journal.disk(), &copy, &torn)?;
+    let copy = keep_copy(journal, at, &torn)?;
     let zero = || {
         file.write_all_at(&vec![0; torn.len()], at.offset)?;
         file.sync_data()
@@ -404,14 +408,34 @@ fn set_aside(
     Ok(TornWrite { file, offset: at.offset, bytes, copy, acknowledged })
 }
 
-/// A path that no earlier crash at the same place has taken.
-fn free_path(journal: &Journal, name: &str) -> Result<PathBuf> {
-    let taken = list(&**journal.disk(), journal.directory())?;
-    let free = (0..=taken.len())
-        .map(|n| if n == 0 { name.to_owned() } else { format!("{name}-{n}") })
-        .find(|candidate| !taken.contains(candidate))
-        .expect("more candidates than names");
-    Ok(journal.directory().join(free))
+/// Keeps `torn`, which was at `at`, in a file of its own, and removes the oldest such files if there are too many.
+fn keep_copy(journal: &Journal, at: Location, torn: &[u8]) -> Result<PathBuf> {
+    let disk = &**journal.disk();
+    let mut kept: Vec<(TornPlace, String)> = list(disk, journal.directory())?
+        .into_iter()
+        .filter_map(|name| Some((names::torn_place(&name)?, name)))
+        .collect();
+    // The journal only grows, so what is further on is newer; and of one place, what has the higher number.
+    kept.sort_unstable();
+    let here = kept.iter().map(|(place, _)| place);
+    let newest_here = here.filter(|place| (place.segment, place.offset) == (at.segment, at.offset));
+    let again = newest_here.max().map_or(0, |place| place.again.saturating_add(1));
+    let name = TornPlace { segment: at.segment, offset: at.offset, again }.name();
+    let copy = journal.directory().join(name);
+    disk::replace(disk, &copy, torn)?;
+    let excess = (kept.len() + 1).saturating_sub(TORN_COPIES_MAX);
+    for (_, name) in &kept[..excess] {
+        let path = journal.directory().join(name);
+        match disk.remove(&path) {
+            Ok(()) => {
+                tracing::info!(path = %path.display(), "the copy of an old torn write was removed");
+            }
+            Err(error) => {
+                tracing::warn!(%error, path = %path.display(), "the copy of an old torn write stays");
+            }
+        }
+    }
+    Ok(copy)
 }
 
 /// Gives a last segment that was cut behind its frames its whole length again.

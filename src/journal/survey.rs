@@ -13,9 +13,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::journal::disk::{Disk, DiskFile};
 use crate::journal::mark::DurableMark;
-use crate::journal::recover::segment_numbers;
+use crate::journal::recover::{segment_numbers, used};
 use crate::journal::segment::{self, HeaderError, SegmentHeader};
-use crate::limits::SCAN_CHUNK_BYTES;
+use crate::limits::{SCAN_CHUNK_BYTES, SEGMENT_LENGTH_MAX};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -202,6 +202,8 @@ impl Survey {
                 self.wrong(Finding::new(FindingKind::SegmentHeader, &open.path, what).at(0));
             }
         }
+        // Without a header to say it, no segment is longer than the longest.
+        open.length = open.length.min(SEGMENT_LENGTH_MAX);
         self.open = Some(open);
         Ok(())
     }
@@ -352,7 +354,8 @@ impl Survey {
             return false;
         }
         let (behind, length) = (open.at, open.length);
-        let (next, _) = self.look_ahead(open, length);
+        // A frame may follow at once.
+        let (next, _) = self.look_ahead(open, length, 0);
         open.at = behind;
         next.is_none()
     }
@@ -398,7 +401,7 @@ impl Survey {
     fn find_next(&mut self, mut open: Open, visible_end: Option<u64>) {
         let from = open.at;
         let limit = visible_end.unwrap_or(open.length);
-        let (next, last_used) = self.look_ahead(&mut open, limit);
+        let (next, last_used) = self.look_ahead(&mut open, limit, frame::ALIGNMENT as usize);
         if let Some(next) = next {
             self.lose(FindingKind::Frame, open.path.clone(), from, NO_FRAME);
             open.at = next;
@@ -412,9 +415,14 @@ impl Survey {
         }
     }
 
-    /// Where the next frame begins behind the current place and before `limit`; and the last byte on
-    /// the way that is not zero.
-    fn look_ahead(&mut self, open: &mut Open, limit: u64) -> (Option<u64>, Option<u64>) {
+    /// Where the next frame begins, `first` bytes or more after the current place and before `limit`; and the
+    /// last byte on the way that is not zero.
+    fn look_ahead(
+        &mut self,
+        open: &mut Open,
+        limit: u64,
+        first: usize,
+    ) -> (Option<u64>, Option<u64>) {
         let from = open.at;
         let step = frame::ALIGNMENT as usize;
         let mut last_used = None;
@@ -423,16 +431,17 @@ impl Survey {
             if ahead.is_empty() {
                 break;
             }
-            if let Some(last) = ahead.iter().rposition(|byte| *byte != 0) {
-                last_used = Some(open.at + last as u64);
+            let used = used(&ahead);
+            if used > 0 {
+                last_used = Some(open.at + used as u64 - 1);
             }
             let begins_frame = |i: &usize| {
                 let at = open.at + *i as u64;
                 let header = Header::parse(&ahead[*i..]);
                 header.is_some_and(|header| header.lies_at(self.store, open.number, at))
             };
-            let first = if open.at == from { step } else { 0 };
-            if let Some(i) = (first..ahead.len()).step_by(step).find(begins_frame) {
+            let first = if open.at == from { first } else { 0 };
+            if let Some(i) = (first..used).step_by(step).find(begins_frame) {
                 return (Some(open.at + i as u64), last_used);
             }
             // A header may reach from this chunk into the next.

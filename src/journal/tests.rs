@@ -523,3 +523,117 @@ fn who_writes_a_little_into_a_long_segment_does_not_wait_for_the_next_one() {
     // Its write, its sync and the mark.
     assert_eq!(faults.operations() - before, 3);
 }
+
+/// The bytes of a header that says that it lies at `at`.
+fn forged_header(at: Location, first_position: u64) -> Vec<u8> {
+    let meaning =
+        Meaning { kind: Kind::Group, events: 1, first_position, time: Micros(9), chain: [7; 32] };
+    let mut forged = vec![0; frame::HEADER_BYTES];
+    frame::complete(&mut forged, &meaning, STORE, at);
+    forged
+}
+
+/// A payload with a frame's header in it, for the very place where it was stored, made a write that a crash had
+/// cut short look like damage before the last frame: the store did not open. What is within the length of a
+/// torn frame is never a frame; without a header to say the length, nothing is cleared away.
+#[test]
+fn a_header_within_a_torn_frame_is_no_frame() {
+    let (directory, mut opened) = new_journal();
+    write(&mut opened, 1, 100);
+    let torn = write(&mut opened, 1, 4_000);
+    drop(opened);
+    let path = segment_one(directory.path());
+    let mut bytes = fs::read(&path).unwrap();
+    let at = Location { offset: torn.offset + 800, ..torn };
+    let forged = forged_header(at, 3);
+    bytes[at.offset as usize..][..forged.len()].copy_from_slice(&forged);
+    fs::write(&path, &bytes).unwrap();
+    // After a power cut the mark is older, or gone.
+    let mark = directory.path().join("durable");
+    fs::remove_file(&mark).unwrap();
+    let opened = open(directory.path()).unwrap();
+    assert_eq!(
+        opened.torn.map(|torn| (torn.offset, torn.acknowledged)),
+        Some((torn.offset, false))
+    );
+    fs::remove_file(&mark).unwrap();
+    bytes[torn.offset as usize..][..frame::HEADER_BYTES].fill(0);
+    fs::write(&path, &bytes).unwrap();
+    let error = open(directory.path()).err().expect("a frame may be gone");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert_eq!(fs::read(&path).unwrap(), bytes, "something was changed");
+}
+
+/// A survey took a damaged frame that another one followed at once for a torn write, and ended there: what
+/// followed was not saved.
+#[test]
+fn a_survey_goes_on_with_a_frame_that_follows_a_damaged_one_at_once() {
+    let (directory, mut opened) = new_journal();
+    write(&mut opened, 1, 100);
+    let damaged = write(&mut opened, 1, 100);
+    let last = write(&mut opened, 1, 100);
+    drop(opened);
+    let path = segment_one(directory.path());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[damaged.offset as usize + frame::HEADER_BYTES + 20] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let mut survey = Survey::new(disk(), directory.path(), STORE, Until::End(None)).unwrap();
+    let mut frames = Vec::new();
+    while let Some(step) = survey.next().unwrap() {
+        match step {
+            Step::Frame { at, .. } => frames.push(at),
+            Step::Broken { at, .. } => assert_eq!(at, damaged),
+            Step::Wrong(finding) => assert_eq!(finding.kind, FindingKind::Frame, "{finding}"),
+        }
+    }
+    assert_eq!(frames.last(), Some(&last));
+}
+
+/// The copies of torn writes were kept for ever. The newest sixteen are, and never is the newest removed.
+#[test]
+fn only_the_newest_copies_of_torn_writes_are_kept() {
+    let (directory, mut opened) = new_journal();
+    let path = segment_one(directory.path());
+    let mut newest = Vec::new();
+    for n in 0..40_u8 {
+        if n % 5 == 0 {
+            write(&mut opened, 1, 100);
+        }
+        let end = opened.writer.end().next.offset as usize;
+        drop(opened);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[end..end + 10].fill(n + 1);
+        fs::write(&path, &bytes).unwrap();
+        opened = open(directory.path()).unwrap();
+        newest.push((opened.torn.clone().unwrap().copy, vec![n + 1; 10]));
+        let names = opened.journal.disk().list(directory.path()).unwrap();
+        let kept = names.iter().filter(|name| name.starts_with("torn-")).count();
+        assert_eq!(kept, newest.len().min(16), "{names:?}");
+        for (copy, torn) in newest.iter().rev().take(16) {
+            assert_eq!(fs::read(copy).unwrap(), *torn, "{}", copy.display());
+        }
+    }
+}
+
+/// A last segment whose header claimed 4 GiB, its checksum right, aborted the process in the allocator, and
+/// took a quarter of a minute to verify. No segment is as long, so that the header is damaged.
+#[test]
+fn a_segment_that_claims_more_than_any_has_is_corrupt() {
+    let (directory, mut opened) = new_journal();
+    write(&mut opened, 1, 100);
+    let header = opened.journal.segment(1).unwrap();
+    drop(opened);
+    let path = segment_one(directory.path());
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    for length in [1 << 29, 1 << 32] {
+        let forged = segment::SegmentHeader { length, ..header.clone() };
+        std::os::unix::fs::FileExt::write_all_at(&file, &forged.encode(), 0).unwrap();
+        file.set_len(length).unwrap();
+        let error = open(directory.path()).err().expect("a forged length");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.to_string().contains(&length.to_string()), "{error}");
+        let mut survey = Survey::new(disk(), directory.path(), STORE, Until::End(None)).unwrap();
+        while survey.next().unwrap().is_some() {}
+        assert!(survey.bytes < 300 << 20, "{} bytes were read", survey.bytes);
+    }
+}

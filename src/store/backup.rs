@@ -179,10 +179,14 @@ fn refuse(disk: &dyn Disk, path: &Path, origin: &Path, store: Uuid) -> Result<()
     Ok(())
 }
 
+/// More than the note of where the next check begins ever has.
+const NOTE_BYTES_MAX: u64 = 4_096;
+
 /// The segment that the next check of a backup in `path` begins with. The file of the lock says so; if it says
 /// nothing, the first one.
 fn next_check(disk: &dyn Disk, path: &Path) -> Result<u64> {
-    let noted = disk::read_whole(disk, &path.join(BACKUP_LOCK))?.unwrap_or_default();
+    let noted = disk::read_whole(disk, &path.join(BACKUP_LOCK), NOTE_BYTES_MAX)?;
+    let noted = noted.unwrap_or_default();
     let noted = std::str::from_utf8(&noted).ok().and_then(|noted| noted.trim_end().parse().ok());
     Ok(noted.unwrap_or(1))
 }

@@ -10,6 +10,7 @@ use crate::journal::guarded::GuardedDisk;
 use crate::journal::manifest::{self, Manifest};
 use crate::journal::{names, recover, segment};
 use crate::log::core::journal_directory;
+use crate::regular;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -77,7 +78,7 @@ impl Lock {
         for _ in 0..LOCK_ATTEMPTS {
             let opened = match create {
                 true => self.create_or_open(&path),
-                false => File::open(&path),
+                false => regular::open(&path),
             };
             let file = match opened {
                 Ok(file) => file,
@@ -101,7 +102,7 @@ impl Lock {
 
     fn create_or_open(&mut self, path: &Path) -> io::Result<File> {
         match held::create_file(path, self.mode) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::open(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => regular::open(path),
             created => created.inspect(|_| self.made.0.push(path.to_owned())),
         }
     }

@@ -7,6 +7,7 @@ mod common;
 mod domain;
 mod index;
 mod rot;
+mod special;
 
 use crate::domain::scratch;
 use std::fs;

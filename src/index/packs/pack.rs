@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::index::database::{Database, Tree, is_the_systems};
 use crate::index::packs::cache::BlockCache;
 use crate::limits::{PACK_DIRECTORY_BYTES, STREAM_NAME_BYTES_MAX};
+use crate::regular;
 use crate::stream::StreamId;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -110,7 +111,7 @@ impl Pack {
     ) -> Result<Pack> {
         let path = path(directory, listed.number);
         let id = PackId { index, number: listed.number };
-        let file = File::open(&path).map_err(|e| match e.kind() {
+        let file = regular::open(&path).map_err(|e| match e.kind() {
             ErrorKind::NotFound => Error::corrupt(&path, 0, None, "it is missing"),
             _ => unreadable("open", &path, 0, e),
         })?;

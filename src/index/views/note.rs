@@ -7,7 +7,7 @@
 
 use crate::codec::views::ClosedViews;
 use crate::error::{Error, Result};
-use crate::index::files::sync;
+use crate::index::files::{create_over, sync};
 use crate::limits::VIEWS_NOTE_BYTES_MAX;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
@@ -31,7 +31,7 @@ pub(super) fn write(store_dir: &Path, directory: &Path, trees: Vec<String>) -> R
     }
     let (path, new) = (store_dir.join(NAME), store_dir.join(NEW));
     let write = || {
-        let mut file = File::create(&new)?;
+        let mut file = create_over(&new)?;
         file.write_all(&note)?;
         file.sync_all()
     };
@@ -46,6 +46,9 @@ pub(super) fn remove(store_dir: &Path) -> Result<()> {
     match fs::remove_file(&path) {
         Ok(()) => sync(store_dir),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == ErrorKind::IsADirectory => {
+            Err(Error::corrupt(&path, 0, None, "it is a directory, not a regular file"))
+        }
         Err(e) => Err(Error::io("remove", &path, e)),
     }
 }
