@@ -30,6 +30,8 @@ mod codec {
 
 #[path = "../../../src/error.rs"]
 mod error;
+#[path = "../../../src/regular.rs"]
+mod regular;
 
 #[path = "../../../src/log"]
 mod log {
