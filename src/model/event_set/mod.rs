@@ -38,9 +38,9 @@ impl NewEvent {
     /// `event`, to be appended: its type is the variant's name, its payload the variant's content.
     ///
     /// # Errors
-    /// * [`NotAnEventSet`](ErrorKind::NotAnEventSet): the type cannot be read back; the message says
+    /// * [`NotAnEventSet`](crate::ErrorKind::NotAnEventSet): the type cannot be read back; the message says
     ///   why. Found at the first event of each variant.
-    /// * [`InvalidInput`](ErrorKind::InvalidInput): this value cannot be written as JSON that reads
+    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): this value cannot be written as JSON that reads
     ///   back as the same: a float in it is not finite, a map's key is no string, it nests deeper than
     ///   127, a key of a flattened map is also the name of a field, or it holds `Some(None)`, which
     ///   JSON cannot tell from `None`.
@@ -67,10 +67,10 @@ impl RecordedEvent {
     /// The event as a value of its event set, upcast first if the set has an upcaster.
     ///
     /// # Errors
-    /// * [`UnknownEventType`](ErrorKind::UnknownEventType): the set has no such variant.
-    /// * [`NewerSchema`](ErrorKind::NewerSchema): a newer program has written it.
-    /// * [`NotAnEventSet`](ErrorKind::NotAnEventSet): `E` is no externally tagged enum.
-    /// * [`InvalidInput`](ErrorKind::InvalidInput): the upcaster refused it, or its payload is not
+    /// * [`UnknownEventType`](crate::ErrorKind::UnknownEventType): the set has no such variant.
+    /// * [`NewerSchema`](crate::ErrorKind::NewerSchema): a newer program has written it.
+    /// * [`NotAnEventSet`](crate::ErrorKind::NotAnEventSet): `E` is no externally tagged enum.
+    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): the upcaster refused it, or its payload is not
     ///   what the variant consists of.
     pub fn decode<E: Event>(&self) -> Result<E> {
         let stored = StoredEvent {
@@ -85,7 +85,7 @@ impl RecordedEvent {
 impl Filter {
     /// The events of an event set, in any stream: its variants, their aliases, and the
     /// [former types](Event::former_types). Reading with a filter of a type that is no event set is
-    /// [`NotAnEventSet`](ErrorKind::NotAnEventSet).
+    /// [`NotAnEventSet`](crate::ErrorKind::NotAnEventSet).
     ///
     /// ```
     /// # use filmstrip::{Event, Filter};
