@@ -57,8 +57,9 @@ fn named(store_dir: &Path, what: &str, number: u64) -> PathBuf {
 /// The number in the name of a `what` that was moved aside.
 fn number_of(what: &str, name: &str) -> Option<u64> {
     let number = name.strip_prefix(what)?.strip_prefix(".damaged-")?.parse().ok()?;
-    // What else reads as a number is none of ours.
-    (name == format!("{what}.damaged-{number}")).then_some(number)
+    // What else reads as a number is none of ours; nor is the last one, which has no next one.
+    let is_ours = number < u64::MAX && name == format!("{what}.damaged-{number}");
+    is_ours.then_some(number)
 }
 
 /// Whether `name` is that of a `what` that was moved aside.
@@ -112,5 +113,17 @@ mod tests {
             before = now.len();
         }
         assert_eq!(asides(store_dir), (1..=50).chain([159, 160]).collect::<Vec<u64>>());
+    }
+
+    /// The number after the largest one overflowed, so that moving an index aside panicked, or went back to 0.
+    #[test]
+    fn a_name_whose_number_has_no_next_one_is_none_of_ours() {
+        assert!(is_aside(INDEX, "index.damaged-18446744073709551614"));
+        assert!(!is_aside(INDEX, "index.damaged-18446744073709551615"));
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("index.damaged-18446744073709551615")).unwrap();
+        fs::create_dir(directory.path().join(INDEX)).unwrap();
+        let moved_to = move_aside(directory.path()).unwrap();
+        assert_eq!(moved_to, directory.path().join("index.damaged-1"));
     }
 }
