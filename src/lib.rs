@@ -101,6 +101,7 @@ mod clock;
 mod codec;
 mod error;
 mod event;
+mod failpoint;
 mod filter;
 mod finding;
 mod follow;

@@ -20,6 +20,7 @@ const LAYERS: [&[&str]; 9] = [
     &[
         "error",
         "callback",
+        "failpoint",
         "limits",
         "clock",
         "position",

@@ -7,6 +7,7 @@
 //! * When `close` returns, sled has let go of its files, and they can be opened again.
 
 use crate::error::{Error, ErrorKind, Result, catch};
+use crate::failpoint::failpoint;
 use crate::fork::Owner;
 use crate::held::Held;
 use crate::index::files::{remove_unfinished_snapshots, sync_files, unfit_in, wait_for_release};
@@ -14,8 +15,6 @@ use crate::index::pace::{
     CHANGES_PACED_MAX, KEY_BYTES_MAX, Pace, STORED_BYTES_MAX, Unsynced, check_size,
 };
 use crate::limits::SLED_CACHE_BYTES_MIN;
-#[cfg(test)]
-use crate::proof::bugs::{self, Bug};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::fs::File;
@@ -310,8 +309,7 @@ impl Database {
     /// The bound on the bytes keeps the end that a power cut takes short, and lets a writer that is
     /// faster than the disk wait for it.
     fn keep_pace(&self, unsynced: &mut Unsynced) -> Result<()> {
-        #[cfg(test)]
-        if bugs::has(Bug::LeaveSledLogUnsynced) {
+        if failpoint!("kv::leave_sled_log_unsynced") {
             return Ok(());
         }
         let written_to = self.written_to();

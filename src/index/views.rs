@@ -12,13 +12,12 @@ mod remove;
 
 use crate::codec::row::{self, StoredRow};
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint::failpoint;
 use crate::held;
 use crate::index::aside::{is_aside, rename_aside};
 use crate::index::database::{Database, Entries, OpenError, Tree};
 use crate::index::files::sync;
 use crate::limits::VALUE_BYTES_MAX;
-#[cfg(test)]
-use crate::proof::bugs::{self, Bug};
 use bytes::Bytes;
 use parking_lot::{RwLock, RwLockReadGuard};
 use std::collections::HashMap;
@@ -280,8 +279,7 @@ impl ViewTree {
             };
             batch.push((key, value));
         }
-        #[cfg(test)]
-        if bugs::has(Bug::CheckpointBeforeView) {
+        if failpoint!("views::checkpoint_before_view") {
             let (states, rows) = batch.into_iter().partition(|(key, _)| key[0] == 0);
             db.batch(tree, states)?;
             batch = rows;

@@ -12,6 +12,7 @@ use crate::codec::pack::event::{IndexedEvent, body_of};
 use crate::codec::pack::footer::NameHash;
 use crate::codec::state::{Content, Stamp, StoredRecord, StreamState};
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint::failpoint;
 use crate::index::core::{Index, Progress};
 use crate::index::database::Database;
 use crate::index::packs::list::Packs;
@@ -24,8 +25,6 @@ use crate::index::trees::Garbage;
 use crate::index::verify::record_contribution;
 use crate::index::window::{ByStream, Window, WindowEvent};
 use crate::limits::{MERGE_STEP_BYTES, PACKS_MAX, PACKS_MERGED_BUSY, PACKS_MERGED_IDLE};
-#[cfg(test)]
-use crate::proof::bugs::{self, Bug};
 use crate::stream::StreamId;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -242,8 +241,7 @@ impl Index {
     }
 
     fn sync_what_the_checkpoint_covers(&self) -> Result<()> {
-        #[cfg(test)]
-        if bugs::has(Bug::CheckpointBeforeIndex) {
+        if failpoint!("index::checkpoint_before_index") {
             return Ok(());
         }
         self.db.sync()

@@ -9,6 +9,7 @@
 
 use crate::codec::frame::{self, Chain, Header, Location};
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint::failpoint;
 use crate::held::MODE_ALL;
 use crate::journal::disk::{self, Disk};
 use crate::journal::mark::{DurableMark, MarkFile};
@@ -18,8 +19,6 @@ use crate::journal::recover::{self, Scan};
 use crate::journal::segment::{self, SegmentHeader};
 use crate::journal::write::End;
 use crate::limits::SEGMENT_LENGTH_MAX;
-#[cfg(test)]
-use crate::proof::bugs::{self, Bug};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -285,8 +284,7 @@ impl Target {
         match self.header(source.number)? {
             None => Ok(false),
             Some(there) if there != *source => Err(self.foreign(source.number)),
-            #[cfg(test)]
-            Some(_) if bugs::has(Bug::ReuseUnchecked) => Ok(true),
+            Some(_) if failpoint!("journal::reuse_unchecked") => Ok(true),
             Some(_) if !all => Ok(true),
             Some(there) => match self.whole(&there) {
                 None => Ok(false),

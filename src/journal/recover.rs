@@ -15,6 +15,7 @@
 use crate::clock::Micros;
 use crate::codec::frame::{self, Frame, Header, Location};
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint::failpoint;
 use crate::held::MODE_ALL;
 use crate::journal::disk::{self, Disk, DiskFile};
 use crate::journal::mark::{self, DurableMark, MarkFile};
@@ -24,8 +25,6 @@ use crate::journal::read::Journal;
 use crate::journal::segment::{self, HeaderError, SegmentHeader};
 use crate::journal::write::{self, End, Writer};
 use crate::limits::{SEGMENT_LENGTH_MAX, TORN_COPIES_MAX};
-#[cfg(test)]
-use crate::proof::bugs::{self, Bug};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -327,8 +326,7 @@ fn refuse_if_more_followed(
     end: &End,
     mark: Option<DurableMark>,
 ) -> Result<()> {
-    #[cfg(test)]
-    if bugs::has(Bug::TruncateAtMidLogDamage) {
+    if failpoint!("journal::truncate_at_mid_log_damage") {
         return Ok(());
     }
     let at = end.next;
@@ -363,8 +361,7 @@ fn refuse_if_more_followed(
 /// Whether frames are gone that `mark` says were durable: a later one than the frame at `at`, of which
 /// `used` bytes are left, or that one without a trace. A trace is kept as a torn write, and reported.
 fn is_gone(mark: &DurableMark, at: Location, used: usize) -> bool {
-    #[cfg(test)]
-    if bugs::has(Bug::OverlookLostLastFrame) {
+    if failpoint!("journal::overlook_lost_last_frame") {
         return mark.frame > at;
     }
     let was_durable_at = mark.frame == at && mark.end > at.offset;
@@ -445,8 +442,7 @@ fn lengthen(journal: &Journal, file: &dyn DiskFile, segment: &SegmentHeader) -> 
 }
 
 fn write_again(journal: &Journal, file: &dyn DiskFile, at: Location, frame: &Frame) -> Result<()> {
-    #[cfg(test)]
-    if bugs::has(Bug::ShowLastFrameUnsynced) {
+    if failpoint!("journal::show_last_frame_unsynced") {
         return Ok(());
     }
     let again = || {

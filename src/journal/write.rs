@@ -7,14 +7,13 @@
 use crate::clock::Micros;
 use crate::codec::frame::{self, Chain, Frame, Kind, Location, Meaning};
 use crate::error::{Error, ErrorKind, Moved};
+use crate::failpoint::failpoint;
 use crate::journal::disk::DiskFile;
 use crate::journal::mark::{DurableMark, MarkFile};
 use crate::journal::prepare::{Prepared, Preparer};
 use crate::journal::read::Journal;
 use crate::journal::segment::{self, SegmentHeader};
 use crate::limits::PREPARE_AFTER_BYTES;
-#[cfg(test)]
-use crate::proof::bugs::{self, Bug};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -139,8 +138,7 @@ impl Writer {
     /// segment has. What the write brought before it failed, if anything, is read back: that shows what a later
     /// sync would write out. It is overwritten with zeros, which takes no new room.
     fn take_back(&self, at: Location, length: usize) -> bool {
-        #[cfg(test)]
-        if bugs::has(Bug::LeaveFailedFrame) {
+        if failpoint!("journal::leave_failed_frame") {
             return true;
         }
         let take_back = || {
@@ -176,15 +174,15 @@ impl Writer {
     }
 
     fn sync(&self) -> std::io::Result<()> {
-        #[cfg(test)]
-        if bugs::has(Bug::AcknowledgeBeforeSync) || bugs::has(Bug::PublishBeforeDurable) {
+        if failpoint!("journal::acknowledge_before_sync")
+            || failpoint!("log::publish_before_durable")
+        {
             return Ok(());
         }
         self.file.sync_data()
     }
 
-    /// The sync that a seeded bug has put off.
-    #[cfg(test)]
+    /// The sync that the failpoint `log::publish_before_durable` has put off.
     pub(crate) fn sync_late(&self) {
         self.file.sync_data().expect("no other fault is injected");
     }
@@ -312,8 +310,7 @@ pub(crate) fn activate(
             false => ActivateError::Unknown(error),
         }
     })?;
-    #[cfg(test)]
-    if bugs::has(Bug::SkipDirectorySync) {
+    if failpoint!("journal::skip_directory_sync") {
         return Ok(prepared.file);
     }
     let synced = journal.disk().sync_dir(directory);

@@ -13,6 +13,7 @@ use crate::codec::entry;
 use crate::codec::frame::{self, ChainHasher, EntryLocation, Kind, Location, Meaning};
 use crate::codec::state::StreamState;
 use crate::error::{Error, ErrorKind, Result, catch};
+use crate::failpoint::failpoint;
 use crate::journal::write::{End, WriteError, Writer, Written};
 use crate::log::admit::{Placement, Verdict, admit};
 use crate::log::commit::{Proposal, ProposedEvent};
@@ -24,8 +25,6 @@ use crate::log::streams::Slot;
 use crate::log::tail::PublishedRun;
 use crate::log::turns::{Terms, Turns};
 use crate::position::{Position, Version};
-#[cfg(test)]
-use crate::proof::bugs::{self, Bug};
 use parking_lot::Mutex;
 
 /// Bytes that a frame's buffer may have too many of, and an eighth of the frame: giving them back costs more.
@@ -118,8 +117,7 @@ impl Sequencer {
             tracing::error!(%cause, "the store refuses further commits until it is reopened");
         };
         let _ = catch(tell);
-        #[cfg(test)]
-        if bugs::has(Bug::ReusePositionAfterFailedGroup) {
+        if failpoint!("log::reuse_position_after_failed_group") {
             return;
         }
         self.turns.refuse(cause, |refusal| Err(refusal.into()));
@@ -164,8 +162,7 @@ fn write_group(
             WriteError::Unknown(error) => Failed::Unknown(error),
         })?;
         publish(log, &writer.end(), &written, &admitted, &streams).map_err(Failed::Unknown)?;
-        #[cfg(test)]
-        if bugs::has(Bug::PublishBeforeDurable) {
+        if failpoint!("log::publish_before_durable") {
             writer.sync_late();
         }
     }

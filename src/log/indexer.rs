@@ -6,17 +6,15 @@
 //! and in between if there are many. A tail that is small costs less than a small window does (its runs would be
 //! short, and stay so), so it is left where it is: the next opening reads the last segment anyway.
 
-#[cfg(test)]
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
 use crate::error::{Error, ErrorKind, Result, catch};
+use crate::failpoint::failpoint;
 use crate::index::packs::merge::MergeDue;
 use crate::journal::segment;
 use crate::limits::{TAIL_EVENTS_MAX, UNINDEXED_BYTES_IDLE};
 use crate::log::control::{Due, Work};
 use crate::log::core::Log;
-#[cfg(test)]
-use crate::proof::bugs::{self, Bug};
 use std::sync::Arc;
 
 /// Whether the tail is so large that writers must wait.
@@ -93,8 +91,7 @@ pub(crate) fn index_up_to(log: &Log, to: Location) -> bool {
             log.tail.trim(checkpoint);
             log.indexer.progress();
         });
-        #[cfg(test)]
-        if advanced.is_err() && bugs::has(Bug::LoseTailOnFailedIndexWrite) {
+        if advanced.is_err() && failpoint!("log::lose_tail_on_failed_index_write") {
             let position = log.head.visible().0;
             log.tail.trim(Checkpoint { position, next: to, ..log.tail.indexed() });
         }

@@ -1,6 +1,5 @@
 //! The proofs that nothing acknowledged is lost and nothing wrong is read; see docs/DURABILITY.md.
 
-pub(crate) mod bugs;
 pub(crate) mod disk;
 pub(crate) mod oracle;
 pub(crate) mod random;

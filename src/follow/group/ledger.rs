@@ -11,9 +11,8 @@ use crate::clock::Micros;
 use crate::codec::group::{FilterRecord, GroupRecord, Shelf, TriedRecord};
 use crate::codec::parked::ParkedRecord;
 use crate::event::RecordedEvent;
+use crate::failpoint::failpoint;
 use crate::limits::{GROUP_UNFINISHED_BYTES_MAX, PARKED_MOVED_MAX};
-#[cfg(test)]
-use crate::proof::bugs::{self, Bug};
 use crate::stream::StreamId;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -556,8 +555,7 @@ impl Ledger {
                 false => self.release(stream),
             }
         }
-        #[cfg(test)]
-        if bugs::has(Bug::DropHalfTakenBatch) {
+        if failpoint!("group::drop_half_taken_batch") {
             self.incoming.clear();
         }
         self.take_in();
