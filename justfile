@@ -14,8 +14,8 @@ test:
 
 # Bytes changed at random all over a store, each found or shown to mean nothing; and exports around damage
 flips N="2000":
-    FILMSTRIP_FLIPS={{ N }} cargo test --release --test verify -- --nocapture a_byte_changed
-    FILMSTRIP_FLIPS={{ N }} cargo test --release --test repair -- --nocapture around_random
+    FILMSTRIP_FLIPS={{ N }} cargo test --release --test it verify::a_byte_changed -- --nocapture
+    FILMSTRIP_FLIPS={{ N }} cargo test --release --test it around_random -- --nocapture
 
 # The proofs of docs/DURABILITY.md in their long form, and a table of their figures
 proof:
@@ -28,7 +28,8 @@ models:
 # The engine with other features of its dependencies, which any crate of a program may switch on
 features:
     cargo test --manifest-path crates/features/Cargo.toml --lib -- event json readback codec export
-    cargo test --manifest-path crates/features/Cargo.toml --features arbitrary_precision --test arbitrary_precision --test repository --test compatibility
+    cargo test --manifest-path crates/features/Cargo.toml --features arbitrary_precision --test arbitrary_precision
+    cargo test --manifest-path crates/features/Cargo.toml --features arbitrary_precision --test it -- repository:: compatibility::
 
 # Any bytes for each decoder, guided by coverage, for so many seconds each. Needs `cargo install cargo-fuzz`
 fuzz SECONDS="30":
@@ -73,7 +74,7 @@ order-payment *ARGS:
 
 # The same, killed at random moments in so many rounds
 order-payment-kills ROUNDS="200":
-    FILMSTRIP_ROUNDS={{ ROUNDS }} cargo test --release --test order_payment
+    FILMSTRIP_ROUNDS={{ ROUNDS }} cargo test --release --test it order_payment::
 
 # A git repository's history as a film, checked against git's own numbers
 git-history PATH *ARGS:
@@ -91,6 +92,6 @@ compare *ARGS:
 
 # The long forms of what the tests show in short: kills, a rebuild, a race; some minutes
 prove:
-    FILMSTRIP_ROUNDS=200 cargo test --release --test views killed -- --nocapture
-    FILMSTRIP_EVENTS=1000000 cargo test --release --test views rebuild -- --nocapture
-    FILMSTRIP_COMMANDS=10000 cargo test --release --test repository racing -- --nocapture
+    FILMSTRIP_ROUNDS=200 cargo test --release --test it killed_again -- --nocapture
+    FILMSTRIP_EVENTS=1000000 cargo test --release --test it during_a_rebuild -- --nocapture
+    FILMSTRIP_COMMANDS=10000 cargo test --release --test it repository::racing -- --nocapture

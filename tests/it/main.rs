@@ -1,0 +1,37 @@
+//! The integration tests, in one binary: each module is a topic, and says at its head what it shows.
+//!
+//! `cargo test --test it views::` runs one topic. What cannot share its process with others (it changes the
+//! working directory, counts memory, is killed) runs in a process of its own: see [`common::child`].
+
+mod common;
+
+mod append;
+mod architecture;
+mod backup;
+mod bus;
+mod callbacks;
+mod clock;
+mod compatibility;
+mod concurrency;
+mod damage;
+mod directory;
+mod faults;
+mod follower;
+mod git_history;
+mod group;
+mod kill;
+mod linearizability;
+mod model;
+mod order_payment;
+mod planted;
+mod process;
+mod projection;
+mod read;
+mod read_ahead;
+mod read_model;
+mod repair;
+mod repository;
+mod subscription;
+mod testing;
+mod verify;
+mod views;

@@ -1,0 +1,240 @@
+//! What a subscription promises: all that was and all that comes, once, in order, until stopped.
+
+use crate::common::{Random, seed, variable};
+use crossbeam_channel::select;
+use filmstrip::{ErrorKind, ExpectedVersion, Filter, NewEvent, Position, Store, Subscription};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn append(store: &Store, stream: &str, kind: &str) -> Position {
+    let event = NewEvent::bytes(kind, "x");
+    store.append(stream, ExpectedVersion::Any, [event]).unwrap().position
+}
+
+fn take(subscription: &Subscription, count: usize) -> Vec<u64> {
+    (0..count).map(|_| subscription.recv_timeout(PATIENCE).unwrap().position.get()).collect()
+}
+
+#[test]
+fn it_goes_from_what_was_to_what_comes_without_a_gap_or_a_repetition() {
+    let store = Store::temporary().unwrap();
+    for _ in 0..50 {
+        append(&store, "A-1", "T");
+    }
+    let subscription = store.subscribe().after(Position::new(10)).start().unwrap();
+    assert_eq!(take(&subscription, 20), (11..=30).collect::<Vec<_>>());
+    for _ in 0..50 {
+        append(&store, "B-1", "T");
+    }
+    assert_eq!(take(&subscription, 70), (31..=100).collect::<Vec<_>>());
+    let error = subscription.recv_timeout(Duration::from_millis(20)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    append(&store, "A-1", "T");
+    assert_eq!(take(&subscription, 1), [101]);
+}
+
+/// A consumer group lost what was left of a batch when room came too early. A subscription holds a frame that
+/// was handed out by half as long as its buffer is smaller than the frame: whatever its buffer, however it is
+/// read, and however often it is dropped there and begun again behind what it gave last, each event comes once
+/// and in order, while others append.
+///
+/// `FILMSTRIP_ROUNDS=1000 cargo test --release --test it subscription::whatever` for a long run.
+#[test]
+fn whatever_its_buffer_and_however_it_is_read_each_event_comes_once_and_in_order() {
+    let seed = seed();
+    for round in 0..variable("FILMSTRIP_ROUNDS").unwrap_or(4) {
+        let mut random = Random(seed.wrapping_add(round));
+        let store = Store::temporary().unwrap();
+        thread::scope(|scope| {
+            for buffer in [1, 2, 3, 1 + random.below(40) as usize] {
+                let (filter, random) = (pick_filter(&mut random), Random(random.next()));
+                let store = &store;
+                scope.spawn(move || read_all_of_it(store, buffer, &filter, random));
+            }
+            append_some(&store, &mut random);
+        });
+    }
+}
+
+const LAST: &str = "Last";
+
+fn pick_filter(random: &mut Random) -> Filter {
+    match random.below(3) {
+        0 => Filter::all(),
+        1 => Filter::category("A").and_category("Last"),
+        _ => Filter::event_type("T").and_event_type(LAST),
+    }
+}
+
+fn append_some(store: &Store, random: &mut Random) {
+    for _ in 0..60 {
+        let kind = if random.one_in(4) { "Other" } else { "T" };
+        let events = (0..=random.below(60)).map(|_| NewEvent::bytes(kind, "x"));
+        let stream = ["A-1", "A-2", "B-1"][random.below(3) as usize];
+        store.append(stream, ExpectedVersion::Any, events).unwrap();
+    }
+    append(store, "Last-1", LAST);
+}
+
+fn read_all_of_it(store: &Store, buffer: usize, filter: &Filter, mut random: Random) {
+    let start = |after| {
+        let subscription = store.subscribe().after(after).filter(filter.clone()).buffer(buffer);
+        subscription.start().unwrap()
+    };
+    let mut seen: Vec<Position> = Vec::new();
+    let mut subscription = start(Position::START);
+    loop {
+        if random.one_in(40) {
+            subscription = start(seen.last().copied().unwrap_or(Position::START));
+        }
+        let event = match random.below(4) {
+            0 => match subscription.recv_timeout(Duration::from_micros(random.below(50))) {
+                Err(error) if error.kind() == ErrorKind::Timeout => continue,
+                event => event.unwrap(),
+            },
+            1 => subscription.recv_timeout(PATIENCE).unwrap(),
+            2 => subscription.receiver().recv_timeout(PATIENCE).unwrap().unwrap(),
+            _ => subscription.next().unwrap().unwrap(),
+        };
+        seen.push(event.position);
+        if event.event_type == LAST {
+            break;
+        }
+    }
+    let all = store.read_all().filter(filter.clone()).collect().unwrap();
+    let all: Vec<_> = all.into_iter().map(|event| event.position).collect();
+    assert!(seen == all, "a buffer of {buffer}, {filter:?}: {seen:?} is not {all:?}");
+}
+
+/// `recv_timeout` handed out what was read ahead although the subscription had been stopped, when its iterator
+/// yielded nothing any more.
+#[test]
+fn after_a_stop_nothing_is_handed_out_but_by_the_channel_itself() {
+    let store = Store::temporary().unwrap();
+    for _ in 0..3 {
+        append(&store, "A-1", "T");
+    }
+    let mut subscription = store.subscribe().start().unwrap();
+    assert_eq!(take(&subscription, 1), [1]);
+    let begun = Instant::now();
+    while subscription.receiver().len() < 2 {
+        assert!(begun.elapsed() < PATIENCE, "nothing was read ahead");
+        thread::yield_now();
+    }
+    subscription.stopper().stop();
+    let error = subscription.recv_timeout(PATIENCE).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+    assert!(subscription.next().is_none());
+    let ahead = subscription.receiver().try_iter().count();
+    assert_eq!(ahead, 2, "what was read ahead is in the channel for who wants it");
+}
+
+#[test]
+fn it_delivers_only_what_its_filters_name() {
+    let store = Store::temporary().unwrap();
+    let streams = store.subscribe().stream("A-1").stream("B-2").start().unwrap();
+    let category = store.subscribe().category("A").start().unwrap();
+    let types = store.subscribe().event_type("X").start().unwrap();
+    let both = store.subscribe().category("B").event_type("X").start().unwrap();
+    for (stream, kind) in [("A-1", "X"), ("A-2", "Y"), ("B-1", "X"), ("B-2", "Y"), ("C-1", "X")] {
+        append(&store, stream, kind);
+    }
+    assert_eq!(take(&streams, 2), [1, 4]);
+    assert_eq!(take(&category, 2), [1, 2]);
+    assert_eq!(take(&types, 3), [1, 3, 5]);
+    assert_eq!(take(&both, 1), [3]);
+}
+
+#[test]
+fn stopping_ends_the_iteration_from_another_thread() {
+    let store = Store::temporary().unwrap();
+    append(&store, "A-1", "T");
+    let subscription = store.subscribe().start().unwrap();
+    let stopper = subscription.stopper();
+    let (seen, met) = crossbeam_channel::bounded(0);
+    let consumer = thread::spawn(move || {
+        subscription.map(|event| seen.send(event.unwrap().position).unwrap()).count()
+    });
+    met.recv_timeout(PATIENCE).unwrap();
+    stopper.stop();
+    assert_eq!(consumer.join().unwrap(), 1);
+    stopper.stop();
+}
+
+#[test]
+fn closing_the_store_ends_a_subscription_even_if_nobody_takes_its_events() {
+    let store = Store::temporary().unwrap();
+    let full = store.subscribe().buffer(1).start().unwrap();
+    let waiting = store.subscribe().after(store.head()).start().unwrap();
+    for _ in 0..10 {
+        append(&store, "A-1", "T");
+    }
+    assert_eq!(take(&waiting, 10).len(), 10);
+    store.close().unwrap();
+    assert_eq!(waiting.recv_timeout(PATIENCE).unwrap_err().kind(), ErrorKind::Closed);
+    assert!(full.count() <= 2, "a closed store delivered more than was under way");
+}
+
+#[test]
+fn a_subscription_keeps_the_store_open_and_dropping_it_lets_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    append(&store, "A-1", "T");
+    let subscription = store.subscribe().start().unwrap();
+    drop(store);
+    assert_eq!(take(&subscription, 1), [1]);
+    let error = Store::open(directory.path()).expect_err("it is still open");
+    assert_eq!(error.kind(), ErrorKind::Locked);
+    drop(subscription);
+    Store::open(directory.path()).expect("nobody holds it any more");
+}
+
+#[test]
+fn several_subscriptions_can_be_selected_over() {
+    let store = Store::temporary().unwrap();
+    let a = store.subscribe().category("A").start().unwrap();
+    let b = store.subscribe().category("B").start().unwrap();
+    append(&store, "A-1", "T");
+    append(&store, "B-1", "T");
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        select! {
+            recv(a.receiver()) -> event => seen.push(event.unwrap().unwrap().stream.to_string()),
+            recv(b.receiver()) -> event => seen.push(event.unwrap().unwrap().stream.to_string()),
+            default(PATIENCE) => panic!("nothing came"),
+        }
+    }
+    seen.sort();
+    assert_eq!(seen, ["A-1", "B-1"]);
+}
+
+#[test]
+fn a_position_past_the_head_or_a_senseless_buffer_is_refused() {
+    let store = Store::temporary().unwrap();
+    append(&store, "A-1", "T");
+    for (builder, says) in [
+        (store.subscribe().after(Position::new(2)), "the head is 1"),
+        (store.subscribe().buffer(0), "1 to 65536"),
+        (store.subscribe().buffer(65_537), "65537"),
+        (store.subscribe().stream(""), "empty"),
+    ] {
+        let error = builder.start().err().expect("it was started");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+#[test]
+fn a_consumer_that_takes_nothing_does_not_hold_writers_up() {
+    let store = Store::temporary().unwrap();
+    let idle = store.subscribe().buffer(1).start().unwrap();
+    let began = Instant::now();
+    for _ in 0..100 {
+        let events = (0..1_000).map(|_| NewEvent::bytes("T", "x"));
+        store.append("A-1", ExpectedVersion::Any, events).unwrap();
+    }
+    assert!(began.elapsed() < PATIENCE, "writers waited for a consumer");
+    assert_eq!(take(&idle, 100_000).last(), Some(&100_000));
+}
