@@ -3,7 +3,6 @@
 //! What a caller can act on has a type of its own beside the operation that returns it
 //! (`AppendError`, `ExecuteError`); everything else is an [`Error`].
 
-use crate::regular;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -144,7 +143,7 @@ impl Error {
 
     /// A failed system call on `path`. A full disk has a kind of its own.
     pub(crate) fn io(action: &str, path: &Path, source: std::io::Error) -> Error {
-        if let Some(reason) = regular::reason(&source) {
+        if let Some(reason) = Unfit::within(&source) {
             return Error::corrupt(path, 0, None, reason);
         }
         let kind = match source.kind() {
@@ -243,6 +242,25 @@ impl fmt::Display for Moved {
 }
 
 impl std::error::Error for Moved {}
+
+/// Why a file is not read, inside an [`std::io::Error`]: it is not a regular file, or longer than one can be.
+#[derive(Debug)]
+pub(crate) struct Unfit(pub(crate) String);
+
+impl Unfit {
+    /// What `error` says of this, if it does.
+    pub(crate) fn within(error: &std::io::Error) -> Option<&Unfit> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unfit {}
 
 /// What a caught panic said, for an error's message.
 /// What the application's code, or a library's, panicked with.

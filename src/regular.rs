@@ -5,23 +5,11 @@
 //! * A sparse file of any length takes no room on the disk. A file is never read into memory as a whole without a
 //!   bound that does not come from the file.
 
-use std::fmt;
+use crate::error::Unfit;
 use std::fs::{self, File, FileType};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
-
-/// Why a file is not read: it is not regular, or longer than such a file can be.
-#[derive(Debug)]
-pub(crate) struct Unfit(String);
-
-impl fmt::Display for Unfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Unfit {}
 
 /// Bytes that a file may be longer than what it occupies, whatever it occupies.
 const HOLES_BYTES_MAX: u64 = 256 << 20;
@@ -75,11 +63,6 @@ pub(crate) fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 /// The error for a file of `length` bytes where at most `max` are allowed.
 pub(crate) fn too_long(length: u64, max: u64) -> io::Error {
     unfit(format!("it is {length} bytes long; at most {max} are allowed"))
-}
-
-/// Whether `error` says that a file is unfit, and why.
-pub(crate) fn reason(error: &io::Error) -> Option<&Unfit> {
-    error.get_ref()?.downcast_ref()
 }
 
 fn unfit(what: String) -> io::Error {

@@ -1,7 +1,7 @@
 //! The file `index.checkpoint`, replaced as a whole or not at all.
 
 use crate::codec::checkpoint::StoredCheckpoint;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Unfit};
 use crate::index::database::OpenError;
 use crate::index::files::{create_over, sync};
 use crate::limits::CHECKPOINT_BYTES_MAX;
@@ -37,7 +37,7 @@ impl CheckpointFile {
         match regular::read(&self.path, CHECKPOINT_BYTES_MAX) {
             Ok(bytes) => StoredCheckpoint::decode(&bytes).map(Some).map_err(OpenError::Unusable),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) if regular::reason(&e).is_some() => {
+            Err(e) if Unfit::within(&e).is_some() => {
                 Err(OpenError::Unusable(format!("the checkpoint cannot be used: {e}")))
             }
             Err(e) => Err(OpenError::System(Error::io("read", &self.path, e))),

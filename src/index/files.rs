@@ -1,6 +1,6 @@
 //! The files around sled's: what it creates and never syncs, leaves behind, or holds on to.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Unfit};
 use crate::held::{self, MODE_ALL};
 use crate::regular;
 use std::fs::{self, File, TryLockError};
@@ -97,7 +97,7 @@ pub(crate) fn unfit_in(path: &Path) -> Option<String> {
     let mut names = names.filter(|name| name.to_str().is_some_and(is_sleds));
     names.find_map(|name| {
         let error = regular::check_dense(&path.join(&name)).err()?;
-        let reason = regular::reason(&error)?;
+        let reason = Unfit::within(&error)?;
         Some(format!("{} cannot be opened: {reason}", name.display()))
     })
 }

@@ -30,8 +30,6 @@ mod codec {
 
 #[path = "../../../src/error.rs"]
 mod error;
-#[path = "../../../src/regular.rs"]
-mod regular;
 
 #[path = "../../../src/log"]
 mod log {
