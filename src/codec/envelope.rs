@@ -18,6 +18,7 @@ use crate::clock::Micros;
 use crate::codec::bin;
 use crate::codec::cursor::Cursor;
 use crate::event::{EventType, Format, Metadata, NewEvent, RecordedEvent, RecordedMetadata};
+use crate::failpoint::failpoint;
 use crate::position::{Position, Version};
 use crate::stream::StreamId;
 use bytes::{Buf, Bytes};
@@ -98,13 +99,13 @@ pub(crate) fn newer_form(envelope: &Bytes) -> Option<String> {
     let mut cursor = Cursor::new(envelope);
     cursor.take(FLAGS_OFFSET)?;
     let flags = cursor.u16()?;
-    if flags & !FLAGS_KNOWN != 0 {
+    if flags & !FLAGS_KNOWN != 0 && !failpoint!("codec::ignore_newer_flags") {
         return Some(format!("an event with flags {flags:#06x}; {FLAGS_KNOWN:#06x} are known"));
     }
     cursor.take(TYPE_LENGTH_OFFSET - FLAGS_OFFSET - 2)?;
     let type_length = cursor.u16()?;
     let extras_length = cursor.u32()?;
-    if extras_length == 0 {
+    if extras_length == 0 || failpoint!("codec::ignore_newer_extras") {
         return None;
     }
     cursor.take(type_length.into())?;

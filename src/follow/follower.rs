@@ -9,6 +9,7 @@
 use crate::codec::frame::{HEADER_BYTES, Header, Location};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::RecordedEvent;
+use crate::failpoint::failpoint;
 use crate::filter::Filter;
 use crate::fork::Owner;
 use crate::held::{FileIdentity, absolute};
@@ -22,7 +23,7 @@ use crate::log::core::journal_directory;
 use crate::log::read_all::FrameEvents;
 use crate::position::Position;
 use crate::stream::StreamId;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -151,9 +152,14 @@ impl Shared {
     fn look(&self, attempts: u32) -> Result<Option<DurableMark>> {
         self.owner.check()?;
         // Held over the reading: of two threads, one must not come with an older mark than the other did.
-        let seen = &mut *self.seen.lock();
+        let mut seen = self.seen.lock();
         for _ in 0..attempts {
-            let look = mark::look(&*self.disk, self.journal.directory(), self.store)?;
+            let look = || mark::look(&*self.disk, self.journal.directory(), self.store);
+            let look = match failpoint!("follow::look_out_of_order") {
+                true => MutexGuard::unlocked(&mut seen, look)?,
+                false => look()?,
+            };
+            let seen = &mut *seen;
             if let Some(mark) = self.take(seen, look)? {
                 self.advance(seen, mark)?;
                 break;
@@ -181,7 +187,9 @@ impl Shared {
         if !is_the_same {
             self.check_manifest()?;
             self.check_history(seen, &mark)?;
-            self.journal.forget_handles();
+            if !failpoint!("follow::keep_replaced_files") {
+                self.journal.forget_handles();
+            }
             seen.file = identity.map(|identity| (file, identity));
         }
         Ok(Some(mark))
@@ -209,6 +217,7 @@ impl Shared {
     /// Whether the store that was opened is still the one at its path.
     fn check_manifest(&self) -> Result<()> {
         let is_now = match manifest::read(&*self.disk, &self.path)? {
+            _ if failpoint!("follow::overlook_another_store") => return Ok(()),
             Some(manifest) if manifest.store == self.store => return Ok(()),
             Some(manifest) => format!("holds the store {}", manifest.store),
             None => "holds no store".to_owned(),
@@ -226,6 +235,9 @@ impl Shared {
             let what =
                 format!("it ends at position {}, and position {shown} was shown", mark.position);
             return Err(self.other_history(&what));
+        }
+        if failpoint!("follow::overlook_another_history") {
+            return Ok(());
         }
         let Some((at, read)) = &seen.read else { return Ok(()) };
         let mut bytes = [0; HEADER_BYTES];

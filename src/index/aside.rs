@@ -1,6 +1,7 @@
 //! Moving a damaged index or damaged views out of the way, without ever leaving a checkpoint that lies.
 
 use crate::error::{Error, Result};
+use crate::failpoint::failpoint;
 use crate::index::checkpoint::{CheckpointFile, is_checkpoint};
 use crate::index::files::{remove_database, sync};
 use crate::limits::ASIDE_REMOVED_MAX;
@@ -38,10 +39,13 @@ pub(crate) fn rename_aside(store_dir: &Path, what: &str) -> Result<(PathBuf, boo
         numbers.push(next);
     }
     sync(store_dir)?;
-    let excess = numbers.len().saturating_sub(KEPT);
+    let kept = if failpoint!("index::keep_all_aside") { usize::MAX } else { KEPT };
+    let excess = numbers.len().saturating_sub(kept);
     // What cannot be removed stays, and there may be any number of it. From the newest on: each is reached once,
     // when it is no longer one of those that are kept.
-    for number in numbers[..excess].iter().rev().take(ASIDE_REMOVED_MAX) {
+    let removed =
+        if failpoint!("index::look_at_all_aside") { usize::MAX } else { ASIDE_REMOVED_MAX };
+    for number in numbers[..excess].iter().rev().take(removed) {
         let old = named(store_dir, what, *number);
         if let Err(error) = remove_database(&old) {
             tracing::warn!(%error, path = %old.display(), "what was moved aside earlier stays");

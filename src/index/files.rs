@@ -1,6 +1,7 @@
 //! The files around sled's: what it creates and never syncs, leaves behind, or holds on to.
 
 use crate::error::{Error, ErrorKind, Result, Unfit};
+use crate::failpoint::failpoint;
 use crate::held::{self, MODE_ALL};
 use crate::regular;
 use std::fs::{self, File, TryLockError};
@@ -117,6 +118,9 @@ pub(crate) fn foreign_in(directory: &Path) -> Result<Option<String>> {
 pub(crate) fn remove_database(directory: &Path) -> std::io::Result<()> {
     if !directory.symlink_metadata()?.is_dir() {
         return fs::remove_file(directory);
+    }
+    if failpoint!("kv::remove_what_is_not_ours") {
+        return fs::remove_dir_all(directory);
     }
     for entry in fs::read_dir(directory)? {
         let entry = entry?;

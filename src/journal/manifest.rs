@@ -12,6 +12,7 @@
 
 use crate::clock::Micros;
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint::failpoint;
 use crate::journal::disk::{self, Disk};
 use chrono::{DateTime, SecondsFormat, Utc};
 use std::path::{Path, PathBuf};
@@ -79,7 +80,8 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Manifest> {
     let store = field("store")?.parse().map_err(|_| corrupt("its store id is no UUID"))?;
     let created: DateTime<Utc> =
         field("created")?.parse().map_err(|_| corrupt("its creation time is no time"))?;
-    if let Some(line) = lines.next() {
+    if let Some(line) = lines.next().filter(|_| !failpoint!("journal::ignore_newer_manifest_line"))
+    {
         let message = format!(
             "{} has a line {line:?} that this version of filmstrip does not know",
             path.display()

@@ -1,17 +1,21 @@
 //! The names of a journal's files. No file with another name is ever removed.
 
 use crate::error::{Error, Result};
+use crate::failpoint::failpoint;
 use crate::journal::disk::Disk;
 use crate::journal::segment;
 use std::path::Path;
 
 /// Whether `name` is one that the journal gives to a file.
 pub(crate) fn is_ours(name: &str) -> bool {
-    is_final(name) || is_leftover(name)
+    is_final(name) || is_leftover(name) || failpoint!("journal::take_any_name_for_ours")
 }
 
 /// Whether a file of this name was never in use: a crash left it, and it can go.
 pub(crate) fn is_leftover(name: &str) -> bool {
+    if failpoint!("journal::remove_any_leftover") {
+        return name.ends_with(".tmp") || name.ends_with(".prepared");
+    }
     let is_prepared = |name: &str| segment::number_of(name).is_some();
     name.strip_suffix(".prepared").is_some_and(is_prepared)
         || name.strip_suffix(".tmp").is_some_and(is_final)

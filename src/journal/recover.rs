@@ -336,6 +336,7 @@ fn refuse_if_more_followed(
     // tells where the next frame would begin; without it, damage must not pass for a torn write.
     let torn = Header::parse(rest)
         .filter(|header| header.lies_at(journal.store(), at.segment, at.offset))
+        .filter(|_| !failpoint!("journal::believe_header_in_torn_frame"))
         .map_or(step, |header| usize::try_from(header.padded_length()).unwrap_or(usize::MAX));
     let follower = (torn..used).step_by(step).find(|i| {
         let offset = at.offset + *i as u64;
@@ -420,7 +421,8 @@ fn keep_copy(journal: &Journal, at: Location, torn: &[u8]) -> Result<PathBuf> {
     let name = TornPlace { segment: at.segment, offset: at.offset, again }.name();
     let copy = journal.directory().join(name);
     disk::replace(disk, &copy, torn)?;
-    let excess = (kept.len() + 1).saturating_sub(TORN_COPIES_MAX);
+    let max = if failpoint!("journal::keep_every_torn") { usize::MAX } else { TORN_COPIES_MAX };
+    let excess = (kept.len() + 1).saturating_sub(max);
     for (_, name) in &kept[..excess] {
         let path = journal.directory().join(name);
         match disk.remove(&path) {

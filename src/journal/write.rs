@@ -164,7 +164,7 @@ impl Writer {
         // Only a failure needs the path: putting it together for each frame costs a fifth of a small commit.
         let path = || self.journal.path(self.segment.number);
         let is_removed = self.file.is_removed().map_err(|e| Error::io("look at", &path(), e))?;
-        match is_removed {
+        match is_removed && !failpoint!("journal::write_to_removed_segment") {
             true => {
                 let path = path();
                 Err(Error::io("write", &path, std::io::Error::other(Moved::removed(&path))))

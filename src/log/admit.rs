@@ -8,6 +8,7 @@
 
 use crate::codec::digest::Digest;
 use crate::codec::record::Record;
+use crate::failpoint::failpoint;
 use crate::log::commit::{Proposal, ProposedAppend, ProposedEvent};
 use crate::log::outcome::{Appended, Conflict};
 use crate::position::{ExpectedVersion, Position, Version};
@@ -127,7 +128,8 @@ impl<'a> GroupState<'a> {
     fn judge(&mut self, proposal: &'a Proposal, mentions: &Mentions) -> Verdict {
         let repeated = self.repetition(proposal, mentions);
         if let Some(appended) = repeated {
-            if !self.has_new_records(proposal) {
+            let is_dropped = failpoint!("log::drop_records_of_repetition");
+            if is_dropped || !self.has_new_records(proposal) {
                 return Verdict::AlreadyRecorded(appended);
             }
             let refused = self.check(proposal, mentions).or_else(|| self.refuse_tracked(proposal));

@@ -2,6 +2,7 @@
 
 use crate::codec::frame::Location;
 use crate::error::{Error, ErrorKind, Result, catch};
+use crate::failpoint::failpoint;
 use crate::limits::{
     INDEX_RETRY_MAX, INDEX_RETRY_MIN, INDEXER_IDLE, INDEXER_LOOK, INDEXER_LOOKS_MAX,
 };
@@ -152,7 +153,7 @@ impl Control {
             return Ok(());
         }
         let mut state = self.state.lock();
-        let (mut looked, mut seen) = (0, steps());
+        let (mut looked, mut seen, begun) = (0, steps(), Instant::now());
         while full() {
             if let Some(cause) = state.failed.clone() {
                 let message = format!(
@@ -168,7 +169,9 @@ impl Control {
             if now != seen {
                 (looked, seen) = (0, now);
             }
-            if looked >= INDEXER_LOOKS_MAX {
+            let by_clock = failpoint!("log::tell_stall_by_clock")
+                && begun.elapsed() >= INDEXER_LOOK * INDEXER_LOOKS_MAX;
+            if looked >= INDEXER_LOOKS_MAX || by_clock {
                 let message = format!(
                     "nothing was written: the indexer has stood still for {} s, and nothing more fits before it",
                     (INDEXER_LOOK * INDEXER_LOOKS_MAX).as_secs()

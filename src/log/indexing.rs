@@ -10,6 +10,7 @@ use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::{Frame, Location};
 use crate::codec::mark::Mark;
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint::failpoint;
 use crate::held::Held;
 use crate::index::aside::move_aside;
 use crate::index::core::{Index, Opened};
@@ -98,7 +99,7 @@ impl Lost {
     }
 
     fn is_due(&self) -> bool {
-        Instant::now() >= self.next_attempt
+        Instant::now() >= self.next_attempt && !failpoint!("log::never_try_index_again")
     }
 
     fn error(&self) -> Error {
@@ -159,7 +160,7 @@ impl IndexSlot {
             let step = {
                 let guard = self.read()?;
                 let index = guard.index();
-                if index.is_broken() {
+                if index.is_broken() && !failpoint!("log::keep_broken_index") {
                     drop(guard);
                     self.reopen(healed)?;
                     continue;

@@ -1,6 +1,7 @@
 //! A proof is believed when it catches what it should: each planted defect makes one fail.
 
 use crate::failpoint::VARIABLE;
+use crate::proof::random::first_seed;
 use std::process::Command;
 
 const CUTS: &str = "proof::cuts::a_power_cut_at_any_step_leaves_all_that_was_acknowledged_or_seen";
@@ -10,14 +11,15 @@ fn assert_caught(bug: &str, proof: &str) {
     assert_caught_within(1, bug, proof);
 }
 
-/// The same for a proof that may miss it, and is run so often, at most.
-fn assert_caught_within(runs: usize, bug: &str, proof: &str) {
+/// The same for a proof that may miss it, and is run with so many seeds, at most.
+fn assert_caught_within(runs: u64, bug: &str, proof: &str) {
     let mut said = String::new();
-    for _ in 0..runs {
+    for seed in first_seed()..first_seed() + runs {
         let mut test = Command::new(std::env::current_exe().unwrap());
         test.args([proof, "--exact", "--nocapture"]);
         test.env(VARIABLE, bug);
-        test.env("FILMSTRIP_ROUNDS", "1").env("RUST_BACKTRACE", "0");
+        test.env("FILMSTRIP_ROUNDS", "1").env("FILMSTRIP_SEED", seed.to_string());
+        test.env("RUST_BACKTRACE", "0");
         let output = test.output().unwrap();
         said = String::from_utf8_lossy(&output.stdout).into_owned()
             + &String::from_utf8_lossy(&output.stderr);
@@ -119,4 +121,99 @@ fn a_frame_that_found_no_room_and_is_left_there_is_caught() {
 fn a_segment_of_a_backup_that_is_reused_unchecked_is_caught() {
     let proof = "store::backup::tests::what_is_there_is_checked_in_turn_within_a_budget";
     assert_caught("journal::reuse_unchecked", proof);
+}
+
+#[test]
+fn what_a_newer_version_wrote_and_is_ignored_is_caught() {
+    let proof = "journal::tests::what_a_newer_version_wrote_is_refused_and_nothing_is_changed";
+    for bug in [
+        "codec::ignore_newer_entry",
+        "codec::ignore_newer_record",
+        "codec::ignore_newer_flags",
+        "codec::ignore_newer_extras",
+    ] {
+        assert_caught(bug, proof);
+    }
+}
+
+#[test]
+fn a_line_of_a_newer_manifest_that_is_ignored_is_caught() {
+    let proof = "journal::manifest::tests::a_line_that_is_not_known_is_refused_by_name";
+    assert_caught("journal::ignore_newer_manifest_line", proof);
+}
+
+#[test]
+fn a_length_of_a_segment_that_is_believed_is_caught() {
+    let proof = "journal::tests::a_segment_that_claims_more_than_any_has_is_corrupt";
+    assert_caught("journal::believe_any_length", proof);
+}
+
+#[test]
+fn a_frames_header_in_a_torn_frame_that_is_believed_is_caught() {
+    let proof = "journal::tests::a_header_within_a_torn_frame_is_no_frame";
+    assert_caught("journal::believe_header_in_torn_frame", proof);
+}
+
+#[test]
+fn copies_of_torn_writes_that_are_all_kept_are_caught() {
+    let proof = "journal::tests::only_the_newest_copies_of_torn_writes_are_kept";
+    assert_caught("journal::keep_every_torn", proof);
+}
+
+#[test]
+fn what_was_moved_aside_and_is_all_looked_at_is_caught() {
+    let proof =
+        "index::aside::tests::moving_aside_looks_at_a_few_of_those_that_were_moved_aside_before";
+    assert_caught("index::look_at_all_aside", proof);
+}
+
+#[test]
+fn what_was_moved_aside_and_is_all_kept_is_caught() {
+    let proof = "index::tests::damage::only_the_newest_two_damaged_indexes_are_kept";
+    assert_caught("index::keep_all_aside", proof);
+}
+
+#[test]
+fn a_copy_that_everybody_can_read_is_caught() {
+    let proof =
+        "store::scratch::tests::a_copy_is_private_and_one_that_a_kill_left_is_removed_by_the_next";
+    assert_caught("store::public_copy", proof);
+}
+
+#[test]
+fn what_a_refused_creation_leaves_is_caught() {
+    let proof = "store::directory::tests::a_creation_that_fails_leaves_nothing_behind";
+    assert_caught("store::leave_what_was_made", proof);
+}
+
+#[test]
+fn a_record_of_another_history_that_is_believed_is_caught() {
+    let proof = "store::faults::what_a_window_of_a_history_that_was_given_up_left_in_the_index_is_not_served";
+    assert_caught("log::believe_any_record", proof);
+}
+
+#[test]
+fn an_index_that_is_never_built_again_is_caught() {
+    let proof = "store::faults::an_index_that_cannot_be_built_again_is_tried_again_and_what_does_not_need_it_goes_on";
+    assert_caught("log::never_try_index_again", proof);
+}
+
+#[test]
+fn an_index_that_failed_half_way_and_is_kept_is_caught() {
+    let proof = "store::faults::an_index_that_failed_half_way_is_opened_again";
+    assert_caught("log::keep_broken_index", proof);
+}
+
+#[test]
+fn a_stall_that_is_told_by_the_clock_alone_is_caught() {
+    let proof = "proof::windows::a_process_that_was_stopped_for_a_while_goes_on";
+    assert_caught("log::tell_stall_by_clock", proof);
+}
+
+/// It takes a verification that meets the moment of a rebuild.
+#[test]
+fn a_rebuilt_index_that_a_verification_overlooks_is_caught() {
+    let proof =
+        "proof::windows::verifying_beside_windows_merges_and_rebuilds_of_the_index_finds_nothing";
+    assert_caught_within(10, "doctor::overlook_rebuilt_index", proof);
 }

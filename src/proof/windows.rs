@@ -191,7 +191,7 @@ fn a_process_that_was_stopped_for_a_while_goes_on() {
 #[test]
 fn verifying_beside_windows_merges_and_rebuilds_of_the_index_finds_nothing() {
     let bounds = Bounds { window_bytes_min: 1, unindexed_bytes_max: 64 * MIB as u64 };
-    for seed in first_seed()..first_seed() + rounds(2) {
+    for seed in first_seed()..first_seed() + rounds(5) {
         let random = &mut Random::new(seed);
         let store = &Store::builder().bounds(bounds).temporary().unwrap();
         let append = |random: &mut Random, n: u64| {

@@ -2,6 +2,7 @@
 
 use crate::clock::{Clock, Micros};
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint::failpoint;
 use crate::fork::Owner;
 use crate::held::{self, Held, MODE_ALL};
 use crate::index::{aside, files, views};
@@ -149,6 +150,9 @@ impl Made {
 
     /// Removes them again, in the opposite order, up to a directory in which something else is by now.
     fn undo(&mut self) {
+        if failpoint!("store::leave_what_was_made") {
+            return;
+        }
         for path in self.0.drain(..).rev() {
             let is_directory = path.symlink_metadata().is_ok_and(|found| found.is_dir());
             let removed = match is_directory {
@@ -212,6 +216,9 @@ fn lock_with(path: &Path, made: Made, creates: Option<&str>, mode: u32) -> Resul
     let held = Arc::new(hold_locked(path)?);
     let mut lock = Lock { owner: Owner::this_process(), held, files: Vec::new(), mode, made };
     for name in [LOCK, BACKUP_LOCK] {
+        if failpoint!("store::lock_files_only") && creates != Some(name) {
+            continue;
+        }
         lock.lock_file(name, creates == Some(name))?;
     }
     Ok(lock)
@@ -221,6 +228,7 @@ fn hold_locked(path: &Path) -> Result<Held> {
     for _ in 0..LOCK_ATTEMPTS {
         let held = Held::open(path)?;
         match held.directory().try_lock() {
+            _ if failpoint!("store::lock_files_only") => {}
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(locked(path)),
             Err(TryLockError::Error(error)) => {

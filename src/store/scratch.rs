@@ -1,6 +1,7 @@
 //! Copies of a store's databases, to be looked at: private, and removed even after a kill.
 
 use crate::error::{Error, Result};
+use crate::failpoint::failpoint;
 use crate::held::leads_to;
 use std::env;
 use std::fs::{self, File, Permissions};
@@ -30,7 +31,8 @@ impl Scratch {
         let make = || {
             for _ in 0..ATTEMPTS {
                 let mut builder = tempfile::Builder::new();
-                let private = Permissions::from_mode(PRIVATE);
+                let is_public = failpoint!("store::public_copy");
+                let private = Permissions::from_mode(if is_public { 0o755 } else { PRIVATE });
                 let directory = builder.prefix(PREFIX).permissions(private).tempdir()?;
                 if let Some(lock) = lock(directory.path()) {
                     return Ok(Scratch { directory, _lock: lock });

@@ -5,10 +5,88 @@
 
 /// Each defect that a test of this binary catches, and the test.
 #[cfg(feature = "__internal")]
-const CAUGHT: &[(&str, &str)] = &[(
-    "group::drop_half_taken_batch",
-    "group::whatever_consumers_do_each_event_is_delivered_until_it_is_finished",
-)];
+const CAUGHT: &[(&str, &str)] = &[
+    (
+        "group::drop_half_taken_batch",
+        "group::whatever_consumers_do_each_event_is_delivered_until_it_is_finished",
+    ),
+    (
+        "storage::keep_relative_path",
+        "directory::a_relative_path_means_the_same_whatever_the_working_directory_is_later",
+    ),
+    (
+        "storage::overlook_moved_directory",
+        "directory::a_store_whose_directory_was_renamed_leaves_what_is_there_now_alone",
+    ),
+    (
+        "journal::write_to_removed_segment",
+        "directory::a_store_that_was_deleted_acknowledges_nothing_more",
+    ),
+    ("store::lock_files_only", "directory::a_store_whose_lock_file_was_removed_is_still_locked"),
+    (
+        "store::lock_files_only",
+        "backup::a_backup_that_is_opened_while_another_goes_into_it_is_one_or_the_other",
+    ),
+    (
+        "store::lock_files_only",
+        "backup::a_backup_that_is_being_repaired_is_neither_opened_nor_written",
+    ),
+    ("store::leave_what_was_made", "directory::what_is_refused_leaves_nothing_behind"),
+    ("storage::overlook_mode", "directory::nobody_may_read_what_he_may_not_read_in_the_store"),
+    (
+        "journal::take_any_name_for_ours",
+        "directory::a_strangers_folder_with_a_name_of_ours_is_refused_and_left_alone",
+    ),
+    (
+        "journal::remove_any_leftover",
+        "directory::only_what_is_a_stores_own_is_ever_removed_from_it",
+    ),
+    ("kv::remove_what_is_not_ours", "directory::only_what_is_a_stores_own_is_ever_removed_from_it"),
+    (
+        "log::append_in_forked_process",
+        "kill::fork::whatever_is_called_in_a_forked_process_is_an_error_and_its_parent_goes_on",
+    ),
+    (
+        "codec::take_newer_frame_for_torn",
+        "compatibility::a_newer_format_is_refused_by_name_everywhere_and_nothing_is_changed",
+    ),
+    (
+        "storage::open_whatever_is_there",
+        "damage::special::a_directory_device_or_socket_in_the_place_of_any_file_is_named_or_healed_at_once",
+    ),
+    (
+        "log::blame_journal_for_index",
+        "damage::index::an_index_of_another_continuation_is_built_again",
+    ),
+    ("follow::overlook_another_store", "follower::a_follower_says_that_its_store_was_replaced"),
+    ("follow::overlook_another_history", "follower::a_follower_says_that_its_store_was_replaced"),
+    (
+        "follow::keep_replaced_files",
+        "follower::a_follower_of_a_backup_goes_on_with_the_next_backup",
+    ),
+    ("follow::look_out_of_order", "follower::threads_that_share_a_follower_never_see_it_go_back"),
+    (
+        "views::believe_any_origin",
+        "projection::a_view_of_a_history_that_was_given_up_is_made_again",
+    ),
+    ("doctor::believe_any_view", "projection::the_views_of_another_store_are_made_again"),
+    (
+        "views::forget_what_was_closed",
+        "projection::views_that_were_emptied_halved_or_taken_away_are_found",
+    ),
+    (
+        "model::believe_any_snapshot",
+        "repository::a_snapshot_of_a_history_that_was_given_up_is_not_used",
+    ),
+    (
+        "doctor::believe_any_manifest",
+        "repair::the_segments_say_which_store_it_is_when_the_manifest_is_anothers",
+    ),
+    (
+        "log::drop_records_of_repetition",
+        "append::a_repeated_commit_records_its_newer_tracked_position",
+    ),
+];
 
 /// Runs each test alone with its defect planted, and expects that it fails by itself.
 #[test]

@@ -30,6 +30,8 @@ mod codec {
 
 #[path = "../../../src/error.rs"]
 mod error;
+#[path = "../../../src/failpoint.rs"]
+mod failpoint;
 
 #[path = "../../../src/log"]
 mod log {
