@@ -210,9 +210,13 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<Entry, String> {
 
 /// The length of the entry that `bytes` begin with, if they hold all of it.
 fn entry_length(bytes: &[u8]) -> Option<usize> {
+    claimed_length(bytes).filter(|length| *length <= bytes.len())
+}
+
+/// The length that the entry which `bytes` begin with says it has.
+pub(crate) fn claimed_length(bytes: &[u8]) -> Option<usize> {
     let content = u32::from_le_bytes(bytes.get(1..CRC_OFFSET)?.try_into().ok()?) as usize;
-    let length = HEADER_BYTES.checked_add(content)?;
-    (length <= bytes.len()).then_some(length)
+    HEADER_BYTES.checked_add(content)
 }
 
 /// The entry at `range` of `bytes`.

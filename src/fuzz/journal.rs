@@ -103,7 +103,7 @@ fn findings(disk: &Memory, store: Uuid) -> Vec<String> {
     loop {
         match survey.next() {
             Ok(Some(Step::Wrong(finding))) => found.push(finding.to_string()),
-            Ok(Some(Step::Frame { .. } | Step::Broken { .. })) => {}
+            Ok(Some(Step::Frame { .. } | Step::Broken { .. } | Step::Doubtful { .. })) => {}
             Ok(None) => return found,
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::UnsupportedFormat, "{error}");

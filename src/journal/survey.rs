@@ -3,9 +3,11 @@
 //!
 //! * It writes nothing and believes nothing: a frame is one only if its checksums hold and it names
 //!   this store, segment and offset.
-//! * Behind damage it goes on at the next frame that says so of itself, at the latest in the next
-//!   segment. What lies between is lost, and is named with its positions.
+//! * After damage it goes on at the next frame that can be told from a user's payload (see `found`), at the
+//!   latest in the next segment. What is between is lost, and is named with its positions.
 //! * One frame, or one chunk of the file, is in memory at a time.
+
+mod found;
 
 use crate::clock::Micros;
 use crate::codec::frame::{self, Chain, Frame, Header, Location};
@@ -31,6 +33,8 @@ pub(crate) enum Step {
     Frame { at: Location, frame: Frame },
     /// A frame whose header is whole and whose body is not; its bytes as they are.
     Broken { at: Location, header: Header, bytes: Bytes },
+    /// A whole frame that nothing links to the others: it may be something that a user stored.
+    Doubtful { at: Location, frame: Frame },
     /// Something wrong.
     Wrong(Finding),
 }
@@ -292,15 +296,22 @@ impl Survey {
             self.leave(open, None);
             return Ok(());
         }
-        let ahead = self.fill(&mut open, frame::HEADER_BYTES);
-        let header = Header::parse(&ahead)
-            .filter(|header| header.lies_at(self.store, open.number, open.at))
-            .filter(|header| open.at + header.padded_length() <= open.length);
-        match header {
+        match self.header_here(&mut open) {
             Some(header) => return self.take_frame(open, header),
             None => self.find_next(open, visible_end),
         }
         Ok(())
+    }
+
+    /// The header at the current place, if it says that it is of a frame there.
+    fn header_here(&mut self, open: &mut Open) -> Option<Header> {
+        if open.at + frame::HEADER_BYTES as u64 > open.length {
+            return None;
+        }
+        let ahead = self.fill(open, frame::HEADER_BYTES);
+        Header::parse(&ahead)
+            .filter(|header| header.lies_at(self.store, open.number, open.at))
+            .filter(|header| open.at + header.padded_length() <= open.length)
     }
 
     fn take_frame(&mut self, mut open: Open, header: Header) -> Result<()> {
@@ -397,31 +408,13 @@ impl Survey {
         }
     }
 
-    /// There is no frame here: the end, or damage, behind which the next frame is looked for.
-    fn find_next(&mut self, mut open: Open, visible_end: Option<u64>) {
-        let from = open.at;
-        let limit = visible_end.unwrap_or(open.length);
-        let (next, last_used) = self.look_ahead(&mut open, limit, frame::ALIGNMENT as usize);
-        if let Some(next) = next {
-            self.lose(FindingKind::Frame, open.path.clone(), from, NO_FRAME);
-            open.at = next;
-            self.open = Some(open);
-        } else if visible_end.is_some() {
-            self.lose(FindingKind::Frame, open.path, from, NO_FRAME);
-            self.end();
-        } else {
-            open.at = from;
-            self.leave(open, last_used);
-        }
-    }
-
     /// Where the next frame begins, `first` bytes or more after the current place and before `limit`; and the
     /// last byte on the way that is not zero.
     fn look_ahead(
         &mut self,
         open: &mut Open,
         limit: u64,
-        first: usize,
+        first: u64,
     ) -> (Option<u64>, Option<u64>) {
         let from = open.at;
         let step = frame::ALIGNMENT as usize;
@@ -440,7 +433,7 @@ impl Survey {
                 let header = Header::parse(&ahead[*i..]);
                 header.is_some_and(|header| header.lies_at(self.store, open.number, at))
             };
-            let first = if open.at == from { first } else { 0 };
+            let first = (from + first).saturating_sub(open.at) as usize;
             if let Some(i) = (first..used).step_by(step).find(begins_frame) {
                 return (Some(open.at + i as u64), last_used);
             }

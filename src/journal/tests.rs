@@ -2,6 +2,7 @@
 
 use super::disk::{Disk, RealDisk};
 use super::faulty::{Faults, FaultyDisk};
+use super::mark;
 use super::recover::{self, Opened};
 use super::segment;
 use super::survey::{Step, Survey, Until};
@@ -56,6 +57,31 @@ fn write(opened: &mut Opened, events: u64, bytes: usize) -> Location {
     let chain = chain.finish();
     let meaning = Meaning { kind: Kind::Group, events: events as u32, first_position, time, chain };
     opened.writer.write(buffer, &meaning).expect("the disk works").at
+}
+
+/// Writes a frame of one event whose payload is `payload`.
+fn write_payload(opened: &mut Opened, payload: &[u8]) -> Location {
+    let end = opened.writer.end();
+    let (first_position, time) = (end.position + 1, Micros(end.time.0.max(0) + 1));
+    let (buffer, chain) = one_event(&end.chain, first_position, time, payload);
+    let meaning = Meaning { kind: Kind::Group, events: 1, first_position, time, chain };
+    opened.writer.write(buffer, &meaning).expect("the disk works").at
+}
+
+/// The bytes of a frame of one event, whose header is to be completed, and the chain after it.
+fn one_event(
+    before: &frame::Chain,
+    position: u64,
+    time: Micros,
+    payload: &[u8],
+) -> (Vec<u8>, frame::Chain) {
+    let envelope = [vec![0; 64], payload.to_vec()].concat();
+    let mut buffer = vec![0; frame::HEADER_BYTES];
+    entry::begin_event("A-1", true, |out| out.extend_from_slice(&envelope), &mut buffer);
+    entry::seal_event(&mut buffer[frame::HEADER_BYTES..], position);
+    let mut chain = ChainHasher::new(before, Kind::Group, position, time, 1);
+    chain.event(b"A-1", position, &crate::codec::digest::digest(&envelope));
+    (buffer, chain.finish())
 }
 
 /// The last positions of all frames that can be read.
@@ -583,6 +609,7 @@ fn a_survey_goes_on_with_a_frame_that_follows_a_damaged_one_at_once() {
         match step {
             Step::Frame { at, .. } => frames.push(at),
             Step::Broken { at, .. } => assert_eq!(at, damaged),
+            Step::Doubtful { at, .. } => panic!("a frame at {at:?} is doubted"),
             Step::Wrong(finding) => assert_eq!(finding.kind, FindingKind::Frame, "{finding}"),
         }
     }
@@ -636,4 +663,126 @@ fn a_segment_that_claims_more_than_any_has_is_corrupt() {
         while survey.next().unwrap().is_some() {}
         assert!(survey.bytes < 300 << 20, "{} bytes were read", survey.bytes);
     }
+}
+
+/// Whole frames that a user who knows the store, the place and the position could have stored, each linked to the
+/// one before it.
+fn forged_frames(mut at: Location, first_position: u64, frames: u64) -> Vec<u8> {
+    let (mut all, mut before) = (Vec::new(), [7; 32]);
+    for position in first_position..first_position + frames {
+        let time = Micros(9);
+        let (mut bytes, chain) = one_event(&before, position, time, b"forged");
+        let meaning =
+            Meaning { kind: Kind::Group, events: 1, first_position: position, time, chain };
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        // Its length is a multiple of the alignment, so there is no padding to be told.
+        frame::complete(&mut bytes, &meaning, STORE, at);
+        at.offset += bytes.len() as u64;
+        all.extend_from_slice(&bytes);
+        before = chain;
+    }
+    all
+}
+
+/// What a survey comes to: the frames that it believes, and those that it doubts.
+fn survey_of(directory: &Path, with_mark: bool) -> (Vec<Location>, Vec<Location>) {
+    let mark = mark::read(&*disk(), directory, STORE).unwrap().filter(|_| with_mark);
+    let mut survey = Survey::new(disk(), directory, STORE, Until::End(mark)).unwrap();
+    let (mut frames, mut doubtful, mut findings) = (Vec::new(), Vec::new(), 0);
+    while let Some(step) = survey.next().unwrap() {
+        match step {
+            Step::Frame { at, .. } | Step::Broken { at, .. } => frames.push(at),
+            Step::Doubtful { at, .. } => doubtful.push(at),
+            Step::Wrong(_) => findings += 1,
+        }
+    }
+    assert!(findings > 0, "nothing was found wrong");
+    assert!(survey.bytes < 300 << 20, "{} bytes were read", survey.bytes);
+    (frames, doubtful)
+}
+
+/// Where a frame's own header was destroyed, verifying and exporting searched for the next one within its body,
+/// and took a whole frame that a user had stored there for one of the journal: its events were exported. What is
+/// within a sound entry is no frame, and what is found elsewhere is believed only if the hash chain links it to
+/// what no payload can forge. Sound frames after the damage are found all the same.
+#[test]
+fn a_frame_that_a_user_stored_is_not_believed_after_damage() {
+    let entry_begins = (frame::HEADER_BYTES + entry::HEADER_BYTES + 10 + 3 + 64) as u64;
+    for (frames, surplus, claimed) in
+        [(1, 0, None), (3, 40, None), (2, 1_000_000, None), (1, 0, Some(1 << 20))]
+    {
+        let (directory, mut opened) = new_journal();
+        let first = write(&mut opened, 1, 100);
+        let next = opened.writer.end().next;
+        // Where the payload is, rounded up to where a frame may begin.
+        let skip = entry_begins.next_multiple_of(8) - entry_begins;
+        let inner = Location { offset: next.offset + entry_begins + skip, ..next };
+        let mut forged = forged_frames(inner, 2, frames);
+        if let Some(length) = claimed {
+            // A header alone, which claims what is after it.
+            forged.resize(length, 0);
+            let meaning = Meaning {
+                kind: Kind::Group,
+                events: 1,
+                first_position: 2,
+                time: Micros(9),
+                chain: [7; 32],
+            };
+            frame::complete(&mut forged, &meaning, STORE, inner);
+            forged.truncate(frame::HEADER_BYTES);
+        }
+        let payload = [vec![0; skip as usize], forged, vec![3; surplus]].concat();
+        let damaged = write_payload(&mut opened, &payload);
+        let third = write(&mut opened, 1, 100);
+        let fourth = write(&mut opened, 2, 100);
+        drop(opened);
+        let path = segment_one(directory.path());
+        let sound = fs::read(&path).unwrap();
+        let with_zeros = |until: u64| {
+            let mut bytes = sound.clone();
+            bytes[damaged.offset as usize..until as usize].fill(0);
+            bytes
+        };
+        for with_mark in [true, false] {
+            // The header alone; then that of the entry too.
+            fs::write(&path, with_zeros(damaged.offset + 104)).unwrap();
+            let (believed, doubtful) = survey_of(directory.path(), with_mark);
+            assert_eq!(believed, [first, third, fourth]);
+            assert_eq!(doubtful, []);
+            fs::write(&path, with_zeros(damaged.offset + 120)).unwrap();
+            let (believed, doubtful) = survey_of(directory.path(), with_mark);
+            assert_eq!(believed, [first, third, fourth]);
+            assert_eq!(doubtful.len() as u64, if claimed.is_some() { 0 } else { frames });
+            // Two frames are damaged: the one between is believed.
+            let mut bytes = with_zeros(damaged.offset + 104);
+            bytes[fourth.offset as usize..][..8].fill(0);
+            fs::write(&path, bytes).unwrap();
+            let (believed, _) = survey_of(directory.path(), with_mark);
+            assert_eq!(believed, [first, third]);
+        }
+        // The frame is the last: the mark says so.
+        let mut bytes = with_zeros(damaged.offset + 120);
+        bytes[third.offset as usize..].fill(0);
+        fs::write(&path, bytes).unwrap();
+        let (believed, _) = survey_of(directory.path(), true);
+        assert_eq!(believed, [first]);
+    }
+}
+
+/// After damage in a sealed segment, the header of the next one tells which frames belong to the journal.
+#[test]
+fn the_next_segment_vouches_for_the_frames_before_it() {
+    let (directory, mut opened) = new_journal();
+    let mut places = Vec::new();
+    while opened.writer.end().next.segment < 3 {
+        places.push(write(&mut opened, 1, 300_000));
+    }
+    drop(opened);
+    let path = segment_one(directory.path());
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[places[1].offset as usize..][..8_192].fill(0);
+    fs::write(&path, &bytes).unwrap();
+    places.remove(1);
+    assert_eq!(survey_of(directory.path(), true), (places.clone(), vec![]));
+    assert_eq!(survey_of(directory.path(), false), (places, vec![]));
 }

@@ -56,6 +56,12 @@ fn a_log_truncated_at_damage_in_its_middle_is_caught() {
 }
 
 #[test]
+fn a_frame_within_a_payload_that_is_believed_is_caught() {
+    let proof = "journal::tests::a_frame_that_a_user_stored_is_not_believed_after_damage";
+    assert_caught("journal::believe_any_found_frame", proof);
+}
+
+#[test]
 fn an_event_published_before_it_is_durable_is_caught() {
     assert_caught("log::publish_before_durable", CUTS);
 }

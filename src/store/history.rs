@@ -1,6 +1,6 @@
 //! Noting what the log's history is, and asking later whether it still is that.
 
-use crate::codec::frame::Chain;
+use crate::codec::frame::{Chain, Frame};
 use crate::error::{Error, ErrorKind, Result};
 use crate::finding::FindingKind;
 use crate::head_hash::{HeadHash, History};
@@ -48,7 +48,8 @@ impl Store {
                 Step::Wrong(finding) => {
                     return Err(Error::new(ErrorKind::Corrupt, finding.to_string()));
                 }
-                Step::Broken { at, header, .. } => {
+                Step::Broken { at, header, .. }
+                | Step::Doubtful { at, frame: Frame { header, .. } } => {
                     let position = Some(header.first_position);
                     return Err(journal.corrupt(at, position, "a frame is damaged"));
                 }

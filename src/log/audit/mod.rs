@@ -124,7 +124,8 @@ impl Walk<'_> {
         while let Some(step) = survey.next()? {
             match step {
                 Step::Wrong(finding) if self.is_first => self.findings.add(finding),
-                Step::Wrong(_) => {}
+                // Nothing is known of it but what the finding says.
+                Step::Wrong(_) | Step::Doubtful { .. } => {}
                 Step::Frame { at, frame } => self.frame(names, at, &frame)?,
                 Step::Broken { at, header, bytes } => {
                     for event in salvage::events(at, &header, &bytes) {

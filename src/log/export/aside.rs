@@ -52,45 +52,14 @@ impl Aside {
         self.line(&json!({ "state": { "key": key, "value_hex": hex(value) } }))
     }
 
-    /// An event, with everything that it has.
+    /// An event that was left out.
     pub(super) fn event(&mut self, event: &WindowEvent) -> Result<()> {
-        let place = Place {
-            position: Position::new(event.position),
-            stream: event.stream.clone(),
-            version: Version::new(event.version),
-            recorded_at: event.recorded_at.to_utc(),
-        };
-        let mut line = json!({
-            "position": event.position,
-            "stream": event.stream.as_str(),
-            "version": event.version,
-            "recorded_at": time(event.recorded_at),
-        });
-        match envelope::decode(event.envelope.clone(), place) {
-            Err(_) => line["envelope_hex"] = hex(&event.envelope).into(),
-            Ok(decoded) => {
-                let is_json = decoded.format == Format::Json;
-                line["id"] = decoded.id.to_string().into();
-                line["type"] = decoded.event_type.as_str().into();
-                line["schema_version"] = decoded.schema_version.into();
-                line["occurred_at"] = time(Micros::of(decoded.occurred_at)).into();
-                line["format"] = if is_json { "json" } else { "bytes" }.into();
-                // As text, so that it is the same to the byte.
-                match std::str::from_utf8(&decoded.payload) {
-                    Ok(text) => line["payload"] = text.into(),
-                    Err(_) => line["payload_hex"] = hex(&decoded.payload).into(),
-                }
-                let metadata = &decoded.metadata;
-                line["metadata"] = json!({
-                    "correlation_id": metadata.correlation_id.map(|id| id.to_string()),
-                    "causation_id": metadata.causation_id.map(|id| id.to_string()),
-                    "command_id": metadata.command_id.map(|id| id.to_string()),
-                    "user": metadata.user,
-                    "entries": metadata.entries,
-                });
-            }
-        }
-        self.line(&json!({ "event": line }))
+        self.line(&json!({ "event": described(event) }))
+    }
+
+    /// An event of a frame that nothing vouches for.
+    pub(super) fn doubtful(&mut self, event: &WindowEvent) -> Result<()> {
+        self.line(&json!({ "doubtful_event": described(event) }))
     }
 
     /// Has everything on disk. Returns where it lies, if there was anything.
@@ -114,6 +83,47 @@ impl Aside {
         let line = serde_json::to_string(&Sorted(value)).map_err(|e| failed(e.into()))?;
         writeln!(file, "{line}").map_err(failed)
     }
+}
+
+/// An event, with everything that it has.
+fn described(event: &WindowEvent) -> Value {
+    let place = Place {
+        position: Position::new(event.position),
+        stream: event.stream.clone(),
+        version: Version::new(event.version),
+        recorded_at: event.recorded_at.to_utc(),
+    };
+    let mut line = json!({
+        "position": event.position,
+        "stream": event.stream.as_str(),
+        "version": event.version,
+        "recorded_at": time(event.recorded_at),
+    });
+    match envelope::decode(event.envelope.clone(), place) {
+        Err(_) => line["envelope_hex"] = hex(&event.envelope).into(),
+        Ok(decoded) => {
+            let is_json = decoded.format == Format::Json;
+            line["id"] = decoded.id.to_string().into();
+            line["type"] = decoded.event_type.as_str().into();
+            line["schema_version"] = decoded.schema_version.into();
+            line["occurred_at"] = time(Micros::of(decoded.occurred_at)).into();
+            line["format"] = if is_json { "json" } else { "bytes" }.into();
+            // As text, so that it is the same to the byte.
+            match std::str::from_utf8(&decoded.payload) {
+                Ok(text) => line["payload"] = text.into(),
+                Err(_) => line["payload_hex"] = hex(&decoded.payload).into(),
+            }
+            let metadata = &decoded.metadata;
+            line["metadata"] = json!({
+                "correlation_id": metadata.correlation_id.map(|id| id.to_string()),
+                "causation_id": metadata.causation_id.map(|id| id.to_string()),
+                "command_id": metadata.command_id.map(|id| id.to_string()),
+                "user": metadata.user,
+                "entries": metadata.entries,
+            });
+        }
+    }
+    line
 }
 
 /// A value with its keys in order. Which order serde_json keeps depends on its features, which any crate of a program

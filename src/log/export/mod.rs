@@ -113,6 +113,7 @@ impl Exporter<'_> {
     fn take(&mut self, item: Readable) -> Result<()> {
         match item {
             Readable::Damage => self.is_before_damage = false,
+            Readable::Doubtful(event) => self.aside.doubtful(&event)?,
             Readable::FrameEnds { kind, time } => self.write(kind, time)?,
             Readable::Event { event, begins_commit } => {
                 self.begins_commit |= begins_commit;

@@ -32,6 +32,8 @@ pub(super) enum Readable {
         kind: Kind,
         time: Micros,
     },
+    /// An event of a frame that may be something that a user stored.
+    Doubtful(WindowEvent),
     /// Something is missing here that may have been a record, whether or not it was events.
     Damage,
 }
@@ -45,6 +47,7 @@ pub(super) fn each(
 ) -> Result<u64> {
     let mut survey = Survey::new(Arc::clone(&site.disk), &site.journal, site.store, site.until)?;
     let mut walk = Walk { recovered, next: 1, visit: &mut visit };
+    let mut doubtful = Vec::new();
     while let Some(step) = survey.next()? {
         match step {
             Step::Wrong(finding) => match finding.kind {
@@ -52,6 +55,17 @@ pub(super) fn each(
                 _ => (walk.visit)(Readable::Damage)?,
             },
             Step::Frame { at, frame } => walk.frame(at, &frame)?,
+            Step::Doubtful { at, frame } => {
+                let _ = each_located(at, &frame, |item| {
+                    if let Located::Event(event) = item {
+                        doubtful.push(event);
+                    }
+                    Ok(())
+                });
+                for event in doubtful.drain(..) {
+                    (walk.visit)(Readable::Doubtful(event))?;
+                }
+            }
             Step::Broken { at, header, bytes } => {
                 for event in salvage::events(at, &header, &bytes) {
                     let offset = u64::from(event.location.offset) - at.offset;
