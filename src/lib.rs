@@ -96,40 +96,26 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr))]
 
 pub mod book;
-mod callback;
-mod clock;
 mod codec;
-mod error;
-mod event;
-mod failpoint;
-mod filter;
-mod finding;
+mod doctor;
 mod follow;
-mod fork;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
-mod head_hash;
-mod held;
 mod index;
 mod journal;
-mod json;
-mod limits;
+mod kv;
 mod log;
 mod model;
-mod position;
 #[cfg(test)]
 mod proof;
-mod regular;
+mod sst;
+mod storage;
 mod store;
-mod stream;
 pub mod testing;
+mod value;
+mod views;
 
-pub use clock::{Clock, ClockWatch, SystemClock};
-pub use error::{Damage, Error, ErrorKind, HandlerError, Result};
-pub use event::{EventType, Format, Metadata, NewEvent, RecordedEvent, RecordedMetadata};
-pub use filter::Filter;
-pub use finding::{Finding, FindingKind};
 pub use follow::follower::{Follower, FollowerRead, Following, FollowingStopper};
 pub use follow::group::consumer::{Consumer, Delivery};
 pub use follow::group::ledger::Nack;
@@ -137,14 +123,9 @@ pub use follow::group::{Group, GroupBuilder};
 pub use follow::parked::Parked;
 pub use follow::stopper::Stopper;
 pub use follow::subscription::{Subscription, SubscriptionBuilder};
-pub use head_hash::{HeadHash, History};
 pub use journal::recover::TornWrite;
-pub use limits::{
-    COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
-    EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX, STREAM_NAME_BYTES_MAX, SUBSCRIPTION_BUFFER_MAX,
-};
 pub use log::commit::Commit;
-pub use log::outcome::{AppendError, Appended, Committed, Conflict};
+pub use log::commit::outcome::{AppendError, Appended, Committed, Conflict};
 pub use model::aggregate::{Aggregate, Snapshot};
 pub use model::bus::{Bus, BusBuilder, NotSent, Sending, Ticket};
 pub use model::event_set::set::{Event, StoredEvent};
@@ -161,12 +142,22 @@ pub use model::projection::{ProjectionBuilder, ProjectionHandle};
 pub use model::read_model::{ReadModel, ReadModelHandle};
 pub use model::repository::Repository;
 pub use model::repository::outcome::{AsOf, ExecuteError, Executed, Frame, Loaded};
-pub use position::{ExpectedVersion, Position, Version};
 pub use store::backup::Backup;
 pub use store::repair::{CutStream, Exported, IndexRebuilt, Renumbered, Repair};
 pub use store::verify::Verification;
 pub use store::{ReadAll, ReadStream, Store, StoreBuilder, StreamInfo, Streams};
-pub use stream::StreamId;
+pub use value::clock::{Clock, ClockWatch, SystemClock};
+pub use value::error::{Damage, Error, ErrorKind, HandlerError, Result};
+pub use value::event::{EventType, Format, Metadata, NewEvent, RecordedEvent, RecordedMetadata};
+pub use value::filter::Filter;
+pub use value::finding::{Finding, FindingKind};
+pub use value::head_hash::{HeadHash, History};
+pub use value::limits::{
+    COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
+    EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX, STREAM_NAME_BYTES_MAX, SUBSCRIPTION_BUFFER_MAX,
+};
+pub use value::position::{ExpectedVersion, Position, Version};
+pub use value::stream::StreamId;
 
 /// The README's program is compiled and run like every other example.
 #[cfg(doctest)]

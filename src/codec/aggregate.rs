@@ -12,8 +12,8 @@
 //!
 //! Older versions wrote neither of the last two.
 
-use crate::clock::Micros;
 use crate::codec::cursor::array_at;
+use crate::value::clock::Micros;
 use uuid::Uuid;
 
 const EVENT_BYTES: usize = 24;

@@ -2,7 +2,7 @@
 //!
 //! The forms that go through here are small records of our own; what users define never does.
 
-use crate::limits::EVENT_BYTES_MAX;
+use crate::value::limits::EVENT_BYTES_MAX;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

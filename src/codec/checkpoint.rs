@@ -21,9 +21,9 @@
 //!             4  CRC-32C of all before
 //! ```
 
-use crate::clock::Micros;
 use crate::codec::cursor::array_at;
 use crate::codec::frame::{Chain, Location};
+use crate::value::clock::Micros;
 use uuid::Uuid;
 
 const MAGIC: [u8; 8] = *b"FSINDEX\0";

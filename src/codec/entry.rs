@@ -14,7 +14,7 @@
 
 use crate::codec::cursor::{Cursor, array_at};
 use crate::codec::{envelope, record};
-use crate::failpoint::failpoint;
+use crate::value::failpoint::failpoint;
 use bytes::Bytes;
 use std::ops::Range;
 

@@ -14,13 +14,13 @@
 //! The extras hold what most events lack: metadata, tags, the id of an encryption key. An event's
 //! digest is BLAKE3 over its envelope, so an erased event can leave its digest in the chain.
 
-use crate::clock::Micros;
 use crate::codec::bin;
 use crate::codec::cursor::Cursor;
-use crate::event::{EventType, Format, Metadata, NewEvent, RecordedEvent, RecordedMetadata};
-use crate::failpoint::failpoint;
-use crate::position::{Position, Version};
-use crate::stream::StreamId;
+use crate::value::clock::Micros;
+use crate::value::event::{EventType, Format, Metadata, NewEvent, RecordedEvent, RecordedMetadata};
+use crate::value::failpoint::failpoint;
+use crate::value::position::{Position, Version};
+use crate::value::stream::StreamId;
 use bytes::{Buf, Bytes};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

@@ -24,11 +24,11 @@
 //! Every later form keeps this header. So a frame that a newer version wrote is told from damage, and is
 //! refused as such: it is never taken for a torn write, whose place would be cleared.
 
-use crate::clock::Micros;
 use crate::codec::cursor::array_at;
 use crate::codec::digest::{DIGESTED_TOGETHER, Digest, digest_each};
 use crate::codec::entry::{self, Entry, EventParts};
-use crate::failpoint::failpoint;
+use crate::value::clock::Micros;
+use crate::value::failpoint::failpoint;
 use bytes::Bytes;
 use uuid::Uuid;
 

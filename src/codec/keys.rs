@@ -10,8 +10,8 @@
 //!
 //! A stream's name holds no control character, so NUL ends it, and one stream's keys stand together.
 
-use crate::limits::STREAM_NAME_BYTES_MAX;
-use crate::stream::StreamId;
+use crate::value::limits::STREAM_NAME_BYTES_MAX;
+use crate::value::stream::StreamId;
 
 const DIGITS: usize = 20;
 /// Bytes of the longest key of `events` and `snapshots`.

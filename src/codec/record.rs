@@ -3,7 +3,7 @@
 //! A variant's place in the enum is its number on disk: new ones go to the end.
 
 use crate::codec::bin;
-use crate::failpoint::failpoint;
+use crate::value::failpoint::failpoint;
 use serde::{Deserialize, Serialize};
 
 /// One system record.

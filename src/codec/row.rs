@@ -18,7 +18,7 @@
 //! Numbers within keys are big-endian, so that pieces stand in order.
 
 use crate::codec::cursor::Cursor;
-use crate::limits::VALUE_BYTES_MAX;
+use crate::value::limits::VALUE_BYTES_MAX;
 use bytes::Bytes;
 
 const SPACE_STATE: u8 = 0;

@@ -9,7 +9,7 @@
 //! ```
 
 use crate::codec::cursor::Cursor;
-use crate::limits::VALUE_BYTES_MAX;
+use crate::value::limits::VALUE_BYTES_MAX;
 use bytes::Bytes;
 
 const CRC_BYTES: usize = 4;

@@ -12,10 +12,10 @@
 //!     28         the content, if it is not longer than `VALUE_BYTES_MAX`; otherwise it is in pieces
 //! ```
 
-use crate::clock::Micros;
 use crate::codec::cursor::{Cursor, array_at};
-use crate::limits::VALUE_BYTES_MAX;
-use crate::position::Version;
+use crate::value::clock::Micros;
+use crate::value::limits::VALUE_BYTES_MAX;
+use crate::value::position::Version;
 use bytes::Bytes;
 
 const EPOCH_OFFSET: usize = 4;

@@ -7,14 +7,14 @@
 //!   are large; live, each is what one wake-up brought.
 
 use crate::codec::frame::Chain;
-use crate::error::Result;
-use crate::event::RecordedEvent;
-use crate::filter::Filter;
-use crate::limits::{FEED_BATCH_BYTES_MIN, FEED_BATCH_EVENTS_MIN, FEED_BATCHES_WAITING_MAX};
 use crate::log::core::Log;
-use crate::log::head::{StopFlag, Waited};
-use crate::log::read_all::{FrameCursor, FrameEvents};
-use crate::position::Position;
+use crate::log::read::all::{FrameCursor, FrameEvents};
+use crate::log::tail::head::{StopFlag, Waited};
+use crate::value::error::Result;
+use crate::value::event::RecordedEvent;
+use crate::value::filter::Filter;
+use crate::value::limits::{FEED_BATCH_BYTES_MIN, FEED_BATCH_EVENTS_MIN, FEED_BATCHES_WAITING_MAX};
+use crate::value::position::Position;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 use std::sync::Arc;

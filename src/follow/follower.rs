@@ -7,22 +7,22 @@
 //!   a bounded interval.
 
 use crate::codec::frame::{HEADER_BYTES, Header, Location};
-use crate::error::{Error, ErrorKind, Result};
-use crate::event::RecordedEvent;
-use crate::failpoint::failpoint;
-use crate::filter::Filter;
-use crate::fork::Owner;
-use crate::held::{FileIdentity, absolute};
-use crate::journal::disk::{Disk, DiskFile, RealDisk};
-use crate::journal::mark::{self, DurableMark, Look};
 use crate::journal::read::{Frames, Journal};
 use crate::journal::recover::read_header;
+use crate::journal::watermark::{self, DurableMark, Look};
 use crate::journal::{manifest, segment};
-use crate::limits::FOLLOWER_POLL;
 use crate::log::core::journal_directory;
-use crate::log::read_all::FrameEvents;
-use crate::position::Position;
-use crate::stream::StreamId;
+use crate::log::read::all::FrameEvents;
+use crate::storage::disk::{Disk, DiskFile, RealDisk};
+use crate::storage::held::{FileIdentity, absolute};
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::event::RecordedEvent;
+use crate::value::failpoint::failpoint;
+use crate::value::filter::Filter;
+use crate::value::fork::Owner;
+use crate::value::limits::FOLLOWER_POLL;
+use crate::value::position::Position;
+use crate::value::stream::StreamId;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::io;
@@ -154,7 +154,7 @@ impl Shared {
         // Held over the reading: of two threads, one must not come with an older mark than the other did.
         let mut seen = self.seen.lock();
         for _ in 0..attempts {
-            let look = || mark::look(&*self.disk, self.journal.directory(), self.store);
+            let look = || watermark::look(&*self.disk, self.journal.directory(), self.store);
             let look = match failpoint!("follow::look_out_of_order") {
                 true => MutexGuard::unlocked(&mut seen, look)?,
                 false => look()?,
@@ -199,7 +199,7 @@ impl Shared {
     fn advance(&self, seen: &mut Seen, mark: DurableMark) -> Result<()> {
         if seen.mark.is_some_and(|before| mark.position < before.position) {
             let what = "the durable mark has gone back behind what was shown";
-            let (path, position) = (mark::path(self.journal.directory()), mark.position + 1);
+            let (path, position) = (watermark::path(self.journal.directory()), mark.position + 1);
             return Err(Error::corrupt(&path, 48, Some(position), what));
         }
         // A segment that the mark names has its name and its header for good.

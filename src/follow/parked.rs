@@ -1,10 +1,10 @@
 //! Events that were set aside because they could not be handled.
 
-use crate::clock::Micros;
 use crate::codec::parked::ParkedRecord;
-use crate::error::Result;
-use crate::position::Position;
-use crate::stream::StreamId;
+use crate::value::clock::Micros;
+use crate::value::error::Result;
+use crate::value::position::Position;
+use crate::value::stream::StreamId;
 use chrono::{DateTime, Utc};
 
 /// An event that a projection or a consumer group has set aside.

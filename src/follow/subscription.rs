@@ -4,19 +4,19 @@
 //!   there is no gap between catching up and live, and no second delivery path.
 //! * A slow consumer fills its own channel and nothing else: it never blocks a writer.
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::event::RecordedEvent;
-use crate::filter::Filter;
 use crate::follow::group::registry::Groups;
 use crate::follow::stopper::{Stopper, Stops};
-use crate::fork::Owned;
-use crate::limits::{SUBSCRIPTION_BUFFER_DEFAULT, SUBSCRIPTION_BUFFER_MAX};
 use crate::log::core::Log;
 use crate::log::handle::LogHandle;
-use crate::log::head::{StopFlag, Waited};
-use crate::log::read_all::{FrameCursor, FrameEvents};
-use crate::position::Position;
-use crate::stream::StreamId;
+use crate::log::read::all::{FrameCursor, FrameEvents};
+use crate::log::tail::head::{StopFlag, Waited};
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::event::RecordedEvent;
+use crate::value::filter::Filter;
+use crate::value::fork::Owned;
+use crate::value::limits::{SUBSCRIPTION_BUFFER_DEFAULT, SUBSCRIPTION_BUFFER_MAX};
+use crate::value::position::Position;
+use crate::value::stream::StreamId;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, select};
 use parking_lot::Mutex;
 use std::sync::Arc;

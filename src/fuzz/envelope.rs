@@ -1,10 +1,10 @@
 //! An event's envelope, of any bytes.
 
-use crate::clock::Micros;
 use crate::codec::envelope::{self, Place};
-use crate::event::{Format, Metadata, NewEvent, RecordedEvent};
-use crate::position::{Position, Version};
-use crate::stream::StreamId;
+use crate::value::clock::Micros;
+use crate::value::event::{Format, Metadata, NewEvent, RecordedEvent};
+use crate::value::position::{Position, Version};
+use crate::value::stream::StreamId;
 use bytes::Bytes;
 
 fn decode(bytes: Bytes) -> Option<RecordedEvent> {

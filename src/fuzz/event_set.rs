@@ -1,8 +1,8 @@
 //! The deserializer of event sets, with a set that has a variant of every shape.
 
-use crate::error::ErrorKind;
-use crate::event::NewEvent;
 use crate::model::event_set::set::{Event, StoredEvent};
+use crate::value::error::ErrorKind;
+use crate::value::event::NewEvent;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

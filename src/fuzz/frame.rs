@@ -3,7 +3,7 @@
 use crate::codec::entry;
 use crate::codec::frame::{self, Frame, Header};
 use crate::fuzz::mend;
-use crate::log::located::each_located;
+use crate::log::read::located::each_located;
 use bytes::Bytes;
 
 /// The first byte says whether checksums are mended, the rest is a frame. The entries of one that is
@@ -42,7 +42,7 @@ pub fn frame(input: &[u8]) -> bool {
     let location = frame::Location { segment: 1, offset: 4_096 };
     let mut events = 0;
     let count = |located| {
-        events += u32::from(matches!(located, crate::log::located::Located::Event(_)));
+        events += u32::from(matches!(located, crate::log::read::located::Located::Event(_)));
         Ok(())
     };
     if each_located(location, &frame, count).is_ok() {

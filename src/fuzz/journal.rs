@@ -1,18 +1,18 @@
 //! A journal of one segment, of any bytes: recovered, written on, recovered again, surveyed.
 
-use crate::clock::Micros;
 use crate::codec::cursor::array_at;
 use crate::codec::digest::digest;
 use crate::codec::entry;
 use crate::codec::frame::{self, ChainHasher, Kind, Meaning};
-use crate::error::{ErrorKind, Result};
 use crate::fuzz::memory::{FILE_BYTES_MAX, Memory};
 use crate::fuzz::mend;
-use crate::journal::disk::Disk;
+use crate::journal::lenient_scan::{Step, Survey, Until};
 use crate::journal::recover::{self, Opened};
-use crate::journal::survey::{Step, Survey, Until};
 use crate::journal::write::End;
-use crate::journal::{mark, segment};
+use crate::journal::{segment, watermark};
+use crate::storage::disk::Disk;
+use crate::value::clock::Micros;
+use crate::value::error::{ErrorKind, Result};
 use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -84,7 +84,7 @@ fn disk_of(input: &[u8]) -> Option<(Memory, Uuid)> {
     let (disk, directory) = (Memory::default(), Path::new(DIRECTORY));
     disk.put(&segment::path(directory, 1), bytes);
     if mode & 2 == 0 {
-        disk.put(&mark::path(directory), mark);
+        disk.put(&watermark::path(directory), mark);
     }
     Some((disk, Uuid::from_bytes(array_at(page, 16))))
 }
@@ -96,7 +96,7 @@ fn open(disk: &Memory, store: Uuid) -> Result<Opened> {
 /// What a survey finds wrong.
 fn findings(disk: &Memory, store: Uuid) -> Vec<String> {
     let (disk, directory): (Arc<dyn Disk>, _) = (Arc::new(disk.clone()), Path::new(DIRECTORY));
-    let mark = mark::read(&*disk, directory, store).expect("memory can be read");
+    let mark = watermark::read(&*disk, directory, store).expect("memory can be read");
     let survey = Survey::new(disk, directory, store, Until::End(mark));
     let mut survey = survey.expect("memory can be listed");
     let mut found = Vec::new();

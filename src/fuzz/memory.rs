@@ -1,6 +1,6 @@
 //! A small disk in memory, on which nothing is lost.
 
-use crate::journal::disk::{Disk, DiskFile};
+use crate::storage::disk::{Disk, DiskFile};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};

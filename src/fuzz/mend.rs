@@ -1,7 +1,7 @@
 //! Makes the checksums right in bytes that were changed, at the places that docs/FORMAT.md gives.
 
 use crate::codec::frame::{self, Chain, Frame, Header};
-use crate::codec::pack::PackId;
+use crate::codec::sst::PackId;
 use bytes::Bytes;
 
 /// Whether an input that begins with this byte wants its checksums mended.

@@ -1,12 +1,12 @@
 //! A block of a pack, of any bytes.
 
-use crate::codec::pack::chunk::{self, CHUNK_BYTES_MAX, ChunkBuilder};
-use crate::codec::pack::directory::{Directory, DirectoryBuilder};
-use crate::codec::pack::event::IndexedEvent;
-use crate::codec::pack::footer::{Footer, NameHash};
-use crate::codec::pack::{BlockKind, PackId};
+use crate::codec::sst::block::{self, CHUNK_BYTES_MAX, ChunkBuilder};
+use crate::codec::sst::block_index::{Directory, DirectoryBuilder};
+use crate::codec::sst::event::IndexedEvent;
+use crate::codec::sst::footer::{Footer, NameHash};
+use crate::codec::sst::{BlockKind, PackId};
 use crate::fuzz::mend;
-use crate::stream::StreamId;
+use crate::value::stream::StreamId;
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -44,8 +44,8 @@ pub fn pack(input: &[u8]) -> bool {
 }
 
 fn check_chunk(content: &Bytes, events: u64) -> bool {
-    let Ok(chunk) = chunk::decompress(content) else { return false };
-    let Ok(run) = chunk::decode_run(&chunk, 0, events, 5) else { return false };
+    let Ok(chunk) = block::decompress(content) else { return false };
+    let Ok(run) = block::decode_run(&chunk, 0, events, 5) else { return false };
     assert_eq!(run.len() as u64, events);
     assert!(run.iter().zip(5..).all(|(event, version)| event.version == version));
     let mut builder = ChunkBuilder::default();
@@ -59,8 +59,8 @@ fn check_chunk(content: &Bytes, events: u64) -> bool {
     if !run.is_empty() && chunk.len() <= CHUNK_BYTES_MAX {
         let mut again = Vec::new();
         builder.finish(&mut again);
-        let again = chunk::decompress(&again.into()).expect("what we pack can be read");
-        let again: Vec<IndexedEvent> = chunk::decode_run(&again, 0, events, 5).expect("read");
+        let again = block::decompress(&again.into()).expect("what we pack can be read");
+        let again: Vec<IndexedEvent> = block::decode_run(&again, 0, events, 5).expect("read");
         assert_eq!(again, run, "it came back changed");
     }
     true
@@ -74,7 +74,7 @@ fn check_directory(content: Bytes) -> bool {
         let found = directory.runs_up_to(run.stream.as_str(), run.first_version);
         assert!(found.is_ok_and(|found| found <= runs.len()));
     }
-    let key = |run: &crate::codec::pack::directory::Run| (run.stream.clone(), run.first_version);
+    let key = |run: &crate::codec::sst::block_index::Run| (run.stream.clone(), run.first_version);
     let is_ours = runs.is_sorted_by(|a, b| key(a) < key(b))
         && runs.is_sorted_by_key(|run| run.chunk.offset)
         && runs.iter().map(|run| run.stream.as_str().len() + 100).sum::<usize>() < 30_000;

@@ -1,11 +1,11 @@
 //! The file `index.checkpoint`, replaced as a whole or not at all.
 
 use crate::codec::checkpoint::StoredCheckpoint;
-use crate::error::{Error, Result, Unfit};
-use crate::index::database::OpenError;
-use crate::index::files::{create_over, sync};
-use crate::limits::CHECKPOINT_BYTES_MAX;
-use crate::regular;
+use crate::kv::database::OpenError;
+use crate::kv::files::{create_over, sync};
+use crate::storage::regular;
+use crate::value::error::{Error, Result, Unfit};
+use crate::value::limits::CHECKPOINT_BYTES_MAX;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};

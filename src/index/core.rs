@@ -1,18 +1,18 @@
 //! The index as a whole: opened and verified, or created in place of one that cannot be used.
 
 use crate::codec::checkpoint::{Checkpoint, StoredCheckpoint, Sum};
-use crate::error::{Error, Result};
-use crate::held;
-use crate::index::aside::{INDEX, move_aside};
 use crate::index::checkpoint::CheckpointFile;
-use crate::index::database::{Database, OpenError, unusable};
-use crate::index::files::PACKS;
-use crate::index::packs::cache::BlockCache;
-use crate::index::packs::list::Packs;
-use crate::index::packs::merge::Merging;
-use crate::index::packs::pack::{self, Pack};
+use crate::index::quarantine::{INDEX, move_aside};
 use crate::index::trees::{Garbage, Trees};
 use crate::index::verify::{Verified, verify};
+use crate::kv::database::{Database, OpenError, unusable};
+use crate::kv::files::PACKS;
+use crate::sst::block_cache::BlockCache;
+use crate::sst::compaction::Merging;
+use crate::sst::reader::{self, Pack};
+use crate::sst::set::Packs;
+use crate::storage::held;
+use crate::value::error::{Error, Result};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -199,19 +199,19 @@ fn open_packs(
     let is_listed = |number: u64| stored.packs.iter().any(|pack| pack.number == number);
     let trees = db.tree_names()?;
     let mut numbers: Vec<u64> =
-        trees.iter().filter_map(|name| pack::number_of_tree(name)).collect();
+        trees.iter().filter_map(|name| reader::number_of_tree(name)).collect();
     if let Some(lacking) = stored.packs.iter().find(|pack| !numbers.contains(&pack.number)) {
         return Err(unusable(format!("it lacks the tree of pack {}", lacking.number)));
     }
     numbers.retain(|number| !is_listed(*number));
     for number in numbers {
-        db.remove_tree(&pack::tree_name(number))?;
+        db.remove_tree(&reader::tree_name(number))?;
     }
-    for number in pack::numbers(directory)?.into_iter().filter(|number| !is_listed(*number)) {
-        pack::remove(directory, number)?;
+    for number in reader::numbers(directory)?.into_iter().filter(|number| !is_listed(*number)) {
+        reader::remove(directory, number)?;
     }
     let packs = stored.packs.iter().map(|listed| {
-        let tree = db.tree(&pack::tree_name(listed.number))?;
+        let tree = db.tree(&reader::tree_name(listed.number))?;
         Pack::open(directory, stored.index, *listed, tree, Arc::clone(cache))
     });
     Ok(packs.collect::<Result<_>>()?)

@@ -2,19 +2,19 @@
 
 use crate::codec::aggregate::{AggregateImage, ImageEvent};
 use crate::codec::keys;
-use crate::codec::mark::Mark;
-use crate::codec::pack::event::IndexedEvent;
 use crate::codec::snapshot::StoredSnapshot;
+use crate::codec::sparse_index::Mark;
+use crate::codec::sst::event::IndexedEvent;
 use crate::codec::state::StoredRecord;
-use crate::error::Result;
 use crate::index::core::Index;
-use crate::index::database::Tree;
-use crate::index::packs::list::OpenChunk;
-use crate::index::packs::pack::Pack;
-use crate::index::packs::walk::Walk;
-use crate::index::pieces;
-use crate::limits::INSPECT_PAGE;
-use crate::stream::StreamId;
+use crate::index::overflow;
+use crate::kv::database::Tree;
+use crate::sst::cursor::Walk;
+use crate::sst::reader::Pack;
+use crate::sst::set::OpenChunk;
+use crate::value::error::Result;
+use crate::value::limits::INSPECT_PAGE;
+use crate::value::stream::StreamId;
 use bytes::Bytes;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -93,7 +93,7 @@ impl Index {
             Some(bytes) => bytes.to_vec(),
             None => {
                 let (prefix, length) = (keys::snapshot_pieces(key), snapshot.length as usize);
-                pieces::get(&self.db, &self.trees, &prefix, length, snapshot.crc).ok()??
+                overflow::get(&self.db, &self.trees, &prefix, length, snapshot.crc).ok()??
             }
         };
         if content.len() != snapshot.length as usize || crc32c::crc32c(&content) != snapshot.crc {

@@ -7,21 +7,16 @@
 //! * What it holds of an event is never written again, but by merging packs.
 //! * The checkpoint is replaced after all that it covers is durable.
 
-pub(crate) mod aside;
 pub(crate) mod checkpoint;
 pub(crate) mod core;
-pub(crate) mod database;
-pub(crate) mod files;
+pub(crate) mod flush_batch;
+pub(crate) mod ingest;
 pub(crate) mod inspect;
-pub(crate) mod pace;
-pub(crate) mod packs;
-pub(crate) mod pieces;
+pub(crate) mod overflow;
+pub(crate) mod quarantine;
 pub(crate) mod read;
 pub(crate) mod snapshots;
 #[cfg(test)]
 mod tests;
 pub(crate) mod trees;
 pub(crate) mod verify;
-pub(crate) mod views;
-pub(crate) mod window;
-pub(crate) mod write;

@@ -3,14 +3,14 @@
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
 use crate::codec::keys;
-use crate::codec::mark::Mark;
-use crate::codec::pack::event::IndexedEvent;
+use crate::codec::sparse_index::Mark;
+use crate::codec::sst::event::IndexedEvent;
 use crate::codec::state::{Content, StoredRecord, StreamState};
-use crate::error::Result;
 use crate::index::core::Index;
-use crate::index::pieces;
+use crate::index::overflow;
 use crate::index::verify::record_contribution;
-use crate::stream::StreamId;
+use crate::value::error::Result;
+use crate::value::stream::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a window that was cut short has left in an index, which its checkpoint says nothing of.
@@ -151,7 +151,7 @@ impl Index {
             Content::Pieces { length, crc } => (*length as usize, *crc),
         };
         let prefix = keys::record_pieces(key, held.stamp.epoch);
-        let content = pieces::get(&self.db, &self.trees, &prefix, length, crc)?;
+        let content = overflow::get(&self.db, &self.trees, &prefix, length, crc)?;
         let name = String::from_utf8_lossy(key);
         content.map(Some).ok_or_else(|| self.damaged(None, format!("{name:?} lacks a piece")))
     }

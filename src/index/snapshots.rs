@@ -2,10 +2,10 @@
 
 use crate::codec::keys;
 use crate::codec::snapshot::StoredSnapshot;
-use crate::error::Result;
 use crate::index::core::Index;
-use crate::index::pieces;
-use crate::stream::StreamId;
+use crate::index::overflow;
+use crate::value::error::Result;
+use crate::value::stream::StreamId;
 use bytes::Bytes;
 
 /// Snapshots kept of a stream.
@@ -24,7 +24,7 @@ impl Index {
         let snapshot = StoredSnapshot::of(bytes);
         if snapshot.inline.is_none() {
             // Before what refers to them.
-            pieces::put(&self.db, &self.trees, &keys::snapshot_pieces(&key), bytes)?;
+            overflow::put(&self.db, &self.trees, &keys::snapshot_pieces(&key), bytes)?;
         }
         self.db.insert(&self.trees.snapshots, &key, snapshot.encode(&key))?;
         for old in self.snapshot_keys(stream, u64::MAX)?.iter().skip(KEPT) {
@@ -39,7 +39,7 @@ impl Index {
     pub(crate) fn remove_snapshot(&self, stream: &StreamId, version: u64) -> Result<()> {
         let key = keys::snapshot_key(stream, version);
         self.db.remove(&self.trees.snapshots, &key)?;
-        pieces::remove(&self.db, &self.trees, &keys::snapshot_pieces(&key))
+        overflow::remove(&self.db, &self.trees, &keys::snapshot_pieces(&key))
     }
 
     /// The stream's snapshots at versions up to `at_most`, newest first; without those that cannot
@@ -76,7 +76,7 @@ impl Index {
             Some(bytes) => Ok(Some(bytes.to_vec())),
             None => {
                 let (prefix, length) = (keys::snapshot_pieces(key), snapshot.length as usize);
-                pieces::get(&self.db, &self.trees, &prefix, length, snapshot.crc)
+                overflow::get(&self.db, &self.trees, &prefix, length, snapshot.crc)
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The trees of an index but those of its packs, and what marks them as those of one store.
 
-use crate::error::Result;
-use crate::index::database::{Database, OpenError, Tree, unusable};
+use crate::kv::database::{Database, OpenError, Tree, unusable};
+use crate::value::error::Result;
 use uuid::Uuid;
 
 const MARKER_KEY: &[u8] = b"filmstrip index 2";

@@ -9,9 +9,9 @@
 use crate::codec::checkpoint::{StoredCheckpoint, Sum};
 use crate::codec::keys;
 use crate::codec::state::{Content, Stamp, StoredRecord, contribution};
-use crate::error::Result;
-use crate::index::database::{Database, OpenError, Tree};
 use crate::index::trees::{Garbage, Trees};
+use crate::kv::database::{Database, OpenError, Tree};
+use crate::value::error::Result;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 

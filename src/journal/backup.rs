@@ -8,17 +8,17 @@
 //!   and all of it in turn with others, within a budget: what has rotted there is copied again.
 
 use crate::codec::frame::{self, Chain, Header, Location};
-use crate::error::{Error, ErrorKind, Result};
-use crate::failpoint::failpoint;
-use crate::held::MODE_ALL;
-use crate::journal::disk::{self, Disk};
-use crate::journal::mark::{DurableMark, MarkFile};
 use crate::journal::names;
 use crate::journal::read::Journal;
 use crate::journal::recover::{self, Scan};
 use crate::journal::segment::{self, SegmentHeader};
+use crate::journal::watermark::{DurableMark, MarkFile};
 use crate::journal::write::End;
-use crate::limits::SEGMENT_LENGTH_MAX;
+use crate::storage::disk::{self, Disk};
+use crate::storage::held::MODE_ALL;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::failpoint::failpoint;
+use crate::value::limits::SEGMENT_LENGTH_MAX;
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

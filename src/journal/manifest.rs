@@ -10,10 +10,10 @@
 //! The first line names the format; the last is the checksum of what stands before it. It is written
 //! last when a store is created, so a directory without one is no store yet.
 
-use crate::clock::Micros;
-use crate::error::{Error, ErrorKind, Result};
-use crate::failpoint::failpoint;
-use crate::journal::disk::{self, Disk};
+use crate::storage::disk::{self, Disk};
+use crate::value::clock::Micros;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::failpoint::failpoint;
 use chrono::{DateTime, SecondsFormat, Utc};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;

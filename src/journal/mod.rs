@@ -9,19 +9,15 @@
 //! Nothing here knows streams' heads, the index or a caller: bytes in, frames out.
 
 pub(crate) mod backup;
-pub(crate) mod disk;
-pub(crate) mod guarded;
+pub(crate) mod lenient_scan;
 pub(crate) mod manifest;
-pub(crate) mod mark;
 pub(crate) mod names;
 pub(crate) mod prepare;
 pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod segment;
-pub(crate) mod survey;
+pub(crate) mod watermark;
 pub(crate) mod write;
 
-#[cfg(test)]
-pub(crate) mod faulty;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,9 @@
 //! The names of a journal's files. No file with another name is ever removed.
 
-use crate::error::{Error, Result};
-use crate::failpoint::failpoint;
-use crate::journal::disk::Disk;
 use crate::journal::segment;
+use crate::storage::disk::Disk;
+use crate::value::error::{Error, Result};
+use crate::value::failpoint::failpoint;
 use std::path::Path;
 
 /// Whether `name` is one that the journal gives to a file.

@@ -4,10 +4,10 @@
 //! costs a third more. Until it is in use it lies under another name, so what a crash leaves here
 //! is no segment and is removed when the journal is opened.
 
-use crate::error::{Error, Result};
-use crate::held::MODE_ALL;
-use crate::journal::disk::{self, Disk, DiskFile};
 use crate::journal::segment;
+use crate::storage::disk::{self, Disk, DiskFile};
+use crate::storage::held::MODE_ALL;
+use crate::value::error::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -227,7 +227,7 @@ fn fill_with(file: &dyn DiskFile, from: u64, to: u64, progress: &Progress) -> st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::disk::RealDisk;
+    use crate::storage::disk::RealDisk;
     use std::sync::Mutex;
 
     /// A file that tells of each step, and that a step may be changed by.

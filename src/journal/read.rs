@@ -5,10 +5,10 @@
 
 use crate::codec::entry::{self, Entry};
 use crate::codec::frame::{self, EntryLocation, Frame, Header, Location};
-use crate::error::{Error, Result};
-use crate::journal::disk::{Disk, DiskFile};
 use crate::journal::segment::{self, SegmentHeader};
-use crate::limits::{
+use crate::storage::disk::{Disk, DiskFile};
+use crate::value::error::{Error, Result};
+use crate::value::limits::{
     READ_AHEAD_CHUNK_BYTES, READ_HANDLES_MAX, SCAN_CHUNK_BYTES, SEGMENT_LENGTH_MAX,
 };
 use bytes::Bytes;

@@ -12,19 +12,19 @@
 //!
 //! The last segment is read whole; of the others only the headers are.
 
-use crate::clock::Micros;
 use crate::codec::frame::{self, Frame, Header, Location};
-use crate::error::{Error, ErrorKind, Result};
-use crate::failpoint::failpoint;
-use crate::held::MODE_ALL;
-use crate::journal::disk::{self, Disk, DiskFile};
-use crate::journal::mark::{self, DurableMark, MarkFile};
 use crate::journal::names::{self, TornPlace};
 use crate::journal::prepare::{self, Preparer};
 use crate::journal::read::Journal;
 use crate::journal::segment::{self, HeaderError, SegmentHeader};
+use crate::journal::watermark::{self, DurableMark, MarkFile};
 use crate::journal::write::{self, End, Writer};
-use crate::limits::{SEGMENT_LENGTH_MAX, TORN_COPIES_MAX};
+use crate::storage::disk::{self, Disk, DiskFile};
+use crate::storage::held::MODE_ALL;
+use crate::value::clock::Micros;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::failpoint::failpoint;
+use crate::value::limits::{SEGMENT_LENGTH_MAX, TORN_COPIES_MAX};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,8 +67,8 @@ pub(crate) fn is_empty(disk: &dyn Disk, directory: &Path) -> Result<bool> {
             return Ok(false);
         }
     }
-    let mark = disk::read_whole(disk, &mark::path(directory), mark::BYTES as u64)?;
-    Ok(mark.is_none_or(|mark| mark::is_mark(&mark)))
+    let mark = disk::read_whole(disk, &watermark::path(directory), watermark::BYTES as u64)?;
+    Ok(mark.is_none_or(|mark| watermark::is_mark(&mark)))
 }
 
 /// Makes an empty journal in `directory`, in place of an empty one that may be there. The copies of torn
@@ -100,7 +100,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result
     // A kill may have left a segment whose name is in the page cache only. The mark must not speak of
     // it before the name is durable.
     disk.sync_dir(directory).map_err(|e| Error::io("sync", directory, e))?;
-    let mark = mark::read(&*disk, directory, store)?;
+    let mark = watermark::read(&*disk, directory, store)?;
     let segments = read_headers(&*disk, directory, store, mark)?;
     let last = segments.last().expect("read_headers returns at least one").clone();
     let journal = Arc::new(Journal::new(Arc::clone(&disk), directory.to_owned(), store, segments));

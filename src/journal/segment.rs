@@ -15,11 +15,11 @@
 //!    100         zeros up to 4096, where the first frame begins
 //! ```
 
-use crate::clock::Micros;
 use crate::codec::cursor::array_at;
 use crate::codec::frame::{Chain, padded};
-use crate::failpoint::failpoint;
-use crate::limits::{SEGMENT_BYTES, SEGMENT_BYTES_FIRST, SEGMENT_LENGTH_MAX};
+use crate::value::clock::Micros;
+use crate::value::failpoint::failpoint;
+use crate::value::limits::{SEGMENT_BYTES, SEGMENT_BYTES_FIRST, SEGMENT_LENGTH_MAX};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 

@@ -1,18 +1,18 @@
 //! What a journal makes of every kind of damage.
 
-use super::disk::{Disk, RealDisk};
-use super::faulty::{Faults, FaultyDisk};
-use super::mark;
+use super::lenient_scan::{Step, Survey, Until};
 use super::recover::{self, Opened};
 use super::segment;
-use super::survey::{Step, Survey, Until};
+use super::watermark;
 use super::write::End;
-use crate::clock::Micros;
 use crate::codec::frame::{self, ChainHasher, Kind, Location, Meaning};
 use crate::codec::{entry, envelope};
-use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Metadata, NewEvent};
-use crate::finding::FindingKind;
+use crate::storage::disk::{Disk, RealDisk};
+use crate::storage::faulty::{Faults, FaultyDisk};
+use crate::value::clock::Micros;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::event::{Metadata, NewEvent};
+use crate::value::finding::FindingKind;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -686,7 +686,7 @@ fn forged_frames(mut at: Location, first_position: u64, frames: u64) -> Vec<u8> 
 
 /// What a survey comes to: the frames that it believes, and those that it doubts.
 fn survey_of(directory: &Path, with_mark: bool) -> (Vec<Location>, Vec<Location>) {
-    let mark = mark::read(&*disk(), directory, STORE).unwrap().filter(|_| with_mark);
+    let mark = watermark::read(&*disk(), directory, STORE).unwrap().filter(|_| with_mark);
     let mut survey = Survey::new(disk(), directory, STORE, Until::End(mark)).unwrap();
     let (mut frames, mut doubtful, mut findings) = (Vec::new(), Vec::new(), 0);
     while let Some(step) = survey.next().unwrap() {

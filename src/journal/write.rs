@@ -4,16 +4,16 @@
 //! * After `WriteError::Unknown` the writer must not be used again: what lies at its offset is not
 //!   known, and only recovery may decide.
 
-use crate::clock::Micros;
 use crate::codec::frame::{self, Chain, Frame, Kind, Location, Meaning};
-use crate::error::{Error, ErrorKind, Moved};
-use crate::failpoint::failpoint;
-use crate::journal::disk::DiskFile;
-use crate::journal::mark::{DurableMark, MarkFile};
 use crate::journal::prepare::{Prepared, Preparer};
 use crate::journal::read::Journal;
 use crate::journal::segment::{self, SegmentHeader};
-use crate::limits::PREPARE_AFTER_BYTES;
+use crate::journal::watermark::{DurableMark, MarkFile};
+use crate::storage::disk::DiskFile;
+use crate::value::clock::Micros;
+use crate::value::error::{Error, ErrorKind, Moved};
+use crate::value::failpoint::failpoint;
+use crate::value::limits::PREPARE_AFTER_BYTES;
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -1,18 +1,18 @@
 //! The log as readers see it: the journal, its index, the tail between them, and the head.
 
-use crate::clock::{AskedClock, Clock, ClockWaiter, Micros};
 use crate::codec::state::StreamState;
-use crate::error::{Error, ErrorKind, Result, catch};
-use crate::fork::Owner;
 use crate::journal::read::Journal;
 use crate::journal::recover::TornWrite;
-use crate::limits::CLOCK_BEHIND_MAX;
-use crate::log::control::Control;
-use crate::log::head::Head;
-use crate::log::indexing::IndexSlot;
+use crate::log::indexer::managed::IndexSlot;
+use crate::log::indexer::signal::Control;
 use crate::log::tail::Tail;
-use crate::position::{Position, Version};
-use crate::stream::StreamId;
+use crate::log::tail::head::Head;
+use crate::value::clock::{AskedClock, Clock, ClockWaiter, Micros};
+use crate::value::error::{Error, ErrorKind, Result, catch};
+use crate::value::fork::Owner;
+use crate::value::limits::CLOCK_BEHIND_MAX;
+use crate::value::position::{Position, Version};
+use crate::value::stream::StreamId;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 use std::cell::Cell;

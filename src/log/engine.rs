@@ -1,31 +1,31 @@
 //! The engine: a log and the path of commits into it, opened and closed in the order in which its
 //! parts depend on each other.
 
-use crate::callback;
-use crate::clock::Clock;
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
 use crate::codec::state::StreamState;
-use crate::error::{ErrorKind, Result};
-use crate::failpoint::failpoint;
-use crate::held::Held;
 use crate::index::core::Index;
-use crate::journal::disk::Disk;
 use crate::journal::read::Journal;
 use crate::journal::recover;
 use crate::journal::segment;
 use crate::journal::write::End;
-use crate::limits::INDEX_WINDOW_BYTES_MAX;
 use crate::log::commit::Proposal;
+use crate::log::commit::group::{Outcome, Sequencer};
 use crate::log::core::{Log, journal_directory};
-use crate::log::group::{Outcome, Sequencer};
-use crate::log::head::Head;
 use crate::log::indexer;
-use crate::log::indexing::{Bounds, IndexSite, IndexSlot};
-use crate::log::located::{Located, each_located, mark_of};
+use crate::log::indexer::managed::{Bounds, IndexSite, IndexSlot};
+use crate::log::read::located::{Located, each_located, mark_of};
 use crate::log::tail::Tail;
-use crate::position::Version;
-use crate::stream::StreamId;
+use crate::log::tail::head::Head;
+use crate::storage::disk::Disk;
+use crate::storage::held::Held;
+use crate::value::callback;
+use crate::value::clock::Clock;
+use crate::value::error::{ErrorKind, Result};
+use crate::value::failpoint::failpoint;
+use crate::value::limits::INDEX_WINDOW_BYTES_MAX;
+use crate::value::position::Version;
+use crate::value::stream::StreamId;
 use std::ops::Deref;
 use std::sync::Arc;
 use uuid::Uuid;

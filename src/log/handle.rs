@@ -3,10 +3,10 @@
 //! * Whatever a user holds (a store, a subscription, an iterator) holds a `LogHandle`; threads of
 //!   the engine hold the log alone. So the log closes when the user has let go of everything.
 
-use crate::callback;
-use crate::error::{Error, ErrorKind, Result};
 use crate::log::core::Log;
 use crate::log::engine::Engine;
+use crate::value::callback;
+use crate::value::error::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 use std::any::Any;
 use std::ops::Deref;

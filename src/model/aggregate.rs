@@ -2,9 +2,9 @@
 //!
 //! Pure: nothing here knows that a store exists.
 
-use crate::error::{Error, Result};
 use crate::model::event_set::set::Event;
-use crate::stream::StreamId;
+use crate::value::error::{Error, Result};
+use crate::value::stream::StreamId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

@@ -4,14 +4,14 @@
 //! * Every ticket is answered: what was sent before the bus is closed is executed, or expires.
 //! * A panic in `decide` fails its command, not its worker.
 
-use crate::callback;
-use crate::error::{Error, ErrorKind, Result, catch};
-use crate::event::Metadata;
-use crate::fork::{Owned, Owner};
-use crate::limits::{BUS_QUEUE_MAX, BUS_WORKERS_MAX};
 use crate::model::aggregate::Aggregate;
 use crate::model::repository::Repository;
 use crate::model::repository::outcome::{ExecuteError, Executed};
+use crate::value::callback;
+use crate::value::error::{Error, ErrorKind, Result, catch};
+use crate::value::event::Metadata;
+use crate::value::fork::{Owned, Owner};
+use crate::value::limits::{BUS_QUEUE_MAX, BUS_WORKERS_MAX};
 use crossbeam_channel::{
     Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded,
 };

@@ -1,6 +1,6 @@
 //! What becomes of an event that a projection or a process cannot take in.
 
-use crate::error::{Error, ErrorKind};
+use crate::value::error::{Error, ErrorKind};
 use std::time::Duration;
 
 /// The first wait, and the longest, after a failure of the store that may pass by itself.

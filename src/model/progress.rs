@@ -3,10 +3,10 @@
 //! * The position never moves back, except by `restart`.
 //! * It moves after what it counts can be seen: who waited for it may read.
 
-use crate::callback;
-use crate::error::{Error, ErrorKind, Result};
-use crate::fork::Owner;
-use crate::position::Position;
+use crate::value::callback;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::fork::Owner;
+use crate::value::position::Position;
 use parking_lot::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 

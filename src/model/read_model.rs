@@ -3,17 +3,17 @@
 //! * One thread applies; readers see the model between two batches, so never a part of a commit.
 //! * After an error or a panic nobody reads it any more: it may hold a part of an event.
 
-use crate::error::{Error, ErrorKind, HandlerError, Panicked, Result, catch};
-use crate::event::RecordedEvent;
-use crate::filter::Filter;
 use crate::follow::feed::{Batch, Feed, FeedStop};
-use crate::json::told;
 use crate::log::core::Log;
 use crate::log::handle::LogHandle;
 use crate::model::progress::Progress;
 use crate::model::projection::registry::Projections;
 use crate::model::readable::{Readable, Unreadable};
-use crate::position::Position;
+use crate::value::error::{Error, ErrorKind, HandlerError, Panicked, Result, catch};
+use crate::value::event::RecordedEvent;
+use crate::value::filter::Filter;
+use crate::value::json::told;
+use crate::value::position::Position;
 use std::any::type_name;
 use std::sync::Arc;
 use std::time::Duration;

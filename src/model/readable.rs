@@ -6,7 +6,7 @@
 //!   something, or join it.
 //! * Within a change, which may run the application's code too, nothing is waited for without an end.
 
-use crate::callback::{Held, Holding};
+use crate::value::callback::{Held, Holding};
 use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};

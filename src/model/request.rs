@@ -3,10 +3,10 @@
 //! Whoever asks is answered, or learns that the request was dropped, or that the thread has ended: a
 //! request may still wait in the channel then, which is not emptied when its receiver goes.
 
-use crate::callback;
-use crate::error::{Error, ErrorKind, Result};
-use crate::fork::Owner;
 use crate::log::core::Log;
+use crate::value::callback;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::fork::Owner;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, at, bounded, never, select};
 use std::sync::OnceLock;
 use std::thread::ThreadId;

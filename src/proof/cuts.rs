@@ -5,21 +5,21 @@
 //! page cache survives until the power goes too.
 //! `FILMSTRIP_ROUNDS=100 FILMSTRIP_SEED=7 cargo test --release proof::cuts -- --nocapture` for more.
 
-use crate::clock::SystemClock;
-use crate::journal::disk::Disk;
 use crate::journal::recover;
-use crate::limits::SEGMENT_BYTES_FIRST;
 use crate::log::commit::Commit;
+use crate::log::commit::outcome::Committed;
 use crate::log::core::journal_directory;
-use crate::log::located::{Located, each_located};
-use crate::log::outcome::Committed;
-use crate::position::{ExpectedVersion, Position};
+use crate::log::read::located::{Located, each_located};
 use crate::proof::disk::{SimulatedDisk, Step};
 use crate::proof::oracle::{Known, Oracle, Planned};
 use crate::proof::random::{Random, first_seed, rounds};
 use crate::proof::volume::{Left, Op, Volume};
+use crate::storage::disk::Disk;
 use crate::store::Store;
 use crate::store::directory::Directory;
+use crate::value::clock::SystemClock;
+use crate::value::limits::SEGMENT_BYTES_FIRST;
+use crate::value::position::{ExpectedVersion, Position};
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -133,7 +133,7 @@ fn record(seed: u64) -> Recording {
 fn recover(disk: &SimulatedDisk<Note>, root: &Path) -> Result<Vec<Known>, String> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let path = store_path(root);
-    let text = |error: crate::error::Error| error.to_string();
+    let text = |error: crate::value::error::Error| error.to_string();
     let directory = Directory::open(&path, &disk, &SystemClock).map_err(text)?;
     let opened = recover::open(disk, &journal_directory(&path), directory.store).map_err(text)?;
     let (journal, end) = (&opened.journal, opened.writer.end().next);
@@ -147,7 +147,7 @@ fn recover(disk: &SimulatedDisk<Note>, root: &Path) -> Result<Vec<Known>, String
                     crate::codec::envelope::Place {
                         position: Position::new(event.position),
                         stream: event.stream.clone(),
-                        version: crate::position::Version::new(event.version),
+                        version: crate::value::position::Version::new(event.version),
                         recorded_at: event.recorded_at.to_utc(),
                     },
                 )?;
@@ -162,7 +162,7 @@ fn recover(disk: &SimulatedDisk<Note>, root: &Path) -> Result<Vec<Known>, String
 
 /// Opens a whole store on `disk`, reads it in every way, and goes on writing.
 fn recover_store(disk: &SimulatedDisk<Note>, root: &Path) -> Result<Vec<Known>, String> {
-    let text = |error: crate::error::Error| error.to_string();
+    let text = |error: crate::value::error::Error| error.to_string();
     let builder = Store::builder().disk(Arc::new(disk.clone()));
     let store = builder.open(store_path(root)).map_err(text)?;
     let known = read(&store, 0)?;

@@ -1,7 +1,7 @@
 //! A `Disk` in memory that records every step, so that the power can be cut between any two of them.
 
-use crate::journal::disk::{Disk, DiskFile};
 use crate::proof::volume::{Node, Op, ROOT, Volume};
+use crate::storage::disk::{Disk, DiskFile};
 use parking_lot::{Mutex, RwLock};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

@@ -2,20 +2,20 @@
 
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
-use crate::codec::mark::Mark;
-use crate::error::{Error, ErrorKind};
-use crate::event::NewEvent;
-use crate::held::Held;
+use crate::codec::sparse_index::Mark;
 use crate::index::core::Index;
-use crate::index::window::Window;
-use crate::limits::{CACHE_BYTES_DEFAULT, PACKS_MAX, TAIL_BODY_BYTES_MAX};
-use crate::log::control::{Control, Due, Work};
+use crate::index::flush_batch::Window;
 use crate::log::indexer;
-use crate::log::indexing::{Bounds, IndexSite, IndexSlot};
-use crate::log::located::{Located, each_located, mark_of};
-use crate::position::ExpectedVersion;
+use crate::log::indexer::managed::{Bounds, IndexSite, IndexSlot};
+use crate::log::indexer::signal::{Control, Due, Work};
+use crate::log::read::located::{Located, each_located, mark_of};
 use crate::proof::cuts::scratch;
+use crate::storage::held::Held;
 use crate::store::Store;
+use crate::value::error::{Error, ErrorKind};
+use crate::value::event::NewEvent;
+use crate::value::limits::{CACHE_BYTES_DEFAULT, PACKS_MAX, TAIL_BODY_BYTES_MAX};
+use crate::value::position::ExpectedVersion;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

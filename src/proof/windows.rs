@@ -1,16 +1,16 @@
 //! When the indexer begins a window, when writers wait for it, and that what is read beside it is right.
 
-use crate::event::NewEvent;
-use crate::index::packs::merge::MergeDue;
-use crate::limits::{INDEXER_LOOK, INDEXER_LOOKS_MAX};
 use crate::log::commit::Commit;
-use crate::log::control::{Due, Work};
 use crate::log::indexer;
-use crate::log::indexing::Bounds;
-use crate::position::{ExpectedVersion, Position, Version};
+use crate::log::indexer::managed::Bounds;
+use crate::log::indexer::signal::{Due, Work};
 use crate::proof::cuts::scratch;
 use crate::proof::random::{Random, first_seed, rounds};
+use crate::sst::compaction::MergeDue;
 use crate::store::Store;
+use crate::value::event::NewEvent;
+use crate::value::limits::{INDEXER_LOOK, INDEXER_LOOKS_MAX};
+use crate::value::position::{ExpectedVersion, Position, Version};
 use std::io::{BufRead, BufReader, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;

@@ -1,16 +1,16 @@
 //! Backing a store up while it is open.
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::head_hash::HeadHash;
-use crate::held;
 use crate::journal::backup::{self, Check, Prefix};
-use crate::journal::disk::{self, Disk};
 use crate::journal::manifest;
-use crate::limits::BACKUP_CHECK_BYTES;
 use crate::log::core::journal_directory;
-use crate::position::Position;
+use crate::storage::disk::{self, Disk};
+use crate::storage::held;
 use crate::store::Store;
 use crate::store::directory::{self, BACKUP_LOCK, LOCK, Lock};
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::head_hash::HeadHash;
+use crate::value::limits::BACKUP_CHECK_BYTES;
+use crate::value::position::Position;
 use std::path::Path;
 use uuid::Uuid;
 
@@ -220,9 +220,9 @@ fn refuse_foreign(disk: &dyn Disk, path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::NewEvent;
-    use crate::journal::faulty::{Faults, FaultyDisk};
-    use crate::position::ExpectedVersion;
+    use crate::storage::faulty::{Faults, FaultyDisk};
+    use crate::value::event::NewEvent;
+    use crate::value::position::ExpectedVersion;
     use std::fs;
     use std::sync::Arc;
 
@@ -249,7 +249,7 @@ mod tests {
 
     fn copy_of(from: &Path) -> tempfile::TempDir {
         let to = tempfile::tempdir().unwrap();
-        crate::index::files::copy_all(from, &to.path().join("copy")).unwrap();
+        crate::kv::files::copy_all(from, &to.path().join("copy")).unwrap();
         to
     }
 

@@ -1,17 +1,19 @@
 //! A store's directory: who may use it, and whether it is a store at all.
 
-use crate::clock::{Clock, Micros};
-use crate::error::{Error, ErrorKind, Result};
-use crate::failpoint::failpoint;
-use crate::fork::Owner;
-use crate::held::{self, Held, MODE_ALL};
-use crate::index::{aside, files, views};
-use crate::journal::disk::Disk;
-use crate::journal::guarded::GuardedDisk;
+use crate::index::quarantine;
 use crate::journal::manifest::{self, Manifest};
 use crate::journal::{names, recover, segment};
+use crate::kv::files;
 use crate::log::core::journal_directory;
-use crate::regular;
+use crate::storage::disk::Disk;
+use crate::storage::guarded::GuardedDisk;
+use crate::storage::held::{self, Held, MODE_ALL};
+use crate::storage::regular;
+use crate::value::clock::{Clock, Micros};
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::failpoint::failpoint;
+use crate::value::fork::Owner;
+use crate::views;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -275,7 +277,7 @@ fn refuse_foreign(path: &Path, disk: &dyn Disk) -> Result<()> {
 }
 
 fn is_ours(name: &str) -> bool {
-    OURS.contains(&name) || aside::is_ours(name) || views::is_ours(name)
+    OURS.contains(&name) || quarantine::is_ours(name) || views::is_ours(name)
 }
 
 /// Whether `name` in the directory `path` is the filesystem's own.
@@ -290,7 +292,7 @@ fn foreign_below(path: &Path, disk: &dyn Disk) -> Result<Option<String>> {
     if let Some(name) = foreign_in_journal(path, disk)? {
         return Ok(Some(name));
     }
-    for directory in [aside::INDEX, views::VIEWS] {
+    for directory in [quarantine::INDEX, views::VIEWS] {
         if let Some(name) = files::foreign_in(&path.join(directory))? {
             return Ok(Some(format!("{directory}/{name}")));
         }
@@ -360,9 +362,9 @@ fn cannot_be_synced(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::SystemClock;
-    use crate::journal::disk::RealDisk;
-    use crate::journal::faulty::{Faults, FaultyDisk};
+    use crate::storage::disk::RealDisk;
+    use crate::storage::faulty::{Faults, FaultyDisk};
+    use crate::value::clock::SystemClock;
     use std::process::Command;
     use std::sync::atomic::{AtomicBool, Ordering};
 

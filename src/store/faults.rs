@@ -1,27 +1,27 @@
 //! What a store does when its disk fails, or its leader panics: everyone is answered, nothing
 //! acknowledged is lost, and nothing is served that is not durable.
 
-use crate::clock::{Clock, Micros};
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
-use crate::codec::mark::Mark;
 use crate::codec::record;
-use crate::error::{Error, ErrorKind, HandlerError};
-use crate::event::{NewEvent, RecordedEvent};
-use crate::filter::Filter;
-use crate::finding::FindingKind;
+use crate::codec::sparse_index::Mark;
 use crate::index::core::Index;
-use crate::index::window::Window;
-use crate::journal::faulty::{Faults, FaultyDisk};
+use crate::index::flush_batch::Window;
 use crate::log::commit::Commit;
-use crate::log::indexing::Bounds;
-use crate::log::outcome::AppendError;
+use crate::log::commit::outcome::AppendError;
+use crate::log::indexer::managed::Bounds;
 use crate::model::event_set::set::Event;
 use crate::model::process::contract::{ProcessManager, Trigger};
 use crate::model::process::effects::Effects;
 use crate::model::process::status::ProcessState;
-use crate::position::{ExpectedVersion, Position, Version};
+use crate::storage::faulty::{Faults, FaultyDisk};
 use crate::store::Store;
+use crate::value::clock::{Clock, Micros};
+use crate::value::error::{Error, ErrorKind, HandlerError};
+use crate::value::event::{NewEvent, RecordedEvent};
+use crate::value::filter::Filter;
+use crate::value::finding::FindingKind;
+use crate::value::position::{ExpectedVersion, Position, Version};
 use chrono::{DateTime, Utc};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -173,7 +173,7 @@ fn a_frame_that_finds_no_room_on_a_disk_that_copies_was_not_written_if_nothing_o
         // As a crash would leave it now.
         let crashed = tempfile::tempdir().unwrap();
         let copy = crashed.path().join("copy");
-        crate::index::files::copy_all(directory.path(), &copy).unwrap();
+        crate::kv::files::copy_all(directory.path(), &copy).unwrap();
         let opened = Store::open(&copy).unwrap();
         assert!(opened.torn_write().is_none(), "{room}: {:?}", opened.torn_write());
         assert_eq!(opened.head().get(), 3, "{room}");

@@ -1,11 +1,11 @@
 //! Noting what the log's history is, and asking later whether it still is that.
 
 use crate::codec::frame::{Chain, Frame};
-use crate::error::{Error, ErrorKind, Result};
-use crate::finding::FindingKind;
-use crate::head_hash::{HeadHash, History};
-use crate::journal::survey::{Step, Survey, Until};
+use crate::journal::lenient_scan::{Step, Survey, Until};
 use crate::store::Store;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::finding::FindingKind;
+use crate::value::head_hash::{HeadHash, History};
 use std::sync::Arc;
 
 impl Store {

@@ -1,6 +1,5 @@
 //! The store's side of layer 5: where aggregates, views, read models and processes get at its log.
 
-use crate::error::Result;
 use crate::model::aggregate::Aggregate;
 use crate::model::process::ProcessBuilder;
 use crate::model::process::contract::ProcessManager;
@@ -9,6 +8,7 @@ use crate::model::projection::contract::Projection;
 use crate::model::read_model::{ReadModel, ReadModelHandle};
 use crate::model::repository::Repository;
 use crate::store::Store;
+use crate::value::error::Result;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

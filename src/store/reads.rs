@@ -1,17 +1,17 @@
 //! Reads as a user describes them: builders that end in an iterator.
 
-use crate::clock::Micros;
 use crate::codec::state::StreamState;
-use crate::error::{Error, ErrorKind, Result};
-use crate::event::RecordedEvent;
-use crate::filter::Filter;
 use crate::index::core::Index;
-use crate::limits::STREAMS_PAGE;
 use crate::log::handle::LogHandle;
-use crate::log::read_all::{AllEvents, AllRange};
-use crate::log::read_stream::{StreamEvents, StreamRange};
-use crate::position::{Position, Version};
-use crate::stream::StreamId;
+use crate::log::read::all::{AllEvents, AllRange};
+use crate::log::read::stream::{StreamEvents, StreamRange};
+use crate::value::clock::Micros;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::event::RecordedEvent;
+use crate::value::filter::Filter;
+use crate::value::limits::STREAMS_PAGE;
+use crate::value::position::{Position, Version};
+use crate::value::stream::StreamId;
 use chrono::{DateTime, Utc};
 use std::collections::VecDeque;
 use std::sync::Arc;

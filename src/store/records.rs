@@ -1,10 +1,10 @@
 //! The keyed state that the engine's own features keep in the journal.
 
-use crate::event::NewEvent;
-use crate::limits::VALUE_BYTES_MAX;
 use crate::log::commit::{Commit, Proposal};
-use crate::position::ExpectedVersion;
 use crate::store::Store;
+use crate::value::event::NewEvent;
+use crate::value::limits::VALUE_BYTES_MAX;
+use crate::value::position::ExpectedVersion;
 use std::fs;
 
 fn put(store: &Store, entries: &[(&str, &[u8])]) {

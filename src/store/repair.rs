@@ -4,23 +4,23 @@
 //! * Nothing is changed in a damaged store but by the one choice that says so, and even that moves
 //!   aside instead of deleting.
 
-use crate::clock::{Clock, Micros, SystemClock};
-use crate::error::{Error, Result};
-use crate::failpoint::failpoint;
-use crate::finding::{Finding, FindingKind, Findings};
-use crate::fork::Owner;
-use crate::held;
-use crate::index::aside::{INDEX, move_aside};
-use crate::journal::disk::{Disk, RealDisk};
+use crate::doctor::export::{Export, export};
+use crate::index::quarantine::{INDEX, move_aside};
 use crate::journal::manifest::{self, Manifest};
 use crate::log::core::journal_directory;
-use crate::log::export::{Export, export};
-use crate::position::{Position, Version};
+use crate::storage::disk::{Disk, RealDisk};
+use crate::storage::held;
 use crate::store::Store;
 use crate::store::directory::{self, Lock};
 use crate::store::verify::{
     Verification, read_manifest, stores_of_journal, verify_still, with_still_site,
 };
+use crate::value::clock::{Clock, Micros, SystemClock};
+use crate::value::error::{Error, Result};
+use crate::value::failpoint::failpoint;
+use crate::value::finding::{Finding, FindingKind, Findings};
+use crate::value::fork::Owner;
+use crate::value::position::{Position, Version};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};

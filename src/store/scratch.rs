@@ -1,8 +1,8 @@
 //! Copies of a store's databases, to be looked at: private, and removed even after a kill.
 
-use crate::error::{Error, Result};
-use crate::failpoint::failpoint;
-use crate::held::leads_to;
+use crate::storage::held::leads_to;
+use crate::value::error::{Error, Result};
+use crate::value::failpoint::failpoint;
 use std::env;
 use std::fs::{self, File, Permissions};
 use std::io;

@@ -1,10 +1,10 @@
 //! A disk that does not read a page any more: verifying names the page and what it cost, and goes on.
 
-use crate::event::NewEvent;
-use crate::finding::FindingKind;
-use crate::journal::disk::{Disk, DiskFile, RealDisk};
-use crate::position::ExpectedVersion;
+use crate::storage::disk::{Disk, DiskFile, RealDisk};
 use crate::store::Store;
+use crate::value::event::NewEvent;
+use crate::value::finding::FindingKind;
+use crate::value::position::ExpectedVersion;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;

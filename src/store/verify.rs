@@ -4,27 +4,27 @@
 //! * One that nobody has open is verified from outside: its databases are copied and the copies
 //!   opened, because sled writes when it opens.
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::finding::{Finding, FindingKind, Findings};
-use crate::index::aside::INDEX;
+use crate::doctor::audit::audited::{Audited, IndexAccess};
+use crate::doctor::audit::{Site, Walked, audit};
 use crate::index::core::Index;
-use crate::index::database::OpenError;
-use crate::index::files::copy_all;
-use crate::index::views::note;
-use crate::index::views::{VIEWS, Views};
-use crate::journal::disk::Disk;
-use crate::journal::mark::{self, DurableMark};
-use crate::journal::survey::Until;
+use crate::index::quarantine::INDEX;
+use crate::journal::lenient_scan::Until;
+use crate::journal::watermark::{self, DurableMark};
 use crate::journal::{manifest, segment};
-use crate::limits::VERIFY_CACHE_BYTES;
-use crate::log::audit::audited::{Audited, IndexAccess};
-use crate::log::audit::{Site, Walked, audit};
+use crate::kv::database::OpenError;
+use crate::kv::files::copy_all;
 use crate::log::core::journal_directory;
 use crate::model::projection;
 use crate::model::projection::audit::Origins;
-use crate::position::Position;
+use crate::storage::disk::Disk;
 use crate::store::Store;
 use crate::store::scratch::Scratch;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::finding::{Finding, FindingKind, Findings};
+use crate::value::limits::VERIFY_CACHE_BYTES;
+use crate::value::position::Position;
+use crate::views::note;
+use crate::views::{VIEWS, Views};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -245,12 +245,12 @@ fn read_mark(
     findings: &mut Findings,
 ) -> Result<Option<DurableMark>> {
     for _ in 0..MARK_ATTEMPTS {
-        if let Some(mark) = mark::read(disk, journal, store)? {
+        if let Some(mark) = watermark::read(disk, journal, store)? {
             return Ok(Some(mark));
         }
     }
     let what = "the durable mark is missing or damaged";
-    findings.add(Finding::new(FindingKind::DurableMark, &mark::path(journal), what).at(0));
+    findings.add(Finding::new(FindingKind::DurableMark, &watermark::path(journal), what).at(0));
     Ok(None)
 }
 

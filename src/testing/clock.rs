@@ -1,6 +1,6 @@
 //! A clock for tests.
 
-use crate::clock::{Clock, ClockWatch, Micros};
+use crate::value::clock::{Clock, ClockWatch, Micros};
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use std::sync::Arc;

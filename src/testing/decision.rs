@@ -186,7 +186,7 @@ mod tests {
 
     #[track_caller]
     fn check_fails(test: impl FnOnce(), parts: &[&str]) {
-        let message = crate::error::catch(test).expect_err("the test passed").to_string();
+        let message = crate::value::error::catch(test).expect_err("the test passed").to_string();
         for part in parts {
             assert!(message.contains(part), "{message}\ndoes not hold {part:?}");
         }

@@ -1,8 +1,8 @@
 //! Events, as they are stored.
 
-use crate::event::NewEvent;
 use crate::model::event_set::set::{Event, StoredEvent};
 use crate::testing::diff::differ;
+use crate::value::event::NewEvent;
 use std::fmt::Debug;
 
 /// `event` is the same after it was stored and read back.

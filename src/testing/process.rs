@@ -1,17 +1,17 @@
 //! What a process manager does, on a temporary store with a clock of the test's own.
 
-use crate::clock::Clock;
-use crate::error::{Error, Result};
-use crate::event::NewEvent;
 use crate::model::aggregate::Aggregate;
 use crate::model::event_set::set::Event;
 use crate::model::policy::OnError;
 use crate::model::process::contract::ProcessManager;
-use crate::position::{ExpectedVersion, Position};
 use crate::store::Store;
-use crate::stream::StreamId;
 use crate::testing::clock::ManualClock;
 use crate::testing::diff::differ;
+use crate::value::clock::Clock;
+use crate::value::error::{Error, Result};
+use crate::value::event::NewEvent;
+use crate::value::position::{ExpectedVersion, Position};
+use crate::value::stream::StreamId;
 use chrono::{DateTime, Utc};
 use std::fmt::Debug;
 use std::marker::PhantomData;

@@ -1,13 +1,13 @@
 //! What a projection makes of events, without a store.
 
-use crate::error::HandlerError;
-use crate::event::{NewEvent, RecordedEvent, RecordedMetadata};
 use crate::model::event_set::set::Event;
 use crate::model::projection::contract::Projection;
 use crate::model::projection::writer::{Changes, ViewWriter, decode};
-use crate::position::{Position, Version};
-use crate::stream::StreamId;
 use crate::testing::diff::differ;
+use crate::value::error::HandlerError;
+use crate::value::event::{NewEvent, RecordedEvent, RecordedMetadata};
+use crate::value::position::{Position, Version};
+use crate::value::stream::StreamId;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;

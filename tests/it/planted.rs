@@ -1,6 +1,6 @@
 //! A test is believed when it fails on what it is there for: each planted defect makes one fail.
 //!
-//! `cargo test --features __internal --test it planted` plants them: see `src/failpoint.rs`. Those that unit
+//! `cargo test --features __internal --test it planted` plants them: see `src/value/failpoint.rs`. Those that unit
 //! tests catch are in `src/proof/seeded.rs`.
 
 /// Each defect that a test of this binary catches, and the test.

@@ -1,9 +1,9 @@
 //! Whoever waits for the head is woken: by what is appended, by being stopped, by the log's end.
 
 use crate::check;
-use crate::clock::Micros;
+use crate::value::clock::Micros;
 use crate::codec::frame::Location;
-use crate::log::head::{Head, StopFlag, Waited};
+use crate::log::tail::head::{Head, StopFlag, Waited};
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::sync::{Arc, Condvar, Mutex};
 use shuttle::thread;

@@ -3,8 +3,8 @@
 
 use crate::check;
 use crate::codec::frame::Location;
-use crate::error::{Error, ErrorKind};
-use crate::log::control::{Control, Due, Work};
+use crate::value::error::{Error, ErrorKind};
+use crate::log::indexer::signal::{Control, Due, Work};
 use shuttle::sync::Arc;
 use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::thread;
@@ -30,7 +30,7 @@ impl Log {
     }
 
     /// What a leader does with each group.
-    fn append(&self) -> crate::error::Result<()> {
+    fn append(&self) -> crate::value::error::Result<()> {
         let steps = || self.indexed.load(Ordering::SeqCst);
         self.control.wait_for_room(|| self.tail() >= ROOM, steps)?;
         let appended = self.appended.fetch_add(1, Ordering::SeqCst) + 1;

@@ -1,6 +1,6 @@
 //! The engine's hand-overs under schedules that a checker (shuttle) chooses: how callers take turns at
-//! writing groups (`log::turns`), the subscription's wake-up (`log::head`), and what indexer and writers
-//! tell each other (`log::control`).
+//! writing groups (`log::commit::queue`), the subscription's wake-up (`log::tail::head`), and what indexer and writers
+//! tell each other (`log::indexer::signal`).
 //!
 //! The files are the engine's own. What they name besides locks is here, as small as they need it.
 //! A wake-up that is lost is a deadlock here, which the checker finds.
@@ -8,12 +8,15 @@
 #![cfg(test)]
 #![allow(dead_code, reason = "the models use a part of each file")]
 
-#[path = "../../../src/limits.rs"]
-mod limits;
+#[path = "../../../src/value"]
+mod value {
+    pub(crate) mod error;
+    pub(crate) mod limits;
 
-mod clock {
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-    pub(crate) struct Micros(pub(crate) i64);
+    pub(crate) mod clock {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) struct Micros(pub(crate) i64);
+    }
 }
 
 mod codec {
@@ -28,16 +31,17 @@ mod codec {
     }
 }
 
-#[path = "../../../src/error.rs"]
-mod error;
-#[path = "../../../src/failpoint.rs"]
-mod failpoint;
-
 #[path = "../../../src/log"]
 mod log {
-    pub(crate) mod control;
-    pub(crate) mod head;
-    pub(crate) mod turns;
+    pub(crate) mod commit {
+        pub(crate) mod queue;
+    }
+    pub(crate) mod indexer {
+        pub(crate) mod signal;
+    }
+    pub(crate) mod tail {
+        pub(crate) mod head;
+    }
 }
 
 mod head;

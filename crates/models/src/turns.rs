@@ -2,9 +2,9 @@
 //! ever, and no two lead at once.
 
 use crate::check;
-use crate::error::{Error, ErrorKind};
-use crate::limits::QUEUE_BYTES_MAX;
-use crate::log::turns::{Terms, Turns};
+use crate::value::error::{Error, ErrorKind};
+use crate::value::limits::QUEUE_BYTES_MAX;
+use crate::log::commit::queue::{Terms, Turns};
 use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use shuttle::sync::{Arc, Mutex};
 use shuttle::thread;

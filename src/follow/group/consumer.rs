@@ -1,13 +1,13 @@
 //! A consumer of a group, and what is delivered to it.
 
-use crate::callback::{self, Holding};
-use crate::error::{Error, ErrorKind, Result};
-use crate::event::RecordedEvent;
 use crate::follow::group::ledger::Nack;
 use crate::follow::group::registry::Groups;
 use crate::follow::group::running::{Next, RunningGroup};
 use crate::follow::stopper::{Stopper, Stops};
 use crate::log::handle::LogHandle;
+use crate::value::callback::{self, Holding};
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::event::RecordedEvent;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

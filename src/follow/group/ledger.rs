@@ -7,13 +7,13 @@
 //! * With streams in order, an event is delivered only when no earlier one of its stream is
 //!   unfinished.
 
-use crate::clock::Micros;
 use crate::codec::group::{FilterRecord, GroupRecord, Shelf, TriedRecord};
 use crate::codec::parked::ParkedRecord;
-use crate::event::RecordedEvent;
-use crate::failpoint::failpoint;
-use crate::limits::{GROUP_UNFINISHED_BYTES_MAX, PARKED_MOVED_MAX};
-use crate::stream::StreamId;
+use crate::value::clock::Micros;
+use crate::value::event::RecordedEvent;
+use crate::value::failpoint::failpoint;
+use crate::value::limits::{GROUP_UNFINISHED_BYTES_MAX, PARKED_MOVED_MAX};
+use crate::value::stream::StreamId;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 

@@ -7,7 +7,7 @@
 //! * When an acknowledgement returns, it is durable.
 
 pub(crate) mod consumer;
-mod kept;
+mod durable_state;
 pub(crate) mod ledger;
 pub(crate) mod registry;
 mod running;
@@ -15,15 +15,15 @@ mod running;
 #[cfg(test)]
 mod tests;
 
-use crate::callback;
 use crate::codec::group::{FilterRecord, Shelf};
-use crate::error::{Error, Result};
 use crate::follow::group::registry::{Described, Groups, shelved};
 use crate::follow::parked::Parked;
 use crate::follow::subscription::SubscriptionBuilder;
 use crate::log::commit::check_name;
 use crate::log::handle::LogHandle;
-use crate::position::Position;
+use crate::value::callback;
+use crate::value::error::{Error, Result};
+use crate::value::position::Position;
 use consumer::Consumer;
 use ledger::Settings;
 use std::fmt;

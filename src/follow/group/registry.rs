@@ -6,16 +6,16 @@ use crate::codec::group::{
     shelf_prefix,
 };
 use crate::codec::parked::ParkedRecord;
-use crate::error::{Error, ErrorKind, Result};
-use crate::filter::Filter;
-use crate::follow::group::kept::Kept;
+use crate::follow::group::durable_state::Kept;
 use crate::follow::group::ledger::{Ledger, Settings};
 use crate::follow::group::running::{RunningGroup, commit_state, now};
-use crate::limits::{GROUP_PARTS_MAX, PARKED_MOVED_MAX};
 use crate::log::commit::Commit;
 use crate::log::core::Log;
 use crate::log::handle::LogHandle;
-use crate::position::Position;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::filter::Filter;
+use crate::value::limits::{GROUP_PARTS_MAX, PARKED_MOVED_MAX};
+use crate::value::position::Position;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -5,17 +5,17 @@
 
 use crate::codec::bin;
 use crate::codec::group::shelf_key;
-use crate::error::{Error, ErrorKind, Result, catch};
-use crate::event::RecordedEvent;
-use crate::filter::Filter;
 use crate::follow::feed::{Batch, Feed, FeedStop};
-use crate::follow::group::kept::Kept;
+use crate::follow::group::durable_state::Kept;
 use crate::follow::group::ledger::{Late, Ledger, Move, Nack, Now};
-use crate::limits::GROUP_CURSOR_EVENTS_MAX;
 use crate::log::commit::{Commit, Proposal};
 use crate::log::engine::Engine;
-use crate::log::read_all::EventCursor;
-use crate::position::Position;
+use crate::log::read::all::EventCursor;
+use crate::value::error::{Error, ErrorKind, Result, catch};
+use crate::value::event::RecordedEvent;
+use crate::value::filter::Filter;
+use crate::value::limits::GROUP_CURSOR_EVENTS_MAX;
+use crate::value::position::Position;
 use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;

@@ -1,15 +1,15 @@
 //! The ledger against what it promises, over random orders of everything that can happen to it.
 
-use crate::clock::Micros;
 use crate::codec::bin;
 use crate::codec::group::{FilterRecord, GroupRecord, Shelf, group_key, part_prefix};
-use crate::error::{Error, ErrorKind};
-use crate::event::{NewEvent, RecordedEvent};
-use crate::follow::group::kept::Kept;
+use crate::follow::group::durable_state::Kept;
 use crate::follow::group::ledger::{Ledger, Move, Nack, Now, Settings};
-use crate::log::read_all::EventCursor;
-use crate::position::{ExpectedVersion, Position};
+use crate::log::read::all::EventCursor;
 use crate::store::Store;
+use crate::value::clock::Micros;
+use crate::value::error::{Error, ErrorKind};
+use crate::value::event::{NewEvent, RecordedEvent};
+use crate::value::position::{ExpectedVersion, Position};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::index::packs::merge::MergeDue;
+use crate::sst::compaction::MergeDue;
 
 #[test]
 fn whatever_the_windows_the_index_tells_what_the_journal_holds() {

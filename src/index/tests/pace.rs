@@ -1,8 +1,8 @@
 use super::*;
-use crate::index::database::Database;
-use crate::index::pace::{KEY_BYTES_MAX, Pace, log_bytes_of_one_write};
 use crate::index::tests::crash::lose_pages;
-use crate::limits::{SLED_SEGMENT_BYTES, VALUE_BYTES_MAX};
+use crate::kv::database::Database;
+use crate::kv::sync_policy::{KEY_BYTES_MAX, Pace, log_bytes_of_one_write};
+use crate::value::limits::{SLED_SEGMENT_BYTES, VALUE_BYTES_MAX};
 
 #[test]
 fn no_write_logs_more_than_the_bound_that_the_pace_rests_on() {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::index::views::{Change, Views};
+use crate::views::{Change, Views};
 
 /// A view whose rows and checkpoint all say the same number.
 fn write(views: &std::sync::Arc<Views>, n: u64) -> Result<()> {

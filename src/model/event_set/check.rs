@@ -8,14 +8,14 @@
 //! searched for fields that are written and not read. Such a type is no event set, even if this value happens to be the
 //! field's default.
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::event::EventType;
 use crate::model::event_set::decode::decode;
 use crate::model::event_set::joined::{Joined, join};
 use crate::model::event_set::set::{Event, StoredEvent};
 use crate::model::event_set::shape;
 use crate::model::event_set::split::Parts;
 use crate::model::readback;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::event::EventType;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use serde_ignored::Path;

@@ -1,10 +1,10 @@
 //! Decodes a stored event: upcast first, as often as it changes, then put together.
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::json::told;
 use crate::model::event_set::joined::{self, Failure};
 use crate::model::event_set::set::{Event, StoredEvent};
 use crate::model::event_set::shape;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::json::told;
 use std::any::type_name;
 use std::fmt;
 

@@ -4,7 +4,7 @@
 //! * A unit variant reads from any content, as a struct ignores fields that it does not know.
 //! * A struct variant reads from `null` as from `{}`: a unit variant may grow fields with defaults.
 
-use crate::json::told::{Told, without_values};
+use crate::value::json::told::{Told, without_values};
 use serde::de::value::StrDeserializer;
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Expected, VariantAccess,

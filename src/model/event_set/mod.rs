@@ -15,9 +15,9 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-use crate::error::Result;
-use crate::event::{Format, NewEvent, RecordedEvent};
-use crate::filter::Filter;
+use crate::value::error::Result;
+use crate::value::event::{Format, NewEvent, RecordedEvent};
+use crate::value::filter::Filter;
 use bytes::Bytes;
 use decode::decode;
 use set::{Event, StoredEvent, not_writable};

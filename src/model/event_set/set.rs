@@ -1,9 +1,9 @@
 //! What an event set is, and what is stored of an event.
 
-use crate::error::{Error, ErrorKind, HandlerError, Result};
-use crate::event::EventType;
-use crate::json;
-use crate::json::told::Told;
+use crate::value::error::{Error, ErrorKind, HandlerError, Result};
+use crate::value::event::EventType;
+use crate::value::json;
+use crate::value::json::told::Told;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

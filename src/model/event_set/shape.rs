@@ -1,7 +1,7 @@
 //! What a type is to serde, learned from how it asks to be read, without reading anything.
 
-use crate::error::{Error, ErrorKind, Result};
 use crate::model::event_set::set::Event;
+use crate::value::error::{Error, ErrorKind, Result};
 use serde::de::{self, Deserializer, Expected, Visitor};
 use serde::forward_to_deserialize_any;
 use std::any::type_name;

@@ -1,6 +1,6 @@
 //! Takes an event apart: the name of its variant, and its content as JSON.
 
-use crate::json::Strict;
+use crate::value::json::Strict;
 use serde::Serialize;
 use serde::ser::{self, SerializeStructVariant, SerializeTupleVariant, Serializer};
 use std::fmt;

@@ -1,10 +1,10 @@
 //! What a process manager is, to be written by the application.
 
-use crate::error::HandlerError;
-use crate::event::RecordedEvent;
-use crate::filter::Filter;
 use crate::model::event_set::set::Event;
 use crate::model::process::effects::Effects;
+use crate::value::error::HandlerError;
+use crate::value::event::RecordedEvent;
+use crate::value::filter::Filter;
 use chrono::{DateTime, Utc};
 
 /// What a process manager is asked to react to.

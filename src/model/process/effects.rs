@@ -1,12 +1,12 @@
 //! What a process does in the world: commands to aggregates, each of which runs once.
 
-use crate::error::Result;
-use crate::event::{Metadata, RecordedEvent};
 use crate::log::handle::WeakLogHandle;
 use crate::model::aggregate::Aggregate;
 use crate::model::repository::Repository;
 use crate::model::repository::detached::Detached;
 use crate::model::repository::outcome::{ExecuteError, Executed};
+use crate::value::error::Result;
+use crate::value::event::{Metadata, RecordedEvent};
 use parking_lot::Mutex;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;

@@ -5,13 +5,13 @@
 //! * Bounded: two generations, of which the older goes when the younger is full.
 
 use crate::codec::state::StreamState;
-use crate::error::Result;
-use crate::limits::CACHED_AGGREGATES_MAX;
 use crate::log::core::Log;
-use crate::log::read_stream::{StreamEvents, StreamRange};
+use crate::log::read::stream::{StreamEvents, StreamRange};
 use crate::model::process::contract::ProcessManager;
-use crate::position::Version;
-use crate::stream::StreamId;
+use crate::value::error::Result;
+use crate::value::limits::CACHED_AGGREGATES_MAX;
+use crate::value::position::Version;
+use crate::value::stream::StreamId;
 use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;

@@ -7,35 +7,35 @@
 //! * What is kept besides the own events is in the journal: a lost index changes nothing.
 
 pub(crate) mod contract;
+mod durable_state;
 pub(crate) mod effects;
 mod instances;
-mod kept;
 mod reaction;
 pub(crate) mod registry;
+mod retries;
 mod runner;
 pub(crate) mod status;
-mod tries;
 
-use crate::error::{Error, Result};
 use crate::log::handle::LogHandle;
 use crate::model::aggregate::{Aggregate, is_category};
 use crate::model::policy::{OnError, Then};
 use crate::model::progress::Progress;
 use crate::model::repository::Repository;
 use crate::model::request::requests;
-use crate::position::Position;
+use crate::value::error::{Error, Result};
+use crate::value::position::Position;
 use contract::ProcessManager;
+use durable_state::Kept;
 use effects::Executors;
 use instances::Instances;
-use kept::Kept;
 use parking_lot::Mutex;
 use registry::Processes;
+use retries::Tries;
 use runner::{Runner, done};
 use status::{Ask, ProcessState, ProcessStatus, Seen, Shared};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
-use tries::Tries;
 
 /// Describes how a process is to run; see [`Store::process`](crate::Store::process).
 #[must_use = "a process begins with `start`"]

@@ -5,22 +5,22 @@
 //! * The commit's expected version decides. If somebody else has written to the instance's stream,
 //!   the instance is loaded again and asked again.
 
-use crate::clock::Micros;
-use crate::error::{Error, ErrorKind, HandlerError, Result};
-use crate::event::{Metadata, NewEvent, RecordedEvent};
+use crate::log::commit::outcome::AppendError;
 use crate::log::commit::{Commit, Proposal};
-use crate::log::outcome::AppendError;
-use crate::log::read_stream::{StreamEvents, StreamRange};
+use crate::log::read::stream::{StreamEvents, StreamRange};
 use crate::model::aggregate::stream_in;
 use crate::model::event_set;
 use crate::model::process::contract::{ProcessManager, Trigger};
+use crate::model::process::durable_state::{Change, InstanceChange};
 use crate::model::process::effects::Effects;
 use crate::model::process::instances::Instance;
-use crate::model::process::kept::{Change, InstanceChange};
+use crate::model::process::retries::{Failure, Interrupt, Step, interrupt_of};
 use crate::model::process::runner::Runner;
-use crate::model::process::tries::{Failure, Interrupt, Step, interrupt_of};
-use crate::position::{ExpectedVersion, Position, Version};
-use crate::stream::StreamId;
+use crate::value::clock::Micros;
+use crate::value::error::{Error, ErrorKind, HandlerError, Result};
+use crate::value::event::{Metadata, NewEvent, RecordedEvent};
+use crate::value::position::{ExpectedVersion, Position, Version};
+use crate::value::stream::StreamId;
 use std::fmt;
 use std::sync::Arc;
 use uuid::Uuid;

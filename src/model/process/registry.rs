@@ -1,7 +1,7 @@
 //! The processes of one store that run.
 
-use crate::error::{Error, ErrorKind, Result};
 use crate::model::process::status::Shared;
+use crate::value::error::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;

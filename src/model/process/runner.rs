@@ -5,24 +5,24 @@
 //! * A deadline has its place among the events: before those that were recorded after it, and behind
 //!   those that were recorded before the clock showed it.
 
-use crate::clock::{ClockWaiter, Micros};
-use crate::error::{Error, ErrorKind, Result, catch};
-use crate::event::RecordedEvent;
-use crate::filter::Filter;
 use crate::follow::feed::{Batch, Feed, FeedStop};
-use crate::limits::{CHECKPOINT_EVENTS_MAX, CLOCK_LOOK_MAX};
 use crate::log::core::Log;
 use crate::log::engine::Engine;
 use crate::model::policy::{Retrying, recovery_delay};
 use crate::model::process::contract::ProcessManager;
+use crate::model::process::durable_state::Kept;
 use crate::model::process::effects::Executors;
 use crate::model::process::instances::Instances;
-use crate::model::process::kept::Kept;
 use crate::model::process::registry::Registered;
+use crate::model::process::retries::{Interrupt, Step, Tries, interrupt_of};
 use crate::model::process::status::{Ask, ProcessState, Shared};
-use crate::model::process::tries::{Interrupt, Step, Tries, interrupt_of};
 use crate::model::request::Request;
-use crate::position::Position;
+use crate::value::clock::{ClockWaiter, Micros};
+use crate::value::error::{Error, ErrorKind, Result, catch};
+use crate::value::event::RecordedEvent;
+use crate::value::filter::Filter;
+use crate::value::limits::{CHECKPOINT_EVENTS_MAX, CLOCK_LOOK_MAX};
+use crate::value::position::Position;
 use crossbeam_channel::{Receiver, RecvError, after, never, select};
 use std::convert::Infallible;
 use std::sync::Arc;

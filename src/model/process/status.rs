@@ -1,10 +1,10 @@
 //! What can be seen of a process from outside its thread.
 
-use crate::error::{Error, ErrorKind, Result};
 use crate::model::policy::Retrying;
 use crate::model::progress::Progress;
 use crate::model::request::{Asking, Unanswered};
-use crate::position::Position;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::position::Position;
 use parking_lot::Mutex;
 use std::time::Duration;
 

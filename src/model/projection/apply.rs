@@ -1,16 +1,16 @@
 //! Applying one event, and what has been applied and is not written yet.
 
-use crate::clock::Micros;
 use crate::codec::parked::ParkedRecord;
-use crate::error::{Error, ErrorKind, catch};
-use crate::event::RecordedEvent;
-use crate::index::views::{Change, ViewTree};
-use crate::json::told;
 use crate::model::projection::contract::Projection;
 use crate::model::projection::trees::{Place, checkpoint_changes, parked_change};
 use crate::model::projection::writer::{Changes, ViewWriter};
-use crate::position::Position;
-use crate::stream::StreamId;
+use crate::value::clock::Micros;
+use crate::value::error::{Error, ErrorKind, catch};
+use crate::value::event::RecordedEvent;
+use crate::value::json::told;
+use crate::value::position::Position;
+use crate::value::stream::StreamId;
+use crate::views::{Change, ViewTree};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::time::Duration;

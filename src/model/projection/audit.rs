@@ -2,11 +2,11 @@
 
 use crate::codec::frame::Chain;
 use crate::codec::projection::{Generations, ViewCheckpoint, ViewOrigin, decode};
-use crate::error::{Error, ErrorKind, Result};
-use crate::failpoint::failpoint;
-use crate::finding::{Finding, FindingKind, Findings};
-use crate::index::views::Views;
 use crate::model::projection::trees::{CHECKPOINT, META, ORIGIN, parked, tree_name_prefix};
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::failpoint::failpoint;
+use crate::value::finding::{Finding, FindingKind, Findings};
+use crate::views::Views;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;

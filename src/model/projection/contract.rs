@@ -1,9 +1,9 @@
 //! What a projection is, to be written by the application.
 
-use crate::error::HandlerError;
-use crate::event::RecordedEvent;
-use crate::filter::Filter;
 use crate::model::projection::writer::ViewWriter;
+use crate::value::error::HandlerError;
+use crate::value::event::RecordedEvent;
+use crate::value::filter::Filter;
 
 /// A durable view: rows, under keys in order, that are made from events and survive a restart.
 ///

@@ -1,15 +1,15 @@
 //! The projections of one store: which run, and where their views lie.
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::held::Held;
-use crate::index::views::Views;
 use crate::log::commit::check_name;
 use crate::log::core::Log;
 use crate::model::progress::Progress;
 use crate::model::projection::status::Shared;
 use crate::model::projection::trees::Trees;
 use crate::model::projection::view::Served;
-use crate::position::Position;
+use crate::storage::held::Held;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::position::Position;
+use crate::views::Views;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

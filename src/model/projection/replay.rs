@@ -1,10 +1,10 @@
 //! A replay of parked events that is under way.
 
-use crate::error::Result;
 use crate::log::core::Log;
-use crate::log::read_all::EventCursor;
-use crate::position::Position;
-use crate::stream::StreamId;
+use crate::log::read::all::EventCursor;
+use crate::value::error::Result;
+use crate::value::position::Position;
+use crate::value::stream::StreamId;
 use crossbeam_channel::Sender;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;

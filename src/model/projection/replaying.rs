@@ -1,7 +1,5 @@
 //! Trying parked events again, some at a time, so that new events are taken in meanwhile.
 
-use crate::error::Result;
-use crate::limits::{REPLAY_EVENTS_MAX, REPLAY_TIME_MAX};
 use crate::model::policy::Then;
 use crate::model::projection::apply::{Failure, Pending, apply};
 use crate::model::projection::contract::Projection;
@@ -9,8 +7,10 @@ use crate::model::projection::replay::{Answer, Replay};
 use crate::model::projection::runner::{Interrupt, Runner, Step, Waits};
 use crate::model::projection::status::Doing;
 use crate::model::projection::trees::{parked, parked_at};
-use crate::position::Position;
-use crate::stream::StreamId;
+use crate::value::error::Result;
+use crate::value::limits::{REPLAY_EVENTS_MAX, REPLAY_TIME_MAX};
+use crate::value::position::Position;
+use crate::value::stream::StreamId;
 use std::time::Instant;
 
 impl<P: Projection> Runner<P> {

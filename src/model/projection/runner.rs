@@ -5,16 +5,7 @@
 //! * A view that takes another's place is not behind it. Until then nobody reads it, so what it gets is held
 //!   in memory and written now and then: most views have far fewer rows than events.
 
-use crate::clock::Micros;
-use crate::error::{Error, ErrorKind, Result, catch};
-use crate::event::RecordedEvent;
-use crate::filter::Filter;
 use crate::follow::feed::{Batch, Feed, FeedStop};
-use crate::index::views::Change;
-use crate::limits::{
-    CHECKPOINT_EVENTS_MAX, VIEW_BUILD_BYTES_MAX, VIEW_BUILD_EVENTS_MAX, VIEW_CHANGES_BYTES_MIN,
-    VIEW_READERS_WAIT_MAX, VIEW_SWAP_EVENTS_MAX,
-};
 use crate::log::core::Log;
 use crate::model::policy::{OnError, Retrying, Then, recovery_delay};
 use crate::model::projection::apply::{
@@ -26,8 +17,17 @@ use crate::model::projection::replay::Replay;
 use crate::model::projection::status::{Ask, Doing, Shared};
 use crate::model::projection::trees::{Generation, Place, Trees, parked, write_in_parts};
 use crate::model::request::{Asked, Request};
-use crate::position::Position;
-use crate::stream::StreamId;
+use crate::value::clock::Micros;
+use crate::value::error::{Error, ErrorKind, Result, catch};
+use crate::value::event::RecordedEvent;
+use crate::value::filter::Filter;
+use crate::value::limits::{
+    CHECKPOINT_EVENTS_MAX, VIEW_BUILD_BYTES_MAX, VIEW_BUILD_EVENTS_MAX, VIEW_CHANGES_BYTES_MIN,
+    VIEW_READERS_WAIT_MAX, VIEW_SWAP_EVENTS_MAX,
+};
+use crate::value::position::Position;
+use crate::value::stream::StreamId;
+use crate::views::Change;
 use crossbeam_channel::{Receiver, TryRecvError, after, never, select, select_biased};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

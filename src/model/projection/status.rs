@@ -1,12 +1,12 @@
 //! What can be seen of a projection from outside its thread.
 
-use crate::error::{Error, Result};
-use crate::index::views::ViewTree;
 use crate::model::policy::Retrying;
 use crate::model::progress::Progress;
 use crate::model::projection::view::Served;
 use crate::model::request::{Asking, Unanswered};
-use crate::position::Position;
+use crate::value::error::{Error, Result};
+use crate::value::position::Position;
+use crate::views::ViewTree;
 use parking_lot::Mutex;
 use std::sync::Arc;
 

@@ -1,18 +1,18 @@
 //! A view that is built again is written in parts, and not all of them may be.
 
 use super::*;
-use crate::error::HandlerError;
-use crate::event::{NewEvent, RecordedEvent};
-use crate::filter::Filter;
-use crate::index::views::{Change, Views};
-use crate::limits::VIEW_BUILD_CHANGES_MAX;
 use crate::log::commit::Commit;
 use crate::model::policy::Then;
 use crate::model::projection::status::ProjectionState;
 use crate::model::projection::trees::{CHECKPOINT, ORIGIN, Place, Trees};
 use crate::model::projection::writer::ViewWriter;
-use crate::position::ExpectedVersion;
 use crate::store::Store;
+use crate::value::error::HandlerError;
+use crate::value::event::{NewEvent, RecordedEvent};
+use crate::value::filter::Filter;
+use crate::value::limits::VIEW_BUILD_CHANGES_MAX;
+use crate::value::position::ExpectedVersion;
+use crate::views::{Change, Views};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -8,13 +8,13 @@
 use crate::codec::frame::Chain;
 use crate::codec::parked::ParkedRecord;
 use crate::codec::projection::{Generations, ViewCheckpoint, ViewOrigin, decode, encode};
-use crate::error::{Error, Result};
-use crate::failpoint::failpoint;
-use crate::index::views::{Change, ViewTree, Views};
-use crate::limits::VIEW_BUILD_CHANGES_MAX;
 use crate::log::core::Log;
-use crate::log::read_all::chain_at;
-use crate::position::Position;
+use crate::log::read::all::chain_at;
+use crate::value::error::{Error, Result};
+use crate::value::failpoint::failpoint;
+use crate::value::limits::VIEW_BUILD_CHANGES_MAX;
+use crate::value::position::Position;
+use crate::views::{Change, ViewTree, Views};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -230,7 +230,7 @@ impl Trees {
 
     fn damaged(&self, what: &str) -> Error {
         let message = format!("the state of projection {} is damaged: {what}", self.name);
-        Error::new(crate::error::ErrorKind::Corrupt, message)
+        Error::new(crate::value::error::ErrorKind::Corrupt, message)
     }
 }
 
@@ -301,7 +301,7 @@ pub(super) fn parked_at(tree: &ViewTree, position: Position) -> Result<Option<Pa
 
 fn damaged_parked(tree: &ViewTree, what: &str) -> Error {
     let message = format!("a parked event in {} is damaged: {what}", tree.name());
-    Error::new(crate::error::ErrorKind::Corrupt, message)
+    Error::new(crate::value::error::ErrorKind::Corrupt, message)
 }
 
 /// The parked events of a view, in order.

@@ -4,11 +4,11 @@
 //!   what is read under it is of one moment, between two batches. What keeps them from waiting for each other
 //!   is in `model::readable`.
 
-use crate::error::Result;
-use crate::fork::Owner;
-use crate::index::views::ViewTree;
 use crate::model::projection::writer::{Rows, decode};
 use crate::model::readable::Readable;
+use crate::value::error::Result;
+use crate::value::fork::Owner;
+use crate::views::ViewTree;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;

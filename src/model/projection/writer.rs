@@ -3,10 +3,10 @@
 //! * What one event writes is taken over as a whole, when `apply` has succeeded, or not at all.
 //! * Reads see the writes of this event, then those of earlier ones, then the view.
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::json;
-use crate::json::told::Told;
-use crate::limits::{VIEW_KEY_BYTES_MAX, VIEW_ROW_BYTES_MAX};
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::json;
+use crate::value::json::told::Told;
+use crate::value::limits::{VIEW_KEY_BYTES_MAX, VIEW_ROW_BYTES_MAX};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -3,10 +3,10 @@
 //! * Nothing here is ever taken for the newest state: who gets an entry reads on from its version.
 //! * Bounded in entries and in command ids; those unused for longest go first.
 
-use crate::limits::{CACHED_AGGREGATES_MAX, CACHED_COMMAND_IDS_MAX};
 use crate::model::repository::commands::Commands;
-use crate::position::{Position, Version};
-use crate::stream::StreamId;
+use crate::value::limits::{CACHED_AGGREGATES_MAX, CACHED_COMMAND_IDS_MAX};
+use crate::value::position::{Position, Version};
+use crate::value::stream::StreamId;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 //! * It is complete for an aggregate once its whole stream has been read with it, and stays so as
 //!   long as every event folded after that is told to it.
 
-use crate::position::Version;
+use crate::value::position::Version;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use uuid::Uuid;

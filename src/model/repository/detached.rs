@@ -1,10 +1,10 @@
 //! A repository as a thread of the engine holds it: it keeps no store open.
 
-use crate::error::{Error, Result};
 use crate::log::handle::WeakLogHandle;
 use crate::model::aggregate::Aggregate;
 use crate::model::repository::snapshots::Policy;
 use crate::model::repository::{Memory, Repository};
+use crate::value::error::{Error, Result};
 use std::sync::Arc;
 
 /// What a repository is made from again for as long as it is used. It waits for no view.

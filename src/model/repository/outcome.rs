@@ -1,10 +1,10 @@
 //! What a command and a load return, and how a command can fail.
 
-use crate::error::{Error, ErrorKind};
-use crate::event::RecordedEvent;
-use crate::log::outcome::{AppendError, Conflict};
+use crate::log::commit::outcome::{AppendError, Conflict};
 use crate::model::aggregate::Aggregate;
-use crate::position::{Position, Version};
+use crate::value::error::{Error, ErrorKind};
+use crate::value::event::RecordedEvent;
+use crate::value::position::{Position, Version};
 use chrono::{DateTime, Utc};
 use std::fmt;
 

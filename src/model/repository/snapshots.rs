@@ -9,21 +9,21 @@
 //!   next command offers a newer one.
 
 use super::cache::Known;
-use crate::clock::Micros;
 use crate::codec::aggregate::{AggregateImage, ImageEvent};
-use crate::error::{Error, Result, catch};
-use crate::failpoint::failpoint;
-use crate::fork::Owned;
-use crate::json;
-use crate::json::told::Told;
-use crate::limits::SNAPSHOTS_WAITING_MAX;
 use crate::log::core::Log;
 use crate::log::handle::LogHandle;
-use crate::log::read_stream::{StreamEvents, StreamRange};
+use crate::log::read::stream::{StreamEvents, StreamRange};
 use crate::model::aggregate::{Aggregate, Snapshot};
 use crate::model::readback::{difference, read_watched};
-use crate::position::{Position, Version};
-use crate::stream::StreamId;
+use crate::value::clock::Micros;
+use crate::value::error::{Error, Result, catch};
+use crate::value::failpoint::failpoint;
+use crate::value::fork::Owned;
+use crate::value::json;
+use crate::value::json::told::Told;
+use crate::value::limits::SNAPSHOTS_WAITING_MAX;
+use crate::value::position::{Position, Version};
+use crate::value::stream::StreamId;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use std::sync::Arc;
 

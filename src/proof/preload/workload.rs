@@ -1,17 +1,17 @@
 //! What the recorded process does, and what is looked at afterwards.
 
-use crate::error::HandlerError;
-use crate::event::RecordedEvent;
-use crate::filter::Filter;
 use crate::model::projection::contract::Projection;
 use crate::model::projection::writer::ViewWriter;
-use crate::position::Position;
 use crate::proof::cuts::{acknowledged, commit, read};
 use crate::proof::oracle::{Known, Planned};
 use crate::proof::preload::replay::line;
 use crate::proof::random::{Random, first_seed};
 use crate::store::Store;
-use crate::stream::StreamId;
+use crate::value::error::HandlerError;
+use crate::value::event::RecordedEvent;
+use crate::value::filter::Filter;
+use crate::value::position::Position;
+use crate::value::stream::StreamId;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;

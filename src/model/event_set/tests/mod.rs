@@ -5,10 +5,10 @@ mod single;
 
 use super::set::{Event, StoredEvent};
 use super::stored_types;
-use crate::error::{ErrorKind, HandlerError};
-use crate::event::{EventType, Format, NewEvent, RecordedEvent, RecordedMetadata};
-use crate::position::{Position, Version};
-use crate::stream::StreamId;
+use crate::value::error::{ErrorKind, HandlerError};
+use crate::value::event::{EventType, Format, NewEvent, RecordedEvent, RecordedMetadata};
+use crate::value::position::{Position, Version};
+use crate::value::stream::StreamId;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;

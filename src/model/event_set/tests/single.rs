@@ -3,10 +3,10 @@
 //! The story: only the first event of each variant was read back. A later one of the same type that could not be read was
 //! stored for good, and then the aggregate could never be loaded or given a command again.
 
-use crate::error::{ErrorKind, HandlerError};
-use crate::event::NewEvent;
 use crate::model::event_set;
 use crate::model::event_set::set::{Event, StoredEvent};
+use crate::value::error::{ErrorKind, HandlerError};
+use crate::value::event::NewEvent;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;

@@ -1,0 +1,329 @@
+//! A chunk: events of one stream or of several, one after another, compressed together.
+//!
+//! ```text
+//! offset  bytes  field
+//!      0      4  bytes of the events, uncompressed
+//!      4      1  1: they are compressed, as one LZ4 block; 0: they are not, which would not be shorter
+//!      5         the events
+//! ```
+//!
+//! The events:
+//!
+//! ```text
+//!      8  the position of the first one
+//!      8  its time, UTC microseconds
+//! then for each event, in numbers of `varint`:
+//!         its position, less that of the first (signed)
+//!         its time, less that of the first (signed)
+//!         twice the bytes of its body, and 1 more if the body is a reference
+//!         its body: the envelope as it stands in the journal, or for a reference the place of the event's
+//!         entry there: segment (8), offset in the segment (4), length (4)
+//! ```
+//!
+//! Whose events they are, and which versions, the directory says: a run of one stream's begins at a byte of
+//! the chunk and is so many events long. Events of a stream, and of streams of one kind, are alike, so
+//! they are compressed where that makes them shorter. Decoding slices the one buffer that a chunk was read
+//! into, or decompressed into.
+
+use crate::codec::cursor::array_at;
+use crate::codec::frame::EntryLocation;
+use crate::codec::sst::event::{Body, IndexedEvent};
+use crate::codec::varint;
+use crate::value::clock::Micros;
+use crate::value::limits::{PACK_CHUNK_BYTES_MAX, PACK_CHUNK_BYTES_MIN, PACK_INLINE_BYTES_MAX};
+use bytes::Bytes;
+use lz4_flex::block::get_maximum_output_size;
+use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into};
+
+const FIXED_BYTES: usize = 5;
+const BASE_BYTES: usize = 16;
+const REFERENCE_BYTES: usize = 16;
+/// What an event takes beside its body, at most.
+const HEAD_BYTES_MAX: usize = 3 * varint::BYTES_MAX;
+/// Bytes of the events of any chunk, and some to spare.
+pub(crate) const CHUNK_BYTES_MAX: usize = BASE_BYTES + HEAD_BYTES_MAX + PACK_CHUNK_BYTES_MAX;
+// Any event fits into a chunk of its own, and nearly any where a stream may begin.
+const _: () = assert!(PACK_CHUNK_BYTES_MIN + PACK_INLINE_BYTES_MAX <= PACK_CHUNK_BYTES_MAX);
+
+/// Bytes of the block of any chunk; what is not made shorter stays as it is.
+pub(crate) const CHUNK_BLOCK_BYTES_MAX: usize = CHUNK_BYTES_MAX + 16;
+
+/// Makes chunks, and keeps its buffers from one to the next.
+#[derive(Default)]
+pub(crate) struct ChunkBuilder {
+    events: Vec<u8>,
+    first: Option<(u64, Micros)>,
+    table: CompressTable,
+}
+
+impl ChunkBuilder {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Whether the next stream is to begin another chunk. One that begins here goes on here as far as it can:
+    /// who reads it then decompresses little else.
+    pub(crate) fn is_full(&self) -> bool {
+        self.events.len() >= PACK_CHUNK_BYTES_MIN
+    }
+
+    /// Whether an event with this body is to begin another chunk.
+    pub(crate) fn is_full_for(&self, body: &Body) -> bool {
+        let body_bytes = match body {
+            Body::Inline(envelope) => envelope.len(),
+            Body::At(_) => REFERENCE_BYTES,
+        };
+        !self.is_empty() && self.events.len() + body_bytes + HEAD_BYTES_MAX > PACK_CHUNK_BYTES_MAX
+    }
+
+    /// Where the next event will begin, if it is put into this chunk.
+    pub(crate) fn next_start(&self) -> u32 {
+        self.events.len().max(BASE_BYTES) as u32
+    }
+
+    /// Puts an event behind those that are here.
+    pub(crate) fn put(&mut self, position: u64, recorded_at: Micros, body: &Body) {
+        let (first_position, first_time) = *self.first.get_or_insert_with(|| {
+            self.events.extend_from_slice(&position.to_le_bytes());
+            self.events.extend_from_slice(&recorded_at.0.to_le_bytes());
+            (position, recorded_at)
+        });
+        let out = &mut self.events;
+        varint::put_signed(position.wrapping_sub(first_position) as i64, out);
+        varint::put_signed(recorded_at.0.wrapping_sub(first_time.0), out);
+        match body {
+            Body::Inline(envelope) => {
+                varint::put(2 * envelope.len() as u64, out);
+                out.extend_from_slice(envelope);
+            }
+            Body::At(location) => {
+                varint::put(2 * REFERENCE_BYTES as u64 + 1, out);
+                out.extend_from_slice(&location.segment.to_le_bytes());
+                out.extend_from_slice(&location.offset.to_le_bytes());
+                out.extend_from_slice(&location.length.to_le_bytes());
+            }
+        }
+    }
+
+    /// Appends the content of the chunk, and begins another one.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.events.len() as u32).to_le_bytes());
+        let start = out.len() + 1;
+        out.push(1);
+        out.resize(start + get_maximum_output_size(self.events.len()), 0);
+        let compressed = compress_into_with_table(&self.events, &mut out[start..], &mut self.table)
+            .expect("the buffer is as long as can be needed");
+        if compressed < self.events.len() {
+            out.truncate(start + compressed);
+        } else {
+            out[start - 1] = 0;
+            out.truncate(start);
+            out.extend_from_slice(&self.events);
+        }
+        self.events.clear();
+        self.first = None;
+    }
+}
+
+/// The events of a chunk with this content, uncompressed.
+pub(crate) fn decompress(content: &Bytes) -> Result<Bytes, String> {
+    unpack(content).ok_or_else(|| "a chunk is malformed".to_owned())
+}
+
+fn unpack(content: &Bytes) -> Option<Bytes> {
+    if content.len() < FIXED_BYTES {
+        return None;
+    }
+    let length = u32::from_le_bytes(array_at(content, 0)) as usize;
+    let events = match content[4] {
+        0 => content.slice(FIXED_BYTES..),
+        1 if length <= CHUNK_BYTES_MAX => {
+            let mut events = vec![0; length];
+            let held = decompress_into(&content[FIXED_BYTES..], &mut events).ok()?;
+            events.truncate(held);
+            events.into()
+        }
+        _ => return None,
+    };
+    (events.len() == length && length >= BASE_BYTES).then_some(events)
+}
+
+/// The run of `count` events, the first of which is of `first_version`, at byte `start` of a chunk's
+/// `events`.
+pub(crate) fn decode_run(
+    events: &Bytes,
+    start: u32,
+    count: u64,
+    first_version: u64,
+) -> Result<Vec<IndexedEvent>, String> {
+    let run = read_run(events, start as usize, count, first_version);
+    run.ok_or_else(|| "a run of events is malformed".to_owned())
+}
+
+fn read_run(
+    events: &Bytes,
+    start: usize,
+    count: u64,
+    first_version: u64,
+) -> Option<Vec<IndexedEvent>> {
+    let first_position = u64::from_le_bytes(array_at(events.get(..8)?, 0));
+    let first_time = i64::from_le_bytes(array_at(events.get(8..BASE_BYTES)?, 0));
+    let mut left = events.get(start.max(BASE_BYTES)..)?;
+    // Each takes more than a byte, so a forged count cannot ask for much memory.
+    let mut run = Vec::with_capacity(count.min(left.len() as u64) as usize);
+    for n in 0..count {
+        let distance = varint::take_signed(&mut left)?;
+        let since = varint::take_signed(&mut left)?;
+        let length = varint::take(&mut left)?;
+        let begin = events.len() - left.len();
+        let (body, rest) = left.split_at_checked(usize::try_from(length / 2).ok()?)?;
+        left = rest;
+        run.push(IndexedEvent {
+            version: first_version.checked_add(n)?,
+            position: first_position.wrapping_add_signed(distance),
+            recorded_at: Micros(first_time.wrapping_add(since)),
+            body: match length % 2 {
+                0 => Body::Inline(events.slice(begin..begin + body.len())),
+                _ => reference(body)?,
+            },
+        });
+    }
+    Some(run)
+}
+
+fn reference(body: &[u8]) -> Option<Body> {
+    let body: &[u8; REFERENCE_BYTES] = body.try_into().ok()?;
+    Some(Body::At(EntryLocation {
+        segment: u64::from_le_bytes(array_at(body, 0)),
+        offset: u32::from_le_bytes(array_at(body, 8)),
+        length: u32::from_le_bytes(array_at(body, 12)),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::sst::event::body_of;
+    use crate::proof::random::{Random, first_seed, rounds};
+
+    const LOCATION: EntryLocation = EntryLocation { segment: 3, offset: 4, length: 500 };
+
+    fn event(version: u64, body: Body) -> IndexedEvent {
+        let recorded_at = Micros(1_000 - version as i64);
+        IndexedEvent { version, position: 10 * version, recorded_at, body }
+    }
+
+    fn inline(bytes: usize) -> Body {
+        Body::Inline(vec![7; bytes].into())
+    }
+
+    /// The content of the chunk of `events`.
+    fn pack(events: &[IndexedEvent]) -> Bytes {
+        let mut chunk = ChunkBuilder::default();
+        for event in events {
+            chunk.put(event.position, event.recorded_at, &event.body);
+        }
+        let mut content = Vec::new();
+        chunk.finish(&mut content);
+        assert!(chunk.is_empty());
+        content.into()
+    }
+
+    fn unpack(content: &Bytes, count: u64, version: u64) -> Result<Vec<IndexedEvent>, String> {
+        decode_run(&decompress(content)?, BASE_BYTES as u32, count, version)
+    }
+
+    fn sample() -> Vec<IndexedEvent> {
+        vec![event(5, inline(2)), event(6, Body::At(LOCATION)), event(7, inline(0))]
+    }
+
+    #[test]
+    fn a_chunk_has_its_golden_bytes() {
+        let mut golden = vec![43, 0, 0, 0, 0];
+        golden.extend([50, 0, 0, 0, 0, 0, 0, 0, 0xe3, 3, 0, 0, 0, 0, 0, 0]);
+        golden.extend([0, 0, 4, 7, 7]);
+        golden.extend([20, 1, 33, 3, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 244, 1, 0, 0]);
+        golden.extend([40, 3, 0]);
+        let golden = Bytes::from(golden);
+        assert_eq!(unpack(&golden, 3, 5), Ok(sample()));
+        // LZ4 makes even this shorter, in a way of its own.
+        assert_eq!(decompress(&pack(&sample())), decompress(&golden));
+        let mut noise = [0; 200];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        let (position, recorded_at) = (0x0123_4567_89ab_cdef, Micros(0x7654_3210_1357_9bdf));
+        let body = Body::Inline(noise.to_vec().into());
+        let content = pack(&[IndexedEvent { version: 5, position, recorded_at, body }]);
+        assert_eq!(content[..5], [220, 0, 0, 0, 0], "what is not made shorter stays as it is");
+    }
+
+    /// What compresses a chunk may do so better one day, so the bytes are only read.
+    #[test]
+    fn a_compressed_chunk_is_read_from_its_golden_bytes() {
+        let events = vec![event(5, inline(200))];
+        let mut golden = vec![220, 0, 0, 0, 1];
+        // 21 literals: the base, the event's head, and the first byte of its body.
+        golden.extend([0xff, 6]);
+        golden.extend([50, 0, 0, 0, 0, 0, 0, 0, 0xe3, 3, 0, 0, 0, 0, 0, 0]);
+        golden.extend([0, 0, 0x90, 3, 7]);
+        // 194 bytes as one byte before; 15 + 175 + 4 of them. The last 5 are literals again.
+        golden.extend([1, 0, 175, 0x50, 7, 7, 7, 7, 7]);
+        assert_eq!(unpack(&golden.into(), 1, 5), Ok(events.clone()));
+        let written = pack(&events);
+        assert!(written.len() < 80 && written[4] == 1, "{written:?}");
+    }
+
+    #[test]
+    fn what_claims_to_be_a_chunk_and_is_not_is_an_error() {
+        let read = |content: &[u8]| unpack(&Bytes::copy_from_slice(content), 1, 5);
+        assert!(read(&[]).is_err(), "nothing");
+        assert!(read(&[16, 0, 0, 0]).is_err(), "no content");
+        assert!(read(&[3, 0, 0, 0, 0, 1, 2, 3]).is_err(), "no base");
+        assert!(read(&[255, 255, 255, 255, 1, 0x50, 7, 7, 7, 7, 7]).is_err(), "4 GiB");
+        assert!(read(&[9, 0, 0, 0, 1, 0x50, 7, 7, 7, 7, 7]).is_err(), "less than it says");
+        assert!(read(&[1, 0, 0, 0, 1, 0x50, 7, 7, 7, 7, 7]).is_err(), "more than it says");
+        assert!(read(&[9, 0, 0, 0, 1, 0x15, 7, 99, 0, 0]).is_err(), "from before the beginning");
+        let whole = pack(&sample());
+        assert!(unpack(&whole, 4, 5).is_err(), "more events than there are");
+        assert!(unpack(&whole, u64::MAX, 5).is_err(), "far more events than there are");
+        assert!(unpack(&whole, 3, u64::MAX).is_err(), "versions beyond the last");
+        let events = decompress(&whole).unwrap();
+        assert!(decode_run(&events, u32::MAX, 1, 5).is_err(), "behind the end");
+    }
+
+    #[test]
+    fn a_body_is_held_or_referred_to_by_its_length() {
+        let body = |bytes| body_of(&vec![7; bytes].into(), LOCATION);
+        assert_eq!(body(PACK_INLINE_BYTES_MAX), inline(PACK_INLINE_BYTES_MAX));
+        assert_eq!(body(PACK_INLINE_BYTES_MAX + 1), Body::At(LOCATION));
+    }
+
+    #[test]
+    fn whatever_is_packed_comes_back_from_wherever_it_begins() {
+        for seed in first_seed()..first_seed() + rounds(200) {
+            let random = &mut Random::new(seed);
+            let values = [256, 4, 1][random.below(3) as usize];
+            let mut chunk = ChunkBuilder::default();
+            let mut events = Vec::new();
+            for version in 1..=1 + random.below(150) {
+                let most = if random.below(20) == 0 { PACK_INLINE_BYTES_MAX as u64 } else { 600 };
+                let bytes = random.below(most + 1);
+                let body: Vec<u8> = (0..bytes).map(|_| random.below(values) as u8).collect();
+                let event = event(version, Body::Inline(body.into()));
+                if chunk.is_full_for(&event.body) {
+                    break;
+                }
+                events.push((chunk.next_start(), event.clone()));
+                chunk.put(event.position, event.recorded_at, &event.body);
+            }
+            let mut content = Vec::new();
+            chunk.finish(&mut content);
+            let unpacked = decompress(&content.into()).unwrap();
+            assert!(unpacked.len() <= CHUNK_BYTES_MAX);
+            for (n, (start, first)) in events.iter().enumerate() {
+                let count = (events.len() - n) as u64;
+                let run = decode_run(&unpacked, *start, count, first.version).unwrap();
+                assert!(run.iter().eq(events[n..].iter().map(|(_, event)| event)), "{seed}");
+            }
+        }
+    }
+}

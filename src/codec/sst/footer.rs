@@ -1,0 +1,177 @@
+//! The last block of a pack: what it holds as a whole, and a filter that tells most streams that it does
+//! not hold.
+//!
+//! ```text
+//! offset  bytes  field
+//!      0      8  events
+//!      8      8  version that the first run begins with
+//!     16      2  bytes of the name of its stream
+//!     18         that name
+//!             2  bytes of the name of the last stream
+//!                that name
+//!                the filter, a Bloom filter: bits
+//! ```
+//!
+//! Each name sets `FILTER_PROBES` bits. Where, its BLAKE3 hash says: with its first two numbers of 64
+//! bits, a and b, the second made odd, bit (a + n × b modulo 2⁶⁴) modulo the number of bits, for n from 0 on.
+
+use crate::codec::cursor::{Cursor, array_at};
+use crate::value::stream::StreamId;
+use bytes::Bytes;
+
+const FILTER_PROBES: u64 = 6;
+/// Ten bits for each stream let one in a hundred look-ups go on in vain.
+const FILTER_BITS_EACH: u64 = 10;
+
+/// What a pack holds as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Footer {
+    pub(crate) events: u64,
+    pub(crate) first: (StreamId, u64),
+    pub(crate) last: StreamId,
+    pub(crate) filter: Filter,
+}
+
+impl Footer {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let (first, version) = &self.first;
+        out.extend_from_slice(&self.events.to_le_bytes());
+        out.extend_from_slice(&version.to_le_bytes());
+        for name in [first, &self.last] {
+            out.extend_from_slice(&(name.as_str().len() as u16).to_le_bytes());
+            out.extend_from_slice(name.as_str().as_bytes());
+        }
+        out.extend_from_slice(&self.filter.bits);
+    }
+
+    pub(crate) fn decode(content: &Bytes) -> Option<Footer> {
+        let mut cursor = Cursor::new(content);
+        let (events, version) = (cursor.u64()?, cursor.u64()?);
+        let mut name = || {
+            let length = cursor.u16()?;
+            // Names of their own: the footer's buffer is mostly filter.
+            StreamId::from_stored(Bytes::copy_from_slice(cursor.pass(length.into())?))
+        };
+        let (first, last) = (name()?, name()?);
+        let bits = cursor.rest().to_vec();
+        (!bits.is_empty()).then_some(Footer {
+            events,
+            first: (first, version),
+            last,
+            filter: Filter { bits },
+        })
+    }
+}
+
+/// Tells of most names that were not put in that they were not; of those that were, never.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Filter {
+    bits: Vec<u8>,
+}
+
+/// What a filter asks about a name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NameHash(u64, u64);
+
+impl NameHash {
+    pub(crate) fn of(stream: &StreamId) -> NameHash {
+        let hash = blake3::hash(stream.as_str().as_bytes());
+        let number = |offset| u64::from_le_bytes(array_at(hash.as_bytes(), offset));
+        NameHash(number(0), number(8) | 1)
+    }
+
+    fn probes(self, bits: u64) -> impl Iterator<Item = u64> {
+        (0..FILTER_PROBES).map(move |n| self.0.wrapping_add(n.wrapping_mul(self.1)) % bits)
+    }
+}
+
+impl Filter {
+    /// An empty filter for up to so many names.
+    pub(crate) fn for_names(names: u64) -> Filter {
+        let bytes = (names.max(1) * FILTER_BITS_EACH).div_ceil(8);
+        Filter { bits: vec![0; bytes as usize] }
+    }
+
+    /// Makes it smaller, if it was made for more names than the `names` that were put in: halves of it are
+    /// laid over each other, as long as they have room and are of whole bytes.
+    pub(crate) fn fold_for(&mut self, names: u64) {
+        let needed = Filter::for_names(names).bits.len();
+        while self.bits.len().is_multiple_of(2) && self.bits.len() / 2 >= needed {
+            // A number modulo all bits, modulo half of them, is the number modulo half of them.
+            let upper = self.bits.split_off(self.bits.len() / 2);
+            for (lower, upper) in self.bits.iter_mut().zip(upper) {
+                *lower |= upper;
+            }
+        }
+        self.bits.shrink_to_fit();
+    }
+
+    /// How many names it was made for, or a few more.
+    pub(crate) fn names(&self) -> u64 {
+        8 * self.bits.len() as u64 / FILTER_BITS_EACH
+    }
+
+    pub(crate) fn put(&mut self, name: NameHash) {
+        for bit in name.probes(8 * self.bits.len() as u64) {
+            self.bits[(bit / 8) as usize] |= 1 << (bit % 8);
+        }
+    }
+
+    pub(crate) fn may_hold(&self, name: NameHash) -> bool {
+        let mut probes = name.probes(8 * self.bits.len() as u64);
+        probes.all(|bit| self.bits[(bit / 8) as usize] & 1 << (bit % 8) != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(n: u64) -> NameHash {
+        NameHash::of(&StreamId::new(format!("Stream-{n}")).unwrap())
+    }
+
+    #[test]
+    fn a_footer_has_its_golden_bytes() {
+        let stream = |name| StreamId::new(name).unwrap();
+        let mut filter = Filter::for_names(8);
+        filter.put(NameHash::of(&stream("A-1")));
+        let footer = Footer { events: 9, first: (stream("A-1"), 5), last: stream("B"), filter };
+        let mut content = Vec::new();
+        footer.encode(&mut content);
+        let mut golden = vec![9, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0];
+        golden.extend([3, 0, b'A', b'-', b'1', 1, 0, b'B']);
+        golden.extend([64, 0, 132, 0, 8, 0, 16, 0, 32, 0]);
+        assert_eq!(content, golden);
+        let content = Bytes::from(content);
+        assert_eq!(Footer::decode(&content), Some(footer));
+        for length in 0..content.len() - 9 {
+            assert_eq!(Footer::decode(&content.slice(..length)), None, "cut to {length}");
+        }
+    }
+
+    #[test]
+    fn a_filter_never_denies_what_was_put_in_and_seldom_lets_through_what_was_not() {
+        let mut filter = Filter::for_names(10_000);
+        for n in 0..10_000 {
+            filter.put(name(n));
+        }
+        assert!((0..10_000).all(|n| filter.may_hold(name(n))));
+        let let_through = (10_000..20_000).filter(|n| filter.may_hold(name(*n))).count();
+        assert!(let_through < 200, "{let_through} of 10,000");
+        assert!(!Filter::for_names(0).may_hold(name(1)));
+    }
+
+    #[test]
+    fn a_filter_that_was_folded_is_as_one_that_was_made_for_fewer_names() {
+        let (mut folded, mut small) = (Filter::for_names(64_000), Filter::for_names(8_000));
+        for n in 0..7_000 {
+            folded.put(name(n));
+            small.put(name(n));
+        }
+        folded.fold_for(7_000);
+        assert_eq!(folded, small);
+        folded.fold_for(7_000);
+        assert_eq!(folded, small, "there is no room for less");
+    }
+}

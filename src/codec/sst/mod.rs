@@ -1,0 +1,175 @@
+//! A pack: the events of a stretch of the journal in the order of their streams, in one file. Immutable.
+//!
+//! ```text
+//! offset  bytes  field
+//!      0      8  magic "FSPACK\0\0"
+//!      8      4  format, 1
+//!     12     16  id of the index that it is of
+//!     28      8  its number
+//!     36      4  zero
+//!     40         blocks, one after another: chunks, and after some of them a block of the directory;
+//!                the footer is the last
+//!    end-12   8  offset of the footer
+//!    end-4    4  its length
+//! ```
+//!
+//! A block:
+//!
+//! ```text
+//! offset  bytes  field
+//!      0      4  CRC-32C of the index's id, the pack's number, the block's offset, and all that follows
+//!      4      1  what it is: 1 a chunk of events, 2 a block of the directory, 3 the footer
+//!      5         its content, which `chunk`, `directory` and `footer` describe
+//! ```
+//!
+//! The checksum covers where a block belongs: one that a disk puts elsewhere, in this file or in another, is
+//! no block there.
+
+pub(crate) mod block;
+pub(crate) mod block_index;
+pub(crate) mod event;
+pub(crate) mod footer;
+
+use crate::codec::cursor::array_at;
+use bytes::Bytes;
+use uuid::Uuid;
+
+const MAGIC: [u8; 8] = *b"FSPACK\0\0";
+const FORMAT: u32 = 1;
+const CONTENT_OFFSET: usize = 5;
+pub(crate) const HEADER_BYTES: usize = 40;
+pub(crate) const TRAILER_BYTES: usize = 12;
+
+/// Which pack of which index; every block of it is sealed with this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PackId {
+    pub(crate) index: Uuid,
+    pub(crate) number: u64,
+}
+
+/// What a block is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BlockKind {
+    Chunk = 1,
+    Directory = 2,
+    Footer = 3,
+}
+
+/// Where a block lies in its pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BlockPlace {
+    pub(crate) offset: u64,
+    pub(crate) length: u32,
+}
+
+impl PackId {
+    /// What the pack's file begins with.
+    pub(crate) fn header(self) -> [u8; HEADER_BYTES] {
+        let mut header = [0; HEADER_BYTES];
+        header[..8].copy_from_slice(&MAGIC);
+        header[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+        header[12..28].copy_from_slice(self.index.as_bytes());
+        header[28..36].copy_from_slice(&self.number.to_le_bytes());
+        header
+    }
+
+    /// Appends the block of this `kind` that will lie at `offset`; `content` appends its content.
+    pub(crate) fn seal(
+        self,
+        kind: BlockKind,
+        offset: u64,
+        out: &mut Vec<u8>,
+        content: impl FnOnce(&mut Vec<u8>),
+    ) -> BlockPlace {
+        let start = out.len();
+        out.extend_from_slice(&[0; 4]);
+        out.push(kind as u8);
+        content(out);
+        let crc = self.checksum(offset, &out[start..]).to_le_bytes();
+        out[start..start + 4].copy_from_slice(&crc);
+        BlockPlace { offset, length: (out.len() - start) as u32 }
+    }
+
+    /// The content of the block that `bytes` are exactly, if it is of this `kind` and lies at `offset`.
+    pub(crate) fn unseal(self, kind: BlockKind, offset: u64, bytes: &Bytes) -> Option<Bytes> {
+        let is_whole = bytes.len() >= CONTENT_OFFSET
+            && u32::from_le_bytes(array_at(bytes, 0)) == self.checksum(offset, bytes)
+            && bytes[4] == kind as u8;
+        is_whole.then(|| bytes.slice(CONTENT_OFFSET..))
+    }
+
+    fn checksum(self, offset: u64, block: &[u8]) -> u32 {
+        let mut place = [0; 32];
+        place[..16].copy_from_slice(self.index.as_bytes());
+        place[16..24].copy_from_slice(&self.number.to_le_bytes());
+        place[24..].copy_from_slice(&offset.to_le_bytes());
+        crc32c::crc32c_append(crc32c::crc32c(&place), &block[4..])
+    }
+}
+
+impl BlockPlace {
+    /// Where the block ends.
+    pub(crate) fn end(self) -> u64 {
+        self.offset.saturating_add(self.length.into())
+    }
+
+    /// What the pack's file ends with, if this is where its footer lies.
+    pub(crate) fn trailer(self) -> [u8; TRAILER_BYTES] {
+        let mut trailer = [0; TRAILER_BYTES];
+        trailer[..8].copy_from_slice(&self.offset.to_le_bytes());
+        trailer[8..].copy_from_slice(&self.length.to_le_bytes());
+        trailer
+    }
+
+    /// The place that a trailer, or a value of the index, says.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<BlockPlace> {
+        let bytes: &[u8; TRAILER_BYTES] = bytes.try_into().ok()?;
+        let offset = u64::from_le_bytes(array_at(bytes, 0));
+        Some(BlockPlace { offset, length: u32::from_le_bytes(array_at(bytes, 8)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: PackId = PackId { index: Uuid::from_u128(0xabcd), number: 3 };
+
+    #[test]
+    fn a_header_a_block_and_a_trailer_have_their_golden_bytes() {
+        let mut golden = b"FSPACK\0\0\x01\0\0\0".to_vec();
+        golden.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 0xcd]);
+        golden.extend([3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(ID.header(), golden[..]);
+        let mut block = Vec::new();
+        let place = ID.seal(BlockKind::Chunk, 40, &mut block, |out| out.extend([7, 8]));
+        assert_eq!(block[4..], [1, 7, 8]);
+        assert_eq!(block[..4], [246, 40, 158, 156], "CRC");
+        assert_eq!(place.trailer(), [40, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0]);
+        assert_eq!(BlockPlace::decode(&place.trailer()), Some(place));
+        assert_eq!(BlockPlace::decode(&place.trailer()[1..]), None);
+    }
+
+    #[test]
+    fn a_block_is_read_only_as_it_was_written_and_where_it_was_written() {
+        let mut block = Vec::new();
+        ID.seal(BlockKind::Directory, 40, &mut block, |out| out.extend([7, 8, 9]));
+        let block = Bytes::from(block);
+        let read = |id: PackId, kind, offset, block: &Bytes| id.unseal(kind, offset, block);
+        assert_eq!(read(ID, BlockKind::Directory, 40, &block).as_deref(), Some(&[7, 8, 9][..]));
+        assert_eq!(read(ID, BlockKind::Chunk, 40, &block), None, "another kind");
+        assert_eq!(read(ID, BlockKind::Directory, 48, &block), None, "another place");
+        let other = PackId { number: 4, ..ID };
+        assert_eq!(read(other, BlockKind::Directory, 40, &block), None, "another pack");
+        let other = PackId { index: Uuid::nil(), ..ID };
+        assert_eq!(read(other, BlockKind::Directory, 40, &block), None, "another index");
+        for length in 0..block.len() {
+            assert_eq!(read(ID, BlockKind::Directory, 40, &block.slice(..length)), None);
+        }
+        for bit in 0..block.len() * 8 {
+            let mut flipped = block.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(read(ID, BlockKind::Directory, 40, &flipped.into()), None, "bit {bit}");
+        }
+    }
+}

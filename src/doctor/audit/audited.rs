@@ -1,0 +1,96 @@
+//! The index under audit: asked as it is, and never healed.
+
+use crate::codec::checkpoint::StoredCheckpoint;
+use crate::codec::frame::Location;
+use crate::codec::sst::event::IndexedEvent;
+use crate::index::core::Index;
+use crate::log::indexer::managed::IndexSlot;
+use crate::value::error::{ErrorKind, Result};
+use crate::value::failpoint::failpoint;
+use crate::value::finding::{Finding, FindingKind, Findings};
+use crate::value::stream::StreamId;
+use std::path::PathBuf;
+
+/// The index under audit: the one of an open log, or one that nobody writes.
+pub(crate) enum IndexAccess<'a> {
+    Live(&'a IndexSlot),
+    Still(&'a Index),
+}
+
+/// The index under audit.
+pub(crate) struct Audited<'a> {
+    access: IndexAccess<'a>,
+    /// Where it lies, for findings.
+    pub(crate) directory: PathBuf,
+    /// How far it held the journal when the audit began.
+    pub(crate) stored: StoredCheckpoint,
+}
+
+impl<'a> Audited<'a> {
+    pub(crate) fn new(access: IndexAccess<'a>, directory: PathBuf) -> Result<Audited<'a>> {
+        let stored = match &access {
+            IndexAccess::Live(slot) => slot.inspect(|index| Ok(index.stored.lock().clone()))?,
+            IndexAccess::Still(index) => index.stored.lock().clone(),
+        };
+        Ok(Audited { access, directory, stored })
+    }
+
+    pub(super) fn ask<T>(&self, question: impl FnOnce(&Index) -> Result<T>) -> Result<T> {
+        match &self.access {
+            IndexAccess::Live(slot) => slot.inspect(question),
+            IndexAccess::Still(index) => question(index),
+        }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.access, IndexAccess::Live(_))
+    }
+
+    /// Whether another index has taken the place of the one that the audit began with: it counts its epochs
+    /// anew, so that they say nothing of what is newer than the audit.
+    pub(super) fn is_replaced(&self) -> bool {
+        if failpoint!("doctor::overlook_rebuilt_index") {
+            return false;
+        }
+        let began_with = self.stored.index;
+        self.ask(|index| Ok(index.stored.lock().index != began_with)).unwrap_or(true)
+    }
+
+    /// Whether the index held what lies at `at` when the audit began.
+    pub(super) fn holds(&self, at: Location) -> bool {
+        self.stored.epoch > 0 && at < self.stored.checkpoint.next
+    }
+
+    pub(super) fn finding(&self, kind: FindingKind, what: impl Into<String>) -> Finding {
+        Finding::new(kind, &self.directory, what)
+    }
+
+    /// The answer, or a finding if the index is damaged where it was asked.
+    pub(super) fn answer<T>(
+        &self,
+        findings: &mut Findings,
+        question: impl FnOnce(&Index) -> Result<T>,
+    ) -> Result<Option<T>> {
+        match self.ask(question) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => {
+                findings.add(self.finding(FindingKind::Index, error.to_string()));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The position up to which the index holds every event.
+    pub(crate) fn newest_position(&self) -> Result<u64> {
+        self.ask(|index| Ok(index.checkpoint().map_or(0, |checkpoint| checkpoint.position)))
+    }
+
+    /// Calls `take` with each run of events that can be read.
+    pub(crate) fn each_run(&self, take: impl FnMut(&StreamId, Vec<IndexedEvent>)) -> Result<()> {
+        self.ask(|index| {
+            index.each_run(take);
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,90 @@
+//! Each event of the journal, looked for in the index.
+
+use crate::codec::sst::event::IndexedEvent;
+use crate::doctor::audit::audited::Audited;
+use crate::index::flush_batch::WindowEvent;
+use crate::index::ingest::indexed;
+use crate::value::error::{ErrorKind, Result};
+use crate::value::finding::{Finding, FindingKind, Findings};
+use crate::value::limits::VERIFY_WINDOW_BYTES_MAX;
+use crate::value::stream::StreamId;
+use std::collections::VecDeque;
+
+/// What an event takes in memory beside its envelope.
+const EVENT_BYTES: u64 = 160;
+
+/// Gathers events and compares them window by window, in the index's order.
+pub(super) struct Comparison<'a> {
+    index: &'a Audited<'a>,
+    window: Vec<WindowEvent>,
+    bytes: u64,
+}
+
+impl<'a> Comparison<'a> {
+    pub(super) fn new(index: &'a Audited<'a>) -> Comparison<'a> {
+        Comparison { index, window: Vec::new(), bytes: 0 }
+    }
+
+    pub(super) fn take(&mut self, event: WindowEvent, findings: &mut Findings) -> Result<()> {
+        self.bytes += event.envelope.len() as u64 + EVENT_BYTES;
+        self.window.push(event);
+        match self.bytes >= VERIFY_WINDOW_BYTES_MAX {
+            true => self.flush(findings),
+            false => Ok(()),
+        }
+    }
+
+    /// Compares what was gathered.
+    pub(super) fn flush(&mut self, findings: &mut Findings) -> Result<()> {
+        let mut window = std::mem::take(&mut self.window);
+        self.bytes = 0;
+        // What was read before may have rotted on the disk since.
+        self.index.ask(|index| {
+            index.forget_blocks();
+            Ok(())
+        })?;
+        window.sort_unstable_by(|a, b| (&a.stream, a.version).cmp(&(&b.stream, b.version)));
+        for events in window.chunk_by(|a, b| a.stream == b.stream) {
+            self.compare(&events[0].stream, events, findings)?;
+        }
+        Ok(())
+    }
+
+    /// Holds the index's runs of one stream against its events.
+    fn compare(
+        &self,
+        stream: &StreamId,
+        events: &[WindowEvent],
+        findings: &mut Findings,
+    ) -> Result<()> {
+        let mut run: VecDeque<IndexedEvent> = VecDeque::new();
+        for event in events {
+            if run.back().is_none_or(|last| last.version < event.version) {
+                run = match self.index.ask(|index| index.run_holding(stream, event.version)) {
+                    Ok(run) => run.into(),
+                    Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => {
+                        findings.add(self.finding(event, error.to_string()));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
+            }
+            while run.front().is_some_and(|first| first.version < event.version) {
+                run.pop_front();
+            }
+            let what = match run.front() {
+                Some(found) if *found == indexed(event) => continue,
+                Some(found) if found.version == event.version => "holds it otherwise",
+                _ => "does not hold it",
+            };
+            let what = format!("the index {what}: version {} of {stream}", event.version);
+            findings.add(self.finding(event, what));
+        }
+        Ok(())
+    }
+
+    fn finding(&self, event: &WindowEvent, what: String) -> Finding {
+        let finding = self.index.finding(FindingKind::IndexEvent, what);
+        finding.positions(event.position, event.position).stream(&event.stream)
+    }
+}

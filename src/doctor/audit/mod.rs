@@ -1,0 +1,295 @@
+//! An audit: the whole journal walked, and the index held against it.
+//!
+//! * Read-only, and nothing is healed: what is wrong is a finding, and the walk goes on.
+//! * Each event of the journal must be found through the index with the same bytes; each stream's
+//!   state, record, position mark and snapshot of the index must be what the journal makes it.
+//! * Memory is bounded, however large the store is: events are compared window by window; names are
+//!   held as far as they fit, and the journal is walked once more for the rest.
+//! * A log that is being written meanwhile is audited as of the audit's begin. What came later is not
+//!   held against it.
+
+pub(crate) mod audited;
+mod events;
+pub(crate) mod names;
+pub(crate) mod salvage;
+mod sparse_index;
+
+use crate::codec::entry;
+use crate::codec::envelope::{self, Place};
+use crate::codec::frame::{Chain, Frame, Location};
+use crate::doctor::audit::audited::Audited;
+use crate::index::flush_batch::WindowEvent;
+use crate::journal::lenient_scan::{Step, Survey, Until};
+use crate::journal::segment;
+use crate::journal::watermark;
+use crate::log::read::located::{Located, each_located};
+use crate::storage::disk::Disk;
+use crate::value::error::Result;
+use crate::value::finding::{Finding, FindingKind, Findings};
+use crate::value::limits::PROGRESS_BYTES;
+use crate::value::position::{Position, Version};
+use events::Comparison;
+use names::Names;
+use sparse_index::Marks;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What is audited.
+pub(crate) struct Site<'a> {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) journal: PathBuf,
+    pub(crate) store: Uuid,
+    pub(crate) until: Until,
+    pub(crate) index: Option<Audited<'a>>,
+    /// Positions of which it is asked what the journal's chain is there.
+    pub(crate) chains_at: BTreeSet<u64>,
+}
+
+/// What an audit walked over.
+#[derive(Debug, Default)]
+pub(crate) struct Walked {
+    pub(crate) events: u64,
+    pub(crate) frames: u64,
+    pub(crate) segments: u64,
+    pub(crate) bytes: u64,
+    /// The last position that the journal has room for, lost ones included.
+    pub(crate) head: u64,
+    /// The chain after the frames that hold the positions that were asked for, of those that can be read.
+    pub(crate) chains: BTreeMap<u64, Chain>,
+}
+
+/// Audits `site`.
+///
+/// # Errors
+/// `UnsupportedFormat`, or what hindered the audit itself. Damage is no error.
+pub(crate) fn audit(site: &Site<'_>, findings: &mut Findings) -> Result<Walked> {
+    let mut walk = Walk {
+        site,
+        findings,
+        walked: Walked::default(),
+        comparison: site.index.as_ref().map(Comparison::new),
+        marks: site.index.as_ref().map(Marks::new),
+        checkpoint: Checkpoint::NotMet,
+        // The mark of a journal without a frame names the place where the first one will be.
+        mark_found: match site.until {
+            Until::End(Some(mark)) => mark.end == mark.frame.offset,
+            _ => true,
+        },
+        is_first: true,
+    };
+    let mut names = Names::first();
+    loop {
+        walk.pass(&mut names)?;
+        if let Some(index) = &site.index {
+            names.check_index(index, walk.walked.head, walk.findings)?;
+        }
+        match names.rest() {
+            None => break,
+            Some(rest) => names = rest,
+        }
+        tracing::info!("the streams are more than fit at once; the journal is walked again");
+        walk.is_first = false;
+    }
+    Ok(walk.walked)
+}
+
+/// What the journal holds where the index's checkpoint says that the index ends.
+#[derive(PartialEq)]
+enum Checkpoint {
+    NotMet,
+    Right,
+    Wrong,
+}
+
+struct Walk<'a> {
+    site: &'a Site<'a>,
+    findings: &'a mut Findings,
+    walked: Walked,
+    comparison: Option<Comparison<'a>>,
+    marks: Option<Marks<'a>>,
+    checkpoint: Checkpoint,
+    mark_found: bool,
+    /// Later passes look at names only.
+    is_first: bool,
+}
+
+impl Walk<'_> {
+    fn pass(&mut self, names: &mut Names) -> Result<()> {
+        let site = self.site;
+        let disk = Arc::clone(&site.disk);
+        let mut survey = Survey::new(disk, &site.journal, site.store, site.until)?;
+        let mut reported = 0;
+        while let Some(step) = survey.next()? {
+            match step {
+                Step::Wrong(finding) if self.is_first => self.findings.add(finding),
+                // Nothing is known of it but what the finding says.
+                Step::Wrong(_) | Step::Doubtful { .. } => {}
+                Step::Frame { at, frame } => self.frame(names, at, &frame)?,
+                Step::Broken { at, header, bytes } => {
+                    for event in salvage::events(at, &header, &bytes) {
+                        self.event(names, event)?;
+                    }
+                }
+            }
+            if survey.bytes >= reported + PROGRESS_BYTES {
+                reported = survey.bytes;
+                let reached = survey.next_position() - 1;
+                tracing::info!(reached, bytes = reported, "the journal is being verified");
+            }
+        }
+        if self.is_first {
+            self.walked.head = survey.next_position() - 1;
+            self.walked.segments = survey.segments;
+            self.walked.bytes = survey.bytes;
+            self.end_of_first()?;
+        }
+        Ok(())
+    }
+
+    fn end_of_first(&mut self) -> Result<()> {
+        if !self.mark_found && self.findings.kept.is_empty() {
+            let path = watermark::path(&self.site.journal);
+            let what = "the durable mark names a frame that is not there";
+            self.findings.add(Finding::new(FindingKind::DurableMark, &path, what).at(0));
+        }
+        if let Some(comparison) = &mut self.comparison {
+            comparison.flush(self.findings)?;
+        }
+        if let Some(marks) = &mut self.marks {
+            marks.end(self.findings)?;
+        }
+        let Some(index) = &self.site.index else { return Ok(()) };
+        let (head, reached) = (self.walked.head, index.stored.checkpoint.position);
+        if reached > head {
+            let what = format!("it holds position {reached}; the journal ends at {head}");
+            self.findings.add(index.finding(FindingKind::Index, what));
+        } else if index.stored.epoch > 0 && self.checkpoint != Checkpoint::Right {
+            let is_lost = self.checkpoint == Checkpoint::NotMet && !self.findings.kept.is_empty();
+            let is_begin = self.walked.frames == 0 && reached == 0;
+            if !is_lost && !is_begin {
+                let what = "its checkpoint does not say what the journal holds there";
+                self.findings.add(index.finding(FindingKind::Index, what));
+            }
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, names: &mut Names, at: Location, frame: &Frame) -> Result<()> {
+        if self.is_first {
+            self.walked.frames += 1;
+            let header = &frame.header;
+            if header.events > 0 {
+                let held = header.first_position..=header.last_position();
+                let asked = self.site.chains_at.range(held);
+                self.walked.chains.extend(asked.map(|position| (*position, header.chain)));
+            }
+            self.check_entries(at, frame);
+            if let Some(marks) = &mut self.marks {
+                marks.frame(at, frame, self.findings)?;
+            }
+            self.check_checkpoint(at, frame);
+            self.check_mark(at, frame);
+        }
+        let mut located = Vec::new();
+        // What cannot be read of the frame has been found by now.
+        let _ = each_located(at, frame, |item| {
+            located.push(item);
+            Ok(())
+        });
+        for item in located {
+            match item {
+                Located::Event(event) => self.event(names, event)?,
+                Located::Record { key, value } => {
+                    let held = self.site.index.as_ref().is_some_and(|index| index.holds(at));
+                    names.record(&key, &value, held);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, names: &mut Names, event: WindowEvent) -> Result<()> {
+        let at = Location { segment: event.location.segment, offset: event.location.offset.into() };
+        let held = self.site.index.as_ref().is_some_and(|index| index.holds(at));
+        if let Some(expected) = names.event(&event, held) {
+            let what = format!("it goes on with version {} after {expected}", event.version);
+            let finding = Finding::new(FindingKind::Version, &self.path(at), what).at(at.offset);
+            let finding = finding.positions(event.position, event.position);
+            self.findings.add(finding.stream(&event.stream));
+        }
+        if !self.is_first {
+            return Ok(());
+        }
+        self.walked.events += 1;
+        self.check_envelope(at, &event);
+        match &mut self.comparison {
+            Some(comparison) if held => comparison.take(event, self.findings),
+            _ => Ok(()),
+        }
+    }
+
+    /// The frame's checksum has covered the entries; each one's own must hold too, because single
+    /// events are read by it.
+    fn check_entries(&mut self, at: Location, frame: &Frame) {
+        let mut wrong = each_located(at, frame, |_| Ok(())).err();
+        for (offset, length, _) in frame.entries().flatten() {
+            let (offset, length) = (offset as usize, length as usize);
+            if let Err(what) = entry::decode(&frame.bytes().slice(offset..offset + length)) {
+                wrong.get_or_insert(what);
+            }
+        }
+        if let Some(what) = wrong {
+            let finding = Finding::new(FindingKind::Entry, &self.path(at), what).at(at.offset);
+            let header = &frame.header;
+            self.findings.add(finding.positions(header.first_position, header.last_position()));
+        }
+    }
+
+    fn check_envelope(&mut self, at: Location, event: &WindowEvent) {
+        let place = Place {
+            position: Position::new(event.position),
+            stream: event.stream.clone(),
+            version: Version::new(event.version),
+            recorded_at: event.recorded_at.to_utc(),
+        };
+        if let Err(what) = envelope::decode(event.envelope.clone(), place) {
+            let finding = Finding::new(FindingKind::Entry, &self.path(at), what).at(at.offset);
+            let finding = finding.positions(event.position, event.position);
+            self.findings.add(finding.stream(&event.stream));
+        }
+    }
+
+    /// Where the index's checkpoint says that the next frame begins, one must have ended, with what
+    /// the checkpoint says. The begin of a segment is behind the last frame before it.
+    fn check_checkpoint(&mut self, at: Location, frame: &Frame) {
+        let Some(index) = &self.site.index else { return };
+        let (header, checkpoint) = (&frame.header, &index.stored.checkpoint);
+        let behind = Location { offset: at.offset + header.padded_length(), ..at };
+        let begins_segment = checkpoint.next.offset == segment::HEADER_BYTES;
+        let is_before = begins_segment && at.segment < checkpoint.next.segment;
+        if behind == checkpoint.next || is_before {
+            let says = (checkpoint.position, checkpoint.time, checkpoint.chain);
+            let holds = (header.last_position(), header.time, header.chain);
+            self.checkpoint = if says == holds { Checkpoint::Right } else { Checkpoint::Wrong };
+        }
+    }
+
+    /// The durable mark names a frame, which must be as it says.
+    fn check_mark(&mut self, at: Location, frame: &Frame) {
+        let Until::End(Some(mark)) = &self.site.until else { return };
+        let behind = at.offset + frame.header.padded_length();
+        let is_named =
+            mark.frame == at && (mark.end, mark.position) == (behind, frame.header.last_position());
+        self.mark_found |= is_named;
+    }
+
+    fn path(&self, at: Location) -> PathBuf {
+        path_of(&self.site.journal, at)
+    }
+}
+
+fn path_of(journal: &Path, at: Location) -> PathBuf {
+    segment::path(journal, at.segment)
+}

@@ -1,0 +1,45 @@
+//! What can be read of a frame whose body is damaged, each event with its position.
+
+use crate::codec::entry::{self, Entry, Salvaged};
+use crate::codec::frame::{EntryLocation, HEADER_BYTES, Header, Location};
+use crate::index::flush_batch::WindowEvent;
+use crate::value::stream::StreamId;
+use bytes::Bytes;
+
+/// The readable events of the frame at `at` whose positions are certain.
+pub(crate) fn events(at: Location, header: &Header, bytes: &Bytes) -> Vec<WindowEvent> {
+    let body = bytes.slice(HEADER_BYTES..header.length as usize);
+    let Salvaged { entries, whole } = entry::salvage(&body);
+    let readable = entries.iter().filter(|(_, _, e)| matches!(e, Some(Entry::Event { .. })));
+    let readable = readable.count() as u64;
+    let damaged = entries.iter().filter(|(_, _, e)| e.is_none()).count() as u64;
+    // An entry that cannot be read does not say whether it was an event. The header's count does,
+    // unless some were and some were not.
+    let events = u64::from(header.events);
+    let each_damaged = match whole {
+        true if readable + damaged == events => Some(1),
+        true if readable == events => Some(0),
+        _ => None,
+    };
+    let mut position = header.first_position;
+    let mut found = Vec::new();
+    for (offset, length, entry) in entries {
+        let Some(entry) = entry else {
+            let Some(passed) = each_damaged else { break };
+            position += passed;
+            continue;
+        };
+        let Entry::Event { stream, version, envelope } = entry else { continue };
+        let location = EntryLocation {
+            segment: at.segment,
+            offset: at.offset as u32 + (HEADER_BYTES + offset) as u32,
+            length: length as u32,
+        };
+        if let Some(stream) = StreamId::from_stored(stream) {
+            let recorded_at = header.time;
+            found.push(WindowEvent { stream, version, position, recorded_at, location, envelope });
+        }
+        position += 1;
+    }
+    found
+}

@@ -1,0 +1,223 @@
+//! Exporting what can be read of a damaged log into a new one.
+//!
+//! * The damaged one is only read.
+//! * Nothing is left out silently: whatever is, is counted, named, and written to a file beside the
+//!   new store.
+//! * Positions are dense in every store. So events behind a lost one move up, and keep their order,
+//!   their ids, versions and times; where they stood before is told.
+//! * Versions are dense in every stream. A stream that lacks one is cut there, and the rest of it goes
+//!   to the file.
+//! * The engine's keyed state holds positions, which have another meaning behind a loss. It is taken
+//!   over as of before the first damage; what consumers have tracked of other logs, as of the end.
+
+mod plan;
+mod readable;
+mod reject_log;
+
+use crate::codec::digest::digest;
+use crate::codec::entry;
+use crate::codec::frame::{ChainHasher, HEADER_BYTES, Kind, Meaning};
+use crate::codec::record::Record;
+use crate::doctor::audit::Site;
+use crate::index::flush_batch::WindowEvent;
+use crate::journal::recover;
+use crate::journal::write::{WriteError, Writer};
+use crate::log::core::journal_directory;
+use crate::storage::disk::Disk;
+use crate::value::clock::Micros;
+use crate::value::error::{Error, Result};
+use bytes::Bytes;
+use plan::Plan;
+use readable::Readable;
+use reject_log::Aside;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What an export came to.
+#[derive(Debug, Default)]
+pub(crate) struct Export {
+    pub(crate) events: u64,
+    pub(crate) from_index: u64,
+    pub(crate) lost: Vec<(u64, u64)>,
+    /// Each stream that was cut, and the version that it was cut behind.
+    pub(crate) cuts: Vec<(String, u64)>,
+    pub(crate) left_out: u64,
+    pub(crate) states_left_out: u64,
+    /// First and last position as they were, and what the first is now.
+    pub(crate) renumbered: Vec<(u64, u64, u64)>,
+    pub(crate) aside: Option<PathBuf>,
+}
+
+/// Writes what can be read of `site` as the journal of the store `store` in the directory `to`. The file beside
+/// it gets the permissions `mode` at most.
+pub(crate) fn export(
+    site: &Site<'_>,
+    disk: &Arc<dyn Disk>,
+    to: &Path,
+    store: Uuid,
+    mode: u32,
+) -> Result<Export> {
+    let aside = Aside::beside(to, mode)?;
+    let plan = Plan::of(site)?;
+    let journal = journal_directory(to);
+    recover::create(disk, &journal, store)?;
+    let writer = recover::open(Arc::clone(disk), &journal, store)?.writer.unhurried();
+    let mut exporter = Exporter {
+        plan: &plan,
+        writer,
+        aside,
+        export: Export::default(),
+        frame: Vec::new(),
+        is_before_damage: true,
+        begins_commit: false,
+    };
+    exporter.say_what_is_gone()?;
+    readable::each(site, &plan.recovered, |item| exporter.take(item))?;
+    exporter.finish()
+}
+
+/// What goes into the frame that is being gathered.
+enum Item {
+    Event { event: WindowEvent, begins_commit: bool },
+    Record { bytes: Bytes, begins_commit: bool },
+}
+
+struct Exporter<'a> {
+    plan: &'a Plan,
+    writer: Writer,
+    aside: Aside,
+    export: Export,
+    frame: Vec<Item>,
+    is_before_damage: bool,
+    /// The first of a commit was left out; what comes next begins it.
+    begins_commit: bool,
+}
+
+impl Exporter<'_> {
+    fn say_what_is_gone(&mut self) -> Result<()> {
+        for (first, last) in &self.plan.lost {
+            self.aside.lost(*first, *last)?;
+        }
+        let cuts = self.plan.cuts.iter().map(|(stream, last)| (stream.as_str().to_owned(), *last));
+        let mut cuts: Vec<_> = cuts.collect();
+        cuts.sort();
+        for (stream, last) in &cuts {
+            self.aside.cut(stream, *last)?;
+        }
+        self.export.lost = self.plan.lost.clone();
+        self.export.cuts = cuts;
+        Ok(())
+    }
+
+    fn take(&mut self, item: Readable) -> Result<()> {
+        match item {
+            Readable::Damage => self.is_before_damage = false,
+            Readable::Doubtful(event) => self.aside.doubtful(&event)?,
+            Readable::FrameEnds { kind, time } => self.write(kind, time)?,
+            Readable::Event { event, begins_commit } => {
+                self.begins_commit |= begins_commit;
+                if self.plan.leaves_out(&event) {
+                    self.is_before_damage = false;
+                    self.export.left_out += 1;
+                    return self.aside.event(&event);
+                }
+                let begins_commit = std::mem::take(&mut self.begins_commit);
+                self.frame.push(Item::Event { event, begins_commit });
+            }
+            Readable::Record { bytes, begins_commit } => {
+                self.begins_commit |= begins_commit;
+                if let Some((key, value)) = self.state_left_out(&bytes) {
+                    self.export.states_left_out += 1;
+                    return self.aside.state(&key, &value);
+                }
+                let begins_commit = std::mem::take(&mut self.begins_commit);
+                self.frame.push(Item::Record { bytes, begins_commit });
+            }
+        }
+        Ok(())
+    }
+
+    fn state_left_out(&self, bytes: &[u8]) -> Option<(String, Vec<u8>)> {
+        match Record::decode(bytes) {
+            Ok(Record::State { key, value }) if !self.is_before_damage => Some((key, value)),
+            _ => None,
+        }
+    }
+
+    /// Writes the frame that was gathered.
+    fn write(&mut self, kind: Kind, time: Micros) -> Result<()> {
+        let items = std::mem::take(&mut self.frame);
+        self.begins_commit = false;
+        if items.is_empty() && kind == Kind::Group {
+            return Ok(());
+        }
+        let end = self.writer.end();
+        let (first_position, time) = (end.position + 1, time.max(end.time));
+        let events = items.iter().filter(|item| matches!(item, Item::Event { .. })).count() as u32;
+        let mut chain = ChainHasher::new(&end.chain, kind, first_position, time, events);
+        let mut buffer = vec![0; HEADER_BYTES];
+        let mut position = first_position;
+        for item in &items {
+            match item {
+                Item::Event { event, begins_commit } => {
+                    put(event, *begins_commit, &mut buffer, &mut chain);
+                    self.count(event, position)?;
+                    position += 1;
+                }
+                Item::Record { bytes, begins_commit } => {
+                    entry::put_record(bytes, *begins_commit, &mut buffer);
+                    chain.record(bytes);
+                }
+            }
+        }
+        let chain = chain.finish();
+        let meaning = Meaning { kind, events, first_position, time, chain };
+        self.writer.write(buffer, &meaning).map(drop).map_err(failed)
+    }
+
+    /// Counts an event that is now at `position`.
+    fn count(&mut self, event: &WindowEvent, position: u64) -> Result<()> {
+        self.export.events += 1;
+        if self.plan.recovered.contains_key(&event.position) {
+            self.export.from_index += 1;
+        }
+        if event.position == position {
+            return Ok(());
+        }
+        if let Some((first, last, now)) = self.export.renumbered.last_mut() {
+            if event.position == *last + 1 && position == *now + (event.position - *first) {
+                *last = event.position;
+                return Ok(());
+            }
+            let (first, last, now) = (*first, *last, *now);
+            self.aside.renumbered(first, last, now)?;
+        }
+        self.export.renumbered.push((event.position, event.position, position));
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Export> {
+        if let Some((first, last, now)) = self.export.renumbered.last().copied() {
+            self.aside.renumbered(first, last, now)?;
+        }
+        self.writer.close().map_err(failed)?;
+        self.writer.finish()?;
+        Ok(Export { aside: self.aside.finish()?, ..self.export })
+    }
+}
+
+fn put(event: &WindowEvent, begins_commit: bool, buffer: &mut Vec<u8>, chain: &mut ChainHasher) {
+    let start = buffer.len();
+    let write = |out: &mut Vec<u8>| out.extend_from_slice(&event.envelope);
+    entry::begin_event(event.stream.as_str(), begins_commit, write, buffer);
+    entry::seal_event(&mut buffer[start..], event.version);
+    let digest = digest(&event.envelope);
+    chain.event(event.stream.as_str().as_bytes(), event.version, &digest);
+}
+
+fn failed(error: WriteError) -> Error {
+    match error {
+        WriteError::NotWritten(error) | WriteError::Unknown(error) => error,
+    }
+}

@@ -1,0 +1,171 @@
+//! The file beside an export: what was left out of it, one JSON object on each line.
+
+use crate::codec::envelope::{self, Place};
+use crate::index::flush_batch::WindowEvent;
+use crate::storage::held;
+use crate::value::clock::Micros;
+use crate::value::error::{Error, Result};
+use crate::value::event::Format;
+use crate::value::position::{Position, Version};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Written as far as there is something to be said; there is no file if there is nothing.
+pub(super) struct Aside {
+    path: PathBuf,
+    mode: u32,
+    file: Option<BufWriter<File>>,
+}
+
+impl Aside {
+    /// The file beside the directory `to`, with the permissions `mode` at most.
+    pub(super) fn beside(to: &Path, mode: u32) -> Result<Aside> {
+        // Whatever was said of it (`new/`, `.`), its name is needed.
+        let to = fs::canonicalize(to).map_err(|e| Error::io("find", to, e))?;
+        let mut name = to.into_os_string();
+        name.push(".left-out.jsonl");
+        let path = PathBuf::from(name);
+        if path.symlink_metadata().is_ok() {
+            return Err(Error::invalid(format!("{} is there already", path.display())));
+        }
+        Ok(Aside { path, mode, file: None })
+    }
+
+    pub(super) fn lost(&mut self, first: u64, last: u64) -> Result<()> {
+        self.line(&json!({ "lost": { "first": first, "last": last } }))
+    }
+
+    pub(super) fn renumbered(&mut self, first: u64, last: u64, now: u64) -> Result<()> {
+        self.line(&json!({ "renumbered": { "first": first, "last": last, "now": now } }))
+    }
+
+    pub(super) fn cut(&mut self, stream: &str, version: u64) -> Result<()> {
+        self.line(&json!({ "stream_cut": { "stream": stream, "kept_up_to": version } }))
+    }
+
+    /// An engine's record that was not taken over.
+    pub(super) fn state(&mut self, key: &str, value: &[u8]) -> Result<()> {
+        self.line(&json!({ "state": { "key": key, "value_hex": hex(value) } }))
+    }
+
+    /// An event that was left out.
+    pub(super) fn event(&mut self, event: &WindowEvent) -> Result<()> {
+        self.line(&json!({ "event": described(event) }))
+    }
+
+    /// An event of a frame that nothing vouches for.
+    pub(super) fn doubtful(&mut self, event: &WindowEvent) -> Result<()> {
+        self.line(&json!({ "doubtful_event": described(event) }))
+    }
+
+    /// Has everything on disk. Returns where it lies, if there was anything.
+    pub(super) fn finish(self) -> Result<Option<PathBuf>> {
+        let Aside { path, file, .. } = self;
+        let Some(file) = file else { return Ok(None) };
+        let synced = file.into_inner().map_err(std::io::IntoInnerError::into_error);
+        synced.and_then(|file| file.sync_all()).map_err(|e| Error::io("write", &path, e))?;
+        Ok(Some(path))
+    }
+
+    fn line(&mut self, value: &Value) -> Result<()> {
+        let failed = |e| Error::io("write", &self.path, e);
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => {
+                let created = held::create_file(&self.path, self.mode).map_err(failed)?;
+                self.file.insert(BufWriter::new(created))
+            }
+        };
+        let line = serde_json::to_string(&Sorted(value)).map_err(|e| failed(e.into()))?;
+        writeln!(file, "{line}").map_err(failed)
+    }
+}
+
+/// An event, with everything that it has.
+fn described(event: &WindowEvent) -> Value {
+    let place = Place {
+        position: Position::new(event.position),
+        stream: event.stream.clone(),
+        version: Version::new(event.version),
+        recorded_at: event.recorded_at.to_utc(),
+    };
+    let mut line = json!({
+        "position": event.position,
+        "stream": event.stream.as_str(),
+        "version": event.version,
+        "recorded_at": time(event.recorded_at),
+    });
+    match envelope::decode(event.envelope.clone(), place) {
+        Err(_) => line["envelope_hex"] = hex(&event.envelope).into(),
+        Ok(decoded) => {
+            let is_json = decoded.format == Format::Json;
+            line["id"] = decoded.id.to_string().into();
+            line["type"] = decoded.event_type.as_str().into();
+            line["schema_version"] = decoded.schema_version.into();
+            line["occurred_at"] = time(Micros::of(decoded.occurred_at)).into();
+            line["format"] = if is_json { "json" } else { "bytes" }.into();
+            // As text, so that it is the same to the byte.
+            match std::str::from_utf8(&decoded.payload) {
+                Ok(text) => line["payload"] = text.into(),
+                Err(_) => line["payload_hex"] = hex(&decoded.payload).into(),
+            }
+            let metadata = &decoded.metadata;
+            line["metadata"] = json!({
+                "correlation_id": metadata.correlation_id.map(|id| id.to_string()),
+                "causation_id": metadata.causation_id.map(|id| id.to_string()),
+                "command_id": metadata.command_id.map(|id| id.to_string()),
+                "user": metadata.user,
+                "entries": metadata.entries,
+            });
+        }
+    }
+    line
+}
+
+/// A value with its keys in order. Which order serde_json keeps depends on its features, which any crate of a program
+/// may switch on.
+struct Sorted<'a>(&'a Value);
+
+impl Serialize for Sorted<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Array(values) => to.collect_seq(values.iter().map(Sorted)),
+            Value::Object(fields) => {
+                let fields: BTreeMap<_, _> =
+                    fields.iter().map(|(key, value)| (key, Sorted(value))).collect();
+                fields.serialize(to)
+            }
+            value => value.serialize(to),
+        }
+    }
+}
+
+fn time(time: Micros) -> String {
+    time.to_utc().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The story: with `serde_json/preserve_order` anywhere in the program, the keys of the file's lines came in
+    /// another order.
+    #[test]
+    fn a_line_has_its_keys_in_order() {
+        let value = json!({ "b": 1, "a": [{ "d": null, "c": "x" }] });
+        let line = serde_json::to_string(&Sorted(&value)).unwrap();
+        assert_eq!(line, r#"{"a":[{"c":"x","d":null}],"b":1}"#);
+    }
+}

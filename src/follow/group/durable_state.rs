@@ -1,0 +1,58 @@
+//! How a group is kept: whole, or, where that would be long, as parts that say what has changed since.
+//!
+//! * A whole record is written in one commit with the removal of all parts before it, so what is kept is
+//!   always one history.
+//! * A part is as long as what it adds, and a whole record is written again when the parts are as long as it
+//!   is: so an answer writes in proportion to itself, however much is unfinished.
+
+use crate::codec::bin;
+use crate::codec::group::{group_key, part_key};
+use crate::follow::group::ledger::{Ledger, Now};
+use crate::value::limits::{GROUP_PARTS_MAX, GROUP_WHOLE_BYTES_MAX};
+
+/// What is kept of a group beside its whole record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kept {
+    /// How many parts there may be: their numbers are below it.
+    parts: u64,
+    /// Bytes that they take, and that their removal will.
+    bytes: usize,
+    /// What has changed is not known in full, so that the next record must be whole.
+    must_be_whole: bool,
+}
+
+impl Kept {
+    /// A group that was read from a whole record and so many parts.
+    pub(super) fn read(parts: u64) -> Kept {
+        Kept { parts, bytes: 0, must_be_whole: parts > 0 }
+    }
+
+    /// What is to be written for the group `name` to be kept as it is now, keys and values, and what is then
+    /// kept. An empty value removes a key.
+    pub(super) fn write(
+        self,
+        name: &str,
+        ledger: &mut Ledger,
+        now: Now,
+    ) -> (Vec<(String, Vec<u8>)>, Kept) {
+        let whole_bytes = ledger.kept_bytes();
+        let is_whole = self.must_be_whole
+            || whole_bytes <= GROUP_WHOLE_BYTES_MAX
+            || self.bytes >= whole_bytes
+            || self.parts >= GROUP_PARTS_MAX;
+        let changes = ledger.take_changes(now);
+        if is_whole {
+            let record = (group_key(name), bin::encode(&ledger.record(now)));
+            let removed = (0..self.parts).map(|number| (part_key(name, number), Vec::new()));
+            return (std::iter::once(record).chain(removed).collect(), Kept::read(0));
+        }
+        let (key, part) = (part_key(name, self.parts), bin::encode(&changes));
+        let bytes = self.bytes + 2 * key.len() + part.len();
+        (vec![(key, part)], Kept { parts: self.parts + 1, bytes, must_be_whole: false })
+    }
+
+    /// What may be kept when the write that was to lead to `intended` has failed.
+    pub(super) fn unless(self, intended: Kept) -> Kept {
+        Kept { parts: self.parts.max(intended.parts), bytes: 0, must_be_whole: true }
+    }
+}

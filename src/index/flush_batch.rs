@@ -1,0 +1,174 @@
+//! What the index takes in: a stretch of the journal, event by event.
+
+use crate::codec::checkpoint::Checkpoint;
+use crate::codec::frame::EntryLocation;
+use crate::codec::sparse_index::Mark;
+use crate::value::clock::Micros;
+use crate::value::stream::StreamId;
+use bytes::Bytes;
+use std::ops::Range;
+
+/// An event for the index to take in.
+#[derive(Debug, Clone)]
+pub(crate) struct WindowEvent {
+    pub(crate) stream: StreamId,
+    pub(crate) version: u64,
+    pub(crate) position: u64,
+    pub(crate) recorded_at: Micros,
+    pub(crate) location: EntryLocation,
+    pub(crate) envelope: Bytes,
+}
+
+/// A stretch of the journal, from the checkpoint to `end`.
+#[derive(Debug, Clone)]
+pub(crate) struct Window {
+    /// In any order.
+    pub(crate) events: Vec<WindowEvent>,
+    pub(crate) marks: Vec<Mark>,
+    /// Each key with its newest value; an empty one removes it.
+    pub(crate) records: Vec<(String, Vec<u8>)>,
+    pub(crate) end: Checkpoint,
+}
+
+/// The events of a window stream by stream, in the order of their names, and in each stream by version.
+pub(crate) struct ByStream<'a> {
+    events: &'a [WindowEvent],
+    order: Vec<Keyed>,
+    /// Which part of `order` each stream has.
+    streams: Vec<Range<usize>>,
+}
+
+/// The number of an event, and some bytes of its stream's name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Keyed {
+    key: u64,
+    number: u32,
+}
+
+impl<'a> ByStream<'a> {
+    /// Names begin alike: behind what all of them share, the next seven bytes are compared as one number, and
+    /// what is then still together is sorted in the same way. So few of a name's bytes are looked at twice.
+    pub(crate) fn sort(events: &'a [WindowEvent]) -> ByStream<'a> {
+        let count = u32::try_from(events.len()).expect("a window has far fewer than 2³² events");
+        let order = (0..count).map(|number| Keyed { key: 0, number }).collect();
+        let mut sorted = ByStream { events, order, streams: Vec::new() };
+        if count > 0 {
+            sorted.sort_part(0..events.len(), 0);
+        }
+        sorted
+    }
+
+    pub(crate) fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Each stream's events.
+    pub(crate) fn iter(
+        &self,
+    ) -> impl Iterator<Item = impl Iterator<Item = &'a WindowEvent> + Clone> {
+        let events = self.events;
+        self.streams.iter().map(|stream| {
+            self.order[stream.clone()].iter().map(|keyed| &events[keyed.number as usize])
+        })
+    }
+
+    /// Sorts a part of which all names share the first `shared` bytes.
+    fn sort_part(&mut self, part: Range<usize>, shared: usize) {
+        let events = self.events;
+        let name = |keyed: &Keyed| events[keyed.number as usize].stream.as_str().as_bytes();
+        let order = &mut self.order[part.clone()];
+        let first = name(&order[0]);
+        let (mut common, mut are_equal) = (first.len(), true);
+        for keyed in &order[1..] {
+            let name = name(keyed);
+            if name != first {
+                let alike = |(a, b): &(&u8, &u8)| a == b;
+                let rest = first[shared..common].iter().zip(&name[shared..]);
+                common = shared + rest.take_while(alike).count();
+                are_equal = false;
+            }
+        }
+        if are_equal {
+            // As the journal has them, they are sorted already.
+            order.sort_by_key(|keyed| events[keyed.number as usize].version);
+            self.streams.push(part);
+            return;
+        }
+        for keyed in &mut *order {
+            keyed.key = key_at(name(keyed), common);
+        }
+        order.sort_unstable();
+        let mut start = part.start;
+        while start < part.end {
+            let key = self.order[start].key;
+            let length = self.order[start..part.end].iter().take_while(|k| k.key == key).count();
+            let shared = (common + KEY_BYTES).min(name(&self.order[start]).len());
+            self.sort_part(start..start + length, shared);
+            start += length;
+        }
+    }
+}
+
+const KEY_BYTES: usize = 7;
+
+/// The next bytes of `name` from `at` on, the first one highest, and how many there are.
+fn key_at(name: &[u8], at: usize) -> u64 {
+    let length = (name.len() - at).min(KEY_BYTES);
+    let mut key = [0; KEY_BYTES + 1];
+    key[..length].copy_from_slice(&name[at..at + length]);
+    key[KEY_BYTES] = length as u8;
+    u64::from_be_bytes(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::random::{Random, first_seed, rounds};
+    use std::collections::BTreeMap;
+
+    fn event(stream: &str, version: u64, position: u64) -> WindowEvent {
+        WindowEvent {
+            stream: StreamId::from_stored(stream.to_owned().into()).unwrap(),
+            version,
+            position,
+            recorded_at: Micros(0),
+            location: EntryLocation { segment: 1, offset: 0, length: 1 },
+            envelope: Bytes::new(),
+        }
+    }
+
+    /// Names of all lengths, that share beginnings of all lengths.
+    fn name(random: &mut Random) -> String {
+        const PARTS: [&str; 6] = ["a", "b", "a-long-beginning-", "\u{10FFFF}", "1234567", "\0"];
+        let parts = (0..=random.below(4)).map(|_| PARTS[random.below(6) as usize]);
+        parts.collect()
+    }
+
+    #[test]
+    fn events_are_sorted_by_name_and_version_whatever_the_names() {
+        for seed in first_seed()..first_seed() + rounds(300) {
+            let random = &mut Random::new(seed);
+            let mut versions: BTreeMap<String, u64> = BTreeMap::new();
+            let mut events = Vec::new();
+            for position in 0..random.below(400) {
+                let name = name(random);
+                let version = versions.entry(name.clone()).or_default();
+                *version += 1;
+                events.push(event(&name, *version, position));
+            }
+            if random.below(4) == 0 {
+                events.reverse();
+            }
+            let sorted = ByStream::sort(&events);
+            let place = |event: &WindowEvent| (event.stream.as_str().to_owned(), event.version);
+            let met: Vec<Vec<_>> =
+                sorted.iter().map(|stream| stream.map(place).collect()).collect();
+            let stream = |(name, last): (&String, &u64)| {
+                (1..=*last).map(|version| (name.clone(), version)).collect()
+            };
+            let expected: Vec<Vec<_>> = versions.iter().map(stream).collect();
+            assert_eq!(met, expected, "seed {seed}");
+            assert_eq!(sorted.streams(), expected.len());
+        }
+    }
+}

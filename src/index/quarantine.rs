@@ -1,0 +1,133 @@
+//! Moving a damaged index or damaged views out of the way, without ever leaving a checkpoint that lies.
+
+use crate::index::checkpoint::{CheckpointFile, is_checkpoint};
+use crate::kv::files::{remove_database, sync};
+use crate::value::error::{Error, Result};
+use crate::value::failpoint::failpoint;
+use crate::value::limits::ASIDE_REMOVED_MAX;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// The directory of the index in that of the store.
+pub(crate) const INDEX: &str = "index";
+/// What is kept of each, for who wants to look at it.
+const KEPT: usize = 2;
+
+/// Removes `index.checkpoint`, renames `index/` to the next free `index.damaged-<n>` and removes
+/// older ones but the newest two. Returns the new name. Without an `index/` only the rest is done.
+pub(crate) fn move_aside(store_dir: &Path) -> Result<PathBuf> {
+    // The checkpoint goes first: a crash in between leaves an index to be rebuilt, and never a
+    // checkpoint beside an index that lacks what it says.
+    CheckpointFile::of(store_dir).remove()?;
+    Ok(rename_aside(store_dir, INDEX)?.0)
+}
+
+/// Renames `what` in the store's directory to the next free `<what>.damaged-<n>` and removes older ones
+/// but the newest two. Returns the new name, and whether there was something to be renamed.
+pub(crate) fn rename_aside(store_dir: &Path, what: &str) -> Result<(PathBuf, bool)> {
+    let mut numbers = damaged(store_dir, what)?;
+    let next = numbers.last().map_or(1, |last| last + 1);
+    let to = named(store_dir, what, next);
+    let from = store_dir.join(what);
+    let is_there = match fs::rename(&from, &to) {
+        Ok(()) => true,
+        Err(e) if e.kind() == ErrorKind::NotFound => false,
+        Err(e) => return Err(Error::io("move aside", &from, e)),
+    };
+    if is_there {
+        numbers.push(next);
+    }
+    sync(store_dir)?;
+    let kept = if failpoint!("index::keep_all_aside") { usize::MAX } else { KEPT };
+    let excess = numbers.len().saturating_sub(kept);
+    // What cannot be removed stays, and there may be any number of it. From the newest on: each is reached once,
+    // when it is no longer one of those that are kept.
+    let removed =
+        if failpoint!("index::look_at_all_aside") { usize::MAX } else { ASIDE_REMOVED_MAX };
+    for number in numbers[..excess].iter().rev().take(removed) {
+        let old = named(store_dir, what, *number);
+        if let Err(error) = remove_database(&old) {
+            tracing::warn!(%error, path = %old.display(), "what was moved aside earlier stays");
+        }
+    }
+    Ok((to, is_there))
+}
+
+fn named(store_dir: &Path, what: &str, number: u64) -> PathBuf {
+    store_dir.join(format!("{what}.damaged-{number}"))
+}
+
+/// The number in the name of a `what` that was moved aside.
+fn number_of(what: &str, name: &str) -> Option<u64> {
+    let number = name.strip_prefix(what)?.strip_prefix(".damaged-")?.parse().ok()?;
+    // What else reads as a number is none of ours; nor is the last one, which has no next one.
+    let is_ours = number < u64::MAX && name == format!("{what}.damaged-{number}");
+    is_ours.then_some(number)
+}
+
+/// Whether `name` is that of a `what` that was moved aside.
+pub(crate) fn is_aside(what: &str, name: &str) -> bool {
+    number_of(what, name).is_some()
+}
+
+/// Whether `name` is one that the index has in the directory of a store.
+pub(crate) fn is_ours(name: &str) -> bool {
+    name == INDEX || is_checkpoint(name) || is_aside(INDEX, name)
+}
+
+/// The numbers of the damaged `what` that are kept, in order.
+fn damaged(store_dir: &Path, what: &str) -> Result<Vec<u64>> {
+    let entries = fs::read_dir(store_dir).map_err(|e| Error::io("list", store_dir, e))?;
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let mut numbers: Vec<u64> = names.filter_map(|name| number_of(what, name.to_str()?)).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asides(store_dir: &Path) -> Vec<u64> {
+        damaged(store_dir, INDEX).unwrap()
+    }
+
+    /// Of 20,000 indexes that had been moved aside each was looked at again whenever one more was, which took
+    /// half a minute. A few are removed each time, and what cannot be removed keeps nobody from the rest.
+    #[test]
+    fn moving_aside_looks_at_a_few_of_those_that_were_moved_aside_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let store_dir = directory.path();
+        for number in 1..=50 {
+            let foreign = named(store_dir, INDEX, number);
+            fs::create_dir(&foreign).unwrap();
+            fs::write(foreign.join("diary"), "not ours").unwrap();
+        }
+        for number in 51..=150 {
+            fs::create_dir(named(store_dir, INDEX, number)).unwrap();
+        }
+        let mut before = asides(store_dir).len();
+        for _ in 0..10 {
+            fs::create_dir(store_dir.join(INDEX)).unwrap();
+            let (to, _) = rename_aside(store_dir, INDEX).unwrap();
+            let now = asides(store_dir);
+            assert_eq!(now.last().map(|last| named(store_dir, INDEX, *last)), Some(to));
+            assert!(before + 1 - now.len() <= ASIDE_REMOVED_MAX, "{before}, then {}", now.len());
+            before = now.len();
+        }
+        assert_eq!(asides(store_dir), (1..=50).chain([159, 160]).collect::<Vec<u64>>());
+    }
+
+    /// The number after the largest one overflowed, so that moving an index aside panicked, or went back to 0.
+    #[test]
+    fn a_name_whose_number_has_no_next_one_is_none_of_ours() {
+        assert!(is_aside(INDEX, "index.damaged-18446744073709551614"));
+        assert!(!is_aside(INDEX, "index.damaged-18446744073709551615"));
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("index.damaged-18446744073709551615")).unwrap();
+        fs::create_dir(directory.path().join(INDEX)).unwrap();
+        let moved_to = move_aside(directory.path()).unwrap();
+        assert_eq!(moved_to, directory.path().join("index.damaged-1"));
+    }
+}

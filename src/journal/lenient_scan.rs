@@ -1,0 +1,528 @@
+//! A walk over a journal that goes on behind damage: everything that can be read, and everything that
+//! is wrong, each with its place.
+//!
+//! * It writes nothing and believes nothing: a frame is one only if its checksums hold and it names
+//!   this store, segment and offset.
+//! * After damage it goes on at the next frame that can be told from a user's payload (see `found`), at the
+//!   latest in the next segment. What is between is lost, and is named with its positions.
+//! * One frame, or one chunk of the file, is in memory at a time.
+
+mod found;
+
+use crate::codec::frame::{self, Chain, Frame, Header, Location};
+use crate::journal::recover::{segment_numbers, used};
+use crate::journal::segment::{self, HeaderError, SegmentHeader};
+use crate::journal::watermark::DurableMark;
+use crate::storage::disk::{Disk, DiskFile};
+use crate::value::clock::Micros;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::finding::{Finding, FindingKind};
+use crate::value::limits::{SCAN_CHUNK_BYTES, SEGMENT_LENGTH_MAX};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Bytes that are given up together where the disk does not read.
+const UNREADABLE_BYTES: usize = 4_096;
+
+/// What the walk meets next.
+pub(crate) enum Step {
+    /// A whole frame.
+    Frame { at: Location, frame: Frame },
+    /// A frame whose header is whole and whose body is not; its bytes as they are.
+    Broken { at: Location, header: Header, bytes: Bytes },
+    /// A whole frame that nothing links to the others: it may be something that a user stored.
+    Doubtful { at: Location, frame: Frame },
+    /// Something wrong.
+    Wrong(Finding),
+}
+
+/// What the next frame must follow from.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    position: u64,
+    time: Micros,
+    /// `None` behind damage that took the chain with it.
+    chain: Option<Chain>,
+}
+
+/// How far to walk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Until {
+    /// A writer has the journal open: up to here, and nothing behind it counts.
+    Visible(Location),
+    /// Nobody has it open: all of it, which must hold at least what the mark names.
+    End(Option<DurableMark>),
+}
+
+/// A segment that is being walked.
+struct Open {
+    number: u64,
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    length: u64,
+    at: u64,
+    chunk: Bytes,
+    chunk_offset: u64,
+}
+
+/// Damage whose lost positions only what follows can tell.
+struct Pending {
+    kind: FindingKind,
+    path: PathBuf,
+    offset: u64,
+    what: &'static str,
+}
+
+const NO_FRAME: &str = "there is no frame where one must be";
+
+/// The walk.
+pub(crate) struct Survey {
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+    store: Uuid,
+    until: Until,
+    numbers: VecDeque<u64>,
+    last_number: u64,
+    next_number: u64,
+    open: Option<Open>,
+    expected: Expected,
+    pending: Vec<Pending>,
+    steps: VecDeque<Step>,
+    ended: bool,
+    /// Bytes of the journal that were read.
+    pub(crate) bytes: u64,
+    pub(crate) segments: u64,
+}
+
+impl Survey {
+    /// Walks the journal in `directory` of `store` from its first segment on.
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        store: Uuid,
+        until: Until,
+    ) -> Result<Survey> {
+        let mut numbers: VecDeque<u64> = segment_numbers(&*disk, directory)?.into();
+        let mut last_number = numbers.back().copied().unwrap_or(0);
+        match &until {
+            Until::Visible(end) => {
+                numbers.retain(|number| *number <= end.segment);
+                last_number = end.segment;
+            }
+            Until::End(Some(mark)) => last_number = last_number.max(mark.frame.segment),
+            Until::End(None) => last_number = last_number.max(1),
+        }
+        Ok(Survey {
+            disk,
+            directory: directory.to_owned(),
+            store,
+            until,
+            numbers,
+            last_number,
+            next_number: 1,
+            open: None,
+            expected: Expected { position: 1, time: Micros(i64::MIN), chain: Some([0; 32]) },
+            pending: Vec::new(),
+            steps: VecDeque::new(),
+            ended: false,
+            bytes: 0,
+            segments: 0,
+        })
+    }
+
+    /// The position behind everything that was walked over.
+    pub(crate) fn next_position(&self) -> u64 {
+        self.expected.position
+    }
+
+    /// The next step, or `None` at the end.
+    ///
+    /// # Errors
+    /// `UnsupportedFormat`: a newer version wrote it, and nothing can be said of it.
+    pub(crate) fn next(&mut self) -> Result<Option<Step>> {
+        loop {
+            if let Some(step) = self.steps.pop_front() {
+                return Ok(Some(step));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            match self.open.take() {
+                Some(open) => self.walk(open)?,
+                None => self.enter()?,
+            }
+        }
+    }
+
+    fn wrong(&mut self, finding: Finding) {
+        self.steps.push_back(Step::Wrong(finding));
+    }
+
+    // ---- segments ------------------------------------------------------------------------------
+
+    fn enter(&mut self) -> Result<()> {
+        let number = self.next_number;
+        if number > self.last_number {
+            self.end();
+            return Ok(());
+        }
+        self.next_number += 1;
+        let path = segment::path(&self.directory, number);
+        let next = self.numbers.front().copied();
+        if next != Some(number) {
+            // One finding for all that are missing up to the next: a stray name, or a forged mark, may
+            // make them as many as numbers go.
+            self.lose(FindingKind::SegmentMissing, path, 0, "the segment is missing");
+            match next {
+                Some(next) => self.next_number = next,
+                None => self.end(),
+            }
+            return Ok(());
+        }
+        self.numbers.pop_front();
+        let opened = self.disk.open(&path).and_then(|file| Ok((file.length()?, file)));
+        let (length, file) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::warn!(%error, path = %path.display(), "a segment cannot be opened");
+                self.lose(FindingKind::Unreadable, path, 0, "the segment cannot be opened");
+                return Ok(());
+            }
+        };
+        self.segments += 1;
+        let (at, chunk) = (segment::HEADER_BYTES, Bytes::new());
+        let mut open = Open { number, path, file, length, at, chunk, chunk_offset: 0 };
+        let page = self.read(&open, 0, segment::HEADER_BYTES as usize);
+        match SegmentHeader::decode(&page) {
+            Ok(header) => self.enter_with(&mut open, &header),
+            Err(HeaderError::Format(what)) => {
+                let message = format!("{}: {what}", open.path.display());
+                return Err(Error::new(ErrorKind::UnsupportedFormat, message));
+            }
+            Err(HeaderError::Damaged(what)) => {
+                self.wrong(Finding::new(FindingKind::SegmentHeader, &open.path, what).at(0));
+            }
+        }
+        // Without a header to say it, no segment is longer than the longest.
+        open.length = open.length.min(SEGMENT_LENGTH_MAX);
+        self.open = Some(open);
+        Ok(())
+    }
+
+    fn enter_with(&mut self, open: &mut Open, header: &SegmentHeader) {
+        let finding = |kind, offset, what: String| Finding::new(kind, &open.path, what).at(offset);
+        if header.store != self.store || header.number != open.number {
+            let (store, number) = (header.store, header.number);
+            let what = format!("it is segment {number} of the store {store}");
+            self.wrong(finding(FindingKind::SegmentHeader, 16, what));
+            return;
+        }
+        if open.length != header.length {
+            let what = format!("it is {} bytes long; {} were made", open.length, header.length);
+            let at = open.length.min(header.length);
+            self.wrong(finding(FindingKind::SegmentLength, at, what));
+            open.length = open.length.min(header.length);
+        }
+        let follows = Expected {
+            position: header.first_position,
+            time: header.time,
+            chain: Some(header.chain),
+        };
+        self.settle(&follows);
+        let before = self.expected;
+        if before.chain.is_some_and(|chain| chain != header.chain) {
+            let what = "the hash chain breaks between the segment before and this one".to_owned();
+            self.wrong(finding(FindingKind::Chain, 64, what));
+        } else if before.chain.is_some() && before.position != header.first_position {
+            let (met, expected) = (header.first_position, before.position);
+            let what = format!("it begins at position {met} instead of {expected}");
+            self.wrong(finding(FindingKind::Sequence, 48, what));
+        }
+        self.expected = follows;
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        if !self.pending.is_empty() {
+            // Nothing follows that could tell how much is lost; only the mark may.
+            let known = match &self.until {
+                Until::End(Some(mark)) => mark.position,
+                _ => 0,
+            };
+            self.lost_up_to(known);
+            self.expected.position = self.expected.position.max(known.saturating_add(1));
+        }
+    }
+
+    // ---- damage ----------------------------------------------------------------------------------
+
+    /// Remembers damage until what follows tells its positions.
+    fn lose(&mut self, kind: FindingKind, path: PathBuf, offset: u64, what: &'static str) {
+        self.expected.chain = None;
+        self.pending.push(Pending { kind, path, offset, what });
+    }
+
+    /// What follows says where it goes on: so much is lost.
+    fn settle(&mut self, follows: &Expected) {
+        if !self.pending.is_empty() {
+            self.lost_up_to(follows.position - 1);
+            self.expected = Expected { chain: None, ..*follows };
+        }
+    }
+
+    fn lost_up_to(&mut self, last: u64) {
+        for Pending { kind, path, offset, what } in std::mem::take(&mut self.pending) {
+            let finding = Finding::new(kind, &path, what).at(offset);
+            self.wrong(finding.positions(self.expected.position, last));
+        }
+    }
+
+    // ---- frames ------------------------------------------------------------------------------------
+
+    /// Takes one step in the segment.
+    fn walk(&mut self, mut open: Open) -> Result<()> {
+        let visible_end = match &self.until {
+            Until::Visible(end) if end.segment == open.number => Some(end.offset),
+            _ => None,
+        };
+        if visible_end.is_some_and(|end| open.at >= end) {
+            self.end();
+            return Ok(());
+        }
+        if open.at + frame::HEADER_BYTES as u64 > open.length {
+            self.leave(open, None);
+            return Ok(());
+        }
+        match self.header_here(&mut open) {
+            Some(header) => return self.take_frame(open, header),
+            None => self.find_next(open, visible_end),
+        }
+        Ok(())
+    }
+
+    /// The header at the current place, if it says that it is of a frame there.
+    fn header_here(&mut self, open: &mut Open) -> Option<Header> {
+        if open.at + frame::HEADER_BYTES as u64 > open.length {
+            return None;
+        }
+        let ahead = self.fill(open, frame::HEADER_BYTES);
+        Header::parse(&ahead)
+            .filter(|header| header.lies_at(self.store, open.number, open.at))
+            .filter(|header| open.at + header.padded_length() <= open.length)
+    }
+
+    fn take_frame(&mut self, mut open: Open, header: Header) -> Result<()> {
+        let at = Location { segment: open.number, offset: open.at };
+        refuse_newer(&open.path, at, &header, header.newer_form())?;
+        let padded = header.padded_length();
+        let bytes = self.fill(&mut open, padded as usize).slice(..padded as usize);
+        open.at += padded;
+        let verified = Frame::verify(header.clone(), bytes.clone());
+        if let Ok(frame) = &verified {
+            refuse_newer(&open.path, at, &header, frame.newer_form())?;
+        }
+        if verified.is_err() && self.is_torn(&mut open, at) {
+            let what = "a write was cut short by a crash";
+            self.wrong(Finding::new(FindingKind::TornWrite, &open.path, what).at(at.offset));
+            return Ok(());
+        }
+        let follows = Expected {
+            position: header.first_position,
+            time: header.time,
+            chain: self.expected.chain,
+        };
+        self.settle(&follows);
+        self.check_sequence(&open, at, &header);
+        self.expected.time = self.expected.time.max(header.time);
+        match verified {
+            Ok(frame) => {
+                self.check_chain(&open, at, &frame);
+                self.steps.push_back(Step::Frame { at, frame });
+            }
+            Err(what) => {
+                let finding = Finding::new(FindingKind::Frame, &open.path, what).at(at.offset);
+                self.wrong(finding.positions(header.first_position, header.last_position()));
+                self.steps.push_back(Step::Broken { at, header: header.clone(), bytes });
+            }
+        }
+        self.expected = Expected {
+            position: header.next_position(),
+            time: header.time,
+            chain: Some(header.chain),
+        };
+        self.open = Some(open);
+        Ok(())
+    }
+
+    /// Whether a frame that is not whole is what a crash left: nothing follows it, and it was not
+    /// known to be durable.
+    fn is_torn(&mut self, open: &mut Open, at: Location) -> bool {
+        let is_last = open.number == self.last_number;
+        if !is_last || matches!(self.until, Until::Visible(_)) || self.was_durable(at) {
+            return false;
+        }
+        let (behind, length) = (open.at, open.length);
+        // A frame may follow at once.
+        let (next, _) = self.look_ahead(open, length, 0);
+        open.at = behind;
+        next.is_none()
+    }
+
+    /// Whether the mark knows of a durable frame at `at` or behind it.
+    fn was_durable(&self, at: Location) -> bool {
+        let Until::End(Some(mark)) = &self.until else { return false };
+        // The mark of a journal without a frame names the place where the first one will be.
+        mark.frame > at || (mark.frame == at && mark.end > at.offset)
+    }
+
+    fn check_sequence(&mut self, open: &Open, at: Location, header: &Header) {
+        let (before, met) = (self.expected, header.first_position);
+        let finding = |what| {
+            let finding = Finding::new(FindingKind::Sequence, &open.path, what).at(at.offset);
+            finding.positions(met, header.last_position())
+        };
+        if met != before.position {
+            let what = format!("a frame begins at position {met} instead of {}", before.position);
+            self.wrong(finding(what));
+        } else if header.time < before.time {
+            self.wrong(finding("a frame is older than the one before it".to_owned()));
+        }
+    }
+
+    fn check_chain(&mut self, open: &Open, at: Location, frame: &Frame) {
+        let (first, last) = (frame.header.first_position, frame.header.last_position());
+        let finding = |kind, what: String| {
+            Finding::new(kind, &open.path, what).at(at.offset).positions(first, last)
+        };
+        // Without the link before it, a frame's own cannot be computed; but its entries can be read.
+        let before = self.expected.chain.unwrap_or_default();
+        match frame.chain_after(&before) {
+            Err(what) => self.wrong(finding(FindingKind::Entry, what)),
+            Ok(chain) if self.expected.chain.is_some() && chain != frame.header.chain => {
+                self.wrong(finding(FindingKind::Chain, "the hash chain breaks".to_owned()));
+            }
+            Ok(_) => {}
+        }
+    }
+
+    /// Where the next frame begins, `first` bytes or more after the current place and before `limit`; and the
+    /// last byte on the way that is not zero.
+    fn look_ahead(
+        &mut self,
+        open: &mut Open,
+        limit: u64,
+        first: u64,
+    ) -> (Option<u64>, Option<u64>) {
+        let from = open.at;
+        let step = frame::ALIGNMENT as usize;
+        let mut last_used = None;
+        while open.at < limit {
+            let ahead = self.fill(open, SCAN_CHUNK_BYTES);
+            if ahead.is_empty() {
+                break;
+            }
+            let used = used(&ahead);
+            if used > 0 {
+                last_used = Some(open.at + used as u64 - 1);
+            }
+            let begins_frame = |i: &usize| {
+                let at = open.at + *i as u64;
+                let header = Header::parse(&ahead[*i..]);
+                header.is_some_and(|header| header.lies_at(self.store, open.number, at))
+            };
+            let first = (from + first).saturating_sub(open.at) as usize;
+            if let Some(i) = (first..used).step_by(step).find(begins_frame) {
+                return (Some(open.at + i as u64), last_used);
+            }
+            // A header may reach from this chunk into the next.
+            let is_last = open.at + ahead.len() as u64 >= open.length;
+            let on = ahead.len().saturating_sub(if is_last { 0 } else { frame::HEADER_BYTES });
+            open.at += (on.next_multiple_of(step)).max(step) as u64;
+        }
+        (None, last_used)
+    }
+
+    /// No frame follows in this segment. Behind the last one must be zeros, and the next segment must
+    /// go on from it.
+    fn leave(&mut self, open: Open, last_used: Option<u64>) {
+        let Open { number, path, at: from, .. } = open;
+        if number == self.last_number {
+            let Until::End(_) = self.until else { return };
+            if self.was_durable(Location { segment: number, offset: from }) {
+                let what = "the journal was durable further than it goes";
+                self.lose(FindingKind::Frame, path, from, what);
+            } else if let Some(last) = last_used {
+                let what = format!("{} bytes follow the journal's last frame", last + 1 - from);
+                self.wrong(Finding::new(FindingKind::TornWrite, &path, what).at(from));
+            }
+        } else if !self.next_segment_follows(number + 1) {
+            let what = "frames are gone from the segment's end, or the next does not follow it";
+            self.lose(FindingKind::Frame, path, from, what);
+        } else if last_used.is_some() {
+            let what = "what lies behind the segment's last frame is not zero";
+            self.wrong(Finding::new(FindingKind::Unused, &path, what).at(from));
+        }
+    }
+
+    /// Whether segment `number` says that it begins where we are. One that says nothing is asked no
+    /// further.
+    fn next_segment_follows(&self, number: u64) -> bool {
+        let path = segment::path(&self.directory, number);
+        let Ok(file) = self.disk.open(&path) else { return true };
+        let mut page = vec![0; segment::HEADER_BYTES as usize];
+        if file.read_at(&mut page, 0).is_err() {
+            return true;
+        }
+        let Ok(header) = SegmentHeader::decode(&page) else { return true };
+        let Expected { position, chain, .. } = self.expected;
+        header.first_position == position && chain.is_none_or(|chain| chain == header.chain)
+    }
+
+    // ---- bytes -------------------------------------------------------------------------------------
+
+    /// At least `length` bytes from the current place on, or all that the segment has.
+    fn fill(&mut self, open: &mut Open, length: usize) -> Bytes {
+        let skip = open.at.saturating_sub(open.chunk_offset) as usize;
+        let there = open.chunk.len().saturating_sub(skip);
+        let is_before = open.at < open.chunk_offset;
+        if is_before || there < length.min((open.length - open.at) as usize) {
+            open.chunk = self.read(open, open.at, length.max(SCAN_CHUNK_BYTES));
+            open.chunk_offset = open.at;
+            return open.chunk.clone();
+        }
+        open.chunk.slice(skip..)
+    }
+
+    /// Reads up to `length` bytes. What the disk does not read is named, and stands for zeros.
+    fn read(&mut self, open: &Open, offset: u64, length: usize) -> Bytes {
+        let length = length.min(open.length.saturating_sub(offset) as usize);
+        let mut bytes = vec![0; length];
+        if open.file.read_at(&mut bytes, offset).is_err() {
+            self.read_page_by_page(open, offset, &mut bytes);
+        }
+        self.bytes += bytes.len() as u64;
+        bytes.into()
+    }
+
+    fn read_page_by_page(&mut self, open: &Open, offset: u64, bytes: &mut [u8]) {
+        for (n, page) in bytes.chunks_mut(UNREADABLE_BYTES).enumerate() {
+            let at = offset + (n * UNREADABLE_BYTES) as u64;
+            if let Err(error) = open.file.read_at(page, at) {
+                page.fill(0);
+                let what = format!("the disk does not read it: {error}");
+                self.wrong(Finding::new(FindingKind::Unreadable, &open.path, what).at(at));
+            }
+        }
+    }
+}
+
+/// Nothing can be said of what a newer version wrote: neither that it is whole, nor that it is damaged.
+fn refuse_newer(path: &Path, at: Location, header: &Header, newer: Option<String>) -> Result<()> {
+    match newer {
+        Some(what) => Err(Error::newer(path, at.offset, Some(header.first_position), what)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,172 @@
+//! What is found after damage, and whether it is a frame or something that a user stored.
+//!
+//! A payload may hold anything, a whole frame for the very place where it is stored too. It cannot hold
+//! what links it to a frame written later: the hash chain covers the payload. So a frame that was searched
+//! for is believed only
+//!
+//! * if it begins exactly where the sound entries of a frame whose header is damaged end, because those
+//!   bytes are never a user's; or
+//! * if the hash chain links it to something that no payload can forge: the header of the next segment, or
+//!   the frame that the durable mark names. Without either, it must reach the end of what was written.
+
+use crate::codec::entry;
+use crate::codec::frame::{self, Frame, Header, Location};
+use crate::journal::lenient_scan::{NO_FRAME, Open, Step, Survey, Until};
+use crate::journal::recover::used;
+use crate::journal::segment::{self, SegmentHeader};
+use crate::value::failpoint::failpoint;
+use crate::value::finding::{Finding, FindingKind};
+use crate::value::limits::{COMMIT_BYTES_MAX, SCAN_CHUNK_BYTES, SEGMENT_LENGTH_MAX};
+
+/// How much is read in one segment to tell frames from what only looks like them: a payload full of
+/// headers must not take the square of its length.
+const DOUBT_BYTES_MAX: u64 = 4 * SEGMENT_LENGTH_MAX;
+
+impl Survey {
+    /// There is no frame here: the end, or damage, after which the next frame is looked for.
+    pub(super) fn find_next(&mut self, mut open: Open, visible_end: Option<u64>) {
+        let from = open.at;
+        let limit = visible_end.unwrap_or(open.length);
+        let (mut last_used, mut is_lost) = (None, false);
+        let mut doubt = 0;
+        let after_entries = self.after_entries(&mut open, limit);
+        let mut first = after_entries - from;
+        open.at = from;
+        loop {
+            let (next, used) = self.look_ahead(&mut open, limit, first);
+            last_used = last_used.max(used);
+            let Some(next) = next else { break };
+            if !is_lost {
+                self.lose(FindingKind::Frame, open.path.clone(), from, NO_FRAME);
+                is_lost = true;
+            }
+            if next == after_entries
+                || failpoint!("journal::believe_any_found_frame")
+                || self.is_vouched_for(&mut open, next, limit, &mut doubt)
+            {
+                open.at = next;
+                self.open = Some(open);
+                return;
+            }
+            first = frame::ALIGNMENT;
+            open.at = next;
+            if let Some((at, frame)) = self.whole_at(&mut open, next, &mut doubt) {
+                first = frame.header.padded_length();
+                let what = "a whole frame after damage, which no other frame vouches for";
+                self.wrong(Finding::new(FindingKind::Frame, &open.path, what).at(next));
+                self.steps.push_back(Step::Doubtful { at, frame });
+            }
+            open.at = next;
+        }
+        if visible_end.is_some() {
+            if !is_lost {
+                self.lose(FindingKind::Frame, open.path, from, NO_FRAME);
+            }
+            self.end();
+        } else if !is_lost {
+            open.at = from;
+            self.leave(open, last_used);
+        }
+    }
+
+    /// Where the sound entries end that follow a header at the current place, whatever is left of that.
+    fn after_entries(&mut self, open: &mut Open, limit: u64) -> u64 {
+        open.at += frame::HEADER_BYTES as u64;
+        while open.at < limit {
+            let head = self.fill(open, entry::HEADER_BYTES);
+            let Some(length) = entry::claimed_length(&head) else { break };
+            let is_possible = length <= 2 * COMMIT_BYTES_MAX;
+            if !is_possible || open.at + length as u64 > limit {
+                break;
+            }
+            let bytes = self.fill(open, length);
+            if bytes.len() < length || entry::decode(&bytes.slice(..length)).is_err() {
+                break;
+            }
+            open.at += length as u64;
+        }
+        frame::padded(open.at)
+    }
+
+    /// Whether something that no payload can forge says that the header at `next` is a frame's.
+    fn is_vouched_for(&mut self, open: &mut Open, next: u64, limit: u64, doubt: &mut u64) -> bool {
+        open.at = next;
+        let Some(mut last) = self.header_here(open) else { return false };
+        loop {
+            let end = open.at + last.padded_length();
+            if self.is_marked(open, end) {
+                return true;
+            }
+            open.at = end;
+            let Some(header) = self.header_here(open) else {
+                return self.ends_well(open, limit, &last);
+            };
+            *doubt += header.padded_length();
+            if *doubt > DOUBT_BYTES_MAX || header.first_position != last.next_position() {
+                return false;
+            }
+            let bytes = self.fill(open, header.padded_length() as usize);
+            let linked = Frame::verify(header.clone(), bytes)
+                .and_then(|frame| frame.chain_after(&last.chain))
+                .is_ok_and(|chain| chain == header.chain);
+            if !linked {
+                return false;
+            }
+            last = header;
+        }
+    }
+
+    /// Whether the durable mark names the frame at the current place, which ends at `end`.
+    fn is_marked(&self, open: &Open, end: u64) -> bool {
+        let at = Location { segment: open.number, offset: open.at };
+        matches!(&self.until, Until::End(Some(mark)) if mark.frame == at && mark.end == end)
+    }
+
+    /// Whether the frame `last`, which ends at the current place, is the last one where one must be.
+    fn ends_well(&mut self, open: &mut Open, limit: u64, last: &Header) -> bool {
+        if open.number < self.last_number {
+            return self.header_of(open.number + 1).is_some_and(|header| {
+                header.chain == last.chain && header.first_position == last.next_position()
+            });
+        }
+        match &self.until {
+            Until::Visible(_) => open.at == limit,
+            Until::End(Some(_)) => false,
+            Until::End(None) => self.is_unused(open),
+        }
+    }
+
+    /// Whether there are only zeros from the current place on.
+    fn is_unused(&mut self, open: &mut Open) -> bool {
+        while open.at < open.length {
+            let bytes = self.fill(open, SCAN_CHUNK_BYTES);
+            if bytes.is_empty() || used(&bytes) > 0 {
+                return bytes.is_empty();
+            }
+            open.at += bytes.len() as u64;
+        }
+        true
+    }
+
+    /// What the header of segment `number` says, if it is a sound one of this store.
+    fn header_of(&self, number: u64) -> Option<SegmentHeader> {
+        let file = self.disk.open(&segment::path(&self.directory, number)).ok()?;
+        let mut page = vec![0; segment::HEADER_BYTES as usize];
+        file.read_at(&mut page, 0).ok()?;
+        let header = SegmentHeader::decode(&page).ok()?;
+        (header.store == self.store && header.number == number).then_some(header)
+    }
+
+    /// The whole frame at `at`, if there is one.
+    fn whole_at(&mut self, open: &mut Open, at: u64, doubt: &mut u64) -> Option<(Location, Frame)> {
+        open.at = at;
+        let header = self.header_here(open)?;
+        *doubt += header.padded_length();
+        if *doubt > DOUBT_BYTES_MAX {
+            return None;
+        }
+        let bytes = self.fill(open, header.padded_length() as usize);
+        let frame = Frame::verify(header, bytes).ok()?;
+        Some((Location { segment: open.number, offset: at }, frame))
+    }
+}

@@ -1,0 +1,162 @@
+//! The durable mark, `journal/durable`: how far the journal was durable when it was last written.
+//!
+//! ```text
+//! offset  bytes  field
+//!      0      8  magic "FSMARK\0\0"
+//!      8     16  store id
+//!     24      8  segment of the last durable frame
+//!     32      8  where that frame begins
+//!     40      8  where the next one will begin
+//!     48      8  the last durable position
+//!     56      4  CRC-32C of bytes 0–55
+//! ```
+//!
+//! It is written after each `fdatasync` of the journal and itself not synced, so what it says is
+//! always true and may be old. Two readers use it: a follower in another process shows nothing
+//! beyond it, and recovery tells by it that frames are *gone* which a scan alone could not miss.
+
+use crate::codec::cursor::array_at;
+use crate::codec::frame::Location;
+use crate::storage::disk::{self, Disk, DiskFile};
+use crate::storage::held::FileIdentity;
+use crate::value::error::{Error, Result};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use uuid::Uuid;
+
+const MAGIC: [u8; 8] = *b"FSMARK\0\0";
+pub(crate) const BYTES: usize = 60;
+const CRC_OFFSET: usize = 56;
+
+/// How far the journal is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DurableMark {
+    pub(crate) frame: Location,
+    pub(crate) end: u64,
+    pub(crate) position: u64,
+}
+
+impl DurableMark {
+    fn encode(&self, store: Uuid) -> [u8; BYTES] {
+        let mut bytes = [0; BYTES];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..24].copy_from_slice(store.as_bytes());
+        bytes[24..32].copy_from_slice(&self.frame.segment.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.frame.offset.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.end.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.position.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..CRC_OFFSET]);
+        bytes[CRC_OFFSET..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// The mark in `bytes`, if it is whole and of this store: a torn one says nothing.
+    fn decode(bytes: &[u8], store: Uuid) -> Option<DurableMark> {
+        let bytes = bytes.get(..BYTES)?;
+        let crc = u32::from_le_bytes(array_at(bytes, CRC_OFFSET));
+        let whole = crc == crc32c::crc32c(&bytes[..CRC_OFFSET]);
+        (whole && bytes[..8] == MAGIC && bytes[8..24] == *store.as_bytes()).then(|| DurableMark {
+            frame: Location {
+                segment: u64::from_le_bytes(array_at(bytes, 24)),
+                offset: u64::from_le_bytes(array_at(bytes, 32)),
+            },
+            end: u64::from_le_bytes(array_at(bytes, 40)),
+            position: u64::from_le_bytes(array_at(bytes, 48)),
+        })
+    }
+}
+
+/// Whether `bytes` are those of a mark, of whatever store.
+pub(crate) fn is_mark(bytes: &[u8]) -> bool {
+    bytes.len() == BYTES && bytes.starts_with(&MAGIC)
+}
+
+/// The mark's file, open for the writer.
+pub(crate) struct MarkFile {
+    file: Arc<dyn DiskFile>,
+    path: PathBuf,
+    store: Uuid,
+}
+
+impl MarkFile {
+    /// Replaces the file by one that says `mark`, durably, and keeps it open.
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        journal: &Path,
+        store: Uuid,
+        mark: DurableMark,
+    ) -> Result<MarkFile> {
+        let path = path(journal);
+        disk::replace(disk, &path, &mark.encode(store))?;
+        let file = disk.open_to_write(&path).map_err(|e| Error::io("open", &path, e))?;
+        Ok(MarkFile { file, path, store })
+    }
+
+    pub(crate) fn write(&self, mark: DurableMark) -> Result<()> {
+        let written = self.file.write_all_at(&mark.encode(self.store), 0);
+        written.map_err(|e| Error::io("write", &self.path, e))
+    }
+}
+
+/// What the mark on disk says, if there is a whole one of this store.
+pub(crate) fn read(disk: &dyn Disk, journal: &Path, store: Uuid) -> Result<Option<DurableMark>> {
+    Ok(match look(disk, journal, store)? {
+        Look::Missing => None,
+        Look::Found { mark, .. } => mark,
+    })
+}
+
+/// A look at the mark's file by a follower, which must notice when another file takes its place.
+pub(crate) enum Look {
+    /// There is none.
+    Missing,
+    /// The file, what it is, and what it says, if that is whole and of this store.
+    Found { file: Arc<dyn DiskFile>, identity: Option<FileIdentity>, mark: Option<DurableMark> },
+}
+
+/// Looks at the mark on disk.
+pub(crate) fn look(disk: &dyn Disk, journal: &Path, store: Uuid) -> Result<Look> {
+    let path = path(journal);
+    let look = || {
+        let file = disk.open(&path)?;
+        let identity = file.identity()?;
+        let mut bytes = [0; BYTES];
+        let read = file.read_at(&mut bytes, 0)?;
+        let mark = DurableMark::decode(&bytes[..read], store);
+        Ok(Look::Found { file, identity, mark })
+    };
+    match look() {
+        Err(error) if io::Error::kind(&error) == io::ErrorKind::NotFound => Ok(Look::Missing),
+        look => look.map_err(|e| Error::io("read", &path, e)),
+    }
+}
+
+pub(crate) fn path(journal: &Path) -> PathBuf {
+    journal.join("durable")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_has_its_golden_bytes_and_a_flipped_one_says_nothing() {
+        let store = Uuid::from_u128(0xabcd);
+        let frame = Location { segment: 3, offset: 4_096 };
+        let mark = DurableMark { frame, end: 4_200, position: 17 };
+        let bytes = mark.encode(store);
+        let mut golden = b"FSMARK\0\0".to_vec();
+        golden.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 0xcd]);
+        golden.extend([3, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0]);
+        golden.extend([104, 16, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0]);
+        golden.extend([0xf9, 0xc6, 0x79, 0xfc]);
+        assert_eq!(bytes[..], golden[..]);
+        assert_eq!(DurableMark::decode(&bytes, store), Some(mark));
+        for at in 0..BYTES {
+            let mut flipped = bytes;
+            flipped[at] ^= 1;
+            assert_eq!(DurableMark::decode(&flipped, store), None, "byte {at} went unnoticed");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! sled, under discipline: the only room that names it.
+//!
+//! * No panic of sled's passes, and no write of sled's can destroy what was synced before it.
+//! * When a database is closed, sled has let go of its files.
+
+pub(crate) mod database;
+pub(crate) mod files;
+pub(crate) mod sync_policy;

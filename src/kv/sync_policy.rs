@@ -1,0 +1,138 @@
+//! How much sled may write between two syncs, and what that rests on; and how it gives memory back.
+
+use crate::codec::keys::EVENT_KEY_BYTES_MAX;
+#[cfg(test)]
+use crate::value::error::ErrorKind;
+use crate::value::error::{Error, Result};
+use crate::value::limits::{SLED_SEGMENT_BYTES, SLED_UNSYNCED_BYTES_MAX, VALUE_BYTES_MAX};
+#[cfg(test)]
+use std::path::Path;
+
+/// Bytes of a key: those of a stream's longest name, and what a form of ours adds.
+pub(crate) const KEY_BYTES_MAX: usize = 1_088;
+/// Bytes of a value: one of at most `VALUE_BYTES_MAX`, and its head.
+pub(crate) const STORED_BYTES_MAX: usize = VALUE_BYTES_MAX + 64;
+
+// sled splits a leaf of more than 16 entries and an inner node of more than 256, when it next comes
+// by. Each entry has a few bytes of lengths or a page number, each node its bounds and links.
+const LEAF_BYTES_MAX: usize = 17 * (KEY_BYTES_MAX + STORED_BYTES_MAX + 16) + NODE_FIXED_BYTES_MAX;
+const INNER_BYTES_MAX: usize = 257 * (KEY_BYTES_MAX + 16) + NODE_FIXED_BYTES_MAX;
+const NODE_FIXED_BYTES_MAX: usize = 2 * KEY_BYTES_MAX + 64;
+// What sled would put into a file of its own, never synced, in place of its log.
+const NODE_IN_LOG_BYTES_MAX: usize = SLED_SEGMENT_BYTES / 4 - 64;
+const _: () = assert!(max(LEAF_BYTES_MAX, INNER_BYTES_MAX) <= NODE_IN_LOG_BYTES_MAX);
+
+/// Changes of one batch that log less than a segment, like one write.
+pub(crate) const CHANGES_PACED_MAX: usize = 8;
+
+/// Changes after which sled's garbage is collected: each retires a node or two, and what sled notes of it.
+const CHANGES_PER_COLLECTION: usize = 64;
+
+/// What one write may add to sled's log, with keys of up to `key_bytes`: a leaf's two halves and
+/// its parent's new form, the same on each level above, and for each form that replaces another
+/// one node of anywhere that sled moves out of an old segment.
+pub(crate) const fn log_bytes_of_one_write(key_bytes: usize) -> usize {
+    const LEVELS: usize = 4;
+    let fixed = 2 * key_bytes + 96;
+    let leaf = 17 * (key_bytes + STORED_BYTES_MAX + 16) + fixed;
+    let inner = 257 * (key_bytes + 16) + fixed;
+    let moved = max(leaf, inner);
+    (leaf + moved + inner + moved) + (LEVELS - 1) * 2 * (inner + moved)
+}
+const _: () = assert!(log_bytes_of_one_write(400) <= SLED_SEGMENT_BYTES);
+// A piece of a snapshot has the longest key.
+const _: () = assert!(EVENT_KEY_BYTES_MAX + 10 <= KEY_BYTES_MAX);
+
+const fn max(a: usize, b: usize) -> usize {
+    if a > b { a } else { b }
+}
+
+/// Refuses what is over a bound that the pace rests on.
+pub(crate) fn check_size(what: &str, met: usize, allowed: usize) -> Result<()> {
+    if met > allowed {
+        return Err(Error::too_large(what, met, allowed, "bytes"));
+    }
+    Ok(())
+}
+
+/// How much may be written between two syncs; a test wants it to happen sooner.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    pub(crate) segment_bytes: usize,
+    pub(crate) unsynced_bytes_max: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { segment_bytes: SLED_SEGMENT_BYTES, unsynced_bytes_max: SLED_UNSYNCED_BYTES_MAX }
+    }
+}
+
+/// What may not have reached the disk yet.
+#[derive(Default)]
+pub(crate) struct Unsynced {
+    /// sled's log is on disk up to here.
+    pub(crate) synced_to: i64,
+    /// Bytes of keys and values written since.
+    pub(crate) bytes: u64,
+    /// Changes since sled's garbage was last collected.
+    pub(crate) changes: usize,
+    #[cfg(test)]
+    pub(crate) faults: Faults,
+}
+
+impl Unsynced {
+    /// Frees what so many further changes have replaced, once no thread can be reading it any more.
+    ///
+    /// sled writes a new form of a node for each change and retires the old one, and with it the places of
+    /// the log that only the old one needed. Both are given back by a collector that frees some 500 things
+    /// for each 128 times that a thread begins to use sled. A batch begins once, for however many changes:
+    /// without this, a writer of batches retires more than is ever freed, in memory and on disk.
+    pub(crate) fn collect(&mut self, changes: usize) {
+        self.changes += changes;
+        while self.changes >= CHANGES_PER_COLLECTION {
+            self.changes -= CHANGES_PER_COLLECTION;
+            crossbeam_epoch::pin().flush();
+        }
+    }
+}
+
+/// What a test wants to happen, and to know.
+#[cfg(test)]
+#[derive(Default)]
+pub(crate) struct Faults {
+    /// Writes until one fails, and with it every later one: the process is taken for dead.
+    pub(crate) writes_left: Option<u64>,
+    /// Only that one fails.
+    pub(crate) fails_once: bool,
+    pub(crate) keeps_synced: bool,
+    /// The data file as of the last sync, if it is kept.
+    pub(crate) synced: Vec<u8>,
+}
+
+#[cfg(test)]
+impl Faults {
+    /// Before a write.
+    pub(crate) fn die_if_told(&mut self) -> Result<()> {
+        match &mut self.writes_left {
+            None => Ok(()),
+            Some(0) => {
+                if self.fails_once {
+                    self.writes_left = None;
+                }
+                Err(Error::new(ErrorKind::Io, "the test has this write fail"))
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// After a sync of the data file.
+    pub(crate) fn synced(&mut self, file: &Path) {
+        if self.keeps_synced {
+            self.synced = std::fs::read(file).expect("sled's data file can be read");
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! The one place where positions and versions are given out.
+//!
+//! * Pure: facts and proposals in, verdicts out. It touches no clock, disk or channel, so that the
+//!   same facts and proposals give the same verdicts on every machine.
+//! * A proposal is judged against what is durable and what the group admitted before it.
+//! * A repetition is recognised before any check of the commit. What it asks to record beyond the events is
+//!   judged like that of any other commit, and recorded alone.
+
+use crate::codec::digest::Digest;
+use crate::codec::record::Record;
+use crate::log::commit::outcome::{Appended, Conflict};
+use crate::log::commit::{Proposal, ProposedAppend, ProposedEvent};
+use crate::value::failpoint::failpoint;
+use crate::value::position::{ExpectedVersion, Position, Version};
+use crate::value::stream::StreamId;
+use std::collections::HashMap;
+use uuid::Uuid;
+
+/// What is durable, of all that the group asks about. Streams are numbered as they are first mentioned.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) head: u64,
+    /// Of each proposal, which streams it names.
+    pub(crate) mentions: Vec<Mentions>,
+    /// The version of each stream.
+    pub(crate) versions: Vec<u64>,
+    /// How far every consumer that a proposal tracks has come.
+    pub(crate) tracked: HashMap<String, u64>,
+    /// The durable events right after an expected version that no longer holds, by stream and version.
+    pub(crate) stored: HashMap<(usize, u64), StoredEvent>,
+}
+
+/// The numbers of the streams that a proposal names.
+#[derive(Debug, Default)]
+pub(crate) struct Mentions {
+    pub(crate) appends: Vec<usize>,
+    pub(crate) checks: Vec<usize>,
+}
+
+/// What is compared of a durable event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StoredEvent {
+    pub(crate) id: Uuid,
+    pub(crate) digest: Digest,
+    pub(crate) position: u64,
+}
+
+/// What becomes of one proposal.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Admitted(Placement),
+    /// The events are recorded already, and so is everything that came with them.
+    AlreadyRecorded(Vec<Appended>),
+    /// The events are recorded already. Only the records are to be written, by this placement.
+    RecordsOnly(Placement, Vec<Appended>),
+    Conflict(Conflict),
+    AlreadyTracked {
+        consumer: String,
+        tracked: u64,
+        offered: u64,
+    },
+}
+
+impl Verdict {
+    /// Where what is written of the proposal goes; `None` if nothing is.
+    pub(crate) fn placement(&self) -> Option<&Placement> {
+        match self {
+            Verdict::Admitted(placement) | Verdict::RecordsOnly(placement, _) => Some(placement),
+            _ => None,
+        }
+    }
+}
+
+/// Where an admitted proposal's events go.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Placement {
+    /// The position of its first event; of the next one if it has none.
+    pub(crate) first_position: u64,
+    /// Where each of its appends goes.
+    pub(crate) appends: Vec<PlacedAppend>,
+}
+
+/// Where the events of an append go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PlacedAppend {
+    /// The number of its stream.
+    pub(crate) stream: usize,
+    pub(crate) first_version: u64,
+}
+
+/// Judges the proposals of one group, in order.
+pub(crate) fn admit(facts: Facts, proposals: &[Proposal]) -> Vec<Verdict> {
+    let Facts { head, mentions, versions, tracked, stored } = facts;
+    let admitted = Admitted { newest: vec![None; versions.len()], runs: Vec::new() };
+    let mut group = GroupState { next_position: head + 1, versions, tracked, stored, admitted };
+    proposals
+        .iter()
+        .zip(&mentions)
+        .map(|(proposal, mentions)| group.judge(proposal, mentions))
+        .collect()
+}
+
+struct GroupState<'a> {
+    next_position: u64,
+    versions: Vec<u64>,
+    tracked: HashMap<String, u64>,
+    stored: HashMap<(usize, u64), StoredEvent>,
+    admitted: Admitted<'a>,
+}
+
+/// What this group appends to its streams.
+struct Admitted<'a> {
+    /// Of each stream, its newest run.
+    newest: Vec<Option<usize>>,
+    runs: Vec<AdmittedRun<'a>>,
+}
+
+/// Events of one proposal that were admitted to one stream.
+struct AdmittedRun<'a> {
+    first_version: u64,
+    first_position: u64,
+    events: &'a [ProposedEvent],
+    /// The run before it in its stream.
+    before: Option<usize>,
+}
+
+impl<'a> GroupState<'a> {
+    fn judge(&mut self, proposal: &'a Proposal, mentions: &Mentions) -> Verdict {
+        let repeated = self.repetition(proposal, mentions);
+        if let Some(appended) = repeated {
+            let is_dropped = failpoint!("log::drop_records_of_repetition");
+            if is_dropped || !self.has_new_records(proposal) {
+                return Verdict::AlreadyRecorded(appended);
+            }
+            let refused = self.check(proposal, mentions).or_else(|| self.refuse_tracked(proposal));
+            return refused.unwrap_or_else(|| {
+                Verdict::RecordsOnly(self.place(&[], proposal, mentions), appended)
+            });
+        }
+        let appends = proposal.appends.iter().map(|append| (&append.stream, append.expected));
+        let refused = self
+            .conflict(appends.zip(&mentions.appends))
+            .or_else(|| self.check(proposal, mentions))
+            .or_else(|| self.refuse_tracked(proposal));
+        refused
+            .unwrap_or_else(|| Verdict::Admitted(self.place(&proposal.appends, proposal, mentions)))
+    }
+
+    /// The conflict of the first stream that is not as expected.
+    fn conflict<'s>(
+        &self,
+        expected: impl Iterator<Item = ((&'s StreamId, ExpectedVersion), &'s usize)>,
+    ) -> Option<Verdict> {
+        for ((stream, expected), number) in expected {
+            let actual = Version::new(self.versions[*number]);
+            if !expected.holds_for(actual) {
+                return Some(Verdict::Conflict(Conflict {
+                    stream: stream.clone(),
+                    expected,
+                    actual,
+                }));
+            }
+        }
+        None
+    }
+
+    /// The conflict of the first stream that is only checked.
+    fn check(&self, proposal: &Proposal, mentions: &Mentions) -> Option<Verdict> {
+        let checks = proposal.checks.iter().map(|(stream, expected)| (stream, *expected));
+        self.conflict(checks.zip(&mentions.checks))
+    }
+
+    /// The refusal of the first tracked position that is not past the recorded one.
+    fn refuse_tracked(&self, proposal: &Proposal) -> Option<Verdict> {
+        proposal.records.iter().find_map(|record| match record {
+            Record::Tracked { consumer, position } if !self.is_past(consumer, *position) => {
+                let tracked = self.tracked(consumer);
+                let consumer = consumer.clone();
+                Some(Verdict::AlreadyTracked { consumer, tracked, offered: *position })
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether the proposal records anything that was not recorded with its events: a position past the
+    /// recorded one, or the engine's own state, which is never part of a commit that is tried again.
+    fn has_new_records(&self, proposal: &Proposal) -> bool {
+        proposal.records.iter().any(|record| match record {
+            Record::Tracked { consumer, position } => self.is_past(consumer, *position),
+            Record::State { .. } => true,
+        })
+    }
+
+    fn is_past(&self, consumer: &str, position: u64) -> bool {
+        position > self.tracked(consumer)
+    }
+
+    fn tracked(&self, consumer: &str) -> u64 {
+        self.tracked.get(consumer).copied().unwrap_or(0)
+    }
+
+    /// Gives `written`, which are all appends of the proposal or none, and its records their places.
+    fn place(
+        &mut self,
+        written: &[ProposedAppend],
+        proposal: &'a Proposal,
+        mentions: &Mentions,
+    ) -> Placement {
+        let first_position = self.next_position;
+        let mut appends = Vec::with_capacity(written.len());
+        for (append, &stream) in written.iter().zip(&mentions.appends) {
+            let events = &proposal.events[append.events.clone()];
+            let first_version = self.versions[stream] + 1;
+            self.admitted.add(stream, first_version, self.next_position, events);
+            self.versions[stream] += events.len() as u64;
+            self.next_position += events.len() as u64;
+            appends.push(PlacedAppend { stream, first_version });
+        }
+        for record in &proposal.records {
+            if let Record::Tracked { consumer, position } = record {
+                self.tracked.insert(consumer.clone(), *position);
+            }
+        }
+        Placement { first_position, appends }
+    }
+
+    /// Where the proposal stands already, if each of its appends does.
+    fn repetition(&self, proposal: &Proposal, mentions: &Mentions) -> Option<Vec<Appended>> {
+        if proposal.appends.is_empty() {
+            return None;
+        }
+        let appends = proposal.appends.iter().zip(&mentions.appends);
+        appends.map(|(append, stream)| self.repeated(proposal, append, *stream)).collect()
+    }
+
+    /// Where the append's events stand already: right after the expected version, the same ids with
+    /// the same content.
+    fn repeated(
+        &self,
+        proposal: &Proposal,
+        append: &ProposedAppend,
+        stream: usize,
+    ) -> Option<Appended> {
+        let expected = append.expected.exact()?.get();
+        let mut version = expected;
+        let mut position = 0;
+        for event in &proposal.events[append.events.clone()] {
+            // A version that cannot be was expected: nothing stands behind it.
+            version = version.checked_add(1)?;
+            let admitted = self.admitted.event_at(stream, version);
+            let stored = admitted.or_else(|| self.stored.get(&(stream, version)).copied())?;
+            if stored.id != event.id || stored.digest != event.digest {
+                return None;
+            }
+            position = stored.position;
+        }
+        Some(Appended {
+            stream: append.stream.clone(),
+            first: Version::new(expected + 1),
+            version: Version::new(version),
+            position: Position::new(position),
+            already_recorded: true,
+        })
+    }
+}
+
+impl<'a> Admitted<'a> {
+    fn add(
+        &mut self,
+        stream: usize,
+        first_version: u64,
+        first_position: u64,
+        events: &'a [ProposedEvent],
+    ) {
+        let before = self.newest[stream].replace(self.runs.len());
+        self.runs.push(AdmittedRun { first_version, first_position, events, before });
+    }
+
+    fn event_at(&self, stream: usize, version: u64) -> Option<StoredEvent> {
+        let mut next = self.newest[stream];
+        while let Some(run) = next.map(|run| &self.runs[run]) {
+            if let Some(index) = version.checked_sub(run.first_version) {
+                let event = run.events.get(index as usize)?;
+                let position = run.first_position + index;
+                return Some(StoredEvent { id: event.id, digest: event.digest, position });
+            }
+            next = run.before;
+        }
+        None
+    }
+}
+
+/// Which durable events `admit` needs to recognise a repetition of `append` on a stream that is at
+/// `version`: none, if the expectation holds or cannot have held before.
+pub(crate) fn compared_versions(
+    append: &ProposedAppend,
+    version: u64,
+) -> Option<std::ops::RangeInclusive<u64>> {
+    let expected = append.expected.exact()?.get();
+    let last = version.min(expected.saturating_add(append.events.len() as u64));
+    (expected < last).then(|| expected + 1..=last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::commit::Commit;
+    use crate::value::event::NewEvent;
+
+    const STREAM: &str = "Copy-1";
+    const OTHER: &str = "Rate-eur";
+
+    fn events(numbers: std::ops::RangeInclusive<u128>) -> Vec<NewEvent> {
+        numbers.map(|n| NewEvent::bytes("T", vec![n as u8]).id(Uuid::from_u128(n))).collect()
+    }
+
+    /// What is durable: two events of `STREAM` at the positions 1 and 2, one of `OTHER`, and `consumer`
+    /// has tracked position 5.
+    fn facts(proposals: &[Proposal]) -> Facts {
+        let known =
+            Proposal::new(Commit::new().append(STREAM, ExpectedVersion::Any, events(1..=2)));
+        let known = known.unwrap();
+        let names = [STREAM, OTHER];
+        let number = |stream: &StreamId| names.iter().position(|name| stream == name).unwrap();
+        let mentions = proposals.iter().map(|proposal| Mentions {
+            appends: proposal.appends.iter().map(|append| number(&append.stream)).collect(),
+            checks: proposal.checks.iter().map(|(stream, _)| number(stream)).collect(),
+        });
+        let stored = (1..).zip(&known.events).map(|(version, event)| {
+            let stored = StoredEvent { id: event.id, digest: event.digest, position: version };
+            ((0, version), stored)
+        });
+        Facts {
+            head: 3,
+            mentions: mentions.collect(),
+            versions: vec![2, 1],
+            tracked: HashMap::from([("consumer".to_owned(), 5)]),
+            stored: stored.collect(),
+        }
+    }
+
+    fn say(verdict: &Verdict) -> String {
+        let places = |appended: &[Appended]| {
+            assert!(appended.iter().all(|appended| appended.already_recorded));
+            appended.iter().map(|a| a.position.get().to_string()).collect::<Vec<_>>().join(" ")
+        };
+        match verdict {
+            Verdict::Admitted(placement) => format!("admitted at {}", placement.first_position),
+            Verdict::AlreadyRecorded(appended) => format!("recorded at {}", places(appended)),
+            Verdict::RecordsOnly(placement, appended) => {
+                assert!(placement.appends.is_empty());
+                format!(
+                    "records before {}, events at {}",
+                    placement.first_position,
+                    places(appended)
+                )
+            }
+            Verdict::Conflict(conflict) => format!("conflict in {}", conflict.stream),
+            Verdict::AlreadyTracked { consumer, tracked, .. } => {
+                format!("{consumer} is at {tracked}")
+            }
+        }
+    }
+
+    /// A commit that repeated recorded events was answered "already recorded" whatever else it asked for: a
+    /// consumer that came back with the same events and a newer position was told that the position was
+    /// recorded, and it was not. What rides on a repeated commit is recorded, was recorded before, or is an
+    /// error.
+    #[test]
+    fn what_rides_on_a_repeated_commit_is_recorded_or_refused() {
+        let repeated = || Commit::new().append(STREAM, ExpectedVersion::NoStream, events(1..=2));
+        let at = Position::new;
+        let twice = |commit: fn(Commit) -> Commit| vec![commit(repeated()), commit(repeated())];
+        let cases: Vec<(&str, Vec<Commit>, &[&str])> = vec![
+            ("nothing", vec![repeated()], &["recorded at 2"]),
+            (
+                "by an exact version",
+                vec![
+                    Commit::new()
+                        .append(STREAM, Version::new(1), events(2..=2))
+                        .tracking("consumer", at(6)),
+                ],
+                &["records before 4, events at 2"],
+            ),
+            ("the same position", vec![repeated().tracking("consumer", at(5))], &["recorded at 2"]),
+            ("an older one", vec![repeated().tracking("consumer", at(4))], &["recorded at 2"]),
+            (
+                "a new one",
+                vec![repeated().tracking("consumer", at(6))],
+                &["records before 4, events at 2"],
+            ),
+            (
+                "another consumer's",
+                vec![repeated().tracking("other", at(1))],
+                &["records before 4, events at 2"],
+            ),
+            (
+                "the same new one twice in a group",
+                twice(|c| c.tracking("consumer", Position::new(9))),
+                &["records before 4, events at 2", "recorded at 2"],
+            ),
+            (
+                "a new and an old one",
+                vec![repeated().tracking("other", at(1)).tracking("consumer", at(5))],
+                &["consumer is at 5"],
+            ),
+            (
+                "the engine's state",
+                vec![repeated().state("key", vec![1])],
+                &["records before 4, events at 2"],
+            ),
+            (
+                "a check that does not hold, and nothing new",
+                vec![repeated().check(OTHER, ExpectedVersion::NoStream)],
+                &["recorded at 2"],
+            ),
+            (
+                "a check that does not hold, and a new position",
+                vec![
+                    repeated().check(OTHER, ExpectedVersion::NoStream).tracking("consumer", at(6)),
+                ],
+                &["conflict in Rate-eur"],
+            ),
+            (
+                "a check that holds, and a new position",
+                vec![repeated().check(OTHER, Version::new(1)).tracking("consumer", at(6))],
+                &["records before 4, events at 2"],
+            ),
+            (
+                "an append that is not recorded",
+                vec![
+                    repeated()
+                        .append(OTHER, Version::new(1), events(7..=7))
+                        .tracking("consumer", at(6)),
+                ],
+                &["conflict in Copy-1"],
+            ),
+            (
+                "a repeated commit before a new one",
+                vec![
+                    repeated().tracking("consumer", at(6)),
+                    Commit::new()
+                        .append(STREAM, Version::new(2), events(8..=8))
+                        .tracking("consumer", at(7)),
+                    Commit::new()
+                        .append(OTHER, Version::new(1), events(9..=9))
+                        .tracking("consumer", at(7)),
+                ],
+                &["records before 4, events at 2", "admitted at 4", "consumer is at 7"],
+            ),
+        ];
+        for (case, commits, expected) in cases {
+            let proposals: Vec<_> =
+                commits.into_iter().map(|c| Proposal::new(c).unwrap()).collect();
+            let verdicts = admit(facts(&proposals), &proposals);
+            let said: Vec<String> = verdicts.iter().map(say).collect();
+            assert_eq!(said, expected, "{case}");
+        }
+    }
+}

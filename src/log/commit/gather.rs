@@ -1,0 +1,133 @@
+//! Gathering what `admit` needs to know: the leader's one look at tail, index and journal.
+
+use crate::codec::digest::digest;
+use crate::codec::envelope;
+use crate::codec::record::{self, Record};
+use crate::codec::state::StreamState;
+use crate::log::commit::admit::{Facts, Mentions, StoredEvent, compared_versions};
+use crate::log::commit::{Proposal, ProposedAppend};
+use crate::log::core::Log;
+use crate::log::tail::stream_table::Slot;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::stream::StreamId;
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+
+/// What was gathered for a group.
+pub(crate) struct Gathered {
+    pub(crate) facts: Facts,
+    /// Where each stream of the group was found in the tail, and in which state, by its number.
+    pub(crate) streams: Vec<(Slot, StreamState)>,
+}
+
+/// Everything that `admit` asks about `proposals`.
+pub(crate) fn gather<'a>(log: &'a Log, proposals: &'a [Proposal]) -> Result<Gathered> {
+    let facts = Facts { head: log.head.position(), ..Facts::default() };
+    let gathered = Gathered { facts, streams: Vec::new() };
+    // One commit names a stream once.
+    let numbers = (proposals.len() > 1).then(HashMap::new);
+    let streams: Vec<_> = proposals.iter().flat_map(|proposal| proposal.streams()).collect();
+    let found = log.tail.find_each(&streams);
+    let mut gathering = Gathering { log, gathered, numbers, found: found.into_iter() };
+    for proposal in proposals {
+        gathering.add(proposal)?;
+    }
+    Ok(gathering.gathered)
+}
+
+struct Gathering<'a> {
+    log: &'a Log,
+    gathered: Gathered,
+    /// The number of each stream, if one may be mentioned twice.
+    numbers: Option<HashMap<&'a StreamId, usize>>,
+    /// What the tail says of each stream that is still to be mentioned.
+    found: std::vec::IntoIter<Option<(Slot, StreamState)>>,
+}
+
+impl<'a> Gathering<'a> {
+    fn add(&mut self, proposal: &'a Proposal) -> Result<()> {
+        let mut mentions = Mentions {
+            appends: Vec::with_capacity(proposal.appends.len()),
+            checks: Vec::with_capacity(proposal.checks.len()),
+        };
+        for append in &proposal.appends {
+            let number = self.number(&append.stream)?;
+            mentions.appends.push(number);
+            if let Some(versions) = compared_versions(append, self.gathered.facts.versions[number])
+            {
+                self.add_stored(proposal, append, number, versions)?;
+            }
+        }
+        for (stream, _) in &proposal.checks {
+            mentions.checks.push(self.number(stream)?);
+        }
+        for record in &proposal.records {
+            if let Record::Tracked { consumer, .. } = record {
+                let tracked = tracked(self.log, consumer)?;
+                self.gathered.facts.tracked.insert(consumer.clone(), tracked);
+            }
+        }
+        self.gathered.facts.mentions.push(mentions);
+        Ok(())
+    }
+
+    /// The number of `stream`, which is mentioned next, in this group.
+    fn number(&mut self, stream: &'a StreamId) -> Result<usize> {
+        let next = self.gathered.streams.len();
+        let found = self.found.next().expect("each stream that is mentioned was looked for");
+        if let Some(numbers) = &mut self.numbers {
+            let number = *numbers.entry(stream).or_insert(next);
+            if number < next {
+                return Ok(number);
+            }
+        }
+        let (slot, state) = match found {
+            Some(found) => found,
+            None => {
+                let state = self.log.index.ask(|index| index.stream_state(stream))?;
+                let state = state.unwrap_or_else(StreamState::absent);
+                (self.log.tail.remember(stream, state), state)
+            }
+        };
+        self.gathered.facts.versions.push(state.version.get());
+        self.gathered.streams.push((slot, state));
+        Ok(next)
+    }
+
+    /// Adds the durable events that a repetition of `append` would have written, as far as they
+    /// agree: the first difference decides, and a conflict costs one read.
+    fn add_stored(
+        &mut self,
+        proposal: &Proposal,
+        append: &ProposedAppend,
+        number: usize,
+        versions: RangeInclusive<u64>,
+    ) -> Result<()> {
+        let mut proposed = proposal.events[append.events.clone()].iter();
+        let (mut next, last) = versions.into_inner();
+        while next <= last {
+            let page = self.log.stream_page(&append.stream, next)?;
+            for event in page.into_iter().take_while(|event| event.version <= last) {
+                let digest = digest(&event.envelope);
+                let id = envelope::id(&event.envelope).unwrap_or_default();
+                let same = proposed.next().is_some_and(|p| p.id == id && p.digest == digest);
+                let stored = StoredEvent { id, digest, position: event.position };
+                self.gathered.facts.stored.insert((number, event.version), stored);
+                if !same {
+                    return Ok(());
+                }
+                next = event.version + 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How far `consumer` has taken in another log; 0 if it never did.
+pub(crate) fn tracked(log: &Log, consumer: &str) -> Result<u64> {
+    let Some(bytes) = log.record(&record::tracked_key(consumer))? else { return Ok(0) };
+    record::tracked_position(&bytes).ok_or_else(|| {
+        let message = format!("what is kept of consumer {consumer:?} is damaged");
+        Error::new(ErrorKind::Corrupt, message)
+    })
+}

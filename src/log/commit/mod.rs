@@ -1,0 +1,364 @@
+//! A commit as its writer builds it, and as the log takes it: encoded before any lock is held.
+
+pub(crate) mod admit;
+pub(crate) mod gather;
+pub(crate) mod group;
+pub(crate) mod outcome;
+pub(crate) mod queue;
+
+use crate::codec::digest::{DIGESTED_TOGETHER, Digest, digest, digest_each};
+use crate::codec::entry;
+use crate::codec::envelope;
+use crate::codec::frame;
+use crate::codec::record::Record;
+use crate::value::clock::Micros;
+use crate::value::error::{Error, Result};
+use crate::value::event::NewEvent;
+use crate::value::limits::{
+    COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
+    EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX,
+};
+use crate::value::position::{ExpectedVersion, Position};
+use crate::value::stream::StreamId;
+use std::collections::HashSet;
+use std::ops::Range;
+use uuid::Uuid;
+
+/// Bytes that are reserved for events which are still to come.
+const RESERVED_BYTES_MAX: usize = 1 << 20;
+
+/// Events for one or several streams that become durable together or not at all.
+///
+/// Each stream is named once, to be appended to or only to be checked.
+///
+/// ```
+/// use filmstrip::{Commit, ExpectedVersion, NewEvent, Store, Version};
+/// let store = Store::temporary()?;
+/// store.append("Account-a", ExpectedVersion::NoStream, [NewEvent::json("Opened", &100)?])?;
+///
+/// let transfer = Commit::new()
+///     .append("Account-a", Version::new(1), [NewEvent::json("Withdrawn", &30)?])
+///     .append("Account-b", ExpectedVersion::NoStream, [NewEvent::json("Deposited", &30)?]);
+/// let done = store.commit(transfer)?;
+/// assert_eq!(done.position.get(), 3);
+/// # Ok::<(), filmstrip::Error>(())
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "a commit does nothing until `Store::commit` takes it"]
+pub struct Commit {
+    proposal: Proposal,
+    /// The first thing that was wrong with what the builder was given.
+    fault: Option<Error>,
+}
+
+impl Commit {
+    /// A commit of nothing yet.
+    pub fn new() -> Commit {
+        Commit::default()
+    }
+
+    /// Appends `events` to `stream`, if it is as `expected`.
+    pub fn append<S>(
+        mut self,
+        stream: S,
+        expected: impl Into<ExpectedVersion>,
+        events: impl IntoIterator<Item = NewEvent>,
+    ) -> Commit
+    where
+        S: TryInto<StreamId>,
+        Error: From<S::Error>,
+    {
+        if let Some(stream) = self.stream(stream)
+            && let Err(fault) = self.proposal.append(stream, expected.into(), events)
+        {
+            self.fault = Some(fault);
+        }
+        self
+    }
+
+    /// Writes nothing to `stream`, but only commits if it is as `expected`.
+    pub fn check<S>(mut self, stream: S, expected: impl Into<ExpectedVersion>) -> Commit
+    where
+        S: TryInto<StreamId>,
+        Error: From<S::Error>,
+    {
+        if let Some(stream) = self.stream(stream) {
+            self.proposal.checks.push((stream, expected.into()));
+        }
+        self
+    }
+
+    /// Records that `consumer` has taken in another log up to `position`, with these events or not
+    /// at all. A position that is not past the one recorded before is refused as
+    /// [`AlreadyTracked`](crate::ErrorKind::AlreadyTracked).
+    ///
+    /// A commit whose events are recorded already is a repetition. It records positions that are past the
+    /// recorded ones, if its checks hold, and is `AlreadyTracked` if only some of them are. If none is,
+    /// everything was recorded before.
+    pub fn tracking(mut self, consumer: impl Into<String>, position: Position) -> Commit {
+        let (consumer, position) = (consumer.into(), position.get());
+        self.proposal.records.push(Record::Tracked { consumer, position });
+        self
+    }
+
+    /// Keeps `value` under `key` in the keyed state of the engine's own features, with these events
+    /// or not at all; an empty value removes what was kept.
+    pub(crate) fn state(mut self, key: impl Into<String>, value: Vec<u8>) -> Commit {
+        self.proposal.records.push(Record::State { key: key.into(), value });
+        self
+    }
+
+    /// `stream`, unless something was wrong already: nothing is encoded behind a fault.
+    fn stream<S>(&mut self, stream: S) -> Option<StreamId>
+    where
+        S: TryInto<StreamId>,
+        Error: From<S::Error>,
+    {
+        if self.fault.is_some() {
+            return None;
+        }
+        match stream.try_into() {
+            Ok(stream) => Some(stream),
+            Err(error) => {
+                self.fault = Some(error.into());
+                None
+            }
+        }
+    }
+}
+
+/// A commit as it is encoded. Versions and checksums of its entries are still open.
+#[derive(Debug, Default)]
+pub(crate) struct Proposal {
+    pub(crate) appends: Vec<ProposedAppend>,
+    pub(crate) checks: Vec<(StreamId, ExpectedVersion)>,
+    pub(crate) records: Vec<Record>,
+    /// The event entries, one after the other, behind room for a frame's header: what becomes the frame if
+    /// this is the first of its group that is admitted. Empty if there are none.
+    pub(crate) frame: Vec<u8>,
+    pub(crate) events: Vec<ProposedEvent>,
+    /// How many of them have their digest.
+    digested: usize,
+    /// When it was asked for.
+    pub(crate) time: Micros,
+}
+
+/// One stream's part of a proposal.
+#[derive(Debug)]
+pub(crate) struct ProposedAppend {
+    pub(crate) stream: StreamId,
+    pub(crate) expected: ExpectedVersion,
+    /// Its events, as indices into the proposal's.
+    pub(crate) events: Range<usize>,
+}
+
+/// One event of a proposal.
+#[derive(Debug, Clone)]
+pub(crate) struct ProposedEvent {
+    pub(crate) id: Uuid,
+    /// Of its envelope, once the proposal is whole.
+    pub(crate) digest: Digest,
+    /// Its entry, as a range of the proposal's `frame`.
+    pub(crate) entry: Range<usize>,
+    /// Its envelope in the same way.
+    envelope: Range<usize>,
+}
+
+impl Proposal {
+    /// What `commit` has encoded, checked as a whole.
+    pub(crate) fn new(commit: Commit) -> Result<Proposal> {
+        let Commit { mut proposal, fault } = commit;
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        proposal.check_shape()?;
+        proposal.check_ids()?;
+        proposal.digest_events();
+        Ok(proposal)
+    }
+
+    /// Leaves only its records to be written.
+    pub(crate) fn drop_events(&mut self) {
+        self.appends.clear();
+        self.events.clear();
+        self.frame.clear();
+    }
+
+    /// Bytes that this proposal takes in a frame.
+    pub(crate) fn bytes(&self) -> usize {
+        self.entries().len() + self.records.iter().map(Record::bytes).sum::<usize>()
+    }
+
+    /// The event entries.
+    pub(crate) fn entries(&self) -> &[u8] {
+        self.frame.get(frame::HEADER_BYTES..).unwrap_or_default()
+    }
+
+    /// The streams that it names, first those that it appends to.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = &StreamId> {
+        let checked = self.checks.iter().map(|(stream, _)| stream);
+        self.appends.iter().map(|append| &append.stream).chain(checked)
+    }
+
+    /// Encodes `events`, each as it comes: what it held is free again for the next one.
+    fn append(
+        &mut self,
+        stream: StreamId,
+        expected: ExpectedVersion,
+        events: impl IntoIterator<Item = NewEvent>,
+    ) -> Result<()> {
+        let (first, events) = (self.events.len(), events.into_iter());
+        let expected_events = events.size_hint().0.min(COMMIT_EVENTS_MAX);
+        self.events.reserve(expected_events);
+        let more = expected_events.saturating_sub(1);
+        for event in events {
+            let start = self.frame.len();
+            self.encode(&stream, &event)?;
+            if self.events.len() == first + 1 {
+                // Events that come together are mostly of one length.
+                let likely = more.saturating_mul(self.frame.len() - start);
+                self.frame.reserve(likely.min(RESERVED_BYTES_MAX));
+            }
+        }
+        let events = first..self.events.len();
+        if events.is_empty() {
+            let message = format!("an append to {stream} has no events; it needs at least 1");
+            return Err(Error::invalid(message));
+        }
+        self.appends.push(ProposedAppend { stream, expected, events });
+        Ok(())
+    }
+
+    fn encode(&mut self, stream: &StreamId, event: &NewEvent) -> Result<()> {
+        check_event(event)?;
+        let (stream, begins_commit) = (stream.as_str(), self.events.is_empty());
+        let header = if self.frame.is_empty() { frame::HEADER_BYTES } else { 0 };
+        self.frame.reserve(header + stream.len() + envelope::bytes_without_extras(event) + 64);
+        self.frame.resize(self.frame.len() + header, 0);
+        let start = self.frame.len();
+        let write = |out: &mut Vec<u8>| envelope::encode(event, out);
+        let range = entry::begin_event(stream, begins_commit, write, &mut self.frame);
+        check_event_bytes(event, range.len())?;
+        self.events.push(ProposedEvent {
+            id: event.id,
+            digest: Digest::default(),
+            entry: start..self.frame.len(),
+            envelope: range,
+        });
+        if self.events.len() - self.digested == DIGESTED_TOGETHER {
+            self.digest_events();
+        }
+        let (events, bytes) = (self.events.len(), self.entries().len());
+        if events > COMMIT_EVENTS_MAX {
+            return Err(Error::too_large("a commit", events, COMMIT_EVENTS_MAX, "events or more"));
+        }
+        if bytes > COMMIT_BYTES_MAX {
+            return Err(Error::too_large("a commit", bytes, COMMIT_BYTES_MAX, "bytes or more"));
+        }
+        Ok(())
+    }
+
+    /// Digests the events that were encoded since the last time.
+    fn digest_events(&mut self) {
+        let events = &mut self.events[self.digested..];
+        let envelope = |event: &ProposedEvent| &self.frame[event.envelope.clone()];
+        if let [event] = events {
+            event.digest = digest(envelope(event));
+            self.digested += 1;
+            return;
+        }
+        let envelopes: Vec<&[u8]> = events.iter().map(envelope).collect();
+        let digests = digest_each(&envelopes);
+        events.iter_mut().zip(digests).for_each(|(event, digest)| event.digest = digest);
+        self.digested = self.events.len();
+    }
+
+    fn check_ids(&self) -> Result<()> {
+        // Ids that were made one after the other ascend.
+        if self.events.is_sorted_by(|a, b| a.id < b.id) {
+            return Ok(());
+        }
+        let mut seen = HashSet::with_capacity(self.events.len());
+        match self.events.iter().find(|event| !seen.insert(event.id)) {
+            Some(event) => {
+                Err(Error::invalid(format!("event id {} is twice in one commit", event.id)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn check_shape(&self) -> Result<()> {
+        let Proposal { appends, checks, records, .. } = self;
+        if appends.is_empty() && records.is_empty() {
+            let message = "a commit has nothing to write; it needs at least 1 event";
+            return Err(Error::invalid(message));
+        }
+        let streams = appends.len() + checks.len();
+        if streams > COMMIT_STREAMS_MAX {
+            return Err(Error::too_large("a commit", streams, COMMIT_STREAMS_MAX, "streams"));
+        }
+        if streams > 1 {
+            let mut seen = HashSet::with_capacity(streams);
+            for stream in self.streams() {
+                if !seen.insert(stream) {
+                    return Err(Error::invalid(format!("stream {stream} is twice in one commit")));
+                }
+            }
+        }
+        let mut seen = HashSet::new();
+        for record in records {
+            if let Record::Tracked { consumer, .. } = record {
+                check_name("a consumer's", consumer)?;
+                if !seen.insert(consumer) {
+                    let message = format!("consumer {consumer:?} is tracked twice in one commit");
+                    return Err(Error::invalid(message));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether `name` can name what `whose` says: "a consumer's", say.
+pub(crate) fn check_name(whose: &str, name: &str) -> Result<()> {
+    if name.is_empty() {
+        return Err(Error::invalid(format!("{whose} name is empty; it needs at least 1 byte")));
+    }
+    if name.len() > CONSUMER_NAME_BYTES_MAX {
+        let what = format!("{whose} name");
+        return Err(Error::too_large(&what, name.len(), CONSUMER_NAME_BYTES_MAX, "bytes"));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(Error::invalid(format!("{whose} name {name:?} holds a control character")));
+    }
+    Ok(())
+}
+
+fn check_event(event: &NewEvent) -> Result<()> {
+    let event_type = &event.event_type;
+    if event_type.is_empty() {
+        return Err(Error::invalid("an event type is empty; it needs at least 1 byte"));
+    }
+    if event_type.len() > EVENT_TYPE_BYTES_MAX {
+        let max = EVENT_TYPE_BYTES_MAX;
+        return Err(Error::too_large("an event type", event_type.len(), max, "bytes"));
+    }
+    if event_type.chars().any(char::is_control) {
+        let message = format!("event type {event_type:?} holds a control character");
+        return Err(Error::invalid(message));
+    }
+    if event.payload.len() > EVENT_BYTES_MAX {
+        let max = EVENT_BYTES_MAX;
+        return Err(Error::too_large("event payload", event.payload.len(), max, "bytes"));
+    }
+    Ok(())
+}
+
+fn check_event_bytes(event: &NewEvent, envelope: usize) -> Result<()> {
+    let met = envelope - envelope::FIXED_BYTES - event.event_type.len();
+    if met > EVENT_BYTES_MAX {
+        let what = "event payload and metadata together";
+        return Err(Error::too_large(what, met, EVENT_BYTES_MAX, "bytes"));
+    }
+    Ok(())
+}

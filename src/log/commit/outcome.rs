@@ -1,0 +1,102 @@
+//! What an append returns, and how it can fail.
+
+use crate::value::error::{Error, ErrorKind};
+use crate::value::position::{ExpectedVersion, Position, Version};
+use crate::value::stream::StreamId;
+use std::fmt;
+
+/// Where a stream's part of a commit now stands, durably.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Appended {
+    /// The stream.
+    pub stream: StreamId,
+    /// The version of the first of these events.
+    pub first: Version,
+    /// The version of the last: the stream's version after this append.
+    pub version: Version,
+    /// The position of the last of these events.
+    pub position: Position,
+    /// The same events stood there already, so nothing was written.
+    pub already_recorded: bool,
+}
+
+/// Where a commit now stands, durably.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Committed {
+    /// One for each stream appended to, in the commit's order.
+    pub appended: Vec<Appended>,
+    /// The position of the commit's last event; the head if it has none.
+    pub position: Position,
+    /// The same events were recorded already, so none was written. A newer position that the commit
+    /// [tracks](crate::Commit::tracking) was.
+    pub already_recorded: bool,
+}
+
+/// A stream's version was not the expected one, so nothing of the commit was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Conflict {
+    /// The stream.
+    pub stream: StreamId,
+    /// What the writer expected.
+    pub expected: ExpectedVersion,
+    /// The version that the stream has.
+    pub actual: Version,
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Conflict { stream, expected, actual } = self;
+        write!(f, "stream {stream} is at version {actual}; {expected} was expected")
+    }
+}
+
+impl std::error::Error for Conflict {}
+
+/// Why nothing was appended, or why it is not known whether it was.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// Nothing was written; read the stream and decide again.
+    Conflict(Conflict),
+    /// Anything else. [`ErrorKind::OutcomeUnknown`]: the events may be durable; the store refuses
+    /// further writes; reopen it and read the stream. Otherwise nothing was written.
+    Store(Error),
+}
+
+impl fmt::Display for AppendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AppendError::Conflict(conflict) => conflict.fmt(f),
+            AppendError::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AppendError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            AppendError::Conflict(conflict) => Some(conflict),
+            AppendError::Store(error) => Some(error),
+        }
+    }
+}
+
+impl From<Error> for AppendError {
+    fn from(error: Error) -> AppendError {
+        AppendError::Store(error)
+    }
+}
+
+impl From<AppendError> for Error {
+    fn from(error: AppendError) -> Error {
+        match error {
+            AppendError::Conflict(conflict) => {
+                Error::with_source(ErrorKind::Conflict, conflict.to_string(), conflict)
+            }
+            AppendError::Store(error) => error,
+        }
+    }
+}

@@ -1,0 +1,500 @@
+//! The index as the log uses it: asked, filled from the journal, and healed when it is damaged.
+//!
+//! * The index is derived. Whatever is wrong with it, it is moved aside and built again from the
+//!   journal, and nobody is asked to repair anything.
+//! * While it is built again, whoever asks it waits.
+//! * If it cannot be built again (the disk is full, say), it is lost for now: whoever asks gets an error that
+//!   says why, and building it is tried again, by who asks after a pause that grows with each failure.
+
+use crate::codec::checkpoint::Checkpoint;
+use crate::codec::frame::{Frame, Location};
+use crate::codec::sparse_index::Mark;
+use crate::index::core::{Index, Opened};
+use crate::index::flush_batch::{Window, WindowEvent};
+use crate::index::quarantine::move_aside;
+use crate::journal::read::{Frames, Journal};
+use crate::log::indexer::signal::backoff;
+use crate::log::read::located::{Located, each_located, is_next_mark, mark_of};
+use crate::sst::compaction::MergeDue;
+use crate::storage::held::Held;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::failpoint::failpoint;
+use crate::value::limits::{UNINDEXED_BYTES_MAX, WINDOW_BYTES_MIN};
+use parking_lot::{RwLock, RwLockReadGuard};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// How much of the journal the index may lack. Tests have smaller ones.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Bytes of sealed segments that are worth a window while writers go on.
+    pub(crate) window_bytes_min: u64,
+    /// Bytes of sealed segments beyond which writers wait.
+    pub(crate) unindexed_bytes_max: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds { window_bytes_min: WINDOW_BYTES_MIN, unindexed_bytes_max: UNINDEXED_BYTES_MAX }
+    }
+}
+
+/// What is needed to open the index, again and again.
+pub(crate) struct IndexSite {
+    pub(crate) directory: Arc<Held>,
+    pub(crate) cache_bytes: u64,
+    /// Bytes of journal from which on a window takes no further frame.
+    pub(crate) window_bytes: u64,
+    pub(crate) bounds: Bounds,
+    pub(crate) journal: Arc<Journal>,
+}
+
+impl IndexSite {
+    fn check(&self) -> Result<()> {
+        self.directory.check_before("open the index in")
+    }
+
+    fn move_aside(&self) -> Result<PathBuf> {
+        self.check()?;
+        move_aside(self.directory.path())
+    }
+}
+
+/// The one index of a log.
+pub(crate) struct IndexSlot {
+    site: IndexSite,
+    slot: RwLock<Slot>,
+    /// Counts the times it was built again, so that those who found the same damage heal it once.
+    healed: AtomicU64,
+    /// Counts the frames that were read for it: a sign of life while a window is long.
+    steps: AtomicU64,
+}
+
+enum Slot {
+    Open(Box<Index>),
+    Closed,
+    /// It could not be opened or built again.
+    Lost(Lost),
+}
+
+/// An index that is to be opened or built again.
+struct Lost {
+    cause: Error,
+    /// How far it must hold the journal before it is asked again: the tail begins there.
+    reached: Location,
+    /// What is on disk is to be moved aside first.
+    is_damaged: bool,
+    failures: u32,
+    next_attempt: Instant,
+}
+
+impl Lost {
+    fn failed(&mut self, cause: Error) {
+        self.next_attempt = Instant::now() + backoff(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        self.cause = cause;
+    }
+
+    fn is_due(&self) -> bool {
+        Instant::now() >= self.next_attempt && !failpoint!("log::never_try_index_again")
+    }
+
+    fn error(&self) -> Error {
+        let cause = self.cause.clone();
+        let message =
+            format!("the index could not be built again, which is tried again shortly: {cause}");
+        Error::with_source(cause.kind(), message, cause)
+    }
+}
+
+impl IndexSlot {
+    /// Opens the index of `site`, building it anew if it cannot be trusted. Returns how far it holds
+    /// the journal.
+    pub(crate) fn open(site: IndexSite) -> Result<(IndexSlot, Checkpoint)> {
+        let (index, checkpoint) = open_index(&site)?;
+        let slot = RwLock::new(Slot::Open(Box::new(index)));
+        let (healed, steps) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok((IndexSlot { site, slot, healed, steps }, checkpoint))
+    }
+
+    /// How much of the journal it may lack.
+    pub(crate) fn bounds(&self) -> Bounds {
+        self.site.bounds
+    }
+
+    /// Asks the index; if the answer shows that it is damaged, heals it and asks again.
+    pub(crate) fn ask<T>(&self, question: impl Fn(&Index) -> Result<T>) -> Result<T> {
+        let healed = self.healed.load(Ordering::Acquire);
+        // The lock must be gone before healing takes it alone, so nothing of it may live in a match.
+        let answer = self.ask_once(&question);
+        match answer {
+            Err(error) if is_damage(&error) || error.kind() == ErrorKind::Io => {
+                self.heal(healed, &error)?;
+                self.ask_once(&question)
+            }
+            answer => answer,
+        }
+    }
+
+    /// How often it was built again.
+    pub(crate) fn healed(&self) -> u64 {
+        self.healed.load(Ordering::Acquire)
+    }
+
+    fn ask_once<T>(&self, question: &impl Fn(&Index) -> Result<T>) -> Result<T> {
+        self.inspect(question)
+    }
+
+    /// Asks the index as it is: damage is the answer, and nothing is healed.
+    pub(crate) fn inspect<T>(&self, question: impl FnOnce(&Index) -> Result<T>) -> Result<T> {
+        question(self.read()?.index())
+    }
+
+    /// Moves the journal up to `to` into the index, window by window. `after` is told of each.
+    pub(crate) fn advance(&self, to: Location, mut after: impl FnMut(Checkpoint)) -> Result<()> {
+        loop {
+            let healed = self.healed.load(Ordering::Acquire);
+            let step = {
+                let guard = self.read()?;
+                let index = guard.index();
+                if index.is_broken() && !failpoint!("log::keep_broken_index") {
+                    drop(guard);
+                    self.reopen(healed)?;
+                    continue;
+                }
+                let from = checkpoint_or_start(index, &self.site.journal);
+                let window = next_window(&self.site, &self.steps, &from, to)?;
+                window.map(|window| insert(index, window))
+            };
+            match step {
+                None => return Ok(()),
+                Some(Ok(checkpoint)) => after(checkpoint),
+                // A full or failing disk is no reason to give up an index that can still be read.
+                Some(Err(error)) if !is_damage(&error) => return Err(error),
+                Some(Err(error)) => self.heal(healed, &error)?,
+            }
+        }
+    }
+
+    /// Does as `advance` does, for a way that may be long: it keeps the packs few.
+    pub(crate) fn bring_up(&self, to: Location, mut after: impl FnMut(Checkpoint)) -> Result<()> {
+        self.advance(to, |checkpoint| {
+            after(checkpoint);
+            keep_few(|| self.merge_due(), || self.merge());
+        })
+    }
+
+    /// Whether packs of the index are to be merged.
+    pub(crate) fn merge_due(&self) -> MergeDue {
+        self.inspect(|index| Ok(index.merge_due())).unwrap_or(MergeDue::Not)
+    }
+
+    /// Merges packs of the index for a moment.
+    pub(crate) fn merge(&self) -> Result<()> {
+        let healed = self.healed.load(Ordering::Acquire);
+        match self.inspect(Index::merge) {
+            Err(error) if is_damage(&error) => self.heal(healed, &error),
+            merged => merged,
+        }
+    }
+
+    /// Moves the index aside and begins an empty one. Returns where that begins.
+    pub(crate) fn discard(&self) -> Result<Checkpoint> {
+        let mut slot = self.slot.write();
+        if let Slot::Open(index) = std::mem::replace(&mut *slot, Slot::Closed) {
+            index.close()?;
+        }
+        self.site.move_aside()?;
+        let (index, checkpoint) = open_index(&self.site)?;
+        *slot = Slot::Open(Box::new(index));
+        Ok(checkpoint)
+    }
+
+    /// Moves the index aside and builds it again as far as it was. Returns where the old one lies, if there
+    /// was one, and the position that the new one has reached.
+    pub(crate) fn rebuild(&self) -> Result<(Option<PathBuf>, u64)> {
+        let slot = &mut *self.slot.write();
+        self.site.check()?;
+        let cause = Error::new(ErrorKind::Io, "it was to be built again");
+        self.lose(slot, &cause, true)?;
+        self.restore(slot)
+    }
+
+    /// Counts what is done for the index: as long as it rises, the index does not stand still.
+    pub(crate) fn steps(&self) -> u64 {
+        // While the index is locked, it is built again, which is counted here.
+        let inside = match self.slot.try_read().as_deref() {
+            Some(Slot::Open(index)) => index.steps.load(Ordering::Relaxed),
+            _ => 0,
+        };
+        self.steps.load(Ordering::Relaxed) + inside
+    }
+
+    /// Whether it could not be built again, for now.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(*self.slot.read(), Slot::Lost(_))
+    }
+
+    pub(crate) fn close(&self) -> Result<()> {
+        match std::mem::replace(&mut *self.slot.write(), Slot::Closed) {
+            Slot::Open(index) => index.close(),
+            Slot::Closed | Slot::Lost(_) => Ok(()),
+        }
+    }
+
+    fn read(&self) -> Result<OpenIndex<'_>> {
+        loop {
+            let guard = self.slot.read();
+            match &*guard {
+                Slot::Open(_) => return Ok(OpenIndex(guard)),
+                Slot::Closed => return Err(closed()),
+                Slot::Lost(lost) if !lost.is_due() => return Err(lost.error()),
+                Slot::Lost(_) => {}
+            }
+            drop(guard);
+            let slot = &mut *self.slot.write();
+            // Somebody else may have tried meanwhile.
+            if matches!(slot, Slot::Lost(lost) if lost.is_due()) {
+                self.restore(slot)?;
+            }
+        }
+    }
+
+    /// Moves the index aside and builds it again as far as it was, unless somebody did so since
+    /// `healed` was read.
+    pub(crate) fn heal(&self, healed: u64, damage: &Error) -> Result<()> {
+        self.replace(healed, damage, true)
+    }
+
+    /// Closes an index that takes nothing in any more, and opens it again, unless somebody did so since
+    /// `healed` was read.
+    fn reopen(&self, healed: u64) -> Result<()> {
+        let cause = Error::new(ErrorKind::Io, "it had failed half-way");
+        self.replace(healed, &cause, false)
+    }
+
+    fn replace(&self, healed: u64, cause: &Error, is_damaged: bool) -> Result<()> {
+        let slot = &mut *self.slot.write();
+        match slot {
+            _ if self.healed.load(Ordering::Acquire) != healed => return Ok(()),
+            // Somebody else found the same, and could not mend it.
+            Slot::Lost(lost) => return Err(lost.error()),
+            Slot::Open(_) | Slot::Closed => {}
+        }
+        // What is open goes on being read where its directory was moved to.
+        self.site.check()?;
+        self.lose(slot, cause, is_damaged)?;
+        if is_damaged {
+            tracing::warn!(damage = %cause, "the index is damaged; it is built again from the journal");
+        }
+        self.restore(slot).map(drop)
+    }
+
+    /// Lets go of the index, which is to be opened or built again.
+    fn lose(&self, slot: &mut Slot, cause: &Error, is_damaged: bool) -> Result<()> {
+        match std::mem::replace(slot, Slot::Closed) {
+            Slot::Closed => return Err(closed()),
+            Slot::Lost(mut lost) => {
+                lost.is_damaged |= is_damaged;
+                *slot = Slot::Lost(lost);
+            }
+            Slot::Open(index) => {
+                let reached = checkpoint_or_start(&index, &self.site.journal).next;
+                let (cause, failures, next_attempt) = (cause.clone(), 0, Instant::now());
+                *slot = Slot::Lost(Lost { cause, reached, is_damaged, failures, next_attempt });
+                // What cannot be closed is opened again or moved aside all the same.
+                let _ = index.close();
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens or builds the lost index again. If that fails, it stays lost, and what was built is gone on from
+    /// the next time.
+    fn restore(&self, slot: &mut Slot) -> Result<(Option<PathBuf>, u64)> {
+        let Slot::Lost(lost) = slot else { return Err(closed()) };
+        match self.build_again(lost) {
+            Ok((index, moved, position)) => {
+                *slot = Slot::Open(Box::new(index));
+                self.healed.fetch_add(1, Ordering::Release);
+                Ok((moved, position))
+            }
+            Err(error) => {
+                tracing::error!(%error, "the index cannot be built again for now");
+                lost.failed(error);
+                Err(lost.error())
+            }
+        }
+    }
+
+    fn build_again(&self, lost: &mut Lost) -> Result<(Index, Option<PathBuf>, u64)> {
+        let mut moved = None;
+        if lost.is_damaged {
+            moved = Some(self.site.move_aside()?).filter(|moved| moved.exists());
+            lost.is_damaged = false;
+        }
+        let (index, mut from) = open_index(&self.site)?;
+        let mut build = || {
+            while let Some(window) = next_window(&self.site, &self.steps, &from, lost.reached)? {
+                let inserted = insert(&index, window);
+                // Damage to the journal, which is met above, says nothing of the index.
+                lost.is_damaged = matches!(&inserted, Err(error) if is_damage(error));
+                from = inserted?;
+                keep_few(|| index.merge_due(), || index.merge());
+                tracing::info!(position = from.position, "the index is being built again");
+            }
+            Ok(())
+        };
+        match build() {
+            Ok(()) => Ok((index, moved, from.position)),
+            Err(error) => {
+                let _ = index.close();
+                Err(error)
+            }
+        }
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the store is closed")
+}
+
+struct OpenIndex<'a>(RwLockReadGuard<'a, Slot>);
+
+impl OpenIndex<'_> {
+    fn index(&self) -> &Index {
+        match &*self.0 {
+            Slot::Open(index) => index,
+            Slot::Closed | Slot::Lost(_) => unreachable!("`read` has looked, and holds the lock"),
+        }
+    }
+}
+
+/// Merges packs until there is room for another: each is a file that is held open. If it fails, there are
+/// more of them, and that is all.
+fn keep_few(due: impl Fn() -> MergeDue, merge: impl Fn() -> Result<()>) {
+    while due() == MergeDue::First {
+        if let Err(error) = merge() {
+            tracing::warn!(%error, "packs of the index cannot be merged and become more");
+            return;
+        }
+    }
+}
+
+/// Whether an error of the index means that its bytes cannot be trusted.
+fn is_damage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Panicked)
+}
+
+fn open_index(site: &IndexSite) -> Result<(Index, Checkpoint)> {
+    let store = site.journal.store();
+    site.check()?;
+    let (index, opened) = Index::open(site.directory.path(), store, site.cache_bytes)?;
+    let checkpoint = match opened {
+        Opened::Whole(checkpoint) => checkpoint,
+        Opened::Fresh { reason } => {
+            if let Some(reason) = reason {
+                tracing::info!(reason, "the index begins again at the journal's start");
+            }
+            start(&site.journal)
+        }
+    };
+    Ok((index, checkpoint))
+}
+
+fn checkpoint_or_start(index: &Index, journal: &Journal) -> Checkpoint {
+    index.checkpoint().unwrap_or_else(|| start(journal))
+}
+
+/// Where an index begins that holds nothing.
+fn start(journal: &Journal) -> Checkpoint {
+    let next = journal.start();
+    let header = journal.segment(next.segment).expect("the journal starts in a segment of its own");
+    Checkpoint { position: header.first_position - 1, next, chain: header.chain, time: header.time }
+}
+
+fn insert(index: &Index, window: Window) -> Result<Checkpoint> {
+    let (events, checkpoint) = (window.events.len(), window.end);
+    index.insert(window)?;
+    tracing::debug!(events, position = checkpoint.position, "indexed");
+    Ok(checkpoint)
+}
+
+/// The next window behind `from` and before `to`, or `None` if there is nothing left.
+fn next_window(
+    site: &IndexSite,
+    steps: &AtomicU64,
+    from: &Checkpoint,
+    to: Location,
+) -> Result<Option<Window>> {
+    let journal = &site.journal;
+    if from.next >= to {
+        return Ok(None);
+    }
+    let mut frames = journal.frames(from.next, from.position + 1, to);
+    let mut window = WindowBuilder::new(*from);
+    while window.bytes < site.window_bytes {
+        let Some(item) = frames.next() else { break };
+        let (at, frame) = item?;
+        steps.fetch_add(1, Ordering::Relaxed);
+        window
+            .take(at, &frame)
+            .map_err(|what| journal.unreadable(at, frame.header.first_position, &frame, what))?;
+    }
+    Ok(Some(window.finish(&frames)))
+}
+
+struct WindowBuilder {
+    events: Vec<WindowEvent>,
+    marks: Vec<Mark>,
+    records: HashMap<String, Vec<u8>>,
+    end: Checkpoint,
+    bytes: u64,
+}
+
+impl WindowBuilder {
+    fn new(from: Checkpoint) -> WindowBuilder {
+        WindowBuilder {
+            events: Vec::new(),
+            marks: Vec::new(),
+            records: HashMap::new(),
+            end: from,
+            bytes: 0,
+        }
+    }
+
+    fn take(&mut self, at: Location, frame: &Frame) -> Result<(), String> {
+        let mark = mark_of(at, frame);
+        if is_next_mark(self.marks.last(), &mark) {
+            self.marks.push(mark);
+        }
+        each_located(at, frame, |located| {
+            match located {
+                Located::Event(event) => self.events.push(event),
+                Located::Record { key, value } => {
+                    self.records.insert(key, value);
+                }
+            }
+            Ok(())
+        })?;
+        let header = &frame.header;
+        self.bytes += header.padded_length();
+        self.end.position = header.last_position();
+        self.end.time = header.time;
+        self.end.chain = header.chain;
+        Ok(())
+    }
+
+    fn finish(mut self, frames: &Frames) -> Window {
+        self.end.next = frames.at();
+        Window {
+            events: self.events,
+            marks: self.marks,
+            records: self.records.into_iter().collect(),
+            end: self.end,
+        }
+    }
+}

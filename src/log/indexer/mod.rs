@@ -1,0 +1,117 @@
+//! The thread that moves the tail into the index.
+//!
+//! It works when as much is sealed as two long segments hold (more at a time when it is behind), when writers
+//! have been idle for a moment, and at close: so it does not slow a busy writer or a short burst, and what a
+//! stream gets in the meantime shares its runs. While they are idle it merges packs of the index, step by step,
+//! and in between if there are many. A tail that is small costs less than a small window does (its runs would be
+//! short, and stay so), so it is left where it is: the next opening reads the last segment anyway.
+
+pub(crate) mod managed;
+pub(crate) mod signal;
+
+use crate::codec::checkpoint::Checkpoint;
+use crate::codec::frame::Location;
+use crate::journal::segment;
+use crate::log::core::Log;
+use crate::log::indexer::signal::{Due, Work};
+use crate::sst::compaction::MergeDue;
+use crate::value::error::{Error, ErrorKind, Result, catch};
+use crate::value::failpoint::failpoint;
+use crate::value::limits::{TAIL_EVENTS_MAX, UNINDEXED_BYTES_IDLE};
+use std::sync::Arc;
+
+/// Whether the tail is so large that writers must wait.
+pub(crate) fn is_full(log: &Log) -> bool {
+    let (_, end) = log.head.visible();
+    let indexed = log.tail.indexed().next.segment;
+    log.journal.bytes_of(indexed..end.segment) > log.index.bounds().unindexed_bytes_max
+        || log.tail.events() >= TAIL_EVENTS_MAX
+}
+
+/// The indexer thread's whole life.
+pub(crate) fn run(log: &Arc<Log>) {
+    let mut has_failed = false;
+    loop {
+        // Asked before waiting, not in it: whoever publishes a frame must not wait for the index.
+        let merge = match log.index.merge_due() {
+            // Too many packs are better than an index that takes nothing in any more.
+            MergeDue::First if has_failed => MergeDue::Soon,
+            merge => merge,
+        };
+        match log.indexer.wait_for_work(|| due(log, merge)) {
+            Work::UpTo(to) => has_failed = !index_up_to(log, to),
+            Work::Merge => {
+                has_failed = !guarded(log, || {
+                    log.index.merge()?;
+                    log.indexer.progress();
+                    Ok(())
+                });
+            }
+            Work::Close => {
+                let end = log.head.visible().1;
+                if is_worth_a_window(log, end) {
+                    index_up_to(log, end);
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// What there is to be done, if writers go on, and if they pause.
+pub(crate) fn due(log: &Log, merge: MergeDue) -> Due {
+    let (_, end) = log.head.visible();
+    let indexed = log.tail.indexed().next;
+    let sealed = Location { segment: end.segment, offset: segment::HEADER_BYTES };
+    let unindexed = log.journal.bytes_of(indexed.segment..end.segment);
+    // Each segment that is sealed has this looked at again.
+    let until = Location { segment: end.segment + 1, offset: 0 };
+    if merge == MergeDue::First {
+        Due::Now(Work::Merge)
+    } else if unindexed >= log.index.bounds().window_bytes_min {
+        Due::Now(Work::UpTo(sealed))
+    } else if merge == MergeDue::Soon {
+        Due::Now(Work::Merge)
+    } else if is_worth_a_window(log, end) {
+        Due::WhenIdle { work: Work::UpTo(end), until }
+    } else if merge == MergeDue::WhenIdle {
+        Due::WhenIdle { work: Work::Merge, until }
+    } else {
+        let offset = indexed.offset + UNINDEXED_BYTES_IDLE;
+        Due::Nothing { until: Location { segment: indexed.segment, offset } }
+    }
+}
+
+fn is_worth_a_window(log: &Log, end: Location) -> bool {
+    let indexed = log.tail.indexed().next;
+    end.segment > indexed.segment || end.offset - indexed.offset >= UNINDEXED_BYTES_IDLE
+}
+
+/// Brings the index up to `to`. Returns whether it could.
+pub(crate) fn index_up_to(log: &Log, to: Location) -> bool {
+    guarded(log, || {
+        let advanced = log.index.advance(to, |checkpoint| {
+            log.tail.trim(checkpoint);
+            log.indexer.progress();
+        });
+        if advanced.is_err() && failpoint!("log::lose_tail_on_failed_index_write") {
+            let position = log.head.visible().0;
+            log.tail.trim(Checkpoint { position, next: to, ..log.tail.indexed() });
+        }
+        advanced
+    })
+}
+
+/// Does `work` and tells those who wait of its failure. Returns whether it went well.
+fn guarded(log: &Log, work: impl FnOnce() -> Result<()>) -> bool {
+    let error = match catch(work) {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => error,
+        Err(panic) => {
+            let message = format!("the indexer panicked: {}", panic);
+            Error::new(ErrorKind::Panicked, message)
+        }
+    };
+    log.indexer.fail(&error);
+    false
+}

@@ -1,0 +1,184 @@
+//! What the indexer and those who wait for it tell each other.
+
+use crate::codec::frame::Location;
+use crate::value::error::{Error, ErrorKind, Result, catch};
+use crate::value::failpoint::failpoint;
+use crate::value::limits::{
+    INDEX_RETRY_MAX, INDEX_RETRY_MIN, INDEXER_IDLE, INDEXER_LOOK, INDEXER_LOOKS_MAX,
+};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// What the indexer and those who wait for it tell each other.
+///
+/// A frame wakes the indexer only if it gives it work: a thread that is woken costs a commit a tenth
+/// of an `fdatasync`.
+#[derive(Default)]
+pub(crate) struct Control {
+    state: Mutex<State>,
+    /// The alarm was reached, or the log closes.
+    wake: Condvar,
+    /// The index has moved, or failed to.
+    progressed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Counts frames, so that idleness can be told.
+    published: u64,
+    /// How many there were when writers were found idle.
+    idle_since: Option<u64>,
+    /// While the indexer sleeps: the end of the journal that must wake it.
+    alarm: Option<Location>,
+    failed: Option<Error>,
+    /// Failures since the last progress.
+    failures: u32,
+    closing: bool,
+}
+
+/// What is due, and the end of the journal that makes something else due.
+pub(crate) enum Due {
+    Now(Work),
+    WhenIdle { work: Work, until: Location },
+    Nothing { until: Location },
+}
+
+/// How long to wait until the next attempt, after so many failures before the one that has just been.
+pub(crate) fn backoff(failures: u32) -> Duration {
+    INDEX_RETRY_MIN.saturating_mul(1 << failures.min(16)).min(INDEX_RETRY_MAX)
+}
+
+/// What the indexer is to do.
+pub(crate) enum Work {
+    UpTo(Location),
+    Merge,
+    Close,
+}
+
+impl Control {
+    /// A frame was published that ends at `end`.
+    pub(crate) fn published(&self, end: Location) {
+        let mut state = self.state.lock();
+        state.published += 1;
+        if state.alarm.is_some_and(|alarm| end >= alarm) {
+            state.alarm = None;
+            self.wake.notify_one();
+        }
+    }
+
+    /// Lets the indexer finish its work and end.
+    pub(crate) fn close(&self) {
+        self.state.lock().closing = true;
+        self.wake.notify_one();
+    }
+
+    /// Waits until there is something to do: what is `due` now, what is due when writers pause and
+    /// they do, or the end.
+    pub(crate) fn wait_for_work(&self, due: impl Fn() -> Due) -> Work {
+        let mut state = self.state.lock();
+        self.wait_after_failure(&mut state);
+        loop {
+            if state.closing {
+                return Work::Close;
+            }
+            let seen = state.published;
+            match due() {
+                Due::Now(work) => return work,
+                Due::WhenIdle { work, until } => {
+                    if state.idle_since == Some(seen) {
+                        return work;
+                    }
+                    state.alarm = Some(until);
+                    let waited = self.wake.wait_for(&mut state, INDEXER_IDLE);
+                    if waited.timed_out() && state.published == seen {
+                        state.idle_since = Some(seen);
+                    }
+                }
+                Due::Nothing { until } => {
+                    state.alarm = Some(until);
+                    self.wake.wait(&mut state);
+                }
+            }
+        }
+    }
+
+    /// After a failure, waits before anything is tried again: longer with each further one.
+    fn wait_after_failure(&self, state: &mut MutexGuard<'_, State>) {
+        if state.failed.is_none() {
+            return;
+        }
+        let until = Instant::now() + backoff(state.failures);
+        state.failures = state.failures.saturating_add(1);
+        // No frame wakes it: trying at once may cost as much as the failure did.
+        state.alarm = None;
+        while !state.closing {
+            if self.wake.wait_until(state, until).timed_out() {
+                break;
+            }
+        }
+        state.failed = None;
+    }
+
+    pub(crate) fn progress(&self) {
+        self.state.lock().failures = 0;
+        self.progressed.notify_all();
+    }
+
+    pub(crate) fn fail(&self, error: &Error) {
+        self.state.lock().failed = Some(error.clone());
+        self.progressed.notify_all();
+        // Whoever listens is the application's, and a panic there must not end the indexer.
+        let tell = || tracing::error!(%error, "the indexer failed; it tries again in a while");
+        let _ = catch(tell);
+    }
+
+    /// Whether a failure stands.
+    #[cfg(test)]
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state.lock().failed.is_some()
+    }
+
+    /// Waits while `full` says that there is no room for more that is not indexed. `steps` counts what is done
+    /// for the index.
+    ///
+    /// # Errors
+    /// What the indexer failed with and will try again; `Timeout`, if it stood still for as long as
+    /// `INDEXER_LOOKS_MAX` looks take. Nothing was written then, and a later attempt may find room.
+    pub(crate) fn wait_for_room(
+        &self,
+        full: impl Fn() -> bool,
+        steps: impl Fn() -> u64,
+    ) -> Result<()> {
+        if !full() {
+            return Ok(());
+        }
+        let mut state = self.state.lock();
+        let (mut looked, mut seen, begun) = (0, steps(), Instant::now());
+        while full() {
+            if let Some(cause) = state.failed.clone() {
+                let message = format!(
+                    "nothing was written: the index cannot follow the journal, which is tried again: {cause}"
+                );
+                return Err(Error::with_source(cause.kind(), message, cause));
+            }
+            // Looks are counted, and not the time: it passes for a process that is stopped as well.
+            if self.progressed.wait_for(&mut state, INDEXER_LOOK).timed_out() {
+                looked += 1;
+            }
+            let now = steps();
+            if now != seen {
+                (looked, seen) = (0, now);
+            }
+            let by_clock = failpoint!("log::tell_stall_by_clock")
+                && begun.elapsed() >= INDEXER_LOOK * INDEXER_LOOKS_MAX;
+            if looked >= INDEXER_LOOKS_MAX || by_clock {
+                let message = format!(
+                    "nothing was written: the indexer has stood still for {} s, and nothing more fits before it",
+                    (INDEXER_LOOK * INDEXER_LOOKS_MAX).as_secs()
+                );
+                return Err(Error::new(ErrorKind::Timeout, message));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! What stands in a frame, each thing with its place.
+
+use crate::codec::entry::Entry;
+use crate::codec::frame::{EntryLocation, Frame, Location};
+use crate::codec::record::Record;
+use crate::codec::sparse_index::Mark;
+use crate::index::flush_batch::WindowEvent;
+use crate::value::limits::GLOBAL_STEP_BYTES;
+use crate::value::stream::StreamId;
+
+/// An event, sharing its frame's buffer, or what is kept of a record.
+pub(crate) enum Located {
+    Event(WindowEvent),
+    Record { key: String, value: Vec<u8> },
+}
+
+/// Calls `take` with each event and record of the frame that lies at `at`, in order.
+pub(crate) fn each_located(
+    at: Location,
+    frame: &Frame,
+    mut take: impl FnMut(Located) -> Result<(), String>,
+) -> Result<(), String> {
+    let header = &frame.header;
+    let mut position = header.first_position;
+    for item in frame.entries() {
+        let (offset, length, entry) = item?;
+        match entry {
+            Entry::Event { stream, version, envelope } => {
+                let stream = StreamId::from_stored(stream).ok_or("a stream's name is no text")?;
+                let location = EntryLocation {
+                    segment: at.segment,
+                    offset: at.offset as u32 + offset,
+                    length,
+                };
+                let recorded_at = header.time;
+                take(Located::Event(WindowEvent {
+                    stream,
+                    version,
+                    position,
+                    recorded_at,
+                    location,
+                    envelope,
+                }))?;
+                position += 1;
+            }
+            Entry::Record(record) => {
+                let (key, value) = Record::decode(&record)?.into_kept();
+                take(Located::Record { key, value })?;
+            }
+        }
+    }
+    if position == header.next_position() {
+        return Ok(());
+    }
+    let held = position - header.first_position;
+    Err(format!("a frame of {} events holds {held}", header.events))
+}
+
+/// The mark of the frame at `at`.
+pub(crate) fn mark_of(at: Location, frame: &Frame) -> Mark {
+    Mark { position: frame.header.first_position, time: frame.header.time, location: at }
+}
+
+/// Whether `mark` is far enough behind `last` to be worth an entry of its own.
+pub(crate) fn is_next_mark(last: Option<&Mark>, mark: &Mark) -> bool {
+    last.is_none_or(|last| {
+        last.location.segment != mark.location.segment
+            || mark.location.offset >= last.location.offset + GLOBAL_STEP_BYTES
+    })
+}

@@ -1,0 +1,8 @@
+//! Reading the log: the global sequence, and one stream.
+//!
+//! Readers take the tail first and the index second; what is in neither does not exist.
+
+pub(crate) mod all;
+pub(crate) mod located;
+pub(crate) mod readahead;
+pub(crate) mod stream;

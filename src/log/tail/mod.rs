@@ -1,0 +1,303 @@
+//! The tail, in memory: where the events lie that the index has not yet, and the newest frames.
+//!
+//! * An event is in the tail from the moment at which the head moves over it, and leaves the tail only
+//!   when the index has it. So a reader that asks the tail first and the index second misses nothing, and
+//!   who has read an event finds the head past it.
+//! * Memory is bounded: `TAIL_EVENTS_MAX` events, `TAIL_BODY_BYTES_MAX` of frames. At the bound
+//!   writers wait for the indexer; the newest frames just push out the oldest.
+
+pub(crate) mod head;
+pub(crate) mod stream_table;
+
+use crate::codec::checkpoint::Checkpoint;
+use crate::codec::frame::{EntryLocation, Frame, Location};
+use crate::codec::record::Record;
+use crate::codec::sparse_index::Mark;
+use crate::codec::state::StreamState;
+use crate::log::read::located::{Located, each_located, is_next_mark, mark_of};
+use crate::log::tail::stream_table::{Slot, Streams, TailEvent};
+use crate::value::clock::Micros;
+use crate::value::limits::TAIL_BODY_BYTES_MAX;
+use crate::value::stream::StreamId;
+use bytes::Bytes;
+use parking_lot::RwLock;
+use std::collections::{HashMap, VecDeque};
+
+/// Streams that `trim` looks at under one lock.
+const TRIM_STREAMS: usize = 1_024;
+
+pub(crate) struct Tail {
+    state: RwLock<State>,
+}
+
+struct State {
+    streams: Streams,
+    records: HashMap<String, TailRecord>,
+    /// Where frames begin, one for about each 64 KiB.
+    marks: VecDeque<Mark>,
+    newest: VecDeque<(Location, Frame)>,
+    newest_bytes: usize,
+    /// How far the index holds the journal, and where the journal goes on.
+    indexed: Checkpoint,
+}
+
+struct TailRecord {
+    at: Location,
+    value: Vec<u8>,
+}
+
+/// Consecutive events of one stream, in a frame that has become durable.
+pub(crate) struct PublishedRun<'a, L> {
+    pub(crate) stream: &'a StreamId,
+    /// Where the stream was found, and in which state.
+    pub(crate) found: (Slot, StreamState),
+    pub(crate) first_version: u64,
+    pub(crate) first_position: u64,
+    /// Where each event lies.
+    pub(crate) locations: L,
+}
+
+/// An event that the tail knows: its place, and its entry or where to read it.
+#[derive(Debug)]
+pub(crate) struct FoundEvent {
+    pub(crate) version: u64,
+    pub(crate) position: u64,
+    pub(crate) recorded_at: Micros,
+    pub(crate) body: FoundBody,
+}
+
+#[derive(Debug)]
+pub(crate) enum FoundBody {
+    InMemory(Bytes),
+    InJournal(EntryLocation),
+}
+
+impl Tail {
+    pub(crate) fn new(indexed: Checkpoint) -> Tail {
+        Tail {
+            state: RwLock::new(State {
+                streams: Streams::default(),
+                records: HashMap::new(),
+                marks: VecDeque::new(),
+                newest: VecDeque::new(),
+                newest_bytes: 0,
+                indexed,
+            }),
+        }
+    }
+
+    /// Where `stream` is kept and the newest state of it, if it is here.
+    pub(crate) fn find(&self, stream: &StreamId) -> Option<(Slot, StreamState)> {
+        self.state.read().streams.find(stream)
+    }
+
+    /// What `find` says of each of `streams`.
+    pub(crate) fn find_each(&self, streams: &[&StreamId]) -> Vec<Option<(Slot, StreamState)>> {
+        self.state.read().streams.find_each(streams)
+    }
+
+    /// Keeps in mind that `stream`, which is not here, is in `state`. Only who leads may say so.
+    pub(crate) fn remember(&self, stream: &StreamId, state: StreamState) -> Slot {
+        self.state.write().streams.remember(stream, state)
+    }
+
+    /// Takes in the durable frame that lies at `at`, with all that it holds. `shown` moves the head;
+    /// nobody can look before it has.
+    pub(crate) fn publish<'a, L: Iterator<Item = EntryLocation>>(
+        &self,
+        at: Location,
+        frame: &Frame,
+        runs: impl Iterator<Item = PublishedRun<'a, L>>,
+        records: impl Iterator<Item = Record>,
+        shown: impl FnOnce(),
+    ) -> Result<(), String> {
+        let recorded_at = frame.header.time;
+        let state = &mut *self.state.write();
+        for PublishedRun { stream, found, first_version, first_position, locations } in runs {
+            let numbers = (first_version..).zip(first_position..);
+            for ((version, position), location) in numbers.zip(locations) {
+                let event = TailEvent { position, recorded_at, location };
+                state.streams.push(stream, found, version, event)?;
+            }
+        }
+        for record in records {
+            let (key, value) = record.into_kept();
+            state.records.insert(key, TailRecord { at, value });
+        }
+        state.keep_frame(at, frame);
+        shown();
+        Ok(())
+    }
+
+    /// Takes in a durable frame that lies at `at`, when a store is opened. `base` tells the state that a
+    /// stream had before the first version here.
+    pub(crate) fn fill(
+        &self,
+        at: Location,
+        frame: &Frame,
+        mut base: impl FnMut(&StreamId, u64) -> Result<StreamState, String>,
+    ) -> Result<(), String> {
+        let state = &mut *self.state.write();
+        each_located(at, frame, |located| match located {
+            Located::Event(event) => {
+                let stream = &event.stream;
+                let found = match state.streams.find(stream) {
+                    Some(found) => found,
+                    None => {
+                        let base = base(stream, event.version)?;
+                        (state.streams.remember(stream, base), base)
+                    }
+                };
+                let (position, recorded_at) = (event.position, event.recorded_at);
+                let located = TailEvent { position, recorded_at, location: event.location };
+                state.streams.push(stream, found, event.version, located)
+            }
+            Located::Record { key, value } => {
+                state.records.insert(key, TailRecord { at, value });
+                Ok(())
+            }
+        })?;
+        state.keep_frame(at, frame);
+        Ok(())
+    }
+
+    /// Drops what `checkpoint` says the index has.
+    pub(crate) fn trim(&self, checkpoint: Checkpoint) {
+        let mut from = Some(0);
+        while let Some(place) = from {
+            from = self.state.write().streams.trim(place, TRIM_STREAMS, checkpoint.position);
+        }
+        let state = &mut *self.state.write();
+        state.records.retain(|_, record| record.at >= checkpoint.next);
+        while state.marks.front().is_some_and(|mark| mark.location < checkpoint.next) {
+            state.marks.pop_front();
+        }
+        state.indexed = checkpoint;
+    }
+
+    /// How far the index holds the journal.
+    pub(crate) fn indexed(&self) -> Checkpoint {
+        self.state.read().indexed
+    }
+
+    /// Events that the index lacks.
+    pub(crate) fn events(&self) -> usize {
+        self.state.read().streams.events()
+    }
+
+    /// The names and states of the streams with events here that `wanted` names, in no order.
+    pub(crate) fn streams(
+        &self,
+        wanted: impl Fn(&StreamId) -> bool,
+    ) -> Vec<(StreamId, StreamState)> {
+        let state = self.state.read();
+        let streams = state.streams.with_events().filter(|(stream, _)| wanted(stream));
+        streams.map(|(name, known)| (name.clone(), known.state())).collect()
+    }
+
+    /// Of a stream, the events here from version `from` on, at most `limit`; none if `from` itself
+    /// is not here.
+    pub(crate) fn stream_events(
+        &self,
+        stream: &StreamId,
+        from: u64,
+        limit: usize,
+    ) -> Vec<FoundEvent> {
+        let state = self.state.read();
+        let Some(found) = state.streams.get(stream) else { return Vec::new() };
+        let first = found.first_version();
+        let Some(skip) = from.checked_sub(first) else { return Vec::new() };
+        let events = found.events().iter().enumerate().skip(skip as usize).take(limit);
+        events.map(|(n, event)| state.find(first + n as u64, *event)).collect()
+    }
+
+    /// Of a stream, the events here up to version `last`, at most `limit`, in order; none if `last`
+    /// itself is not here.
+    pub(crate) fn stream_events_until(
+        &self,
+        stream: &StreamId,
+        last: u64,
+        limit: usize,
+    ) -> Vec<FoundEvent> {
+        let first = {
+            let state = self.state.read();
+            let Some(found) = state.streams.get(stream) else { return Vec::new() };
+            found.first_version()
+        };
+        // Between the two locks the indexer may take events away, and then nothing is found here.
+        let from = first.max((last + 1).saturating_sub(limit as u64));
+        if last < from {
+            return Vec::new();
+        }
+        self.stream_events(stream, from, (last - from + 1) as usize)
+    }
+
+    /// The newest value under a record's key that the index has not yet; an empty one says that
+    /// there is none.
+    pub(crate) fn record(&self, key: &str) -> Option<Vec<u8>> {
+        self.state.read().records.get(key).map(|record| record.value.clone())
+    }
+
+    /// The values here whose keys begin with `prefix`.
+    pub(crate) fn records_with_prefix(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
+        let state = self.state.read();
+        let records = state.records.iter().filter(|(key, _)| key.starts_with(prefix));
+        records.map(|(key, record)| (key.clone(), record.value.clone())).collect()
+    }
+
+    /// The last mark at or before `position`, if it lies behind what the index has.
+    pub(crate) fn mark_at_or_before(&self, position: u64) -> Option<Mark> {
+        let state = self.state.read();
+        let after = state.marks.partition_point(|mark| mark.position <= position);
+        after.checked_sub(1).map(|last| state.marks[last])
+    }
+
+    /// The frame that holds `position`, if it is one of the newest.
+    pub(crate) fn newest_frame(&self, position: u64) -> Option<(Location, Frame)> {
+        let state = self.state.read();
+        let after =
+            state.newest.partition_point(|(_, frame)| frame.header.next_position() <= position);
+        let (at, frame) = state.newest.get(after)?;
+        (frame.header.first_position <= position).then(|| (*at, frame.clone()))
+    }
+}
+
+impl State {
+    fn keep_frame(&mut self, at: Location, frame: &Frame) {
+        let mark = mark_of(at, frame);
+        if is_next_mark(self.marks.back(), &mark) {
+            self.marks.push_back(mark);
+        }
+        self.keep_newest(at, frame);
+    }
+
+    fn keep_newest(&mut self, at: Location, frame: &Frame) {
+        if frame.header.events == 0 {
+            return;
+        }
+        self.newest_bytes += frame.bytes().len();
+        self.newest.push_back((at, frame.clone()));
+        while self.newest_bytes > TAIL_BODY_BYTES_MAX {
+            let Some((_, oldest)) = self.newest.pop_front() else { return };
+            self.newest_bytes -= oldest.bytes().len();
+        }
+    }
+
+    fn find(&self, version: u64, event: TailEvent) -> FoundEvent {
+        let body = match self.entry_in_memory(event.location) {
+            Some(entry) => FoundBody::InMemory(entry),
+            None => FoundBody::InJournal(event.location),
+        };
+        FoundEvent { version, position: event.position, recorded_at: event.recorded_at, body }
+    }
+
+    fn entry_in_memory(&self, location: EntryLocation) -> Option<Bytes> {
+        let at = Location { segment: location.segment, offset: location.offset.into() };
+        let after = self.newest.partition_point(|(frame_at, _)| *frame_at <= at);
+        let (frame_at, frame) = self.newest.get(after.checked_sub(1)?)?;
+        let start = at.offset.checked_sub(frame_at.offset)? as usize;
+        let end = start + location.length as usize;
+        (frame_at.segment == at.segment && end <= frame.bytes().len())
+            .then(|| frame.bytes().slice(start..end))
+    }
+}

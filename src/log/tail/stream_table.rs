@@ -1,0 +1,335 @@
+//! The streams that the engine has in mind: all that have events which the index lacks, and those of the
+//! others that were used last.
+//!
+//! * What is known of a stream is its newest durable state. Only the leader adds to it.
+//! * A stream is looked up by its name once for each append: whoever has found it keeps its [`Slot`].
+//! * Memory is bounded: by the bound on the tail's events, and by `IDLE_STREAMS_MAX`.
+
+use crate::codec::frame::EntryLocation;
+use crate::codec::state::StreamState;
+use crate::value::clock::Micros;
+use crate::value::limits::IDLE_STREAMS_MAX;
+use crate::value::position::Version;
+use crate::value::stream::StreamId;
+use hashbrown::HashTable;
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+
+/// Events for which a stream that rests keeps its buffer: getting it again costs an append more than the events
+/// themselves.
+const KEPT_EVENTS: usize = 4;
+
+#[derive(Default)]
+pub(crate) struct Streams {
+    hasher: RandomState,
+    places: HashTable<Place>,
+    known: Vec<KnownStream>,
+    free: Vec<u32>,
+    /// Places of streams without events, the one that became idle first in front. Some may have got
+    /// events again.
+    idle: VecDeque<u32>,
+    events: usize,
+    /// Counts the streams that ever got a place.
+    serial: u64,
+}
+
+/// The place of a stream, and the hash of its name: a table of these stays in the processor's cache when the
+/// streams do not.
+struct Place {
+    hash: NameHash,
+    number: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct NameHash(u32);
+
+impl NameHash {
+    /// What the table wants of a hash: that its highest and its lowest bits differ.
+    fn spread(self) -> u64 {
+        // 2⁶⁴ over the golden ratio (Knuth's multiplicative hash).
+        u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+/// Where a stream is kept, for as long as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot {
+    place: u32,
+    serial: u64,
+}
+
+// Looking at it costs no more lines of the cache than it fills.
+#[repr(align(64))]
+pub(crate) struct KnownStream {
+    name: StreamId,
+    serial: u64,
+    is_in_idle: bool,
+    state: StreamState,
+    /// The events that the index lacks, consecutive up to the stream's version.
+    events: VecDeque<TailEvent>,
+}
+
+/// Where an event lies that the index lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TailEvent {
+    pub(crate) position: u64,
+    pub(crate) recorded_at: Micros,
+    pub(crate) location: EntryLocation,
+}
+
+impl KnownStream {
+    pub(crate) fn state(&self) -> StreamState {
+        self.state
+    }
+
+    pub(crate) fn events(&self) -> &VecDeque<TailEvent> {
+        &self.events
+    }
+
+    /// The version of the first event that the index lacks, or would lack.
+    pub(crate) fn first_version(&self) -> u64 {
+        self.state.version.get() + 1 - self.events.len() as u64
+    }
+}
+
+impl Streams {
+    pub(crate) fn get(&self, stream: &StreamId) -> Option<&KnownStream> {
+        Some(&self.known[self.place(stream)? as usize])
+    }
+
+    /// Where `stream` is kept, and its state.
+    pub(crate) fn find(&self, stream: &StreamId) -> Option<(Slot, StreamState)> {
+        Some(self.found(self.place(stream)?))
+    }
+
+    /// What `find` says of each of `streams`. Each step is done for all of them before the next one, so that
+    /// the processor waits for the memory of many at once.
+    pub(crate) fn find_each(&self, streams: &[&StreamId]) -> Vec<Option<(Slot, StreamState)>> {
+        if let [stream] = streams {
+            return vec![self.find(stream)];
+        }
+        let of_hash = |stream: &&StreamId| {
+            let hash = self.hash(stream);
+            self.places.find(hash.spread(), |place| place.hash == hash).map(|place| place.number)
+        };
+        let places: Vec<Option<u32>> = streams.iter().map(of_hash).collect();
+        let found = |place: &Option<u32>| {
+            place.map(|place| (&self.known[place as usize].name, self.found(place)))
+        };
+        let found: Vec<Option<(&StreamId, (Slot, StreamState))>> =
+            places.iter().map(found).collect();
+        let checked = streams.iter().zip(found).map(|(stream, found)| match found {
+            // One of two names of one hash hides the other.
+            Some((name, _)) if name != *stream => self.find(stream),
+            Some((_, found)) => Some(found),
+            None => None,
+        });
+        checked.collect()
+    }
+
+    fn found(&self, place: u32) -> (Slot, StreamState) {
+        let known = &self.known[place as usize];
+        (Slot { place, serial: known.serial }, known.state)
+    }
+
+    fn place(&self, stream: &StreamId) -> Option<u32> {
+        let hash = self.hash(stream);
+        let place = self.places.find(hash.spread(), |place| {
+            place.hash == hash && self.known[place.number as usize].name == *stream
+        });
+        place.map(|place| place.number)
+    }
+
+    fn hash(&self, stream: &StreamId) -> NameHash {
+        NameHash(self.hasher.hash_one(stream) as u32)
+    }
+
+    /// Those that have events which the index lacks, in no order.
+    pub(crate) fn with_events(&self) -> impl Iterator<Item = (&StreamId, &KnownStream)> {
+        self.known.iter().filter(|known| !known.events.is_empty()).map(|known| (&known.name, known))
+    }
+
+    /// All events that the index lacks.
+    pub(crate) fn events(&self) -> usize {
+        self.events
+    }
+
+    /// Keeps in mind that `stream`, which is not here, is in `state`.
+    pub(crate) fn remember(&mut self, stream: &StreamId, state: StreamState) -> Slot {
+        self.serial += 1;
+        let known = KnownStream {
+            // A name of its own: the event's shares the frame, which it would keep in memory.
+            name: stream.detached(),
+            serial: self.serial,
+            is_in_idle: true,
+            state,
+            events: VecDeque::new(),
+        };
+        let hash = self.hash(&known.name);
+        let number = match self.free.pop() {
+            Some(number) => {
+                let place = &mut self.known[number as usize];
+                let events = std::mem::take(&mut place.events);
+                *place = KnownStream { events, ..known };
+                number
+            }
+            None => {
+                self.known.push(known);
+                u32::try_from(self.known.len() - 1).expect("the bounds are far below 2³² streams")
+            }
+        };
+        let place = Place { hash, number };
+        self.places.insert_unique(hash.spread(), place, |place| place.hash.spread());
+        self.idle.push_back(number);
+        self.forget();
+        Slot { place: number, serial: self.serial }
+    }
+
+    /// Adds the event of `version` to `stream`, which was found in `slot` in the state `base`.
+    pub(crate) fn push(
+        &mut self,
+        stream: &StreamId,
+        (slot, base): (Slot, StreamState),
+        version: u64,
+        event: TailEvent,
+    ) -> Result<(), String> {
+        let place = match self.known.get(slot.place as usize) {
+            Some(known) if known.serial == slot.serial => slot.place,
+            // It was forgotten meanwhile.
+            _ => match self.place(stream) {
+                Some(place) => place,
+                None => self.remember(stream, base).place,
+            },
+        };
+        let known = &mut self.known[place as usize];
+        let before = known.state.version.get();
+        if version != before + 1 {
+            return Err(format!("stream {stream} goes on at version {version} after {before}"));
+        }
+        if before == 0 {
+            known.state.created = event.recorded_at;
+        }
+        known.state.version = Version::new(version);
+        known.state.written = event.recorded_at;
+        known.events.push_back(event);
+        self.events += 1;
+        Ok(())
+    }
+
+    /// Drops the events up to `position`, which the index has, of the streams in so many places from `from`
+    /// on. Returns where to go on; `None` at the end.
+    pub(crate) fn trim(&mut self, from: usize, places: usize, position: u64) -> Option<usize> {
+        let to = self.known.len().min(from + places);
+        for place in from..to {
+            self.trim_place(place as u32, position);
+        }
+        (to < self.known.len()).then_some(to)
+    }
+
+    fn trim_place(&mut self, place: u32, position: u64) {
+        let known = &mut self.known[place as usize];
+        if known.events.front().is_none_or(|first| first.position > position) {
+            return;
+        }
+        let indexed = known.events.partition_point(|event| event.position <= position);
+        known.events.drain(..indexed);
+        if known.events.is_empty() && known.events.capacity() > KEPT_EVENTS {
+            known.events = VecDeque::new();
+        }
+        self.events -= indexed;
+        if known.events.is_empty() && !known.is_in_idle {
+            known.is_in_idle = true;
+            self.idle.push_back(place);
+            self.forget();
+        }
+    }
+
+    /// Forgets the streams that have been idle for longest, beyond the bound.
+    fn forget(&mut self) {
+        while self.idle.len() > IDLE_STREAMS_MAX {
+            let Some(place) = self.idle.pop_front() else { return };
+            let known = &mut self.known[place as usize];
+            known.is_in_idle = false;
+            if known.events.is_empty() {
+                // No slot leads here any more.
+                known.serial = 0;
+                let hash = self.hash(&self.known[place as usize].name);
+                let entry = self.places.find_entry(hash.spread(), |p| p.number == place);
+                entry.map(|entry| entry.remove()).ok();
+                self.free.push(place);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(number: usize) -> StreamId {
+        StreamId::new(format!("Known-{number}")).unwrap()
+    }
+
+    fn event(position: u64) -> TailEvent {
+        let location = EntryLocation { segment: 1, offset: 0, length: 1 };
+        TailEvent { position, recorded_at: Micros(position as i64), location }
+    }
+
+    fn at(version: u64) -> StreamState {
+        StreamState { version: Version::new(version), ..StreamState::absent() }
+    }
+
+    #[test]
+    fn a_stream_with_events_is_known_until_the_index_has_them_and_for_a_while_after() {
+        let mut streams = Streams::default();
+        let found = (streams.remember(&stream(0), at(4)), at(4));
+        streams.push(&stream(0), found, 5, event(10)).unwrap();
+        streams.push(&stream(0), found, 6, event(11)).unwrap();
+        for n in 1..=2 * IDLE_STREAMS_MAX {
+            streams.remember(&stream(n), at(1));
+        }
+        let known = streams.get(&stream(0)).unwrap();
+        assert_eq!((known.first_version(), known.events().len(), streams.events()), (5, 2, 2));
+        assert!(streams.places.len() <= IDLE_STREAMS_MAX + 1);
+        assert_eq!(streams.trim(0, usize::MAX / 2, 10), None);
+        assert_eq!(streams.get(&stream(0)).unwrap().first_version(), 6);
+        let mut from = Some(0);
+        while let Some(place) = from {
+            from = streams.trim(place, 1_000, 11);
+        }
+        let known = streams.get(&stream(0)).unwrap();
+        assert_eq!((known.state().version.get(), known.first_version()), (6, 7));
+        assert_eq!((streams.events(), streams.with_events().count()), (0, 0));
+        for n in 0..IDLE_STREAMS_MAX {
+            streams.remember(&stream(usize::MAX - n), at(1));
+        }
+        assert!(streams.get(&stream(0)).is_none());
+        assert_eq!(streams.places.len(), IDLE_STREAMS_MAX);
+        assert!(streams.known.len() <= IDLE_STREAMS_MAX + 2, "places are used again");
+    }
+
+    #[test]
+    fn a_stream_that_was_forgotten_since_it_was_found_is_remembered_as_it_was() {
+        let mut streams = Streams::default();
+        let found = (streams.remember(&stream(0), at(4)), at(4));
+        for n in 1..=IDLE_STREAMS_MAX {
+            streams.remember(&stream(n), at(9));
+        }
+        assert!(streams.get(&stream(0)).is_none());
+        streams.push(&stream(0), found, 5, event(10)).unwrap();
+        // Another append of the same group found it in the same slot.
+        streams.push(&stream(0), found, 6, event(11)).unwrap();
+        let known = streams.get(&stream(0)).unwrap();
+        assert_eq!((known.state().version.get(), known.first_version()), (6, 5));
+    }
+
+    #[test]
+    fn a_stream_goes_on_at_its_next_version_or_not_at_all() {
+        let mut streams = Streams::default();
+        let found = (streams.remember(&stream(0), at(4)), at(4));
+        for version in [0, 4, 6] {
+            let error = streams.push(&stream(0), found, version, event(10)).unwrap_err();
+            assert_eq!(error, format!("stream Known-0 goes on at version {version} after 4"));
+        }
+    }
+}

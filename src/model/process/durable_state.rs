@@ -1,0 +1,267 @@
+//! What a process remembers in the journal besides its own events: how far it is, which deadlines
+//! are to come, and which effects.
+//!
+//! * What is here is what the journal holds, but for two things that may lag behind there, because
+//!   having them again does no harm: how far it is past events that led to nothing, and that an
+//!   effect without further events is done. Both go with the next commit.
+
+use crate::codec::process::{
+    Alarm, EffectsToCome, ProcessCursor, cursor_key, deadline_prefix, decode, effects_prefix,
+    encode,
+};
+use crate::log::core::Log;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::position::Position;
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) struct Kept {
+    name: &'static str,
+    /// What was recorded up to here is taken in, or not wanted.
+    position: Position,
+    /// The same, as the journal has it; `None` if it has nothing.
+    written: Option<Position>,
+    alarms: BTreeMap<String, Alarm>,
+    /// The alarms that have not fired, by time.
+    due: BTreeSet<(i64, String)>,
+    /// Of each instance, the own events whose effects are to come.
+    effects: BTreeMap<String, Vec<u64>>,
+    /// The instances of which the journal has more effects to come than there are.
+    unwritten: BTreeSet<String>,
+}
+
+/// What a commit changes of it.
+pub(super) struct Change {
+    pub(super) position: Position,
+    pub(super) instance: Option<InstanceChange>,
+}
+
+pub(super) struct InstanceChange {
+    pub(super) id: String,
+    pub(super) alarm: Option<Alarm>,
+    pub(super) effects: Vec<u64>,
+}
+
+impl Kept {
+    pub(super) fn load(log: &Log, name: &'static str) -> Result<Kept> {
+        let cursor = log.record(&cursor_key(name))?;
+        let cursor = cursor.map(|bytes| read::<ProcessCursor>(name, &bytes)).transpose()?;
+        let written = cursor.map(|cursor| Position::new(cursor.position));
+        let mut kept = Kept {
+            name,
+            position: written.unwrap_or(Position::START),
+            written,
+            alarms: BTreeMap::new(),
+            due: BTreeSet::new(),
+            effects: BTreeMap::new(),
+            unwritten: BTreeSet::new(),
+        };
+        for (id, alarm) in load(log, name, &deadline_prefix(name))? {
+            kept.set_alarm(id, Some(alarm));
+        }
+        for (id, effects) in load::<EffectsToCome>(log, name, &effects_prefix(name))? {
+            kept.effects.insert(id, effects.versions);
+        }
+        Ok(kept)
+    }
+
+    /// Up to where everything is taken in.
+    pub(super) fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Everything up to `position` is taken in, and the last of it has led to nothing.
+    pub(super) fn pass(&mut self, position: Position) {
+        self.position = position;
+    }
+
+    /// The process has never taken in anything.
+    pub(super) fn is_new(&self) -> bool {
+        self.written.is_none()
+    }
+
+    /// How many events would be taken in again after a crash.
+    pub(super) fn ahead(&self) -> u64 {
+        self.position.get() - self.written.map_or(0, Position::get)
+    }
+
+    /// Effects are done of which the journal does not know it.
+    pub(super) fn has_unwritten_effects(&self) -> bool {
+        !self.unwritten.is_empty()
+    }
+
+    /// The next deadline.
+    pub(super) fn next_due(&self) -> Option<(i64, &str)> {
+        self.due.first().map(|(due, id)| (*due, id.as_str()))
+    }
+
+    /// How many instances wait for a deadline.
+    pub(super) fn deadlines(&self) -> u64 {
+        self.due.len() as u64
+    }
+
+    /// The alarm of the instance `id` when its state wants to be woken at `due`. A time that has
+    /// fired does not fire again, however long the state names it.
+    pub(super) fn rearmed(&self, id: &str, due: Option<i64>, fired: bool) -> Option<Alarm> {
+        let due = due?;
+        let same = self.alarms.get(id).filter(|alarm| alarm.due == due);
+        Some(Alarm { due, fired: same.is_some_and(|alarm| alarm.fired || fired) })
+    }
+
+    /// The next own event, by instance and version, whose effect is to come.
+    pub(super) fn next_effect(&self) -> Option<(String, u64)> {
+        let (id, versions) = self.effects.first_key_value()?;
+        versions.first().map(|version| (id.clone(), *version))
+    }
+
+    /// The own events of the instance `id` whose effects are to come.
+    pub(super) fn effects_of(&self, id: &str) -> Vec<u64> {
+        self.effects.get(id).cloned().unwrap_or_default()
+    }
+
+    /// The first effect of the instance `id` is done and has led to no event.
+    pub(super) fn effect_done(&mut self, id: &str) {
+        let effects = self.effects_of(id).split_off(1);
+        self.set_effects(id, effects);
+        self.unwritten.insert(id.to_owned());
+    }
+
+    /// What a commit must write for `change`, and for what the journal does not know yet.
+    pub(super) fn records(&self, change: &Change) -> Vec<(String, Vec<u8>)> {
+        let cursor = ProcessCursor { position: change.position.get() };
+        let mut records = vec![(cursor_key(self.name), encode(&cursor))];
+        let changed = change.instance.as_ref();
+        if let Some(InstanceChange { id, alarm, effects }) = changed {
+            if self.alarms.get(id) != alarm.as_ref() {
+                let alarm = alarm.as_ref().map(encode).unwrap_or_default();
+                records.push((format!("{}{id}", deadline_prefix(self.name)), alarm));
+            }
+            if self.effects_of(id) != *effects || self.unwritten.contains(id) {
+                records.push(self.effects_record(id, effects));
+            }
+        }
+        let others = self.unwritten.iter().filter(|id| changed.is_none_or(|c| c.id != **id));
+        records.extend(others.map(|id| self.effects_record(id, &self.effects_of(id))));
+        records
+    }
+
+    fn effects_record(&self, id: &str, effects: &[u64]) -> (String, Vec<u8>) {
+        let value = match effects {
+            [] => Vec::new(),
+            _ => encode(&EffectsToCome { versions: effects.to_vec() }),
+        };
+        (format!("{}{id}", effects_prefix(self.name)), value)
+    }
+
+    /// Takes over what a commit has made durable.
+    pub(super) fn apply(&mut self, change: Change) {
+        self.position = change.position;
+        self.written = Some(change.position);
+        self.unwritten.clear();
+        if let Some(InstanceChange { id, alarm, effects }) = change.instance {
+            self.set_effects(&id, effects);
+            self.set_alarm(id, alarm);
+        }
+    }
+
+    fn set_effects(&mut self, id: &str, effects: Vec<u64>) {
+        match effects.is_empty() {
+            true => self.effects.remove(id),
+            false => self.effects.insert(id.to_owned(), effects),
+        };
+    }
+
+    fn set_alarm(&mut self, id: String, alarm: Option<Alarm>) {
+        if let Some(before) = self.alarms.get(&id) {
+            self.due.remove(&(before.due, id.clone()));
+        }
+        let Some(alarm) = alarm else {
+            self.alarms.remove(&id);
+            return;
+        };
+        if !alarm.fired {
+            self.due.insert((alarm.due, id.clone()));
+        }
+        self.alarms.insert(id, alarm);
+    }
+}
+
+/// What is kept under the keys that begin with `prefix`, by what follows it: an instance's id.
+fn load<T: DeserializeOwned>(log: &Log, name: &str, prefix: &str) -> Result<Vec<(String, T)>> {
+    let records = log.records_with_prefix(prefix)?.into_iter();
+    let kept =
+        records.map(|(key, value)| Ok((key[prefix.len()..].to_owned(), read(name, &value)?)));
+    kept.collect()
+}
+
+fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T> {
+    decode(bytes).map_err(|what| {
+        let message = format!("what is kept of process {name} is damaged: {what}");
+        Error::new(ErrorKind::Corrupt, message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept() -> Kept {
+        Kept {
+            name: "P",
+            position: Position::START,
+            written: None,
+            alarms: BTreeMap::new(),
+            due: BTreeSet::new(),
+            effects: BTreeMap::new(),
+            unwritten: BTreeSet::new(),
+        }
+    }
+
+    fn change(position: u64, id: &str, due: Option<i64>, effects: &[u64]) -> Change {
+        let alarm = due.map(|due| Alarm { due, fired: false });
+        let instance = InstanceChange { id: id.to_owned(), alarm, effects: effects.to_vec() };
+        Change { position: Position::new(position), instance: Some(instance) }
+    }
+
+    fn keys(kept: &Kept, change: &Change) -> Vec<(String, bool)> {
+        kept.records(change).into_iter().map(|(key, value)| (key, value.is_empty())).collect()
+    }
+
+    #[test]
+    fn a_commit_writes_what_has_changed_and_what_the_journal_does_not_know() {
+        let mut kept = kept();
+        let first = change(1, "a", Some(5), &[1]);
+        let cursor = ("process/cursor/P".to_owned(), false);
+        let (deadline, effects) = ("process/deadline/P-a", "process/effects/P-a");
+        let all = [cursor.clone(), (deadline.to_owned(), false), (effects.to_owned(), false)];
+        assert_eq!(keys(&kept, &first), all);
+        kept.apply(first);
+        assert_eq!(keys(&kept, &change(2, "a", Some(5), &[1])), all[..1]);
+        kept.effect_done("a");
+        assert!(kept.next_effect().is_none() && kept.has_unwritten_effects());
+        let gone = (effects.to_owned(), true);
+        let other = Change { position: Position::new(3), instance: None };
+        assert_eq!(keys(&kept, &other), [cursor.clone(), gone.clone()]);
+        let cancelled = change(3, "a", None, &[]);
+        assert_eq!(keys(&kept, &cancelled), [cursor.clone(), (deadline.to_owned(), true), gone]);
+        kept.apply(cancelled);
+        assert_eq!(keys(&kept, &other), [cursor]);
+        assert_eq!((kept.next_due(), kept.ahead()), (None, 0));
+    }
+
+    #[test]
+    fn a_time_fires_once_and_another_time_fires_again() {
+        let mut kept = kept();
+        kept.apply(change(1, "a", Some(5), &[]));
+        kept.apply(change(1, "b", Some(4), &[]));
+        assert_eq!(kept.next_due(), Some((4, "b")));
+        assert_eq!(kept.rearmed("a", Some(5), false), Some(Alarm { due: 5, fired: false }));
+        let fired = kept.rearmed("a", Some(5), true);
+        assert_eq!(fired, Some(Alarm { due: 5, fired: true }));
+        kept.set_alarm("a".to_owned(), fired);
+        assert_eq!(kept.deadlines(), 1);
+        assert_eq!(kept.rearmed("a", Some(5), false), fired, "it would fire again");
+        assert_eq!(kept.rearmed("a", Some(6), true), Some(Alarm { due: 6, fired: false }));
+        assert_eq!(kept.rearmed("a", None, true), None);
+    }
+}

@@ -1,0 +1,116 @@
+//! One command at a time for each stream, among the threads of one repository.
+//!
+//! Without turns, commands on one hot aggregate would race, and all but one of each round would
+//! decide in vain. They are a courtesy, not a lock: who has waited for `PATIENCE` goes on without
+//! one, so a command that gives another to its own stream is late but not stuck. What decides is
+//! always the append's expected version.
+
+use crate::value::stream::StreamId;
+use parking_lot::{Condvar, Mutex};
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::time::{Duration, Instant};
+
+/// How long a command waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Waiting rooms; a turn that ends wakes only those who wait in its room.
+const ROOMS: usize = 32;
+
+pub(super) struct Turns {
+    rooms: Vec<Room>,
+    hasher: RandomState,
+}
+
+#[derive(Default)]
+struct Room {
+    taken: Mutex<HashSet<StreamId>>,
+    freed: Condvar,
+}
+
+/// The turn of a stream; it ends when this is dropped.
+pub(super) struct Turn<'a> {
+    /// The room in which the turn was taken, if it was.
+    room: Option<&'a Room>,
+    stream: StreamId,
+}
+
+impl Turns {
+    pub(super) fn new() -> Turns {
+        let rooms = (0..ROOMS).map(|_| Room::default()).collect();
+        Turns { rooms, hasher: RandomState::new() }
+    }
+
+    /// Waits until nobody else has the turn of `stream`.
+    pub(super) fn take(&self, stream: &StreamId) -> Turn<'_> {
+        self.take_within(stream, PATIENCE)
+    }
+
+    fn take_within(&self, stream: &StreamId, patience: Duration) -> Turn<'_> {
+        let room = &self.rooms[self.hasher.hash_one(stream) as usize % ROOMS];
+        let deadline = Instant::now() + patience;
+        let mut taken = room.taken.lock();
+        while taken.contains(stream) {
+            if room.freed.wait_until(&mut taken, deadline).timed_out() {
+                return Turn { room: None, stream: stream.clone() };
+            }
+        }
+        taken.insert(stream.clone());
+        Turn { room: Some(room), stream: stream.clone() }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(room) = self.room {
+            room.taken.lock().remove(&self.stream);
+            room.freed.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn stream(name: &str) -> StreamId {
+        StreamId::new(name).unwrap()
+    }
+
+    #[test]
+    fn a_stream_is_one_threads_turn_at_a_time() {
+        let turns = Turns::new();
+        let (inside, sum) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let _turn = turns.take(&stream("A-1"));
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        sum.fetch_add(1, Ordering::SeqCst);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert_eq!(sum.into_inner(), 4_000);
+    }
+
+    #[test]
+    fn other_streams_do_not_wait_and_patience_ends() {
+        let turns = Turns::new();
+        let held = turns.take(&stream("A-1"));
+        for n in 0..1_000 {
+            turns.take(&stream(&format!("B-{n}")));
+        }
+        let late = turns.take_within(&stream("A-1"), Duration::from_millis(1));
+        assert!(late.room.is_none(), "two have the turn");
+        drop(late);
+        let still_held = turns.take_within(&stream("A-1"), Duration::from_millis(1));
+        assert!(still_held.room.is_none(), "who had no turn has ended another's");
+        drop(held);
+        let free = turns.take_within(&stream("A-1"), Duration::ZERO);
+        assert!(free.room.is_some(), "the turn did not end");
+    }
+}

@@ -1,0 +1,347 @@
+//! One pack, read.
+
+use crate::codec::checkpoint::ListedPack;
+use crate::codec::keys;
+use crate::codec::sst::block::{self, CHUNK_BLOCK_BYTES_MAX};
+use crate::codec::sst::block_index::{Directory, Run};
+use crate::codec::sst::event::IndexedEvent;
+use crate::codec::sst::footer::{Footer, NameHash};
+use crate::codec::sst::{BlockKind, BlockPlace, HEADER_BYTES, PackId, TRAILER_BYTES};
+use crate::kv::database::{Database, Tree, is_the_systems};
+use crate::sst::block_cache::BlockCache;
+use crate::storage::regular;
+use crate::value::error::{Error, Result};
+use crate::value::limits::{PACK_DIRECTORY_BYTES, STREAM_NAME_BYTES_MAX};
+use crate::value::stream::StreamId;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A pack whose footer has been read.
+pub(crate) struct Pack {
+    pub(crate) listed: ListedPack,
+    id: PackId,
+    path: PathBuf,
+    file: File,
+    pub(crate) footer: Footer,
+    /// The places of the directory's blocks, by what they begin with.
+    pub(crate) tree: Tree,
+    /// Blocks of all packs.
+    cache: Arc<BlockCache>,
+    /// The block that was looked up last: who asks for a stream's state asks for its events next.
+    recent: Mutex<Option<Directory>>,
+}
+
+/// The file of pack `number` in the directory of packs.
+pub(crate) fn path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("{number:020}"))
+}
+
+/// The name of the tree that belongs to pack `number`.
+pub(crate) fn tree_name(number: u64) -> String {
+    format!("{TREE_PREFIX}{number:020}")
+}
+
+/// What the names of such trees begin with.
+const TREE_PREFIX: &str = "events-";
+
+/// Of which pack the tree of this name is, if it is of one.
+pub(crate) fn number_of_tree(name: &[u8]) -> Option<u64> {
+    std::str::from_utf8(name).ok()?.strip_prefix(TREE_PREFIX)?.parse().ok()
+}
+
+/// The numbers of the packs whose files are in `directory`.
+pub(crate) fn numbers(directory: &Path) -> Result<Vec<u64>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        // It comes with the first pack.
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) if e.kind() == ErrorKind::NotADirectory => {
+            return Err(Error::corrupt(directory, 0, None, "it is not a directory"));
+        }
+        Err(e) => return Err(Error::io("list", directory, e)),
+    };
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let numbers = names.filter_map(|name| {
+        let number = name.to_str()?.parse().ok()?;
+        // What else reads as a number is none of ours.
+        path(directory, number).ends_with(&name).then_some(number)
+    });
+    Ok(numbers.collect())
+}
+
+/// Removes the file of pack `number`.
+pub(crate) fn remove(directory: &Path, number: u64) -> Result<()> {
+    let path = path(directory, number);
+    fs::remove_file(&path).map_err(|e| match e.kind() {
+        ErrorKind::IsADirectory => Error::corrupt(&path, 0, None, "it is a directory"),
+        _ => Error::io("remove", &path, e),
+    })
+}
+
+/// What the system cannot read of a pack counts as damage: it can be built again.
+fn unreadable(action: &str, path: &Path, offset: u64, e: std::io::Error) -> Error {
+    match is_the_systems(&e) {
+        true => Error::io(action, path, e),
+        false => Error::corrupt(path, offset, None, format!("the system cannot {action} it: {e}")),
+    }
+}
+
+/// Bytes between two chunks that are read with them rather than apart: a block of the directory, say.
+const SPAN_GAP_BYTES: u64 = 4 << 10;
+/// More than a chunk or a block of the directory ever takes.
+const BLOCK_BYTES_MAX: usize =
+    CHUNK_BLOCK_BYTES_MAX + 2 * (PACK_DIRECTORY_BYTES + STREAM_NAME_BYTES_MAX);
+
+impl Pack {
+    /// Opens the pack that a checkpoint lists.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is not as it was written; the system's errors.
+    pub(crate) fn open(
+        directory: &Path,
+        index: uuid::Uuid,
+        listed: ListedPack,
+        tree: Tree,
+        cache: Arc<BlockCache>,
+    ) -> Result<Pack> {
+        let path = path(directory, listed.number);
+        let id = PackId { index, number: listed.number };
+        let file = regular::open(&path).map_err(|e| match e.kind() {
+            ErrorKind::NotFound => Error::corrupt(&path, 0, None, "it is missing"),
+            _ => unreadable("open", &path, 0, e),
+        })?;
+        let footer = RawPack { id, path: &path, file: &file }.footer(listed.length)?;
+        Ok(Pack { listed, id, path, file, footer, tree, cache, recent: Mutex::new(None) })
+    }
+
+    /// Whether it may hold events of `stream`, whose name's hash is asked for if the name alone does not tell.
+    pub(crate) fn may_hold(&self, stream: &StreamId, hash: impl FnOnce() -> NameHash) -> bool {
+        (&self.footer.first.0..=&self.footer.last).contains(&stream)
+            && self.footer.filter.may_hold(hash())
+    }
+
+    /// Of the runs of `stream` the last that begins at or before `version`.
+    pub(crate) fn run_up_to(
+        &self,
+        db: &Database,
+        stream: &StreamId,
+        version: u64,
+    ) -> Result<Option<Run>> {
+        let Some(directory) = self.directory_for(db, stream, version)? else { return Ok(None) };
+        let Some(last) = self.sound(directory.runs_up_to(stream.as_str(), version))?.checked_sub(1)
+        else {
+            return Ok(None);
+        };
+        let run = self.sound(directory.run(last))?;
+        Ok((run.stream == *stream).then_some(run))
+    }
+
+    /// The block of the directory that has, or would have, the run which begins with `version` of
+    /// `stream`; `None` if that is before all runs.
+    pub(crate) fn directory_for(
+        &self,
+        db: &Database,
+        stream: &StreamId,
+        version: u64,
+    ) -> Result<Option<Directory>> {
+        let (first, first_version) = &self.footer.first;
+        if (stream, version) < (first, *first_version) {
+            return Ok(None);
+        }
+        if let Some(recent) = self.recent.lock().as_ref()
+            && self.sound(recent.covers(stream, version))?
+        {
+            return Ok(Some(recent.clone()));
+        }
+        let key = keys::event_key(stream, version);
+        let mut blocks = db.range::<&[u8]>(&self.tree, ..=key.as_slice());
+        let Some((begins, place)) = blocks.next_back()? else {
+            return Err(self.missing_block(stream, version));
+        };
+        let place = self.place(&place)?;
+        let directory = match self.cache.directory(self.listed.number, place) {
+            Some(directory) => directory,
+            None => {
+                let directory = self.read_directory(place)?;
+                self.cache.put_directory(self.listed.number, place, &directory);
+                directory
+            }
+        };
+        let directory = self.check_begin(directory, &begins)?;
+        if !directory.reaches(stream.as_str(), version) {
+            return Err(self.missing_block(stream, version));
+        }
+        *self.recent.lock() = Some(directory.clone());
+        Ok(Some(directory))
+    }
+
+    /// The block of the directory that begins with exactly this run, from the file: for who goes through all
+    /// of them.
+    pub(crate) fn directory_beginning(
+        &self,
+        db: &Database,
+        stream: &StreamId,
+        version: u64,
+    ) -> Result<Directory> {
+        let key = keys::event_key(stream, version);
+        match db.get(&self.tree, &key)? {
+            Some(place) => self.check_begin(self.read_directory(self.place(&place)?)?, &key),
+            None => Err(self.missing_block(stream, version)),
+        }
+    }
+
+    fn place(&self, place: &[u8]) -> Result<BlockPlace> {
+        self.sound(BlockPlace::decode(place).ok_or_else(astray))
+    }
+
+    fn read_directory(&self, place: BlockPlace) -> Result<Directory> {
+        let content = self.raw().block(BlockKind::Directory, place)?;
+        self.sound(Directory::decode(content))
+    }
+
+    /// `directory`, if it is the block that the tree should have at `key`.
+    fn check_begin(&self, directory: Directory, key: &[u8]) -> Result<Directory> {
+        let is_right = keys::begin_of(key) == Some(self.sound(directory.begin())?);
+        self.sound(is_right.then_some(directory).ok_or_else(astray))
+    }
+
+    /// The events of `runs`, which come in their order. Chunks that lie side by side are read at once.
+    pub(crate) fn events_of(&self, runs: &[Run]) -> Result<Vec<IndexedEvent>> {
+        let mut events = Vec::with_capacity(runs.iter().map(|run| run.events as usize).sum());
+        let number = self.listed.number;
+        for span in runs.chunk_by(|a, b| are_close(a.chunk, b.chunk)) {
+            let end = span[span.len() - 1].chunk.end();
+            let mut read: Option<(u64, Bytes)> = None;
+            for runs in span.chunk_by(|a, b| a.chunk == b.chunk) {
+                let place = runs[0].chunk;
+                let chunk = match self.cache.chunk(number, place) {
+                    Some(chunk) => chunk,
+                    None => {
+                        // From here on: what comes before it was not needed.
+                        let (from, bytes) = match &read {
+                            Some(read) => read,
+                            None => {
+                                let bytes = self.raw().read(place.offset, end - place.offset)?;
+                                read.insert((place.offset, bytes))
+                            }
+                        };
+                        let block = (place.offset - *from) as usize;
+                        let block = bytes.slice(block..block + place.length as usize);
+                        let chunk = self.open_chunk(place, &block)?;
+                        self.cache.put_chunk(number, place, &chunk);
+                        chunk
+                    }
+                };
+                for run in runs {
+                    events.extend(self.events_in(&chunk, run)?);
+                }
+            }
+        }
+        Ok(events)
+    }
+
+    /// The events of the chunk at `place`, decompressed.
+    pub(crate) fn chunk(&self, place: BlockPlace) -> Result<Bytes> {
+        let bytes = self.raw().read(place.offset, place.length.into())?;
+        self.open_chunk(place, &bytes)
+    }
+
+    fn open_chunk(&self, place: BlockPlace, block: &Bytes) -> Result<Bytes> {
+        let content = self.raw().unseal(BlockKind::Chunk, place, block)?;
+        self.sound(block::decompress(&content))
+    }
+
+    /// The events of `run`, whose chunk holds `events`.
+    pub(crate) fn events_in(&self, events: &Bytes, run: &Run) -> Result<Vec<IndexedEvent>> {
+        self.sound(block::decode_run(events, run.start, run.events, run.first_version))
+    }
+
+    /// Forgets what was looked up last.
+    pub(crate) fn forget(&self) {
+        *self.recent.lock() = None;
+    }
+
+    fn raw(&self) -> RawPack<'_> {
+        RawPack { id: self.id, path: &self.path, file: &self.file }
+    }
+
+    /// What a checksum has covered and cannot be read all the same was never written by us.
+    pub(crate) fn sound<T>(&self, decoded: Result<T, String>) -> Result<T> {
+        decoded.map_err(|what| Error::corrupt(&self.path, 0, None, what))
+    }
+
+    fn missing_block(&self, stream: &StreamId, version: u64) -> Error {
+        let what = format!("its directory lacks the block for version {version} of {stream}");
+        Error::corrupt(&self.path, 0, None, what)
+    }
+}
+
+fn astray() -> String {
+    "the tree of its directory leads astray".to_owned()
+}
+
+/// Whether two chunks are to be read at once: `b` is `a`, or comes soon behind it.
+fn are_close(a: BlockPlace, b: BlockPlace) -> bool {
+    a == b || (a.end()..=a.end().saturating_add(SPAN_GAP_BYTES)).contains(&b.offset)
+}
+
+/// The file of a pack, block by block.
+struct RawPack<'a> {
+    id: PackId,
+    path: &'a Path,
+    file: &'a File,
+}
+
+impl RawPack<'_> {
+    /// What the pack holds, if its frame is as it was written: header, length, footer and trailer.
+    fn footer(&self, length: u64) -> Result<Footer> {
+        let metadata = self.file.metadata();
+        let metadata = metadata.map_err(|e| unreadable("look at", self.path, 0, e))?;
+        if metadata.len() != length {
+            return Err(self.damaged(0, "it has another length than its index says"));
+        }
+        if self.read(0, HEADER_BYTES as u64)? != self.id.header()[..] {
+            return Err(self.damaged(0, "it does not begin like this pack"));
+        }
+        let trailer = length.saturating_sub(TRAILER_BYTES as u64);
+        let footer = BlockPlace::decode(&self.read(trailer, TRAILER_BYTES as u64)?)
+            .filter(|footer| footer.offset.checked_add(footer.length.into()) == Some(trailer))
+            .ok_or_else(|| self.damaged(trailer, "it does not say where its footer is"))?;
+        let content = self.block(BlockKind::Footer, footer)?;
+        let decoded = Footer::decode(&content);
+        decoded.ok_or_else(|| self.damaged(footer.offset, "its footer is malformed"))
+    }
+
+    fn block(&self, kind: BlockKind, at: BlockPlace) -> Result<Bytes> {
+        // A place that rot has changed must not ask for memory that no block has.
+        if kind != BlockKind::Footer && at.length as usize > BLOCK_BYTES_MAX {
+            return Err(self.damaged(at.offset, "a block is longer than any is"));
+        }
+        self.unseal(kind, at, &self.read(at.offset, at.length.into())?)
+    }
+
+    fn unseal(&self, kind: BlockKind, at: BlockPlace, block: &Bytes) -> Result<Bytes> {
+        let content = self.id.unseal(kind, at.offset, block);
+        content.ok_or_else(|| self.damaged(at.offset, "a block is not as it was written"))
+    }
+
+    fn read(&self, offset: u64, length: u64) -> Result<Bytes> {
+        let mut bytes = vec![0; length as usize];
+        match self.file.read_exact_at(&mut bytes, offset) {
+            Ok(()) => Ok(bytes.into()),
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
+                Err(self.damaged(offset, "it ends before a block does"))
+            }
+            Err(e) => Err(unreadable("read", self.path, offset, e)),
+        }
+    }
+
+    fn damaged(&self, offset: u64, what: &str) -> Error {
+        Error::corrupt(self.path, offset, None, what)
+    }
+}

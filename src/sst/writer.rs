@@ -1,0 +1,257 @@
+//! Writing a pack: runs in their order, in one pass, in bounded memory.
+//!
+//! Nothing reads it before it is finished, and then it is durable: its file, and the file's name. The places
+//! of its directory's blocks go into its tree as they are written, to be synced by whoever lists it.
+
+use crate::codec::checkpoint::ListedPack;
+use crate::codec::keys;
+use crate::codec::sst::block::ChunkBuilder;
+use crate::codec::sst::block_index::{DirectoryBuilder, Run};
+use crate::codec::sst::event::Body;
+use crate::codec::sst::footer::{Filter, Footer, NameHash};
+use crate::codec::sst::{BlockKind, BlockPlace, PackId};
+use crate::codec::state::StreamState;
+use crate::kv::database::{Database, Tree};
+use crate::kv::files::sync;
+use crate::sst::block_cache::BlockCache;
+use crate::sst::reader::{self, Pack, tree_name};
+use crate::storage::held::{self, Held, MODE_ALL};
+use crate::value::clock::Micros;
+use crate::value::error::{Error, Result};
+use crate::value::limits::PACK_SYNC_BYTES;
+use crate::value::position::Version;
+use crate::value::stream::StreamId;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Bytes that are handed to the system at once.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// A pack that is being written.
+pub(crate) struct PackWriter {
+    directory: PathBuf,
+    /// The directory of the index, as long as the pack is written.
+    held: Arc<Held>,
+    id: PackId,
+    /// For who will read it.
+    cache: Arc<BlockCache>,
+    file: File,
+    /// Until the pack is finished.
+    tree: Option<Tree>,
+    /// What is not handed to the system yet, and where in the file it begins.
+    buffer: Vec<u8>,
+    written: u64,
+    synced: u64,
+    is_finished: bool,
+    chunk: ChunkBuilder,
+    /// Runs whose chunk is not written yet.
+    waiting: Vec<WaitingRun>,
+    /// The stream that is being written, and its state before what comes next.
+    stream: Option<(StreamId, StreamState)>,
+    runs: DirectoryBuilder,
+    events: u64,
+    first: Option<(StreamId, u64)>,
+    last: Option<StreamId>,
+    filter: Filter,
+    streams: u64,
+}
+
+struct WaitingRun {
+    stream: StreamId,
+    first_version: u64,
+    events: u64,
+    state: StreamState,
+    start: u32,
+}
+
+impl PackWriter {
+    /// Begins pack `number` in the directory of packs, for events of up to so many streams.
+    pub(crate) fn create(
+        db: &Database,
+        directory: &Path,
+        id: PackId,
+        streams: u64,
+        cache: &Arc<BlockCache>,
+    ) -> Result<PackWriter> {
+        let held = Arc::clone(db.held());
+        held.check_before("create a pack in")?;
+        if !directory.exists() {
+            held::create_dir(directory).map_err(|e| Error::io("create", directory, e))?;
+            sync(db.path())?;
+        }
+        let path = reader::path(directory, id.number);
+        let file = held::create_file(&path, MODE_ALL).map_err(|e| Error::io("create", &path, e))?;
+        Ok(PackWriter {
+            directory: directory.to_owned(),
+            held,
+            id,
+            cache: Arc::clone(cache),
+            file,
+            tree: Some(db.new_tree(&tree_name(id.number))?),
+            buffer: id.header().to_vec(),
+            written: 0,
+            synced: 0,
+            is_finished: false,
+            chunk: ChunkBuilder::default(),
+            waiting: Vec::new(),
+            stream: None,
+            runs: DirectoryBuilder::default(),
+            events: 0,
+            first: None,
+            last: None,
+            filter: Filter::for_names(streams),
+            streams: 0,
+        })
+    }
+
+    /// Goes on with the next stream. `before` is its state before the first event that will come.
+    pub(crate) fn begin_stream(&mut self, stream: &StreamId, hash: NameHash, before: StreamState) {
+        assert!(self.last.as_ref().is_none_or(|last| last < stream), "streams come in order");
+        if self.first.is_none() {
+            self.first = Some((stream.clone(), before.version.get() + 1));
+        }
+        self.filter.put(hash);
+        self.streams += 1;
+        self.last = Some(stream.clone());
+        self.stream = Some((stream.clone(), before));
+    }
+
+    /// Takes over what `state` says of the stream besides its versions and times, for what comes next.
+    pub(crate) fn take_over(&mut self, state: &StreamState) {
+        if let Some((_, here)) = &mut self.stream {
+            (here.first_readable, here.deleted) = (state.first_readable, state.deleted);
+        }
+    }
+
+    /// Puts in the next event of the stream.
+    pub(crate) fn put(
+        &mut self,
+        db: &Database,
+        position: u64,
+        recorded_at: Micros,
+        body: &Body,
+    ) -> Result<()> {
+        let (stream, _) = self.stream.as_ref().expect("a stream was begun");
+        let goes_on = self.waiting.last().is_some_and(|run| run.stream == *stream);
+        if self.chunk.is_full_for(body) || !goes_on && self.chunk.is_full() {
+            self.finish_chunk(db)?;
+        }
+        let (stream, state) = self.stream.as_mut().expect("a stream was begun");
+        if state.version == Version::NONE {
+            state.created = recorded_at;
+        }
+        state.version = Version::new(state.version.get() + 1);
+        state.written = recorded_at;
+        let start = self.chunk.next_start();
+        self.chunk.put(position, recorded_at, body);
+        self.events += 1;
+        match self.waiting.last_mut().filter(|run| run.stream == *stream) {
+            Some(run) => {
+                run.events += 1;
+                run.state = *state;
+            }
+            None => self.waiting.push(WaitingRun {
+                stream: stream.clone(),
+                first_version: state.version.get(),
+                events: 1,
+                state: *state,
+                start,
+            }),
+        }
+        Ok(())
+    }
+
+    fn finish_chunk(&mut self, db: &Database) -> Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let offset = self.offset();
+        let chunk = &mut self.chunk;
+        let place =
+            self.id.seal(BlockKind::Chunk, offset, &mut self.buffer, |out| chunk.finish(out));
+        let waiting = std::mem::take(&mut self.waiting);
+        for WaitingRun { stream, first_version, events, state, start } in waiting {
+            let run = Run { stream, first_version, events, state, chunk: place, start };
+            if self.runs.is_full() {
+                self.finish_directory(db, Some((&run.stream, run.first_version)))?;
+            }
+            self.runs.put(&run);
+        }
+        self.write_out(WRITE_BYTES)
+    }
+
+    fn finish_directory(&mut self, db: &Database, next: Option<(&StreamId, u64)>) -> Result<()> {
+        let first = self.runs.first().expect("a block has a run");
+        let key = keys::event_key(&first.stream, first.first_version);
+        let offset = self.offset();
+        let runs = &mut self.runs;
+        let place = self.id.seal(BlockKind::Directory, offset, &mut self.buffer, |out| {
+            runs.finish(next, out);
+        });
+        let tree = self.tree.as_ref().expect("it is there until the pack is finished");
+        db.insert(tree, &key, place.trailer().to_vec())
+    }
+
+    /// Where what is put into the buffer next will lie.
+    fn offset(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// Hands the buffer to the system if it has at least so many bytes.
+    fn write_out(&mut self, bytes_min: usize) -> Result<()> {
+        if self.buffer.len() < bytes_min {
+            return Ok(());
+        }
+        let mut write = || {
+            self.file.write_all(&self.buffer)?;
+            self.written += self.buffer.len() as u64;
+            self.buffer.clear();
+            if self.written - self.synced >= PACK_SYNC_BYTES as u64 {
+                self.file.sync_data()?;
+                self.synced = self.written;
+            }
+            Ok(())
+        };
+        let written = write();
+        written.map_err(|e| Error::io("write", &reader::path(&self.directory, self.id.number), e))
+    }
+
+    /// Has the whole pack on disk, and opens it; its tree is still to be synced. `None` if no event was
+    /// put in.
+    pub(crate) fn finish(mut self, db: &Database, level: u8) -> Result<Option<Pack>> {
+        self.finish_chunk(db)?;
+        let (Some(first), Some(last)) = (self.first.take(), self.last.take()) else {
+            return Ok(None);
+        };
+        self.finish_directory(db, None)?;
+        let offset = self.offset();
+        let mut filter = std::mem::replace(&mut self.filter, Filter::for_names(0));
+        filter.fold_for(self.streams);
+        let footer = Footer { events: self.events, first, last, filter };
+        let seal = |out: &mut Vec<u8>| footer.encode(out);
+        let place: BlockPlace = self.id.seal(BlockKind::Footer, offset, &mut self.buffer, seal);
+        self.buffer.extend_from_slice(&place.trailer());
+        self.write_out(0)?;
+        let path = reader::path(&self.directory, self.id.number);
+        self.file.sync_all().map_err(|e| Error::io("sync", &path, e))?;
+        self.held.check_before("complete a pack in")?;
+        sync(&self.directory)?;
+        self.is_finished = true;
+        let listed = ListedPack { number: self.id.number, length: self.written, level };
+        let tree = self.tree.take().expect("it is there until the pack is finished");
+        let cache = Arc::clone(&self.cache);
+        Pack::open(&self.directory, self.id.index, listed, tree, cache).map(Some)
+    }
+}
+
+impl Drop for PackWriter {
+    /// What is not finished is nothing, and gives back at once what a full disk needs most. Its tree goes
+    /// when the index is opened.
+    fn drop(&mut self) {
+        if !self.is_finished && self.held.check().is_ok() {
+            let _ = reader::remove(&self.directory, self.id.number);
+        }
+    }
+}

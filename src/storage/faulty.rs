@@ -1,0 +1,203 @@
+//! A disk that fails as a test tells it to, on top of real files.
+
+use crate::storage::disk::{Disk, DiskFile, RealDisk};
+use parking_lot::Mutex;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Which operation fails, and how. Operations are writes and syncs of files and directories.
+#[derive(Default)]
+pub(crate) struct Faults {
+    done: AtomicU64,
+    fail_at: AtomicU64,
+    /// A failing write leaves its first half.
+    halves: AtomicBool,
+    /// Files cannot grow.
+    full: AtomicBool,
+    /// A disk that is full and copies what is overwritten.
+    copying: Mutex<Option<Copying>>,
+    /// The operation panics instead of failing.
+    panics: AtomicBool,
+}
+
+/// A panic's payload that panics again when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("dropping the payload of a panic panics");
+    }
+}
+
+/// A full disk that takes no write but one of what it took before.
+#[derive(Default)]
+struct Copying {
+    /// Bytes that the next write still brings before it fails.
+    room: usize,
+    /// What a write that failed has brought: that can be overwritten.
+    brought: Range<u64>,
+    /// Not even that can be.
+    refuses_all: bool,
+}
+
+impl Faults {
+    /// Lets the `n`-th operation from now fail, counted from 1; 0 for none.
+    pub(crate) fn fail_in(&self, n: u64) {
+        let at = if n == 0 { 0 } else { self.done.load(Ordering::SeqCst) + n };
+        self.fail_at.store(at, Ordering::SeqCst);
+    }
+
+    /// Lets the operation that is told to fail panic, with a payload that panics when it is dropped. One of the
+    /// thread that prepares segments does neither.
+    pub(crate) fn panic_instead(&self) {
+        self.panics.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn halve_writes(&self) {
+        self.halves.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::SeqCst);
+    }
+
+    /// Lets the disk be full and copy what is overwritten, as btrfs does: the next write brings `room` bytes and
+    /// fails. With `refuses_all` even these cannot be overwritten.
+    pub(crate) fn set_copying(&self, room: usize, refuses_all: bool) {
+        *self.copying.lock() = Some(Copying { room, refuses_all, ..Copying::default() });
+    }
+
+    /// Gives such a disk room again.
+    pub(crate) fn end_copying(&self) {
+        *self.copying.lock() = None;
+    }
+
+    /// How many of the bytes of a write at `offset` such a disk takes.
+    fn taken(&self, offset: u64, bytes: usize) -> usize {
+        let mut copying = self.copying.lock();
+        let Some(Copying { room, brought, refuses_all }) = &mut *copying else { return bytes };
+        let end = offset + bytes as u64;
+        if brought.contains(&offset) && end <= brought.end && !*refuses_all {
+            return bytes;
+        }
+        let taken = std::mem::take(room).min(bytes);
+        *brought = offset..offset + taken as u64;
+        taken
+    }
+
+    /// Whether an operation has failed as it was told to.
+    pub(crate) fn has_failed(&self) -> bool {
+        let at = self.fail_at.load(Ordering::SeqCst);
+        at != 0 && self.done.load(Ordering::SeqCst) >= at
+    }
+
+    /// Operations so far.
+    pub(crate) fn operations(&self) -> u64 {
+        self.done.load(Ordering::SeqCst)
+    }
+
+    fn next(&self) -> io::Result<()> {
+        let n = self.done.fetch_add(1, Ordering::SeqCst) + 1;
+        if n != self.fail_at.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        if !self.panics.load(Ordering::SeqCst) {
+            return Err(io::Error::other("injected"));
+        }
+        match std::thread::current().name() {
+            Some("filmstrip-preparer") => Ok(()),
+            _ => std::panic::panic_any(Bomb),
+        }
+    }
+}
+
+pub(crate) struct FaultyDisk(pub(crate) Arc<Faults>);
+
+struct FaultyFile {
+    file: Arc<dyn DiskFile>,
+    faults: Arc<Faults>,
+}
+
+impl FaultyDisk {
+    fn wrap(&self, file: io::Result<Arc<dyn DiskFile>>) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(FaultyFile { file: file?, faults: Arc::clone(&self.0) }))
+    }
+}
+
+impl DiskFile for FaultyFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let grows = offset + bytes.len() as u64 > self.file.length()?;
+        if grows && self.faults.full.load(Ordering::SeqCst) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        let taken = self.faults.taken(offset, bytes.len());
+        if taken < bytes.len() {
+            self.file.write_all_at(&bytes[..taken], offset)?;
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        if let Err(error) = self.faults.next() {
+            if self.faults.halves.load(Ordering::SeqCst) {
+                self.file.write_all_at(&bytes[..bytes.len() / 2], offset)?;
+            }
+            return Err(error);
+        }
+        self.file.write_all_at(bytes, offset)
+    }
+
+    /// One operation: each of them fails once in the tests.
+    fn write_zeros_at(&self, bytes: usize, offset: u64, _: usize) -> io::Result<()> {
+        self.write_all_at(&vec![0; bytes], offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.faults.next()?;
+        self.file.sync_data()
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<Arc<dyn DiskFile>> {
+        self.wrap(RealDisk.create_new(path, mode))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.wrap(RealDisk.open(path))
+    }
+
+    fn open_to_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.wrap(RealDisk.open_to_write(path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.next()?;
+        RealDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove(path)
+    }
+
+    fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {
+        RealDisk.create_dir_all(path, mode)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.next()?;
+        RealDisk.sync_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        RealDisk.list(path)
+    }
+}

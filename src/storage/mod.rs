@@ -1,0 +1,11 @@
+//! Files and directories: the one place through which the engine is meant to touch them.
+//!
+//! Nothing here knows what the bytes mean. Tests put a disk of their own in the place of the real one, which
+//! fails, tears and reorders as they say.
+
+pub(crate) mod disk;
+#[cfg(test)]
+pub(crate) mod faulty;
+pub(crate) mod guarded;
+pub(crate) mod held;
+pub(crate) mod regular;

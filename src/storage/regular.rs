@@ -1,0 +1,83 @@
+//! Opening files that somebody else may have replaced.
+//!
+//! * Opening a FIFO waits until another process opens its other end, and reading a device may never end. Only a
+//!   regular file, or a symbolic link to one, is ever opened.
+//! * A sparse file of any length takes no room on the disk. A file is never read into memory as a whole without a
+//!   bound that does not come from the file.
+
+use crate::value::error::Unfit;
+use crate::value::failpoint::failpoint;
+use std::fs::{self, File, FileType};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+/// Bytes that a file may be longer than what it occupies, whatever it occupies.
+const HOLES_BYTES_MAX: u64 = 256 << 20;
+/// How many times longer than what it occupies a file may be beyond that: a filesystem may compress it.
+const HOLES_TIMES_MAX: u64 = 64;
+/// The unit of `st_blocks`, on every filesystem.
+const BLOCK_BYTES: u64 = 512;
+
+/// Refuses what is not a regular file.
+///
+/// # Errors
+/// [`Unfit`] if it is something else; `NotFound` if there is nothing.
+pub(crate) fn check(path: &Path) -> io::Result<()> {
+    let found = fs::metadata(path)?.file_type();
+    match found.is_file() || failpoint!("storage::open_whatever_is_there") {
+        true => Ok(()),
+        false => Err(unfit(format!("it is {}, not a regular file", kind(found)))),
+    }
+}
+
+/// Refuses what is not a regular file, or consists of holes: whoever reads it from end to end would not come to
+/// an end.
+pub(crate) fn check_dense(path: &Path) -> io::Result<()> {
+    check(path)?;
+    let metadata = fs::metadata(path)?;
+    let (length, occupied) = (metadata.len(), metadata.blocks().saturating_mul(BLOCK_BYTES));
+    match length > HOLES_BYTES_MAX.saturating_add(occupied.saturating_mul(HOLES_TIMES_MAX)) {
+        false => Ok(()),
+        true => Err(unfit(format!("it is {length} bytes long, of which it occupies {occupied}"))),
+    }
+}
+
+/// Opens a regular file to read it.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    check(path)?;
+    File::open(path)
+}
+
+/// Reads a regular file of at most `max` bytes.
+pub(crate) fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let length = file.metadata()?.len();
+    if length > max {
+        return Err(too_long(length, max));
+    }
+    let mut bytes = Vec::new();
+    file.take(max).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The error for a file of `length` bytes where at most `max` are allowed.
+pub(crate) fn too_long(length: u64, max: u64) -> io::Error {
+    unfit(format!("it is {length} bytes long; at most {max} are allowed"))
+}
+
+fn unfit(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, Unfit(what))
+}
+
+fn kind(found: FileType) -> &'static str {
+    if found.is_dir() {
+        "a directory"
+    } else if found.is_fifo() {
+        "a FIFO"
+    } else if found.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}

@@ -1,0 +1,351 @@
+//! Events: as a writer hands them in ([`NewEvent`]) and as the store gives them back
+//! ([`RecordedEvent`]).
+
+mod id;
+
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::event::id::new_id;
+use crate::value::json;
+use crate::value::json::told::Told;
+use crate::value::position::{Position, Version};
+use crate::value::stream::StreamId;
+use bytes::Bytes;
+use bytestring::ByteString;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
+use uuid::Uuid;
+
+/// What a payload's bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// One JSON value.
+    Json,
+    /// Bytes that only the application understands.
+    Bytes,
+}
+
+/// Why an event came to be, and what the application wants to remember beside it.
+///
+/// ```
+/// use filmstrip::Metadata;
+/// let metadata = Metadata::default().user("alice").entry("ip", "192.0.2.7");
+/// assert_eq!(metadata.user.as_deref(), Some("alice"));
+/// assert_eq!(metadata.entries["ip"], "192.0.2.7");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Metadata {
+    /// What all events of one business conversation share.
+    pub correlation_id: Option<Uuid>,
+    /// The event or command that led to this event.
+    pub causation_id: Option<Uuid>,
+    /// The command that this event answers; it runs at most once per stream.
+    pub command_id: Option<Uuid>,
+    /// Who asked for it.
+    pub user: Option<String>,
+    /// Anything else.
+    pub entries: BTreeMap<String, String>,
+}
+
+impl Metadata {
+    /// Sets the correlation id.
+    #[must_use]
+    pub fn correlation_id(mut self, id: Uuid) -> Metadata {
+        self.correlation_id = Some(id);
+        self
+    }
+
+    /// Sets the causation id.
+    #[must_use]
+    pub fn causation_id(mut self, id: Uuid) -> Metadata {
+        self.causation_id = Some(id);
+        self
+    }
+
+    /// Sets the command id.
+    #[must_use]
+    pub fn command_id(mut self, id: Uuid) -> Metadata {
+        self.command_id = Some(id);
+        self
+    }
+
+    /// Sets the user.
+    #[must_use]
+    pub fn user(mut self, user: impl Into<String>) -> Metadata {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// Adds an entry of the application's own.
+    #[must_use]
+    pub fn entry(mut self, key: impl Into<String>, value: impl Into<String>) -> Metadata {
+        self.entries.insert(key.into(), value.into());
+        self
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self == &Metadata::default()
+    }
+}
+
+/// An event to be appended. It gets its position, version and time from the store.
+///
+/// ```
+/// use filmstrip::{ExpectedVersion, NewEvent, Store};
+/// let store = Store::temporary()?;
+/// let event = NewEvent::json("CustomerRegistered", &serde_json::json!({"name": "Alice"}))?;
+/// let done = store.append("Customer-1001", ExpectedVersion::NoStream, [event])?;
+/// assert_eq!(done.version.get(), 1);
+/// # Ok::<(), filmstrip::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    pub(crate) id: Uuid,
+    pub(crate) event_type: String,
+    pub(crate) schema_version: u16,
+    pub(crate) format: Format,
+    pub(crate) payload: Bytes,
+    pub(crate) metadata: Metadata,
+    pub(crate) occurred_at: Option<DateTime<Utc>>,
+}
+
+impl NewEvent {
+    /// An event whose payload is `data` as JSON.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if `data` cannot be written as JSON that reads
+    /// back: a float in it is not finite, a map's key is no string, or it nests deeper than 127.
+    pub fn json(event_type: impl Into<String>, data: &impl Serialize) -> Result<NewEvent> {
+        let event_type = event_type.into();
+        let payload = json::to_vec(data).map_err(|e| {
+            let e = Told::from(e);
+            let message = format!("event {event_type} cannot be written as JSON: {e}");
+            Error::with_source(ErrorKind::InvalidInput, message, e)
+        })?;
+        Ok(NewEvent::with_payload(event_type, Format::Json, payload.into()))
+    }
+
+    /// An event whose payload is bytes that only the application understands.
+    pub fn bytes(event_type: impl Into<String>, payload: impl Into<Bytes>) -> NewEvent {
+        NewEvent::with_payload(event_type.into(), Format::Bytes, payload.into())
+    }
+
+    pub(crate) fn with_payload(event_type: String, format: Format, payload: Bytes) -> NewEvent {
+        NewEvent {
+            id: new_id(),
+            event_type,
+            schema_version: 1,
+            format,
+            payload,
+            metadata: Metadata::default(),
+            occurred_at: None,
+        }
+    }
+
+    /// Sets the id, which is a new UUID of version 7 otherwise. Appending the same ids again with
+    /// the same expected version is recognised and writes nothing.
+    #[must_use]
+    pub fn id(mut self, id: Uuid) -> NewEvent {
+        self.id = id;
+        self
+    }
+
+    /// Sets the metadata.
+    #[must_use]
+    pub fn metadata(mut self, metadata: Metadata) -> NewEvent {
+        self.metadata = metadata;
+        self
+    }
+
+    /// Says when it happened, if that is not when the store takes it. Kept in microseconds.
+    #[must_use]
+    pub fn occurred_at(mut self, time: DateTime<Utc>) -> NewEvent {
+        self.occurred_at = Some(time);
+        self
+    }
+
+    /// Sets the version of the payload's schema, which is 1 otherwise.
+    #[must_use]
+    pub fn schema_version(mut self, version: u16) -> NewEvent {
+        self.schema_version = version;
+        self
+    }
+}
+
+/// The name of a kind of event, such as `CustomerRegistered`. Reads as a `&str`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventType(ByteString);
+
+impl EventType {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) const fn from_static(name: &'static str) -> EventType {
+        EventType(ByteString::from_static(name))
+    }
+
+    pub(crate) fn from_stored(name: Bytes) -> Option<EventType> {
+        ByteString::try_from(name).ok().map(EventType)
+    }
+}
+
+impl From<&str> for EventType {
+    fn from(name: &str) -> EventType {
+        EventType(ByteString::from(name))
+    }
+}
+
+impl From<String> for EventType {
+    fn from(name: String) -> EventType {
+        EventType(ByteString::from(name))
+    }
+}
+
+impl Deref for EventType {
+    type Target = str;
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl fmt::Debug for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl PartialEq<str> for EventType {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for EventType {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+/// The metadata of a recorded event: shared, and free if there is none. Reads as a [`Metadata`].
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct RecordedMetadata(Option<Arc<Metadata>>);
+
+impl RecordedMetadata {
+    pub(crate) fn new(metadata: Metadata) -> RecordedMetadata {
+        RecordedMetadata((!metadata.is_empty()).then(|| Arc::new(metadata)))
+    }
+}
+
+impl Deref for RecordedMetadata {
+    type Target = Metadata;
+    fn deref(&self) -> &Metadata {
+        static EMPTY: LazyLock<Metadata> = LazyLock::new(Metadata::default);
+        self.0.as_deref().unwrap_or(&EMPTY)
+    }
+}
+
+impl fmt::Debug for RecordedMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+/// An event as the store holds it: a fact that will not change.
+///
+/// Cheap to clone: stream, type and payload share the buffer that they were read into. That buffer
+/// stays in memory as long as any event from it does (up to 256 KiB for small events); what is kept
+/// for long should be copied out of it.
+///
+/// ```
+/// use filmstrip::{ExpectedVersion, NewEvent, Store};
+/// let store = Store::temporary()?;
+/// store.append("Door-1", ExpectedVersion::Any, [NewEvent::json("Opened", &"by Alice")?])?;
+/// let event = store.read_stream("Door-1").iter()?.next().expect("one event")?;
+/// assert_eq!(event.event_type, "Opened");
+/// assert_eq!(event.json::<String>()?, "by Alice");
+/// # Ok::<(), filmstrip::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordedEvent {
+    /// Its place in the global sequence.
+    pub position: Position,
+    /// The stream it belongs to.
+    pub stream: StreamId,
+    /// Its place in that stream.
+    pub version: Version,
+    /// The id that its writer gave it.
+    pub id: Uuid,
+    /// What kind of event it is.
+    pub event_type: EventType,
+    /// The version of its payload's schema.
+    pub schema_version: u16,
+    /// When the store took it: what `as_of` asks about.
+    pub recorded_at: DateTime<Utc>,
+    /// When it happened: `recorded_at` unless its writer said otherwise.
+    pub occurred_at: DateTime<Utc>,
+    /// Why it came to be.
+    pub metadata: RecordedMetadata,
+    /// What the payload's bytes are.
+    pub format: Format,
+    /// The payload.
+    pub payload: Bytes,
+}
+
+impl RecordedEvent {
+    /// The payload, read as JSON.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the payload is not JSON of this type.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.payload).map_err(|e| {
+            let e = Told::from(e);
+            let message = format!(
+                "event {} at version {} of {} does not read as {}: {e}",
+                self.event_type,
+                self.version,
+                self.stream,
+                std::any::type_name::<T>()
+            );
+            Error::with_source(ErrorKind::InvalidInput, message, e)
+        })
+    }
+}
+
+impl fmt::Debug for RecordedEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("RecordedEvent");
+        debug
+            .field("position", &self.position.get())
+            .field("stream", &self.stream.as_str())
+            .field("version", &self.version.get())
+            .field("id", &self.id)
+            .field("event_type", &self.event_type)
+            .field("schema_version", &self.schema_version)
+            .field("recorded_at", &self.recorded_at)
+            .field("occurred_at", &self.occurred_at);
+        if !self.metadata.is_empty() {
+            debug.field("metadata", &self.metadata);
+        }
+        match self.format {
+            Format::Json => debug.field("payload", &String::from_utf8_lossy(&self.payload)),
+            Format::Bytes => debug.field("payload", &self.payload),
+        };
+        debug.finish()
+    }
+}

@@ -1,0 +1,83 @@
+//! Looking at views as they are: nothing is created, swept or moved aside.
+
+use super::{Open, OpenViews, VIEWS, ViewTree, Views, closed};
+use crate::codec::row;
+use crate::kv::database::{Database, OpenError};
+use crate::value::error::{ErrorKind, Result};
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// How often a row is read again that may just have been replaced.
+const ATTEMPTS: u32 = 16;
+
+impl Views {
+    /// Opens the views in `store_dir`, which nobody else has open, or says why they cannot be used.
+    pub(crate) fn open_existing(
+        store_dir: &Path,
+        cache_bytes: u64,
+    ) -> Result<Arc<Views>, OpenError> {
+        let db = Database::open(&store_dir.join(VIEWS), cache_bytes)?;
+        let (trees, noted_in) = (HashMap::new(), None);
+        Ok(Arc::new(Views { open: RwLock::new(Some(Open { trees, db, noted_in })) }))
+    }
+
+    /// The tree of this name as it is; `None` if there is none.
+    pub(crate) fn existing(self: &Arc<Views>, name: &str) -> Result<Option<ViewTree>> {
+        if !self.open_if_there(name)? {
+            return Ok(None);
+        }
+        let (views, name) = (Arc::clone(self), name.to_owned());
+        Ok(Some(ViewTree { views, name, has_pieces: AtomicBool::new(false) }))
+    }
+
+    /// Opens the tree of this name; false if there is none.
+    pub(super) fn open_if_there(&self, name: &str) -> Result<bool> {
+        let mut open = self.open.write();
+        let Open { trees, db, .. } = open.as_mut().ok_or_else(closed)?;
+        if !trees.contains_key(name) {
+            // Nobody removes one meanwhile, which opening it would make again.
+            if !db.tree_names()?.iter().any(|there| there == name.as_bytes()) {
+                return Ok(false);
+            }
+            trees.insert(name.to_owned(), db.tree(name)?);
+        }
+        Ok(true)
+    }
+}
+
+impl ViewTree {
+    /// Calls `wrong` with what is wrong with each row or state that cannot be read.
+    pub(crate) fn each_unreadable(&self, mut wrong: impl FnMut(String)) -> Result<()> {
+        let views = self.views.read()?;
+        let tree = views.tree(&self.name)?;
+        for prefix in [row::state_key(b""), row::row_key("")] {
+            let mut entries = views.db().prefix(tree, &prefix);
+            while let Some((key, _)) = entries.next()? {
+                if let Err(error) = self.read_again(&views, &key) {
+                    if error.kind() == ErrorKind::Closed {
+                        return Err(error);
+                    }
+                    let name = row::name_of(&key).unwrap_or_default();
+                    wrong(format!("{}: {error}", String::from_utf8_lossy(name)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what stands under `key`. A row in pieces may be replaced while it is read, and then the
+    /// next attempt finds the new one whole.
+    fn read_again(&self, views: &OpenViews<'_>, key: &[u8]) -> Result<()> {
+        let mut read = self.value_in(views, key);
+        for _ in 1..ATTEMPTS {
+            if read.is_ok() {
+                break;
+            }
+            read = self.value_in(views, key);
+        }
+        read.map(drop)
+    }
+}

@@ -1,0 +1,416 @@
+//! The views: a sled database of their own, one tree for each, apart from the index.
+//!
+//! * What one `write` changes, rows and states together, is there as a whole after a crash, or not
+//!   at all.
+//! * Views can be made again from the log. A database that cannot be used is moved aside, and an
+//!   empty one stands in its place.
+//! * After `close` everything answers `Closed`, whoever still holds a tree.
+
+mod inspect;
+pub(crate) mod note;
+mod remove;
+
+use crate::codec::row::{self, StoredRow};
+use crate::index::quarantine::{is_aside, rename_aside};
+use crate::kv::database::{Database, Entries, OpenError, Tree};
+use crate::kv::files::sync;
+use crate::storage::held;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::failpoint::failpoint;
+use crate::value::limits::VALUE_BYTES_MAX;
+use bytes::Bytes;
+use parking_lot::{RwLock, RwLockReadGuard};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The directory of the views in that of the store.
+pub(crate) const VIEWS: &str = "views";
+
+/// Whether `name` is one that views have in the directory of a store.
+pub(crate) fn is_ours(name: &str) -> bool {
+    name == VIEWS || note::is_note(name) || is_aside(VIEWS, name)
+}
+
+/// The views of one store.
+pub(crate) struct Views {
+    open: RwLock<Option<Open>>,
+}
+
+struct Open {
+    // Dropped before the database, which waits until nothing of sled's is left.
+    trees: HashMap<String, Tree>,
+    db: Database,
+    /// The store's directory, where it is noted what they were when they are closed; none for a copy.
+    noted_in: Option<PathBuf>,
+}
+
+impl Views {
+    /// Opens the views in `store_dir`, creating or replacing them where that is needed.
+    pub(crate) fn open(store_dir: &Path, cache_bytes: u64) -> Result<Arc<Views>> {
+        let directory = store_dir.join(VIEWS);
+        if !directory.is_dir() {
+            held::create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;
+            sync(store_dir)?;
+        }
+        note::remove(store_dir)?;
+        let db = match Database::open(&directory, cache_bytes) {
+            Ok(db) => db,
+            Err(OpenError::System(error)) => return Err(error),
+            Err(OpenError::Unusable(reason)) => replace(store_dir, cache_bytes, &reason)?,
+        };
+        let (trees, noted_in) = (HashMap::new(), Some(store_dir.to_owned()));
+        Ok(Arc::new(Views { open: RwLock::new(Some(Open { trees, db, noted_in })) }))
+    }
+
+    /// The tree of this name, created if there is none.
+    pub(crate) fn tree(self: &Arc<Views>, name: &str) -> Result<ViewTree> {
+        {
+            let mut open = self.open.write();
+            let Open { trees, db, .. } = open.as_mut().ok_or_else(closed)?;
+            if !trees.contains_key(name) {
+                trees.insert(name.to_owned(), db.tree(name)?);
+            }
+        }
+        let tree = ViewTree {
+            views: Arc::clone(self),
+            name: name.to_owned(),
+            has_pieces: AtomicBool::new(false),
+        };
+        tree.sweep()?;
+        Ok(tree)
+    }
+
+    /// The names of all trees.
+    pub(crate) fn tree_names(&self) -> Result<Vec<String>> {
+        let open = self.read()?;
+        let names = open.db().tree_names()?;
+        Ok(names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect())
+    }
+
+    /// Has everything that was written so far on disk when it returns.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.read()?.db().sync()
+    }
+
+    /// Lets every write after the next `writes` fail.
+    #[cfg(test)]
+    pub(crate) fn die_after(&self, writes: u64) {
+        self.read().expect("open").db().die_after(writes);
+    }
+
+    /// Lets one write fail after the next `writes`.
+    #[cfg(test)]
+    pub(crate) fn fail_once_after(&self, writes: u64) {
+        self.read().expect("open").db().fail_once_after(writes);
+    }
+
+    /// Has everything on disk and lets go of the files.
+    pub(crate) fn close(&self) -> Result<()> {
+        let Some(Open { trees, db, noted_in }) = self.open.write().take() else { return Ok(()) };
+        drop(trees);
+        let names = db.tree_names();
+        db.close()?;
+        if let Some(store_dir) = noted_in {
+            let names =
+                names?.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+            // Without it, less is known to who verifies them.
+            if let Err(error) = note::write(&store_dir, &store_dir.join(VIEWS), names) {
+                tracing::warn!(%error, "what the closed views are could not be noted");
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self) -> Result<OpenViews<'_>> {
+        let guard = self.open.read();
+        match &*guard {
+            Some(_) => Ok(OpenViews(guard)),
+            None => Err(closed()),
+        }
+    }
+}
+
+/// Moves the views in `store_dir` aside, if there are any, so that they begin again with the log.
+/// Returns their new name. Of those that were moved aside, the newest two are kept.
+pub(crate) fn set_aside(store_dir: &Path) -> Result<Option<PathBuf>> {
+    let (aside, is_there) = rename_aside(store_dir, VIEWS)?;
+    Ok(is_there.then_some(aside))
+}
+
+/// Moves damaged views aside and makes empty ones.
+fn replace(store_dir: &Path, cache_bytes: u64, reason: &str) -> Result<Database> {
+    let directory = store_dir.join(VIEWS);
+    let aside = set_aside(store_dir)?.unwrap_or_default();
+    held::create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;
+    sync(store_dir)?;
+    let moved = aside.display();
+    tracing::warn!(%reason, %moved, "the views cannot be used and are built again");
+    Database::open(&directory, cache_bytes).map_err(|error| match error {
+        OpenError::System(error) => error,
+        OpenError::Unusable(reason) => Error::corrupt(&directory, 0, None, reason),
+    })
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the store is closed")
+}
+
+/// Views that stay open while this lives.
+struct OpenViews<'a>(RwLockReadGuard<'a, Option<Open>>);
+
+impl OpenViews<'_> {
+    fn open(&self) -> &Open {
+        self.0.as_ref().expect("checked when it was made")
+    }
+
+    fn db(&self) -> &Database {
+        &self.open().db
+    }
+
+    fn tree(&self, name: &str) -> Result<&Tree> {
+        let tree = self.open().trees.get(name);
+        tree.ok_or_else(|| {
+            Error::new(ErrorKind::Closed, format!("the view {name:?} has been removed"))
+        })
+    }
+}
+
+/// What one write changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// A row gets this value, or is deleted.
+    Row(String, Option<Bytes>),
+    /// One of the view's own states, such as its checkpoint, gets this value, or is deleted.
+    State(Vec<u8>, Option<Vec<u8>>),
+}
+
+/// One view's rows and states.
+pub(crate) struct ViewTree {
+    views: Arc<Views>,
+    name: String,
+    /// Whether some row may be in pieces: if none is, a write needs not look at what it replaces.
+    has_pieces: AtomicBool,
+}
+
+impl ViewTree {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The row of `key`.
+    pub(crate) fn row(&self, key: &str) -> Result<Option<Bytes>> {
+        self.value(&row::row_key(key))
+    }
+
+    /// The state of this name.
+    pub(crate) fn state(&self, name: &[u8]) -> Result<Option<Bytes>> {
+        self.value(&row::state_key(name))
+    }
+
+    /// The rows whose keys begin with `prefix`, in order.
+    pub(crate) fn rows_with_prefix(&self, prefix: &str) -> Result<Vec<(String, Bytes)>> {
+        let views = self.views.read()?;
+        let tree = views.tree(&self.name)?;
+        let mut entries = views.db().prefix(tree, &row::row_key(prefix));
+        self.rows(&views, &mut entries)
+    }
+
+    /// The rows whose keys are not less than `from` and less than `to`, in order.
+    pub(crate) fn rows_between(
+        &self,
+        from: &str,
+        to: Option<&str>,
+    ) -> Result<Vec<(String, Bytes)>> {
+        let (from, to) = (row::row_key(from), to.map_or_else(row::rows_end, row::row_key));
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let views = self.views.read()?;
+        let tree = views.tree(&self.name)?;
+        let mut entries = views.db().range(tree, from..to);
+        self.rows(&views, &mut entries)
+    }
+
+    /// The states whose names begin with `prefix`, in order.
+    pub(crate) fn states_with_prefix(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Bytes)>> {
+        let views = self.views.read()?;
+        let tree = views.tree(&self.name)?;
+        let mut entries = views.db().prefix(tree, &row::state_key(prefix));
+        let mut states = Vec::new();
+        while let Some((key, value)) = entries.next()? {
+            let name = row::name_of(&key).unwrap_or_default().to_vec();
+            states.push((name, self.whole(&views, &key, &value)?));
+        }
+        Ok(states)
+    }
+
+    /// Makes all of `changes`, or none of them. They are durable after the views' `sync`, or earlier.
+    pub(crate) fn write(&self, changes: Vec<Change>) -> Result<()> {
+        self.write_to(&self.views.read()?, changes)
+    }
+
+    /// Makes the changes of each part, part by part. Closing the views waits for the last one.
+    pub(crate) fn write_each(&self, mut parts: impl Iterator<Item = Vec<Change>>) -> Result<()> {
+        let views = self.views.read()?;
+        parts.try_for_each(|part| self.write_to(&views, part))
+    }
+
+    fn write_to(&self, views: &OpenViews<'_>, changes: Vec<Change>) -> Result<()> {
+        // The application's code, which comes before this, may have forked.
+        views.db().check_owner()?;
+        let (db, tree) = (views.db(), views.tree(&self.name)?);
+        let mut batch = Vec::with_capacity(changes.len());
+        let mut replaced = Vec::new();
+        for change in changes {
+            let (key, value) = match change {
+                Change::Row(key, value) => (row::row_key(&key), value),
+                Change::State(name, value) => (row::state_key(&name), value.map(Bytes::from)),
+            };
+            let old = self.edition_in_pieces(db, tree, &key)?;
+            replaced.extend(old.map(|(edition, pieces)| (key.clone(), edition, pieces)));
+            let value = match value {
+                Some(value) => {
+                    let edition = old.map_or(0, |(edition, _)| edition) + 1;
+                    Some(self.stored(db, tree, &key, edition, value)?.encode(&key))
+                }
+                None => None,
+            };
+            batch.push((key, value));
+        }
+        if failpoint!("views::checkpoint_before_view") {
+            let (states, rows) = batch.into_iter().partition(|(key, _)| key[0] == 0);
+            db.batch(tree, states)?;
+            batch = rows;
+        }
+        db.batch(tree, batch)?;
+        for (key, edition, pieces) in replaced {
+            for number in 0..pieces {
+                db.remove(tree, &row::piece_key(&key, edition, number))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How `value` is kept under `key`; its pieces, if it needs some, are written at once.
+    fn stored(
+        &self,
+        db: &Database,
+        tree: &Tree,
+        key: &[u8],
+        edition: u64,
+        value: Bytes,
+    ) -> Result<StoredRow> {
+        if !row::needs_pieces(value.len()) {
+            return Ok(StoredRow::Inline(value));
+        }
+        self.has_pieces.store(true, Ordering::Relaxed);
+        for (number, piece) in (0..).zip(value.chunks(VALUE_BYTES_MAX)) {
+            db.insert(tree, &row::piece_key(key, edition, number), piece.to_vec())?;
+        }
+        let length = u32::try_from(value.len()).expect("a row is far below 4 GiB");
+        Ok(StoredRow::InPieces { edition, length, crc: crc32c::crc32c(&value) })
+    }
+
+    /// The edition and number of the pieces that the value of `key` is in, if it is.
+    fn edition_in_pieces(
+        &self,
+        db: &Database,
+        tree: &Tree,
+        key: &[u8],
+    ) -> Result<Option<(u64, u32)>> {
+        if !self.has_pieces.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let Some(value) = db.get(tree, key)? else { return Ok(None) };
+        match StoredRow::decode(key, &value) {
+            Some(StoredRow::InPieces { edition, length, .. }) => {
+                Ok(Some((edition, pieces(length))))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn value(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.value_in(&self.views.read()?, key)
+    }
+
+    /// For who has the views open already: to ask for them twice is to wait for ever behind somebody who
+    /// waits to change them.
+    fn value_in(&self, views: &OpenViews<'_>, key: &[u8]) -> Result<Option<Bytes>> {
+        match views.db().get(views.tree(&self.name)?, key)? {
+            Some(value) => self.whole(views, key, &value).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn rows(
+        &self,
+        views: &OpenViews<'_>,
+        entries: &mut Entries<'_>,
+    ) -> Result<Vec<(String, Bytes)>> {
+        let mut rows = Vec::new();
+        while let Some((key, value)) = entries.next()? {
+            let name = row::name_of(&key).and_then(|name| std::str::from_utf8(name).ok());
+            let name = name.ok_or_else(|| self.damaged(views))?.to_owned();
+            rows.push((name, self.whole(views, &key, &value)?));
+        }
+        Ok(rows)
+    }
+
+    /// The value that is kept as `value` under `key`, put together if it is in pieces.
+    fn whole(&self, views: &OpenViews<'_>, key: &[u8], value: &Bytes) -> Result<Bytes> {
+        let damaged = || self.damaged(views);
+        let (edition, length, crc) = match StoredRow::decode(key, value).ok_or_else(damaged)? {
+            StoredRow::Inline(row) => return Ok(row),
+            StoredRow::InPieces { edition, length, crc } => (edition, length, crc),
+        };
+        let (db, tree) = (views.db(), views.tree(&self.name)?);
+        let mut row = Vec::with_capacity(length as usize);
+        for number in 0..pieces(length) {
+            let piece = db.get(tree, &row::piece_key(key, edition, number))?;
+            row.extend_from_slice(&piece.ok_or_else(damaged)?);
+        }
+        if row.len() != length as usize || crc32c::crc32c(&row) != crc {
+            return Err(damaged());
+        }
+        Ok(row.into())
+    }
+
+    fn damaged(&self, views: &OpenViews<'_>) -> Error {
+        let what = format!("a row of the view {:?} is not what was written", self.name);
+        Error::corrupt(views.db().path(), 0, None, what)
+    }
+
+    /// Removes the pieces that a crash has left without a row.
+    fn sweep(&self) -> Result<()> {
+        let views = self.views.read()?;
+        let (db, tree) = (views.db(), views.tree(&self.name)?);
+        let mut entries = db.prefix(tree, &row::pieces_prefix());
+        let mut orphans = Vec::new();
+        let mut last: Option<(Vec<u8>, Option<StoredRow>)> = None;
+        while let Some((key, _)) = entries.next()? {
+            self.has_pieces.store(true, Ordering::Relaxed);
+            let Some((row_key, edition, number)) = row::piece_of(&key) else { continue };
+            if last.as_ref().is_none_or(|(last, _)| *last != row_key) {
+                let value = db.get(tree, &row_key)?;
+                let stored = value.and_then(|value| StoredRow::decode(&row_key, &value));
+                last = Some((row_key, stored));
+            }
+            let wanted = matches!(&last, Some((_, Some(StoredRow::InPieces { edition: of, length, .. })))
+                if *of == edition && number < pieces(*length));
+            if !wanted {
+                orphans.push(key);
+            }
+        }
+        for key in orphans {
+            db.remove(tree, &key)?;
+        }
+        Ok(())
+    }
+}
+
+fn pieces(length: u32) -> u32 {
+    length.div_ceil(VALUE_BYTES_MAX as u32)
+}

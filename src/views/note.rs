@@ -1,0 +1,115 @@
+//! The file `views.closed`, which says what the views were when they were closed in order.
+//!
+//! * It is written when nobody has the views open any more, and removed before they are opened. So as long as
+//!   it is there, it is right, and views that have less were damaged: sled itself makes an empty database of one
+//!   that is gone, and one that was cut short can still be opened.
+//! * Without it nothing is known: the views were not closed in order, or an older version closed them.
+
+use crate::codec::views::ClosedViews;
+use crate::kv::files::{create_over, sync};
+use crate::value::error::{Error, Result};
+use crate::value::failpoint::failpoint;
+use crate::value::limits::VIEWS_NOTE_BYTES_MAX;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+const NAME: &str = "views.closed";
+const NEW: &str = "views.closed.new";
+
+/// Whether `name` is that of the note, or of one that is being written.
+pub(super) fn is_note(name: &str) -> bool {
+    name == NAME || name == NEW
+}
+
+/// Notes in `store_dir` what the views in `directory` are, which have these trees and are closed.
+pub(super) fn write(store_dir: &Path, directory: &Path, trees: Vec<String>) -> Result<()> {
+    let db = database(directory);
+    let bytes = db.metadata().map_err(|e| Error::io("look at", &db, e))?.len();
+    let note = ClosedViews { bytes, trees }.encode();
+    if note.len() as u64 > VIEWS_NOTE_BYTES_MAX {
+        return Ok(());
+    }
+    let (path, new) = (store_dir.join(NAME), store_dir.join(NEW));
+    let write = || {
+        let mut file = create_over(&new)?;
+        file.write_all(&note)?;
+        file.sync_all()
+    };
+    write().map_err(|e| Error::io("write", &new, e))?;
+    fs::rename(&new, &path).map_err(|e| Error::io("replace", &path, e))?;
+    sync(store_dir)
+}
+
+/// Removes the note for good, if there is one: the views are about to change.
+pub(super) fn remove(store_dir: &Path) -> Result<()> {
+    let path = store_dir.join(NAME);
+    match fs::remove_file(&path) {
+        Ok(()) => sync(store_dir),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == ErrorKind::IsADirectory => {
+            Err(Error::corrupt(&path, 0, None, "it is a directory, not a regular file"))
+        }
+        Err(e) => Err(Error::io("remove", &path, e)),
+    }
+}
+
+/// What the views in `directory`, which nobody has open, lack of what is noted in `store_dir`: that they were
+/// when they were closed. `there` are the trees that a copy of them has, if one could be opened.
+pub(crate) fn lacking(
+    store_dir: &Path,
+    directory: &Path,
+    there: Option<Vec<String>>,
+) -> Result<Vec<(PathBuf, String)>> {
+    let (path, db) = (store_dir.join(NAME), database(directory));
+    let note = match read(&path) {
+        _ if failpoint!("views::forget_what_was_closed") => return Ok(Vec::new()),
+        Ok(None) => return Ok(Vec::new()),
+        Ok(Some(note)) => note,
+        Err(what) => return Ok(vec![(path, what)]),
+    };
+    let mut lacking = Vec::new();
+    let bytes = match db.metadata() {
+        Ok(found) => found.len(),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            let what = "it is missing, and was there when the views were closed".to_owned();
+            return Ok(vec![(db, what)]);
+        }
+        Err(e) => return Err(Error::io("look at", &db, e)),
+    };
+    if bytes < note.bytes {
+        let had = note.bytes;
+        let what = format!("it has {bytes} bytes, and had {had} when the views were closed");
+        lacking.push((db, what));
+    }
+    if let Some(there) = there {
+        for tree in note.trees.iter().filter(|tree| !there.contains(tree)) {
+            let what = format!("{tree} is missing, and was there when the views were closed");
+            lacking.push((directory.to_owned(), what));
+        }
+    }
+    Ok(lacking)
+}
+
+fn database(directory: &Path) -> PathBuf {
+    directory.join("db")
+}
+
+/// What the note says, if there is one; otherwise, why it cannot be used.
+fn read(path: &Path) -> Result<Option<ClosedViews>, String> {
+    match path.symlink_metadata() {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(format!("it cannot be read: {e}")),
+        Ok(found) if !found.is_file() => return Err("it is no file".to_owned()),
+        Ok(found) if found.len() > VIEWS_NOTE_BYTES_MAX => {
+            let (met, allowed) = (found.len(), VIEWS_NOTE_BYTES_MAX);
+            return Err(format!("it has {met} bytes; at most {allowed} are allowed"));
+        }
+        Ok(_) => {}
+    }
+    let mut bytes = Vec::new();
+    let read =
+        File::open(path).and_then(|file| file.take(VIEWS_NOTE_BYTES_MAX).read_to_end(&mut bytes));
+    read.map_err(|e| format!("it cannot be read: {e}"))?;
+    ClosedViews::decode(&bytes).map(Some)
+}

@@ -1,0 +1,65 @@
+//! Removing views.
+//!
+//! * sled reads a whole tree into memory to remove it, and holds all of it until it is done. So a large one
+//!   is emptied first, row by row, until the rest fits into a part of the cache.
+//! * Others read and write meanwhile.
+
+use super::{Open, Views, closed};
+use crate::value::error::Result;
+use bytes::Bytes;
+
+/// Rows that are removed before somebody else has a turn.
+const STEP: usize = 512;
+
+impl Views {
+    /// Removes the tree of this name, if there is one. A large one takes a while, and `goes_on` is asked
+    /// now and then: if it says no, a part of the tree stays. Returns whether nothing of it does.
+    pub(crate) fn remove_tree(&self, name: &str, goes_on: impl Fn() -> bool) -> Result<bool> {
+        if !self.open_if_there(name)? {
+            return Ok(true);
+        }
+        if let Some(end) = self.end_of_excess(name)? {
+            while self.remove_before(name, &end)? {
+                if !goes_on() {
+                    return Ok(false);
+                }
+            }
+        }
+        let mut open = self.open.write();
+        let Open { trees, db, .. } = open.as_mut().ok_or_else(closed)?;
+        trees.remove(name);
+        db.remove_tree(name)?;
+        Ok(true)
+    }
+
+    /// The key behind which the tree is small enough to be removed at once; `None` if all of it is.
+    fn end_of_excess(&self, name: &str) -> Result<Option<Bytes>> {
+        let views = self.read()?;
+        let tree = views.tree(name)?;
+        let mut entries = views.db().prefix(tree, b"");
+        let mut bytes = 0;
+        while let Some((key, value)) = entries.next_back()? {
+            bytes += (key.len() + value.len()) as u64;
+            if bytes > views.db().removed_bytes_max() {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Removes some entries before `end`, from the first one on; false if there was none.
+    fn remove_before(&self, name: &str, end: &Bytes) -> Result<bool> {
+        let views = self.read()?;
+        let (db, tree) = (views.db(), views.tree(name)?);
+        let mut entries = db.range::<&[u8]>(tree, ..end.as_ref());
+        let mut keys = Vec::with_capacity(STEP);
+        while keys.len() < STEP {
+            let Some((key, _)) = entries.next()? else { break };
+            keys.push(key);
+        }
+        for key in &keys {
+            db.remove(tree, key)?;
+        }
+        Ok(!keys.is_empty())
+    }
+}
