@@ -206,7 +206,8 @@ impl Shared {
         while seen.segment < mark.frame.segment {
             let number = seen.segment + 1;
             let directory = self.journal.directory();
-            let header = read_header(&*self.disk, directory, self.store, number, true)?;
+            let header = read_header(&*self.disk, directory, self.store, number, true)
+                .or_else(|error| self.check_manifest().and(Err(error)))?;
             self.journal.add_segment(header);
             seen.segment = number;
         }

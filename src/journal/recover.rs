@@ -26,6 +26,7 @@ use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{SEGMENT_LENGTH_MAX, TORN_COPIES_MAX};
 use bytes::Bytes;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -187,7 +188,10 @@ pub(crate) fn read_header(
         page.truncate(read);
         Ok((page, file.length()?))
     };
-    let (page, length) = read().map_err(|e| Error::io("read", &path, e))?;
+    let (page, length) = read().map_err(|e: io::Error| match e.kind() {
+        io::ErrorKind::NotFound => Error::corrupt(&path, 0, None, "the segment is missing"),
+        _ => Error::io("read", &path, e),
+    })?;
     let corrupt = |offset, what: String| Error::corrupt(&path, offset, None, what);
     let header = SegmentHeader::decode(&page).map_err(|error| match error {
         HeaderError::Damaged(what) => corrupt(0, what),

@@ -1,11 +1,15 @@
 //! What a store makes of its directory: creation, locking, strangers.
 
-use crate::common::{child, in_its_own_process, whole};
-use filmstrip::{ErrorKind, ExpectedVersion, Follower, NewEvent, Store};
+use crate::common::{Random, child, in_its_own_process, seed, variable, whole};
+use filmstrip::{
+    Error, ErrorKind, ExpectedVersion, Finding, FindingKind, Follower, NewEvent, Store,
+};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 fn event() -> NewEvent {
@@ -371,6 +375,144 @@ fn a_store_whose_directory_was_renamed_leaves_what_is_there_now_alone() {
     drop(new);
     verify(&path, 48);
     verify(&renamed, acknowledged);
+}
+
+/// What happens to the directory of an open store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Renamed,
+    RenamedAndBack,
+    Replaced,
+    Removed,
+    RemovedAndReplaced,
+}
+
+const FATES: [Fate; 5] =
+    [Fate::Renamed, Fate::RenamedAndBack, Fate::Replaced, Fate::Removed, Fate::RemovedAndReplaced];
+
+/// Appends events of these sizes until one is refused, or until `deadline`. Returns how many were acknowledged,
+/// and the error.
+fn append_until(
+    store: &Store,
+    writer: u64,
+    random: &mut Random,
+    ended: &AtomicBool,
+) -> (u64, Option<Error>) {
+    let mut acknowledged = 0;
+    while !ended.load(Ordering::SeqCst) {
+        let bytes = [10, 5_000, 100_000][random.below(3) as usize];
+        let event = NewEvent::bytes("T", vec![7; bytes]);
+        match store.append(format!("Writer-{writer}"), ExpectedVersion::Any, [event]) {
+            Ok(_) => acknowledged += 1,
+            Err(error) => return (acknowledged, Some(error.into())),
+        }
+    }
+    (acknowledged, None)
+}
+
+/// `FILMSTRIP_ROUNDS=500 cargo test --release --test it directory::whatever -- --nocapture` for a long run.
+///
+/// At a random moment, beside writers, a view and rebuilds of the index, the directory is renamed, replaced or
+/// removed. What was acknowledged is there wherever the directory is, what has taken its place is left alone, and
+/// nothing is acknowledged after it was removed.
+#[test]
+fn whatever_happens_to_the_directory_of_an_open_store_what_was_acknowledged_stays() {
+    let seed = seed();
+    let mut random = Random(seed);
+    let rounds = variable("FILMSTRIP_ROUNDS").unwrap_or(10);
+    for round in 0..rounds {
+        let fate = FATES[(round % 5) as usize];
+        let case = format!("seed {seed}, round {round}: {fate:?}");
+        let directory = tempfile::tempdir().unwrap();
+        let (path, aside) = (directory.path().join("store"), directory.path().join("aside"));
+        let another = directory.path().join("another");
+        fill(&Store::open(&another).unwrap()).unwrap();
+        let others = everything(&another);
+        let store = Store::open(&path).unwrap();
+        let ended = AtomicBool::new(false);
+        let after = Duration::from_micros(random.below(60_000));
+        let is_rebuilt = random.one_in(3);
+        let mut of_writers: [Random; 3] = [(); 3].map(|()| Random(random.next()));
+        let written: Vec<_> = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..)
+                .zip(&mut of_writers)
+                .map(|(writer, random)| {
+                    let (store, ended) = (&store, &ended);
+                    scope.spawn(move || append_until(store, writer, random, ended))
+                })
+                .collect();
+            if is_rebuilt {
+                let (store, ended) = (&store, &ended);
+                scope.spawn(move || {
+                    while !ended.load(Ordering::SeqCst) && store.rebuild_index().is_ok() {}
+                });
+            }
+            std::thread::sleep(after);
+            meet(fate, &path, &aside, &another);
+            std::thread::sleep(Duration::from_millis(20));
+            ended.store(true, Ordering::SeqCst);
+            writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+        });
+        let refused = written.iter().filter_map(|(_, error)| error.as_ref());
+        for error in refused {
+            // What began while it was away may look for the reason when it is back.
+            let is_told = error.kind() == ErrorKind::Moved || fate == Fate::RenamedAndBack;
+            assert!(is_told, "{case}: {error}");
+        }
+        let acknowledged: u64 = written.iter().map(|(acknowledged, _)| acknowledged).sum();
+        if matches!(fate, Fate::Removed | Fate::RemovedAndReplaced) {
+            let late = store.append("Late-1", ExpectedVersion::Any, [event()]);
+            let late = Error::from(late.expect_err(&case));
+            assert_eq!(late.kind(), ErrorKind::Moved, "{case}: {late}");
+        }
+        let closed = store.close();
+        let lies_at = match fate {
+            Fate::Renamed | Fate::Replaced => &aside,
+            Fate::RenamedAndBack => &path,
+            Fate::Removed | Fate::RemovedAndReplaced => &another,
+        };
+        // Of one that was removed nothing is left to be looked at.
+        if lies_at != &another {
+            let verified = Store::verify_at(lies_at).unwrap();
+            // A rebuild of the index may have been in the middle of it.
+            let is_grave = |finding: &Finding| !is_rebuilt || finding.kind != FindingKind::Index;
+            let grave: Vec<_> = verified.findings.iter().filter(|found| is_grave(found)).collect();
+            assert!(grave.is_empty(), "{case}, closed {closed:?}: {grave:#?}");
+            let reopened = Store::open(lies_at).unwrap_or_else(|e| panic!("{case}: {e}"));
+            assert_eq!(reopened.head().get(), acknowledged, "{case}");
+            assert_eq!(reopened.read_all().iter().unwrap().count() as u64, acknowledged, "{case}");
+        }
+        if matches!(fate, Fate::Replaced | Fate::RemovedAndReplaced) {
+            let now = everything(&path);
+            let relative = |files: Vec<(PathBuf, Vec<u8>)>, above: &Path| {
+                let strip = |path: PathBuf| path.strip_prefix(above).unwrap().to_owned();
+                files.into_iter().map(|(file, bytes)| (strip(file), bytes)).collect::<Vec<_>>()
+            };
+            assert!(relative(now, &path) == relative(others, &another), "{case}: it was changed");
+        }
+    }
+    println!("figures: directories renamed, replaced and removed: {rounds}");
+}
+
+/// Does to the directory `path` of an open store what its fate is. `another` is a store that takes its place.
+fn meet(fate: Fate, path: &Path, aside: &Path, another: &Path) {
+    match fate {
+        Fate::Removed | Fate::RemovedAndReplaced => {
+            // Its threads make files meanwhile.
+            while fs::remove_dir_all(path).is_err() {}
+        }
+        _ => fs::rename(path, aside).unwrap(),
+    }
+    match fate {
+        Fate::Replaced | Fate::RemovedAndReplaced => {
+            assert!(Command::new("cp").arg("-r").args([another, path]).status().unwrap().success());
+        }
+        Fate::RenamedAndBack => {
+            std::thread::sleep(Duration::from_millis(5));
+            fs::rename(aside, path).unwrap();
+        }
+        Fate::Renamed | Fate::Removed => {}
+    }
 }
 
 /// As above, but the first store's directory comes back to where it was: the store goes on.

@@ -155,9 +155,10 @@ impl IndexSlot {
 
     /// Moves the journal up to `to` into the index, window by window. `after` is told of each.
     pub(crate) fn advance(&self, to: Location, mut after: impl FnMut(Checkpoint)) -> Result<()> {
+        let mut refused = None;
         loop {
             let healed = self.healed.load(Ordering::Acquire);
-            let step = {
+            let (from, step) = {
                 let guard = self.read()?;
                 let index = guard.index();
                 if index.is_broken() && !failpoint!("log::keep_broken_index") {
@@ -167,14 +168,26 @@ impl IndexSlot {
                 }
                 let from = checkpoint_or_start(index, &self.site.journal);
                 let window = next_window(&self.site, &self.steps, &from, to)?;
-                window.map(|window| insert(index, window))
+                (from, window.map(|window| insert(index, window)))
             };
             match step {
                 None => return Ok(()),
                 Some(Ok(checkpoint)) => after(checkpoint),
                 // A full or failing disk is no reason to give up an index that can still be read.
                 Some(Err(error)) if !is_damage(&error) => return Err(error),
-                Some(Err(error)) => self.heal(healed, &error)?,
+                // A forger has made checksums right, but not what follows from what.
+                Some(Err(error)) if refused == Some(from.next) => {
+                    let what = format!("an index that was built anew cannot take it in: {error}");
+                    return Err(self.site.journal.corrupt(
+                        from.next,
+                        Some(from.position + 1),
+                        what,
+                    ));
+                }
+                Some(Err(error)) => {
+                    refused = Some(from.next);
+                    self.heal(healed, &error)?;
+                }
             }
         }
     }
@@ -323,6 +336,8 @@ impl IndexSlot {
                 Ok((moved, position))
             }
             Err(error) => {
+                // What is not there any more is not there because the directory was moved.
+                let error = self.site.check().err().unwrap_or(error);
                 tracing::error!(%error, "the index cannot be built again for now");
                 lost.failed(error);
                 Err(lost.error())

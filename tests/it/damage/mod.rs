@@ -1,6 +1,7 @@
 //! Damage to any file of a store: it is healed, or it is an error that names its place. Nothing wrong is
 //! ever read, nothing panics, and nothing hangs.
 
+mod forged;
 mod index;
 mod rot;
 mod special;
