@@ -525,6 +525,9 @@ impl Following {
         })?;
         self.shared.note(at, &frame.header);
         let read_up_to = frame.header.last_position();
+        if failpoint!("follow::pass_before_reading") {
+            self.position = self.position.max(read_up_to);
+        }
         let mut page = Vec::new();
         let events = FrameEvents::new(frame, first..=last);
         events.take_all(&self.shared.journal, &self.filter, &mut page)?;

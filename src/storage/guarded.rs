@@ -1,30 +1,62 @@
-//! A disk on which nothing is done in a directory that was moved away, or to one that took its place.
+//! A disk on which nothing is done in a directory that was moved away, or to one that took its place: neither in the
+//! directory that is held, nor in one in it, such as `journal`.
 
 use crate::storage::disk::{Disk, DiskFile};
-use crate::storage::held::Held;
+use crate::storage::held::{Held, leads_to};
+use crate::value::error::Moved;
+use crate::value::failpoint::failpoint;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A disk on which one directory is held.
+/// A disk on which one directory is held, and those in it that were used.
 pub(crate) struct GuardedDisk {
     disk: Arc<dyn Disk>,
     held: Arc<Held>,
+    /// The directories in it, from their first use on. While one is open, its number is given to no other.
+    below: Mutex<HashMap<PathBuf, File>>,
     /// The permissions that what is created there gets at most.
     mode: u32,
 }
 
 impl GuardedDisk {
     pub(crate) fn new(disk: Arc<dyn Disk>, held: Arc<Held>, mode: u32) -> GuardedDisk {
-        GuardedDisk { disk, held, mode }
+        GuardedDisk { disk, held, below: Mutex::default(), mode }
     }
 
-    /// The disk, if what is at `path` is still what was held there.
+    /// The disk, if the directory that the file `path` is in is still what was held there.
     fn at(&self, path: &Path) -> io::Result<&dyn Disk> {
+        self.within(path.parent().unwrap_or(path))
+    }
+
+    /// The disk, if the directory `path` is still what was held there.
+    fn within(&self, path: &Path) -> io::Result<&dyn Disk> {
         if self.is_held(path) {
             self.held.check()?;
+            if path != self.held.path() && !failpoint!("journal::hold_only_the_stores_directory") {
+                self.check_below(path)?;
+            }
         }
         Ok(&*self.disk)
+    }
+
+    /// Makes sure that `path` leads to the directory that it led to when it was first used.
+    fn check_below(&self, path: &Path) -> io::Result<()> {
+        let mut below = self.below.lock();
+        if let Some(directory) = below.get(path) {
+            return match leads_to(path, directory)? {
+                true => Ok(()),
+                false => Err(io::Error::other(Moved::from_path(path))),
+            };
+        }
+        // Whatever else is there, or nothing, is for the call itself to meet.
+        if path.is_dir() {
+            below.insert(path.to_owned(), File::open(path)?);
+        }
+        Ok(())
     }
 
     fn is_held(&self, path: &Path) -> bool {
@@ -50,7 +82,10 @@ impl Disk for GuardedDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.at(from)?.rename(from, to)
+        self.at(to)?;
+        self.at(from)?.rename(from, to)?;
+        self.below.lock().remove(from);
+        Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -58,14 +93,19 @@ impl Disk for GuardedDisk {
     }
 
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {
-        self.at(path)?.create_dir_all(path, self.mode_at(path, mode))
+        // One that is gone is not made anew in its place.
+        let disk = self.at(path)?;
+        if self.below.lock().contains_key(path) {
+            self.check_below(path)?;
+        }
+        disk.create_dir_all(path, self.mode_at(path, mode))
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.at(path)?.sync_dir(path)
+        self.within(path)?.sync_dir(path)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        self.at(path)?.list(path)
+        self.within(path)?.list(path)
     }
 }

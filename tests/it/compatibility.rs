@@ -360,3 +360,53 @@ fn a_newer_format_is_refused_by_name_everywhere_and_nothing_is_changed() {
         assert!(before == after, "{case}: something was changed");
     }
 }
+
+/// A `Following` moved past a frame before it had read the events in it: after an error, whoever asked again was given
+/// the next frame's events, and those of the frame that could not be read were missed without a word. What could not be
+/// read is asked for again.
+#[test]
+fn a_follower_does_not_pass_what_it_could_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    for n in 1..=3_u8 {
+        let event = NewEvent::bytes("T", vec![n; 100]);
+        store.append("A-1", ExpectedVersion::Any, [event]).unwrap();
+    }
+    let path = directory.path().join("journal/00000000000000000001");
+    let sound = fs::read(&path).unwrap();
+    // The second frame's event is of a newer version, all checksums right.
+    let mut bytes = sound.clone();
+    let length_at = |bytes: &[u8], at: usize| {
+        u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
+    };
+    let at = 4_096 + length_at(&bytes, 4_096 + 8).next_multiple_of(8);
+    let frame = &mut bytes[at..];
+    let length = length_at(frame, 8);
+    let frame = &mut frame[..length];
+    // After the entry's header, the name's length, the version, and "A-1": bytes 16 and 17 of the envelope.
+    let flags = 104 + 9 + 2 + 8 + 3 + 16;
+    frame[flags + 1] |= 0x80;
+    let entry = &mut frame[104..];
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&entry[..5]), &entry[9..]);
+    entry[5..9].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&frame[..96]), &frame[104..]);
+    frame[96..100].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32c::crc32c(&frame[..100]);
+    frame[100..104].copy_from_slice(&crc.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+
+    let patience = std::time::Duration::from_secs(30);
+    let mut following = Follower::open(directory.path()).unwrap().read().follow();
+    assert_eq!(following.recv_timeout(patience).unwrap().position.get(), 1);
+    for _ in 0..2 {
+        let error = following.recv_timeout(patience).expect_err("a newer version wrote it");
+        assert_eq!(error.kind(), ErrorKind::UnsupportedFormat, "{error}");
+        assert_eq!(following.position().get(), 1);
+    }
+    // Read by whoever can.
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &sound[at..], at as u64).unwrap();
+    for position in [2, 3] {
+        assert_eq!(following.recv_timeout(patience).unwrap().position.get(), position);
+    }
+}

@@ -515,6 +515,76 @@ fn meet(fate: Fate, path: &Path, aside: &Path, another: &Path) {
     }
 }
 
+/// The directory `journal` of an open store was renamed and another one put in its place: new segments went there, and
+/// everything that was acknowledged into them was missing from the journal that had been renamed. The directories in a
+/// store's own are held and compared as well.
+#[test]
+fn a_store_whose_journal_was_renamed_makes_nothing_where_it_was() {
+    for is_replaced in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let (journal, renamed) = (path.join("journal"), directory.path().join("renamed"));
+        let store = Store::open(&path).unwrap();
+        store.append("A-1", ExpectedVersion::Any, [event()]).unwrap();
+        fs::rename(&journal, &renamed).unwrap();
+        if is_replaced {
+            fs::create_dir(&journal).unwrap();
+            fs::write(journal.join("diary.txt"), "dear diary").unwrap();
+        }
+        // The segment has room for some, and the next one may have been prepared.
+        let error = (0..10).find_map(|_| fill(&store).err()).expect("new segments are needed");
+        assert_eq!(error.kind(), ErrorKind::Moved, "{error}");
+        assert!(error.to_string().contains(journal.to_str().unwrap()), "{error}");
+        let verified = store.verify().expect_err("the journal is elsewhere");
+        assert_eq!(verified.kind(), ErrorKind::Moved, "{verified}");
+        if is_replaced {
+            let names = fs::read_dir(&journal).unwrap().map(|entry| entry.unwrap().file_name());
+            assert_eq!(names.collect::<Vec<_>>(), ["diary.txt"]);
+            fs::remove_dir_all(&journal).unwrap();
+        }
+        assert!(!journal.exists(), "it was made again");
+        // When it is back, the store goes on.
+        let head = store.head().get();
+        fs::rename(&renamed, &journal).unwrap();
+        fill(&store).unwrap();
+        store.close().unwrap();
+        verify(&path, head + 24);
+    }
+}
+
+/// The same of `index` and of `views`: nothing is made in what was put in their place, and no event is lost.
+#[test]
+fn what_was_put_in_the_place_of_index_or_views_stays_as_it_is() {
+    for name in ["index", "views"] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let (derived, renamed) = (path.join(name), directory.path().join("renamed"));
+        let store = Store::open(&path).unwrap();
+        let view = store.project(whole::Tally).start().unwrap();
+        store.append("A-1", ExpectedVersion::Any, [event()]).unwrap();
+        view.wait_for(store.head(), std::time::Duration::from_secs(30)).unwrap();
+        fs::rename(&derived, &renamed).unwrap();
+        fs::create_dir(&derived).unwrap();
+        fs::write(derived.join("diary.txt"), "dear diary").unwrap();
+        // More than the index leaves in the tail, and than a view is given at once.
+        let filled: filmstrip::Result<()> = (0..6).try_for_each(|_| fill(&store));
+        if let Err(error) = filled {
+            assert_eq!(error.kind(), ErrorKind::Moved, "{name}: {error}");
+        }
+        let _ = view.wait_for(store.head(), std::time::Duration::from_secs(5));
+        drop(view);
+        let head = store.head().get();
+        if let Err(error) = store.close() {
+            assert_eq!(error.kind(), ErrorKind::Moved, "{name}: {error}");
+        }
+        let names = fs::read_dir(&derived).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names.collect::<Vec<_>>(), ["diary.txt"], "{name}");
+        fs::remove_dir_all(&derived).unwrap();
+        fs::rename(&renamed, &derived).unwrap();
+        verify(&path, head);
+    }
+}
+
 /// As above, but the first store's directory comes back to where it was: the store goes on.
 #[test]
 fn a_store_whose_directory_was_renamed_and_came_back_goes_on() {

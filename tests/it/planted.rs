@@ -19,6 +19,14 @@ const CAUGHT: &[(&str, &str)] = &[
         "directory::a_store_whose_directory_was_renamed_leaves_what_is_there_now_alone",
     ),
     (
+        "journal::hold_only_the_stores_directory",
+        "directory::a_store_whose_journal_was_renamed_makes_nothing_where_it_was",
+    ),
+    (
+        "follow::pass_before_reading",
+        "compatibility::a_follower_does_not_pass_what_it_could_not_read",
+    ),
+    (
         "journal::write_to_removed_segment",
         "directory::a_store_that_was_deleted_acknowledges_nothing_more",
     ),
