@@ -5,7 +5,7 @@ use crate::journal::manifest::{self, Manifest};
 use crate::journal::{names, recover, segment};
 use crate::kv::files;
 use crate::log::core::journal_directory;
-use crate::storage::disk::Disk;
+use crate::storage::disk::{Disk, RealDisk};
 use crate::storage::guarded::GuardedDisk;
 use crate::storage::held::{self, Held, MODE_ALL};
 use crate::storage::regular;
@@ -278,6 +278,20 @@ fn refuse_foreign(path: &Path, disk: &dyn Disk) -> Result<()> {
 
 fn is_ours(name: &str) -> bool {
     OURS.contains(&name) || quarantine::is_ours(name) || views::is_ours(name)
+}
+
+/// Whether each name in the directory `path` `is_ours`.
+pub(super) fn holds_only(path: &Path, is_ours: impl Fn(&str) -> bool) -> bool {
+    let is_ours = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(&is_ours))
+    };
+    fs::read_dir(path).is_ok_and(|entries| entries.into_iter().all(is_ours))
+}
+
+/// Whether nothing is in the directory `path` but what a store puts there.
+pub(crate) fn holds_a_store(path: &Path) -> bool {
+    let is_ours = |name: &str| is_ours(name) || ["MANIFEST", BACKUP_LOCK].contains(&name);
+    holds_only(path, is_ours) && matches!(foreign_below(path, &RealDisk), Ok(None))
 }
 
 /// Whether `name` in the directory `path` is the filesystem's own.

@@ -42,9 +42,7 @@ use crate::value::position::{ExpectedVersion, Position};
 use crate::value::stream::StreamId;
 use crate::views;
 use directory::Directory;
-use scratch::PRIVATE;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use scratch::{Purpose, STORE, Scratch};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -373,16 +371,11 @@ impl StoreBuilder {
     /// # Errors
     /// Those of [`Store::open`].
     pub fn temporary(self) -> Result<Store> {
-        let directory = tempfile::Builder::new()
-            .prefix("filmstrip-")
-            .permissions(Permissions::from_mode(PRIVATE))
-            .tempdir();
-        let directory =
-            directory.map_err(|e| Error::io("create a directory in", &std::env::temp_dir(), e))?;
-        self.open_in(directory.path().join("store"), Some(directory))
+        let directory = Scratch::new(Purpose::Store)?;
+        self.open_in(directory.path().join(STORE), Some(directory))
     }
 
-    fn open_in(self, path: PathBuf, temporary: Option<tempfile::TempDir>) -> Result<Store> {
+    fn open_in(self, path: PathBuf, temporary: Option<Scratch>) -> Result<Store> {
         let StoreBuilder { cache_bytes, clock, disk, bounds } = self;
         refuse_forked()?;
         let Directory { store, lock, disk } = Directory::open(&path, &disk, &*clock)?;

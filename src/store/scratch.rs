@@ -1,6 +1,8 @@
-//! Copies of a store's databases, to be looked at: private, and removed even after a kill.
+//! Directories in the system's temporary directory that go with the process: copies of a store's databases, to be
+//! looked at, and temporary stores. They are private, and removed even after a kill.
 
 use crate::storage::held::leads_to;
+use crate::store::directory;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use std::env;
@@ -10,9 +12,17 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use tempfile::TempDir;
 
-const PREFIX: &str = "filmstrip-verify-";
-/// What a copy has at its top.
-const OURS: [&str; 3] = ["index", "index.checkpoint", "views"];
+/// What a directory is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A copy of the index or the views of a store.
+    Copy,
+    /// A temporary store.
+    Store,
+}
+
+/// The directory of a temporary store in the one that is made for it.
+pub(super) const STORE: &str = "store";
 /// Nobody but the owner reads what is in it.
 pub(super) const PRIVATE: u32 = 0o700;
 /// How often another directory is made whose predecessor somebody took for abandoned.
@@ -26,14 +36,41 @@ pub(super) struct Scratch {
     _lock: File,
 }
 
+impl Purpose {
+    const ALL: [Purpose; 2] = [Purpose::Copy, Purpose::Store];
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Purpose::Copy => "filmstrip-verify-",
+            Purpose::Store => "filmstrip-temporary-",
+        }
+    }
+
+    /// Whether nothing is in the directory but what is put there for this.
+    fn is_all(self, path: &Path) -> bool {
+        match self {
+            Purpose::Copy => directory::holds_only(path, |name| {
+                ["index", "index.checkpoint", "views"].contains(&name)
+            }),
+            Purpose::Store => {
+                directory::holds_only(path, |name| name == STORE)
+                    && match path.join(STORE).symlink_metadata() {
+                        Ok(found) => found.is_dir() && directory::holds_a_store(&path.join(STORE)),
+                        Err(error) => error.kind() == io::ErrorKind::NotFound,
+                    }
+            }
+        }
+    }
+}
+
 impl Scratch {
-    pub(super) fn new() -> Result<Scratch> {
+    pub(super) fn new(purpose: Purpose) -> Result<Scratch> {
         let make = || {
             for _ in 0..ATTEMPTS {
                 let mut builder = tempfile::Builder::new();
                 let is_public = failpoint!("store::public_copy");
                 let private = Permissions::from_mode(if is_public { 0o755 } else { PRIVATE });
-                let directory = builder.prefix(PREFIX).permissions(private).tempdir()?;
+                let directory = builder.prefix(purpose.prefix()).permissions(private).tempdir()?;
                 if let Some(lock) = lock(directory.path()) {
                     return Ok(Scratch { directory, _lock: lock });
                 }
@@ -50,7 +87,7 @@ impl Scratch {
         self.directory.path()
     }
 
-    /// Removes the copies of this user that a kill has left.
+    /// Removes the directories of this user that a kill has left.
     fn remove_abandoned(&self, above: &Path) {
         let owner = |path: &Path| {
             let found = path.symlink_metadata().ok().filter(fs::Metadata::is_dir);
@@ -59,28 +96,23 @@ impl Scratch {
         let ours = owner(self.path());
         let Ok(entries) = fs::read_dir(above) else { return };
         for entry in entries.flatten() {
-            let path = entry.path();
-            let is_copy = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());
-            if !is_copy || owner(&path) != ours || path == self.path() || !holds_copies(&path) {
+            let (path, name) = (entry.path(), entry.file_name());
+            let starts_with = |purpose: &Purpose| {
+                name.as_encoded_bytes().starts_with(purpose.prefix().as_bytes())
+            };
+            let Some(purpose) = Purpose::ALL.into_iter().find(starts_with) else { continue };
+            if owner(&path) != ours || path == self.path() || !purpose.is_all(&path) {
                 continue;
             }
             let Some(_lock) = lock(&path) else { continue };
             match fs::remove_dir_all(&path) {
-                Ok(()) => tracing::info!(path = %path.display(), "removed an abandoned copy"),
+                Ok(()) => tracing::info!(path = %path.display(), "removed an abandoned directory"),
                 Err(error) => {
-                    tracing::warn!(%error, path = %path.display(), "an abandoned copy stays");
+                    tracing::warn!(%error, path = %path.display(), "an abandoned directory stays");
                 }
             }
         }
     }
-}
-
-/// Whether nothing is in the directory but what a copy has there.
-fn holds_copies(path: &Path) -> bool {
-    let is_ours = |entry: io::Result<fs::DirEntry>| {
-        entry.is_ok_and(|entry| OURS.iter().any(|name| entry.file_name() == *name))
-    };
-    fs::read_dir(path).is_ok_and(|entries| entries.into_iter().all(is_ours))
 }
 
 /// The directory `path`, locked, if nobody else has it locked or removed.
@@ -93,9 +125,11 @@ fn lock(path: &Path) -> Option<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Store;
 
-    fn copy_named(name: &str) -> std::path::PathBuf {
-        let path = env::temp_dir().join(format!("{PREFIX}{name}-{}", uuid::Uuid::now_v7()));
+    fn named(purpose: Purpose, name: &str) -> std::path::PathBuf {
+        let name = format!("{}{name}-{}", purpose.prefix(), uuid::Uuid::now_v7());
+        let path = env::temp_dir().join(name);
         fs::create_dir(&path).unwrap();
         path
     }
@@ -103,12 +137,13 @@ mod tests {
     /// The copies that verifying looks at were readable for every user, and stayed after a kill.
     #[test]
     fn a_copy_is_private_and_one_that_a_kill_left_is_removed_by_the_next() {
-        let [abandoned, used, strangers] = ["abandoned", "used", "strangers"].map(copy_named);
+        let [abandoned, used, strangers] =
+            ["abandoned", "used", "strangers"].map(|name| named(Purpose::Copy, name));
         fs::create_dir(abandoned.join("views")).unwrap();
         fs::write(abandoned.join("views/db"), "rows").unwrap();
         fs::write(strangers.join("thesis.txt"), "years of work").unwrap();
         let lock = lock(&used).unwrap();
-        let scratch = Scratch::new().unwrap();
+        let scratch = Scratch::new(Purpose::Copy).unwrap();
         let mode = scratch.path().metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, PRIVATE, "{mode:o}");
         assert!(!abandoned.exists() && used.exists() && strangers.join("thesis.txt").exists());
@@ -118,6 +153,37 @@ mod tests {
         assert!(!path.exists());
         // Whoever verifies beside this test may have removed it already.
         let _ = fs::remove_dir(used);
+        fs::remove_dir_all(strangers).unwrap();
+    }
+    /// A temporary store whose process was killed stayed for ever. It is removed by the next one that is made, unless
+    /// somebody has it open, or put something of his own there.
+    #[test]
+    fn a_temporary_store_that_a_kill_left_is_removed_by_the_next() {
+        let [abandoned, begun, used, strangers] =
+            ["abandoned", "begun", "used", "strangers"].map(|name| named(Purpose::Store, name));
+        for path in [&abandoned, &used, &strangers] {
+            let store = Store::open(path.join(STORE)).unwrap();
+            let event = crate::value::event::NewEvent::bytes("T", "x");
+            store.append("A-1", crate::value::position::ExpectedVersion::Any, [event]).unwrap();
+            store.close().unwrap();
+        }
+        fs::write(strangers.join(STORE).join("thesis.txt"), "years of work").unwrap();
+        let lock = lock(&used).unwrap();
+        let store = Store::temporary().unwrap();
+        // Another test may be removing one of them, and then this store did not.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while abandoned.exists() || begun.exists() {
+            assert!(std::time::Instant::now() < deadline, "an abandoned one stays");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert!(used.join("store/journal").exists());
+        assert!(strangers.join("store/thesis.txt").exists());
+        // A store that is open is locked.
+        let another = Store::temporary().unwrap();
+        assert!(store.path().join("journal").exists());
+        drop((store, another));
+        fs::remove_dir_all(&used).unwrap();
+        drop(lock);
         fs::remove_dir_all(strangers).unwrap();
     }
 }

@@ -18,7 +18,7 @@ use crate::model::projection;
 use crate::model::projection::audit::Origins;
 use crate::storage::disk::Disk;
 use crate::store::Store;
-use crate::store::scratch::Scratch;
+use crate::store::scratch::{Purpose, Scratch};
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::finding::{Finding, FindingKind, Findings};
 use crate::value::limits::VERIFY_CACHE_BYTES;
@@ -267,7 +267,7 @@ fn copy_index(path: &Path, findings: &mut Findings) -> Result<Option<Scratch>> {
             return Ok(None);
         }
     }
-    let copy = Scratch::new()?;
+    let copy = Scratch::new(Purpose::Copy)?;
     for name in [INDEX, CHECKPOINT] {
         if let Err(error) = copy_all(&path.join(name), &copy.path().join(name)) {
             let kind = FindingKind::Unreadable;
@@ -307,7 +307,7 @@ fn copy_views(path: &Path, findings: &mut Findings) -> Result<Option<Scratch>> {
     if !directory.exists() {
         return Ok(None);
     }
-    let copy = Scratch::new()?;
+    let copy = Scratch::new(Purpose::Copy)?;
     match copy_all(&directory, &copy.path().join(VIEWS)) {
         Ok(()) => Ok(Some(copy)),
         Err(error) => {
