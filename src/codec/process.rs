@@ -4,11 +4,12 @@
 //! | --- | --- |
 //! | `process/cursor/<name>` | how far it has taken in the log |
 //! | `process/deadline/<name>-<id>` | when an instance is to be woken |
-//! | `process/effects/<name>-<id>` | an instance's own events whose effects are still to come |
+//! | `process/effects/<name>-<id>` | an instance's own events whose effects are still to come: their versions, or if there are many, 0 and ranges of versions |
 //!
 //! `<name>-<id>` is the instance's stream. A name holds no `-`, so no process sees another's keys.
 
 use crate::codec::bin;
+use crate::value::failpoint::failpoint;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,49 @@ pub(crate) struct Alarm {
 pub(crate) struct EffectsToCome {
     /// Their versions, in order.
     pub(crate) versions: Vec<u64>,
+}
+
+/// The effects to come as ranges of versions, first and last: of a reaction with many events they are as short as
+/// those of one with a few.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct EffectsInRanges {
+    /// No list of versions, which would be as long as it says: an empty one is never kept.
+    no_versions: u64,
+    ranges: Vec<(u64, u64)>,
+}
+
+/// How many versions are kept one by one.
+const VERSIONS_MAX: u64 = 4;
+
+/// The bytes of effects to come, which are of the own events in `ranges` of versions, in order.
+pub(crate) fn encode_effects(ranges: &[(u64, u64)]) -> Vec<u8> {
+    let mut versions = 0_u64;
+    for (first, last) in ranges {
+        versions = versions.saturating_add(last - first).saturating_add(1);
+    }
+    match versions <= VERSIONS_MAX || failpoint!("codec::list_each_effect") {
+        true => {
+            let versions = ranges.iter().flat_map(|(first, last)| *first..=*last).collect();
+            encode(&EffectsToCome { versions })
+        }
+        false => encode(&EffectsInRanges { no_versions: 0, ranges: ranges.to_vec() }),
+    }
+}
+
+/// The ranges of versions in the bytes of effects to come.
+pub(crate) fn decode_effects(bytes: &[u8]) -> Result<Vec<(u64, u64)>, String> {
+    let ranges: Vec<(u64, u64)> = match bytes {
+        [0, _, ..] => decode::<EffectsInRanges>(bytes)?.ranges,
+        _ => {
+            let EffectsToCome { versions } = decode(bytes)?;
+            versions.into_iter().map(|version| (version, version)).collect()
+        }
+    };
+    let is_right = ranges.iter().all(|(first, last)| *first > 0 && first <= last);
+    match is_right && ranges.is_sorted_by(|before, next| before.1 < next.0) {
+        true => Ok(ranges),
+        false => Err("the versions of its effects are not in order".to_owned()),
+    }
 }
 
 /// The bytes of one of these.
@@ -78,6 +122,18 @@ mod tests {
         check(&Alarm { due: 5, fired: false }, &[10, 0]);
         check(&Alarm { due: -1, fired: true }, &[1, 1]);
         check(&EffectsToCome { versions: vec![2, 300] }, &[2, 2, 251, 44, 1]);
+        let check = |ranges: &[(u64, u64)], golden: &[u8]| {
+            assert_eq!(encode_effects(ranges), golden);
+            assert_eq!(decode_effects(golden).as_deref(), Ok(ranges));
+        };
+        check(&[(2, 2), (300, 300)], &[2, 2, 251, 44, 1]);
+        check(&[(2, 300)], &[0, 1, 2, 251, 44, 1]);
+        check(&[(2, 5), (7, 8)], &[0, 2, 2, 5, 7, 8]);
+        // An earlier version kept every version.
+        assert_eq!(decode_effects(&[5, 2, 3, 4, 5, 6]).map(|ranges| ranges.len()), Ok(5));
+        for wrong in [&[0, 1, 3, 2][..], &[0, 1, 0, 2], &[0, 2, 1, 4, 4, 5], &[2, 3, 2], &[0, 1]] {
+            assert!(decode_effects(wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -6,14 +6,13 @@
 //!   effect without further events is done. Both go with the next commit.
 
 use crate::codec::process::{
-    Alarm, EffectsToCome, ProcessCursor, cursor_key, deadline_prefix, decode, effects_prefix,
-    encode,
+    Alarm, ProcessCursor, cursor_key, deadline_prefix, decode, decode_effects, effects_prefix,
+    encode, encode_effects,
 };
 use crate::log::core::Log;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::position::Position;
-use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub(super) struct Kept {
     name: &'static str,
@@ -25,9 +24,47 @@ pub(super) struct Kept {
     /// The alarms that have not fired, by time.
     due: BTreeSet<(i64, String)>,
     /// Of each instance, the own events whose effects are to come.
-    effects: BTreeMap<String, Vec<u64>>,
+    effects: BTreeMap<String, Pending>,
     /// The instances of which the journal has more effects to come than there are.
     unwritten: BTreeSet<String>,
+}
+
+/// The versions of own events whose effects are to come, as ranges: a reaction's events follow each other.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Pending(VecDeque<(u64, u64)>);
+
+impl Pending {
+    fn of(ranges: impl IntoIterator<Item = (u64, u64)>) -> Pending {
+        let mut pending = Pending::default();
+        for (first, last) in ranges {
+            pending.extend(first, last);
+        }
+        pending
+    }
+
+    fn first(&self) -> Option<u64> {
+        self.0.front().map(|(first, _)| *first)
+    }
+
+    /// The same without the first one.
+    pub(super) fn without_first(mut self) -> Pending {
+        match self.0.front_mut() {
+            Some(range) if range.0 < range.1 => range.0 += 1,
+            _ => drop(self.0.pop_front()),
+        }
+        self
+    }
+
+    /// Adds the versions from `first` to `last`, which are after all others; none if `last` is before `first`.
+    pub(super) fn extend(&mut self, first: u64, last: u64) {
+        if last < first {
+            return;
+        }
+        match self.0.back_mut() {
+            Some((_, before)) if *before + 1 == first => *before = last,
+            _ => self.0.push_back((first, last)),
+        }
+    }
 }
 
 /// What a commit changes of it.
@@ -39,13 +76,14 @@ pub(super) struct Change {
 pub(super) struct InstanceChange {
     pub(super) id: String,
     pub(super) alarm: Option<Alarm>,
-    pub(super) effects: Vec<u64>,
+    pub(super) effects: Pending,
 }
 
 impl Kept {
     pub(super) fn load(log: &Log, name: &'static str) -> Result<Kept> {
         let cursor = log.record(&cursor_key(name))?;
-        let cursor = cursor.map(|bytes| read::<ProcessCursor>(name, &bytes)).transpose()?;
+        let cursor = cursor.map(|bytes| decode::<ProcessCursor>(&bytes)).transpose();
+        let cursor = cursor.map_err(|what| damaged(name, &what))?;
         let written = cursor.map(|cursor| Position::new(cursor.position));
         let mut kept = Kept {
             name,
@@ -56,11 +94,11 @@ impl Kept {
             effects: BTreeMap::new(),
             unwritten: BTreeSet::new(),
         };
-        for (id, alarm) in load(log, name, &deadline_prefix(name))? {
+        for (id, alarm) in load(log, name, &deadline_prefix(name), decode)? {
             kept.set_alarm(id, Some(alarm));
         }
-        for (id, effects) in load::<EffectsToCome>(log, name, &effects_prefix(name))? {
-            kept.effects.insert(id, effects.versions);
+        for (id, ranges) in load(log, name, &effects_prefix(name), decode_effects)? {
+            kept.set_effects(&id, Pending::of(ranges));
         }
         Ok(kept)
     }
@@ -110,18 +148,18 @@ impl Kept {
 
     /// The next own event, by instance and version, whose effect is to come.
     pub(super) fn next_effect(&self) -> Option<(String, u64)> {
-        let (id, versions) = self.effects.first_key_value()?;
-        versions.first().map(|version| (id.clone(), *version))
+        let (id, pending) = self.effects.first_key_value()?;
+        pending.first().map(|version| (id.clone(), version))
     }
 
     /// The own events of the instance `id` whose effects are to come.
-    pub(super) fn effects_of(&self, id: &str) -> Vec<u64> {
+    pub(super) fn effects_of(&self, id: &str) -> Pending {
         self.effects.get(id).cloned().unwrap_or_default()
     }
 
     /// The first effect of the instance `id` is done and has led to no event.
     pub(super) fn effect_done(&mut self, id: &str) {
-        let effects = self.effects_of(id).split_off(1);
+        let effects = self.effects_of(id).without_first();
         self.set_effects(id, effects);
         self.unwritten.insert(id.to_owned());
     }
@@ -145,10 +183,10 @@ impl Kept {
         records
     }
 
-    fn effects_record(&self, id: &str, effects: &[u64]) -> (String, Vec<u8>) {
-        let value = match effects {
-            [] => Vec::new(),
-            _ => encode(&EffectsToCome { versions: effects.to_vec() }),
+    fn effects_record(&self, id: &str, Pending(ranges): &Pending) -> (String, Vec<u8>) {
+        let value = match ranges.is_empty() {
+            true => Vec::new(),
+            false => encode_effects(&ranges.iter().copied().collect::<Vec<_>>()),
         };
         (format!("{}{id}", effects_prefix(self.name)), value)
     }
@@ -164,8 +202,8 @@ impl Kept {
         }
     }
 
-    fn set_effects(&mut self, id: &str, effects: Vec<u64>) {
-        match effects.is_empty() {
+    fn set_effects(&mut self, id: &str, effects: Pending) {
+        match effects.0.is_empty() {
             true => self.effects.remove(id),
             false => self.effects.insert(id.to_owned(), effects),
         };
@@ -187,18 +225,23 @@ impl Kept {
 }
 
 /// What is kept under the keys that begin with `prefix`, by what follows it: an instance's id.
-fn load<T: DeserializeOwned>(log: &Log, name: &str, prefix: &str) -> Result<Vec<(String, T)>> {
+fn load<T>(
+    log: &Log,
+    name: &str,
+    prefix: &str,
+    decode: impl Fn(&[u8]) -> Result<T, String>,
+) -> Result<Vec<(String, T)>> {
     let records = log.records_with_prefix(prefix)?.into_iter();
-    let kept =
-        records.map(|(key, value)| Ok((key[prefix.len()..].to_owned(), read(name, &value)?)));
+    let kept = records.map(|(key, value)| {
+        let value = decode(&value).map_err(|what| damaged(name, &what))?;
+        Ok((key[prefix.len()..].to_owned(), value))
+    });
     kept.collect()
 }
 
-fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T> {
-    decode(bytes).map_err(|what| {
-        let message = format!("what is kept of process {name} is damaged: {what}");
-        Error::new(ErrorKind::Corrupt, message)
-    })
+fn damaged(name: &str, what: &str) -> Error {
+    let message = format!("what is kept of process {name} is damaged: {what}");
+    Error::new(ErrorKind::Corrupt, message)
 }
 
 #[cfg(test)]
@@ -219,7 +262,8 @@ mod tests {
 
     fn change(position: u64, id: &str, due: Option<i64>, effects: &[u64]) -> Change {
         let alarm = due.map(|due| Alarm { due, fired: false });
-        let instance = InstanceChange { id: id.to_owned(), alarm, effects: effects.to_vec() };
+        let effects = Pending::of(effects.iter().map(|version| (*version, *version)));
+        let instance = InstanceChange { id: id.to_owned(), alarm, effects };
         Change { position: Position::new(position), instance: Some(instance) }
     }
 
@@ -263,5 +307,28 @@ mod tests {
         assert_eq!(kept.rearmed("a", Some(5), false), fired, "it would fire again");
         assert_eq!(kept.rearmed("a", Some(6), true), Some(Alarm { due: 6, fired: false }));
         assert_eq!(kept.rearmed("a", None, true), None);
+    }
+    /// Each effect that led to something wrote the list of all that were left: 10,000 effects of one reaction wrote
+    /// 150 MB of records. What is written for an effect does not grow with their number.
+    #[test]
+    fn what_is_written_for_an_effect_does_not_grow_with_their_number() {
+        const EFFECTS: u64 = 10_000;
+        let mut kept = kept();
+        let reaction = |position, effects| {
+            let instance = InstanceChange { id: "a".to_owned(), alarm: None, effects };
+            Change { position: Position::new(position), instance: Some(instance) }
+        };
+        kept.apply(reaction(1, Pending::of([(1, EFFECTS)])));
+        let mut written = 0;
+        for done in 1..=EFFECTS {
+            assert_eq!(kept.next_effect(), Some(("a".to_owned(), done)));
+            let left = kept.effects_of("a").without_first();
+            let change = reaction(1, left);
+            let records = kept.records(&change);
+            written += records.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+            kept.apply(change);
+        }
+        assert_eq!(kept.next_effect(), None);
+        assert!(written < EFFECTS as usize * 100, "{written} bytes for {EFFECTS} effects");
     }
 }

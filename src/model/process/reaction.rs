@@ -11,7 +11,7 @@ use crate::log::read::stream::{StreamEvents, StreamRange};
 use crate::model::aggregate::stream_in;
 use crate::model::event_set;
 use crate::model::process::contract::{ProcessManager, Trigger};
-use crate::model::process::durable_state::{Change, InstanceChange};
+use crate::model::process::durable_state::{Change, InstanceChange, Pending};
 use crate::model::process::effects::Effects;
 use crate::model::process::instances::Instance;
 use crate::model::process::retries::{Failure, Interrupt, Step, interrupt_of};
@@ -112,7 +112,7 @@ impl<M: ProcessManager> Runner<M> {
             self.kept.effect_done(id);
             return Ok(Recorded::Done);
         }
-        let effects = self.kept.effects_of(id).split_off(1);
+        let effects = self.kept.effects_of(id).without_first();
         self.record(id, reaction, effects, self.kept.position(), false)
     }
 
@@ -162,12 +162,12 @@ impl<M: ProcessManager> Runner<M> {
         &mut self,
         id: &str,
         reaction: Reaction<M>,
-        mut effects: Vec<u64>,
+        mut effects: Pending,
         position: Position,
         fired: bool,
     ) -> Result<Recorded, Interrupt> {
         let Reaction { stream, expected, events, then, due } = reaction;
-        effects.extend(expected.get() + 1..=then.version.get());
+        effects.extend(expected.get() + 1, then.version.get());
         let alarm = self.kept.rearmed(id, due, fired);
         let instance = Some(InstanceChange { id: id.to_owned(), alarm, effects });
         let mut commit = Commit::new();
