@@ -15,7 +15,7 @@ use crate::journal::segment::{self, HeaderError, SegmentHeader};
 use crate::journal::watermark::DurableMark;
 use crate::storage::disk::{Disk, DiskFile};
 use crate::value::clock::Micros;
-use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::error::{Error, ErrorKind, Result, is_exhaustion};
 use crate::value::finding::{Finding, FindingKind};
 use crate::value::limits::{SCAN_CHUNK_BYTES, SEGMENT_LENGTH_MAX};
 use bytes::Bytes;
@@ -186,6 +186,8 @@ impl Survey {
         let opened = self.disk.open(&path).and_then(|file| Ok((file.length()?, file)));
         let (length, file) = match opened {
             Ok(opened) => opened,
+            // It says nothing of the segment.
+            Err(error) if is_exhaustion(&error) => return Err(Error::io("open", &path, error)),
             Err(error) => {
                 tracing::warn!(%error, path = %path.display(), "a segment cannot be opened");
                 self.lose(FindingKind::Unreadable, path, 0, "the segment cannot be opened");

@@ -11,7 +11,7 @@ use crate::kv::sync_policy::{
     CHANGES_PACED_MAX, KEY_BYTES_MAX, Pace, STORED_BYTES_MAX, Unsynced, check_size,
 };
 use crate::storage::held::Held;
-use crate::value::error::{Error, ErrorKind, Result, catch};
+use crate::value::error::{Error, ErrorKind, Result, catch, is_exhaustion};
 use crate::value::failpoint::failpoint;
 use crate::value::fork::Owner;
 use crate::value::limits::SLED_CACHE_BYTES_MIN;
@@ -434,10 +434,21 @@ impl Database {
     }
 
     fn panic_error(&self, message: &str) -> Error {
-        if says_of_the_system(message) {
-            return systems(&self.path, "sled panicked", message);
+        if let Some(source) = said_of_the_system(message) {
+            return systems(&self.path, "sled panicked", message, source);
         }
         Error::corrupt(&self.path, 0, None, format!("sled panicked: {message}"))
+    }
+
+    /// Whether sled has panicked: it is not called any more, and the database must be opened again.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.panicked.get().is_some()
+    }
+
+    /// As if sled had panicked and said `message`.
+    #[cfg(test)]
+    pub(crate) fn panic_with(&self, message: &str) {
+        self.panicked.set(message.to_owned()).expect("it has not panicked");
     }
 
     /// Has everything on disk and the files free for another open, if it returns without an error.
@@ -487,45 +498,43 @@ pub(crate) fn refuse_forked() -> Result<()> {
 
 /// Why sled could not open what is in `path`, by what it said.
 fn unusable_or_system(path: &Path, what: &str, said: &str) -> OpenError {
-    match says_of_the_system(said) {
-        true => OpenError::System(systems(path, what, said)),
-        false => OpenError::Unusable(format!("{what}: {said}")),
+    match said_of_the_system(said) {
+        Some(source) => OpenError::System(systems(path, what, said, source)),
+        None => OpenError::Unusable(format!("{what}: {said}")),
     }
 }
 
-fn systems(path: &Path, what: &str, said: &str) -> Error {
-    let path = path.display();
-    Error::new(ErrorKind::Io, format!("{path}: {what}: {said}; the system had no more to give"))
+fn systems(path: &Path, what: &str, said: &str, source: std::io::Error) -> Error {
+    let message = format!("{}: {what}: {said}; the system had no more to give", path.display());
+    Error::with_source(ErrorKind::Io, message, source)
 }
 
-/// Whether what sled said, mostly in a panic, says more of the system than of the file: it has no other way
-/// to tell that there is no memory, and it unwraps what some system calls return.
-fn says_of_the_system(said: &str) -> bool {
+/// The system's error, if what sled said, mostly in a panic, says more of the system than of the file: it has no
+/// other way to tell that there is no memory, and it unwraps what some system calls return.
+fn said_of_the_system(said: &str) -> Option<std::io::Error> {
     const EXHAUSTED: [&str; 3] =
         ["failed to allocate", "converting zero into `Owned`", "IO thread unexpectedly panicked"];
     let code = said.split_once("Os { code: ").and_then(|(_, rest)| rest.split(',').next());
     let error = code.and_then(|code| code.parse().ok()).map(std::io::Error::from_raw_os_error);
-    EXHAUSTED.iter().any(|what| said.contains(what)) || error.is_some_and(|e| is_the_systems(&e))
+    if EXHAUSTED.iter().any(|what| said.contains(what)) {
+        return Some(std::io::ErrorKind::OutOfMemory.into());
+    }
+    error.filter(is_the_systems)
 }
 
 /// Whether a failure says more of the system than of the file.
 pub(crate) fn is_the_systems(e: &std::io::Error) -> bool {
     use std::io::ErrorKind as Kind;
-    /// ENFILE and EMFILE on every Unix; they have no kind of their own.
-    const TOO_MANY_FILES: [i32; 2] = [23, 24];
-    if e.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code)) {
-        return true;
-    }
-    matches!(
-        e.kind(),
-        Kind::PermissionDenied
-            | Kind::ReadOnlyFilesystem
-            | Kind::StorageFull
-            | Kind::QuotaExceeded
-            | Kind::OutOfMemory
-            | Kind::Interrupted
-            | Kind::TimedOut
-    )
+    is_exhaustion(e)
+        || matches!(
+            e.kind(),
+            Kind::PermissionDenied
+                | Kind::ReadOnlyFilesystem
+                | Kind::StorageFull
+                | Kind::QuotaExceeded
+                | Kind::Interrupted
+                | Kind::TimedOut
+        )
 }
 
 #[cfg(test)]

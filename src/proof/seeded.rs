@@ -62,6 +62,18 @@ fn a_frame_within_a_payload_that_is_believed_is_caught() {
 }
 
 #[test]
+fn an_index_that_is_moved_aside_for_want_of_memory_is_caught() {
+    let proof = "store::faults::exhausted_memory_says_nothing_against_a_running_index";
+    assert_caught("log::heal_when_exhausted", proof);
+}
+
+#[test]
+fn effects_that_are_listed_one_by_one_are_caught() {
+    let proof = "model::process::kept::tests::what_is_written_for_an_effect_does_not_grow_with_their_number";
+    assert_caught("codec::list_each_effect", proof);
+}
+
+#[test]
 fn an_event_published_before_it_is_durable_is_caught() {
     assert_caught("log::publish_before_durable", CUTS);
 }

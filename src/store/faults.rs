@@ -592,6 +592,45 @@ fn what_a_window_of_a_history_that_was_given_up_left_in_the_index_is_not_served(
     }
 }
 
+/// Memory or descriptors that were exhausted while a running index was asked were taken for damage of the index: it was
+/// moved aside and built again, in want of memory of all times. The question fails and says why; an index whose
+/// database has panicked for want of memory is opened again as it is.
+#[test]
+fn exhausted_memory_says_nothing_against_a_running_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    store.append("A-1", ExpectedVersion::NoStream, [event(1)]).unwrap();
+    let healthy = |case: &str| {
+        assert!(!directory.path().join("index.damaged-1").exists(), "{case}: it was moved aside");
+        store.log.index.ask(|index| Ok(index.checkpoint())).expect(case);
+        assert!(store.verify().unwrap().is_whole(), "{case}");
+    };
+    // ENOMEM, ENFILE and EMFILE.
+    for code in [12, 23, 24] {
+        let exhausted = || {
+            let source = std::io::Error::from_raw_os_error(code);
+            Error::io("read", Path::new("index"), source)
+        };
+        let error = store.log.index.ask(|_| Err::<(), _>(exhausted())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        healthy(&error.to_string());
+    }
+    let panic = "failed to allocate critical IO buffer";
+    let break_it = || {
+        let broken = store.log.index.inspect(|index| {
+            index.db.panic_with(panic);
+            Ok(())
+        });
+        broken.unwrap();
+    };
+    break_it();
+    let error = store.verify().expect_err("nothing can be said of the index");
+    assert!(error.to_string().contains(panic), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    store.log.index.ask(|index| index.record("none")).expect("it is opened again");
+    healthy("after a panic");
+}
+
 /// Records something large for each event.
 #[derive(Default, Clone)]
 struct Verbose;

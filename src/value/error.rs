@@ -185,6 +185,27 @@ impl Error {
         Error::new(ErrorKind::UnsupportedFormat, message)
     }
 
+    /// Whether the system had nothing more to give, memory or descriptors: that says nothing of a file.
+    pub(crate) fn is_exhaustion(&self) -> bool {
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            if cause.downcast_ref().is_some_and(is_exhaustion) {
+                return true;
+            }
+            source = cause.source();
+        }
+        false
+    }
+
+    /// Whether something cannot be read although the system had enough to give.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        match self.kind() {
+            ErrorKind::Corrupt => true,
+            ErrorKind::Io => !self.is_exhaustion(),
+            _ => false,
+        }
+    }
+
     fn build(
         kind: ErrorKind,
         message: String,
@@ -210,6 +231,14 @@ impl fmt::Debug for Error {
         }
         debug.finish()
     }
+}
+
+/// Whether a system call failed because the system had nothing more to give, memory or descriptors.
+pub(crate) fn is_exhaustion(error: &std::io::Error) -> bool {
+    /// ENFILE and EMFILE on every Unix; they have no kind of their own.
+    const TOO_MANY_FILES: [i32; 2] = [23, 24];
+    error.kind() == std::io::ErrorKind::OutOfMemory
+        || error.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code))
 }
 
 impl std::error::Error for Error {

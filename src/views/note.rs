@@ -7,7 +7,7 @@
 
 use crate::codec::views::ClosedViews;
 use crate::kv::files::{create_over, sync};
-use crate::value::error::{Error, Result};
+use crate::value::error::{Error, Result, is_exhaustion};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::VIEWS_NOTE_BYTES_MAX;
 use std::fs::{self, File};
@@ -62,7 +62,7 @@ pub(crate) fn lacking(
     there: Option<Vec<String>>,
 ) -> Result<Vec<(PathBuf, String)>> {
     let (path, db) = (store_dir.join(NAME), database(directory));
-    let note = match read(&path) {
+    let note = match read(&path)? {
         _ if failpoint!("views::forget_what_was_closed") => return Ok(Vec::new()),
         Ok(None) => return Ok(Vec::new()),
         Ok(Some(note)) => note,
@@ -96,20 +96,29 @@ fn database(directory: &Path) -> PathBuf {
 }
 
 /// What the note says, if there is one; otherwise, why it cannot be used.
-fn read(path: &Path) -> Result<Option<ClosedViews>, String> {
+///
+/// # Errors
+/// The system has nothing more to give, which says nothing of the note.
+fn read(path: &Path) -> Result<Result<Option<ClosedViews>, String>> {
+    let unread = |e: std::io::Error| match is_exhaustion(&e) {
+        true => Err(Error::io("read", path, e)),
+        false => Ok(Err(format!("it cannot be read: {e}"))),
+    };
     match path.symlink_metadata() {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(format!("it cannot be read: {e}")),
-        Ok(found) if !found.is_file() => return Err("it is no file".to_owned()),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Ok(None)),
+        Err(e) => return unread(e),
+        Ok(found) if !found.is_file() => return Ok(Err("it is no file".to_owned())),
         Ok(found) if found.len() > VIEWS_NOTE_BYTES_MAX => {
             let (met, allowed) = (found.len(), VIEWS_NOTE_BYTES_MAX);
-            return Err(format!("it has {met} bytes; at most {allowed} are allowed"));
+            return Ok(Err(format!("it has {met} bytes; at most {allowed} are allowed")));
         }
         Ok(_) => {}
     }
     let mut bytes = Vec::new();
     let read =
         File::open(path).and_then(|file| file.take(VIEWS_NOTE_BYTES_MAX).read_to_end(&mut bytes));
-    read.map_err(|e| format!("it cannot be read: {e}"))?;
-    ClosedViews::decode(&bytes).map(Some)
+    match read {
+        Ok(_) => Ok(ClosedViews::decode(&bytes).map(Some)),
+        Err(e) => unread(e),
+    }
 }

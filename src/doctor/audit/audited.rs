@@ -5,7 +5,7 @@ use crate::codec::frame::Location;
 use crate::codec::sst::event::IndexedEvent;
 use crate::index::core::Index;
 use crate::log::indexer::managed::IndexSlot;
-use crate::value::error::{ErrorKind, Result};
+use crate::value::error::Result;
 use crate::value::failpoint::failpoint;
 use crate::value::finding::{Finding, FindingKind, Findings};
 use crate::value::stream::StreamId;
@@ -73,7 +73,7 @@ impl<'a> Audited<'a> {
     ) -> Result<Option<T>> {
         match self.ask(question) {
             Ok(answer) => Ok(Some(answer)),
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => {
+            Err(error) if error.is_unreadable() => {
                 findings.add(self.finding(FindingKind::Index, error.to_string()));
                 Ok(None)
             }

@@ -4,7 +4,7 @@ use crate::codec::sst::event::IndexedEvent;
 use crate::doctor::audit::audited::Audited;
 use crate::index::flush_batch::WindowEvent;
 use crate::index::ingest::indexed;
-use crate::value::error::{ErrorKind, Result};
+use crate::value::error::Result;
 use crate::value::finding::{Finding, FindingKind, Findings};
 use crate::value::limits::VERIFY_WINDOW_BYTES_MAX;
 use crate::value::stream::StreamId;
@@ -62,7 +62,7 @@ impl<'a> Comparison<'a> {
             if run.back().is_none_or(|last| last.version < event.version) {
                 run = match self.index.ask(|index| index.run_holding(stream, event.version)) {
                     Ok(run) => run.into(),
-                    Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => {
+                    Err(error) if error.is_unreadable() => {
                         findings.add(self.finding(event, error.to_string()));
                         continue;
                     }

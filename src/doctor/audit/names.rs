@@ -7,7 +7,7 @@ use crate::index::core::Index;
 use crate::index::flush_batch::WindowEvent;
 use crate::index::inspect::{Page, SnapshotPlace};
 use crate::value::clock::Micros;
-use crate::value::error::{ErrorKind, Result};
+use crate::value::error::Result;
 use crate::value::finding::{FindingKind, Findings};
 use crate::value::limits::{INSPECT_PAGE, VERIFY_NAMES_BYTES_MAX};
 use crate::value::stream::StreamId;
@@ -179,7 +179,7 @@ impl Names {
             let page = index.ask(|index| index.streams_after("", after_name, INSPECT_PAGE));
             let page = match page {
                 Ok(page) => page,
-                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => {
+                Err(error) if error.is_unreadable() => {
                     findings.add(index.finding(FindingKind::IndexStream, error.to_string()));
                     return Ok(());
                 }
@@ -340,7 +340,7 @@ fn each<T>(
     loop {
         let page = match index.ask(|index| read(index, after.as_deref())) {
             Ok(page) => page,
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => {
+            Err(error) if error.is_unreadable() => {
                 findings.add(index.finding(kind, error.to_string()));
                 return Ok(());
             }

@@ -131,6 +131,14 @@ impl IndexSlot {
         // The lock must be gone before healing takes it alone, so nothing of it may live in a match.
         let answer = self.ask_once(&question);
         match answer {
+            // Memory or descriptors were exhausted: that says nothing of the index.
+            Err(error) if error.is_exhaustion() && !failpoint!("log::heal_when_exhausted") => {
+                if !self.inspect(|index| Ok(index.db.has_panicked()))? {
+                    return Err(error);
+                }
+                self.replace(healed, &error, false)?;
+                self.ask_once(&question)
+            }
             Err(error) if is_damage(&error) || error.kind() == ErrorKind::Io => {
                 self.heal(healed, &error)?;
                 self.ask_once(&question)

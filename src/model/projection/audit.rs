@@ -3,7 +3,7 @@
 use crate::codec::frame::Chain;
 use crate::codec::projection::{Generations, ViewCheckpoint, ViewOrigin, decode};
 use crate::model::projection::trees::{CHECKPOINT, META, ORIGIN, parked, tree_name_prefix};
-use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::error::{ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::finding::{Finding, FindingKind, Findings};
 use crate::views::Views;
@@ -20,9 +20,8 @@ impl Origins {
     /// Those of `views`. What cannot be read says nothing; it is found when the views are audited.
     pub(crate) fn of(views: &Arc<Views>) -> Result<Origins> {
         let mut origins = Vec::new();
-        let unreadable = |error: &Error| matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io);
         let named = match named(views) {
-            Err(error) if unreadable(&error) => Vec::new(),
+            Err(error) if error.is_unreadable() => Vec::new(),
             named => named?,
         };
         for (name, generations) in named {
@@ -80,7 +79,7 @@ pub(crate) fn audit(
     let mut audit = Audit { views, directory, findings };
     let audited = audit.all(&head);
     match audited {
-        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Io) => {
+        Err(error) if error.is_unreadable() => {
             audit.wrong(error.to_string());
             Ok(0)
         }
