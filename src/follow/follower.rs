@@ -15,6 +15,7 @@ use crate::log::core::journal_directory;
 use crate::log::read::all::FrameEvents;
 use crate::storage::disk::{Disk, DiskFile, RealDisk};
 use crate::storage::held::{FileIdentity, absolute};
+use crate::value::clock::deadline_after;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
@@ -453,7 +454,7 @@ impl Following {
     /// [`Timeout`](ErrorKind::Timeout) if none came; [`Closed`](ErrorKind::Closed) if none will come;
     /// what reading met.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<RecordedEvent> {
-        let deadline = Instant::now().checked_add(timeout);
+        let deadline = deadline_after(timeout);
         match self.read_next(deadline)? {
             Next::Event(event) => Ok(*event),
             Next::TimedOut => {
@@ -495,8 +496,7 @@ impl Following {
         if deadline.is_some_and(|deadline| deadline <= now) {
             return false;
         }
-        // An interval too long for the clock has no end.
-        let look = now.checked_add(self.poll);
+        let look = deadline_after(self.poll);
         let until = [look, deadline].into_iter().flatten().min();
         let mut stopped = self.stop.stopped.lock();
         if !*stopped {

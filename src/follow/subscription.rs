@@ -12,6 +12,7 @@ use crate::log::read::all::{FrameCursor, FrameEvents};
 use crate::log::tail::head::{StopFlag, Waited};
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::RecordedEvent;
+use crate::value::failpoint::failpoint;
 use crate::value::filter::Filter;
 use crate::value::fork::Owned;
 use crate::value::limits::{SUBSCRIPTION_BUFFER_DEFAULT, SUBSCRIPTION_BUFFER_MAX};
@@ -188,7 +189,7 @@ impl Subscription {
     /// come, also when it was stopped; or what the reader met.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<RecordedEvent> {
         self.open.owner.check()?;
-        if self.flag.is_set() {
+        if self.flag.is_set() && !failpoint!("subscription::hand_out_after_stop") {
             return Err(Error::new(ErrorKind::Closed, "the subscription was stopped"));
         }
         match self.events.recv_timeout(timeout) {
@@ -304,6 +305,9 @@ impl Reader {
         let item = match self.sender.try_send(item) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Disconnected(_)) => return Err(Ended),
+            Err(TrySendError::Full(_)) if failpoint!("subscription::drop_what_has_no_room") => {
+                return Ok(());
+            }
             Err(TrySendError::Full(item)) => item,
         };
         select! {

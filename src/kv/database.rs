@@ -512,6 +512,9 @@ fn systems(path: &Path, what: &str, said: &str, source: std::io::Error) -> Error
 /// The system's error, if what sled said, mostly in a panic, says more of the system than of the file: it has no
 /// other way to tell that there is no memory, and it unwraps what some system calls return.
 fn said_of_the_system(said: &str) -> Option<std::io::Error> {
+    if failpoint!("kv::want_of_memory_is_damage") {
+        return None;
+    }
     const EXHAUSTED: [&str; 3] =
         ["failed to allocate", "converting zero into `Owned`", "IO thread unexpectedly panicked"];
     let code = said.split_once("Os { code: ").and_then(|(_, rest)| rest.split(',').next());

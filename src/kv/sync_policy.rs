@@ -4,6 +4,7 @@ use crate::codec::keys::EVENT_KEY_BYTES_MAX;
 #[cfg(test)]
 use crate::value::error::ErrorKind;
 use crate::value::error::{Error, Result};
+use crate::value::failpoint::failpoint;
 use crate::value::limits::{SLED_SEGMENT_BYTES, SLED_UNSYNCED_BYTES_MAX, VALUE_BYTES_MAX};
 #[cfg(test)]
 use std::path::Path;
@@ -89,6 +90,9 @@ impl Unsynced {
     /// for each 128 times that a thread begins to use sled. A batch begins once, for however many changes:
     /// without this, a writer of batches retires more than is ever freed, in memory and on disk.
     pub(crate) fn collect(&mut self, changes: usize) {
+        if failpoint!("kv::leave_garbage") {
+            return;
+        }
         self.changes += changes;
         while self.changes >= CHANGES_PER_COLLECTION {
             self.changes -= CHANGES_PER_COLLECTION;

@@ -9,6 +9,7 @@ use crate::log::tail::Tail;
 use crate::log::tail::head::Head;
 use crate::value::clock::{AskedClock, Clock, ClockWaiter, Micros};
 use crate::value::error::{Error, ErrorKind, Result, catch};
+use crate::value::failpoint::failpoint;
 use crate::value::fork::Owner;
 use crate::value::limits::CLOCK_BEHIND_MAX;
 use crate::value::position::{Position, Version};
@@ -162,6 +163,9 @@ impl Log {
 
     /// Does `work`, which takes locks, at one time, so that the clock is not asked under them.
     pub(crate) fn at_one_time<T>(&self, work: impl FnOnce() -> T) -> T {
+        if failpoint!("log::ask_clock_under_locks") {
+            return work();
+        }
         let time = (std::ptr::from_ref(self).addr(), self.now());
         let _before = TimeBefore(TIME_TAKEN.replace(Some(time)));
         work()
@@ -185,7 +189,9 @@ impl Log {
     /// Logs, once, that at `now` the clock is far behind `last`, the time of the last commit; and that it no longer
     /// is.
     pub(crate) fn note_clock(&self, now: Micros, last: Micros) {
-        let is_behind = now < last && behind(now, last) > CLOCK_BEHIND_MAX;
+        let is_behind = now < last
+            && behind(now, last) > CLOCK_BEHIND_MAX
+            && !failpoint!("log::clock_behind_untold");
         if self.is_clock_behind.load(Ordering::Relaxed) == is_behind {
             return;
         }

@@ -7,9 +7,11 @@
 use crate::model::aggregate::Aggregate;
 use crate::model::repository::Repository;
 use crate::model::repository::outcome::{ExecuteError, Executed};
-use crate::value::callback;
+use crate::value::callback::{self, Holding};
+use crate::value::clock::deadline_after;
 use crate::value::error::{Error, ErrorKind, Result, catch};
 use crate::value::event::Metadata;
+use crate::value::failpoint::failpoint;
 use crate::value::fork::{Owned, Owner};
 use crate::value::limits::{BUS_QUEUE_MAX, BUS_WORKERS_MAX};
 use crossbeam_channel::{
@@ -263,19 +265,20 @@ impl<A: Aggregate> Sending<'_, A> {
     /// If it has not begun within this time, it is not run: its outcome is
     /// [`Expired`](ErrorKind::Expired).
     pub fn expires_in(mut self, time: Duration) -> Self {
-        // A time too long for the clock is no deadline.
-        self.expires_at = Instant::now().checked_add(time);
+        self.expires_at = deadline_after(time);
         self
     }
 
     /// Sends it, waiting for room in its worker's queue, but not beyond its deadline. A command of this bus
-    /// that has no deadline does not wait: its worker may be the one to make room.
+    /// that has no deadline does not wait: its worker may be the one to make room. Nor does one that a clock, or a
+    /// listener of `tracing` within a commit, sends.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed), [`Expired`](ErrorKind::Expired); within a command of this bus also
     /// [`QueueFull`](ErrorKind::QueueFull).
     pub fn send(self) -> Result<Ticket<A>, NotSent<A::Command>> {
-        if self.expires_at.is_none() && is_one_of(&self.bus.0.workers) {
+        let waits_for_itself = is_one_of(&self.bus.0.workers) || Holding::Commits.is_held();
+        if self.expires_at.is_none() && waits_for_itself && !failpoint!("bus::wait_for_own_room") {
             return self.try_send();
         }
         self.send_by(|queue, job, expires_at| match expires_at {
@@ -383,7 +386,10 @@ impl<A: Aggregate> Ticket<A> {
     pub fn wait(self) -> Outcome<A> {
         self.owner.check()?;
         callback::refuse_if_commits_wait("Ticket::wait")?;
-        if self.answered.is_empty() && is_one_of(&self.workers) {
+        if self.answered.is_empty()
+            && is_one_of(&self.workers)
+            && !failpoint!("bus::wait_for_own_ticket")
+        {
             let message = "a command's ticket is waited for within a command of the same bus, by a worker \
                            that may have to execute it";
             return Err(Error::invalid(message).into());

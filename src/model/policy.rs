@@ -1,6 +1,7 @@
 //! What becomes of an event that a projection or a process cannot take in.
 
 use crate::value::error::{Error, ErrorKind};
+use crate::value::failpoint::failpoint;
 use std::time::Duration;
 
 /// The first wait, and the longest, after a failure of the store that may pass by itself.
@@ -59,7 +60,9 @@ pub struct Retrying {
 /// How long to wait, after so many failures of the store in a row, before what led to `error` is tried again;
 /// `None` if only somebody's help makes a difference.
 pub(crate) fn recovery_delay(error: &Error, failures: u32) -> Option<Duration> {
-    if !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::Timeout) {
+    if failpoint!("model::full_disk_is_for_good")
+        || !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::Timeout)
+    {
         return None;
     }
     let (first, longest) = RECOVERY_DELAYS;

@@ -4,11 +4,12 @@
 //! * It moves after what it counts can be seen: who waited for it may read.
 
 use crate::value::callback;
+use crate::value::clock::deadline_after;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::fork::Owner;
 use crate::value::position::Position;
 use parking_lot::{Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub(crate) struct Progress {
     owner: Owner,
@@ -69,8 +70,7 @@ impl Progress {
     /// Waits until everything up to `position` is done.
     pub(crate) fn wait_for(&self, position: Position, timeout: Duration) -> Result<()> {
         self.owner.check()?;
-        // A wait too long for the clock is one without an end.
-        let deadline = Instant::now().checked_add(timeout);
+        let deadline = deadline_after(timeout);
         let mut state = self.state.lock();
         loop {
             if state.position >= position {

@@ -7,6 +7,7 @@
 //! * Within a change, which may run the application's code too, nothing is waited for without an end.
 
 use crate::value::callback::{Held, Holding};
+use crate::value::failpoint::failpoint;
 use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
@@ -54,6 +55,9 @@ impl<T> Readable<T> {
         if self.awaited.load(Ordering::Acquire) && !Holding::View.is_held() {
             self.give_way();
         }
+        if failpoint!("model::readers_queue") {
+            return Reading::new(self.value.read());
+        }
         Reading::new(self.value.read_recursive())
     }
 
@@ -62,6 +66,7 @@ impl<T> Readable<T> {
         match CHANGED_HERE.get() {
             0 => Ok(self.read()),
             here if here == self.address() => Err(Unreadable::ChangedHere),
+            _ if failpoint!("model::wait_for_crossed_change") => Ok(self.read()),
             _ => {
                 let guard = self.value.try_read_recursive_for(CROSSED_MAX);
                 let guard = guard.ok_or(Unreadable::Crossed)?;
@@ -75,6 +80,9 @@ impl<T> Readable<T> {
         &self,
         mut give_up: impl FnMut() -> Option<E>,
     ) -> Result<Changing<'_, T>, E> {
+        if failpoint!("model::readers_queue") {
+            return Ok(Changing::new(self.value.write(), self.address()));
+        }
         if let Some(guard) = self.value.try_write() {
             return Ok(Changing::new(guard, self.address()));
         }
@@ -83,7 +91,8 @@ impl<T> Readable<T> {
             if let Some(guard) = self.value.try_write_for(LOOK) {
                 break Ok(Changing::new(guard, self.address()));
             }
-            if let Some(reason) = give_up() {
+            if let Some(reason) = give_up().filter(|_| !failpoint!("model::change_without_an_end"))
+            {
                 break Err(reason);
             }
         };
@@ -164,9 +173,20 @@ impl<T> Drop for Changing<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Barrier;
     use std::sync::mpsc::channel;
 
     const LONG: Duration = Duration::from_secs(30);
+
+    /// Does `work`, and fails if it hangs.
+    fn within_limit(work: impl FnOnce() + Send + 'static) {
+        let (tell, told) = channel();
+        std::thread::spawn(move || {
+            work();
+            let _ = tell.send(());
+        });
+        told.recv_timeout(LONG).expect("it hangs, or has panicked");
+    }
 
     fn never() -> Option<()> {
         None
@@ -174,20 +194,22 @@ mod tests {
 
     #[test]
     fn a_reader_passes_a_change_that_waits_within_another_read_and_after_a_while() {
-        let value = Readable::new(1);
-        let outer = value.read();
-        std::thread::scope(|scope| {
-            let change = scope.spawn(|| *value.change(never).unwrap() = 2);
-            while !value.awaited.load(Ordering::Acquire) {
-                std::thread::yield_now();
-            }
-            assert_eq!(*value.read(), 1, "a read within a read waits for the change");
-            let other = scope.spawn(|| *value.read());
-            assert_eq!(other.join().unwrap(), 1, "a reader that the outer one waits for");
-            drop(outer);
-            change.join().unwrap();
+        within_limit(|| {
+            let value = Readable::new(1);
+            let outer = value.read();
+            std::thread::scope(|scope| {
+                let change = scope.spawn(|| *value.change(never).unwrap() = 2);
+                while !value.awaited.load(Ordering::Acquire) {
+                    std::thread::yield_now();
+                }
+                assert_eq!(*value.read(), 1, "a read within a read waits for the change");
+                let other = scope.spawn(|| *value.read());
+                assert_eq!(other.join().unwrap(), 1, "a reader that the outer one waits for");
+                drop(outer);
+                change.join().unwrap();
+            });
+            assert_eq!(*value.read(), 2);
         });
-        assert_eq!(*value.read(), 2);
     }
 
     #[test]
@@ -213,36 +235,38 @@ mod tests {
 
     #[test]
     fn who_waits_for_readers_gives_up_when_asked_to_and_nobody_waits_for_it_then() {
-        let value = Readable::new(1);
-        let reading = value.read();
-        std::thread::scope(|scope| {
-            let given_up = scope.spawn(|| value.change(|| Some("asked")).err());
-            assert_eq!(given_up.join().unwrap(), Some("asked"));
+        within_limit(|| {
+            let value = Readable::new(1);
+            let reading = value.read();
+            std::thread::scope(|scope| {
+                let given_up = scope.spawn(|| value.change(|| Some("asked")).err());
+                assert_eq!(given_up.join().unwrap(), Some("asked"));
+            });
+            drop(reading);
+            assert!(!value.awaited.load(Ordering::Acquire));
         });
-        drop(reading);
-        assert!(!value.awaited.load(Ordering::Acquire));
     }
 
     #[test]
     fn within_a_change_the_value_is_refused_and_two_that_cross_end() {
-        let values = [Readable::new(1), Readable::new(1)];
-        let changing = values[0].change(never).unwrap();
-        assert_eq!(values[0].try_read().err(), Some(Unreadable::ChangedHere));
-        assert_eq!(values[1].try_read().map(|value| *value), Ok(1));
-        drop(changing);
-        assert_eq!(values[0].try_read().map(|value| *value), Ok(1));
-        let (tell, told) = channel();
-        std::thread::scope(|scope| {
-            for (own, other) in [(0, 1), (1, 0)] {
-                let (tell, values) = (tell.clone(), &values);
-                scope.spawn(move || {
-                    let _changing = values[own].change(never).unwrap();
-                    tell.send(values[other].try_read().is_ok()).unwrap();
-                });
-            }
-            for _ in 0..2 {
-                told.recv_timeout(LONG).expect("two that read each other's value hang");
-            }
+        within_limit(|| {
+            let values = [Readable::new(1), Readable::new(1)];
+            let changing = values[0].change(never).unwrap();
+            assert_eq!(values[0].try_read().err(), Some(Unreadable::ChangedHere));
+            assert_eq!(values[1].try_read().map(|value| *value), Ok(1));
+            drop(changing);
+            assert_eq!(values[0].try_read().map(|value| *value), Ok(1));
+            let both_change = Barrier::new(2);
+            std::thread::scope(|scope| {
+                for (own, other) in [(0, 1), (1, 0)] {
+                    let (values, both_change) = (&values, &both_change);
+                    scope.spawn(move || {
+                        let _changing = values[own].change(never).unwrap();
+                        both_change.wait();
+                        let _ = values[other].try_read();
+                    });
+                }
+            });
         });
     }
 }

@@ -5,12 +5,14 @@
 
 use crate::log::core::Log;
 use crate::value::callback;
+use crate::value::clock::deadline_after;
 use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::failpoint::failpoint;
 use crate::value::fork::Owner;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, at, bounded, never, select};
 use std::sync::OnceLock;
 use std::thread::ThreadId;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Requests that wait for one thread.
 const REQUESTS_WAITING_MAX: usize = 16;
@@ -104,12 +106,12 @@ impl<A> Asking<A> {
             return Ok(Err(forked));
         }
         let answers_here = self.thread.get() == Some(&std::thread::current().id());
-        let is_behind = answers_here || callback::holds_anything();
+        let is_behind = (answers_here || callback::holds_anything())
+            && !failpoint!("model::ask_and_wait_for_itself");
         let longest = (!is_behind && Log::is_own_thread()).then_some(CROSSED_MAX);
         let timeout =
             timeout.map_or(longest, |timeout| Some(timeout.min(longest.unwrap_or(timeout))));
-        // A wait too long for the clock is one without an end.
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline = timeout.and_then(deadline_after);
         let (answer, answered) = bounded(1);
         let request = Request { ask, answer };
         if is_behind {

@@ -235,3 +235,80 @@ fn a_rebuilt_index_that_a_verification_overlooks_is_caught() {
         "proof::windows::verifying_beside_windows_merges_and_rebuilds_of_the_index_finds_nothing";
     assert_caught_within(10, "doctor::overlook_rebuilt_index", proof);
 }
+
+#[test]
+fn a_second_panic_that_is_not_caught_is_caught() {
+    let proof =
+        "value::error::tests::a_payload_that_panics_when_it_is_dropped_ends_nothing_further";
+    assert_caught("error::drop_payload_bare", proof);
+}
+
+#[test]
+fn readers_that_queue_behind_a_change_are_caught() {
+    let proof = "model::readable::tests::a_reader_passes_a_change_that_waits_within_another_read_and_after_a_while";
+    assert_caught("model::readers_queue", proof);
+}
+
+#[test]
+fn a_change_that_never_gives_up_is_caught() {
+    let proof = "model::readable::tests::who_waits_for_readers_gives_up_when_asked_to_and_nobody_waits_for_it_then";
+    assert_caught("model::change_without_an_end", proof);
+}
+
+#[test]
+fn changes_that_wait_for_each_other_are_caught() {
+    let proof =
+        "model::readable::tests::within_a_change_the_value_is_refused_and_two_that_cross_end";
+    assert_caught("model::wait_for_crossed_change", proof);
+}
+
+#[test]
+fn an_event_that_reads_back_as_another_and_is_kept_is_caught() {
+    let proof =
+        "model::event_set::tests::single::each_event_that_reads_back_as_another_one_is_refused";
+    assert_caught("model::keep_what_reads_back_as_another", proof);
+}
+
+#[test]
+fn a_wait_without_end_that_is_none_is_caught() {
+    let proof = "follow::group::tests::a_wait_too_long_for_any_clock_never_ends";
+    assert_caught("group::endless_wait_is_none", proof);
+}
+
+#[test]
+fn a_deadline_that_overflows_is_caught() {
+    let proof =
+        "model::progress::tests::a_wait_ends_when_the_position_is_reached_or_the_time_is_over";
+    assert_caught("clock::deadline_overflows", proof);
+}
+
+#[test]
+fn events_of_one_frame_that_are_looked_up_one_by_one_are_caught() {
+    let proof = "follow::group::tests::events_that_are_read_in_order_take_one_look_at_each_frame";
+    assert_caught("log::look_up_each_event", proof);
+}
+
+#[test]
+fn a_process_that_stays_faulted_after_a_full_disk_is_caught() {
+    let proof = "store::faults::a_process_that_met_a_full_disk_goes_on_by_itself";
+    assert_caught("model::full_disk_is_for_good", proof);
+}
+
+#[test]
+fn want_of_memory_that_is_told_as_damage_is_caught() {
+    let proof =
+        "kv::database::tests::a_panic_for_want_of_memory_is_the_systems_and_others_are_the_files";
+    assert_caught("kv::want_of_memory_is_damage", proof);
+}
+
+#[test]
+fn an_error_that_quotes_a_payload_is_caught() {
+    let proof = "value::json::told::tests::what_a_message_quotes_is_left_out_and_the_rest_is_kept";
+    assert_caught("json::quote_values", proof);
+}
+
+#[test]
+fn an_id_that_cannot_be_made_when_a_thread_ends_is_caught() {
+    let proof = "value::event::id::tests::an_event_can_be_made_when_its_thread_ends";
+    assert_caught("event::id_of_rand", proof);
+}

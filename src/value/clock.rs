@@ -1,9 +1,11 @@
 //! Where time comes from. The store records UTC microseconds that never decrease along positions.
 
 use crate::value::callback::Holding;
+use crate::value::failpoint::failpoint;
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 /// A source of the present time. The store asks it once for each commit, before it waits for anything.
 ///
@@ -126,6 +128,9 @@ pub(crate) struct AskedClock(pub(crate) Box<dyn Clock>);
 
 impl Clock for AskedClock {
     fn now(&self) -> DateTime<Utc> {
+        if failpoint!("clock::holds_nothing") {
+            return self.0.now();
+        }
         let _held = Holding::Commits.begin();
         self.0.now()
     }
@@ -134,6 +139,14 @@ impl Clock for AskedClock {
         let _held = Holding::Commits.begin();
         self.0.watched_by(watch);
     }
+}
+
+/// The end of a wait that begins now; `None` if it is too long for any clock, and so has no end.
+pub(crate) fn deadline_after(wait: Duration) -> Option<Instant> {
+    if failpoint!("clock::deadline_overflows") {
+        return Some(Instant::now() + wait);
+    }
+    Instant::now().checked_add(wait)
 }
 
 /// UTC microseconds since 1970, as they stand on disk.

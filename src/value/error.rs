@@ -3,6 +3,7 @@
 //! What a caller can act on has a type of its own beside the operation that returns it
 //! (`AppendError`, `ExecuteError`); everything else is an [`Error`].
 
+use crate::value::failpoint::failpoint;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -307,6 +308,10 @@ impl fmt::Display for Panicked {
 pub(crate) fn catch<R>(call: impl FnOnce() -> R) -> Result<R, Panicked> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
         let message = panic_message(&*payload);
+        if failpoint!("error::drop_payload_bare") {
+            drop(payload);
+            return Panicked(message);
+        }
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             // One whose destructor panics is not dropped a second time.
             std::mem::forget(again);

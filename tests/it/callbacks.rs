@@ -4,31 +4,33 @@
 //! The store calls the application's code at many places, and it used to do so under locks. A read model that was
 //! read within a read of itself hung as soon as an event came; so did two threads that read two views in different
 //! orders, `rebuild`, `stop`, `pause` and `close` within a read of a view, and any commit within the clock. A panic
-//! whose payload panicked when it was dropped left every writer waiting. Each cell of the table below is a store of
-//! its own, with a limit of time; one that hangs fails by its name.
+//! whose payload panicked when it was dropped left every writer waiting. There is a test for each callback, which makes
+//! each call from within it, with a time limit; the first that hangs fails by its name.
+//!
+//! `FILMSTRIP_ROUNDS` repeats all calls that often.
 
-use crate::common::in_its_own_process;
-use chrono::{DateTime, Utc};
+use crate::common::{in_its_own_process, variable, within};
+use chrono::{DateTime, TimeDelta, Utc};
 use filmstrip::{
     Aggregate, Bus, Clock, Consumer, Effects, ErrorKind, Event, ExpectedVersion, Filter,
-    HandlerError, NewEvent, OnError, Position, ProcessHandle, ProcessManager, Projection,
+    HandlerError, Nack, NewEvent, OnError, Position, ProcessHandle, ProcessManager, Projection,
     ProjectionHandle, ReadModel, ReadModelHandle, RecordedEvent, Repository, Result, Store, Then,
     Trigger, View, ViewWriter,
 };
 use serde::{Deserialize, Serialize, Serializer};
-use std::collections::BTreeMap;
 use std::panic::panic_any;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long one cell may take. Some end only after the patience of a lock, of a few seconds.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(30);
 const PATIENT: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_millis(20);
 
 /// The code of the application that the store calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Callback {
     ViewRead,
     ModelRead,
@@ -43,32 +45,17 @@ enum Callback {
     React,
     Effect,
     Deadline,
-    Subscriber,
+    /// A listener of `tracing`, on a thread of the engine.
+    Listener,
+    /// The same while a group of commits is led.
+    LeaderListener,
     PayloadDrop,
 }
-
-const CALLBACKS: [Callback; 15] = [
-    Callback::ViewRead,
-    Callback::ModelRead,
-    Callback::ModelApply,
-    Callback::ProjectionApply,
-    Callback::Decide,
-    Callback::Evolve,
-    Callback::CloneState,
-    Callback::BusDecide,
-    Callback::Serialize,
-    Callback::ClockNow,
-    Callback::React,
-    Callback::Effect,
-    Callback::Deadline,
-    Callback::Subscriber,
-    Callback::PayloadDrop,
-];
 
 type Call = fn(&World) -> Result<()>;
 
 /// What is done within them.
-const CALLS: [(&str, Call); 22] = [
+const CALLS: [(&str, Call); 23] = [
     ("append", |w| w.append("Other-1").map(drop)),
     ("read_stream", |w| w.store.read_stream("Seen-1").collect().map(drop)),
     ("read_all", |w| w.store.read_all().limit(10).collect().map(drop)),
@@ -107,6 +94,12 @@ const CALLS: [(&str, Call); 22] = [
         let ticket = w.bus.send("a", Command::Add)?;
         Ok(ticket.wait().map(drop)?)
     }),
+    ("bus send thrice", |w| {
+        for _ in 0..3 {
+            drop(w.bus.send("a", Command::Add)?);
+        }
+        Ok(())
+    }),
     ("verify", |w| w.store.verify().map(drop)),
 ];
 
@@ -124,6 +117,34 @@ const LAST_CALLS: [(&str, Call); 5] = [
     }),
     ("close", |w| w.store.clone().close()),
 ];
+
+/// Who makes a call within a callback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// The thread that the store calls it on.
+    Itself,
+    /// Another thread, which the callback waits for.
+    Another,
+}
+
+/// What is refused within a callback, and nothing else is.
+fn refused_within(callback: Callback) -> &'static [&'static str] {
+    match callback {
+        Callback::ViewRead | Callback::ModelRead => &["stop and start", "close"],
+        Callback::ModelApply => &["model read"],
+        Callback::ClockNow | Callback::LeaderListener => &[
+            "append",
+            "execute",
+            "execute same",
+            "group next, ack",
+            "group replay",
+            "bus send, wait",
+            "stop and start",
+            "close",
+        ],
+        _ => &[],
+    }
+}
 
 type Hook = Box<dyn FnOnce() + Send>;
 /// What is done the next time that this code is called. Cells come one after the other.
@@ -198,7 +219,17 @@ impl World {
             }
             Callback::BusDecide => Ok(self.bus.send("a", Command::FromBus)?.wait().map(drop)?),
             Callback::PayloadDrop => Ok(self.bus.send("a", Command::Panic)?.wait().map(drop)?),
-            Callback::Subscriber => {
+            Callback::LeaderListener => {
+                // That a clock is far behind is told within a commit, and again when it was right in between.
+                while ARMED.lock().unwrap().is_some() {
+                    for is_behind in [true, false] {
+                        IS_BEHIND.store(is_behind, Ordering::SeqCst);
+                        self.append("Seen-1")?;
+                    }
+                }
+                Ok(())
+            }
+            Callback::Listener => {
                 let failing = [seen("Failing")];
                 self.store.append("Seen-1", ExpectedVersion::Any, failing).map(drop)?;
                 Ok(())
@@ -221,11 +252,17 @@ impl Serialize for Loud {
     }
 }
 
+/// Whether the clock is a day behind.
+static IS_BEHIND: AtomicBool = AtomicBool::new(false);
+
 struct Ticking;
 impl Clock for Ticking {
     fn now(&self) -> DateTime<Utc> {
         at(Callback::ClockNow);
-        Utc::now()
+        match IS_BEHIND.load(Ordering::SeqCst) {
+            true => Utc::now() - TimeDelta::days(1),
+            false => Utc::now(),
+        }
     }
 }
 
@@ -347,8 +384,11 @@ impl tracing::Subscriber for Listener {
     }
     fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
     fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-    fn event(&self, _: &tracing::Event<'_>) {
-        at(Callback::Subscriber);
+    fn event(&self, event: &tracing::Event<'_>) {
+        at(match event.metadata().target() {
+            "filmstrip::log::core" => Callback::LeaderListener,
+            _ => Callback::Listener,
+        });
     }
     fn enter(&self, _: &tracing::span::Id) {}
     fn exit(&self, _: &tracing::span::Id) {}
@@ -365,10 +405,11 @@ fn cell(
     world: &Arc<World>,
     callback: Callback,
     call: Call,
+    by: By,
 ) -> std::result::Result<String, &'static str> {
     let (tell, told) = channel();
     let world = Arc::clone(world);
-    std::thread::spawn(move || run(&world, callback, call, &tell));
+    std::thread::spawn(move || run(&world, callback, call, by, &tell));
     let outcome = match told.recv_timeout(LIMIT) {
         Ok(Progress::Called(Ok(()))) => "ok".to_owned(),
         Ok(Progress::Called(Err(kind))) => format!("{kind:?}"),
@@ -380,13 +421,20 @@ fn cell(
     }
 }
 
-fn run(world: &Arc<World>, callback: Callback, call: Call, tell: &Sender<Progress>) {
+fn run(world: &Arc<World>, callback: Callback, call: Call, by: By, tell: &Sender<Progress>) {
     let (its_world, its_tell) = (Arc::clone(world), tell.clone());
     let (done, was_done) = channel();
     let hook = move || {
-        let called = call(&its_world).map_err(|error| error.kind());
-        // Before the answer, or it may be the last.
-        drop(its_world);
+        let make = move || {
+            let called = call(&its_world).map_err(|error| error.kind());
+            // Before the answer, or it may be the last.
+            drop(its_world);
+            called
+        };
+        let called = match by {
+            By::Itself => make(),
+            By::Another => std::thread::spawn(make).join().unwrap(),
+        };
         let _ = its_tell.send(Progress::Called(called));
         let _ = done.send(());
     };
@@ -409,45 +457,144 @@ fn closes(world: Arc<World>) -> bool {
     told.recv_timeout(LIMIT) == Ok(true)
 }
 
-#[test]
-fn whatever_is_called_from_within_a_callback_works_or_is_an_error() {
-    let name = "whatever_is_called_from_within_a_callback_works_or_is_an_error";
-    in_its_own_process(module_path!(), name, call_everything_from_everywhere);
+/// A test for each piece of code of the application's.
+macro_rules! within_each {
+    ($($name:ident: $callback:ident by $by:ident;)*) => {$(
+        #[test]
+        fn $name() {
+            let calls = || call_everything_within(Callback::$callback, By::$by);
+            in_its_own_process(module_path!(), stringify!($name), calls);
+        }
+    )*};
 }
 
-fn call_everything_from_everywhere() {
-    // Panics are a part of this.
+within_each! {
+    whatever_is_called_within_a_read_of_a_view_ends: ViewRead by Itself;
+    whatever_is_called_within_a_read_of_a_read_model_ends: ModelRead by Itself;
+    whatever_is_called_within_apply_of_a_read_model_ends: ModelApply by Itself;
+    whatever_is_called_within_apply_of_a_projection_ends: ProjectionApply by Itself;
+    whatever_is_called_within_decide_ends: Decide by Itself;
+    whatever_is_called_within_evolve_ends: Evolve by Itself;
+    whatever_is_called_within_clone_of_a_state_ends: CloneState by Itself;
+    whatever_is_called_within_a_command_of_a_bus_ends: BusDecide by Itself;
+    whatever_is_called_within_serialize_ends: Serialize by Itself;
+    whatever_is_called_within_the_clock_ends: ClockNow by Itself;
+    whatever_is_called_within_react_ends: React by Itself;
+    whatever_is_called_within_an_effect_ends: Effect by Itself;
+    whatever_is_called_within_a_deadline_ends: Deadline by Itself;
+    whatever_is_called_within_a_listener_ends: Listener by Itself;
+    whatever_is_called_within_a_listener_of_a_leader_ends: LeaderListener by Itself;
+    whatever_is_called_within_drop_of_a_payload_ends: PayloadDrop by Itself;
+    whatever_another_thread_calls_for_a_read_of_a_view_ends: ViewRead by Another;
+    whatever_another_thread_calls_for_a_read_of_a_read_model_ends: ModelRead by Another;
+    whatever_another_thread_calls_for_serialize_ends: Serialize by Another;
+    whatever_another_thread_calls_for_the_clock_ends: ClockNow by Another;
+}
+
+fn call_everything_within(callback: Callback, by: By) {
+    // Panics of the application's code are a part of this.
     std::panic::set_hook(Box::new(|_| {}));
     let _ = tracing::subscriber::set_global_default(Listener);
-    let mut table: BTreeMap<&str, BTreeMap<Callback, String>> = BTreeMap::new();
-    let mut hanging = Vec::new();
-    for callback in CALLBACKS {
-        let mut world = Arc::new(World::new());
-        let calls = CALLS.into_iter().map(|call| (call, false));
-        let last_calls = LAST_CALLS.into_iter().map(|call| (call, true));
-        for ((name, call), is_last) in calls.chain(last_calls) {
-            let begun = Instant::now();
-            let outcome = cell(&world, callback, call).unwrap_or_else(|hangs| {
-                hanging.push(format!("{name} within {callback:?}: {hangs}"));
-                "HANGS".to_owned()
-            });
-            println!("{name} within {callback:?}: {outcome}, {:?}", begun.elapsed());
-            ARMED.lock().unwrap().take();
-            if is_last || outcome == "HANGS" {
-                let used = std::mem::replace(&mut world, Arc::new(World::new()));
-                if outcome != "HANGS" && !closes(used) {
-                    hanging.push(format!("close behind {name} within {callback:?}"));
-                }
+    let rounds = variable("FILMSTRIP_ROUNDS").unwrap_or(1);
+    let mut calls = 0;
+    for _ in 0..rounds {
+        calls += one_round(callback, by);
+    }
+    println!("figures: calls within callbacks: {calls}");
+}
+
+/// Makes each call once; how many there were.
+fn one_round(callback: Callback, by: By) -> usize {
+    let mut world = Arc::new(World::new());
+    let calls = CALLS.into_iter().map(|call| (call, false));
+    let last_calls = LAST_CALLS.into_iter().map(|call| (call, true));
+    for ((name, call), is_last) in calls.chain(last_calls) {
+        let begun = Instant::now();
+        let outcome = cell(&world, callback, call, by);
+        let outcome = outcome.unwrap_or_else(|hangs| fail(name, callback, hangs));
+        println!("{name} within {callback:?}: {outcome}, {:?}", begun.elapsed());
+        let is_to_be = by == By::Itself && refused_within(callback).contains(&name);
+        // These are refused only if there is something to wait for.
+        let may_be = ["wait_for", "model wait_for", "drain"].contains(&name);
+        if (outcome == "WouldDeadlock") != is_to_be && !may_be {
+            fail(name, callback, &outcome);
+        }
+        if is_last {
+            let used = std::mem::replace(&mut world, Arc::new(World::new()));
+            if !closes(used) {
+                fail(name, callback, "the store does not close after it");
             }
-            table.entry(name).or_default().insert(callback, outcome);
         }
     }
-    println!("{:>16} {}", "", CALLBACKS.map(|callback| format!("{callback:?}")).join(" "));
-    for (name, row) in table {
-        let cells = row.iter().map(|(callback, outcome)| {
-            format!("{outcome:>width$}", width = format!("{callback:?}").len())
-        });
-        println!("{name:>16} {}", cells.collect::<Vec<_>>().join(" "));
+    CALLS.len() + LAST_CALLS.len()
+}
+
+fn fail(name: &str, callback: Callback, what: &str) -> ! {
+    // Back to the usual one.
+    drop(std::panic::take_hook());
+    panic!("{name} within {callback:?}: {what}");
+}
+
+/// The story: within a read of a view a store cannot be closed, and when its last handle went there, it was left open
+/// for good: nobody could open it again. It is closed by another thread.
+#[test]
+fn a_store_whose_last_handle_goes_within_a_read_of_a_view_is_closed() {
+    within(LIMIT, || {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store.append("Seen-1", ExpectedVersion::Any, [seen("Happened")]).unwrap();
+        let view = store.project(Counts).start().unwrap().view();
+        view.read(|_| drop(store));
+        while let Err(error) = Store::open(directory.path()) {
+            assert_eq!(error.kind(), ErrorKind::Locked);
+            std::thread::sleep(SHORT);
+        }
+    });
+}
+
+/// A clock that lets another thread ask for a group's cursor, and waits for it.
+#[derive(Clone, Default)]
+struct AsksForCursor {
+    store: Arc<Mutex<Option<Store>>>,
+    is_asking: Arc<AtomicBool>,
+}
+
+impl Clock for AsksForCursor {
+    fn now(&self) -> DateTime<Utc> {
+        let store = self.store.lock().unwrap().clone();
+        // The cursor may ask for the time too.
+        if let Some(store) = store
+            && !self.is_asking.swap(true, Ordering::SeqCst)
+        {
+            let asked = std::thread::spawn(move || store.group("group").cursor().map(drop));
+            let _ = asked.join();
+            self.is_asking.store(false, Ordering::SeqCst);
+        }
+        Utc::now()
     }
-    assert!(hanging.is_empty(), "{}", hanging.join("\n"));
+}
+
+/// The story: the clock was asked under the locks of groups. One that waited for a thread of its own, which asked a group
+/// for anything, never came back.
+#[test]
+fn a_clock_may_wait_for_another_thread_that_uses_a_group() {
+    within(LIMIT, || {
+        let clock = AsksForCursor::default();
+        let store = Store::builder().clock(clock.clone()).temporary().unwrap();
+        for _ in 0..3 {
+            store.append("Seen-1", ExpectedVersion::Any, [seen("Happened")]).unwrap();
+        }
+        *clock.store.lock().unwrap() = Some(store.clone());
+        let consumer = store.subscribe().group("group").start().unwrap();
+        for _ in 0..2 {
+            consumer.recv_timeout(PATIENT).unwrap().nack(Nack::Park).unwrap();
+        }
+        let late = consumer.recv_timeout(PATIENT).unwrap();
+        store.group("group").discard_parked().unwrap();
+        late.ack().unwrap();
+        store.group("group").replay_parked().unwrap();
+        drop(consumer);
+        clock.store.lock().unwrap().take();
+        store.close().unwrap();
+    });
 }

@@ -94,6 +94,90 @@ const CAUGHT: &[(&str, &str)] = &[
         "log::drop_records_of_repetition",
         "append::a_repeated_commit_records_its_newer_tracked_position",
     ),
+    ("log::lead_unnoticed", "callbacks::whatever_is_called_within_a_listener_of_a_leader_ends"),
+    ("clock::holds_nothing", "callbacks::whatever_is_called_within_the_clock_ends"),
+    ("callback::close_within_a_read", "callbacks::whatever_is_called_within_a_read_of_a_view_ends"),
+    (
+        "callback::close_where_dropped",
+        "callbacks::a_store_whose_last_handle_goes_within_a_read_of_a_view_is_closed",
+    ),
+    (
+        "model::ask_and_wait_for_itself",
+        "callbacks::whatever_is_called_within_a_read_of_a_view_ends",
+    ),
+    ("model::readers_queue", "callbacks::whatever_is_called_within_a_read_of_a_read_model_ends"),
+    ("model::readers_queue", "projection::reads_of_views_within_each_other_and_for_each_other_end"),
+    (
+        "model::change_without_an_end",
+        "callbacks::whatever_another_thread_calls_for_a_read_of_a_read_model_ends",
+    ),
+    (
+        "projection::replay_waits_for_its_reader",
+        "callbacks::whatever_another_thread_calls_for_a_read_of_a_view_ends",
+    ),
+    (
+        "log::ask_clock_under_locks",
+        "callbacks::a_clock_may_wait_for_another_thread_that_uses_a_group",
+    ),
+    ("bus::wait_for_own_room", "callbacks::whatever_is_called_within_a_listener_of_a_leader_ends"),
+    ("bus::wait_for_own_ticket", "callbacks::whatever_is_called_within_a_command_of_a_bus_ends"),
+    ("error::drop_payload_bare", "callbacks::whatever_is_called_within_drop_of_a_payload_ends"),
+    (
+        "model::keep_snapshot_of_another_state",
+        "repository::a_snapshot_never_changes_what_a_load_yields",
+    ),
+    ("json::quote_values", "repository::no_error_log_or_record_holds_what_a_payload_does"),
+    (
+        "group::ignore_late_ack",
+        "group::an_acknowledgement_counts_although_the_event_was_parked_meanwhile",
+    ),
+    ("group::endless_wait_is_none", "group::times_too_long_for_the_clock_never_end"),
+    ("clock::deadline_overflows", "group::times_too_long_for_the_clock_never_end"),
+    ("clock::deadline_overflows", "clock::no_wait_is_too_long"),
+    (
+        "clock::deadline_overflows",
+        "follower::an_interval_that_never_ends_waits_for_the_deadline_or_a_stop",
+    ),
+    (
+        "projection::replay_all_at_once",
+        "projection::a_replay_goes_in_parts_between_which_new_events_are_taken_in",
+    ),
+    (
+        "projection::hide_what_came_before",
+        "projection::while_an_event_is_tried_again_what_came_before_it_can_be_seen_and_the_status_says_why",
+    ),
+    (
+        "projection::retry_without_a_word",
+        "projection::while_an_event_is_tried_again_what_came_before_it_can_be_seen_and_the_status_says_why",
+    ),
+    (
+        "process::retry_without_a_word",
+        "process::while_something_is_tried_again_the_status_says_what_and_why",
+    ),
+    (
+        "subscription::drop_what_has_no_room",
+        "subscription::whatever_its_buffer_and_however_it_is_read_each_event_comes_once_and_in_order",
+    ),
+    (
+        "subscription::hand_out_after_stop",
+        "subscription::after_a_stop_nothing_is_handed_out_but_by_the_channel_itself",
+    ),
+    (
+        "projection::drop_half_taken_batch",
+        "projection::whatever_interrupts_a_batch_each_event_is_applied_once",
+    ),
+    (
+        "process::drop_half_taken_batch",
+        "process::whatever_interrupts_a_batch_each_event_is_reacted_to_once",
+    ),
+    (
+        "log::clock_behind_untold",
+        "clock::that_the_clock_is_behind_what_is_recorded_can_be_seen_and_is_logged_once",
+    ),
+    (
+        "kv::leave_garbage",
+        "views::the_memory_of_a_view_of_new_rows_does_not_grow_with_its_rows_or_rebuilds",
+    ),
 ];
 
 /// Runs each test alone with its defect planted, and expects that it fails by itself.

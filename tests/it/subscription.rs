@@ -1,6 +1,6 @@
 //! What a subscription promises: all that was and all that comes, once, in order, until stopped.
 
-use crate::common::{Random, seed, variable};
+use crate::common::{Random, seed, variable, within};
 use crossbeam_channel::select;
 use filmstrip::{ErrorKind, ExpectedVersion, Filter, NewEvent, Position, Store, Subscription};
 use std::thread;
@@ -46,14 +46,16 @@ fn whatever_its_buffer_and_however_it_is_read_each_event_comes_once_and_in_order
     let seed = seed();
     for round in 0..variable("FILMSTRIP_ROUNDS").unwrap_or(4) {
         let mut random = Random(seed.wrapping_add(round));
-        let store = Store::temporary().unwrap();
-        thread::scope(|scope| {
-            for buffer in [1, 2, 3, 1 + random.below(40) as usize] {
-                let (filter, random) = (pick_filter(&mut random), Random(random.next()));
-                let store = &store;
-                scope.spawn(move || read_all_of_it(store, buffer, &filter, random));
-            }
-            append_some(&store, &mut random);
+        within(PATIENCE, move || {
+            let store = Store::temporary().unwrap();
+            thread::scope(|scope| {
+                for buffer in [1, 2, 3, 1 + random.below(40) as usize] {
+                    let (filter, random) = (pick_filter(&mut random), Random(random.next()));
+                    let store = &store;
+                    scope.spawn(move || read_all_of_it(store, buffer, &filter, random));
+                }
+                append_some(&store, &mut random);
+            });
         });
     }
 }

@@ -11,6 +11,7 @@
 #[path = "../../../src/value"]
 mod value {
     pub(crate) mod error;
+    pub(crate) mod failpoint;
     pub(crate) mod limits;
 
     pub(crate) mod clock {

@@ -6,12 +6,13 @@ use crate::follow::group::running::{Next, RunningGroup};
 use crate::follow::stopper::{Stopper, Stops};
 use crate::log::handle::LogHandle;
 use crate::value::callback::{self, Holding};
+use crate::value::clock::deadline_after;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::RecordedEvent;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// One of the consumers that share a group's events: blocks for the next one that is its to handle.
 ///
@@ -91,8 +92,7 @@ impl Consumer {
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Delivery> {
         self.member.open.owner.check()?;
         callback::refuse_if_commits_wait("Consumer::recv_timeout")?;
-        // A wait too long for the clock is one without an end.
-        let deadline = Instant::now().checked_add(timeout);
+        let deadline = deadline_after(timeout);
         match self.member.group.next(deadline, &self.stopped) {
             Next::Event(event, attempt) => Ok(self.delivery(event, attempt)),
             Next::Ended(error) => Err(error),
@@ -189,7 +189,8 @@ impl Delivery {
         self.member.open.owner.check()?;
         callback::refuse_if_commits_wait("Delivery::nack")?;
         self.is_answered = true;
-        self.member.group.refuse(self.event.position.get(), self.attempt, nack)
+        let (group, position) = (&self.member.group, self.event.position.get());
+        self.member.open.at_one_time(|| group.refuse(position, self.attempt, nack))
     }
 }
 

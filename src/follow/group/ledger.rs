@@ -417,7 +417,9 @@ impl Ledger {
             }
             Nack::Retry(wait) => {
                 let waiting = Standing::Waiting(now.instant.checked_add(wait));
-                self.stand(position, if wait.is_zero() { Standing::Ready } else { waiting });
+                let is_ready = wait.is_zero()
+                    || (waiting.timer().is_none() && failpoint!("group::endless_wait_is_none"));
+                self.stand(position, if is_ready { Standing::Ready } else { waiting });
                 self.changes.tried.insert(position);
             }
         }

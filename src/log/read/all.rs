@@ -12,6 +12,7 @@ use crate::log::read::readahead::Ahead;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::RecordedEvent;
+use crate::value::failpoint::failpoint;
 use crate::value::filter::Filter;
 use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
@@ -112,7 +113,11 @@ impl EventCursor {
     /// The event at `position`, which is or was in the log.
     pub(crate) fn event_at(&mut self, position: Position) -> Result<RecordedEvent> {
         let wanted = position.get();
-        let mut events = match self.events.take().filter(|events| events.is_before(wanted)) {
+        let mut events = match self
+            .events
+            .take()
+            .filter(|events| events.is_before(wanted) && !failpoint!("log::look_up_each_event"))
+        {
             Some(events) => events,
             None => {
                 #[cfg(test)]

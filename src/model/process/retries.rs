@@ -4,6 +4,7 @@ use crate::model::policy::{OnError, Retrying, passing};
 use crate::model::process::status::{Ask, Shared};
 use crate::model::request::{Asked, Request};
 use crate::value::error::{Error, ErrorKind, HandlerError, Result, catch};
+use crate::value::failpoint::failpoint;
 use crate::value::json::told;
 use crossbeam_channel::{Receiver, RecvError, Sender, after, never, select};
 use std::fmt::Display;
@@ -77,7 +78,9 @@ impl Tries {
                 return Err(Interrupt::Fault(error));
             };
             let (what, cause) = (at.to_string(), cause.to_string());
-            self.shared.retrying(Some(Retrying { what, failures, cause }));
+            if !failpoint!("process::retry_without_a_word") {
+                self.shared.retrying(Some(Retrying { what, failures, cause }));
+            }
             if let Some(interrupt) = self.wait(Some(delay)) {
                 return Err(interrupt);
             }

@@ -8,6 +8,7 @@ use crate::model::projection::runner::{Interrupt, Runner, Step, Waits};
 use crate::model::projection::status::Doing;
 use crate::model::projection::trees::{parked, parked_at};
 use crate::value::error::Result;
+use crate::value::failpoint::failpoint;
 use crate::value::limits::{REPLAY_EVENTS_MAX, REPLAY_TIME_MAX};
 use crate::value::position::Position;
 use crate::value::stream::StreamId;
@@ -73,10 +74,18 @@ impl<P: Projection> Runner<P> {
     fn replay_next(&mut self, replay: &mut Replay) -> Result<bool, Interrupt> {
         let mut pending = Pending::default();
         let begun = Instant::now();
-        for _ in 0..REPLAY_EVENTS_MAX {
+        let most = if failpoint!("projection::replay_all_at_once") {
+            usize::MAX
+        } else {
+            REPLAY_EVENTS_MAX
+        };
+        for _ in 0..most {
             let Some(position) = replay.left.pop_front() else { break };
             replay.tried_to = position;
             self.replay_event(position, replay, &mut pending).map_err(Interrupt::Fault)?;
+            if failpoint!("projection::replay_all_at_once") {
+                continue;
+            }
             if begun.elapsed() >= REPLAY_TIME_MAX
                 || self.target.is_too_much(&pending, self.position())
             {

@@ -20,6 +20,7 @@ use crate::model::request::{Asked, Request};
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result, catch};
 use crate::value::event::RecordedEvent;
+use crate::value::failpoint::failpoint;
 use crate::value::filter::Filter;
 use crate::value::limits::{
     CHECKPOINT_EVENTS_MAX, VIEW_BUILD_BYTES_MAX, VIEW_BUILD_EVENTS_MAX, VIEW_CHANGES_BYTES_MIN,
@@ -195,6 +196,9 @@ impl<P: Projection> Runner<P> {
         let Interrupt::Fault(error) = &interrupt else { return interrupt };
         *failures = failures.saturating_add(1);
         let Some(delay) = recovery_delay(error, *failures) else { return interrupt };
+        if let Some(replay) = self.replay.take() {
+            replay.end(&Err(error.clone()));
+        }
         self.retrying("following the log".to_owned(), *failures, error.to_string());
         self.wait(Some(delay)).unwrap_or(Interrupt::Again)
     }
@@ -277,7 +281,10 @@ impl<P: Projection> Runner<P> {
         let mut pending = std::mem::take(&mut self.target.pending);
         for event in &batch.events {
             if let Err(interrupt) = self.take_in_event(event, batch, &mut pending) {
-                let before = self.place_in(batch, Position::new(event.position.get() - 1));
+                let before = match failpoint!("projection::drop_half_taken_batch") {
+                    true => self.place_in(batch, batch.until),
+                    false => self.place_in(batch, Position::new(event.position.get() - 1)),
+                };
                 return Err(interrupt.behind(self.write(pending, before, true)));
             }
             if self.target.is_too_much(&pending, event.position) {
@@ -334,7 +341,9 @@ impl<P: Projection> Runner<P> {
                 (Some(delay), _) => {
                     // What came before it can be seen meanwhile.
                     let before = self.place_in(batch, Position::new(event.position.get() - 1));
-                    self.write(std::mem::take(pending), before, true)?;
+                    if !failpoint!("projection::hide_what_came_before") {
+                        self.write(std::mem::take(pending), before, true)?;
+                    }
                     self.retrying(described(event), failures, cause);
                     if let Some(interrupt) = self.wait(Some(delay)) {
                         return Err(interrupt);
@@ -361,7 +370,16 @@ impl<P: Projection> Runner<P> {
     /// Writes `pending`, and that everything up to `place` is done. A checkpoint alone is only
     /// written if `at_once`, or if much would be read again without it.
     pub(super) fn write(&mut self, pending: Pending, place: Place, at_once: bool) -> Step {
-        self.write_as(pending, place, at_once, Waits::UntilAsked)
+        self.write_as(pending, place, at_once, self.waits())
+    }
+
+    /// How long a change of what is served waits.
+    fn waits(&self) -> Waits {
+        match self.replay {
+            // Who waits for it may be waited for by a reader of the view, and asks for nothing more.
+            Some(_) if !failpoint!("projection::replay_waits_for_its_reader") => Waits::ForAWhile,
+            _ => Waits::UntilAsked,
+        }
     }
 
     pub(super) fn write_as(
@@ -452,7 +470,9 @@ impl<P: Projection> Runner<P> {
 
     /// Shows what has failed and will be tried again.
     fn retrying(&self, what: String, failures: u32, cause: String) {
-        self.shared.seen.lock().retrying = Some(Retrying { what, failures, cause });
+        if !failpoint!("projection::retry_without_a_word") {
+            self.shared.seen.lock().retrying = Some(Retrying { what, failures, cause });
+        }
     }
 
     fn has_caught_up(&self) -> bool {
@@ -468,7 +488,8 @@ impl<P: Projection> Runner<P> {
         self.trees.sync().map_err(interrupt_of)?;
         let generation = &self.target.generation;
         let begun = Instant::now();
-        let mut served = self.shared.served.change(|| self.gives_up(Waits::UntilAsked, begun))?;
+        let give_up = || self.gives_up(self.waits(), begun);
+        let mut served = self.shared.served.change(give_up)?;
         self.trees.promote(generation.number).map_err(interrupt_of)?;
         *served = Arc::clone(&generation.tree);
         drop(served);

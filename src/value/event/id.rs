@@ -6,6 +6,7 @@
 //!   thread-local values too. `rand`'s, which uuid's `fast-rng` uses, has one, and panics after it, which within a
 //!   destructor aborts the process.
 
+use crate::value::failpoint::failpoint;
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -24,6 +25,9 @@ thread_local! {
 
 /// An id later than all that this thread was given before.
 pub(super) fn new_id() -> Uuid {
+    if failpoint!("event::id_of_rand") {
+        return Uuid::now_v7();
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let random = random();

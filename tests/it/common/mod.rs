@@ -5,6 +5,7 @@ pub(crate) mod domain;
 pub(crate) mod whole;
 
 use std::process::Command;
+use std::time::Duration;
 
 /// The name by which the test binary knows the test `name` of a module: of its `module_path!()`.
 pub(crate) fn test_name(module: &str, name: &str) -> String {
@@ -30,6 +31,24 @@ pub(crate) fn in_its_own_process(module: &str, name: &str, work: impl FnOnce()) 
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success() && out.contains("1 passed"), "{out}\n{err}");
     out.lines().filter(|line| line.contains("figures: ")).for_each(|line| println!("{line}"));
+}
+
+/// What `work` returns, if it ends within `limit`; if it hangs, the test fails and leaves its thread behind.
+pub(crate) fn within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let done = work();
+        let _ = tell.send(());
+        done
+    });
+    // Also if it has panicked, which is told by joining it.
+    if told.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+        panic!("it has not ended within {limit:?}");
+    }
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, and the same everywhere.

@@ -15,7 +15,7 @@ use filmstrip::{
 use serde::{Deserialize, Serialize};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 const SOON: Duration = Duration::from_millis(1);
@@ -245,6 +245,31 @@ fn an_error_in_route_or_effect_is_tried_again_and_then_stops_the_process_there()
     process.resume();
     process.wait_for(placed, LONG).unwrap();
     assert_eq!(film(&store, "Checkout-1"), ["Asked", "Taken"]);
+}
+
+/// The story: while something was tried again, for up to a minute each, the status said `Running` and no more.
+#[test]
+fn while_something_is_tried_again_the_status_says_what_and_why() {
+    let store = temporary(&clock());
+    hook(40, |point| match point {
+        "route" => Err("it fails on purpose".into()),
+        _ => Ok(()),
+    });
+    let patient = OnError::default().retries(1).first_delay(LONG);
+    let process = store.process::<Checkout<40>>().on_error(patient).start().unwrap();
+    place(&store, "1", 5);
+    let begun = Instant::now();
+    let retrying = loop {
+        if let Some(retrying) = process.status().retrying {
+            break retrying;
+        }
+        assert!(begun.elapsed() < LONG, "{:?}", process.status());
+        std::thread::sleep(SOON);
+    };
+    assert_eq!(retrying.what, "position 1, a Placed of Order-1");
+    assert_eq!((retrying.failures, &*retrying.cause), (1, "it fails on purpose"));
+    process.stop().unwrap();
+    store.close().unwrap();
 }
 
 #[test]
