@@ -73,6 +73,18 @@ pub(crate) fn holds_anything() -> bool {
     Holding::Commits.is_held() || Holding::View.is_held()
 }
 
+/// Calls `f`, which waits for what may be held while the clock is asked: on a thread of its own if this thread answers
+/// for the clock, or leads a group of commits.
+pub(crate) fn apart(f: impl FnOnce() + Send + 'static) {
+    if !Holding::Commits.is_held() {
+        return f();
+    }
+    let thread = std::thread::Builder::new().name("filmstrip-leave".to_owned());
+    if let Err(error) = thread.spawn(f) {
+        tracing::error!(%error, "a consumer could not be let go of from within a callback");
+    }
+}
+
 fn would_deadlock(call: &str, within: &str) -> Error {
     let message = format!("{call} was called from within {within}, and would wait for it for ever");
     Error::new(ErrorKind::WouldDeadlock, message)

@@ -55,7 +55,7 @@ enum Callback {
 type Call = fn(&World) -> Result<()>;
 
 /// What is done within them.
-const CALLS: [(&str, Call); 23] = [
+const CALLS: [(&str, Call); 24] = [
     ("append", |w| w.append("Other-1").map(drop)),
     ("read_stream", |w| w.store.read_stream("Seen-1").collect().map(drop)),
     ("read_all", |w| w.store.read_all().limit(10).collect().map(drop)),
@@ -101,6 +101,10 @@ const CALLS: [(&str, Call); 23] = [
         Ok(())
     }),
     ("verify", |w| w.store.verify().map(drop)),
+    ("drop a consumer", |w| {
+        drop(w.spare.lock().unwrap().take());
+        Ok(())
+    }),
 ];
 
 /// What leaves a store that another cell cannot use.
@@ -170,6 +174,7 @@ struct World {
     model: ReadModelHandle<Seen>,
     process: ProcessHandle,
     consumer: Mutex<Consumer>,
+    spare: Mutex<Option<Consumer>>,
 }
 
 impl World {
@@ -181,12 +186,14 @@ impl World {
         let tallies = store.repository::<Tally>();
         tallies.execute("a", &Command::Add).unwrap();
         let consumer = store.subscribe().category("Seen").group("group").start().unwrap();
+        let spare = store.subscribe().category("Seen").group("spare").start().unwrap();
         World {
             bus: store.repository::<Tally>().bus().workers(1).queue(1).start().unwrap(),
             view: projection.view(),
             model: store.read_model().unwrap(),
             process: store.process::<Manager>().start().unwrap(),
             consumer: Mutex::new(consumer),
+            spare: Mutex::new(Some(spare)),
             projection,
             tallies,
             store,

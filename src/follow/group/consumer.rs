@@ -54,7 +54,9 @@ struct Member {
 impl Drop for Member {
     fn drop(&mut self) {
         if self.open.owner.is_this_process() {
-            self.open.at_one_time(|| self.groups.leave(&self.name, &self.group));
+            let (open, groups) = (self.open.clone(), Arc::clone(&self.groups));
+            let (name, group) = (std::mem::take(&mut self.name), Arc::clone(&self.group));
+            callback::apart(move || open.at_one_time(|| groups.leave(&name, &group)));
         }
     }
 }
@@ -144,7 +146,8 @@ impl Iterator for Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.stopper.stop();
+        let stopper = self.stopper.clone();
+        callback::apart(move || stopper.stop());
     }
 }
 
