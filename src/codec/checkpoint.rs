@@ -6,8 +6,8 @@
 //!      8      4  format, 2
 //!     12     16  store id
 //!     28     16  id of the index: another one each time it is built again
-//!     44      8  epoch: how many windows the index has taken in; 0: created, nothing indexed
-//!     52      8  number of the next pack
+//!     44      8  epoch: how many flush batches the index has taken in; 0: created, nothing indexed
+//!     52      8  number of the next table
 //!     60      8  record keys that have a value
 //!     68      8  wrapping sum of the contributions of all records
 //!     76      8  position up to which the index holds every event
@@ -15,8 +15,8 @@
 //!     92      8  its offset there
 //!    100      8  time after the last indexed frame, UTC microseconds
 //!    108     32  chain after the last indexed frame
-//!    140      4  packs
-//!    144         for each pack, from the oldest to the newest: its number (8), the bytes of its file (8),
+//!    140      4  tables
+//!    144         for each table, from the oldest to the newest: its number (8), the bytes of its file (8),
 //!                and how many times what it holds was merged (1)
 //!             4  CRC-32C of all before
 //! ```
@@ -28,8 +28,8 @@ use uuid::Uuid;
 
 const MAGIC: [u8; 8] = *b"FSINDEX\0";
 const FORMAT: u32 = 2;
-const PACKS_OFFSET: usize = 144;
-const PACK_BYTES: usize = 17;
+const TABLES_OFFSET: usize = 144;
+const TABLE_BYTES: usize = 17;
 const CRC_BYTES: usize = 4;
 
 /// How far the index holds the journal.
@@ -60,9 +60,9 @@ impl Sum {
     }
 }
 
-/// A pack that belongs to the index.
+/// A table that belongs to the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ListedPack {
+pub(crate) struct ListedTable {
     pub(crate) number: u64,
     /// Of its file.
     pub(crate) length: u64,
@@ -76,11 +76,11 @@ pub(crate) struct StoredCheckpoint {
     pub(crate) store: Uuid,
     pub(crate) index: Uuid,
     pub(crate) epoch: u64,
-    pub(crate) next_pack: u64,
+    pub(crate) next_table: u64,
     pub(crate) records: Sum,
     /// Meaningless in epoch 0.
     pub(crate) checkpoint: Checkpoint,
-    pub(crate) packs: Vec<ListedPack>,
+    pub(crate) tables: Vec<ListedTable>,
 }
 
 impl StoredCheckpoint {
@@ -91,10 +91,10 @@ impl StoredCheckpoint {
             store,
             index,
             epoch: 0,
-            next_pack: 1,
+            next_table: 1,
             records: Sum::default(),
             checkpoint: Checkpoint { position: 0, next, chain: [0; 32], time: Micros(0) },
-            packs: Vec::new(),
+            tables: Vec::new(),
         }
     }
 
@@ -106,7 +106,7 @@ impl StoredCheckpoint {
         bytes.extend_from_slice(self.index.as_bytes());
         for number in [
             self.epoch,
-            self.next_pack,
+            self.next_table,
             self.records.count,
             self.records.sum,
             checkpoint.position,
@@ -117,11 +117,11 @@ impl StoredCheckpoint {
         }
         bytes.extend_from_slice(&checkpoint.time.0.to_le_bytes());
         bytes.extend_from_slice(&checkpoint.chain);
-        bytes.extend_from_slice(&(self.packs.len() as u32).to_le_bytes());
-        for pack in &self.packs {
-            bytes.extend_from_slice(&pack.number.to_le_bytes());
-            bytes.extend_from_slice(&pack.length.to_le_bytes());
-            bytes.push(pack.level);
+        bytes.extend_from_slice(&(self.tables.len() as u32).to_le_bytes());
+        for table in &self.tables {
+            bytes.extend_from_slice(&table.number.to_le_bytes());
+            bytes.extend_from_slice(&table.length.to_le_bytes());
+            bytes.push(table.level);
         }
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
         bytes
@@ -137,9 +137,9 @@ impl StoredCheckpoint {
             let format = format.unwrap_or_default();
             return Err(format!("the checkpoint has format {format}; {FORMAT} is known"));
         }
-        let packs = bytes.get(PACKS_OFFSET - 4..PACKS_OFFSET);
-        let packs = packs.map_or(0, |packs| u32::from_le_bytes(array_at(packs, 0)) as usize);
-        let crc_offset = PACKS_OFFSET + packs * PACK_BYTES;
+        let tables = bytes.get(TABLES_OFFSET - 4..TABLES_OFFSET);
+        let tables = tables.map_or(0, |tables| u32::from_le_bytes(array_at(tables, 0)) as usize);
+        let crc_offset = TABLES_OFFSET + tables * TABLE_BYTES;
         if bytes.len() != crc_offset + CRC_BYTES {
             let expected = crc_offset + CRC_BYTES;
             return Err(format!("the checkpoint is {} bytes instead of {expected}", bytes.len()));
@@ -156,20 +156,20 @@ impl StoredCheckpoint {
             chain: array_at(bytes, 108),
             time: Micros(i64::from_le_bytes(array_at(bytes, 100))),
         };
-        let packs = bytes[PACKS_OFFSET..crc_offset].chunks_exact(PACK_BYTES);
-        let packs = packs.map(|pack| ListedPack {
-            number: u64::from_le_bytes(array_at(pack, 0)),
-            length: u64::from_le_bytes(array_at(pack, 8)),
-            level: pack[16],
+        let tables = bytes[TABLES_OFFSET..crc_offset].chunks_exact(TABLE_BYTES);
+        let tables = tables.map(|table| ListedTable {
+            number: u64::from_le_bytes(array_at(table, 0)),
+            length: u64::from_le_bytes(array_at(table, 8)),
+            level: table[16],
         });
         Ok(StoredCheckpoint {
             store: Uuid::from_bytes(array_at(bytes, 12)),
             index: Uuid::from_bytes(array_at(bytes, 28)),
             epoch: number(44),
-            next_pack: number(52),
+            next_table: number(52),
             records: Sum { count: number(60), sum: number(68) },
             checkpoint,
-            packs: packs.collect(),
+            tables: tables.collect(),
         })
     }
 }
@@ -184,12 +184,12 @@ mod tests {
             store: Uuid::from_u128(0xabcd),
             index: Uuid::from_u128(0xef),
             epoch: 1,
-            next_pack: 2,
+            next_table: 2,
             records: Sum { count: 3, sum: 4 },
             checkpoint: Checkpoint { position: 5, next, chain: [0xcc; 32], time: Micros(8) },
-            packs: vec![
-                ListedPack { number: 1, length: 300, level: 2 },
-                ListedPack { number: 9, length: 40, level: 0 },
+            tables: vec![
+                ListedTable { number: 1, length: 300, level: 2 },
+                ListedTable { number: 9, length: 40, level: 0 },
             ],
         }
     }

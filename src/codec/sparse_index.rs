@@ -1,4 +1,4 @@
-//! A mark of the position index: where in the journal the frame that begins at a position lies.
+//! A sparse index entry of the position index: where in the journal the frame that begins at a position lies.
 //!
 //! ```text
 //! offset  bytes  field
@@ -17,14 +17,14 @@ const BYTES: usize = 28;
 
 /// A frame's first position and time, and where it lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(crate) struct SparseEntry {
     pub(crate) position: u64,
     pub(crate) time: Micros,
     pub(crate) location: Location,
 }
 
-impl Mark {
-    /// The key and the value of this mark.
+impl SparseEntry {
+    /// The key and the value of this sparse index entry.
     pub(crate) fn encode(&self) -> (Vec<u8>, [u8; BYTES]) {
         let key = keys::global_key(self.position);
         let mut value = [0; BYTES];
@@ -36,8 +36,8 @@ impl Mark {
         (key, value)
     }
 
-    /// The mark that was kept as `value` under `key`; `None` if these are not the bytes written.
-    pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<Mark> {
+    /// The sparse index entry that was kept as `value` under `key`; `None` if these are not the bytes written.
+    pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<SparseEntry> {
         let position = keys::position_of(key)?;
         if value.len() != BYTES || u32::from_le_bytes(array_at(value, 0)) != checksum(key, value) {
             return None;
@@ -45,7 +45,7 @@ impl Mark {
         let segment = u64::from_le_bytes(array_at(value, 12));
         let offset = u64::from_le_bytes(array_at(value, 20));
         let time = Micros(i64::from_le_bytes(array_at(value, 4)));
-        Some(Mark { position, time, location: Location { segment, offset } })
+        Some(SparseEntry { position, time, location: Location { segment, offset } })
     }
 }
 
@@ -57,14 +57,14 @@ fn checksum(key: &[u8], value: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    fn mark() -> Mark {
+    fn sparse_entry() -> SparseEntry {
         let location = Location { segment: 2, offset: 4_096 };
-        Mark { position: 300, time: Micros(-2), location }
+        SparseEntry { position: 300, time: Micros(-2), location }
     }
 
     #[test]
     fn a_mark_has_its_golden_bytes() {
-        let (key, value) = mark().encode();
+        let (key, value) = sparse_entry().encode();
         assert_eq!(key, b"00000000000000000300");
         let mut golden = vec![2, 165, 187, 139]; // CRC
         golden.extend((-2i64).to_le_bytes());
@@ -74,14 +74,14 @@ mod tests {
 
     #[test]
     fn a_mark_with_any_bit_flipped_or_under_another_key_is_not_read() {
-        let (key, value) = mark().encode();
-        assert_eq!(Mark::decode(&key, &value), Some(mark()));
-        assert_eq!(Mark::decode(&keys::global_key(301), &value), None);
-        assert_eq!(Mark::decode(&key, &value[..27]), None);
+        let (key, value) = sparse_entry().encode();
+        assert_eq!(SparseEntry::decode(&key, &value), Some(sparse_entry()));
+        assert_eq!(SparseEntry::decode(&keys::global_key(301), &value), None);
+        assert_eq!(SparseEntry::decode(&key, &value[..27]), None);
         for bit in 0..value.len() * 8 {
             let mut flipped = value;
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Mark::decode(&key, &flipped), None, "bit {bit} went unnoticed");
+            assert_eq!(SparseEntry::decode(&key, &flipped), None, "bit {bit} went unnoticed");
         }
     }
 }

@@ -1,15 +1,15 @@
 //! Reading a store's journal from another process, beside the one that writes it.
 //!
 //! * Read-only: no lock is taken, and nothing is ever written.
-//! * Nothing is shown beyond the durable mark, `journal/durable`, which the writer moves after each
+//! * Nothing is shown beyond the durable watermark, `journal/durable`, which the writer moves after each
 //!   `fdatasync`. So what is shown is durable, and stays.
-//! * There is no wake-up across processes: who waits for more looks at the mark again and again, with
+//! * There is no wake-up across processes: who waits for more looks at the watermark again and again, with
 //!   a bounded interval.
 
 use crate::codec::frame::{HEADER_BYTES, Header, Location};
 use crate::journal::read::{Frames, Journal};
 use crate::journal::recover::read_header;
-use crate::journal::watermark::{self, DurableMark, Look};
+use crate::journal::watermark::{self, DurableWatermark, Look};
 use crate::journal::{manifest, segment};
 use crate::log::core::journal_directory;
 use crate::log::read::all::FrameEvents;
@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// How often a mark is read again that may just have been written, until it counts as missing.
+/// How often a watermark is read again that may just have been written, until it counts as missing.
 const MARK_ATTEMPTS: u32 = 16;
 
 /// A store that another process writes, as a reader sees it.
@@ -73,10 +73,10 @@ struct Shared {
 }
 
 struct Seen {
-    mark: Option<DurableMark>,
+    watermark: Option<DurableWatermark>,
     /// The last segment that the journal's reader knows; 0: none.
     segment: u64,
-    /// The file that the mark was read from. While it is held, no other file can pass for it.
+    /// The file that the watermark was read from. While it is held, no other file can pass for it.
     file: Option<(Arc<dyn DiskFile>, FileIdentity)>,
     /// The last frame that anybody has read, and where it is.
     read: Option<(Location, Header)>,
@@ -107,7 +107,7 @@ impl Follower {
         })?;
         let (store, directory) = (manifest.store, journal_directory(&path));
         let journal = Arc::new(Journal::new(Arc::clone(&disk), directory, store, Vec::new()));
-        let seen = Seen { mark: None, segment: 0, file: None, read: None };
+        let seen = Seen { watermark: None, segment: 0, file: None, read: None };
         let (owner, seen) = (Owner::this_process(), Mutex::new(seen));
         let shared = Shared { owner, path, disk, store, journal, seen };
         let follower = Follower { shared: Arc::new(shared) };
@@ -115,16 +115,16 @@ impl Follower {
         Ok(follower)
     }
 
-    /// The last position that is durable now; the start if there is no event yet, or no mark that
+    /// The last position that is durable now; the start if there is no event yet, or no watermark that
     /// says so: a writer sets it when it opens the store.
     ///
     /// # Errors
     /// * [`Replaced`](ErrorKind::Replaced): what is at the path now is not what was opened. Each read says
     ///   so as well.
-    /// * What reading the mark, or the header of a new segment, met.
+    /// * What reading the watermark, or the header of a new segment, met.
     pub fn head(&self) -> Result<Position> {
-        let mark = self.shared.look(1)?;
-        Ok(Position::new(mark.map_or(0, |mark| mark.position)))
+        let watermark = self.shared.look(1)?;
+        Ok(Position::new(watermark.map_or(0, |watermark| watermark.position)))
     }
 
     /// Reads the global sequence: what is durable at the time, or that and all that follows.
@@ -148,11 +148,11 @@ impl std::fmt::Debug for Follower {
 }
 
 impl Shared {
-    /// How far the journal is durable, as the mark says now. One that is just being written says
+    /// How far the journal is durable, as the watermark says now. One that is just being written says
     /// nothing, and then what is known holds.
-    fn look(&self, attempts: u32) -> Result<Option<DurableMark>> {
+    fn look(&self, attempts: u32) -> Result<Option<DurableWatermark>> {
         self.owner.check()?;
-        // Held over the reading: of two threads, one must not come with an older mark than the other did.
+        // Held over the reading: of two threads, one must not come with an older watermark than the other did.
         let mut seen = self.seen.lock();
         for _ in 0..attempts {
             let look = || watermark::look(&*self.disk, self.journal.directory(), self.store);
@@ -161,50 +161,51 @@ impl Shared {
                 false => look()?,
             };
             let seen = &mut *seen;
-            if let Some(mark) = self.take(seen, look)? {
-                self.advance(seen, mark)?;
+            if let Some(watermark) = self.take(seen, look)? {
+                self.advance(seen, watermark)?;
                 break;
             }
         }
-        Ok(seen.mark)
+        Ok(seen.watermark)
     }
 
-    /// What the mark that was looked at says, if it says anything. A mark in another file is the sign that all
+    /// What the watermark that was looked at says, if it says anything. A watermark in another file is the sign that all
     /// files may be others: a writer has opened the store, a backup was taken into its directory, or something
     /// else was put in its place.
-    fn take(&self, seen: &mut Seen, look: Look) -> Result<Option<DurableMark>> {
-        let Look::Found { file, identity, mark } = look else {
+    fn take(&self, seen: &mut Seen, look: Look) -> Result<Option<DurableWatermark>> {
+        let Look::Found { file, identity, watermark } = look else {
             self.check_manifest()?;
             return Ok(None);
         };
         let is_the_same = identity.is_none_or(|identity| {
             seen.file.as_ref().is_some_and(|(_, before)| *before == identity)
         });
-        let Some(mark) = mark else {
+        let Some(watermark) = watermark else {
             // Torn, or of another store.
             self.check_manifest()?;
             return Ok(None);
         };
         if !is_the_same {
             self.check_manifest()?;
-            self.check_history(seen, &mark)?;
+            self.check_history(seen, &watermark)?;
             if !failpoint!("follow::keep_replaced_files") {
                 self.journal.forget_handles();
             }
             seen.file = identity.map(|identity| (file, identity));
         }
-        Ok(Some(mark))
+        Ok(Some(watermark))
     }
 
-    /// Shows what `mark` says is durable.
-    fn advance(&self, seen: &mut Seen, mark: DurableMark) -> Result<()> {
-        if seen.mark.is_some_and(|before| mark.position < before.position) {
-            let what = "the durable mark has gone back behind what was shown";
-            let (path, position) = (watermark::path(self.journal.directory()), mark.position + 1);
+    /// Shows what `watermark` says is durable.
+    fn advance(&self, seen: &mut Seen, watermark: DurableWatermark) -> Result<()> {
+        if seen.watermark.is_some_and(|before| watermark.position < before.position) {
+            let what = "the durable watermark has gone back behind what was shown";
+            let (path, position) =
+                (watermark::path(self.journal.directory()), watermark.position + 1);
             return Err(Error::corrupt(&path, 48, Some(position), what));
         }
-        // A segment that the mark names has its name and its header for good.
-        while seen.segment < mark.frame.segment {
+        // A segment that the watermark names has its name and its header for good.
+        while seen.segment < watermark.frame.segment {
             let number = seen.segment + 1;
             let directory = self.journal.directory();
             let header = read_header(&*self.disk, directory, self.store, number, true)
@@ -212,7 +213,7 @@ impl Shared {
             self.journal.add_segment(header);
             seen.segment = number;
         }
-        seen.mark = Some(mark);
+        seen.watermark = Some(watermark);
         Ok(())
     }
 
@@ -231,11 +232,13 @@ impl Shared {
 
     /// Whether the files that are there now hold what was read from the ones before. The chain in a frame
     /// covers everything up to it.
-    fn check_history(&self, seen: &Seen, mark: &DurableMark) -> Result<()> {
-        let shown = seen.mark.map_or(0, |before| before.position);
-        if mark.position < shown {
-            let what =
-                format!("it ends at position {}, and position {shown} was shown", mark.position);
+    fn check_history(&self, seen: &Seen, watermark: &DurableWatermark) -> Result<()> {
+        let shown = seen.watermark.map_or(0, |before| before.position);
+        if watermark.position < shown {
+            let what = format!(
+                "it ends at position {}, and position {shown} was shown",
+                watermark.position
+            );
             return Err(self.other_history(&what));
         }
         if failpoint!("follow::overlook_another_history") {
@@ -340,7 +343,7 @@ impl FollowerRead {
         self
     }
 
-    /// How long [`follow`](FollowerRead::follow) waits between two looks at the mark: 10 ms unless said
+    /// How long [`follow`](FollowerRead::follow) waits between two looks at the watermark: 10 ms unless said
     /// otherwise. Each look reads 60 bytes.
     pub fn poll_interval(mut self, interval: Duration) -> FollowerRead {
         self.poll = interval;
@@ -350,9 +353,9 @@ impl FollowerRead {
     /// Reads what is durable now.
     ///
     /// # Errors
-    /// What the builder was given and cannot be; what looking at the mark met.
+    /// What the builder was given and cannot be; what looking at the watermark met.
     pub fn iter(mut self) -> Result<impl Iterator<Item = Result<RecordedEvent>> + Send + use<>> {
-        let head = self.shared.look(1)?.map_or(0, |mark| mark.position);
+        let head = self.shared.look(1)?.map_or(0, |watermark| watermark.position);
         self.until = self.until.min(Position::new(head));
         let mut following = self.follow();
         following.check()?;
@@ -482,8 +485,8 @@ impl Following {
             if self.position >= self.until {
                 return Ok(Next::Ended);
             }
-            match self.shared.look(1)?.filter(|mark| mark.position > self.position) {
-                Some(mark) => self.read_frame(&mark)?,
+            match self.shared.look(1)?.filter(|watermark| watermark.position > self.position) {
+                Some(watermark) => self.read_frame(&watermark)?,
                 None if !self.wait(deadline) => return Ok(Next::TimedOut),
                 None => {}
             }
@@ -509,9 +512,9 @@ impl Following {
         true
     }
 
-    /// Reads the next frame that is not past `mark`, which names more than was read.
-    fn read_frame(&mut self, mark: &DurableMark) -> Result<()> {
-        let end = Location { segment: mark.frame.segment, offset: mark.end };
+    /// Reads the next frame that is not past `watermark`, which names more than was read.
+    fn read_frame(&mut self, watermark: &DurableWatermark) -> Result<()> {
+        let end = Location { segment: watermark.frame.segment, offset: watermark.end };
         let mut frames = match self.frames.take() {
             Some(frames) => frames,
             None => self.begin(end)?,
@@ -520,7 +523,8 @@ impl Following {
         let (first, last) = (self.position + 1, self.until);
         let next = frames.next().transpose()?;
         let (at, frame) = next.ok_or_else(|| {
-            let what = format!("the mark names position {}, which is not there", mark.position);
+            let what =
+                format!("the mark names position {}, which is not there", watermark.position);
             self.shared.journal.corrupt(frames.at(), Some(first), what)
         })?;
         self.shared.note(at, &frame.header);

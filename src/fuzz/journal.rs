@@ -6,7 +6,7 @@ use crate::codec::entry;
 use crate::codec::frame::{self, ChainHasher, Kind, Meaning};
 use crate::fuzz::memory::{FILE_BYTES_MAX, Memory};
 use crate::fuzz::mend;
-use crate::journal::lenient_scan::{Step, Survey, Until};
+use crate::journal::lenient_scan::{LenientScan, Step, Until};
 use crate::journal::recover::{self, Opened};
 use crate::journal::write::End;
 use crate::journal::{segment, watermark};
@@ -17,18 +17,18 @@ use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Bytes of an input's mark, and of the segment header's page, whose rest is zeros.
+/// Bytes of an input's watermark, and of the segment header's page, whose rest is zeros.
 pub(super) const MARK_BYTES: usize = 60;
 pub(super) const PAGE_BYTES: usize = 100;
 
 const DIRECTORY: &str = "/journal";
 
-/// The first byte says by its bits whether checksums are mended (1), whether there is no mark (2), and
-/// whether the segment was cut behind its frames (4). Then follow the mark, the segment's header, which
+/// The first byte says by its bits whether checksums are mended (1), whether there is no watermark (2), and
+/// whether the segment was cut behind its frames (4). Then follow the watermark, the segment's header, which
 /// also says which store it is, and the frames, behind which are zeros.
 ///
 /// What can be opened can be read, written on, opened again and surveyed without a finding; what
-/// cannot is left as it was, and the survey finds why.
+/// cannot is left as it was, and the scan finds why.
 pub fn journal(input: &[u8]) -> bool {
     let Some((disk, store)) = disk_of(input) else { return false };
     let segment = segment::path(Path::new(DIRECTORY), 1);
@@ -42,7 +42,7 @@ pub fn journal(input: &[u8]) -> bool {
             if error.kind() == ErrorKind::Corrupt {
                 assert!(error.damage().is_some(), "no place: {error}");
                 assert_eq!(disk.get(&segment), before, "changed, and then refused: {error}");
-                assert!(!found.is_empty(), "the survey finds nothing of {error}");
+                assert!(!found.is_empty(), "the scan finds nothing of {error}");
             }
             return false;
         }
@@ -53,7 +53,7 @@ pub fn journal(input: &[u8]) -> bool {
     let end = opened.writer.end();
     drop(opened);
     let found = findings(&disk, store);
-    assert!(found.is_empty(), "the survey finds something in what was recovered: {found:?}");
+    assert!(found.is_empty(), "the scan finds something in what was recovered: {found:?}");
     let opened = open(&disk, store).expect("what was opened opens again");
     assert_eq!(opened.writer.end(), end, "it ends elsewhere");
     assert!(opened.torn.is_none(), "torn, without a crash");
@@ -64,10 +64,10 @@ pub fn journal(input: &[u8]) -> bool {
 /// The disk that an input stands for, and the store.
 fn disk_of(input: &[u8]) -> Option<(Memory, Uuid)> {
     let (mode, rest) = input.split_first()?;
-    let (mark, rest) = rest.split_at_checked(MARK_BYTES)?;
+    let (watermark, rest) = rest.split_at_checked(MARK_BYTES)?;
     let (page, frames) = rest.split_at_checked(PAGE_BYTES)?;
     let header_bytes = segment::HEADER_BYTES as usize;
-    let mut mark = mark.to_vec();
+    let mut watermark = watermark.to_vec();
     let mut bytes = page.to_vec();
     bytes.resize(header_bytes, 0);
     bytes.extend_from_slice(frames);
@@ -76,7 +76,7 @@ fn disk_of(input: &[u8]) -> Option<(Memory, Uuid)> {
         bytes.resize(length, 0);
     }
     if mend::is_wanted(*mode) {
-        mend::mark(&mut mark);
+        mend::watermark(&mut watermark);
         mend::segment_header(&mut bytes);
         let (page, frames) = bytes.split_at_mut(header_bytes);
         mend::frames(frames, &array_at(page, 64));
@@ -84,7 +84,7 @@ fn disk_of(input: &[u8]) -> Option<(Memory, Uuid)> {
     let (disk, directory) = (Memory::default(), Path::new(DIRECTORY));
     disk.put(&segment::path(directory, 1), bytes);
     if mode & 2 == 0 {
-        disk.put(&watermark::path(directory), mark);
+        disk.put(&watermark::path(directory), watermark);
     }
     Some((disk, Uuid::from_bytes(array_at(page, 16))))
 }
@@ -93,15 +93,15 @@ fn open(disk: &Memory, store: Uuid) -> Result<Opened> {
     recover::open(Arc::new(disk.clone()), Path::new(DIRECTORY), store)
 }
 
-/// What a survey finds wrong.
+/// What a scan finds wrong.
 fn findings(disk: &Memory, store: Uuid) -> Vec<String> {
     let (disk, directory): (Arc<dyn Disk>, _) = (Arc::new(disk.clone()), Path::new(DIRECTORY));
-    let mark = watermark::read(&*disk, directory, store).expect("memory can be read");
-    let survey = Survey::new(disk, directory, store, Until::End(mark));
-    let mut survey = survey.expect("memory can be listed");
+    let watermark = watermark::read(&*disk, directory, store).expect("memory can be read");
+    let scan = LenientScan::new(disk, directory, store, Until::End(watermark));
+    let mut scan = scan.expect("memory can be listed");
     let mut found = Vec::new();
     loop {
-        match survey.next() {
+        match scan.next() {
             Ok(Some(Step::Wrong(finding))) => found.push(finding.to_string()),
             Ok(Some(Step::Frame { .. } | Step::Broken { .. } | Step::Doubtful { .. })) => {}
             Ok(None) => return found,

@@ -1,7 +1,7 @@
 //! Makes the checksums right in bytes that were changed, at the places that docs/FORMAT.md gives.
 
 use crate::codec::frame::{self, Chain, Frame, Header};
-use crate::codec::sst::PackId;
+use crate::codec::sst::TableId;
 use bytes::Bytes;
 
 /// Whether an input that begins with this byte wants its checksums mended.
@@ -17,8 +17,8 @@ fn word(bytes: &[u8], at: usize) -> Option<usize> {
     Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize)
 }
 
-/// A block's of a pack, over where it belongs and all behind the checksum.
-pub(super) fn block(id: PackId, offset: u64, block: &mut [u8]) {
+/// A block's of a table, over where it belongs and all behind the checksum.
+pub(super) fn block(id: TableId, offset: u64, block: &mut [u8]) {
     if block.len() >= 4 {
         let mut place = id.index.as_bytes().to_vec();
         place.extend_from_slice(&id.number.to_le_bytes());
@@ -34,10 +34,10 @@ pub(super) fn segment_header(page: &mut [u8]) {
     put(page, 96, crc);
 }
 
-/// A mark's.
-pub(super) fn mark(mark: &mut [u8]) {
-    let crc = crc32c::crc32c(&mark[..56]);
-    put(mark, 56, crc);
+/// A watermark's.
+pub(super) fn watermark(watermark: &mut [u8]) {
+    let crc = crc32c::crc32c(&watermark[..56]);
+    put(watermark, 56, crc);
 }
 
 /// Those of all frames that stand in `bytes` one after another, of their entries, and the chain, which

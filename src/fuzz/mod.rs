@@ -15,7 +15,7 @@ mod frame;
 mod journal;
 mod memory;
 mod mend;
-mod pack;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -23,4 +23,4 @@ pub use envelope::envelope;
 pub use event_set::event_set;
 pub use frame::frame;
 pub use journal::journal;
-pub use pack::pack;
+pub use table::table;

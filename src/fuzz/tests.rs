@@ -8,14 +8,14 @@
 use crate::codec::cursor::array_at;
 use crate::codec::frame::{self, Header};
 use crate::codec::sst::BlockKind;
-use crate::codec::sst::block::ChunkBuilder;
-use crate::codec::sst::block_index::{DirectoryBuilder, Run};
+use crate::codec::sst::block::EventBlockBuilder;
+use crate::codec::sst::block_index::{IndexBlockBuilder, KeyRun};
 use crate::codec::sst::event::{Body, body_of};
 use crate::codec::sst::footer::{Filter, Footer, NameHash};
 use crate::codec::state::StreamState;
 use crate::fuzz::journal::{MARK_BYTES, PAGE_BYTES};
-use crate::fuzz::{mend, pack};
-use crate::index::flush_batch::WindowEvent;
+use crate::fuzz::{mend, table};
+use crate::index::flush_batch::EventToIndex;
 use crate::log::commit::Commit;
 use crate::log::read::located::{Located, each_located};
 use crate::proof::random::{Random, first_seed, rounds};
@@ -37,7 +37,7 @@ const CHECKS: [(&str, Check); 5] = [
     ("event_set", super::event_set),
     ("frame", super::frame),
     ("journal", super::journal),
-    ("pack", super::pack),
+    ("table", super::table),
 ];
 
 fn directory(check: &str) -> PathBuf {
@@ -138,10 +138,10 @@ fn what_a_store_makes_today_is_taken_for_what_it_is_and_has_a_seed() {
     write_some(&store);
     let journal = path.join("journal");
     let segment = || fs::read(journal.join("00000000000000000001")).unwrap();
-    let mark = || fs::read(journal.join("durable")).unwrap();
-    let (open, open_mark) = (segment(), mark());
+    let watermark = || fs::read(journal.join("durable")).unwrap();
+    let (open, open_mark) = (segment(), watermark());
     store.close().unwrap();
-    let (closed, closed_mark) = (segment(), mark());
+    let (closed, closed_mark) = (segment(), watermark());
 
     put("journal", "closed", &journal_seed(0, &closed_mark, &closed));
     put("journal", "open", &journal_seed(1, &open_mark, &open));
@@ -219,7 +219,7 @@ fn frames(segment: &[u8]) -> Vec<std::ops::Range<usize>> {
 }
 
 /// A journal as the check takes it, in a segment of 16 KiB instead of 1 MiB.
-fn journal_seed(mode: u8, mark: &[u8], segment: &[u8]) -> Vec<u8> {
+fn journal_seed(mode: u8, watermark: &[u8], segment: &[u8]) -> Vec<u8> {
     let end = frames(segment).last().map_or(4_096, |last| last.end);
     // A torn frame is not whole, and what there is of it is wanted too.
     let used = segment.iter().rposition(|byte| *byte != 0).unwrap() + 1;
@@ -227,11 +227,11 @@ fn journal_seed(mode: u8, mark: &[u8], segment: &[u8]) -> Vec<u8> {
     page[40..48].copy_from_slice(&(16u64 << 10).to_le_bytes());
     mend::segment_header(&mut page);
     let frames = &segment[4_096..end.max(used)];
-    assert_eq!(mark.len(), MARK_BYTES);
-    [&[mode], mark, &page[..PAGE_BYTES], frames].concat()
+    assert_eq!(watermark.len(), MARK_BYTES);
+    [&[mode], watermark, &page[..PAGE_BYTES], frames].concat()
 }
 
-/// The envelopes in a frame, and blocks of a pack with its events.
+/// The envelopes in a frame, and blocks of a table with its events.
 fn put_parts(bytes: &[u8], number: usize) {
     let header = Header::parse(bytes).unwrap();
     let at = frame::Location { segment: 1, offset: u64::from_le_bytes(array_at(bytes, 40)) };
@@ -253,26 +253,26 @@ fn put_parts(bytes: &[u8], number: usize) {
     }
 }
 
-/// The blocks of a pack that hold these events of one stream.
-fn put_blocks(events: &[WindowEvent], number: usize) {
-    let mut chunk = ChunkBuilder::default();
+/// The blocks of a table that hold these events of one stream.
+fn put_blocks(events: &[EventToIndex], number: usize) {
+    let mut event_block = EventBlockBuilder::default();
     for (n, event) in events.iter().enumerate() {
         let body = match n {
             2 => Body::At(event.location),
             _ => body_of(&event.envelope, event.location),
         };
-        chunk.put(event.position, event.recorded_at, &body);
+        event_block.put(event.position, event.recorded_at, &body);
     }
     let mode = [number as u8 % 2, events.len() as u8];
     let put_block = |name: &str, kind, content: &mut dyn FnMut(&mut Vec<u8>)| {
         let mut block = Vec::new();
-        let place = pack::ID.seal(kind, pack::OFFSET, &mut block, content);
-        put("pack", &format!("{name}-{}", number + 1), &[&mode[..], &block].concat());
+        let place = table::ID.seal(kind, table::OFFSET, &mut block, content);
+        put("table", &format!("{name}-{}", number + 1), &[&mode[..], &block].concat());
         place
     };
-    let chunk = put_block("chunk", BlockKind::Chunk, &mut |out| chunk.finish(out));
+    let event_block = put_block("chunk", BlockKind::Events, &mut |out| event_block.finish(out));
     let (first, last) = (&events[0], &events[events.len() - 1]);
-    let run = |name: &str| Run {
+    let run = |name: &str| KeyRun {
         stream: StreamId::new(name).unwrap(),
         first_version: first.version,
         events: events.len() as u64,
@@ -283,14 +283,14 @@ fn put_blocks(events: &[WindowEvent], number: usize) {
             written: last.recorded_at,
             deleted: false,
         },
-        chunk,
+        event_block,
         start: 16,
     };
-    let mut directory = DirectoryBuilder::default();
+    let mut directory = IndexBlockBuilder::default();
     directory.put(&run("Customer-1"));
     directory.put(&run("Customer-2"));
     let next = StreamId::new("Customer-3").unwrap();
-    put_block("directory", BlockKind::Directory, &mut |out| {
+    put_block("directory", BlockKind::Index, &mut |out| {
         directory.finish(Some((&next, 1)), out);
     });
     let mut filter = Filter::for_names(2);

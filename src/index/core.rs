@@ -2,15 +2,15 @@
 
 use crate::codec::checkpoint::{Checkpoint, StoredCheckpoint, Sum};
 use crate::index::checkpoint::CheckpointFile;
-use crate::index::quarantine::{INDEX, move_aside};
+use crate::index::quarantine::{INDEX, quarantine_index};
 use crate::index::trees::{Garbage, Trees};
 use crate::index::verify::{Verified, verify};
 use crate::kv::database::{Database, OpenError, unusable};
 use crate::kv::files::PACKS;
 use crate::sst::block_cache::BlockCache;
-use crate::sst::compaction::Merging;
-use crate::sst::reader::{self, Pack};
-use crate::sst::set::Packs;
+use crate::sst::compaction::Compaction;
+use crate::sst::reader::{self, Table};
+use crate::sst::set::TableSet;
 use crate::storage::held;
 use crate::value::error::{Error, Result};
 use parking_lot::Mutex;
@@ -23,15 +23,15 @@ use uuid::Uuid;
 /// The index of one store.
 pub(crate) struct Index {
     // Dropped before the database, which waits until nothing of sled's is left.
-    pub(crate) packs: Packs,
+    pub(crate) tables: TableSet,
     pub(crate) blocks: Arc<BlockCache>,
     pub(crate) trees: Trees,
     pub(crate) progress: Mutex<Progress>,
     pub(crate) db: Database,
     pub(crate) checkpoint_file: CheckpointFile,
-    /// As the checkpoint file says; not held while a window is taken in.
+    /// As the checkpoint file says; not held while a flush batch is taken in.
     pub(crate) stored: Mutex<StoredCheckpoint>,
-    /// Counts streams that were taken in and steps of merges, so that who waits sees that something is done.
+    /// Counts streams that were taken in and steps of compactions, so that who waits sees that something is done.
     pub(crate) steps: AtomicU64,
 }
 
@@ -43,18 +43,18 @@ pub(crate) struct Progress {
     /// Removed records and replaced pieces that no checkpoint needs any more, once the next one is
     /// written.
     pub(crate) garbage: Garbage,
-    /// The keys of records that a window which was cut short had written, when the index was opened.
+    /// The keys of records that a flush batch which was cut short had written, when the index was opened.
     pub(crate) unfinished: BTreeSet<Vec<u8>>,
-    /// The merge that is under way.
-    pub(crate) merging: Option<Merging>,
-    /// Packs that were merged into another, as long as somebody may read them.
-    pub(crate) retired: Vec<Arc<Pack>>,
-    /// A window that failed half-way may have left `records` behind the tree.
+    /// The compaction that is under way.
+    pub(crate) compaction: Option<Compaction>,
+    /// Tables that were compacted into another, as long as somebody may read them.
+    pub(crate) obsolete: Vec<Arc<Table>>,
+    /// A flush batch that failed half-way may have left `records` behind the tree.
     pub(crate) broken: bool,
 }
 
-/// Where the packs of the index in the directory of a store are.
-fn packs_directory(index: &Path) -> PathBuf {
+/// Where the tables of the index in the directory of a store are.
+fn tables_directory(index: &Path) -> PathBuf {
     index.join(PACKS)
 }
 
@@ -84,7 +84,7 @@ impl Index {
             Err(OpenError::Unusable(reason)) => Some(reason),
         };
         if let Some(reason) = &reason {
-            let moved = move_aside(store_dir)?;
+            let moved = quarantine_index(store_dir)?;
             let moved = moved.display();
             tracing::warn!(%reason, %moved, "the index cannot be used and is built again");
         }
@@ -117,14 +117,14 @@ impl Index {
         }
         let (db, blocks) = open_cached(&directory, cache_bytes)?;
         let trees = Trees::open_existing(&db, store)?;
-        let packs = open_packs(&db, &packs_directory(&directory), &stored, &blocks)?;
-        let packs = Packs::new(packs);
+        let tables = open_tables(&db, &tables_directory(&directory), &stored, &blocks)?;
+        let tables = TableSet::new(tables);
         let Verified { records, garbage, unfinished } = verify(&db, &trees, &stored)?;
         let progress = Progress { records, garbage, unfinished, ..Progress::default() };
         let progress = Mutex::new(progress);
         let stored = Mutex::new(stored);
         let steps = AtomicU64::new(0);
-        Ok(Some(Index { packs, blocks, trees, db, checkpoint_file, progress, stored, steps }))
+        Ok(Some(Index { tables, blocks, trees, db, checkpoint_file, progress, stored, steps }))
     }
 
     fn create(store_dir: &Path, store: Uuid, cache_bytes: u64) -> Result<Index> {
@@ -141,14 +141,14 @@ impl Index {
         let stored = StoredCheckpoint::initial(store, Uuid::now_v7());
         // Beside it, this also makes the new directory's name durable.
         checkpoint_file.replace(&stored)?;
-        let (packs, progress) = (Packs::new(Vec::new()), Mutex::default());
+        let (tables, progress) = (TableSet::new(Vec::new()), Mutex::default());
         let (stored, steps) = (Mutex::new(stored), AtomicU64::new(0));
-        Ok(Index { packs, blocks, trees, db, checkpoint_file, progress, stored, steps })
+        Ok(Index { tables, blocks, trees, db, checkpoint_file, progress, stored, steps })
     }
 
-    /// Where the packs are.
-    pub(crate) fn packs_directory(&self) -> PathBuf {
-        packs_directory(self.db.path())
+    /// Where the tables are.
+    pub(crate) fn tables_directory(&self) -> PathBuf {
+        tables_directory(self.db.path())
     }
 
     /// How far the index holds the journal; `None` if it has taken in nothing yet.
@@ -164,12 +164,12 @@ impl Index {
 
     /// Has everything on disk and lets go of the files, whether or not it returns an error.
     pub(crate) fn close(self) -> Result<()> {
-        let retired = self.remove_retired(&mut self.progress.lock());
-        if let Err(error) = retired {
+        let obsolete = self.remove_retired(&mut self.progress.lock());
+        if let Err(error) = obsolete {
             tracing::warn!(%error, "packs that were merged stay until the index is opened again");
         }
-        let Index { packs, trees, db, progress, .. } = self;
-        drop((packs, trees, progress));
+        let Index { tables, trees, db, progress, .. } = self;
+        drop((tables, trees, progress));
         db.close()
     }
 
@@ -179,7 +179,7 @@ impl Index {
     }
 }
 
-/// Opens the database in `directory`, with a cache for the blocks of packs beside it: half of the bytes
+/// Opens the database in `directory`, with a cache for the blocks of tables beside it: half of the bytes
 /// for each.
 fn open_cached(
     directory: &Path,
@@ -189,19 +189,19 @@ fn open_cached(
     Ok((db, Arc::new(BlockCache::new(cache_bytes / 2))))
 }
 
-/// Opens the packs that the checkpoint lists, and removes what a crash left of others.
-fn open_packs(
+/// Opens the tables that the checkpoint lists, and removes what a crash left of others.
+fn open_tables(
     db: &Database,
     directory: &Path,
     stored: &StoredCheckpoint,
     cache: &Arc<BlockCache>,
-) -> Result<Vec<Pack>, OpenError> {
-    let is_listed = |number: u64| stored.packs.iter().any(|pack| pack.number == number);
+) -> Result<Vec<Table>, OpenError> {
+    let is_listed = |number: u64| stored.tables.iter().any(|table| table.number == number);
     let trees = db.tree_names()?;
     let mut numbers: Vec<u64> =
         trees.iter().filter_map(|name| reader::number_of_tree(name)).collect();
-    if let Some(lacking) = stored.packs.iter().find(|pack| !numbers.contains(&pack.number)) {
-        return Err(unusable(format!("it lacks the tree of pack {}", lacking.number)));
+    if let Some(lacking) = stored.tables.iter().find(|table| !numbers.contains(&table.number)) {
+        return Err(unusable(format!("it lacks the tree of table {}", lacking.number)));
     }
     numbers.retain(|number| !is_listed(*number));
     for number in numbers {
@@ -210,9 +210,9 @@ fn open_packs(
     for number in reader::numbers(directory)?.into_iter().filter(|number| !is_listed(*number)) {
         reader::remove(directory, number)?;
     }
-    let packs = stored.packs.iter().map(|listed| {
+    let tables = stored.tables.iter().map(|listed| {
         let tree = db.tree(&reader::tree_name(listed.number))?;
-        Pack::open(directory, stored.index, *listed, tree, Arc::clone(cache))
+        Table::open(directory, stored.index, *listed, tree, Arc::clone(cache))
     });
-    Ok(packs.collect::<Result<_>>()?)
+    Ok(tables.collect::<Result<_>>()?)
 }

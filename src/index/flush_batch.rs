@@ -2,7 +2,7 @@
 
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::EntryLocation;
-use crate::codec::sparse_index::Mark;
+use crate::codec::sparse_index::SparseEntry;
 use crate::value::clock::Micros;
 use crate::value::stream::StreamId;
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use std::ops::Range;
 
 /// An event for the index to take in.
 #[derive(Debug, Clone)]
-pub(crate) struct WindowEvent {
+pub(crate) struct EventToIndex {
     pub(crate) stream: StreamId,
     pub(crate) version: u64,
     pub(crate) position: u64,
@@ -21,18 +21,18 @@ pub(crate) struct WindowEvent {
 
 /// A stretch of the journal, from the checkpoint to `end`.
 #[derive(Debug, Clone)]
-pub(crate) struct Window {
+pub(crate) struct FlushBatch {
     /// In any order.
-    pub(crate) events: Vec<WindowEvent>,
-    pub(crate) marks: Vec<Mark>,
+    pub(crate) events: Vec<EventToIndex>,
+    pub(crate) sparse_entries: Vec<SparseEntry>,
     /// Each key with its newest value; an empty one removes it.
     pub(crate) records: Vec<(String, Vec<u8>)>,
     pub(crate) end: Checkpoint,
 }
 
-/// The events of a window stream by stream, in the order of their names, and in each stream by version.
+/// The events of a flush batch stream by stream, in the order of their names, and in each stream by version.
 pub(crate) struct ByStream<'a> {
-    events: &'a [WindowEvent],
+    events: &'a [EventToIndex],
     order: Vec<Keyed>,
     /// Which part of `order` each stream has.
     streams: Vec<Range<usize>>,
@@ -48,7 +48,7 @@ struct Keyed {
 impl<'a> ByStream<'a> {
     /// Names begin alike: behind what all of them share, the next seven bytes are compared as one number, and
     /// what is then still together is sorted in the same way. So few of a name's bytes are looked at twice.
-    pub(crate) fn sort(events: &'a [WindowEvent]) -> ByStream<'a> {
+    pub(crate) fn sort(events: &'a [EventToIndex]) -> ByStream<'a> {
         let count = u32::try_from(events.len()).expect("a window has far fewer than 2³² events");
         let order = (0..count).map(|number| Keyed { key: 0, number }).collect();
         let mut sorted = ByStream { events, order, streams: Vec::new() };
@@ -65,7 +65,7 @@ impl<'a> ByStream<'a> {
     /// Each stream's events.
     pub(crate) fn iter(
         &self,
-    ) -> impl Iterator<Item = impl Iterator<Item = &'a WindowEvent> + Clone> {
+    ) -> impl Iterator<Item = impl Iterator<Item = &'a EventToIndex> + Clone> {
         let events = self.events;
         self.streams.iter().map(|stream| {
             self.order[stream.clone()].iter().map(|keyed| &events[keyed.number as usize])
@@ -126,8 +126,8 @@ mod tests {
     use crate::proof::random::{Random, first_seed, rounds};
     use std::collections::BTreeMap;
 
-    fn event(stream: &str, version: u64, position: u64) -> WindowEvent {
-        WindowEvent {
+    fn event(stream: &str, version: u64, position: u64) -> EventToIndex {
+        EventToIndex {
             stream: StreamId::from_stored(stream.to_owned().into()).unwrap(),
             version,
             position,
@@ -160,7 +160,7 @@ mod tests {
                 events.reverse();
             }
             let sorted = ByStream::sort(&events);
-            let place = |event: &WindowEvent| (event.stream.as_str().to_owned(), event.version);
+            let place = |event: &EventToIndex| (event.stream.as_str().to_owned(), event.version);
             let met: Vec<Vec<_>> =
                 sorted.iter().map(|stream| stream.map(place).collect()).collect();
             let stream = |(name, last): (&String, &u64)| {

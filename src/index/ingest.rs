@@ -1,84 +1,86 @@
-//! Taking in a window of the journal, and merging what earlier windows brought.
+//! Taking in a flush batch of the journal, and compacting what earlier flush batches brought.
 //!
-//! The order carries the guarantees: a pack, its tree, marks and records are durable before the
-//! checkpoint covers them, and readers are shown a pack after that. So what a crash cuts short is, but for
+//! The order carries the guarantees: a table, its tree, sparse index entries and records are durable before the
+//! checkpoint covers them, and readers are shown a table after that. So what a crash cuts short is, but for
 //! records, as if it had never begun.
 
 use crate::codec::checkpoint::{Checkpoint, StoredCheckpoint};
 use crate::codec::keys;
-use crate::codec::sparse_index::Mark;
-use crate::codec::sst::PackId;
+use crate::codec::sparse_index::SparseEntry;
+use crate::codec::sst::TableId;
 use crate::codec::sst::event::{IndexedEvent, body_of};
 use crate::codec::sst::footer::NameHash;
 use crate::codec::state::{Content, Stamp, StoredRecord, StreamState};
 use crate::index::core::{Index, Progress};
-use crate::index::flush_batch::{ByStream, Window, WindowEvent};
+use crate::index::flush_batch::{ByStream, EventToIndex, FlushBatch};
 use crate::index::overflow;
 use crate::index::trees::Garbage;
 use crate::index::verify::record_contribution;
 use crate::kv::database::Database;
-use crate::sst::compaction::{self, MergeDue, Merging};
-use crate::sst::cursor::Walk;
-use crate::sst::reader::{self, Pack};
-use crate::sst::set::Packs;
-use crate::sst::writer::PackWriter;
+use crate::sst::compaction::{self, Compaction, CompactionPriority};
+use crate::sst::cursor::TableCursor;
+use crate::sst::reader::{self, Table};
+use crate::sst::set::TableSet;
+use crate::sst::writer::TableWriter;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
-use crate::value::limits::{MERGE_STEP_BYTES, PACKS_MAX, PACKS_MERGED_BUSY, PACKS_MERGED_IDLE};
+use crate::value::limits::{
+    COMPACT_STEP_BYTES, TABLES_COMPACTED_BUSY, TABLES_COMPACTED_IDLE, TABLES_MAX,
+};
 use crate::value::stream::StreamId;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Index {
-    /// Takes `window` in. When it returns, all of it is durable, and so is the checkpoint.
+    /// Takes `flush batch` in. When it returns, all of it is durable, and so is the checkpoint.
     ///
     /// # Errors
-    /// What is already in the index can still be read. If the window's pack could not be written, it may be
+    /// What is already in the index can still be read. If the flush batch's table could not be written, it may be
     /// tried again; behind that, it may have been taken in in part, which harms nothing, but this handle
     /// takes in no more.
-    pub(crate) fn insert(&self, window: Window) -> Result<()> {
+    pub(crate) fn insert(&self, batch: FlushBatch) -> Result<()> {
         let mut progress = self.progress.lock();
         if progress.broken {
             let message =
                 "the index takes nothing in after an earlier failure, until it is opened again";
-            return Err(Error::new(ErrorKind::Refusing, message));
+            return Err(Error::new(ErrorKind::ReadOnly, message));
         }
-        let taken = self.take_in(&mut progress, window);
+        let taken = self.take_in(&mut progress, batch);
         if taken.is_err() {
             // It gives back at once what a full disk needs most.
-            progress.merging = None;
+            progress.compaction = None;
         }
         taken
     }
 
-    fn take_in(&self, progress: &mut Progress, window: Window) -> Result<()> {
-        let Window { events, marks, records, end } = window;
+    fn take_in(&self, progress: &mut Progress, batch: FlushBatch) -> Result<()> {
+        let FlushBatch { events, sparse_entries, records, end } = batch;
         self.remove_retired(progress)?;
-        let pack = self.put_pack(&self.packs.live(), &events)?;
+        let table = self.put_table(&self.tables.live(), &events)?;
         drop(events);
-        let number = pack.as_ref().map(|pack| pack.listed.number);
+        let number = table.as_ref().map(|table| table.listed.number);
         progress.broken = true;
-        let listed = self.put_beside(progress, pack, marks, records, end);
+        let listed = self.put_beside(progress, table, sparse_entries, records, end);
         listed.inspect_err(|_| number.into_iter().for_each(|number| self.give_up(number)))?;
         self.sweep(std::mem::take(&mut progress.garbage))?;
         progress.broken = false;
         Ok(())
     }
 
-    /// Writes what else a window brings, and the checkpoint that covers it and its pack.
+    /// Writes what else a flush batch brings, and the checkpoint that covers it and its table.
     fn put_beside(
         &self,
         progress: &mut Progress,
-        pack: Option<Pack>,
-        marks: Vec<Mark>,
+        table: Option<Table>,
+        sparse_entries: Vec<SparseEntry>,
         records: Vec<(String, Vec<u8>)>,
         end: Checkpoint,
     ) -> Result<()> {
         let before = self.stored.lock().clone();
         let epoch = before.epoch + 1;
-        for mark in marks {
-            let (key, value) = mark.encode();
+        for sparse_entry in sparse_entries {
+            let (key, value) = sparse_entry.encode();
             self.db.insert(&self.trees.global, &key, value.to_vec())?;
         }
         for (key, content) in records {
@@ -86,39 +88,42 @@ impl Index {
         }
         // The checkpoint covers all of this: it is durable first.
         self.sync_what_the_checkpoint_covers()?;
-        let mut packs = self.packs.live().to_vec();
-        packs.extend(pack.map(Arc::new));
+        let mut tables = self.tables.live().to_vec();
+        tables.extend(table.map(Arc::new));
         let records = progress.records;
-        self.show(StoredCheckpoint { epoch, records, checkpoint: end, ..before }, packs)
+        self.show(StoredCheckpoint { epoch, records, checkpoint: end, ..before }, tables)
     }
 
-    /// Lists `packs` in the checkpoint, and shows them to readers after that.
-    fn show(&self, stored: StoredCheckpoint, packs: Vec<Arc<Pack>>) -> Result<()> {
-        let stored = StoredCheckpoint { packs: Packs::listed(&packs), ..stored };
+    /// Lists `tables` in the checkpoint, and shows them to readers after that.
+    fn show(&self, stored: StoredCheckpoint, tables: Vec<Arc<Table>>) -> Result<()> {
+        let stored = StoredCheckpoint { tables: TableSet::listed(&tables), ..stored };
         self.db.held().check_before("write the checkpoint of")?;
         self.checkpoint_file.replace(&stored)?;
         *self.stored.lock() = stored;
-        self.packs.set(packs);
+        self.tables.set(tables);
         Ok(())
     }
 
-    /// Writes a pack of `events`, which go on where `packs` end.
-    fn put_pack(&self, packs: &[Arc<Pack>], events: &[WindowEvent]) -> Result<Option<Pack>> {
+    /// Writes a table of `events`, which go on where `tables` end.
+    fn put_table(&self, tables: &[Arc<Table>], events: &[EventToIndex]) -> Result<Option<Table>> {
         if events.is_empty() {
             return Ok(None);
         }
         let sorted = ByStream::sort(events);
-        let (id, directory) = (self.next_pack(), self.packs_directory());
+        let (id, directory) = (self.next_table(), self.tables_directory());
         let streams = sorted.streams() as u64;
-        let mut writer = PackWriter::create(&self.db, &directory, id, streams, &self.blocks)?;
-        let mut held = Held { db: &self.db, walks: packs.iter().map(Walk::anywhere).collect() };
+        let mut writer = TableWriter::create(&self.db, &directory, id, streams, &self.blocks)?;
+        let mut heads = StreamHeads {
+            db: &self.db,
+            cursors: tables.iter().map(TableCursor::anywhere).collect(),
+        };
         for events in sorted.iter() {
             self.steps.fetch_add(1, Ordering::Relaxed);
-            // The event's name shares the journal's buffer, which must not outlive the window.
+            // The event's name shares the journal's buffer, which must not outlive the flush batch.
             let first = events.clone().next().expect("a stream of a window has an event");
             let stream = first.stream.detached();
             let hash = NameHash::of(&stream);
-            let before = held.state(&stream, hash)?.unwrap_or_else(StreamState::absent);
+            let before = heads.state(&stream, hash)?.unwrap_or_else(StreamState::absent);
             self.check_contiguous(before.version.get(), events.clone())?;
             writer.begin_stream(&stream, hash, before);
             for event in events {
@@ -129,61 +134,63 @@ impl Index {
         writer.finish(&self.db, 0)
     }
 
-    /// Whether packs are to be merged.
-    pub(crate) fn merge_due(&self) -> MergeDue {
-        let (progress, packs) = (self.progress.lock(), self.packs.live());
-        let is_due = progress.merging.is_some()
-            || compaction::due(&packs, PACKS_MERGED_IDLE).is_some()
-            || progress.retired.iter().any(|pack| Arc::strong_count(pack) == 1);
+    /// Whether tables are to be compacted.
+    pub(crate) fn compaction_priority(&self) -> CompactionPriority {
+        let (progress, tables) = (self.progress.lock(), self.tables.live());
+        let is_due = progress.compaction.is_some()
+            || compaction::due(&tables, TABLES_COMPACTED_IDLE).is_some()
+            || progress.obsolete.iter().any(|table| Arc::strong_count(table) == 1);
         match is_due && !progress.broken {
-            false => MergeDue::Not,
-            true if packs.len() >= PACKS_MAX => MergeDue::First,
-            true if compaction::due(&packs, PACKS_MERGED_BUSY).is_some() => MergeDue::Soon,
-            true => MergeDue::WhenIdle,
+            false => CompactionPriority::None,
+            true if tables.len() >= TABLES_MAX => CompactionPriority::Urgent,
+            true if compaction::due(&tables, TABLES_COMPACTED_BUSY).is_some() => {
+                CompactionPriority::Normal
+            }
+            true => CompactionPriority::Idle,
         }
     }
 
-    /// Merges packs for a moment, if any are to be merged.
+    /// Merges tables for a moment, if any are to be compacted.
     ///
     /// # Errors
     /// What was there is there still.
-    pub(crate) fn merge(&self) -> Result<()> {
+    pub(crate) fn compact(&self) -> Result<()> {
         let mut progress = self.progress.lock();
         self.steps.fetch_add(1, Ordering::Relaxed);
         self.remove_retired(&mut progress)?;
-        let mut merging = match progress.merging.take() {
-            Some(merging) => merging,
-            None => match self.begin_merge()? {
-                Some(merging) => merging,
+        let mut compaction = match progress.compaction.take() {
+            Some(compaction) => compaction,
+            None => match self.begin_compaction()? {
+                Some(compaction) => compaction,
                 None => return Ok(()),
             },
         };
-        if merging.step(&self.db, MERGE_STEP_BYTES)? {
-            progress.merging = Some(merging);
+        if compaction.step(&self.db, COMPACT_STEP_BYTES)? {
+            progress.compaction = Some(compaction);
             return Ok(());
         }
-        let inputs: Vec<_> = merging.inputs().cloned().collect();
-        let merged = merging.finish(&self.db)?;
-        let merged = merged.ok_or_else(|| self.damaged(None, "no pack holds an event"))?;
-        let number = merged.listed.number;
-        self.replace(&inputs, merged).inspect_err(|_| self.give_up(number))?;
-        progress.retired.extend(inputs);
+        let inputs: Vec<_> = compaction.inputs().cloned().collect();
+        let compacted = compaction.finish(&self.db)?;
+        let compacted = compacted.ok_or_else(|| self.damaged(None, "no table holds an event"))?;
+        let number = compacted.listed.number;
+        self.replace(&inputs, compacted).inspect_err(|_| self.give_up(number))?;
+        progress.obsolete.extend(inputs);
         self.remove_retired(&mut progress)
     }
 
-    /// Puts the pack that was made of `inputs` in their place.
-    fn replace(&self, inputs: &[Arc<Pack>], merged: Pack) -> Result<()> {
+    /// Puts the table that was made of `inputs` in their place.
+    fn replace(&self, inputs: &[Arc<Table>], compacted: Table) -> Result<()> {
         self.db.sync()?;
-        let mut packs = self.packs.live().to_vec();
-        let first = packs.iter().position(|pack| Arc::ptr_eq(pack, &inputs[0]));
+        let mut tables = self.tables.live().to_vec();
+        let first = tables.iter().position(|table| Arc::ptr_eq(table, &inputs[0]));
         let first = first.expect("what is being merged is listed");
-        packs.splice(first..first + inputs.len(), [Arc::new(merged)]);
+        tables.splice(first..first + inputs.len(), [Arc::new(compacted)]);
         let stored = self.stored.lock().clone();
-        self.show(stored, packs)
+        self.show(stored, tables)
     }
 
-    /// Removes the file of a pack that could not be listed: a full disk needs its bytes. But replacing the
-    /// checkpoint may have failed at its very end, when it lists the pack already.
+    /// Removes the file of a table that could not be listed: a full disk needs its bytes. But replacing the
+    /// checkpoint may have failed at its very end, when it lists the table already.
     fn give_up(&self, number: u64) {
         #[cfg(test)]
         if self.db.is_dead() {
@@ -193,48 +200,49 @@ impl Index {
             return;
         }
         let Ok(Some(stored)) = self.checkpoint_file.read() else { return };
-        if stored.packs.iter().all(|listed| listed.number != number) {
+        if stored.tables.iter().all(|listed| listed.number != number) {
             // What stays goes when the index is opened.
-            let _ = reader::remove(&self.packs_directory(), number);
+            let _ = reader::remove(&self.tables_directory(), number);
         }
     }
 
-    /// The next pack. No number is given out twice, because what a failure leaves of a pack, in sled too, must
+    /// The next table. No number is given out twice, because what a failure leaves of a table, in sled too, must
     /// be none of another.
-    fn next_pack(&self) -> PackId {
+    fn next_table(&self) -> TableId {
         let mut stored = self.stored.lock();
-        stored.next_pack += 1;
-        PackId { index: stored.index, number: stored.next_pack - 1 }
+        stored.next_table += 1;
+        TableId { index: stored.index, number: stored.next_table - 1 }
     }
 
-    fn begin_merge(&self) -> Result<Option<Merging>> {
-        let packs = self.packs.live();
+    fn begin_compaction(&self) -> Result<Option<Compaction>> {
+        let tables = self.tables.live();
         // While somebody writes, only those that cannot wait.
-        let pressing = compaction::due(&packs, PACKS_MERGED_BUSY);
-        let Some(range) = pressing.or_else(|| compaction::due(&packs, PACKS_MERGED_IDLE)) else {
+        let pressing = compaction::due(&tables, TABLES_COMPACTED_BUSY);
+        let Some(range) = pressing.or_else(|| compaction::due(&tables, TABLES_COMPACTED_IDLE))
+        else {
             return Ok(None);
         };
-        let id = self.next_pack();
-        let (directory, packs) = (self.packs_directory(), &packs[range]);
-        Merging::begin(&self.db, &directory, id, packs, &self.blocks).map(Some)
+        let id = self.next_table();
+        let (directory, tables) = (self.tables_directory(), &tables[range]);
+        Compaction::begin(&self.db, &directory, id, tables, &self.blocks).map(Some)
     }
 
-    /// Removes the packs that were merged and that nobody reads any more. What a failure or a crash leaves
+    /// Removes the tables that were compacted and that nobody reads any more. What a failure or a crash leaves
     /// goes when the index is opened.
     pub(crate) fn remove_retired(&self, progress: &mut Progress) -> Result<()> {
-        if progress.retired.is_empty() {
+        if progress.obsolete.is_empty() {
             return Ok(());
         }
         self.db.held().check_before("remove packs from")?;
-        for retired in std::mem::take(&mut progress.retired) {
-            match Arc::try_unwrap(retired) {
-                Ok(pack) => {
-                    let number = pack.listed.number;
-                    drop(pack);
+        for obsolete in std::mem::take(&mut progress.obsolete) {
+            match Arc::try_unwrap(obsolete) {
+                Ok(table) => {
+                    let number = table.listed.number;
+                    drop(table);
                     self.db.remove_tree(&reader::tree_name(number))?;
-                    reader::remove(&self.packs_directory(), number)?;
+                    reader::remove(&self.tables_directory(), number)?;
                 }
-                Err(in_use) => progress.retired.push(in_use),
+                Err(in_use) => progress.obsolete.push(in_use),
             }
         }
         Ok(())
@@ -247,11 +255,11 @@ impl Index {
         self.db.sync()
     }
 
-    /// The window must go on where the stream stands, and leave out nothing.
+    /// The flush batch must go on where the stream stands, and leave out nothing.
     fn check_contiguous<'a>(
         &self,
         version: u64,
-        events: impl Iterator<Item = &'a WindowEvent>,
+        events: impl Iterator<Item = &'a EventToIndex>,
     ) -> Result<()> {
         for (expected, event) in (version + 1..).zip(events) {
             if event.version != expected {
@@ -271,18 +279,18 @@ impl Index {
         epoch: u64,
     ) -> Result<()> {
         let content = Content::of(bytes);
-        let held = self.stored_record(key)?;
-        let is_same = match &held {
-            Some((held, _)) => held.content == content,
+        let heads = self.stored_record(key)?;
+        let is_same = match &heads {
+            Some((heads, _)) => heads.content == content,
             None => content == Content::Removed,
         };
         if is_same {
             return Ok(());
         }
-        let old_pieces = held.as_ref().and_then(|(held, _)| epoch_of_pieces(held));
+        let old_pieces = heads.as_ref().and_then(|(heads, _)| epoch_of_pieces(heads));
         if let Content::Pieces { .. } = content {
             if old_pieces == Some(epoch) {
-                // A window of this epoch that a crash cut short has left them, under the very keys
+                // A flush batch of this epoch that a crash cut short has left them, under the very keys
                 // that are about to be written again: what refers to them goes first.
                 self.put_content(progress, key, Content::Removed, epoch)?;
                 self.db.sync()?;
@@ -309,7 +317,9 @@ impl Index {
         epoch: u64,
     ) -> Result<()> {
         let (stamp, replaced) = match self.stored_record(key)? {
-            Some((held, contributed)) => (next_stamp(held.stamp, contributed, epoch), contributed),
+            Some((heads, contributed)) => {
+                (next_stamp(heads.stamp, contributed, epoch), contributed)
+            }
             None => (Stamp { epoch, previous: 0 }, 0),
         };
         let record = StoredRecord { stamp, content };
@@ -323,16 +333,16 @@ impl Index {
     /// Removes what the checkpoint just written no longer needs.
     fn sweep(&self, garbage: Garbage) -> Result<()> {
         for key in garbage.removed {
-            // The window may have given it a value again.
-            let held = self.stored_record(&key)?;
-            if held.is_some_and(|(held, _)| held.content == Content::Removed) {
+            // The flush batch may have given it a value again.
+            let heads = self.stored_record(&key)?;
+            if heads.is_some_and(|(heads, _)| heads.content == Content::Removed) {
                 self.db.remove(&self.trees.records, &key)?;
             }
         }
         for (key, epoch) in garbage.pieces {
-            // The window may have written them again, if a crash had left them to its epoch.
-            let held = self.stored_record(&key)?;
-            if held.and_then(|(held, _)| epoch_of_pieces(&held)) != Some(epoch) {
+            // The flush batch may have written them again, if a crash had left them to its epoch.
+            let heads = self.stored_record(&key)?;
+            if heads.and_then(|(heads, _)| epoch_of_pieces(&heads)) != Some(epoch) {
                 overflow::remove(&self.db, &self.trees, &keys::record_pieces(&key, epoch))?;
             }
         }
@@ -350,22 +360,22 @@ fn epoch_of_pieces(record: &StoredRecord) -> Option<u64> {
 
 /// The stamp of what `epoch` writes over a value with the stamp `held`. What the last checkpoint
 /// covers stays known however often one epoch writes.
-fn next_stamp(held: Stamp, contributed: u64, epoch: u64) -> Stamp {
-    let previous = if held.epoch == epoch { held.previous } else { contributed };
+fn next_stamp(heads: Stamp, contributed: u64, epoch: u64) -> Stamp {
+    let previous = if heads.epoch == epoch { heads.previous } else { contributed };
     Stamp { epoch, previous }
 }
 
-/// The states of the streams that packs hold, asked for in the order of their names.
-struct Held<'a> {
+/// The states of the streams that tables hold, asked for in the order of their names.
+struct StreamHeads<'a> {
     db: &'a Database,
-    walks: Vec<Walk>,
+    cursors: Vec<TableCursor>,
 }
 
-impl Held<'_> {
+impl StreamHeads<'_> {
     fn state(&mut self, stream: &StreamId, hash: NameHash) -> Result<Option<StreamState>> {
-        for walk in self.walks.iter_mut().rev() {
-            if walk.pack.may_hold(stream, || hash)
-                && let Some(run) = walk.seek_behind(self.db, stream, u64::MAX)?
+        for cursor in self.cursors.iter_mut().rev() {
+            if cursor.table.may_hold(stream, || hash)
+                && let Some(run) = cursor.seek_behind(self.db, stream, u64::MAX)?
             {
                 return Ok(Some(run.state));
             }
@@ -375,7 +385,7 @@ impl Held<'_> {
 }
 
 /// What the index holds of an event.
-pub(crate) fn indexed(event: &WindowEvent) -> IndexedEvent {
+pub(crate) fn indexed(event: &EventToIndex) -> IndexedEvent {
     IndexedEvent {
         version: event.version,
         position: event.position,

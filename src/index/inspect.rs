@@ -3,15 +3,15 @@
 use crate::codec::aggregate::{AggregateImage, ImageEvent};
 use crate::codec::keys;
 use crate::codec::snapshot::StoredSnapshot;
-use crate::codec::sparse_index::Mark;
+use crate::codec::sparse_index::SparseEntry;
 use crate::codec::sst::event::IndexedEvent;
 use crate::codec::state::StoredRecord;
 use crate::index::core::Index;
 use crate::index::overflow;
 use crate::kv::database::Tree;
-use crate::sst::cursor::Walk;
-use crate::sst::reader::Pack;
-use crate::sst::set::OpenChunk;
+use crate::sst::cursor::TableCursor;
+use crate::sst::reader::Table;
+use crate::sst::set::OpenEventBlock;
 use crate::value::error::Result;
 use crate::value::limits::INSPECT_PAGE;
 use crate::value::stream::StreamId;
@@ -33,10 +33,11 @@ pub(crate) struct SnapshotPlace {
 }
 
 impl Index {
-    /// The next position marks behind the key `after`; none at the end.
-    pub(crate) fn marks_after(&self, after: Option<&[u8]>) -> Result<Page<Mark>> {
+    /// The next sparse index entry behind the key `after`; none at the end.
+    pub(crate) fn sparse_entries_after(&self, after: Option<&[u8]>) -> Result<Page<SparseEntry>> {
         self.page(&self.trees.global, after, |key, value| {
-            Mark::decode(key, value).ok_or_else(|| "a position mark is damaged".to_owned())
+            SparseEntry::decode(key, value)
+                .ok_or_else(|| "a sparse index entry is damaged".to_owned())
         })
     }
 
@@ -49,26 +50,26 @@ impl Index {
         })
     }
 
-    /// Calls `take` with each run of events that can be read, pack by pack.
+    /// Calls `take` with each run of events that can be read, table by table.
     pub(crate) fn each_run(&self, mut take: impl FnMut(&StreamId, Vec<IndexedEvent>)) {
-        for pack in self.packs.live().iter() {
-            if let Err(error) = self.each_run_of(pack, &mut take) {
-                let path = self.packs_directory();
-                tracing::warn!(%error, path = %path.display(), "no more is taken from a pack");
+        for table in self.tables.live().iter() {
+            if let Err(error) = self.each_run_of(table, &mut take) {
+                let path = self.tables_directory();
+                tracing::warn!(%error, path = %path.display(), "no more is taken from a table");
             }
         }
     }
 
     fn each_run_of(
         &self,
-        pack: &Arc<Pack>,
+        table: &Arc<Table>,
         take: &mut impl FnMut(&StreamId, Vec<IndexedEvent>),
     ) -> Result<()> {
-        let mut walk = Walk::of(&self.db, pack)?;
-        let mut chunk = OpenChunk::default();
+        let mut walk = TableCursor::of(&self.db, table)?;
+        let mut event_block = OpenEventBlock::default();
         while let Some(run) = walk.take(&self.db)? {
-            // Damage to one chunk is none to the others.
-            if let Ok(events) = chunk.events(pack, &run) {
+            // Damage to one event block is none to the others.
+            if let Ok(events) = event_block.events(table, &run) {
                 take(&run.stream, events);
             }
         }

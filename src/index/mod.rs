@@ -2,9 +2,9 @@
 //!
 //! * What it answers is right, or it answers with an error. An index that is missing, damaged, too
 //!   old or not this store's is moved aside when it is opened, and an empty one stands in its place.
-//! * It holds every event up to its checkpoint's position, in `packs`, and none beyond it. Records may
-//!   be of the window that a crash cut short.
-//! * What it holds of an event is never written again, but by merging packs.
+//! * It holds every event up to its checkpoint's position, in `tables`, and none beyond it. Records may
+//!   be of the flush batch that a crash cut short.
+//! * What it holds of an event is never written again, but by compacting tables.
 //! * The checkpoint is replaced after all that it covers is durable.
 
 pub(crate) mod checkpoint;

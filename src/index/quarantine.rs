@@ -4,7 +4,7 @@ use crate::index::checkpoint::{CheckpointFile, is_checkpoint};
 use crate::kv::files::{remove_database, sync};
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
-use crate::value::limits::ASIDE_REMOVED_MAX;
+use crate::value::limits::QUARANTINE_REMOVED_MAX;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -16,16 +16,16 @@ const KEPT: usize = 2;
 
 /// Removes `index.checkpoint`, renames `index/` to the next free `index.damaged-<n>` and removes
 /// older ones but the newest two. Returns the new name. Without an `index/` only the rest is done.
-pub(crate) fn move_aside(store_dir: &Path) -> Result<PathBuf> {
+pub(crate) fn quarantine_index(store_dir: &Path) -> Result<PathBuf> {
     // The checkpoint goes first: a crash in between leaves an index to be rebuilt, and never a
     // checkpoint beside an index that lacks what it says.
     CheckpointFile::of(store_dir).remove()?;
-    Ok(rename_aside(store_dir, INDEX)?.0)
+    Ok(quarantine(store_dir, INDEX)?.0)
 }
 
 /// Renames `what` in the store's directory to the next free `<what>.damaged-<n>` and removes older ones
 /// but the newest two. Returns the new name, and whether there was something to be renamed.
-pub(crate) fn rename_aside(store_dir: &Path, what: &str) -> Result<(PathBuf, bool)> {
+pub(crate) fn quarantine(store_dir: &Path, what: &str) -> Result<(PathBuf, bool)> {
     let mut numbers = damaged(store_dir, what)?;
     let next = numbers.last().map_or(1, |last| last + 1);
     let to = named(store_dir, what, next);
@@ -44,7 +44,7 @@ pub(crate) fn rename_aside(store_dir: &Path, what: &str) -> Result<(PathBuf, boo
     // What cannot be removed stays, and there may be any number of it. From the newest on: each is reached once,
     // when it is no longer one of those that are kept.
     let removed =
-        if failpoint!("index::look_at_all_aside") { usize::MAX } else { ASIDE_REMOVED_MAX };
+        if failpoint!("index::look_at_all_aside") { usize::MAX } else { QUARANTINE_REMOVED_MAX };
     for number in numbers[..excess].iter().rev().take(removed) {
         let old = named(store_dir, what, *number);
         if let Err(error) = remove_database(&old) {
@@ -67,13 +67,13 @@ fn number_of(what: &str, name: &str) -> Option<u64> {
 }
 
 /// Whether `name` is that of a `what` that was moved aside.
-pub(crate) fn is_aside(what: &str, name: &str) -> bool {
+pub(crate) fn is_quarantined(what: &str, name: &str) -> bool {
     number_of(what, name).is_some()
 }
 
 /// Whether `name` is one that the index has in the directory of a store.
 pub(crate) fn is_ours(name: &str) -> bool {
-    name == INDEX || is_checkpoint(name) || is_aside(INDEX, name)
+    name == INDEX || is_checkpoint(name) || is_quarantined(INDEX, name)
 }
 
 /// The numbers of the damaged `what` that are kept, in order.
@@ -110,10 +110,14 @@ mod tests {
         let mut before = asides(store_dir).len();
         for _ in 0..10 {
             fs::create_dir(store_dir.join(INDEX)).unwrap();
-            let (to, _) = rename_aside(store_dir, INDEX).unwrap();
+            let (to, _) = quarantine(store_dir, INDEX).unwrap();
             let now = asides(store_dir);
             assert_eq!(now.last().map(|last| named(store_dir, INDEX, *last)), Some(to));
-            assert!(before + 1 - now.len() <= ASIDE_REMOVED_MAX, "{before}, then {}", now.len());
+            assert!(
+                before + 1 - now.len() <= QUARANTINE_REMOVED_MAX,
+                "{before}, then {}",
+                now.len()
+            );
             before = now.len();
         }
         assert_eq!(asides(store_dir), (1..=50).chain([159, 160]).collect::<Vec<u64>>());
@@ -122,12 +126,12 @@ mod tests {
     /// The number after the largest one overflowed, so that moving an index aside panicked, or went back to 0.
     #[test]
     fn a_name_whose_number_has_no_next_one_is_none_of_ours() {
-        assert!(is_aside(INDEX, "index.damaged-18446744073709551614"));
-        assert!(!is_aside(INDEX, "index.damaged-18446744073709551615"));
+        assert!(is_quarantined(INDEX, "index.damaged-18446744073709551614"));
+        assert!(!is_quarantined(INDEX, "index.damaged-18446744073709551615"));
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("index.damaged-18446744073709551615")).unwrap();
         fs::create_dir(directory.path().join(INDEX)).unwrap();
-        let moved_to = move_aside(directory.path()).unwrap();
+        let moved_to = quarantine_index(directory.path()).unwrap();
         assert_eq!(moved_to, directory.path().join("index.damaged-1"));
     }
 }

@@ -3,7 +3,7 @@
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
 use crate::codec::keys;
-use crate::codec::sparse_index::Mark;
+use crate::codec::sparse_index::SparseEntry;
 use crate::codec::sst::event::IndexedEvent;
 use crate::codec::state::{Content, StoredRecord, StreamState};
 use crate::index::core::Index;
@@ -13,49 +13,50 @@ use crate::value::error::Result;
 use crate::value::stream::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a window that was cut short has left in an index, which its checkpoint says nothing of.
+/// What a flush batch that was cut short has left in an index, which its checkpoint says nothing of.
 #[derive(Debug, Default)]
 pub(crate) struct Unfinished {
     /// Keys of records.
     pub(crate) records: BTreeSet<Vec<u8>>,
-    pub(crate) marks: BTreeMap<u64, Mark>,
+    pub(crate) sparse_entries: BTreeMap<u64, SparseEntry>,
 }
 
 impl Unfinished {
     pub(crate) fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.marks.is_empty()
+        self.records.is_empty() && self.sparse_entries.is_empty()
     }
 }
 
 impl Index {
-    /// What a window that was cut short had left when the index was opened.
+    /// What a flush batch that was cut short had left when the index was opened.
     pub(crate) fn unfinished(&self) -> Result<Unfinished> {
         let (position, next) = match self.checkpoint() {
             Some(Checkpoint { position, next, .. }) => (position, next),
             None => (0, Location { segment: 0, offset: 0 }),
         };
         let records = self.progress.lock().unfinished.clone();
-        let mut unfinished = Unfinished { records, marks: BTreeMap::new() };
-        let mut marks = self.db.range(&self.trees.global, keys::global_key(position)..);
-        while let Some((key, value)) = marks.next()? {
-            let mark = Mark::decode(&key, &value);
-            let mark = mark.ok_or_else(|| self.damaged(None, "a position mark is damaged"))?;
-            if mark.location >= next {
-                unfinished.marks.insert(mark.position, mark);
+        let mut unfinished = Unfinished { records, sparse_entries: BTreeMap::new() };
+        let mut sparse_entries = self.db.range(&self.trees.global, keys::global_key(position)..);
+        while let Some((key, value)) = sparse_entries.next()? {
+            let sparse_entry = SparseEntry::decode(&key, &value);
+            let sparse_entry = sparse_entry
+                .ok_or_else(|| self.damaged(None, "a sparse index entry is damaged"))?;
+            if sparse_entry.location >= next {
+                unfinished.sparse_entries.insert(sparse_entry.position, sparse_entry);
             }
         }
         Ok(unfinished)
     }
 
-    /// Forgets the blocks of packs that it has in memory: what it is asked next, it reads from the disk.
+    /// Forgets the blocks of tables that it has in memory: what it is asked next, it reads from the disk.
     pub(crate) fn forget_blocks(&self) {
         self.blocks.clear();
-        self.packs.live().iter().for_each(|pack| pack.forget());
+        self.tables.live().iter().for_each(|table| table.forget());
     }
 
     /// The events of the run that holds `version`; nothing, if the stream is not indexed that far.
     pub(crate) fn run_holding(&self, stream: &StreamId, version: u64) -> Result<Vec<IndexedEvent>> {
-        self.packs.run_holding(&self.db, stream, version)
+        self.tables.run_holding(&self.db, stream, version)
     }
 
     /// Events that follow one another from `version` on, which the index holds: at least one run of them,
@@ -69,16 +70,18 @@ impl Index {
         version: u64,
         limit: usize,
     ) -> Result<Vec<IndexedEvent>> {
-        let events = self.packs.events_from(&self.db, stream, version, limit)?;
+        let events = self.tables.events_from(&self.db, stream, version, limit)?;
         match events.is_empty() {
-            true => Err(self.damaged(None, format!("no pack holds version {version} of {stream}"))),
+            true => {
+                Err(self.damaged(None, format!("no table holds version {version} of {stream}")))
+            }
             false => Ok(events),
         }
     }
 
     /// The stream's state, as far as it is indexed.
     pub(crate) fn stream_state(&self, stream: &StreamId) -> Result<Option<StreamState>> {
-        Ok(self.packs.last_run(&self.db, stream)?.map(|run| run.state))
+        Ok(self.tables.last_run(&self.db, stream)?.map(|run| run.state))
     }
 
     /// Up to `limit` streams whose names begin with `prefix` and come after `after`, in order.
@@ -88,19 +91,21 @@ impl Index {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(StreamId, StreamState)>> {
-        let runs = self.packs.streams_after(&self.db, prefix, after, limit)?;
+        let runs = self.tables.streams_after(&self.db, prefix, after, limit)?;
         // Names of their own: those of the runs share blocks of the directory.
         Ok(runs.into_iter().map(|run| (run.stream.detached(), run.state)).collect())
     }
 
-    /// The last mark that is not beyond `position`.
-    pub(crate) fn mark_at_or_before(&self, position: u64) -> Result<Option<Mark>> {
-        let mut marks = self.db.range(&self.trees.global, ..=keys::global_key(position));
-        let Some((key, value)) = marks.next_back()? else {
+    /// The last sparse index entry that is not beyond `position`.
+    pub(crate) fn sparse_entry_at_or_before(&self, position: u64) -> Result<Option<SparseEntry>> {
+        let mut sparse_entries = self.db.range(&self.trees.global, ..=keys::global_key(position));
+        let Some((key, value)) = sparse_entries.next_back()? else {
             return Ok(None);
         };
-        let mark = Mark::decode(&key, &value);
-        mark.map(Some).ok_or_else(|| self.damaged(Some(position), "a position mark is damaged"))
+        let sparse_entry = SparseEntry::decode(&key, &value);
+        sparse_entry
+            .map(Some)
+            .ok_or_else(|| self.damaged(Some(position), "a sparse index entry is damaged"))
     }
 
     /// The newest value of a record's key.

@@ -1,4 +1,4 @@
-//! The trees of an index but those of its packs, and what marks them as those of one store.
+//! The trees of an index but those of its tables, and what marks them as those of one store.
 
 use crate::kv::database::{Database, OpenError, Tree, unusable};
 use crate::value::error::Result;

@@ -2,9 +2,9 @@
 //!
 //! sled can lose a value, or show an older one, without an error, and an old record would deliver a
 //! mail twice. So the checkpoint holds the sum of the contributions of all records that it covers, and
-//! one scan tells whether they are all there. A crash in the middle of a window leaves values of the next
+//! one scan tells whether they are all there. A crash in the middle of a flush batch leaves values of the next
 //! epoch; each of them says what it replaced, so that the sum as of the checkpoint still comes out
-//! exactly. Packs need no such scan: what belongs to one says so.
+//! exactly. Tables need no such scan: what belongs to one says so.
 
 use crate::codec::checkpoint::{StoredCheckpoint, Sum};
 use crate::codec::keys;
@@ -21,7 +21,7 @@ pub(crate) struct Verified {
     pub(crate) records: Sum,
     /// What of it nobody needs.
     pub(crate) garbage: Garbage,
-    /// The keys of records that a window which was cut short has written.
+    /// The keys of records that a flush batch which was cut short has written.
     pub(crate) unfinished: BTreeSet<Vec<u8>>,
 }
 

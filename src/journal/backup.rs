@@ -12,7 +12,7 @@ use crate::journal::names;
 use crate::journal::read::Journal;
 use crate::journal::recover::{self, Scan};
 use crate::journal::segment::{self, SegmentHeader};
-use crate::journal::watermark::{DurableMark, MarkFile};
+use crate::journal::watermark::{DurableWatermark, WatermarkFile};
 use crate::journal::write::End;
 use crate::storage::disk::{self, Disk};
 use crate::storage::held::MODE_ALL;
@@ -170,9 +170,9 @@ pub(crate) fn copy(
     }
     let begin = Location { segment: prefix.end.segment, offset: segment::HEADER_BYTES };
     let frame = last_frame.filter(|at| at.segment == begin.segment).unwrap_or(begin);
-    let mark = DurableMark { frame, end: prefix.end.offset, position: prefix.position };
+    let watermark = DurableWatermark { frame, end: prefix.end.offset, position: prefix.position };
     // Last: it must never say more than is there.
-    MarkFile::create(&*target.disk, &target.directory, store, mark)?;
+    WatermarkFile::create(&*target.disk, &target.directory, store, watermark)?;
     Ok(copied)
 }
 

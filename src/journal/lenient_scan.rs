@@ -12,7 +12,7 @@ mod found;
 use crate::codec::frame::{self, Chain, Frame, Header, Location};
 use crate::journal::recover::{segment_numbers, used};
 use crate::journal::segment::{self, HeaderError, SegmentHeader};
-use crate::journal::watermark::DurableMark;
+use crate::journal::watermark::DurableWatermark;
 use crate::storage::disk::{Disk, DiskFile};
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result, is_exhaustion};
@@ -53,8 +53,8 @@ struct Expected {
 pub(crate) enum Until {
     /// A writer has the journal open: up to here, and nothing behind it counts.
     Visible(Location),
-    /// Nobody has it open: all of it, which must hold at least what the mark names.
-    End(Option<DurableMark>),
+    /// Nobody has it open: all of it, which must hold at least what the watermark names.
+    End(Option<DurableWatermark>),
 }
 
 /// A segment that is being walked.
@@ -79,7 +79,7 @@ struct Pending {
 const NO_FRAME: &str = "there is no frame where one must be";
 
 /// The walk.
-pub(crate) struct Survey {
+pub(crate) struct LenientScan {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
     store: Uuid,
@@ -97,14 +97,14 @@ pub(crate) struct Survey {
     pub(crate) segments: u64,
 }
 
-impl Survey {
+impl LenientScan {
     /// Walks the journal in `directory` of `store` from its first segment on.
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         directory: &Path,
         store: Uuid,
         until: Until,
-    ) -> Result<Survey> {
+    ) -> Result<LenientScan> {
         let mut numbers: VecDeque<u64> = segment_numbers(&*disk, directory)?.into();
         let mut last_number = numbers.back().copied().unwrap_or(0);
         match &until {
@@ -112,10 +112,10 @@ impl Survey {
                 numbers.retain(|number| *number <= end.segment);
                 last_number = end.segment;
             }
-            Until::End(Some(mark)) => last_number = last_number.max(mark.frame.segment),
+            Until::End(Some(watermark)) => last_number = last_number.max(watermark.frame.segment),
             Until::End(None) => last_number = last_number.max(1),
         }
-        Ok(Survey {
+        Ok(LenientScan {
             disk,
             directory: directory.to_owned(),
             store,
@@ -173,7 +173,7 @@ impl Survey {
         let path = segment::path(&self.directory, number);
         let next = self.numbers.front().copied();
         if next != Some(number) {
-            // One finding for all that are missing up to the next: a stray name, or a forged mark, may
+            // One finding for all that are missing up to the next: a stray name, or a forged watermark, may
             // make them as many as numbers go.
             self.lose(FindingKind::SegmentMissing, path, 0, "the segment is missing");
             match next {
@@ -249,9 +249,9 @@ impl Survey {
     fn end(&mut self) {
         self.ended = true;
         if !self.pending.is_empty() {
-            // Nothing follows that could tell how much is lost; only the mark may.
+            // Nothing follows that could tell how much is lost; only the watermark may.
             let known = match &self.until {
-                Until::End(Some(mark)) => mark.position,
+                Until::End(Some(watermark)) => watermark.position,
                 _ => 0,
             };
             self.lost_up_to(known);
@@ -373,11 +373,11 @@ impl Survey {
         next.is_none()
     }
 
-    /// Whether the mark knows of a durable frame at `at` or behind it.
+    /// Whether the watermark knows of a durable frame at `at` or behind it.
     fn was_durable(&self, at: Location) -> bool {
-        let Until::End(Some(mark)) = &self.until else { return false };
-        // The mark of a journal without a frame names the place where the first one will be.
-        mark.frame > at || (mark.frame == at && mark.end > at.offset)
+        let Until::End(Some(watermark)) = &self.until else { return false };
+        // The watermark of a journal without a frame names the place where the first one will be.
+        watermark.frame > at || (watermark.frame == at && watermark.end > at.offset)
     }
 
     fn check_sequence(&mut self, open: &Open, at: Location, header: &Header) {

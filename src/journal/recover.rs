@@ -3,8 +3,8 @@
 //! * Only one write is ever in flight and each is one frame, so a crash can damage the last frame
 //!   only. A damaged last frame is a torn write: it is copied to `torn-*`, reported, and zeroed.
 //! * Damage before the last frame is `Corrupt` and nothing is changed. "Before" means that a frame
-//!   that names this store, segment and offset follows, or that the durable mark knows of one.
-//! * A last frame of which nothing is left, although the durable mark knows of it, is `Corrupt` too: there
+//!   that names this store, segment and offset follows, or that the durable watermark knows of one.
+//! * A last frame of which nothing is left, although the durable watermark knows of it, is `Corrupt` too: there
 //!   is nothing that could be kept and reported, and its positions must not be given out again in silence.
 //! * The last whole frame is written and synced again before anyone reads: it may have been in the
 //!   page cache only, and what is shown must not vanish.
@@ -17,7 +17,7 @@ use crate::journal::names::{self, TornPlace};
 use crate::journal::prepare::{self, Preparer};
 use crate::journal::read::Journal;
 use crate::journal::segment::{self, HeaderError, SegmentHeader};
-use crate::journal::watermark::{self, DurableMark, MarkFile};
+use crate::journal::watermark::{self, DurableWatermark, WatermarkFile};
 use crate::journal::write::{self, End, Writer};
 use crate::storage::disk::{self, Disk, DiskFile};
 use crate::storage::held::MODE_ALL;
@@ -68,8 +68,8 @@ pub(crate) fn is_empty(disk: &dyn Disk, directory: &Path) -> Result<bool> {
             return Ok(false);
         }
     }
-    let mark = disk::read_whole(disk, &watermark::path(directory), watermark::BYTES as u64)?;
-    Ok(mark.is_none_or(|mark| watermark::is_mark(&mark)))
+    let watermark = disk::read_whole(disk, &watermark::path(directory), watermark::BYTES as u64)?;
+    Ok(watermark.is_none_or(|watermark| watermark::is_mark(&watermark)))
 }
 
 /// Makes an empty journal in `directory`, in place of an empty one that may be there. The copies of torn
@@ -98,20 +98,20 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, directory: &Path, store: Uuid) -> Res
 /// Opens the journal in `directory` of the store `store`.
 pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result<Opened> {
     remove_leftovers(&*disk, directory)?;
-    // A kill may have left a segment whose name is in the page cache only. The mark must not speak of
+    // A kill may have left a segment whose name is in the page cache only. The watermark must not speak of
     // it before the name is durable.
     disk.sync_dir(directory).map_err(|e| Error::io("sync", directory, e))?;
-    let mark = watermark::read(&*disk, directory, store)?;
-    let segments = read_headers(&*disk, directory, store, mark)?;
+    let watermark = watermark::read(&*disk, directory, store)?;
+    let segments = read_headers(&*disk, directory, store, watermark)?;
     let last = segments.last().expect("read_headers returns at least one").clone();
     let journal = Arc::new(Journal::new(Arc::clone(&disk), directory.to_owned(), store, segments));
     let path = journal.path(last.number);
     let file = disk.open_to_write(&path).map_err(|e| Error::io("open", &path, e))?;
 
-    let scanned = scan_last(&journal, &*file, &last, mark)?;
+    let scanned = scan_last(&journal, &*file, &last, watermark)?;
     let torn = match scanned.torn_bytes {
         0 => None,
-        bytes => Some(set_aside(&journal, &*file, scanned.end.next, bytes, mark)?),
+        bytes => Some(set_aside(&journal, &*file, scanned.end.next, bytes, watermark)?),
     };
     lengthen(&journal, &*file, &last)?;
     if let Some((at, frame)) = &scanned.last_frame {
@@ -122,10 +122,10 @@ pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result
         None => Location { segment: last.number, offset: segment::HEADER_BYTES },
     };
     let end = scanned.end;
-    let durable = DurableMark { frame, end: end.next.offset, position: end.position };
-    let mark = MarkFile::create(&*disk, directory, store, durable)?;
+    let durable = DurableWatermark { frame, end: end.next.offset, position: end.position };
+    let watermark = WatermarkFile::create(&*disk, directory, store, durable)?;
     let preparer = Preparer::start(Arc::clone(&disk), directory.to_owned())?;
-    let writer = Writer::new(Arc::clone(&journal), file, last, end, mark, preparer);
+    let writer = Writer::new(Arc::clone(&journal), file, last, end, watermark, preparer);
     Ok(Opened { journal, writer, torn })
 }
 
@@ -144,10 +144,10 @@ fn read_headers(
     disk: &dyn Disk,
     directory: &Path,
     store: Uuid,
-    mark: Option<DurableMark>,
+    watermark: Option<DurableWatermark>,
 ) -> Result<Vec<SegmentHeader>> {
     let numbers = segment_numbers(disk, directory)?;
-    let known = mark.map_or(1, |mark| mark.frame.segment);
+    let known = watermark.map_or(1, |watermark| watermark.frame.segment);
     let last = numbers.last().copied().unwrap_or(0);
     let missing = (1..=last.max(known))
         .zip(numbers.iter().copied().map(Some).chain(std::iter::repeat(None)))
@@ -158,7 +158,8 @@ fn read_headers(
     }
     let mut headers: Vec<SegmentHeader> = Vec::with_capacity(numbers.len());
     for number in numbers {
-        let header = read_header(disk, directory, store, number, number == last && mark.is_some())?;
+        let header =
+            read_header(disk, directory, store, number, number == last && watermark.is_some())?;
         let before = headers.last().map_or(1, |previous| previous.first_position);
         if header.first_position < before {
             let what = format!("it begins at position {}, before {before}", header.first_position);
@@ -207,7 +208,7 @@ pub(crate) fn read_header(
         return Err(corrupt(32, format!("it is segment {}, not {number}", header.number)));
     }
     // A segment has its whole length before it has its name. One that is shorter was cut; whether
-    // frames went with the cut, only the mark can tell, and only of the last segment.
+    // frames went with the cut, only the watermark can tell, and only of the last segment.
     if length > header.length || (length < header.length && !may_be_short) {
         let what = format!("it is {length} bytes long; {} were made", header.length);
         return Err(corrupt(length.min(header.length), what));
@@ -226,7 +227,7 @@ fn scan_last(
     journal: &Journal,
     file: &dyn DiskFile,
     segment: &SegmentHeader,
-    mark: Option<DurableMark>,
+    watermark: Option<DurableWatermark>,
 ) -> Result<Scanned> {
     let start = Location { segment: segment.number, offset: 0 };
     let length = file.length().map_err(|e| Error::io("read", &journal.path(segment.number), e))?;
@@ -235,7 +236,7 @@ fn scan_last(
     let (end, last_frame) = whole_frames(journal, &bytes, segment)?;
     let rest = bytes.get(end.next.offset as usize..).unwrap_or(&[]);
     let torn_bytes = used(rest);
-    refuse_if_more_followed(journal, rest, torn_bytes, &end, mark)?;
+    refuse_if_more_followed(journal, rest, torn_bytes, &end, watermark)?;
     let torn_bytes = torn_bytes as u64;
     // Whatever frame size a closing writer had no room for, the next frame finds its own segment.
     Ok(Scanned { end, last_frame, torn_bytes })
@@ -328,7 +329,7 @@ fn refuse_if_more_followed(
     rest: &[u8],
     used: usize,
     end: &End,
-    mark: Option<DurableMark>,
+    watermark: Option<DurableWatermark>,
 ) -> Result<()> {
     if failpoint!("journal::truncate_at_mid_log_damage") {
         return Ok(());
@@ -351,11 +352,11 @@ fn refuse_if_more_followed(
         let what = format!("a frame follows at byte {}", at.offset + i as u64);
         return Err(journal.corrupt(at, position, what));
     }
-    match mark {
-        Some(mark) if is_gone(&mark, at, used) => {
+    match watermark {
+        Some(watermark) if is_gone(&watermark, at, used) => {
             let what = format!(
                 "the journal was durable up to position {} at byte {}, and what was there is gone",
-                mark.position, mark.end
+                watermark.position, watermark.end
             );
             Err(journal.corrupt(at, position, what))
         }
@@ -363,14 +364,14 @@ fn refuse_if_more_followed(
     }
 }
 
-/// Whether frames are gone that `mark` says were durable: a later one than the frame at `at`, of which
+/// Whether frames are gone that `watermark` says were durable: a later one than the frame at `at`, of which
 /// `used` bytes are left, or that one without a trace. A trace is kept as a torn write, and reported.
-fn is_gone(mark: &DurableMark, at: Location, used: usize) -> bool {
+fn is_gone(watermark: &DurableWatermark, at: Location, used: usize) -> bool {
     if failpoint!("journal::overlook_lost_last_frame") {
-        return mark.frame > at;
+        return watermark.frame > at;
     }
-    let was_durable_at = mark.frame == at && mark.end > at.offset;
-    mark.frame > at || (was_durable_at && used == 0)
+    let was_durable_at = watermark.frame == at && watermark.end > at.offset;
+    watermark.frame > at || (was_durable_at && used == 0)
 }
 
 /// Keeps the torn bytes in a file of their own, then zeroes them where they lie.
@@ -379,7 +380,7 @@ fn set_aside(
     file: &dyn DiskFile,
     at: Location,
     bytes: u64,
-    mark: Option<DurableMark>,
+    watermark: Option<DurableWatermark>,
 ) -> Result<TornWrite> {
     let torn = journal.read(at, bytes as usize)?;
     let copy = keep_copy(journal, at, &torn)?;
@@ -388,7 +389,8 @@ fn set_aside(
         file.sync_data()
     };
     zero().map_err(|e| Error::io("clear a torn write in", &journal.path(at.segment), e))?;
-    let acknowledged = mark.is_some_and(|mark| mark.frame == at && mark.end > at.offset);
+    let acknowledged =
+        watermark.is_some_and(|watermark| watermark.frame == at && watermark.end > at.offset);
     if acknowledged {
         tracing::error!(
             segment = at.segment,

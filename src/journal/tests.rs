@@ -1,6 +1,6 @@
 //! What a journal makes of every kind of damage.
 
-use super::lenient_scan::{Step, Survey, Until};
+use super::lenient_scan::{LenientScan, Step, Until};
 use super::recover::{self, Opened};
 use super::segment;
 use super::watermark;
@@ -173,7 +173,7 @@ fn assert_prefix(result: Result<Opened>, last: u64, torn: bool, case: &str) {
 fn every_flipped_byte_before_the_last_frame_is_corrupt_and_in_it_leaves_the_prefix() {
     let (directory, bytes, places, end) = small();
     let path = segment_one(directory.path());
-    let mark = fs::read(directory.path().join("durable")).unwrap();
+    let watermark = fs::read(directory.path().join("durable")).unwrap();
     let header = (0..104).chain([700, 4_095]);
     let frames = places[0]..end.next.offset;
     let behind = end.next.offset..end.next.offset + 16;
@@ -181,7 +181,7 @@ fn every_flipped_byte_before_the_last_frame_is_corrupt_and_in_it_leaves_the_pref
         let mut flipped = bytes.clone();
         flipped[at as usize] ^= 1 << (at % 8);
         fs::write(&path, &flipped).unwrap();
-        fs::write(directory.path().join("durable"), &mark).unwrap();
+        fs::write(directory.path().join("durable"), &watermark).unwrap();
         let case = format!("byte {at}");
         let result = open(directory.path());
         if at < places[2] {
@@ -199,11 +199,11 @@ fn every_flipped_byte_before_the_last_frame_is_corrupt_and_in_it_leaves_the_pref
 fn every_truncation_before_the_last_frame_is_corrupt_and_in_it_leaves_the_prefix() {
     let (directory, bytes, places, end) = small();
     let path = segment_one(directory.path());
-    let mark = fs::read(directory.path().join("durable")).unwrap();
+    let watermark = fs::read(directory.path().join("durable")).unwrap();
     let lengths = (0..4_096).step_by(293).chain(4_096..end.next.offset + 9);
     for length in lengths.chain([bytes.len() as u64 - 1]) {
         fs::write(&path, &bytes[..length as usize]).unwrap();
-        fs::write(directory.path().join("durable"), &mark).unwrap();
+        fs::write(directory.path().join("durable"), &watermark).unwrap();
         let case = format!("cut to {length} bytes");
         let result = open(directory.path());
         if length <= places[2] {
@@ -221,7 +221,7 @@ fn every_truncation_before_the_last_frame_is_corrupt_and_in_it_leaves_the_prefix
 }
 
 /// The search for a frame behind the damage left out the last place in a segment where one can begin, so
-/// that a closing frame just there proved nothing: without a mark, the damaged frame before it was taken
+/// that a closing frame just there proved nothing: without a watermark, the damaged frame before it was taken
 /// for a torn write, and cut away.
 #[test]
 fn damage_before_a_closing_frame_at_the_very_end_of_a_segment_is_corrupt() {
@@ -261,7 +261,7 @@ fn a_missing_mark_or_segment_is_healed_or_named() {
     let opened = open(directory.path()).unwrap();
     assert_eq!(positions(&opened).unwrap().len(), 40);
     drop(opened);
-    // Nothing but a later segment or the mark, which is whole again, tells of the missing one.
+    // Nothing but a later segment or the watermark, which is whole again, tells of the missing one.
     for number in [1, 2, 3] {
         let path = segment::path(directory.path(), number);
         let kept = directory.path().join("kept");
@@ -284,7 +284,7 @@ fn a_torn_write_is_kept_aside_and_its_place_is_used_again() {
     let mut opened = open(directory.path()).unwrap();
     let kept = opened.torn.clone().expect("the torn write is reported");
     assert_eq!((&kept.file, kept.offset), (&path, places[2]));
-    assert!(kept.acknowledged, "the mark knew of it");
+    assert!(kept.acknowledged, "the watermark knew of it");
     let copy = fs::read(&kept.copy).unwrap();
     let written = torn.iter().rposition(|byte| *byte != 0).unwrap() + 1;
     assert_eq!(copy, torn[places[2] as usize..written]);
@@ -296,9 +296,9 @@ fn a_torn_write_is_kept_aside_and_its_place_is_used_again() {
     assert_eq!(positions(&opened).unwrap(), [1, 4, 5]);
 }
 
-/// The last acknowledged frame read as zeros, or was cut off, and the mark knew of it: the store opened
+/// The last acknowledged frame read as zeros, or was cut off, and the watermark knew of it: the store opened
 /// without a word, gave the lost position out again, and views kept the lost event. Only frames *after*
-/// the place that the mark names were missed.
+/// the place that the watermark names were missed.
 #[test]
 fn a_last_durable_frame_that_is_gone_without_a_trace_is_corrupt() {
     let (directory, bytes, places, end) = small();
@@ -406,11 +406,11 @@ fn what_a_newer_version_wrote_is_refused_and_nothing_is_changed() {
             assert_eq!(fs::read(&path).unwrap(), newer, "{form}, {by}: something was changed");
         };
         refused(open(directory.path()).err().expect(form), "opening");
-        let mut survey = Survey::new(disk(), directory.path(), STORE, Until::End(None)).unwrap();
+        let mut scan = LenientScan::new(disk(), directory.path(), STORE, Until::End(None)).unwrap();
         let met = loop {
-            match survey.next() {
+            match scan.next() {
                 Ok(Some(_)) => {}
-                Ok(None) => panic!("{form}: the survey has not met it"),
+                Ok(None) => panic!("{form}: the scan has not met it"),
                 Err(error) => break error,
             }
         };
@@ -490,16 +490,16 @@ fn damage_in_a_sealed_segment_is_found_by_whoever_reads_it() {
 }
 
 /// Found by inputs whose checksums were mended: verifying remembered each number that was missing, and a
-/// file with a segment's name far ahead, or such a mark, took all memory.
+/// file with a segment's name far ahead, or such a watermark, took all memory.
 #[test]
 fn a_segment_named_far_ahead_is_one_finding_and_takes_no_memory() {
     let (directory, mut opened) = new_journal();
     write(&mut opened, 1, 10);
     drop(opened);
     fs::copy(segment_one(directory.path()), directory.path().join("18446744073709551614")).unwrap();
-    let mut survey = Survey::new(disk(), directory.path(), STORE, Until::End(None)).unwrap();
+    let mut scan = LenientScan::new(disk(), directory.path(), STORE, Until::End(None)).unwrap();
     let mut found = Vec::new();
-    while let Some(step) = survey.next().unwrap() {
+    while let Some(step) = scan.next().unwrap() {
         if let Step::Wrong(finding) = step {
             found.push(finding.kind);
         }
@@ -546,7 +546,7 @@ fn who_writes_a_little_into_a_long_segment_does_not_wait_for_the_next_one() {
     let before = faults.operations();
     write(&mut opened, 1, 100);
     opened.writer.end_preparing();
-    // Its write, its sync and the mark.
+    // Its write, its sync and the watermark.
     assert_eq!(faults.operations() - before, 3);
 }
 
@@ -574,15 +574,15 @@ fn a_header_within_a_torn_frame_is_no_frame() {
     let forged = forged_header(at, 3);
     bytes[at.offset as usize..][..forged.len()].copy_from_slice(&forged);
     fs::write(&path, &bytes).unwrap();
-    // After a power cut the mark is older, or gone.
-    let mark = directory.path().join("durable");
-    fs::remove_file(&mark).unwrap();
+    // After a power cut the watermark is older, or gone.
+    let watermark = directory.path().join("durable");
+    fs::remove_file(&watermark).unwrap();
     let opened = open(directory.path()).unwrap();
     assert_eq!(
         opened.torn.map(|torn| (torn.offset, torn.acknowledged)),
         Some((torn.offset, false))
     );
-    fs::remove_file(&mark).unwrap();
+    fs::remove_file(&watermark).unwrap();
     bytes[torn.offset as usize..][..frame::HEADER_BYTES].fill(0);
     fs::write(&path, &bytes).unwrap();
     let error = open(directory.path()).err().expect("a frame may be gone");
@@ -590,7 +590,7 @@ fn a_header_within_a_torn_frame_is_no_frame() {
     assert_eq!(fs::read(&path).unwrap(), bytes, "something was changed");
 }
 
-/// A survey took a damaged frame that another one followed at once for a torn write, and ended there: what
+/// A scan took a damaged frame that another one followed at once for a torn write, and ended there: what
 /// followed was not saved.
 #[test]
 fn a_survey_goes_on_with_a_frame_that_follows_a_damaged_one_at_once() {
@@ -603,9 +603,9 @@ fn a_survey_goes_on_with_a_frame_that_follows_a_damaged_one_at_once() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[damaged.offset as usize + frame::HEADER_BYTES + 20] ^= 1;
     fs::write(&path, &bytes).unwrap();
-    let mut survey = Survey::new(disk(), directory.path(), STORE, Until::End(None)).unwrap();
+    let mut scan = LenientScan::new(disk(), directory.path(), STORE, Until::End(None)).unwrap();
     let mut frames = Vec::new();
-    while let Some(step) = survey.next().unwrap() {
+    while let Some(step) = scan.next().unwrap() {
         match step {
             Step::Frame { at, .. } => frames.push(at),
             Step::Broken { at, .. } => assert_eq!(at, damaged),
@@ -659,9 +659,9 @@ fn a_segment_that_claims_more_than_any_has_is_corrupt() {
         let error = open(directory.path()).err().expect("a forged length");
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
         assert!(error.to_string().contains(&length.to_string()), "{error}");
-        let mut survey = Survey::new(disk(), directory.path(), STORE, Until::End(None)).unwrap();
-        while survey.next().unwrap().is_some() {}
-        assert!(survey.bytes < 300 << 20, "{} bytes were read", survey.bytes);
+        let mut scan = LenientScan::new(disk(), directory.path(), STORE, Until::End(None)).unwrap();
+        while scan.next().unwrap().is_some() {}
+        assert!(scan.bytes < 300 << 20, "{} bytes were read", scan.bytes);
     }
 }
 
@@ -684,12 +684,12 @@ fn forged_frames(mut at: Location, first_position: u64, frames: u64) -> Vec<u8> 
     all
 }
 
-/// What a survey comes to: the frames that it believes, and those that it doubts.
+/// What a scan comes to: the frames that it believes, and those that it doubts.
 fn survey_of(directory: &Path, with_mark: bool) -> (Vec<Location>, Vec<Location>) {
-    let mark = watermark::read(&*disk(), directory, STORE).unwrap().filter(|_| with_mark);
-    let mut survey = Survey::new(disk(), directory, STORE, Until::End(mark)).unwrap();
+    let watermark = watermark::read(&*disk(), directory, STORE).unwrap().filter(|_| with_mark);
+    let mut scan = LenientScan::new(disk(), directory, STORE, Until::End(watermark)).unwrap();
     let (mut frames, mut doubtful, mut findings) = (Vec::new(), Vec::new(), 0);
-    while let Some(step) = survey.next().unwrap() {
+    while let Some(step) = scan.next().unwrap() {
         match step {
             Step::Frame { at, .. } | Step::Broken { at, .. } => frames.push(at),
             Step::Doubtful { at, .. } => doubtful.push(at),
@@ -697,7 +697,7 @@ fn survey_of(directory: &Path, with_mark: bool) -> (Vec<Location>, Vec<Location>
         }
     }
     assert!(findings > 0, "nothing was found wrong");
-    assert!(survey.bytes < 300 << 20, "{} bytes were read", survey.bytes);
+    assert!(scan.bytes < 300 << 20, "{} bytes were read", scan.bytes);
     (frames, doubtful)
 }
 
@@ -760,7 +760,7 @@ fn a_frame_that_a_user_stored_is_not_believed_after_damage() {
             let (believed, _) = survey_of(directory.path(), with_mark);
             assert_eq!(believed, [first, third]);
         }
-        // The frame is the last: the mark says so.
+        // The frame is the last: the watermark says so.
         let mut bytes = with_zeros(damaged.offset + 120);
         bytes[third.offset as usize..].fill(0);
         fs::write(&path, bytes).unwrap();

@@ -1,4 +1,4 @@
-//! The durable mark, `journal/durable`: how far the journal was durable when it was last written.
+//! The durable watermark, `journal/durable`: how far the journal was durable when it was last written.
 //!
 //! ```text
 //! offset  bytes  field
@@ -31,13 +31,13 @@ const CRC_OFFSET: usize = 56;
 
 /// How far the journal is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct DurableMark {
+pub(crate) struct DurableWatermark {
     pub(crate) frame: Location,
     pub(crate) end: u64,
     pub(crate) position: u64,
 }
 
-impl DurableMark {
+impl DurableWatermark {
     fn encode(&self, store: Uuid) -> [u8; BYTES] {
         let mut bytes = [0; BYTES];
         bytes[..8].copy_from_slice(&MAGIC);
@@ -51,71 +51,81 @@ impl DurableMark {
         bytes
     }
 
-    /// The mark in `bytes`, if it is whole and of this store: a torn one says nothing.
-    fn decode(bytes: &[u8], store: Uuid) -> Option<DurableMark> {
+    /// The watermark in `bytes`, if it is whole and of this store: a torn one says nothing.
+    fn decode(bytes: &[u8], store: Uuid) -> Option<DurableWatermark> {
         let bytes = bytes.get(..BYTES)?;
         let crc = u32::from_le_bytes(array_at(bytes, CRC_OFFSET));
         let whole = crc == crc32c::crc32c(&bytes[..CRC_OFFSET]);
-        (whole && bytes[..8] == MAGIC && bytes[8..24] == *store.as_bytes()).then(|| DurableMark {
-            frame: Location {
-                segment: u64::from_le_bytes(array_at(bytes, 24)),
-                offset: u64::from_le_bytes(array_at(bytes, 32)),
-            },
-            end: u64::from_le_bytes(array_at(bytes, 40)),
-            position: u64::from_le_bytes(array_at(bytes, 48)),
+        (whole && bytes[..8] == MAGIC && bytes[8..24] == *store.as_bytes()).then(|| {
+            DurableWatermark {
+                frame: Location {
+                    segment: u64::from_le_bytes(array_at(bytes, 24)),
+                    offset: u64::from_le_bytes(array_at(bytes, 32)),
+                },
+                end: u64::from_le_bytes(array_at(bytes, 40)),
+                position: u64::from_le_bytes(array_at(bytes, 48)),
+            }
         })
     }
 }
 
-/// Whether `bytes` are those of a mark, of whatever store.
+/// Whether `bytes` are those of a watermark, of whatever store.
 pub(crate) fn is_mark(bytes: &[u8]) -> bool {
     bytes.len() == BYTES && bytes.starts_with(&MAGIC)
 }
 
-/// The mark's file, open for the writer.
-pub(crate) struct MarkFile {
+/// The watermark's file, open for the writer.
+pub(crate) struct WatermarkFile {
     file: Arc<dyn DiskFile>,
     path: PathBuf,
     store: Uuid,
 }
 
-impl MarkFile {
-    /// Replaces the file by one that says `mark`, durably, and keeps it open.
+impl WatermarkFile {
+    /// Replaces the file by one that says `watermark`, durably, and keeps it open.
     pub(crate) fn create(
         disk: &dyn Disk,
         journal: &Path,
         store: Uuid,
-        mark: DurableMark,
-    ) -> Result<MarkFile> {
+        watermark: DurableWatermark,
+    ) -> Result<WatermarkFile> {
         let path = path(journal);
-        disk::replace(disk, &path, &mark.encode(store))?;
+        disk::replace(disk, &path, &watermark.encode(store))?;
         let file = disk.open_to_write(&path).map_err(|e| Error::io("open", &path, e))?;
-        Ok(MarkFile { file, path, store })
+        Ok(WatermarkFile { file, path, store })
     }
 
-    pub(crate) fn write(&self, mark: DurableMark) -> Result<()> {
-        let written = self.file.write_all_at(&mark.encode(self.store), 0);
+    pub(crate) fn write(&self, watermark: DurableWatermark) -> Result<()> {
+        let written = self.file.write_all_at(&watermark.encode(self.store), 0);
         written.map_err(|e| Error::io("write", &self.path, e))
     }
 }
 
-/// What the mark on disk says, if there is a whole one of this store.
-pub(crate) fn read(disk: &dyn Disk, journal: &Path, store: Uuid) -> Result<Option<DurableMark>> {
+/// What the watermark on disk says, if there is a whole one of this store.
+pub(crate) fn read(
+    disk: &dyn Disk,
+    journal: &Path,
+    store: Uuid,
+) -> Result<Option<DurableWatermark>> {
     Ok(match look(disk, journal, store)? {
         Look::Missing => None,
-        Look::Found { mark, .. } => mark,
+        Look::Found { watermark, .. } => watermark,
     })
 }
 
-/// A look at the mark's file by a follower, which must notice when another file takes its place.
+/// A look at the watermark's file by a follower, which must notice when another file takes its place.
 pub(crate) enum Look {
     /// There is none.
     Missing,
     /// The file, what it is, and what it says, if that is whole and of this store.
-    Found { file: Arc<dyn DiskFile>, identity: Option<FileIdentity>, mark: Option<DurableMark> },
+    Found {
+        file: Arc<dyn DiskFile>,
+        identity: Option<FileIdentity>,
+        watermark: Option<DurableWatermark>,
+    },
 }
 
-/// Looks at the mark on disk.
+/// Looks at the watermark on disk.
 pub(crate) fn look(disk: &dyn Disk, journal: &Path, store: Uuid) -> Result<Look> {
     let path = path(journal);
     let look = || {
@@ -123,8 +133,8 @@ pub(crate) fn look(disk: &dyn Disk, journal: &Path, store: Uuid) -> Result<Look>
         let identity = file.identity()?;
         let mut bytes = [0; BYTES];
         let read = file.read_at(&mut bytes, 0)?;
-        let mark = DurableMark::decode(&bytes[..read], store);
-        Ok(Look::Found { file, identity, mark })
+        let watermark = DurableWatermark::decode(&bytes[..read], store);
+        Ok(Look::Found { file, identity, watermark })
     };
     match look() {
         Err(error) if io::Error::kind(&error) == io::ErrorKind::NotFound => Ok(Look::Missing),
@@ -144,19 +154,19 @@ mod tests {
     fn a_mark_has_its_golden_bytes_and_a_flipped_one_says_nothing() {
         let store = Uuid::from_u128(0xabcd);
         let frame = Location { segment: 3, offset: 4_096 };
-        let mark = DurableMark { frame, end: 4_200, position: 17 };
-        let bytes = mark.encode(store);
+        let watermark = DurableWatermark { frame, end: 4_200, position: 17 };
+        let bytes = watermark.encode(store);
         let mut golden = b"FSMARK\0\0".to_vec();
         golden.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 0xcd]);
         golden.extend([3, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0]);
         golden.extend([104, 16, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0]);
         golden.extend([0xf9, 0xc6, 0x79, 0xfc]);
         assert_eq!(bytes[..], golden[..]);
-        assert_eq!(DurableMark::decode(&bytes, store), Some(mark));
+        assert_eq!(DurableWatermark::decode(&bytes, store), Some(watermark));
         for at in 0..BYTES {
             let mut flipped = bytes;
             flipped[at] ^= 1;
-            assert_eq!(DurableMark::decode(&flipped, store), None, "byte {at} went unnoticed");
+            assert_eq!(DurableWatermark::decode(&flipped, store), None, "byte {at} went unnoticed");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The journal's one writer: a frame, one write, one `fdatasync`.
 //!
-//! * `write` returns only when the frame is durable and the mark says so.
+//! * `write` returns only when the frame is durable and the watermark says so.
 //! * After `WriteError::Unknown` the writer must not be used again: what lies at its offset is not
 //!   known, and only recovery may decide.
 
@@ -8,7 +8,7 @@ use crate::codec::frame::{self, Chain, Frame, Kind, Location, Meaning};
 use crate::journal::prepare::{Prepared, Preparer};
 use crate::journal::read::Journal;
 use crate::journal::segment::{self, SegmentHeader};
-use crate::journal::watermark::{DurableMark, MarkFile};
+use crate::journal::watermark::{DurableWatermark, WatermarkFile};
 use crate::storage::disk::DiskFile;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Moved};
@@ -50,7 +50,7 @@ pub(crate) struct Writer {
     file: Arc<dyn DiskFile>,
     segment: SegmentHeader,
     end: End,
-    mark: MarkFile,
+    watermark: WatermarkFile,
     preparer: Preparer,
     /// Whether the last frame is not a closing one.
     open: bool,
@@ -68,14 +68,14 @@ impl Writer {
         file: Arc<dyn DiskFile>,
         segment: SegmentHeader,
         end: End,
-        mark: MarkFile,
+        watermark: WatermarkFile,
         preparer: Preparer,
     ) -> Writer {
         assert_eq!(segment.number, end.next.segment, "the writer goes on in the last segment");
         let last = end.next;
         let (open, is_unhurried) = (false, false);
         let begun = (Instant::now(), last.offset);
-        Writer { journal, file, segment, end, mark, preparer, open, is_unhurried, last, begun }
+        Writer { journal, file, segment, end, watermark, preparer, open, is_unhurried, last, begun }
     }
 
     /// The same writer, whose frames become durable together, by `finish`.
@@ -83,7 +83,7 @@ impl Writer {
         Writer { is_unhurried: true, ..self }
     }
 
-    /// Has everything durable, and the mark say so.
+    /// Has everything durable, and the watermark say so.
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
         let path = self.journal.path(self.segment.number);
         self.file.sync_data().map_err(|e| Error::io("sync", &path, e))?;
@@ -232,11 +232,12 @@ impl Writer {
         }
     }
 
-    /// The frame is durable already, so a mark that cannot be written only holds followers back.
+    /// The frame is durable already, so a watermark that cannot be written only holds followers back.
     fn say_durable(&self, frame: Location) {
-        let mark = DurableMark { frame, end: self.end.next.offset, position: self.end.position };
-        if let Err(error) = self.mark.write(mark) {
-            tracing::warn!(%error, "the durable mark could not be written");
+        let watermark =
+            DurableWatermark { frame, end: self.end.next.offset, position: self.end.position };
+        if let Err(error) = self.watermark.write(watermark) {
+            tracing::warn!(%error, "the durable watermark could not be written");
         }
     }
 

@@ -8,7 +8,7 @@
 
 use crate::kv::files::{remove_unfinished_snapshots, sync_files, unfit_in, wait_for_release};
 use crate::kv::sync_policy::{
-    CHANGES_PACED_MAX, KEY_BYTES_MAX, Pace, STORED_BYTES_MAX, Unsynced, check_size,
+    CHANGES_PACED_MAX, KEY_BYTES_MAX, STORED_BYTES_MAX, SyncPolicy, Unsynced, check_size,
 };
 use crate::storage::held::Held;
 use crate::value::error::{Error, ErrorKind, Result, catch, is_exhaustion};
@@ -35,7 +35,7 @@ pub(crate) struct Database {
     /// An own handle on sled's one data file: sled never syncs it in a way that survives a power
     /// cut.
     file: File,
-    pace: Pace,
+    pace: SyncPolicy,
     /// The directory. Files are made in it by its path, by sled only while it is opened.
     held: Arc<Held>,
     /// What sled panicked with; it is not called again.
@@ -113,13 +113,13 @@ impl From<Error> for OpenError {
 impl Database {
     /// Opens the database in the directory `path`, which exists; creates it if it is empty.
     pub(crate) fn open(path: &Path, cache_bytes: u64) -> Result<Database, OpenError> {
-        Database::open_paced(path, cache_bytes, Pace::default())
+        Database::open_paced(path, cache_bytes, SyncPolicy::default())
     }
 
     pub(crate) fn open_paced(
         path: &Path,
         cache_bytes: u64,
-        pace: Pace,
+        pace: SyncPolicy,
     ) -> Result<Database, OpenError> {
         refuse_forked().map_err(OpenError::System)?;
         if let Some(reason) = unfit_in(path) {

@@ -8,7 +8,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
 
-/// The directory of an index's packs in that of the index.
+/// The directory of an index's tables in that of the index.
 pub(crate) const PACKS: &str = "packs";
 /// The directory in which sled keeps values that are too long for its log. Ours never are.
 const BLOBS: &str = "blobs";
@@ -186,15 +186,15 @@ pub(crate) fn sync(path: &Path) -> Result<()> {
 }
 
 /// Copies the file or directory `from` to `to`, which does not exist yet. Nothing is copied if there
-/// is nothing. Packs never change, so they need no copy where the filesystem has a second name for them.
+/// is nothing. Tables never change, so they need no copy where the filesystem has a second name for them.
 pub(crate) fn copy_all(from: &Path, to: &Path) -> Result<()> {
     let copy = || {
         if !from.try_exists()? {
             return Ok(());
         }
         if !from.is_dir() {
-            let is_pack = from.parent().is_some_and(|directory| directory.ends_with(PACKS));
-            if is_pack && fs::hard_link(from, to).is_ok() {
+            let is_table = from.parent().is_some_and(|directory| directory.ends_with(PACKS));
+            if is_table && fs::hard_link(from, to).is_ok() {
                 return Ok(());
             }
             regular::check_dense(from)?;

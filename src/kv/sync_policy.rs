@@ -58,14 +58,17 @@ pub(crate) fn check_size(what: &str, met: usize, allowed: usize) -> Result<()> {
 
 /// How much may be written between two syncs; a test wants it to happen sooner.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
+pub(crate) struct SyncPolicy {
     pub(crate) segment_bytes: usize,
     pub(crate) unsynced_bytes_max: u64,
 }
 
-impl Default for Pace {
-    fn default() -> Pace {
-        Pace { segment_bytes: SLED_SEGMENT_BYTES, unsynced_bytes_max: SLED_UNSYNCED_BYTES_MAX }
+impl Default for SyncPolicy {
+    fn default() -> SyncPolicy {
+        SyncPolicy {
+            segment_bytes: SLED_SEGMENT_BYTES,
+            unsynced_bytes_max: SLED_UNSYNCED_BYTES_MAX,
+        }
     }
 }
 

@@ -9,12 +9,12 @@ use crate::journal::read::Journal;
 use crate::journal::recover;
 use crate::journal::segment;
 use crate::journal::write::End;
-use crate::log::commit::Proposal;
+use crate::log::commit::EncodedCommit;
 use crate::log::commit::group::{Outcome, Sequencer};
 use crate::log::core::{Log, journal_directory};
 use crate::log::indexer;
 use crate::log::indexer::managed::{Bounds, IndexSite, IndexSlot};
-use crate::log::read::located::{Located, each_located, mark_of};
+use crate::log::read::located::{Located, each_located, sparse_entry_of};
 use crate::log::tail::Tail;
 use crate::log::tail::head::Head;
 use crate::storage::disk::Disk;
@@ -23,7 +23,7 @@ use crate::value::callback;
 use crate::value::clock::Clock;
 use crate::value::error::{ErrorKind, Result};
 use crate::value::failpoint::failpoint;
-use crate::value::limits::INDEX_WINDOW_BYTES_MAX;
+use crate::value::limits::INDEX_FLUSH_BATCH_BYTES_MAX;
 use crate::value::position::Version;
 use crate::value::stream::StreamId;
 use std::ops::Deref;
@@ -56,7 +56,7 @@ impl Engine {
         let site = IndexSite {
             directory,
             cache_bytes,
-            window_bytes: INDEX_WINDOW_BYTES_MAX,
+            batch_bytes: INDEX_FLUSH_BATCH_BYTES_MAX,
             bounds,
             journal: Arc::clone(&journal),
         };
@@ -112,7 +112,7 @@ impl Engine {
     }
 
     /// Makes `proposal` durable, together with whatever else waits.
-    pub(crate) fn commit(&self, proposal: Proposal) -> Outcome {
+    pub(crate) fn commit(&self, proposal: EncodedCommit) -> Outcome {
         // Before any lock, and so by each caller: in a forked process somebody may hold it for ever.
         if !failpoint!("log::append_in_forked_process") {
             self.log.owner.check()?;
@@ -185,7 +185,7 @@ fn is_reached(journal: &Arc<Journal>, indexed: &Checkpoint, end: &End) -> Result
     Ok(at == indexed.next && position == indexed.position)
 }
 
-/// Whether what a window that was cut short has left in the index is of this journal. It lies beyond the
+/// Whether what a flush batch that was cut short has left in the index is of this journal. It lies beyond the
 /// checkpoint: if it is of another continuation, which was then given up, nothing else would tell.
 fn is_left_by_this_journal(
     journal: &Arc<Journal>,
@@ -200,9 +200,9 @@ fn is_left_by_this_journal(
     let mut frames = journal.frames(indexed.next, indexed.position + 1, end.next);
     while !left.is_empty() && !failpoint!("log::believe_any_record") {
         let Some((at, frame)) = frames.next().transpose()? else { return Ok(false) };
-        let mark = mark_of(at, &frame);
-        if left.marks.get(&mark.position) == Some(&mark) {
-            left.marks.remove(&mark.position);
+        let sparse_entry = sparse_entry_of(at, &frame);
+        if left.sparse_entries.get(&sparse_entry.position) == Some(&sparse_entry) {
+            left.sparse_entries.remove(&sparse_entry.position);
         }
         // What cannot be read of the frame is told where the tail is filled.
         let _ = each_located(at, &frame, |located| {

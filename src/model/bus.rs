@@ -175,13 +175,13 @@ impl<A: Aggregate> Bus<A> {
         &self,
         id: impl Into<String>,
         command: A::Command,
-    ) -> Result<Ticket<A>, NotSent<A::Command>> {
+    ) -> Result<Ticket<A>, SendError<A::Command>> {
         self.command(id, command).try_send()
     }
 
     /// A command to be sent with metadata or a deadline.
-    pub fn command(&self, id: impl Into<String>, command: A::Command) -> Sending<'_, A> {
-        Sending {
+    pub fn command(&self, id: impl Into<String>, command: A::Command) -> CommandBuilder<'_, A> {
+        CommandBuilder {
             bus: self,
             id: id.into(),
             command,
@@ -240,7 +240,7 @@ impl<A: Aggregate> Drop for Inner<A> {
 
 /// A command that is about to be sent; see [`Bus::command`].
 #[must_use = "a command is sent by `send` or `try_send`"]
-pub struct Sending<'a, A: Aggregate> {
+pub struct CommandBuilder<'a, A: Aggregate> {
     bus: &'a Bus<A>,
     id: String,
     command: A::Command,
@@ -248,7 +248,7 @@ pub struct Sending<'a, A: Aggregate> {
     expires_at: Option<Instant>,
 }
 
-impl<A: Aggregate> Sending<'_, A> {
+impl<A: Aggregate> CommandBuilder<'_, A> {
     /// Metadata for the command's events; see
     /// [`execute_with`](Repository::execute_with).
     pub fn metadata(mut self, metadata: Metadata) -> Self {
@@ -276,7 +276,7 @@ impl<A: Aggregate> Sending<'_, A> {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed), [`Expired`](ErrorKind::Expired); within a command of this bus also
     /// [`QueueFull`](ErrorKind::QueueFull).
-    pub fn send(self) -> Result<Ticket<A>, NotSent<A::Command>> {
+    pub fn send(self) -> Result<Ticket<A>, SendError<A::Command>> {
         let waits_for_itself = is_one_of(&self.bus.0.workers) || Holding::Commits.is_held();
         if self.expires_at.is_none() && waits_for_itself && !failpoint!("bus::wait_for_own_room") {
             return self.try_send();
@@ -296,7 +296,7 @@ impl<A: Aggregate> Sending<'_, A> {
     ///
     /// # Errors
     /// [`QueueFull`](ErrorKind::QueueFull), [`Closed`](ErrorKind::Closed).
-    pub fn try_send(self) -> Result<Ticket<A>, NotSent<A::Command>> {
+    pub fn try_send(self) -> Result<Ticket<A>, SendError<A::Command>> {
         self.send_by(|queue, job, _| {
             queue.try_send(job).err().map(|refused| match refused {
                 TrySendError::Full(job) => {
@@ -312,13 +312,13 @@ impl<A: Aggregate> Sending<'_, A> {
     fn send_by(
         self,
         send: impl FnOnce(&Sender<Job<A>>, Job<A>, Option<Instant>) -> Option<(Job<A>, Error)>,
-    ) -> Result<Ticket<A>, NotSent<A::Command>> {
-        let Sending { bus, id, command, metadata, expires_at } = self;
+    ) -> Result<Ticket<A>, SendError<A::Command>> {
+        let CommandBuilder { bus, id, command, metadata, expires_at } = self;
         if let Err(error) = bus.0.owner.check() {
-            return Err(NotSent { command, error });
+            return Err(SendError { command, error });
         }
         let Some(queue) = bus.0.queue(&id) else {
-            return Err(NotSent { command, error: closed() });
+            return Err(SendError { command, error: closed() });
         };
         let (answer, answered) = bounded(1);
         let job = Job { id, command, metadata, expires_at, answer };
@@ -328,40 +328,40 @@ impl<A: Aggregate> Sending<'_, A> {
                 owner: bus.0.owner,
                 workers: Arc::clone(&bus.0.workers),
             }),
-            Some((job, error)) => Err(NotSent { command: job.command, error }),
+            Some((job, error)) => Err(SendError { command: job.command, error }),
         }
     }
 }
 
 /// A command that was not sent, and why.
 #[non_exhaustive]
-pub struct NotSent<C> {
+pub struct SendError<C> {
     /// The command, to be sent again perhaps.
     pub command: C,
     /// Why it was not sent.
     pub error: Error,
 }
 
-impl<C> fmt::Debug for NotSent<C> {
+impl<C> fmt::Debug for SendError<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NotSent").field("error", &self.error).finish_non_exhaustive()
+        f.debug_struct("SendError").field("error", &self.error).finish_non_exhaustive()
     }
 }
 
-impl<C> fmt::Display for NotSent<C> {
+impl<C> fmt::Display for SendError<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the command was not sent: {}", self.error)
     }
 }
 
-impl<C> std::error::Error for NotSent<C> {
+impl<C> std::error::Error for SendError<C> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.error)
     }
 }
 
-impl<C> From<NotSent<C>> for Error {
-    fn from(not_sent: NotSent<C>) -> Error {
+impl<C> From<SendError<C>> for Error {
+    fn from(not_sent: SendError<C>) -> Error {
         not_sent.error
     }
 }

@@ -15,7 +15,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(60);
 /// ```
 /// use filmstrip::{OnError, Then};
 /// use std::time::Duration;
-/// let patient = OnError::default().retries(10).then(Then::ParkEvent);
+/// let patient = OnError::default().retries(10).then(ErrorAction::ParkEvent);
 /// assert_eq!(patient.first_delay, Duration::from_millis(100));
 /// assert_eq!(OnError::default().retries, 3);
 /// ```
@@ -28,13 +28,13 @@ pub struct OnError {
     /// wait is twice as long, up to a minute.
     pub first_delay: Duration,
     /// What to do then.
-    pub then: Then,
+    pub then: ErrorAction,
 }
 
 /// What to do with an event that has failed too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum Then {
+pub enum ErrorAction {
     /// Go no further; the status tells why.
     #[default]
     Stop,
@@ -79,7 +79,7 @@ pub(crate) fn passing(cause: &(dyn std::error::Error + 'static)) -> Option<Error
 
 impl Default for OnError {
     fn default() -> OnError {
-        OnError { retries: 3, first_delay: Duration::from_millis(100), then: Then::Stop }
+        OnError { retries: 3, first_delay: Duration::from_millis(100), then: ErrorAction::Stop }
     }
 }
 
@@ -100,7 +100,7 @@ impl OnError {
 
     /// Sets what to do then.
     #[must_use]
-    pub fn then(mut self, then: Then) -> OnError {
+    pub fn then(mut self, then: ErrorAction) -> OnError {
         self.then = then;
         self
     }

@@ -27,7 +27,7 @@ pub(crate) struct Request<A> {
 }
 
 /// The side that asks. Holding it keeps the channel open when no handle is left.
-pub(crate) struct Asking<A> {
+pub(crate) struct RequestSender<A> {
     owner: Owner,
     requests: Sender<Request<A>>,
     /// Disconnected once nobody answers any more.
@@ -37,12 +37,12 @@ pub(crate) struct Asking<A> {
 }
 
 /// The side that answers: its requests. Dropping it answers everybody who still waits.
-pub(crate) struct Asked<A> {
+pub(crate) struct RequestReceiver<A> {
     requests: Receiver<Request<A>>,
     _answers: Sender<()>,
 }
 
-impl<A> Asked<A> {
+impl<A> RequestReceiver<A> {
     /// The channel that the requests come through.
     pub(crate) fn channel(&self) -> &Receiver<Request<A>> {
         &self.requests
@@ -51,7 +51,7 @@ impl<A> Asked<A> {
 
 /// Why a question has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unanswered {
+pub(crate) enum NoReply {
     /// The thread has ended.
     Ended,
     /// The time has passed, or the thread would have waited for itself.
@@ -60,13 +60,13 @@ pub(crate) enum Unanswered {
     Full,
 }
 
-impl Unanswered {
+impl NoReply {
     /// The error for somebody who asked `who`, such as `projection X`.
     pub(crate) fn by(self, who: &str) -> Error {
         match self {
-            Unanswered::Ended => Error::new(ErrorKind::Closed, format!("{who} has stopped")),
-            Unanswered::Late => Error::new(ErrorKind::Timeout, format!("{who} has not answered")),
-            Unanswered::Full => {
+            NoReply::Ended => Error::new(ErrorKind::Closed, format!("{who} has stopped")),
+            NoReply::Late => Error::new(ErrorKind::Timeout, format!("{who} has not answered")),
+            NoReply::Full => {
                 let waiting = REQUESTS_WAITING_MAX;
                 let message = format!("{who} has asked itself for {waiting} things already");
                 Error::new(ErrorKind::QueueFull, message)
@@ -76,15 +76,19 @@ impl Unanswered {
 }
 
 /// A way to ask, and where the thread hears of it.
-pub(crate) fn requests<A>() -> (Asking<A>, Asked<A>) {
+pub(crate) fn requests<A>() -> (RequestSender<A>, RequestReceiver<A>) {
     let (sender, requests) = bounded(REQUESTS_WAITING_MAX);
     let (answers, ended) = bounded(0);
-    let asking =
-        Asking { owner: Owner::this_process(), requests: sender, ended, thread: OnceLock::new() };
-    (asking, Asked { requests, _answers: answers })
+    let asking = RequestSender {
+        owner: Owner::this_process(),
+        requests: sender,
+        ended,
+        thread: OnceLock::new(),
+    };
+    (asking, RequestReceiver { requests, _answers: answers })
 }
 
-impl<A> Asking<A> {
+impl<A> RequestSender<A> {
     /// The present thread is the one that answers.
     pub(crate) fn answered_here(&self) {
         // A thread that begins again keeps its place.
@@ -101,7 +105,7 @@ impl<A> Asking<A> {
     /// answering thread calls, or waits for, nobody waits: it is done when the thread comes to it.
     /// Other threads of the engine, which call the application's code too, wait for a while: two that ask each
     /// other would not end.
-    pub(crate) fn ask(&self, ask: A, timeout: Option<Duration>) -> Result<Result<()>, Unanswered> {
+    pub(crate) fn ask(&self, ask: A, timeout: Option<Duration>) -> Result<Result<()>, NoReply> {
         if let Err(forked) = self.owner.check() {
             return Ok(Err(forked));
         }
@@ -116,25 +120,25 @@ impl<A> Asking<A> {
         let request = Request { ask, answer };
         if is_behind {
             return match timeout {
-                None => self.requests.try_send(request).map(Ok).map_err(|_| Unanswered::Full),
-                Some(_) => Err(Unanswered::Late),
+                None => self.requests.try_send(request).map(Ok).map_err(|_| NoReply::Full),
+                Some(_) => Err(NoReply::Late),
             };
         }
         let sent = match deadline {
-            None => self.requests.send(request).map_err(|_| Unanswered::Ended),
+            None => self.requests.send(request).map_err(|_| NoReply::Ended),
             Some(deadline) => {
                 self.requests.send_deadline(request, deadline).map_err(|error| match error {
-                    SendTimeoutError::Timeout(_) => Unanswered::Late,
-                    SendTimeoutError::Disconnected(_) => Unanswered::Ended,
+                    SendTimeoutError::Timeout(_) => NoReply::Late,
+                    SendTimeoutError::Disconnected(_) => NoReply::Ended,
                 })
             }
         };
         sent?;
         select! {
-            recv(answered) -> answer => answer.map_err(|_| Unanswered::Ended),
+            recv(answered) -> answer => answer.map_err(|_| NoReply::Ended),
             // What the thread has answered, it has answered before it ended.
-            recv(self.ended) -> _ => answered.try_recv().map_err(|_| Unanswered::Ended),
-            recv(deadline.map_or(never(), at)) -> _ => Err(Unanswered::Late),
+            recv(self.ended) -> _ => answered.try_recv().map_err(|_| NoReply::Ended),
+            recv(deadline.map_or(never(), at)) -> _ => Err(NoReply::Late),
         }
     }
 }
@@ -149,26 +153,26 @@ mod tests {
     #[test]
     fn a_question_is_answered_or_ends_with_its_thread_or_its_time() {
         let (asking, asked) = requests();
-        assert_eq!(asking.ask(1, Some(SHORT)).unwrap_err(), Unanswered::Late);
+        assert_eq!(asking.ask(1, Some(SHORT)).unwrap_err(), NoReply::Late);
         let late: Request<u8> = asked.channel().recv().unwrap();
         assert_eq!(late.ask, 1);
         std::thread::scope(|scope| {
             scope.spawn(|| asked.channel().recv().unwrap().answer.send(Ok(())).unwrap());
             assert!(asking.ask(2, None).unwrap().is_ok());
             scope.spawn(|| drop(asked.channel().recv().unwrap()));
-            assert_eq!(asking.ask(3, None).unwrap_err(), Unanswered::Ended);
+            assert_eq!(asking.ask(3, None).unwrap_err(), NoReply::Ended);
         });
         // The thread that answers would wait for itself.
         asking.answered_here();
         for n in 0..REQUESTS_WAITING_MAX {
             assert!(asking.ask(n as u8, None).unwrap().is_ok());
         }
-        assert_eq!(asking.ask(5, None).unwrap_err(), Unanswered::Full);
-        assert_eq!(asking.ask(6, Some(SHORT)).unwrap_err(), Unanswered::Late);
+        assert_eq!(asking.ask(5, None).unwrap_err(), NoReply::Full);
+        assert_eq!(asking.ask(6, Some(SHORT)).unwrap_err(), NoReply::Late);
         assert_eq!(asked.channel().try_iter().count(), REQUESTS_WAITING_MAX);
         let (asking, asked) = requests::<u8>();
         drop(asked);
-        assert_eq!(asking.ask(4, Some(SHORT)).unwrap_err(), Unanswered::Ended);
+        assert_eq!(asking.ask(4, Some(SHORT)).unwrap_err(), NoReply::Ended);
     }
 
     /// Stopping a projection twice hung once in a run of the whole suite. The second request came
@@ -183,6 +187,6 @@ mod tests {
             std::thread::yield_now();
         }
         drop(asked);
-        assert_eq!(told.recv_timeout(LONG), Ok(Unanswered::Ended));
+        assert_eq!(told.recv_timeout(LONG), Ok(NoReply::Ended));
     }
 }

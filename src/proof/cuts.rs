@@ -317,8 +317,8 @@ fn a_store_whose_parent_directories_were_made_with_it_survives_a_power_cut() {
 }
 
 /// A process was killed after it had renamed a prepared segment into use and before it synced that name.
-/// The next opening wrote a mark that speaks of the segment, and the power went before the directory was
-/// synced: of the two names only the mark's had reached the disk, so that the segment was missed, and
+/// The next opening wrote a watermark that speaks of the segment, and the power went before the directory was
+/// synced: of the two names only the watermark's had reached the disk, so that the segment was missed, and
 /// opening the store was refused as `Corrupt`.
 #[test]
 fn a_mark_never_names_a_segment_whose_own_name_a_power_cut_can_take() {

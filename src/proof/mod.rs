@@ -6,8 +6,8 @@ pub(crate) mod random;
 pub(crate) mod volume;
 
 mod cuts;
-mod packs;
 mod preload;
 mod seeded;
+mod tables;
 mod tail;
 mod windows;

@@ -69,7 +69,7 @@ fn an_index_that_is_moved_aside_for_want_of_memory_is_caught() {
 
 #[test]
 fn effects_that_are_listed_one_by_one_are_caught() {
-    let proof = "model::process::kept::tests::what_is_written_for_an_effect_does_not_grow_with_their_number";
+    let proof = "model::process::durable_state::tests::what_is_written_for_an_effect_does_not_grow_with_their_number";
     assert_caught("codec::list_each_effect", proof);
 }
 
@@ -180,8 +180,7 @@ fn copies_of_torn_writes_that_are_all_kept_are_caught() {
 
 #[test]
 fn what_was_moved_aside_and_is_all_looked_at_is_caught() {
-    let proof =
-        "index::aside::tests::moving_aside_looks_at_a_few_of_those_that_were_moved_aside_before";
+    let proof = "index::quarantine::tests::moving_aside_looks_at_a_few_of_those_that_were_moved_aside_before";
     assert_caught("index::look_at_all_aside", proof);
 }
 

@@ -1,4 +1,4 @@
-//! When the indexer begins a window, when writers wait for it, and that what is read beside it is right.
+//! When the indexer begins a flush batch, when writers wait for it, and that what is read beside it is right.
 
 use crate::log::commit::Commit;
 use crate::log::indexer;
@@ -6,7 +6,7 @@ use crate::log::indexer::managed::Bounds;
 use crate::log::indexer::signal::{Due, Work};
 use crate::proof::cuts::scratch;
 use crate::proof::random::{Random, first_seed, rounds};
-use crate::sst::compaction::MergeDue;
+use crate::sst::compaction::CompactionPriority;
 use crate::store::Store;
 use crate::value::event::NewEvent;
 use crate::value::limits::{INDEXER_LOOK, INDEXER_LOOKS_MAX};
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 const MIB: usize = 1 << 20;
 const BOUNDS: Bounds =
-    Bounds { window_bytes_min: 12 * MIB as u64, unindexed_bytes_max: 30 * MIB as u64 };
+    Bounds { batch_bytes_min: 12 * MIB as u64, unindexed_bytes_max: 30 * MIB as u64 };
 
 /// Bytes of all segments but the last one.
 fn sealed_bytes(store: &Path) -> u64 {
@@ -51,9 +51,9 @@ fn a_window_is_due_and_writers_wait_by_the_bytes_that_lie_there() {
             while !indexer::is_full(log) {
                 let sealed = sealed_bytes(&path);
                 assert!(sealed <= BOUNDS.unindexed_bytes_max, "{sealed} bytes, and it is not full");
-                let due = indexer::due(log, MergeDue::Not);
+                let due = indexer::due(log, CompactionPriority::None);
                 let is_due = matches!(due, Due::Now(Work::UpTo(_)));
-                assert_eq!(is_due, sealed >= BOUNDS.window_bytes_min, "{sealed} bytes are sealed");
+                assert_eq!(is_due, sealed >= BOUNDS.batch_bytes_min, "{sealed} bytes are sealed");
                 *if is_due { &mut were_due } else { &mut were_not } += 1;
                 let event = NewEvent::bytes("T", vec![7; event_bytes]);
                 store.append("A-1", ExpectedVersion::Any, [event]).unwrap();
@@ -69,12 +69,12 @@ fn a_window_is_due_and_writers_wait_by_the_bytes_that_lie_there() {
     }
 }
 
-/// Each segment that is sealed is a window here, taken in beside those who write and read.
+/// Each segment that is sealed is a flush batch here, taken in beside those who write and read.
 #[test]
 fn what_is_read_while_windows_are_taken_in_is_whole() {
     const WRITERS: u64 = 2;
     const EVENTS: u64 = 300;
-    let bounds = Bounds { window_bytes_min: 1, unindexed_bytes_max: 4 * MIB as u64 };
+    let bounds = Bounds { batch_bytes_min: 1, unindexed_bytes_max: 4 * MIB as u64 };
     let store = Store::builder().bounds(bounds).temporary().unwrap();
     let name = |writer: u64| format!("Writer-{writer}");
     let append = |writer, version: u64| {
@@ -83,7 +83,7 @@ fn what_is_read_while_windows_are_taken_in_is_whole() {
     };
     (0..WRITERS).for_each(|writer| append(writer, 0));
     let (writing, loads) = (AtomicU64::new(WRITERS), AtomicU64::new(0));
-    let had_packs = AtomicBool::new(false);
+    let had_tables = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for writer in 0..WRITERS {
             let (append, writing) = (&append, &writing);
@@ -91,7 +91,7 @@ fn what_is_read_while_windows_are_taken_in_is_whole() {
                 (1..EVENTS).for_each(|version| append(writer, version));
                 writing.fetch_sub(1, Ordering::SeqCst);
             });
-            let (store, loads, had_packs) = (&store, &loads, &had_packs);
+            let (store, loads, had_tables) = (&store, &loads, &had_tables);
             scope.spawn(move || {
                 while writing.load(Ordering::SeqCst) > 0 {
                     let known = store.stream_info(name(writer)).unwrap().version.get();
@@ -104,14 +104,14 @@ fn what_is_read_while_windows_are_taken_in_is_whole() {
                     }
                     loads.fetch_add(1, Ordering::SeqCst);
                     if store.log.tail.indexed().position > 0 {
-                        had_packs.store(true, Ordering::SeqCst);
+                        had_tables.store(true, Ordering::SeqCst);
                     }
                 }
             });
         }
     });
     assert!(loads.load(Ordering::SeqCst) > 0);
-    assert!(had_packs.load(Ordering::SeqCst), "nothing was indexed beside the writers");
+    assert!(had_tables.load(Ordering::SeqCst), "nothing was indexed beside the writers");
     let all = store.read_all().iter().unwrap();
     let positions: Vec<u64> = all.map(|event| event.unwrap().position.get()).collect();
     assert!(positions.into_iter().eq(1..=WRITERS * EVENTS));
@@ -190,7 +190,7 @@ fn a_process_that_was_stopped_for_a_while_goes_on() {
 /// content that they were held against.
 #[test]
 fn verifying_beside_windows_merges_and_rebuilds_of_the_index_finds_nothing() {
-    let bounds = Bounds { window_bytes_min: 1, unindexed_bytes_max: 64 * MIB as u64 };
+    let bounds = Bounds { batch_bytes_min: 1, unindexed_bytes_max: 64 * MIB as u64 };
     for seed in first_seed()..first_seed() + rounds(5) {
         let random = &mut Random::new(seed);
         let store = &Store::builder().bounds(bounds).temporary().unwrap();

@@ -1,9 +1,9 @@
-//! Blocks of packs that were read lately: of their directories, and chunks, decompressed. A pack's number is given
+//! Blocks of tables that were read lately: of their directories, and event blocks, decompressed. A table's number is given
 //! out once, and what it holds never changes, so a block that is here is the one in the file.
 
 use crate::codec::sst::BlockPlace;
-use crate::codec::sst::block_index::Directory;
-use crate::value::limits::{CHUNKS_NOTED_MAX, PACK_CHUNK_BYTES_MAX};
+use crate::codec::sst::block_index::IndexBlock;
+use crate::value::limits::{CHUNKS_NOTED_MAX, TABLE_EVENT_BLOCK_BYTES_MAX};
 use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -15,19 +15,19 @@ const OVERHEAD_BYTES: usize = 128;
 /// About what a block takes.
 const BLOCK_BYTES: u64 = 4_096;
 
-/// A chunk is kept when it is read again, for whatever stream, before about as many others as there is room for. So
+/// An event block is kept when it is read again, for whatever stream, before about as many others as there is room for. So
 /// what is read once pushes nothing out.
 pub(crate) struct BlockCache {
     blocks: Cache<(u64, u64), Block, ByBytes>,
     hasher: RandomState,
-    /// Hashes of the chunks that were read last and not kept: in the place that the hash says, the last two. None
-    /// if there is no room for a chunk.
+    /// Hashes of the event blocks that were read last and not kept: in the place that the hash says, the last two. None
+    /// if there is no room for an event block.
     missed: Box<[[AtomicU64; 2]]>,
 }
 
 #[derive(Clone)]
 enum Block {
-    Directory(Directory),
+    IndexBlock(IndexBlock),
     Chunk(Bytes),
 }
 
@@ -37,7 +37,7 @@ struct ByBytes;
 impl Weighter<(u64, u64), Block> for ByBytes {
     fn weight(&self, _: &(u64, u64), block: &Block) -> u64 {
         let bytes = match block {
-            Block::Directory(directory) => directory.bytes(),
+            Block::IndexBlock(directory) => directory.bytes(),
             Block::Chunk(events) => events.len(),
         };
         (bytes + OVERHEAD_BYTES) as u64
@@ -48,11 +48,11 @@ impl BlockCache {
     /// A cache of blocks of up to so many bytes.
     pub(crate) fn new(bytes_max: u64) -> BlockCache {
         let blocks = (bytes_max / BLOCK_BYTES) as usize;
-        let chunks = (bytes_max / PACK_CHUNK_BYTES_MAX as u64).min(CHUNKS_NOTED_MAX);
+        let event_blocks = (bytes_max / TABLE_EVENT_BLOCK_BYTES_MAX as u64).min(CHUNKS_NOTED_MAX);
         BlockCache {
             blocks: Cache::with_weighter(blocks, bytes_max, ByBytes),
             hasher: RandomState::new(),
-            missed: (0..chunks).map(|_| Default::default()).collect(),
+            missed: (0..event_blocks).map(|_| Default::default()).collect(),
         }
     }
 
@@ -61,28 +61,28 @@ impl BlockCache {
         self.blocks.clear();
     }
 
-    /// The block of the directory at `place` of pack `number`, if it is here.
-    pub(crate) fn directory(&self, number: u64, place: BlockPlace) -> Option<Directory> {
+    /// The block of the directory at `place` of table `number`, if it is here.
+    pub(crate) fn directory(&self, number: u64, place: BlockPlace) -> Option<IndexBlock> {
         match self.blocks.get(&(number, place.offset))? {
-            Block::Directory(directory) => Some(directory),
+            Block::IndexBlock(directory) => Some(directory),
             Block::Chunk(_) => None,
         }
     }
 
-    pub(crate) fn put_directory(&self, number: u64, place: BlockPlace, directory: &Directory) {
-        self.blocks.insert((number, place.offset), Block::Directory(directory.clone()));
+    pub(crate) fn put_directory(&self, number: u64, place: BlockPlace, directory: &IndexBlock) {
+        self.blocks.insert((number, place.offset), Block::IndexBlock(directory.clone()));
     }
 
-    /// The events of the chunk at `place` of pack `number`, if they are here.
-    pub(crate) fn chunk(&self, number: u64, place: BlockPlace) -> Option<Bytes> {
+    /// The events of the event block at `place` of table `number`, if they are here.
+    pub(crate) fn event_block(&self, number: u64, place: BlockPlace) -> Option<Bytes> {
         match self.blocks.get(&(number, place.offset))? {
             Block::Chunk(events) => Some(events),
-            Block::Directory(_) => None,
+            Block::IndexBlock(_) => None,
         }
     }
 
-    /// Takes in the events of a chunk, if they are asked for again and again.
-    pub(crate) fn put_chunk(&self, number: u64, place: BlockPlace, events: &Bytes) {
+    /// Takes in the events of an event block, if they are asked for again and again.
+    pub(crate) fn put_event_block(&self, number: u64, place: BlockPlace, events: &Bytes) {
         let key = (number, place.offset);
         let hash = self.hasher.hash_one(key);
         let Some(place) = hash.checked_rem(self.missed.len() as u64) else { return };
@@ -90,7 +90,7 @@ impl BlockCache {
         // Nothing hangs on the order of other threads but what is kept.
         let was_last = last.swap(hash, Ordering::Relaxed);
         if was_last == hash || before.swap(was_last, Ordering::Relaxed) == hash {
-            // A copy: a chunk that is not compressed shares the buffer that it was read into with others.
+            // A copy: an event block that is not compressed shares the buffer that it was read into with others.
             self.blocks.insert(key, Block::Chunk(Bytes::copy_from_slice(events)));
         }
     }
@@ -99,7 +99,7 @@ impl BlockCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::sst::block_index::{DirectoryBuilder, Run};
+    use crate::codec::sst::block_index::{IndexBlockBuilder, KeyRun};
     use crate::codec::state::StreamState;
     use crate::value::position::Version;
     use crate::value::stream::StreamId;
@@ -108,29 +108,29 @@ mod tests {
         BlockPlace { offset, length: 1 }
     }
 
-    fn directory() -> Directory {
+    fn directory() -> IndexBlock {
         let stream = StreamId::new("A-1").unwrap();
         let state = StreamState { version: Version::new(1), ..StreamState::absent() };
-        let mut builder = DirectoryBuilder::default();
-        let chunk = place(0);
-        builder.put(&Run { stream, first_version: 1, events: 1, state, chunk, start: 0 });
+        let mut builder = IndexBlockBuilder::default();
+        let event_block = place(0);
+        builder.put(&KeyRun { stream, first_version: 1, events: 1, state, event_block, start: 0 });
         let mut content = Vec::new();
         builder.finish(None, &mut content);
-        Directory::decode(content.into()).unwrap()
+        IndexBlock::decode(content.into()).unwrap()
     }
 
     #[test]
-    fn a_block_is_known_by_its_pack_its_place_and_its_kind() {
+    fn a_block_is_known_by_its_table_its_place_and_its_kind() {
         let cache = BlockCache::new(1 << 20);
         cache.put_directory(1, place(0), &directory());
         let events = Bytes::from_static(b"events");
-        cache.put_chunk(1, place(7), &events);
-        assert!(cache.chunk(1, place(7)).is_none(), "it was read once");
-        cache.put_chunk(1, place(7), &events);
+        cache.put_event_block(1, place(7), &events);
+        assert!(cache.event_block(1, place(7)).is_none(), "it was read once");
+        cache.put_event_block(1, place(7), &events);
         assert_eq!(cache.directory(1, place(0)).unwrap().count(), 1);
-        assert_eq!(cache.chunk(1, place(7)).unwrap(), "events");
-        assert!(cache.directory(1, place(7)).is_none() && cache.chunk(1, place(0)).is_none());
-        assert!(cache.directory(2, place(0)).is_none() && cache.chunk(1, place(8)).is_none());
+        assert_eq!(cache.event_block(1, place(7)).unwrap(), "events");
+        assert!(cache.directory(1, place(7)).is_none() && cache.event_block(1, place(0)).is_none());
+        assert!(cache.directory(2, place(0)).is_none() && cache.event_block(1, place(8)).is_none());
     }
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
                 match offset % 2 {
                     0 => cache.put_directory(1, place(offset), &directory()),
                     _ => (0..2).for_each(|_| {
-                        cache.put_chunk(1, place(offset), &vec![0; 4_096].into());
+                        cache.put_event_block(1, place(offset), &vec![0; 4_096].into());
                     }),
                 }
             }
@@ -151,16 +151,16 @@ mod tests {
 
     /// How many of `places` are kept after each was read, so often one after the other.
     fn kept(cache: &BlockCache, times: u64, places: std::ops::Range<u64>) -> usize {
-        let chunk = Bytes::from(vec![0; PACK_CHUNK_BYTES_MAX]);
+        let event_block = Bytes::from(vec![0; TABLE_EVENT_BLOCK_BYTES_MAX]);
         for offset in places.clone() {
-            (0..times).for_each(|_| cache.put_chunk(1, place(offset), &chunk));
+            (0..times).for_each(|_| cache.put_event_block(1, place(offset), &event_block));
         }
-        places.filter(|offset| cache.chunk(1, place(*offset)).is_some()).count()
+        places.filter(|offset| cache.event_block(1, place(*offset)).is_some()).count()
     }
 
     #[test]
     fn what_is_read_once_is_not_kept_and_what_is_read_again_is() {
-        let cache = BlockCache::new(1_000 * (PACK_CHUNK_BYTES_MAX + OVERHEAD_BYTES) as u64);
+        let cache = BlockCache::new(1_000 * (TABLE_EVENT_BLOCK_BYTES_MAX + OVERHEAD_BYTES) as u64);
         assert_eq!(kept(&cache, 1, 0..5_000), 0);
         // Those of long ago are forgotten; by the way they were, an odd one may be left.
         assert!(kept(&cache, 1, 0..100) < 10);
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn where_there_is_no_room_for_a_chunk_none_is_kept() {
-        let cache = BlockCache::new(PACK_CHUNK_BYTES_MAX as u64 - 1);
+        let cache = BlockCache::new(TABLE_EVENT_BLOCK_BYTES_MAX as u64 - 1);
         assert_eq!(kept(&cache, 3, 0..10), 0);
     }
 }

@@ -1,101 +1,104 @@
-//! Merging packs, so that a stream's events lie in few of them.
+//! Compacting tables, so that a stream's events lie in few of them.
 //!
-//! Packs of one level that stand side by side become one of the next level, step by step between the
-//! windows: each event is written again once for each level, and there are few levels. Until the merged
-//! pack is listed in their place, the ones that it is made of are what is read.
+//! Tables of one level that stand side by side become one of the next level, step by step between the
+//! flush batches: each event is written again once for each level, and there are few levels. Until the compacted
+//! table is listed in their place, the ones that it is made of are what is read.
 
-use crate::codec::sst::PackId;
+use crate::codec::sst::TableId;
 use crate::codec::sst::event::Body;
 use crate::codec::sst::footer::NameHash;
 use crate::codec::state::StreamState;
 use crate::kv::database::Database;
 use crate::sst::block_cache::BlockCache;
-use crate::sst::cursor::Walk;
-use crate::sst::reader::Pack;
-use crate::sst::set::OpenChunk;
-use crate::sst::writer::PackWriter;
+use crate::sst::cursor::TableCursor;
+use crate::sst::reader::Table;
+use crate::sst::set::OpenEventBlock;
+use crate::sst::writer::TableWriter;
 use crate::value::error::Result;
-use crate::value::limits::PACKS_MERGED;
+use crate::value::limits::TABLES_COMPACTED;
 use crate::value::position::Version;
 use crate::value::stream::StreamId;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A pack that is made for a multiple of so many streams has a filter that can be folded until it has no
+/// A table that is made for a multiple of so many streams has a filter that can be folded until it has no
 /// more room than it needs.
-const FILTER_STREAMS: u64 = 8 * PACKS_MERGED as u64;
+const FILTER_STREAMS: u64 = 8 * TABLES_COMPACTED as u64;
 
 /// What an event takes beside its body, when a step's work is counted.
 const EVENT_BYTES: usize = 32;
 
-/// Whether there is something to be merged.
+/// Whether there is something to be compacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MergeDue {
-    Not,
+pub(crate) enum CompactionPriority {
+    None,
     /// When nobody writes.
-    WhenIdle,
+    Idle,
     /// When there is nothing to be taken in.
-    Soon,
+    Normal,
     /// Before anything more is taken in.
-    First,
+    Urgent,
 }
 
-/// Packs that are being merged.
-pub(crate) struct Merging {
+/// Tables that are being compacted.
+pub(crate) struct Compaction {
     inputs: Vec<Input>,
-    writer: PackWriter,
+    writer: TableWriter,
     /// The stream whose runs are being taken, and the last version of it that was.
     taken: Option<(StreamId, u64)>,
     level: u8,
 }
 
 struct Input {
-    walk: Walk,
-    chunk: OpenChunk,
+    cursor: TableCursor,
+    event_block: OpenEventBlock,
 }
 
-/// Which of `packs` are to be merged next, if there are as many as `packs_min` of a level.
-pub(crate) fn due(packs: &[Arc<Pack>], packs_min: usize) -> Option<Range<usize>> {
-    let levels = packs.iter().map(|pack| pack.listed.level).collect::<Vec<_>>();
-    due_of_levels(&levels, packs_min)
+/// Which of `tables` are to be compacted next, if there are as many as `tables_min` of a level.
+pub(crate) fn due(tables: &[Arc<Table>], tables_min: usize) -> Option<Range<usize>> {
+    let levels = tables.iter().map(|table| table.listed.level).collect::<Vec<_>>();
+    due_of_levels(&levels, tables_min)
 }
 
 /// Levels never rise from the oldest to the newest: those of one level stand side by side.
-fn due_of_levels(levels: &[u8], packs_min: usize) -> Option<Range<usize>> {
+fn due_of_levels(levels: &[u8], tables_min: usize) -> Option<Range<usize>> {
     let mut groups = levels.chunk_by(|a, b| a == b).rev();
     let mut end = levels.len();
     groups.find_map(|group| {
         let start = end - group.len();
         end = start;
-        (group.len() >= packs_min).then(|| start..start + group.len().min(PACKS_MERGED))
+        (group.len() >= tables_min).then(|| start..start + group.len().min(TABLES_COMPACTED))
     })
 }
 
-impl Merging {
-    /// Begins to make pack `id` of `packs`, which stand side by side.
+impl Compaction {
+    /// Begins to make table `id` of `tables`, which stand side by side.
     pub(crate) fn begin(
         db: &Database,
         directory: &Path,
-        id: PackId,
-        packs: &[Arc<Pack>],
+        id: TableId,
+        tables: &[Arc<Table>],
         cache: &Arc<BlockCache>,
-    ) -> Result<Merging> {
+    ) -> Result<Compaction> {
         // As many as there can be: no more than the filters of all were made for.
-        let streams: u64 = packs.iter().map(|pack| pack.footer.filter.names()).sum();
+        let streams: u64 = tables.iter().map(|table| table.footer.filter.names()).sum();
         let streams = streams.next_multiple_of(FILTER_STREAMS);
-        let inputs = packs
-            .iter()
-            .map(|pack| Ok(Input { walk: Walk::of(db, pack)?, chunk: OpenChunk::default() }));
+        let inputs = tables.iter().map(|table| {
+            Ok(Input {
+                cursor: TableCursor::of(db, table)?,
+                event_block: OpenEventBlock::default(),
+            })
+        });
         let inputs: Vec<Input> = inputs.collect::<Result<_>>()?;
-        let level = packs.iter().map(|pack| pack.listed.level).max().unwrap_or(0);
-        let writer = PackWriter::create(db, directory, id, streams, cache)?;
-        Ok(Merging { inputs, writer, taken: None, level: level.saturating_add(1) })
+        let level = tables.iter().map(|table| table.listed.level).max().unwrap_or(0);
+        let writer = TableWriter::create(db, directory, id, streams, cache)?;
+        Ok(Compaction { inputs, writer, taken: None, level: level.saturating_add(1) })
     }
 
-    /// The packs that go into it.
-    pub(crate) fn inputs(&self) -> impl Iterator<Item = &Arc<Pack>> {
-        self.inputs.iter().map(|input| &input.walk.pack)
+    /// The tables that go into it.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.inputs.iter().map(|input| &input.cursor.table)
     }
 
     /// Takes in about `bytes` of events. Returns whether there are more.
@@ -110,16 +113,16 @@ impl Merging {
         Ok(true)
     }
 
-    /// Has the merged pack on disk.
-    pub(crate) fn finish(self, db: &Database) -> Result<Option<Pack>> {
+    /// Has the compacted table on disk.
+    pub(crate) fn finish(self, db: &Database) -> Result<Option<Table>> {
         self.writer.finish(db, self.level)
     }
 
     /// Takes in the next run. Returns its bytes, or `None` at the end.
     fn take_run(&mut self, db: &Database) -> Result<Option<usize>> {
         let Some((stream, input)) = self.next_input(db)? else { return Ok(None) };
-        let Input { walk, chunk } = &mut self.inputs[input];
-        let run = walk.take(db)?.expect("it was looked at");
+        let Input { cursor, event_block } = &mut self.inputs[input];
+        let run = cursor.take(db)?.expect("it was looked at");
         let before = run.first_version - 1;
         let is_next = match &self.taken {
             Some((last, version)) if *last == stream => *version == before,
@@ -127,7 +130,7 @@ impl Merging {
         };
         if !is_next {
             let what = format!("version {} of {stream} does not follow", run.first_version);
-            return walk.pack.sound(Err(what));
+            return cursor.table.sound(Err(what));
         }
         if self.taken.as_ref().is_none_or(|(last, _)| *last != stream) {
             let before = StreamState { version: Version::new(before), ..run.state };
@@ -137,7 +140,7 @@ impl Merging {
         self.writer.take_over(&run.state);
         self.taken = Some((stream, run.last_version()));
         let mut bytes = 0;
-        for event in chunk.events(&walk.pack, &run)? {
+        for event in event_block.events(&cursor.table, &run)? {
             self.writer.put(db, event.position, event.recorded_at, &event.body)?;
             bytes += EVENT_BYTES;
             if let Body::Inline(body) = &event.body {
@@ -147,12 +150,12 @@ impl Merging {
         Ok(Some(bytes))
     }
 
-    /// Where the next run is to be taken from, and its stream. Of one stream, the older pack has the older
+    /// Where the next run is to be taken from, and its stream. Of one stream, the older table has the older
     /// events.
     fn next_input(&mut self, db: &Database) -> Result<Option<(StreamId, usize)>> {
         let mut next: Option<(StreamId, usize)> = None;
         for (number, input) in self.inputs.iter_mut().enumerate() {
-            let Some(run) = input.walk.peek(db)? else { continue };
+            let Some(run) = input.cursor.peek(db)? else { continue };
             if next.as_ref().is_none_or(|(stream, _)| run.stream < *stream) {
                 // A name of its own: the run's shares its block of the directory.
                 next = Some((run.stream.detached(), number));
@@ -165,20 +168,20 @@ impl Merging {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::limits::PACKS_MERGED_IDLE;
+    use crate::value::limits::TABLES_COMPACTED_IDLE;
 
     #[test]
-    fn packs_of_one_level_are_merged_as_soon_as_there_are_enough() {
-        let due = |levels: &[&[u8]]| due_of_levels(&levels.concat(), PACKS_MERGED_IDLE);
+    fn tables_of_one_level_are_compacted_as_soon_as_there_are_enough() {
+        let due = |levels: &[&[u8]]| due_of_levels(&levels.concat(), TABLES_COMPACTED_IDLE);
         assert_eq!(due(&[]), None);
-        assert_eq!(due(&[&[0; PACKS_MERGED_IDLE - 1]]), None);
-        assert_eq!(due(&[&[1], &[0; PACKS_MERGED_IDLE]]), Some(1..1 + PACKS_MERGED_IDLE));
-        assert_eq!(due(&[&[0; PACKS_MERGED]]), Some(0..PACKS_MERGED));
-        assert_eq!(due(&[&[1, 1], &[0; PACKS_MERGED + 3]]), Some(2..2 + PACKS_MERGED));
-        assert_eq!(due(&[&[2], &[1; PACKS_MERGED], &[0; 3]]), Some(1..1 + PACKS_MERGED));
+        assert_eq!(due(&[&[0; TABLES_COMPACTED_IDLE - 1]]), None);
+        assert_eq!(due(&[&[1], &[0; TABLES_COMPACTED_IDLE]]), Some(1..1 + TABLES_COMPACTED_IDLE));
+        assert_eq!(due(&[&[0; TABLES_COMPACTED]]), Some(0..TABLES_COMPACTED));
+        assert_eq!(due(&[&[1, 1], &[0; TABLES_COMPACTED + 3]]), Some(2..2 + TABLES_COMPACTED));
+        assert_eq!(due(&[&[2], &[1; TABLES_COMPACTED], &[0; 3]]), Some(1..1 + TABLES_COMPACTED));
         assert_eq!(due(&[&[2; 3], &[1; 3], &[0; 3]]), None);
-        assert_eq!(due_of_levels(&[0; 2 * PACKS_MERGED - 1], 2 * PACKS_MERGED), None);
-        let first = Some(0..PACKS_MERGED);
-        assert_eq!(due_of_levels(&[0; 2 * PACKS_MERGED], 2 * PACKS_MERGED), first);
+        assert_eq!(due_of_levels(&[0; 2 * TABLES_COMPACTED - 1], 2 * TABLES_COMPACTED), None);
+        let first = Some(0..TABLES_COMPACTED);
+        assert_eq!(due_of_levels(&[0; 2 * TABLES_COMPACTED], 2 * TABLES_COMPACTED), first);
     }
 }

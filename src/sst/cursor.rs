@@ -1,49 +1,49 @@
-//! A walk through the runs of one pack, in order. It can skip ahead, which costs a look-up only where the
+//! A walk through the runs of one table, in order. It can skip ahead, which costs a look-up only where the
 //! block at hand does not reach.
 
-use crate::codec::sst::block_index::{Directory, Run};
+use crate::codec::sst::block_index::{IndexBlock, KeyRun};
 use crate::kv::database::Database;
-use crate::sst::reader::Pack;
+use crate::sst::reader::Table;
 use crate::value::error::Result;
 use crate::value::stream::StreamId;
 use std::sync::Arc;
 
-/// A place between two runs of a pack.
-pub(crate) struct Walk {
-    pub(crate) pack: Arc<Pack>,
-    block: Option<Directory>,
+/// A place between two runs of a table.
+pub(crate) struct TableCursor {
+    pub(crate) table: Arc<Table>,
+    block: Option<IndexBlock>,
     /// The number in its block of the run that comes next.
     at: usize,
     /// That run, once it was looked at.
-    next: Option<Run>,
+    next: Option<KeyRun>,
 }
 
-impl Walk {
+impl TableCursor {
     /// A walk that begins with the first run.
-    pub(crate) fn of(db: &Database, pack: &Arc<Pack>) -> Result<Walk> {
-        let (stream, version) = &pack.footer.first;
-        let block = Some(pack.directory_beginning(db, stream, *version)?);
-        Ok(Walk { pack: Arc::clone(pack), block, at: 0, next: None })
+    pub(crate) fn of(db: &Database, table: &Arc<Table>) -> Result<TableCursor> {
+        let (stream, version) = &table.footer.first;
+        let block = Some(table.directory_beginning(db, stream, *version)?);
+        Ok(TableCursor { table: Arc::clone(table), block, at: 0, next: None })
     }
 
     /// A walk that has still to be told where to `seek`.
-    pub(crate) fn anywhere(pack: &Arc<Pack>) -> Walk {
-        Walk { pack: Arc::clone(pack), block: None, at: 0, next: None }
+    pub(crate) fn anywhere(table: &Arc<Table>) -> TableCursor {
+        TableCursor { table: Arc::clone(table), block: None, at: 0, next: None }
     }
 
     /// Looks at the run that comes next; `None` at the end.
-    pub(crate) fn peek(&mut self, db: &Database) -> Result<Option<&Run>> {
+    pub(crate) fn peek(&mut self, db: &Database) -> Result<Option<&KeyRun>> {
         if self.next.is_none() {
             self.enter_next_block(db)?;
             if let Some(block) = self.block.as_ref().filter(|block| self.at < block.count()) {
-                self.next = Some(self.pack.sound(block.run(self.at))?);
+                self.next = Some(self.table.sound(block.run(self.at))?);
             }
         }
         Ok(self.next.as_ref())
     }
 
     /// Takes the run that comes next.
-    pub(crate) fn take(&mut self, db: &Database) -> Result<Option<Run>> {
+    pub(crate) fn take(&mut self, db: &Database) -> Result<Option<KeyRun>> {
         self.peek(db)?;
         let run = self.next.take();
         self.at += usize::from(run.is_some());
@@ -51,13 +51,13 @@ impl Walk {
     }
 
     /// Takes the run that comes next, if it is of `stream`.
-    pub(crate) fn take_of(&mut self, db: &Database, stream: &StreamId) -> Result<Option<Run>> {
+    pub(crate) fn take_of(&mut self, db: &Database, stream: &StreamId) -> Result<Option<KeyRun>> {
         self.enter_next_block(db)?;
         let Some(block) = self.block.as_ref().filter(|block| self.at < block.count()) else {
             return Ok(None);
         };
         // Mostly it is another's, and needs not be decoded.
-        match self.pack.sound(block.name(self.at))? == stream.as_str().as_bytes() {
+        match self.table.sound(block.name(self.at))? == stream.as_str().as_bytes() {
             true => self.take(db),
             false => Ok(None),
         }
@@ -68,7 +68,7 @@ impl Walk {
             return Ok(());
         };
         if let Some((stream, version)) = block.next() {
-            self.block = Some(self.pack.directory_beginning(db, stream, version)?);
+            self.block = Some(self.table.directory_beginning(db, stream, version)?);
             self.at = 0;
         }
         Ok(())
@@ -81,24 +81,24 @@ impl Walk {
         db: &Database,
         stream: &StreamId,
         version: u64,
-    ) -> Result<Option<Run>> {
+    ) -> Result<Option<KeyRun>> {
         self.next = None;
         let is_here = self.block.as_ref().map(|block| block.covers(stream, version)).transpose();
-        if self.pack.sound(is_here)? != Some(true) {
-            match self.pack.directory_for(db, stream, version)? {
+        if self.table.sound(is_here)? != Some(true) {
+            match self.table.directory_for(db, stream, version)? {
                 Some(block) => self.block = Some(block),
                 None => {
-                    let (first, version) = &self.pack.footer.first;
-                    self.block = Some(self.pack.directory_beginning(db, first, *version)?);
+                    let (first, version) = &self.table.footer.first;
+                    self.block = Some(self.table.directory_beginning(db, first, *version)?);
                     self.at = 0;
                     return Ok(None);
                 }
             }
         }
         let Some(block) = &self.block else { return Ok(None) };
-        self.at = self.pack.sound(block.runs_up_to(stream.as_str(), version))?;
+        self.at = self.table.sound(block.runs_up_to(stream.as_str(), version))?;
         let Some(before) = self.at.checked_sub(1) else { return Ok(None) };
-        let run = self.pack.sound(block.run(before))?;
+        let run = self.table.sound(block.run(before))?;
         Ok((run.stream == *stream).then_some(run))
     }
 }

@@ -1,11 +1,11 @@
-//! Packs: the events themselves, in the order of their streams.
+//! Tables: the events themselves, in the order of their streams.
 //!
-//! * A pack is written by a window, or by merging others; it is immutable and durable before a checkpoint
+//! * A table is written by a flush batch, or by compacting others; it is immutable and durable before a checkpoint
 //!   names it. A file that no checkpoint names is nothing, and is removed when the index is opened.
-//! * Packs are kept from the oldest to the newest. A stream's events go on from one to the next, without a
-//!   gap: so its state is what the newest pack that holds it says.
-//! * Where the blocks of a pack's directory begin, a tree of sled's tells, one for each pack, keyed by
-//!   stream and version. What it loses is missed (`codec::pack::directory`) and never believed.
+//! * Tables are kept from the oldest to the newest. A stream's events go on from one to the next, without a
+//!   gap: so its state is what the newest table that holds it says.
+//! * Where the blocks of a table's directory begin, a tree of sled's tells, one for each table, keyed by
+//!   stream and version. What it loses is missed (`codec::table::directory`) and never believed.
 
 pub(crate) mod block_cache;
 pub(crate) mod compaction;

@@ -1,17 +1,17 @@
-//! One pack, read.
+//! One table, read.
 
-use crate::codec::checkpoint::ListedPack;
+use crate::codec::checkpoint::ListedTable;
 use crate::codec::keys;
-use crate::codec::sst::block::{self, CHUNK_BLOCK_BYTES_MAX};
-use crate::codec::sst::block_index::{Directory, Run};
+use crate::codec::sst::block::{self, EVENT_BLOCK_BLOCK_BYTES_MAX};
+use crate::codec::sst::block_index::{IndexBlock, KeyRun};
 use crate::codec::sst::event::IndexedEvent;
 use crate::codec::sst::footer::{Footer, NameHash};
-use crate::codec::sst::{BlockKind, BlockPlace, HEADER_BYTES, PackId, TRAILER_BYTES};
+use crate::codec::sst::{BlockKind, BlockPlace, HEADER_BYTES, TRAILER_BYTES, TableId};
 use crate::kv::database::{Database, Tree, is_the_systems};
 use crate::sst::block_cache::BlockCache;
 use crate::storage::regular;
 use crate::value::error::{Error, Result};
-use crate::value::limits::{PACK_DIRECTORY_BYTES, STREAM_NAME_BYTES_MAX};
+use crate::value::limits::{STREAM_NAME_BYTES_MAX, TABLE_INDEX_BLOCK_BYTES};
 use crate::value::stream::StreamId;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -21,27 +21,27 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A pack whose footer has been read.
-pub(crate) struct Pack {
-    pub(crate) listed: ListedPack,
-    id: PackId,
+/// A table whose footer has been read.
+pub(crate) struct Table {
+    pub(crate) listed: ListedTable,
+    id: TableId,
     path: PathBuf,
     file: File,
     pub(crate) footer: Footer,
     /// The places of the directory's blocks, by what they begin with.
     pub(crate) tree: Tree,
-    /// Blocks of all packs.
+    /// Blocks of all tables.
     cache: Arc<BlockCache>,
     /// The block that was looked up last: who asks for a stream's state asks for its events next.
-    recent: Mutex<Option<Directory>>,
+    recent: Mutex<Option<IndexBlock>>,
 }
 
-/// The file of pack `number` in the directory of packs.
+/// The file of table `number` in the directory of tables.
 pub(crate) fn path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("{number:020}"))
 }
 
-/// The name of the tree that belongs to pack `number`.
+/// The name of the tree that belongs to table `number`.
 pub(crate) fn tree_name(number: u64) -> String {
     format!("{TREE_PREFIX}{number:020}")
 }
@@ -49,16 +49,16 @@ pub(crate) fn tree_name(number: u64) -> String {
 /// What the names of such trees begin with.
 const TREE_PREFIX: &str = "events-";
 
-/// Of which pack the tree of this name is, if it is of one.
+/// Of which table the tree of this name is, if it is of one.
 pub(crate) fn number_of_tree(name: &[u8]) -> Option<u64> {
     std::str::from_utf8(name).ok()?.strip_prefix(TREE_PREFIX)?.parse().ok()
 }
 
-/// The numbers of the packs whose files are in `directory`.
+/// The numbers of the tables whose files are in `directory`.
 pub(crate) fn numbers(directory: &Path) -> Result<Vec<u64>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
-        // It comes with the first pack.
+        // It comes with the first table.
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) if e.kind() == ErrorKind::NotADirectory => {
             return Err(Error::corrupt(directory, 0, None, "it is not a directory"));
@@ -74,7 +74,7 @@ pub(crate) fn numbers(directory: &Path) -> Result<Vec<u64>> {
     Ok(numbers.collect())
 }
 
-/// Removes the file of pack `number`.
+/// Removes the file of table `number`.
 pub(crate) fn remove(directory: &Path, number: u64) -> Result<()> {
     let path = path(directory, number);
     fs::remove_file(&path).map_err(|e| match e.kind() {
@@ -83,7 +83,7 @@ pub(crate) fn remove(directory: &Path, number: u64) -> Result<()> {
     })
 }
 
-/// What the system cannot read of a pack counts as damage: it can be built again.
+/// What the system cannot read of a table counts as damage: it can be built again.
 fn unreadable(action: &str, path: &Path, offset: u64, e: std::io::Error) -> Error {
     match is_the_systems(&e) {
         true => Error::io(action, path, e),
@@ -91,32 +91,32 @@ fn unreadable(action: &str, path: &Path, offset: u64, e: std::io::Error) -> Erro
     }
 }
 
-/// Bytes between two chunks that are read with them rather than apart: a block of the directory, say.
+/// Bytes between two event blocks that are read with them rather than apart: a block of the directory, say.
 const SPAN_GAP_BYTES: u64 = 4 << 10;
-/// More than a chunk or a block of the directory ever takes.
+/// More than an event block or a block of the directory ever takes.
 const BLOCK_BYTES_MAX: usize =
-    CHUNK_BLOCK_BYTES_MAX + 2 * (PACK_DIRECTORY_BYTES + STREAM_NAME_BYTES_MAX);
+    EVENT_BLOCK_BLOCK_BYTES_MAX + 2 * (TABLE_INDEX_BLOCK_BYTES + STREAM_NAME_BYTES_MAX);
 
-impl Pack {
-    /// Opens the pack that a checkpoint lists.
+impl Table {
+    /// Opens the table that a checkpoint lists.
     ///
     /// # Errors
     /// `Corrupt` if it is not as it was written; the system's errors.
     pub(crate) fn open(
         directory: &Path,
         index: uuid::Uuid,
-        listed: ListedPack,
+        listed: ListedTable,
         tree: Tree,
         cache: Arc<BlockCache>,
-    ) -> Result<Pack> {
+    ) -> Result<Table> {
         let path = path(directory, listed.number);
-        let id = PackId { index, number: listed.number };
+        let id = TableId { index, number: listed.number };
         let file = regular::open(&path).map_err(|e| match e.kind() {
             ErrorKind::NotFound => Error::corrupt(&path, 0, None, "it is missing"),
             _ => unreadable("open", &path, 0, e),
         })?;
-        let footer = RawPack { id, path: &path, file: &file }.footer(listed.length)?;
-        Ok(Pack { listed, id, path, file, footer, tree, cache, recent: Mutex::new(None) })
+        let footer = RawTable { id, path: &path, file: &file }.footer(listed.length)?;
+        Ok(Table { listed, id, path, file, footer, tree, cache, recent: Mutex::new(None) })
     }
 
     /// Whether it may hold events of `stream`, whose name's hash is asked for if the name alone does not tell.
@@ -131,7 +131,7 @@ impl Pack {
         db: &Database,
         stream: &StreamId,
         version: u64,
-    ) -> Result<Option<Run>> {
+    ) -> Result<Option<KeyRun>> {
         let Some(directory) = self.directory_for(db, stream, version)? else { return Ok(None) };
         let Some(last) = self.sound(directory.runs_up_to(stream.as_str(), version))?.checked_sub(1)
         else {
@@ -148,7 +148,7 @@ impl Pack {
         db: &Database,
         stream: &StreamId,
         version: u64,
-    ) -> Result<Option<Directory>> {
+    ) -> Result<Option<IndexBlock>> {
         let (first, first_version) = &self.footer.first;
         if (stream, version) < (first, *first_version) {
             return Ok(None);
@@ -187,7 +187,7 @@ impl Pack {
         db: &Database,
         stream: &StreamId,
         version: u64,
-    ) -> Result<Directory> {
+    ) -> Result<IndexBlock> {
         let key = keys::event_key(stream, version);
         match db.get(&self.tree, &key)? {
             Some(place) => self.check_begin(self.read_directory(self.place(&place)?)?, &key),
@@ -199,28 +199,28 @@ impl Pack {
         self.sound(BlockPlace::decode(place).ok_or_else(astray))
     }
 
-    fn read_directory(&self, place: BlockPlace) -> Result<Directory> {
-        let content = self.raw().block(BlockKind::Directory, place)?;
-        self.sound(Directory::decode(content))
+    fn read_directory(&self, place: BlockPlace) -> Result<IndexBlock> {
+        let content = self.raw().block(BlockKind::Index, place)?;
+        self.sound(IndexBlock::decode(content))
     }
 
     /// `directory`, if it is the block that the tree should have at `key`.
-    fn check_begin(&self, directory: Directory, key: &[u8]) -> Result<Directory> {
+    fn check_begin(&self, directory: IndexBlock, key: &[u8]) -> Result<IndexBlock> {
         let is_right = keys::begin_of(key) == Some(self.sound(directory.begin())?);
         self.sound(is_right.then_some(directory).ok_or_else(astray))
     }
 
     /// The events of `runs`, which come in their order. Chunks that lie side by side are read at once.
-    pub(crate) fn events_of(&self, runs: &[Run]) -> Result<Vec<IndexedEvent>> {
+    pub(crate) fn events_of(&self, runs: &[KeyRun]) -> Result<Vec<IndexedEvent>> {
         let mut events = Vec::with_capacity(runs.iter().map(|run| run.events as usize).sum());
         let number = self.listed.number;
-        for span in runs.chunk_by(|a, b| are_close(a.chunk, b.chunk)) {
-            let end = span[span.len() - 1].chunk.end();
+        for span in runs.chunk_by(|a, b| are_close(a.event_block, b.event_block)) {
+            let end = span[span.len() - 1].event_block.end();
             let mut read: Option<(u64, Bytes)> = None;
-            for runs in span.chunk_by(|a, b| a.chunk == b.chunk) {
-                let place = runs[0].chunk;
-                let chunk = match self.cache.chunk(number, place) {
-                    Some(chunk) => chunk,
+            for runs in span.chunk_by(|a, b| a.event_block == b.event_block) {
+                let place = runs[0].event_block;
+                let event_block = match self.cache.event_block(number, place) {
+                    Some(event_block) => event_block,
                     None => {
                         // From here on: what comes before it was not needed.
                         let (from, bytes) = match &read {
@@ -232,32 +232,32 @@ impl Pack {
                         };
                         let block = (place.offset - *from) as usize;
                         let block = bytes.slice(block..block + place.length as usize);
-                        let chunk = self.open_chunk(place, &block)?;
-                        self.cache.put_chunk(number, place, &chunk);
-                        chunk
+                        let event_block = self.open_event_block(place, &block)?;
+                        self.cache.put_event_block(number, place, &event_block);
+                        event_block
                     }
                 };
                 for run in runs {
-                    events.extend(self.events_in(&chunk, run)?);
+                    events.extend(self.events_in(&event_block, run)?);
                 }
             }
         }
         Ok(events)
     }
 
-    /// The events of the chunk at `place`, decompressed.
-    pub(crate) fn chunk(&self, place: BlockPlace) -> Result<Bytes> {
+    /// The events of the event block at `place`, decompressed.
+    pub(crate) fn event_block(&self, place: BlockPlace) -> Result<Bytes> {
         let bytes = self.raw().read(place.offset, place.length.into())?;
-        self.open_chunk(place, &bytes)
+        self.open_event_block(place, &bytes)
     }
 
-    fn open_chunk(&self, place: BlockPlace, block: &Bytes) -> Result<Bytes> {
-        let content = self.raw().unseal(BlockKind::Chunk, place, block)?;
+    fn open_event_block(&self, place: BlockPlace, block: &Bytes) -> Result<Bytes> {
+        let content = self.raw().unseal(BlockKind::Events, place, block)?;
         self.sound(block::decompress(&content))
     }
 
-    /// The events of `run`, whose chunk holds `events`.
-    pub(crate) fn events_in(&self, events: &Bytes, run: &Run) -> Result<Vec<IndexedEvent>> {
+    /// The events of `run`, whose event block holds `events`.
+    pub(crate) fn events_in(&self, events: &Bytes, run: &KeyRun) -> Result<Vec<IndexedEvent>> {
         self.sound(block::decode_run(events, run.start, run.events, run.first_version))
     }
 
@@ -266,8 +266,8 @@ impl Pack {
         *self.recent.lock() = None;
     }
 
-    fn raw(&self) -> RawPack<'_> {
-        RawPack { id: self.id, path: &self.path, file: &self.file }
+    fn raw(&self) -> RawTable<'_> {
+        RawTable { id: self.id, path: &self.path, file: &self.file }
     }
 
     /// What a checksum has covered and cannot be read all the same was never written by us.
@@ -285,20 +285,20 @@ fn astray() -> String {
     "the tree of its directory leads astray".to_owned()
 }
 
-/// Whether two chunks are to be read at once: `b` is `a`, or comes soon behind it.
+/// Whether two event blocks are to be read at once: `b` is `a`, or comes soon behind it.
 fn are_close(a: BlockPlace, b: BlockPlace) -> bool {
     a == b || (a.end()..=a.end().saturating_add(SPAN_GAP_BYTES)).contains(&b.offset)
 }
 
-/// The file of a pack, block by block.
-struct RawPack<'a> {
-    id: PackId,
+/// The file of a table, block by block.
+struct RawTable<'a> {
+    id: TableId,
     path: &'a Path,
     file: &'a File,
 }
 
-impl RawPack<'_> {
-    /// What the pack holds, if its frame is as it was written: header, length, footer and trailer.
+impl RawTable<'_> {
+    /// What the table holds, if its frame is as it was written: header, length, footer and trailer.
     fn footer(&self, length: u64) -> Result<Footer> {
         let metadata = self.file.metadata();
         let metadata = metadata.map_err(|e| unreadable("look at", self.path, 0, e))?;
@@ -306,7 +306,7 @@ impl RawPack<'_> {
             return Err(self.damaged(0, "it has another length than its index says"));
         }
         if self.read(0, HEADER_BYTES as u64)? != self.id.header()[..] {
-            return Err(self.damaged(0, "it does not begin like this pack"));
+            return Err(self.damaged(0, "it does not begin like this table"));
         }
         let trailer = length.saturating_sub(TRAILER_BYTES as u64);
         let footer = BlockPlace::decode(&self.read(trailer, TRAILER_BYTES as u64)?)

@@ -1,12 +1,12 @@
-//! The packs of an index, from the oldest to the newest, and what they hold together.
+//! The tables of an index, from the oldest to the newest, and what they hold together.
 
-use crate::codec::checkpoint::ListedPack;
-use crate::codec::sst::block_index::Run;
+use crate::codec::checkpoint::ListedTable;
+use crate::codec::sst::block_index::KeyRun;
 use crate::codec::sst::event::IndexedEvent;
 use crate::codec::sst::footer::NameHash;
 use crate::kv::database::Database;
-use crate::sst::cursor::Walk;
-use crate::sst::reader::Pack;
+use crate::sst::cursor::TableCursor;
+use crate::sst::reader::Table;
 use crate::value::error::Result;
 use crate::value::stream::StreamId;
 use bytes::Bytes;
@@ -14,34 +14,34 @@ use parking_lot::RwLock;
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-/// The packs that a checkpoint lists. Who asks keeps the ones that it began with.
-pub(crate) struct Packs {
-    live: RwLock<Arc<Vec<Arc<Pack>>>>,
+/// The tables that a checkpoint lists. Who asks keeps the ones that it began with.
+pub(crate) struct TableSet {
+    live: RwLock<Arc<Vec<Arc<Table>>>>,
 }
 
-impl Packs {
-    pub(crate) fn new(packs: Vec<Pack>) -> Packs {
-        Packs { live: RwLock::new(Arc::new(packs.into_iter().map(Arc::new).collect())) }
+impl TableSet {
+    pub(crate) fn new(tables: Vec<Table>) -> TableSet {
+        TableSet { live: RwLock::new(Arc::new(tables.into_iter().map(Arc::new).collect())) }
     }
 
     /// From the oldest to the newest.
-    pub(crate) fn live(&self) -> Arc<Vec<Arc<Pack>>> {
+    pub(crate) fn live(&self) -> Arc<Vec<Arc<Table>>> {
         Arc::clone(&self.live.read())
     }
 
-    pub(crate) fn set(&self, packs: Vec<Arc<Pack>>) {
-        *self.live.write() = Arc::new(packs);
+    pub(crate) fn set(&self, tables: Vec<Arc<Table>>) {
+        *self.live.write() = Arc::new(tables);
     }
 
-    /// What a checkpoint says of `packs`.
-    pub(crate) fn listed(packs: &[Arc<Pack>]) -> Vec<ListedPack> {
-        packs.iter().map(|pack| pack.listed).collect()
+    /// What a checkpoint says of `tables`.
+    pub(crate) fn listed(tables: &[Arc<Table>]) -> Vec<ListedTable> {
+        tables.iter().map(|table| table.listed).collect()
     }
 
     /// The last run of `stream`, which tells its state.
-    pub(crate) fn last_run(&self, db: &Database, stream: &StreamId) -> Result<Option<Run>> {
-        for pack in may_hold(&self.live(), stream) {
-            if let Some(run) = pack.run_up_to(db, stream, u64::MAX)? {
+    pub(crate) fn last_run(&self, db: &Database, stream: &StreamId) -> Result<Option<KeyRun>> {
+        for table in may_hold(&self.live(), stream) {
+            if let Some(run) = table.run_up_to(db, stream, u64::MAX)? {
                 return Ok(Some(run));
             }
         }
@@ -55,11 +55,11 @@ impl Packs {
         stream: &StreamId,
         version: u64,
     ) -> Result<Vec<IndexedEvent>> {
-        for pack in may_hold(&self.live(), stream) {
-            if let Some(run) = pack.run_up_to(db, stream, version)? {
-                // Older packs hold older versions only.
+        for table in may_hold(&self.live(), stream) {
+            if let Some(run) = table.run_up_to(db, stream, version)? {
+                // Older tables hold older versions only.
                 return match run.last_version() >= version {
-                    true => pack.events_of(&[run]),
+                    true => table.events_of(&[run]),
                     false => Ok(Vec::new()),
                 };
             }
@@ -76,34 +76,34 @@ impl Packs {
         version: u64,
         limit: usize,
     ) -> Result<Vec<IndexedEvent>> {
-        // From the newest pack back to the one that holds the version: each with where it begins.
-        let mut walks = Vec::new();
-        for pack in may_hold(&self.live(), stream) {
-            let mut walk = Walk::anywhere(pack);
-            let before = walk.seek_behind(db, stream, version)?;
+        // From the newest table back to the one that holds the version: each with where it begins.
+        let mut cursors = Vec::new();
+        for table in may_hold(&self.live(), stream) {
+            let mut cursor = TableCursor::anywhere(table);
+            let before = cursor.seek_behind(db, stream, version)?;
             let found = before.is_some();
             let holding = before.filter(|run| run.last_version() >= version);
-            walks.push((holding, walk));
+            cursors.push((holding, cursor));
             if found {
                 break;
             }
         }
         let mut events: Vec<IndexedEvent> = Vec::new();
         let (mut next, mut left) = (version, limit.max(1) as u64);
-        while let Some((holding, mut walk)) = walks.pop() {
+        while let Some((holding, mut cursor)) = cursors.pop() {
             let mut runs = Vec::new();
             let mut run = match holding {
                 Some(run) => Some(run),
-                None => walk.take_of(db, stream)?,
+                None => cursor.take_of(db, stream)?,
             };
             while let Some(found) = run.take_if(|run| run.first_version <= next && left > 0) {
                 next = found.last_version() + 1;
                 left = left.saturating_sub(found.events);
                 runs.push(found);
-                run = walk.take_of(db, stream)?;
+                run = cursor.take_of(db, stream)?;
             }
-            // A pack whose filter let the stream through in vain has none.
-            events.extend(walk.pack.events_of(&runs)?);
+            // A table whose filter let the stream through in vain has none.
+            events.extend(cursor.table.events_of(&runs)?);
             if left == 0 {
                 break;
             }
@@ -119,7 +119,7 @@ impl Packs {
         prefix: &str,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Run>> {
+    ) -> Result<Vec<KeyRun>> {
         // A name is at least one byte long, and '\0' in none.
         let (from, version) = match after.filter(|after| *after >= prefix) {
             Some(after) => (after, u64::MAX),
@@ -127,22 +127,22 @@ impl Packs {
         };
         let from = StreamId::from_stored(Bytes::copy_from_slice(from.as_bytes()));
         let from = from.expect("what was text is text");
-        let mut walks = Vec::new();
-        for pack in self.live().iter() {
-            let mut walk = Walk::anywhere(pack);
-            walk.seek_behind(db, &from, version)?;
-            walks.push(walk);
+        let mut cursors = Vec::new();
+        for table in self.live().iter() {
+            let mut cursor = TableCursor::anywhere(table);
+            cursor.seek_behind(db, &from, version)?;
+            cursors.push(cursor);
         }
         let mut streams = Vec::new();
         while streams.len() < limit {
-            let Some(name) = least(db, &mut walks)? else { break };
+            let Some(name) = least(db, &mut cursors)? else { break };
             if !name.as_str().starts_with(prefix) {
                 break;
             }
             let mut last = None;
-            for walk in &mut walks {
-                if walk.peek(db)?.is_some_and(|run| run.stream == name) {
-                    last = walk.seek_behind(db, &name, u64::MAX)?.or(last);
+            for cursor in &mut cursors {
+                if cursor.peek(db)?.is_some_and(|run| run.stream == name) {
+                    last = cursor.seek_behind(db, &name, u64::MAX)?.or(last);
                 }
             }
             streams.extend(last);
@@ -151,24 +151,24 @@ impl Packs {
     }
 }
 
-/// Those of `packs` that may hold events of `stream`, the newest first.
+/// Those of `tables` that may hold events of `stream`, the newest first.
 fn may_hold<'a>(
-    packs: &'a [Arc<Pack>],
+    tables: &'a [Arc<Table>],
     stream: &'a StreamId,
-) -> impl Iterator<Item = &'a Arc<Pack>> {
-    // Where no pack reaches to the name, it is not hashed.
+) -> impl Iterator<Item = &'a Arc<Table>> {
+    // Where no table reaches to the name, it is not hashed.
     let hash = OnceCell::new();
-    packs
+    tables
         .iter()
         .rev()
-        .filter(move |pack| pack.may_hold(stream, || *hash.get_or_init(|| NameHash::of(stream))))
+        .filter(move |table| table.may_hold(stream, || *hash.get_or_init(|| NameHash::of(stream))))
 }
 
 /// The least name that any of `walks` comes to next.
-fn least(db: &Database, walks: &mut [Walk]) -> Result<Option<StreamId>> {
+fn least(db: &Database, cursors: &mut [TableCursor]) -> Result<Option<StreamId>> {
     let mut least: Option<StreamId> = None;
-    for walk in walks {
-        if let Some(run) = walk.peek(db)?
+    for cursor in cursors {
+        if let Some(run) = cursor.peek(db)?
             && least.as_ref().is_none_or(|least| run.stream < *least)
         {
             least = Some(run.stream.clone());
@@ -177,22 +177,22 @@ fn least(db: &Database, walks: &mut [Walk]) -> Result<Option<StreamId>> {
     Ok(least)
 }
 
-/// The chunk that was opened last: the next run often lies in it too.
+/// The event block that was opened last: the next run often lies in it too.
 #[derive(Default)]
-pub(crate) struct OpenChunk {
+pub(crate) struct OpenEventBlock {
     offset: u64,
     events: Option<Bytes>,
 }
 
-impl OpenChunk {
-    /// The events of a run of `pack`, always the same one.
-    pub(crate) fn events(&mut self, pack: &Pack, run: &Run) -> Result<Vec<IndexedEvent>> {
-        let events = match self.events.take().filter(|_| self.offset == run.chunk.offset) {
+impl OpenEventBlock {
+    /// The events of a run of `table`, always the same one.
+    pub(crate) fn events(&mut self, table: &Table, run: &KeyRun) -> Result<Vec<IndexedEvent>> {
+        let events = match self.events.take().filter(|_| self.offset == run.event_block.offset) {
             Some(events) => events,
-            None => pack.chunk(run.chunk)?,
+            None => table.event_block(run.event_block)?,
         };
-        let run_events = pack.events_in(&events, run)?;
-        (self.offset, self.events) = (run.chunk.offset, Some(events));
+        let run_events = table.events_in(&events, run)?;
+        (self.offset, self.events) = (run.event_block.offset, Some(events));
         Ok(run_events)
     }
 }

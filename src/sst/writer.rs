@@ -1,24 +1,24 @@
-//! Writing a pack: runs in their order, in one pass, in bounded memory.
+//! Writing a table: runs in their order, in one pass, in bounded memory.
 //!
 //! Nothing reads it before it is finished, and then it is durable: its file, and the file's name. The places
 //! of its directory's blocks go into its tree as they are written, to be synced by whoever lists it.
 
-use crate::codec::checkpoint::ListedPack;
+use crate::codec::checkpoint::ListedTable;
 use crate::codec::keys;
-use crate::codec::sst::block::ChunkBuilder;
-use crate::codec::sst::block_index::{DirectoryBuilder, Run};
+use crate::codec::sst::block::EventBlockBuilder;
+use crate::codec::sst::block_index::{IndexBlockBuilder, KeyRun};
 use crate::codec::sst::event::Body;
 use crate::codec::sst::footer::{Filter, Footer, NameHash};
-use crate::codec::sst::{BlockKind, BlockPlace, PackId};
+use crate::codec::sst::{BlockKind, BlockPlace, TableId};
 use crate::codec::state::StreamState;
 use crate::kv::database::{Database, Tree};
 use crate::kv::files::sync;
 use crate::sst::block_cache::BlockCache;
-use crate::sst::reader::{self, Pack, tree_name};
+use crate::sst::reader::{self, Table, tree_name};
 use crate::storage::held::{self, Held, MODE_ALL};
 use crate::value::clock::Micros;
 use crate::value::error::{Error, Result};
-use crate::value::limits::PACK_SYNC_BYTES;
+use crate::value::limits::TABLE_SYNC_BYTES;
 use crate::value::position::Version;
 use crate::value::stream::StreamId;
 use std::fs::File;
@@ -29,28 +29,28 @@ use std::sync::Arc;
 /// Bytes that are handed to the system at once.
 const WRITE_BYTES: usize = 256 << 10;
 
-/// A pack that is being written.
-pub(crate) struct PackWriter {
+/// A table that is being written.
+pub(crate) struct TableWriter {
     directory: PathBuf,
-    /// The directory of the index, as long as the pack is written.
+    /// The directory of the index, as long as the table is written.
     held: Arc<Held>,
-    id: PackId,
+    id: TableId,
     /// For who will read it.
     cache: Arc<BlockCache>,
     file: File,
-    /// Until the pack is finished.
+    /// Until the table is finished.
     tree: Option<Tree>,
     /// What is not handed to the system yet, and where in the file it begins.
     buffer: Vec<u8>,
     written: u64,
     synced: u64,
     is_finished: bool,
-    chunk: ChunkBuilder,
-    /// Runs whose chunk is not written yet.
+    event_block: EventBlockBuilder,
+    /// Runs whose event block is not written yet.
     waiting: Vec<WaitingRun>,
     /// The stream that is being written, and its state before what comes next.
     stream: Option<(StreamId, StreamState)>,
-    runs: DirectoryBuilder,
+    runs: IndexBlockBuilder,
     events: u64,
     first: Option<(StreamId, u64)>,
     last: Option<StreamId>,
@@ -66,24 +66,24 @@ struct WaitingRun {
     start: u32,
 }
 
-impl PackWriter {
-    /// Begins pack `number` in the directory of packs, for events of up to so many streams.
+impl TableWriter {
+    /// Begins table `number` in the directory of tables, for events of up to so many streams.
     pub(crate) fn create(
         db: &Database,
         directory: &Path,
-        id: PackId,
+        id: TableId,
         streams: u64,
         cache: &Arc<BlockCache>,
-    ) -> Result<PackWriter> {
+    ) -> Result<TableWriter> {
         let held = Arc::clone(db.held());
-        held.check_before("create a pack in")?;
+        held.check_before("create a table in")?;
         if !directory.exists() {
             held::create_dir(directory).map_err(|e| Error::io("create", directory, e))?;
             sync(db.path())?;
         }
         let path = reader::path(directory, id.number);
         let file = held::create_file(&path, MODE_ALL).map_err(|e| Error::io("create", &path, e))?;
-        Ok(PackWriter {
+        Ok(TableWriter {
             directory: directory.to_owned(),
             held,
             id,
@@ -94,10 +94,10 @@ impl PackWriter {
             written: 0,
             synced: 0,
             is_finished: false,
-            chunk: ChunkBuilder::default(),
+            event_block: EventBlockBuilder::default(),
             waiting: Vec::new(),
             stream: None,
-            runs: DirectoryBuilder::default(),
+            runs: IndexBlockBuilder::default(),
             events: 0,
             first: None,
             last: None,
@@ -135,8 +135,8 @@ impl PackWriter {
     ) -> Result<()> {
         let (stream, _) = self.stream.as_ref().expect("a stream was begun");
         let goes_on = self.waiting.last().is_some_and(|run| run.stream == *stream);
-        if self.chunk.is_full_for(body) || !goes_on && self.chunk.is_full() {
-            self.finish_chunk(db)?;
+        if self.event_block.is_full_for(body) || !goes_on && self.event_block.is_full() {
+            self.finish_event_block(db)?;
         }
         let (stream, state) = self.stream.as_mut().expect("a stream was begun");
         if state.version == Version::NONE {
@@ -144,8 +144,8 @@ impl PackWriter {
         }
         state.version = Version::new(state.version.get() + 1);
         state.written = recorded_at;
-        let start = self.chunk.next_start();
-        self.chunk.put(position, recorded_at, body);
+        let start = self.event_block.next_start();
+        self.event_block.put(position, recorded_at, body);
         self.events += 1;
         match self.waiting.last_mut().filter(|run| run.stream == *stream) {
             Some(run) => {
@@ -163,17 +163,18 @@ impl PackWriter {
         Ok(())
     }
 
-    fn finish_chunk(&mut self, db: &Database) -> Result<()> {
-        if self.chunk.is_empty() {
+    fn finish_event_block(&mut self, db: &Database) -> Result<()> {
+        if self.event_block.is_empty() {
             return Ok(());
         }
         let offset = self.offset();
-        let chunk = &mut self.chunk;
-        let place =
-            self.id.seal(BlockKind::Chunk, offset, &mut self.buffer, |out| chunk.finish(out));
+        let event_block = &mut self.event_block;
+        let place = self
+            .id
+            .seal(BlockKind::Events, offset, &mut self.buffer, |out| event_block.finish(out));
         let waiting = std::mem::take(&mut self.waiting);
         for WaitingRun { stream, first_version, events, state, start } in waiting {
-            let run = Run { stream, first_version, events, state, chunk: place, start };
+            let run = KeyRun { stream, first_version, events, state, event_block: place, start };
             if self.runs.is_full() {
                 self.finish_directory(db, Some((&run.stream, run.first_version)))?;
             }
@@ -187,10 +188,10 @@ impl PackWriter {
         let key = keys::event_key(&first.stream, first.first_version);
         let offset = self.offset();
         let runs = &mut self.runs;
-        let place = self.id.seal(BlockKind::Directory, offset, &mut self.buffer, |out| {
+        let place = self.id.seal(BlockKind::Index, offset, &mut self.buffer, |out| {
             runs.finish(next, out);
         });
-        let tree = self.tree.as_ref().expect("it is there until the pack is finished");
+        let tree = self.tree.as_ref().expect("it is there until the table is finished");
         db.insert(tree, &key, place.trailer().to_vec())
     }
 
@@ -208,7 +209,7 @@ impl PackWriter {
             self.file.write_all(&self.buffer)?;
             self.written += self.buffer.len() as u64;
             self.buffer.clear();
-            if self.written - self.synced >= PACK_SYNC_BYTES as u64 {
+            if self.written - self.synced >= TABLE_SYNC_BYTES as u64 {
                 self.file.sync_data()?;
                 self.synced = self.written;
             }
@@ -218,10 +219,10 @@ impl PackWriter {
         written.map_err(|e| Error::io("write", &reader::path(&self.directory, self.id.number), e))
     }
 
-    /// Has the whole pack on disk, and opens it; its tree is still to be synced. `None` if no event was
+    /// Has the whole table on disk, and opens it; its tree is still to be synced. `None` if no event was
     /// put in.
-    pub(crate) fn finish(mut self, db: &Database, level: u8) -> Result<Option<Pack>> {
-        self.finish_chunk(db)?;
+    pub(crate) fn finish(mut self, db: &Database, level: u8) -> Result<Option<Table>> {
+        self.finish_event_block(db)?;
         let (Some(first), Some(last)) = (self.first.take(), self.last.take()) else {
             return Ok(None);
         };
@@ -236,17 +237,17 @@ impl PackWriter {
         self.write_out(0)?;
         let path = reader::path(&self.directory, self.id.number);
         self.file.sync_all().map_err(|e| Error::io("sync", &path, e))?;
-        self.held.check_before("complete a pack in")?;
+        self.held.check_before("complete a table in")?;
         sync(&self.directory)?;
         self.is_finished = true;
-        let listed = ListedPack { number: self.id.number, length: self.written, level };
-        let tree = self.tree.take().expect("it is there until the pack is finished");
+        let listed = ListedTable { number: self.id.number, length: self.written, level };
+        let tree = self.tree.take().expect("it is there until the table is finished");
         let cache = Arc::clone(&self.cache);
-        Pack::open(&self.directory, self.id.index, listed, tree, cache).map(Some)
+        Table::open(&self.directory, self.id.index, listed, tree, cache).map(Some)
     }
 }
 
-impl Drop for PackWriter {
+impl Drop for TableWriter {
     /// What is not finished is nothing, and gives back at once what a full disk needs most. Its tree goes
     /// when the index is opened.
     fn drop(&mut self) {

@@ -4,9 +4,9 @@
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
 use crate::codec::record;
-use crate::codec::sparse_index::Mark;
+use crate::codec::sparse_index::SparseEntry;
 use crate::index::core::Index;
-use crate::index::flush_batch::Window;
+use crate::index::flush_batch::FlushBatch;
 use crate::log::commit::Commit;
 use crate::log::commit::outcome::AppendError;
 use crate::log::indexer::managed::Bounds;
@@ -86,8 +86,8 @@ fn whichever_write_or_sync_fails_the_acknowledged_stand_and_a_reopened_store_goe
             if let Some(failure) = failure {
                 assert_eq!(failure, ErrorKind::OutcomeUnknown, "{case}");
                 let refused = store.append("B-1", ExpectedVersion::Any, [event(0)]).unwrap_err();
-                assert_eq!(kind(refused), ErrorKind::Refusing, "{case}");
-                assert_eq!(store.close().unwrap_err().kind(), ErrorKind::Refusing, "{case}");
+                assert_eq!(kind(refused), ErrorKind::ReadOnly, "{case}");
+                assert_eq!(store.close().unwrap_err().kind(), ErrorKind::ReadOnly, "{case}");
             } else {
                 store.close().unwrap();
             }
@@ -197,7 +197,7 @@ fn a_frame_of_which_something_is_left_has_an_unknown_outcome() {
     let append = || store.append("B-1", ExpectedVersion::Any, [event(1)]);
     assert_eq!(kind(append().unwrap_err()), ErrorKind::OutcomeUnknown);
     faults.end_copying();
-    assert_eq!(kind(append().unwrap_err()), ErrorKind::Refusing);
+    assert_eq!(kind(append().unwrap_err()), ErrorKind::ReadOnly);
     drop(store);
     let store = Store::open(directory.path()).unwrap();
     assert_eq!(store.head().get(), 3);
@@ -286,7 +286,7 @@ fn append_at_once(store: &Store, writers: usize) -> Vec<(u64, Option<ErrorKind>)
 
 fn assert_everyone_was_answered(answers: &[(u64, Option<ErrorKind>)], store: &Store, case: &str) {
     for (writer, (acknowledged, failure)) in answers.iter().enumerate() {
-        let expected = [ErrorKind::OutcomeUnknown, ErrorKind::Refusing];
+        let expected = [ErrorKind::OutcomeUnknown, ErrorKind::ReadOnly];
         let failure = failure.unwrap_or_else(|| panic!("{case}: writer {writer} met no failure"));
         assert!(expected.contains(&failure), "{case}: {failure:?} after {acknowledged}");
     }
@@ -305,7 +305,7 @@ fn when_a_group_fails_at_its_write_or_sync_everyone_is_answered() {
         let answers = append_at_once(&store, writers);
         assert_eq!(answers.len(), writers);
         assert!(faults.has_failed());
-        // An operation that only wrote the mark, or prepared a segment, fails nobody.
+        // An operation that only wrote the sparse index entry, or prepared a segment, fails nobody.
         if answers.iter().any(|(_, failure)| failure.is_some()) {
             failures += 1;
             let case = format!("operation {n}, {writers} writers");
@@ -401,7 +401,7 @@ fn a_listener_that_panics_leaves_nobody_waiting() {
         let _ = answers.send([failed, append(), store.close().unwrap_err().kind()]);
     });
     let answers = answered.recv_timeout(PATIENCE).expect("somebody waits for ever");
-    let expected = [ErrorKind::OutcomeUnknown, ErrorKind::Refusing, ErrorKind::Refusing];
+    let expected = [ErrorKind::OutcomeUnknown, ErrorKind::ReadOnly, ErrorKind::ReadOnly];
     assert_eq!(answers, expected);
 }
 
@@ -422,12 +422,12 @@ impl Drop for Blocked {
     }
 }
 
-/// Overwrites the packs of the index, which stay open.
-fn spoil_packs(store: &Path) {
-    for pack in std::fs::read_dir(store.join("index/packs")).unwrap() {
-        let pack = std::fs::OpenOptions::new().write(true).open(pack.unwrap().path()).unwrap();
-        let length = pack.metadata().unwrap().len();
-        std::os::unix::fs::FileExt::write_all_at(&pack, &vec![0; length as usize], 0).unwrap();
+/// Overwrites the tables of the index, which stay open.
+fn spoil_tables(store: &Path) {
+    for table in std::fs::read_dir(store.join("index/packs")).unwrap() {
+        let table = std::fs::OpenOptions::new().write(true).open(table.unwrap().path()).unwrap();
+        let length = table.metadata().unwrap().len();
+        std::os::unix::fs::FileExt::write_all_at(&table, &vec![0; length as usize], 0).unwrap();
     }
 }
 
@@ -449,7 +449,7 @@ fn until_it_works<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> T {
 #[test]
 fn an_index_that_cannot_be_built_again_is_tried_again_and_what_does_not_need_it_goes_on() {
     const FILLER: usize = 64 << 10;
-    let bounds = Bounds { window_bytes_min: 1, unindexed_bytes_max: 4 << 20 };
+    let bounds = Bounds { batch_bytes_min: 1, unindexed_bytes_max: 4 << 20 };
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
     let open = || Store::builder().bounds(bounds).open(path).unwrap();
@@ -467,7 +467,7 @@ fn an_index_that_cannot_be_built_again_is_tried_again_and_what_does_not_need_it_
     for n in 0..4 {
         append(&store, &format!("Known-{n}")).unwrap();
     }
-    spoil_packs(path);
+    spoil_tables(path);
     let blocked = Blocked::new(path);
 
     let read = || store.read_stream("Old-1").collect();
@@ -514,7 +514,7 @@ fn an_index_that_cannot_be_built_again_is_tried_again_and_what_does_not_need_it_
     until_it_works(|| append(&store, "Known-0"));
     assert_eq!(store.stream_info("Known-0").unwrap().version.get(), appended + 7);
     // On demand, without a wait.
-    spoil_packs(path);
+    spoil_tables(path);
     let blocked = Blocked::new(path);
     until_it_works(|| if read().is_err() { Ok(()) } else { Err(Error::invalid("it was cached")) });
     drop(blocked);
@@ -524,11 +524,11 @@ fn an_index_that_cannot_be_built_again_is_tried_again_and_what_does_not_need_it_
     assert_eq!(store.head().get(), head + 2);
 }
 
-/// A window that failed half-way left an index that took nothing in any more until the store was reopened.
+/// A flush batch that failed half-way left an index that took nothing in any more until the store was reopened.
 #[test]
 fn an_index_that_failed_half_way_is_opened_again() {
     let directory = tempfile::tempdir().unwrap();
-    let bounds = Bounds { window_bytes_min: 1, unindexed_bytes_max: 4 << 20 };
+    let bounds = Bounds { batch_bytes_min: 1, unindexed_bytes_max: 4 << 20 };
     let store = Store::builder().bounds(bounds).open(directory.path()).unwrap();
     let append = || {
         let filler = NewEvent::bytes("Filler", vec![7; 64 << 10]);
@@ -551,13 +551,13 @@ fn an_index_that_failed_half_way_is_opened_again() {
     assert!(store.verify().unwrap().is_whole());
 }
 
-/// A crash in the middle of a window leaves records and marks in the index that its checkpoint does not cover.
-/// Then a backup was restored over the store that the checkpoint is in, but not the window: what was kept of the
-/// window's consumers was served, though nobody had written it in the history that stood.
+/// A crash in the middle of a flush batch leaves records and sparse index entries in the index that its checkpoint does not cover.
+/// Then a backup was restored over the store that the checkpoint is in, but not the flush batch: what was kept of the
+/// flush batch's consumers was served, though nobody had written it in the history that stood.
 #[test]
 fn what_a_window_of_a_history_that_was_given_up_left_in_the_index_is_not_served() {
     const KEY: &str = "group/gone";
-    for (of_this_history, marks) in [(false, false), (false, true), (true, true)] {
+    for (of_this_history, sparse_entries) in [(false, false), (false, true), (true, true)] {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         let commit = Commit::new().append("A-1", ExpectedVersion::NoStream, [event(1)]);
@@ -569,9 +569,10 @@ fn what_a_window_of_a_history_that_was_given_up_left_in_the_index_is_not_served(
         let here = record::tracked_key("here");
         let key = if of_this_history { here.as_str() } else { KEY };
         let location = Location { segment: segments.segment, offset: segments.offset + 4_096 };
-        let mark = Mark { position: 5, time: Micros(0), location };
-        let marks = if marks && !of_this_history { vec![mark] } else { Vec::new() };
-        let records = match (of_this_history, marks.is_empty()) {
+        let sparse_entry = SparseEntry { position: 5, time: Micros(0), location };
+        let sparse_entries =
+            if sparse_entries && !of_this_history { vec![sparse_entry] } else { Vec::new() };
+        let records = match (of_this_history, sparse_entries.is_empty()) {
             (false, false) => vec![],
             _ => vec![(key.to_owned(), vec![9; 8])],
         };
@@ -579,7 +580,7 @@ fn what_a_window_of_a_history_that_was_given_up_left_in_the_index_is_not_served(
         let end = Checkpoint { position: 1, next: location, chain: [0; 32], time: Micros(0) };
         // The last write fails, and with it the checkpoint.
         index.db.die_after(1);
-        index.insert(Window { events: vec![], marks, records, end }).unwrap_err();
+        index.insert(FlushBatch { events: vec![], sparse_entries, records, end }).unwrap_err();
         drop(index);
 
         let store = Store::open(directory.path()).unwrap();

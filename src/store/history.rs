@@ -1,7 +1,7 @@
 //! Noting what the log's history is, and asking later whether it still is that.
 
 use crate::codec::frame::{Chain, Frame};
-use crate::journal::lenient_scan::{Step, Survey, Until};
+use crate::journal::lenient_scan::{LenientScan, Step, Until};
 use crate::store::Store;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::finding::FindingKind;
@@ -32,13 +32,13 @@ impl Store {
             return Ok(History::Shorter);
         }
         let disk = Arc::clone(journal.disk());
-        let mut survey =
-            Survey::new(disk, journal.directory(), journal.store(), Until::Visible(end))?;
+        let mut scan =
+            LenientScan::new(disk, journal.directory(), journal.store(), Until::Visible(end))?;
         let mut chain: Chain = [0; 32];
         if until == 0 && noted.hash == chain {
             return Ok(History::Same);
         }
-        while let Some(step) = survey.next()? {
+        while let Some(step) = scan.next()? {
             let frame = match step {
                 Step::Frame { frame, .. } => frame,
                 // Its checksums hold: somebody has mended them.

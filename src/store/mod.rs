@@ -25,7 +25,7 @@ use crate::journal::recover::TornWrite;
 use crate::kv::database::refuse_forked;
 use crate::log::commit::gather::tracked;
 use crate::log::commit::outcome::{AppendError, Appended, Committed};
-use crate::log::commit::{Commit, Proposal, check_name};
+use crate::log::commit::{Commit, EncodedCommit, check_name};
 use crate::log::engine::{Engine, LogOptions};
 use crate::log::handle::LogHandle;
 use crate::log::indexer::managed::Bounds;
@@ -170,7 +170,7 @@ impl Store {
     /// As for [`append`](Store::append); also
     /// [`AlreadyTracked`](crate::ErrorKind::AlreadyTracked).
     pub fn commit(&self, commit: Commit) -> Result<Committed, AppendError> {
-        self.log.commit(Proposal::new(commit)?)
+        self.log.commit(EncodedCommit::new(commit)?)
     }
 
     /// How far `consumer` has taken in another log, by [`Commit::tracking`]; the start if it never

@@ -1,6 +1,6 @@
 //! The keyed state that the engine's own features keep in the journal.
 
-use crate::log::commit::{Commit, Proposal};
+use crate::log::commit::{Commit, EncodedCommit};
 use crate::store::Store;
 use crate::value::event::NewEvent;
 use crate::value::limits::VALUE_BYTES_MAX;
@@ -12,7 +12,7 @@ fn put(store: &Store, entries: &[(&str, &[u8])]) {
     for (key, value) in entries {
         commit = commit.state(*key, value.to_vec());
     }
-    store.log.commit(Proposal::new(commit).unwrap()).unwrap();
+    store.log.commit(EncodedCommit::new(commit).unwrap()).unwrap();
 }
 
 fn check(store: &Store, prefix: &str, expected: &[(&str, &[u8])]) {

@@ -5,7 +5,7 @@
 //!   aside instead of deleting.
 
 use crate::doctor::export::{Export, export};
-use crate::index::quarantine::{INDEX, move_aside};
+use crate::index::quarantine::{INDEX, quarantine_index};
 use crate::journal::manifest::{self, Manifest};
 use crate::log::core::journal_directory;
 use crate::storage::disk::{Disk, RealDisk};
@@ -178,7 +178,7 @@ impl Repair {
         self.owner.check()?;
         self.lock.held().check_before("move the index aside in")?;
         let is_there = self.path.join(INDEX).exists();
-        let moved_to = move_aside(&self.path)?;
+        let moved_to = quarantine_index(&self.path)?;
         let moved_to = is_there.then_some(moved_to);
         Ok(IndexRebuilt { moved_to, position: Position::START })
     }

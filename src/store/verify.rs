@@ -9,7 +9,7 @@ use crate::doctor::audit::{Site, Walked, audit};
 use crate::index::core::Index;
 use crate::index::quarantine::INDEX;
 use crate::journal::lenient_scan::Until;
-use crate::journal::watermark::{self, DurableMark};
+use crate::journal::watermark::{self, DurableWatermark};
 use crate::journal::{manifest, segment};
 use crate::kv::database::OpenError;
 use crate::kv::files::copy_all;
@@ -30,7 +30,7 @@ use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// How often a mark is read again that may just have been written.
+/// How often a watermark is read again that may just have been written.
 const MARK_ATTEMPTS: u32 = 16;
 const CHECKPOINT: &str = "index.checkpoint";
 
@@ -93,7 +93,7 @@ impl Store {
     ///
     /// It walks the whole journal (checksums, the hash chain, positions without a gap, versions
     /// without a gap, what must be zero), looks up each event in the index and compares its bytes,
-    /// holds each stream's state, record, position mark and snapshot of the index against the
+    /// holds each stream's state, record, position watermark and snapshot of the index against the
     /// journal, and reads every row of every view, none of which may be ahead of the log, or made from another history.
     ///
     /// The store stays open for everybody meanwhile, and is verified as of the call. Nothing is
@@ -201,7 +201,7 @@ pub(super) fn with_still_site<T>(
     work: impl FnOnce(&Site<'_>) -> Result<T>,
 ) -> Result<T> {
     let journal = journal_directory(path);
-    let mark = read_mark(&**disk, &journal, store, findings)?;
+    let watermark = read_mark(&**disk, &journal, store, findings)?;
     let copied = copy_index(path, findings)?;
     let index = match &copied {
         Some(copy) => open_still(path, copy, store, findings)?,
@@ -211,7 +211,7 @@ pub(super) fn with_still_site<T>(
         Some(index) => Some(Audited::new(IndexAccess::Still(index), path.join(INDEX))?),
         None => None,
     };
-    let (disk, until, index_of_site) = (Arc::clone(disk), Until::End(mark), audited);
+    let (disk, until, index_of_site) = (Arc::clone(disk), Until::End(watermark), audited);
     let site = Site { disk, journal, store, until, index: index_of_site, chains_at };
     let done = work(&site);
     drop(site);
@@ -243,14 +243,15 @@ fn read_mark(
     journal: &Path,
     store: Uuid,
     findings: &mut Findings,
-) -> Result<Option<DurableMark>> {
+) -> Result<Option<DurableWatermark>> {
     for _ in 0..MARK_ATTEMPTS {
-        if let Some(mark) = watermark::read(disk, journal, store)? {
-            return Ok(Some(mark));
+        if let Some(watermark) = watermark::read(disk, journal, store)? {
+            return Ok(Some(watermark));
         }
     }
-    let what = "the durable mark is missing or damaged";
-    findings.add(Finding::new(FindingKind::DurableMark, &watermark::path(journal), what).at(0));
+    let what = "the durable watermark is missing or damaged";
+    findings
+        .add(Finding::new(FindingKind::DurableWatermark, &watermark::path(journal), what).at(0));
     Ok(None)
 }
 

@@ -32,7 +32,7 @@ pub enum ErrorKind {
     /// A write or sync failed midway: the events may be durable or not. Reopen and read.
     OutcomeUnknown,
     /// The store takes no writes after an earlier failure; reads go on. Reopen it.
-    Refusing,
+    ReadOnly,
     /// Bytes on disk are not what was written; the message names file and offset.
     Corrupt,
     /// Another handle, here or in another process, has the store open for writing.

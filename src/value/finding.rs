@@ -37,7 +37,7 @@ pub enum FindingKind {
     /// Bytes that carry no meaning are not zero. Nothing is lost by it.
     Unused,
     /// The durable mark is damaged, or names what is not there.
-    DurableMark,
+    DurableWatermark,
     /// The index cannot be opened, or not be trusted as a whole. Opening the store builds it again.
     Index,
     /// An event that the index holds otherwise than the journal, or not at all.
@@ -66,7 +66,7 @@ pub enum FindingKind {
 /// std::fs::write(path.join("journal/durable"), "scribbled over")?;
 /// let verified = Store::verify_at(&path)?;
 /// let finding = &verified.findings[0];
-/// assert_eq!(finding.kind, FindingKind::DurableMark);
+/// assert_eq!(finding.kind, FindingKind::DurableWatermark);
 /// assert!(finding.file.ends_with("journal/durable"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

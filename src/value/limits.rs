@@ -40,16 +40,16 @@ pub(crate) const SEGMENT_BYTES_FIRST: u64 = MIB as u64;
 pub(crate) const PREPARE_AFTER_BYTES: u64 = 4 * MIB as u64;
 /// Bytes of sealed segments that the index may lack; beyond it, writers wait for the indexer.
 pub(crate) const UNINDEXED_BYTES_MAX: u64 = 4 * SEGMENT_BYTES;
-/// Bytes of sealed segments that are worth a window of the index while writers go on: two long ones, or all
+/// Bytes of sealed segments that are worth a flush batch of the index while writers go on: two long ones, or all
 /// of a young store's up to its first long one.
-pub(crate) const WINDOW_BYTES_MIN: u64 = 2 * SEGMENT_BYTES - SEGMENT_BYTES_FIRST;
+pub(crate) const FLUSH_BATCH_BYTES_MIN: u64 = 2 * SEGMENT_BYTES - SEGMENT_BYTES_FIRST;
 /// Events that the index may lack; beyond it, writers wait for the indexer.
 pub(crate) const TAIL_EVENTS_MAX: usize = 4_000_000;
 /// Bytes of the newest frames kept in memory for live readers.
 pub(crate) const TAIL_BODY_BYTES_MAX: usize = 32 * MIB;
 /// Bytes of journal that are indexed when writers pause or the store closes; less stays in the tail.
 pub(crate) const UNINDEXED_BYTES_IDLE: u64 = MIB as u64;
-/// How long writers must pause for the indexer to take what is not yet worth a window beside them.
+/// How long writers must pause for the indexer to take what is not yet worth a flush batch beside them.
 pub(crate) const INDEXER_IDLE: Duration = Duration::from_millis(500);
 /// How long a writer that waits for the indexer waits at once, before it looks for progress.
 pub(crate) const INDEXER_LOOK: Duration = Duration::from_millis(100);
@@ -64,8 +64,8 @@ pub(crate) const INDEX_RETRY_MAX: Duration = Duration::from_secs(5);
 pub(crate) const BACKUP_CHECK_BYTES: u64 = 64 * MIB as u64;
 /// How far the clock may be behind the last recorded time before that is logged: clocks are corrected by less.
 pub(crate) const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(5);
-/// Bytes of journal that one index window sorts in memory.
-pub(crate) const INDEX_WINDOW_BYTES_MAX: u64 = 256 * MIB as u64;
+/// Bytes of journal that one index flush batch sorts in memory.
+pub(crate) const INDEX_FLUSH_BATCH_BYTES_MAX: u64 = 256 * MIB as u64;
 /// Streams that are kept in mind although the index has all their events: what saves a look-up there for
 /// each append.
 pub(crate) const IDLE_STREAMS_MAX: usize = 131_072;
@@ -85,29 +85,29 @@ pub(crate) const READ_AHEAD_BATCHES_MAX: usize = 4;
 /// Bytes of journal between two entries of the position index.
 pub(crate) const GLOBAL_STEP_BYTES: u64 = 64 * KIB as u64;
 /// Bytes of an event that the index holds a second time; a longer one is a reference into the journal.
-pub(crate) const PACK_INLINE_BYTES_MAX: usize = 4 * KIB;
-/// Bytes of events, compressed and decompressed together, behind which no further stream begins in a chunk of
-/// a pack.
-pub(crate) const PACK_CHUNK_BYTES_MIN: usize = 4 * KIB;
-/// Bytes of events behind which a chunk ends even within a stream.
-pub(crate) const PACK_CHUNK_BYTES_MAX: usize = 8 * KIB;
-/// Bytes from which on a block of a pack's directory takes no further run.
-pub(crate) const PACK_DIRECTORY_BYTES: usize = 2 * KIB;
-/// Places in which chunks of packs are noted as they are read, to be recognised when they are read again: the last
+pub(crate) const TABLE_INLINE_BYTES_MAX: usize = 4 * KIB;
+/// Bytes of events, compressed and decompressed together, behind which no further stream begins in an event block of
+/// a table.
+pub(crate) const TABLE_EVENT_BLOCK_BYTES_MIN: usize = 4 * KIB;
+/// Bytes of events behind which an event block ends even within a stream.
+pub(crate) const TABLE_EVENT_BLOCK_BYTES_MAX: usize = 8 * KIB;
+/// Bytes from which on a block of a table's directory takes no further run.
+pub(crate) const TABLE_INDEX_BLOCK_BYTES: usize = 2 * KIB;
+/// Places in which event blocks of tables are noted as they are read, to be recognised when they are read again: the last
 /// two in each, at 16 bytes.
 pub(crate) const CHUNKS_NOTED_MAX: u64 = 65_536;
-/// Bytes of a pack that are written between two syncs, so that a commit's sync beside it stays short.
-pub(crate) const PACK_SYNC_BYTES: usize = 4 * MIB;
-/// Neighbouring packs of one level that are merged at once into one of the next, at most.
-pub(crate) const PACKS_MERGED: usize = 8;
-/// Packs of one level from which on they are merged, when nobody writes.
-pub(crate) const PACKS_MERGED_IDLE: usize = PACKS_MERGED / 2;
-/// Packs of one level from which on so many are merged although somebody writes.
-pub(crate) const PACKS_MERGED_BUSY: usize = 2 * PACKS_MERGED;
-/// Packs from which on merging them goes before taking in more.
-pub(crate) const PACKS_MAX: usize = 64;
-/// Bytes of events that are merged before the indexer looks whether there is something else to do.
-pub(crate) const MERGE_STEP_BYTES: usize = 4 * MIB;
+/// Bytes of a table that are written between two syncs, so that a commit's sync beside it stays short.
+pub(crate) const TABLE_SYNC_BYTES: usize = 4 * MIB;
+/// Neighbouring tables of one level that are compacted at once into one of the next, at most.
+pub(crate) const TABLES_COMPACTED: usize = 8;
+/// Tables of one level from which on they are compacted, when nobody writes.
+pub(crate) const TABLES_COMPACTED_IDLE: usize = TABLES_COMPACTED / 2;
+/// Tables of one level from which on so many are compacted although somebody writes.
+pub(crate) const TABLES_COMPACTED_BUSY: usize = 2 * TABLES_COMPACTED;
+/// Tables from which on compacting them goes before taking in more.
+pub(crate) const TABLES_MAX: usize = 64;
+/// Bytes of events that are compacted before the indexer looks whether there is something else to do.
+pub(crate) const COMPACT_STEP_BYTES: usize = 4 * MIB;
 /// Bytes of any other value in the index; a larger one is cut into pieces of this size.
 pub(crate) const VALUE_BYTES_MAX: usize = 4 * KIB;
 /// Bytes of keys and values that sled may hold unsynced.
@@ -187,7 +187,7 @@ pub(crate) const CACHE_BYTES_DEFAULT: u64 = 64 * MIB as u64;
 /// Findings that a verification keeps; further ones are only counted.
 pub(crate) const FINDINGS_MAX: usize = 10_000;
 /// Bytes of journal that a verification sorts at once to compare them with the index.
-pub(crate) const VERIFY_WINDOW_BYTES_MAX: u64 = 32 * MIB as u64;
+pub(crate) const VERIFY_FLUSH_BATCH_BYTES_MAX: u64 = 32 * MIB as u64;
 /// Bytes of names of streams and records, and of what is known of each, that a verification holds
 /// at once; if there are more, it walks the journal more often.
 pub(crate) const VERIFY_NAMES_BYTES_MAX: usize = 64 * MIB;
@@ -210,15 +210,15 @@ pub(crate) const TORN_COPIES_MAX: usize = 16;
 /// Bytes of an index's checkpoint, of any version.
 pub(crate) const CHECKPOINT_BYTES_MAX: u64 = 64 * KIB as u64;
 /// Earlier damaged indexes or views that are looked at again when another one is moved aside.
-pub(crate) const ASIDE_REMOVED_MAX: usize = 16;
+pub(crate) const QUARANTINE_REMOVED_MAX: usize = 16;
 
 const KIB: usize = 1_024;
 const MIB: usize = 1_024 * KIB;
 
-const _: () = assert!(WINDOW_BYTES_MIN + SEGMENT_BYTES < UNINDEXED_BYTES_MAX);
+const _: () = assert!(FLUSH_BATCH_BYTES_MIN + SEGMENT_BYTES < UNINDEXED_BYTES_MAX);
 // Else writers could wait for an indexer that waits for writers. 55 bytes are the shortest entry of an
 // event: docs/FORMAT.md.
-const _: () = assert!((WINDOW_BYTES_MIN + SEGMENT_BYTES) / 55 < TAIL_EVENTS_MAX as u64);
+const _: () = assert!((FLUSH_BATCH_BYTES_MIN + SEGMENT_BYTES) / 55 < TAIL_EVENTS_MAX as u64);
 const _: () = assert!(EVENT_BYTES_MAX <= COMMIT_BYTES_MAX);
 // A commit larger than a group has a frame of its own, and a frame too long for a segment has its own.
 const _: () = assert!(2 * (COMMIT_BYTES_MAX + GROUP_BYTES_MAX) as u64 <= SEGMENT_LENGTH_MAX);

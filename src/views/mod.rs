@@ -11,7 +11,7 @@ pub(crate) mod note;
 mod remove;
 
 use crate::codec::row::{self, StoredRow};
-use crate::index::quarantine::{is_aside, rename_aside};
+use crate::index::quarantine::{is_quarantined, quarantine};
 use crate::kv::database::{Database, Entries, OpenError, Tree};
 use crate::kv::files::sync;
 use crate::storage::held;
@@ -30,7 +30,7 @@ pub(crate) const VIEWS: &str = "views";
 
 /// Whether `name` is one that views have in the directory of a store.
 pub(crate) fn is_ours(name: &str) -> bool {
-    name == VIEWS || note::is_note(name) || is_aside(VIEWS, name)
+    name == VIEWS || note::is_note(name) || is_quarantined(VIEWS, name)
 }
 
 /// The views of one store.
@@ -135,7 +135,7 @@ impl Views {
 /// Moves the views in `store_dir` aside, if there are any, so that they begin again with the log.
 /// Returns their new name. Of those that were moved aside, the newest two are kept.
 pub(crate) fn set_aside(store_dir: &Path) -> Result<Option<PathBuf>> {
-    let (aside, is_there) = rename_aside(store_dir, VIEWS)?;
+    let (aside, is_there) = quarantine(store_dir, VIEWS)?;
     Ok(is_there.then_some(aside))
 }
 

@@ -12,10 +12,10 @@
 use crate::common::{in_its_own_process, variable, within};
 use chrono::{DateTime, TimeDelta, Utc};
 use filmstrip::{
-    Aggregate, Bus, Clock, Consumer, Effects, ErrorKind, Event, ExpectedVersion, Filter,
-    HandlerError, Nack, NewEvent, OnError, Position, ProcessHandle, ProcessManager, Projection,
-    ProjectionHandle, ReadModel, ReadModelHandle, RecordedEvent, Repository, Result, Store, Then,
-    Trigger, View, ViewWriter,
+    Aggregate, Bus, Clock, Consumer, Effects, ErrorAction, ErrorKind, Event, ExpectedVersion,
+    Filter, HandlerError, Nack, NewEvent, OnError, Position, ProcessHandle, ProcessManager,
+    Projection, ProjectionHandle, ReadModel, ReadModelHandle, RecordedEvent, Repository, Result,
+    Store, Trigger, View, ViewWriter,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use std::panic::panic_any;
@@ -181,7 +181,7 @@ impl World {
     fn new() -> World {
         let store = Store::builder().clock(Ticking).temporary().unwrap();
         store.append("Seen-1", ExpectedVersion::Any, [seen("Happened")]).unwrap();
-        let on_error = OnError::default().retries(0).then(Then::ParkEvent);
+        let on_error = OnError::default().retries(0).then(ErrorAction::ParkEvent);
         let projection = store.project(Counts).on_error(on_error).start().unwrap();
         let tallies = store.repository::<Tally>();
         tallies.execute("a", &Command::Add).unwrap();

@@ -78,7 +78,7 @@ fn read_on(store: &Store, acknowledged: u64) -> filmstrip::Result<()> {
     assert_eq!(store.read_all().collect()?.len() as u64, head);
     if let Err(error) = store.append("B-1", ExpectedVersion::Any, [event(0)]) {
         let kind = filmstrip::Error::from(error).kind();
-        let expected = [ErrorKind::Refusing, ErrorKind::StorageFull, ErrorKind::Io];
+        let expected = [ErrorKind::ReadOnly, ErrorKind::StorageFull, ErrorKind::Io];
         assert!(expected.contains(&kind), "a later append got {kind:?}");
     }
     Ok(())

@@ -2,8 +2,8 @@
 
 use crate::common::{Random, seed, variable, within};
 use filmstrip::{
-    ErrorKind, ExpectedVersion, Filter, FindingKind, HandlerError, NewEvent, OnError, Position,
-    Projection, ProjectionHandle, ProjectionState, RecordedEvent, Store, Then, ViewWriter,
+    ErrorAction, ErrorKind, ExpectedVersion, Filter, FindingKind, HandlerError, NewEvent, OnError,
+    Position, Projection, ProjectionHandle, ProjectionState, RecordedEvent, Store, ViewWriter,
 };
 use std::fs;
 use std::path::Path;
@@ -95,7 +95,7 @@ fn get(projection: &ProjectionHandle, key: &str) -> u64 {
     projection.view().get(key).unwrap().unwrap_or(0)
 }
 
-fn patient(then: Then) -> OnError {
+fn patient(then: ErrorAction) -> OnError {
     OnError::default().retries(2).first_delay(SOON).then(then)
 }
 
@@ -252,7 +252,7 @@ fn an_event_that_fails_stops_the_projection_with_the_cause_and_leaves_no_writes(
         let projection = failing();
         let tries = Arc::clone(&projection.tries);
         let mend = Arc::clone(&projection.failing);
-        let sums = store.project(projection).on_error(patient(Then::Stop)).start().unwrap();
+        let sums = store.project(projection).on_error(patient(ErrorAction::Stop)).start().unwrap();
         append(&store, "Sum-1", [counted(5), NewEvent::json(event_type, &()).unwrap(), counted(6)]);
         let error = sums.wait_for(Position::new(3), LONG).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Faulted);
@@ -292,7 +292,7 @@ fn a_parked_event_counts_as_passed_and_can_be_replayed_or_discarded() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s");
     let store = Store::open(&path).unwrap();
-    let builder = store.project(failing()).on_error(patient(Then::ParkEvent));
+    let builder = store.project(failing()).on_error(patient(ErrorAction::ParkEvent));
     let sums = builder.start().unwrap();
     let bad = || NewEvent::json("Failing", &()).unwrap();
     append(&store, "Sum-1", [counted(1), bad(), counted(2)]);
@@ -319,7 +319,7 @@ fn a_parked_event_counts_as_passed_and_can_be_replayed_or_discarded() {
     assert_eq!(sums.status().parked, 0);
     sums.stop().unwrap();
 
-    let sums = store.project(failing()).on_error(patient(Then::ParkEvent)).start().unwrap();
+    let sums = store.project(failing()).on_error(patient(ErrorAction::ParkEvent)).start().unwrap();
     let last = append(&store, "Sum-3", [bad()]);
     sums.wait_for(last, LONG).unwrap();
     assert_eq!(sums.parked().unwrap().len(), 1);
@@ -333,7 +333,7 @@ fn behind_a_parked_event_its_stream_waits_in_order_and_others_flow() {
     let store = Store::temporary().unwrap();
     let projection = failing();
     let mend = Arc::clone(&projection.failing);
-    let builder = store.project(projection).on_error(patient(Then::ParkStream));
+    let builder = store.project(projection).on_error(patient(ErrorAction::ParkStream));
     let sums = builder.start().unwrap();
     let bad = NewEvent::json("Failing", &()).unwrap();
     append(&store, "Sum-1", [counted(1), bad, counted(2)]);
@@ -402,7 +402,7 @@ fn whatever_interrupts_a_batch_each_event_is_applied_once() {
     for round in 0..variable("FILMSTRIP_ROUNDS").unwrap_or(6) {
         let mut random = Random(seed.wrapping_add(round));
         let store = Store::temporary().unwrap();
-        let then = if random.one_in(2) { Then::ParkEvent } else { Then::ParkStream };
+        let then = if random.one_in(2) { ErrorAction::ParkEvent } else { ErrorAction::ParkStream };
         let projection = Notes { seed: random.next(), ..Notes::default() };
         let start = || store.project(projection.clone()).on_error(patient(then)).start().unwrap();
         let mut notes = start();
@@ -432,7 +432,7 @@ fn whatever_interrupts_a_batch_each_event_is_applied_once() {
         for n in 0..5 {
             let stream = format!("Note-{n}");
             let mut applied: Vec<u64> = notes.view().get(&stream).unwrap().unwrap_or_default();
-            if then == Then::ParkEvent {
+            if then == ErrorAction::ParkEvent {
                 applied.sort_unstable();
             }
             let events = store.read_all().collect().unwrap().into_iter();
@@ -515,7 +515,7 @@ fn a_rebuild_on_call_shows_the_old_view_then_the_new_one_and_never_a_mixture() {
     let store = Store::temporary().unwrap();
     let projection = failing();
     let mend = Arc::clone(&projection.failing);
-    let sums = store.project(projection).on_error(patient(Then::ParkEvent)).start().unwrap();
+    let sums = store.project(projection).on_error(patient(ErrorAction::ParkEvent)).start().unwrap();
     append(&store, "Sum-0", [NewEvent::json("Failing", &()).unwrap()]);
     for n in 0..500 {
         append(&store, &format!("Sum-{}", n % 3), [1, 1, 1].map(counted));
@@ -906,7 +906,7 @@ impl Projection for Replayed {
 #[test]
 fn a_replay_goes_in_parts_between_which_new_events_are_taken_in() {
     const PARKED: u64 = 2_000;
-    for then in [Then::ParkEvent, Then::ParkStream] {
+    for then in [ErrorAction::ParkEvent, ErrorAction::ParkStream] {
         let store = Store::temporary().unwrap();
         append(&store, "Sum-1", (0..PARKED).map(counted));
         let failing = Arc::new(AtomicBool::new(true));

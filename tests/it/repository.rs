@@ -3,9 +3,9 @@
 use crate::common::in_its_own_process;
 use filmstrip::testing::ManualClock;
 use filmstrip::{
-    Aggregate, AsOf, ErrorKind, Event, ExecuteError, ExpectedVersion, Filter, HandlerError,
-    Metadata, NewEvent, OnError, Position, Projection, RecordedEvent, Snapshot, Store, StoredEvent,
-    Then, Version, ViewWriter,
+    Aggregate, AsOf, ErrorAction, ErrorKind, Event, ExecuteError, ExpectedVersion, Filter,
+    HandlerError, Metadata, NewEvent, OnError, Position, Projection, RecordedEvent, Snapshot,
+    Store, StoredEvent, Version, ViewWriter,
 };
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -981,7 +981,7 @@ fn look_for_what_a_payload_holds() {
     let refused = StoredEvent::json_of("Mapped", 1, &SECRET).unwrap().decode::<Keeps>();
     errors.push(told(&refused.unwrap_err()));
 
-    let on_error = OnError::default().retries(0).then(Then::ParkEvent);
+    let on_error = OnError::default().retries(0).then(ErrorAction::ParkEvent);
     let projection = store.project(Reads).on_error(on_error).start().unwrap();
     projection.wait_for(store.head(), Duration::from_secs(60)).unwrap();
     let parked = projection.parked().unwrap();

@@ -194,8 +194,12 @@ fn all_damage_is_reported_and_not_the_first_only() {
     let before = contents(directory.path());
     let verified = Store::verify_at(directory.path()).unwrap();
     assert!(contents(directory.path()) == before, "verifying has changed a file");
-    let expected =
-        [FindingKind::Manifest, FindingKind::Frame, FindingKind::DurableMark, FindingKind::Index];
+    let expected = [
+        FindingKind::Manifest,
+        FindingKind::Frame,
+        FindingKind::DurableWatermark,
+        FindingKind::Index,
+    ];
     for kind in expected {
         assert!(kinds(&verified).contains(&kind), "{kind:?} in {:#?}", verified.findings);
     }

@@ -47,7 +47,7 @@ mod log {
 
 mod head;
 mod indexer;
-mod turns;
+mod queue;
 
 /// How many schedules each model is tried under, in each of the checker's two ways.
 const SCHEDULES: usize = 2_000;

@@ -4,7 +4,7 @@
 use crate::check;
 use crate::value::error::{Error, ErrorKind};
 use crate::value::limits::QUEUE_BYTES_MAX;
-use crate::log::commit::queue::{Terms, Turns};
+use crate::log::commit::queue::{Terms, CommitQueue};
 use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use shuttle::sync::{Arc, Mutex};
 use shuttle::thread;
@@ -19,7 +19,7 @@ const TERMS: [(usize, usize); 3] = [(2, 1), (2, 2), (3, 1)];
 
 /// What the journal is to the engine: one writes at a time, and each group goes behind the one before.
 struct Journal {
-    turns: Turns<u64, Result<u64, ErrorKind>>,
+    queue: CommitQueue<u64, Result<u64, ErrorKind>>,
     written: Mutex<Vec<u64>>,
     writes: AtomicBool,
     groups: AtomicU64,
@@ -33,7 +33,7 @@ struct Journal {
 impl Journal {
     fn new(failing: Option<u64>, (groups_max, waiting_min): (usize, usize)) -> Arc<Journal> {
         Arc::new(Journal {
-            turns: Turns::new(Terms { groups_max, waiting_min, bytes_max: BYTES_MAX }),
+            queue: CommitQueue::new(Terms { groups_max, waiting_min, bytes_max: BYTES_MAX }),
             groups_max,
             slow: 2,
             written: Mutex::default(),
@@ -56,7 +56,7 @@ impl Journal {
             let answers = match failed {
                 true => {
                     let cause = Error::new(ErrorKind::Io, "the disk is tired");
-                    self.turns.refuse(&cause, |refusal| Err(refusal.kind()));
+                    self.queue.refuse(&cause, |refusal| Err(refusal.kind()));
                     group.iter().map(|_| Err(ErrorKind::OutcomeUnknown)).collect()
                 }
                 false => {
@@ -72,7 +72,7 @@ impl Journal {
             answers
         };
         let is_slow = || self.groups.load(Ordering::SeqCst) == self.slow;
-        let answer = self.turns.take(value, bytes, lead, is_slow);
+        let answer = self.queue.take(value, bytes, lead, is_slow);
         answer.unwrap_or_else(|error| Err(error.kind()))
     }
 
@@ -132,7 +132,7 @@ fn after_a_failed_write_everybody_is_told_and_nothing_more_is_written() {
             match place {
                 Ok(place) => assert_eq!(written[*place as usize], *value),
                 Err(kind) => {
-                    assert!(matches!(kind, ErrorKind::OutcomeUnknown | ErrorKind::Refusing));
+                    assert!(matches!(kind, ErrorKind::OutcomeUnknown | ErrorKind::ReadOnly));
                 }
             }
         }
@@ -145,7 +145,7 @@ fn closing_waits_for_what_is_under_way_and_refuses_the_rest() {
         let journal = Journal::new(None, terms);
         let its = Arc::clone(&journal);
         let closer = thread::spawn(move || {
-            assert!(its.turns.close(), "it was the first");
+            assert!(its.queue.close(), "it was the first");
             assert!(!its.writes.load(Ordering::SeqCst), "somebody still writes");
             its.written.lock().unwrap().len()
         });

@@ -1,4 +1,4 @@
-//! A chunk: events of one stream or of several, one after another, compressed together.
+//! An event block: events of one stream or of several, one after another, compressed together.
 //!
 //! ```text
 //! offset  bytes  field
@@ -21,8 +21,8 @@
 //! ```
 //!
 //! Whose events they are, and which versions, the directory says: a run of one stream's begins at a byte of
-//! the chunk and is so many events long. Events of a stream, and of streams of one kind, are alike, so
-//! they are compressed where that makes them shorter. Decoding slices the one buffer that a chunk was read
+//! the event block and is so many events long. Events of a stream, and of streams of one kind, are alike, so
+//! they are compressed where that makes them shorter. Decoding slices the one buffer that an event block was read
 //! into, or decompressed into.
 
 use crate::codec::cursor::array_at;
@@ -30,7 +30,9 @@ use crate::codec::frame::EntryLocation;
 use crate::codec::sst::event::{Body, IndexedEvent};
 use crate::codec::varint;
 use crate::value::clock::Micros;
-use crate::value::limits::{PACK_CHUNK_BYTES_MAX, PACK_CHUNK_BYTES_MIN, PACK_INLINE_BYTES_MAX};
+use crate::value::limits::{
+    TABLE_EVENT_BLOCK_BYTES_MAX, TABLE_EVENT_BLOCK_BYTES_MIN, TABLE_INLINE_BYTES_MAX,
+};
 use bytes::Bytes;
 use lz4_flex::block::get_maximum_output_size;
 use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into};
@@ -40,43 +42,46 @@ const BASE_BYTES: usize = 16;
 const REFERENCE_BYTES: usize = 16;
 /// What an event takes beside its body, at most.
 const HEAD_BYTES_MAX: usize = 3 * varint::BYTES_MAX;
-/// Bytes of the events of any chunk, and some to spare.
-pub(crate) const CHUNK_BYTES_MAX: usize = BASE_BYTES + HEAD_BYTES_MAX + PACK_CHUNK_BYTES_MAX;
-// Any event fits into a chunk of its own, and nearly any where a stream may begin.
-const _: () = assert!(PACK_CHUNK_BYTES_MIN + PACK_INLINE_BYTES_MAX <= PACK_CHUNK_BYTES_MAX);
+/// Bytes of the events of any event block, and some to spare.
+pub(crate) const EVENT_BLOCK_BYTES_MAX: usize =
+    BASE_BYTES + HEAD_BYTES_MAX + TABLE_EVENT_BLOCK_BYTES_MAX;
+// Any event fits into an event block of its own, and nearly any where a stream may begin.
+const _: () =
+    assert!(TABLE_EVENT_BLOCK_BYTES_MIN + TABLE_INLINE_BYTES_MAX <= TABLE_EVENT_BLOCK_BYTES_MAX);
 
-/// Bytes of the block of any chunk; what is not made shorter stays as it is.
-pub(crate) const CHUNK_BLOCK_BYTES_MAX: usize = CHUNK_BYTES_MAX + 16;
+/// Bytes of the block of any event block; what is not made shorter stays as it is.
+pub(crate) const EVENT_BLOCK_BLOCK_BYTES_MAX: usize = EVENT_BLOCK_BYTES_MAX + 16;
 
-/// Makes chunks, and keeps its buffers from one to the next.
+/// Makes event blocks, and keeps its buffers from one to the next.
 #[derive(Default)]
-pub(crate) struct ChunkBuilder {
+pub(crate) struct EventBlockBuilder {
     events: Vec<u8>,
     first: Option<(u64, Micros)>,
     table: CompressTable,
 }
 
-impl ChunkBuilder {
+impl EventBlockBuilder {
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()
     }
 
-    /// Whether the next stream is to begin another chunk. One that begins here goes on here as far as it can:
+    /// Whether the next stream is to begin another event block. One that begins here goes on here as far as it can:
     /// who reads it then decompresses little else.
     pub(crate) fn is_full(&self) -> bool {
-        self.events.len() >= PACK_CHUNK_BYTES_MIN
+        self.events.len() >= TABLE_EVENT_BLOCK_BYTES_MIN
     }
 
-    /// Whether an event with this body is to begin another chunk.
+    /// Whether an event with this body is to begin another event block.
     pub(crate) fn is_full_for(&self, body: &Body) -> bool {
         let body_bytes = match body {
             Body::Inline(envelope) => envelope.len(),
             Body::At(_) => REFERENCE_BYTES,
         };
-        !self.is_empty() && self.events.len() + body_bytes + HEAD_BYTES_MAX > PACK_CHUNK_BYTES_MAX
+        !self.is_empty()
+            && self.events.len() + body_bytes + HEAD_BYTES_MAX > TABLE_EVENT_BLOCK_BYTES_MAX
     }
 
-    /// Where the next event will begin, if it is put into this chunk.
+    /// Where the next event will begin, if it is put into this event block.
     pub(crate) fn next_start(&self) -> u32 {
         self.events.len().max(BASE_BYTES) as u32
     }
@@ -105,7 +110,7 @@ impl ChunkBuilder {
         }
     }
 
-    /// Appends the content of the chunk, and begins another one.
+    /// Appends the content of the event block, and begins another one.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(&(self.events.len() as u32).to_le_bytes());
         let start = out.len() + 1;
@@ -125,9 +130,9 @@ impl ChunkBuilder {
     }
 }
 
-/// The events of a chunk with this content, uncompressed.
+/// The events of an event block with this content, uncompressed.
 pub(crate) fn decompress(content: &Bytes) -> Result<Bytes, String> {
-    unpack(content).ok_or_else(|| "a chunk is malformed".to_owned())
+    unpack(content).ok_or_else(|| "an event block is malformed".to_owned())
 }
 
 fn unpack(content: &Bytes) -> Option<Bytes> {
@@ -137,7 +142,7 @@ fn unpack(content: &Bytes) -> Option<Bytes> {
     let length = u32::from_le_bytes(array_at(content, 0)) as usize;
     let events = match content[4] {
         0 => content.slice(FIXED_BYTES..),
-        1 if length <= CHUNK_BYTES_MAX => {
+        1 if length <= EVENT_BLOCK_BYTES_MAX => {
             let mut events = vec![0; length];
             let held = decompress_into(&content[FIXED_BYTES..], &mut events).ok()?;
             events.truncate(held);
@@ -148,7 +153,7 @@ fn unpack(content: &Bytes) -> Option<Bytes> {
     (events.len() == length && length >= BASE_BYTES).then_some(events)
 }
 
-/// The run of `count` events, the first of which is of `first_version`, at byte `start` of a chunk's
+/// The run of `count` events, the first of which is of `first_version`, at byte `start` of an event block's
 /// `events`.
 pub(crate) fn decode_run(
     events: &Bytes,
@@ -217,15 +222,15 @@ mod tests {
         Body::Inline(vec![7; bytes].into())
     }
 
-    /// The content of the chunk of `events`.
-    fn pack(events: &[IndexedEvent]) -> Bytes {
-        let mut chunk = ChunkBuilder::default();
+    /// The content of the event block of `events`.
+    fn table(events: &[IndexedEvent]) -> Bytes {
+        let mut event_block = EventBlockBuilder::default();
         for event in events {
-            chunk.put(event.position, event.recorded_at, &event.body);
+            event_block.put(event.position, event.recorded_at, &event.body);
         }
         let mut content = Vec::new();
-        chunk.finish(&mut content);
-        assert!(chunk.is_empty());
+        event_block.finish(&mut content);
+        assert!(event_block.is_empty());
         content.into()
     }
 
@@ -247,16 +252,16 @@ mod tests {
         let golden = Bytes::from(golden);
         assert_eq!(unpack(&golden, 3, 5), Ok(sample()));
         // LZ4 makes even this shorter, in a way of its own.
-        assert_eq!(decompress(&pack(&sample())), decompress(&golden));
+        assert_eq!(decompress(&table(&sample())), decompress(&golden));
         let mut noise = [0; 200];
         blake3::Hasher::new().finalize_xof().fill(&mut noise);
         let (position, recorded_at) = (0x0123_4567_89ab_cdef, Micros(0x7654_3210_1357_9bdf));
         let body = Body::Inline(noise.to_vec().into());
-        let content = pack(&[IndexedEvent { version: 5, position, recorded_at, body }]);
+        let content = table(&[IndexedEvent { version: 5, position, recorded_at, body }]);
         assert_eq!(content[..5], [220, 0, 0, 0, 0], "what is not made shorter stays as it is");
     }
 
-    /// What compresses a chunk may do so better one day, so the bytes are only read.
+    /// What compresses an event block may do so better one day, so the bytes are only read.
     #[test]
     fn a_compressed_chunk_is_read_from_its_golden_bytes() {
         let events = vec![event(5, inline(200))];
@@ -268,7 +273,7 @@ mod tests {
         // 194 bytes as one byte before; 15 + 175 + 4 of them. The last 5 are literals again.
         golden.extend([1, 0, 175, 0x50, 7, 7, 7, 7, 7]);
         assert_eq!(unpack(&golden.into(), 1, 5), Ok(events.clone()));
-        let written = pack(&events);
+        let written = table(&events);
         assert!(written.len() < 80 && written[4] == 1, "{written:?}");
     }
 
@@ -282,7 +287,7 @@ mod tests {
         assert!(read(&[9, 0, 0, 0, 1, 0x50, 7, 7, 7, 7, 7]).is_err(), "less than it says");
         assert!(read(&[1, 0, 0, 0, 1, 0x50, 7, 7, 7, 7, 7]).is_err(), "more than it says");
         assert!(read(&[9, 0, 0, 0, 1, 0x15, 7, 99, 0, 0]).is_err(), "from before the beginning");
-        let whole = pack(&sample());
+        let whole = table(&sample());
         assert!(unpack(&whole, 4, 5).is_err(), "more events than there are");
         assert!(unpack(&whole, u64::MAX, 5).is_err(), "far more events than there are");
         assert!(unpack(&whole, 3, u64::MAX).is_err(), "versions beyond the last");
@@ -293,8 +298,8 @@ mod tests {
     #[test]
     fn a_body_is_held_or_referred_to_by_its_length() {
         let body = |bytes| body_of(&vec![7; bytes].into(), LOCATION);
-        assert_eq!(body(PACK_INLINE_BYTES_MAX), inline(PACK_INLINE_BYTES_MAX));
-        assert_eq!(body(PACK_INLINE_BYTES_MAX + 1), Body::At(LOCATION));
+        assert_eq!(body(TABLE_INLINE_BYTES_MAX), inline(TABLE_INLINE_BYTES_MAX));
+        assert_eq!(body(TABLE_INLINE_BYTES_MAX + 1), Body::At(LOCATION));
     }
 
     #[test]
@@ -302,23 +307,23 @@ mod tests {
         for seed in first_seed()..first_seed() + rounds(200) {
             let random = &mut Random::new(seed);
             let values = [256, 4, 1][random.below(3) as usize];
-            let mut chunk = ChunkBuilder::default();
+            let mut event_block = EventBlockBuilder::default();
             let mut events = Vec::new();
             for version in 1..=1 + random.below(150) {
-                let most = if random.below(20) == 0 { PACK_INLINE_BYTES_MAX as u64 } else { 600 };
+                let most = if random.below(20) == 0 { TABLE_INLINE_BYTES_MAX as u64 } else { 600 };
                 let bytes = random.below(most + 1);
                 let body: Vec<u8> = (0..bytes).map(|_| random.below(values) as u8).collect();
                 let event = event(version, Body::Inline(body.into()));
-                if chunk.is_full_for(&event.body) {
+                if event_block.is_full_for(&event.body) {
                     break;
                 }
-                events.push((chunk.next_start(), event.clone()));
-                chunk.put(event.position, event.recorded_at, &event.body);
+                events.push((event_block.next_start(), event.clone()));
+                event_block.put(event.position, event.recorded_at, &event.body);
             }
             let mut content = Vec::new();
-            chunk.finish(&mut content);
+            event_block.finish(&mut content);
             let unpacked = decompress(&content.into()).unwrap();
-            assert!(unpacked.len() <= CHUNK_BYTES_MAX);
+            assert!(unpacked.len() <= EVENT_BLOCK_BYTES_MAX);
             for (n, (start, first)) in events.iter().enumerate() {
                 let count = (events.len() - n) as u64;
                 let run = decode_run(&unpacked, *start, count, first.version).unwrap();

@@ -1,11 +1,11 @@
-//! A block of a pack's directory: which runs of events the pack holds, in the order of their streams and
+//! A block of a table's directory: which runs of events the table holds, in the order of their streams and
 //! versions, and where.
 //!
 //! ```text
 //! offset  bytes  field
 //!      0      2  runs in this block
 //!      2      8  time that the runs' times are counted from, UTC microseconds
-//!     10      8  offset in the file that their chunks' offsets are counted from
+//!     10      8  offset in the file that their event blocks' offsets are counted from
 //!     18      2  for each run, where it begins in this block
 //!             2  bytes of the name that the next block begins with; 0: this is the last block
 //!             8  the version that it begins with
@@ -22,8 +22,8 @@
 //!         (signed)
 //!      1  flags: bit 0 the stream is deleted, bit 1 its first readable version is not 1
 //!         that version, if bit 1 is set
-//!         offset of the chunk, less the block's; its length
-//!         where the run begins in the chunk
+//!         offset of the event block, less the block's; its length
+//!         where the run begins in the event block
 //! ```
 //!
 //! A stream's last run tells its state. Each block names what the next one begins with: so one that is
@@ -31,11 +31,11 @@
 
 use crate::codec::cursor::array_at;
 use crate::codec::sst::BlockPlace;
-use crate::codec::sst::block::CHUNK_BLOCK_BYTES_MAX;
+use crate::codec::sst::block::EVENT_BLOCK_BLOCK_BYTES_MAX;
 use crate::codec::state::StreamState;
 use crate::codec::varint;
 use crate::value::clock::Micros;
-use crate::value::limits::{PACK_DIRECTORY_BYTES, STREAM_NAME_BYTES_MAX};
+use crate::value::limits::{STREAM_NAME_BYTES_MAX, TABLE_INDEX_BLOCK_BYTES};
 use crate::value::position::Version;
 use crate::value::stream::StreamId;
 use bytes::Bytes;
@@ -46,22 +46,23 @@ const FLAG_DELETED: u8 = 1;
 const FLAG_TRUNCATED: u8 = 2;
 
 // Where a run begins in its block is told in two bytes.
-const _: () = assert!(PACK_DIRECTORY_BYTES + 2 * STREAM_NAME_BYTES_MAX + 256 <= u16::MAX as usize);
+const _: () =
+    assert!(TABLE_INDEX_BLOCK_BYTES + 2 * STREAM_NAME_BYTES_MAX + 256 <= u16::MAX as usize);
 
-/// Consecutive events of one stream, in one chunk of a pack.
+/// Consecutive events of one stream, in one event block of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Run {
+pub(crate) struct KeyRun {
     pub(crate) stream: StreamId,
     pub(crate) first_version: u64,
     pub(crate) events: u64,
     /// The stream's state after the run.
     pub(crate) state: StreamState,
-    pub(crate) chunk: BlockPlace,
-    /// Where it begins in the chunk.
+    pub(crate) event_block: BlockPlace,
+    /// Where it begins in the event block.
     pub(crate) start: u32,
 }
 
-impl Run {
+impl KeyRun {
     pub(crate) fn last_version(&self) -> u64 {
         self.state.version.get()
     }
@@ -69,24 +70,24 @@ impl Run {
 
 /// Makes a block of runs that come in their order.
 #[derive(Default)]
-pub(crate) struct DirectoryBuilder {
-    first: Option<Run>,
+pub(crate) struct IndexBlockBuilder {
+    first: Option<KeyRun>,
     starts: Vec<u16>,
     runs: Vec<u8>,
 }
 
-impl DirectoryBuilder {
+impl IndexBlockBuilder {
     /// The first run, if there is one.
-    pub(crate) fn first(&self) -> Option<&Run> {
+    pub(crate) fn first(&self) -> Option<&KeyRun> {
         self.first.as_ref()
     }
 
     /// Whether the next run is to begin another block.
     pub(crate) fn is_full(&self) -> bool {
-        self.runs.len() + 2 * self.starts.len() >= PACK_DIRECTORY_BYTES
+        self.runs.len() + 2 * self.starts.len() >= TABLE_INDEX_BLOCK_BYTES
     }
 
-    pub(crate) fn put(&mut self, run: &Run) {
+    pub(crate) fn put(&mut self, run: &KeyRun) {
         let first = self.first.get_or_insert_with(|| run.clone());
         let since = |time: Micros| time.0.wrapping_sub(first.state.created.0);
         self.starts.push(self.runs.len() as u16);
@@ -104,9 +105,9 @@ impl DirectoryBuilder {
         if is_truncated {
             varint::put(state.first_readable.get(), out);
         }
-        let behind = run.chunk.offset.checked_sub(first.chunk.offset);
-        varint::put(behind.expect("chunks come in order"), out);
-        varint::put(run.chunk.length.into(), out);
+        let behind = run.event_block.offset.checked_sub(first.event_block.offset);
+        varint::put(behind.expect("event blocks come in order"), out);
+        varint::put(run.event_block.length.into(), out);
         varint::put(run.start.into(), out);
     }
 
@@ -119,7 +120,7 @@ impl DirectoryBuilder {
         let runs = FIXED_BYTES + 2 * count + NEXT_FIXED_BYTES + name.len();
         out.extend_from_slice(&(count as u16).to_le_bytes());
         out.extend_from_slice(&first.state.created.0.to_le_bytes());
-        out.extend_from_slice(&first.chunk.offset.to_le_bytes());
+        out.extend_from_slice(&first.event_block.offset.to_le_bytes());
         for start in self.starts.drain(..) {
             out.extend_from_slice(&(runs as u16 + start).to_le_bytes());
         }
@@ -132,18 +133,18 @@ impl DirectoryBuilder {
 
 /// A block of the directory that was read back. Its runs are decoded when they are asked for.
 #[derive(Debug, Clone)]
-pub(crate) struct Directory {
+pub(crate) struct IndexBlock {
     content: Bytes,
     count: usize,
     next: Option<(StreamId, u64)>,
 }
 
-impl Directory {
-    pub(crate) fn decode(content: Bytes) -> Result<Directory, String> {
-        Directory::read(content).ok_or_else(malformed)
+impl IndexBlock {
+    pub(crate) fn decode(content: Bytes) -> Result<IndexBlock, String> {
+        IndexBlock::read(content).ok_or_else(malformed)
     }
 
-    fn read(content: Bytes) -> Option<Directory> {
+    fn read(content: Bytes) -> Option<IndexBlock> {
         let count = usize::from(u16::from_le_bytes(*content.first_chunk()?));
         let at = FIXED_BYTES + 2 * count;
         let fixed = content.get(at..at + NEXT_FIXED_BYTES)?;
@@ -157,7 +158,7 @@ impl Directory {
             0 => None,
             _ => Some((StreamId::from_stored(content.slice(name))?, version)),
         };
-        Some(Directory { content, count, next })
+        Some(IndexBlock { content, count, next })
     }
 
     /// Bytes that it takes.
@@ -220,11 +221,11 @@ impl Directory {
     }
 
     /// The run of this number.
-    pub(crate) fn run(&self, number: usize) -> Result<Run, String> {
+    pub(crate) fn run(&self, number: usize) -> Result<KeyRun, String> {
         self.read_run(number).ok_or_else(malformed)
     }
 
-    fn read_run(&self, number: usize) -> Option<Run> {
+    fn read_run(&self, number: usize) -> Option<KeyRun> {
         let created_from = i64::from_le_bytes(array_at(self.content.get(2..10)?, 0));
         let chunks_from = u64::from_le_bytes(array_at(self.content.get(10..FIXED_BYTES)?, 0));
         let mut left = self.run_bytes(number)?;
@@ -248,7 +249,7 @@ impl Directory {
         let offset = chunks_from.checked_add(varint::take(&mut left)?)?;
         let length: u32 = varint::take(&mut left)?.try_into().ok()?;
         let start = varint::take(&mut left)?.try_into().ok()?;
-        if length as usize > CHUNK_BLOCK_BYTES_MAX {
+        if length as usize > EVENT_BLOCK_BLOCK_BYTES_MAX {
             return None;
         }
         let state = StreamState {
@@ -258,8 +259,8 @@ impl Directory {
             written,
             deleted: flags & FLAG_DELETED != 0,
         };
-        let chunk = BlockPlace { offset, length };
-        Some(Run { stream, first_version, events, state, chunk, start })
+        let event_block = BlockPlace { offset, length };
+        Some(KeyRun { stream, first_version, events, state, event_block, start })
     }
 
     /// What follows from the beginning of a run on.
@@ -288,8 +289,8 @@ mod tests {
     use super::*;
     use crate::proof::random::{Random, first_seed, rounds};
 
-    fn run(name: &str, first_version: u64, events: u64) -> Run {
-        Run {
+    fn run(name: &str, first_version: u64, events: u64) -> KeyRun {
+        KeyRun {
             stream: StreamId::from_stored(Bytes::copy_from_slice(name.as_bytes())).unwrap(),
             first_version,
             events,
@@ -300,13 +301,13 @@ mod tests {
                 written: Micros(1_000 + events as i64),
                 deleted: false,
             },
-            chunk: BlockPlace { offset: 540, length: 300 },
+            event_block: BlockPlace { offset: 540, length: 300 },
             start: 16,
         }
     }
 
-    fn block(runs: &[Run], next: Option<(&StreamId, u64)>) -> Bytes {
-        let mut builder = DirectoryBuilder::default();
+    fn block(runs: &[KeyRun], next: Option<(&StreamId, u64)>) -> Bytes {
+        let mut builder = IndexBlockBuilder::default();
         for run in runs {
             builder.put(run);
         }
@@ -316,7 +317,7 @@ mod tests {
         content.into()
     }
 
-    fn runs(directory: &Directory) -> Result<Vec<Run>, String> {
+    fn runs(directory: &IndexBlock) -> Result<Vec<KeyRun>, String> {
         (0..directory.count()).map(|number| directory.run(number)).collect()
     }
 
@@ -325,7 +326,7 @@ mod tests {
         let mut last = run("A-2", 7, 2);
         last.state.first_readable = Version::new(5);
         last.state.deleted = true;
-        last.chunk.offset += 200;
+        last.event_block.offset += 200;
         let next = StreamId::new("B").unwrap();
         let content = block(&[run("A-1", 5, 3), last.clone()], Some((&next, 9)));
         let mut golden = vec![2, 0];
@@ -336,7 +337,7 @@ mod tests {
         golden.extend([3, b'A', b'-', b'1', 5, 3, 0, 6, 0, 0, 0xac, 2, 16]);
         golden.extend([3, b'A', b'-', b'2', 7, 2, 0, 4, 3, 5, 0xc8, 1, 0xac, 2, 16]);
         assert_eq!(content, golden);
-        let directory = Directory::decode(content).unwrap();
+        let directory = IndexBlock::decode(content).unwrap();
         assert_eq!(runs(&directory).unwrap(), [run("A-1", 5, 3), last]);
         assert_eq!(directory.next(), Some((&next, 9)));
     }
@@ -344,7 +345,7 @@ mod tests {
     #[test]
     fn what_is_cut_short_or_forged_is_an_error_or_another_block_and_never_a_panic() {
         let whole = block(&[run("A-1", 5, 3), run("A-2", 1, 2)], None);
-        let read = |content: Bytes| Directory::decode(content).and_then(|found| runs(&found));
+        let read = |content: Bytes| IndexBlock::decode(content).and_then(|found| runs(&found));
         assert_eq!(read(whole.clone()).unwrap().len(), 2);
         for length in 0..whole.len() {
             assert!(read(whole.slice(..length)).is_err(), "cut to {length}");
@@ -355,7 +356,7 @@ mod tests {
             for _ in 0..=random.below(3) {
                 forged[random.below(whole.len() as u64) as usize] = random.below(256) as u8;
             }
-            if let Ok(found) = Directory::decode(forged.into()) {
+            if let Ok(found) = IndexBlock::decode(forged.into()) {
                 let _ = (runs(&found), found.runs_up_to("A-1", 9), found.reaches("A-2", 1));
             }
         }
@@ -365,20 +366,20 @@ mod tests {
     fn runs_are_found_by_stream_and_version() {
         let all = [run("A", 2, 2), run("A", 4, 6), run("A-1", 1, 1), run("B", 10, 1)];
         let next = StreamId::new("B").unwrap();
-        let directory = Directory::decode(block(&all, Some((&next, 11)))).unwrap();
+        let directory = IndexBlock::decode(block(&all, Some((&next, 11)))).unwrap();
         let up_to = |stream, version| directory.runs_up_to(stream, version).unwrap();
         assert_eq!((up_to("A", 1), up_to("A", 2), up_to("A", 3), up_to("A", 4)), (0, 1, 1, 2));
         assert_eq!((up_to("A", 99), up_to("A-1", 1), up_to("A-2", 1)), (2, 3, 3));
         assert_eq!((up_to("", 9), up_to("B", 9), up_to("B", 10), up_to("C", 1)), (0, 3, 4, 4));
         assert!(directory.reaches("B", 10) && !directory.reaches("B", 11));
         assert!(!directory.reaches("C", 1));
-        let last = Directory::decode(block(&all, None)).unwrap();
+        let last = IndexBlock::decode(block(&all, None)).unwrap();
         assert!(last.reaches("C", 1) && last.next().is_none());
     }
 
     #[test]
     fn a_block_takes_what_it_has_room_for() {
-        let mut builder = DirectoryBuilder::default();
+        let mut builder = IndexBlockBuilder::default();
         let mut put = 0;
         while !builder.is_full() {
             put += 1;
@@ -387,7 +388,7 @@ mod tests {
         let mut content = Vec::new();
         builder.finish(None, &mut content);
         assert!((50..100).contains(&put), "{put}");
-        assert_eq!(Directory::decode(content.into()).unwrap().count(), put);
+        assert_eq!(IndexBlock::decode(content.into()).unwrap().count(), put);
         // The longest names still leave room to tell where each run begins.
         while !builder.is_full() {
             builder.put(&run(&"x".repeat(STREAM_NAME_BYTES_MAX), u64::MAX / 2, 2));
@@ -395,7 +396,7 @@ mod tests {
         let next = StreamId::new("y".repeat(STREAM_NAME_BYTES_MAX)).unwrap();
         let mut content = Vec::new();
         builder.finish(Some((&next, 1)), &mut content);
-        let directory = Directory::decode(content.into()).unwrap();
+        let directory = IndexBlock::decode(content.into()).unwrap();
         assert_eq!(runs(&directory).unwrap().len(), directory.count());
     }
 }

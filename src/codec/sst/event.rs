@@ -2,7 +2,7 @@
 
 use crate::codec::frame::EntryLocation;
 use crate::value::clock::Micros;
-use crate::value::limits::PACK_INLINE_BYTES_MAX;
+use crate::value::limits::TABLE_INLINE_BYTES_MAX;
 use bytes::Bytes;
 
 /// An event as the index holds it.
@@ -24,7 +24,7 @@ pub(crate) enum Body {
 
 /// The body to keep for an event with this envelope, whose entry lies at `location`.
 pub(crate) fn body_of(envelope: &Bytes, location: EntryLocation) -> Body {
-    match envelope.len() <= PACK_INLINE_BYTES_MAX {
+    match envelope.len() <= TABLE_INLINE_BYTES_MAX {
         true => Body::Inline(envelope.clone()),
         false => Body::At(location),
     }

@@ -1,4 +1,4 @@
-//! The last block of a pack: what it holds as a whole, and a filter that tells most streams that it does
+//! The last block of a table: what it holds as a whole, and a filter that tells most streams that it does
 //! not hold.
 //!
 //! ```text
@@ -23,7 +23,7 @@ const FILTER_PROBES: u64 = 6;
 /// Ten bits for each stream let one in a hundred look-ups go on in vain.
 const FILTER_BITS_EACH: u64 = 10;
 
-/// What a pack holds as a whole.
+/// What a table holds as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Footer {
     pub(crate) events: u64,

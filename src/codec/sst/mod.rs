@@ -1,4 +1,4 @@
-//! A pack: the events of a stretch of the journal in the order of their streams, in one file. Immutable.
+//! A table: the events of a stretch of the journal in the order of their streams, in one file. Immutable.
 //!
 //! ```text
 //! offset  bytes  field
@@ -7,7 +7,7 @@
 //!     12     16  id of the index that it is of
 //!     28      8  its number
 //!     36      4  zero
-//!     40         blocks, one after another: chunks, and after some of them a block of the directory;
+//!     40         blocks, one after another: event blocks, and after some of them a block of the directory;
 //!                the footer is the last
 //!    end-12   8  offset of the footer
 //!    end-4    4  its length
@@ -17,9 +17,9 @@
 //!
 //! ```text
 //! offset  bytes  field
-//!      0      4  CRC-32C of the index's id, the pack's number, the block's offset, and all that follows
-//!      4      1  what it is: 1 a chunk of events, 2 a block of the directory, 3 the footer
-//!      5         its content, which `chunk`, `directory` and `footer` describe
+//!      0      4  CRC-32C of the index's id, the table's number, the block's offset, and all that follows
+//!      4      1  what it is: 1 an event block of events, 2 a block of the directory, 3 the footer
+//!      5         its content, which `event block`, `directory` and `footer` describe
 //! ```
 //!
 //! The checksum covers where a block belongs: one that a disk puts elsewhere, in this file or in another, is
@@ -40,9 +40,9 @@ const CONTENT_OFFSET: usize = 5;
 pub(crate) const HEADER_BYTES: usize = 40;
 pub(crate) const TRAILER_BYTES: usize = 12;
 
-/// Which pack of which index; every block of it is sealed with this.
+/// Which table of which index; every block of it is sealed with this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PackId {
+pub(crate) struct TableId {
     pub(crate) index: Uuid,
     pub(crate) number: u64,
 }
@@ -50,20 +50,20 @@ pub(crate) struct PackId {
 /// What a block is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BlockKind {
-    Chunk = 1,
-    Directory = 2,
+    Events = 1,
+    Index = 2,
     Footer = 3,
 }
 
-/// Where a block lies in its pack.
+/// Where a block lies in its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BlockPlace {
     pub(crate) offset: u64,
     pub(crate) length: u32,
 }
 
-impl PackId {
-    /// What the pack's file begins with.
+impl TableId {
+    /// What the table's file begins with.
     pub(crate) fn header(self) -> [u8; HEADER_BYTES] {
         let mut header = [0; HEADER_BYTES];
         header[..8].copy_from_slice(&MAGIC);
@@ -113,7 +113,7 @@ impl BlockPlace {
         self.offset.saturating_add(self.length.into())
     }
 
-    /// What the pack's file ends with, if this is where its footer lies.
+    /// What the table's file ends with, if this is where its footer lies.
     pub(crate) fn trailer(self) -> [u8; TRAILER_BYTES] {
         let mut trailer = [0; TRAILER_BYTES];
         trailer[..8].copy_from_slice(&self.offset.to_le_bytes());
@@ -133,7 +133,7 @@ impl BlockPlace {
 mod tests {
     use super::*;
 
-    const ID: PackId = PackId { index: Uuid::from_u128(0xabcd), number: 3 };
+    const ID: TableId = TableId { index: Uuid::from_u128(0xabcd), number: 3 };
 
     #[test]
     fn a_header_a_block_and_a_trailer_have_their_golden_bytes() {
@@ -142,7 +142,7 @@ mod tests {
         golden.extend([3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(ID.header(), golden[..]);
         let mut block = Vec::new();
-        let place = ID.seal(BlockKind::Chunk, 40, &mut block, |out| out.extend([7, 8]));
+        let place = ID.seal(BlockKind::Events, 40, &mut block, |out| out.extend([7, 8]));
         assert_eq!(block[4..], [1, 7, 8]);
         assert_eq!(block[..4], [246, 40, 158, 156], "CRC");
         assert_eq!(place.trailer(), [40, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0]);
@@ -153,23 +153,23 @@ mod tests {
     #[test]
     fn a_block_is_read_only_as_it_was_written_and_where_it_was_written() {
         let mut block = Vec::new();
-        ID.seal(BlockKind::Directory, 40, &mut block, |out| out.extend([7, 8, 9]));
+        ID.seal(BlockKind::Index, 40, &mut block, |out| out.extend([7, 8, 9]));
         let block = Bytes::from(block);
-        let read = |id: PackId, kind, offset, block: &Bytes| id.unseal(kind, offset, block);
-        assert_eq!(read(ID, BlockKind::Directory, 40, &block).as_deref(), Some(&[7, 8, 9][..]));
-        assert_eq!(read(ID, BlockKind::Chunk, 40, &block), None, "another kind");
-        assert_eq!(read(ID, BlockKind::Directory, 48, &block), None, "another place");
-        let other = PackId { number: 4, ..ID };
-        assert_eq!(read(other, BlockKind::Directory, 40, &block), None, "another pack");
-        let other = PackId { index: Uuid::nil(), ..ID };
-        assert_eq!(read(other, BlockKind::Directory, 40, &block), None, "another index");
+        let read = |id: TableId, kind, offset, block: &Bytes| id.unseal(kind, offset, block);
+        assert_eq!(read(ID, BlockKind::Index, 40, &block).as_deref(), Some(&[7, 8, 9][..]));
+        assert_eq!(read(ID, BlockKind::Events, 40, &block), None, "another kind");
+        assert_eq!(read(ID, BlockKind::Index, 48, &block), None, "another place");
+        let other = TableId { number: 4, ..ID };
+        assert_eq!(read(other, BlockKind::Index, 40, &block), None, "another table");
+        let other = TableId { index: Uuid::nil(), ..ID };
+        assert_eq!(read(other, BlockKind::Index, 40, &block), None, "another index");
         for length in 0..block.len() {
-            assert_eq!(read(ID, BlockKind::Directory, 40, &block.slice(..length)), None);
+            assert_eq!(read(ID, BlockKind::Index, 40, &block.slice(..length)), None);
         }
         for bit in 0..block.len() * 8 {
             let mut flipped = block.to_vec();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(read(ID, BlockKind::Directory, 40, &flipped.into()), None, "bit {bit}");
+            assert_eq!(read(ID, BlockKind::Index, 40, &flipped.into()), None, "bit {bit}");
         }
     }
 }

@@ -2,33 +2,33 @@
 
 use crate::codec::sst::event::IndexedEvent;
 use crate::doctor::audit::audited::Audited;
-use crate::index::flush_batch::WindowEvent;
+use crate::index::flush_batch::EventToIndex;
 use crate::index::ingest::indexed;
 use crate::value::error::Result;
 use crate::value::finding::{Finding, FindingKind, Findings};
-use crate::value::limits::VERIFY_WINDOW_BYTES_MAX;
+use crate::value::limits::VERIFY_FLUSH_BATCH_BYTES_MAX;
 use crate::value::stream::StreamId;
 use std::collections::VecDeque;
 
 /// What an event takes in memory beside its envelope.
 const EVENT_BYTES: u64 = 160;
 
-/// Gathers events and compares them window by window, in the index's order.
+/// Gathers events and compares them batch by batch, in the index's order.
 pub(super) struct Comparison<'a> {
     index: &'a Audited<'a>,
-    window: Vec<WindowEvent>,
+    batch: Vec<EventToIndex>,
     bytes: u64,
 }
 
 impl<'a> Comparison<'a> {
     pub(super) fn new(index: &'a Audited<'a>) -> Comparison<'a> {
-        Comparison { index, window: Vec::new(), bytes: 0 }
+        Comparison { index, batch: Vec::new(), bytes: 0 }
     }
 
-    pub(super) fn take(&mut self, event: WindowEvent, findings: &mut Findings) -> Result<()> {
+    pub(super) fn take(&mut self, event: EventToIndex, findings: &mut Findings) -> Result<()> {
         self.bytes += event.envelope.len() as u64 + EVENT_BYTES;
-        self.window.push(event);
-        match self.bytes >= VERIFY_WINDOW_BYTES_MAX {
+        self.batch.push(event);
+        match self.bytes >= VERIFY_FLUSH_BATCH_BYTES_MAX {
             true => self.flush(findings),
             false => Ok(()),
         }
@@ -36,15 +36,15 @@ impl<'a> Comparison<'a> {
 
     /// Compares what was gathered.
     pub(super) fn flush(&mut self, findings: &mut Findings) -> Result<()> {
-        let mut window = std::mem::take(&mut self.window);
+        let mut batch = std::mem::take(&mut self.batch);
         self.bytes = 0;
         // What was read before may have rotted on the disk since.
         self.index.ask(|index| {
             index.forget_blocks();
             Ok(())
         })?;
-        window.sort_unstable_by(|a, b| (&a.stream, a.version).cmp(&(&b.stream, b.version)));
-        for events in window.chunk_by(|a, b| a.stream == b.stream) {
+        batch.sort_unstable_by(|a, b| (&a.stream, a.version).cmp(&(&b.stream, b.version)));
+        for events in batch.chunk_by(|a, b| a.stream == b.stream) {
             self.compare(&events[0].stream, events, findings)?;
         }
         Ok(())
@@ -54,7 +54,7 @@ impl<'a> Comparison<'a> {
     fn compare(
         &self,
         stream: &StreamId,
-        events: &[WindowEvent],
+        events: &[EventToIndex],
         findings: &mut Findings,
     ) -> Result<()> {
         let mut run: VecDeque<IndexedEvent> = VecDeque::new();
@@ -83,7 +83,7 @@ impl<'a> Comparison<'a> {
         Ok(())
     }
 
-    fn finding(&self, event: &WindowEvent, what: String) -> Finding {
+    fn finding(&self, event: &EventToIndex, what: String) -> Finding {
         let finding = self.index.finding(FindingKind::IndexEvent, what);
         finding.positions(event.position, event.position).stream(&event.stream)
     }

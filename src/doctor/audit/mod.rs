@@ -2,8 +2,8 @@
 //!
 //! * Read-only, and nothing is healed: what is wrong is a finding, and the walk goes on.
 //! * Each event of the journal must be found through the index with the same bytes; each stream's
-//!   state, record, position mark and snapshot of the index must be what the journal makes it.
-//! * Memory is bounded, however large the store is: events are compared window by window; names are
+//!   state, record, sparse index entry and snapshot of the index must be what the journal makes it.
+//! * Memory is bounded, however large the store is: events are compared batch by batch; names are
 //!   held as far as they fit, and the journal is walked once more for the rest.
 //! * A log that is being written meanwhile is audited as of the audit's begin. What came later is not
 //!   held against it.
@@ -18,8 +18,8 @@ use crate::codec::entry;
 use crate::codec::envelope::{self, Place};
 use crate::codec::frame::{Chain, Frame, Location};
 use crate::doctor::audit::audited::Audited;
-use crate::index::flush_batch::WindowEvent;
-use crate::journal::lenient_scan::{Step, Survey, Until};
+use crate::index::flush_batch::EventToIndex;
+use crate::journal::lenient_scan::{LenientScan, Step, Until};
 use crate::journal::segment;
 use crate::journal::watermark;
 use crate::log::read::located::{Located, each_located};
@@ -30,7 +30,7 @@ use crate::value::limits::PROGRESS_BYTES;
 use crate::value::position::{Position, Version};
 use events::Comparison;
 use names::Names;
-use sparse_index::Marks;
+use sparse_index::SparseEntries;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -70,11 +70,11 @@ pub(crate) fn audit(site: &Site<'_>, findings: &mut Findings) -> Result<Walked> 
         findings,
         walked: Walked::default(),
         comparison: site.index.as_ref().map(Comparison::new),
-        marks: site.index.as_ref().map(Marks::new),
+        sparse_entries: site.index.as_ref().map(SparseEntries::new),
         checkpoint: Checkpoint::NotMet,
-        // The mark of a journal without a frame names the place where the first one will be.
+        // The sparse index entry of a journal without a frame names the place where the first one will be.
         mark_found: match site.until {
-            Until::End(Some(mark)) => mark.end == mark.frame.offset,
+            Until::End(Some(sparse_entry)) => sparse_entry.end == sparse_entry.frame.offset,
             _ => true,
         },
         is_first: true,
@@ -108,7 +108,7 @@ struct Walk<'a> {
     findings: &'a mut Findings,
     walked: Walked,
     comparison: Option<Comparison<'a>>,
-    marks: Option<Marks<'a>>,
+    sparse_entries: Option<SparseEntries<'a>>,
     checkpoint: Checkpoint,
     mark_found: bool,
     /// Later passes look at names only.
@@ -119,9 +119,9 @@ impl Walk<'_> {
     fn pass(&mut self, names: &mut Names) -> Result<()> {
         let site = self.site;
         let disk = Arc::clone(&site.disk);
-        let mut survey = Survey::new(disk, &site.journal, site.store, site.until)?;
+        let mut scan = LenientScan::new(disk, &site.journal, site.store, site.until)?;
         let mut reported = 0;
-        while let Some(step) = survey.next()? {
+        while let Some(step) = scan.next()? {
             match step {
                 Step::Wrong(finding) if self.is_first => self.findings.add(finding),
                 // Nothing is known of it but what the finding says.
@@ -133,16 +133,16 @@ impl Walk<'_> {
                     }
                 }
             }
-            if survey.bytes >= reported + PROGRESS_BYTES {
-                reported = survey.bytes;
-                let reached = survey.next_position() - 1;
+            if scan.bytes >= reported + PROGRESS_BYTES {
+                reported = scan.bytes;
+                let reached = scan.next_position() - 1;
                 tracing::info!(reached, bytes = reported, "the journal is being verified");
             }
         }
         if self.is_first {
-            self.walked.head = survey.next_position() - 1;
-            self.walked.segments = survey.segments;
-            self.walked.bytes = survey.bytes;
+            self.walked.head = scan.next_position() - 1;
+            self.walked.segments = scan.segments;
+            self.walked.bytes = scan.bytes;
             self.end_of_first()?;
         }
         Ok(())
@@ -151,14 +151,14 @@ impl Walk<'_> {
     fn end_of_first(&mut self) -> Result<()> {
         if !self.mark_found && self.findings.kept.is_empty() {
             let path = watermark::path(&self.site.journal);
-            let what = "the durable mark names a frame that is not there";
-            self.findings.add(Finding::new(FindingKind::DurableMark, &path, what).at(0));
+            let what = "the durable watermark names a frame that is not there";
+            self.findings.add(Finding::new(FindingKind::DurableWatermark, &path, what).at(0));
         }
         if let Some(comparison) = &mut self.comparison {
             comparison.flush(self.findings)?;
         }
-        if let Some(marks) = &mut self.marks {
-            marks.end(self.findings)?;
+        if let Some(sparse_entries) = &mut self.sparse_entries {
+            sparse_entries.end(self.findings)?;
         }
         let Some(index) = &self.site.index else { return Ok(()) };
         let (head, reached) = (self.walked.head, index.stored.checkpoint.position);
@@ -186,8 +186,8 @@ impl Walk<'_> {
                 self.walked.chains.extend(asked.map(|position| (*position, header.chain)));
             }
             self.check_entries(at, frame);
-            if let Some(marks) = &mut self.marks {
-                marks.frame(at, frame, self.findings)?;
+            if let Some(sparse_entries) = &mut self.sparse_entries {
+                sparse_entries.frame(at, frame, self.findings)?;
             }
             self.check_checkpoint(at, frame);
             self.check_mark(at, frame);
@@ -210,7 +210,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn event(&mut self, names: &mut Names, event: WindowEvent) -> Result<()> {
+    fn event(&mut self, names: &mut Names, event: EventToIndex) -> Result<()> {
         let at = Location { segment: event.location.segment, offset: event.location.offset.into() };
         let held = self.site.index.as_ref().is_some_and(|index| index.holds(at));
         if let Some(expected) = names.event(&event, held) {
@@ -247,7 +247,7 @@ impl Walk<'_> {
         }
     }
 
-    fn check_envelope(&mut self, at: Location, event: &WindowEvent) {
+    fn check_envelope(&mut self, at: Location, event: &EventToIndex) {
         let place = Place {
             position: Position::new(event.position),
             stream: event.stream.clone(),
@@ -276,12 +276,12 @@ impl Walk<'_> {
         }
     }
 
-    /// The durable mark names a frame, which must be as it says.
+    /// The durable sparse index entry names a frame, which must be as it says.
     fn check_mark(&mut self, at: Location, frame: &Frame) {
-        let Until::End(Some(mark)) = &self.site.until else { return };
+        let Until::End(Some(sparse_entry)) = &self.site.until else { return };
         let behind = at.offset + frame.header.padded_length();
-        let is_named =
-            mark.frame == at && (mark.end, mark.position) == (behind, frame.header.last_position());
+        let is_named = sparse_entry.frame == at
+            && (sparse_entry.end, sparse_entry.position) == (behind, frame.header.last_position());
         self.mark_found |= is_named;
     }
 

@@ -4,7 +4,7 @@
 use crate::codec::state::{Content, StoredRecord, StreamState};
 use crate::doctor::audit::audited::Audited;
 use crate::index::core::Index;
-use crate::index::flush_batch::WindowEvent;
+use crate::index::flush_batch::EventToIndex;
 use crate::index::inspect::{Page, SnapshotPlace};
 use crate::value::clock::Micros;
 use crate::value::error::Result;
@@ -75,7 +75,7 @@ impl Names {
     }
 
     /// Takes in the next event. If its version does not follow, the one that it follows.
-    pub(crate) fn event(&mut self, event: &WindowEvent, held: bool) -> Option<u64> {
+    pub(crate) fn event(&mut self, event: &EventToIndex, held: bool) -> Option<u64> {
         if !self.covers(event.stream.as_str()) {
             return None;
         }
@@ -214,7 +214,7 @@ impl Names {
         let place = Place { version: state.version.get(), time: state.written };
         let since = stream.indexed.map_or(0, |indexed| indexed.version);
         let is_known = place == stream.last || Some(place) == stream.indexed;
-        // A window may have come meanwhile.
+        // A flush batch may have come meanwhile.
         let is_between = index.is_live() && (since..=stream.last.version).contains(&place.version);
         let is_right = is_known || is_newer || is_between;
         if !is_right {
@@ -363,8 +363,8 @@ mod tests {
     use super::*;
     use crate::codec::frame::EntryLocation;
 
-    fn event(n: u64, version: u64) -> WindowEvent {
-        WindowEvent {
+    fn event(n: u64, version: u64) -> EventToIndex {
+        EventToIndex {
             stream: StreamId::new(format!("Stream-{n}")).unwrap(),
             version,
             position: 100 * version + n,

@@ -2,12 +2,12 @@
 
 use crate::codec::entry::{self, Entry, Salvaged};
 use crate::codec::frame::{EntryLocation, HEADER_BYTES, Header, Location};
-use crate::index::flush_batch::WindowEvent;
+use crate::index::flush_batch::EventToIndex;
 use crate::value::stream::StreamId;
 use bytes::Bytes;
 
 /// The readable events of the frame at `at` whose positions are certain.
-pub(crate) fn events(at: Location, header: &Header, bytes: &Bytes) -> Vec<WindowEvent> {
+pub(crate) fn events(at: Location, header: &Header, bytes: &Bytes) -> Vec<EventToIndex> {
     let body = bytes.slice(HEADER_BYTES..header.length as usize);
     let Salvaged { entries, whole } = entry::salvage(&body);
     let readable = entries.iter().filter(|(_, _, e)| matches!(e, Some(Entry::Event { .. })));
@@ -37,7 +37,7 @@ pub(crate) fn events(at: Location, header: &Header, bytes: &Bytes) -> Vec<Window
         };
         if let Some(stream) = StreamId::from_stored(stream) {
             let recorded_at = header.time;
-            found.push(WindowEvent { stream, version, position, recorded_at, location, envelope });
+            found.push(EventToIndex { stream, version, position, recorded_at, location, envelope });
         }
         position += 1;
     }

@@ -1,32 +1,39 @@
-//! The index's position marks, held against the frames in order.
+//! The index's sparse index entry, held against the frames in order.
 
 use crate::codec::frame::{Frame, Location};
-use crate::codec::sparse_index::Mark;
+use crate::codec::sparse_index::SparseEntry;
 use crate::doctor::audit::audited::Audited;
 use crate::index::inspect::Page;
-use crate::log::read::located::{is_next_mark, mark_of};
+use crate::log::read::located::{is_next_sparse_entry, sparse_entry_of};
 use crate::value::error::Result;
 use crate::value::finding::{Finding, FindingKind, Findings};
 use std::collections::VecDeque;
 
-/// A walk over the marks beside the walk over the frames.
-pub(super) struct Marks<'a> {
+/// A walk over the sparse index entries beside the walk over the frames.
+pub(super) struct SparseEntries<'a> {
     index: &'a Audited<'a>,
-    page: VecDeque<Mark>,
+    page: VecDeque<SparseEntry>,
     after: Option<Vec<u8>>,
     ended: bool,
-    /// The newest mark that points at a frame.
-    last: Option<Mark>,
+    /// The newest sparse index entry that points at a frame.
+    last: Option<SparseEntry>,
     /// Marks behind this are of frames that the audit does not walk over.
     walked: u64,
 }
 
-impl<'a> Marks<'a> {
-    pub(super) fn new(index: &'a Audited<'a>) -> Marks<'a> {
-        Marks { index, page: VecDeque::new(), after: None, ended: false, last: None, walked: 0 }
+impl<'a> SparseEntries<'a> {
+    pub(super) fn new(index: &'a Audited<'a>) -> SparseEntries<'a> {
+        SparseEntries {
+            index,
+            page: VecDeque::new(),
+            after: None,
+            ended: false,
+            last: None,
+            walked: 0,
+        }
     }
 
-    /// Holds the frame at `at` against the marks.
+    /// Holds the frame at `at` against the sparse index entries.
     pub(super) fn frame(
         &mut self,
         at: Location,
@@ -36,26 +43,31 @@ impl<'a> Marks<'a> {
         if !self.index.holds(at) {
             return Ok(());
         }
-        let expected = mark_of(at, frame);
+        let expected = sparse_entry_of(at, frame);
         self.walked = expected.position;
-        while let Some(mark) = self.next(findings)? {
-            if mark.position >= expected.position {
+        while let Some(sparse_entry) = self.next(findings)? {
+            if sparse_entry.position >= expected.position {
                 break;
             }
             self.page.pop_front();
-            findings.add(self.astray(&mark));
+            findings.add(self.astray(&sparse_entry));
         }
-        let here = self.page.front().filter(|mark| mark.position == expected.position).copied();
+        let here = self
+            .page
+            .front()
+            .filter(|sparse_entry| sparse_entry.position == expected.position)
+            .copied();
         if here == Some(expected) {
             self.page.pop_front();
             self.last = Some(expected);
             return Ok(());
         }
-        // Frames without events share a position, and so a mark, with the frame behind them.
+        // Frames without events share a position, and so a sparse index entry, with the frame behind them.
         let has_mark =
             here.is_some() || self.last.is_some_and(|last| last.position == expected.position);
-        if is_next_mark(self.last.as_ref(), &expected) && !has_mark {
-            let what = format!("there is no position mark for the frame at byte {}", at.offset);
+        if is_next_sparse_entry(self.last.as_ref(), &expected) && !has_mark {
+            let what =
+                format!("there is no sparse index entry for the frame at byte {}", at.offset);
             let finding = self.index.finding(FindingKind::IndexPosition, what);
             findings.add(finding.positions(expected.position, frame.header.last_position()));
             // Only the first that is missing is named, not all that could lean on it.
@@ -64,43 +76,45 @@ impl<'a> Marks<'a> {
         Ok(())
     }
 
-    /// Names the marks that are left over.
+    /// Names the sparse index entries that are left over.
     pub(super) fn end(&mut self, findings: &mut Findings) -> Result<()> {
-        while let Some(mark) = self.next(findings)? {
+        while let Some(sparse_entry) = self.next(findings)? {
             self.page.pop_front();
-            let is_of_the_walk = mark.position <= self.walked || !self.index.is_live();
-            let is_beyond = mark.location >= self.index.stored.checkpoint.next;
+            let is_of_the_walk = sparse_entry.position <= self.walked || !self.index.is_live();
+            let is_beyond = sparse_entry.location >= self.index.stored.checkpoint.next;
             if is_of_the_walk && !is_beyond {
-                findings.add(self.astray(&mark));
+                findings.add(self.astray(&sparse_entry));
             }
         }
         Ok(())
     }
 
-    fn astray(&self, mark: &Mark) -> Finding {
-        let Location { segment, offset } = mark.location;
+    fn astray(&self, sparse_entry: &SparseEntry) -> Finding {
+        let Location { segment, offset } = sparse_entry.location;
         let what = format!(
-            "a position mark points at byte {offset} of segment {segment}, where no such frame begins"
+            "a sparse index entry points at byte {offset} of segment {segment}, where no such frame begins"
         );
         let finding = self.index.finding(FindingKind::IndexPosition, what);
-        finding.positions(mark.position, mark.position)
+        finding.positions(sparse_entry.position, sparse_entry.position)
     }
 
-    fn next(&mut self, findings: &mut Findings) -> Result<Option<Mark>> {
+    fn next(&mut self, findings: &mut Findings) -> Result<Option<SparseEntry>> {
         while self.page.is_empty() && !self.ended {
             let after = self.after.clone();
-            let page = self.index.answer(findings, |index| index.marks_after(after.as_deref()))?;
+            let page = self
+                .index
+                .answer(findings, |index| index.sparse_entries_after(after.as_deref()))?;
             self.take(page.unwrap_or_default(), findings);
         }
         Ok(self.page.front().copied())
     }
 
-    fn take(&mut self, page: Page<Mark>, findings: &mut Findings) {
+    fn take(&mut self, page: Page<SparseEntry>, findings: &mut Findings) {
         self.ended = page.is_empty();
         self.after = page.last().map(|(key, _)| key.to_vec());
-        for (_, mark) in page {
-            match mark {
-                Ok(mark) => self.page.push_back(mark),
+        for (_, sparse_entry) in page {
+            match sparse_entry {
+                Ok(sparse_entry) => self.page.push_back(sparse_entry),
                 Err(what) => {
                     findings.add(self.index.finding(FindingKind::IndexPosition, what));
                 }

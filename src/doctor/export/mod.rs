@@ -19,7 +19,7 @@ use crate::codec::entry;
 use crate::codec::frame::{ChainHasher, HEADER_BYTES, Kind, Meaning};
 use crate::codec::record::Record;
 use crate::doctor::audit::Site;
-use crate::index::flush_batch::WindowEvent;
+use crate::index::flush_batch::EventToIndex;
 use crate::journal::recover;
 use crate::journal::write::{WriteError, Writer};
 use crate::log::core::journal_directory;
@@ -29,7 +29,7 @@ use crate::value::error::{Error, Result};
 use bytes::Bytes;
 use plan::Plan;
 use readable::Readable;
-use reject_log::Aside;
+use reject_log::RejectLog;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -58,7 +58,7 @@ pub(crate) fn export(
     store: Uuid,
     mode: u32,
 ) -> Result<Export> {
-    let aside = Aside::beside(to, mode)?;
+    let aside = RejectLog::beside(to, mode)?;
     let plan = Plan::of(site)?;
     let journal = journal_directory(to);
     recover::create(disk, &journal, store)?;
@@ -79,14 +79,14 @@ pub(crate) fn export(
 
 /// What goes into the frame that is being gathered.
 enum Item {
-    Event { event: WindowEvent, begins_commit: bool },
+    Event { event: EventToIndex, begins_commit: bool },
     Record { bytes: Bytes, begins_commit: bool },
 }
 
 struct Exporter<'a> {
     plan: &'a Plan,
     writer: Writer,
-    aside: Aside,
+    aside: RejectLog,
     export: Export,
     frame: Vec<Item>,
     is_before_damage: bool,
@@ -177,7 +177,7 @@ impl Exporter<'_> {
     }
 
     /// Counts an event that is now at `position`.
-    fn count(&mut self, event: &WindowEvent, position: u64) -> Result<()> {
+    fn count(&mut self, event: &EventToIndex, position: u64) -> Result<()> {
         self.export.events += 1;
         if self.plan.recovered.contains_key(&event.position) {
             self.export.from_index += 1;
@@ -207,7 +207,7 @@ impl Exporter<'_> {
     }
 }
 
-fn put(event: &WindowEvent, begins_commit: bool, buffer: &mut Vec<u8>, chain: &mut ChainHasher) {
+fn put(event: &EventToIndex, begins_commit: bool, buffer: &mut Vec<u8>, chain: &mut ChainHasher) {
     let start = buffer.len();
     let write = |out: &mut Vec<u8>| out.extend_from_slice(&event.envelope);
     entry::begin_event(event.stream.as_str(), begins_commit, write, buffer);

@@ -5,7 +5,7 @@ use crate::codec::sst::event::Body;
 use crate::doctor::audit::Site;
 use crate::doctor::audit::names::Names;
 use crate::doctor::export::readable::{self, Readable};
-use crate::index::flush_batch::WindowEvent;
+use crate::index::flush_batch::EventToIndex;
 use crate::value::error::Result;
 use crate::value::limits::EXPORT_RECOVERED_BYTES_MAX;
 use crate::value::stream::StreamId;
@@ -19,7 +19,7 @@ pub(super) struct Plan {
     /// The positions that nobody can read, as ranges from first to last.
     pub(super) lost: Vec<(u64, u64)>,
     /// What the index held of the positions that the journal lost.
-    pub(super) recovered: BTreeMap<u64, WindowEvent>,
+    pub(super) recovered: BTreeMap<u64, EventToIndex>,
     /// Streams that lack a version: the last one before the gap.
     pub(super) cuts: HashMap<StreamId, u64>,
 }
@@ -37,13 +37,13 @@ impl Plan {
     }
 
     /// Whether an event stands behind a gap in its stream.
-    pub(super) fn leaves_out(&self, event: &WindowEvent) -> bool {
+    pub(super) fn leaves_out(&self, event: &EventToIndex) -> bool {
         self.cuts.get(&event.stream).is_some_and(|last| event.version > *last)
     }
 }
 
 /// The positions that cannot be read.
-fn lost(site: &Site<'_>, recovered: &BTreeMap<u64, WindowEvent>) -> Result<Vec<(u64, u64)>> {
+fn lost(site: &Site<'_>, recovered: &BTreeMap<u64, EventToIndex>) -> Result<Vec<(u64, u64)>> {
     let mut lost = Vec::new();
     let mut next = 1;
     let end = readable::each(site, recovered, |item| {
@@ -62,7 +62,7 @@ fn lost(site: &Site<'_>, recovered: &BTreeMap<u64, WindowEvent>) -> Result<Vec<(
 }
 
 /// What the index holds of the lost positions, as much as fits.
-fn recover(site: &Site<'_>, lost: &[(u64, u64)]) -> Result<BTreeMap<u64, WindowEvent>> {
+fn recover(site: &Site<'_>, lost: &[(u64, u64)]) -> Result<BTreeMap<u64, EventToIndex>> {
     let mut recovered = BTreeMap::new();
     let Some(index) = &site.index else { return Ok(recovered) };
     let is_lost = |position: u64| {
@@ -75,7 +75,7 @@ fn recover(site: &Site<'_>, lost: &[(u64, u64)]) -> Result<BTreeMap<u64, WindowE
             let Body::Inline(envelope) = &event.body else { continue };
             if is_lost(event.position) && bytes + envelope.len() <= EXPORT_RECOVERED_BYTES_MAX {
                 bytes += envelope.len();
-                let event = WindowEvent {
+                let event = EventToIndex {
                     stream: stream.clone(),
                     version: event.version,
                     position: event.position,
@@ -91,7 +91,10 @@ fn recover(site: &Site<'_>, lost: &[(u64, u64)]) -> Result<BTreeMap<u64, WindowE
 }
 
 /// The streams that lack a version.
-fn cuts(site: &Site<'_>, recovered: &BTreeMap<u64, WindowEvent>) -> Result<HashMap<StreamId, u64>> {
+fn cuts(
+    site: &Site<'_>,
+    recovered: &BTreeMap<u64, EventToIndex>,
+) -> Result<HashMap<StreamId, u64>> {
     let mut cuts = HashMap::new();
     let mut names = Names::first();
     loop {

@@ -4,8 +4,8 @@
 use crate::codec::entry::Entry;
 use crate::codec::frame::{Frame, Kind, Location};
 use crate::doctor::audit::{Site, salvage};
-use crate::index::flush_batch::WindowEvent;
-use crate::journal::lenient_scan::{Step, Survey};
+use crate::index::flush_batch::EventToIndex;
+use crate::journal::lenient_scan::{LenientScan, Step};
 use crate::log::read::located::{Located, each_located};
 use crate::value::clock::Micros;
 use crate::value::error::Result;
@@ -20,7 +20,7 @@ const BEGINS_COMMIT: u8 = 0x80;
 /// One thing that can be read.
 pub(super) enum Readable {
     Event {
-        event: WindowEvent,
+        event: EventToIndex,
         begins_commit: bool,
     },
     Record {
@@ -33,7 +33,7 @@ pub(super) enum Readable {
         time: Micros,
     },
     /// An event of a frame that may be something that a user stored.
-    Doubtful(WindowEvent),
+    Doubtful(EventToIndex),
     /// Something is missing here that may have been a record, whether or not it was events.
     Damage,
 }
@@ -42,13 +42,13 @@ pub(super) enum Readable {
 /// journal lacks. Returns the position behind the end.
 pub(super) fn each(
     site: &Site<'_>,
-    recovered: &BTreeMap<u64, WindowEvent>,
+    recovered: &BTreeMap<u64, EventToIndex>,
     mut visit: impl FnMut(Readable) -> Result<()>,
 ) -> Result<u64> {
-    let mut survey = Survey::new(Arc::clone(&site.disk), &site.journal, site.store, site.until)?;
+    let mut scan = LenientScan::new(Arc::clone(&site.disk), &site.journal, site.store, site.until)?;
     let mut walk = Walk { recovered, next: 1, visit: &mut visit };
     let mut doubtful = Vec::new();
-    while let Some(step) = survey.next()? {
+    while let Some(step) = scan.next()? {
         match step {
             Step::Wrong(finding) => match finding.kind {
                 FindingKind::Unused | FindingKind::TornWrite => {}
@@ -82,13 +82,13 @@ pub(super) fn each(
         Some(index) => index.newest_position()?,
         None => 0,
     };
-    let end = survey.next_position().max(newest + 1);
+    let end = scan.next_position().max(newest + 1);
     walk.fill(end)?;
     Ok(end)
 }
 
 struct Walk<'a, V> {
-    recovered: &'a BTreeMap<u64, WindowEvent>,
+    recovered: &'a BTreeMap<u64, EventToIndex>,
     /// The position that is to come next.
     next: u64,
     visit: &'a mut V,
@@ -118,7 +118,7 @@ impl<V: FnMut(Readable) -> Result<()>> Walk<'_, V> {
         self.end_frame(frame.header.kind, frame.header.time)
     }
 
-    fn event(&mut self, event: WindowEvent, begins_commit: bool) -> Result<()> {
+    fn event(&mut self, event: EventToIndex, begins_commit: bool) -> Result<()> {
         self.fill(event.position)?;
         self.next = self.next.max(event.position + 1);
         (self.visit)(Readable::Event { event, begins_commit })

@@ -1,7 +1,7 @@
 //! The file beside an export: what was left out of it, one JSON object on each line.
 
 use crate::codec::envelope::{self, Place};
-use crate::index::flush_batch::WindowEvent;
+use crate::index::flush_batch::EventToIndex;
 use crate::storage::held;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, Result};
@@ -15,15 +15,15 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// Written as far as there is something to be said; there is no file if there is nothing.
-pub(super) struct Aside {
+pub(super) struct RejectLog {
     path: PathBuf,
     mode: u32,
     file: Option<BufWriter<File>>,
 }
 
-impl Aside {
+impl RejectLog {
     /// The file beside the directory `to`, with the permissions `mode` at most.
-    pub(super) fn beside(to: &Path, mode: u32) -> Result<Aside> {
+    pub(super) fn beside(to: &Path, mode: u32) -> Result<RejectLog> {
         // Whatever was said of it (`new/`, `.`), its name is needed.
         let to = fs::canonicalize(to).map_err(|e| Error::io("find", to, e))?;
         let mut name = to.into_os_string();
@@ -32,7 +32,7 @@ impl Aside {
         if path.symlink_metadata().is_ok() {
             return Err(Error::invalid(format!("{} is there already", path.display())));
         }
-        Ok(Aside { path, mode, file: None })
+        Ok(RejectLog { path, mode, file: None })
     }
 
     pub(super) fn lost(&mut self, first: u64, last: u64) -> Result<()> {
@@ -53,18 +53,18 @@ impl Aside {
     }
 
     /// An event that was left out.
-    pub(super) fn event(&mut self, event: &WindowEvent) -> Result<()> {
+    pub(super) fn event(&mut self, event: &EventToIndex) -> Result<()> {
         self.line(&json!({ "event": described(event) }))
     }
 
     /// An event of a frame that nothing vouches for.
-    pub(super) fn doubtful(&mut self, event: &WindowEvent) -> Result<()> {
+    pub(super) fn doubtful(&mut self, event: &EventToIndex) -> Result<()> {
         self.line(&json!({ "doubtful_event": described(event) }))
     }
 
     /// Has everything on disk. Returns where it lies, if there was anything.
     pub(super) fn finish(self) -> Result<Option<PathBuf>> {
-        let Aside { path, file, .. } = self;
+        let RejectLog { path, file, .. } = self;
         let Some(file) = file else { return Ok(None) };
         let synced = file.into_inner().map_err(std::io::IntoInnerError::into_error);
         synced.and_then(|file| file.sync_all()).map_err(|e| Error::io("write", &path, e))?;
@@ -86,7 +86,7 @@ impl Aside {
 }
 
 /// An event, with everything that it has.
-fn described(event: &WindowEvent) -> Value {
+fn described(event: &EventToIndex) -> Value {
     let place = Place {
         position: Position::new(event.position),
         stream: event.stream.clone(),

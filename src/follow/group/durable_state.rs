@@ -12,7 +12,7 @@ use crate::value::limits::{GROUP_PARTS_MAX, GROUP_WHOLE_BYTES_MAX};
 
 /// What is kept of a group beside its whole record.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Kept {
+pub(super) struct DurableState {
     /// How many parts there may be: their numbers are below it.
     parts: u64,
     /// Bytes that they take, and that their removal will.
@@ -21,10 +21,10 @@ pub(super) struct Kept {
     must_be_whole: bool,
 }
 
-impl Kept {
+impl DurableState {
     /// A group that was read from a whole record and so many parts.
-    pub(super) fn read(parts: u64) -> Kept {
-        Kept { parts, bytes: 0, must_be_whole: parts > 0 }
+    pub(super) fn read(parts: u64) -> DurableState {
+        DurableState { parts, bytes: 0, must_be_whole: parts > 0 }
     }
 
     /// What is to be written for the group `name` to be kept as it is now, keys and values, and what is then
@@ -34,7 +34,7 @@ impl Kept {
         name: &str,
         ledger: &mut Ledger,
         now: Now,
-    ) -> (Vec<(String, Vec<u8>)>, Kept) {
+    ) -> (Vec<(String, Vec<u8>)>, DurableState) {
         let whole_bytes = ledger.kept_bytes();
         let is_whole = self.must_be_whole
             || whole_bytes <= GROUP_WHOLE_BYTES_MAX
@@ -44,15 +44,15 @@ impl Kept {
         if is_whole {
             let record = (group_key(name), bin::encode(&ledger.record(now)));
             let removed = (0..self.parts).map(|number| (part_key(name, number), Vec::new()));
-            return (std::iter::once(record).chain(removed).collect(), Kept::read(0));
+            return (std::iter::once(record).chain(removed).collect(), DurableState::read(0));
         }
         let (key, part) = (part_key(name, self.parts), bin::encode(&changes));
         let bytes = self.bytes + 2 * key.len() + part.len();
-        (vec![(key, part)], Kept { parts: self.parts + 1, bytes, must_be_whole: false })
+        (vec![(key, part)], DurableState { parts: self.parts + 1, bytes, must_be_whole: false })
     }
 
     /// What may be kept when the write that was to lead to `intended` has failed.
-    pub(super) fn unless(self, intended: Kept) -> Kept {
-        Kept { parts: self.parts.max(intended.parts), bytes: 0, must_be_whole: true }
+    pub(super) fn unless(self, intended: DurableState) -> DurableState {
+        DurableState { parts: self.parts.max(intended.parts), bytes: 0, must_be_whole: true }
     }
 }

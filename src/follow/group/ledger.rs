@@ -164,9 +164,9 @@ impl Standing {
     }
 }
 
-/// Kept of an event that waits for nothing.
+/// DurableState of an event that waits for nothing.
 const NOT_WAITING: i64 = 0;
-/// Kept of an event that waits for ever.
+/// DurableState of an event that waits for ever.
 const FOR_GOOD: i64 = i64::MAX;
 
 impl Ledger {

@@ -6,7 +6,7 @@ use crate::codec::group::{
     shelf_prefix,
 };
 use crate::codec::parked::ParkedRecord;
-use crate::follow::group::durable_state::Kept;
+use crate::follow::group::durable_state::DurableState;
 use crate::follow::group::ledger::{Ledger, Settings};
 use crate::follow::group::running::{RunningGroup, commit_state, now};
 use crate::log::commit::Commit;
@@ -167,7 +167,7 @@ fn start(log: &LogHandle, described: &Described<'_>) -> Result<Arc<RunningGroup>
             let filter = filter_record(filter);
             let record = GroupRecord { filter, cursor: after.get(), ..GroupRecord::default() };
             commit_state(log, Commit::new().state(group_key(name), bin::encode(&record)))?;
-            (record, Kept::read(0))
+            (record, DurableState::read(0))
         }
     };
     let replays = shelved(log.log(), name, Shelf::Replay)?.into_keys();
@@ -176,7 +176,7 @@ fn start(log: &LogHandle, described: &Described<'_>) -> Result<Arc<RunningGroup>
 }
 
 /// What is kept of the group, if it was ever started, and how.
-fn stored(log: &Log, name: &str) -> Result<Option<(GroupRecord, Kept)>> {
+fn stored(log: &Log, name: &str) -> Result<Option<(GroupRecord, DurableState)>> {
     let Some(bytes) = log.record(&group_key(name))? else { return Ok(None) };
     let read = |bytes: &[u8]| -> Result<GroupRecord> {
         bin::decode(bytes).map_err(|what| damaged(name, &what))
@@ -189,7 +189,7 @@ fn stored(log: &Log, name: &str) -> Result<Option<(GroupRecord, Kept)>> {
     if last.is_some_and(|last| last >= GROUP_PARTS_MAX) {
         return Err(damaged(name, "it has more parts than there can be"));
     }
-    let kept = Kept::read(last.map_or(0, |last| last + 1));
+    let kept = DurableState::read(last.map_or(0, |last| last + 1));
     let parts = parts.values().map(|bytes| read(bytes)).collect::<Result<Vec<_>>>()?;
     Ok(Some((whole.with_parts(parts), kept)))
 }

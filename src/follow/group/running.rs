@@ -6,9 +6,9 @@
 use crate::codec::bin;
 use crate::codec::group::shelf_key;
 use crate::follow::feed::{Batch, Feed, FeedStop};
-use crate::follow::group::durable_state::Kept;
+use crate::follow::group::durable_state::DurableState;
 use crate::follow::group::ledger::{Late, Ledger, Move, Nack, Now};
-use crate::log::commit::{Commit, Proposal};
+use crate::log::commit::{Commit, EncodedCommit};
 use crate::log::engine::Engine;
 use crate::log::read::all::EventCursor;
 use crate::value::error::{Error, ErrorKind, Result, catch};
@@ -58,7 +58,7 @@ struct State {
     /// The cursor as it was last written.
     cursor: u64,
     /// How the group is kept.
-    kept: Kept,
+    kept: DurableState,
 }
 
 /// What a consumer may get.
@@ -75,7 +75,7 @@ impl RunningGroup {
         name: &str,
         engine: &Arc<Engine>,
         ledger: Ledger,
-        kept: Kept,
+        kept: DurableState,
         filter: Filter,
     ) -> Result<Arc<RunningGroup>> {
         let (nudges, nudged) = bounded(1);
@@ -458,7 +458,7 @@ impl RunningGroup {
 
 /// Makes a commit of nothing but the engine's own state durable.
 pub(super) fn commit_state(engine: &Engine, commit: Commit) -> Result<()> {
-    engine.commit(Proposal::new(commit)?).map(drop).map_err(Error::from)
+    engine.commit(EncodedCommit::new(commit)?).map(drop).map_err(Error::from)
 }
 
 /// The store's time never goes back, as it stands in the journal: a delivery that is due soon by a clock

@@ -2,7 +2,7 @@
 
 use crate::codec::bin;
 use crate::codec::group::{FilterRecord, GroupRecord, Shelf, group_key, part_prefix};
-use crate::follow::group::durable_state::Kept;
+use crate::follow::group::durable_state::DurableState;
 use crate::follow::group::ledger::{Ledger, Move, Nack, Now, Settings};
 use crate::log::read::all::EventCursor;
 use crate::store::Store;
@@ -287,7 +287,7 @@ fn an_acknowledgement_out_of_order_writes_no_more_than_a_few_times_itself() {
     let mut ledger = Ledger::new(large, GroupRecord::default(), [], clock.now());
     ledger.take_batch(all, EVENTS);
     assert_eq!(delivered(&mut ledger, &clock).len() as u64, EVENTS);
-    let (mut disk, mut kept, mut most, mut bytes) = (Disk::new(), Kept::read(0), 0, 0);
+    let (mut disk, mut kept, mut most, mut bytes) = (Disk::new(), DurableState::read(0), 0, 0);
     for n in 0..EVENTS {
         // 1,597 and 4,096 have no divisor in common, so each is acknowledged once, and the first one last.
         assert!(ledger.finish(1 + (n + 1) * 1_597 % EVENTS));
@@ -383,7 +383,7 @@ fn random_run(seed: u64, in_stream_order: bool, five: &[RecordedEvent]) {
     let filter = FilterRecord { categories: vec!["x".repeat(400)], ..Default::default() };
     let mut written = GroupRecord { filter, ..Default::default() };
     let mut disk = Disk::from([(group_key("g"), bin::encode(&written))]);
-    let mut kept = Kept::read(0);
+    let mut kept = DurableState::read(0);
     let mut truth = Truth::default();
     // A buffer of one event is as good as a large one; batches are larger than either.
     let settings = Settings { unfinished_max: 1 + below(8) as usize, ..settings(in_stream_order) };
@@ -495,7 +495,7 @@ fn random_run(seed: u64, in_stream_order: bool, five: &[RecordedEvent]) {
                 let replays = truth.replay.clone();
                 fed = record.cursor;
                 let parts = disk.keys().filter(|key| key.starts_with(&part_prefix("g"))).count();
-                kept = Kept::read(parts as u64);
+                kept = DurableState::read(parts as u64);
                 ledger = Ledger::new(settings, record, replays, clock.now());
             }
             _ => {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::proof::random::{first_seed, rounds};
 
-/// Takes in windows with ever other cuts, and merges now and then; each ends in a death after a few writes.
+/// Takes in flush batches with ever other cuts, and compactions now and then; each ends in a death after a few writes.
 /// `image` says what of the files is left then.
 fn survive(seed: u64, keep_synced: bool, image: impl Fn(&mut Random, &Index, &Path, &Path)) {
     let mut random = Random::new(seed);
@@ -20,9 +20,9 @@ fn survive(seed: u64, keep_synced: bool, image: impl Fn(&mut Random, &Index, &Pa
             index.db.sync().unwrap();
         }
         index.db.die_after(random.below(10 + (to - position) / 4));
-        let survived = index.insert(truth.window(position, to)).is_ok();
+        let survived = index.insert(truth.batch(position, to)).is_ok();
         for _ in 0..random.below(3) {
-            let _ = index.merge();
+            let _ = index.compact();
         }
         newest = newest.max(to);
         let next = dir.path().join(round.to_string());
@@ -45,7 +45,7 @@ fn survive(seed: u64, keep_synced: bool, image: impl Fn(&mut Random, &Index, &Pa
         truth.check_records(&index, position, newest);
     }
     let head = truth.events.len() as u64;
-    index.insert(truth.window(position, head)).unwrap();
+    index.insert(truth.batch(position, head)).unwrap();
     truth.check(&index, head, head, false);
     truth.check_records(&index, head, head);
 }
@@ -97,7 +97,7 @@ fn a_checkpoint_that_is_one_window_behind_is_as_good_as_a_crash_before_it() {
     let checkpoint = dir.path().join("index.checkpoint");
     let mut before = fs::read(&checkpoint).unwrap();
     for position in [0, 100, 200] {
-        index.insert(truth.window(position, position + 100)).unwrap();
+        index.insert(truth.batch(position, position + 100)).unwrap();
         if position < 200 {
             before = fs::read(&checkpoint).unwrap();
         }
@@ -109,19 +109,19 @@ fn a_checkpoint_that_is_one_window_behind_is_as_good_as_a_crash_before_it() {
     truth.check(&index, 200, 300, false);
     // Other cuts than the first time.
     for position in [200, 230, 260] {
-        index.insert(truth.window(position, (position + 30).min(300))).unwrap();
+        index.insert(truth.batch(position, (position + 30).min(300))).unwrap();
     }
-    index.insert(truth.window(290, 300)).unwrap();
+    index.insert(truth.batch(290, 300)).unwrap();
     truth.check(&index, 300, 300, false);
     truth.check_records(&index, 300, 300);
 }
 
-/// The story: a crash left a record's value in pieces, written by a window that no checkpoint covered.
-/// The next window, of the same epoch and with another value, wrote its pieces over them, and a
+/// The story: a crash left a record's value in pieces, written by a flush batch that no checkpoint covered.
+/// The next flush batch, of the same epoch and with another value, wrote its pieces over them, and a
 /// second crash came before its record. What was left referred to a mixture of both, was skipped as
-/// "the same" by a third window with the first value, and was found to lack a piece when it was
+/// "the same" by a third flush batch with the first value, and was found to lack a piece when it was
 /// read: the whole index was built again. And pieces that a crash had left without their record were
-/// swept away as orphans after the next window, which had just written them anew.
+/// swept away as orphans after the next flush batch, which had just written them anew.
 #[test]
 fn two_crashes_in_one_epoch_leave_no_record_with_the_pieces_of_another() {
     let mut truth = Truth::default();
@@ -133,9 +133,9 @@ fn two_crashes_in_one_epoch_leave_no_record_with_the_pieces_of_another() {
     let once = dir.path().join("once");
     fs::create_dir(&once).unwrap();
     let (index, _) = open(&once);
-    index.insert(truth.window(0, 0)).unwrap();
+    index.insert(truth.batch(0, 0)).unwrap();
     let before = fs::read(once.join("index.checkpoint")).unwrap();
-    index.insert(truth.window(0, 1)).unwrap();
+    index.insert(truth.batch(0, 1)).unwrap();
     index.close().unwrap();
     fs::write(once.join("index.checkpoint"), before).unwrap();
     let mut deaths = 0;
@@ -144,7 +144,7 @@ fn two_crashes_in_one_epoch_leave_no_record_with_the_pieces_of_another() {
         copy(&once, &twice);
         let (index, _) = open_whole(&twice);
         index.db.die_after(writes);
-        deaths += u64::from(index.insert(truth.window(0, 2)).is_err());
+        deaths += u64::from(index.insert(truth.batch(0, 2)).is_err());
         index.db.write_out();
         let image = dir.path().join(format!("{writes} later"));
         copy(&twice, &image);
@@ -152,39 +152,39 @@ fn two_crashes_in_one_epoch_leave_no_record_with_the_pieces_of_another() {
         let (index, checkpoint) = open_whole(&image);
         // Between a value and the next there may be none: the tail answers for what is not covered.
         index.records_with_prefix("").unwrap();
-        index.insert(truth.window(checkpoint.position, 3)).unwrap();
+        index.insert(truth.batch(checkpoint.position, 3)).unwrap();
         truth.check_records(&index, 3, 3);
     }
     assert!(deaths > 5, "it died {deaths} times");
 }
 
 #[test]
-fn what_a_crash_leaves_of_a_pack_is_gone_when_the_index_is_opened() {
+fn what_a_crash_leaves_of_a_table_is_gone_when_the_index_is_opened() {
     let dir = tempfile::tempdir().unwrap();
     let (store, image) = (dir.path().join("store"), dir.path().join("image"));
     fs::create_dir(&store).unwrap();
     let mut truth = Truth::default();
     truth.append_random(&mut Random::new(2), 400, 9);
     let (index, _) = open(&store);
-    index.insert(truth.window(0, 200)).unwrap();
-    let packs = |store: &Path| {
+    index.insert(truth.batch(0, 200)).unwrap();
+    let tables = |store: &Path| {
         let entries = fs::read_dir(store.join("index/packs")).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>()
     };
-    let one = packs(&store);
+    let one = tables(&store);
     assert_eq!(one.len(), 1);
-    // It dies when the pack is whole, at a mark.
+    // It dies when the table is whole, at a sparse index entry.
     index.db.die_after(3);
-    assert!(index.insert(truth.window(200, 400)).is_err());
+    assert!(index.insert(truth.batch(200, 400)).is_err());
     index.db.write_out();
     copy(&store, &image);
-    assert_eq!(packs(&image).len(), 2);
+    assert_eq!(tables(&image).len(), 2);
     drop(index);
     let (index, checkpoint) = open_whole(&image);
-    assert_eq!((checkpoint, packs(&image)), (end(200), one));
+    assert_eq!((checkpoint, tables(&image)), (end(200), one));
     let trees = index.db.tree_names().unwrap();
     let trees = trees.iter().filter(|name| name.starts_with(b"events-"));
     assert_eq!(trees.count(), 1);
-    index.insert(truth.window(200, 400)).unwrap();
+    index.insert(truth.batch(200, 400)).unwrap();
     truth.check(&index, 400, 400, false);
 }

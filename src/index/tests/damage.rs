@@ -2,13 +2,13 @@ use super::*;
 use crate::codec::checkpoint::StoredCheckpoint;
 use std::path::PathBuf;
 
-/// A closed index that holds `truth` up to 600, in three packs.
+/// A closed index that holds `truth` up to 600, in three tables.
 fn sample(dir: &Path) -> Truth {
     let mut truth = Truth::default();
     truth.append_random(&mut Random::new(7), 600, 12);
     for position in [0, 200, 400] {
         let (index, _) = open(dir);
-        index.insert(truth.window(position, position + 200)).unwrap();
+        index.insert(truth.batch(position, position + 200)).unwrap();
         index.close().unwrap();
     }
     truth
@@ -36,7 +36,7 @@ fn check(truth: &Truth, dir: &Path, case: &str) -> Outcome {
         Opened::Fresh { reason } => {
             assert!(reason.is_some());
             assert_eq!(index.checkpoint(), None);
-            index.insert(truth.window(0, 600)).unwrap();
+            index.insert(truth.batch(0, 600)).unwrap();
             index.close().unwrap();
             let (index, _) = open_whole(dir);
             truth.check(&index, 600, 600, false);
@@ -61,8 +61,8 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir.join("index")).unwrap();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.is_file());
-    let packs = fs::read_dir(dir.join("index/packs")).unwrap();
-    files.extend(packs.map(|entry| entry.unwrap().path()));
+    let tables = fs::read_dir(dir.join("index/packs")).unwrap();
+    files.extend(tables.map(|entry| entry.unwrap().path()));
     files.push(dir.join("index.checkpoint"));
     files
 }
@@ -86,19 +86,19 @@ fn flipped_bits_are_never_believed() {
     }
 }
 
-/// Of a pack only the footer is read when it is opened, so damage to the rest is met while reading.
+/// Of a table only the footer is read when it is opened, so damage to the rest is met while reading.
 #[test]
-fn flipped_bits_in_a_pack_are_refused_when_they_are_read() {
+fn flipped_bits_in_a_table_are_refused_when_they_are_read() {
     let dir = tempfile::tempdir().unwrap();
     let (whole, damaged) = (dir.path().join("whole"), dir.path().join("damaged"));
     fs::create_dir(&whole).unwrap();
     let truth = sample(&whole);
     let mut random = Random::new(13);
-    let packs = files(&whole).into_iter().filter(|path| path.parent().unwrap().ends_with("packs"));
-    let packs: Vec<_> = packs.collect();
+    let tables = files(&whole).into_iter().filter(|path| path.parent().unwrap().ends_with("packs"));
+    let tables: Vec<_> = tables.collect();
     for round in 0..24 {
         copy(&whole, &damaged);
-        let file = damaged.join(packs[round % packs.len()].strip_prefix(&whole).unwrap());
+        let file = damaged.join(tables[round % tables.len()].strip_prefix(&whole).unwrap());
         let mut bytes = fs::read(&file).unwrap();
         for _ in 0..[1, 1, 5, 50][round % 4] {
             let at = 40 + random.below(bytes.len() as u64 - 1_000) as usize;
@@ -112,7 +112,7 @@ fn flipped_bits_in_a_pack_are_refused_when_they_are_read() {
     }
 }
 
-/// What sled forgets of a pack's directory is missed, and no stream seems to be shorter for it.
+/// What sled forgets of a table's directory is missed, and no stream seems to be shorter for it.
 #[test]
 fn a_directory_that_lost_the_place_of_a_block_is_refused_where_it_is_needed() {
     let dir = tempfile::tempdir().unwrap();
@@ -121,26 +121,26 @@ fn a_directory_that_lost_the_place_of_a_block_is_refused_where_it_is_needed() {
         truth.append(&format!("Stream-with-a-long-name-{n}"), 10);
     }
     let (index, _) = open(dir.path());
-    index.insert(truth.window(0, 800)).unwrap();
-    let pack = index.packs.live()[0].clone();
+    index.insert(truth.batch(0, 800)).unwrap();
+    let table = index.tables.live()[0].clone();
     let mut keys = Vec::new();
-    let mut blocks = index.db.prefix(&pack.tree, b"");
+    let mut blocks = index.db.prefix(&table.tree, b"");
     while let Some((key, place)) = blocks.next().unwrap() {
         keys.push((key, place));
     }
     assert!(keys.len() > 5, "{} blocks", keys.len());
     for (key, place) in &keys {
         let refused = truth.refused.get();
-        index.db.remove(&pack.tree, key).unwrap();
+        index.db.remove(&table.tree, key).unwrap();
         truth.check(&index, 800, 800, true);
         assert!(truth.refused.get() > refused, "a lost block was not missed");
-        index.db.insert(&pack.tree, key, keys[0].1.to_vec()).unwrap();
+        index.db.insert(&table.tree, key, keys[0].1.to_vec()).unwrap();
         if *place != keys[0].1 {
             let refused = truth.refused.get();
             truth.check(&index, 800, 800, true);
             assert!(truth.refused.get() > refused, "another block was taken for it");
         }
-        index.db.insert(&pack.tree, key, place.to_vec()).unwrap();
+        index.db.insert(&table.tree, key, place.to_vec()).unwrap();
     }
     truth.check(&index, 800, 800, false);
 }
@@ -218,7 +218,7 @@ fn an_index_from_an_older_time_is_believed_only_with_its_own_checkpoint() {
     fs::create_dir(at("now")).unwrap();
     let (index, _) = open(&at("now"));
     for position in [0, 200, 400] {
-        index.insert(truth.window(position, position + 200)).unwrap();
+        index.insert(truth.batch(position, position + 200)).unwrap();
         copy(&at("now"), &at(&position.to_string()));
     }
     index.close().unwrap();
@@ -232,7 +232,7 @@ fn an_index_from_an_older_time_is_believed_only_with_its_own_checkpoint() {
         fs::copy(at("now/index.checkpoint"), old.join("index.checkpoint")).unwrap();
         assert_eq!(check(&truth, &old, "older"), Outcome::Replaced);
     }
-    // Newer by more than the window that a crash may interrupt.
+    // Newer by more than the flush batch that a crash may interrupt.
     fs::write(at("now/index.checkpoint"), first_checkpoint).unwrap();
     assert_eq!(check(&truth, &at("now"), "newer"), Outcome::Replaced);
 }

@@ -4,16 +4,16 @@ mod crash;
 mod damage;
 mod model;
 mod pace;
-mod packs;
+mod tables;
 mod trees;
 mod views;
 
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::{EntryLocation, Location};
-use crate::codec::sparse_index::Mark;
+use crate::codec::sparse_index::SparseEntry;
 use crate::codec::sst::event::{Body, IndexedEvent};
 use crate::index::core::{Index, Opened};
-use crate::index::flush_batch::{Window, WindowEvent};
+use crate::index::flush_batch::{EventToIndex, FlushBatch};
 use crate::proof::random::Random;
 use crate::value::clock::Micros;
 use crate::value::error::{ErrorKind, Result};
@@ -32,7 +32,7 @@ const CACHE_BYTES: u64 = 1 << 20;
 #[derive(Default)]
 struct Truth {
     /// In the order of their positions, from 1.
-    events: Vec<WindowEvent>,
+    events: Vec<EventToIndex>,
     /// The positions of each stream's events.
     streams: BTreeMap<String, Vec<u64>>,
     /// The position after which a record was written, its key and its value.
@@ -54,7 +54,7 @@ impl Truth {
         envelope.resize(begin + bytes, 0);
         // A run of events that are all alike would hide a run's bounds.
         noise.fill(&mut envelope[begin..]);
-        self.events.push(WindowEvent {
+        self.events.push(EventToIndex {
             stream: StreamId::new(stream).unwrap(),
             version,
             position,
@@ -83,7 +83,7 @@ impl Truth {
     }
 
     /// The stretch after `from`, up to and with `to`.
-    fn window(&self, from: u64, to: u64) -> Window {
+    fn batch(&self, from: u64, to: u64) -> FlushBatch {
         let mut records = BTreeMap::new();
         for (after, key, value) in &self.records {
             if *after > from && *after <= to {
@@ -91,8 +91,9 @@ impl Truth {
             }
         }
         let events = self.events[from as usize..to as usize].to_vec();
-        let marks = events.iter().filter(|event| event.position % 7 == 1).map(mark_of).collect();
-        Window { events, marks, records: records.into_iter().collect(), end: end(to) }
+        let sparse_entries =
+            events.iter().filter(|event| event.position % 7 == 1).map(sparse_entry_of).collect();
+        FlushBatch { events, sparse_entries, records: records.into_iter().collect(), end: end(to) }
     }
 
     /// The values of all record keys as of `position`.
@@ -108,7 +109,7 @@ impl Truth {
         self.streams[stream].partition_point(|at| *at <= position) as u64
     }
 
-    fn event(&self, stream: &str, version: u64) -> &WindowEvent {
+    fn event(&self, stream: &str, version: u64) -> &EventToIndex {
         &self.events[self.streams[stream][version as usize - 1] as usize - 1]
     }
 
@@ -176,14 +177,19 @@ impl Truth {
 
     fn check_marks(&self, index: &Index, position: u64, newest: u64, may_refuse: bool) {
         for wanted in 0..=position {
-            let Some(mark) = self.answer(index.mark_at_or_before(wanted), may_refuse) else {
+            let Some(sparse_entry) =
+                self.answer(index.sparse_entry_at_or_before(wanted), may_refuse)
+            else {
                 continue;
             };
             let truth = self.events[..wanted as usize].iter().rev();
-            let truth = truth.map(mark_of).find(|mark| mark.position % 7 == 1);
-            // Damage may lose a mark, which costs time only.
-            let lost = may_refuse && mark.map(|mark| mark.position) < truth.map(|m| m.position);
-            assert!(mark == truth || lost, "{wanted}: {mark:?} {truth:?} {newest}");
+            let truth =
+                truth.map(sparse_entry_of).find(|sparse_entry| sparse_entry.position % 7 == 1);
+            // Damage may lose a sparse index entry, which costs time only.
+            let lost = may_refuse
+                && sparse_entry.map(|sparse_entry| sparse_entry.position)
+                    < truth.map(|m| m.position);
+            assert!(sparse_entry == truth || lost, "{wanted}: {sparse_entry:?} {truth:?} {newest}");
         }
     }
 
@@ -193,7 +199,7 @@ impl Truth {
         let allowed: Vec<_> = (position..=newest).map(|at| self.records_at(at)).collect();
         for key in (0..8).map(|n| format!("group/{n}")) {
             let value = records.get(&key);
-            // While a window replaces a value, there may be none: the tail answers for what it covers.
+            // While a flush batch replaces a value, there may be none: the tail answers for what it covers.
             let is_replaced = self.records.iter().any(|(after, replaced, _)| {
                 *replaced == key && (position + 1..=newest).contains(after)
             });
@@ -204,9 +210,9 @@ impl Truth {
     }
 }
 
-fn mark_of(event: &WindowEvent) -> Mark {
+fn sparse_entry_of(event: &EventToIndex) -> SparseEntry {
     let location = Location { segment: 2, offset: 8 * event.position };
-    Mark { position: event.position, time: event.recorded_at, location }
+    SparseEntry { position: event.position, time: event.recorded_at, location }
 }
 
 fn end(position: u64) -> Checkpoint {

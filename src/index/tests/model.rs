@@ -1,5 +1,5 @@
 use super::*;
-use crate::sst::compaction::MergeDue;
+use crate::sst::compaction::CompactionPriority;
 
 #[test]
 fn whatever_the_windows_the_index_tells_what_the_journal_holds() {
@@ -15,7 +15,7 @@ fn whatever_the_windows_the_index_tells_what_the_journal_holds() {
             let grown = random.below(100);
             truth.append_random(&mut random, grown, 10);
             let to = position + random.below(truth.events.len() as u64 - position + 1);
-            index.insert(truth.window(position, to)).unwrap();
+            index.insert(truth.batch(position, to)).unwrap();
             position = to;
             assert_eq!(index.checkpoint(), Some(end(position)));
             if random.below(3) == 0 {
@@ -30,7 +30,7 @@ fn whatever_the_windows_the_index_tells_what_the_journal_holds() {
             if random.below(2) == 0 {
                 // Half-way too.
                 for _ in 0..random.below(4) {
-                    index.merge().unwrap();
+                    index.compact().unwrap();
                 }
             }
             truth.check(&index, position, position, false);
@@ -48,7 +48,7 @@ fn streams_are_listed_in_name_order_from_any_name_on() {
         truth.append(name, 3);
     }
     let (index, _) = open(dir.path());
-    index.insert(truth.window(0, 8)).unwrap();
+    index.insert(truth.batch(0, 8)).unwrap();
     let list = |prefix: &str, after: Option<&str>, limit| -> Vec<String> {
         let streams = index.streams_after(prefix, after, limit).unwrap();
         streams.into_iter().map(|(stream, _)| stream.as_str().to_owned()).collect()
@@ -72,11 +72,11 @@ fn a_window_that_leaves_out_a_version_is_refused() {
         truth.append("A-1", 3);
     }
     let (index, _) = open(dir.path());
-    let error = index.insert(truth.window(1, 3)).unwrap_err();
+    let error = index.insert(truth.batch(1, 3)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("version 1, not 2"), "{error}");
     assert_eq!(index.checkpoint(), None);
-    index.insert(truth.window(0, 3)).unwrap();
+    index.insert(truth.batch(0, 3)).unwrap();
     truth.check(&index, 3, 3, false);
 }
 
@@ -89,30 +89,30 @@ fn a_stream_of_the_longest_name_is_indexed_like_any_other() {
         truth.append(&name, 100 * n);
     }
     let (index, _) = open(dir.path());
-    index.insert(truth.window(0, 40)).unwrap();
+    index.insert(truth.batch(0, 40)).unwrap();
     truth.check(&index, 40, 40, false);
 }
 
-/// As long as an index is read, no event is missing while its packs are merged, and the files of those that
-/// were merged go.
+/// As long as an index is read, no event is missing while its tables are compacted, and the files of those that
+/// were compacted go.
 #[test]
-fn packs_are_merged_beside_readers_and_leave_nothing_behind() {
+fn tables_are_compacted_beside_readers_and_leave_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let mut truth = Truth::default();
     let mut random = Random::new(3);
     truth.append_random(&mut random, 1_200, 20);
     let (index, _) = open(dir.path());
     for n in 0..24 {
-        index.insert(truth.window(50 * n, 50 * (n + 1))).unwrap();
+        index.insert(truth.batch(50 * n, 50 * (n + 1))).unwrap();
     }
-    let merged = std::sync::atomic::AtomicBool::new(false);
+    let compacted = std::sync::atomic::AtomicBool::new(false);
     let truth = &truth.events;
     std::thread::scope(|scope| {
         for reader in 0..2 {
-            let (index, merged) = (&index, &merged);
+            let (index, compacted) = (&index, &compacted);
             scope.spawn(move || {
                 let mut n = reader;
-                while !merged.load(std::sync::atomic::Ordering::Acquire) {
+                while !compacted.load(std::sync::atomic::Ordering::Acquire) {
                     n = (n + 7) % truth.len();
                     let event = &truth[n];
                     let found = index.events_from(&event.stream, event.version, 5).unwrap();
@@ -123,15 +123,15 @@ fn packs_are_merged_beside_readers_and_leave_nothing_behind() {
                 }
             });
         }
-        while index.merge_due() != MergeDue::Not {
-            index.merge().unwrap();
+        while index.compaction_priority() != CompactionPriority::None {
+            index.compact().unwrap();
         }
-        merged.store(true, std::sync::atomic::Ordering::Release);
+        compacted.store(true, std::sync::atomic::Ordering::Release);
     });
-    while index.merge_due() != MergeDue::Not {
-        index.merge().unwrap();
+    while index.compaction_priority() != CompactionPriority::None {
+        index.compact().unwrap();
     }
-    let levels: Vec<u8> = index.packs.live().iter().map(|pack| pack.listed.level).collect();
+    let levels: Vec<u8> = index.tables.live().iter().map(|table| table.listed.level).collect();
     assert_eq!(levels, [1, 1, 1]);
     let files = fs::read_dir(dir.path().join("index/packs")).unwrap();
     assert_eq!(files.count(), 3);
@@ -139,7 +139,7 @@ fn packs_are_merged_beside_readers_and_leave_nothing_behind() {
     open_whole(dir.path());
 }
 
-/// A stream that goes on and on lies in many chunks of many packs, and is read from anywhere in it.
+/// A stream that goes on and on lies in many event blocks of many tables, and is read from anywhere in it.
 #[test]
 fn a_long_stream_is_read_from_anywhere_in_it() {
     let dir = tempfile::tempdir().unwrap();
@@ -153,9 +153,9 @@ fn a_long_stream_is_read_from_anywhere_in_it() {
     let (index, _) = open(dir.path());
     let last = truth.events.len() as u64;
     for n in 0..10 {
-        index.insert(truth.window(n * last / 10, (n + 1) * last / 10)).unwrap();
-        while index.merge_due() != MergeDue::Not {
-            index.merge().unwrap();
+        index.insert(truth.batch(n * last / 10, (n + 1) * last / 10)).unwrap();
+        while index.compaction_priority() != CompactionPriority::None {
+            index.compact().unwrap();
         }
     }
     truth.check(&index, last, last, false);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::index::tests::crash::lose_pages;
 use crate::kv::database::Database;
-use crate::kv::sync_policy::{KEY_BYTES_MAX, Pace, log_bytes_of_one_write};
+use crate::kv::sync_policy::{KEY_BYTES_MAX, SyncPolicy, log_bytes_of_one_write};
 use crate::value::limits::{SLED_SEGMENT_BYTES, VALUE_BYTES_MAX};
 
 #[test]
@@ -46,7 +46,7 @@ fn survive_a_power_cut(random: &mut Random) {
     let dir = tempfile::tempdir().unwrap();
     let (before, after) = (dir.path().join("before"), dir.path().join("after"));
     fs::create_dir(&before).unwrap();
-    let pace = Pace { segment_bytes: 64 << 10, unsynced_bytes_max: 200 << 10 };
+    let pace = SyncPolicy { segment_bytes: 64 << 10, unsynced_bytes_max: 200 << 10 };
     let db = Database::open_paced(&before, CACHE_BYTES, pace).unwrap();
     let tree = db.tree("a").unwrap();
     db.keep_synced();
@@ -92,7 +92,7 @@ fn survive_a_power_cut_in_batches(random: &mut Random) {
     let dir = tempfile::tempdir().unwrap();
     let (before, after) = (dir.path().join("before"), dir.path().join("after"));
     fs::create_dir(&before).unwrap();
-    let pace = Pace { segment_bytes: 64 << 10, unsynced_bytes_max: 200 << 10 };
+    let pace = SyncPolicy { segment_bytes: 64 << 10, unsynced_bytes_max: 200 << 10 };
     let db = Database::open_paced(&before, CACHE_BYTES, pace).unwrap();
     let tree = db.tree("a").unwrap();
     db.keep_synced();

@@ -46,8 +46,8 @@ fn removed_records_and_replaced_pieces_leave_nothing_behind() {
     let mut put = |index: &Index, records: &[(&str, usize)]| {
         position += 1;
         let records = records.iter().map(|(key, length)| (key.to_string(), vec![9; *length]));
-        let (events, marks, records) = (vec![], vec![], records.collect());
-        index.insert(Window { events, marks, records, end: end(position) }).unwrap();
+        let (events, sparse_entries, records) = (vec![], vec![], records.collect());
+        index.insert(FlushBatch { events, sparse_entries, records, end: end(position) }).unwrap();
     };
     put(&index, &[("a", 20_000), ("b", 5), ("c", 9_000)]);
     put(&index, &[("a", 0), ("b", 0), ("c", 9_001)]);
@@ -78,7 +78,7 @@ fn an_index_can_be_opened_again_right_after_it_was_closed_or_dropped() {
     truth.append_random(&mut Random::new(5), 400, 5);
     let (mut index, _) = open(dir.path());
     for position in 0..40 {
-        index.insert(truth.window(10 * position, 10 * position + 10)).unwrap();
+        index.insert(truth.batch(10 * position, 10 * position + 10)).unwrap();
         match position % 2 {
             0 => index.close().unwrap(),
             _ => drop(index),

@@ -7,11 +7,11 @@
 //! * if it begins exactly where the sound entries of a frame whose header is damaged end, because those
 //!   bytes are never a user's; or
 //! * if the hash chain links it to something that no payload can forge: the header of the next segment, or
-//!   the frame that the durable mark names. Without either, it must reach the end of what was written.
+//!   the frame that the durable watermark names. Without either, it must reach the end of what was written.
 
 use crate::codec::entry;
 use crate::codec::frame::{self, Frame, Header, Location};
-use crate::journal::lenient_scan::{NO_FRAME, Open, Step, Survey, Until};
+use crate::journal::lenient_scan::{LenientScan, NO_FRAME, Open, Step, Until};
 use crate::journal::recover::used;
 use crate::journal::segment::{self, SegmentHeader};
 use crate::value::failpoint::failpoint;
@@ -22,7 +22,7 @@ use crate::value::limits::{COMMIT_BYTES_MAX, SCAN_CHUNK_BYTES, SEGMENT_LENGTH_MA
 /// headers must not take the square of its length.
 const DOUBT_BYTES_MAX: u64 = 4 * SEGMENT_LENGTH_MAX;
 
-impl Survey {
+impl LenientScan {
     /// There is no frame here: the end, or damage, after which the next frame is looked for.
     pub(super) fn find_next(&mut self, mut open: Open, visible_end: Option<u64>) {
         let from = open.at;
@@ -116,10 +116,10 @@ impl Survey {
         }
     }
 
-    /// Whether the durable mark names the frame at the current place, which ends at `end`.
+    /// Whether the durable watermark names the frame at the current place, which ends at `end`.
     fn is_marked(&self, open: &Open, end: u64) -> bool {
         let at = Location { segment: open.number, offset: open.at };
-        matches!(&self.until, Until::End(Some(mark)) if mark.frame == at && mark.end == end)
+        matches!(&self.until, Until::End(Some(watermark)) if watermark.frame == at && watermark.end == end)
     }
 
     /// Whether the frame `last`, which ends at the current place, is the last one where one must be.

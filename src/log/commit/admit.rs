@@ -2,14 +2,14 @@
 //!
 //! * Pure: facts and proposals in, verdicts out. It touches no clock, disk or channel, so that the
 //!   same facts and proposals give the same verdicts on every machine.
-//! * A proposal is judged against what is durable and what the group admitted before it.
+//! * A encoded commit is judged against what is durable and what the group admitted before it.
 //! * A repetition is recognised before any check of the commit. What it asks to record beyond the events is
 //!   judged like that of any other commit, and recorded alone.
 
 use crate::codec::digest::Digest;
 use crate::codec::record::Record;
 use crate::log::commit::outcome::{Appended, Conflict};
-use crate::log::commit::{Proposal, ProposedAppend, ProposedEvent};
+use crate::log::commit::{EncodedAppend, EncodedCommit, EncodedEvent};
 use crate::value::failpoint::failpoint;
 use crate::value::position::{ExpectedVersion, Position, Version};
 use crate::value::stream::StreamId;
@@ -20,17 +20,17 @@ use uuid::Uuid;
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) head: u64,
-    /// Of each proposal, which streams it names.
+    /// Of each encoded commit, which streams it names.
     pub(crate) mentions: Vec<Mentions>,
     /// The version of each stream.
     pub(crate) versions: Vec<u64>,
-    /// How far every consumer that a proposal tracks has come.
+    /// How far every consumer that a encoded commit tracks has come.
     pub(crate) tracked: HashMap<String, u64>,
     /// The durable events right after an expected version that no longer holds, by stream and version.
     pub(crate) stored: HashMap<(usize, u64), StoredEvent>,
 }
 
-/// The numbers of the streams that a proposal names.
+/// The numbers of the streams that a encoded commit names.
 #[derive(Debug, Default)]
 pub(crate) struct Mentions {
     pub(crate) appends: Vec<usize>,
@@ -45,9 +45,9 @@ pub(crate) struct StoredEvent {
     pub(crate) position: u64,
 }
 
-/// What becomes of one proposal.
+/// What becomes of one encoded commit.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Admission {
     Admitted(Placement),
     /// The events are recorded already, and so is everything that came with them.
     AlreadyRecorded(Vec<Appended>),
@@ -61,17 +61,19 @@ pub(crate) enum Verdict {
     },
 }
 
-impl Verdict {
-    /// Where what is written of the proposal goes; `None` if nothing is.
+impl Admission {
+    /// Where what is written of the encoded commit goes; `None` if nothing is.
     pub(crate) fn placement(&self) -> Option<&Placement> {
         match self {
-            Verdict::Admitted(placement) | Verdict::RecordsOnly(placement, _) => Some(placement),
+            Admission::Admitted(placement) | Admission::RecordsOnly(placement, _) => {
+                Some(placement)
+            }
             _ => None,
         }
     }
 }
 
-/// Where an admitted proposal's events go.
+/// Where an admitted encoded commit's events go.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Placement {
     /// The position of its first event; of the next one if it has none.
@@ -89,14 +91,14 @@ pub(crate) struct PlacedAppend {
 }
 
 /// Judges the proposals of one group, in order.
-pub(crate) fn admit(facts: Facts, proposals: &[Proposal]) -> Vec<Verdict> {
+pub(crate) fn admit(facts: Facts, encoded: &[EncodedCommit]) -> Vec<Admission> {
     let Facts { head, mentions, versions, tracked, stored } = facts;
     let admitted = Admitted { newest: vec![None; versions.len()], runs: Vec::new() };
     let mut group = GroupState { next_position: head + 1, versions, tracked, stored, admitted };
-    proposals
+    encoded
         .iter()
         .zip(&mentions)
-        .map(|(proposal, mentions)| group.judge(proposal, mentions))
+        .map(|(encoded, mentions)| group.judge(encoded, mentions))
         .collect()
 }
 
@@ -115,46 +117,46 @@ struct Admitted<'a> {
     runs: Vec<AdmittedRun<'a>>,
 }
 
-/// Events of one proposal that were admitted to one stream.
+/// Events of one encoded commit that were admitted to one stream.
 struct AdmittedRun<'a> {
     first_version: u64,
     first_position: u64,
-    events: &'a [ProposedEvent],
+    events: &'a [EncodedEvent],
     /// The run before it in its stream.
     before: Option<usize>,
 }
 
 impl<'a> GroupState<'a> {
-    fn judge(&mut self, proposal: &'a Proposal, mentions: &Mentions) -> Verdict {
-        let repeated = self.repetition(proposal, mentions);
+    fn judge(&mut self, encoded: &'a EncodedCommit, mentions: &Mentions) -> Admission {
+        let repeated = self.repetition(encoded, mentions);
         if let Some(appended) = repeated {
             let is_dropped = failpoint!("log::drop_records_of_repetition");
-            if is_dropped || !self.has_new_records(proposal) {
-                return Verdict::AlreadyRecorded(appended);
+            if is_dropped || !self.has_new_records(encoded) {
+                return Admission::AlreadyRecorded(appended);
             }
-            let refused = self.check(proposal, mentions).or_else(|| self.refuse_tracked(proposal));
+            let refused = self.check(encoded, mentions).or_else(|| self.refuse_tracked(encoded));
             return refused.unwrap_or_else(|| {
-                Verdict::RecordsOnly(self.place(&[], proposal, mentions), appended)
+                Admission::RecordsOnly(self.place(&[], encoded, mentions), appended)
             });
         }
-        let appends = proposal.appends.iter().map(|append| (&append.stream, append.expected));
+        let appends = encoded.appends.iter().map(|append| (&append.stream, append.expected));
         let refused = self
             .conflict(appends.zip(&mentions.appends))
-            .or_else(|| self.check(proposal, mentions))
-            .or_else(|| self.refuse_tracked(proposal));
+            .or_else(|| self.check(encoded, mentions))
+            .or_else(|| self.refuse_tracked(encoded));
         refused
-            .unwrap_or_else(|| Verdict::Admitted(self.place(&proposal.appends, proposal, mentions)))
+            .unwrap_or_else(|| Admission::Admitted(self.place(&encoded.appends, encoded, mentions)))
     }
 
     /// The conflict of the first stream that is not as expected.
     fn conflict<'s>(
         &self,
         expected: impl Iterator<Item = ((&'s StreamId, ExpectedVersion), &'s usize)>,
-    ) -> Option<Verdict> {
+    ) -> Option<Admission> {
         for ((stream, expected), number) in expected {
             let actual = Version::new(self.versions[*number]);
             if !expected.holds_for(actual) {
-                return Some(Verdict::Conflict(Conflict {
+                return Some(Admission::Conflict(Conflict {
                     stream: stream.clone(),
                     expected,
                     actual,
@@ -165,27 +167,27 @@ impl<'a> GroupState<'a> {
     }
 
     /// The conflict of the first stream that is only checked.
-    fn check(&self, proposal: &Proposal, mentions: &Mentions) -> Option<Verdict> {
-        let checks = proposal.checks.iter().map(|(stream, expected)| (stream, *expected));
+    fn check(&self, encoded: &EncodedCommit, mentions: &Mentions) -> Option<Admission> {
+        let checks = encoded.checks.iter().map(|(stream, expected)| (stream, *expected));
         self.conflict(checks.zip(&mentions.checks))
     }
 
     /// The refusal of the first tracked position that is not past the recorded one.
-    fn refuse_tracked(&self, proposal: &Proposal) -> Option<Verdict> {
-        proposal.records.iter().find_map(|record| match record {
+    fn refuse_tracked(&self, encoded: &EncodedCommit) -> Option<Admission> {
+        encoded.records.iter().find_map(|record| match record {
             Record::Tracked { consumer, position } if !self.is_past(consumer, *position) => {
                 let tracked = self.tracked(consumer);
                 let consumer = consumer.clone();
-                Some(Verdict::AlreadyTracked { consumer, tracked, offered: *position })
+                Some(Admission::AlreadyTracked { consumer, tracked, offered: *position })
             }
             _ => None,
         })
     }
 
-    /// Whether the proposal records anything that was not recorded with its events: a position past the
+    /// Whether the encoded commit records anything that was not recorded with its events: a position past the
     /// recorded one, or the engine's own state, which is never part of a commit that is tried again.
-    fn has_new_records(&self, proposal: &Proposal) -> bool {
-        proposal.records.iter().any(|record| match record {
+    fn has_new_records(&self, encoded: &EncodedCommit) -> bool {
+        encoded.records.iter().any(|record| match record {
             Record::Tracked { consumer, position } => self.is_past(consumer, *position),
             Record::State { .. } => true,
         })
@@ -199,24 +201,24 @@ impl<'a> GroupState<'a> {
         self.tracked.get(consumer).copied().unwrap_or(0)
     }
 
-    /// Gives `written`, which are all appends of the proposal or none, and its records their places.
+    /// Gives `written`, which are all appends of the encoded commit or none, and its records their places.
     fn place(
         &mut self,
-        written: &[ProposedAppend],
-        proposal: &'a Proposal,
+        written: &[EncodedAppend],
+        encoded: &'a EncodedCommit,
         mentions: &Mentions,
     ) -> Placement {
         let first_position = self.next_position;
         let mut appends = Vec::with_capacity(written.len());
         for (append, &stream) in written.iter().zip(&mentions.appends) {
-            let events = &proposal.events[append.events.clone()];
+            let events = &encoded.events[append.events.clone()];
             let first_version = self.versions[stream] + 1;
             self.admitted.add(stream, first_version, self.next_position, events);
             self.versions[stream] += events.len() as u64;
             self.next_position += events.len() as u64;
             appends.push(PlacedAppend { stream, first_version });
         }
-        for record in &proposal.records {
+        for record in &encoded.records {
             if let Record::Tracked { consumer, position } = record {
                 self.tracked.insert(consumer.clone(), *position);
             }
@@ -224,27 +226,27 @@ impl<'a> GroupState<'a> {
         Placement { first_position, appends }
     }
 
-    /// Where the proposal stands already, if each of its appends does.
-    fn repetition(&self, proposal: &Proposal, mentions: &Mentions) -> Option<Vec<Appended>> {
-        if proposal.appends.is_empty() {
+    /// Where the encoded commit stands already, if each of its appends does.
+    fn repetition(&self, encoded: &EncodedCommit, mentions: &Mentions) -> Option<Vec<Appended>> {
+        if encoded.appends.is_empty() {
             return None;
         }
-        let appends = proposal.appends.iter().zip(&mentions.appends);
-        appends.map(|(append, stream)| self.repeated(proposal, append, *stream)).collect()
+        let appends = encoded.appends.iter().zip(&mentions.appends);
+        appends.map(|(append, stream)| self.repeated(encoded, append, *stream)).collect()
     }
 
     /// Where the append's events stand already: right after the expected version, the same ids with
     /// the same content.
     fn repeated(
         &self,
-        proposal: &Proposal,
-        append: &ProposedAppend,
+        encoded: &EncodedCommit,
+        append: &EncodedAppend,
         stream: usize,
     ) -> Option<Appended> {
         let expected = append.expected.exact()?.get();
         let mut version = expected;
         let mut position = 0;
-        for event in &proposal.events[append.events.clone()] {
+        for event in &encoded.events[append.events.clone()] {
             // A version that cannot be was expected: nothing stands behind it.
             version = version.checked_add(1)?;
             let admitted = self.admitted.event_at(stream, version);
@@ -270,7 +272,7 @@ impl<'a> Admitted<'a> {
         stream: usize,
         first_version: u64,
         first_position: u64,
-        events: &'a [ProposedEvent],
+        events: &'a [EncodedEvent],
     ) {
         let before = self.newest[stream].replace(self.runs.len());
         self.runs.push(AdmittedRun { first_version, first_position, events, before });
@@ -293,7 +295,7 @@ impl<'a> Admitted<'a> {
 /// Which durable events `admit` needs to recognise a repetition of `append` on a stream that is at
 /// `version`: none, if the expectation holds or cannot have held before.
 pub(crate) fn compared_versions(
-    append: &ProposedAppend,
+    append: &EncodedAppend,
     version: u64,
 ) -> Option<std::ops::RangeInclusive<u64>> {
     let expected = append.expected.exact()?.get();
@@ -316,15 +318,15 @@ mod tests {
 
     /// What is durable: two events of `STREAM` at the positions 1 and 2, one of `OTHER`, and `consumer`
     /// has tracked position 5.
-    fn facts(proposals: &[Proposal]) -> Facts {
+    fn facts(encoded: &[EncodedCommit]) -> Facts {
         let known =
-            Proposal::new(Commit::new().append(STREAM, ExpectedVersion::Any, events(1..=2)));
+            EncodedCommit::new(Commit::new().append(STREAM, ExpectedVersion::Any, events(1..=2)));
         let known = known.unwrap();
         let names = [STREAM, OTHER];
         let number = |stream: &StreamId| names.iter().position(|name| stream == name).unwrap();
-        let mentions = proposals.iter().map(|proposal| Mentions {
-            appends: proposal.appends.iter().map(|append| number(&append.stream)).collect(),
-            checks: proposal.checks.iter().map(|(stream, _)| number(stream)).collect(),
+        let mentions = encoded.iter().map(|encoded| Mentions {
+            appends: encoded.appends.iter().map(|append| number(&append.stream)).collect(),
+            checks: encoded.checks.iter().map(|(stream, _)| number(stream)).collect(),
         });
         let stored = (1..).zip(&known.events).map(|(version, event)| {
             let stored = StoredEvent { id: event.id, digest: event.digest, position: version };
@@ -339,15 +341,15 @@ mod tests {
         }
     }
 
-    fn say(verdict: &Verdict) -> String {
+    fn say(admission: &Admission) -> String {
         let places = |appended: &[Appended]| {
             assert!(appended.iter().all(|appended| appended.already_recorded));
             appended.iter().map(|a| a.position.get().to_string()).collect::<Vec<_>>().join(" ")
         };
-        match verdict {
-            Verdict::Admitted(placement) => format!("admitted at {}", placement.first_position),
-            Verdict::AlreadyRecorded(appended) => format!("recorded at {}", places(appended)),
-            Verdict::RecordsOnly(placement, appended) => {
+        match admission {
+            Admission::Admitted(placement) => format!("admitted at {}", placement.first_position),
+            Admission::AlreadyRecorded(appended) => format!("recorded at {}", places(appended)),
+            Admission::RecordsOnly(placement, appended) => {
                 assert!(placement.appends.is_empty());
                 format!(
                     "records before {}, events at {}",
@@ -355,8 +357,8 @@ mod tests {
                     places(appended)
                 )
             }
-            Verdict::Conflict(conflict) => format!("conflict in {}", conflict.stream),
-            Verdict::AlreadyTracked { consumer, tracked, .. } => {
+            Admission::Conflict(conflict) => format!("conflict in {}", conflict.stream),
+            Admission::AlreadyTracked { consumer, tracked, .. } => {
                 format!("{consumer} is at {tracked}")
             }
         }
@@ -450,10 +452,10 @@ mod tests {
             ),
         ];
         for (case, commits, expected) in cases {
-            let proposals: Vec<_> =
-                commits.into_iter().map(|c| Proposal::new(c).unwrap()).collect();
-            let verdicts = admit(facts(&proposals), &proposals);
-            let said: Vec<String> = verdicts.iter().map(say).collect();
+            let encoded: Vec<_> =
+                commits.into_iter().map(|c| EncodedCommit::new(c).unwrap()).collect();
+            let admissions = admit(facts(&encoded), &encoded);
+            let said: Vec<String> = admissions.iter().map(say).collect();
             assert_eq!(said, expected, "{case}");
         }
     }

@@ -5,7 +5,7 @@ use crate::codec::envelope;
 use crate::codec::record::{self, Record};
 use crate::codec::state::StreamState;
 use crate::log::commit::admit::{Facts, Mentions, StoredEvent, compared_versions};
-use crate::log::commit::{Proposal, ProposedAppend};
+use crate::log::commit::{EncodedAppend, EncodedCommit};
 use crate::log::core::Log;
 use crate::log::tail::stream_table::Slot;
 use crate::value::error::{Error, ErrorKind, Result};
@@ -21,16 +21,16 @@ pub(crate) struct Gathered {
 }
 
 /// Everything that `admit` asks about `proposals`.
-pub(crate) fn gather<'a>(log: &'a Log, proposals: &'a [Proposal]) -> Result<Gathered> {
+pub(crate) fn gather<'a>(log: &'a Log, encoded: &'a [EncodedCommit]) -> Result<Gathered> {
     let facts = Facts { head: log.head.position(), ..Facts::default() };
     let gathered = Gathered { facts, streams: Vec::new() };
     // One commit names a stream once.
-    let numbers = (proposals.len() > 1).then(HashMap::new);
-    let streams: Vec<_> = proposals.iter().flat_map(|proposal| proposal.streams()).collect();
+    let numbers = (encoded.len() > 1).then(HashMap::new);
+    let streams: Vec<_> = encoded.iter().flat_map(|encoded| encoded.streams()).collect();
     let found = log.tail.find_each(&streams);
     let mut gathering = Gathering { log, gathered, numbers, found: found.into_iter() };
-    for proposal in proposals {
-        gathering.add(proposal)?;
+    for encoded in encoded {
+        gathering.add(encoded)?;
     }
     Ok(gathering.gathered)
 }
@@ -45,23 +45,23 @@ struct Gathering<'a> {
 }
 
 impl<'a> Gathering<'a> {
-    fn add(&mut self, proposal: &'a Proposal) -> Result<()> {
+    fn add(&mut self, encoded: &'a EncodedCommit) -> Result<()> {
         let mut mentions = Mentions {
-            appends: Vec::with_capacity(proposal.appends.len()),
-            checks: Vec::with_capacity(proposal.checks.len()),
+            appends: Vec::with_capacity(encoded.appends.len()),
+            checks: Vec::with_capacity(encoded.checks.len()),
         };
-        for append in &proposal.appends {
+        for append in &encoded.appends {
             let number = self.number(&append.stream)?;
             mentions.appends.push(number);
             if let Some(versions) = compared_versions(append, self.gathered.facts.versions[number])
             {
-                self.add_stored(proposal, append, number, versions)?;
+                self.add_stored(encoded, append, number, versions)?;
             }
         }
-        for (stream, _) in &proposal.checks {
+        for (stream, _) in &encoded.checks {
             mentions.checks.push(self.number(stream)?);
         }
-        for record in &proposal.records {
+        for record in &encoded.records {
             if let Record::Tracked { consumer, .. } = record {
                 let tracked = tracked(self.log, consumer)?;
                 self.gathered.facts.tracked.insert(consumer.clone(), tracked);
@@ -98,12 +98,12 @@ impl<'a> Gathering<'a> {
     /// agree: the first difference decides, and a conflict costs one read.
     fn add_stored(
         &mut self,
-        proposal: &Proposal,
-        append: &ProposedAppend,
+        encoded: &EncodedCommit,
+        append: &EncodedAppend,
         number: usize,
         versions: RangeInclusive<u64>,
     ) -> Result<()> {
-        let mut proposed = proposal.events[append.events.clone()].iter();
+        let mut proposed = encoded.events[append.events.clone()].iter();
         let (mut next, last) = versions.into_inner();
         while next <= last {
             let page = self.log.stream_page(&append.stream, next)?;

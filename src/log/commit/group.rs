@@ -11,11 +11,11 @@ use crate::codec::entry;
 use crate::codec::frame::{self, ChainHasher, EntryLocation, Kind, Location, Meaning};
 use crate::codec::state::StreamState;
 use crate::journal::write::{End, WriteError, Writer, Written};
-use crate::log::commit::admit::{Placement, Verdict, admit};
+use crate::log::commit::admit::{Admission, Placement, admit};
 use crate::log::commit::gather::{Gathered, gather};
 use crate::log::commit::outcome::{AppendError, Appended, Committed};
-use crate::log::commit::queue::{Terms, Turns};
-use crate::log::commit::{Proposal, ProposedEvent};
+use crate::log::commit::queue::{CommitQueue, Terms};
+use crate::log::commit::{EncodedCommit, EncodedEvent};
 use crate::log::core::Log;
 use crate::log::indexer;
 use crate::log::tail::PublishedRun;
@@ -34,47 +34,47 @@ const SPARE_BYTES_MAX: usize = 64;
 pub(crate) type Outcome = Result<Committed, AppendError>;
 
 /// What the leader tells a caller: the rest is the caller's own work.
-type Answer = Result<Judged, AppendError>;
+type Reply = Result<DecidedCommit, AppendError>;
 
-/// A proposal, what became of it, and where the head is then.
-struct Judged {
-    proposal: Proposal,
-    verdict: Verdict,
+/// A encoded commit, what became of it, and where the head is then.
+struct DecidedCommit {
+    encoded: EncodedCommit,
+    admission: Admission,
     head: u64,
 }
 
 /// Orders commits: those who wait take turns at writing groups of them.
 pub(crate) struct Sequencer {
-    turns: Turns<Proposal, Answer>,
+    queue: CommitQueue<EncodedCommit, Reply>,
     /// Only the leader takes it.
     writer: Mutex<Writer>,
 }
 
 impl Sequencer {
     pub(crate) fn new(writer: Writer) -> Sequencer {
-        Sequencer { turns: Turns::new(Terms::default()), writer: Mutex::new(writer) }
+        Sequencer { queue: CommitQueue::new(Terms::default()), writer: Mutex::new(writer) }
     }
 
-    /// Makes `proposal` durable, together with whatever else waits.
-    pub(crate) fn commit(&self, log: &Log, mut proposal: Proposal) -> Outcome {
+    /// Makes `encoded commit` durable, together with whatever else waits.
+    pub(crate) fn commit(&self, log: &Log, mut encoded: EncodedCommit) -> Outcome {
         // Before anything is waited for: the clock is the application's, and may wait for whom it likes.
-        proposal.time = log.ask_clock()?;
-        let bytes = proposal.bytes();
+        encoded.time = log.ask_clock()?;
+        let bytes = encoded.bytes();
         let lead = |group| self.write_group(log, group);
-        let answer = self.turns.take(proposal, bytes, lead, || indexer::is_full(log))?;
-        answer.and_then(outcome)
+        let reply = self.queue.take(encoded, bytes, lead, || indexer::is_full(log))?;
+        reply.and_then(outcome)
     }
 
     /// Takes no more commits and waits until those under way are durable. Returns whether this was the
     /// first call.
     pub(crate) fn close(&self) -> bool {
-        self.turns.close()
+        self.queue.close()
     }
 
     /// Writes the closing frame, if every write was whole, and nothing more.
     pub(crate) fn close_journal(&self) -> Result<()> {
         let writer = &mut *self.writer.lock();
-        let closed = self.turns.refused().and_then(|()| match writer.close() {
+        let closed = self.queue.refused().and_then(|()| match writer.close() {
             Ok(()) => Ok(()),
             Err(WriteError::NotWritten(error) | WriteError::Unknown(error)) => Err(error),
         });
@@ -83,8 +83,8 @@ impl Sequencer {
         closed
     }
 
-    /// Writes `group`; one answer for each proposal, whatever happens.
-    fn write_group(&self, log: &Log, group: Vec<Proposal>) -> Vec<Answer> {
+    /// Writes `group`; one answer for each encoded commit, whatever happens.
+    fn write_group(&self, log: &Log, group: Vec<EncodedCommit>) -> Vec<Reply> {
         let callers = group.len();
         let write = || {
             // Who listens to `tracing` is called from in here.
@@ -93,7 +93,7 @@ impl Sequencer {
             write_group(log, writer, group)
         };
         let failed = match catch(write) {
-            Ok(Ok(answers)) => return answers,
+            Ok(Ok(replies)) => return replies,
             Ok(Err(failed)) => failed,
             Err(panic) => {
                 let message = format!("a commit panicked: {}", panic);
@@ -120,7 +120,7 @@ impl Sequencer {
         if failpoint!("log::reuse_position_after_failed_group") {
             return;
         }
-        self.turns.refuse(cause, |refusal| Err(refusal.into()));
+        self.queue.refuse(cause, |refusal| Err(refusal.into()));
     }
 }
 
@@ -135,26 +135,26 @@ enum Failed {
 fn write_group(
     log: &Log,
     writer: &mut Writer,
-    mut group: Vec<Proposal>,
-) -> Result<Vec<Answer>, Failed> {
+    mut group: Vec<EncodedCommit>,
+) -> Result<Vec<Reply>, Failed> {
     let room = log.indexer.wait_for_room(|| indexer::is_full(log), || log.index.steps());
     room.map_err(Failed::NotWritten)?;
     let Gathered { facts, streams } = match gather(log, &group) {
         Ok(gathered) => gathered,
         Err(error) => return write_others(log, writer, group, error),
     };
-    let asked_at = group.iter().map(|proposal| proposal.time).max().unwrap_or_default();
+    let asked_at = group.iter().map(|encoded| encoded.time).max().unwrap_or_default();
     let (now, last) = (asked_at, writer.end().time);
     log.note_clock(now, last);
     let time = now.max(last);
-    let verdicts = admit(facts, &group);
-    for (proposal, verdict) in group.iter_mut().zip(&verdicts) {
-        if let Verdict::RecordsOnly(..) = verdict {
-            proposal.drop_events();
+    let admissions = admit(facts, &group);
+    for (encoded, admission) in group.iter_mut().zip(&admissions) {
+        if let Admission::RecordsOnly(..) = admission {
+            encoded.drop_events();
         }
     }
-    let buffer = first_frame(&mut group, &verdicts);
-    let mut admitted = admitted(&group, &verdicts);
+    let buffer = first_frame(&mut group, &admissions);
+    let mut admitted = admitted(&group, &admissions);
     if !admitted.is_empty() {
         let (buffer, meaning) = assemble(&writer.end(), time, buffer, &mut admitted);
         let written = writer.write(buffer, &meaning).map_err(|error| match error {
@@ -167,8 +167,8 @@ fn write_group(
         }
     }
     let head = log.head.position();
-    let judged = group.into_iter().zip(verdicts);
-    Ok(judged.map(|(proposal, verdict)| Ok(Judged { proposal, verdict, head })).collect())
+    let decided = group.into_iter().zip(admissions);
+    Ok(decided.map(|(encoded, admission)| Ok(DecidedCommit { encoded, admission, head })).collect())
 }
 
 /// Writes those of `group` whose streams are known. Of the others nothing can be known: `error` was met when
@@ -176,32 +176,32 @@ fn write_group(
 fn write_others(
     log: &Log,
     writer: &mut Writer,
-    group: Vec<Proposal>,
+    group: Vec<EncodedCommit>,
     error: Error,
-) -> Result<Vec<Answer>, Failed> {
-    let gathered = |proposal: &Proposal| gather(log, std::slice::from_ref(proposal)).map(drop);
+) -> Result<Vec<Reply>, Failed> {
+    let gathered = |encoded: &EncodedCommit| gather(log, std::slice::from_ref(encoded)).map(drop);
     let failures: Vec<Option<Error>> = group.iter().map(|p| gathered(p).err()).collect();
     if failures.iter().all(|failure| failure.is_none() == failures[0].is_none()) {
         return Err(Failed::NotWritten(error));
     }
     let others = group.into_iter().zip(&failures).filter(|(_, failure)| failure.is_none());
-    let others = others.map(|(proposal, _)| proposal).collect();
+    let others = others.map(|(encoded, _)| encoded).collect();
     let mut written = write_group(log, writer, others)?.into_iter();
-    let answers = failures.into_iter().map(|failure| match failure {
+    let replies = failures.into_iter().map(|failure| match failure {
         Some(error) => Err(error.into()),
         None => written.next().expect("each proposal of a group has an answer"),
     });
-    Ok(answers.collect())
+    Ok(replies.collect())
 }
 
 /// The same error for so many callers.
-fn to_each(callers: usize, error: &Error) -> Vec<Answer> {
+fn to_each(callers: usize, error: &Error) -> Vec<Reply> {
     (0..callers).map(|_| Err(error.clone().into())).collect()
 }
 
-/// A proposal that goes into the group's frame.
+/// A encoded commit that goes into the group's frame.
 struct Admitted<'a> {
-    proposal: &'a Proposal,
+    encoded: &'a EncodedCommit,
     placement: &'a Placement,
     /// By how much its entries lie further back than in a frame of their own.
     offset: usize,
@@ -214,34 +214,34 @@ impl<'a> Admitted<'a> {
         at: Location,
         streams: &[(Slot, StreamState)],
     ) -> impl Iterator<Item = PublishedRun<'a, impl Iterator<Item = EntryLocation>>> {
-        let Admitted { proposal, placement, offset } = *self;
-        let located = move |event: &ProposedEvent| EntryLocation {
+        let Admitted { encoded, placement, offset } = *self;
+        let located = move |event: &EncodedEvent| EntryLocation {
             segment: at.segment,
             offset: (at.offset as usize + offset + event.entry.start) as u32,
             length: event.entry.len() as u32,
         };
-        let appends = proposal.appends.iter().zip(&placement.appends);
+        let appends = encoded.appends.iter().zip(&placement.appends);
         appends.map(move |(append, placed)| PublishedRun {
             stream: &append.stream,
             found: streams[placed.stream],
             first_version: placed.first_version,
             first_position: placement.first_position + append.events.start as u64,
-            locations: proposal.events[append.events.clone()].iter().map(located),
+            locations: encoded.events[append.events.clone()].iter().map(located),
         })
     }
 }
 
-/// The buffer of the first proposal that was admitted, in which its entries stand as in the frame.
-fn first_frame(group: &mut [Proposal], verdicts: &[Verdict]) -> Vec<u8> {
-    let mut judged = group.iter_mut().zip(verdicts);
-    let first = judged.find(|(_, verdict)| verdict.placement().is_some());
-    first.map(|(proposal, _)| std::mem::take(&mut proposal.frame)).unwrap_or_default()
+/// The buffer of the first encoded commit that was admitted, in which its entries stand as in the frame.
+fn first_frame(group: &mut [EncodedCommit], admissions: &[Admission]) -> Vec<u8> {
+    let mut decided = group.iter_mut().zip(admissions);
+    let first = decided.find(|(_, admission)| admission.placement().is_some());
+    first.map(|(encoded, _)| std::mem::take(&mut encoded.frame)).unwrap_or_default()
 }
 
-fn admitted<'a>(group: &'a [Proposal], verdicts: &'a [Verdict]) -> Vec<Admitted<'a>> {
-    let judged = group.iter().zip(verdicts);
-    let admitted = judged.filter_map(|(proposal, verdict)| {
-        Some(Admitted { proposal, placement: verdict.placement()?, offset: 0 })
+fn admitted<'a>(group: &'a [EncodedCommit], admissions: &'a [Admission]) -> Vec<Admitted<'a>> {
+    let decided = group.iter().zip(admissions);
+    let admitted = decided.filter_map(|(encoded, admission)| {
+        Some(Admitted { encoded, placement: admission.placement()?, offset: 0 })
     });
     admitted.collect()
 }
@@ -253,21 +253,21 @@ fn assemble(
     mut buffer: Vec<u8>,
     admitted: &mut [Admitted<'_>],
 ) -> (Vec<u8>, Meaning) {
-    let events: usize = admitted.iter().map(|admitted| admitted.proposal.events.len()).sum();
+    let events: usize = admitted.iter().map(|admitted| admitted.encoded.events.len()).sum();
     // Of the first one, whose entries stand in `buffer` already, these are the records.
-    let bytes: usize = admitted.iter().map(|admitted| admitted.proposal.bytes()).sum();
+    let bytes: usize = admitted.iter().map(|admitted| admitted.encoded.bytes()).sum();
     let first_position = end.position + 1;
     let whole = frame::padded((buffer.len().max(frame::HEADER_BYTES) + bytes) as u64) as usize;
     buffer.reserve_exact(whole.saturating_sub(buffer.len()));
     buffer.resize(buffer.len().max(frame::HEADER_BYTES), 0);
     let events = u32::try_from(events).expect("the limits keep a group below 2³² events");
     let mut chain = ChainHasher::new(&end.chain, Kind::Group, first_position, time, events);
-    for (n, Admitted { proposal, placement, offset }) in admitted.iter_mut().enumerate() {
+    for (n, Admitted { encoded, placement, offset }) in admitted.iter_mut().enumerate() {
         if n > 0 {
             *offset = buffer.len() - frame::HEADER_BYTES;
-            buffer.extend_from_slice(proposal.entries());
+            buffer.extend_from_slice(encoded.entries());
         }
-        seal(proposal, placement, *offset, &mut buffer, &mut chain);
+        seal(encoded, placement, *offset, &mut buffer, &mut chain);
     }
     // It is kept in memory for a while, so it keeps little that it does not need.
     if buffer.capacity() - whole > SPARE_BYTES_MAX + whole / 8 {
@@ -278,17 +278,17 @@ fn assemble(
     (buffer, meaning)
 }
 
-/// Gives the proposal's entries, which stand in `buffer` so far back, what was open, and appends its records.
+/// Gives the encoded commit's entries, which stand in `buffer` so far back, what was open, and appends its records.
 fn seal(
-    proposal: &Proposal,
+    encoded: &EncodedCommit,
     placement: &Placement,
     offset: usize,
     buffer: &mut Vec<u8>,
     chain: &mut ChainHasher,
 ) {
-    for (append, placed) in proposal.appends.iter().zip(&placement.appends) {
+    for (append, placed) in encoded.appends.iter().zip(&placement.appends) {
         let stream = append.stream.as_str().as_bytes();
-        let events = &proposal.events[append.events.clone()];
+        let events = &encoded.events[append.events.clone()];
         for (version, event) in (placed.first_version..).zip(events) {
             let entry = offset + event.entry.start..offset + event.entry.end;
             entry::seal_event(&mut buffer[entry], version);
@@ -296,9 +296,9 @@ fn seal(
             chain.event(stream, version, digest);
         }
     }
-    for (n, record) in proposal.records.iter().enumerate() {
+    for (n, record) in encoded.records.iter().enumerate() {
         let bytes = record.encode();
-        entry::put_record(&bytes, n == 0 && proposal.events.is_empty(), buffer);
+        entry::put_record(&bytes, n == 0 && encoded.events.is_empty(), buffer);
         chain.record(&bytes);
     }
 }
@@ -314,24 +314,24 @@ fn publish(
     // The head moves before the reply: a caller that got its position may read the head at once.
     let shown = || log.head.advance(end.position, end.next, end.chain, end.time);
     let runs = admitted.iter().flat_map(|admitted| admitted.runs(written.at, streams));
-    let records = admitted.iter().flat_map(|admitted| admitted.proposal.records.iter().cloned());
+    let records = admitted.iter().flat_map(|admitted| admitted.encoded.records.iter().cloned());
     let published = log.tail.publish(written.at, &written.frame, runs, records, shown);
     published.map_err(|what| Error::new(ErrorKind::OutcomeUnknown, what))?;
     log.indexer.published(end.next);
     Ok(())
 }
 
-fn outcome(judged: Judged) -> Outcome {
-    let Judged { proposal, verdict, head } = judged;
-    match verdict {
-        Verdict::Admitted(placement) => Ok(committed(proposal, &placement, head)),
-        Verdict::AlreadyRecorded(appended) | Verdict::RecordsOnly(_, appended) => {
+fn outcome(decided: DecidedCommit) -> Outcome {
+    let DecidedCommit { encoded, admission, head } = decided;
+    match admission {
+        Admission::Admitted(placement) => Ok(committed(encoded, &placement, head)),
+        Admission::AlreadyRecorded(appended) | Admission::RecordsOnly(_, appended) => {
             let position = appended.iter().map(|a| a.position).max();
             let position = position.unwrap_or(Position::new(head));
             Ok(Committed { appended, position, already_recorded: true })
         }
-        Verdict::Conflict(conflict) => Err(AppendError::Conflict(conflict)),
-        Verdict::AlreadyTracked { consumer, tracked, offered } => {
+        Admission::Conflict(conflict) => Err(AppendError::Conflict(conflict)),
+        Admission::AlreadyTracked { consumer, tracked, offered } => {
             let message = format!(
                 "consumer {consumer:?} has tracked position {tracked} already; {offered} is not \
                  past it"
@@ -341,9 +341,9 @@ fn outcome(judged: Judged) -> Outcome {
     }
 }
 
-fn committed(proposal: Proposal, placement: &Placement, head: u64) -> Committed {
+fn committed(encoded: EncodedCommit, placement: &Placement, head: u64) -> Committed {
     let mut next_position = placement.first_position;
-    let appends = proposal.appends.into_iter().zip(&placement.appends);
+    let appends = encoded.appends.into_iter().zip(&placement.appends);
     let appended: Vec<Appended> = appends
         .map(|(append, placed)| {
             let events = append.events.len() as u64;
@@ -387,7 +387,7 @@ mod tests {
     const HEAD: u64 = 10;
 
     /// Events of up to two streams, a record, or both.
-    fn proposal(random: &mut Random, number: u64) -> Proposal {
+    fn encoded(random: &mut Random, number: u64) -> EncodedCommit {
         let mut commit = Commit::new();
         let streams = random.below(3);
         for stream in 0..streams {
@@ -399,33 +399,36 @@ mod tests {
         if streams == 0 || random.below(3) == 0 {
             commit = commit.tracking("consumer", Position::new(u64::MAX));
         }
-        Proposal::new(commit).unwrap()
+        EncodedCommit::new(commit).unwrap()
     }
 
     /// What `admit` could say of `group`: some are refused, the first ones too.
-    fn verdicts(random: &mut Random, group: &[Proposal]) -> Vec<Verdict> {
+    fn admissions(random: &mut Random, group: &[EncodedCommit]) -> Vec<Admission> {
         let mut first_position = HEAD + 1;
-        let judge = |proposal: &Proposal| {
+        let judge = |encoded: &EncodedCommit| {
             if random.below(3) == 0 {
                 let consumer = "consumer".to_owned();
-                return Verdict::AlreadyTracked { consumer, tracked: 2, offered: 1 };
+                return Admission::AlreadyTracked { consumer, tracked: 2, offered: 1 };
             }
             let place = |_| PlacedAppend { stream: 0, first_version: 1 + random.below(9) };
-            let appends = (0..proposal.appends.len()).map(place).collect();
+            let appends = (0..encoded.appends.len()).map(place).collect();
             let placement = Placement { first_position, appends };
-            first_position += proposal.events.len() as u64;
-            Verdict::Admitted(placement)
+            first_position += encoded.events.len() as u64;
+            Admission::Admitted(placement)
         };
         group.iter().map(judge).collect()
     }
 
     /// Stream, version, position and id of each event that was admitted, in order.
-    fn expected(group: &[Proposal], verdicts: &[Verdict]) -> Vec<(StreamId, u64, u64, Uuid)> {
+    fn expected(
+        group: &[EncodedCommit],
+        admissions: &[Admission],
+    ) -> Vec<(StreamId, u64, u64, Uuid)> {
         let mut events = Vec::new();
-        for (proposal, verdict) in group.iter().zip(verdicts) {
-            let Verdict::Admitted(placement) = verdict else { continue };
-            for (append, placed) in proposal.appends.iter().zip(&placement.appends) {
-                for (n, event) in (0..).zip(&proposal.events[append.events.clone()]) {
+        for (encoded, admission) in group.iter().zip(admissions) {
+            let Admission::Admitted(placement) = admission else { continue };
+            for (append, placed) in encoded.appends.iter().zip(&placement.appends) {
+                for (n, event) in (0..).zip(&encoded.events[append.events.clone()]) {
                     let position = HEAD + 1 + events.len() as u64;
                     events.push((
                         append.stream.clone(),
@@ -445,11 +448,11 @@ mod tests {
         let slot = Streams::default().remember(&StreamId::new("S-1").unwrap(), state);
         for seed in first_seed()..first_seed() + rounds(500) {
             let random = &mut Random::new(seed);
-            let mut group: Vec<_> = (0..=random.below(5)).map(|n| proposal(random, n)).collect();
-            let verdicts = verdicts(random, &group);
-            let expected = expected(&group, &verdicts);
-            let buffer = first_frame(&mut group, &verdicts);
-            let mut admitted = admitted(&group, &verdicts);
+            let mut group: Vec<_> = (0..=random.below(5)).map(|n| encoded(random, n)).collect();
+            let admissions = admissions(random, &group);
+            let expected = expected(&group, &admissions);
+            let buffer = first_frame(&mut group, &admissions);
+            let mut admitted = admitted(&group, &admissions);
             if admitted.is_empty() {
                 assert!(buffer.is_empty(), "seed {seed}");
                 continue;
@@ -488,7 +491,7 @@ mod tests {
             });
             let places = held.iter().map(|e| (e.stream.clone(), e.version, e.position, e.location));
             assert!(told.eq(places), "seed {seed}: the tail is told other places");
-            let tracking = admitted.iter().filter(|admitted| !admitted.proposal.records.is_empty());
+            let tracking = admitted.iter().filter(|admitted| !admitted.encoded.records.is_empty());
             assert_eq!(records, tracking.count(), "seed {seed}");
         }
     }

@@ -46,7 +46,7 @@ const RESERVED_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug, Default)]
 #[must_use = "a commit does nothing until `Store::commit` takes it"]
 pub struct Commit {
-    proposal: Proposal,
+    encoded: EncodedCommit,
     /// The first thing that was wrong with what the builder was given.
     fault: Option<Error>,
 }
@@ -69,7 +69,7 @@ impl Commit {
         Error: From<S::Error>,
     {
         if let Some(stream) = self.stream(stream)
-            && let Err(fault) = self.proposal.append(stream, expected.into(), events)
+            && let Err(fault) = self.encoded.append(stream, expected.into(), events)
         {
             self.fault = Some(fault);
         }
@@ -83,7 +83,7 @@ impl Commit {
         Error: From<S::Error>,
     {
         if let Some(stream) = self.stream(stream) {
-            self.proposal.checks.push((stream, expected.into()));
+            self.encoded.checks.push((stream, expected.into()));
         }
         self
     }
@@ -97,14 +97,14 @@ impl Commit {
     /// everything was recorded before.
     pub fn tracking(mut self, consumer: impl Into<String>, position: Position) -> Commit {
         let (consumer, position) = (consumer.into(), position.get());
-        self.proposal.records.push(Record::Tracked { consumer, position });
+        self.encoded.records.push(Record::Tracked { consumer, position });
         self
     }
 
     /// Keeps `value` under `key` in the keyed state of the engine's own features, with these events
     /// or not at all; an empty value removes what was kept.
     pub(crate) fn state(mut self, key: impl Into<String>, value: Vec<u8>) -> Commit {
-        self.proposal.records.push(Record::State { key: key.into(), value });
+        self.encoded.records.push(Record::State { key: key.into(), value });
         self
     }
 
@@ -129,52 +129,52 @@ impl Commit {
 
 /// A commit as it is encoded. Versions and checksums of its entries are still open.
 #[derive(Debug, Default)]
-pub(crate) struct Proposal {
-    pub(crate) appends: Vec<ProposedAppend>,
+pub(crate) struct EncodedCommit {
+    pub(crate) appends: Vec<EncodedAppend>,
     pub(crate) checks: Vec<(StreamId, ExpectedVersion)>,
     pub(crate) records: Vec<Record>,
     /// The event entries, one after the other, behind room for a frame's header: what becomes the frame if
     /// this is the first of its group that is admitted. Empty if there are none.
     pub(crate) frame: Vec<u8>,
-    pub(crate) events: Vec<ProposedEvent>,
+    pub(crate) events: Vec<EncodedEvent>,
     /// How many of them have their digest.
     digested: usize,
     /// When it was asked for.
     pub(crate) time: Micros,
 }
 
-/// One stream's part of a proposal.
+/// One stream's part of a encoded commit.
 #[derive(Debug)]
-pub(crate) struct ProposedAppend {
+pub(crate) struct EncodedAppend {
     pub(crate) stream: StreamId,
     pub(crate) expected: ExpectedVersion,
-    /// Its events, as indices into the proposal's.
+    /// Its events, as indices into the encoded commit's.
     pub(crate) events: Range<usize>,
 }
 
-/// One event of a proposal.
+/// One event of a encoded commit.
 #[derive(Debug, Clone)]
-pub(crate) struct ProposedEvent {
+pub(crate) struct EncodedEvent {
     pub(crate) id: Uuid,
-    /// Of its envelope, once the proposal is whole.
+    /// Of its envelope, once the encoded commit is whole.
     pub(crate) digest: Digest,
-    /// Its entry, as a range of the proposal's `frame`.
+    /// Its entry, as a range of the encoded commit's `frame`.
     pub(crate) entry: Range<usize>,
     /// Its envelope in the same way.
     envelope: Range<usize>,
 }
 
-impl Proposal {
+impl EncodedCommit {
     /// What `commit` has encoded, checked as a whole.
-    pub(crate) fn new(commit: Commit) -> Result<Proposal> {
-        let Commit { mut proposal, fault } = commit;
+    pub(crate) fn new(commit: Commit) -> Result<EncodedCommit> {
+        let Commit { mut encoded, fault } = commit;
         if let Some(fault) = fault {
             return Err(fault);
         }
-        proposal.check_shape()?;
-        proposal.check_ids()?;
-        proposal.digest_events();
-        Ok(proposal)
+        encoded.check_shape()?;
+        encoded.check_ids()?;
+        encoded.digest_events();
+        Ok(encoded)
     }
 
     /// Leaves only its records to be written.
@@ -184,7 +184,7 @@ impl Proposal {
         self.frame.clear();
     }
 
-    /// Bytes that this proposal takes in a frame.
+    /// Bytes that this encoded commit takes in a frame.
     pub(crate) fn bytes(&self) -> usize {
         self.entries().len() + self.records.iter().map(Record::bytes).sum::<usize>()
     }
@@ -225,7 +225,7 @@ impl Proposal {
             let message = format!("an append to {stream} has no events; it needs at least 1");
             return Err(Error::invalid(message));
         }
-        self.appends.push(ProposedAppend { stream, expected, events });
+        self.appends.push(EncodedAppend { stream, expected, events });
         Ok(())
     }
 
@@ -239,7 +239,7 @@ impl Proposal {
         let write = |out: &mut Vec<u8>| envelope::encode(event, out);
         let range = entry::begin_event(stream, begins_commit, write, &mut self.frame);
         check_event_bytes(event, range.len())?;
-        self.events.push(ProposedEvent {
+        self.events.push(EncodedEvent {
             id: event.id,
             digest: Digest::default(),
             entry: start..self.frame.len(),
@@ -261,7 +261,7 @@ impl Proposal {
     /// Digests the events that were encoded since the last time.
     fn digest_events(&mut self) {
         let events = &mut self.events[self.digested..];
-        let envelope = |event: &ProposedEvent| &self.frame[event.envelope.clone()];
+        let envelope = |event: &EncodedEvent| &self.frame[event.envelope.clone()];
         if let [event] = events {
             event.digest = digest(envelope(event));
             self.digested += 1;
@@ -288,7 +288,7 @@ impl Proposal {
     }
 
     fn check_shape(&self) -> Result<()> {
-        let Proposal { appends, checks, records, .. } = self;
+        let EncodedCommit { appends, checks, records, .. } = self;
         if appends.is_empty() && records.is_empty() {
             let message = "a commit has nothing to write; it needs at least 1 event";
             return Err(Error::invalid(message));

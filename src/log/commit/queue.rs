@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A queue of those who want something of type `T` done, and an answer of type `R`.
-pub(crate) struct Turns<T, R> {
+pub(crate) struct CommitQueue<T, R> {
     queue: Mutex<Queue<T, R>>,
     /// The queue has become shorter, or nobody leads any more.
     changed: Condvar,
@@ -72,16 +72,16 @@ enum TicketState<R> {
     Waiting,
     Leads,
     /// With the answers to others, which the caller passes on.
-    Answered(R, Answers<R>),
+    Answered(R, Replies<R>),
     Taken,
 }
 
 /// Who is still to be told what.
-type Answers<R> = Vec<(Arc<Ticket<R>>, R)>;
+type Replies<R> = Vec<(Arc<Ticket<R>>, R)>;
 
-impl<T, R> Turns<T, R> {
-    pub(crate) fn new(terms: Terms) -> Turns<T, R> {
-        Turns {
+impl<T, R> CommitQueue<T, R> {
+    pub(crate) fn new(terms: Terms) -> CommitQueue<T, R> {
+        CommitQueue {
             terms,
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
@@ -121,7 +121,7 @@ impl<T, R> Turns<T, R> {
             let (group, tickets) = self.take_group();
             let answers = lead(group);
             let goes_on = self.goes_on(led, &is_slow);
-            let mut answers: Answers<R> = tickets.into_iter().zip(answers).collect();
+            let mut answers: Replies<R> = tickets.into_iter().zip(answers).collect();
             if led == 1 {
                 // The leader is the first of its first group, and nobody else answers it.
                 let (own, answer) = answers.swap_remove(0);
@@ -249,7 +249,7 @@ impl<R> Ticket<R> {
         self.changed.notify_one();
     }
 
-    fn reply(&self, answer: R, others: Answers<R>) {
+    fn reply(&self, answer: R, others: Replies<R>) {
         *self.state.lock() = TicketState::Answered(answer, others);
         self.changed.notify_one();
     }
@@ -266,8 +266,8 @@ impl<R> Ticket<R> {
     }
 }
 
-/// Answers all, by halves: each who is answered passes half of what is left on.
-fn deliver<R>(mut answers: Answers<R>) {
+/// Replies all, by halves: each who is answered passes half of what is left on.
+fn deliver<R>(mut answers: Replies<R>) {
     while let Some((ticket, answer)) = answers.pop() {
         let others = answers.split_off(answers.len() / 2);
         ticket.reply(answer, others);
@@ -277,5 +277,5 @@ fn deliver<R>(mut answers: Answers<R>) {
 fn refusal(cause: &Error) -> Error {
     let message =
         format!("the store refuses commits since an earlier failure ({cause}); reopen it to go on");
-    Error::with_source(ErrorKind::Refusing, message, cause.clone())
+    Error::with_source(ErrorKind::ReadOnly, message, cause.clone())
 }

@@ -8,18 +8,18 @@
 
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::{Frame, Location};
-use crate::codec::sparse_index::Mark;
+use crate::codec::sparse_index::SparseEntry;
 use crate::index::core::{Index, Opened};
-use crate::index::flush_batch::{Window, WindowEvent};
-use crate::index::quarantine::move_aside;
+use crate::index::flush_batch::{EventToIndex, FlushBatch};
+use crate::index::quarantine::quarantine_index;
 use crate::journal::read::{Frames, Journal};
 use crate::log::indexer::signal::backoff;
-use crate::log::read::located::{Located, each_located, is_next_mark, mark_of};
-use crate::sst::compaction::MergeDue;
+use crate::log::read::located::{Located, each_located, is_next_sparse_entry, sparse_entry_of};
+use crate::sst::compaction::CompactionPriority;
 use crate::storage::held::Held;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
-use crate::value::limits::{UNINDEXED_BYTES_MAX, WINDOW_BYTES_MIN};
+use crate::value::limits::{FLUSH_BATCH_BYTES_MIN, UNINDEXED_BYTES_MAX};
 use parking_lot::{RwLock, RwLockReadGuard};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -30,15 +30,15 @@ use std::time::Instant;
 /// How much of the journal the index may lack. Tests have smaller ones.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// Bytes of sealed segments that are worth a window while writers go on.
-    pub(crate) window_bytes_min: u64,
+    /// Bytes of sealed segments that are worth a flush batch while writers go on.
+    pub(crate) batch_bytes_min: u64,
     /// Bytes of sealed segments beyond which writers wait.
     pub(crate) unindexed_bytes_max: u64,
 }
 
 impl Default for Bounds {
     fn default() -> Bounds {
-        Bounds { window_bytes_min: WINDOW_BYTES_MIN, unindexed_bytes_max: UNINDEXED_BYTES_MAX }
+        Bounds { batch_bytes_min: FLUSH_BATCH_BYTES_MIN, unindexed_bytes_max: UNINDEXED_BYTES_MAX }
     }
 }
 
@@ -46,8 +46,8 @@ impl Default for Bounds {
 pub(crate) struct IndexSite {
     pub(crate) directory: Arc<Held>,
     pub(crate) cache_bytes: u64,
-    /// Bytes of journal from which on a window takes no further frame.
-    pub(crate) window_bytes: u64,
+    /// Bytes of journal from which on a flush batch takes no further frame.
+    pub(crate) batch_bytes: u64,
     pub(crate) bounds: Bounds,
     pub(crate) journal: Arc<Journal>,
 }
@@ -57,9 +57,9 @@ impl IndexSite {
         self.directory.check_before("open the index in")
     }
 
-    fn move_aside(&self) -> Result<PathBuf> {
+    fn quarantine_index(&self) -> Result<PathBuf> {
         self.check()?;
-        move_aside(self.directory.path())
+        quarantine_index(self.directory.path())
     }
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct IndexSlot {
     slot: RwLock<Slot>,
     /// Counts the times it was built again, so that those who found the same damage heal it once.
     healed: AtomicU64,
-    /// Counts the frames that were read for it: a sign of life while a window is long.
+    /// Counts the frames that were read for it: a sign of life while a flush batch is long.
     steps: AtomicU64,
 }
 
@@ -161,7 +161,7 @@ impl IndexSlot {
         question(self.read()?.index())
     }
 
-    /// Moves the journal up to `to` into the index, window by window. `after` is told of each.
+    /// Moves the journal up to `to` into the index, batch by batch. `after` is told of each.
     pub(crate) fn advance(&self, to: Location, mut after: impl FnMut(Checkpoint)) -> Result<()> {
         let mut refused = None;
         loop {
@@ -175,8 +175,8 @@ impl IndexSlot {
                     continue;
                 }
                 let from = checkpoint_or_start(index, &self.site.journal);
-                let window = next_window(&self.site, &self.steps, &from, to)?;
-                (from, window.map(|window| insert(index, window)))
+                let batch = next_batch(&self.site, &self.steps, &from, to)?;
+                (from, batch.map(|batch| insert(index, batch)))
             };
             match step {
                 None => return Ok(()),
@@ -200,25 +200,25 @@ impl IndexSlot {
         }
     }
 
-    /// Does as `advance` does, for a way that may be long: it keeps the packs few.
+    /// Does as `advance` does, for a way that may be long: it keeps the tables few.
     pub(crate) fn bring_up(&self, to: Location, mut after: impl FnMut(Checkpoint)) -> Result<()> {
         self.advance(to, |checkpoint| {
             after(checkpoint);
-            keep_few(|| self.merge_due(), || self.merge());
+            keep_few(|| self.compaction_priority(), || self.compact());
         })
     }
 
-    /// Whether packs of the index are to be merged.
-    pub(crate) fn merge_due(&self) -> MergeDue {
-        self.inspect(|index| Ok(index.merge_due())).unwrap_or(MergeDue::Not)
+    /// Whether tables of the index are to be compacted.
+    pub(crate) fn compaction_priority(&self) -> CompactionPriority {
+        self.inspect(|index| Ok(index.compaction_priority())).unwrap_or(CompactionPriority::None)
     }
 
-    /// Merges packs of the index for a moment.
-    pub(crate) fn merge(&self) -> Result<()> {
+    /// Merges tables of the index for a moment.
+    pub(crate) fn compact(&self) -> Result<()> {
         let healed = self.healed.load(Ordering::Acquire);
-        match self.inspect(Index::merge) {
+        match self.inspect(Index::compact) {
             Err(error) if is_damage(&error) => self.heal(healed, &error),
-            merged => merged,
+            compacted => compacted,
         }
     }
 
@@ -228,7 +228,7 @@ impl IndexSlot {
         if let Slot::Open(index) = std::mem::replace(&mut *slot, Slot::Closed) {
             index.close()?;
         }
-        self.site.move_aside()?;
+        self.site.quarantine_index()?;
         let (index, checkpoint) = open_index(&self.site)?;
         *slot = Slot::Open(Box::new(index));
         Ok(checkpoint)
@@ -356,17 +356,17 @@ impl IndexSlot {
     fn build_again(&self, lost: &mut Lost) -> Result<(Index, Option<PathBuf>, u64)> {
         let mut moved = None;
         if lost.is_damaged {
-            moved = Some(self.site.move_aside()?).filter(|moved| moved.exists());
+            moved = Some(self.site.quarantine_index()?).filter(|moved| moved.exists());
             lost.is_damaged = false;
         }
         let (index, mut from) = open_index(&self.site)?;
         let mut build = || {
-            while let Some(window) = next_window(&self.site, &self.steps, &from, lost.reached)? {
-                let inserted = insert(&index, window);
+            while let Some(batch) = next_batch(&self.site, &self.steps, &from, lost.reached)? {
+                let inserted = insert(&index, batch);
                 // Damage to the journal, which is met above, says nothing of the index.
                 lost.is_damaged = matches!(&inserted, Err(error) if is_damage(error));
                 from = inserted?;
-                keep_few(|| index.merge_due(), || index.merge());
+                keep_few(|| index.compaction_priority(), || index.compact());
                 tracing::info!(position = from.position, "the index is being built again");
             }
             Ok(())
@@ -396,11 +396,11 @@ impl OpenIndex<'_> {
     }
 }
 
-/// Merges packs until there is room for another: each is a file that is held open. If it fails, there are
+/// Merges tables until there is room for another: each is a file that is held open. If it fails, there are
 /// more of them, and that is all.
-fn keep_few(due: impl Fn() -> MergeDue, merge: impl Fn() -> Result<()>) {
-    while due() == MergeDue::First {
-        if let Err(error) = merge() {
+fn keep_few(due: impl Fn() -> CompactionPriority, compact: impl Fn() -> Result<()>) {
+    while due() == CompactionPriority::Urgent {
+        if let Err(error) = compact() {
             tracing::warn!(%error, "packs of the index cannot be merged and become more");
             return;
         }
@@ -439,50 +439,50 @@ fn start(journal: &Journal) -> Checkpoint {
     Checkpoint { position: header.first_position - 1, next, chain: header.chain, time: header.time }
 }
 
-fn insert(index: &Index, window: Window) -> Result<Checkpoint> {
-    let (events, checkpoint) = (window.events.len(), window.end);
-    index.insert(window)?;
+fn insert(index: &Index, batch: FlushBatch) -> Result<Checkpoint> {
+    let (events, checkpoint) = (batch.events.len(), batch.end);
+    index.insert(batch)?;
     tracing::debug!(events, position = checkpoint.position, "indexed");
     Ok(checkpoint)
 }
 
-/// The next window behind `from` and before `to`, or `None` if there is nothing left.
-fn next_window(
+/// The next flush batch behind `from` and before `to`, or `None` if there is nothing left.
+fn next_batch(
     site: &IndexSite,
     steps: &AtomicU64,
     from: &Checkpoint,
     to: Location,
-) -> Result<Option<Window>> {
+) -> Result<Option<FlushBatch>> {
     let journal = &site.journal;
     if from.next >= to {
         return Ok(None);
     }
     let mut frames = journal.frames(from.next, from.position + 1, to);
-    let mut window = WindowBuilder::new(*from);
-    while window.bytes < site.window_bytes {
+    let mut batch = FlushBatchBuilder::new(*from);
+    while batch.bytes < site.batch_bytes {
         let Some(item) = frames.next() else { break };
         let (at, frame) = item?;
         steps.fetch_add(1, Ordering::Relaxed);
-        window
+        batch
             .take(at, &frame)
             .map_err(|what| journal.unreadable(at, frame.header.first_position, &frame, what))?;
     }
-    Ok(Some(window.finish(&frames)))
+    Ok(Some(batch.finish(&frames)))
 }
 
-struct WindowBuilder {
-    events: Vec<WindowEvent>,
-    marks: Vec<Mark>,
+struct FlushBatchBuilder {
+    events: Vec<EventToIndex>,
+    sparse_entries: Vec<SparseEntry>,
     records: HashMap<String, Vec<u8>>,
     end: Checkpoint,
     bytes: u64,
 }
 
-impl WindowBuilder {
-    fn new(from: Checkpoint) -> WindowBuilder {
-        WindowBuilder {
+impl FlushBatchBuilder {
+    fn new(from: Checkpoint) -> FlushBatchBuilder {
+        FlushBatchBuilder {
             events: Vec::new(),
-            marks: Vec::new(),
+            sparse_entries: Vec::new(),
             records: HashMap::new(),
             end: from,
             bytes: 0,
@@ -490,9 +490,9 @@ impl WindowBuilder {
     }
 
     fn take(&mut self, at: Location, frame: &Frame) -> Result<(), String> {
-        let mark = mark_of(at, frame);
-        if is_next_mark(self.marks.last(), &mark) {
-            self.marks.push(mark);
+        let sparse_entry = sparse_entry_of(at, frame);
+        if is_next_sparse_entry(self.sparse_entries.last(), &sparse_entry) {
+            self.sparse_entries.push(sparse_entry);
         }
         each_located(at, frame, |located| {
             match located {
@@ -511,11 +511,11 @@ impl WindowBuilder {
         Ok(())
     }
 
-    fn finish(mut self, frames: &Frames) -> Window {
+    fn finish(mut self, frames: &Frames) -> FlushBatch {
         self.end.next = frames.at();
-        Window {
+        FlushBatch {
             events: self.events,
-            marks: self.marks,
+            sparse_entries: self.sparse_entries,
             records: self.records.into_iter().collect(),
             end: self.end,
         }

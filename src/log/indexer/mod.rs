@@ -2,8 +2,8 @@
 //!
 //! It works when as much is sealed as two long segments hold (more at a time when it is behind), when writers
 //! have been idle for a moment, and at close: so it does not slow a busy writer or a short burst, and what a
-//! stream gets in the meantime shares its runs. While they are idle it merges packs of the index, step by step,
-//! and in between if there are many. A tail that is small costs less than a small window does (its runs would be
+//! stream gets in the meantime shares its runs. While they are idle it compacts tables of the index, step by step,
+//! and in between if there are many. A tail that is small costs less than a small flush batch does (its runs would be
 //! short, and stay so), so it is left where it is: the next opening reads the last segment anyway.
 
 pub(crate) mod managed;
@@ -14,7 +14,7 @@ use crate::codec::frame::Location;
 use crate::journal::segment;
 use crate::log::core::Log;
 use crate::log::indexer::signal::{Due, Work};
-use crate::sst::compaction::MergeDue;
+use crate::sst::compaction::CompactionPriority;
 use crate::value::error::{Error, ErrorKind, Result, catch};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{TAIL_EVENTS_MAX, UNINDEXED_BYTES_IDLE};
@@ -33,16 +33,16 @@ pub(crate) fn run(log: &Arc<Log>) {
     let mut has_failed = false;
     loop {
         // Asked before waiting, not in it: whoever publishes a frame must not wait for the index.
-        let merge = match log.index.merge_due() {
-            // Too many packs are better than an index that takes nothing in any more.
-            MergeDue::First if has_failed => MergeDue::Soon,
-            merge => merge,
+        let compact = match log.index.compaction_priority() {
+            // Too many tables are better than an index that takes nothing in any more.
+            CompactionPriority::Urgent if has_failed => CompactionPriority::Normal,
+            compact => compact,
         };
-        match log.indexer.wait_for_work(|| due(log, merge)) {
+        match log.indexer.wait_for_work(|| due(log, compact)) {
             Work::UpTo(to) => has_failed = !index_up_to(log, to),
             Work::Merge => {
                 has_failed = !guarded(log, || {
-                    log.index.merge()?;
+                    log.index.compact()?;
                     log.indexer.progress();
                     Ok(())
                 });
@@ -59,22 +59,22 @@ pub(crate) fn run(log: &Arc<Log>) {
 }
 
 /// What there is to be done, if writers go on, and if they pause.
-pub(crate) fn due(log: &Log, merge: MergeDue) -> Due {
+pub(crate) fn due(log: &Log, compact: CompactionPriority) -> Due {
     let (_, end) = log.head.visible();
     let indexed = log.tail.indexed().next;
     let sealed = Location { segment: end.segment, offset: segment::HEADER_BYTES };
     let unindexed = log.journal.bytes_of(indexed.segment..end.segment);
     // Each segment that is sealed has this looked at again.
     let until = Location { segment: end.segment + 1, offset: 0 };
-    if merge == MergeDue::First {
+    if compact == CompactionPriority::Urgent {
         Due::Now(Work::Merge)
-    } else if unindexed >= log.index.bounds().window_bytes_min {
+    } else if unindexed >= log.index.bounds().batch_bytes_min {
         Due::Now(Work::UpTo(sealed))
-    } else if merge == MergeDue::Soon {
+    } else if compact == CompactionPriority::Normal {
         Due::Now(Work::Merge)
     } else if is_worth_a_window(log, end) {
         Due::WhenIdle { work: Work::UpTo(end), until }
-    } else if merge == MergeDue::WhenIdle {
+    } else if compact == CompactionPriority::Idle {
         Due::WhenIdle { work: Work::Merge, until }
     } else {
         let offset = indexed.offset + UNINDEXED_BYTES_IDLE;

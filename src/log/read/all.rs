@@ -4,11 +4,11 @@
 use crate::codec::entry::EventParts;
 use crate::codec::envelope::{self, Place};
 use crate::codec::frame::{self, Chain, Frame, Header, Location};
-use crate::codec::sparse_index::Mark;
+use crate::codec::sparse_index::SparseEntry;
 use crate::journal::read::{Frames, Journal};
 use crate::journal::segment;
 use crate::log::core::Log;
-use crate::log::read::readahead::Ahead;
+use crate::log::read::readahead::Readahead;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::RecordedEvent;
@@ -22,39 +22,41 @@ use std::sync::Arc;
 
 impl Log {
     /// A place in the journal where a frame begins whose events are not past `position`.
-    fn place_before(&self, position: u64) -> Result<Mark> {
+    fn place_before(&self, position: u64) -> Result<SparseEntry> {
         let segment = self.journal.segment_at(position).ok_or_else(|| {
             let message = format!("no segment of the journal holds position {position}");
             Error::new(ErrorKind::Corrupt, message)
         })?;
-        let start = Mark {
+        let start = SparseEntry {
             position: segment.first_position,
             time: segment.time,
             location: Location { segment: segment.number, offset: segment::HEADER_BYTES },
         };
-        if let Some(mark) = self.tail.mark_at_or_before(position) {
-            return Ok(if mark.location < start.location { start } else { mark });
+        if let Some(sparse_entry) = self.tail.sparse_entry_at_or_before(position) {
+            return Ok(if sparse_entry.location < start.location { start } else { sparse_entry });
         }
-        let mark = match self.index.ask(|index| index.mark_at_or_before(position)) {
+        let sparse_entry = match self.index.ask(|index| index.sparse_entry_at_or_before(position)) {
             // It only shortens the way: without it, the journal can be read all the same.
             Err(_) if self.index.is_lost() => None,
-            mark => mark?,
+            sparse_entry => sparse_entry?,
         };
-        let mark = mark.filter(|mark| mark.location >= start.location);
-        Ok(mark.filter(|mark| self.is_frame(mark)).unwrap_or(start))
+        let sparse_entry =
+            sparse_entry.filter(|sparse_entry| sparse_entry.location >= start.location);
+        Ok(sparse_entry.filter(|sparse_entry| self.is_frame(sparse_entry)).unwrap_or(start))
     }
 
-    /// Whether the frame that `mark`, which the index has, speaks of begins there.
-    fn is_frame(&self, mark: &Mark) -> bool {
-        let Location { segment, offset } = mark.location;
-        let bytes = self.journal.read(mark.location, frame::HEADER_BYTES).unwrap_or_default();
+    /// Whether the frame that `sparse index entry`, which the index has, speaks of begins there.
+    fn is_frame(&self, sparse_entry: &SparseEntry) -> bool {
+        let Location { segment, offset } = sparse_entry.location;
+        let bytes =
+            self.journal.read(sparse_entry.location, frame::HEADER_BYTES).unwrap_or_default();
         let is_frame = Header::parse(&bytes).is_some_and(|header| {
             header.lies_at(self.journal.store(), segment, offset)
-                && header.first_position == mark.position
+                && header.first_position == sparse_entry.position
         });
         if !is_frame {
-            let position = mark.position;
-            tracing::warn!(position, segment, offset, "a position mark of the index is wrong");
+            let position = sparse_entry.position;
+            tracing::warn!(position, segment, offset, "a sparse index entry of the index is wrong");
         }
         is_frame
     }
@@ -192,7 +194,7 @@ impl FrameCursor {
                 }
                 Some(_) => {}
                 // What has become visible since it began lies behind its end.
-                None if matches!(scan.source, Source::Ahead(_)) => {
+                None if matches!(scan.source, Source::Readahead(_)) => {
                     scan = self.scan_from(position)?;
                 }
                 None => return Err(self.missing(position)),
@@ -204,9 +206,9 @@ impl FrameCursor {
     /// The same scan, read ahead if that is due. Without a thread to be had it is begun anew.
     fn ahead(&self, scan: Scan) -> Option<Scan> {
         match (scan.source, self.ahead_until) {
-            (Source::Here(frames), Some(last)) if Ahead::is_due(scan.bytes) => {
-                let ahead = Ahead::start(&self.log, frames, last).ok()?;
-                Some(Scan { source: Source::Ahead(ahead), ..scan })
+            (Source::Here(frames), Some(last)) if Readahead::is_due(scan.bytes) => {
+                let ahead = Readahead::start(&self.log, frames, last).ok()?;
+                Some(Scan { source: Source::Readahead(ahead), ..scan })
             }
             (source, _) => Some(Scan { source, ..scan }),
         }
@@ -230,10 +232,10 @@ impl FrameCursor {
     }
 
     fn scan_from(&self, position: u64) -> Result<Scan> {
-        let mark = self.log.place_before(position)?;
+        let sparse_entry = self.log.place_before(position)?;
         let (_, end) = self.log.head.visible();
-        let frames = self.log.journal.frames(mark.location, mark.position, end);
-        Ok(Scan { source: Source::Here(frames), next: mark.position, bytes: 0 })
+        let frames = self.log.journal.frames(sparse_entry.location, sparse_entry.position, end);
+        Ok(Scan { source: Source::Here(frames), next: sparse_entry.position, bytes: 0 })
     }
 
     fn missing(&self, position: u64) -> Error {
@@ -254,14 +256,14 @@ struct Scan {
 /// Who reads: the thread that asks, or another one.
 enum Source {
     Here(Frames),
-    Ahead(Ahead),
+    Readahead(Readahead),
 }
 
 impl Scan {
     fn read(&mut self) -> Result<Option<Frame>> {
         let item = match &mut self.source {
             Source::Here(frames) => frames.next().map(|item| item.map(|(_, frame)| frame)),
-            Source::Ahead(ahead) => ahead.next(),
+            Source::Readahead(ahead) => ahead.next(),
         };
         let frame = item.transpose()?;
         if let Some(frame) = &frame {

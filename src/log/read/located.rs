@@ -3,14 +3,14 @@
 use crate::codec::entry::Entry;
 use crate::codec::frame::{EntryLocation, Frame, Location};
 use crate::codec::record::Record;
-use crate::codec::sparse_index::Mark;
-use crate::index::flush_batch::WindowEvent;
+use crate::codec::sparse_index::SparseEntry;
+use crate::index::flush_batch::EventToIndex;
 use crate::value::limits::GLOBAL_STEP_BYTES;
 use crate::value::stream::StreamId;
 
 /// An event, sharing its frame's buffer, or what is kept of a record.
 pub(crate) enum Located {
-    Event(WindowEvent),
+    Event(EventToIndex),
     Record { key: String, value: Vec<u8> },
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn each_located(
                     length,
                 };
                 let recorded_at = header.time;
-                take(Located::Event(WindowEvent {
+                take(Located::Event(EventToIndex {
                     stream,
                     version,
                     position,
@@ -56,15 +56,15 @@ pub(crate) fn each_located(
     Err(format!("a frame of {} events holds {held}", header.events))
 }
 
-/// The mark of the frame at `at`.
-pub(crate) fn mark_of(at: Location, frame: &Frame) -> Mark {
-    Mark { position: frame.header.first_position, time: frame.header.time, location: at }
+/// The sparse index entry of the frame at `at`.
+pub(crate) fn sparse_entry_of(at: Location, frame: &Frame) -> SparseEntry {
+    SparseEntry { position: frame.header.first_position, time: frame.header.time, location: at }
 }
 
-/// Whether `mark` is far enough behind `last` to be worth an entry of its own.
-pub(crate) fn is_next_mark(last: Option<&Mark>, mark: &Mark) -> bool {
+/// Whether `sparse index entry` is far enough behind `last` to be worth an entry of its own.
+pub(crate) fn is_next_sparse_entry(last: Option<&SparseEntry>, sparse_entry: &SparseEntry) -> bool {
     last.is_none_or(|last| {
-        last.location.segment != mark.location.segment
-            || mark.location.offset >= last.location.offset + GLOBAL_STEP_BYTES
+        last.location.segment != sparse_entry.location.segment
+            || sparse_entry.location.offset >= last.location.offset + GLOBAL_STEP_BYTES
     })
 }

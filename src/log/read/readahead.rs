@@ -24,26 +24,30 @@ static IS_WORTH_IT: LazyLock<bool> =
     LazyLock::new(|| available_parallelism().is_ok_and(|threads| threads.get() > 1));
 
 /// The taking side. Dropping it ends the thread.
-pub(crate) struct Ahead {
+pub(crate) struct Readahead {
     batches: Owned<Receiver<Result<Vec<Frame>>>>,
     owner: Owner,
     /// What is left of the batch that was taken last.
     batch: std::vec::IntoIter<Frame>,
 }
 
-impl Ahead {
+impl Readahead {
     /// Whether a scan that has read so many bytes of frames is to be read ahead.
     pub(crate) fn is_due(bytes: usize) -> bool {
         bytes >= READ_AHEAD_AFTER_BYTES && *IS_WORTH_IT
     }
 
     /// Goes on with `frames` on a thread of its own, up to the frame with the event at `last`.
-    pub(crate) fn start(log: &Log, mut frames: Frames, last: u64) -> Result<Ahead> {
+    pub(crate) fn start(log: &Log, mut frames: Frames, last: u64) -> Result<Readahead> {
         frames.read_in(READ_AHEAD_CHUNK_BYTES);
         let (sender, batches) = bounded(READ_AHEAD_BATCHES_MAX);
         let closed = log.closing();
         log.spawn("filmstrip-ahead", move || Reader { frames, last, sender, closed }.run())?;
-        Ok(Ahead { batches: Owned::new(batches), owner: log.owner, batch: Vec::new().into_iter() })
+        Ok(Readahead {
+            batches: Owned::new(batches),
+            owner: log.owner,
+            batch: Vec::new().into_iter(),
+        })
     }
 
     /// The next frame; `None` if the scan is at its end, or the log closes.

@@ -12,9 +12,9 @@ pub(crate) mod stream_table;
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::{EntryLocation, Frame, Location};
 use crate::codec::record::Record;
-use crate::codec::sparse_index::Mark;
+use crate::codec::sparse_index::SparseEntry;
 use crate::codec::state::StreamState;
-use crate::log::read::located::{Located, each_located, is_next_mark, mark_of};
+use crate::log::read::located::{Located, each_located, is_next_sparse_entry, sparse_entry_of};
 use crate::log::tail::stream_table::{Slot, Streams, TailEvent};
 use crate::value::clock::Micros;
 use crate::value::limits::TAIL_BODY_BYTES_MAX;
@@ -34,7 +34,7 @@ struct State {
     streams: Streams,
     records: HashMap<String, TailRecord>,
     /// Where frames begin, one for about each 64 KiB.
-    marks: VecDeque<Mark>,
+    sparse_entries: VecDeque<SparseEntry>,
     newest: VecDeque<(Location, Frame)>,
     newest_bytes: usize,
     /// How far the index holds the journal, and where the journal goes on.
@@ -78,7 +78,7 @@ impl Tail {
             state: RwLock::new(State {
                 streams: Streams::default(),
                 records: HashMap::new(),
-                marks: VecDeque::new(),
+                sparse_entries: VecDeque::new(),
                 newest: VecDeque::new(),
                 newest_bytes: 0,
                 indexed,
@@ -169,8 +169,12 @@ impl Tail {
         }
         let state = &mut *self.state.write();
         state.records.retain(|_, record| record.at >= checkpoint.next);
-        while state.marks.front().is_some_and(|mark| mark.location < checkpoint.next) {
-            state.marks.pop_front();
+        while state
+            .sparse_entries
+            .front()
+            .is_some_and(|sparse_entry| sparse_entry.location < checkpoint.next)
+        {
+            state.sparse_entries.pop_front();
         }
         state.indexed = checkpoint;
     }
@@ -245,11 +249,12 @@ impl Tail {
         records.map(|(key, record)| (key.clone(), record.value.clone())).collect()
     }
 
-    /// The last mark at or before `position`, if it lies behind what the index has.
-    pub(crate) fn mark_at_or_before(&self, position: u64) -> Option<Mark> {
+    /// The last sparse index entry at or before `position`, if it lies behind what the index has.
+    pub(crate) fn sparse_entry_at_or_before(&self, position: u64) -> Option<SparseEntry> {
         let state = self.state.read();
-        let after = state.marks.partition_point(|mark| mark.position <= position);
-        after.checked_sub(1).map(|last| state.marks[last])
+        let after =
+            state.sparse_entries.partition_point(|sparse_entry| sparse_entry.position <= position);
+        after.checked_sub(1).map(|last| state.sparse_entries[last])
     }
 
     /// The frame that holds `position`, if it is one of the newest.
@@ -264,9 +269,9 @@ impl Tail {
 
 impl State {
     fn keep_frame(&mut self, at: Location, frame: &Frame) {
-        let mark = mark_of(at, frame);
-        if is_next_mark(self.marks.back(), &mark) {
-            self.marks.push_back(mark);
+        let sparse_entry = sparse_entry_of(at, frame);
+        if is_next_sparse_entry(self.sparse_entries.back(), &sparse_entry) {
+            self.sparse_entries.push_back(sparse_entry);
         }
         self.keep_newest(at, frame);
     }

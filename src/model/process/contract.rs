@@ -148,7 +148,7 @@ pub trait ProcessManager: Default + Clone + Send + 'static {
     ) -> Result<Vec<Self::Event>, HandlerError>;
 
     /// When this state wants to be woken, to the microsecond; `None` if it does not, which cancels
-    /// what an earlier state had wanted. Kept durably with the events that led to the state.
+    /// what an earlier state had wanted. DurableState durably with the events that led to the state.
     ///
     /// A time that has come triggers [`Trigger::Deadline`] once, even if the state goes on to name it.
     /// Deadlines stand in one line with the events: what was recorded after a deadline is taken in

@@ -14,7 +14,7 @@ use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::position::Position;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub(super) struct Kept {
+pub(super) struct DurableState {
     name: &'static str,
     /// What was recorded up to here is taken in, or not wanted.
     position: Position,
@@ -79,13 +79,13 @@ pub(super) struct InstanceChange {
     pub(super) effects: Pending,
 }
 
-impl Kept {
-    pub(super) fn load(log: &Log, name: &'static str) -> Result<Kept> {
+impl DurableState {
+    pub(super) fn load(log: &Log, name: &'static str) -> Result<DurableState> {
         let cursor = log.record(&cursor_key(name))?;
         let cursor = cursor.map(|bytes| decode::<ProcessCursor>(&bytes)).transpose();
         let cursor = cursor.map_err(|what| damaged(name, &what))?;
         let written = cursor.map(|cursor| Position::new(cursor.position));
-        let mut kept = Kept {
+        let mut kept = DurableState {
             name,
             position: written.unwrap_or(Position::START),
             written,
@@ -248,8 +248,8 @@ fn damaged(name: &str, what: &str) -> Error {
 mod tests {
     use super::*;
 
-    fn kept() -> Kept {
-        Kept {
+    fn kept() -> DurableState {
+        DurableState {
             name: "P",
             position: Position::START,
             written: None,
@@ -267,7 +267,7 @@ mod tests {
         Change { position: Position::new(position), instance: Some(instance) }
     }
 
-    fn keys(kept: &Kept, change: &Change) -> Vec<(String, bool)> {
+    fn keys(kept: &DurableState, change: &Change) -> Vec<(String, bool)> {
         kept.records(change).into_iter().map(|(key, value)| (key, value.is_empty())).collect()
     }
 

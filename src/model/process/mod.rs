@@ -18,21 +18,21 @@ pub(crate) mod status;
 
 use crate::log::handle::LogHandle;
 use crate::model::aggregate::{Aggregate, is_category};
-use crate::model::policy::{OnError, Then};
+use crate::model::policy::{ErrorAction, OnError};
 use crate::model::progress::Progress;
 use crate::model::repository::Repository;
 use crate::model::request::requests;
 use crate::value::error::{Error, Result};
 use crate::value::position::Position;
 use contract::ProcessManager;
-use durable_state::Kept;
+use durable_state::DurableState;
 use effects::Executors;
 use instances::Instances;
 use parking_lot::Mutex;
 use registry::Processes;
-use retries::Tries;
+use retries::RetryLoop;
 use runner::{Runner, done};
-use status::{Ask, ProcessState, ProcessStatus, Seen, Shared};
+use status::{ProcessRequest, ProcessState, ProcessStatus, Seen, Shared};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +63,7 @@ impl<M: ProcessManager> ProcessBuilder<M> {
 
     /// How often, and after what waits, something that the application's code fails for is tried
     /// again before the process stops. Without it: 3 times. A process does not pass over an event, so
-    /// [`Then::Stop`] is all that can follow.
+    /// [`ErrorAction::Stop`] is all that can follow.
     pub fn on_error(mut self, on_error: OnError) -> ProcessBuilder<M> {
         self.on_error = on_error;
         self
@@ -104,7 +104,7 @@ impl<M: ProcessManager> ProcessBuilder<M> {
         let (requests, asked) = requests();
         let mut found = None;
         let (shared, registered) = processes.register(M::NAME, || {
-            let mut kept = Kept::load(&log, M::NAME)?;
+            let mut kept = DurableState::load(&log, M::NAME)?;
             if kept.is_new() {
                 kept.pass(begin_after);
             }
@@ -117,7 +117,7 @@ impl<M: ProcessManager> ProcessBuilder<M> {
         let mut runner = Runner::<M> {
             engine: Arc::clone(log.engine()),
             filter,
-            tries: Tries {
+            tries: RetryLoop {
                 shared: Arc::clone(&shared),
                 on_error,
                 requests: asked,
@@ -146,7 +146,7 @@ fn check<M: ProcessManager>(
     begin_after: Position,
 ) -> Result<()> {
     log.refuse_if_closed()?;
-    if on_error.then != Then::Stop {
+    if on_error.then != ErrorAction::Stop {
         let message = format!(
             "process {} cannot do {:?} with an event; only Stop is allowed",
             M::NAME,
@@ -190,13 +190,13 @@ impl ProcessHandle {
     /// Lets it rest where it is, deadlines included. It finishes what it is at.
     pub fn pause(&self) {
         // A process that has stopped rests already.
-        let _ = self.shared.ask(Ask::Pause);
+        let _ = self.shared.ask(ProcessRequest::Pause);
     }
 
     /// Lets it go on, after a pause, or after a fault, with what it stopped at.
     pub fn resume(&self) {
         // A process that has stopped is started again by its builder only.
-        let _ = self.shared.ask(Ask::Resume);
+        let _ = self.shared.ask(ProcessRequest::Resume);
     }
 
     /// Ends it where it is. It goes on there when it is started again.
@@ -204,6 +204,6 @@ impl ProcessHandle {
     /// # Errors
     /// What writing down how far it has come met.
     pub fn stop(&self) -> Result<()> {
-        self.shared.ask(Ask::Stop)
+        self.shared.ask(ProcessRequest::Stop)
     }
 }

@@ -6,7 +6,7 @@
 //!   the instance is loaded again and asked again.
 
 use crate::log::commit::outcome::AppendError;
-use crate::log::commit::{Commit, Proposal};
+use crate::log::commit::{Commit, EncodedCommit};
 use crate::log::read::stream::{StreamEvents, StreamRange};
 use crate::model::aggregate::stream_in;
 use crate::model::event_set;
@@ -187,7 +187,7 @@ impl<M: ProcessManager> Runner<M> {
     fn commit(&mut self, commit: Commit, change: Change) -> Result<(), AppendError> {
         let records = self.kept.records(&change).into_iter();
         let commit = records.fold(commit, |commit, (key, value)| commit.state(key, value));
-        self.engine.commit(Proposal::new(commit)?)?;
+        self.engine.commit(EncodedCommit::new(commit)?)?;
         self.kept.apply(change);
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Calling the application's code: as often as it may be tried, and interrupted by requests.
 
 use crate::model::policy::{OnError, Retrying, passing};
-use crate::model::process::status::{Ask, Shared};
-use crate::model::request::{Asked, Request};
+use crate::model::process::status::{ProcessRequest, Shared};
+use crate::model::request::{Request, RequestReceiver};
 use crate::value::error::{Error, ErrorKind, HandlerError, Result, catch};
 use crate::value::failpoint::failpoint;
 use crate::value::json::told;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// What interrupts following the log.
 pub(super) enum Interrupt {
-    Request(Request<Ask>),
+    Request(Request<ProcessRequest>),
     Fault(Error),
     /// What is followed must be looked at anew.
     Again,
@@ -36,10 +36,10 @@ impl From<HandlerError> for Failure {
     }
 }
 
-pub(super) struct Tries {
+pub(super) struct RetryLoop {
     pub(super) shared: Arc<Shared>,
     pub(super) on_error: OnError,
-    pub(super) requests: Asked<Ask>,
+    pub(super) requests: RequestReceiver<ProcessRequest>,
     pub(super) closed: Receiver<()>,
     /// Those who wait until nothing is left to do.
     pub(super) settling: Vec<Sender<Result<()>>>,
@@ -47,7 +47,7 @@ pub(super) struct Tries {
     pub(super) fault: Option<Error>,
 }
 
-impl Tries {
+impl RetryLoop {
     /// Calls until it succeeds, or has failed too often. `at` says where, for the error.
     pub(super) fn attempt<T>(
         &mut self,
@@ -111,9 +111,9 @@ impl Tries {
     }
 
     /// Takes note of who waits; other requests interrupt.
-    pub(super) fn asked(&mut self, asked: Result<Request<Ask>, RecvError>) -> Step {
+    pub(super) fn asked(&mut self, asked: Result<Request<ProcessRequest>, RecvError>) -> Step {
         match asked {
-            Ok(Request { ask: Ask::Settle, answer }) => {
+            Ok(Request { ask: ProcessRequest::Settle, answer }) => {
                 self.settling.push(answer);
                 if let Some(fault) = self.fault.clone() {
                     self.settled(&Err(fault));

@@ -10,12 +10,12 @@ use crate::log::core::Log;
 use crate::log::engine::Engine;
 use crate::model::policy::{Retrying, recovery_delay};
 use crate::model::process::contract::ProcessManager;
-use crate::model::process::durable_state::Kept;
+use crate::model::process::durable_state::DurableState;
 use crate::model::process::effects::Executors;
 use crate::model::process::instances::Instances;
 use crate::model::process::registry::Registered;
-use crate::model::process::retries::{Interrupt, Step, Tries, interrupt_of};
-use crate::model::process::status::{Ask, ProcessState, Shared};
+use crate::model::process::retries::{Interrupt, RetryLoop, Step, interrupt_of};
+use crate::model::process::status::{ProcessRequest, ProcessState, Shared};
 use crate::model::request::Request;
 use crate::value::clock::{ClockWaiter, Micros};
 use crate::value::error::{Error, ErrorKind, Result, catch};
@@ -32,9 +32,9 @@ use std::time::{Duration, Instant};
 pub(super) struct Runner<M> {
     pub(super) engine: Arc<Engine>,
     pub(super) filter: Filter,
-    pub(super) tries: Tries,
+    pub(super) tries: RetryLoop,
     pub(super) instances: Instances<M>,
-    pub(super) kept: Kept,
+    pub(super) kept: DurableState,
     pub(super) executors: Arc<Executors>,
     pub(super) clock: ClockWaiter,
     pub(super) shared: Arc<Shared>,
@@ -53,7 +53,7 @@ pub(super) struct CameDue {
 
 /// What has woken the thread.
 enum Woken {
-    Asked(Result<Request<Ask>, RecvError>),
+    RequestReceiver(Result<Request<ProcessRequest>, RecvError>),
     Batch(Result<Result<Batch>, RecvError>),
     Time,
 }
@@ -83,7 +83,7 @@ impl<M: ProcessManager> Runner<M> {
                 Interrupt::Closed => return,
                 Interrupt::Again => {}
                 Interrupt::Fault(error) => state = self.fault(error),
-                Interrupt::Request(Request { ask: Ask::Stop, answer }) => {
+                Interrupt::Request(Request { ask: ProcessRequest::Stop, answer }) => {
                     let written = self.write();
                     self.shared.stopped();
                     // Before the answer: who got it may start the process again.
@@ -94,10 +94,10 @@ impl<M: ProcessManager> Runner<M> {
                 }
                 Interrupt::Request(Request { ask, answer }) => {
                     match ask {
-                        Ask::Pause if matches!(state, ProcessState::Running) => {
+                        ProcessRequest::Pause if matches!(state, ProcessState::Running) => {
                             state = ProcessState::Paused;
                         }
-                        Ask::Resume => {
+                        ProcessRequest::Resume => {
                             self.tries.fault = None;
                             self.shared.progress.restart(self.done());
                             state = ProcessState::Running;
@@ -157,7 +157,7 @@ impl<M: ProcessManager> Runner<M> {
             self.fire_due()?;
             self.rest()?;
             match self.sleep(&feed) {
-                Woken::Asked(asked) => self.tries.asked(asked)?,
+                Woken::RequestReceiver(asked) => self.tries.asked(asked)?,
                 Woken::Batch(Ok(batch)) => self.take_in(&batch.map_err(interrupt_of)?)?,
                 Woken::Batch(Err(RecvError)) => return Err(Interrupt::Closed),
                 Woken::Time => {}
@@ -169,7 +169,7 @@ impl<M: ProcessManager> Runner<M> {
     fn sleep(&self, feed: &Feed) -> Woken {
         let timer = self.timer();
         select! {
-            recv(self.tries.requests.channel()) -> asked => Woken::Asked(asked),
+            recv(self.tries.requests.channel()) -> asked => Woken::RequestReceiver(asked),
             recv(feed.batches()) -> batch => Woken::Batch(batch),
             recv(self.clock.woken()) -> _ => Woken::Time,
             recv(timer) -> _ => Woken::Time,
@@ -294,7 +294,7 @@ impl<M: ProcessManager> Runner<M> {
 }
 
 /// Up to where all is done, effects included: not the last event, as long as its effects are to come.
-pub(super) fn done(kept: &Kept) -> Position {
+pub(super) fn done(kept: &DurableState) -> Position {
     match kept.next_effect() {
         None => kept.position(),
         Some(_) => Position::new(kept.position().get().saturating_sub(1)),

@@ -2,7 +2,7 @@
 
 use crate::model::policy::Retrying;
 use crate::model::progress::Progress;
-use crate::model::request::{Asking, Unanswered};
+use crate::model::request::{NoReply, RequestSender};
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::position::Position;
 use parking_lot::Mutex;
@@ -40,7 +40,7 @@ pub enum ProcessState {
 
 /// What is asked of a process's thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ask {
+pub(super) enum ProcessRequest {
     Pause,
     Resume,
     Stop,
@@ -53,7 +53,7 @@ pub(super) struct Shared {
     pub(super) name: &'static str,
     pub(super) progress: Progress,
     pub(super) seen: Mutex<Seen>,
-    pub(super) requests: Asking<Ask>,
+    pub(super) requests: RequestSender<ProcessRequest>,
 }
 
 /// What its thread was last seen doing.
@@ -80,19 +80,19 @@ impl Shared {
     }
 
     /// Asks the thread and waits for its answer.
-    pub(super) fn ask(&self, ask: Ask) -> Result<()> {
+    pub(super) fn ask(&self, ask: ProcessRequest) -> Result<()> {
         match self.requests.ask(ask, None) {
             Ok(answer) => answer,
-            Err(Unanswered::Ended) if ask == Ask::Stop => Ok(()),
+            Err(NoReply::Ended) if ask == ProcessRequest::Stop => Ok(()),
             Err(unanswered) => Err(unanswered.by(&format!("process {}", self.name))),
         }
     }
 
     /// Waits until it has nothing left to do. One that has ended has nothing.
     pub(super) fn settle(&self, timeout: Duration) -> Result<()> {
-        match self.requests.ask(Ask::Settle, Some(timeout)) {
+        match self.requests.ask(ProcessRequest::Settle, Some(timeout)) {
             Ok(answer) => answer,
-            Err(Unanswered::Ended) => Ok(()),
+            Err(NoReply::Ended) => Ok(()),
             Err(_) => {
                 let (name, position) = (self.name, self.progress.position());
                 let message = format!(

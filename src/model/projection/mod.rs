@@ -34,7 +34,7 @@ use contract::Projection;
 use parking_lot::Mutex;
 use registry::Projections;
 use runner::{Runner, Target};
-use status::{Ask, Doing, Seen, Shared, Status};
+use status::{Doing, ProjectionRequest, Seen, Shared, Status};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use trees::{Found, Generation, parked};
@@ -221,7 +221,7 @@ impl ProjectionHandle {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); [`Timeout`](ErrorKind::Timeout) if a read of the view does not end; what reading or writing met.
     pub fn replay_parked(&self) -> Result<()> {
-        self.shared.ask(Ask::ReplayParked)
+        self.shared.ask(ProjectionRequest::ReplayParked)
     }
 
     /// Forgets the parked events: they will not be in the view until it is rebuilt.
@@ -229,7 +229,7 @@ impl ProjectionHandle {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); what writing met.
     pub fn discard_parked(&self) -> Result<()> {
-        self.shared.ask(Ask::DiscardParked)
+        self.shared.ask(ProjectionRequest::DiscardParked)
     }
 
     /// Makes the view again, from the first event on, beside the one that is served, which stands
@@ -238,19 +238,19 @@ impl ProjectionHandle {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); what writing met.
     pub fn rebuild(&self) -> Result<()> {
-        self.shared.ask(Ask::Rebuild)
+        self.shared.ask(ProjectionRequest::Rebuild)
     }
 
     /// Lets it rest where it is. It finishes the event that it is at.
     pub fn pause(&self) {
         // A projection that has stopped rests already.
-        let _ = self.shared.ask(Ask::Pause);
+        let _ = self.shared.ask(ProjectionRequest::Pause);
     }
 
     /// Lets it go on, after a pause, or after a fault, with the event that it stopped at.
     pub fn resume(&self) {
         // A projection that has stopped is started again by its builder only.
-        let _ = self.shared.ask(Ask::Resume);
+        let _ = self.shared.ask(ProjectionRequest::Resume);
     }
 
     /// Ends it where it is. Its view stays, can still be read, and goes on when it is started again.
@@ -258,6 +258,6 @@ impl ProjectionHandle {
     /// # Errors
     /// What writing its checkpoint met.
     pub fn stop(&self) -> Result<()> {
-        self.shared.ask(Ask::Stop)
+        self.shared.ask(ProjectionRequest::Stop)
     }
 }

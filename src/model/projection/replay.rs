@@ -9,7 +9,7 @@ use crossbeam_channel::Sender;
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-pub(super) type Answer = Sender<Result<()>>;
+pub(super) type ReplayReply = Sender<Result<()>>;
 
 /// A replay under way.
 pub(super) struct Replay {
@@ -22,13 +22,17 @@ pub(super) struct Replay {
     /// Streams of which an event has failed again.
     pub(super) failed: HashSet<StreamId>,
     pub(super) events: EventCursor,
-    answers: Vec<Answer>,
+    answers: Vec<ReplayReply>,
     /// Those who have asked for another one meanwhile.
-    pub(super) then: Vec<Answer>,
+    pub(super) then: Vec<ReplayReply>,
 }
 
 impl Replay {
-    pub(super) fn new(log: &Arc<Log>, left: VecDeque<Position>, answers: Vec<Answer>) -> Replay {
+    pub(super) fn new(
+        log: &Arc<Log>,
+        left: VecDeque<Position>,
+        answers: Vec<ReplayReply>,
+    ) -> Replay {
         Replay {
             left,
             tried_to: Position::START,

@@ -1,9 +1,9 @@
 //! Trying parked events again, some at a time, so that new events are taken in meanwhile.
 
-use crate::model::policy::Then;
+use crate::model::policy::ErrorAction;
 use crate::model::projection::apply::{Failure, Pending, apply};
 use crate::model::projection::contract::Projection;
-use crate::model::projection::replay::{Answer, Replay};
+use crate::model::projection::replay::{Replay, ReplayReply};
 use crate::model::projection::runner::{Interrupt, Runner, Step, Waits};
 use crate::model::projection::status::Doing;
 use crate::model::projection::trees::{parked, parked_at};
@@ -16,7 +16,7 @@ use std::time::Instant;
 
 impl<P: Projection> Runner<P> {
     /// Begins a replay for who waits for `answer`; one that rests does all of it at once.
-    pub(super) fn begin_replay(&mut self, answer: Answer, doing: &Doing) {
+    pub(super) fn begin_replay(&mut self, answer: ReplayReply, doing: &Doing) {
         if let Some(replay) = &mut self.replay {
             replay.then.push(answer);
             return;
@@ -34,7 +34,7 @@ impl<P: Projection> Runner<P> {
         }
     }
 
-    fn start_replay(&mut self, answers: Vec<Answer>) -> Result<()> {
+    fn start_replay(&mut self, answers: Vec<ReplayReply>) -> Result<()> {
         let parked = parked(&self.target.generation.tree)?;
         let left = parked.into_iter().map(|(position, _)| position).collect();
         self.replay = Some(Replay::new(&self.log, left, answers));
@@ -123,7 +123,7 @@ impl<P: Projection> Runner<P> {
         // It may have been discarded since.
         let Some(record) = parked_at(tree, position)? else { return Ok(()) };
         let event = replay.events.event_at(position)?;
-        if self.on_error.then == Then::ParkStream && replay.failed.contains(&event.stream) {
+        if self.on_error.then == ErrorAction::ParkStream && replay.failed.contains(&event.stream) {
             return Ok(());
         }
         match apply(&self.projection, &event, tree, pending.rows()) {

@@ -7,16 +7,16 @@
 
 use crate::follow::feed::{Batch, Feed, FeedStop};
 use crate::log::core::Log;
-use crate::model::policy::{OnError, Retrying, Then, recovery_delay};
+use crate::model::policy::{ErrorAction, OnError, Retrying, recovery_delay};
 use crate::model::projection::apply::{
     Failure, ParkedCounts, Pending, apply, being_read, stopped_at,
 };
 use crate::model::projection::contract::Projection;
 use crate::model::projection::registry::Registered;
 use crate::model::projection::replay::Replay;
-use crate::model::projection::status::{Ask, Doing, Shared};
+use crate::model::projection::status::{Doing, ProjectionRequest, Shared};
 use crate::model::projection::trees::{Generation, Place, Trees, parked, write_in_parts};
-use crate::model::request::{Asked, Request};
+use crate::model::request::{Request, RequestReceiver};
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result, catch};
 use crate::value::event::RecordedEvent;
@@ -41,7 +41,7 @@ pub(super) struct Runner<P> {
     pub(super) closed: Receiver<()>,
     pub(super) trees: Trees,
     pub(super) shared: Arc<Shared>,
-    pub(super) asked: Asked<Ask>,
+    pub(super) asked: RequestReceiver<ProjectionRequest>,
     pub(super) registered: Registered,
     /// The number of the view that is served.
     pub(super) current: u64,
@@ -88,7 +88,7 @@ impl Target {
 
 /// What interrupts following the log.
 pub(super) enum Interrupt {
-    Request(Request<Ask>),
+    Request(Request<ProjectionRequest>),
     Fault(Error),
     /// What is followed must be looked at anew.
     Again,
@@ -148,10 +148,10 @@ impl<P: Projection> Runner<P> {
                 Interrupt::Closed => return,
                 Interrupt::Again | Interrupt::CaughtUp => {}
                 Interrupt::Fault(error) => doing = self.fault(error),
-                Interrupt::Request(Request { ask: Ask::ReplayParked, answer }) => {
+                Interrupt::Request(Request { ask: ProjectionRequest::ReplayParked, answer }) => {
                     self.begin_replay(answer, &doing);
                 }
-                Interrupt::Request(Request { ask: Ask::Stop, answer }) => {
+                Interrupt::Request(Request { ask: ProjectionRequest::Stop, answer }) => {
                     let written = self.write(Pending::default(), self.place(), true);
                     let written = result_of(written);
                     self.shared.stopped();
@@ -261,7 +261,7 @@ impl<P: Projection> Runner<P> {
 
     /// Waits for a request, but no longer than this; `None` if the time has passed.
     fn wait(&self, timeout: Option<Duration>) -> Option<Interrupt> {
-        let request = |request: Result<Request<Ask>, _>| {
+        let request = |request: Result<Request<ProjectionRequest>, _>| {
             Some(request.map_or(Interrupt::Closed, Interrupt::Request))
         };
         match timeout {
@@ -317,7 +317,7 @@ impl<P: Projection> Runner<P> {
         batch: &Batch,
         pending: &mut Pending,
     ) -> Step {
-        let parks_streams = self.on_error.then == Then::ParkStream;
+        let parks_streams = self.on_error.then == ErrorAction::ParkStream;
         if parks_streams && self.is_parked(&event.stream, pending) {
             pending.park(event, String::new(), 0, self.now());
             if let Some(replay) = &mut self.replay {
@@ -349,11 +349,11 @@ impl<P: Projection> Runner<P> {
                         return Err(interrupt);
                     }
                 }
-                (None, Then::Stop) => {
+                (None, ErrorAction::Stop) => {
                     let error = stopped_at(&self.shared.name, event, &cause);
                     return Err(Interrupt::Fault(error));
                 }
-                (None, Then::ParkEvent | Then::ParkStream) => {
+                (None, ErrorAction::ParkEvent | ErrorAction::ParkStream) => {
                     let (projection, position) = (&self.shared.name, event.position);
                     tracing::warn!(projection, %position, cause, "an event was parked");
                     pending.park(event, cause, failures, self.now());
@@ -518,31 +518,31 @@ impl<P: Projection> Runner<P> {
         }
     }
 
-    fn answer(&mut self, ask: Ask, doing: &mut Doing) -> Result<()> {
-        if self.target.torn && !matches!(ask, Ask::Rebuild) {
+    fn answer(&mut self, ask: ProjectionRequest, doing: &mut Doing) -> Result<()> {
+        if self.target.torn && !matches!(ask, ProjectionRequest::Rebuild) {
             self.build_anew()?;
         }
         match ask {
-            Ask::Pause => {
+            ProjectionRequest::Pause => {
                 if matches!(doing, Doing::Following) {
                     *doing = Doing::Paused;
                 }
                 Ok(())
             }
-            Ask::Resume => {
+            ProjectionRequest::Resume => {
                 self.restart();
                 *doing = Doing::Following;
                 Ok(())
             }
-            Ask::Rebuild => {
+            ProjectionRequest::Rebuild => {
                 self.build_anew()?;
                 self.restart();
                 *doing = Doing::Following;
                 Ok(())
             }
-            Ask::DiscardParked => self.discard_parked(),
+            ProjectionRequest::DiscardParked => self.discard_parked(),
             // Done where they are heard.
-            Ask::ReplayParked | Ask::Stop => Ok(()),
+            ProjectionRequest::ReplayParked | ProjectionRequest::Stop => Ok(()),
         }
     }
 

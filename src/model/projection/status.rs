@@ -3,7 +3,7 @@
 use crate::model::policy::Retrying;
 use crate::model::progress::Progress;
 use crate::model::projection::view::Served;
-use crate::model::request::{Asking, Unanswered};
+use crate::model::request::{NoReply, RequestSender};
 use crate::value::error::{Error, Result};
 use crate::value::position::Position;
 use crate::views::ViewTree;
@@ -49,7 +49,7 @@ pub enum ProjectionState {
 
 /// What a handle asks of the projection's thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ask {
+pub(super) enum ProjectionRequest {
     Pause,
     Resume,
     Rebuild,
@@ -64,7 +64,7 @@ pub(super) struct Shared {
     pub(super) served: Arc<Served>,
     pub(super) progress: Progress,
     pub(super) seen: Mutex<Seen>,
-    pub(super) requests: Asking<Ask>,
+    pub(super) requests: RequestSender<ProjectionRequest>,
 }
 
 /// What its thread was last seen doing.
@@ -109,10 +109,10 @@ impl Shared {
 
     /// Asks the thread and waits for its answer. From within `apply`, which is on that thread, nobody
     /// waits: it answers when it is done with what it is at.
-    pub(super) fn ask(&self, ask: Ask) -> Result<()> {
+    pub(super) fn ask(&self, ask: ProjectionRequest) -> Result<()> {
         match self.requests.ask(ask, None) {
             Ok(answer) => answer,
-            Err(Unanswered::Ended) if ask == Ask::Stop => Ok(()),
+            Err(NoReply::Ended) if ask == ProjectionRequest::Stop => Ok(()),
             Err(unanswered) => Err(unanswered.by(&format!("projection {}", self.name))),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::log::commit::Commit;
-use crate::model::policy::Then;
+use crate::model::policy::ErrorAction;
 use crate::model::projection::status::ProjectionState;
 use crate::model::projection::trees::{CHECKPOINT, ORIGIN, Place, Trees};
 use crate::model::projection::writer::ViewWriter;
@@ -184,7 +184,7 @@ fn a_replay_whose_writes_fail_half_way_has_the_view_begun_anew() {
     let fails = Arc::new(AtomicBool::new(true));
     let (open, gate) = bounded(1);
     let (arrives, arrived) = unbounded();
-    let park = OnError { retries: 0, then: Then::ParkEvent, ..OnError::default() };
+    let park = OnError { retries: 0, then: ErrorAction::ParkEvent, ..OnError::default() };
     let builder = store.project(Wide { fails: Arc::clone(&fails), arrives, gate }).on_error(park);
     let projections = Arc::clone(&builder.projections);
     open.send(()).unwrap();

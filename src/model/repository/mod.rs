@@ -15,7 +15,7 @@ mod snapshots;
 mod stream_locks;
 
 use crate::log::commit::outcome::{AppendError, Appended};
-use crate::log::commit::{Commit, Proposal};
+use crate::log::commit::{Commit, EncodedCommit};
 use crate::log::handle::LogHandle;
 use crate::log::read::stream::{StreamEvents, StreamRange};
 use crate::model::aggregate::{Aggregate, Snapshot, fold, stream_of};
@@ -33,7 +33,7 @@ use outcome::{AsOf, ExecuteError, Executed, Frame, Loaded};
 use snapshots::Policy;
 use std::sync::Arc;
 use std::time::Duration;
-use stream_locks::Turns;
+use stream_locks::StreamLocks;
 use uuid::Uuid;
 
 const RETRIES_DEFAULT: u32 = 3;
@@ -56,7 +56,7 @@ pub struct Repository<A: Aggregate> {
 /// What the clones of a repository share.
 struct Memory<A> {
     cache: Cache<A>,
-    turns: Turns,
+    locks: StreamLocks,
 }
 
 impl<A: Aggregate> Clone for Repository<A> {
@@ -76,7 +76,7 @@ impl<A: Aggregate> Repository<A> {
     pub(crate) fn new(log: LogHandle) -> Repository<A> {
         Repository {
             log,
-            memory: Arc::new(Memory { cache: Cache::new(), turns: Turns::new() }),
+            memory: Arc::new(Memory { cache: Cache::new(), locks: StreamLocks::new() }),
             snapshots: None,
             retries: RETRIES_DEFAULT,
             view: None,
@@ -277,7 +277,7 @@ impl<A: Aggregate> Repository<A> {
     ) -> ExecuteResult<A> {
         let mut retries = 0;
         loop {
-            let turn = self.memory.turns.take(stream);
+            let turn = self.memory.locks.take(stream);
             let tried = self.attempt(stream, command, metadata);
             drop(turn);
             match tried {
@@ -337,7 +337,7 @@ impl<A: Aggregate> Repository<A> {
         new: Vec<NewEvent>,
     ) -> Result<Appended, AppendError> {
         let commit = Commit::new().append(stream, ExpectedVersion::Exact(expected), new);
-        let committed = self.log.commit(Proposal::new(commit)?)?;
+        let committed = self.log.commit(EncodedCommit::new(commit)?)?;
         let appended = committed.appended.into_iter().next();
         Ok(appended.expect("a commit with one append has appended once"))
     }

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Waiting rooms; a turn that ends wakes only those who wait in its room.
 const ROOMS: usize = 32;
 
-pub(super) struct Turns {
+pub(super) struct StreamLocks {
     rooms: Vec<Room>,
     hasher: RandomState,
 }
@@ -29,38 +29,38 @@ struct Room {
 }
 
 /// The turn of a stream; it ends when this is dropped.
-pub(super) struct Turn<'a> {
+pub(super) struct StreamLock<'a> {
     /// The room in which the turn was taken, if it was.
     room: Option<&'a Room>,
     stream: StreamId,
 }
 
-impl Turns {
-    pub(super) fn new() -> Turns {
+impl StreamLocks {
+    pub(super) fn new() -> StreamLocks {
         let rooms = (0..ROOMS).map(|_| Room::default()).collect();
-        Turns { rooms, hasher: RandomState::new() }
+        StreamLocks { rooms, hasher: RandomState::new() }
     }
 
     /// Waits until nobody else has the turn of `stream`.
-    pub(super) fn take(&self, stream: &StreamId) -> Turn<'_> {
+    pub(super) fn take(&self, stream: &StreamId) -> StreamLock<'_> {
         self.take_within(stream, PATIENCE)
     }
 
-    fn take_within(&self, stream: &StreamId, patience: Duration) -> Turn<'_> {
+    fn take_within(&self, stream: &StreamId, patience: Duration) -> StreamLock<'_> {
         let room = &self.rooms[self.hasher.hash_one(stream) as usize % ROOMS];
         let deadline = Instant::now() + patience;
         let mut taken = room.taken.lock();
         while taken.contains(stream) {
             if room.freed.wait_until(&mut taken, deadline).timed_out() {
-                return Turn { room: None, stream: stream.clone() };
+                return StreamLock { room: None, stream: stream.clone() };
             }
         }
         taken.insert(stream.clone());
-        Turn { room: Some(room), stream: stream.clone() }
+        StreamLock { room: Some(room), stream: stream.clone() }
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for StreamLock<'_> {
     fn drop(&mut self) {
         if let Some(room) = self.room {
             room.taken.lock().remove(&self.stream);
@@ -80,13 +80,13 @@ mod tests {
 
     #[test]
     fn a_stream_is_one_threads_turn_at_a_time() {
-        let turns = Turns::new();
+        let locks = StreamLocks::new();
         let (inside, sum) = (AtomicUsize::new(0), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..500 {
-                        let _turn = turns.take(&stream("A-1"));
+                        let _turn = locks.take(&stream("A-1"));
                         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                         sum.fetch_add(1, Ordering::SeqCst);
                         inside.fetch_sub(1, Ordering::SeqCst);
@@ -99,18 +99,18 @@ mod tests {
 
     #[test]
     fn other_streams_do_not_wait_and_patience_ends() {
-        let turns = Turns::new();
-        let held = turns.take(&stream("A-1"));
+        let locks = StreamLocks::new();
+        let held = locks.take(&stream("A-1"));
         for n in 0..1_000 {
-            turns.take(&stream(&format!("B-{n}")));
+            locks.take(&stream(&format!("B-{n}")));
         }
-        let late = turns.take_within(&stream("A-1"), Duration::from_millis(1));
+        let late = locks.take_within(&stream("A-1"), Duration::from_millis(1));
         assert!(late.room.is_none(), "two have the turn");
         drop(late);
-        let still_held = turns.take_within(&stream("A-1"), Duration::from_millis(1));
+        let still_held = locks.take_within(&stream("A-1"), Duration::from_millis(1));
         assert!(still_held.room.is_none(), "who had no turn has ended another's");
         drop(held);
-        let free = turns.take_within(&stream("A-1"), Duration::ZERO);
+        let free = locks.take_within(&stream("A-1"), Duration::ZERO);
         assert!(free.room.is_some(), "the turn did not end");
     }
 }

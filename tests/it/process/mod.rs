@@ -8,9 +8,9 @@ use crate::common::{Random, seed, variable};
 use crate::process::checkout::*;
 use filmstrip::testing::ManualClock;
 use filmstrip::{
-    Commit, ErrorKind, Event, ExpectedVersion, Filter, HandlerError, Metadata, NewEvent, OnError,
-    Position, ProcessHandle, ProcessManager, ProcessState, Projection, RecordedEvent, Store,
-    StoredEvent, Then, Trigger, ViewWriter,
+    Commit, ErrorAction, ErrorKind, Event, ExpectedVersion, Filter, HandlerError, Metadata,
+    NewEvent, OnError, Position, ProcessHandle, ProcessManager, ProcessState, Projection,
+    RecordedEvent, Store, StoredEvent, Trigger, ViewWriter,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Mutex;
@@ -301,7 +301,7 @@ fn a_name_runs_once_and_what_cannot_be_is_refused() {
     process.stop().expect("a second stop has nothing to do");
     assert!(matches!(process.status().state, ProcessState::Stopped));
     assert_eq!(process.wait_for(Position::new(9), LONG).unwrap_err().kind(), ErrorKind::Closed);
-    for then in [Then::ParkEvent, Then::ParkStream] {
+    for then in [ErrorAction::ParkEvent, ErrorAction::ParkStream] {
         let parking = store.process::<Checkout<8>>().on_error(OnError::default().then(then));
         assert_eq!(parking.start().map(|_| ()).unwrap_err().kind(), ErrorKind::InvalidInput);
     }

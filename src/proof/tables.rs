@@ -1,20 +1,20 @@
-//! Packs of the index that are many, and cannot be merged: the index takes in what comes all the same.
+//! Tables of the index that are many, and cannot be compacted: the index takes in what comes all the same.
 
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
-use crate::codec::sparse_index::Mark;
+use crate::codec::sparse_index::SparseEntry;
 use crate::index::core::Index;
-use crate::index::flush_batch::Window;
+use crate::index::flush_batch::FlushBatch;
 use crate::log::indexer;
 use crate::log::indexer::managed::{Bounds, IndexSite, IndexSlot};
 use crate::log::indexer::signal::{Control, Due, Work};
-use crate::log::read::located::{Located, each_located, mark_of};
+use crate::log::read::located::{Located, each_located, sparse_entry_of};
 use crate::proof::cuts::scratch;
 use crate::storage::held::Held;
 use crate::store::Store;
 use crate::value::error::{Error, ErrorKind};
 use crate::value::event::NewEvent;
-use crate::value::limits::{CACHE_BYTES_DEFAULT, PACKS_MAX, TAIL_BODY_BYTES_MAX};
+use crate::value::limits::{CACHE_BYTES_DEFAULT, TABLES_MAX, TAIL_BODY_BYTES_MAX};
 use crate::value::position::ExpectedVersion;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,24 +26,24 @@ fn append(store: &Store, bytes: usize) -> u64 {
     store.append("A-1", ExpectedVersion::Any, [event]).unwrap().position.get()
 }
 
-/// The story: with 64 packs, merging them went before everything else; and when it failed, a full disk say, it
+/// The story: with 64 tables, compacting them went before everything else; and when it failed, a full disk say, it
 /// was not tried again, and nothing else was either. The index stood still for good, and as soon as the
 /// tail was full, each append was refused until the store was opened again.
 #[test]
-fn a_merge_that_fails_keeps_no_window_from_the_index_however_many_packs_there_are() {
+fn a_merge_that_fails_keeps_no_window_from_the_index_however_many_tables_there_are() {
     let directory = scratch();
     let store = Store::open(directory.path().join("store")).unwrap();
     append(&store, 10);
     indexer::index_up_to(&store.log, store.log.head.visible().1);
     let lay_in_the_way = |index: &Index| {
-        let pack = Arc::clone(&index.packs.live()[0]);
-        index.packs.set(vec![pack; PACKS_MAX]);
-        let next = index.stored.lock().next_pack;
-        std::fs::write(index.packs_directory().join(format!("{next:020}")), "in the way").unwrap();
+        let table = Arc::clone(&index.tables.live()[0]);
+        index.tables.set(vec![table; TABLES_MAX]);
+        let next = index.stored.lock().next_table;
+        std::fs::write(index.tables_directory().join(format!("{next:020}")), "in the way").unwrap();
         Ok(())
     };
     store.log.index.inspect(lay_in_the_way).unwrap();
-    // As large as they are, few of them fill the segments that are worth a window.
+    // As large as they are, few of them fill the segments that are worth a flush batch.
     let mut last = (0..20).fold(0, |_, _| append(&store, 8 * MIB));
     let begun = Instant::now();
     while store.log.tail.indexed().position == 1 {
@@ -55,29 +55,29 @@ fn a_merge_that_fails_keeps_no_window_from_the_index_however_many_packs_there_ar
     assert_eq!(store.read_stream("A-1").collect().unwrap().len() as u64, last);
 }
 
-/// The story: an index that was built again, or that was far behind when its store was opened, took in window
-/// after window without a merge: a thousand of them, of 256 MiB each, were a thousand open files, and
+/// The story: an index that was built again, or that was far behind when its store was opened, took in flush batch
+/// after flush batch without a compaction: a thousand of them, of 256 MiB each, were a thousand open files, and
 /// with the next one the store could not be opened any more.
 #[test]
-fn an_index_that_is_brought_up_a_long_way_has_few_packs() {
+fn an_index_that_is_brought_up_a_long_way_has_few_tables() {
     let directory = scratch();
     let store = Store::open(directory.path().join("store")).unwrap();
-    let last = (0..2 * PACKS_MAX).fold(0, |_, _| append(&store, 10));
+    let last = (0..2 * TABLES_MAX).fold(0, |_, _| append(&store, 10));
     let site = IndexSite {
         directory: Arc::new(Held::open(directory.path()).unwrap()),
         cache_bytes: CACHE_BYTES_DEFAULT,
-        // A window for each frame.
-        window_bytes: 1,
+        // A flush batch for each frame.
+        batch_bytes: 1,
         bounds: Bounds::default(),
         journal: Arc::clone(&store.log.journal),
     };
     let (slot, _) = IndexSlot::open(site).unwrap();
-    let packs = || slot.inspect(|index| Ok(index.packs.live().len())).unwrap();
+    let tables = || slot.inspect(|index| Ok(index.tables.live().len())).unwrap();
     let mut most = 0;
-    slot.bring_up(store.log.head.visible().1, |_| most = most.max(packs())).unwrap();
-    assert!((PACKS_MAX / 2..=PACKS_MAX).contains(&most), "there were {most}");
+    slot.bring_up(store.log.head.visible().1, |_| most = most.max(tables())).unwrap();
+    assert!((TABLES_MAX / 2..=TABLES_MAX).contains(&most), "there were {most}");
     assert_eq!(slot.rebuild().unwrap().1, last);
-    assert!((PACKS_MAX / 2..=PACKS_MAX).contains(&packs()), "there are {}", packs());
+    assert!((TABLES_MAX / 2..=TABLES_MAX).contains(&tables()), "there are {}", tables());
     slot.close().unwrap();
 }
 
@@ -105,8 +105,8 @@ fn a_writer_that_is_refused_for_an_old_failure_has_the_indexer_try_again() {
 }
 
 /// The story: the index referred to a wrong place of the journal (its own checksums were right), and reading
-/// the stream said that the journal was damaged, for good; a wrong position mark did the same to a read of
-/// everything. It is the index that is wrong: it is built again, and nobody needs a mark. Where the journal
+/// the stream said that the journal was damaged, for good; a wrong sparse index entry did the same to a read of
+/// everything. It is the index that is wrong: it is built again, and nobody needs a sparse index entry. Where the journal
 /// itself is damaged, that is said, and the index stays.
 #[test]
 fn a_wrong_reference_of_the_index_is_not_told_as_damage_of_the_journal() {
@@ -120,12 +120,15 @@ fn a_wrong_reference_of_the_index_is_not_told_as_damage_of_the_journal() {
         store.append(stream, ExpectedVersion::NoStream, [event]).unwrap();
     }
     let (position, next, chain) = log.head.visible_with_chain();
-    let (mut events, mut marks) = (Vec::new(), Vec::new());
+    let (mut events, mut sparse_entries) = (Vec::new(), Vec::new());
     for frame in log.journal.frames(log.journal.start(), 1, next) {
         let (at, frame) = frame.unwrap();
-        let mark = mark_of(at, &frame);
+        let sparse_entry = sparse_entry_of(at, &frame);
         // Where no frame begins.
-        marks.push(Mark { location: Location { offset: at.offset + 64, ..at }, ..mark });
+        sparse_entries.push(SparseEntry {
+            location: Location { offset: at.offset + 64, ..at },
+            ..sparse_entry
+        });
         each_located(at, &frame, |located| {
             if let Located::Event(event) = located {
                 events.push(event);
@@ -137,8 +140,8 @@ fn a_wrong_reference_of_the_index_is_not_told_as_damage_of_the_journal() {
     let places: Vec<_> = events.iter().map(|event| event.location).collect();
     (events[0].location, events[1].location) = (places[1], places[0]);
     let end = Checkpoint { position, next, chain, time: log.head.time() };
-    let window = Window { events, marks, records: Vec::new(), end };
-    log.index.inspect(|index| index.insert(window)).unwrap();
+    let batch = FlushBatch { events, sparse_entries, records: Vec::new(), end };
+    log.index.inspect(|index| index.insert(batch)).unwrap();
     log.tail.trim(end);
     drop_newest_frames(&store);
 

@@ -1,121 +1,123 @@
 use super::*;
-use crate::codec::sst::PackId;
+use crate::codec::sst::TableId;
 use crate::codec::sst::footer::NameHash;
 use crate::codec::state::StreamState;
 use crate::proof::random::{first_seed, rounds};
-use crate::sst::compaction::{MergeDue, Merging};
-use crate::sst::cursor::Walk;
-use crate::sst::writer::PackWriter;
-use crate::value::limits::{PACK_CHUNK_BYTES_MAX, PACK_CHUNK_BYTES_MIN, PACKS_MERGED};
+use crate::sst::compaction::{Compaction, CompactionPriority};
+use crate::sst::cursor::TableCursor;
+use crate::sst::writer::TableWriter;
+use crate::value::limits::{
+    TABLE_EVENT_BLOCK_BYTES_MAX, TABLE_EVENT_BLOCK_BYTES_MIN, TABLES_COMPACTED,
+};
 use crate::value::position::Version;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const PACKS: u64 = PACKS_MERGED as u64;
+const PACKS: u64 = TABLES_COMPACTED as u64;
 
-/// As many packs as are merged together, each of `events` events with bodies of `bytes`, of few streams.
+/// As many tables as are compacted together, each of `events` events with bodies of `bytes`, of few streams.
 fn unmerged(dir: &Path, events: u64, bytes: usize) -> (Truth, Index) {
     let mut truth = Truth::default();
     let (index, _) = open(dir);
-    for pack in 0..PACKS {
+    for table in 0..PACKS {
         for n in 0..events {
             truth.append(&format!("S-{}", n % 9), bytes);
         }
-        index.insert(truth.window(pack * events, (pack + 1) * events)).unwrap();
+        index.insert(truth.batch(table * events, (table + 1) * events)).unwrap();
     }
     (truth, index)
 }
 
-fn pack_files(dir: &Path) -> Vec<PathBuf> {
+fn table_files(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir.join("index/packs")).unwrap();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }
 
-fn merge_all(index: &Index) {
-    while index.merge_due() != MergeDue::Not {
-        index.merge().unwrap();
+fn compact_all(index: &Index) {
+    while index.compaction_priority() != CompactionPriority::None {
+        index.compact().unwrap();
     }
 }
 
-/// The story: a bad sector under a pack is an error of the system's, and so the store did not open, as often
-/// as it was tried, although all that the pack held was in the journal. Here the file is a link to itself,
+/// The story: a bad sector under a table is an error of the system's, and so the store did not open, as often
+/// as it was tried, although all that the table held was in the journal. Here the file is a link to itself,
 /// which the system cannot open either.
 #[test]
-fn a_pack_that_the_system_cannot_read_makes_the_index_be_built_again() {
+fn a_table_that_the_system_cannot_read_makes_the_index_be_built_again() {
     let dir = tempfile::tempdir().unwrap();
     let (_, index) = unmerged(dir.path(), 10, 10);
     index.close().unwrap();
-    let pack = &pack_files(dir.path())[2];
-    fs::remove_file(pack).unwrap();
-    std::os::unix::fs::symlink(pack, pack).unwrap();
+    let table = &table_files(dir.path())[2];
+    fs::remove_file(table).unwrap();
+    std::os::unix::fs::symlink(table, table).unwrap();
     let opened = Index::open(dir.path(), STORE, CACHE_BYTES).unwrap().1;
     assert!(matches!(opened, Opened::Fresh { reason: Some(_) }), "{opened:?}");
 }
 
-/// The story: any name that reads as a number was taken for a pack that a crash had left, and another file
+/// The story: any name that reads as a number was taken for a table that a crash had left, and another file
 /// was to be removed for it, which was not there: the store did not open any more.
 #[test]
-fn what_else_lies_beside_the_packs_hinders_nobody() {
+fn what_else_lies_beside_the_tables_hinders_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let (truth, index) = unmerged(dir.path(), 10, 10);
     index.close().unwrap();
-    let packs = dir.path().join("index/packs");
-    fs::write(packs.join("77"), "a number, and no name of ours").unwrap();
-    fs::write(packs.join("notes"), "no number").unwrap();
+    let tables = dir.path().join("index/packs");
+    fs::write(tables.join("77"), "a number, and no name of ours").unwrap();
+    fs::write(tables.join("notes"), "no number").unwrap();
     let (index, checkpoint) = open_whole(dir.path());
     truth.check(&index, checkpoint.position, checkpoint.position, false);
     index.close().unwrap();
-    fs::create_dir(packs.join(format!("{:020}", 77))).unwrap();
+    fs::create_dir(tables.join(format!("{:020}", 77))).unwrap();
     let opened = Index::open(dir.path(), STORE, CACHE_BYTES).unwrap().1;
     assert!(matches!(opened, Opened::Fresh { reason: Some(_) }), "{opened:?}");
 }
 
-/// The story: a merge that failed at the very end, where the checkpoint was to be written, left the whole
-/// merged pack behind until the store was opened again; and so did each further attempt, on a disk that
+/// The story: a compaction that failed at the very end, where the checkpoint was to be written, left the whole
+/// compacted table behind until the store was opened again; and so did each further attempt, on a disk that
 /// was full already.
 #[test]
 fn a_merge_that_cannot_be_listed_gives_its_space_back() {
     let dir = tempfile::tempdir().unwrap();
     let (truth, index) = unmerged(dir.path(), 40, 100);
-    let before = pack_files(dir.path());
+    let before = table_files(dir.path());
     let obstacle = dir.path().join("index.checkpoint.new");
     fs::create_dir(&obstacle).unwrap();
     for _ in 0..3 {
-        index.merge().unwrap_err();
-        assert_eq!(pack_files(dir.path()), before);
+        index.compact().unwrap_err();
+        assert_eq!(table_files(dir.path()), before);
     }
     fs::remove_dir(&obstacle).unwrap();
-    merge_all(&index);
-    assert_eq!(pack_files(dir.path()).len(), 1);
+    compact_all(&index);
+    assert_eq!(table_files(dir.path()).len(), 1);
     let last = truth.events.len() as u64;
     truth.check(&index, last, last, false);
     index.close().unwrap();
     open_whole(dir.path());
 }
 
-/// The story: what a merge had written by then stayed on the disk when a window did not fit there, and the
-/// index took nothing in any more, although nothing of the window was in it: the store had to be
+/// The story: what a compaction had written by then stayed on the disk when a flush batch did not fit there, and the
+/// index took nothing in any more, although nothing of the flush batch was in it: the store had to be
 /// opened again.
 #[test]
-fn a_window_whose_pack_cannot_be_written_gives_space_back_and_is_tried_again() {
+fn a_window_whose_table_cannot_be_written_gives_space_back_and_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let (mut truth, index) = unmerged(dir.path(), 200, 3_900);
-    let before = pack_files(dir.path());
-    index.merge().unwrap();
-    assert_eq!(pack_files(dir.path()).len(), before.len() + 1, "a merge is under way");
+    let before = table_files(dir.path());
+    index.compact().unwrap();
+    assert_eq!(table_files(dir.path()).len(), before.len() + 1, "a merge is under way");
     let position = truth.events.len() as u64;
     truth.append_random(&mut Random::new(5), 100, 9);
-    let number = index.stored.lock().next_pack;
+    let number = index.stored.lock().next_table;
     let obstacle = dir.path().join(format!("index/packs/{number:020}"));
     fs::create_dir(&obstacle).unwrap();
-    index.insert(truth.window(position, position + 50)).unwrap_err();
+    index.insert(truth.batch(position, position + 50)).unwrap_err();
     fs::remove_dir(&obstacle).unwrap();
-    assert_eq!(pack_files(dir.path()), before);
-    index.insert(truth.window(position, position + 80)).unwrap();
-    merge_all(&index);
+    assert_eq!(table_files(dir.path()), before);
+    index.insert(truth.batch(position, position + 80)).unwrap();
+    compact_all(&index);
     truth.check(&index, position + 80, position + 80, false);
     truth.check_records(&index, position + 80, position + 80);
     index.close().unwrap();
@@ -124,63 +126,63 @@ fn a_window_whose_pack_cannot_be_written_gives_space_back_and_is_tried_again() {
     truth.check(&index, position + 80, position + 80, false);
 }
 
-/// The story: the filter of a merged pack had the room of all that went into it, even if they held the same
+/// The story: the filter of a compacted table had the room of all that went into it, even if they held the same
 /// streams: 100,000 streams that are written again and again would have filled half a gigabyte of memory
-/// after 4,096 windows.
+/// after 4,096 flush batches.
 #[test]
-fn the_filter_of_a_merged_pack_is_as_large_as_its_streams_need() {
+fn the_filter_of_a_compacted_table_is_as_large_as_its_streams_need() {
     let dir = tempfile::tempdir().unwrap();
     let mut truth = Truth::default();
     let (index, _) = open(dir.path());
-    for window in 0..PACKS * PACKS {
+    for batch in 0..PACKS * PACKS {
         for n in 0..101 {
             truth.append(&format!("S-{n}"), 5);
         }
-        index.insert(truth.window(101 * window, 101 * (window + 1))).unwrap();
-        merge_all(&index);
+        index.insert(truth.batch(101 * batch, 101 * (batch + 1))).unwrap();
+        compact_all(&index);
     }
-    let packs = index.packs.live();
-    let levels: Vec<_> = packs.iter().map(|pack| pack.listed.level).collect();
-    // 64 windows, each merged as soon as there are four of a level.
+    let tables = index.tables.live();
+    let levels: Vec<_> = tables.iter().map(|table| table.listed.level).collect();
+    // 64 flush batches, each compacted as soon as there are four of a level.
     assert_eq!(levels, [3]);
-    let names = packs[0].footer.filter.names();
+    let names = tables[0].footer.filter.names();
     assert!((101..=2 * 101 + 64).contains(&names), "room for {names}");
     let last = truth.events.len() as u64;
     truth.check(&index, last, last, false);
 }
 
-/// The story: merging counted the versions itself, and would have given other numbers to events of packs
+/// The story: compacting counted the versions itself, and would have given other numbers to events of tables
 /// that do not follow one another.
 #[test]
-fn packs_that_do_not_follow_one_another_are_told_as_damage_and_not_merged() {
+fn tables_that_do_not_follow_one_another_are_told_as_damage_and_not_merged() {
     let dir = tempfile::tempdir().unwrap();
     let (_, index) = unmerged(dir.path(), 20, 10);
-    let packs = index.packs.live().to_vec();
-    index.packs.set(vec![Arc::clone(&packs[0]); PACKS_MERGED]);
-    assert_eq!(index.merge().unwrap_err().kind(), ErrorKind::Corrupt, "twice the same");
-    index.packs.set(packs.iter().rev().cloned().collect());
-    assert_eq!(index.merge().unwrap_err().kind(), ErrorKind::Corrupt, "backwards");
-    index.packs.set(packs);
-    merge_all(&index);
-    assert_eq!(index.packs.live().len(), 1);
+    let tables = index.tables.live().to_vec();
+    index.tables.set(vec![Arc::clone(&tables[0]); TABLES_COMPACTED]);
+    assert_eq!(index.compact().unwrap_err().kind(), ErrorKind::Corrupt, "twice the same");
+    index.tables.set(tables.iter().rev().cloned().collect());
+    assert_eq!(index.compact().unwrap_err().kind(), ErrorKind::Corrupt, "backwards");
+    index.tables.set(tables);
+    compact_all(&index);
+    assert_eq!(index.tables.live().len(), 1);
 }
 
-/// The story: an index that was dropped during a merge waited ten seconds for itself.
+/// The story: an index that was dropped during a compaction waited ten seconds for itself.
 #[test]
 fn an_index_that_is_dropped_during_a_merge_lets_go_of_its_files() {
     let dir = tempfile::tempdir().unwrap();
     let (truth, index) = unmerged(dir.path(), 200, 3_900);
-    index.merge().unwrap();
-    assert_eq!(pack_files(dir.path()).len(), PACKS_MERGED + 1, "a merge is under way");
+    index.compact().unwrap();
+    assert_eq!(table_files(dir.path()).len(), TABLES_COMPACTED + 1, "a merge is under way");
     let begun = Instant::now();
     drop(index);
     assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
-    assert_eq!(pack_files(dir.path()).len(), PACKS_MERGED);
+    assert_eq!(table_files(dir.path()).len(), TABLES_COMPACTED);
     let (index, checkpoint) = open_whole(dir.path());
     truth.check(&index, checkpoint.position, checkpoint.position, false);
 }
 
-/// A reader keeps the packs that were merged, and the process dies: they are gone with it, and what replaced
+/// A reader keeps the tables that were compacted, and the process dies: they are gone with it, and what replaced
 /// them is there.
 #[test]
 fn a_death_between_a_merge_and_its_cleaning_up_leaves_what_the_checkpoint_lists() {
@@ -188,28 +190,29 @@ fn a_death_between_a_merge_and_its_cleaning_up_leaves_what_the_checkpoint_lists(
     let (store, image) = (dir.path().join("store"), dir.path().join("image"));
     fs::create_dir(&store).unwrap();
     let (mut truth, index) = unmerged(&store, 40, 100);
-    let reader = index.packs.live();
-    merge_all(&index);
-    assert_eq!(pack_files(&store).len(), PACKS_MERGED + 1);
+    let reader = index.tables.live();
+    compact_all(&index);
+    assert_eq!(table_files(&store).len(), TABLES_COMPACTED + 1);
     truth.check(&index, 40 * PACKS, 40 * PACKS, false);
-    let number = index.stored.lock().next_pack;
-    for removed in 0..PACKS_MERGED {
+    let number = index.stored.lock().next_table;
+    for removed in 0..TABLES_COMPACTED {
         copy(&store, &image);
         // As far as it may have come.
-        for pack in &reader[..removed] {
-            fs::remove_file(image.join(format!("index/packs/{:020}", pack.listed.number))).unwrap();
+        for table in &reader[..removed] {
+            fs::remove_file(image.join(format!("index/packs/{:020}", table.listed.number)))
+                .unwrap();
         }
         let (index, checkpoint) = open_whole(&image);
-        assert_eq!((checkpoint, pack_files(&image).len()), (end(40 * PACKS), 1));
+        assert_eq!((checkpoint, table_files(&image).len()), (end(40 * PACKS), 1));
         truth.check(&index, 40 * PACKS, 40 * PACKS, false);
-        assert_eq!(index.stored.lock().next_pack, number);
+        assert_eq!(index.stored.lock().next_table, number);
     }
     drop(reader);
-    assert_eq!(index.merge_due(), MergeDue::WhenIdle, "what a reader kept can go");
-    merge_all(&index);
-    assert_eq!(pack_files(&store).len(), 1);
+    assert_eq!(index.compaction_priority(), CompactionPriority::Idle, "what a reader kept can go");
+    compact_all(&index);
+    assert_eq!(table_files(&store).len(), 1);
     truth.append("S-1", 3);
-    index.insert(truth.window(40 * PACKS, 40 * PACKS + 1)).unwrap();
+    index.insert(truth.batch(40 * PACKS, 40 * PACKS + 1)).unwrap();
     truth.check(&index, 40 * PACKS + 1, 40 * PACKS + 1, false);
 }
 
@@ -225,7 +228,7 @@ fn any_name(random: &mut Random) -> String {
 }
 
 #[test]
-fn streams_are_listed_and_read_the_same_in_however_many_packs_they_lie() {
+fn streams_are_listed_and_read_the_same_in_however_many_tables_they_lie() {
     for seed in first_seed()..first_seed() + rounds(3) {
         println!("FILMSTRIP_SEED={seed}");
         let random = &mut Random::new(seed);
@@ -240,10 +243,10 @@ fn streams_are_listed_and_read_the_same_in_however_many_packs_they_lie() {
                 truth.append(&name, bytes);
             }
             let to = truth.events.len() as u64;
-            index.insert(truth.window(position, to)).unwrap();
+            index.insert(truth.batch(position, to)).unwrap();
             position = to;
             for _ in 0..random.below(4) {
-                index.merge().unwrap();
+                index.compact().unwrap();
             }
             if round % 8 == 7 {
                 drop(index);
@@ -279,41 +282,50 @@ fn short_streams_share_a_chunk_and_one_is_split_only_where_a_chunk_is_full() {
         }
     }
     let last = truth.events.len() as u64;
-    index.insert(truth.window(0, last)).unwrap();
-    let packs = index.packs.live();
-    let [pack] = &packs[..] else { panic!("{} packs", packs.len()) };
-    let mut walk = Walk::of(&index.db, pack).unwrap();
+    index.insert(truth.batch(0, last)).unwrap();
+    let tables = index.tables.live();
+    let [table] = &tables[..] else { panic!("{} packs", tables.len()) };
+    let mut walk = TableCursor::of(&index.db, table).unwrap();
     let runs: Vec<_> = std::iter::from_fn(|| walk.take(&index.db).unwrap()).collect();
     let (mut shared, mut split) = (0, 0);
     for pair in runs.windows(2) {
         let [before, run] = pair else { unreachable!() };
-        let chunk_bytes = pack.chunk(before.chunk).unwrap().len();
+        let event_block_bytes = table.event_block(before.event_block).unwrap().len();
         if run.stream == before.stream {
-            assert_ne!(run.chunk, before.chunk, "{run:?}");
-            assert!(chunk_bytes + EVENT_BYTES > PACK_CHUNK_BYTES_MAX, "{before:?}: {chunk_bytes}");
+            assert_ne!(run.event_block, before.event_block, "{run:?}");
+            assert!(
+                event_block_bytes + EVENT_BYTES > TABLE_EVENT_BLOCK_BYTES_MAX,
+                "{before:?}: {event_block_bytes}"
+            );
             split += 1;
-        } else if run.chunk == before.chunk {
-            assert!((run.start as usize) < PACK_CHUNK_BYTES_MIN, "{run:?}");
+        } else if run.event_block == before.event_block {
+            assert!((run.start as usize) < TABLE_EVENT_BLOCK_BYTES_MIN, "{run:?}");
             shared += 1;
         } else {
-            assert!(chunk_bytes >= PACK_CHUNK_BYTES_MIN, "{before:?}: {chunk_bytes}");
+            assert!(
+                event_block_bytes >= TABLE_EVENT_BLOCK_BYTES_MIN,
+                "{before:?}: {event_block_bytes}"
+            );
         }
     }
-    assert!(shared > 20 && split > 20, "{shared} runs share a chunk, {split} streams are split");
+    assert!(
+        shared > 20 && split > 20,
+        "{shared} runs share an event block, {split} streams are split"
+    );
     truth.check(&index, last, last, false);
 }
 
-/// Merging kept what the oldest run said of a stream besides its versions and times, and dropped what the newer
+/// Compacting kept what the oldest run said of a stream besides its versions and times, and dropped what the newer
 /// ones said.
 #[test]
 fn a_merge_keeps_what_the_newest_run_says_of_a_stream() {
     let dir = tempfile::tempdir().unwrap();
     let (index, _) = open(dir.path());
-    let (packs, id) = (index.packs_directory(), index.stored.lock().index);
+    let (tables, id) = (index.tables_directory(), index.stored.lock().index);
     let stream = StreamId::new("S-1").unwrap();
-    let pack = |number: u64, before: StreamState| {
-        let id = PackId { index: id, number };
-        let mut writer = PackWriter::create(&index.db, &packs, id, 1, &index.blocks).unwrap();
+    let table = |number: u64, before: StreamState| {
+        let id = TableId { index: id, number };
+        let mut writer = TableWriter::create(&index.db, &tables, id, 1, &index.blocks).unwrap();
         writer.begin_stream(&stream, NameHash::of(&stream), before);
         for position in before.version.get() + 1..before.version.get() + 4 {
             let body = Body::Inline(bytes(10, position as u8));
@@ -329,12 +341,12 @@ fn a_merge_keeps_what_the_newest_run_says_of_a_stream() {
         written: Micros(3),
         deleted: true,
     };
-    let inputs = [pack(101, oldest), pack(102, newest)];
-    let id = PackId { index: id, number: 103 };
-    let mut merging = Merging::begin(&index.db, &packs, id, &inputs, &index.blocks).unwrap();
-    while merging.step(&index.db, 1).unwrap() {}
-    let merged = Arc::new(merging.finish(&index.db).unwrap().unwrap());
-    let mut walk = Walk::of(&index.db, &merged).unwrap();
+    let inputs = [table(101, oldest), table(102, newest)];
+    let id = TableId { index: id, number: 103 };
+    let mut compaction = Compaction::begin(&index.db, &tables, id, &inputs, &index.blocks).unwrap();
+    while compaction.step(&index.db, 1).unwrap() {}
+    let compacted = Arc::new(compaction.finish(&index.db).unwrap().unwrap());
+    let mut walk = TableCursor::of(&index.db, &compacted).unwrap();
     let mut last = None;
     while let Some(run) = walk.take(&index.db).unwrap() {
         last = Some(run.state);

@@ -1,23 +1,23 @@
-//! A block of a pack, of any bytes.
+//! A block of a table, of any bytes.
 
-use crate::codec::sst::block::{self, CHUNK_BYTES_MAX, ChunkBuilder};
-use crate::codec::sst::block_index::{Directory, DirectoryBuilder};
+use crate::codec::sst::block::{self, EVENT_BLOCK_BYTES_MAX, EventBlockBuilder};
+use crate::codec::sst::block_index::{IndexBlock, IndexBlockBuilder};
 use crate::codec::sst::event::IndexedEvent;
 use crate::codec::sst::footer::{Footer, NameHash};
-use crate::codec::sst::{BlockKind, PackId};
+use crate::codec::sst::{BlockKind, TableId};
 use crate::fuzz::mend;
 use crate::value::stream::StreamId;
 use bytes::Bytes;
 use uuid::Uuid;
 
-/// The pack that inputs are of.
-pub(super) const ID: PackId = PackId { index: Uuid::from_u128(0xabcd), number: 7 };
+/// The table that inputs are of.
+pub(super) const ID: TableId = TableId { index: Uuid::from_u128(0xabcd), number: 7 };
 /// Where in it they lie.
 pub(super) const OFFSET: u64 = 40;
 
-/// The first byte says whether the checksum is mended, the second how many events a run of a chunk has, and
+/// The first byte says whether the checksum is mended, the second how many events a run of an event block has, and
 /// the rest is the block. What is decoded holds together; written again it is the same.
-pub fn pack(input: &[u8]) -> bool {
+pub fn table(input: &[u8]) -> bool {
     let Some((head, block)) = input.split_at_checked(2) else { return false };
     let mut block = block.to_vec();
     if mend::is_wanted(head[0]) {
@@ -25,10 +25,10 @@ pub fn pack(input: &[u8]) -> bool {
     }
     let block = Bytes::from(block);
     let unseal = |kind| ID.unseal(kind, OFFSET, &block);
-    if let Some(content) = unseal(BlockKind::Chunk) {
-        return check_chunk(&content, head[1].into());
+    if let Some(content) = unseal(BlockKind::Events) {
+        return check_event_block(&content, head[1].into());
     }
-    if let Some(content) = unseal(BlockKind::Directory) {
+    if let Some(content) = unseal(BlockKind::Index) {
         return check_directory(content);
     }
     match unseal(BlockKind::Footer).as_ref().and_then(Footer::decode) {
@@ -43,23 +43,23 @@ pub fn pack(input: &[u8]) -> bool {
     }
 }
 
-fn check_chunk(content: &Bytes, events: u64) -> bool {
-    let Ok(chunk) = block::decompress(content) else { return false };
-    let Ok(run) = block::decode_run(&chunk, 0, events, 5) else { return false };
+fn check_event_block(content: &Bytes, events: u64) -> bool {
+    let Ok(event_block) = block::decompress(content) else { return false };
+    let Ok(run) = block::decode_run(&event_block, 0, events, 5) else { return false };
     assert_eq!(run.len() as u64, events);
     assert!(run.iter().zip(5..).all(|(event, version)| event.version == version));
-    let mut builder = ChunkBuilder::default();
+    let mut builder = EventBlockBuilder::default();
     for event in &run {
         if builder.is_full_for(&event.body) {
-            // What a forger packs may be longer than what we index.
+            // What a forger tables may be longer than what we index.
             return true;
         }
         builder.put(event.position, event.recorded_at, &event.body);
     }
-    if !run.is_empty() && chunk.len() <= CHUNK_BYTES_MAX {
+    if !run.is_empty() && event_block.len() <= EVENT_BLOCK_BYTES_MAX {
         let mut again = Vec::new();
         builder.finish(&mut again);
-        let again = block::decompress(&again.into()).expect("what we pack can be read");
+        let again = block::decompress(&again.into()).expect("what we table can be read");
         let again: Vec<IndexedEvent> = block::decode_run(&again, 0, events, 5).expect("read");
         assert_eq!(again, run, "it came back changed");
     }
@@ -67,24 +67,25 @@ fn check_chunk(content: &Bytes, events: u64) -> bool {
 }
 
 fn check_directory(content: Bytes) -> bool {
-    let Ok(directory) = Directory::decode(content) else { return false };
+    let Ok(directory) = IndexBlock::decode(content) else { return false };
     let runs: Result<Vec<_>, String> = (0..directory.count()).map(|n| directory.run(n)).collect();
     let Ok(runs) = runs else { return false };
     for run in &runs {
         let found = directory.runs_up_to(run.stream.as_str(), run.first_version);
         assert!(found.is_ok_and(|found| found <= runs.len()));
     }
-    let key = |run: &crate::codec::sst::block_index::Run| (run.stream.clone(), run.first_version);
+    let key =
+        |run: &crate::codec::sst::block_index::KeyRun| (run.stream.clone(), run.first_version);
     let is_ours = runs.is_sorted_by(|a, b| key(a) < key(b))
-        && runs.is_sorted_by_key(|run| run.chunk.offset)
+        && runs.is_sorted_by_key(|run| run.event_block.offset)
         && runs.iter().map(|run| run.stream.as_str().len() + 100).sum::<usize>() < 30_000;
     if is_ours {
-        let mut builder = DirectoryBuilder::default();
+        let mut builder = IndexBlockBuilder::default();
         runs.iter().for_each(|run| builder.put(run));
         let mut again = Vec::new();
         let next: Option<(&StreamId, u64)> = directory.next();
         builder.finish(next, &mut again);
-        let again = Directory::decode(again.into()).expect("what we write can be read");
+        let again = IndexBlock::decode(again.into()).expect("what we write can be read");
         assert_eq!(again.next(), next);
         for (number, run) in runs.iter().enumerate() {
             assert_eq!(again.run(number).as_ref(), Ok(run), "it came back changed");
