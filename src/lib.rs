@@ -116,7 +116,7 @@ pub mod testing;
 mod value;
 mod views;
 
-pub use follow::follower::{Follower, FollowerRead, Following, FollowingStopper};
+pub use follow::follower::{Follower, FollowerRead, Following};
 pub use follow::group::consumer::{Consumer, Delivery};
 pub use follow::group::ledger::Nack;
 pub use follow::group::{Group, GroupBuilder};

@@ -6,16 +6,18 @@
 //! * One thread reads and decodes, another takes; a bounded channel lies between. Far behind, batches
 //!   are large; live, each is what one wake-up brought.
 
-use crate::codec::frame::Chain;
+use crate::codec::frame::{Chain, Header};
+use crate::follow::stopper::{Stopper, Stops};
 use crate::log::core::Log;
 use crate::log::read::all::{FrameCursor, FrameEvents};
 use crate::log::tail::head::{StopFlag, Waited};
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;
+use crate::value::failpoint::failpoint;
 use crate::value::filter::Filter;
 use crate::value::limits::{FEED_BATCH_BYTES_MIN, FEED_BATCH_EVENTS_MIN, FEED_BATCHES_WAITING_MAX};
 use crate::value::position::Position;
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -43,7 +45,7 @@ pub(crate) struct Feed {
     stop: FeedStop,
 }
 
-/// Ends a feed from another thread.
+/// Ends what a [`Reader`] fills from another thread.
 #[derive(Clone)]
 pub(crate) struct FeedStop(Arc<StopInner>);
 
@@ -55,6 +57,17 @@ struct StopInner {
     stopped: Receiver<()>,
 }
 
+impl Stops for StopInner {
+    fn stop(&self) {
+        // A forked process has no thread to stop.
+        if !self.log.owner.is_this_process() {
+            return;
+        }
+        self.stop.lock().take();
+        self.log.head.stop(&self.flag);
+    }
+}
+
 impl FeedStop {
     /// A stop for a feed that is still to begin.
     pub(crate) fn new(log: Arc<Log>) -> FeedStop {
@@ -64,12 +77,12 @@ impl FeedStop {
     }
 
     pub(crate) fn stop(&self) {
-        // A forked process has no thread to stop.
-        if !self.0.log.owner.is_this_process() {
-            return;
-        }
-        self.0.stop.lock().take();
-        self.0.log.head.stop(&self.0.flag);
+        self.0.stop();
+    }
+
+    /// The same for the user.
+    pub(crate) fn stopper(&self) -> Stopper {
+        Stopper::new(Arc::clone(&self.0) as Arc<dyn Stops>)
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -85,24 +98,20 @@ impl FeedStop {
 impl Feed {
     /// Begins to read after `position`, on a thread of its own called `name`.
     pub(crate) fn start(
-        log: &Arc<Log>,
+        stop: &FeedStop,
         name: &str,
         after: Position,
         filter: Filter,
-        stop: &FeedStop,
     ) -> Result<Feed> {
         filter.check()?;
-        let (sender, batches) = bounded(FEED_BATCHES_WAITING_MAX);
-        let mut reader = Reader {
-            cursor: FrameCursor::new(Arc::clone(log)),
-            log: Arc::clone(log),
-            position: after.get(),
-            filter,
-            sender,
-            closed: log.closing(),
-            stop: stop.clone(),
-        };
-        log.spawn(name, move || reader.run())?;
+        let room = FEED_BATCHES_WAITING_MAX;
+        let batches = Reader::start(stop, name, after, filter, room, |reader| {
+            let batch = reader.read_batch();
+            // Nothing can be read after an error.
+            let last = batch.is_err();
+            reader.send(batch)?;
+            if last { Err(Ended) } else { Ok(()) }
+        })?;
         Ok(Feed { batches, stop: stop.clone() })
     }
 
@@ -126,62 +135,93 @@ impl Drop for Feed {
     }
 }
 
-struct Reader {
+/// The thread that reads for one follower of the log, and fills its channel with `T`.
+pub(super) struct Reader<T> {
     log: Arc<Log>,
     cursor: FrameCursor,
     /// The last position that was read.
     position: u64,
     filter: Filter,
-    sender: Sender<Result<Batch>>,
+    sender: Sender<Result<T>>,
     closed: Receiver<()>,
     stop: FeedStop,
 }
 
 /// The taker wants nothing more.
-struct Ended;
+pub(super) struct Ended;
 
-impl Reader {
-    fn run(&mut self) {
-        let Reader { log, stop, .. } = self;
-        let (log, stop) = (Arc::clone(log), stop.clone());
-        while log.head.wait_past(self.position, None, &stop.0.flag) == Waited::Passed {
-            let batch = self.read();
-            // Nothing can be read behind an error.
-            let last = batch.is_err();
-            if self.send(batch).is_err() || last {
-                return;
-            }
-        }
+impl<T: Send + 'static> Reader<T> {
+    /// Reads after `position`, on a thread of its own called `name`, into a channel with so much `room`: `fill`
+    /// is called whenever the log holds more than was read.
+    pub(super) fn start(
+        stop: &FeedStop,
+        name: &str,
+        after: Position,
+        filter: Filter,
+        room: usize,
+        mut fill: impl FnMut(&mut Reader<T>) -> Result<(), Ended> + Send + 'static,
+    ) -> Result<Receiver<Result<T>>> {
+        let log = &stop.0.log;
+        let (sender, items) = bounded(room);
+        let mut reader = Reader {
+            cursor: FrameCursor::new(Arc::clone(log)),
+            log: Arc::clone(log),
+            position: after.get(),
+            filter,
+            sender,
+            closed: log.closing(),
+            stop: stop.clone(),
+        };
+        log.spawn(name, move || while reader.has_more() && fill(&mut reader).is_ok() {})?;
+        Ok(items)
     }
 
+    /// Waits until the log holds more than was read; false if it was stopped, or the store is closed.
+    fn has_more(&self) -> bool {
+        self.log.head.wait_past(self.position, None, &self.stop.0.flag) == Waited::Passed
+    }
+
+    /// Reads one frame, and adds the events that are wanted of it.
+    pub(super) fn read_frame(&mut self, events: &mut Vec<RecordedEvent>) -> Result<Header> {
+        let first = self.position + 1;
+        let frame = self.cursor.frame_holding(first)?;
+        let header = frame.header.clone();
+        self.position = header.last_position();
+        let wanted = first..=self.position;
+        FrameEvents::new(frame, wanted).take_all(&self.log.journal, &self.filter, events)?;
+        Ok(header)
+    }
+
+    pub(super) fn send(&self, item: Result<T>) -> Result<(), Ended> {
+        let item = match self.sender.try_send(item) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Disconnected(_)) => return Err(Ended),
+            Err(TrySendError::Full(_)) if failpoint!("subscription::drop_what_has_no_room") => {
+                return Ok(());
+            }
+            Err(TrySendError::Full(item)) => item,
+        };
+        select! {
+            send(self.sender, item) -> sent => sent.map_err(|_| Ended),
+            recv(self.stop.stopped()) -> _ => Err(Ended),
+            recv(self.closed) -> _ => Err(Ended),
+        }
+    }
+}
+
+impl Reader<Batch> {
     /// What there is, but not much more than is worth a batch.
-    fn read(&mut self) -> Result<Batch> {
+    fn read_batch(&mut self) -> Result<Batch> {
         let (mut events, mut frames, mut bytes) = (Vec::new(), Vec::new(), 0);
         let head = self.log.head.position();
         while self.position < head
             && events.len() < FEED_BATCH_EVENTS_MIN
             && bytes < FEED_BATCH_BYTES_MIN
         {
-            let first = self.position + 1;
-            let frame = self.cursor.frame_holding(first)?;
-            bytes += frame.header.length as usize;
-            self.position = frame.header.last_position();
-            frames.push((Position::new(self.position), frame.header.chain));
-            let wanted = first..=self.position;
-            FrameEvents::new(frame, wanted).take_all(
-                &self.log.journal,
-                &self.filter,
-                &mut events,
-            )?;
+            let header = self.read_frame(&mut events)?;
+            bytes += header.length as usize;
+            frames.push((Position::new(self.position), header.chain));
         }
         Ok(Batch { events, until: Position::new(self.position), frames })
-    }
-
-    fn send(&self, batch: Result<Batch>) -> Result<(), Ended> {
-        select! {
-            send(self.sender, batch) -> sent => sent.map_err(|_| Ended),
-            recv(self.stop.stopped()) -> _ => Err(Ended),
-            recv(self.closed) -> _ => Err(Ended),
-        }
     }
 }

@@ -7,13 +7,14 @@ pub(crate) trait Stops: Send + Sync {
     fn stop(&self);
 }
 
-/// Ends a subscription or a consumer from another thread. Holding it keeps nothing open.
+/// Ends a subscription, a consumer or a [`Following`](crate::Following) from another thread. Holding it keeps
+/// nothing open.
 #[derive(Clone)]
 pub struct Stopper(Arc<dyn Stops>);
 
 impl Stopper {
-    pub(crate) fn new(stops: impl Stops + 'static) -> Stopper {
-        Stopper(Arc::new(stops))
+    pub(crate) fn new(stops: Arc<dyn Stops>) -> Stopper {
+        Stopper(stops)
     }
 
     /// Ends it: nothing more is handed out, whatever was read ahead. A wait under way ends too.

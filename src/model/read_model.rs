@@ -97,7 +97,7 @@ impl<M: ReadModel> ReadModelHandle<M> {
         log.refuse_if_closed()?;
         let stop = FeedStop::new(Arc::clone(log.log()));
         let start = Position::START;
-        let feed = Feed::start(log.log(), "filmstrip-read", start, M::filter(), &stop)?;
+        let feed = Feed::start(&stop, "filmstrip-read", start, M::filter())?;
         let running = Arc::new(Running(stop));
         let progress = Progress::new(format!("read model {}", type_name::<M>()), start);
         let (model, progress) = (Readable::new(M::default()), Arc::new(progress));

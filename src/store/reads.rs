@@ -4,11 +4,11 @@ use crate::codec::state::StreamState;
 use crate::index::core::Index;
 use crate::log::handle::LogHandle;
 use crate::log::read::all::{AllEvents, AllRange};
+use crate::log::read::options::{ReadOptions, filter_methods, range_methods};
 use crate::log::read::stream::{StreamEvents, StreamRange};
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::RecordedEvent;
-use crate::value::filter::Filter;
 use crate::value::limits::STREAMS_PAGE;
 use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
@@ -24,53 +24,41 @@ use std::sync::Arc;
 pub struct ReadStream {
     log: LogHandle,
     stream: Result<StreamId>,
-    after: Version,
-    until: Version,
-    as_of: Option<DateTime<Utc>>,
-    backwards: bool,
-    limit: u64,
+    options: ReadOptions,
 }
 
 impl ReadStream {
     pub(crate) fn new(log: LogHandle, stream: Result<StreamId>) -> ReadStream {
-        ReadStream {
-            log,
-            stream,
-            after: Version::NONE,
-            until: Version::new(u64::MAX),
-            as_of: None,
-            backwards: false,
-            limit: u64::MAX,
-        }
+        ReadStream { log, stream, options: ReadOptions::everything() }
     }
 
-    /// Only events behind this version.
+    /// Only events after this version.
     pub fn after(mut self, version: Version) -> ReadStream {
-        self.after = version;
+        self.options.after = version.get();
         self
     }
 
     /// Only events up to this version, which is included.
     pub fn until(mut self, version: Version) -> ReadStream {
-        self.until = version;
+        self.options.until = version.get();
         self
     }
 
     /// Only events recorded at or before this time.
     pub fn as_of(mut self, time: DateTime<Utc>) -> ReadStream {
-        self.as_of = Some(time);
+        self.options.as_of = Some(Micros::of(time));
         self
     }
 
     /// The last event first.
     pub fn backwards(mut self) -> ReadStream {
-        self.backwards = true;
+        self.options.backwards = true;
         self
     }
 
     /// At most so many events.
     pub fn limit(mut self, events: u64) -> ReadStream {
-        self.limit = events;
+        self.options.limit = events;
         self
     }
 
@@ -80,17 +68,18 @@ impl ReadStream {
     /// [`StreamNotFound`](ErrorKind::StreamNotFound) if the stream was never written;
     /// [`InvalidInput`](ErrorKind::InvalidInput) if its name cannot be one.
     pub fn iter(self) -> Result<impl Iterator<Item = Result<RecordedEvent>> + Send + use<>> {
-        let stream = self.stream?;
-        let state = state_of(&self.log, &stream)?;
-        let mut last = state.version.min(self.until).get();
-        if let Some(time) = self.as_of {
-            let position = self.log.log().position_at(Micros::of(time))?;
-            last = self.log.version_at(&stream, last, Position::new(position))?;
+        let ReadStream { log, stream, options } = self;
+        let stream = stream?;
+        let state = state_of(&log, &stream)?;
+        let mut last = options.until.min(state.version.get());
+        if let Some(time) = options.as_of {
+            let position = log.log().position_at(time)?;
+            last = log.version_at(&stream, last, Position::new(position))?;
         }
-        let first = self.after.get().saturating_add(1);
-        let range = StreamRange { first, last, backwards: self.backwards, limit: self.limit };
-        let events = StreamEvents::new(Arc::clone(self.log.log()), stream, range);
-        Ok(KeepOpen { items: events, _open: self.log })
+        let ReadOptions { backwards, limit, .. } = options;
+        let range = StreamRange { first: options.first(), last, backwards, limit };
+        let events = StreamEvents::new(Arc::clone(log.log()), stream, range);
+        Ok(KeepOpen { items: events, _open: log })
     }
 
     /// All of it at once.
@@ -119,72 +108,26 @@ impl ReadStream {
 #[must_use = "a read begins with `iter` or `collect`"]
 pub struct ReadAll {
     log: LogHandle,
-    after: Position,
-    until: Position,
-    as_of: Option<DateTime<Utc>>,
-    filter: Filter,
-    backwards: bool,
-    limit: u64,
+    options: ReadOptions,
 }
 
 impl ReadAll {
     pub(crate) fn new(log: LogHandle) -> ReadAll {
-        ReadAll {
-            log,
-            after: Position::START,
-            until: Position::new(u64::MAX),
-            as_of: None,
-            filter: Filter::all(),
-            backwards: false,
-            limit: u64::MAX,
-        }
+        ReadAll { log, options: ReadOptions::everything() }
     }
 
-    /// Only events behind this position.
-    pub fn after(mut self, position: Position) -> ReadAll {
-        self.after = position;
-        self
-    }
-
-    /// Only events up to this position, which is included.
-    pub fn until(mut self, position: Position) -> ReadAll {
-        self.until = position;
-        self
-    }
+    range_methods!();
+    filter_methods!();
 
     /// Only events recorded at or before this time. It never cuts a commit, which has one time.
     pub fn as_of(mut self, time: DateTime<Utc>) -> ReadAll {
-        self.as_of = Some(time);
-        self
-    }
-
-    /// Only events of this category, or of the others named so.
-    pub fn category(mut self, category: impl Into<String>) -> ReadAll {
-        self.filter = self.filter.and_category(category);
-        self
-    }
-
-    /// Only events of this type, or of the others named so.
-    pub fn event_type(mut self, event_type: impl Into<String>) -> ReadAll {
-        self.filter = self.filter.and_event_type(event_type);
-        self
-    }
-
-    /// Only events that this filter wants, in place of what was named before.
-    pub fn filter(mut self, filter: Filter) -> ReadAll {
-        self.filter = filter;
+        self.options.as_of = Some(Micros::of(time));
         self
     }
 
     /// The last event first.
     pub fn backwards(mut self) -> ReadAll {
-        self.backwards = true;
-        self
-    }
-
-    /// At most so many events, of those that the filters leave.
-    pub fn limit(mut self, events: u64) -> ReadAll {
-        self.limit = events;
+        self.options.backwards = true;
         self
     }
 
@@ -194,20 +137,17 @@ impl ReadAll {
     /// [`Closed`](ErrorKind::Closed), or what finding the place of `as_of` met.
     pub fn iter(self) -> Result<impl Iterator<Item = Result<RecordedEvent>> + Send + use<>> {
         self.log.refuse_if_closed()?;
-        self.filter.check()?;
-        let mut last = self.log.head_position().min(self.until).get();
-        if let Some(time) = self.as_of {
-            last = last.min(self.log.log().position_at(Micros::of(time))?);
+        self.options.check()?;
+        let ReadAll { log, options } = self;
+        let mut last = options.until.min(log.head_position().get());
+        if let Some(time) = options.as_of {
+            last = last.min(log.log().position_at(time)?);
         }
-        let range = AllRange {
-            first: self.after.get().saturating_add(1),
-            last,
-            backwards: self.backwards,
-            limit: self.limit,
-            filter: self.filter,
-        };
-        let events = AllEvents::new(Arc::clone(self.log.log()), range);
-        Ok(KeepOpen { items: events, _open: self.log })
+        let first = options.first();
+        let ReadOptions { backwards, limit, filter, .. } = options;
+        let range = AllRange { first, last, backwards, limit, filter };
+        let events = AllEvents::new(Arc::clone(log.log()), range);
+        Ok(KeepOpen { items: events, _open: log })
     }
 
     /// All of it at once.

@@ -83,7 +83,7 @@ impl Consumer {
         let stopped = Arc::new(AtomicBool::new(false));
         let ending = Ending { group: Arc::clone(&group), stopped: Arc::clone(&stopped) };
         let member = Member { group, groups, name, open: log };
-        Consumer { member: Arc::new(member), stopped, stopper: Stopper::new(ending) }
+        Consumer { member: Arc::new(member), stopped, stopper: Stopper::new(Arc::new(ending)) }
     }
 
     /// Waits for the next event to handle, but no longer than this.

@@ -105,14 +105,15 @@ impl GroupBuilder {
             return Err(Error::invalid(message));
         }
         subscription.check()?;
-        let SubscriptionBuilder { log, groups, filter, after, buffer, .. } = subscription;
+        let SubscriptionBuilder { log, groups, options, buffer } = subscription;
         let settings = Settings {
             unfinished_max: buffer,
             redeliver_after,
             attempts_max: attempts,
             in_stream_order,
         };
-        let described = Described { name: &name, filter: &filter, after, settings };
+        let after = Position::new(options.after);
+        let described = Described { name: &name, filter: &options.filter, after, settings };
         let group = log.at_one_time(|| groups.join(&log, &described))?;
         Ok(Consumer::new(log, groups, name, group))
     }

@@ -104,7 +104,7 @@ impl RunningGroup {
             nudges,
             stop,
         });
-        let feed = Feed::start(engine.log(), "filmstrip-read", after, filter, &group.stop)?;
+        let feed = Feed::start(&group.stop, "filmstrip-read", after, filter)?;
         let its_group = Arc::clone(&group);
         engine.spawn("filmstrip-group", move || its_group.run(&feed, &nudged))?;
         Ok(group)

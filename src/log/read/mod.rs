@@ -4,5 +4,6 @@
 
 pub(crate) mod all;
 pub(crate) mod located;
+pub(crate) mod options;
 pub(crate) mod readahead;
 pub(crate) mod stream;

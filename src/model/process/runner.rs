@@ -151,7 +151,7 @@ impl<M: ProcessManager> Runner<M> {
         self.show();
         let stop = FeedStop::new(Arc::clone(self.log()));
         let (after, filter) = (self.kept.position(), self.filter.clone());
-        let feed = Feed::start(self.log(), "filmstrip-read", after, filter, &stop);
+        let feed = Feed::start(&stop, "filmstrip-read", after, filter);
         let feed = feed.map_err(interrupt_of)?;
         loop {
             self.fire_due()?;

@@ -224,7 +224,7 @@ impl<P: Projection> Runner<P> {
     fn follow_feed(&mut self) -> Interrupt {
         let stop = FeedStop::new(Arc::clone(&self.log));
         let filter = self.filter.clone();
-        let feed = Feed::start(&self.log, "filmstrip-read", self.position(), filter, &stop);
+        let feed = Feed::start(&stop, "filmstrip-read", self.position(), filter);
         let feed = match feed {
             Ok(feed) => feed,
             Err(error) => return interrupt_of(error),

@@ -1,0 +1,168 @@
+//! Reading a store's journal from another process, beside the one that writes it.
+//!
+//! * Read-only: no lock is taken, and nothing is ever written.
+//! * Nothing is shown beyond the durable watermark, `journal/durable`, which the writer moves after each
+//!   `fdatasync`. So what is shown is durable, and stays.
+//! * There is no wake-up across processes: who waits for more looks at the watermark again and again, with
+//!   a bounded interval.
+
+mod following;
+mod watch;
+
+pub use following::Following;
+
+use crate::journal::manifest;
+use crate::journal::read::Journal;
+use crate::log::core::journal_directory;
+use crate::log::read::options::{ReadOptions, filter_methods, range_methods, stream_method};
+use crate::storage::disk::{Disk, RealDisk};
+use crate::storage::held::absolute;
+use crate::value::error::{Error, Result};
+use crate::value::event::RecordedEvent;
+use crate::value::fork::Owner;
+use crate::value::limits::FOLLOWER_POLL;
+use crate::value::position::Position;
+use parking_lot::Mutex;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use watch::{Seen, Shared};
+
+/// How often a watermark is read again that may just have been written, until it counts as missing.
+const MARK_ATTEMPTS: u32 = 16;
+
+/// A store that another process writes, as a reader sees it.
+///
+/// It sees what is durable, by position and through filters; it has no index, so reading one stream
+/// walks over the journal. Any number of followers may be open, and none of them is noticed by the
+/// writer. A backup can be followed like any store.
+///
+/// ```
+/// use filmstrip::{ExpectedVersion, Follower, NewEvent, Position, Store};
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("orders");
+/// let store = Store::open(&path)?; // in one process
+/// store.append("Order-1", ExpectedVersion::NoStream, [NewEvent::json("Placed", &7)?])?;
+///
+/// let follower = Follower::open(&path)?; // in another
+/// assert_eq!(follower.head()?, Position::new(1));
+/// let mut following = follower.read().category("Order").follow();
+/// assert_eq!(following.next().expect("one event")?.event_type, "Placed");
+///
+/// store.append("Order-2", ExpectedVersion::NoStream, [NewEvent::json("Placed", &9)?])?;
+/// assert_eq!(following.next().expect("it waits")?.position.get(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Follower {
+    shared: Arc<Shared>,
+}
+
+impl Follower {
+    /// Begins to follow the store in the directory `path`, whether or not a process has it open.
+    ///
+    /// # Errors
+    /// * [`InvalidInput`](ErrorKind::InvalidInput): there is no store.
+    /// * [`UnsupportedFormat`](ErrorKind::UnsupportedFormat): a newer version wrote it.
+    /// * [`Corrupt`](ErrorKind::Corrupt): the manifest or a segment's header is damaged.
+    pub fn open(path: impl AsRef<Path>) -> Result<Follower> {
+        let path = absolute(path.as_ref())?;
+        let path = match path.canonicalize() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::invalid(format!(
+                    "{} is no store: it is not there",
+                    path.display()
+                )));
+            }
+            resolved => resolved.map_err(|e| Error::io("find", &path, e))?,
+        };
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let manifest = manifest::read(&*disk, &path)?.ok_or_else(|| {
+            let message = format!("{} is no store: it has no MANIFEST", path.display());
+            Error::invalid(message)
+        })?;
+        let (store, directory) = (manifest.store, journal_directory(&path));
+        let journal = Arc::new(Journal::new(Arc::clone(&disk), directory, store, Vec::new()));
+        let seen = Seen { watermark: None, segment: 0, file: None, read: None };
+        let (owner, seen) = (Owner::this_process(), Mutex::new(seen));
+        let shared = Shared { owner, path, disk, store, journal, seen };
+        let follower = Follower { shared: Arc::new(shared) };
+        follower.shared.look(MARK_ATTEMPTS)?;
+        Ok(follower)
+    }
+
+    /// The last position that is durable now; the start if there is no event yet, or no watermark that
+    /// says so: a writer sets it when it opens the store.
+    ///
+    /// # Errors
+    /// * [`Replaced`](ErrorKind::Replaced): what is at the path now is not what was opened. Each read says
+    ///   so as well.
+    /// * What reading the watermark, or the header of a new segment, met.
+    pub fn head(&self) -> Result<Position> {
+        let watermark = self.shared.look(1)?;
+        Ok(Position::new(watermark.map_or(0, |watermark| watermark.position)))
+    }
+
+    /// Reads the global sequence: what is durable at the time, or that and all that follows.
+    pub fn read(&self) -> FollowerRead {
+        FollowerRead {
+            shared: Arc::clone(&self.shared),
+            options: ReadOptions::everything(),
+            poll: FOLLOWER_POLL,
+        }
+    }
+}
+
+impl std::fmt::Debug for Follower {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Follower").field("path", &self.shared.path).finish()
+    }
+}
+
+/// A read through a [`Follower`]; see [`Follower::read`].
+///
+/// Filters of one kind add up, filters of different kinds must all hold; `limit` counts what is left.
+#[must_use = "a read begins with `iter`, `collect` or `follow`"]
+pub struct FollowerRead {
+    shared: Arc<Shared>,
+    options: ReadOptions,
+    poll: Duration,
+}
+
+impl FollowerRead {
+    range_methods!();
+    stream_method!();
+    filter_methods!();
+
+    /// How long [`follow`](FollowerRead::follow) waits between two looks at the watermark: 10 ms unless said
+    /// otherwise. Each look reads 60 bytes.
+    pub fn poll_interval(mut self, interval: Duration) -> FollowerRead {
+        self.poll = interval;
+        self
+    }
+
+    /// Reads what is durable now.
+    ///
+    /// # Errors
+    /// What the builder was given and cannot be; what looking at the watermark met.
+    pub fn iter(mut self) -> Result<impl Iterator<Item = Result<RecordedEvent>> + Send + use<>> {
+        let head = self.shared.look(1)?.map_or(0, |watermark| watermark.position);
+        self.options.until = self.options.until.min(head);
+        self.options.check()?;
+        Ok(self.follow())
+    }
+
+    /// All of it at once.
+    ///
+    /// # Errors
+    /// Those of [`iter`](FollowerRead::iter) and of reading.
+    pub fn collect(self) -> Result<Vec<RecordedEvent>> {
+        self.iter()?.collect()
+    }
+
+    /// Reads what is durable, and then, as the other process goes on, what becomes so.
+    pub fn follow(self) -> Following {
+        let FollowerRead { shared, options, poll } = self;
+        Following::new(shared, options, poll)
+    }
+}

@@ -1,0 +1,168 @@
+//! How far a followed store is durable, and whether it is still the one that was opened.
+
+use crate::codec::frame::{HEADER_BYTES, Header, Location};
+use crate::journal::manifest;
+use crate::journal::read::Journal;
+use crate::journal::recover::read_header;
+use crate::journal::watermark::{self, DurableWatermark, Look};
+use crate::storage::disk::{Disk, DiskFile};
+use crate::storage::held::FileIdentity;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::failpoint::failpoint;
+use crate::value::fork::Owner;
+use parking_lot::{Mutex, MutexGuard};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What a follower and its reads share.
+pub(super) struct Shared {
+    pub(super) owner: Owner,
+    pub(super) path: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) store: Uuid,
+    pub(super) journal: Arc<Journal>,
+    /// How far the journal is known to be durable.
+    pub(super) seen: Mutex<Seen>,
+}
+
+pub(super) struct Seen {
+    pub(super) watermark: Option<DurableWatermark>,
+    /// The last segment that the journal's reader knows; 0: none.
+    pub(super) segment: u64,
+    /// The file that the watermark was read from. While it is held, no other file can pass for it.
+    pub(super) file: Option<(Arc<dyn DiskFile>, FileIdentity)>,
+    /// The last frame that anybody has read, and where it is.
+    pub(super) read: Option<(Location, Header)>,
+}
+
+impl Shared {
+    /// How far the journal is durable, as the watermark says now. One that is just being written says
+    /// nothing, and then what is known holds.
+    pub(super) fn look(&self, attempts: u32) -> Result<Option<DurableWatermark>> {
+        self.owner.check()?;
+        // Held over the reading: of two threads, one must not come with an older watermark than the other did.
+        let mut seen = self.seen.lock();
+        for _ in 0..attempts {
+            let look = || watermark::look(&*self.disk, self.journal.directory(), self.store);
+            let look = match failpoint!("follow::look_out_of_order") {
+                true => MutexGuard::unlocked(&mut seen, look)?,
+                false => look()?,
+            };
+            let seen = &mut *seen;
+            if let Some(watermark) = self.take(seen, look)? {
+                self.advance(seen, watermark)?;
+                break;
+            }
+        }
+        Ok(seen.watermark)
+    }
+
+    /// What the watermark that was looked at says, if it says anything. A watermark in another file is the sign that all
+    /// files may be others: a writer has opened the store, a backup was taken into its directory, or something
+    /// else was put in its place.
+    fn take(&self, seen: &mut Seen, look: Look) -> Result<Option<DurableWatermark>> {
+        let Look::Found { file, identity, watermark } = look else {
+            self.check_manifest()?;
+            return Ok(None);
+        };
+        let is_the_same = identity.is_none_or(|identity| {
+            seen.file.as_ref().is_some_and(|(_, before)| *before == identity)
+        });
+        let Some(watermark) = watermark else {
+            // Torn, or of another store.
+            self.check_manifest()?;
+            return Ok(None);
+        };
+        if !is_the_same {
+            self.check_manifest()?;
+            self.check_history(seen, &watermark)?;
+            if !failpoint!("follow::keep_replaced_files") {
+                self.journal.forget_handles();
+            }
+            seen.file = identity.map(|identity| (file, identity));
+        }
+        Ok(Some(watermark))
+    }
+
+    /// Shows what `watermark` says is durable.
+    fn advance(&self, seen: &mut Seen, watermark: DurableWatermark) -> Result<()> {
+        if seen.watermark.is_some_and(|before| watermark.position < before.position) {
+            let what = "the durable watermark has gone back behind what was shown";
+            let (path, position) =
+                (watermark::path(self.journal.directory()), watermark.position + 1);
+            return Err(Error::corrupt(&path, 48, Some(position), what));
+        }
+        // A segment that the watermark names has its name and its header for good.
+        while seen.segment < watermark.frame.segment {
+            let number = seen.segment + 1;
+            let directory = self.journal.directory();
+            let header = read_header(&*self.disk, directory, self.store, number, true)
+                .or_else(|error| self.check_manifest().and(Err(error)))?;
+            self.journal.add_segment(header);
+            seen.segment = number;
+        }
+        seen.watermark = Some(watermark);
+        Ok(())
+    }
+
+    /// Whether the store that was opened is still the one at its path.
+    fn check_manifest(&self) -> Result<()> {
+        let is_now = match manifest::read(&*self.disk, &self.path)? {
+            _ if failpoint!("follow::overlook_another_store") => return Ok(()),
+            Some(manifest) if manifest.store == self.store => return Ok(()),
+            Some(manifest) => format!("holds the store {}", manifest.store),
+            None => "holds no store".to_owned(),
+        };
+        let (path, store) = (self.path.display(), self.store);
+        let message = format!("{path} {is_now} now; this follower was opened on the store {store}");
+        Err(Error::new(ErrorKind::Replaced, message))
+    }
+
+    /// Whether the files that are there now hold what was read from the ones before. The chain in a frame
+    /// covers everything up to it.
+    fn check_history(&self, seen: &Seen, watermark: &DurableWatermark) -> Result<()> {
+        let shown = seen.watermark.map_or(0, |before| before.position);
+        if watermark.position < shown {
+            let what = format!(
+                "it ends at position {}, and position {shown} was shown",
+                watermark.position
+            );
+            return Err(self.other_history(&what));
+        }
+        if failpoint!("follow::overlook_another_history") {
+            return Ok(());
+        }
+        let Some((at, read)) = &seen.read else { return Ok(()) };
+        let mut bytes = [0; HEADER_BYTES];
+        let path = self.journal.path(at.segment);
+        let filled =
+            match self.disk.open(&path).and_then(|file| file.read_at(&mut bytes, at.offset)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("read", &path, error));
+                }
+                filled => filled.unwrap_or(0),
+            };
+        let position = read.last_position();
+        let header = Header::parse(&bytes[..filled]);
+        match header.is_some_and(|it| it.chain == read.chain && it.last_position() == position) {
+            true => Ok(()),
+            false => Err(self.other_history(&format!("it differs up to position {position}"))),
+        }
+    }
+
+    fn other_history(&self, what: &str) -> Error {
+        let (path, store) = (self.path.display(), self.store);
+        let message = format!("{path} holds another history of the store {store} now: {what}");
+        Error::new(ErrorKind::Replaced, message)
+    }
+
+    /// Notes that the frame with this header, at `at`, was read.
+    pub(super) fn note(&self, at: Location, header: &Header) {
+        let read = &mut self.seen.lock().read;
+        if read.as_ref().is_none_or(|(before, _)| *before < at) {
+            *read = Some((at, header.clone()));
+        }
+    }
+}
