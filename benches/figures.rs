@@ -1,4 +1,4 @@
-//! The figures of the README: longer runs than criterion's, each beside its baseline in turn.
+//! Figures that take longer runs than criterion's, each beside its baseline in turn.
 //!
 //! `cargo bench --bench figures [-- EVENTS]`; 2,000,000 events unless said otherwise.
 

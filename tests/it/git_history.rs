@@ -87,7 +87,7 @@ impl Scene {
         Store::open(self.options().store).unwrap()
     }
 
-    /// What git says of a commit, asked as plainly as the README says: path and lines of text files.
+    /// What git says of a commit, asked as plainly as can be: path and lines of text files.
     fn lines_by_git(&self, commit: &str) -> BTreeMap<Vec<u8>, Option<u64>> {
         let empty = self.ask(["hash-object", "-t", "tree", "/dev/null"]);
         let output = self.git(["diff", "--no-renames", "--numstat", "-z", &empty, commit]);
