@@ -99,7 +99,7 @@ pub mod book;
 mod codec;
 mod doctor;
 mod follow;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "__internal"))]
 #[doc(hidden)]
 pub mod fuzz;
 mod index;

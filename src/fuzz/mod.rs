@@ -1,7 +1,8 @@
 //! What the fuzzer checks: any bytes may come to the decoders, and each answers with a value that holds
 //! together or with an error.
 //!
-//! * It is built for the fuzzer (`cfg(fuzzing)`, see `fuzz/`) and for the tests, never for users.
+//! * It is built for the fuzzer (by the hidden feature `__internal`, see `fuzz/`) and for the tests, never for users:
+//!   not even for those who fuzz their own program, for which cargo-fuzz sets `cfg(fuzzing)` everywhere.
 //! * The same functions are run by `fuzz::tests` over bytes changed at random, so that what the fuzzer
 //!   checks is always in order.
 //! * Checksums stop nearly every change. So an input says whether they are `mend`ed after it, as somebody
