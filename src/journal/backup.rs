@@ -11,8 +11,8 @@ use crate::codec::frame::{self, Chain, Header, Location};
 use crate::journal::names;
 use crate::journal::read::Journal;
 use crate::journal::recover::{self, Scan};
-use crate::journal::segment::{self, SegmentHeader};
-use crate::journal::watermark::{DurableWatermark, WatermarkFile};
+use crate::journal::segment::{self, HeaderError, SegmentHeader};
+use crate::journal::watermark::{self, DurableWatermark, WatermarkFile};
 use crate::journal::write::End;
 use crate::storage::disk::{self, Disk};
 use crate::storage::held::MODE_ALL;
@@ -174,6 +174,35 @@ pub(crate) fn copy(
     // Last: it must never say more than is there.
     WatermarkFile::create(&*target.disk, &target.directory, store, watermark)?;
     Ok(copied)
+}
+
+/// Refuses a journal in `directory` with a file that no backup has written, whatever its name. In a directory
+/// with a manifest such a file is a damaged one of the backup's; without one it may be a stranger's.
+pub(crate) fn refuse_unknown(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    let refuse = |path: &Path| {
+        let message = format!(
+            "{} was not written by a backup; back up into another directory, or remove it",
+            path.display()
+        );
+        Err(Error::new(ErrorKind::InvalidInput, message))
+    };
+    for number in recover::segment_numbers(disk, directory)? {
+        let path = segment::path(directory, number);
+        let mut page = vec![0; segment::HEADER_BYTES as usize];
+        let read = disk.open(&path).and_then(|file| file.read_at(&mut page, 0));
+        let read = read.map_err(|e| Error::io("read", &path, e))?;
+        if matches!(SegmentHeader::decode(&page[..read]), Err(HeaderError::Damaged(_)))
+            && !failpoint!("journal::replace_unknown_segment")
+        {
+            return refuse(&path);
+        }
+    }
+    let path = watermark::path(directory);
+    match disk::read_whole(disk, &path, watermark::BYTES as u64) {
+        Ok(watermark) if watermark.as_deref().is_none_or(watermark::is_mark) => Ok(()),
+        Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
+        _ => refuse(&path),
+    }
 }
 
 fn header(journal: &Journal, number: u64) -> Result<SegmentHeader> {

@@ -97,7 +97,9 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, directory: &Path, store: Uuid) -> Res
 
 /// Opens the journal in `directory` of the store `store`.
 pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result<Opened> {
-    remove_leftovers(&*disk, directory)?;
+    if failpoint!("journal::remove_leftovers_first") {
+        remove_leftovers(&*disk, directory)?;
+    }
     // A kill may have left a segment whose name is in the page cache only. The watermark must not speak of
     // it before the name is durable.
     disk.sync_dir(directory).map_err(|e| Error::io("sync", directory, e))?;
@@ -109,6 +111,8 @@ pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result
     let file = disk.open_to_write(&path).map_err(|e| Error::io("open", &path, e))?;
 
     let scanned = scan_last(&journal, &*file, &last, watermark)?;
+    // Not before: until all of it is known to be this store's and of a known format, nothing is changed.
+    remove_leftovers(&*disk, directory)?;
     let torn = match scanned.torn_bytes {
         0 => None,
         bytes => Some(set_aside(&journal, &*file, scanned.end.next, bytes, watermark)?),

@@ -116,8 +116,9 @@ impl Store {
             }
         };
         let there = journal_directory(path);
-        if !there.exists() {
-            lock.making(there.clone());
+        lock.make_journal(&**disk)?;
+        if manifest::read(&**disk, path)?.is_none() {
+            backup::refuse_unknown(&**disk, &there)?;
         }
         let copied = backup::copy(&prefix, disk, &there, check)?;
         let disk = &**disk;

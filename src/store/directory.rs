@@ -50,6 +50,8 @@ pub(crate) struct Lock {
     owner: Owner,
     held: Arc<Held>,
     files: Vec<File>,
+    /// Whether the journal's directory is one of them.
+    has_journal: bool,
     /// The permissions of a file that is created to be locked.
     mode: u32,
     /// What was made for it, until it is settled.
@@ -64,6 +66,44 @@ impl Lock {
     /// The disk for what is made in the directory, with the permissions `mode` at most.
     pub(crate) fn guard(&self, disk: &Arc<dyn Disk>, mode: u32) -> Arc<dyn Disk> {
         Arc::new(GuardedDisk::new(Arc::clone(disk), Arc::clone(&self.held), mode))
+    }
+
+    /// Creates the directory of the journal, unless it exists, and locks it. True if it was created.
+    pub(crate) fn make_journal(&mut self, disk: &dyn Disk) -> Result<bool> {
+        let path = journal_directory(self.held.path());
+        refuse_dangling(&path)?;
+        let is_new = is_missing(&path);
+        if is_new {
+            self.making(path.clone());
+        }
+        disk.create_dir_all(&path, MODE_ALL).map_err(|e| Error::io("create", &path, e))?;
+        self.lock_journal()?;
+        Ok(is_new)
+    }
+
+    /// Locks the directory of the journal, if there is one: `journal` may be a symbolic link, and two stores may
+    /// have the same journal.
+    fn lock_journal(&mut self) -> Result<()> {
+        let path = journal_directory(self.held.path());
+        if self.has_journal || !path.is_dir() || failpoint!("store::leave_journal_unlocked") {
+            return Ok(());
+        }
+        for _ in 0..LOCK_ATTEMPTS {
+            let directory = File::open(&path).map_err(|e| Error::io("open", &path, e))?;
+            match directory.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(locked(&path)),
+                Err(TryLockError::Error(error)) => {
+                    tracing::debug!(%error, "the journal's directory cannot be locked");
+                }
+            }
+            if held::leads_to(&path, &directory).map_err(|e| Error::io("find", &path, e))? {
+                self.files.push(directory);
+                self.has_journal = true;
+                return Ok(());
+            }
+        }
+        Err(locked(&path))
     }
 
     /// Takes back what it makes, if it is dropped before `keep`.
@@ -85,7 +125,10 @@ impl Lock {
             };
             let file = match opened {
                 Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound && create => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && create => {
+                    refuse_dangling(&path)?;
+                    continue;
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 Err(error) => return Err(Error::io("open", &path, error)),
             };
@@ -216,13 +259,15 @@ pub(crate) fn lock_existing(path: &Path) -> Result<Lock> {
 
 fn lock_with(path: &Path, made: Made, creates: Option<&str>, mode: u32) -> Result<Lock> {
     let held = Arc::new(hold_locked(path)?);
-    let mut lock = Lock { owner: Owner::this_process(), held, files: Vec::new(), mode, made };
+    let (owner, files) = (Owner::this_process(), Vec::new());
+    let mut lock = Lock { owner, held, files, has_journal: false, mode, made };
     for name in [LOCK, BACKUP_LOCK] {
         if failpoint!("store::lock_files_only") && creates != Some(name) {
             continue;
         }
         lock.lock_file(name, creates == Some(name))?;
     }
+    lock.lock_journal()?;
     Ok(lock)
 }
 
@@ -324,22 +369,59 @@ pub(crate) fn foreign_in_journal(path: &Path, disk: &dyn Disk) -> Result<Option<
 fn create(lock: &mut Lock, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Manifest> {
     let path = &lock.held().path().to_owned();
     let journal = journal_directory(path);
+    refuse_dangling(&manifest::path(path))?;
     if !recover::is_empty(&**disk, &journal)? {
         let what = "it is missing, but the journal holds events";
         return Err(Error::corrupt(&manifest::path(path), 0, None, what));
     }
+    refuse_linked(&**disk, &journal)?;
     // Times of day do not make an id unique where clocks stand still.
     let manifest = Manifest { store: Uuid::now_v7(), created: Micros::of(clock.now()) };
-    if !journal.exists() {
+    if lock.make_journal(&**disk)? {
         let file = segment::path(&journal, 1);
         let temporary = [segment::prepared_path(&journal, 1), path.join("MANIFEST.tmp")];
-        let made = [journal.clone(), file, manifest::path(path)];
+        let made = [file, manifest::path(path)];
         made.into_iter().chain(temporary).for_each(|path| lock.making(path));
     }
     recover::create(disk, &journal, manifest.store)?;
     sync_with_parents(path, &**disk)?;
     manifest::write(&**disk, path, &manifest)?;
     Ok(manifest)
+}
+
+/// Refuses a `journal` without a manifest that is a symbolic link to files: nothing says that they are not the
+/// journal of another store, which creating one would replace.
+fn refuse_linked(disk: &dyn Disk, journal: &Path) -> Result<()> {
+    let names = disk.list(journal).map_err(|e| Error::io("list", journal, e))?;
+    let is_linked = journal.is_symlink() && !failpoint!("store::replace_linked_journal");
+    let Some(name) = names.first().filter(|_| is_linked) else { return Ok(()) };
+    let journal = journal.display();
+    let message = format!(
+        "{journal} is a symbolic link to a directory that is not empty: it holds {name:?}, which may belong to \
+         another store"
+    );
+    Err(Error::invalid(message))
+}
+
+/// Refuses a symbolic link that leads nowhere: the disk that it leads to may not be mounted.
+pub(crate) fn refuse_dangling(path: &Path) -> Result<()> {
+    let leads_nowhere = || path.metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+    let is_overlooked = failpoint!("store::take_dangling_link_for_ours");
+    match path.is_symlink() && leads_nowhere() && !is_overlooked {
+        true => {
+            let message = format!("{} is a symbolic link that leads nowhere", path.display());
+            Err(Error::invalid(message))
+        }
+        false => Ok(()),
+    }
+}
+
+/// Whether nothing is at `path`, not even a symbolic link that leads nowhere.
+fn is_missing(path: &Path) -> bool {
+    if failpoint!("store::take_dangling_link_for_ours") {
+        return !path.exists();
+    }
+    path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Whether `path`, or where it will be, lies in the directory `outer`.

@@ -244,6 +244,7 @@ impl Repair {
         refuse_unless_empty(&**disk, &to, &self.path)?;
         let to = &lock.held().path().to_owned();
         let its_disk = &lock.guard(disk, mode);
+        lock.make_journal(&**its_disk)?;
         let store = Uuid::now_v7();
         let export = with_still_site(
             &self.path,

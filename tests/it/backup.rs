@@ -252,6 +252,28 @@ fn half_a_backup_of_another_store_is_refused_and_left_alone() {
 
 /// A store in a directory that is called `journal` was taken for the journal of a backup beside it, and segments were
 /// copied in between its files.
+/// A file with the name of a segment in a directory that had never been backed up into was taken for a damaged segment
+/// of the backup, and replaced: a user's text was gone. So was one with the name of the watermark.
+#[test]
+fn a_strangers_file_with_the_name_of_a_segment_is_not_replaced() {
+    let store = Store::temporary().unwrap();
+    append(&store, 6);
+    for name in ["00000000000000000001", "00000000000000000002", "durable"] {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, journal) = (directory.path().join("b"), directory.path().join("b/journal"));
+        fs::create_dir_all(&journal).unwrap();
+        fs::write(journal.join(name), "years of work").unwrap();
+        let error = store.backup(&path).expect_err(name);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name}: {error}");
+        assert!(error.to_string().contains(name), "{name}: {error}");
+        assert_eq!(files(&path), [format!("journal/{name}")]);
+        assert_eq!(fs::read(journal.join(name)).unwrap(), b"years of work");
+        fs::remove_file(journal.join(name)).unwrap();
+        store.backup(&path).unwrap();
+        check_whole(&path);
+    }
+}
+
 #[test]
 fn a_backup_around_the_store_itself_is_refused() {
     let directory = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use filmstrip::{
     Error, ErrorKind, ExpectedVersion, Finding, FindingKind, Follower, NewEvent, Store,
 };
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -133,6 +133,128 @@ fn a_store_lies_at_the_top_of_a_volume() {
     Store::repair(path("store")).unwrap().export(path("export")).unwrap();
     for name in ["store", "backup", "export"] {
         assert_eq!(Store::open(path(name)).unwrap().head().get(), 1, "{name}");
+    }
+}
+
+/// Moves the journal of the closed store `path` to `disk`, and leaves a symbolic link.
+fn move_journal(path: &Path, disk: &Path) {
+    fs::rename(path.join("journal"), disk).unwrap();
+    symlink(disk, path.join("journal")).unwrap();
+}
+
+/// A store whose `journal` was a symbolic link to another disk was copied with `cp -a`, which keeps the link: both
+/// were opened, and both said `Ok` for the same positions, so that the events of one were gone. A backup into such a
+/// directory replaced files of an open store. The directory that `journal` leads to is locked as well.
+#[test]
+fn a_journal_that_two_directories_lead_to_is_open_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let (store, copied) = (at("store"), at("copied"));
+    fill(&Store::open(&store).unwrap()).unwrap();
+    Store::open(&store).unwrap().backup(at("backup")).unwrap();
+    move_journal(&store, &at("disk"));
+    fs::create_dir(&copied).unwrap();
+    fs::create_dir(at("linked")).unwrap();
+    for link in [copied.join("journal"), at("linked/journal")] {
+        symlink(at("disk"), link).unwrap();
+    }
+    fs::copy(store.join("MANIFEST"), copied.join("MANIFEST")).unwrap();
+
+    let open = Store::open(&store).unwrap();
+    let before = everything(&at("disk"));
+    let another = Store::open(at("another")).unwrap();
+    for refused in [
+        Store::open(&copied).map(drop),
+        Store::open(at("linked")).map(drop),
+        Store::verify_at(&copied).map(drop),
+        Store::repair(&copied).map(drop),
+        open.backup(&copied).map(drop),
+        open.backup(at("linked")).map(drop),
+        another.backup(at("linked")).map(drop),
+    ] {
+        let error = refused.expect_err("its journal is in use");
+        assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+        assert!(error.to_string().contains("journal"), "{error}");
+    }
+    assert_eq!(everything(&at("disk")), before, "something was changed");
+    fill(&open).unwrap();
+    open.close().unwrap();
+    verify(&store, 48);
+    // Once it is free, either may be opened; but not both.
+    let open = Store::open(&copied).unwrap();
+    assert_eq!(Store::open(&store).map(drop).unwrap_err().kind(), ErrorKind::Locked);
+    open.close().unwrap();
+    verify(&store, 48);
+}
+
+/// A directory without a manifest whose `journal` was a symbolic link to the journal of an empty store was taken for
+/// what a crash had left: that store's segment and watermark were deleted, and it did not open again.
+#[test]
+fn a_linked_journal_without_a_manifest_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    Store::open(at("store")).unwrap().close().unwrap();
+    for name in ["linked", "empty", "fast"] {
+        fs::create_dir(at(name)).unwrap();
+    }
+    symlink(at("store/journal"), at("linked/journal")).unwrap();
+    let before = everything(&at("store"));
+    let error = Store::open(at("linked")).expect_err("it is another's");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    assert!(error.to_string().contains("linked/journal"), "{error}");
+    assert_eq!(everything(&at("store")), before);
+    assert_eq!(everything(&at("linked")), everything(&at("linked/journal")), "a file was left");
+    fill(&Store::open(at("store")).unwrap()).unwrap();
+    // A link to an empty directory is for the journal that is to come.
+    symlink(at("fast"), at("empty/journal")).unwrap();
+    fill(&Store::open(at("empty")).unwrap()).unwrap();
+    verify(&at("empty"), 24);
+    assert!(at("fast/durable").exists());
+}
+
+/// Opening a store removed what a crash may have left in the journal before it knew whose journal that was, and in
+/// what format: a segment that was being prepared for another store, say, which then refused every write.
+#[test]
+fn what_is_refused_keeps_its_leftovers() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    for name in ["one", "other"] {
+        fill(&Store::open(at(name)).unwrap()).unwrap();
+    }
+    fs::remove_file(at("one/MANIFEST")).unwrap();
+    fs::copy(at("other/MANIFEST"), at("one/MANIFEST")).unwrap();
+    for name in ["00000000000000000009.prepared", "durable.tmp"] {
+        fs::write(at("one/journal").join(name), "half of it").unwrap();
+    }
+    let before = everything(&at("one/journal"));
+    let error = Store::open(at("one")).expect_err("the journal is another store's");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert_eq!(everything(&at("one/journal")), before);
+}
+
+/// Opening a store whose `journal` led to a disk that was not mounted failed, and deleted the link. One that is named
+/// `lock` was said to be a lock that somebody holds, and one that is named `MANIFEST` was replaced.
+#[test]
+fn a_link_that_leads_nowhere_is_named_and_stays() {
+    for (name, is_backup) in
+        [("journal", false), ("journal", true), ("MANIFEST", false), ("lock", false)]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let (link, nowhere) = (path.join(name), directory.path().join("not-mounted"));
+        fs::create_dir(&path).unwrap();
+        symlink(&nowhere, &link).unwrap();
+        let error = match is_backup {
+            false => Store::open(&path).map(drop),
+            true => Store::temporary().unwrap().backup(&path).map(drop),
+        };
+        let error = error.expect_err(name);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name}: {error}");
+        assert!(error.to_string().contains("leads nowhere"), "{name}: {error}");
+        assert_eq!(fs::read_link(&link).unwrap(), nowhere, "{name}");
+        let left: Vec<_> = fs::read_dir(&path).unwrap().map(|it| it.unwrap().file_name()).collect();
+        assert_eq!(left, [name], "{name}");
+        assert!(!nowhere.exists(), "{name}");
     }
 }
 

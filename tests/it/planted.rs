@@ -23,6 +23,23 @@ const CAUGHT: &[(&str, &str)] = &[
         "directory::a_store_whose_journal_was_renamed_makes_nothing_where_it_was",
     ),
     (
+        "store::leave_journal_unlocked",
+        "directory::a_journal_that_two_directories_lead_to_is_open_once",
+    ),
+    (
+        "store::replace_linked_journal",
+        "directory::a_linked_journal_without_a_manifest_is_left_alone",
+    ),
+    ("journal::remove_leftovers_first", "directory::what_is_refused_keeps_its_leftovers"),
+    (
+        "store::take_dangling_link_for_ours",
+        "directory::a_link_that_leads_nowhere_is_named_and_stays",
+    ),
+    (
+        "journal::replace_unknown_segment",
+        "backup::a_strangers_file_with_the_name_of_a_segment_is_not_replaced",
+    ),
+    (
         "kv::leave_garbage",
         "views::the_memory_of_a_view_of_a_few_hot_rows_does_not_grow_with_their_changes",
     ),
