@@ -20,15 +20,44 @@ pub(crate) fn child(module: &str, name: &str) -> Command {
     command
 }
 
+/// Names the test that a process runs alone.
+const ALONE: &str = "FILMSTRIP_TEST_ALONE";
+
 /// Runs `work` in a process of its own, as the test `name` alone: there it may change what the whole process has,
 /// its working directory, its panic hook, its logger.
 pub(crate) fn in_its_own_process(module: &str, name: &str, work: impl FnOnce()) {
-    const NAME: &str = "FILMSTRIP_TEST_ALONE";
-    if std::env::var(NAME).is_ok_and(|alone| alone == name) {
+    match std::env::var(ALONE).is_ok_and(|alone| alone == name) {
+        true => work(),
+        false => run_alone(child(module, name).env(ALONE, name)),
+    }
+}
+
+/// The same with a bound for the process's address space, where there is `prlimit` to set one: what takes more
+/// memory is ended by the allocator, and says in which call, rather than by the system, with others.
+pub(crate) fn in_a_bounded_process(module: &str, name: &str, bytes: u64, work: impl FnOnce()) {
+    if std::env::var(ALONE).is_ok_and(|alone| alone == name) {
         return work();
     }
-    let done = child(module, name).env(NAME, name).output().unwrap();
+    let unbounded = child(module, name);
+    let mut command = match Command::new("prlimit").arg("--version").output() {
+        Ok(_) => {
+            let mut bounded = Command::new("prlimit");
+            bounded.arg(format!("--as={bytes}")).arg(unbounded.get_program());
+            bounded.args(unbounded.get_args());
+            bounded
+        }
+        Err(_) => unbounded,
+    };
+    // Each arena of glibc's reserves 64 MiB of addresses, and there are eight for each processor.
+    run_alone(command.env(ALONE, name).env("MALLOC_ARENA_MAX", "2"));
+}
+
+/// Runs such a process, which must pass. What it says of figures is said here too; otherwise, the end of it all.
+fn run_alone(command: &mut Command) {
+    let done = command.output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    let said = err.lines().collect::<Vec<_>>();
+    let err = said[said.len().saturating_sub(100)..].join("\n");
     assert!(done.status.success() && out.contains("1 passed"), "{out}\n{err}");
     out.lines().filter(|line| line.contains("figures: ")).for_each(|line| println!("{line}"));
 }

@@ -3,7 +3,7 @@
 //! `FILMSTRIP_ROUNDS=2000 cargo test --release --test it damage::forged -- --nocapture` for a long run.
 
 use super::special::{OPERATIONS, closed, files, in_time};
-use crate::common::{Random, in_its_own_process, seed, variable};
+use crate::common::{Random, in_a_bounded_process, seed, variable};
 use crate::damage::copy;
 use filmstrip::{ErrorKind, Store};
 use std::fs::{self, File};
@@ -13,10 +13,13 @@ use std::time::{Duration, Instant};
 
 const SEGMENT_HEADER_BYTES: usize = 4_096;
 const FRAME_HEADER_BYTES: usize = 104;
+const TRAILER_BYTES: usize = 12;
 const GIB: u64 = 1 << 30;
 /// Nothing that a file claims makes a process take more memory than this: a segment has at most 256 MiB, and
 /// four calls hold a few of them.
 const TAKEN_MAX: u64 = 2 * GIB;
+/// What a call that takes more may reach.
+const ADDRESS_SPACE: u64 = 4 * GIB;
 /// No file of the sample is as long.
 const FILE_MAX: u64 = 64 << 20;
 
@@ -70,6 +73,14 @@ fn mend_frame(bytes: &mut [u8], at: usize, length: usize) {
     let crc = crc32c::crc32c(&frame[..96]);
     put_crc(frame, 96, crc32c::crc32c_append(crc, &frame[FRAME_HEADER_BYTES..]));
     put_crc(frame, 100, crc32c::crc32c(&frame[..100]));
+}
+
+/// Mends the checksum of a pack's footer, a block that begins at `at` and that the trailer follows.
+fn mend_footer(bytes: &mut [u8], at: usize) {
+    let end = bytes.len() - TRAILER_BYTES;
+    // The index's id, the pack's number, and the block's place.
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[12..36]), &(at as u64).to_le_bytes());
+    put_crc(bytes, at, crc32c::crc32c_append(crc, &bytes[at + 4..end]));
 }
 
 /// Where a segment's frames begin, and their lengths.
@@ -127,6 +138,11 @@ fn numbers(file: &Path, bytes: &[u8]) -> Vec<Number> {
         let end = bytes.len();
         numbers.push(number("where a pack's footer is", end - 12, 8, |_| ()));
         numbers.push(number("the length of a pack's footer", end - 4, 4, |_| ()));
+        let footer = u64::from_le_bytes(bytes[end - 12..end - 4].try_into().unwrap()) as usize;
+        let mend = move |bytes: &mut [u8]| mend_footer(bytes, footer);
+        numbers.push(number("a pack's events", footer + 5, 8, mend));
+        numbers.push(number("a pack's first version", footer + 13, 8, mend));
+        numbers.push(number("the length of a pack's first name", footer + 21, 2, mend));
     }
     numbers
 }
@@ -150,14 +166,17 @@ fn most_taken() -> u64 {
 }
 
 /// Forges one number in one of the files, or how long it is. Returns what, and its new value.
-fn forge(store: &Path, files: &[PathBuf], random: &mut Random) -> String {
+///
+/// Where the numbers are, `whole` tells, of which `store` is a copy: one that was forged before leads astray who looks
+/// for the next.
+fn forge(whole: &Path, store: &Path, files: &[PathBuf], random: &mut Random) -> String {
     let (file, number) = loop {
         let file = &files[random.below(files.len() as u64) as usize];
         if fs::metadata(store.join(file)).unwrap().len() > FILE_MAX {
             // It was made so long before.
             continue;
         }
-        let mut numbers = numbers(file, &fs::read(store.join(file)).unwrap());
+        let mut numbers = numbers(file, &fs::read(whole.join(file)).unwrap());
         match numbers.len() as u64 {
             // Any other file can be longer than it is.
             0 if !random.one_in(4) => continue,
@@ -186,7 +205,7 @@ fn forge(store: &Path, files: &[PathBuf], random: &mut Random) -> String {
 #[test]
 fn whatever_number_is_forged_every_call_ends_within_its_limits() {
     let name = "whatever_number_is_forged_every_call_ends_within_its_limits";
-    in_its_own_process(module_path!(), name, || {
+    in_a_bounded_process(module_path!(), name, ADDRESS_SPACE, || {
         let seed = seed();
         let mut random = Random(seed);
         let store = closed();
@@ -200,9 +219,11 @@ fn whatever_number_is_forged_every_call_ends_within_its_limits() {
                 // The same for each call: what one heals would be gone for the others.
                 let (damaged, mut random) = (copy(store.path()), Random(of_the_round));
                 let forged = (0..1 + random.below(2))
-                    .map(|_| forge(damaged.path(), &files, &mut random))
+                    .map(|_| forge(store.path(), damaged.path(), &files, &mut random))
                     .collect::<Vec<_>>();
                 let case = format!("round {round}, {operation}: {}", forged.join("; "));
+                // The last one is what ended the process, if something does.
+                eprintln!("{case}");
                 let begun = Instant::now();
                 let answer = in_time(run, damaged.path(), &case);
                 slowest = slowest.max((begun.elapsed(), case.clone()));
