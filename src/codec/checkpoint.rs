@@ -24,6 +24,7 @@
 use crate::codec::cursor::array_at;
 use crate::codec::frame::{Chain, Location};
 use crate::value::clock::Micros;
+use crate::value::failpoint::failpoint;
 use uuid::Uuid;
 
 const MAGIC: [u8; 8] = *b"FSINDEX\0";
@@ -31,6 +32,12 @@ const FORMAT: u32 = 2;
 const TABLES_OFFSET: usize = 144;
 const TABLE_BYTES: usize = 17;
 const CRC_BYTES: usize = 4;
+/// More than any number in a checkpoint reaches that is counted on from there, by far.
+const NUMBER_MAX: u64 = 1 << 62;
+
+/// The numbers that are counted on from, and where they are.
+const COUNTED: [(&str, usize); 5] =
+    [("epoch", 44), ("next table", 52), ("position", 76), ("segment", 84), ("offset", 92)];
 
 /// How far the index holds the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +156,14 @@ impl StoredCheckpoint {
             return Err("the checkpoint's checksum does not match".to_owned());
         }
         let number = |offset| u64::from_le_bytes(array_at(bytes, offset));
+        for (what, offset) in COUNTED {
+            let met = number(offset);
+            if met > NUMBER_MAX && !failpoint!("codec::believe_any_checkpoint") {
+                return Err(format!(
+                    "the checkpoint has the {what} {met}; at most {NUMBER_MAX} is allowed"
+                ));
+            }
+        }
         let next = Location { segment: number(84), offset: number(92) };
         let checkpoint = Checkpoint {
             position: number(76),
@@ -209,6 +224,24 @@ mod tests {
         golden.extend([9, 0, 0, 0, 0, 0, 0, 0, 40, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(bytes[..178], golden);
         assert_eq!(bytes[178..], [44, 21, 170, 65], "CRC");
+    }
+
+    /// The numbers that are counted on from are far from where that would overflow, forged ones too.
+    #[test]
+    fn a_checkpoint_with_a_number_that_no_store_reaches_is_not_used() {
+        for (what, offset) in COUNTED {
+            for (met, is_possible) in
+                [(NUMBER_MAX, true), (NUMBER_MAX + 1, false), (u64::MAX, false)]
+            {
+                let mut bytes = sample().encode();
+                bytes[offset..offset + 8].copy_from_slice(&met.to_le_bytes());
+                let crc_offset = bytes.len() - CRC_BYTES;
+                let crc = crc32c::crc32c(&bytes[..crc_offset]).to_le_bytes();
+                bytes[crc_offset..].copy_from_slice(&crc);
+                let decoded = StoredCheckpoint::decode(&bytes);
+                assert_eq!(decoded.is_ok(), is_possible, "{what} {met}: {decoded:?}");
+            }
+        }
     }
 
     #[test]

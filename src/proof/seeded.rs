@@ -167,6 +167,26 @@ fn a_length_of_a_segment_that_is_believed_is_caught() {
 }
 
 #[test]
+fn numbers_of_the_index_and_the_views_that_are_believed_are_caught() {
+    for (bug, proof) in [
+        (
+            "codec::believe_any_run_length",
+            "codec::sst::block_index::tests::a_run_that_claims_more_events_than_an_event_block_holds_is_malformed",
+        ),
+        (
+            "codec::believe_any_row_length",
+            "codec::row::tests::a_row_in_pieces_that_is_longer_than_any_is_not_what_was_written",
+        ),
+        (
+            "codec::believe_any_checkpoint",
+            "codec::checkpoint::tests::a_checkpoint_with_a_number_that_no_store_reaches_is_not_used",
+        ),
+    ] {
+        assert_caught(bug, proof);
+    }
+}
+
+#[test]
 fn a_frames_header_in_a_torn_frame_that_is_believed_is_caught() {
     let proof = "journal::tests::a_header_within_a_torn_frame_is_no_frame";
     assert_caught("journal::believe_header_in_torn_frame", proof);

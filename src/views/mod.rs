@@ -272,7 +272,7 @@ impl ViewTree {
             replaced.extend(old.map(|(edition, pieces)| (key.clone(), edition, pieces)));
             let value = match value {
                 Some(value) => {
-                    let edition = old.map_or(0, |(edition, _)| edition) + 1;
+                    let edition = old.map_or(0, |(edition, _)| edition).wrapping_add(1);
                     Some(self.stored(db, tree, &key, edition, value)?.encode(&key))
                 }
                 None => None,

@@ -31,10 +31,11 @@
 
 use crate::codec::cursor::array_at;
 use crate::codec::sst::BlockPlace;
-use crate::codec::sst::block::EVENT_BLOCK_BLOCK_BYTES_MAX;
+use crate::codec::sst::block::{EVENT_BLOCK_BLOCK_BYTES_MAX, EVENT_BLOCK_BYTES_MAX};
 use crate::codec::state::StreamState;
 use crate::codec::varint;
 use crate::value::clock::Micros;
+use crate::value::failpoint::failpoint;
 use crate::value::limits::{STREAM_NAME_BYTES_MAX, TABLE_INDEX_BLOCK_BYTES};
 use crate::value::position::Version;
 use crate::value::stream::StreamId;
@@ -242,6 +243,10 @@ impl IndexBlock {
         if flags & !(FLAG_DELETED | FLAG_TRUNCATED) != 0 || first_version == 0 || events == 0 {
             return None;
         }
+        // All of them are in one event block, in some bytes each. Room is made for so many before they are read.
+        if events > EVENT_BLOCK_BYTES_MAX as u64 && !failpoint!("codec::believe_any_run_length") {
+            return None;
+        }
         let first_readable = match flags & FLAG_TRUNCATED {
             0 => 1,
             _ => varint::take(&mut left)?,
@@ -253,7 +258,8 @@ impl IndexBlock {
             return None;
         }
         let state = StreamState {
-            version: Version::new(first_version.checked_add(events - 1)?),
+            // There can be a next one.
+            version: Version::new(first_version.checked_add(events)? - 1),
             first_readable: Version::new(first_readable),
             created,
             written,
@@ -360,6 +366,22 @@ mod tests {
                 let _ = (runs(&found), found.runs_up_to("A-1", 9), found.reaches("A-2", 1));
             }
         }
+    }
+
+    /// Room for the events of a run was made before they were read: a forged number of them aborted the process in
+    /// the allocator. It is no more than an event block can hold.
+    #[test]
+    fn a_run_that_claims_more_events_than_an_event_block_holds_is_malformed() {
+        let most = EVENT_BLOCK_BYTES_MAX as u64;
+        for (events, is_possible) in [(1, true), (most, true), (most + 1, false), (1 << 40, false)]
+        {
+            let found = IndexBlock::decode(block(&[run("A-1", 5, events)], None)).unwrap();
+            assert_eq!(found.run(0).is_ok(), is_possible, "{events} events");
+        }
+        // No version can follow.
+        let last = KeyRun { first_version: u64::MAX, ..run("A-1", 5, 1) };
+        let found = IndexBlock::decode(block(&[last], None)).unwrap();
+        assert!(found.run(0).is_err());
     }
 
     #[test]

@@ -5,9 +5,10 @@
 use super::special::{OPERATIONS, closed, files, in_time};
 use crate::common::{Random, in_a_bounded_process, seed, variable};
 use crate::damage::copy;
-use filmstrip::{ErrorKind, Store};
+use filmstrip::{ErrorKind, FindingKind, Store};
 use std::fs::{self, File};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -268,4 +269,40 @@ fn a_version_that_leaves_a_gap_is_corrupt_and_not_tried_for_ever() {
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert_eq!(error.damage().unwrap().file, path, "{error}");
     assert!(error.to_string().contains("version 3, not"), "{error}");
+}
+
+/// A pack's footer is read whole when its index is opened. A pack of holes, with a trailer behind them that claims a
+/// footer of gigabytes and a checkpoint that claims a pack of that length, took as much memory. It is damage, and the
+/// index is built again.
+#[test]
+fn a_pack_of_holes_whose_footer_claims_gigabytes_is_not_read() {
+    let name = "a_pack_of_holes_whose_footer_claims_gigabytes_is_not_read";
+    in_a_bounded_process(module_path!(), name, ADDRESS_SPACE, || {
+        const FOOTER: u64 = 64;
+        const LENGTH: u64 = 4 * GIB;
+        let store = closed();
+        let files = files(store.path());
+        let pack = files.iter().find(|file| file.starts_with("index/packs")).unwrap();
+        let file = File::options().write(true).open(store.path().join(pack)).unwrap();
+        file.set_len(LENGTH).unwrap();
+        let length = LENGTH - TRAILER_BYTES as u64 - FOOTER;
+        let trailer = [&FOOTER.to_le_bytes()[..], &(length as u32).to_le_bytes()].concat();
+        file.write_all_at(&trailer, LENGTH - TRAILER_BYTES as u64).unwrap();
+        let path = store.path().join("index.checkpoint");
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[152..160].copy_from_slice(&LENGTH.to_le_bytes());
+        mend_whole(&mut bytes);
+        fs::write(&path, bytes).unwrap();
+        let before = most_taken();
+        let findings = Store::verify_at(store.path()).unwrap().findings;
+        // It cannot be copied, or opened where it is in the same filesystem.
+        let named = [FindingKind::Index, FindingKind::Unreadable];
+        assert!(findings.iter().any(|found| named.contains(&found.kind)), "{findings:?}");
+        for (operation, run) in OPERATIONS {
+            in_time(run, store.path(), operation).unwrap();
+        }
+        let taken = most_taken() - before;
+        assert!(taken < TAKEN_MAX, "it took {} MiB", taken >> 20);
+        assert!(Store::verify_at(store.path()).unwrap().is_whole());
+    });
 }
