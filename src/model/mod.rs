@@ -12,3 +12,4 @@ pub(crate) mod readable;
 mod readback;
 pub(crate) mod repository;
 pub(crate) mod request;
+pub(crate) mod worker;

@@ -172,11 +172,11 @@ const CAUGHT: &[(&str, &str)] = &[
         "projection::while_an_event_is_tried_again_what_came_before_it_can_be_seen_and_the_status_says_why",
     ),
     (
-        "projection::retry_without_a_word",
+        "worker::retry_without_a_word",
         "projection::while_an_event_is_tried_again_what_came_before_it_can_be_seen_and_the_status_says_why",
     ),
     (
-        "process::retry_without_a_word",
+        "worker::retry_without_a_word",
         "process::while_something_is_tried_again_the_status_says_what_and_why",
     ),
     (

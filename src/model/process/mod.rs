@@ -19,20 +19,20 @@ pub(crate) mod status;
 use crate::log::handle::LogHandle;
 use crate::model::aggregate::{Aggregate, is_category};
 use crate::model::policy::{ErrorAction, OnError};
-use crate::model::progress::Progress;
 use crate::model::repository::Repository;
 use crate::model::request::requests;
+use crate::model::worker::Worker;
+use crate::model::worker::desk::{Ask, Desk};
 use crate::value::error::{Error, Result};
 use crate::value::position::Position;
 use contract::ProcessManager;
 use durable_state::DurableState;
 use effects::Executors;
 use instances::Instances;
-use parking_lot::Mutex;
 use registry::Processes;
 use retries::RetryLoop;
 use runner::{Runner, done};
-use status::{ProcessRequest, ProcessState, ProcessStatus, Seen, Shared};
+use status::{ProcessStatus, Shared, Shown};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,39 +103,30 @@ impl<M: ProcessManager> ProcessBuilder<M> {
         check::<M>(&log, on_error, begin_after)?;
         let (requests, asked) = requests();
         let mut found = None;
-        let (shared, registered) = processes.register(M::NAME, || {
+        let (shared, registered) = processes.0.register(M::NAME, |_| {
             let mut kept = DurableState::load(&log, M::NAME)?;
             if kept.is_new() {
                 kept.pass(begin_after);
             }
-            let seen =
-                Seen { state: ProcessState::Running, deadlines: kept.deadlines(), retrying: None };
-            let progress = Progress::new(format!("process {}", M::NAME), done(&kept));
+            let (done, shown) = (done(&kept), Shown { deadlines: kept.deadlines() });
             found = Some(kept);
-            Ok(Arc::new(Shared { name: M::NAME, progress, seen: Mutex::new(seen), requests }))
+            Ok((Shared::new("process", M::NAME, done, shown, requests), ()))
         })?;
+        let desk =
+            Desk { shared: Arc::clone(&shared), on_error, requests: asked, closed: log.closing() };
         let mut runner = Runner::<M> {
             engine: Arc::clone(log.engine()),
             filter,
-            tries: RetryLoop {
-                shared: Arc::clone(&shared),
-                on_error,
-                requests: asked,
-                closed: log.closing(),
-                settling: Vec::new(),
-                fault: None,
-            },
+            tries: RetryLoop { desk, settling: Vec::new(), fault: None },
             instances: Instances::new(),
             kept: found.expect("found where it was registered"),
             executors: Arc::new(executors),
             clock: log.watch_clock(),
-            shared: Arc::clone(&shared),
-            registered,
             came_due: None,
         };
         // Where it begins is settled now, whenever the first commit will be.
         runner.write()?;
-        log.spawn("filmstrip-process", move || runner.run())?;
+        Worker::start(log.log(), "filmstrip-process", runner, Arc::clone(&shared), registered)?;
         Ok(ProcessHandle { shared, log })
     }
 }
@@ -190,13 +181,13 @@ impl ProcessHandle {
     /// Lets it rest where it is, deadlines included. It finishes what it is at.
     pub fn pause(&self) {
         // A process that has stopped rests already.
-        let _ = self.shared.ask(ProcessRequest::Pause);
+        let _ = self.shared.ask(Ask::Pause);
     }
 
     /// Lets it go on, after a pause, or after a fault, with what it stopped at.
     pub fn resume(&self) {
         // A process that has stopped is started again by its builder only.
-        let _ = self.shared.ask(ProcessRequest::Resume);
+        let _ = self.shared.ask(Ask::Resume);
     }
 
     /// Ends it where it is. It goes on there when it is started again.
@@ -204,6 +195,6 @@ impl ProcessHandle {
     /// # Errors
     /// What writing down how far it has come met.
     pub fn stop(&self) -> Result<()> {
-        self.shared.ask(ProcessRequest::Stop)
+        self.shared.ask(Ask::Stop)
     }
 }

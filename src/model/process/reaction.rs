@@ -14,7 +14,7 @@ use crate::model::process::contract::{ProcessManager, Trigger};
 use crate::model::process::durable_state::{Change, InstanceChange, Pending};
 use crate::model::process::effects::Effects;
 use crate::model::process::instances::Instance;
-use crate::model::process::retries::{Failure, Interrupt, Step, interrupt_of};
+use crate::model::process::retries::{Failure, Interrupt, Step};
 use crate::model::process::runner::Runner;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, HandlerError, Result};
@@ -85,8 +85,8 @@ impl<M: ProcessManager> Runner<M> {
     /// Does what is to follow from the own events that are recorded.
     pub(super) fn do_effects(&mut self) -> Step {
         while let Some((id, version)) = self.kept.next_effect() {
-            let stream = stream_in(M::NAME, &id).map_err(interrupt_of)?;
-            let event = self.own_event(&stream, version).map_err(interrupt_of)?;
+            let stream = stream_in(M::NAME, &id)?;
+            let event = self.own_event(&stream, version)?;
             let at = format!("the effect of {}", At(&event));
             let cause = Cause { event: Some(event.id), correlation: event.metadata.correlation_id };
             self.until_recorded(&at, |runner| runner.do_effect(&at, &id, &event, cause))?;
@@ -180,7 +180,7 @@ impl<M: ProcessManager> Runner<M> {
                 Ok(Recorded::Done)
             }
             Err(AppendError::Conflict(_)) => Ok(Recorded::Conflict),
-            Err(AppendError::Store(error)) => Err(interrupt_of(error)),
+            Err(AppendError::Store(error)) => Err(error.into()),
         }
     }
 

@@ -1,26 +1,17 @@
 //! Calling the application's code: as often as it may be tried, and interrupted by requests.
 
-use crate::model::policy::{OnError, Retrying, passing};
-use crate::model::process::status::{ProcessRequest, Shared};
-use crate::model::request::{Request, RequestReceiver};
+use crate::model::policy::passing;
+use crate::model::process::status::{Settle, Shown};
+use crate::model::request::Request;
+use crate::model::worker::desk::{self, Ask, Desk, timer};
 use crate::value::error::{Error, ErrorKind, HandlerError, Result, catch};
-use crate::value::failpoint::failpoint;
 use crate::value::json::told;
-use crossbeam_channel::{Receiver, RecvError, Sender, after, never, select};
+use crossbeam_channel::Sender;
 use std::fmt::Display;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// What interrupts following the log.
-pub(super) enum Interrupt {
-    Request(Request<ProcessRequest>),
-    Fault(Error),
-    /// What is followed must be looked at anew.
-    Again,
-    Closed,
-}
-
-pub(super) type Step = Result<(), Interrupt>;
+pub(super) type Interrupt = desk::Interrupt<Settle>;
+pub(super) type Step = desk::Step<Settle>;
 
 /// Why a call led to nothing.
 pub(super) enum Failure {
@@ -37,10 +28,7 @@ impl From<HandlerError> for Failure {
 }
 
 pub(super) struct RetryLoop {
-    pub(super) shared: Arc<Shared>,
-    pub(super) on_error: OnError,
-    pub(super) requests: RequestReceiver<ProcessRequest>,
-    pub(super) closed: Receiver<()>,
+    pub(super) desk: Desk<Settle, Shown>,
     /// Those who wait until nothing is left to do.
     pub(super) settling: Vec<Sender<Result<()>>>,
     /// Why it goes no further, if it does not; then nobody waits.
@@ -59,11 +47,11 @@ impl RetryLoop {
             let cause = match catch(&mut call) {
                 Ok(Ok(done)) => {
                     if failures > 0 {
-                        self.shared.retrying(None);
+                        self.desk.shared.seen.lock().retrying = None;
                     }
                     return Ok(done);
                 }
-                Ok(Err(Failure::Log(error))) => return Err(interrupt_of(error)),
+                Ok(Err(Failure::Log(error))) => return Err(error.into()),
                 Ok(Err(Failure::Handler(cause))) => match passing(&*cause) {
                     // It is the store's, and passes by itself.
                     Some(error) => return Err(Interrupt::Fault(error)),
@@ -72,15 +60,12 @@ impl RetryLoop {
                 Err(panic) => format!("it panicked: {panic}").into(),
             };
             failures += 1;
-            let Some(delay) = self.on_error.delay_after(failures) else {
-                let message = format!("process {} stopped at {at}: {cause}", self.shared.name);
+            let Some(delay) = self.desk.on_error.delay_after(failures) else {
+                let message = format!("{} stopped at {at}: {cause}", self.desk.shared.who);
                 let error = Error::with_source(ErrorKind::Faulted, message, cause);
                 return Err(Interrupt::Fault(error));
             };
-            let (what, cause) = (at.to_string(), cause.to_string());
-            if !failpoint!("process::retry_without_a_word") {
-                self.shared.retrying(Some(Retrying { what, failures, cause }));
-            }
+            self.desk.shared.retrying(at.to_string(), failures, cause.to_string());
             if let Some(interrupt) = self.wait(Some(delay)) {
                 return Err(interrupt);
             }
@@ -89,14 +74,9 @@ impl RetryLoop {
 
     /// Waits for a request, but no longer than this; `None` if the time has passed.
     pub(super) fn wait(&mut self, timeout: Option<Duration>) -> Option<Interrupt> {
-        let timer = timeout.map_or_else(never::<Instant>, after);
+        let timer = timer(timeout);
         loop {
-            let step = select! {
-                recv(self.requests.channel()) -> asked => asked,
-                recv(self.closed) -> _ => Err(RecvError),
-                recv(timer) -> _ => return None,
-            };
-            if let Err(interrupt) = self.asked(step) {
+            if let Err(interrupt) = self.note(self.desk.wait(&timer)?) {
                 return Some(interrupt);
             }
         }
@@ -104,24 +84,23 @@ impl RetryLoop {
 
     /// Hears a request, if there is one.
     pub(super) fn listen(&mut self) -> Step {
-        match self.requests.channel().try_recv() {
-            Ok(request) => self.asked(Ok(request)),
+        match self.desk.requests.channel().try_recv() {
+            Ok(request) => self.note(Interrupt::Request(request)),
             Err(_) => Ok(()),
         }
     }
 
-    /// Takes note of who waits; other requests interrupt.
-    pub(super) fn asked(&mut self, asked: Result<Request<ProcessRequest>, RecvError>) -> Step {
-        match asked {
-            Ok(Request { ask: ProcessRequest::Settle, answer }) => {
+    /// Takes note of who waits; anything else interrupts.
+    pub(super) fn note(&mut self, interrupt: Interrupt) -> Step {
+        match interrupt {
+            Interrupt::Request(Request { ask: Ask::Own(Settle), answer }) => {
                 self.settling.push(answer);
                 if let Some(fault) = self.fault.clone() {
                     self.settled(&Err(fault));
                 }
                 Ok(())
             }
-            Ok(request) => Err(Interrupt::Request(request)),
-            Err(RecvError) => Err(Interrupt::Closed),
+            interrupt => Err(interrupt),
         }
     }
 
@@ -131,13 +110,5 @@ impl RetryLoop {
             // Whoever asked may not wait any more.
             let _ = answer.send(how.clone());
         }
-    }
-}
-
-/// The end of the store is no fault of the process.
-pub(super) fn interrupt_of(error: Error) -> Interrupt {
-    match error.kind() {
-        ErrorKind::Closed => Interrupt::Closed,
-        _ => Interrupt::Fault(error),
     }
 }

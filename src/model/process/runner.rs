@@ -8,23 +8,23 @@
 use crate::follow::feed::{Batch, Feed, FeedStop};
 use crate::log::core::Log;
 use crate::log::engine::Engine;
-use crate::model::policy::{Retrying, recovery_delay};
 use crate::model::process::contract::ProcessManager;
 use crate::model::process::durable_state::DurableState;
 use crate::model::process::effects::Executors;
 use crate::model::process::instances::Instances;
-use crate::model::process::registry::Registered;
-use crate::model::process::retries::{Interrupt, RetryLoop, Step, interrupt_of};
-use crate::model::process::status::{ProcessRequest, ProcessState, Shared};
+use crate::model::process::retries::{Interrupt, RetryLoop, Step};
+use crate::model::process::status::{Settle, Shown};
 use crate::model::request::Request;
+use crate::model::worker::desk::Ask;
+use crate::model::worker::{Answer, Work};
 use crate::value::clock::{ClockWaiter, Micros};
-use crate::value::error::{Error, ErrorKind, Result, catch};
+use crate::value::error::{Error, Result};
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
 use crate::value::filter::Filter;
 use crate::value::limits::{CHECKPOINT_EVENTS_MAX, CLOCK_LOOK_MAX};
 use crate::value::position::Position;
-use crossbeam_channel::{Receiver, RecvError, after, never, select};
+use crossbeam_channel::{Receiver, RecvError, Sender, after, never, select};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,8 +37,6 @@ pub(super) struct Runner<M> {
     pub(super) kept: DurableState,
     pub(super) executors: Arc<Executors>,
     pub(super) clock: ClockWaiter,
-    pub(super) shared: Arc<Shared>,
-    pub(super) registered: Registered,
     pub(super) came_due: Option<CameDue>,
 }
 
@@ -53,91 +51,20 @@ pub(super) struct CameDue {
 
 /// What has woken the thread.
 enum Woken {
-    RequestReceiver(Result<Request<ProcessRequest>, RecvError>),
+    Request(Result<Request<Ask<Settle>>, RecvError>),
     Batch(Result<Result<Batch>, RecvError>),
     Time,
 }
 
-impl<M: ProcessManager> Runner<M> {
-    /// Runs until it is stopped or the store is closed.
-    pub(super) fn run(mut self) {
-        let shared = Arc::clone(&self.shared);
-        shared.requests.answered_here();
-        if let Err(cause) = catch(|| self.run_until_ended()) {
-            let message = format!("the thread of process {} panicked: {cause}", shared.name);
-            shared.progress.end(Error::new(ErrorKind::Panicked, message));
-        }
-        shared.stopped();
+impl<M: ProcessManager> Work for Runner<M> {
+    type Own = Settle;
+    type Shown = Shown;
+
+    /// Effects included.
+    fn position(&self) -> Position {
+        done(&self.kept)
     }
 
-    fn run_until_ended(&mut self) {
-        let mut state = ProcessState::Running;
-        let mut failures = 0;
-        loop {
-            self.see(&state);
-            let interrupt = match &state {
-                ProcessState::Running => self.follow_or_recover(&mut failures),
-                _ => self.tries.wait(None).unwrap_or(Interrupt::Closed),
-            };
-            match interrupt {
-                Interrupt::Closed => return,
-                Interrupt::Again => {}
-                Interrupt::Fault(error) => state = self.fault(error),
-                Interrupt::Request(Request { ask: ProcessRequest::Stop, answer }) => {
-                    let written = self.write();
-                    self.shared.stopped();
-                    // Before the answer: who got it may start the process again.
-                    self.registered.end();
-                    // Whoever asked may not wait for the answer.
-                    let _ = answer.send(written);
-                    return;
-                }
-                Interrupt::Request(Request { ask, answer }) => {
-                    match ask {
-                        ProcessRequest::Pause if matches!(state, ProcessState::Running) => {
-                            state = ProcessState::Paused;
-                        }
-                        ProcessRequest::Resume => {
-                            self.tries.fault = None;
-                            self.shared.progress.restart(self.done());
-                            state = ProcessState::Running;
-                        }
-                        _ => {}
-                    }
-                    self.see(&state);
-                    let _ = answer.send(Ok(()));
-                }
-            }
-        }
-    }
-
-    fn fault(&mut self, error: Error) -> ProcessState {
-        tracing::error!(process = self.shared.name, %error, "a process has stopped");
-        // The state first: who waits in vain looks there for the cause.
-        self.see(&ProcessState::Faulted(error.clone()));
-        self.shared.progress.end(error.clone());
-        self.tries.settled(&Err(error.clone()));
-        self.tries.fault = Some(error.clone());
-        ProcessState::Faulted(error)
-    }
-
-    /// Follows the log. After a failure of the store that may pass by itself, which makes so many `failures`
-    /// in a row, a while goes by before it does so again.
-    fn follow_or_recover(&mut self, failures: &mut u32) -> Interrupt {
-        let from = self.done();
-        let interrupt = self.follow();
-        if self.done() != from {
-            *failures = 0;
-        }
-        let Interrupt::Fault(error) = &interrupt else { return interrupt };
-        *failures = failures.saturating_add(1);
-        let Some(delay) = recovery_delay(error, *failures) else { return interrupt };
-        let (what, cause) = ("following the log".to_owned(), error.to_string());
-        self.shared.retrying(Some(Retrying { what, failures: *failures, cause }));
-        self.tries.wait(Some(delay)).unwrap_or(Interrupt::Again)
-    }
-
-    /// Follows the log from where it stands, until something comes in between.
     fn follow(&mut self) -> Interrupt {
         match self.follow_until_interrupted() {
             Ok(never) => match never {},
@@ -145,21 +72,51 @@ impl<M: ProcessManager> Runner<M> {
         }
     }
 
+    fn wait(&mut self, timeout: Option<Duration>) -> Option<Interrupt> {
+        self.tries.wait(timeout)
+    }
+
+    fn resume(&mut self) -> Result<Position> {
+        self.tries.fault = None;
+        Ok(self.position())
+    }
+
+    fn answer(&mut self, _: Settle, _: &Sender<Result<()>>, _: bool) -> Answer {
+        // The loop of retries takes note of each before it gets here.
+        Answer::Now(Ok(()))
+    }
+
+    fn log_fault(&self, error: &Error) {
+        tracing::error!(process = M::NAME, %error, "a process has stopped");
+    }
+
+    fn faulted(&mut self, error: &Error) {
+        self.tries.settled(&Err(error.clone()));
+        self.tries.fault = Some(error.clone());
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.write()
+    }
+}
+
+impl<M: ProcessManager> Runner<M> {
     fn follow_until_interrupted(&mut self) -> Result<Infallible, Interrupt> {
         // What a crash or a fault has left.
         self.do_effects()?;
         self.show();
         let stop = FeedStop::new(Arc::clone(self.log()));
         let (after, filter) = (self.kept.position(), self.filter.clone());
-        let feed = Feed::start(&stop, "filmstrip-read", after, filter);
-        let feed = feed.map_err(interrupt_of)?;
+        let feed = Feed::start(&stop, "filmstrip-read", after, filter)?;
         loop {
             self.fire_due()?;
             self.rest()?;
             match self.sleep(&feed) {
-                Woken::RequestReceiver(asked) => self.tries.asked(asked)?,
-                Woken::Batch(Ok(batch)) => self.take_in(&batch.map_err(interrupt_of)?)?,
-                Woken::Batch(Err(RecvError)) => return Err(Interrupt::Closed),
+                Woken::Request(Ok(request)) => self.tries.note(Interrupt::Request(request))?,
+                Woken::Batch(Ok(batch)) => self.take_in(&batch?)?,
+                Woken::Request(Err(RecvError)) | Woken::Batch(Err(RecvError)) => {
+                    return Err(Interrupt::Closed);
+                }
                 Woken::Time => {}
             }
         }
@@ -169,7 +126,7 @@ impl<M: ProcessManager> Runner<M> {
     fn sleep(&self, feed: &Feed) -> Woken {
         let timer = self.timer();
         select! {
-            recv(self.tries.requests.channel()) -> asked => Woken::RequestReceiver(asked),
+            recv(self.tries.desk.requests.channel()) -> asked => Woken::Request(asked),
             recv(feed.batches()) -> batch => Woken::Batch(batch),
             recv(self.clock.woken()) -> _ => Woken::Time,
             recv(timer) -> _ => Woken::Time,
@@ -201,7 +158,7 @@ impl<M: ProcessManager> Runner<M> {
         }
         self.kept.pass(batch.until);
         if self.kept.ahead() >= CHECKPOINT_EVENTS_MAX {
-            self.write().map_err(interrupt_of)?;
+            self.write()?;
         }
         self.show();
         Ok(())
@@ -253,31 +210,19 @@ impl<M: ProcessManager> Runner<M> {
             return Ok(());
         }
         if self.kept.has_unwritten_effects() {
-            self.write().map_err(interrupt_of)?;
+            self.write()?;
         }
         self.tries.settled(&Ok(()));
         Ok(())
     }
 
-    /// Up to where all is done, effects included.
-    fn done(&self) -> Position {
-        done(&self.kept)
-    }
-
     /// Shows how far it has come.
     fn show(&self) {
-        let mut seen = self.shared.seen.lock();
-        (seen.deadlines, seen.retrying) = (self.kept.deadlines(), None);
+        let shared = &self.tries.desk.shared;
+        let mut seen = shared.seen.lock();
+        (seen.own.deadlines, seen.retrying) = (self.kept.deadlines(), None);
         drop(seen);
-        self.shared.progress.advance(self.done());
-    }
-
-    fn see(&self, state: &ProcessState) {
-        let mut seen = self.shared.seen.lock();
-        seen.state = state.clone();
-        if !matches!(state, ProcessState::Running) {
-            seen.retrying = None;
-        }
+        shared.progress.advance(self.position());
     }
 
     pub(super) fn log(&self) -> &Arc<Log> {

@@ -1,11 +1,11 @@
 //! What can be seen of a process from outside its thread.
 
 use crate::model::policy::Retrying;
-use crate::model::progress::Progress;
-use crate::model::request::{NoReply, RequestSender};
+use crate::model::request::NoReply;
+use crate::model::worker::desk::Ask;
+use crate::model::worker::status::{self, Doing};
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::position::Position;
-use parking_lot::Mutex;
 use std::time::Duration;
 
 /// How a process does.
@@ -38,35 +38,32 @@ pub enum ProcessState {
     Stopped,
 }
 
-/// What is asked of a process's thread.
+impl From<&Doing> for ProcessState {
+    fn from(doing: &Doing) -> ProcessState {
+        match doing {
+            Doing::Following => ProcessState::Running,
+            Doing::Paused => ProcessState::Paused,
+            Doing::Faulted(error) => ProcessState::Faulted(error.clone()),
+            Doing::Stopped => ProcessState::Stopped,
+        }
+    }
+}
+
+/// What only a process is asked: to answer when nothing is left to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ProcessRequest {
-    Pause,
-    Resume,
-    Stop,
-    /// To be answered when nothing is left to do.
-    Settle,
-}
+pub(super) struct Settle;
 
-/// What a process's thread and its handles share.
-pub(super) struct Shared {
-    pub(super) name: &'static str,
-    pub(super) progress: Progress,
-    pub(super) seen: Mutex<Seen>,
-    pub(super) requests: RequestSender<ProcessRequest>,
-}
-
-/// What its thread was last seen doing.
-pub(super) struct Seen {
-    pub(super) state: ProcessState,
+/// What only a process shows.
+pub(crate) struct Shown {
     pub(super) deadlines: u64,
-    pub(super) retrying: Option<Retrying>,
 }
+
+pub(super) type Shared = status::Shared<Settle, Shown>;
 
 impl Shared {
     pub(super) fn status(&self, head: Position) -> ProcessStatus {
         let seen = self.seen.lock();
-        let (state, deadlines) = (seen.state.clone(), seen.deadlines);
+        let (state, deadlines) = (ProcessState::from(&seen.doing), seen.own.deadlines);
         let retrying = seen.retrying.clone();
         drop(seen);
         let position = self.progress.position();
@@ -74,40 +71,17 @@ impl Shared {
         ProcessStatus { state, position, lag, deadlines, retrying }
     }
 
-    /// Shows what has failed and will be tried again, or that nothing has.
-    pub(super) fn retrying(&self, retrying: Option<Retrying>) {
-        self.seen.lock().retrying = retrying;
-    }
-
-    /// Asks the thread and waits for its answer.
-    pub(super) fn ask(&self, ask: ProcessRequest) -> Result<()> {
-        match self.requests.ask(ask, None) {
-            Ok(answer) => answer,
-            Err(NoReply::Ended) if ask == ProcessRequest::Stop => Ok(()),
-            Err(unanswered) => Err(unanswered.by(&format!("process {}", self.name))),
-        }
-    }
-
     /// Waits until it has nothing left to do. One that has ended has nothing.
     pub(super) fn settle(&self, timeout: Duration) -> Result<()> {
-        match self.requests.ask(ProcessRequest::Settle, Some(timeout)) {
+        match self.requests.ask(Ask::Own(Settle), Some(timeout)) {
             Ok(answer) => answer,
             Err(NoReply::Ended) => Ok(()),
             Err(_) => {
-                let (name, position) = (self.name, self.progress.position());
-                let message = format!(
-                    "process {name}, at position {position}, is not at rest after {timeout:?}"
-                );
+                let (who, position) = (&self.who, self.progress.position());
+                let message =
+                    format!("{who}, at position {position}, is not at rest after {timeout:?}");
                 Err(Error::new(ErrorKind::Timeout, message))
             }
         }
-    }
-
-    /// The thread does nothing more.
-    pub(super) fn stopped(&self) {
-        let mut seen = self.seen.lock();
-        (seen.state, seen.retrying) = (ProcessState::Stopped, None);
-        drop(seen);
-        self.progress.close();
     }
 }

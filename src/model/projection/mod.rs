@@ -12,18 +12,21 @@ mod replay;
 mod replaying;
 mod runner;
 pub(crate) mod status;
+mod target;
 #[cfg(test)]
 mod tests;
 mod trees;
 pub(crate) mod view;
 pub(crate) mod writer;
+mod writing;
 
 use crate::follow::parked::Parked;
 use crate::log::handle::LogHandle;
 use crate::model::policy::OnError;
-use crate::model::progress::Progress;
 use crate::model::readable::Readable;
 use crate::model::request::requests;
+use crate::model::worker::Worker;
+use crate::model::worker::desk::{Ask, Desk};
 use crate::value::callback;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::limits::VIEW_READERS_WAIT_MAX;
@@ -31,12 +34,12 @@ use crate::value::position::Position;
 use crate::views::ViewTree;
 use apply::being_read;
 use contract::Projection;
-use parking_lot::Mutex;
 use registry::Projections;
-use runner::{Runner, Target};
-use status::{Doing, ProjectionRequest, Seen, Shared, Status};
+use runner::Runner;
+use status::{ProjectionRequest, Shared, Shown, Status};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use target::Target;
 use trees::{Found, Generation, parked};
 use view::{Served, View};
 
@@ -78,7 +81,7 @@ impl<P: Projection> ProjectionBuilder<P> {
         let trees = projections.trees(P::NAME)?;
         let (requests, asked) = requests();
         let mut found = None;
-        let (shared, registered) = projections.register(P::NAME, |served| {
+        let (shared, registered) = projections.known.register(P::NAME, |served| {
             let views = trees.find(P::VERSION)?;
             refuse_ahead::<P>(&log, &views)?;
             let tree = Arc::clone(&views.current.tree);
@@ -90,54 +93,42 @@ impl<P: Projection> ProjectionBuilder<P> {
                 None => Arc::new(Readable::new(tree)),
             };
             let target = views.building.as_ref().unwrap_or(&views.current);
-            let seen = Seen {
-                doing: Doing::Following,
+            let shown = Shown {
                 target: Arc::clone(&target.tree),
                 checkpoint: views.current.place.position,
                 building: views.building.as_ref().map(|building| building.place.position),
                 parked: parked(&target.tree)?.len() as u64,
-                retrying: None,
             };
             // Who waits while a view is being built waits for the new one.
             let done = match views.building {
                 Some(_) => Position::START,
                 None => views.current.place.position,
             };
-            found = Some(views);
-            Ok(Arc::new(Shared {
-                name: P::NAME.to_owned(),
-                served,
-                progress: Progress::new(format!("projection {}", P::NAME), done),
-                seen: Mutex::new(seen),
-                requests,
-            }))
+            found = Some((views, Arc::clone(&served)));
+            Ok((Shared::new("projection", P::NAME, done, shown, requests), served))
         })?;
-        let Found { current, building } = found.expect("found where it was registered");
-        let number = current.number;
-        let target = match building {
-            Some(building) => Target::new(building, true),
-            None => Target::new(current, false),
+        let (views, served) = found.expect("found where it was registered");
+        let current = views.current.number;
+        let target = match views.building {
+            Some(building) => Target::new(building, true)?,
+            None => Target::new(views.current, false)?,
         };
-        let started = target.and_then(|target| {
-            let runner = Runner {
-                projection,
-                filter,
-                on_error,
-                log: Arc::clone(log.log()),
-                closed: log.closing(),
-                trees,
-                shared: Arc::clone(&shared),
-                asked,
-                registered,
-                current: number,
-                target,
-                has_outdated: true,
-                replay: None,
-            };
-            log.spawn("filmstrip-projector", move || runner.run())
-        });
-        started?;
-        Ok(ProjectionHandle { shared, log })
+        let desk =
+            Desk { shared: Arc::clone(&shared), on_error, requests: asked, closed: log.closing() };
+        let runner = Runner {
+            projection,
+            filter,
+            log: Arc::clone(log.log()),
+            trees,
+            desk,
+            served: Arc::clone(&served),
+            current,
+            target,
+            has_outdated: true,
+            replay: None,
+        };
+        Worker::start(log.log(), "filmstrip-projector", runner, Arc::clone(&shared), registered)?;
+        Ok(ProjectionHandle { shared, served, log })
     }
 }
 
@@ -178,6 +169,7 @@ fn refuse_ahead<P: Projection>(log: &LogHandle, found: &Found) -> Result<()> {
 #[derive(Clone)]
 pub struct ProjectionHandle {
     shared: Arc<Shared>,
+    served: Arc<Served>,
     log: LogHandle,
 }
 
@@ -185,7 +177,7 @@ impl ProjectionHandle {
     /// The rows that it has made.
     #[must_use]
     pub fn view(&self) -> View {
-        View::new(Arc::clone(&self.shared.served), self.log.owner)
+        View::new(Arc::clone(&self.served), self.log.owner)
     }
 
     /// Waits until every event up to `position` is in the view, or parked, or not wanted. While the
@@ -210,7 +202,7 @@ impl ProjectionHandle {
     /// [`Closed`](ErrorKind::Closed); what reading them met.
     pub fn parked(&self) -> Result<Vec<Parked>> {
         self.log.owner.check()?;
-        let target = Arc::clone(&self.shared.seen.lock().target);
+        let target = Arc::clone(&self.shared.seen.lock().own.target);
         let records = parked(&target)?.into_iter();
         records.map(|(position, record)| Parked::new(position, record)).collect()
     }
@@ -221,7 +213,7 @@ impl ProjectionHandle {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); [`Timeout`](ErrorKind::Timeout) if a read of the view does not end; what reading or writing met.
     pub fn replay_parked(&self) -> Result<()> {
-        self.shared.ask(ProjectionRequest::ReplayParked)
+        self.shared.ask(Ask::Own(ProjectionRequest::ReplayParked))
     }
 
     /// Forgets the parked events: they will not be in the view until it is rebuilt.
@@ -229,7 +221,7 @@ impl ProjectionHandle {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); what writing met.
     pub fn discard_parked(&self) -> Result<()> {
-        self.shared.ask(ProjectionRequest::DiscardParked)
+        self.shared.ask(Ask::Own(ProjectionRequest::DiscardParked))
     }
 
     /// Makes the view again, from the first event on, beside the one that is served, which stands
@@ -238,19 +230,19 @@ impl ProjectionHandle {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); what writing met.
     pub fn rebuild(&self) -> Result<()> {
-        self.shared.ask(ProjectionRequest::Rebuild)
+        self.shared.ask(Ask::Own(ProjectionRequest::Rebuild))
     }
 
     /// Lets it rest where it is. It finishes the event that it is at.
     pub fn pause(&self) {
         // A projection that has stopped rests already.
-        let _ = self.shared.ask(ProjectionRequest::Pause);
+        let _ = self.shared.ask(Ask::Pause);
     }
 
     /// Lets it go on, after a pause, or after a fault, with the event that it stopped at.
     pub fn resume(&self) {
         // A projection that has stopped is started again by its builder only.
-        let _ = self.shared.ask(ProjectionRequest::Resume);
+        let _ = self.shared.ask(Ask::Resume);
     }
 
     /// Ends it where it is. Its view stays, can still be read, and goes on when it is started again.
@@ -258,6 +250,6 @@ impl ProjectionHandle {
     /// # Errors
     /// What writing its checkpoint met.
     pub fn stop(&self) -> Result<()> {
-        self.shared.ask(ProjectionRequest::Stop)
+        self.shared.ask(Ask::Stop)
     }
 }

@@ -6,12 +6,12 @@ use crate::model::progress::Progress;
 use crate::model::projection::status::Shared;
 use crate::model::projection::trees::Trees;
 use crate::model::projection::view::Served;
+use crate::model::worker::registry::Registry;
 use crate::storage::held::Held;
-use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::error::{ErrorKind, Result};
 use crate::value::position::Position;
 use crate::views::Views;
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -22,23 +22,17 @@ pub(crate) struct Projections {
     cache_bytes: u64,
     /// Opened by whoever needs them first: a store without projections has none.
     views: Mutex<Option<Arc<Views>>>,
-    known: Mutex<HashMap<String, Known>>,
+    /// Their views are served by one for all runs, so that who reads through an older handle still waits for writes.
+    pub(super) known: Arc<Registry<Shared, Arc<Served>>>,
     /// How far the read models are, as long as they follow.
     models: Mutex<Vec<Weak<Progress>>>,
-}
-
-/// A projection that runs, or has run.
-struct Known {
-    /// One for all runs, so that who reads the view through an older handle still waits for writes.
-    served: Arc<Served>,
-    running: Option<Arc<Shared>>,
 }
 
 impl Projections {
     /// The projections of the store in `directory`, whose views may use so much memory for what they
     /// read.
     pub(crate) fn new(log: Arc<Log>, directory: Arc<Held>, cache_bytes: u64) -> Arc<Projections> {
-        let (views, known) = (Mutex::new(None), Mutex::new(HashMap::new()));
+        let (views, known) = (Mutex::new(None), Registry::new("projection"));
         let models = Mutex::new(Vec::new());
         Arc::new(Projections { log, directory, cache_bytes, views, known, models })
     }
@@ -86,46 +80,17 @@ impl Projections {
         Ok(opened)
     }
 
-    /// Registers a projection that is about to run; `make` makes what its handles share.
-    pub(super) fn register(
-        self: &Arc<Projections>,
-        name: &str,
-        make: impl FnOnce(Option<Arc<Served>>) -> Result<Arc<Shared>>,
-    ) -> Result<(Arc<Shared>, Registered)> {
-        let mut known = self.known.lock();
-        let served = match known.get(name) {
-            Some(Known { running: Some(_), .. }) => return Err(running(name)),
-            Some(Known { served, running: None }) => Some(Arc::clone(served)),
-            None => None,
-        };
-        let shared = make(served)?;
-        let served = Arc::clone(&shared.served);
-        known.insert(name.to_owned(), Known { served, running: Some(Arc::clone(&shared)) });
-        let (projections, name) = (Arc::clone(self), name.to_owned());
-        let registered = Registered { projections, name, ended: false };
-        Ok((shared, registered))
-    }
-
     /// Removes a projection's views and all that is remembered of it.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         self.log.owner.check()?;
-        let mut known = self.known.lock();
-        if known.get(name).is_some_and(|known| known.running.is_some()) {
-            return Err(running(name));
-        }
-        self.trees(name)?.remove_all()?;
-        known.remove(name);
-        Ok(())
+        self.known.remove(name, || self.trees(name)?.remove_all())
     }
 
     /// Waits until every projection that runs, and every read model, has taken in everything up to
     /// `position`.
     pub(crate) fn wait_for_all(&self, position: Position, timeout: Duration) -> Result<()> {
         let begun = Instant::now();
-        let known = self.known.lock();
-        let running: Vec<_> = known.values().filter_map(|known| known.running.clone()).collect();
-        drop(known);
-        for shared in running {
+        for shared in self.known.running() {
             shared.progress.wait_for(position, timeout.saturating_sub(begun.elapsed()))?;
         }
         let models: Vec<_> = self.models.lock().iter().filter_map(Weak::upgrade).collect();
@@ -137,35 +102,5 @@ impl Projections {
             }
         }
         Ok(())
-    }
-}
-
-fn running(name: &str) -> Error {
-    let message = format!("projection {name:?} is running; stop it first");
-    Error::new(ErrorKind::AlreadyRunning, message)
-}
-
-/// The place of a running projection among the others, until it ends.
-pub(super) struct Registered {
-    projections: Arc<Projections>,
-    name: String,
-    ended: bool,
-}
-
-impl Registered {
-    /// Another projection of this name may run from now on.
-    pub(super) fn end(&mut self) {
-        if std::mem::replace(&mut self.ended, true) {
-            return;
-        }
-        if let Some(known) = self.projections.known.lock().get_mut(&self.name) {
-            known.running = None;
-        }
-    }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        self.end();
     }
 }

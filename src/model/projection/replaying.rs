@@ -4,9 +4,10 @@ use crate::model::policy::ErrorAction;
 use crate::model::projection::apply::{Failure, Pending, apply};
 use crate::model::projection::contract::Projection;
 use crate::model::projection::replay::{Replay, ReplayReply};
-use crate::model::projection::runner::{Interrupt, Runner, Step, Waits};
-use crate::model::projection::status::Doing;
+use crate::model::projection::runner::{Interrupt, Runner, Step};
 use crate::model::projection::trees::{parked, parked_at};
+use crate::model::projection::writing::Waits;
+use crate::model::worker::Work;
 use crate::value::error::Result;
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{REPLAY_EVENTS_MAX, REPLAY_TIME_MAX};
@@ -15,18 +16,17 @@ use crate::value::stream::StreamId;
 use std::time::Instant;
 
 impl<P: Projection> Runner<P> {
-    /// Begins a replay for who waits for `answer`; one that rests does all of it at once.
-    pub(super) fn begin_replay(&mut self, answer: ReplayReply, doing: &Doing) {
+    /// Begins a replay for who waits for `answer`; one that does not follow the log does all of it at once.
+    pub(super) fn begin_replay(&mut self, answer: &ReplayReply, follows: bool) {
         if let Some(replay) = &mut self.replay {
-            replay.then.push(answer);
+            replay.then.push(answer.clone());
             return;
         }
-        let built = if self.target.torn { self.build_anew() } else { Ok(()) };
-        if let Err(error) = built.and_then(|()| self.start_replay(vec![answer.clone()])) {
+        if let Err(error) = self.prepare().and_then(|()| self.start_replay(vec![answer.clone()])) {
             let _ = answer.send(Err(error));
             return;
         }
-        while !matches!(doing, Doing::Following) && self.replay.is_some() {
+        while !follows && self.replay.is_some() {
             if self.replay_some().is_err() || self.log.refuse_if_closed().is_err() {
                 // Dropped: who has asked is told that it has ended.
                 self.replay = None;
@@ -123,7 +123,9 @@ impl<P: Projection> Runner<P> {
         // It may have been discarded since.
         let Some(record) = parked_at(tree, position)? else { return Ok(()) };
         let event = replay.events.event_at(position)?;
-        if self.on_error.then == ErrorAction::ParkStream && replay.failed.contains(&event.stream) {
+        if self.desk.on_error.then == ErrorAction::ParkStream
+            && replay.failed.contains(&event.stream)
+        {
             return Ok(());
         }
         match apply(&self.projection, &event, tree, pending.rows()) {

@@ -1,13 +1,10 @@
 //! What can be seen of a projection from outside its thread.
 
 use crate::model::policy::Retrying;
-use crate::model::progress::Progress;
-use crate::model::projection::view::Served;
-use crate::model::request::{NoReply, RequestSender};
-use crate::value::error::{Error, Result};
+use crate::model::worker::status::{self, Doing};
+use crate::value::error::Error;
 use crate::value::position::Position;
 use crate::views::ViewTree;
-use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// How a projection does.
@@ -47,29 +44,16 @@ pub enum ProjectionState {
     Stopped,
 }
 
-/// What a handle asks of the projection's thread.
+/// What only a projection is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProjectionRequest {
-    Pause,
-    Resume,
     Rebuild,
     ReplayParked,
     DiscardParked,
-    Stop,
 }
 
-/// What a projection's thread and its handles share.
-pub(super) struct Shared {
-    pub(super) name: String,
-    pub(super) served: Arc<Served>,
-    pub(super) progress: Progress,
-    pub(super) seen: Mutex<Seen>,
-    pub(super) requests: RequestSender<ProjectionRequest>,
-}
-
-/// What its thread was last seen doing.
-pub(super) struct Seen {
-    pub(super) doing: Doing,
+/// What only a projection shows.
+pub(crate) struct Shown {
     /// The tree that it writes to.
     pub(super) target: Arc<ViewTree>,
     /// Up to where the view that is served has everything.
@@ -77,21 +61,14 @@ pub(super) struct Seen {
     /// Up to where the view that is being built has everything.
     pub(super) building: Option<Position>,
     pub(super) parked: u64,
-    pub(super) retrying: Option<Retrying>,
 }
 
-#[derive(Clone)]
-pub(super) enum Doing {
-    Following,
-    Paused,
-    Faulted(Error),
-    Stopped,
-}
+pub(super) type Shared = status::Shared<ProjectionRequest, Shown>;
 
 impl Shared {
     pub(super) fn status(&self, head: Position) -> Status {
         let seen = self.seen.lock();
-        let state = match (&seen.doing, seen.building) {
+        let state = match (&seen.doing, seen.own.building) {
             (Doing::Following, Some(done)) => ProjectionState::Rebuilding { done, of: head },
             (Doing::Following, None) => ProjectionState::Running,
             (Doing::Paused, _) => ProjectionState::Paused,
@@ -100,28 +77,10 @@ impl Shared {
         };
         Status {
             state,
-            checkpoint: seen.checkpoint,
-            lag: head.get().saturating_sub(seen.checkpoint.get()),
-            parked: seen.parked,
+            checkpoint: seen.own.checkpoint,
+            lag: head.get().saturating_sub(seen.own.checkpoint.get()),
+            parked: seen.own.parked,
             retrying: seen.retrying.clone(),
         }
-    }
-
-    /// Asks the thread and waits for its answer. From within `apply`, which is on that thread, nobody
-    /// waits: it answers when it is done with what it is at.
-    pub(super) fn ask(&self, ask: ProjectionRequest) -> Result<()> {
-        match self.requests.ask(ask, None) {
-            Ok(answer) => answer,
-            Err(NoReply::Ended) if ask == ProjectionRequest::Stop => Ok(()),
-            Err(unanswered) => Err(unanswered.by(&format!("projection {}", self.name))),
-        }
-    }
-
-    /// The thread does nothing more.
-    pub(super) fn stopped(&self) {
-        let mut seen = self.seen.lock();
-        (seen.doing, seen.retrying) = (Doing::Stopped, None);
-        drop(seen);
-        self.progress.close();
     }
 }

@@ -1,0 +1,100 @@
+//! Writing what was applied to the view, behind those who read it.
+
+use crate::model::projection::apply::{Pending, being_read};
+use crate::model::projection::contract::Projection;
+use crate::model::projection::runner::{Interrupt, Runner, Step};
+use crate::model::projection::trees::{Place, write_in_parts};
+use crate::value::failpoint::failpoint;
+use crate::value::limits::{CHECKPOINT_EVENTS_MAX, VIEW_READERS_WAIT_MAX};
+use crate::views::Change;
+use crossbeam_channel::TryRecvError;
+use std::time::Instant;
+
+/// How long a write waits until nobody reads the view.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// Until somebody asks for something: it may be a reader who does, and waits for the answer.
+    UntilAsked,
+    /// Not for long: somebody waits for it.
+    ForAWhile,
+}
+
+impl<P: Projection> Runner<P> {
+    /// Writes `pending`, and that everything up to `place` is done. A checkpoint alone is only
+    /// written if `at_once`, or if much would be read again without it.
+    pub(super) fn write(&mut self, pending: Pending, place: Place, at_once: bool) -> Step {
+        self.write_as(pending, place, at_once, self.waits())
+    }
+
+    /// How long a change of what is served waits.
+    pub(super) fn waits(&self) -> Waits {
+        match self.replay {
+            // Who waits for it may be waited for by a reader of the view, and asks for nothing more.
+            Some(_) if !failpoint!("projection::replay_waits_for_its_reader") => Waits::ForAWhile,
+            _ => Waits::UntilAsked,
+        }
+    }
+
+    pub(super) fn write_as(
+        &mut self,
+        pending: Pending,
+        place: Place,
+        at_once: bool,
+        waits: Waits,
+    ) -> Step {
+        let ahead = place.position.get() - self.target.written.position.get();
+        let moves_only = pending.is_empty();
+        if !moves_only || (at_once && ahead > 0) || ahead >= CHECKPOINT_EVENTS_MAX {
+            let (parks, has_rows) = (pending.parks(), !pending.rows().is_empty());
+            let parked: Vec<_> = pending.parked_streams().cloned().collect();
+            let released: Vec<_> = pending.released_streams().cloned().collect();
+            let changes = pending.into_changes(P::VERSION, self.log.journal.store(), place);
+            self.write_changes(changes, has_rows, waits).inspect_err(|_| {
+                // What was applied behind it is lost, and is applied again.
+                self.target.generation.place = self.target.written;
+            })?;
+            released.iter().for_each(|stream| self.target.parked.remove(stream));
+            parked.into_iter().for_each(|stream| self.target.parked.add(stream));
+            self.target.written = place;
+            if parks {
+                self.seen().own.parked = self.target.parked.all;
+            }
+        }
+        self.target.generation.place = place;
+        self.show();
+        Ok(())
+    }
+
+    fn write_changes(&mut self, changes: Vec<Change>, has_rows: bool, waits: Waits) -> Step {
+        if !self.target.building {
+            // Readers wait here, so they see all of the rows or none; nothing else is read.
+            let begun = Instant::now();
+            let give_up = || self.gives_up(waits, begun);
+            let served = has_rows.then(|| self.served.change(give_up)).transpose()?;
+            let written = self.target.generation.tree.write(changes);
+            drop(served);
+            return Ok(written?);
+        }
+        self.target.torn = true;
+        write_in_parts(&self.target.generation.tree, changes)?;
+        self.target.torn = false;
+        Ok(())
+    }
+
+    /// Why a change of the view does not wait any longer for those who read it.
+    pub(super) fn gives_up(&self, waits: Waits, begun: Instant) -> Option<Interrupt> {
+        if self.desk.closed.try_recv() == Err(TryRecvError::Disconnected) {
+            return Some(Interrupt::Closed);
+        }
+        match waits {
+            Waits::UntilAsked => {
+                self.desk.requests.channel().try_recv().ok().map(Interrupt::Request)
+            }
+            Waits::ForAWhile => {
+                let waited = begun.elapsed();
+                let is_late = waited >= VIEW_READERS_WAIT_MAX;
+                is_late.then(|| Interrupt::Fault(being_read(P::NAME, waited)))
+            }
+        }
+    }
+}
