@@ -834,8 +834,8 @@ fn a_snapshot_never_changes_what_a_load_yields() {
     }
     check!(Plain, None);
     check!(Twice, Some("`state` is written as an option in an option and reads back as none"));
-    check!(Unsure, Some("Snapshot::is_same must say so"));
-    check!(Supplied, Some("Snapshot::is_same must say so"));
+    check!(Unsure, Some("`Snapshot::is_same` must say so"));
+    check!(Supplied, Some("`Snapshot::is_same` must say so"));
     check!(Vouched, None);
     check!(Denied, Some("its state reads back as another one"));
 }
