@@ -1,23 +1,24 @@
-//! The keys of the index: byte order is the order that readers need.
+//! The keys of sled's trees in the index: byte order is the order that readers need.
 //!
 //! ```text
-//! events, snapshots   stream name, NUL, version as 20 decimal digits
+//! events-<table>      stream name, NUL, version as 20 decimal digits, of the first key run of an index block
+//! snapshots           stream name, NUL, version as 20 decimal digits
 //! global              position as 20 decimal digits
-//! streams             stream name
 //! records             the record's key
 //! pieces              's' or 'r', the whole value's key, NUL, [epoch, 20 digits,] number, 8 digits
 //! ```
 //!
-//! A stream's name holds no control character, so NUL ends it, and one stream's keys stand together.
+//! Events and the states of streams are not in sled but in sorted tables. A stream's name holds no control
+//! character, so NUL ends it, and one stream's keys are neighbours.
 
 use crate::value::limits::STREAM_NAME_BYTES_MAX;
 use crate::value::stream::StreamId;
 
 const DIGITS: usize = 20;
-/// Bytes of the longest key of `events` and `snapshots`.
+/// Bytes of the longest key of a table's tree and of `snapshots`.
 pub(crate) const EVENT_KEY_BYTES_MAX: usize = STREAM_NAME_BYTES_MAX + 1 + DIGITS;
 
-/// The key of the run that begins with `version`.
+/// The key of the index block whose first key run begins with `version` of `stream`.
 pub(crate) fn event_key(stream: &StreamId, version: u64) -> Vec<u8> {
     versioned(stream.as_str(), version)
 }
@@ -27,26 +28,26 @@ pub(crate) fn snapshot_key(stream: &StreamId, version: u64) -> Vec<u8> {
     versioned(stream.as_str(), version)
 }
 
-/// What all keys of `stream` in `events` or `snapshots` begin with.
+/// What all keys of `stream` in a table's tree or in `snapshots` begin with.
 pub(crate) fn stream_prefix(stream: &StreamId) -> Vec<u8> {
     let mut key = stream.as_str().as_bytes().to_vec();
     key.push(0);
     key
 }
 
-/// The stream's name and the version in a key of `events` or `snapshots`.
+/// The stream's name and the version in a key of a table's tree or of `snapshots`.
 pub(crate) fn begin_of(key: &[u8]) -> Option<(&[u8], u64)> {
     let version = version_of(key)?;
     Some((key[..key.len() - DIGITS].strip_suffix(&[0])?, version))
 }
 
-/// The version in a key of `events` or `snapshots`.
+/// The version in a key of a table's tree or of `snapshots`.
 pub(crate) fn version_of(key: &[u8]) -> Option<u64> {
     let at = key.len().checked_sub(DIGITS)?;
     digits(&key[at..])
 }
 
-/// The key of the mark at `position`.
+/// The key of the sparse index entry at `position`.
 pub(crate) fn global_key(position: u64) -> Vec<u8> {
     format!("{position:020}").into_bytes()
 }

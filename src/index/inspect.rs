@@ -122,7 +122,7 @@ impl Index {
     }
 }
 
-/// The stream in a key of `events` or `snapshots`: a name holds no NUL.
+/// The stream in a key of `snapshots`: a name holds no NUL.
 fn stream_of(key: &[u8]) -> Option<StreamId> {
     let name = key.split(|byte| *byte == 0).next()?;
     StreamId::from_stored(Bytes::copy_from_slice(name))

@@ -1,10 +1,14 @@
-//! The index: the journal's events in stream order, in sled. Derived; the journal is the truth.
+//! The index: the journal's events in stream order. Derived; the journal is the truth.
 //!
-//! * What it answers is right, or it answers with an error. An index that is missing, damaged, too
-//!   old or not this store's is moved aside when it is opened, and an empty one stands in its place.
-//! * It holds every event up to its checkpoint's position, in `tables`, and none beyond it. Records may
-//!   be of the flush batch that a crash cut short.
-//! * What it holds of an event is never written again, but by compacting tables.
+//! It joins two rooms. `sst` has the events and the states of their streams, in sorted tables. `kv` has, in sled,
+//! a tree for each table that leads to its index blocks, and the trees `global` (the sparse index), `records`,
+//! `snapshots`, `pieces` and `marker`.
+//!
+//! * It returns the right answer or an error. An index that is missing, damaged, too old or not this store's is
+//!   quarantined when it is opened, and an empty one takes its place.
+//! * It holds every event up to its checkpoint's position, in tables, and none after it. Records may be of a
+//!   flush batch that a crash cut short.
+//! * It never writes an event again, except to compact tables.
 //! * The checkpoint is replaced after all that it covers is durable.
 
 pub(crate) mod checkpoint;
