@@ -1,7 +1,7 @@
 //! The book: a chapter for each part of an application, with a program that runs.
 //!
-//! Each says what its subject is for, how it behaves in the awkward moments (a conflict, a crash, a
-//! handler that fails, events of an older program), and what to reach for instead.
+//! Each chapter says what its subject is for, how it behaves when something goes wrong (a conflict, a crash, a
+//! handler that fails, events of an older program), and what to use instead.
 //!
 //! | what happens | [`events`] |
 //! | --- | --- |
@@ -10,10 +10,10 @@
 //! | what acts | [`groups`] of consumers, and [`processes`] |
 //! | what proves it | [`testing`] |
 //!
-//! The crate's [own page](crate) tells of what lies below: appending, reading, following.
+//! The [first page](crate) of the crate covers what is beneath: appending, reading, following.
 
-// Each chapter is a file in docs/book, in the order in which they build on each other; what acts on
-// events has its place behind projections, and testing is the last.
+// Each chapter is a file in docs/book, in the order in which they build on each other. They link to nothing in
+// the crate, because a repository's page shows them too: tests/it/tidy.rs holds their form.
 
 #[doc = include_str!("../docs/book/events.md")]
 pub mod events {}
