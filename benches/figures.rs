@@ -100,7 +100,7 @@ fn one_event_per_commit() {
     );
 }
 
-/// Where the next frame will begin, as the durable mark says.
+/// Where the next frame will begin, as the durable watermark says.
 fn durable_end(mark: &Path) -> u64 {
     let bytes = fs::read(mark).expect("the mark");
     u64::from_le_bytes(bytes[40..48].try_into().expect("eight bytes"))

@@ -2,8 +2,8 @@
 //!
 //! What is as short as most events is one chunk of BLAKE3's, whose blocks can only be hashed one after the other: 70 ns
 //! each, however wide the processor's vectors are. Its library hashes as many chunks at a time as they have lanes; here
-//! each lane is an event. The blocks of a chunk, the flags and the first chaining value are those of sections 2.1 to 2.4 of
-//! the [specification](https://github.com/BLAKE3-team/BLAKE3-specs/blob/master/blake3.pdf).
+//! each lane is an event. The blocks of a chunk, the flags and the first chaining value are those of sections 2.1 to
+//! 2.4 of the [specification](https://github.com/BLAKE3-team/BLAKE3-specs/blob/master/blake3.pdf).
 
 use blake3::platform::{Platform, le_bytes_from_words_32, words_from_le_bytes_32};
 use blake3::{BLOCK_LEN, CHUNK_LEN, IncrementCounter, OUT_LEN};

@@ -1,4 +1,4 @@
-//! A journal of one segment, of any bytes: recovered, written on, recovered again, surveyed.
+//! A journal of one segment, of any bytes: recovered, written to, recovered again, scanned leniently.
 
 use crate::codec::cursor::array_at;
 use crate::codec::digest::digest;
@@ -27,7 +27,7 @@ const DIRECTORY: &str = "/journal";
 /// whether the segment was cut behind its frames (4). Then follow the watermark, the segment's header, which
 /// also says which store it is, and the frames, behind which are zeros.
 ///
-/// What can be opened can be read, written on, opened again and surveyed without a finding; what
+/// What can be opened can be read, written to, opened again and scanned without a finding; what
 /// cannot is left as it was, and the scan finds why.
 pub fn journal(input: &[u8]) -> bool {
     let Some((disk, store)) = disk_of(input) else { return false };

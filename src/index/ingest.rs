@@ -233,7 +233,7 @@ impl Index {
         if progress.obsolete.is_empty() {
             return Ok(());
         }
-        self.db.held().check_before("remove packs from")?;
+        self.db.held().check_before("remove tables from")?;
         for obsolete in std::mem::take(&mut progress.obsolete) {
             match Arc::try_unwrap(obsolete) {
                 Ok(table) => {

@@ -324,7 +324,9 @@ fn a_store_whose_parent_directories_were_made_with_it_survives_a_power_cut() {
 fn a_mark_never_names_a_segment_whose_own_name_a_power_cut_can_take() {
     let mut volume = Volume::new();
     let recording = record(1);
-    let is_second = |step: &Step<Note>| matches!(step, Step::Op(Op::Rename { to, .. }) if to.ends_with("02") && to.len() == 20);
+    let is_segment_2 = |name: &str| name.ends_with("02") && name.len() == 20;
+    let is_second =
+        |step: &Step<Note>| matches!(step, Step::Op(Op::Rename { to, .. }) if is_segment_2(to));
     let renamed = recording.iter().position(is_second).expect("a second segment is begun");
     for step in &recording[..=renamed] {
         if let Step::Op(op) = step {

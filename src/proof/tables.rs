@@ -106,8 +106,8 @@ fn a_writer_that_is_refused_for_an_old_failure_has_the_indexer_try_again() {
 
 /// The story: the index referred to a wrong place of the journal (its own checksums were right), and reading
 /// the stream said that the journal was damaged, for good; a wrong sparse index entry did the same to a read of
-/// everything. It is the index that is wrong: it is built again, and nobody needs a sparse index entry. Where the journal
-/// itself is damaged, that is said, and the index stays.
+/// everything. It is the index that is wrong: it is built again, and nobody needs a sparse index entry. Where the
+/// journal itself is damaged, that is said, and the index stays.
 #[test]
 fn a_wrong_reference_of_the_index_is_not_told_as_damage_of_the_journal() {
     let directory = scratch();

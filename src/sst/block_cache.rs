@@ -1,5 +1,5 @@
-//! Blocks of tables that were read lately: of their directories, and event blocks, decompressed. A table's number is given
-//! out once, and what it holds never changes, so a block that is here is the one in the file.
+//! Blocks of tables that were read lately: of their directories, and event blocks, decompressed. A table's number is
+//! given out once, and what it holds never changes, so a block that is here is the one in the file.
 
 use crate::codec::sst::BlockPlace;
 use crate::codec::sst::block_index::IndexBlock;
@@ -15,8 +15,8 @@ const OVERHEAD_BYTES: usize = 128;
 /// About what a block takes.
 const BLOCK_BYTES: u64 = 4_096;
 
-/// An event block is kept when it is read again, for whatever stream, before about as many others as there is room for. So
-/// what is read once pushes nothing out.
+/// An event block is kept when it is read again, for whatever stream, before about as many others as there is room for.
+/// So what is read once pushes nothing out.
 pub(crate) struct BlockCache {
     blocks: Cache<(u64, u64), Block, ByBytes>,
     hasher: RandomState,

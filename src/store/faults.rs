@@ -475,7 +475,7 @@ fn an_index_that_cannot_be_built_again_is_tried_again_and_what_does_not_need_it_
         assert_eq!(error.kind(), ErrorKind::Io, "{error}");
         assert!(error.to_string().contains("index.checkpoint.new"), "{error}");
     };
-    check(read().expect_err("its packs are damaged"));
+    check(read().expect_err("its tables are damaged"));
     check(read().expect_err("it could not be built again"));
     check(store.rebuild_index().expect_err("it cannot be"));
     check(append(&store, "New-1").expect_err("it is not known whether the stream is there"));
@@ -551,9 +551,9 @@ fn an_index_that_failed_half_way_is_opened_again() {
     assert!(store.verify().unwrap().is_whole());
 }
 
-/// A crash in the middle of a flush batch leaves records and sparse index entries in the index that its checkpoint does not cover.
-/// Then a backup was restored over the store that the checkpoint is in, but not the flush batch: what was kept of the
-/// flush batch's consumers was served, though nobody had written it in the history that stood.
+/// A crash in the middle of a flush batch leaves records and sparse index entries in the index that its checkpoint does
+/// not cover. Then a backup was restored over the store that the checkpoint is in, but not the flush batch: what was
+/// kept of the flush batch's consumers was served, though nobody had written it in the history that stood.
 #[test]
 fn what_a_window_of_a_history_that_was_given_up_left_in_the_index_is_not_served() {
     const KEY: &str = "group/gone";

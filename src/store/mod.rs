@@ -284,8 +284,8 @@ impl Store {
     }
 
     /// Closes the store for every handle: commits under way are done, and whoever waits for one is told so, if
-    /// only a moment later; threads end, and what dropping could only log is reported. Whatever is asked of the store afterwards is
-    /// [`Closed`](crate::ErrorKind::Closed).
+    /// only a moment later; threads end, and what dropping could only log is reported. Whatever is asked of the store
+    /// afterwards is [`Closed`](crate::ErrorKind::Closed).
     ///
     /// # Errors
     /// What went wrong on the way. Nothing acknowledged is lost by it.

@@ -36,7 +36,7 @@ pub enum FindingKind {
     TornWrite,
     /// Bytes that carry no meaning are not zero. Nothing is lost by it.
     Unused,
-    /// The durable mark is damaged, or names what is not there.
+    /// The durable watermark is damaged, or names what is not there.
     DurableWatermark,
     /// The index cannot be opened, or not be trusted as a whole. Opening the store builds it again.
     Index,

@@ -93,8 +93,8 @@ pub(crate) const TABLE_EVENT_BLOCK_BYTES_MIN: usize = 4 * KIB;
 pub(crate) const TABLE_EVENT_BLOCK_BYTES_MAX: usize = 8 * KIB;
 /// Bytes from which on a block of a table's directory takes no further run.
 pub(crate) const TABLE_INDEX_BLOCK_BYTES: usize = 2 * KIB;
-/// Places in which event blocks of tables are noted as they are read, to be recognised when they are read again: the last
-/// two in each, at 16 bytes.
+/// Places in which event blocks of tables are noted as they are read, to be recognised when they are read again: the
+/// last two in each, at 16 bytes.
 pub(crate) const CHUNKS_NOTED_MAX: u64 = 65_536;
 /// Bytes of a table that are written between two syncs, so that a commit's sync beside it stays short.
 pub(crate) const TABLE_SYNC_BYTES: usize = 4 * MIB;
@@ -199,7 +199,7 @@ pub(crate) const VERIFY_CACHE_BYTES: u64 = 64 * MIB as u64;
 pub(crate) const EXPORT_RECOVERED_BYTES_MAX: usize = 256 * MIB;
 /// Bytes of journal between two reports of a long walk's progress.
 pub(crate) const PROGRESS_BYTES: u64 = 64 * MIB as u64;
-/// How often a follower in another process looks at the durable mark, unless it is told otherwise.
+/// How often a follower in another process looks at the durable watermark, unless its builder says otherwise.
 pub(crate) const FOLLOWER_POLL: Duration = Duration::from_millis(10);
 
 /// Bytes of the longest segment that there can be: one that holds a single commit of the largest size,

@@ -581,8 +581,8 @@ impl Clock for AsksForCursor {
     }
 }
 
-/// The story: the clock was asked under the locks of groups. One that waited for a thread of its own, which asked a group
-/// for anything, never came back.
+/// The story: the clock was asked under the locks of groups. One that waited for a thread of its own, which asked a
+/// group for anything, never came back.
 #[test]
 fn a_clock_may_wait_for_another_thread_that_uses_a_group() {
     within(LIMIT, || {

@@ -32,7 +32,7 @@ const RUNS: Fixture = Fixture {
     index_is_old: true,
 };
 
-/// And this one's in packs.
+/// And this one's in sorted tables.
 const PACKS: Fixture = Fixture {
     files: include_str!("../fixtures/format-1-packs.txt"),
     head: "8:b09422b9970365e7b6687825a45c9f723f54032c1100082285b714fbb87cc8fe",
@@ -87,7 +87,7 @@ fn write(directory: &Path) {
     let view = store.project(Tally).start().unwrap();
     view.wait_for(store.head(), PATIENCE).unwrap();
     view.stop().unwrap();
-    // Too large for a pack, and for the first segment; and enough for all before it to be indexed.
+    // Too large for a sorted table, and for the first segment; and enough for all before it to be indexed.
     let large = event(4, NewEvent::bytes("Large", vec![0; 1_100_000]));
     store.append("Account-a", Version::new(1), [large]).unwrap();
     store.close().unwrap();
@@ -99,7 +99,7 @@ fn write(directory: &Path) {
     store.close().unwrap();
 }
 
-fn pack(directory: &Path) -> String {
+fn packed(directory: &Path) -> String {
     let mut text = String::new();
     for (name, bytes) in contents(directory) {
         writeln!(text, "file {} {}", name.display(), bytes.len()).unwrap();
@@ -274,7 +274,7 @@ fn the_fixture_is_what_this_version_writes() {
     write(directory.path());
     check(&Store::open(whole::copy(directory.path()).path()).unwrap());
     if let Some(path) = std::env::var_os("FILMSTRIP_WRITE_FIXTURE") {
-        fs::write(path, pack(directory.path())).unwrap();
+        fs::write(path, packed(directory.path())).unwrap();
         println!("its head is {}", Store::open(directory.path()).unwrap().head_hash());
     }
     // The journal has ids of the store and of the counter's events that differ; its shape does not.
@@ -293,7 +293,7 @@ fn refused(result: Result<(), filmstrip::Error>, what: &str, case: &str) {
     assert!(error.to_string().contains(what), "{case}: {error}");
 }
 
-/// Writes a frame of an unknown kind after the last one, as the durable mark has it, and has the mark say
+/// Writes a frame of an unknown kind after the last one, as the durable watermark has it, and has the watermark say
 /// that it is durable.
 fn add_newer_frame(store: &Path) {
     let mark_path = store.join("journal/durable");

@@ -459,7 +459,7 @@ fn a_relative_path_means_the_same_whatever_the_working_directory_is_later() {
 }
 
 /// The directory of an open store was renamed, and another store was made under the old name. Segments, the
-/// checkpoint and packs of the first went into the other's directory, and neither store opened again. What is
+/// checkpoint and tables of the first went into the other's directory, and neither store opened again. What is
 /// at the path of an open store is looked at before anything is made there.
 #[test]
 fn a_store_whose_directory_was_renamed_leaves_what_is_there_now_alone() {

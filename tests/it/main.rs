@@ -33,5 +33,6 @@ mod repair;
 mod repository;
 mod subscription;
 mod testing;
+mod tidy;
 mod verify;
 mod views;

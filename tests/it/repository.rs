@@ -822,9 +822,9 @@ where
     }
 }
 
-/// The story: a state that does not survive JSON came back from its snapshot as another state, and commands were decided
-/// on that: `Some(None)` as `None`, a supplier as a customer. A snapshot changes how long a load takes, never what it
-/// yields.
+/// The story: a state that does not survive JSON came back from its snapshot as another state, and commands were
+/// decided on that: `Some(None)` as `None`, a supplier as a customer. A snapshot changes how long a load takes, never
+/// what it yields.
 #[test]
 fn a_snapshot_never_changes_what_a_load_yields() {
     macro_rules! check {
@@ -940,8 +940,8 @@ impl Projection for Reads {
     }
 }
 
-/// The story: serde's messages quote the value that they refuse, and these messages are logged, returned, and kept in the
-/// records of what was parked: a payload with a password ended up in all three.
+/// The story: serde's messages quote the value that they refuse, and these messages are logged, returned, and kept in
+/// the records of what was parked: a payload with a password ended up in all three.
 #[test]
 fn no_error_log_or_record_holds_what_a_payload_does() {
     let name = "no_error_log_or_record_holds_what_a_payload_does";

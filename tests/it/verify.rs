@@ -289,9 +289,9 @@ fn rot_in_the_packs_of_an_open_store_is_found_however_often_they_were_read() {
     for _ in 0..3 {
         check_whole(&store.verify().unwrap());
     }
-    let packs = fs::read_dir(directory.path().join("index/packs")).unwrap();
-    for pack in packs.map(|entry| entry.unwrap().path()) {
-        flip(&pack, 3_000, 8);
+    let tables = fs::read_dir(directory.path().join("index/packs")).unwrap();
+    for table in tables.map(|entry| entry.unwrap().path()) {
+        flip(&table, 3_000, 8);
     }
     let verified = store.verify().unwrap();
     assert!(kinds(&verified).contains(&FindingKind::IndexEvent), "{:#?}", verified.findings);

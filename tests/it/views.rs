@@ -367,7 +367,8 @@ const MIB: u64 = 1 << 20;
 /// What a view may take however small the cache is: the events that are read ahead, what a rebuild holds
 /// until it is written, and what writing it retires.
 const TAKEN_MIB_MAX: u64 = 96;
-/// The same for changes of a few rows, before any rebuild. Without collecting, 120,000 changes take 56 MiB; with it, 26.
+/// The same for changes of a few rows, before any rebuild. Without collecting, 120,000 changes take 56 MiB; with it,
+/// 26.
 const TAKEN_HOT_MIB_MAX: u64 = 32;
 /// Of its memory, for each byte of the cache: sled counts a node by what it is on disk.
 const TAKEN_PER_CACHED: u64 = 4;

@@ -1,5 +1,5 @@
-//! With `serde_json/arbitrary_precision` serde cannot read a number from a buffer: not in a tagged or untagged enum, nor
-//! where anything is flattened. Events with such a number were stored, as long as the first one had none, and could
+//! With `serde_json/arbitrary_precision` serde cannot read a number from a buffer: not in a tagged or untagged enum,
+//! nor where anything is flattened. Events with such a number were stored, as long as the first one had none, and could
 //! never be read. They are refused; all others are read and written as ever.
 
 #![cfg(feature = "arbitrary_precision")]

@@ -59,8 +59,8 @@ impl Shared {
         Ok(seen.watermark)
     }
 
-    /// What the watermark that was looked at says, if it says anything. A watermark in another file is the sign that all
-    /// files may be others: a writer has opened the store, a backup was taken into its directory, or something
+    /// What the watermark that was looked at says, if it says anything. A watermark in another file is the sign that
+    /// all files may be others: a writer has opened the store, a backup was taken into its directory, or something
     /// else was put in its place.
     fn take(&self, seen: &mut Seen, look: Look) -> Result<Option<DurableWatermark>> {
         let Look::Found { file, identity, watermark } = look else {

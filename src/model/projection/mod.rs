@@ -211,7 +211,8 @@ impl ProjectionHandle {
     /// wait behind one of their stream that fails again wait on. New events are taken in meanwhile.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed); [`Timeout`](ErrorKind::Timeout) if a read of the view does not end; what reading or writing met.
+    /// [`Closed`](ErrorKind::Closed); [`Timeout`](ErrorKind::Timeout) if a read of the view does not end; what reading
+    /// or writing met.
     pub fn replay_parked(&self) -> Result<()> {
         self.shared.ask(Ask::Own(ProjectionRequest::ReplayParked))
     }

@@ -118,8 +118,8 @@ mod tests {
 
     /// The story: an application told of the end of each of its threads by an event, made in the destructor of a
     /// thread-local value. The generator of random numbers was gone by then: it panicked, and a panic in such a
-    /// destructor aborts the process. Values are destroyed in the reverse order in which they were first used, so one is
-    /// used before the first event is made, and one after it.
+    /// destructor aborts the process. Values are destroyed in the reverse order in which they were first used, so one
+    /// is used before the first event is made, and one after it.
     #[test]
     fn an_event_can_be_made_when_its_thread_ends() {
         let (made, ids) = mpsc::channel();

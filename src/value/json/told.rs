@@ -1,8 +1,8 @@
 //! What is told of an error of JSON: never the text that it met.
 //!
 //! serde's messages quote what they refuse, as in `invalid type: string "…"`. Errors end up in logs and in records of
-//! what was parked, which payloads have no business in. What is kept: the kind of value that was met, what was expected,
-//! the names of the type's own fields and variants, line and column.
+//! what was parked, which payloads have no business in. What is kept: the kind of value that was met, what was
+//! expected, the names of the type's own fields and variants, line and column.
 
 use crate::value::error::HandlerError;
 use crate::value::failpoint::failpoint;

@@ -62,10 +62,10 @@ fn database(store: &Path) -> PathBuf {
     store.join("index").join("db")
 }
 
-/// The database of the index, or one of its packs.
+/// The database of the index, or one of its sorted tables.
 fn file_of(store: &Path, n: u64) -> PathBuf {
-    let packs = fs::read_dir(store.join("index").join("packs")).unwrap();
-    let mut files: Vec<_> = packs.map(|entry| entry.unwrap().path()).collect();
+    let tables = fs::read_dir(store.join("index").join("packs")).unwrap();
+    let mut files: Vec<_> = tables.map(|entry| entry.unwrap().path()).collect();
     assert!(!files.is_empty(), "nothing was indexed, so nothing is tested");
     files.push(database(store));
     files.sort();

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 const HOLES_BYTES: u64 = 1 << 40;
 
-/// A store that was closed, with two segments, an index with packs, and a view.
+/// A store that was closed, with two segments, an index with sorted tables, and a view.
 pub(super) fn closed() -> TempDir {
     let directory = scratch();
     let store = Store::open(directory.path()).unwrap();

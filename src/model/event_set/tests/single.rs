@@ -1,7 +1,7 @@
 //! Single events that cannot be read back, of types that can.
 //!
-//! The story: only the first event of each variant was read back. A later one of the same type that could not be read was
-//! stored for good, and then the aggregate could never be loaded or given a command again.
+//! The story: only the first event of each variant was read back. A later one of the same type that could not be read
+//! was stored for good, and then the aggregate could never be loaded or given a command again.
 
 use crate::model::event_set;
 use crate::model::event_set::set::{Event, StoredEvent};
