@@ -135,7 +135,7 @@ impl<P: Projection> Runner<P> {
             }
             Err(Failure::View(error)) => return Err(error),
             Err(Failure::Event(cause)) => {
-                pending.park_again(&event, cause, record.attempts + 1, self.now());
+                pending.park_again(&event, cause, record.attempts.saturating_add(1), self.now());
                 replay.failed.insert(event.stream.detached());
             }
         }
