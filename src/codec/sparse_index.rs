@@ -1,4 +1,4 @@
-//! A sparse index entry of the position index: where in the journal the frame that begins at a position lies.
+//! An entry of the sparse index: the place in the journal of the frame that begins at a position.
 //!
 //! ```text
 //! offset  bytes  field

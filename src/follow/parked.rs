@@ -7,7 +7,7 @@ use crate::value::position::Position;
 use crate::value::stream::StreamId;
 use chrono::{DateTime, Utc};
 
-/// An event that a projection or a consumer group has set aside.
+/// An event that a projection or a consumer group has parked, because handling it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Parked {
@@ -21,7 +21,7 @@ pub struct Parked {
     pub error: Option<String>,
     /// How often it was tried.
     pub attempts: u32,
-    /// When it was set aside, or last tried.
+    /// When it was parked, or last tried.
     pub parked_at: DateTime<Utc>,
 }
 

@@ -17,7 +17,7 @@ impl Stopper {
         Stopper(stops)
     }
 
-    /// Ends it: nothing more is handed out, whatever was read ahead. A wait under way ends too.
+    /// Ends it: it returns no more events, not even those that were read ahead. A wait in progress ends too.
     ///
     /// The threads that read for a store's subscriptions wait in one place, so each stop, and each drop of a
     /// subscription or of a group's last consumer, wakes all of them for a moment.

@@ -1,4 +1,4 @@
-//! What the index takes in: a stretch of the journal, event by event.
+//! What the index ingests at once: a stretch of the journal, event by event.
 
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::EntryLocation;

@@ -1,4 +1,4 @@
-//! Taking in a flush batch of the journal, and compacting what earlier flush batches brought.
+//! Ingesting a flush batch of the journal, and compacting the tables of earlier ones.
 //!
 //! The order carries the guarantees: a table, its tree, sparse index entries and records are durable before the
 //! checkpoint covers them, and readers are shown a table after that. So what a crash cuts short is, but for
@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Index {
-    /// Takes `flush batch` in. When it returns, all of it is durable, and so is the checkpoint.
+    /// Ingests `batch`. When it returns, all of it is durable, and so is the checkpoint.
     ///
     /// # Errors
     /// What is already in the index can still be read. If the flush batch's table could not be written, it may be

@@ -9,11 +9,11 @@ const RECOVERY_DELAYS: (Duration, Duration) = (Duration::from_millis(100), Durat
 /// The longest wait between two tries.
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
-/// What to do with an event that the application's code fails for, or panics at: try again a few
-/// times, then give up in the way that `then` says.
+/// What to do when the application's code fails or panics while it handles an event: retry a few
+/// times, then give up as `then` says.
 ///
 /// ```
-/// use filmstrip::{OnError, Then};
+/// use filmstrip::{ErrorAction, OnError};
 /// use std::time::Duration;
 /// let patient = OnError::default().retries(10).then(ErrorAction::ParkEvent);
 /// assert_eq!(patient.first_delay, Duration::from_millis(100));
@@ -22,9 +22,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OnError {
-    /// How often it is tried again: 3 times unless said otherwise.
+    /// How often it is retried: 3 times by default.
     pub retries: u32,
-    /// How long to wait before it is first tried again: 100 ms unless said otherwise. Each further
+    /// How long to wait before the first retry: 100 ms by default. Each further
     /// wait is twice as long, up to a minute.
     pub first_delay: Duration,
     /// What to do then.
@@ -35,17 +35,17 @@ pub struct OnError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ErrorAction {
-    /// Go no further; the status tells why.
+    /// Stop; the status holds the cause.
     #[default]
     Stop,
-    /// Set the event aside, and go on with the next one.
+    /// Park the event, and continue with the next one.
     ParkEvent,
-    /// Set the event aside, and behind it whatever comes of its stream, so that the stream's order
-    /// is kept; go on with other streams.
+    /// Park the event and all later events of its stream, so that the stream's order
+    /// is kept; continue with other streams.
     ParkStream,
 }
 
-/// What is being tried again, and why. The next try comes by itself.
+/// What is being retried, and why. The next attempt is automatic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retrying {

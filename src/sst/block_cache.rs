@@ -1,4 +1,4 @@
-//! Blocks of tables that were read lately: of their directories, and event blocks, decompressed. A table's number is
+//! Blocks of tables that were read lately: index blocks, and event blocks, decompressed. A table's number is
 //! given out once, and what it holds never changes, so a block that is here is the one in the file.
 
 use crate::codec::sst::BlockPlace;

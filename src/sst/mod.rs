@@ -1,11 +1,11 @@
-//! Tables: the events themselves, in the order of their streams.
+//! Sorted tables: the events themselves, in the order of their streams.
 //!
 //! * A table is written by a flush batch, or by compacting others; it is immutable and durable before a checkpoint
 //!   names it. A file that no checkpoint names is nothing, and is removed when the index is opened.
 //! * Tables are kept from the oldest to the newest. A stream's events go on from one to the next, without a
 //!   gap: so its state is what the newest table that holds it says.
-//! * Where the blocks of a table's directory begin, a tree of sled's tells, one for each table, keyed by
-//!   stream and version. What it loses is missed (`codec::table::directory`) and never believed.
+//! * A tree of sled's for each table, keyed by stream and version, leads to its index blocks. If sled loses an
+//!   entry, a look-up notices it (`codec::sst::block_index`).
 
 pub(crate) mod block_cache;
 pub(crate) mod compaction;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 /// What a directory of backups may hold.
 const OURS: [&str; 4] = ["MANIFEST", "MANIFEST.tmp", "journal", BACKUP_LOCK];
 
-/// What a backup came to; see [`Store::backup`].
+/// The result of a backup; see [`Store::backup`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Backup {
@@ -40,27 +40,27 @@ pub struct Backup {
 }
 
 impl Store {
-    /// Backs the store up into the directory `path`, as of now, while others go on writing.
+    /// Backs the store up into the directory `path`, as of now, while others continue to write.
     ///
-    /// The backup is a store of its own, without an index, views and snapshots, which are made again
+    /// The backup is a store of its own, without index, views and snapshots, which are rebuilt
     /// from the journal: [`Store::open`] opens it, and [`Store::verify_at`] verifies it. It holds
     /// everything up to the head at the time of the call, and nothing else. What is copied is synced,
     /// read back and checked, down to the hash chain, before it takes its place.
     ///
     /// A second backup into the same directory copies only what is new: sealed segments of the journal
-    /// never change. Those that are there already can rot there, so each backup reads 64 MiB of them again (a
-    /// segment at least) and checks them as if they were new, in turn: one after the other is checked from
-    /// backup to backup. The header of each is checked every time. What is damaged is copied again, and [`Backup`] says
+    /// never change. Copies can rot, so each backup reads 64 MiB of them again (at least one
+    /// segment) and checks them as if they were new, in turn from backup to backup. The header of each is checked
+    /// every time. A damaged copy is replaced, and [`Backup`] says
     /// what was checked and replaced. [`backup_checking_all`](Store::backup_checking_all) checks all of them.
     ///
-    /// A crash meanwhile leaves the backup before, or a part of the new one that is
-    /// whole in itself; the next backup goes on.
+    /// A crash during a backup leaves the previous backup, or a part of the new one that is
+    /// consistent in itself; the next backup continues from there.
     ///
-    /// Nobody may read the backup who may not read the store: what is created has the permissions of the store's
-    /// directory at most.
+    /// Only users who may read the store may read the backup: new files have at most the permissions of the store's
+    /// directory.
     ///
-    /// A backup that has been opened has become a store that goes its own way, and takes no more
-    /// backups. So open a copy of it, if backups are to go on in the directory.
+    /// A backup that has been opened has become a store with a history of its own, and takes no more
+    /// backups. To continue backing up into the directory, open a copy of it instead.
     ///
     /// # Errors
     /// * [`InvalidInput`](ErrorKind::InvalidInput): the directory holds something else, the backup of
@@ -90,8 +90,8 @@ impl Store {
         self.back_up(path.as_ref(), false)
     }
 
-    /// Does as [`backup`](Store::backup) does, and checks everything that an earlier backup had copied, however much
-    /// it is. It takes as long as reading that takes.
+    /// Like [`backup`](Store::backup), but checks everything that earlier backups have copied. This takes as long as
+    /// reading it.
     ///
     /// # Errors
     /// Those of [`backup`](Store::backup).
@@ -157,7 +157,7 @@ impl Store {
     }
 }
 
-/// Refuses a directory `path` that cannot take a backup of `store`, which lies at `origin`.
+/// Refuses a directory `path` that cannot take a backup of `store`, which is at `origin`.
 fn refuse(disk: &dyn Disk, path: &Path, origin: &Path, store: Uuid) -> Result<()> {
     refuse_foreign(disk, path)?;
     match manifest::read(disk, path)? {

@@ -305,7 +305,7 @@ fn when_a_group_fails_at_its_write_or_sync_everyone_is_answered() {
         let answers = append_at_once(&store, writers);
         assert_eq!(answers.len(), writers);
         assert!(faults.has_failed());
-        // An operation that only wrote the sparse index entry, or prepared a segment, fails nobody.
+        // An operation that only wrote the watermark, or prepared a segment, fails nobody.
         if answers.iter().any(|(_, failure)| failure.is_some()) {
             failures += 1;
             let case = format!("operation {n}, {writers} writers");

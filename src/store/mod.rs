@@ -50,10 +50,10 @@ use std::time::Duration;
 /// An open event store: one handle to share, cheap to clone.
 ///
 /// A store is a directory. One process at a time has it open for writing; within it, any number of
-/// threads use clones of this handle. The store closes when the last handle goes, and
-/// [`close`](Store::close) tells how that went.
+/// threads use clones of this handle. The store closes when the last handle is dropped;
+/// [`close`](Store::close) also returns what went wrong.
 ///
-/// A store belongs to the process that opened it. In one that was forked from it, each call is
+/// A store belongs to the process that opened it. In a process that was forked from it, each call returns
 /// [`Forked`](crate::ErrorKind::Forked), and dropping a handle changes nothing for the parent. So open stores after
 /// a fork, not before.
 ///
@@ -107,7 +107,7 @@ impl Store {
         Store::builder().open(path)
     }
 
-    /// A real store, durable and all, in a temporary directory that goes with it: for tests.
+    /// Opens a real store, with the same durability, in a temporary directory that is removed with it: for tests.
     ///
     /// # Errors
     /// Those of [`open`](Store::open).
@@ -115,12 +115,12 @@ impl Store {
         Store::builder().temporary()
     }
 
-    /// A store with other settings than the usual ones.
+    /// Settings for opening a store.
     pub fn builder() -> StoreBuilder {
         StoreBuilder::default()
     }
 
-    /// Where the store lies: an absolute path, in which symbolic links were resolved when it was opened.
+    /// The store's directory: an absolute path, whose symbolic links were resolved when it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.directory.path()
@@ -130,7 +130,7 @@ impl Store {
     /// they survive a power cut.
     ///
     /// Appending the same event ids with the same content again, with `NoStream` or `Exact`, writes
-    /// nothing and returns where they stand; so a caller that lost an answer may just ask again.
+    /// nothing and returns their versions and positions, so a caller that lost the reply can simply retry.
     ///
     /// # Errors
     /// * [`AppendError::Conflict`]: nothing was written; read the stream and decide again.
@@ -173,8 +173,8 @@ impl Store {
         self.log.commit(EncodedCommit::new(commit)?)
     }
 
-    /// How far `consumer` has taken in another log, by [`Commit::tracking`]; the start if it never
-    /// did.
+    /// The position of another log up to which `consumer` has ingested it, by [`Commit::tracking`]; the start if
+    /// it never did.
     ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a name that cannot be a consumer's.
@@ -214,7 +214,7 @@ impl Store {
         ReadAll::new(self.log.clone())
     }
 
-    /// What is known of a stream.
+    /// Returns what is known about a stream.
     ///
     /// # Errors
     /// [`StreamNotFound`](crate::ErrorKind::StreamNotFound) if it was never written.
@@ -237,14 +237,14 @@ impl Store {
         self.log.head_position()
     }
 
-    /// By how much the [clock](StoreBuilder::clock) is behind the time of the last commit: zero, unless it was set
-    /// back, or was ahead when that was recorded.
+    /// How far the [clock](StoreBuilder::clock) lags behind the time of the last commit: zero, unless the clock was
+    /// set back, or was ahead when that commit was recorded.
     ///
-    /// Recorded times never decrease along positions: that is what makes a read `as_of` a time one position, and
-    /// never a part of a commit. So as long as the clock is behind, commits get the time of the last one, and `as_of`
-    /// a time in between has everything before the clock was ahead, and nothing after. It is over when the
-    /// clock is past that time. What is recorded cannot be changed. More than 5 s are logged as a warning, when the
-    /// store is opened and when a commit meets it.
+    /// Recorded times never decrease along positions, so a read `as_of` a time ends at one position and never
+    /// splits a commit. While the clock lags, commits get the time of the last one, and `as_of` a time in between
+    /// includes everything before the clock was ahead, and nothing after. This ends when the clock passes that
+    /// time. Recorded times cannot be changed. A lag of more than 5 s is logged as a warning, when the store is
+    /// opened and when a commit meets it.
     ///
     /// ```
     /// use chrono::{TimeDelta, Utc};
@@ -264,31 +264,31 @@ impl Store {
         self.log.clock_behind()
     }
 
-    /// Follows the log: what was recorded, then what is.
+    /// Follows the log: first the recorded events, then new ones.
     pub fn subscribe(&self) -> SubscriptionBuilder {
         SubscriptionBuilder::new(self.log.clone(), Arc::clone(&self.groups))
     }
 
-    /// The consumer group of this name, to look after: how far it has come, and what it has set
-    /// aside. Its consumers begin with [`SubscriptionBuilder::group`].
+    /// The consumer group of this name: its progress and its parked events. Start its consumers with
+    /// [`SubscriptionBuilder::group`].
     #[must_use]
     pub fn group(&self, name: impl Into<String>) -> Group {
         Group::new(self.log.clone(), Arc::clone(&self.groups), name.into())
     }
 
-    /// The write that a crash had cut short, if opening the store found one. Nothing of it had been
+    /// The write that a crash cut short, if opening the store found one. None of it was
     /// acknowledged, unless it says so; its bytes are kept in a file beside the journal.
     #[must_use]
     pub fn torn_write(&self) -> Option<&TornWrite> {
         self.log.torn()
     }
 
-    /// Closes the store for every handle: commits under way are done, and whoever waits for one is told so, if
-    /// only a moment later; threads end, and what dropping could only log is reported. Whatever is asked of the store
-    /// afterwards is [`Closed`](crate::ErrorKind::Closed).
+    /// Closes the store for every handle: finishes commits in flight, joins the engine's threads, and returns errors
+    /// that `Drop` could only log. A caller whose commit is in flight may get its result a moment after this returns.
+    /// Later calls return [`Closed`](crate::ErrorKind::Closed).
     ///
     /// # Errors
-    /// What went wrong on the way. Nothing acknowledged is lost by it.
+    /// What failed while closing. Nothing acknowledged is lost.
     pub fn close(self) -> Result<()> {
         self.log.close()
     }
@@ -330,15 +330,15 @@ impl Default for StoreBuilder {
 }
 
 impl StoreBuilder {
-    /// How much memory the index may use for what it read: 64 MiB unless said otherwise. Views
-    /// may use as much again. It is counted as on disk; what small rows take in memory is up to four times as
-    /// much, and some 50 bytes for each row.
+    /// Sets how much memory the index may use to cache what it read: 64 MiB by default. Views
+    /// may use as much again. Sizes count as on disk; small rows take up to four times as
+    /// much in memory, plus about 50 bytes for each row.
     pub fn cache_bytes(mut self, bytes: u64) -> StoreBuilder {
         self.cache_bytes = bytes;
         self
     }
 
-    /// Where times come from, in place of the system's clock.
+    /// Sets the source of times, in place of the system's clock.
     pub fn clock(mut self, clock: impl Clock) -> StoreBuilder {
         self.clock = Box::new(clock);
         self

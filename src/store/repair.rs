@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// A store that nobody has open, to be looked at and repaired; see [`Store::repair`].
+/// A closed store, to be examined and repaired; see [`Store::repair`].
 ///
 /// ```
 /// use filmstrip::{ExpectedVersion, NewEvent, Store};
@@ -39,7 +39,7 @@ use uuid::Uuid;
 ///
 /// let repair = Store::repair(&path)?; // changes nothing
 /// assert!(repair.verify()?.is_whole());
-/// repair.rebuild_index()?; // what there was is moved aside
+/// repair.rebuild_index()?; // the old one is moved aside
 /// drop(repair);
 /// assert_eq!(Store::open(&path)?.head().get(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -55,20 +55,19 @@ pub struct Repair {
     foreign: Option<String>,
 }
 
-/// What [`Repair::rebuild_index`] and [`Store::rebuild_index`] have done.
+/// The result of [`Repair::rebuild_index`] and [`Store::rebuild_index`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IndexRebuilt {
-    /// Where the index that there was lies now; `None` if there was none. The newest two that were
-    /// moved aside are kept.
+    /// Where the old index is now; `None` if there was none. The newest two that were moved aside are kept.
     pub moved_to: Option<PathBuf>,
     /// How far the new index holds the journal; the start if it is built when the store is opened.
     pub position: Position,
 }
 
 impl Store {
-    /// Takes hold of the store in the directory `path`, which nobody has open, to verify it and to
-    /// choose what to do. Nothing is changed by it, and the store cannot be opened while this lives.
+    /// Locks the closed store in the directory `path`, to verify it and to choose a repair. This changes nothing, and
+    /// the store cannot be opened while the returned value lives.
     ///
     /// # Errors
     /// * [`Locked`](crate::ErrorKind::Locked): it is open, or a backup is written into it.
@@ -95,16 +94,15 @@ impl Store {
         Ok(Repair { owner, path, disk, store, lock, foreign })
     }
 
-    /// Moves the index aside and builds it again from the journal, as far as it was. Readers and
-    /// writers of the index wait meanwhile. Snapshots are not in the new one; they come again.
+    /// Moves the index aside and rebuilds it from the journal, as far as it was. Readers and
+    /// writers of the index wait meanwhile. The new index has no snapshots; they are taken again.
     ///
-    /// It is never needed: an index that is missing, old or damaged is built again by itself. It is
-    /// for who wants to be sure.
+    /// This is never necessary: an index that is missing, old or damaged is rebuilt automatically.
     ///
     /// # Errors
-    /// [`Closed`](crate::ErrorKind::Closed), or what building it met (a full disk, say). Then reads and
-    /// appends that need the index fail with that, and building it is tried again with some of them, after a
-    /// pause that grows up to some seconds, or by this.
+    /// [`Closed`](crate::ErrorKind::Closed), or the error that ended the rebuild (a full disk, for example). Then reads
+    /// and appends that need the index return that error, and some of them retry the rebuild, after a
+    /// pause that grows up to some seconds. So does another call of this.
     pub fn rebuild_index(&self) -> Result<IndexRebuilt> {
         self.log.owner.check()?;
         let (moved_to, position) = self.log.index.rebuild()?;
@@ -166,14 +164,14 @@ impl Repair {
         verify_still(&self.path, &self.disk, self.store, findings)
     }
 
-    /// Moves the index aside, so that opening the store builds it again from the journal.
+    /// Moves the index aside, so that opening the store rebuilds it from the journal.
     ///
-    /// This also opens a store whose index is ahead of its journal. That proves that the journal has
-    /// lost what had been durable: look at what [`verify`](Repair::verify) says, and keep the index
+    /// Afterwards a store opens even if its index was ahead of its journal. An index that is ahead proves that the
+    /// journal has lost durable events: check the result of [`verify`](Repair::verify), and keep the index
     /// that was moved aside.
     ///
     /// # Errors
-    /// What moving it met.
+    /// What failed while moving it.
     pub fn rebuild_index(&self) -> Result<IndexRebuilt> {
         self.owner.check()?;
         self.lock.held().check_before("move the index aside in")?;
@@ -188,26 +186,26 @@ impl Repair {
     /// Writes everything that can be read of the store as a new one into the directory `to`, which is
     /// empty or absent. The store itself is only read.
     ///
-    /// What the journal has lost is taken from the index where that holds it. What cannot be read
+    /// Events that the journal has lost are taken from the index if it has them. What cannot be read
     /// anywhere is lost, and what could not be kept is left out:
     ///
-    /// * **Positions** are dense in every store, so events behind a lost or left-out one move up. They
-    ///   keep their order, ids, versions, times and content; [`Exported::renumbered`] says where they
-    ///   stood. Whoever has noted positions of the old store must translate them.
+    /// * **Positions** are dense in every store, so events after a lost or left-out one move up. They
+    ///   keep their order, ids, versions, times and content; [`Exported::renumbered`] has their old positions.
+    ///   Positions of the old store that were noted elsewhere must be translated.
     /// * **A stream that lacks a version** is cut before the gap ([`Exported::cut_streams`]), because a
-    ///   state folded over a gap would be wrong. Its further events are left out.
-    /// * **What consumers have tracked** of other logs is taken over as it was last. The engine's own
-    ///   state (of consumer groups, for instance), which holds positions of this store, is taken over
-    ///   as of before the first damage: then what it governs happens again rather than not at all.
-    /// * Snapshots and views are made again.
+    ///   state computed over a gap would be wrong. Its later events are left out.
+    /// * **What consumers have tracked** of other logs is copied in its newest state. The engine's own
+    ///   state (of consumer groups, for instance), which holds positions of this store, is copied
+    ///   as of before the first damage, so that its work is repeated rather than skipped.
+    /// * Snapshots and views are built again.
     ///
-    /// Everything that is lost, renumbered, cut or left out also stands in a file beside `to`, whose
-    /// name ends in `.left-out.jsonl`: one JSON object on each line, left-out events whole. The new
-    /// store has an id of its own, and is one only once all of it is durable.
+    /// A file beside `to`, whose name ends in `.left-out.jsonl`, lists everything that is lost, renumbered, cut or left
+    /// out: one JSON object on each line, left-out events whole. The new store has an id of its own, and becomes a
+    /// store only once all of it is durable.
     ///
     /// # Errors
-    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): `to` holds something, or lies in the store.
-    /// * What reading or writing met. What was written by then is no store.
+    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): `to` is not empty, or is inside the store.
+    /// * What failed while reading or writing. What was written by then is no store.
     ///
     /// ```
     /// use filmstrip::{ExpectedVersion, NewEvent, Store};
@@ -263,7 +261,7 @@ impl Repair {
     }
 }
 
-/// What [`Repair::export`] has brought into the new store, and what not.
+/// What [`Repair::export`] has copied into the new store, and what not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Exported {
@@ -275,13 +273,13 @@ pub struct Exported {
     pub lost: Vec<RangeInclusive<Position>>,
     /// Streams that lack a version, and so were cut.
     pub cut_streams: Vec<CutStream>,
-    /// Events that can be read and were left out: those behind a gap in their stream.
+    /// Events that can be read and were left out: those after a gap in their stream.
     pub left_out: u64,
     /// Changes of the engine's own state that were left out.
     pub states_left_out: u64,
     /// Events that have another position now.
     pub renumbered: Vec<Renumbered>,
-    /// The file that says all of this, if there was anything to be said.
+    /// The file that lists all of this, if there was anything to list.
     pub left_out_file: Option<PathBuf>,
 }
 

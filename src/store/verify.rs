@@ -60,8 +60,8 @@ pub struct Verification {
     pub segments: u64,
     /// Bytes of the journal that were read.
     pub bytes: u64,
-    /// How far the index was held against the journal; `None` if it has taken nothing in yet, or none can be
-    /// used, which is a finding. What is beyond it is the journal's alone.
+    /// The position up to which the index was compared with the journal; `None` if it is still empty, or cannot be
+    /// used, which is a finding. Later events are only in the journal.
     pub indexed: Option<Position>,
     /// Views that were read.
     pub views: u64,
@@ -89,22 +89,21 @@ impl Verification {
 }
 
 impl Store {
-    /// Holds everything that the store has against what it must be, and says all that is wrong.
+    /// Checks everything in the store, and reports all that is wrong, not only the first problem.
     ///
     /// It walks the whole journal (checksums, the hash chain, positions without a gap, versions
     /// without a gap, what must be zero), looks up each event in the index and compares its bytes,
-    /// holds each stream's state, record, position watermark and snapshot of the index against the
-    /// journal, and reads every row of every view, none of which may be ahead of the log, or made from another history.
+    /// compares each stream state, record, sparse index entry and snapshot of the index with the
+    /// journal, and reads every row of every view. No view may be ahead of the log, or of another history.
     ///
-    /// The store stays open for everybody meanwhile, and is verified as of the call. Nothing is
-    /// changed, mended or moved aside. It takes as long as reading the store takes; memory is
-    /// bounded, at some 150 MiB. Its progress is told as [`tracing`] events.
+    /// The store stays usable meanwhile, and is verified as of the call. Nothing is
+    /// changed, repaired or moved aside. It takes as long as reading the store; memory is
+    /// bounded, at about 150 MiB. Progress is logged as [`tracing`] events.
     ///
     /// A store that cannot be opened is verified by [`Store::verify_at`].
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed), or what hindered the verification itself. Damage is no error,
-    /// but a finding.
+    /// [`Closed`](ErrorKind::Closed), or what prevented the verification itself. Damage is a finding, not an error.
     pub fn verify(&self) -> Result<Verification> {
         self.log.refuse_if_closed()?;
         self.directory.check_before("verify")?;
@@ -150,18 +149,18 @@ impl Store {
         Ok(Verification::new(findings, &walked, indexed, views))
     }
 
-    /// Verifies the store in the directory `path`, which nobody has open: one that cannot be opened
-    /// because it is damaged, say, or a backup. See [`Store::verify`] for what is looked at.
+    /// Verifies the closed store in the directory `path`: a damaged one that cannot be opened, for example, or a
+    /// backup. See [`Store::verify`] for what is checked.
     ///
     /// Nothing is changed on disk. The index and the views are copied to the system's temporary
-    /// directory, to be opened there. Nobody but the user may read the copies; what a killed process leaves of
-    /// them is removed by the next verification of the same user.
+    /// directory and opened there. Only the user may read the copies; if a killed process leaves
+    /// some, the next verification of the same user removes them.
     ///
     /// # Errors
     /// * [`Locked`](ErrorKind::Locked): it is open; verify it there.
     /// * [`InvalidInput`](ErrorKind::InvalidInput): there is no store.
     /// * [`UnsupportedFormat`](ErrorKind::UnsupportedFormat): a newer version wrote it.
-    /// * What hindered the verification itself.
+    /// * What prevented the verification itself.
     pub fn verify_at(path: impl AsRef<Path>) -> Result<Verification> {
         Store::repair(path)?.verify()
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-/// A clock that stands still until it is told otherwise. Clones show the same time.
+/// A clock that only moves when it is set or advanced. Clones show the same time.
 ///
 /// ```
 /// use filmstrip::{Clock, testing::ManualClock};

@@ -15,7 +15,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What the user's own code returns from a projection, a read model, an upcaster or a process.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What went wrong, in one word that a program can branch on.
+/// What went wrong, as one word that a program can match on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -31,7 +31,7 @@ pub enum ErrorKind {
     TooLarge,
     /// A write or sync failed midway: the events may be durable or not. Reopen and read.
     OutcomeUnknown,
-    /// The store takes no writes after an earlier failure; reads go on. Reopen it.
+    /// The store accepts no writes after an earlier failure; reads continue. Reopen it.
     ReadOnly,
     /// Bytes on disk are not what was written; the message names file and offset.
     Corrupt,
@@ -66,7 +66,7 @@ pub enum ErrorKind {
     NotAnEventSet,
     /// A stored event's schema version is above the one that this program knows.
     NewerSchema,
-    /// A consumer has taken in this position already.
+    /// A consumer has ingested this position already.
     AlreadyTracked,
     /// What is at the path now is not what was opened there: another store, another history of the same
     /// store, or nothing. Open it again.
@@ -90,7 +90,7 @@ pub struct Damage {
     pub position: Option<u64>,
 }
 
-/// Any failure of the store. Cheap to clone: one failed group tells all its callers.
+/// Any failure of the store. Cheap to clone, because all callers of a failed group get it.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 

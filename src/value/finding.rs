@@ -25,28 +25,28 @@ pub enum FindingKind {
     Frame,
     /// A whole frame whose position or time does not follow from the one before.
     Sequence,
-    /// The hash chain breaks: something was changed by somebody who knew how to mend checksums.
+    /// The hash chain breaks: something was changed by somebody who knew how to correct checksums.
     Chain,
     /// An event or record whose checksum holds and whose content does not.
     Entry,
-    /// A stream goes on at another version than the next one.
+    /// A stream continues at another version than the next one.
     Version,
-    /// A write that a crash cut short, behind the last frame. Nothing of it was acknowledged; opening
-    /// the store sets it aside.
+    /// A write that a crash cut short, after the last frame. None of it was acknowledged; opening
+    /// the store saves it in a file of its own.
     TornWrite,
     /// Bytes that carry no meaning are not zero. Nothing is lost by it.
     Unused,
     /// The durable watermark is damaged, or names what is not there.
     DurableWatermark,
-    /// The index cannot be opened, or not be trusted as a whole. Opening the store builds it again.
+    /// The index cannot be opened, or cannot be trusted as a whole. Opening the store rebuilds it.
     Index,
-    /// An event that the index holds otherwise than the journal, or not at all.
+    /// An event that differs between index and journal, or is missing in the index.
     IndexEvent,
     /// A stream's state in the index is not that of the journal.
     IndexStream,
     /// A record in the index is not that of the journal.
     IndexRecord,
-    /// A position mark of the index that does not point where it must, or is missing.
+    /// A sparse index entry that does not point where it must, or is missing.
     IndexPosition,
     /// A snapshot that cannot be read, or is of a version that its stream has not reached. Nothing is
     /// lost by it.

@@ -64,7 +64,7 @@ pub(crate) const INDEX_RETRY_MAX: Duration = Duration::from_secs(5);
 pub(crate) const BACKUP_CHECK_BYTES: u64 = 64 * MIB as u64;
 /// How far the clock may be behind the last recorded time before that is logged: clocks are corrected by less.
 pub(crate) const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(5);
-/// Bytes of journal that one index flush batch sorts in memory.
+/// Bytes of journal that one flush batch of the index sorts in memory.
 pub(crate) const INDEX_FLUSH_BATCH_BYTES_MAX: u64 = 256 * MIB as u64;
 /// Streams that are kept in mind although the index has all their events: what saves a look-up there for
 /// each append.
@@ -76,7 +76,7 @@ pub(crate) const SCAN_CHUNK_BYTES: usize = 256 * KIB;
 /// Bytes of frames after which a read of everything has a thread read ahead: what is shorter is read sooner
 /// without.
 pub(crate) const READ_AHEAD_AFTER_BYTES: usize = 2 * MIB;
-/// Bytes of frames from which on a batch that is read ahead takes no further one.
+/// Target size of a readahead batch: one with as many bytes of frames takes no further frame.
 pub(crate) const READ_AHEAD_BATCH_BYTES: usize = 256 * KIB;
 /// Bytes that reading ahead reads at once: a disk is twice as fast with more under way.
 pub(crate) const READ_AHEAD_CHUNK_BYTES: usize = MIB;
@@ -89,9 +89,9 @@ pub(crate) const TABLE_INLINE_BYTES_MAX: usize = 4 * KIB;
 /// Bytes of events, compressed and decompressed together, behind which no further stream begins in an event block of
 /// a table.
 pub(crate) const TABLE_EVENT_BLOCK_BYTES_MIN: usize = 4 * KIB;
-/// Bytes of events behind which an event block ends even within a stream.
+/// Bytes of events after which an event block ends even within a stream.
 pub(crate) const TABLE_EVENT_BLOCK_BYTES_MAX: usize = 8 * KIB;
-/// Bytes from which on a block of a table's directory takes no further run.
+/// Target size of an index block of a table: one that has as many bytes takes no further key run.
 pub(crate) const TABLE_INDEX_BLOCK_BYTES: usize = 2 * KIB;
 /// Places in which event blocks of tables are noted as they are read, to be recognised when they are read again: the
 /// last two in each, at 16 bytes.

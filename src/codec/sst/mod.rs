@@ -7,7 +7,7 @@
 //!     12     16  id of the index that it is of
 //!     28      8  its number
 //!     36      4  zero
-//!     40         blocks, one after another: event blocks, and after some of them a block of the directory;
+//!     40         blocks, one after another: event blocks, and after some of them an index block;
 //!                the footer is the last
 //!    end-12   8  offset of the footer
 //!    end-4    4  its length
@@ -18,8 +18,8 @@
 //! ```text
 //! offset  bytes  field
 //!      0      4  CRC-32C of the index's id, the table's number, the block's offset, and all that follows
-//!      4      1  what it is: 1 an event block of events, 2 a block of the directory, 3 the footer
-//!      5         its content, which `event block`, `directory` and `footer` describe
+//!      4      1  what it is: 1 an event block, 2 an index block, 3 the footer
+//!      5         its content, which `block`, `block_index` and `footer` describe
 //! ```
 //!
 //! The checksum covers where a block belongs: one that a disk puts elsewhere, in this file or in another, is

@@ -72,7 +72,7 @@ pub(crate) fn audit(site: &Site<'_>, findings: &mut Findings) -> Result<Walked> 
         comparison: site.index.as_ref().map(Comparison::new),
         sparse_entries: site.index.as_ref().map(SparseEntries::new),
         checkpoint: Checkpoint::NotMet,
-        // The sparse index entry of a journal without a frame names the place where the first one will be.
+        // The watermark of a journal without a frame names the place where the first one will be.
         mark_found: match site.until {
             Until::End(Some(sparse_entry)) => sparse_entry.end == sparse_entry.frame.offset,
             _ => true,
@@ -276,7 +276,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The durable sparse index entry names a frame, which must be as it says.
+    /// The durable watermark names a frame, which must be as it says.
     fn check_mark(&mut self, at: Location, frame: &Frame) {
         let Until::End(Some(sparse_entry)) = &self.site.until else { return };
         let behind = at.offset + frame.header.padded_length();

@@ -1,4 +1,4 @@
-//! The index's sparse index entry, held against the frames in order.
+//! The sparse index, compared with the frames in order.
 
 use crate::codec::frame::{Frame, Location};
 use crate::codec::sparse_index::SparseEntry;

@@ -160,7 +160,7 @@ impl FollowerRead {
         self.iter()?.collect()
     }
 
-    /// Reads what is durable, and then, as the other process goes on, what becomes so.
+    /// Reads what is durable, and then what the other process makes durable.
     pub fn follow(self) -> Following {
         let FollowerRead { shared, options, poll } = self;
         Following::new(shared, options, poll)

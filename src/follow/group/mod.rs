@@ -160,7 +160,7 @@ impl Group {
         self.log.at_one_time(|| self.groups.cursor(self.log.log(), &self.name))
     }
 
-    /// The events that were set aside, in order.
+    /// The parked events, in order.
     ///
     /// # Errors
     /// Those of [`cursor`](Group::cursor).

@@ -36,7 +36,7 @@ pub(crate) type Outcome = Result<Committed, AppendError>;
 /// What the leader tells a caller: the rest is the caller's own work.
 type Reply = Result<DecidedCommit, AppendError>;
 
-/// A encoded commit, what became of it, and where the head is then.
+/// An encoded commit, what became of it, and where the head is then.
 struct DecidedCommit {
     encoded: EncodedCommit,
     admission: Admission,

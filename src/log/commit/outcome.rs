@@ -5,7 +5,7 @@ use crate::value::position::{ExpectedVersion, Position, Version};
 use crate::value::stream::StreamId;
 use std::fmt;
 
-/// Where a stream's part of a commit now stands, durably.
+/// Where a stream's part of a commit is now, durably.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Appended {
@@ -17,11 +17,11 @@ pub struct Appended {
     pub version: Version,
     /// The position of the last of these events.
     pub position: Position,
-    /// The same events stood there already, so nothing was written.
+    /// The same events were recorded already, so nothing was written.
     pub already_recorded: bool,
 }
 
-/// Where a commit now stands, durably.
+/// Where a commit is now, durably.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Committed {

@@ -45,7 +45,7 @@ impl Log {
         Ok(sparse_entry.filter(|sparse_entry| self.is_frame(sparse_entry)).unwrap_or(start))
     }
 
-    /// Whether the frame that `sparse index entry`, which the index has, speaks of begins there.
+    /// Whether the frame that the sparse index entry names begins there.
     fn is_frame(&self, sparse_entry: &SparseEntry) -> bool {
         let Location { segment, offset } = sparse_entry.location;
         let bytes =

@@ -61,7 +61,7 @@ pub(crate) fn sparse_entry_of(at: Location, frame: &Frame) -> SparseEntry {
     SparseEntry { position: frame.header.first_position, time: frame.header.time, location: at }
 }
 
-/// Whether `sparse index entry` is far enough behind `last` to be worth an entry of its own.
+/// Whether the frame of `sparse_entry` is far enough after the entry `last` to be worth an entry of its own.
 pub(crate) fn is_next_sparse_entry(last: Option<&SparseEntry>, sparse_entry: &SparseEntry) -> bool {
     last.is_none_or(|last| {
         last.location.segment != sparse_entry.location.segment

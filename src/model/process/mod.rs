@@ -184,13 +184,13 @@ impl ProcessHandle {
         let _ = self.shared.ask(Ask::Pause);
     }
 
-    /// Lets it go on, after a pause, or after a fault, with what it stopped at.
+    /// Resumes it, after a pause or a fault, with what it stopped at.
     pub fn resume(&self) {
         // A process that has stopped is started again by its builder only.
         let _ = self.shared.ask(Ask::Resume);
     }
 
-    /// Ends it where it is. It goes on there when it is started again.
+    /// Stops it. It continues from there when it is started again.
     ///
     /// # Errors
     /// What writing down how far it has come met.

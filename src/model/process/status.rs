@@ -8,7 +8,7 @@ use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::position::Position;
 use std::time::Duration;
 
-/// How a process does.
+/// A process's state and progress.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ProcessStatus {

@@ -43,7 +43,7 @@ use target::Target;
 use trees::{Found, Generation, parked};
 use view::{Served, View};
 
-/// Describes how a projection is to run; see [`Store::project`](crate::Store::project).
+/// Settings for running a projection; see [`Store::project`](crate::Store::project).
 #[must_use = "a projection begins with `start`"]
 pub struct ProjectionBuilder<P> {
     log: LogHandle,
@@ -61,18 +61,18 @@ impl<P: Projection> ProjectionBuilder<P> {
         ProjectionBuilder { log, projections, projection, on_error: OnError::default() }
     }
 
-    /// What becomes of events that `apply` fails for. Without it: 3 retries, then stop.
+    /// Sets what to do with events for which `apply` fails. By default: 3 retries, then stop.
     pub fn on_error(mut self, on_error: OnError) -> ProjectionBuilder<P> {
         self.on_error = on_error;
         self
     }
 
-    /// Starts it where its view has come to; it catches up in the background.
+    /// Starts it after the last event in its view; it catches up in the background.
     ///
     /// # Errors
     /// [`AlreadyRunning`](ErrorKind::AlreadyRunning); [`InvalidInput`](ErrorKind::InvalidInput) for
-    /// a name that cannot be one; [`Corrupt`](ErrorKind::Corrupt) if the view holds events behind the
-    /// log's end. One that was made from another history of the log is made again instead.
+    /// a name that cannot be one; [`Corrupt`](ErrorKind::Corrupt) if the view holds events after the
+    /// log's end. A view of another history of the log is rebuilt instead.
     pub fn start(self) -> Result<ProjectionHandle> {
         let ProjectionBuilder { log, projections, projection, on_error } = self;
         callback::refuse_if_anything_waits("starting a projection")?;
@@ -164,8 +164,8 @@ fn refuse_ahead<P: Projection>(log: &LogHandle, found: &Found) -> Result<()> {
 
 /// A running projection. Cheap to clone; dropping it stops nothing, but it keeps the store open.
 ///
-/// What it is asked from within its own `apply` (to stop, say) is done behind the events that it is
-/// at; the call returns at once.
+/// A call from within its own `apply` (to stop, for example) returns at once, and takes effect after the current
+/// events.
 #[derive(Clone)]
 pub struct ProjectionHandle {
     shared: Arc<Shared>,
@@ -174,7 +174,7 @@ pub struct ProjectionHandle {
 }
 
 impl ProjectionHandle {
-    /// The rows that it has made.
+    /// Its rows.
     #[must_use]
     pub fn view(&self) -> View {
         View::new(Arc::clone(&self.served), self.log.owner)
@@ -190,13 +190,13 @@ impl ProjectionHandle {
         self.shared.progress.wait_for(position, timeout)
     }
 
-    /// What it is doing, and how far it has come.
+    /// Its state and progress.
     #[must_use]
     pub fn status(&self) -> Status {
         self.shared.status(self.log.head_position())
     }
 
-    /// The events that were set aside, in order.
+    /// The parked events, in order.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); what reading them met.
@@ -207,8 +207,8 @@ impl ProjectionHandle {
         records.map(|(position, record)| Parked::new(position, record)).collect()
     }
 
-    /// Tries each parked event again, once, in order; those that fail again stay parked. Events that
-    /// wait behind one of their stream that fails again wait on. New events are taken in meanwhile.
+    /// Retries each parked event once, in order; those that fail again stay parked, and so do the later events of
+    /// their streams. New events are applied meanwhile.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); [`Timeout`](ErrorKind::Timeout) if a read of the view does not end; what reading
@@ -225,8 +225,8 @@ impl ProjectionHandle {
         self.shared.ask(Ask::Own(ProjectionRequest::DiscardParked))
     }
 
-    /// Makes the view again, from the first event on, beside the one that is served, which stands
-    /// still until the new one takes its place. Clears the parked events. Returns when it has begun.
+    /// Rebuilds the view from the first event on, beside the one that is served, which no longer changes until the new
+    /// one replaces it. Clears the parked events. Returns when the rebuild has begun.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); what writing met.
@@ -234,19 +234,19 @@ impl ProjectionHandle {
         self.shared.ask(Ask::Own(ProjectionRequest::Rebuild))
     }
 
-    /// Lets it rest where it is. It finishes the event that it is at.
+    /// Pauses it after the current event.
     pub fn pause(&self) {
         // A projection that has stopped rests already.
         let _ = self.shared.ask(Ask::Pause);
     }
 
-    /// Lets it go on, after a pause, or after a fault, with the event that it stopped at.
+    /// Resumes it, after a pause or a fault, with the event that it stopped at.
     pub fn resume(&self) {
         // A projection that has stopped is started again by its builder only.
         let _ = self.shared.ask(Ask::Resume);
     }
 
-    /// Ends it where it is. Its view stays, can still be read, and goes on when it is started again.
+    /// Stops it. Its view can still be read, and continues when it is started again.
     ///
     /// # Errors
     /// What writing its checkpoint met.

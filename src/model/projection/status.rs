@@ -7,7 +7,7 @@ use crate::value::position::Position;
 use crate::views::ViewTree;
 use std::sync::Arc;
 
-/// How a projection does.
+/// A projection's state and lag.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Status {

@@ -40,7 +40,7 @@ const RETRIES_DEFAULT: u32 = 3;
 
 type ExecuteResult<A> = Result<Executed<A>, ExecuteError<<A as Aggregate>::Error>>;
 
-/// The aggregates of one kind: to load, to rewind, and to send commands to.
+/// The aggregates of one kind: loads them, now or as they were, and runs commands on them.
 ///
 /// Cheap to clone; clones share what they remember. See [`Aggregate`] for an example.
 pub struct Repository<A: Aggregate> {
@@ -84,16 +84,16 @@ impl<A: Aggregate> Repository<A> {
         }
     }
 
-    /// How often a command is decided again, on the newer state, after somebody else was faster: 3
-    /// times unless said otherwise. Between two tries lies a random wait that grows.
+    /// Sets how often a command is decided again, on the newer state, after a conflict: 3
+    /// times by default. Between two attempts it waits a random time that grows.
     #[must_use]
     pub fn retries(mut self, retries: u32) -> Repository<A> {
         self.retries = retries;
         self
     }
 
-    /// Loads by snapshots, and takes one each time a stream has grown by `events`, in the
-    /// background; with 0 only when [`snapshot`](Repository::snapshot) says so.
+    /// Loads from snapshots, and takes one in the background each time a stream has grown by `events`; with 0 only
+    /// when [`snapshot`](Repository::snapshot) is called.
     #[must_use]
     pub fn snapshot_every(mut self, events: u32) -> Repository<A>
     where
@@ -126,8 +126,8 @@ impl<A: Aggregate> Repository<A> {
         Ok(loaded(known))
     }
 
-    /// The state as it was. Beyond the end it is the newest one; before the first event the default
-    /// one, at version 0.
+    /// The state as of a version, position or time. After the end it is the newest one; before the first event the
+    /// default one, at version 0.
     ///
     /// ```
     /// # use filmstrip::{Aggregate, Event, Store, Version};
@@ -173,7 +173,7 @@ impl<A: Aggregate> Repository<A> {
         self.at(&stream, last).map(loaded)
     }
 
-    /// The whole film: each event with the state that it led to, from the first one on.
+    /// The whole film: each event with the state after it, from the first one on.
     ///
     /// # Errors
     /// [`StreamNotFound`](ErrorKind::StreamNotFound) if nothing has ever happened; otherwise those of
@@ -206,7 +206,7 @@ impl<A: Aggregate> Repository<A> {
     ///
     /// # Errors
     /// * [`Rejected`](ExecuteError::Rejected): the aggregate refused; nothing was written.
-    /// * [`Conflict`](ExecuteError::Conflict): others were faster each time; nothing was written.
+    /// * [`Conflict`](ExecuteError::Conflict): each attempt met a conflict; nothing was written.
     /// * [`Store`](ExecuteError::Store): see there.
     pub fn execute(&self, id: &str, command: &A::Command) -> ExecuteResult<A> {
         self.execute_with(id, command, Metadata::default())

@@ -295,7 +295,7 @@ pub struct RecordedEvent {
     pub event_type: EventType,
     /// The version of its payload's schema.
     pub schema_version: u16,
-    /// When the store took it: what `as_of` asks about.
+    /// When the store recorded it; `as_of` uses this time.
     pub recorded_at: DateTime<Utc>,
     /// When it happened: `recorded_at` unless its writer said otherwise.
     pub occurred_at: DateTime<Utc>,
