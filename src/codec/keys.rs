@@ -84,7 +84,7 @@ pub(crate) fn record_of_piece(key: &[u8]) -> Option<(&[u8], u64)> {
 }
 
 /// The key of piece `number` of the value whose pieces begin with `prefix`.
-pub(crate) fn piece_key(prefix: &[u8], number: usize) -> Vec<u8> {
+pub(crate) fn piece_key(prefix: &[u8], number: u32) -> Vec<u8> {
     let mut key = prefix.to_vec();
     key.extend_from_slice(format!("{number:08}").as_bytes());
     key

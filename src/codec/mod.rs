@@ -13,6 +13,7 @@ pub(crate) mod envelope;
 pub(crate) mod frame;
 pub(crate) mod group;
 pub(crate) mod keys;
+pub(crate) mod overflow;
 pub(crate) mod parked;
 pub(crate) mod process;
 pub(crate) mod projection;

@@ -18,15 +18,16 @@
 //! Numbers within keys are big-endian, so that pieces stand in order.
 
 use crate::codec::cursor::Cursor;
+use crate::codec::overflow::Overflow;
 use crate::value::failpoint::failpoint;
-use crate::value::limits::{VALUE_BYTES_MAX, VIEW_ROW_BYTES_MAX};
+use crate::value::limits::VIEW_ROW_BYTES_MAX;
 use bytes::Bytes;
 
 const SPACE_STATE: u8 = 0;
 const SPACE_ROW: u8 = 1;
 const SPACE_PIECE: u8 = 2;
 const INLINE: u8 = 0;
-const IN_PIECES: u8 = 1;
+const OVERFLOW: u8 = 1;
 const CRC_BYTES: usize = 4;
 /// Bytes of a piece's key behind its row's.
 const PIECE_SUFFIX_BYTES: usize = 1 + 8 + 4;
@@ -85,12 +86,7 @@ fn spaced(space: u8, name: &[u8]) -> Vec<u8> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StoredRow {
     Inline(Bytes),
-    InPieces { edition: u64, length: u32, crc: u32 },
-}
-
-/// Whether a row of so many bytes is kept in pieces.
-pub(crate) fn needs_pieces(length: usize) -> bool {
-    length > VALUE_BYTES_MAX
+    Overflow { edition: u64, overflow: Overflow },
 }
 
 impl StoredRow {
@@ -101,11 +97,10 @@ impl StoredRow {
                 value.push(INLINE);
                 value.extend_from_slice(row);
             }
-            StoredRow::InPieces { edition, length, crc } => {
-                value.push(IN_PIECES);
+            StoredRow::Overflow { edition, overflow } => {
+                value.push(OVERFLOW);
                 value.extend_from_slice(&edition.to_le_bytes());
-                value.extend_from_slice(&length.to_le_bytes());
-                value.extend_from_slice(&crc.to_le_bytes());
+                overflow.encode(&mut value);
             }
         }
         let crc = checksum(key, &value).to_le_bytes();
@@ -121,12 +116,12 @@ impl StoredRow {
         }
         match cursor.take(1)?[0] {
             INLINE => Some(StoredRow::Inline(cursor.rest())),
-            IN_PIECES => {
-                let (edition, length, crc) = (cursor.u64()?, cursor.u32()?, cursor.u32()?);
+            OVERFLOW => {
+                let (edition, overflow) = (cursor.u64()?, Overflow::decode(&mut cursor)?);
                 // Pieces are read, and removed, as many as this says.
-                let is_possible = length as usize <= VIEW_ROW_BYTES_MAX;
+                let is_possible = overflow.length as usize <= VIEW_ROW_BYTES_MAX;
                 let is_believed = is_possible || failpoint!("codec::believe_any_row_length");
-                is_believed.then_some(StoredRow::InPieces { edition, length, crc })
+                is_believed.then_some(StoredRow::Overflow { edition, overflow })
             }
             _ => None,
         }
@@ -140,6 +135,10 @@ fn checksum(key: &[u8], value: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn overflowing(length: u32, crc: u32) -> StoredRow {
+        StoredRow::Overflow { edition: 2, overflow: Overflow { length, crc } }
+    }
 
     #[test]
     fn keys_have_their_golden_bytes_and_stand_apart() {
@@ -160,7 +159,7 @@ mod tests {
         let inline = StoredRow::Inline(Bytes::from_static(b"{}"));
         let golden = [82, 31, 156, 77, 0, b'{', b'}'];
         assert_eq!(inline.encode(&key), golden);
-        let pieces = StoredRow::InPieces { edition: 2, length: 5_000, crc: 0x0102_0304 };
+        let pieces = overflowing(5_000, 0x0102_0304);
         let encoded = pieces.encode(&key);
         assert_eq!(encoded[4..], [1, 2, 0, 0, 0, 0, 0, 0, 0, 0x88, 0x13, 0, 0, 4, 3, 2, 1]);
         for stored in [inline, pieces] {
@@ -180,7 +179,7 @@ mod tests {
     fn a_row_in_pieces_that_is_longer_than_any_is_not_what_was_written() {
         let key = row_key("k");
         for (length, is_possible) in [(VIEW_ROW_BYTES_MAX, true), (VIEW_ROW_BYTES_MAX + 1, false)] {
-            let row = StoredRow::InPieces { edition: 2, length: length as u32, crc: 3 };
+            let row = overflowing(length as u32, 3);
             let found = StoredRow::decode(&key, &row.encode(&key).into());
             assert_eq!(found, is_possible.then_some(row), "{length} bytes");
         }

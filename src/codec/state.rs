@@ -13,8 +13,8 @@
 //! ```
 
 use crate::codec::cursor::{Cursor, array_at};
+use crate::codec::overflow::Content;
 use crate::value::clock::Micros;
-use crate::value::limits::VALUE_BYTES_MAX;
 use crate::value::position::Version;
 use bytes::Bytes;
 
@@ -61,43 +61,14 @@ pub(crate) struct Stamp {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredRecord {
     pub(crate) stamp: Stamp,
+    /// Empty: the key was removed.
     pub(crate) content: Content,
-}
-
-/// A record's content, or what it must be once its pieces are put together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Content {
-    Removed,
-    Inline(Bytes),
-    Pieces { length: u32, crc: u32 },
-}
-
-impl Content {
-    /// How `content` is to be kept; nothing stands for a removed key.
-    pub(crate) fn of(content: &[u8]) -> Content {
-        match content.len() {
-            0 => Content::Removed,
-            length if length <= VALUE_BYTES_MAX => Content::Inline(Bytes::copy_from_slice(content)),
-            length => Content::Pieces {
-                length: u32::try_from(length).expect("a record is far below 4 GiB"),
-                crc: crc32c::crc32c(content),
-            },
-        }
-    }
 }
 
 impl StoredRecord {
     pub(crate) fn encode(&self, key: &[u8]) -> Vec<u8> {
-        let empty = Bytes::new();
-        let (length, crc, inline) = match &self.content {
-            Content::Removed => (0, 0, &empty),
-            Content::Inline(bytes) => (bytes.len() as u32, crc32c::crc32c(bytes), bytes),
-            Content::Pieces { length, crc } => (*length, *crc, &empty),
-        };
         let mut value = head(self.stamp);
-        value.extend_from_slice(&length.to_le_bytes());
-        value.extend_from_slice(&crc.to_le_bytes());
-        value.extend_from_slice(inline);
+        self.content.encode(&mut value);
         seal(key, value)
     }
 
@@ -105,18 +76,13 @@ impl StoredRecord {
     pub(crate) fn decode(key: &[u8], value: &Bytes) -> Option<StoredRecord> {
         let stamp = unseal(key, value)?;
         let mut cursor = Cursor::new(value);
-        cursor.take(HEAD_BYTES)?;
-        let (length, crc, rest) = (cursor.u32()?, cursor.u32()?, cursor.rest());
-        let content = match length as usize {
-            0 => Content::Removed,
-            inline if inline <= VALUE_BYTES_MAX => Content::Inline(rest.clone()),
-            _ => Content::Pieces { length, crc },
-        };
-        let expected = match &content {
-            Content::Inline(_) => length as usize,
-            Content::Removed | Content::Pieces { .. } => 0,
-        };
-        (rest.len() == expected).then_some(StoredRecord { stamp, content })
+        cursor.pass(HEAD_BYTES)?;
+        Some(StoredRecord { stamp, content: Content::decode(cursor)? })
+    }
+
+    /// The key was removed.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.content.is_empty()
     }
 }
 
@@ -161,6 +127,7 @@ fn checksum(key: &[u8], value: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::limits::VALUE_BYTES_MAX;
 
     const STAMP: Stamp = Stamp { epoch: 3, previous: 0x0807_0605_0403_0201 };
     const HEAD: [u8; 16] = [3, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];

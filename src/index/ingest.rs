@@ -6,17 +6,18 @@
 
 use crate::codec::checkpoint::{Checkpoint, StoredCheckpoint};
 use crate::codec::keys;
+use crate::codec::overflow::Content;
 use crate::codec::sparse_index::SparseEntry;
 use crate::codec::sst::TableId;
 use crate::codec::sst::event::{IndexedEvent, body_of};
 use crate::codec::sst::footer::NameHash;
-use crate::codec::state::{Content, Stamp, StoredRecord, StreamState};
+use crate::codec::state::{Stamp, StoredRecord, StreamState};
 use crate::index::core::{Index, Progress};
 use crate::index::flush_batch::{ByStream, EventToIndex, FlushBatch};
-use crate::index::overflow;
 use crate::index::trees::Garbage;
 use crate::index::verify::record_contribution;
 use crate::kv::database::Database;
+use crate::kv::overflow;
 use crate::sst::compaction::{self, Compaction, CompactionPriority};
 use crate::sst::cursor::TableCursor;
 use crate::sst::reader::{self, Table};
@@ -282,23 +283,23 @@ impl Index {
         let heads = self.stored_record(key)?;
         let is_same = match &heads {
             Some((heads, _)) => heads.content == content,
-            None => content == Content::Removed,
+            None => content.is_empty(),
         };
         if is_same {
             return Ok(());
         }
         let old_pieces = heads.as_ref().and_then(|(heads, _)| epoch_of_pieces(heads));
-        if let Content::Pieces { .. } = content {
+        if let Content::Overflow(_) = content {
             if old_pieces == Some(epoch) {
                 // A flush batch of this epoch that a crash cut short has left them, under the very keys
                 // that are about to be written again: what refers to them goes first.
-                self.put_content(progress, key, Content::Removed, epoch)?;
+                self.put_content(progress, key, Content::of(&[]), epoch)?;
                 self.db.sync()?;
             }
-            // Before what refers to them.
-            overflow::put(&self.db, &self.trees, &keys::record_pieces(key, epoch), bytes)?;
+            // Before what refers to it.
+            self.put_overflow(&keys::record_pieces(key, epoch), bytes)?;
         }
-        let removed = content == Content::Removed;
+        let removed = content.is_empty();
         self.put_content(progress, key, content, epoch)?;
         if removed {
             progress.garbage.removed.push(key.to_vec());
@@ -335,7 +336,7 @@ impl Index {
         for key in garbage.removed {
             // The flush batch may have given it a value again.
             let heads = self.stored_record(&key)?;
-            if heads.is_some_and(|(heads, _)| heads.content == Content::Removed) {
+            if heads.is_some_and(|(heads, _)| heads.is_removed()) {
                 self.db.remove(&self.trees.records, &key)?;
             }
         }
@@ -343,7 +344,7 @@ impl Index {
             // The flush batch may have written them again, if a crash had left them to its epoch.
             let heads = self.stored_record(&key)?;
             if heads.and_then(|(heads, _)| epoch_of_pieces(&heads)) != Some(epoch) {
-                overflow::remove(&self.db, &self.trees, &keys::record_pieces(&key, epoch))?;
+                overflow::remove(&self.db, &self.trees.pieces, &keys::record_pieces(&key, epoch))?;
             }
         }
         Ok(())
@@ -352,10 +353,7 @@ impl Index {
 
 /// Of which epoch the pieces are that `record` refers to, if it does.
 fn epoch_of_pieces(record: &StoredRecord) -> Option<u64> {
-    match record.content {
-        Content::Pieces { .. } => Some(record.stamp.epoch),
-        Content::Removed | Content::Inline(_) => None,
-    }
+    matches!(record.content, Content::Overflow(_)).then_some(record.stamp.epoch)
 }
 
 /// The stamp of what `epoch` writes over a value with the stamp `held`. What the last checkpoint

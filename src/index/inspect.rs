@@ -2,12 +2,10 @@
 
 use crate::codec::aggregate::{AggregateImage, ImageEvent};
 use crate::codec::keys;
-use crate::codec::snapshot::StoredSnapshot;
 use crate::codec::sparse_index::SparseEntry;
 use crate::codec::sst::event::IndexedEvent;
 use crate::codec::state::StoredRecord;
 use crate::index::core::Index;
-use crate::index::overflow;
 use crate::kv::database::Tree;
 use crate::sst::cursor::TableCursor;
 use crate::sst::reader::Table;
@@ -89,17 +87,7 @@ impl Index {
     fn snapshot_place(&self, key: &[u8], value: &Bytes) -> Option<SnapshotPlace> {
         let version = keys::version_of(key)?;
         let stream = stream_of(key)?;
-        let snapshot = StoredSnapshot::decode(key, value)?;
-        let content = match snapshot.inline {
-            Some(bytes) => bytes.to_vec(),
-            None => {
-                let (prefix, length) = (keys::snapshot_pieces(key), snapshot.length as usize);
-                overflow::get(&self.db, &self.trees, &prefix, length, snapshot.crc).ok()??
-            }
-        };
-        if content.len() != snapshot.length as usize || crc32c::crc32c(&content) != snapshot.crc {
-            return None;
-        }
+        let content = self.snapshot_content(key, value).ok()??;
         let AggregateImage { position, event, .. } = AggregateImage::decode(&content)?;
         Some(SnapshotPlace { stream, version, position, event })
     }

@@ -16,7 +16,6 @@ pub(crate) mod core;
 pub(crate) mod flush_batch;
 pub(crate) mod ingest;
 pub(crate) mod inspect;
-pub(crate) mod overflow;
 pub(crate) mod quarantine;
 pub(crate) mod read;
 pub(crate) mod snapshots;

@@ -5,9 +5,8 @@ use crate::codec::frame::Location;
 use crate::codec::keys;
 use crate::codec::sparse_index::SparseEntry;
 use crate::codec::sst::event::IndexedEvent;
-use crate::codec::state::{Content, StoredRecord, StreamState};
+use crate::codec::state::{StoredRecord, StreamState};
 use crate::index::core::Index;
-use crate::index::overflow;
 use crate::index::verify::record_contribution;
 use crate::value::error::Result;
 use crate::value::stream::StreamId;
@@ -150,13 +149,10 @@ impl Index {
     }
 
     fn content(&self, key: &[u8], held: &StoredRecord) -> Result<Option<Vec<u8>>> {
-        let (length, crc) = match &held.content {
-            Content::Removed => return Ok(None),
-            Content::Inline(bytes) => return Ok(Some(bytes.to_vec())),
-            Content::Pieces { length, crc } => (*length as usize, *crc),
-        };
-        let prefix = keys::record_pieces(key, held.stamp.epoch);
-        let content = overflow::get(&self.db, &self.trees, &prefix, length, crc)?;
+        if held.is_removed() {
+            return Ok(None);
+        }
+        let content = self.whole(&held.content, &keys::record_pieces(key, held.stamp.epoch))?;
         let name = String::from_utf8_lossy(key);
         content.map(Some).ok_or_else(|| self.damaged(None, format!("{name:?} lacks a piece")))
     }

@@ -1,9 +1,10 @@
 //! Snapshots of aggregates: a shortcut that may vanish at any time, never an error to a reader.
 
 use crate::codec::keys;
-use crate::codec::snapshot::StoredSnapshot;
+use crate::codec::overflow::Content;
+use crate::codec::snapshot;
 use crate::index::core::Index;
-use crate::index::overflow;
+use crate::kv::overflow;
 use crate::value::error::Result;
 use crate::value::stream::StreamId;
 use bytes::Bytes;
@@ -21,12 +22,12 @@ impl Index {
             return Ok(());
         }
         let key = keys::snapshot_key(stream, version);
-        let snapshot = StoredSnapshot::of(bytes);
-        if snapshot.inline.is_none() {
-            // Before what refers to them.
-            overflow::put(&self.db, &self.trees, &keys::snapshot_pieces(&key), bytes)?;
+        let content = Content::of(bytes);
+        if let Content::Overflow(_) = content {
+            // Before what refers to it.
+            self.put_overflow(&keys::snapshot_pieces(&key), bytes)?;
         }
-        self.db.insert(&self.trees.snapshots, &key, snapshot.encode(&key))?;
+        self.db.insert(&self.trees.snapshots, &key, snapshot::encode(&key, &content))?;
         for old in self.snapshot_keys(stream, u64::MAX)?.iter().skip(KEPT) {
             if let Some(version) = keys::version_of(old) {
                 self.remove_snapshot(stream, version)?;
@@ -39,7 +40,7 @@ impl Index {
     pub(crate) fn remove_snapshot(&self, stream: &StreamId, version: u64) -> Result<()> {
         let key = keys::snapshot_key(stream, version);
         self.db.remove(&self.trees.snapshots, &key)?;
-        overflow::remove(&self.db, &self.trees, &keys::snapshot_pieces(&key))
+        overflow::remove(&self.db, &self.trees.pieces, &keys::snapshot_pieces(&key))
     }
 
     /// The stream's snapshots at versions up to `at_most`, newest first; without those that cannot
@@ -71,13 +72,29 @@ impl Index {
 
     fn snapshot(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let Some(value) = self.db.get(&self.trees.snapshots, key)? else { return Ok(None) };
-        let Some(snapshot) = StoredSnapshot::decode(key, &value) else { return Ok(None) };
-        match snapshot.inline {
-            Some(bytes) => Ok(Some(bytes.to_vec())),
-            None => {
-                let (prefix, length) = (keys::snapshot_pieces(key), snapshot.length as usize);
-                overflow::get(&self.db, &self.trees, &prefix, length, snapshot.crc)
-            }
+        self.snapshot_content(key, &value)
+    }
+
+    /// The snapshot that is kept as `value` under `key`; `None` if it cannot be read.
+    pub(crate) fn snapshot_content(&self, key: &[u8], value: &Bytes) -> Result<Option<Vec<u8>>> {
+        match snapshot::decode(key, value) {
+            Some(content) => self.whole(&content, &keys::snapshot_pieces(key)),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes an overflow value in pieces, the keys of which begin with `prefix`.
+    pub(super) fn put_overflow(&self, prefix: &[u8], value: &[u8]) -> Result<()> {
+        let key = |number| keys::piece_key(prefix, number);
+        overflow::put(&self.db, &self.trees.pieces, key, value)
+    }
+
+    /// A value, whose pieces have keys that begin with `prefix`; `None` if they are not what was written.
+    pub(super) fn whole(&self, content: &Content, prefix: &[u8]) -> Result<Option<Vec<u8>>> {
+        let key = |number| keys::piece_key(prefix, number);
+        match content {
+            Content::Inline(value) => Ok(Some(value.to_vec())),
+            Content::Overflow(of) => overflow::get(&self.db, &self.trees.pieces, key, *of),
         }
     }
 

@@ -8,7 +8,8 @@
 
 use crate::codec::checkpoint::{StoredCheckpoint, Sum};
 use crate::codec::keys;
-use crate::codec::state::{Content, Stamp, StoredRecord, contribution};
+use crate::codec::overflow::Content;
+use crate::codec::state::{Stamp, StoredRecord, contribution};
 use crate::index::trees::{Garbage, Trees};
 use crate::kv::database::{Database, OpenError, Tree};
 use crate::value::error::Result;
@@ -44,10 +45,11 @@ pub(crate) fn verify(
         if record.stamp.epoch > stored.epoch {
             unfinished.insert(key.to_vec());
         }
-        match record.content {
-            Content::Removed => garbage.removed.push(key.to_vec()),
-            Content::Pieces { .. } => drop(in_pieces.insert(key.to_vec(), record.stamp.epoch)),
-            Content::Inline(_) => {}
+        if record.is_removed() {
+            garbage.removed.push(key.to_vec());
+        }
+        if let Content::Overflow(_) = record.content {
+            in_pieces.insert(key.to_vec(), record.stamp.epoch);
         }
         Ok(())
     })?;
@@ -65,11 +67,8 @@ pub(crate) fn verify(
 
 /// What a value contributes now to the sum of its tree.
 pub(crate) fn record_contribution(key: &[u8], value: &[u8], record: &StoredRecord) -> u64 {
-    match record.content {
-        // A removed key may vanish at any time.
-        Content::Removed => 0,
-        Content::Inline(_) | Content::Pieces { .. } => contribution(key, value),
-    }
+    // A removed key may vanish at any time.
+    if record.is_removed() { 0 } else { contribution(key, value) }
 }
 
 /// What stood at a value's key as of the checkpoint of `epoch`.

@@ -5,4 +5,5 @@
 
 pub(crate) mod database;
 pub(crate) mod files;
+pub(crate) mod overflow;
 pub(crate) mod sync_policy;

@@ -10,14 +10,15 @@ mod inspect;
 pub(crate) mod note;
 mod remove;
 
+use crate::codec::overflow::Overflow;
 use crate::codec::row::{self, StoredRow};
 use crate::index::quarantine::{is_quarantined, quarantine};
 use crate::kv::database::{Database, Entries, OpenError, Tree};
 use crate::kv::files::sync;
+use crate::kv::overflow;
 use crate::storage::held;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
-use crate::value::limits::VALUE_BYTES_MAX;
 use bytes::Bytes;
 use parking_lot::{RwLock, RwLockReadGuard};
 use std::collections::HashMap;
@@ -268,8 +269,8 @@ impl ViewTree {
                 Change::Row(key, value) => (row::row_key(&key), value),
                 Change::State(name, value) => (row::state_key(&name), value.map(Bytes::from)),
             };
-            let old = self.edition_in_pieces(db, tree, &key)?;
-            replaced.extend(old.map(|(edition, pieces)| (key.clone(), edition, pieces)));
+            let old = self.overflow_of(db, tree, &key)?;
+            replaced.extend(old.map(|(edition, overflow)| (key.clone(), edition, overflow)));
             let value = match value {
                 Some(value) => {
                     let edition = old.map_or(0, |(edition, _)| edition).wrapping_add(1);
@@ -285,8 +286,8 @@ impl ViewTree {
             batch = rows;
         }
         db.batch(tree, batch)?;
-        for (key, edition, pieces) in replaced {
-            for number in 0..pieces {
+        for (key, edition, overflow) in replaced {
+            for number in 0..overflow.pieces() {
                 db.remove(tree, &row::piece_key(&key, edition, number))?;
             }
         }
@@ -302,32 +303,25 @@ impl ViewTree {
         edition: u64,
         value: Bytes,
     ) -> Result<StoredRow> {
-        if !row::needs_pieces(value.len()) {
-            return Ok(StoredRow::Inline(value));
-        }
+        let Some(overflow) = Overflow::of(&value) else { return Ok(StoredRow::Inline(value)) };
         self.has_pieces.store(true, Ordering::Relaxed);
-        for (number, piece) in (0..).zip(value.chunks(VALUE_BYTES_MAX)) {
-            db.insert(tree, &row::piece_key(key, edition, number), piece.to_vec())?;
-        }
-        let length = u32::try_from(value.len()).expect("a row is far below 4 GiB");
-        Ok(StoredRow::InPieces { edition, length, crc: crc32c::crc32c(&value) })
+        overflow::put(db, tree, |number| row::piece_key(key, edition, number), &value)?;
+        Ok(StoredRow::Overflow { edition, overflow })
     }
 
-    /// The edition and number of the pieces that the value of `key` is in, if it is.
-    fn edition_in_pieces(
+    /// The edition of the value of `key` and what its pieces make, if it overflows.
+    fn overflow_of(
         &self,
         db: &Database,
         tree: &Tree,
         key: &[u8],
-    ) -> Result<Option<(u64, u32)>> {
+    ) -> Result<Option<(u64, Overflow)>> {
         if !self.has_pieces.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let Some(value) = db.get(tree, key)? else { return Ok(None) };
         match StoredRow::decode(key, &value) {
-            Some(StoredRow::InPieces { edition, length, .. }) => {
-                Ok(Some((edition, pieces(length))))
-            }
+            Some(StoredRow::Overflow { edition, overflow }) => Ok(Some((edition, overflow))),
             _ => Ok(None),
         }
     }
@@ -362,20 +356,13 @@ impl ViewTree {
     /// The value that is kept as `value` under `key`, put together if it is in pieces.
     fn whole(&self, views: &OpenViews<'_>, key: &[u8], value: &Bytes) -> Result<Bytes> {
         let damaged = || self.damaged(views);
-        let (edition, length, crc) = match StoredRow::decode(key, value).ok_or_else(damaged)? {
+        let (edition, overflow) = match StoredRow::decode(key, value).ok_or_else(damaged)? {
             StoredRow::Inline(row) => return Ok(row),
-            StoredRow::InPieces { edition, length, crc } => (edition, length, crc),
+            StoredRow::Overflow { edition, overflow } => (edition, overflow),
         };
         let (db, tree) = (views.db(), views.tree(&self.name)?);
-        let mut row = Vec::with_capacity(length as usize);
-        for number in 0..pieces(length) {
-            let piece = db.get(tree, &row::piece_key(key, edition, number))?;
-            row.extend_from_slice(&piece.ok_or_else(damaged)?);
-        }
-        if row.len() != length as usize || crc32c::crc32c(&row) != crc {
-            return Err(damaged());
-        }
-        Ok(row.into())
+        let row = overflow::get(db, tree, |n| row::piece_key(key, edition, n), overflow)?;
+        row.map(Bytes::from).ok_or_else(damaged)
     }
 
     fn damaged(&self, views: &OpenViews<'_>) -> Error {
@@ -398,8 +385,8 @@ impl ViewTree {
                 let stored = value.and_then(|value| StoredRow::decode(&row_key, &value));
                 last = Some((row_key, stored));
             }
-            let wanted = matches!(&last, Some((_, Some(StoredRow::InPieces { edition: of, length, .. })))
-                if *of == edition && number < pieces(*length));
+            let wanted = matches!(&last, Some((_, Some(StoredRow::Overflow { edition: of, overflow })))
+                if *of == edition && number < overflow.pieces());
             if !wanted {
                 orphans.push(key);
             }
@@ -409,8 +396,4 @@ impl ViewTree {
         }
         Ok(())
     }
-}
-
-fn pieces(length: u32) -> u32 {
-    length.div_ceil(VALUE_BYTES_MAX as u32)
 }

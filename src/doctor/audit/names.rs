@@ -1,7 +1,7 @@
 //! What the journal makes of each stream and of each record's key: held for as many names as fit, by
 //! the hash of the name, and then held against the index.
 
-use crate::codec::state::{Content, StoredRecord, StreamState};
+use crate::codec::state::{StoredRecord, StreamState};
 use crate::doctor::audit::audited::Audited;
 use crate::index::core::Index;
 use crate::index::flush_batch::EventToIndex;
@@ -287,7 +287,7 @@ impl Names {
         };
         let met = digest(&content);
         let Some(record) = self.records.get_mut(key) else {
-            let is_known = held.content == Content::Removed || is_newer(index, key);
+            let is_known = held.is_removed() || is_newer(index, key);
             let what = format!("the index keeps the record {key:?}, which the journal does not");
             return (!is_known).then_some(what);
         };

@@ -1,0 +1,43 @@
+//! Overflow values in pieces. Whoever refers to them writes them before what refers to them, and keeps how long
+//! the value is, and its checksum.
+
+use crate::codec::overflow::Overflow;
+use crate::kv::database::{Database, Tree};
+use crate::value::error::Result;
+use crate::value::limits::VALUE_BYTES_MAX;
+
+/// Writes `value` in pieces, the numbers of which have these keys.
+pub(crate) fn put(
+    db: &Database,
+    tree: &Tree,
+    key: impl Fn(u32) -> Vec<u8>,
+    value: &[u8],
+) -> Result<()> {
+    let mut pieces = (0..).zip(value.chunks(VALUE_BYTES_MAX));
+    pieces.try_for_each(|(number, piece)| db.insert(tree, &key(number), piece.to_vec()))
+}
+
+/// The value in these pieces; `None` if these are not the bytes written.
+pub(crate) fn get(
+    db: &Database,
+    tree: &Tree,
+    key: impl Fn(u32) -> Vec<u8>,
+    overflow: Overflow,
+) -> Result<Option<Vec<u8>>> {
+    // Room is made as there are pieces: the length may be forged.
+    let mut value = Vec::new();
+    for number in 0..overflow.pieces() {
+        let Some(piece) = db.get(tree, &key(number))? else { return Ok(None) };
+        value.extend_from_slice(&piece);
+    }
+    Ok(overflow.is(&value).then_some(value))
+}
+
+/// Removes all pieces whose keys begin with `prefix`.
+pub(crate) fn remove(db: &Database, tree: &Tree, prefix: &[u8]) -> Result<()> {
+    loop {
+        let next = db.prefix(tree, prefix).next()?;
+        let Some((key, _)) = next else { return Ok(()) };
+        db.remove(tree, &key)?;
+    }
+}
