@@ -105,6 +105,37 @@ macro_rules! fixed {
     )*};
 }
 
+macro_rules! empty {
+    ($($method:ident($($type:ty),*), $mark:ident;)*) => {$(
+        fn $method(self, $(_: $type),*) -> Result<(), Untraceable> {
+            self.mark(mark::$mark);
+            Ok(())
+        }
+    )*};
+}
+
+macro_rules! open {
+    ($($method:ident($($type:ty),*), $mark:ident;)*) => {$(
+        fn $method(self, $(_: $type),*) -> Result<Self, Untraceable> {
+            Ok(self.mark(mark::$mark))
+        }
+    )*};
+}
+
+macro_rules! open_variant {
+    ($($method:ident, $mark:ident;)*) => {$(
+        fn $method(
+            self,
+            _: &'static str,
+            _: u32,
+            variant: &'static str,
+            _: usize,
+        ) -> Result<Self, Untraceable> {
+            Ok(self.text(mark::$mark, variant.as_bytes()))
+        }
+    )*};
+}
+
 impl Serializer for Trace<'_> {
     type Ok = ();
     type Error = Untraceable;
@@ -131,6 +162,25 @@ impl Serializer for Trace<'_> {
         serialize_f64(f64), F64;
     }
 
+    empty! {
+        serialize_none(), NONE;
+        serialize_unit(), UNIT;
+        serialize_unit_struct(&'static str), UNIT_STRUCT;
+    }
+
+    open! {
+        serialize_seq(Option<usize>), SEQ;
+        serialize_tuple(usize), TUPLE;
+        serialize_tuple_struct(&'static str, usize), TUPLE;
+        serialize_map(Option<usize>), MAP;
+        serialize_struct(&'static str, usize), STRUCT;
+    }
+
+    open_variant! {
+        serialize_tuple_variant, TUPLE_VARIANT;
+        serialize_struct_variant, STRUCT_VARIANT;
+    }
+
     fn serialize_bool(self, value: bool) -> Result<(), Untraceable> {
         self.0.extend_from_slice(&[mark::BOOL, value.into()]);
         Ok(())
@@ -152,23 +202,8 @@ impl Serializer for Trace<'_> {
         Ok(())
     }
 
-    fn serialize_none(self) -> Result<(), Untraceable> {
-        self.mark(mark::NONE);
-        Ok(())
-    }
-
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Untraceable> {
         self.mark(mark::SOME).inner(value)
-    }
-
-    fn serialize_unit(self) -> Result<(), Untraceable> {
-        self.mark(mark::UNIT);
-        Ok(())
-    }
-
-    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Untraceable> {
-        self.mark(mark::UNIT_STRUCT);
-        Ok(())
     }
 
     fn serialize_unit_variant(
@@ -199,46 +234,6 @@ impl Serializer for Trace<'_> {
         self.text(mark::NEWTYPE_VARIANT, variant.as_bytes()).inner(value)
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<Self, Untraceable> {
-        Ok(self.mark(mark::SEQ))
-    }
-
-    fn serialize_tuple(self, _: usize) -> Result<Self, Untraceable> {
-        Ok(self.mark(mark::TUPLE))
-    }
-
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, Untraceable> {
-        Ok(self.mark(mark::TUPLE))
-    }
-
-    fn serialize_tuple_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        variant: &'static str,
-        _: usize,
-    ) -> Result<Self, Untraceable> {
-        Ok(self.text(mark::TUPLE_VARIANT, variant.as_bytes()))
-    }
-
-    fn serialize_map(self, _: Option<usize>) -> Result<Self, Untraceable> {
-        Ok(self.mark(mark::MAP))
-    }
-
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, Untraceable> {
-        Ok(self.mark(mark::STRUCT))
-    }
-
-    fn serialize_struct_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        variant: &'static str,
-        _: usize,
-    ) -> Result<Self, Untraceable> {
-        Ok(self.text(mark::STRUCT_VARIANT, variant.as_bytes()))
-    }
-
     /// As JSON is: many types have a form for people and another one for machines.
     fn is_human_readable(&self) -> bool {
         true
@@ -246,14 +241,14 @@ impl Serializer for Trace<'_> {
 }
 
 macro_rules! elements {
-    ($($trait:ident::$method:ident)*) => {$(
+    ($($trait:ident: $($method:ident)+;)*) => {$(
         impl ser::$trait for Trace<'_> {
             type Ok = ();
             type Error = Untraceable;
 
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Untraceable> {
+            $(fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Untraceable> {
                 self.inner(value)
-            }
+            })+
 
             fn end(self) -> Result<(), Untraceable> {
                 self.mark(mark::END);
@@ -264,10 +259,11 @@ macro_rules! elements {
 }
 
 elements! {
-    SerializeSeq::serialize_element
-    SerializeTuple::serialize_element
-    SerializeTupleStruct::serialize_field
-    SerializeTupleVariant::serialize_field
+    SerializeSeq: serialize_element;
+    SerializeTuple: serialize_element;
+    SerializeTupleStruct: serialize_field;
+    SerializeTupleVariant: serialize_field;
+    SerializeMap: serialize_key serialize_value;
 }
 
 macro_rules! fields {
@@ -293,21 +289,3 @@ macro_rules! fields {
 }
 
 fields! { SerializeStruct SerializeStructVariant }
-
-impl ser::SerializeMap for Trace<'_> {
-    type Ok = ();
-    type Error = Untraceable;
-
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Untraceable> {
-        self.inner(key)
-    }
-
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Untraceable> {
-        self.inner(value)
-    }
-
-    fn end(self) -> Result<(), Untraceable> {
-        self.mark(mark::END);
-        Ok(())
-    }
-}
