@@ -8,6 +8,7 @@
 
 pub(crate) mod consumer;
 mod durable_state;
+mod feeding;
 pub(crate) mod ledger;
 pub(crate) mod registry;
 mod running;

@@ -1,22 +1,20 @@
-//! A group that runs: its ledger, the thread that feeds it, and the one way in which it is written.
+//! A group that runs: its ledger, what its consumers ask of it, and the one way in which it is written.
 //!
 //! * One write is under way at a time, and each covers everything that changed before it began.
 //! * What was parked, and the cursor that passes it, are in one commit.
 
 use crate::codec::bin;
 use crate::codec::group::shelf_key;
-use crate::follow::feed::{Batch, Feed, FeedStop};
+use crate::follow::feed::{Feed, FeedStop};
 use crate::follow::group::durable_state::DurableState;
 use crate::follow::group::ledger::{Late, Ledger, Move, Nack, Now};
 use crate::log::commit::{Commit, EncodedCommit};
 use crate::log::engine::Engine;
-use crate::log::read::all::EventCursor;
-use crate::value::error::{Error, ErrorKind, Result, catch};
+use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::RecordedEvent;
 use crate::value::filter::Filter;
-use crate::value::limits::GROUP_CURSOR_EVENTS_MAX;
 use crate::value::position::Position;
-use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
+use crossbeam_channel::{Sender, bounded};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,11 +22,11 @@ use std::time::Instant;
 
 /// What the consumers of a group share.
 pub(super) struct RunningGroup {
-    name: String,
-    engine: Arc<Engine>,
-    state: Mutex<State>,
+    pub(super) name: String,
+    pub(super) engine: Arc<Engine>,
+    pub(super) state: Mutex<State>,
     /// An event may be ready, or none will be any more.
-    ready: Condvar,
+    pub(super) ready: Condvar,
     /// A write has ended.
     written: Condvar,
     /// Wakes the thread: there is room, an earlier timer, something to replay, or nothing to do.
@@ -36,27 +34,27 @@ pub(super) struct RunningGroup {
     stop: FeedStop,
 }
 
-struct State {
-    ledger: Ledger,
+pub(super) struct State {
+    pub(super) ledger: Ledger,
     /// Consumers and deliveries that users hold.
     members: usize,
     /// Why nothing is delivered any more.
-    ended: Option<Error>,
+    pub(super) ended: Option<Error>,
     /// The group was started again since, and what is kept of it is no longer this one's to write.
     replaced: bool,
     /// Until when the thread sleeps.
-    alarm: Option<Instant>,
+    pub(super) alarm: Option<Instant>,
     /// The thread waits until the next batch is wanted.
-    is_full: bool,
+    pub(super) is_full: bool,
     /// Changes that must be durable before who made them is answered.
-    changes: u64,
+    pub(super) changes: u64,
     /// How many of them are.
     written: u64,
     is_writing: bool,
     /// Up to which change the last write should have covered, and why it did not.
     failure: Option<(u64, Error)>,
     /// The cursor as it was last written.
-    cursor: u64,
+    pub(super) cursor: u64,
     /// How the group is kept.
     kept: DurableState,
 }
@@ -318,7 +316,7 @@ impl RunningGroup {
     }
 
     /// Returns when everything that has changed by now is durable.
-    fn write(&self, mut state: MutexGuard<'_, State>) -> Result<()> {
+    pub(super) fn write(&self, mut state: MutexGuard<'_, State>) -> Result<()> {
         let wanted = state.changes;
         loop {
             if state.written >= wanted {
@@ -373,86 +371,6 @@ impl RunningGroup {
             }
         }
         self.written.notify_all();
-    }
-
-    fn run(&self, feed: &Feed, nudged: &Receiver<()>) {
-        let followed = catch(|| self.follow(feed, nudged));
-        let error = followed.unwrap_or_else(|panic| {
-            let message = format!("the thread of a group panicked: {}", panic);
-            Error::new(ErrorKind::Panicked, message)
-        });
-        if error.kind() != ErrorKind::Closed {
-            tracing::error!(group = self.name, %error, "a group delivers nothing any more");
-        }
-        self.state.lock().ended.get_or_insert(error);
-        self.ready.notify_all();
-    }
-
-    /// Feeds the ledger, and looks after its timers, until the end; returns why it is the end.
-    fn follow(&self, feed: &Feed, nudged: &Receiver<()>) -> Error {
-        let (closed, nothing) = (self.engine.closing(), never());
-        let mut replays = EventCursor::new(self.engine.log());
-        loop {
-            let (alarm, wants_batch) = match self.engine.at_one_time(|| self.tend(&mut replays)) {
-                Ok(Some(tended)) => tended,
-                Ok(None) => return Error::new(ErrorKind::Closed, "the group has ended"),
-                Err(error) => return error,
-            };
-            let alarm = alarm.map_or(never(), at);
-            let batches = if wants_batch { feed.batches() } else { &nothing };
-            select! {
-                recv(batches) -> batch => match batch {
-                    Ok(Ok(Batch { events, until, .. })) => {
-                        self.with_ledger(|ledger| ledger.take_batch(events, until.get()));
-                    }
-                    Ok(Err(error)) => return error,
-                    Err(_) => return Error::new(ErrorKind::Closed, "the store is closed"),
-                },
-                recv(nudged) -> _ => {}
-                recv(alarm) -> _ => {}
-                recv(closed) -> _ => return Error::new(ErrorKind::Closed, "the store is closed"),
-            }
-        }
-    }
-
-    /// Does what is due: until when there is nothing more to do, and whether the next batch should be
-    /// read. `None`: the group has ended.
-    fn tend(&self, replays: &mut EventCursor) -> Result<Option<(Option<Instant>, bool)>> {
-        self.load_replays(replays)?;
-        let now = self.now();
-        let mut state = self.state.lock();
-        if state.ended.is_some() {
-            return Ok(None);
-        }
-        state.ledger.expire(now);
-        if state.ledger.has_ready() {
-            self.ready.notify_all();
-        }
-        if state.ledger.has_moves() {
-            state.changes += 1;
-        }
-        let is_behind = state.ledger.cursor() >= state.cursor + GROUP_CURSOR_EVENTS_MAX;
-        if state.ledger.has_moves() || is_behind {
-            state.changes += u64::from(is_behind);
-            self.write(state)?;
-            state = self.state.lock();
-        }
-        state.alarm = state.ledger.next_timer();
-        state.is_full = !state.ledger.wants_batch();
-        Ok(Some((state.alarm, !state.is_full)))
-    }
-
-    /// Reads the parked events that are to be tried again, as far as there is room.
-    fn load_replays(&self, replays: &mut EventCursor) -> Result<()> {
-        let next = || self.with_ledger(|l| if l.has_room() { l.next_replay() } else { None });
-        while let Some(position) = next() {
-            let event = replays.event_at(Position::new(position))?;
-            self.with_ledger(|ledger| ledger.restore(event));
-        }
-        if !self.with_ledger(|ledger| ledger.has_replays()) {
-            replays.forget();
-        }
-        Ok(())
     }
 }
 
