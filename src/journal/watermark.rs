@@ -51,20 +51,21 @@ impl DurableWatermark {
         bytes
     }
 
-    /// The watermark in `bytes`, if it is whole and of this store: a torn one says nothing.
-    fn decode(bytes: &[u8], store: Uuid) -> Option<DurableWatermark> {
+    /// The watermark in `bytes` and whose it is, if it is whole: a torn one says nothing.
+    fn decode(bytes: &[u8]) -> Option<(Uuid, DurableWatermark)> {
         let bytes = bytes.get(..BYTES)?;
         let crc = u32::from_le_bytes(array_at(bytes, CRC_OFFSET));
         let whole = crc == crc32c::crc32c(&bytes[..CRC_OFFSET]);
-        (whole && bytes[..8] == MAGIC && bytes[8..24] == *store.as_bytes()).then(|| {
-            DurableWatermark {
+        (whole && bytes[..8] == MAGIC).then(|| {
+            let watermark = DurableWatermark {
                 frame: Location {
                     segment: u64::from_le_bytes(array_at(bytes, 24)),
                     offset: u64::from_le_bytes(array_at(bytes, 32)),
                 },
                 end: u64::from_le_bytes(array_at(bytes, 40)),
                 position: u64::from_le_bytes(array_at(bytes, 48)),
-            }
+            };
+            (Uuid::from_bytes(array_at(bytes, 8)), watermark)
         })
     }
 }
@@ -107,9 +108,11 @@ pub(crate) fn read(
     journal: &Path,
     store: Uuid,
 ) -> Result<Option<DurableWatermark>> {
-    Ok(match look(disk, journal, store)? {
+    Ok(match look(disk, journal)? {
         Look::Missing => None,
-        Look::Found { watermark, .. } => watermark,
+        Look::Found { watermark, .. } => {
+            watermark.filter(|(its_store, _)| *its_store == store).map(|(_, watermark)| watermark)
+        }
     })
 }
 
@@ -117,23 +120,23 @@ pub(crate) fn read(
 pub(crate) enum Look {
     /// There is none.
     Missing,
-    /// The file, what it is, and what it says, if that is whole and of this store.
+    /// The file, what it is, and which store's watermark it says, if that is whole.
     Found {
         file: Arc<dyn DiskFile>,
         identity: Option<FileIdentity>,
-        watermark: Option<DurableWatermark>,
+        watermark: Option<(Uuid, DurableWatermark)>,
     },
 }
 
 /// Looks at the watermark on disk.
-pub(crate) fn look(disk: &dyn Disk, journal: &Path, store: Uuid) -> Result<Look> {
+pub(crate) fn look(disk: &dyn Disk, journal: &Path) -> Result<Look> {
     let path = path(journal);
     let look = || {
         let file = disk.open(&path)?;
         let identity = file.identity()?;
         let mut bytes = [0; BYTES];
         let read = file.read_at(&mut bytes, 0)?;
-        let watermark = DurableWatermark::decode(&bytes[..read], store);
+        let watermark = DurableWatermark::decode(&bytes[..read]);
         Ok(Look::Found { file, identity, watermark })
     };
     match look() {
@@ -162,11 +165,11 @@ mod tests {
         golden.extend([104, 16, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 0]);
         golden.extend([0xf9, 0xc6, 0x79, 0xfc]);
         assert_eq!(bytes[..], golden[..]);
-        assert_eq!(DurableWatermark::decode(&bytes, store), Some(watermark));
+        assert_eq!(DurableWatermark::decode(&bytes), Some((store, watermark)));
         for at in 0..BYTES {
             let mut flipped = bytes;
             flipped[at] ^= 1;
-            assert_eq!(DurableWatermark::decode(&flipped, store), None, "byte {at} went unnoticed");
+            assert_eq!(DurableWatermark::decode(&flipped), None, "byte {at} went unnoticed");
         }
     }
 }

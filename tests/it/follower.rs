@@ -331,7 +331,7 @@ fn a_follower_says_that_its_store_was_replaced() {
         ("another store with more events", |path, _| {
             append(&Store::open(path).unwrap(), 40, 10);
         }),
-        ("another store that no writer has opened", |path, scratch| {
+        ("another store without its watermark", |path, scratch| {
             let other = Store::open(scratch.join("other")).unwrap();
             append(&other, 40, 10);
             drop(other);
@@ -378,6 +378,86 @@ fn a_follower_says_that_its_store_was_replaced() {
             assert!(error.to_string().contains(path.to_str().unwrap()), "{case}: {error}");
         }
         let again = Follower::open(&path);
-        assert_eq!(again.is_ok(), case != "nothing", "{case}: {:?}", again.err());
+        let cannot_be_followed = ["nothing", "another store without its watermark"].contains(&case);
+        assert_eq!(again.is_err(), cannot_be_followed, "{case}: {:?}", again.err());
     }
+}
+
+/// A follower whose store lost its journal or the watermark in it, or whose journal became another store's, waited for
+/// ever without a word, and so did one that was opened afterwards.
+#[test]
+fn a_follower_says_what_became_of_the_journal() {
+    type Case = (&'static str, fn(&Path, &Path), ErrorKind, &'static str);
+    let cases: [Case; 4] = [
+        (
+            "removed",
+            |journal, _| fs::remove_dir_all(journal).unwrap(),
+            ErrorKind::Corrupt,
+            "the segment is missing",
+        ),
+        (
+            "another store's",
+            |journal, others| {
+                fs::remove_dir_all(journal).unwrap();
+                fs::rename(others, journal).unwrap();
+            },
+            ErrorKind::Replaced,
+            "holds the journal of the store",
+        ),
+        (
+            "without its watermark",
+            |journal, _| fs::remove_file(journal.join("durable")).unwrap(),
+            ErrorKind::Corrupt,
+            "durable",
+        ),
+        (
+            "empty",
+            |journal, _| {
+                fs::remove_dir_all(journal).unwrap();
+                fs::create_dir(journal).unwrap();
+            },
+            ErrorKind::Corrupt,
+            "the segment is missing",
+        ),
+    ];
+    for (case, change, kind, says) in cases {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, another) = (directory.path().join("store"), directory.path().join("another"));
+        for path in [&path, &another] {
+            let store = Store::open(path).unwrap();
+            append(&store, 10, 10);
+            store.close().unwrap();
+        }
+        let follower = Follower::open(&path).unwrap();
+        let mut following = follower.read().follow();
+        for _ in 0..10 {
+            following.recv_timeout(PATIENCE).unwrap();
+        }
+        change(&path.join("journal"), &another.join("journal"));
+        let errors = [
+            following.recv_timeout(PATIENCE).expect_err(case),
+            follower.head().expect_err(case),
+            follower.read().collect().expect_err(case),
+            Follower::open(&path).expect_err(case),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), kind, "{case}: {error}");
+            assert!(error.to_string().contains(says), "{case}: {error}");
+        }
+    }
+}
+
+/// A store that nobody has written yet may lack the watermark: a crash came between its creation and its opening.
+#[test]
+fn a_follower_waits_for_the_first_writer() {
+    let directory = tempfile::tempdir().unwrap();
+    Store::open(directory.path()).unwrap().close().unwrap();
+    fs::remove_file(directory.path().join("journal/durable")).unwrap();
+    let follower = Follower::open(directory.path()).unwrap();
+    assert_eq!(follower.head().unwrap(), Position::START);
+    let mut following = follower.read().follow();
+    let nothing = following.recv_timeout(Duration::from_millis(30)).unwrap_err();
+    assert_eq!(nothing.kind(), ErrorKind::Timeout, "{nothing}");
+    append(&Store::open(directory.path()).unwrap(), 1, 10);
+    assert_eq!(following.recv_timeout(PATIENCE).unwrap().position.get(), 1);
 }

@@ -64,7 +64,9 @@ impl Follower {
     /// # Errors
     /// * [`InvalidInput`](ErrorKind::InvalidInput): there is no store.
     /// * [`UnsupportedFormat`](ErrorKind::UnsupportedFormat): a newer version wrote it.
-    /// * [`Corrupt`](ErrorKind::Corrupt): the manifest or a segment's header is damaged.
+    /// * [`Corrupt`](ErrorKind::Corrupt): the manifest or a segment's header is damaged, or the journal or its
+    ///   watermark is missing.
+    /// * [`Replaced`](ErrorKind::Replaced): the journal is another store's.
     pub fn open(path: impl AsRef<Path>) -> Result<Follower> {
         let path = absolute(path.as_ref())?;
         let path = match path.canonicalize() {
@@ -95,8 +97,9 @@ impl Follower {
     /// says so: a writer sets it when it opens the store.
     ///
     /// # Errors
-    /// * [`Replaced`](ErrorKind::Replaced): what is at the path now is not what was opened. Each read says
-    ///   so as well.
+    /// * [`Replaced`](ErrorKind::Replaced): what is at the path now is not what was opened.
+    /// * [`Corrupt`](ErrorKind::Corrupt): the journal or its watermark is missing. Each read fails with either as
+    ///   well.
     /// * What reading the watermark, or the header of a new segment, met.
     pub fn head(&self) -> Result<Position> {
         let watermark = self.shared.look(1)?;

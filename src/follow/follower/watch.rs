@@ -4,6 +4,7 @@ use crate::codec::frame::{HEADER_BYTES, Header, Location};
 use crate::journal::manifest;
 use crate::journal::read::Journal;
 use crate::journal::recover::read_header;
+use crate::journal::segment;
 use crate::journal::watermark::{self, DurableWatermark, Look};
 use crate::storage::disk::{Disk, DiskFile};
 use crate::storage::held::FileIdentity;
@@ -45,7 +46,7 @@ impl Shared {
         // Held over the reading: of two threads, one must not come with an older watermark than the other did.
         let mut seen = self.seen.lock();
         for _ in 0..attempts {
-            let look = || watermark::look(&*self.disk, self.journal.directory(), self.store);
+            let look = || watermark::look(&*self.disk, self.journal.directory());
             let look = match failpoint!("follow::look_out_of_order") {
                 true => MutexGuard::unlocked(&mut seen, look)?,
                 false => look()?,
@@ -65,16 +66,21 @@ impl Shared {
     fn take(&self, seen: &mut Seen, look: Look) -> Result<Option<DurableWatermark>> {
         let Look::Found { file, identity, watermark } = look else {
             self.check_manifest()?;
+            self.check_unwritten(seen)?;
             return Ok(None);
         };
         let is_the_same = identity.is_none_or(|identity| {
             seen.file.as_ref().is_some_and(|(_, before)| *before == identity)
         });
-        let Some(watermark) = watermark else {
-            // Torn, or of another store.
+        let Some((store, watermark)) = watermark else {
+            // Torn: it is just being written.
             self.check_manifest()?;
             return Ok(None);
         };
+        if store != self.store {
+            self.check_manifest()?;
+            return self.refuse_another_store(store);
+        }
         if !is_the_same {
             self.check_manifest()?;
             self.check_history(seen, &watermark)?;
@@ -117,6 +123,38 @@ impl Shared {
         };
         let (path, store) = (self.path.display(), self.store);
         let message = format!("{path} {is_now} now; this follower was opened on the store {store}");
+        Err(Error::new(ErrorKind::Replaced, message))
+    }
+
+    /// Makes sure that a journal without a watermark has not been written yet. A writer sets the watermark when it
+    /// opens the store, before it writes anything, and replaces it in one step.
+    fn check_unwritten(&self, seen: &Seen) -> Result<()> {
+        if failpoint!("follow::wait_without_watermark") {
+            return Ok(());
+        }
+        let directory = self.journal.directory();
+        read_header(&*self.disk, directory, self.store, 1, true)?;
+        let mut first = [0; HEADER_BYTES];
+        let path = self.journal.path(1);
+        let read = self.disk.open(&path);
+        let read = read.and_then(|file| file.read_at(&mut first, segment::HEADER_BYTES));
+        read.map_err(|e| Error::io("read", &path, e))?;
+        let is_written = seen.watermark.is_some() || first.iter().any(|byte| *byte != 0);
+        // A writer may have begun in between.
+        if !is_written || !matches!(watermark::look(&*self.disk, directory)?, Look::Missing) {
+            return Ok(());
+        }
+        let what =
+            "it is missing, although the journal was written; opening the store makes it again";
+        Err(Error::corrupt(&watermark::path(directory), 0, None, what))
+    }
+
+    fn refuse_another_store(&self, met: Uuid) -> Result<Option<DurableWatermark>> {
+        if failpoint!("follow::wait_without_watermark") {
+            return Ok(None);
+        }
+        let (directory, store) = (self.journal.directory().display(), self.store);
+        let message = format!("{directory} holds the journal of the store {met}, not of {store}");
         Err(Error::new(ErrorKind::Replaced, message))
     }
 
