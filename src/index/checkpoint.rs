@@ -3,8 +3,10 @@
 use crate::codec::checkpoint::StoredCheckpoint;
 use crate::kv::database::OpenError;
 use crate::kv::files::{create_over, sync};
+use crate::storage::held::Held;
 use crate::storage::regular;
 use crate::value::error::{Error, Result, Unfit};
+use crate::value::failpoint::failpoint;
 use crate::value::limits::CHECKPOINT_BYTES_MAX;
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -44,15 +46,22 @@ impl CheckpointFile {
         }
     }
 
-    /// Has `checkpoint` on disk when it returns; until then, the one before.
-    pub(crate) fn replace(&self, checkpoint: &StoredCheckpoint) -> Result<()> {
+    /// Has `checkpoint` on disk when it returns; until then, the one before. `index` is the directory of the index,
+    /// by which the store's own is known, right before each step.
+    pub(crate) fn replace(&self, checkpoint: &StoredCheckpoint, index: &Held) -> Result<()> {
         let new = self.path.with_extension(NEW);
+        let check = || match failpoint!("index::trust_the_checkpoints_path") {
+            true => Ok(()),
+            false => index.check_before("write the checkpoint of"),
+        };
+        check()?;
         let write = || {
             let mut file = create_over(&new)?;
             file.write_all(&checkpoint.encode())?;
             file.sync_all()
         };
         write().map_err(|e| Error::io("write", &new, e))?;
+        check()?;
         fs::rename(&new, &self.path).map_err(|e| Error::io("replace", &self.path, e))?;
         sync(&self.store_dir)
     }
@@ -75,5 +84,31 @@ impl CheckpointFile {
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
             Err(e) => Err(Error::io("remove", &self.path, e)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::checkpoint::StoredCheckpoint;
+    use crate::value::error;
+    use uuid::Uuid;
+
+    /// An index that was being built while the store's directory was renamed and replaced left its checkpoint in the
+    /// directory that was there by then: whether that was still the same was asked before sled was opened, which
+    /// takes many milliseconds.
+    #[test]
+    fn a_checkpoint_is_not_written_beside_another_index() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, renamed) = (directory.path().join("store"), directory.path().join("renamed"));
+        let make = || fs::create_dir_all(store.join("index")).unwrap();
+        make();
+        let index = Held::open(&store.join("index")).unwrap();
+        fs::rename(&store, &renamed).unwrap();
+        make();
+        let checkpoint = StoredCheckpoint::initial(Uuid::from_u128(1), Uuid::from_u128(2));
+        let error = CheckpointFile::of(&store).replace(&checkpoint, &index).unwrap_err();
+        assert_eq!(error.kind(), error::ErrorKind::Moved, "{error}");
+        assert_eq!(fs::read_dir(&store).unwrap().count(), 1);
     }
 }

@@ -140,7 +140,7 @@ impl Index {
         let checkpoint_file = CheckpointFile::of(store_dir);
         let stored = StoredCheckpoint::initial(store, Uuid::now_v7());
         // Beside it, this also makes the new directory's name durable.
-        checkpoint_file.replace(&stored)?;
+        checkpoint_file.replace(&stored, db.held())?;
         let (tables, progress) = (TableSet::new(Vec::new()), Mutex::default());
         let (stored, steps) = (Mutex::new(stored), AtomicU64::new(0));
         Ok(Index { tables, blocks, trees, db, checkpoint_file, progress, stored, steps })

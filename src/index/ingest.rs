@@ -98,8 +98,7 @@ impl Index {
     /// Lists `tables` in the checkpoint, and shows them to readers after that.
     fn show(&self, stored: StoredCheckpoint, tables: Vec<Arc<Table>>) -> Result<()> {
         let stored = StoredCheckpoint { tables: TableSet::listed(&tables), ..stored };
-        self.db.held().check_before("write the checkpoint of")?;
-        self.checkpoint_file.replace(&stored)?;
+        self.checkpoint_file.replace(&stored, self.db.held())?;
         *self.stored.lock() = stored;
         self.tables.set(tables);
         Ok(())

@@ -10,10 +10,12 @@ use crate::journal::read::Journal;
 use crate::journal::segment::{self, SegmentHeader};
 use crate::journal::watermark::{DurableWatermark, WatermarkFile};
 use crate::storage::disk::DiskFile;
+use crate::storage::held::FileIdentity;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Moved};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::PREPARE_AFTER_BYTES;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -48,6 +50,8 @@ pub(crate) enum WriteError {
 pub(crate) struct Writer {
     journal: Arc<Journal>,
     file: Arc<dyn DiskFile>,
+    /// Where the file is, and what it is.
+    place: (PathBuf, Option<FileIdentity>),
     segment: SegmentHeader,
     end: End,
     watermark: WatermarkFile,
@@ -75,7 +79,20 @@ impl Writer {
         let last = end.next;
         let (open, is_unhurried) = (false, false);
         let begun = (Instant::now(), last.offset);
-        Writer { journal, file, segment, end, watermark, preparer, open, is_unhurried, last, begun }
+        let place = place(&journal, segment.number, &*file);
+        Writer {
+            journal,
+            file,
+            place,
+            segment,
+            end,
+            watermark,
+            preparer,
+            open,
+            is_unhurried,
+            last,
+            begun,
+        }
     }
 
     /// The same writer, whose frames become durable together, by `finish`.
@@ -159,16 +176,23 @@ impl Writer {
         Ok(bytes[..read].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1))
     }
 
-    /// What is written to a file that was removed is lost with the last handle, however often it is synced.
+    /// What is written to a file that was removed is lost with the last handle, however often it is synced; or it is
+    /// in a copy that was made of hard links, which is no store of anybody's who was told `Ok`.
     fn refuse_if_removed(&self) -> Result<(), Error> {
-        // Only a failure needs the path: putting it together for each frame costs a fifth of a small commit.
-        let path = || self.journal.path(self.segment.number);
-        let is_removed = self.file.is_removed().map_err(|e| Error::io("look at", &path(), e))?;
+        let (path, identity) = &self.place;
+        let disk = self.journal.disk();
+        let met = identity.map(|_| disk.identity_at(path));
+        if met.is_none_or(|met| met.is_ok_and(|met| met == *identity)) {
+            return Ok(());
+        }
+        let is_removed = || {
+            let has_other_links =
+                !failpoint!("journal::count_links_only") && disk.has_lost(path)?;
+            Ok(has_other_links || self.file.is_removed()?)
+        };
+        let is_removed = is_removed().map_err(|e| Error::io("look at", path, e))?;
         match is_removed && !failpoint!("journal::write_to_removed_segment") {
-            true => {
-                let path = path();
-                Err(Error::io("write", &path, std::io::Error::other(Moved::removed(&path))))
-            }
+            true => Err(Error::io("write", path, std::io::Error::other(Moved::removed(path)))),
             false => Ok(()),
         }
     }
@@ -260,12 +284,18 @@ impl Writer {
             ActivateError::Before(error) => not_written(error),
             ActivateError::Unknown(error) => WriteError::Unknown(error),
         })?;
+        self.place = place(&self.journal, number, &*self.file);
         self.journal.add_segment(header.clone());
         self.segment = header;
         self.end.next = Location { segment: number, offset: segment::HEADER_BYTES };
         self.begun = (Instant::now(), self.end.next.offset);
         Ok(())
     }
+}
+
+/// Where the file of segment `number` is, put together once, and what it is.
+fn place(journal: &Journal, number: u64, file: &dyn DiskFile) -> (PathBuf, Option<FileIdentity>) {
+    (journal.path(number), file.identity().ok().flatten())
 }
 
 /// Why a prepared file is not a segment.

@@ -129,7 +129,8 @@ impl Deref for Engine {
     }
 }
 
-/// An index that goes on where the journal ends proves that the journal lost what had been durable. One that is
+/// An index that goes on where the journal ends means that the journal has lost what had been durable, unless the
+/// journal of an earlier backup was put beneath it. That is for somebody to decide who knows. One that is
 /// ahead in positions or in bytes only is of another history, in which frames are longer or shorter.
 fn refuse_index_ahead(journal: &Journal, indexed: &Checkpoint, end: &End) -> Result<()> {
     let newest = indexed.position;
@@ -137,7 +138,8 @@ fn refuse_index_ahead(journal: &Journal, indexed: &Checkpoint, end: &End) -> Res
         return Ok(());
     }
     let what = format!(
-        "it ends at position {}, but the index holds events up to position {newest}",
+        "it ends at position {}, but the index holds events up to position {newest}: either the journal has lost \
+         events, or the index is of another history of the store, and `Repair::rebuild_index` moves it aside",
         end.position
     );
     Err(journal.corrupt(end.next, Some(end.position + 1), what))

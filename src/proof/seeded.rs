@@ -116,6 +116,12 @@ fn a_last_frame_shown_after_a_crash_without_a_sync_is_caught() {
 }
 
 #[test]
+fn a_checkpoint_written_by_its_path_alone_is_caught() {
+    let proof = "index::checkpoint::tests::a_checkpoint_is_not_written_beside_another_index";
+    assert_caught("index::trust_the_checkpoints_path", proof);
+}
+
+#[test]
 fn a_groups_batch_dropped_when_half_of_it_was_taken_in_is_caught() {
     let proof = "follow::group::tests::\
          whatever_happens_every_event_ends_and_the_cursor_passes_no_unfinished_one";

@@ -9,7 +9,7 @@ use crate::codec::sst::footer::{Footer, NameHash};
 use crate::codec::sst::{BlockKind, BlockPlace, HEADER_BYTES, TRAILER_BYTES, TableId};
 use crate::kv::database::{Database, Tree, is_the_systems};
 use crate::sst::block_cache::BlockCache;
-use crate::storage::regular;
+use crate::storage::regular::{self, is_loop};
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{STREAM_NAME_BYTES_MAX, TABLE_INDEX_BLOCK_BYTES};
@@ -63,6 +63,10 @@ pub(crate) fn numbers(directory: &Path) -> Result<Vec<u64>> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) if e.kind() == ErrorKind::NotADirectory => {
             return Err(Error::corrupt(directory, 0, None, "it is not a directory"));
+        }
+        Err(e) if is_loop(&e) => {
+            let what = "it is a symbolic link that leads to itself";
+            return Err(Error::corrupt(directory, 0, None, what));
         }
         Err(e) => return Err(Error::io("list", directory, e)),
     };

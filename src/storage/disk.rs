@@ -51,6 +51,15 @@ pub(crate) trait Disk: Send + Sync + 'static {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// The names in a directory, in no order; none if it does not exist.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+    /// What is at `path`, if [`DiskFile::identity`] can tell as well.
+    fn identity_at(&self, _path: &Path) -> io::Result<Option<FileIdentity>> {
+        Ok(None)
+    }
+    /// Whether a file that is not at `path` any more was taken out of its directory, or removed with it: if it
+    /// was not, the directory was renamed, and the file is still in it.
+    fn has_lost(&self, _path: &Path) -> io::Result<bool> {
+        Ok(false)
+    }
 }
 
 /// The operating system's files.
@@ -127,6 +136,10 @@ impl Disk for RealDisk {
             entries => entries?,
         };
         entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    fn identity_at(&self, path: &Path) -> io::Result<Option<FileIdentity>> {
+        Ok(Some(FileIdentity::of(&fs::metadata(path)?)))
     }
 }
 

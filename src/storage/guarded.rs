@@ -2,13 +2,14 @@
 //! directory that is held, nor in one in it, such as `journal`.
 
 use crate::storage::disk::{Disk, DiskFile};
-use crate::storage::held::{Held, leads_to};
+use crate::storage::held::{FileIdentity, Held, leads_to};
 use crate::value::error::Moved;
 use crate::value::failpoint::failpoint;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -107,5 +108,18 @@ impl Disk for GuardedDisk {
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         self.within(path)?.list(path)
+    }
+
+    /// Without a look at the directories: it is asked for each group of commits, and nothing is done there.
+    fn identity_at(&self, path: &Path) -> io::Result<Option<FileIdentity>> {
+        self.disk.identity_at(path)
+    }
+
+    fn has_lost(&self, path: &Path) -> io::Result<bool> {
+        let directory = path.parent().unwrap_or(path);
+        match self.below.lock().get(directory) {
+            Some(held) => Ok(held.metadata()?.nlink() == 0 || leads_to(directory, held)?),
+            None => Ok(false),
+        }
     }
 }

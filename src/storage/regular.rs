@@ -24,7 +24,12 @@ const BLOCK_BYTES: u64 = 512;
 /// # Errors
 /// [`Unfit`] if it is something else; `NotFound` if there is nothing.
 pub(crate) fn check(path: &Path) -> io::Result<()> {
-    let found = fs::metadata(path)?.file_type();
+    let found = match fs::metadata(path) {
+        Err(error) if is_loop(&error) && !failpoint!("storage::take_a_loop_for_the_systems") => {
+            return Err(unfit("it is a symbolic link that leads to itself".to_owned()));
+        }
+        found => found?.file_type(),
+    };
     match found.is_file() || failpoint!("storage::open_whatever_is_there") {
         true => Ok(()),
         false => Err(unfit(format!("it is {}, not a regular file", kind(found)))),
@@ -64,6 +69,12 @@ pub(crate) fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 /// The error for a file of `length` bytes where at most `max` are allowed.
 pub(crate) fn too_long(length: u64, max: u64) -> io::Error {
     unfit(format!("it is {length} bytes long; at most {max} are allowed"))
+}
+
+/// Whether a symbolic link leads to itself. std has no stable name for it.
+pub(crate) fn is_loop(error: &io::Error) -> bool {
+    const ELOOP: i32 = if cfg!(target_os = "linux") { 40 } else { 62 };
+    error.raw_os_error() == Some(ELOOP)
 }
 
 fn unfit(what: String) -> io::Error {

@@ -10,6 +10,7 @@ use crate::journal::manifest::{self, Manifest};
 use crate::log::core::journal_directory;
 use crate::storage::disk::{Disk, RealDisk};
 use crate::storage::held;
+use crate::storage::regular::is_loop;
 use crate::store::Store;
 use crate::store::directory::{self, Lock};
 use crate::store::verify::{
@@ -115,6 +116,7 @@ fn is_there(path: &Path) -> Result<bool> {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     match path.metadata() {
         Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(false),
+        Err(error) if is_loop(&error) => Ok(true),
         found => found.map(|_| true).map_err(|e| Error::io("look for", path, e)),
     }
 }
@@ -166,9 +168,9 @@ impl Repair {
 
     /// Moves the index aside, so that opening the store rebuilds it from the journal.
     ///
-    /// Afterwards a store opens even if its index was ahead of its journal. An index that is ahead proves that the
-    /// journal has lost durable events: check the result of [`verify`](Repair::verify), and keep the index
-    /// that was moved aside.
+    /// Afterwards a store opens even if its index was ahead of its journal. Either the journal has lost durable events,
+    /// or it was put beneath the index of another history of the store, from a backup, say. Check the result of
+    /// [`verify`](Repair::verify), and keep the index that was moved aside.
     ///
     /// # Errors
     /// What failed while moving it.

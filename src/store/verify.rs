@@ -24,7 +24,7 @@ use crate::value::finding::{Finding, FindingKind, Findings};
 use crate::value::limits::VERIFY_CACHE_BYTES;
 use crate::value::position::Position;
 use crate::views::note;
-use crate::views::{VIEWS, Views};
+use crate::views::{VIEWS, Views, is_directory};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -304,8 +304,14 @@ fn open_still(
 /// A copy of the views, if there are any.
 fn copy_views(path: &Path, findings: &mut Findings) -> Result<Option<Scratch>> {
     let directory = path.join(VIEWS);
-    if !directory.exists() {
-        return Ok(None);
+    match is_directory(&directory)? {
+        None => return Ok(None),
+        Some(true) => {}
+        Some(false) => {
+            let what = "it is not a directory; it is moved aside when a view is next opened";
+            findings.add(Finding::new(FindingKind::View, &directory, what));
+            return Ok(None);
+        }
     }
     let copy = Scratch::new(Purpose::Copy)?;
     match copy_all(&directory, &copy.path().join(VIEWS)) {

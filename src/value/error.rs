@@ -259,9 +259,9 @@ impl Moved {
         Moved(format!("the directory {path} was renamed, removed or replaced while it was in use"))
     }
 
-    /// The file `path` is in no directory any more.
+    /// The file `path` is not in its directory any more.
     pub(crate) fn removed(path: &Path) -> Moved {
-        Moved(format!("the file {} was removed while it was in use", path.display()))
+        Moved(format!("the file {} was renamed or removed while it was in use", path.display()))
     }
 }
 

@@ -17,6 +17,7 @@ use crate::kv::database::{Database, Entries, OpenError, Tree};
 use crate::kv::files::sync;
 use crate::kv::overflow;
 use crate::storage::held;
+use crate::storage::regular::is_loop;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use bytes::Bytes;
@@ -31,7 +32,8 @@ pub(crate) const VIEWS: &str = "views";
 
 /// Whether `name` is one that views have in the directory of a store.
 pub(crate) fn is_ours(name: &str) -> bool {
-    name == VIEWS || note::is_note(name) || is_quarantined(VIEWS, name)
+    let is_aside = is_quarantined(VIEWS, name) || is_quarantined(note::NAME, name);
+    name == VIEWS || note::is_note(name) || is_aside
 }
 
 /// The views of one store.
@@ -51,7 +53,13 @@ impl Views {
     /// Opens the views in `store_dir`, creating or replacing them where that is needed.
     pub(crate) fn open(store_dir: &Path, cache_bytes: u64) -> Result<Arc<Views>> {
         let directory = store_dir.join(VIEWS);
-        if !directory.is_dir() {
+        let is_directory = is_directory(&directory)?;
+        if is_directory == Some(false) && !failpoint!("views::keep_what_is_no_directory") {
+            let moved = set_aside(store_dir)?.unwrap_or_default();
+            let moved = moved.display();
+            tracing::warn!(%moved, "the views are not a directory and are built again");
+        }
+        if is_directory != Some(true) {
             held::create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;
             sync(store_dir)?;
         }
@@ -130,6 +138,24 @@ impl Views {
             Some(_) => Ok(OpenViews(guard)),
             None => Err(closed()),
         }
+    }
+}
+
+/// Whether what is at `path` is a directory, or a symbolic link to one; `None` if nothing is there.
+///
+/// # Errors
+/// The system does not tell.
+pub(crate) fn is_directory(path: &Path) -> Result<Option<bool>> {
+    let unknown = |e| Error::io("look at", path, e);
+    match path.symlink_metadata() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        found => found.map_err(unknown)?,
+    };
+    match path.metadata() {
+        Ok(found) => Ok(Some(found.is_dir())),
+        // A link that leads nowhere, or to itself.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound || is_loop(&e) => Ok(Some(false)),
+        Err(e) => Err(unknown(e)),
     }
 }
 

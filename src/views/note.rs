@@ -6,7 +6,9 @@
 //! * Without it nothing is known: the views were not closed in order, or an older version closed them.
 
 use crate::codec::views::ClosedViews;
+use crate::index::quarantine::quarantine;
 use crate::kv::files::{create_over, sync};
+use crate::storage::regular::is_loop;
 use crate::value::error::{Error, Result, is_exhaustion};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::VIEWS_NOTE_BYTES_MAX;
@@ -14,7 +16,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-const NAME: &str = "views.closed";
+pub(super) const NAME: &str = "views.closed";
 const NEW: &str = "views.closed.new";
 
 /// Whether `name` is that of the note, or of one that is being written.
@@ -47,8 +49,14 @@ pub(super) fn remove(store_dir: &Path) -> Result<()> {
     match fs::remove_file(&path) {
         Ok(()) => sync(store_dir),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
-        Err(e) if e.kind() == ErrorKind::IsADirectory => {
-            Err(Error::corrupt(&path, 0, None, "it is a directory, not a regular file"))
+        Err(e)
+            if e.kind() == ErrorKind::IsADirectory
+                && !failpoint!("views::keep_what_is_no_directory") =>
+        {
+            // None of ours: it is moved aside, and stays.
+            let (moved, _) = quarantine(store_dir, NAME)?;
+            tracing::warn!(moved = %moved.display(), "a directory was in the place of a file of the views");
+            Ok(())
         }
         Err(e) => Err(Error::io("remove", &path, e)),
     }
@@ -71,7 +79,10 @@ pub(crate) fn lacking(
     let mut lacking = Vec::new();
     let bytes = match db.metadata() {
         Ok(found) => found.len(),
-        Err(e) if e.kind() == ErrorKind::NotFound => {
+        Err(e)
+            if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+                || is_loop(&e) =>
+        {
             let what = "it is missing, and was there when the views were closed".to_owned();
             return Ok(vec![(db, what)]);
         }

@@ -776,6 +776,56 @@ fn a_store_that_was_deleted_acknowledges_nothing_more() {
     }
 }
 
+/// The directory of an open store was deleted after a copy of it had been made of hard links (`cp -al`): its segment still
+/// had a name, in the copy, and every append said `Ok`. The store was gone, and its events with it. The same holds for a
+/// segment that alone was moved or deleted.
+#[test]
+fn a_deleted_store_acknowledges_nothing_into_a_copy_of_hard_links() {
+    type Delete = fn(&Path);
+    let deletions: [(&str, Delete); 3] = [
+        ("the store", |path| fs::remove_dir_all(path).unwrap()),
+        ("its journal", |path| fs::remove_dir_all(path.join("journal")).unwrap()),
+        ("its segment", |path| {
+            fs::remove_file(path.join("journal/00000000000000000001")).unwrap();
+        }),
+    ];
+    for (case, delete) in deletions {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, linked) = (directory.path().join("store"), directory.path().join("linked"));
+        let store = Store::open(&path).unwrap();
+        store.append("A-1", ExpectedVersion::Any, [event()]).unwrap();
+        fs::create_dir(&linked).unwrap();
+        for entry in fs::read_dir(path.join("journal")).unwrap() {
+            let entry = entry.unwrap();
+            fs::hard_link(entry.path(), linked.join(entry.file_name())).unwrap();
+        }
+        store.append("A-1", ExpectedVersion::Any, [event()]).expect("links alone are no harm");
+        delete(&path);
+        let error = store.append("A-1", ExpectedVersion::Any, [event()]).expect_err(case);
+        let error = filmstrip::Error::from(error);
+        assert_eq!(error.kind(), ErrorKind::Moved, "{case}: {error}");
+        let _ = store.close();
+    }
+}
+
+/// A store that was closed after its directory had been deleted, and another store made there, waited for 10 s until
+/// that other store let go of its files, and said that a forked process might have them.
+#[test]
+fn closing_a_deleted_store_does_not_wait_for_the_one_that_is_there_now() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let store = Store::open(&path).unwrap();
+    store.append("A-1", ExpectedVersion::Any, [event()]).unwrap();
+    fs::remove_dir_all(&path).unwrap();
+    let another = Store::open(&path).unwrap();
+    if let Err(error) = store.close() {
+        assert_eq!(error.kind(), ErrorKind::Moved, "{error}");
+    }
+    fill(&another).unwrap();
+    another.close().unwrap();
+    verify(&path, 24);
+}
+
 /// Whoever removes the lock file of a store that is open does not let another process in.
 #[test]
 fn a_store_whose_lock_file_was_removed_is_still_locked() {

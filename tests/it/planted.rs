@@ -64,6 +64,26 @@ const CAUGHT: &[(&str, &str)] = &[
         "store::lock_files_only",
         "backup::a_backup_that_is_being_repaired_is_neither_opened_nor_written",
     ),
+    (
+        "journal::count_links_only",
+        "directory::a_deleted_store_acknowledges_nothing_into_a_copy_of_hard_links",
+    ),
+    (
+        "kv::wait_for_a_strangers_file",
+        "directory::closing_a_deleted_store_does_not_wait_for_the_one_that_is_there_now",
+    ),
+    (
+        "storage::take_a_loop_for_the_systems",
+        "damage::special::a_link_to_itself_in_the_place_of_any_file_is_named_or_healed_at_once",
+    ),
+    (
+        "views::keep_what_is_no_directory",
+        "damage::special::whatever_is_in_the_place_of_a_directory_is_found_and_moved_aside",
+    ),
+    (
+        "views::keep_what_is_no_directory",
+        "damage::special::a_directory_in_the_place_of_the_note_of_closed_views_is_moved_aside",
+    ),
     ("store::leave_what_was_made", "directory::what_is_refused_leaves_nothing_behind"),
     ("storage::overlook_mode", "directory::nobody_may_read_what_he_may_not_read_in_the_store"),
     (
@@ -91,6 +111,7 @@ const CAUGHT: &[(&str, &str)] = &[
         "log::blame_journal_for_index",
         "damage::index::an_index_of_another_continuation_is_built_again",
     ),
+    ("follow::wait_without_watermark", "follower::a_follower_says_what_became_of_the_journal"),
     ("follow::overlook_another_store", "follower::a_follower_says_that_its_store_was_replaced"),
     ("follow::overlook_another_history", "follower::a_follower_says_that_its_store_was_replaced"),
     (

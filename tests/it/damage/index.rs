@@ -254,3 +254,24 @@ fn an_index_of_another_continuation_is_built_again() {
         assert_eq!(store.verify().unwrap().findings, [], "{case}");
     }
 }
+
+/// The journal of an earlier copy was put beneath a store's index. The store said that its journal had lost events, which
+/// was not so, and nothing of what else it might be or what to do. It does not open by itself, because an index that is
+/// ahead may also be the last trace of a loss.
+#[test]
+fn an_index_ahead_of_the_journal_is_told_as_what_it_may_be() {
+    let store = closed();
+    let earlier = copy(store.path());
+    let reopened = Store::open(store.path()).unwrap();
+    write(&reopened, ROUNDS + 1..=2 * ROUNDS);
+    reopened.close().unwrap();
+    fs::remove_dir_all(store.path().join("journal")).unwrap();
+    copy_into(&earlier.path().join("journal"), &store.path().join("journal"));
+    let error = Store::open(store.path()).expect_err("its index is ahead");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    for says in ["either the journal has lost events", "another history", "rebuild_index"] {
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    assert!(Store::repair(store.path()).unwrap().rebuild_index().unwrap().moved_to.is_some());
+    check(&Store::open(store.path()).unwrap(), ROUNDS, "built again");
+}

@@ -6,7 +6,7 @@
 use crate::common::domain::{Counts, scratch};
 use crate::common::{Random, seed, variable};
 use crate::damage::copy;
-use filmstrip::{Error, ErrorKind, ExpectedVersion, Follower, NewEvent, Result, Store};
+use filmstrip::{Error, ErrorKind, ExpectedVersion, Finding, Follower, NewEvent, Result, Store};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -117,6 +117,10 @@ fn make_fifo(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
+fn make_loop(path: &Path) {
+    symlink(path.file_name().unwrap(), path).unwrap();
+}
+
 fn make_socket(path: &Path) {
     // A socket's path may be no longer than some hundred bytes.
     let short = scratch();
@@ -139,6 +143,72 @@ fn a_directory_device_or_socket_in_the_place_of_any_file_is_named_or_healed_at_o
     check("a directory", remove_and(|path| fs::create_dir(path).unwrap()));
     check("a device", remove_and(|path| symlink("/dev/zero", path).unwrap()));
     check("a socket", remove_and(make_socket));
+}
+
+/// A symbolic link that led to itself was an error of the system's, as if another attempt could succeed, and an index
+/// or views were not made anew in its place.
+#[test]
+fn a_link_to_itself_in_the_place_of_any_file_is_named_or_healed_at_once() {
+    check("a link to itself", remove_and(make_loop));
+}
+
+/// A file in the place of the directory `views` stopped every projection, and verifying named the copy that it had
+/// made. What is in the place of the index or of views is found, and moved aside when they are needed.
+#[test]
+fn whatever_is_in_the_place_of_a_directory_is_found_and_moved_aside() {
+    type Make = fn(&Path);
+    let kinds: [(&str, Make); 6] = [
+        ("a FIFO", make_fifo),
+        ("a socket", make_socket),
+        ("a device", |path| symlink("/dev/zero", path).unwrap()),
+        ("an empty file", |path| drop(File::create(path).unwrap())),
+        ("a link to itself", make_loop),
+        ("a link that leads nowhere", |path| symlink("nowhere", path).unwrap()),
+    ];
+    let store = closed();
+    for name in ["index", "index/packs", "views"] {
+        for (kind, make) in kinds {
+            let case = format!("{kind} in the place of {name}");
+            let damaged = copy(store.path());
+            let path = damaged.path().to_owned();
+            fs::remove_dir_all(path.join(name)).unwrap();
+            make(&path.join(name));
+            let verified = on_its_own_thread(move || Store::verify_at(path), &case);
+            let findings = verified.unwrap_or_else(|e| panic!("{case}: {e}")).findings;
+            let named = |finding: &Finding| finding.file.starts_with(damaged.path());
+            assert!(!findings.is_empty() && findings.iter().all(named), "{case}: {findings:?}");
+            let path = damaged.path().to_owned();
+            on_its_own_thread(move || use_view(&path), &case)
+                .unwrap_or_else(|e| panic!("{case}: {e}"));
+            let verified = Store::verify_at(damaged.path()).unwrap();
+            assert!(verified.is_whole(), "{case}: {:#?}", verified.findings);
+        }
+    }
+}
+
+/// A directory in the place of the note of the closed views was `Corrupt` when a view was first started. It is moved
+/// aside, with what is in it.
+#[test]
+fn a_directory_in_the_place_of_the_note_of_closed_views_is_moved_aside() {
+    let store = closed();
+    for number in 1..=3 {
+        let _ = fs::remove_file(store.path().join("views.closed"));
+        fs::create_dir(store.path().join("views.closed")).unwrap();
+        fs::write(store.path().join("views.closed/notes"), "years of work").unwrap();
+        use_view(store.path()).unwrap();
+        let kept = format!("views.closed.damaged-{number}/notes");
+        assert_eq!(fs::read(store.path().join(kept)).unwrap(), b"years of work");
+    }
+    assert!(Store::verify_at(store.path()).unwrap().is_whole());
+}
+
+/// Opens the store and its view, and closes it when that has come to its end.
+fn use_view(path: &Path) -> Result<()> {
+    let store = Store::open(path)?;
+    let counts = store.project(Counts).start()?;
+    counts.wait_for(store.head(), PATIENCE)?;
+    counts.stop()?;
+    store.close()
 }
 
 /// A sparse manifest or mark of a terabyte aborted the process in the allocator; a sparse checkpoint, or a sparse
