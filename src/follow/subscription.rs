@@ -71,8 +71,8 @@ impl SubscriptionBuilder {
             );
             return Err(Error::invalid(message));
         }
-        self.log.refuse_if_closed()?;
-        let (after, head) = (self.options.after, self.log.head_position());
+        self.log.log().refuse_if_closed()?;
+        let (after, head) = (self.options.after, self.log.log().head_position());
         if after > head.get() {
             let message =
                 format!("a subscription after position {after} cannot begin; the head is {head}");
@@ -130,7 +130,7 @@ impl Subscription {
     /// [`Timeout`](ErrorKind::Timeout) if none came; [`Closed`](ErrorKind::Closed) if none will
     /// come, also when it was stopped; or what the reader met.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<RecordedEvent> {
-        self.open.owner.check()?;
+        self.open.log().owner.check()?;
         if self.stop.is_stopped() && !failpoint!("subscription::hand_out_after_stop") {
             return Err(Error::new(ErrorKind::Closed, "the subscription was stopped"));
         }
@@ -167,7 +167,7 @@ impl Iterator for Subscription {
         if self.stop.is_stopped() || self.is_forked {
             return None;
         }
-        if let Err(error) = self.open.owner.check() {
+        if let Err(error) = self.open.log().owner.check() {
             self.is_forked = true;
             return Some(Err(error));
         }

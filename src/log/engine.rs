@@ -26,7 +26,6 @@ use crate::value::failpoint::failpoint;
 use crate::value::limits::INDEX_FLUSH_BATCH_BYTES_MAX;
 use crate::value::position::Version;
 use crate::value::stream::StreamId;
-use std::ops::Deref;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -111,21 +110,14 @@ impl Engine {
         &self.log
     }
 
-    /// Makes `proposal` durable, together with whatever else waits.
-    pub(crate) fn commit(&self, proposal: EncodedCommit) -> Outcome {
+    /// Makes `encoded` durable, together with whatever else waits.
+    pub(crate) fn commit(&self, encoded: EncodedCommit) -> Outcome {
         // Before any lock, and so by each caller: in a forked process somebody may hold it for ever.
         if !failpoint!("log::append_in_forked_process") {
             self.log.owner.check()?;
         }
         callback::refuse_if_commits_wait("a commit")?;
-        self.sequencer.commit(&self.log, proposal)
-    }
-}
-
-impl Deref for Engine {
-    type Target = Log;
-    fn deref(&self) -> &Log {
-        &self.log
+        self.sequencer.commit(&self.log, encoded)
     }
 }
 

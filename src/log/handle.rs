@@ -10,7 +10,6 @@ use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use parking_lot::Mutex;
 use std::any::Any;
-use std::ops::Deref;
 use std::sync::{Arc, Weak};
 
 /// A share in an open log; the last one closes it.
@@ -69,7 +68,7 @@ impl Share {
     /// Only the first call does anything; another waits until it has, and only then is the store free for
     /// the next opening. A thread that the first call joins cannot wait for it.
     fn close(&self) -> Result<()> {
-        self.engine.owner.check()?;
+        self.engine.log().owner.check()?;
         callback::refuse_if_anything_waits("close")?;
         let mut belongings = match self.belongings.try_lock() {
             Some(belongings) => belongings,
@@ -102,7 +101,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        if !self.engine.owner.is_this_process() {
+        if !self.engine.log().owner.is_this_process() {
             // What it holds waits for threads and writes when it is dropped. All that is let go of is this
             // process's own copy of the lock.
             std::mem::forget(Arc::clone(&self.engine));
@@ -115,12 +114,5 @@ impl Drop for Share {
         if let Err(error) = self.close() {
             tracing::error!(%error, "the store could not be closed in order");
         }
-    }
-}
-
-impl Deref for LogHandle {
-    type Target = Engine;
-    fn deref(&self) -> &Engine {
-        &self.0.engine
     }
 }

@@ -94,7 +94,7 @@ impl<M> Clone for ReadModelHandle<M> {
 impl<M: ReadModel> ReadModelHandle<M> {
     /// Starts a model from nothing; it catches up in the background.
     pub(crate) fn start(log: LogHandle, projections: &Projections) -> Result<ReadModelHandle<M>> {
-        log.refuse_if_closed()?;
+        log.log().refuse_if_closed()?;
         let stop = FeedStop::new(Arc::clone(log.log()));
         let start = Position::START;
         let feed = Feed::start(&stop, "filmstrip-read", start, M::filter())?;
@@ -105,7 +105,7 @@ impl<M: ReadModel> ReadModelHandle<M> {
         let shared = Arc::new(Shared { model, progress });
         let its_shared = Arc::clone(&shared);
         let its_log = Arc::clone(log.log());
-        log.spawn("filmstrip-model", move || its_shared.run(&its_log, &feed))?;
+        log.log().spawn("filmstrip-model", move || its_shared.run(&its_log, &feed))?;
         Ok(ReadModelHandle { shared, running, open: log })
     }
 
@@ -117,7 +117,7 @@ impl<M: ReadModel> ReadModelHandle<M> {
     /// `apply` it is [`InvalidInput`](ErrorKind::InvalidInput), and within another's, which would have to wait
     /// for this one, [`Timeout`](ErrorKind::Timeout).
     pub fn read<R>(&self, read: impl FnOnce(&M) -> R) -> Result<R> {
-        self.open.owner.check()?;
+        self.open.log().owner.check()?;
         let model = self.shared.model.try_read().map_err(unreadable::<M>)?;
         match self.shared.progress.ended() {
             // What was applied before the store was closed is whole, and may be read.

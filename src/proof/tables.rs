@@ -34,7 +34,7 @@ fn a_merge_that_fails_keeps_no_window_from_the_index_however_many_tables_there_a
     let directory = scratch();
     let store = Store::open(directory.path().join("store")).unwrap();
     append(&store, 10);
-    indexer::index_up_to(&store.log, store.log.head.visible().1);
+    indexer::index_up_to(store.log.log(), store.log.log().head.visible().1);
     let lay_in_the_way = |index: &Index| {
         let table = Arc::clone(&index.tables.live()[0]);
         index.tables.set(vec![table; TABLES_MAX]);
@@ -42,11 +42,11 @@ fn a_merge_that_fails_keeps_no_window_from_the_index_however_many_tables_there_a
         std::fs::write(index.tables_directory().join(format!("{next:020}")), "in the way").unwrap();
         Ok(())
     };
-    store.log.index.inspect(lay_in_the_way).unwrap();
+    store.log.log().index.inspect(lay_in_the_way).unwrap();
     // As large as they are, few of them fill the segments that are worth a flush batch.
     let mut last = (0..20).fold(0, |_, _| append(&store, 8 * MIB));
     let begun = Instant::now();
-    while store.log.tail.indexed().position == 1 {
+    while store.log.log().tail.indexed().position == 1 {
         assert!(begun.elapsed() < Duration::from_secs(10), "nothing more was taken in");
         // After a failure it is the next frame that has it tried again.
         last = append(&store, 10);
@@ -69,12 +69,12 @@ fn an_index_that_is_brought_up_a_long_way_has_few_tables() {
         // A flush batch for each frame.
         batch_bytes: 1,
         bounds: Bounds::default(),
-        journal: Arc::clone(&store.log.journal),
+        journal: Arc::clone(&store.log.log().journal),
     };
     let (slot, _) = IndexSlot::open(site).unwrap();
     let tables = || slot.inspect(|index| Ok(index.tables.live().len())).unwrap();
     let mut most = 0;
-    slot.bring_up(store.log.head.visible().1, |_| most = most.max(tables())).unwrap();
+    slot.bring_up(store.log.log().head.visible().1, |_| most = most.max(tables())).unwrap();
     assert!((TABLES_MAX / 2..=TABLES_MAX).contains(&most), "there were {most}");
     assert_eq!(slot.rebuild().unwrap().1, last);
     assert!((TABLES_MAX / 2..=TABLES_MAX).contains(&tables()), "there are {}", tables());
@@ -113,7 +113,7 @@ fn a_wrong_reference_of_the_index_is_not_told_as_damage_of_the_journal() {
     let directory = scratch();
     let path = directory.path().join("store");
     let store = Store::open(&path).unwrap();
-    let log = &store.log;
+    let log = store.log.log();
     let streams = ["A-1", "B-1", "C-1"];
     for stream in streams {
         let event = NewEvent::bytes("T", stream.repeat(10_000));

@@ -37,8 +37,8 @@ fn whichever_write_of_the_index_fails_nothing_is_lost() {
             index.db.die_after(dies_after);
             Ok(())
         };
-        store.log.index.ask(die).unwrap();
-        indexer::index_up_to(&store.log, store.log.head.visible().1);
+        store.log.log().index.ask(die).unwrap();
+        indexer::index_up_to(store.log.log(), store.log.log().head.visible().1);
         assert_eq!(oracle.judge(&read_streams(&store)), Ok(()), "after {dies_after} writes");
         assert_eq!(oracle.judge(&read(&store, 0).unwrap()), Ok(()), "after {dies_after} writes");
         drop(store);

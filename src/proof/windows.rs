@@ -43,7 +43,7 @@ fn a_window_is_due_and_writers_wait_by_the_bytes_that_lie_there() {
         let directory = scratch();
         let path = directory.path().join("store");
         let store = Store::builder().bounds(BOUNDS).open(&path).unwrap();
-        let log = &store.log;
+        let log = store.log.log();
         let met = log.index.inspect(|index| {
             // The indexer can take nothing in meanwhile.
             let _progress = index.progress.lock();
@@ -103,7 +103,7 @@ fn what_is_read_while_windows_are_taken_in_is_whole() {
                         assert!(is_whole && event.payload.len() == 32 << 10, "version {version}");
                     }
                     loads.fetch_add(1, Ordering::SeqCst);
-                    if store.log.tail.indexed().position > 0 {
+                    if store.log.log().tail.indexed().position > 0 {
                         had_tables.store(true, Ordering::SeqCst);
                     }
                 }
@@ -130,9 +130,9 @@ fn child_that_is_stopped_while_a_writer_waits() {
         let event = NewEvent::bytes("T", vec![7; bytes]);
         store.append("A-1", ExpectedVersion::Any, [event])
     };
-    let waited = store.log.index.inspect(|index| {
+    let waited = store.log.log().index.inspect(|index| {
         let progress = index.progress.lock();
-        while !indexer::is_full(&store.log) {
+        while !indexer::is_full(store.log.log()) {
             append(MIB).unwrap();
         }
         std::thread::scope(|scope| {

@@ -100,9 +100,9 @@ impl Store {
     }
 
     fn back_up(&self, path: &Path, checks_all: bool) -> Result<Backup> {
-        self.log.refuse_if_closed()?;
-        let (path, journal) = (held::absolute(path)?, &self.log.journal);
-        let (position, end, chain) = self.log.head.visible_with_chain();
+        self.log.log().refuse_if_closed()?;
+        let (path, journal) = (held::absolute(path)?, &self.log.log().journal);
+        let (position, end, chain) = self.log.log().head.visible_with_chain();
         let mut lock = self.take_directory(&path)?;
         let path = &lock.held().path().to_owned();
         // Nobody may read there what he may not read here.
@@ -148,7 +148,7 @@ impl Store {
 impl Store {
     /// Makes sure that `path` may take a backup of this store, and locks it.
     fn take_directory(&self, path: &Path) -> Result<Lock> {
-        let (disk, store) = (self.log.journal.disk(), self.log.journal.store());
+        let (disk, store) = (self.log.log().journal.disk(), self.log.log().journal.store());
         refuse(&**disk, path, self.path(), store)?;
         let lock = directory::lock_new(path, self.directory.mode()?, disk, Some(BACKUP_LOCK))?;
         // Only under the lock is what is read there the last word.
@@ -321,13 +321,13 @@ mod tests {
         assert!(sealed >= 3, "{sealed} segments");
         store.backup(&backups).unwrap();
         assert_eq!(
-            next_check(&**store.log.journal.disk(), &backups).unwrap(),
+            next_check(&**store.log.log().journal.disk(), &backups).unwrap(),
             1,
             "all of them fit"
         );
         let check = |from, bytes| {
-            let (position, end, chain) = store.log.head.visible_with_chain();
-            let prefix = Prefix { journal: &store.log.journal, position, end, chain };
+            let (position, end, chain) = store.log.log().head.visible_with_chain();
+            let prefix = Prefix { journal: &store.log.log().journal, position, end, chain };
             let check = Check::Some { from, bytes };
             backup::copy(&prefix, prefix.journal.disk(), &journal_directory(&backups), check)
                 .unwrap()
@@ -350,8 +350,8 @@ mod tests {
         fs::write(&third, bytes).unwrap();
         assert_eq!([1, 2, 3].map(|from| check(from, 1).replaced), [0, 0, 1]);
         assert!(Store::verify_at(&backups).unwrap().is_whole());
-        note_next_check(&**store.log.journal.disk(), &backups, 3).unwrap();
-        assert_eq!(next_check(&**store.log.journal.disk(), &backups).unwrap(), 3);
+        note_next_check(&**store.log.log().journal.disk(), &backups, 3).unwrap();
+        assert_eq!(next_check(&**store.log.log().journal.disk(), &backups).unwrap(), 3);
     }
 
     #[test]

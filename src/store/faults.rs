@@ -463,7 +463,7 @@ fn an_index_that_cannot_be_built_again_is_tried_again_and_what_does_not_need_it_
     }
     store.close().unwrap();
     let store = open();
-    assert!(store.log.tail.indexed().position > 50, "hardly anything is indexed");
+    assert!(store.log.log().tail.indexed().position > 50, "hardly anything is indexed");
     for n in 0..4 {
         append(&store, &format!("Known-{n}")).unwrap();
     }
@@ -542,12 +542,16 @@ fn an_index_that_failed_half_way_is_opened_again() {
             refused += 1;
         }
     }
-    assert_eq!(store.log.tail.indexed().position, 0, "the index cannot have taken anything in");
+    assert_eq!(
+        store.log.log().tail.indexed().position,
+        0,
+        "the index cannot have taken anything in"
+    );
     drop(blocked);
     for _ in 0..200 {
         until_it_works(append);
     }
-    assert!(store.log.tail.indexed().position > 0);
+    assert!(store.log.log().tail.indexed().position > 0);
     assert!(store.verify().unwrap().is_whole());
 }
 
@@ -562,8 +566,8 @@ fn what_a_window_of_a_history_that_was_given_up_left_in_the_index_is_not_served(
         let store = Store::open(directory.path()).unwrap();
         let commit = Commit::new().append("A-1", ExpectedVersion::NoStream, [event(1)]);
         store.commit(commit.tracking("here", Position::new(7))).unwrap();
-        let id = store.log.journal.store();
-        let segments = store.log.journal.start();
+        let id = store.log.log().journal.store();
+        let segments = store.log.log().journal.start();
         store.close().unwrap();
         let (index, _) = Index::open(directory.path(), id, 1 << 20).unwrap();
         let here = record::tracked_key("here");
@@ -585,7 +589,7 @@ fn what_a_window_of_a_history_that_was_given_up_left_in_the_index_is_not_served(
 
         let store = Store::open(directory.path()).unwrap();
         let case = format!("of this history: {of_this_history}");
-        assert_eq!(store.log.record(KEY).unwrap(), None, "{case}");
+        assert_eq!(store.log.log().record(KEY).unwrap(), None, "{case}");
         assert_eq!(store.tracked("here").unwrap(), Position::new(7), "{case}");
         let is_replaced = directory.path().join("index.damaged-1").exists();
         assert_eq!(is_replaced, !of_this_history, "{case}");
@@ -603,7 +607,7 @@ fn exhausted_memory_says_nothing_against_a_running_index() {
     store.append("A-1", ExpectedVersion::NoStream, [event(1)]).unwrap();
     let healthy = |case: &str| {
         assert!(!directory.path().join("index.damaged-1").exists(), "{case}: it was moved aside");
-        store.log.index.ask(|index| Ok(index.checkpoint())).expect(case);
+        store.log.log().index.ask(|index| Ok(index.checkpoint())).expect(case);
         assert!(store.verify().unwrap().is_whole(), "{case}");
     };
     // ENOMEM, ENFILE and EMFILE.
@@ -612,13 +616,13 @@ fn exhausted_memory_says_nothing_against_a_running_index() {
             let source = std::io::Error::from_raw_os_error(code);
             Error::io("read", Path::new("index"), source)
         };
-        let error = store.log.index.ask(|_| Err::<(), _>(exhausted())).unwrap_err();
+        let error = store.log.log().index.ask(|_| Err::<(), _>(exhausted())).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io, "{error}");
         healthy(&error.to_string());
     }
     let panic = "failed to allocate critical IO buffer";
     let break_it = || {
-        let broken = store.log.index.inspect(|index| {
+        let broken = store.log.log().index.inspect(|index| {
             index.db.panic_with(panic);
             Ok(())
         });
@@ -628,7 +632,7 @@ fn exhausted_memory_says_nothing_against_a_running_index() {
     let error = store.verify().expect_err("nothing can be said of the index");
     assert!(error.to_string().contains(panic), "{error}");
     assert_eq!(error.kind(), ErrorKind::Io, "{error}");
-    store.log.index.ask(|index| index.record("none")).expect("it is opened again");
+    store.log.log().index.ask(|index| index.record("none")).expect("it is opened again");
     healthy("after a panic");
 }
 

@@ -13,7 +13,7 @@ impl Store {
     /// store can change it. It costs nothing; see [`HeadHash`].
     #[must_use]
     pub fn head_hash(&self) -> HeadHash {
-        let (position, _, chain) = self.log.head.visible_with_chain();
+        let (position, _, chain) = self.log.log().head.visible_with_chain();
         HeadHash::new(position, chain)
     }
 
@@ -24,9 +24,9 @@ impl Store {
     /// [`Corrupt`](ErrorKind::Corrupt) if the journal is damaged before the noted position: then
     /// [`verify`](Store::verify) tells more; [`Closed`](ErrorKind::Closed).
     pub fn check_hash(&self, noted: &HeadHash) -> Result<History> {
-        self.log.refuse_if_closed()?;
-        let journal = &self.log.journal;
-        let (head, end) = self.log.head.visible();
+        self.log.log().refuse_if_closed()?;
+        let journal = &self.log.log().journal;
+        let (head, end) = self.log.log().head.visible();
         let until = noted.position.get();
         if until > head {
             return Ok(History::Shorter);

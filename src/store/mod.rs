@@ -172,7 +172,7 @@ impl Store {
     /// As for [`append`](Store::append); also
     /// [`AlreadyTracked`](crate::ErrorKind::AlreadyTracked).
     pub fn commit(&self, commit: Commit) -> Result<Committed, AppendError> {
-        self.log.commit(EncodedCommit::new(commit)?)
+        self.log.engine().commit(EncodedCommit::new(commit)?)
     }
 
     /// The position of another log up to which `consumer` has ingested it, by [`Commit::tracking`]; the start if
@@ -182,8 +182,8 @@ impl Store {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a name that cannot be a consumer's.
     pub fn tracked(&self, consumer: &str) -> Result<Position> {
         check_name("a consumer's", consumer)?;
-        self.log.refuse_if_closed()?;
-        tracked(&self.log, consumer).map(Position::new)
+        self.log.log().refuse_if_closed()?;
+        tracked(self.log.log(), consumer).map(Position::new)
     }
 
     /// Reads one stream.
@@ -236,7 +236,7 @@ impl Store {
     /// The position of the last event that is durable; the start if there is none.
     #[must_use]
     pub fn head(&self) -> Position {
-        self.log.head_position()
+        self.log.log().head_position()
     }
 
     /// How far the [clock](StoreBuilder::clock) lags behind the time of the last commit: zero, unless the clock was
@@ -263,7 +263,7 @@ impl Store {
     /// ```
     #[must_use]
     pub fn clock_behind(&self) -> Duration {
-        self.log.clock_behind()
+        self.log.log().clock_behind()
     }
 
     /// Follows the log: first the recorded events, then new ones.
@@ -282,7 +282,7 @@ impl Store {
     /// acknowledged, unless it says so; its bytes are kept in a file beside the journal.
     #[must_use]
     pub fn torn_write(&self) -> Option<&TornWrite> {
-        self.log.torn()
+        self.log.log().torn()
     }
 
     /// Closes the store for every handle: finishes commits in flight, joins the engine's threads, and returns errors

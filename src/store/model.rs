@@ -58,7 +58,7 @@ impl Store {
     /// [`Timeout`](crate::ErrorKind::Timeout); at once [`Faulted`](crate::ErrorKind::Faulted) if one
     /// of them goes no further.
     pub fn drain(&self, timeout: Duration) -> Result<()> {
-        self.log.owner.check()?;
+        self.log.log().owner.check()?;
         let begun = Instant::now();
         let left = || timeout.saturating_sub(begun.elapsed());
         loop {

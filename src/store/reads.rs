@@ -74,7 +74,7 @@ impl ReadStream {
         let mut last = options.until.min(state.version.get());
         if let Some(time) = options.as_of {
             let position = log.log().position_at(time)?;
-            last = log.version_at(&stream, last, Position::new(position))?;
+            last = log.log().version_at(&stream, last, Position::new(position))?;
         }
         let ReadOptions { backwards, limit, .. } = options;
         let range = StreamRange { first: options.first(), last, backwards, limit };
@@ -136,10 +136,10 @@ impl ReadAll {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed), or what finding the place of `as_of` met.
     pub fn iter(self) -> Result<impl Iterator<Item = Result<RecordedEvent>> + Send + use<>> {
-        self.log.refuse_if_closed()?;
+        self.log.log().refuse_if_closed()?;
         self.options.check()?;
         let ReadAll { log, options } = self;
-        let mut last = options.until.min(log.head_position().get());
+        let mut last = options.until.min(log.log().head_position().get());
         if let Some(time) = options.as_of {
             last = last.min(log.log().position_at(time)?);
         }
@@ -194,8 +194,8 @@ pub(crate) fn stream_info(log: &LogHandle, stream: StreamId) -> Result<StreamInf
 }
 
 fn state_of(log: &LogHandle, stream: &StreamId) -> Result<StreamState> {
-    log.refuse_if_closed()?;
-    log.stream_state(stream)?.ok_or_else(|| {
+    log.log().refuse_if_closed()?;
+    log.log().stream_state(stream)?.ok_or_else(|| {
         let message = format!("stream {stream} has never been written");
         Error::new(ErrorKind::StreamNotFound, message)
     })
@@ -243,7 +243,7 @@ impl Streams {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed).
     pub fn iter(self) -> Result<impl Iterator<Item = Result<StreamInfo>> + Send + use<>> {
-        self.log.refuse_if_closed()?;
+        self.log.log().refuse_if_closed()?;
         let Streams { log, prefix, category } = self;
         // Names of one category share its beginning, so the longer of the two narrows the search.
         let prefix = match &category {
@@ -252,7 +252,7 @@ impl Streams {
         };
         let wanted = |stream: &StreamId| stream.as_str().starts_with(&prefix);
         // The tail first, the index second: what moves in between is seen twice and merged.
-        let mut tail = log.tail.streams(wanted);
+        let mut tail = log.log().tail.streams(wanted);
         tail.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let listing = Listing { log, prefix, tail: tail.into(), page: Page::Before(None) };
         let in_category = move |info: &StreamInfo| {
@@ -290,10 +290,10 @@ enum Page {
 impl Listing {
     fn fill(&mut self) -> Result<()> {
         if let Page::Before(after) = &self.page {
-            self.log.refuse_if_closed()?;
+            self.log.log().refuse_if_closed()?;
             let (prefix, after) = (self.prefix.as_str(), after.as_ref().map(StreamId::as_str));
             let ask = |index: &Index| index.streams_after(prefix, after, STREAMS_PAGE);
-            let page = self.log.index.ask(ask)?;
+            let page = self.log.log().index.ask(ask)?;
             self.page = if page.is_empty() { Page::Ended } else { Page::Read(page.into()) };
         }
         Ok(())

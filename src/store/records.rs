@@ -12,15 +12,15 @@ fn put(store: &Store, entries: &[(&str, &[u8])]) {
     for (key, value) in entries {
         commit = commit.state(*key, value.to_vec());
     }
-    store.log.commit(EncodedCommit::new(commit).unwrap()).unwrap();
+    store.log.engine().commit(EncodedCommit::new(commit).unwrap()).unwrap();
 }
 
 fn check(store: &Store, prefix: &str, expected: &[(&str, &[u8])]) {
-    let found = store.log.records_with_prefix(prefix).unwrap();
+    let found = store.log.log().records_with_prefix(prefix).unwrap();
     let found: Vec<_> = found.iter().map(|(k, v)| (k.as_str(), v.as_slice())).collect();
     assert_eq!(found, expected);
     for (key, value) in expected {
-        assert_eq!(store.log.record(key).unwrap().as_deref(), Some(*value), "{key}");
+        assert_eq!(store.log.log().record(key).unwrap().as_deref(), Some(*value), "{key}");
     }
 }
 
@@ -41,7 +41,7 @@ fn kept_state_is_the_newest_wherever_it_lies() {
     let store = Store::open(&path).unwrap();
     put(&store, &[("a/1", b"uno"), ("a/3", b"")]);
     check(&store, "a/", &[("a/1", b"uno"), ("a/2", &large)]);
-    assert_eq!(store.log.record("a/3").unwrap(), None);
+    assert_eq!(store.log.log().record("a/3").unwrap(), None);
     store.append("Filler-1", ExpectedVersion::Any, [filler()]).unwrap();
     store.close().unwrap();
 

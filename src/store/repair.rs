@@ -105,8 +105,8 @@ impl Store {
     /// and appends that need the index return that error, and some of them retry the rebuild, after a
     /// pause that grows up to some seconds. So does another call of this.
     pub fn rebuild_index(&self) -> Result<IndexRebuilt> {
-        self.log.owner.check()?;
-        let (moved_to, position) = self.log.index.rebuild()?;
+        self.log.log().owner.check()?;
+        let (moved_to, position) = self.log.log().index.rebuild()?;
         Ok(IndexRebuilt { moved_to, position: Position::new(position) })
     }
 }

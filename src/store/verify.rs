@@ -105,9 +105,9 @@ impl Store {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed), or what prevented the verification itself. Damage is a finding, not an error.
     pub fn verify(&self) -> Result<Verification> {
-        self.log.refuse_if_closed()?;
+        self.log.log().refuse_if_closed()?;
         self.directory.check_before("verify")?;
-        let journal = &self.log.journal;
+        let journal = &self.log.log().journal;
         let (disk, directory) = (journal.disk(), journal.directory());
         let mut findings = Findings::default();
         // What the manifest lacks is a finding, and no hindrance.
@@ -120,17 +120,17 @@ impl Store {
             Err(copy) => SomeViews::still(self.path(), copy?, &mut found)?,
         };
         let origins = views.origins()?;
-        let access = IndexAccess::Live(&self.log.index);
+        let access = IndexAccess::Live(&self.log.log().index);
         let index = match Audited::new(access, self.path().join(INDEX)) {
             Ok(index) => Some(index),
-            Err(error) if self.log.index.is_lost() => {
+            Err(error) if self.log.log().index.is_lost() => {
                 let path = self.path().join(INDEX);
                 findings.add(Finding::new(FindingKind::Index, &path, error.to_string()));
                 None
             }
             Err(error) => return Err(error),
         };
-        let (_, end) = self.log.head.visible();
+        let (_, end) = self.log.log().head.visible();
         read_mark(&**disk, directory, journal.store(), &mut findings)?;
         let indexed = index.as_ref().filter(|index| index.stored.epoch > 0);
         let indexed = indexed.map(|index| index.stored.checkpoint.position);

@@ -4,7 +4,7 @@
 use crate::check;
 use crate::value::error::{Error, ErrorKind};
 use crate::value::limits::QUEUE_BYTES_MAX;
-use crate::log::commit::queue::{Terms, CommitQueue};
+use crate::log::commit::queue::{CommitQueue, Terms, Turn};
 use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use shuttle::sync::{Arc, Mutex};
 use shuttle::thread;
@@ -46,7 +46,7 @@ impl Journal {
     /// Where `value` stands then.
     fn append(&self, value: u64, bytes: usize) -> Result<u64, ErrorKind> {
         let mut led = 0;
-        let lead = |group: Vec<u64>| {
+        let mut lead = |group: Vec<u64>| {
             assert!(!self.writes.swap(true, Ordering::SeqCst), "two lead at once");
             assert_eq!(group[0] == value, led == 0, "who leads is the first of its first group");
             led += 1;
@@ -72,8 +72,16 @@ impl Journal {
             answers
         };
         let is_slow = || self.groups.load(Ordering::SeqCst) == self.slow;
-        let answer = self.queue.take(value, bytes, lead, is_slow);
-        answer.unwrap_or_else(|error| Err(error.kind()))
+        match self.queue.join(value, bytes) {
+            Ok(Turn::Answered(answer)) => answer,
+            Ok(Turn::Leads(mut leader)) => loop {
+                let answers = lead(leader.take_group());
+                if let Some(own) = leader.reply(answers, is_slow) {
+                    break own;
+                }
+            },
+            Err(error) => Err(error.kind()),
+        }
     }
 
     /// What each caller is told, in order.

@@ -53,10 +53,10 @@ struct Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        if self.open.owner.is_this_process() {
+        if self.open.log().owner.is_this_process() {
             let (open, groups) = (self.open.clone(), Arc::clone(&self.groups));
             let (name, group) = (std::mem::take(&mut self.name), Arc::clone(&self.group));
-            callback::apart(move || open.at_one_time(|| groups.leave(&name, &group)));
+            callback::apart(move || open.log().at_one_time(|| groups.leave(&name, &group)));
         }
     }
 }
@@ -92,7 +92,7 @@ impl Consumer {
     /// [`Timeout`](ErrorKind::Timeout) if none came; [`Closed`](ErrorKind::Closed) if none will
     /// come; or what reading or writing met.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Delivery> {
-        self.member.open.owner.check()?;
+        self.member.open.log().owner.check()?;
         callback::refuse_if_commits_wait("Consumer::recv_timeout")?;
         let deadline = deadline_after(timeout);
         match self.member.group.next(deadline, &self.stopped) {
@@ -126,7 +126,7 @@ impl Iterator for Consumer {
     type Item = Result<Delivery>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Err(error) = self.member.open.owner.check() {
+        if let Err(error) = self.member.open.log().owner.check() {
             let is_told = self.stopped.swap(true, Ordering::AcqRel);
             return (!is_told).then_some(Err(error));
         }
@@ -175,12 +175,12 @@ impl Delivery {
     /// [`Closed`](ErrorKind::Closed): the store was closed, or the group had ended with an error and was
     /// started again.
     pub fn ack(mut self) -> Result<()> {
-        self.member.open.owner.check()?;
+        self.member.open.log().owner.check()?;
         callback::refuse_if_commits_wait("Delivery::ack")?;
         self.is_answered = true;
         let Member { group, groups, .. } = &*self.member;
         let position = self.event.position.get();
-        self.member.open.at_one_time(|| groups.finish(group, position))
+        self.member.open.log().at_one_time(|| groups.finish(group, position))
     }
 
     /// It is not handled. When this returns, what becomes of it is durable.
@@ -189,18 +189,19 @@ impl Delivery {
     /// [`Expired`](ErrorKind::Expired), and nothing is done, if the event was delivered again since,
     /// parked, or finished; those of [`ack`](Delivery::ack).
     pub fn nack(mut self, nack: Nack) -> Result<()> {
-        self.member.open.owner.check()?;
+        self.member.open.log().owner.check()?;
         callback::refuse_if_commits_wait("Delivery::nack")?;
         self.is_answered = true;
         let (group, position) = (&self.member.group, self.event.position.get());
-        self.member.open.at_one_time(|| group.refuse(position, self.attempt, nack))
+        self.member.open.log().at_one_time(|| group.refuse(position, self.attempt, nack))
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
         // In a clock that the group asks, it would wait for itself: there the time of the delivery runs out.
-        let may_tell = self.member.open.owner.is_this_process() && !Holding::Commits.is_held();
+        let may_tell =
+            self.member.open.log().owner.is_this_process() && !Holding::Commits.is_held();
         if !self.is_answered && may_tell {
             self.member.group.abandon(self.event.position.get(), self.attempt);
         }

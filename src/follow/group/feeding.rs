@@ -25,14 +25,15 @@ impl RunningGroup {
 
     /// Feeds the ledger, and looks after its timers, until the end; returns why it is the end.
     fn follow(&self, feed: &Feed, nudged: &Receiver<()>) -> Error {
-        let (closed, nothing) = (self.engine.closing(), never());
+        let (closed, nothing) = (self.engine.log().closing(), never());
         let mut replays = EventCursor::new(self.engine.log());
         loop {
-            let (alarm, wants_batch) = match self.engine.at_one_time(|| self.tend(&mut replays)) {
-                Ok(Some(tended)) => tended,
-                Ok(None) => return Error::new(ErrorKind::Closed, "the group has ended"),
-                Err(error) => return error,
-            };
+            let (alarm, wants_batch) =
+                match self.engine.log().at_one_time(|| self.tend(&mut replays)) {
+                    Ok(Some(tended)) => tended,
+                    Ok(None) => return Error::new(ErrorKind::Closed, "the group has ended"),
+                    Err(error) => return error,
+                };
             let alarm = alarm.map_or(never(), at);
             let batches = if wants_batch { feed.batches() } else { &nothing };
             select! {

@@ -115,7 +115,7 @@ impl GroupBuilder {
         };
         let after = Position::new(options.after);
         let described = Described { name: &name, filter: &options.filter, after, settings };
-        let group = log.at_one_time(|| groups.join(&log, &described))?;
+        let group = log.log().at_one_time(|| groups.join(&log, &described))?;
         Ok(Consumer::new(log, groups, name, group))
     }
 }
@@ -158,7 +158,7 @@ impl Group {
     /// [`Closed`](crate::ErrorKind::Closed).
     pub fn cursor(&self) -> Result<Position> {
         self.check()?;
-        self.log.at_one_time(|| self.groups.cursor(self.log.log(), &self.name))
+        self.log.log().at_one_time(|| self.groups.cursor(self.log.log(), &self.name))
     }
 
     /// The parked events, in order.
@@ -178,7 +178,7 @@ impl Group {
     /// Those of [`cursor`](Group::cursor), and what writing met.
     pub fn replay_parked(&self) -> Result<()> {
         self.check()?;
-        self.log.at_one_time(|| self.groups.replay_parked(&self.log, &self.name))
+        self.log.log().at_one_time(|| self.groups.replay_parked(&self.log, &self.name))
     }
 
     /// Forgets the parked events: they will not be delivered again.
@@ -187,7 +187,7 @@ impl Group {
     /// Those of [`cursor`](Group::cursor), and what writing met.
     pub fn discard_parked(&self) -> Result<()> {
         self.check()?;
-        self.log.at_one_time(|| self.groups.discard_parked(&self.log, &self.name))
+        self.log.log().at_one_time(|| self.groups.discard_parked(&self.log, &self.name))
     }
 
     /// Forgets all that is kept of the group. If it is started again, it begins anew.
@@ -197,13 +197,13 @@ impl Group {
     /// [`cursor`](Group::cursor), and what writing met.
     pub fn remove(&self) -> Result<()> {
         self.check()?;
-        self.log.at_one_time(|| self.groups.remove(&self.log, &self.name))
+        self.log.log().at_one_time(|| self.groups.remove(&self.log, &self.name))
     }
 
     fn check(&self) -> Result<()> {
         check_name("a group's", &self.name)?;
         callback::refuse_if_commits_wait("a call of a group")?;
-        self.log.refuse_if_closed()
+        self.log.log().refuse_if_closed()
     }
 }
 

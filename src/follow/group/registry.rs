@@ -109,7 +109,7 @@ impl Groups {
                     .state(shelf_key(name, Shelf::Parked, *position), Vec::new())
                     .state(shelf_key(name, Shelf::Replay, *position), bin::encode(record));
             }
-            commit_state(log, commit)?;
+            commit_state(log.engine(), commit)?;
             if let Some(group) = running.get(name) {
                 group.replay(some.iter().map(|(position, _)| *position).collect());
             }
@@ -135,12 +135,12 @@ impl Groups {
         let mut keys: Vec<String> = shelves
             .into_iter()
             .chain([part_prefix(name)])
-            .map(|prefix| log.records_with_prefix(&prefix))
+            .map(|prefix| log.log().records_with_prefix(&prefix))
             .collect::<Result<Vec<_>>>()?
             .into_iter()
             .flat_map(BTreeMap::into_keys)
             .collect();
-        if log.record(&group_key(name))?.is_some() {
+        if log.log().record(&group_key(name))?.is_some() {
             keys.push(group_key(name));
         }
         remove(log, keys)
@@ -150,7 +150,7 @@ impl Groups {
 fn remove(log: &LogHandle, keys: Vec<String>) -> Result<()> {
     for some in keys.chunks(PARKED_MOVED_MAX) {
         let commit = some.iter().fold(Commit::new(), |commit, key| commit.state(key, Vec::new()));
-        commit_state(log, commit)?;
+        commit_state(log.engine(), commit)?;
     }
     Ok(())
 }
@@ -160,18 +160,18 @@ fn start(log: &LogHandle, described: &Described<'_>) -> Result<Arc<RunningGroup>
     let (record, kept) = match stored(log.log(), name)? {
         Some((record, kept)) => {
             check_filter(name, &record.filter, filter)?;
-            refuse_ahead(name, &record, log.head_position())?;
+            refuse_ahead(name, &record, log.log().head_position())?;
             (record, kept)
         }
         None => {
             let filter = filter_record(filter);
             let record = GroupRecord { filter, cursor: after.get(), ..GroupRecord::default() };
-            commit_state(log, Commit::new().state(group_key(name), bin::encode(&record)))?;
+            commit_state(log.engine(), Commit::new().state(group_key(name), bin::encode(&record)))?;
             (record, DurableState::read(0))
         }
     };
     let replays = shelved(log.log(), name, Shelf::Replay)?.into_keys();
-    let ledger = Ledger::new(settings, record, replays, now(log));
+    let ledger = Ledger::new(settings, record, replays, now(log.engine()));
     RunningGroup::start(name, log.engine(), ledger, kept, filter.clone())
 }
 

@@ -104,7 +104,7 @@ impl RunningGroup {
         });
         let feed = Feed::start(&group.stop, "filmstrip-read", after, filter)?;
         let its_group = Arc::clone(&group);
-        engine.spawn("filmstrip-group", move || its_group.run(&feed, &nudged))?;
+        engine.log().spawn("filmstrip-group", move || its_group.run(&feed, &nudged))?;
         Ok(group)
     }
 
@@ -215,7 +215,7 @@ impl RunningGroup {
     /// Ends the waits of the consumers that watch `stopped`.
     pub(super) fn stop_consumer(&self, stopped: &AtomicBool) {
         // In a forked process nobody waits.
-        if !self.engine.owner.is_this_process() {
+        if !self.engine.log().owner.is_this_process() {
             return;
         }
         // Under the lock, so that a waiter sees the flag before it sleeps or is woken after.
@@ -382,7 +382,7 @@ pub(super) fn commit_state(engine: &Engine, commit: Commit) -> Result<()> {
 /// The store's time never goes back, as it stands in the journal: a delivery that is due soon by a clock
 /// that was far ahead is due soon by the right one, too.
 pub(super) fn now(engine: &Engine) -> Now {
-    let time = engine.now().max(engine.head.time());
+    let time = engine.log().now().max(engine.log().head.time());
     Now { instant: Instant::now(), time }
 }
 

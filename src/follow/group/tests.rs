@@ -239,7 +239,7 @@ fn a_group_that_was_started_again_is_not_overwritten_by_the_ended_one() {
     drop((three, before));
     // As after a crash: the one that runs writes nothing any more.
     std::mem::forget(after);
-    let bytes = store.log.record(&group_key("g")).unwrap().expect("a group is kept");
+    let bytes = store.log.log().record(&group_key("g")).unwrap().expect("a group is kept");
     assert_eq!(bin::decode::<GroupRecord>(&bytes).unwrap().cursor, 4);
     store.close().unwrap();
 }

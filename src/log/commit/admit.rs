@@ -2,7 +2,7 @@
 //!
 //! * Pure: facts and proposals in, verdicts out. It touches no clock, disk or channel, so that the
 //!   same facts and proposals give the same verdicts on every machine.
-//! * A encoded commit is judged against what is durable and what the group admitted before it.
+//! * An encoded commit is judged against what is durable and what the group admitted before it.
 //! * A repetition is recognised before any check of the commit. What it asks to record beyond the events is
 //!   judged like that of any other commit, and recorded alone.
 
@@ -24,13 +24,13 @@ pub(crate) struct Facts {
     pub(crate) mentions: Vec<Mentions>,
     /// The version of each stream.
     pub(crate) versions: Vec<u64>,
-    /// How far every consumer that a encoded commit tracks has come.
+    /// How far every consumer that an encoded commit tracks has come.
     pub(crate) tracked: HashMap<String, u64>,
     /// The durable events right after an expected version that no longer holds, by stream and version.
     pub(crate) stored: HashMap<(usize, u64), StoredEvent>,
 }
 
-/// The numbers of the streams that a encoded commit names.
+/// The numbers of the streams that an encoded commit names.
 #[derive(Debug, Default)]
 pub(crate) struct Mentions {
     pub(crate) appends: Vec<usize>,
@@ -93,8 +93,8 @@ pub(crate) struct PlacedAppend {
 /// Judges the proposals of one group, in order.
 pub(crate) fn admit(facts: Facts, encoded: &[EncodedCommit]) -> Vec<Admission> {
     let Facts { head, mentions, versions, tracked, stored } = facts;
-    let admitted = Admitted { newest: vec![None; versions.len()], runs: Vec::new() };
-    let mut group = GroupState { next_position: head + 1, versions, tracked, stored, admitted };
+    let runs = GroupRuns { newest: vec![None; versions.len()], runs: Vec::new() };
+    let mut group = GroupState { next_position: head + 1, versions, tracked, stored, runs };
     encoded
         .iter()
         .zip(&mentions)
@@ -107,11 +107,11 @@ struct GroupState<'a> {
     versions: Vec<u64>,
     tracked: HashMap<String, u64>,
     stored: HashMap<(usize, u64), StoredEvent>,
-    admitted: Admitted<'a>,
+    runs: GroupRuns<'a>,
 }
 
 /// What this group appends to its streams.
-struct Admitted<'a> {
+struct GroupRuns<'a> {
     /// Of each stream, its newest run.
     newest: Vec<Option<usize>>,
     runs: Vec<AdmittedRun<'a>>,
@@ -213,7 +213,7 @@ impl<'a> GroupState<'a> {
         for (append, &stream) in written.iter().zip(&mentions.appends) {
             let events = &encoded.events[append.events.clone()];
             let first_version = self.versions[stream] + 1;
-            self.admitted.add(stream, first_version, self.next_position, events);
+            self.runs.add(stream, first_version, self.next_position, events);
             self.versions[stream] += events.len() as u64;
             self.next_position += events.len() as u64;
             appends.push(PlacedAppend { stream, first_version });
@@ -249,7 +249,7 @@ impl<'a> GroupState<'a> {
         for event in &encoded.events[append.events.clone()] {
             // A version that cannot be was expected: nothing stands behind it.
             version = version.checked_add(1)?;
-            let admitted = self.admitted.event_at(stream, version);
+            let admitted = self.runs.event_at(stream, version);
             let stored = admitted.or_else(|| self.stored.get(&(stream, version)).copied())?;
             if stored.id != event.id || stored.digest != event.digest {
                 return None;
@@ -266,7 +266,7 @@ impl<'a> GroupState<'a> {
     }
 }
 
-impl<'a> Admitted<'a> {
+impl<'a> GroupRuns<'a> {
     fn add(
         &mut self,
         stream: usize,

@@ -20,7 +20,7 @@ pub(crate) struct Gathered {
     pub(crate) streams: Vec<(Slot, StreamState)>,
 }
 
-/// Everything that `admit` asks about `proposals`.
+/// Everything that `admit` asks about `encoded`.
 pub(crate) fn gather<'a>(log: &'a Log, encoded: &'a [EncodedCommit]) -> Result<Gathered> {
     let facts = Facts { head: log.head.position(), ..Facts::default() };
     let gathered = Gathered { facts, streams: Vec::new() };

@@ -1,10 +1,10 @@
 //! Group commit: callers' threads write for each other.
 //!
-//! * They take turns (`log::turns`): who leads writes a group, which is one frame and one `fdatasync`.
+//! * They take turns (`log::commit::queue`): who leads writes a group, which is one frame and one `fdatasync`.
 //!   A hop to a writer thread would cost half of that.
 //! * Everyone is answered: a leader that fails or panics answers its group, and everybody who waits.
 //! * A reply comes after the tail and the head have moved: a caller that got its position may read.
-//! * After a failed write the store is `Refusing`, for good: what is durable, only reopening decides.
+//! * After a failed write the store is `ReadOnly`, for good: what is durable, only reopening decides.
 
 use crate::codec::digest::Digest;
 use crate::codec::entry;
@@ -14,7 +14,7 @@ use crate::journal::write::{End, WriteError, Writer, Written};
 use crate::log::commit::admit::{Admission, Placement, admit};
 use crate::log::commit::gather::{Gathered, gather};
 use crate::log::commit::outcome::{AppendError, Appended, Committed};
-use crate::log::commit::queue::{CommitQueue, Terms};
+use crate::log::commit::queue::{CommitQueue, Terms, Turn};
 use crate::log::commit::{EncodedCommit, EncodedEvent};
 use crate::log::core::Log;
 use crate::log::indexer;
@@ -55,13 +55,20 @@ impl Sequencer {
         Sequencer { queue: CommitQueue::new(Terms::default()), writer: Mutex::new(writer) }
     }
 
-    /// Makes `encoded commit` durable, together with whatever else waits.
+    /// Makes `encoded` durable, together with whatever else waits.
     pub(crate) fn commit(&self, log: &Log, mut encoded: EncodedCommit) -> Outcome {
         // Before anything is waited for: the clock is the application's, and may wait for whom it likes.
         encoded.time = log.ask_clock()?;
         let bytes = encoded.bytes();
-        let lead = |group| self.write_group(log, group);
-        let reply = self.queue.take(encoded, bytes, lead, || indexer::is_full(log))?;
+        let reply = match self.queue.join(encoded, bytes)? {
+            Turn::Answered(reply) => reply,
+            Turn::Leads(mut leader) => loop {
+                let replies = self.replies_to(log, leader.take_group());
+                if let Some(own) = leader.reply(replies, || indexer::is_full(log)) {
+                    break own;
+                }
+            },
+        };
         reply.and_then(outcome)
     }
 
@@ -83,8 +90,8 @@ impl Sequencer {
         closed
     }
 
-    /// Writes `group`; one answer for each encoded commit, whatever happens.
-    fn write_group(&self, log: &Log, group: Vec<EncodedCommit>) -> Vec<Reply> {
+    /// Writes `group` and answers each of its commits, whatever happens.
+    fn replies_to(&self, log: &Log, group: Vec<EncodedCommit>) -> Vec<Reply> {
         let callers = group.len();
         let write = || {
             // Who listens to `tracing` is called from in here.
@@ -199,22 +206,22 @@ fn to_each(callers: usize, error: &Error) -> Vec<Reply> {
     (0..callers).map(|_| Err(error.clone().into())).collect()
 }
 
-/// A encoded commit that goes into the group's frame.
-struct Admitted<'a> {
+/// An encoded commit that goes into the group's frame.
+struct PlacedCommit<'a> {
     encoded: &'a EncodedCommit,
     placement: &'a Placement,
     /// By how much its entries lie further back than in a frame of their own.
     offset: usize,
 }
 
-impl<'a> Admitted<'a> {
+impl<'a> PlacedCommit<'a> {
     /// Its events, once its frame lies at `at`.
     fn runs(
         &self,
         at: Location,
         streams: &[(Slot, StreamState)],
     ) -> impl Iterator<Item = PublishedRun<'a, impl Iterator<Item = EntryLocation>>> {
-        let Admitted { encoded, placement, offset } = *self;
+        let PlacedCommit { encoded, placement, offset } = *self;
         let located = move |event: &EncodedEvent| EntryLocation {
             segment: at.segment,
             offset: (at.offset as usize + offset + event.entry.start) as u32,
@@ -238,10 +245,10 @@ fn first_frame(group: &mut [EncodedCommit], admissions: &[Admission]) -> Vec<u8>
     first.map(|(encoded, _)| std::mem::take(&mut encoded.frame)).unwrap_or_default()
 }
 
-fn admitted<'a>(group: &'a [EncodedCommit], admissions: &'a [Admission]) -> Vec<Admitted<'a>> {
+fn admitted<'a>(group: &'a [EncodedCommit], admissions: &'a [Admission]) -> Vec<PlacedCommit<'a>> {
     let decided = group.iter().zip(admissions);
     let admitted = decided.filter_map(|(encoded, admission)| {
-        Some(Admitted { encoded, placement: admission.placement()?, offset: 0 })
+        Some(PlacedCommit { encoded, placement: admission.placement()?, offset: 0 })
     });
     admitted.collect()
 }
@@ -251,7 +258,7 @@ fn assemble(
     end: &End,
     time: Micros,
     mut buffer: Vec<u8>,
-    admitted: &mut [Admitted<'_>],
+    admitted: &mut [PlacedCommit<'_>],
 ) -> (Vec<u8>, Meaning) {
     let events: usize = admitted.iter().map(|admitted| admitted.encoded.events.len()).sum();
     // Of the first one, whose entries stand in `buffer` already, these are the records.
@@ -262,7 +269,7 @@ fn assemble(
     buffer.resize(buffer.len().max(frame::HEADER_BYTES), 0);
     let events = u32::try_from(events).expect("the limits keep a group below 2³² events");
     let mut chain = ChainHasher::new(&end.chain, Kind::Group, first_position, time, events);
-    for (n, Admitted { encoded, placement, offset }) in admitted.iter_mut().enumerate() {
+    for (n, PlacedCommit { encoded, placement, offset }) in admitted.iter_mut().enumerate() {
         if n > 0 {
             *offset = buffer.len() - frame::HEADER_BYTES;
             buffer.extend_from_slice(encoded.entries());
@@ -308,7 +315,7 @@ fn publish(
     log: &Log,
     end: &End,
     written: &Written,
-    admitted: &[Admitted<'_>],
+    admitted: &[PlacedCommit<'_>],
     streams: &[(Slot, StreamState)],
 ) -> Result<()> {
     // The head moves before the reply: a caller that got its position may read the head at once.

@@ -143,7 +143,7 @@ pub(crate) struct EncodedCommit {
     pub(crate) time: Micros,
 }
 
-/// One stream's part of a encoded commit.
+/// One stream's part of an encoded commit.
 #[derive(Debug)]
 pub(crate) struct EncodedAppend {
     pub(crate) stream: StreamId,
@@ -152,7 +152,7 @@ pub(crate) struct EncodedAppend {
     pub(crate) events: Range<usize>,
 }
 
-/// One event of a encoded commit.
+/// One event of an encoded commit.
 #[derive(Debug, Clone)]
 pub(crate) struct EncodedEvent {
     pub(crate) id: Uuid,

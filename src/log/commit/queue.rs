@@ -73,11 +73,58 @@ enum TicketState<R> {
     Leads,
     /// With the answers to others, which the caller passes on.
     Answered(R, Replies<R>),
-    Taken,
 }
 
 /// Who is still to be told what.
 type Replies<R> = Vec<(Arc<Ticket<R>>, R)>;
+
+/// How joining the queue ended.
+#[must_use = "who leads must do what waits, or nobody is answered any more"]
+pub(crate) enum Turn<'a, T, R> {
+    Leads(Leader<'a, T, R>),
+    Answered(R),
+}
+
+/// A caller who does one group after the other, until others can go on as well. It must not panic between taking a
+/// group and replying.
+pub(crate) struct Leader<'a, T, R> {
+    queue: &'a CommitQueue<T, R>,
+    /// Groups that are done.
+    led: usize,
+    /// Who waits for the group that was taken.
+    tickets: Vec<Arc<Ticket<R>>>,
+    /// The answer to itself.
+    own: Option<R>,
+}
+
+impl<T, R> Leader<'_, T, R> {
+    /// The next group. What the leader wants itself is the first of its first group.
+    pub(crate) fn take_group(&mut self) -> Vec<T> {
+        let (group, tickets) = self.queue.take_group();
+        self.tickets = tickets;
+        group
+    }
+
+    /// Answers each of the group that was taken. Returns the answer to the leader itself once it no longer leads;
+    /// it does not go on where `is_slow` says that the next group may take long.
+    pub(crate) fn reply(&mut self, answers: Vec<R>, is_slow: impl Fn() -> bool) -> Option<R> {
+        self.led += 1;
+        let goes_on = self.queue.goes_on(self.led, is_slow);
+        let tickets = std::mem::take(&mut self.tickets);
+        let mut answers: Replies<R> = tickets.into_iter().zip(answers).collect();
+        if self.led == 1 {
+            self.own = Some(answers.swap_remove(0).1);
+        }
+        if !goes_on {
+            deliver(answers);
+            return self.own.take();
+        }
+        if let Some((messenger, answer)) = answers.pop() {
+            messenger.reply(answer, answers);
+        }
+        None
+    }
+}
 
 impl<T, R> CommitQueue<T, R> {
     pub(crate) fn new(terms: Terms) -> CommitQueue<T, R> {
@@ -94,46 +141,19 @@ impl<T, R> CommitQueue<T, R> {
         }
     }
 
-    /// Has `wanted` done, which takes so many bytes, together with whatever else waits. `lead` does one group after
-    /// the other, and gives an answer for each thing in it; it must not panic. A leader does not go on where
-    /// `is_slow` says that the next group may take long.
+    /// Queues `wanted`, which takes so many bytes, and waits until it is answered or the caller leads.
     ///
     /// # Errors
-    /// `Closed` or `Refusing`, if it was not even queued.
-    pub(crate) fn take(
-        &self,
-        wanted: T,
-        bytes: usize,
-        lead: impl FnMut(Vec<T>) -> Vec<R>,
-        is_slow: impl Fn() -> bool,
-    ) -> Result<R> {
+    /// `Closed` or `ReadOnly`, if it was not even queued.
+    pub(crate) fn join(&self, wanted: T, bytes: usize) -> Result<Turn<'_, T, R>> {
         let (state, changed) = (Mutex::new(TicketState::Waiting), Condvar::new());
         let ticket = Arc::new(Ticket { state, changed });
-        if self.join(Waiting { wanted, bytes, ticket: Arc::clone(&ticket) })? || ticket.wait() {
-            self.lead(lead, is_slow);
+        if !self.enqueue(Waiting { wanted, bytes, ticket: Arc::clone(&ticket) })?
+            && let Some(reply) = ticket.wait()
+        {
+            return Ok(Turn::Answered(reply));
         }
-        Ok(ticket.answer())
-    }
-
-    /// Does group after group, until others can go on as well.
-    fn lead(&self, mut lead: impl FnMut(Vec<T>) -> Vec<R>, is_slow: impl Fn() -> bool) {
-        for led in 1.. {
-            let (group, tickets) = self.take_group();
-            let answers = lead(group);
-            let goes_on = self.goes_on(led, &is_slow);
-            let mut answers: Replies<R> = tickets.into_iter().zip(answers).collect();
-            if led == 1 {
-                // The leader is the first of its first group, and nobody else answers it.
-                let (own, answer) = answers.swap_remove(0);
-                own.reply(answer, Vec::new());
-            }
-            if !goes_on {
-                return deliver(answers);
-            }
-            if let Some((messenger, answer)) = answers.pop() {
-                messenger.reply(answer, answers);
-            }
-        }
+        Ok(Turn::Leads(Leader { queue: self, led: 0, tickets: Vec::new(), own: None }))
     }
 
     /// Takes nothing more and waits until what is under way is done. Returns whether this was the first
@@ -161,7 +181,7 @@ impl<T, R> CommitQueue<T, R> {
     /// Whether anything is done yet.
     ///
     /// # Errors
-    /// `Refusing`, once it has been refused.
+    /// `ReadOnly`, once it has been refused.
     pub(crate) fn refused(&self) -> Result<()> {
         match &self.queue.lock().refusing {
             Some(cause) => Err(refusal(cause)),
@@ -170,7 +190,7 @@ impl<T, R> CommitQueue<T, R> {
     }
 
     /// Queues what is wanted; true if its caller must lead.
-    fn join(&self, joining: Waiting<T, R>) -> Result<bool> {
+    fn enqueue(&self, joining: Waiting<T, R>) -> Result<bool> {
         let mut queue = self.queue.lock();
         loop {
             if queue.closed {
@@ -232,14 +252,18 @@ impl<T, R> CommitQueue<T, R> {
 }
 
 impl<R> Ticket<R> {
-    /// Waits for an answer (false), or to be told to lead (true).
-    fn wait(&self) -> bool {
+    /// Waits for an answer; `None` if the caller is to lead.
+    fn wait(&self) -> Option<R> {
         let mut state = self.state.lock();
         loop {
-            match *state {
+            match std::mem::replace(&mut *state, TicketState::Waiting) {
                 TicketState::Waiting => self.changed.wait(&mut state),
-                TicketState::Leads => return true,
-                TicketState::Answered(..) | TicketState::Taken => return false,
+                TicketState::Leads => return None,
+                TicketState::Answered(answer, others) => {
+                    drop(state);
+                    deliver(others);
+                    return Some(answer);
+                }
             }
         }
     }
@@ -252,17 +276,6 @@ impl<R> Ticket<R> {
     fn reply(&self, answer: R, others: Replies<R>) {
         *self.state.lock() = TicketState::Answered(answer, others);
         self.changed.notify_one();
-    }
-
-    fn answer(&self) -> R {
-        let state = std::mem::replace(&mut *self.state.lock(), TicketState::Taken);
-        match state {
-            TicketState::Answered(answer, others) => {
-                deliver(others);
-                answer
-            }
-            _ => unreachable!("whoever has led or waited has been answered, once"),
-        }
     }
 }
 

@@ -104,7 +104,7 @@ impl<M: ProcessManager> ProcessBuilder<M> {
         let (requests, asked) = requests();
         let mut found = None;
         let (shared, registered) = processes.0.register(M::NAME, |_| {
-            let mut kept = DurableState::load(&log, M::NAME)?;
+            let mut kept = DurableState::load(log.log(), M::NAME)?;
             if kept.is_new() {
                 kept.pass(begin_after);
             }
@@ -112,8 +112,12 @@ impl<M: ProcessManager> ProcessBuilder<M> {
             found = Some(kept);
             Ok((Shared::new("process", M::NAME, done, shown, requests), ()))
         })?;
-        let desk =
-            Desk { shared: Arc::clone(&shared), on_error, requests: asked, closed: log.closing() };
+        let desk = Desk {
+            shared: Arc::clone(&shared),
+            on_error,
+            requests: asked,
+            closed: log.log().closing(),
+        };
         let mut runner = Runner::<M> {
             engine: Arc::clone(log.engine()),
             filter,
@@ -121,7 +125,7 @@ impl<M: ProcessManager> ProcessBuilder<M> {
             instances: Instances::new(),
             kept: found.expect("found where it was registered"),
             executors: Arc::new(executors),
-            clock: log.watch_clock(),
+            clock: log.log().watch_clock(),
             came_due: None,
         };
         // Where it begins is settled now, whenever the first commit will be.
@@ -136,7 +140,7 @@ fn check<M: ProcessManager>(
     on_error: OnError,
     begin_after: Position,
 ) -> Result<()> {
-    log.refuse_if_closed()?;
+    log.log().refuse_if_closed()?;
     if on_error.then != ErrorAction::Stop {
         let message = format!(
             "process {} cannot do {:?} with an event; only Stop is allowed",
@@ -145,7 +149,7 @@ fn check<M: ProcessManager>(
         );
         return Err(Error::invalid(message));
     }
-    let head = log.head_position();
+    let head = log.log().head_position();
     if begin_after > head {
         let message =
             format!("process {} cannot begin after {begin_after}; the head is {head}", M::NAME);
@@ -175,7 +179,7 @@ impl ProcessHandle {
     /// What it is doing, and how far it has come.
     #[must_use]
     pub fn status(&self) -> ProcessStatus {
-        self.shared.status(self.log.head_position())
+        self.shared.status(self.log.log().head_position())
     }
 
     /// Lets it rest where it is, deadlines included. It finishes what it is at.

@@ -113,8 +113,12 @@ impl<P: Projection> ProjectionBuilder<P> {
             Some(building) => Target::new(building, true)?,
             None => Target::new(views.current, false)?,
         };
-        let desk =
-            Desk { shared: Arc::clone(&shared), on_error, requests: asked, closed: log.closing() };
+        let desk = Desk {
+            shared: Arc::clone(&shared),
+            on_error,
+            requests: asked,
+            closed: log.log().closing(),
+        };
         let runner = Runner {
             projection,
             filter,
@@ -145,7 +149,7 @@ fn serve<P: Projection>(served: &Served, tree: Arc<ViewTree>) -> Result<()> {
 
 /// A view ahead of the log proves that the log lost what had been durable.
 fn refuse_ahead<P: Projection>(log: &LogHandle, found: &Found) -> Result<()> {
-    let head = log.head_position();
+    let head = log.log().head_position();
     let ahead = |generation: &&Generation| generation.place.position > head;
     match [Some(&found.current), found.building.as_ref()].into_iter().flatten().find(ahead) {
         None => Ok(()),
@@ -177,7 +181,7 @@ impl ProjectionHandle {
     /// Its rows.
     #[must_use]
     pub fn view(&self) -> View {
-        View::new(Arc::clone(&self.served), self.log.owner)
+        View::new(Arc::clone(&self.served), self.log.log().owner)
     }
 
     /// Waits until every event up to `position` is in the view, or parked, or not wanted. While the
@@ -193,7 +197,7 @@ impl ProjectionHandle {
     /// Its state and progress.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.shared.status(self.log.head_position())
+        self.shared.status(self.log.log().head_position())
     }
 
     /// The parked events, in order.
@@ -201,7 +205,7 @@ impl ProjectionHandle {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); what reading them met.
     pub fn parked(&self) -> Result<Vec<Parked>> {
-        self.log.owner.check()?;
+        self.log.log().owner.check()?;
         let target = Arc::clone(&self.shared.seen.lock().own.target);
         let records = parked(&target)?.into_iter();
         records.map(|(position, record)| Parked::new(position, record)).collect()

@@ -163,11 +163,11 @@ impl<A: Aggregate> Repository<A> {
         let last = match at.into() {
             AsOf::Version(version) => version.min(last),
             AsOf::Position(position) => {
-                Version::new(self.log.version_at(&stream, last.get(), position)?)
+                Version::new(self.log.log().version_at(&stream, last.get(), position)?)
             }
             AsOf::Time(time) => {
                 let position = Position::new(self.log.log().position_at(Micros::of(time))?);
-                Version::new(self.log.version_at(&stream, last.get(), position)?)
+                Version::new(self.log.log().version_at(&stream, last.get(), position)?)
             }
         };
         self.at(&stream, last).map(loaded)
@@ -256,12 +256,12 @@ impl<A: Aggregate> Repository<A> {
 
     /// The process that opened its store.
     pub(super) fn owner(&self) -> Owner {
-        self.log.owner
+        self.log.log().owner
     }
 
     /// The stream of the aggregate `id`, for somebody who is about to use it.
     fn stream(&self, id: &str) -> Result<StreamId> {
-        self.log.owner.check()?;
+        self.log.log().owner.check()?;
         match &self.fault {
             Some(fault) => Err(fault.clone()),
             None => stream_of::<A>(id),
@@ -337,7 +337,7 @@ impl<A: Aggregate> Repository<A> {
         new: Vec<NewEvent>,
     ) -> Result<Appended, AppendError> {
         let commit = Commit::new().append(stream, ExpectedVersion::Exact(expected), new);
-        let committed = self.log.commit(EncodedCommit::new(commit)?)?;
+        let committed = self.log.engine().commit(EncodedCommit::new(commit)?)?;
         let appended = committed.appended.into_iter().next();
         Ok(appended.expect("a commit with one append has appended once"))
     }
@@ -432,8 +432,8 @@ impl<A: Aggregate> Repository<A> {
     }
 
     fn version(&self, stream: &StreamId) -> Result<Version> {
-        self.log.refuse_if_ended()?;
-        Ok(self.log.stream_state(stream)?.map_or(Version::NONE, |state| state.version))
+        self.log.log().refuse_if_ended()?;
+        Ok(self.log.log().stream_state(stream)?.map_or(Version::NONE, |state| state.version))
     }
 
     fn events(&self, stream: &StreamId, after: Version, last: Version) -> StreamEvents {

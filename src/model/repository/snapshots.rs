@@ -48,7 +48,7 @@ impl<A: Snapshot> Policy<A> {
     pub(super) fn start(log: &LogHandle, every: u32) -> Result<Policy<A>> {
         let (waiting, jobs) = bounded(SNAPSHOTS_WAITING_MAX);
         let its_log = Arc::clone(log.log());
-        log.spawn("filmstrip-snapshots", move || write_all::<A>(&its_log, &jobs))?;
+        log.log().spawn("filmstrip-snapshots", move || write_all::<A>(&its_log, &jobs))?;
         Ok(Policy { every: every.into(), restore: restore::<A>, waiting: Owned::new(waiting) })
     }
 }

@@ -104,7 +104,7 @@ fn write(store: &Store, writer: u32) {
             let put = |index: &crate::index::core::Index| {
                 index.put_snapshot(&stream, u64::from(n), &state)
             };
-            store.log.index.ask(put).unwrap();
+            store.log.log().index.ask(put).unwrap();
         }
     }
 }
