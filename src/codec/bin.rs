@@ -2,6 +2,7 @@
 //!
 //! The forms that go through here are small records of our own; what users define never does.
 
+use crate::value::corruption::Corruption;
 use crate::value::limits::EVENT_BYTES_MAX;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,11 +20,14 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// The value whose form is exactly `bytes`; otherwise, why not.
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Corruption> {
     match bincode::serde::decode_from_slice(bytes, config()) {
         Ok((value, read)) if read == bytes.len() => Ok(value),
-        Ok((_, read)) => Err(format!("{} bytes follow a form of {read}", bytes.len() - read)),
-        Err(error) => Err(error.to_string()),
+        Ok((_, read)) => {
+            let left = (bytes.len() - read) as u64;
+            Err(Corruption::FormTrailing { left, form: read as u64 })
+        }
+        Err(error) => Err(Corruption::Form(error.to_string().into())),
     }
 }
 

@@ -24,6 +24,7 @@
 use crate::codec::cursor::array_at;
 use crate::codec::frame::{Chain, Location};
 use crate::value::clock::Micros;
+use crate::value::corruption::CheckpointFault;
 use crate::value::failpoint::failpoint;
 use uuid::Uuid;
 
@@ -135,33 +136,31 @@ impl StoredCheckpoint {
     }
 
     /// What the file's bytes say; otherwise, why they cannot be used.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<StoredCheckpoint, String> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<StoredCheckpoint, CheckpointFault> {
         if bytes.get(..8) != Some(&MAGIC) {
-            return Err("the checkpoint does not begin with its magic".to_owned());
+            return Err(CheckpointFault::Magic);
         }
         let format = bytes.get(8..12).map(|format| u32::from_le_bytes(array_at(format, 0)));
         if format != Some(FORMAT) {
-            let format = format.unwrap_or_default();
-            return Err(format!("the checkpoint has format {format}; {FORMAT} is known"));
+            let met = format.unwrap_or_default();
+            return Err(CheckpointFault::Format { met, known: FORMAT });
         }
         let tables = bytes.get(TABLES_OFFSET - 4..TABLES_OFFSET);
         let tables = tables.map_or(0, |tables| u32::from_le_bytes(array_at(tables, 0)) as usize);
         let crc_offset = TABLES_OFFSET + tables * TABLE_BYTES;
         if bytes.len() != crc_offset + CRC_BYTES {
-            let expected = crc_offset + CRC_BYTES;
-            return Err(format!("the checkpoint is {} bytes instead of {expected}", bytes.len()));
+            let (met, expected) = (bytes.len() as u64, (crc_offset + CRC_BYTES) as u64);
+            return Err(CheckpointFault::Length { met, expected });
         }
         let crc = u32::from_le_bytes(array_at(bytes, crc_offset));
         if crc != crc32c::crc32c(&bytes[..crc_offset]) {
-            return Err("the checkpoint's checksum does not match".to_owned());
+            return Err(CheckpointFault::Checksum);
         }
         let number = |offset| u64::from_le_bytes(array_at(bytes, offset));
         for (what, offset) in COUNTED {
             let met = number(offset);
             if met > NUMBER_MAX && !failpoint!("codec::believe_any_checkpoint") {
-                return Err(format!(
-                    "the checkpoint has the {what} {met}; at most {NUMBER_MAX} is allowed"
-                ));
+                return Err(CheckpointFault::Number { what, met, allowed: NUMBER_MAX });
             }
         }
         let next = Location { segment: number(84), offset: number(92) };

@@ -14,6 +14,7 @@
 
 use crate::codec::cursor::{Cursor, array_at};
 use crate::codec::{envelope, record};
+use crate::value::corruption::Corruption;
 use crate::value::failpoint::failpoint;
 use bytes::Bytes;
 use std::ops::Range;
@@ -106,7 +107,7 @@ impl Entries {
     }
 
     /// The parts of the next event, for who looks at it before sharing the buffer. Records are passed over.
-    pub(crate) fn next_event(&mut self) -> Option<Result<EventParts, String>> {
+    pub(crate) fn next_event(&mut self) -> Option<Result<EventParts, Corruption>> {
         loop {
             let range = match self.next_range()? {
                 Ok(range) => range,
@@ -116,22 +117,22 @@ impl Entries {
                 KIND_RECORD => {}
                 KIND_EVENT => {
                     let content = range.start + HEADER_BYTES..range.end;
-                    return Some(event_parts(&self.body, content).ok_or_else(malformed));
+                    return Some(event_parts(&self.body, content).ok_or(Corruption::EventEntry));
                 }
-                other => return Some(Err(unknown(other))),
+                other => return Some(Err(Corruption::EntryKind(other))),
             }
         }
     }
 
     /// Where the next entry lies.
-    fn next_range(&mut self) -> Option<Result<Range<usize>, String>> {
+    fn next_range(&mut self) -> Option<Result<Range<usize>, Corruption>> {
         if self.at == self.body.len() {
             return None;
         }
         let at = self.at;
         let Some(length) = entry_length(&self.body[at..]) else {
             self.at = self.body.len();
-            return Some(Err(format!("an entry at byte {at} of a frame's body is cut short")));
+            return Some(Err(Corruption::EntryCut(at as u64)));
         };
         self.at = at + length;
         Some(Ok(at..self.at))
@@ -139,7 +140,7 @@ impl Entries {
 }
 
 impl Iterator for Entries {
-    type Item = Result<(usize, usize, Entry), String>;
+    type Item = Result<(usize, usize, Entry), Corruption>;
 
     /// Offset in the body, length, and the entry. The frame's checksum has covered the body, so the
     /// entry's own is not computed again.
@@ -197,13 +198,13 @@ pub(crate) fn newer_form(body: &Bytes) -> Option<String> {
 }
 
 /// The entry that `bytes` are exactly, its checksum verified.
-pub(crate) fn decode(bytes: &Bytes) -> Result<Entry, String> {
+pub(crate) fn decode(bytes: &Bytes) -> Result<Entry, Corruption> {
     if entry_length(bytes) != Some(bytes.len()) {
-        return Err("an entry has another length than its reference says".to_owned());
+        return Err(Corruption::EntryLength);
     }
     let stored = u32::from_le_bytes(array_at(bytes, CRC_OFFSET));
     if stored != checksum(bytes) {
-        return Err("an entry's checksum does not match".to_owned());
+        return Err(Corruption::EntryChecksum);
     }
     parse(bytes, 0..bytes.len())
 }
@@ -220,17 +221,17 @@ pub(crate) fn claimed_length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The entry at `range` of `bytes`.
-fn parse(bytes: &Bytes, range: Range<usize>) -> Result<Entry, String> {
+fn parse(bytes: &Bytes, range: Range<usize>) -> Result<Entry, Corruption> {
     let content = range.start + HEADER_BYTES..range.end;
     match bytes[range.start] & !BIT_FIRST {
         KIND_RECORD => Ok(Entry::Record(bytes.slice(content))),
         KIND_EVENT => {
             let EventParts { stream, version, envelope } =
-                event_parts(bytes, content).ok_or_else(malformed)?;
+                event_parts(bytes, content).ok_or(Corruption::EventEntry)?;
             let (stream, envelope) = (bytes.slice(stream), bytes.slice(envelope));
             Ok(Entry::Event { stream, version, envelope })
         }
-        other => Err(unknown(other)),
+        other => Err(Corruption::EntryKind(other)),
     }
 }
 
@@ -243,14 +244,6 @@ fn event_parts(bytes: &Bytes, content: Range<usize>) -> Option<EventParts> {
     let name = cursor.at();
     cursor.pass(name_length.into())?;
     Some(EventParts { stream: name..cursor.at(), version, envelope: cursor.at()..end })
-}
-
-fn malformed() -> String {
-    "an event entry is malformed".to_owned()
-}
-
-fn unknown(kind: u8) -> String {
-    format!("an entry has the unknown kind {kind}")
 }
 
 /// Over everything but the checksum itself.

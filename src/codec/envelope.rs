@@ -17,6 +17,7 @@
 use crate::codec::bin;
 use crate::codec::cursor::Cursor;
 use crate::value::clock::Micros;
+use crate::value::corruption::Corruption;
 use crate::value::event::{EventType, Format, Metadata, NewEvent, RecordedEvent, RecordedMetadata};
 use crate::value::failpoint::failpoint;
 use crate::value::position::{Position, Version};
@@ -89,8 +90,8 @@ pub(crate) struct Place {
 }
 
 /// The event in `envelope`, sharing its buffer; otherwise, what is wrong with it.
-pub(crate) fn decode(envelope: Bytes, place: Place) -> Result<RecordedEvent, String> {
-    let Some(read) = read(&envelope) else { return Err(malformed()) };
+pub(crate) fn decode(envelope: Bytes, place: Place) -> Result<RecordedEvent, Corruption> {
+    let Some(read) = read(&envelope) else { return Err(Corruption::Envelope) };
     Ok(read.into_event(envelope, place))
 }
 
@@ -116,11 +117,6 @@ pub(crate) fn newer_form(envelope: &Bytes) -> Option<String> {
         (true, None) => return None,
     };
     Some(format!("an event with {unknown}, which this version does not know"))
-}
-
-/// What is wrong with an envelope that cannot be read.
-pub(crate) fn malformed() -> String {
-    "an event's envelope is malformed".to_owned()
 }
 
 /// What an envelope says.

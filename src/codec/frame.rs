@@ -28,6 +28,7 @@ use crate::codec::cursor::array_at;
 use crate::codec::digest::{DIGESTED_TOGETHER, Digest, digest_each};
 use crate::codec::entry::{self, Entry, EventParts};
 use crate::value::clock::Micros;
+use crate::value::corruption::Corruption;
 use crate::value::failpoint::failpoint;
 use bytes::Bytes;
 use uuid::Uuid;
@@ -160,21 +161,22 @@ pub(crate) struct Frame {
 
 impl Frame {
     /// The frame whose header was `header` and whose bytes, padding included, begin `bytes`.
-    pub(crate) fn verify(header: Header, bytes: Bytes) -> Result<Frame, String> {
+    pub(crate) fn verify(header: Header, bytes: Bytes) -> Result<Frame, Corruption> {
         let length = header.length as usize;
         let padded = header.padded_length() as usize;
         if bytes.len() < padded {
-            return Err(format!("a frame of {padded} bytes is cut to {}", bytes.len()));
+            let (held, padded) = (bytes.len() as u64, padded as u64);
+            return Err(Corruption::FrameCut { held, padded });
         }
         if bytes[length..padded].iter().any(|byte| *byte != 0) {
-            return Err("the padding behind a frame is not zero".to_owned());
+            return Err(Corruption::FramePadding);
         }
         let bytes = bytes.slice(..length);
         if failpoint!("codec::accept_bad_checksum") {
             return Ok(Frame { header, bytes });
         }
         if whole_crc(&bytes) != header.whole_crc {
-            return Err("a frame's checksum does not match".to_owned());
+            return Err(Corruption::FrameChecksum);
         }
         Ok(Frame { header, bytes })
     }
@@ -205,7 +207,7 @@ impl Frame {
     }
 
     /// The chain after this frame, computed from the chain before it.
-    pub(crate) fn chain_after(&self, previous: &Chain) -> Result<Chain, String> {
+    pub(crate) fn chain_after(&self, previous: &Chain) -> Result<Chain, Corruption> {
         let header = &self.header;
         let mut chain = ChainHasher::new(
             previous,
@@ -246,13 +248,13 @@ impl Entries {
     }
 
     /// The parts of the next event in the body, for who looks at it before sharing the buffer.
-    pub(crate) fn next_event(&mut self) -> Option<Result<EventParts, String>> {
+    pub(crate) fn next_event(&mut self) -> Option<Result<EventParts, Corruption>> {
         self.0.next_event()
     }
 }
 
 impl Iterator for Entries {
-    type Item = Result<(u32, u32, Entry), String>;
+    type Item = Result<(u32, u32, Entry), Corruption>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.0.next()?;

@@ -9,6 +9,7 @@
 //! `<name>-<id>` is the instance's stream. A name holds no `-`, so no process sees another's keys.
 
 use crate::codec::bin;
+use crate::value::corruption::Corruption;
 use crate::value::failpoint::failpoint;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -64,7 +65,7 @@ pub(crate) fn encode_effects(ranges: &[(u64, u64)]) -> Vec<u8> {
 }
 
 /// The ranges of versions in the bytes of effects to come.
-pub(crate) fn decode_effects(bytes: &[u8]) -> Result<Vec<(u64, u64)>, String> {
+pub(crate) fn decode_effects(bytes: &[u8]) -> Result<Vec<(u64, u64)>, Corruption> {
     let ranges: Vec<(u64, u64)> = match bytes {
         [0, _, ..] => decode::<EffectsInRanges>(bytes)?.ranges,
         _ => {
@@ -75,7 +76,7 @@ pub(crate) fn decode_effects(bytes: &[u8]) -> Result<Vec<(u64, u64)>, String> {
     let is_right = ranges.iter().all(|(first, last)| *first > 0 && first <= last);
     match is_right && ranges.is_sorted_by(|before, next| before.1 < next.0) {
         true => Ok(ranges),
-        false => Err("the versions of its effects are not in order".to_owned()),
+        false => Err(Corruption::EffectOrder),
     }
 }
 
@@ -85,7 +86,7 @@ pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
 }
 
 /// One of these from its bytes.
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Corruption> {
     bin::decode(bytes)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::codec::bin;
 use crate::codec::frame::Chain;
+use crate::value::corruption::Corruption;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +42,7 @@ pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
 }
 
 /// One of these from its bytes.
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Corruption> {
     bin::decode(bytes)
 }
 

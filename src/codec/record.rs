@@ -3,6 +3,7 @@
 //! A variant's place in the enum is its number on disk: new ones go to the end.
 
 use crate::codec::bin;
+use crate::value::corruption::Corruption;
 use crate::value::failpoint::failpoint;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,7 @@ impl Record {
         }
     }
 
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Record, String> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Record, Corruption> {
         bin::decode(bytes)
     }
 

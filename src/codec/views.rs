@@ -11,6 +11,7 @@
 
 use crate::codec::bin;
 use crate::codec::cursor::array_at;
+use crate::value::corruption::{Corruption, NoteFault};
 
 const MAGIC: [u8; 8] = *b"FSVIEWS\0";
 const FORMAT: u32 = 1;
@@ -36,17 +37,17 @@ impl ClosedViews {
     }
 
     /// What the file's bytes say; otherwise, why they cannot be used.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<ClosedViews, String> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<ClosedViews, Corruption> {
         if bytes.get(..8) != Some(&MAGIC) || bytes.len() < NAMES_OFFSET + CRC_BYTES {
-            return Err("it does not begin with its magic".to_owned());
+            return Err(NoteFault::Magic.into());
         }
         let format = u32::from_le_bytes(array_at(bytes, 8));
         if format != FORMAT {
-            return Err(format!("it has format {format}; {FORMAT} is known"));
+            return Err(NoteFault::Format { met: format, known: FORMAT }.into());
         }
         let (said, crc) = bytes.split_at(bytes.len() - CRC_BYTES);
         if crc != crc32c::crc32c(said).to_le_bytes() {
-            return Err("its checksum does not match".to_owned());
+            return Err(NoteFault::Checksum.into());
         }
         let trees = bin::decode(&said[NAMES_OFFSET..])?;
         Ok(ClosedViews { bytes: u64::from_le_bytes(array_at(bytes, 12)), trees })

@@ -4,6 +4,7 @@ use crate::codec::entry;
 use crate::codec::frame::{self, Frame, Header};
 use crate::fuzz::mend;
 use crate::log::read::located::each_located;
+use crate::value::corruption::Corruption;
 use bytes::Bytes;
 
 /// The first byte says whether checksums are mended, the rest is a frame. The entries of one that is
@@ -19,7 +20,7 @@ pub fn frame(input: &[u8]) -> bool {
     assert!(header.padded_length() >= frame::HEADER_BYTES as u64, "{header:?}");
     assert!(header.next_position() >= header.first_position, "{header:?}");
     let Ok(frame) = Frame::verify(header, bytes) else { return false };
-    let entries: Result<Vec<_>, String> = frame.entries().collect();
+    let entries: Result<Vec<_>, Corruption> = frame.entries().collect();
     let chain = frame.chain_after(&[0; 32]);
     assert_eq!(entries.is_err(), chain.is_err(), "the chain sees other entries");
     let Ok(entries) = entries else { return true };
@@ -43,7 +44,6 @@ pub fn frame(input: &[u8]) -> bool {
     let mut events = 0;
     let count = |located| {
         events += u32::from(matches!(located, crate::log::read::located::Located::Event(_)));
-        Ok(())
     };
     if each_located(location, &frame, count).is_ok() {
         assert_eq!(events, frame.header.events, "a frame holds other events than it says");

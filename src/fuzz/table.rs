@@ -6,6 +6,7 @@ use crate::codec::sst::event::IndexedEvent;
 use crate::codec::sst::footer::{Footer, NameHash};
 use crate::codec::sst::{BlockKind, TableId};
 use crate::fuzz::mend;
+use crate::value::corruption::Corruption;
 use crate::value::stream::StreamId;
 use bytes::Bytes;
 use uuid::Uuid;
@@ -68,7 +69,8 @@ fn check_event_block(content: &Bytes, events: u64) -> bool {
 
 fn check_directory(content: Bytes) -> bool {
     let Ok(directory) = IndexBlock::decode(content) else { return false };
-    let runs: Result<Vec<_>, String> = (0..directory.count()).map(|n| directory.run(n)).collect();
+    let runs: Result<Vec<_>, Corruption> =
+        (0..directory.count()).map(|n| directory.run(n)).collect();
     let Ok(runs) = runs else { return false };
     for run in &runs {
         let found = directory.runs_up_to(run.stream.as_str(), run.first_version);

@@ -241,7 +241,6 @@ fn put_parts(bytes: &[u8], number: usize) {
         if let Located::Event(event) = located {
             events.push(event);
         }
-        Ok(())
     })
     .unwrap();
     for (n, event) in events.iter().enumerate() {

@@ -5,6 +5,7 @@ use crate::kv::database::OpenError;
 use crate::kv::files::{create_over, sync};
 use crate::storage::held::Held;
 use crate::storage::regular;
+use crate::value::corruption::CheckpointFault;
 use crate::value::error::{Error, Result, Unfit};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::CHECKPOINT_BYTES_MAX;
@@ -37,10 +38,10 @@ impl CheckpointFile {
     /// What it says; `None` if there is none.
     pub(crate) fn read(&self) -> Result<Option<StoredCheckpoint>, OpenError> {
         match regular::read(&self.path, CHECKPOINT_BYTES_MAX) {
-            Ok(bytes) => StoredCheckpoint::decode(&bytes).map(Some).map_err(OpenError::Unusable),
+            Ok(bytes) => Ok(StoredCheckpoint::decode(&bytes).map(Some)?),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) if Unfit::within(&e).is_some() => {
-                Err(OpenError::Unusable(format!("the checkpoint cannot be used: {e}")))
+                Err(CheckpointFault::Unfit(e.to_string().into()).into())
             }
             Err(e) => Err(OpenError::System(Error::io("read", &self.path, e))),
         }

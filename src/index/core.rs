@@ -5,13 +5,14 @@ use crate::index::checkpoint::CheckpointFile;
 use crate::index::quarantine::{INDEX, quarantine_index};
 use crate::index::trees::{Garbage, Trees};
 use crate::index::verify::{Verified, verify};
-use crate::kv::database::{Database, OpenError, unusable};
+use crate::kv::database::{Database, OpenError};
 use crate::kv::files::PACKS;
 use crate::sst::block_cache::BlockCache;
 use crate::sst::compaction::Compaction;
 use crate::sst::reader::{self, Table};
 use crate::sst::set::TableSet;
 use crate::storage::held;
+use crate::value::corruption::IndexFault;
 use crate::value::error::{Error, Result};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -81,7 +82,7 @@ impl Index {
             }
             Ok(None) => None,
             Err(OpenError::System(error)) => return Err(error),
-            Err(OpenError::Unusable(reason)) => Some(reason),
+            Err(OpenError::Unusable(reason)) => Some(reason.to_string()),
         };
         if let Some(reason) = &reason {
             let moved = quarantine_index(store_dir)?;
@@ -104,16 +105,16 @@ impl Index {
         let is_there = directory.symlink_metadata().is_ok();
         let stored = match (stored, is_there) {
             (None, false) => return Ok(None),
-            (None, true) => return Err(unusable("it has no checkpoint")),
-            (Some(_), false) => return Err(unusable("it is missing beside its checkpoint")),
+            (None, true) => return Err(IndexFault::NoCheckpoint.into()),
+            (Some(_), false) => return Err(IndexFault::Missing.into()),
             (Some(stored), true) => stored,
         };
         if stored.store != store {
             let met = stored.store;
-            return Err(unusable(format!("it belongs to store {met}, not to {store}")));
+            return Err(IndexFault::OtherStore { met, store }.into());
         }
         if !directory.is_dir() {
-            return Err(unusable("it is not a directory"));
+            return Err(IndexFault::NoDirectory.into());
         }
         let (db, blocks) = open_cached(&directory, cache_bytes)?;
         let trees = Trees::open_existing(&db, store)?;
@@ -201,7 +202,7 @@ fn open_tables(
     let mut numbers: Vec<u64> =
         trees.iter().filter_map(|name| reader::number_of_tree(name)).collect();
     if let Some(lacking) = stored.tables.iter().find(|table| !numbers.contains(&table.number)) {
-        return Err(unusable(format!("it lacks the tree of table {}", lacking.number)));
+        return Err(IndexFault::NoTreeOfTable(lacking.number).into());
     }
     numbers.retain(|number| !is_listed(*number));
     for number in numbers {

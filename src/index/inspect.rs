@@ -10,6 +10,7 @@ use crate::kv::database::Tree;
 use crate::sst::cursor::TableCursor;
 use crate::sst::reader::Table;
 use crate::sst::set::OpenEventBlock;
+use crate::value::corruption::Corruption;
 use crate::value::error::Result;
 use crate::value::limits::INSPECT_PAGE;
 use crate::value::stream::StreamId;
@@ -18,7 +19,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 /// What stands under each key, or what is wrong with it.
-pub(crate) type Page<T> = Vec<(Bytes, std::result::Result<T, String>)>;
+pub(crate) type Page<T> = Vec<(Bytes, std::result::Result<T, Corruption>)>;
 
 /// A snapshot's place, as its key and its content say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +35,7 @@ impl Index {
     /// The next sparse index entry behind the key `after`; none at the end.
     pub(crate) fn sparse_entries_after(&self, after: Option<&[u8]>) -> Result<Page<SparseEntry>> {
         self.page(&self.trees.global, after, |key, value| {
-            SparseEntry::decode(key, value)
-                .ok_or_else(|| "a sparse index entry is damaged".to_owned())
+            SparseEntry::decode(key, value).ok_or(Corruption::SparseEntry)
         })
     }
 
@@ -43,7 +43,7 @@ impl Index {
     /// together.
     pub(crate) fn records_after(&self, after: Option<&[u8]>) -> Result<Page<StoredRecord>> {
         self.page(&self.trees.records, after, |key, value| {
-            let damaged = || format!("the record {} is damaged", String::from_utf8_lossy(key));
+            let damaged = || Corruption::RecordOf(String::from_utf8_lossy(key).into());
             StoredRecord::decode(key, value).ok_or_else(damaged)
         })
     }
@@ -79,7 +79,7 @@ impl Index {
         self.page(&self.trees.snapshots, after, |key, value| {
             self.snapshot_place(key, value).ok_or_else(|| {
                 let key = String::from_utf8_lossy(key).replace('\0', " at ");
-                format!("the snapshot of {key} cannot be read")
+                Corruption::Snapshot(key.into())
             })
         })
     }
@@ -96,7 +96,7 @@ impl Index {
         &self,
         tree: &Tree,
         after: Option<&[u8]>,
-        read: impl Fn(&[u8], &Bytes) -> std::result::Result<T, String>,
+        read: impl Fn(&[u8], &Bytes) -> std::result::Result<T, Corruption>,
     ) -> Result<Page<T>> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut entries = self.db.range::<&[u8]>(tree, (from, Bound::Unbounded));

@@ -1,6 +1,7 @@
 //! The trees of an index but those of its tables, and what marks them as those of one store.
 
-use crate::kv::database::{Database, OpenError, Tree, unusable};
+use crate::kv::database::{Database, OpenError, Tree};
+use crate::value::corruption::IndexFault;
 use crate::value::error::Result;
 use uuid::Uuid;
 
@@ -39,12 +40,12 @@ impl Trees {
         let names = db.tree_names()?;
         let is_there = |name: &str| names.iter().any(|there| *there == name.as_bytes());
         if let Some(name) = Trees::NAMES.iter().chain(&["marker"]).find(|name| !is_there(name)) {
-            return Err(unusable(format!("it lacks its tree {name:?}")));
+            return Err(IndexFault::NoTree(name).into());
         }
         let marker = db.tree("marker")?;
         let marker = db.get(&marker, MARKER_KEY)?;
         if marker.as_deref() != Some(store.as_bytes()) {
-            return Err(unusable("it lacks its marker"));
+            return Err(IndexFault::NoMarker.into());
         }
         Ok(Trees::open(db)?)
     }

@@ -12,6 +12,7 @@ use crate::codec::overflow::Content;
 use crate::codec::state::{Stamp, StoredRecord, contribution};
 use crate::index::trees::{Garbage, Trees};
 use crate::kv::database::{Database, OpenError, Tree};
+use crate::value::corruption::Corruption;
 use crate::value::error::Result;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +39,7 @@ pub(crate) fn verify(
     let mut in_pieces = BTreeMap::new();
     let mut unfinished = BTreeSet::new();
     scan(db, &trees.records, |key, value| {
-        let record = StoredRecord::decode(key, value).ok_or("a record is damaged")?;
+        let record = StoredRecord::decode(key, value).ok_or(Corruption::Record)?;
         let contributed = record_contribution(key, value, &record);
         now.replace(0, contributed);
         then.replace(0, as_of(stored.epoch, record.stamp, contributed)?);
@@ -54,12 +55,8 @@ pub(crate) fn verify(
         Ok(())
     })?;
     if stored.records != then {
-        let reason = format!(
-            "its records are not those of its checkpoint: {} instead of {}, some lost or of another \
-             time",
-            then.count, stored.records.count
-        );
-        return Err(OpenError::Unusable(reason));
+        let (held, said) = (then.count, stored.records.count);
+        return Err(Corruption::Records { held, said }.into());
     }
     orphans(db, trees, &in_pieces, &mut garbage)?;
     Ok(Verified { records: now, garbage, unfinished })
@@ -72,22 +69,22 @@ pub(crate) fn record_contribution(key: &[u8], value: &[u8], record: &StoredRecor
 }
 
 /// What stood at a value's key as of the checkpoint of `epoch`.
-fn as_of(epoch: u64, stamp: Stamp, contribution: u64) -> Result<u64, String> {
+fn as_of(epoch: u64, stamp: Stamp, contribution: u64) -> Result<u64, Corruption> {
     match stamp.epoch {
         written if written <= epoch => Ok(contribution),
         written if written == epoch + 1 => Ok(stamp.previous),
-        written => Err(format!("a value is of epoch {written}, the checkpoint of {epoch}")),
+        written => Err(Corruption::RecordEpoch { written, checkpoint: epoch }),
     }
 }
 
 fn scan(
     db: &Database,
     tree: &Tree,
-    mut visit: impl FnMut(&[u8], &Bytes) -> Result<(), String>,
+    mut visit: impl FnMut(&[u8], &Bytes) -> Result<(), Corruption>,
 ) -> Result<(), OpenError> {
     let mut entries = db.prefix(tree, b"");
     while let Some((key, value)) = entries.next()? {
-        visit(&key, &value).map_err(OpenError::Unusable)?;
+        visit(&key, &value)?;
     }
     Ok(())
 }

@@ -402,7 +402,7 @@ impl LenientScan {
         // Without the link before it, a frame's own cannot be computed; but its entries can be read.
         let before = self.expected.chain.unwrap_or_default();
         match frame.chain_after(&before) {
-            Err(what) => self.wrong(finding(FindingKind::Entry, what)),
+            Err(what) => self.wrong(finding(FindingKind::Entry, what.to_string())),
             Ok(chain) if self.expected.chain.is_some() && chain != frame.header.chain => {
                 self.wrong(finding(FindingKind::Chain, "the hash chain breaks".to_owned()));
             }

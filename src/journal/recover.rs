@@ -321,7 +321,7 @@ fn whole_frame(journal: &Journal, bytes: &Bytes, end: &End) -> Result<Option<Fra
     if header.time < end.time {
         return Err(corrupt("a frame is older than the one before it".to_owned()));
     }
-    if frame.chain_after(&end.chain).map_err(&corrupt)? != header.chain {
+    if frame.chain_after(&end.chain).map_err(|what| corrupt(what.to_string()))? != header.chain {
         return Err(corrupt("the hash chain breaks".to_owned()));
     }
     Ok(Some(frame))

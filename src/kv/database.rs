@@ -11,12 +11,14 @@ use crate::kv::sync_policy::{
     CHANGES_PACED_MAX, KEY_BYTES_MAX, STORED_BYTES_MAX, SyncPolicy, Unsynced, check_size,
 };
 use crate::storage::held::{Held, leads_to};
+use crate::value::corruption::{CheckpointFault, Corruption, IndexFault};
 use crate::value::error::{Error, ErrorKind, Result, catch, is_exhaustion};
 use crate::value::failpoint::failpoint;
 use crate::value::fork::Owner;
 use crate::value::limits::SLED_CACHE_BYTES_MIN;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use std::fmt;
 use std::fs::File;
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
@@ -88,15 +90,46 @@ fn bytes(from_sled: &sled::IVec) -> Bytes {
 /// Why a database could not be opened.
 #[derive(Debug)]
 pub(crate) enum OpenError {
-    /// What lies there cannot be used. Another may be made in its place.
-    Unusable(String),
+    /// What is there cannot be used. Another may be made in its place.
+    Unusable(Unusable),
     /// The system refuses; another attempt may succeed, with the same files.
     System(Error),
 }
 
-/// What is there cannot be used, and why.
-pub(crate) fn unusable(reason: impl Into<String>) -> OpenError {
-    OpenError::Unusable(reason.into())
+/// Why what is there cannot be used.
+#[derive(Debug)]
+pub(crate) enum Unusable {
+    /// It is damaged.
+    Whole(Corruption),
+    /// A file of it is damaged; the error names it.
+    File(Error),
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unusable::Whole(corruption) => corruption.fmt(f),
+            Unusable::File(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<Corruption> for OpenError {
+    fn from(corruption: Corruption) -> OpenError {
+        OpenError::Unusable(Unusable::Whole(corruption))
+    }
+}
+
+impl From<CheckpointFault> for OpenError {
+    fn from(fault: CheckpointFault) -> OpenError {
+        Corruption::from(fault).into()
+    }
+}
+
+impl From<IndexFault> for OpenError {
+    fn from(fault: IndexFault) -> OpenError {
+        Corruption::from(fault).into()
+    }
 }
 
 /// While an index is opened, whatever sled says of it makes it unusable, unless the system is full
@@ -104,7 +137,7 @@ pub(crate) fn unusable(reason: impl Into<String>) -> OpenError {
 impl From<Error> for OpenError {
     fn from(error: Error) -> OpenError {
         match error.kind() {
-            ErrorKind::Corrupt => OpenError::Unusable(error.to_string()),
+            ErrorKind::Corrupt => OpenError::Unusable(Unusable::File(error)),
             _ => OpenError::System(error),
         }
     }
@@ -123,12 +156,13 @@ impl Database {
     ) -> Result<Database, OpenError> {
         refuse_forked().map_err(OpenError::System)?;
         if let Some(reason) = unfit_in(path) {
-            return Err(unusable(reason));
+            return Err(Corruption::Database(reason.into()).into());
         }
         let held = Arc::new(Held::open(path).map_err(OpenError::System)?);
         wait_for_release(&path.join("db")).map_err(OpenError::System)?;
         if let Some(name) = remove_unfinished_snapshots(path).map_err(OpenError::System)? {
-            return Err(unusable(format!("it holds {name:?}, which sled would remove")));
+            let reason = format!("it holds {name:?}, which sled would remove");
+            return Err(Corruption::Database(reason.into()).into());
         }
         let config = sled::Config::new()
             .path(path)
@@ -508,7 +542,7 @@ pub(crate) fn refuse_forked() -> Result<()> {
 fn unusable_or_system(path: &Path, what: &str, said: &str) -> OpenError {
     match said_of_the_system(said) {
         Some(source) => OpenError::System(systems(path, what, said, source)),
-        None => OpenError::Unusable(format!("{what}: {said}")),
+        None => Corruption::Database(format!("{what}: {said}").into()).into(),
     }
 }
 

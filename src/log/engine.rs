@@ -15,8 +15,8 @@ use crate::log::core::{Log, journal_directory};
 use crate::log::indexer;
 use crate::log::indexer::managed::{Bounds, IndexSite, IndexSlot};
 use crate::log::read::located::{Located, each_located, sparse_entry_of};
-use crate::log::tail::Tail;
 use crate::log::tail::head::Head;
+use crate::log::tail::{FillError, Tail};
 use crate::storage::disk::Disk;
 use crate::storage::held::Held;
 use crate::value::callback;
@@ -203,7 +203,6 @@ fn is_left_by_this_journal(
             if let Located::Record { key, .. } = located {
                 left.records.remove(key.as_bytes());
             }
-            Ok(())
         });
     }
     Ok(true)
@@ -219,21 +218,15 @@ fn fill(
 ) -> Result<()> {
     for item in journal.frames(indexed.next, indexed.position + 1, end) {
         let (at, frame) = item?;
-        let mut failed = None;
         let base = |stream: &StreamId, version| {
-            let state = index.ask(|index| index.stream_state(stream)).map_err(|error| {
-                let what = error.to_string();
-                failed = Some(error);
-                what
-            })?;
+            let state = index.ask(|index| index.stream_state(stream))?;
             Ok(before(state, version))
         };
-        let filled = tail.fill(at, &frame, base);
-        if let Some(error) = failed {
-            return Err(error);
-        }
         let first = frame.header.first_position;
-        filled.map_err(|what| journal.unreadable(at, first, &frame, what))?;
+        tail.fill(at, &frame, base).map_err(|failed| match failed {
+            FillError::Frame(what) => journal.unreadable(at, first, &frame, what),
+            FillError::Base(error) => error,
+        })?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::journal::recover;
 use crate::log::commit::Commit;
 use crate::log::commit::outcome::Committed;
 use crate::log::core::journal_directory;
-use crate::log::read::located::{Located, each_located};
+use crate::log::read::located::{Located, try_each_located};
 use crate::proof::disk::{SimulatedDisk, Step};
 use crate::proof::oracle::{Known, Oracle, Planned};
 use crate::proof::random::{Random, first_seed, rounds};
@@ -140,7 +140,7 @@ fn recover(disk: &SimulatedDisk<Note>, root: &Path) -> Result<Vec<Known>, String
     let mut known = Vec::new();
     for item in journal.frames(journal.start(), 1, end) {
         let (at, frame) = item.map_err(text)?;
-        each_located(at, &frame, |located| {
+        let take = |located| {
             if let Located::Event(event) = located {
                 let envelope = crate::codec::envelope::decode(
                     event.envelope.clone(),
@@ -155,7 +155,8 @@ fn recover(disk: &SimulatedDisk<Note>, root: &Path) -> Result<Vec<Known>, String
                 known.push(Known::read(event.position, stream, event.version, &envelope.payload)?);
             }
             Ok(())
-        })?;
+        };
+        try_each_located::<String>(at, &frame, take)?;
     }
     Ok(known)
 }

@@ -133,7 +133,6 @@ fn a_wrong_reference_of_the_index_is_not_told_as_damage_of_the_journal() {
             if let Located::Event(event) = located {
                 events.push(event);
             }
-            Ok(())
         })
         .unwrap();
     }

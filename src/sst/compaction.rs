@@ -14,6 +14,7 @@ use crate::sst::cursor::TableCursor;
 use crate::sst::reader::Table;
 use crate::sst::set::OpenEventBlock;
 use crate::sst::writer::TableWriter;
+use crate::value::corruption::Corruption;
 use crate::value::error::Result;
 use crate::value::limits::TABLES_COMPACTED;
 use crate::value::position::Version;
@@ -129,8 +130,8 @@ impl Compaction {
             last => last.as_ref().is_none_or(|(last, _)| *last < stream),
         };
         if !is_next {
-            let what = format!("version {} of {stream} does not follow", run.first_version);
-            return cursor.table.sound(Err(what));
+            let (stream, version) = (stream.as_str().into(), run.first_version);
+            return cursor.table.sound(Err(Corruption::KeyRunOrder { stream, version }));
         }
         if self.taken.as_ref().is_none_or(|(last, _)| *last != stream) {
             let before = StreamState { version: Version::new(before), ..run.state };

@@ -10,6 +10,7 @@ use crate::codec::sst::{BlockKind, BlockPlace, HEADER_BYTES, TRAILER_BYTES, Tabl
 use crate::kv::database::{Database, Tree, is_the_systems};
 use crate::sst::block_cache::BlockCache;
 use crate::storage::regular::{self, is_loop};
+use crate::value::corruption::Corruption;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{STREAM_NAME_BYTES_MAX, TABLE_INDEX_BLOCK_BYTES};
@@ -208,7 +209,7 @@ impl Table {
     }
 
     fn place(&self, place: &[u8]) -> Result<BlockPlace> {
-        self.sound(BlockPlace::decode(place).ok_or_else(astray))
+        self.sound(BlockPlace::decode(place).ok_or(Corruption::IndexBlockTree))
     }
 
     fn read_directory(&self, place: BlockPlace) -> Result<IndexBlock> {
@@ -219,7 +220,7 @@ impl Table {
     /// `directory`, if it is the block that the tree should have at `key`.
     fn check_begin(&self, directory: IndexBlock, key: &[u8]) -> Result<IndexBlock> {
         let is_right = keys::begin_of(key) == Some(self.sound(directory.begin())?);
-        self.sound(is_right.then_some(directory).ok_or_else(astray))
+        self.sound(is_right.then_some(directory).ok_or(Corruption::IndexBlockTree))
     }
 
     /// The events of `runs`, which come in their order. Chunks that lie side by side are read at once.
@@ -283,7 +284,7 @@ impl Table {
     }
 
     /// What a checksum has covered and cannot be read all the same was never written by us.
-    pub(crate) fn sound<T>(&self, decoded: Result<T, String>) -> Result<T> {
+    pub(crate) fn sound<T>(&self, decoded: Result<T, Corruption>) -> Result<T> {
         decoded.map_err(|what| Error::corrupt(&self.path, 0, None, what))
     }
 
@@ -291,10 +292,6 @@ impl Table {
         let what = format!("its directory lacks the block for version {version} of {stream}");
         Error::corrupt(&self.path, 0, None, what)
     }
-}
-
-fn astray() -> String {
-    "the tree of its directory leads astray".to_owned()
 }
 
 /// Whether two event blocks are to be read at once: `b` is `a`, or comes soon behind it.

@@ -11,7 +11,7 @@ use crate::index::quarantine::INDEX;
 use crate::journal::lenient_scan::Until;
 use crate::journal::watermark::{self, DurableWatermark};
 use crate::journal::{manifest, segment};
-use crate::kv::database::OpenError;
+use crate::kv::database::{OpenError, Unusable};
 use crate::kv::files::copy_all;
 use crate::log::core::journal_directory;
 use crate::model::projection;
@@ -19,6 +19,7 @@ use crate::model::projection::audit::Origins;
 use crate::storage::disk::Disk;
 use crate::store::Store;
 use crate::store::scratch::{Purpose, Scratch};
+use crate::value::corruption::Corruption;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::finding::{Finding, FindingKind, Findings};
 use crate::value::limits::VERIFY_CACHE_BYTES;
@@ -288,13 +289,13 @@ fn open_still(
         Ok(index) => Ok(index),
         Err(OpenError::System(error)) => Err(error),
         Err(OpenError::Unusable(reason)) => {
+            let file = match reason {
+                Unusable::Whole(Corruption::Checkpoint(_)) => path.join(CHECKPOINT),
+                Unusable::Whole(_) | Unusable::File(_) => path.join(INDEX),
+            };
             // What is said of the copy is meant of the store.
             let at = path.display().to_string();
-            let reason = reason.replace(&copy.path().display().to_string(), &at);
-            let file = match reason.contains("the checkpoint") {
-                true => path.join(CHECKPOINT),
-                false => path.join(INDEX),
-            };
+            let reason = reason.to_string().replace(&copy.path().display().to_string(), &at);
             findings.add(Finding::new(FindingKind::Index, &file, reason));
             Ok(None)
         }
@@ -340,7 +341,11 @@ impl SomeViews {
             Ok(views) => Ok(SomeViews::Still { views, _copy: copy }),
             Err(OpenError::System(error)) => Err(error),
             Err(OpenError::Unusable(reason)) => {
-                findings.add(Finding::new(FindingKind::View, &path.join(VIEWS), reason));
+                findings.add(Finding::new(
+                    FindingKind::View,
+                    &path.join(VIEWS),
+                    reason.to_string(),
+                ));
                 Ok(SomeViews::None)
             }
         }

@@ -4,6 +4,7 @@
 
 pub(crate) mod callback;
 pub(crate) mod clock;
+pub(crate) mod corruption;
 pub(crate) mod error;
 pub(crate) mod event;
 pub(crate) mod failpoint;

@@ -13,7 +13,7 @@ mod remove;
 use crate::codec::overflow::Overflow;
 use crate::codec::row::{self, StoredRow};
 use crate::index::quarantine::{is_quarantined, quarantine};
-use crate::kv::database::{Database, Entries, OpenError, Tree};
+use crate::kv::database::{Database, Entries, OpenError, Tree, Unusable};
 use crate::kv::files::sync;
 use crate::kv::overflow;
 use crate::storage::held;
@@ -167,7 +167,7 @@ pub(crate) fn set_aside(store_dir: &Path) -> Result<Option<PathBuf>> {
 }
 
 /// Moves damaged views aside and makes empty ones.
-fn replace(store_dir: &Path, cache_bytes: u64, reason: &str) -> Result<Database> {
+fn replace(store_dir: &Path, cache_bytes: u64, reason: &Unusable) -> Result<Database> {
     let directory = store_dir.join(VIEWS);
     let aside = set_aside(store_dir)?.unwrap_or_default();
     held::create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;

@@ -9,6 +9,7 @@ use crate::codec::views::ClosedViews;
 use crate::index::quarantine::quarantine;
 use crate::kv::files::{create_over, sync};
 use crate::storage::regular::is_loop;
+use crate::value::corruption::{Corruption, NoteFault};
 use crate::value::error::{Error, Result, is_exhaustion};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::VIEWS_NOTE_BYTES_MAX;
@@ -74,7 +75,7 @@ pub(crate) fn lacking(
         _ if failpoint!("views::forget_what_was_closed") => return Ok(Vec::new()),
         Ok(None) => return Ok(Vec::new()),
         Ok(Some(note)) => note,
-        Err(what) => return Ok(vec![(path, what)]),
+        Err(what) => return Ok(vec![(path, what.to_string())]),
     };
     let mut lacking = Vec::new();
     let bytes = match db.metadata() {
@@ -110,18 +111,18 @@ fn database(directory: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The system has nothing more to give, which says nothing of the note.
-fn read(path: &Path) -> Result<Result<Option<ClosedViews>, String>> {
+fn read(path: &Path) -> Result<Result<Option<ClosedViews>, Corruption>> {
     let unread = |e: std::io::Error| match is_exhaustion(&e) {
         true => Err(Error::io("read", path, e)),
-        false => Ok(Err(format!("it cannot be read: {e}"))),
+        false => Ok(Err(NoteFault::Unreadable(e.to_string().into()).into())),
     };
     match path.symlink_metadata() {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Ok(None)),
         Err(e) => return unread(e),
-        Ok(found) if !found.is_file() => return Ok(Err("it is no file".to_owned())),
+        Ok(found) if !found.is_file() => return Ok(Err(NoteFault::NoFile.into())),
         Ok(found) if found.len() > VIEWS_NOTE_BYTES_MAX => {
             let (met, allowed) = (found.len(), VIEWS_NOTE_BYTES_MAX);
-            return Ok(Err(format!("it has {met} bytes; at most {allowed} are allowed")));
+            return Ok(Err(NoteFault::Length { met, allowed }.into()));
         }
         Ok(_) => {}
     }

@@ -30,6 +30,7 @@ use crate::codec::frame::EntryLocation;
 use crate::codec::sst::event::{Body, IndexedEvent};
 use crate::codec::varint;
 use crate::value::clock::Micros;
+use crate::value::corruption::Corruption;
 use crate::value::limits::{
     TABLE_EVENT_BLOCK_BYTES_MAX, TABLE_EVENT_BLOCK_BYTES_MIN, TABLE_INLINE_BYTES_MAX,
 };
@@ -131,8 +132,8 @@ impl EventBlockBuilder {
 }
 
 /// The events of an event block with this content, uncompressed.
-pub(crate) fn decompress(content: &Bytes) -> Result<Bytes, String> {
-    unpack(content).ok_or_else(|| "an event block is malformed".to_owned())
+pub(crate) fn decompress(content: &Bytes) -> Result<Bytes, Corruption> {
+    unpack(content).ok_or(Corruption::EventBlock)
 }
 
 fn unpack(content: &Bytes) -> Option<Bytes> {
@@ -160,9 +161,9 @@ pub(crate) fn decode_run(
     start: u32,
     count: u64,
     first_version: u64,
-) -> Result<Vec<IndexedEvent>, String> {
+) -> Result<Vec<IndexedEvent>, Corruption> {
     let run = read_run(events, start as usize, count, first_version);
-    run.ok_or_else(|| "a run of events is malformed".to_owned())
+    run.ok_or(Corruption::KeyRun)
 }
 
 fn read_run(
@@ -234,7 +235,7 @@ mod tests {
         content.into()
     }
 
-    fn unpack(content: &Bytes, count: u64, version: u64) -> Result<Vec<IndexedEvent>, String> {
+    fn unpack(content: &Bytes, count: u64, version: u64) -> Result<Vec<IndexedEvent>, Corruption> {
         decode_run(&decompress(content)?, BASE_BYTES as u32, count, version)
     }
 

@@ -35,6 +35,7 @@ use crate::codec::sst::block::{EVENT_BLOCK_BLOCK_BYTES_MAX, EVENT_BLOCK_BYTES_MA
 use crate::codec::state::StreamState;
 use crate::codec::varint;
 use crate::value::clock::Micros;
+use crate::value::corruption::Corruption;
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{STREAM_NAME_BYTES_MAX, TABLE_INDEX_BLOCK_BYTES};
 use crate::value::position::Version;
@@ -141,8 +142,8 @@ pub(crate) struct IndexBlock {
 }
 
 impl IndexBlock {
-    pub(crate) fn decode(content: Bytes) -> Result<IndexBlock, String> {
-        IndexBlock::read(content).ok_or_else(malformed)
+    pub(crate) fn decode(content: Bytes) -> Result<IndexBlock, Corruption> {
+        IndexBlock::read(content).ok_or(Corruption::IndexBlock)
     }
 
     fn read(content: Bytes) -> Option<IndexBlock> {
@@ -178,7 +179,7 @@ impl IndexBlock {
     }
 
     /// Whether this is the block that has, or would have, the run which begins with `version` of `stream`.
-    pub(crate) fn covers(&self, stream: &StreamId, version: u64) -> Result<bool, String> {
+    pub(crate) fn covers(&self, stream: &StreamId, version: u64) -> Result<bool, Corruption> {
         if !self.reaches(stream.as_str(), version) {
             return Ok(false);
         }
@@ -186,13 +187,13 @@ impl IndexBlock {
     }
 
     /// The name and the version that the block begins with.
-    pub(crate) fn begin(&self) -> Result<(&[u8], u64), String> {
-        self.run_begin(0).ok_or_else(malformed)
+    pub(crate) fn begin(&self) -> Result<(&[u8], u64), Corruption> {
+        self.run_begin(0).ok_or(Corruption::IndexBlock)
     }
 
     /// The name of the stream of the run of this number.
-    pub(crate) fn name(&self, number: usize) -> Result<&[u8], String> {
-        self.run_begin(number).map(|(name, _)| name).ok_or_else(malformed)
+    pub(crate) fn name(&self, number: usize) -> Result<&[u8], Corruption> {
+        self.run_begin(number).map(|(name, _)| name).ok_or(Corruption::IndexBlock)
     }
 
     /// Stream and version that the run of this number begins with.
@@ -208,11 +209,11 @@ impl IndexBlock {
     }
 
     /// How many of the runs come before `version` of `stream`, or begin with it.
-    pub(crate) fn runs_up_to(&self, stream: &str, version: u64) -> Result<usize, String> {
+    pub(crate) fn runs_up_to(&self, stream: &str, version: u64) -> Result<usize, Corruption> {
         let (mut low, mut high) = (0, self.count);
         while low < high {
             let middle = low + (high - low) / 2;
-            let begin = self.run_begin(middle).ok_or_else(malformed)?;
+            let begin = self.run_begin(middle).ok_or(Corruption::IndexBlock)?;
             match begin <= (stream.as_bytes(), version) {
                 true => low = middle + 1,
                 false => high = middle,
@@ -222,8 +223,8 @@ impl IndexBlock {
     }
 
     /// The run of this number.
-    pub(crate) fn run(&self, number: usize) -> Result<KeyRun, String> {
-        self.read_run(number).ok_or_else(malformed)
+    pub(crate) fn run(&self, number: usize) -> Result<KeyRun, Corruption> {
+        self.read_run(number).ok_or(Corruption::IndexBlock)
     }
 
     fn read_run(&self, number: usize) -> Option<KeyRun> {
@@ -286,10 +287,6 @@ fn take_name<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(name)
 }
 
-fn malformed() -> String {
-    "a block of the directory is malformed".to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,7 +320,7 @@ mod tests {
         content.into()
     }
 
-    fn runs(directory: &IndexBlock) -> Result<Vec<KeyRun>, String> {
+    fn runs(directory: &IndexBlock) -> Result<Vec<KeyRun>, Corruption> {
         (0..directory.count()).map(|number| directory.run(number)).collect()
     }
 

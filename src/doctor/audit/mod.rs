@@ -194,10 +194,7 @@ impl Walk<'_> {
         }
         let mut located = Vec::new();
         // What cannot be read of the frame has been found by now.
-        let _ = each_located(at, frame, |item| {
-            located.push(item);
-            Ok(())
-        });
+        let _ = each_located(at, frame, |item| located.push(item));
         for item in located {
             match item {
                 Located::Event(event) => self.event(names, event)?,
@@ -233,7 +230,7 @@ impl Walk<'_> {
     /// The frame's checksum has covered the entries; each one's own must hold too, because single
     /// events are read by it.
     fn check_entries(&mut self, at: Location, frame: &Frame) {
-        let mut wrong = each_located(at, frame, |_| Ok(())).err();
+        let mut wrong = each_located(at, frame, |_| ()).err();
         for (offset, length, _) in frame.entries().flatten() {
             let (offset, length) = (offset as usize, length as usize);
             if let Err(what) = entry::decode(&frame.bytes().slice(offset..offset + length)) {

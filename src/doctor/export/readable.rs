@@ -60,7 +60,6 @@ pub(super) fn each(
                     if let Located::Event(event) = item {
                         doubtful.push(event);
                     }
-                    Ok(())
                 });
                 for event in doubtful.drain(..) {
                     (walk.visit)(Readable::Doubtful(event))?;
@@ -101,10 +100,7 @@ impl<V: FnMut(Readable) -> Result<()>> Walk<'_, V> {
         let mut located = Vec::with_capacity(entries.len());
         // A frame whose content is not what its checksum covers was never written by us; what can be
         // read of it is taken.
-        let _ = each_located(at, frame, |item| {
-            located.push(item);
-            Ok(())
-        });
+        let _ = each_located(at, frame, |item| located.push(item));
         for ((offset, _, entry), item) in entries.into_iter().zip(located) {
             let begins_commit = frame.bytes()[offset as usize] & BEGINS_COMMIT != 0;
             match (entry, item) {

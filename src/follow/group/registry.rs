@@ -205,7 +205,7 @@ pub(super) fn shelved(log: &Log, name: &str, shelf: Shelf) -> Result<BTreeMap<u6
     records.collect()
 }
 
-fn damaged(name: &str, what: &str) -> Error {
+fn damaged(name: &str, what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Corrupt, format!("what is kept of group {name:?} is damaged: {what}"))
 }
 

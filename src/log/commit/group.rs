@@ -474,12 +474,9 @@ mod tests {
             let frame = Frame::written(header, buffer.into());
 
             let (mut held, mut records) = (Vec::new(), 0);
-            each_located(AT, &frame, |located| {
-                match located {
-                    Located::Event(event) => held.push(event),
-                    Located::Record { .. } => records += 1,
-                }
-                Ok(())
+            each_located(AT, &frame, |located| match located {
+                Located::Event(event) => held.push(event),
+                Located::Record { .. } => records += 1,
             })
             .unwrap();
             let known: Vec<_> = held

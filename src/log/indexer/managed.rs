@@ -17,6 +17,7 @@ use crate::log::indexer::signal::backoff;
 use crate::log::read::located::{Located, each_located, is_next_sparse_entry, sparse_entry_of};
 use crate::sst::compaction::CompactionPriority;
 use crate::storage::held::Held;
+use crate::value::corruption::Corruption;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{FLUSH_BATCH_BYTES_MIN, UNINDEXED_BYTES_MAX};
@@ -489,19 +490,16 @@ impl FlushBatchBuilder {
         }
     }
 
-    fn take(&mut self, at: Location, frame: &Frame) -> Result<(), String> {
+    fn take(&mut self, at: Location, frame: &Frame) -> Result<(), Corruption> {
         let sparse_entry = sparse_entry_of(at, frame);
         if is_next_sparse_entry(self.sparse_entries.last(), &sparse_entry) {
             self.sparse_entries.push(sparse_entry);
         }
-        each_located(at, frame, |located| {
-            match located {
-                Located::Event(event) => self.events.push(event),
-                Located::Record { key, value } => {
-                    self.records.insert(key, value);
-                }
+        each_located(at, frame, |located| match located {
+            Located::Event(event) => self.events.push(event),
+            Located::Record { key, value } => {
+                self.records.insert(key, value);
             }
-            Ok(())
         })?;
         let header = &frame.header;
         self.bytes += header.padded_length();

@@ -10,6 +10,7 @@ use crate::journal::segment;
 use crate::log::core::Log;
 use crate::log::read::readahead::Readahead;
 use crate::value::clock::Micros;
+use crate::value::corruption::Corruption;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
@@ -325,7 +326,7 @@ impl FrameEvents {
 
     /// The position of the next event that `filter` wants, and where it lies.
     #[inline]
-    fn find(&mut self, filter: &Filter) -> Option<Result<(u64, EventParts), String>> {
+    fn find(&mut self, filter: &Filter) -> Option<Result<(u64, EventParts), Corruption>> {
         loop {
             let parts = match self.entries.next_event()? {
                 Ok(parts) => parts,
@@ -363,11 +364,11 @@ impl FrameEvents {
     ) -> Option<Result<RecordedEvent>> {
         let body = self.entries.body();
         let Some(stream) = StreamId::from_stored(body.slice(parts.stream)) else {
-            return self.corrupt(journal, "a stream's name is no text".to_owned());
+            return self.corrupt(journal, Corruption::StreamName);
         };
         let envelope = body.slice(parts.envelope);
         let Some(read) = envelope::read(&envelope) else {
-            return self.corrupt(journal, envelope::malformed());
+            return self.corrupt(journal, Corruption::Envelope);
         };
         let place = Place {
             position: Position::new(position),
@@ -379,7 +380,7 @@ impl FrameEvents {
     }
 
     #[cold]
-    fn corrupt(&self, journal: &Journal, what: String) -> Option<Result<RecordedEvent>> {
+    fn corrupt(&self, journal: &Journal, what: Corruption) -> Option<Result<RecordedEvent>> {
         let header = &self.frame.header;
         let at = Location { segment: header.segment, offset: header.offset };
         Some(Err(journal.unreadable(at, header.first_position, &self.frame, what)))

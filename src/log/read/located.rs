@@ -5,6 +5,7 @@ use crate::codec::frame::{EntryLocation, Frame, Location};
 use crate::codec::record::Record;
 use crate::codec::sparse_index::SparseEntry;
 use crate::index::flush_batch::EventToIndex;
+use crate::value::corruption::Corruption;
 use crate::value::limits::GLOBAL_STEP_BYTES;
 use crate::value::stream::StreamId;
 
@@ -14,19 +15,31 @@ pub(crate) enum Located {
     Record { key: String, value: Vec<u8> },
 }
 
-/// Calls `take` with each event and record of the frame that lies at `at`, in order.
+/// Calls `take` with each event and record of the frame at `at`, in order.
 pub(crate) fn each_located(
     at: Location,
     frame: &Frame,
-    mut take: impl FnMut(Located) -> Result<(), String>,
-) -> Result<(), String> {
+    mut take: impl FnMut(Located),
+) -> Result<(), Corruption> {
+    try_each_located(at, frame, |located| {
+        take(located);
+        Ok(())
+    })
+}
+
+/// The same, until `take` fails.
+pub(crate) fn try_each_located<E: From<Corruption>>(
+    at: Location,
+    frame: &Frame,
+    mut take: impl FnMut(Located) -> Result<(), E>,
+) -> Result<(), E> {
     let header = &frame.header;
     let mut position = header.first_position;
     for item in frame.entries() {
         let (offset, length, entry) = item?;
         match entry {
             Entry::Event { stream, version, envelope } => {
-                let stream = StreamId::from_stored(stream).ok_or("a stream's name is no text")?;
+                let stream = StreamId::from_stored(stream).ok_or(Corruption::StreamName)?;
                 let location = EntryLocation {
                     segment: at.segment,
                     offset: at.offset as u32 + offset,
@@ -53,7 +66,7 @@ pub(crate) fn each_located(
         return Ok(());
     }
     let held = position - header.first_position;
-    Err(format!("a frame of {} events holds {held}", header.events))
+    Err(Corruption::FrameEvents { said: header.events, held }.into())
 }
 
 /// The sparse index entry of the frame at `at`.

@@ -14,6 +14,7 @@ use crate::log::core::Log;
 use crate::log::read::located::{Located, each_located};
 use crate::log::tail::{FoundBody, FoundEvent};
 use crate::value::clock::Micros;
+use crate::value::corruption::Corruption;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::RecordedEvent;
 use crate::value::limits::STREAM_PAGE_EVENTS;
@@ -152,7 +153,6 @@ impl Log {
                 Located::Event(event) if event.stream == *stream
                     && (event.version, event.position, event.location) == (version, position, at)
             );
-            Ok(())
         });
         read.is_err() || is_there
     }
@@ -195,21 +195,21 @@ struct Misled {
 
 /// The envelope of an entry that must be the event of `version` in `stream`.
 fn envelope_in(
-    entry: Result<Entry, String>,
+    entry: Result<Entry, Corruption>,
     stream: &StreamId,
     version: u64,
-) -> Result<Bytes, String> {
+) -> Result<Bytes, Corruption> {
     match entry? {
         Entry::Event { stream: name, version: at, envelope }
             if name == stream.as_str().as_bytes() && at == version =>
         {
             Ok(envelope)
         }
-        _ => Err(format!("there is not the event of version {version} of {stream}")),
+        _ => Err(Corruption::OtherEvent { stream: stream.as_str().into(), version }),
     }
 }
 
-fn damaged_in_memory(stream: &StreamId, version: u64, what: &str) -> Error {
+fn damaged_in_memory(stream: &StreamId, version: u64, what: &Corruption) -> Error {
     let message = format!("version {version} of {stream} is damaged in memory: {what}");
     Error::new(ErrorKind::Corrupt, message)
 }

@@ -14,9 +14,11 @@ use crate::codec::frame::{EntryLocation, Frame, Location};
 use crate::codec::record::Record;
 use crate::codec::sparse_index::SparseEntry;
 use crate::codec::state::StreamState;
-use crate::log::read::located::{Located, each_located, is_next_sparse_entry, sparse_entry_of};
+use crate::log::read::located::{Located, is_next_sparse_entry, sparse_entry_of, try_each_located};
 use crate::log::tail::stream_table::{Slot, Streams, TailEvent};
 use crate::value::clock::Micros;
+use crate::value::corruption::Corruption;
+use crate::value::error::Error;
 use crate::value::limits::TAIL_BODY_BYTES_MAX;
 use crate::value::stream::StreamId;
 use bytes::Bytes;
@@ -72,6 +74,26 @@ pub(crate) enum FoundBody {
     InJournal(EntryLocation),
 }
 
+/// Why a frame could not be taken in when a store was opened.
+pub(crate) enum FillError {
+    /// The frame is damaged.
+    Frame(Corruption),
+    /// What comes before it could not be asked.
+    Base(Error),
+}
+
+impl From<Corruption> for FillError {
+    fn from(what: Corruption) -> FillError {
+        FillError::Frame(what)
+    }
+}
+
+impl From<Error> for FillError {
+    fn from(error: Error) -> FillError {
+        FillError::Base(error)
+    }
+}
+
 impl Tail {
     pub(crate) fn new(indexed: Checkpoint) -> Tail {
         Tail {
@@ -110,7 +132,7 @@ impl Tail {
         runs: impl Iterator<Item = PublishedRun<'a, L>>,
         records: impl Iterator<Item = Record>,
         shown: impl FnOnce(),
-    ) -> Result<(), String> {
+    ) -> Result<(), Corruption> {
         let recorded_at = frame.header.time;
         let state = &mut *self.state.write();
         for PublishedRun { stream, found, first_version, first_position, locations } in runs {
@@ -135,10 +157,10 @@ impl Tail {
         &self,
         at: Location,
         frame: &Frame,
-        mut base: impl FnMut(&StreamId, u64) -> Result<StreamState, String>,
-    ) -> Result<(), String> {
+        mut base: impl FnMut(&StreamId, u64) -> Result<StreamState, Error>,
+    ) -> Result<(), FillError> {
         let state = &mut *self.state.write();
-        each_located(at, frame, |located| match located {
+        let take = |located| match located {
             Located::Event(event) => {
                 let stream = &event.stream;
                 let found = match state.streams.find(stream) {
@@ -150,13 +172,14 @@ impl Tail {
                 };
                 let (position, recorded_at) = (event.position, event.recorded_at);
                 let located = TailEvent { position, recorded_at, location: event.location };
-                state.streams.push(stream, found, event.version, located)
+                Ok(state.streams.push(stream, found, event.version, located)?)
             }
             Located::Record { key, value } => {
                 state.records.insert(key, TailRecord { at, value });
                 Ok(())
             }
-        })?;
+        };
+        try_each_located::<FillError>(at, frame, take)?;
         state.keep_frame(at, frame);
         Ok(())
     }

@@ -8,6 +8,7 @@
 use crate::codec::frame::EntryLocation;
 use crate::codec::state::StreamState;
 use crate::value::clock::Micros;
+use crate::value::corruption::Corruption;
 use crate::value::limits::IDLE_STREAMS_MAX;
 use crate::value::position::Version;
 use crate::value::stream::StreamId;
@@ -192,7 +193,7 @@ impl Streams {
         (slot, base): (Slot, StreamState),
         version: u64,
         event: TailEvent,
-    ) -> Result<(), String> {
+    ) -> Result<(), Corruption> {
         let place = match self.known.get(slot.place as usize) {
             Some(known) if known.serial == slot.serial => slot.place,
             // It was forgotten meanwhile.
@@ -204,7 +205,8 @@ impl Streams {
         let known = &mut self.known[place as usize];
         let before = known.state.version.get();
         if version != before + 1 {
-            return Err(format!("stream {stream} goes on at version {version} after {before}"));
+            let stream = stream.as_str().into();
+            return Err(Corruption::VersionOrder { stream, version, before });
         }
         if before == 0 {
             known.state.created = event.recorded_at;
@@ -329,7 +331,8 @@ mod tests {
         let found = (streams.remember(&stream(0), at(4)), at(4));
         for version in [0, 4, 6] {
             let error = streams.push(&stream(0), found, version, event(10)).unwrap_err();
-            assert_eq!(error, format!("stream Known-0 goes on at version {version} after 4"));
+            let text = format!("stream Known-0 goes on at version {version} after 4");
+            assert_eq!(error.to_string(), text);
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::codec::process::{
     encode, encode_effects,
 };
 use crate::log::core::Log;
+use crate::value::corruption::Corruption;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::position::Position;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -229,7 +230,7 @@ fn load<T>(
     log: &Log,
     name: &str,
     prefix: &str,
-    decode: impl Fn(&[u8]) -> Result<T, String>,
+    decode: impl Fn(&[u8]) -> Result<T, Corruption>,
 ) -> Result<Vec<(String, T)>> {
     let records = log.records_with_prefix(prefix)?.into_iter();
     let kept = records.map(|(key, value)| {
@@ -239,7 +240,7 @@ fn load<T>(
     kept.collect()
 }
 
-fn damaged(name: &str, what: &str) -> Error {
+fn damaged(name: &str, what: impl std::fmt::Display) -> Error {
     let message = format!("what is kept of process {name} is damaged: {what}");
     Error::new(ErrorKind::Corrupt, message)
 }

@@ -3,6 +3,7 @@
 use crate::codec::frame::Chain;
 use crate::codec::projection::{Generations, ViewCheckpoint, ViewOrigin, decode};
 use crate::model::projection::trees::{CHECKPOINT, META, ORIGIN, parked, tree_name_prefix};
+use crate::value::corruption::Corruption;
 use crate::value::error::{ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::finding::{Finding, FindingKind, Findings};
@@ -88,7 +89,7 @@ pub(crate) fn audit(
 }
 
 /// The projections that have views, and which trees are theirs.
-fn named(views: &Arc<Views>) -> Result<Vec<(String, Result<Generations, String>)>> {
+fn named(views: &Arc<Views>) -> Result<Vec<(String, Result<Generations, Corruption>)>> {
     let Some(meta) = views.existing(META)? else { return Ok(Vec::new()) };
     let states = meta.states_with_prefix(b"")?.into_iter();
     let named = states.map(|(name, bytes)| {
@@ -135,7 +136,10 @@ impl Audit<'_> {
             return Ok(());
         };
         let position = match tree.state(CHECKPOINT) {
-            Ok(Some(bytes)) => decode::<ViewCheckpoint>(&bytes).map(|c| c.position),
+            Ok(Some(bytes)) => match decode::<ViewCheckpoint>(&bytes) {
+                Ok(checkpoint) => Ok(checkpoint.position),
+                Err(what) => Err(what.to_string()),
+            },
             Ok(None) if is_served => Err("there is none".to_owned()),
             // Writing it was cut short: it is begun anew.
             Ok(None) => Ok(0),

@@ -228,7 +228,7 @@ impl Trees {
         tree_name_prefix(&self.name)
     }
 
-    fn damaged(&self, what: &str) -> Error {
+    fn damaged(&self, what: impl std::fmt::Display) -> Error {
         let message = format!("the state of projection {} is damaged: {what}", self.name);
         Error::new(crate::value::error::ErrorKind::Corrupt, message)
     }
@@ -299,18 +299,17 @@ pub(super) fn parked_at(tree: &ViewTree, position: Position) -> Result<Option<Pa
     decode(&bytes).map(Some).map_err(|what| damaged_parked(tree, &what))
 }
 
-fn damaged_parked(tree: &ViewTree, what: &str) -> Error {
+fn damaged_parked(tree: &ViewTree, what: impl std::fmt::Display) -> Error {
     let message = format!("a parked event in {} is damaged: {what}", tree.name());
     Error::new(crate::value::error::ErrorKind::Corrupt, message)
 }
 
 /// The parked events of a view, in order.
 pub(super) fn parked(tree: &ViewTree) -> Result<Vec<(Position, ParkedRecord)>> {
-    let damaged = |what: String| damaged_parked(tree, &what);
     let records = tree.states_with_prefix(PARKED)?.into_iter().map(|(name, bytes)| {
         let position = name[PARKED.len()..].try_into();
-        let position = position.map_err(|_| damaged("its place is no position".to_owned()))?;
-        let record = decode(&bytes).map_err(damaged)?;
+        let position = position.map_err(|_| damaged_parked(tree, "its place is no position"))?;
+        let record = decode(&bytes).map_err(|what| damaged_parked(tree, what))?;
         Ok((Position::new(u64::from_be_bytes(position)), record))
     });
     records.collect()
