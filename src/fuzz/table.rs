@@ -2,7 +2,7 @@
 
 use crate::codec::sst::block::{self, EVENT_BLOCK_BYTES_MAX, EventBlockBuilder};
 use crate::codec::sst::block_index::{IndexBlock, IndexBlockBuilder};
-use crate::codec::sst::event::IndexedEvent;
+use crate::codec::sst::event::LocatedEvent;
 use crate::codec::sst::footer::{Footer, NameHash};
 use crate::codec::sst::{BlockKind, TableId};
 use crate::fuzz::mend;
@@ -61,7 +61,7 @@ fn check_event_block(content: &Bytes, events: u64) -> bool {
         let mut again = Vec::new();
         builder.finish(&mut again);
         let again = block::decompress(&again.into()).expect("what we table can be read");
-        let again: Vec<IndexedEvent> = block::decode_run(&again, 0, events, 5).expect("read");
+        let again: Vec<LocatedEvent> = block::decode_run(&again, 0, events, 5).expect("read");
         assert_eq!(again, run, "it came back changed");
     }
     true

@@ -9,7 +9,7 @@ use crate::codec::keys;
 use crate::codec::overflow::Content;
 use crate::codec::sparse_index::SparseEntry;
 use crate::codec::sst::TableId;
-use crate::codec::sst::event::{IndexedEvent, body_of};
+use crate::codec::sst::event::{LocatedEvent, body_of};
 use crate::codec::sst::footer::NameHash;
 use crate::codec::state::{Stamp, StoredRecord, StreamState};
 use crate::index::core::{Index, Progress};
@@ -382,8 +382,8 @@ impl StreamHeads<'_> {
 }
 
 /// What the index holds of an event.
-pub(crate) fn indexed(event: &EventToIndex) -> IndexedEvent {
-    IndexedEvent {
+pub(crate) fn indexed(event: &EventToIndex) -> LocatedEvent {
+    LocatedEvent {
         version: event.version,
         position: event.position,
         recorded_at: event.recorded_at,

@@ -3,7 +3,7 @@
 use crate::codec::aggregate::{AggregateImage, ImageEvent};
 use crate::codec::keys;
 use crate::codec::sparse_index::SparseEntry;
-use crate::codec::sst::event::IndexedEvent;
+use crate::codec::sst::event::LocatedEvent;
 use crate::codec::state::StoredRecord;
 use crate::index::core::Index;
 use crate::kv::database::Tree;
@@ -49,7 +49,7 @@ impl Index {
     }
 
     /// Calls `take` with each run of events that can be read, table by table.
-    pub(crate) fn each_run(&self, mut take: impl FnMut(&StreamId, Vec<IndexedEvent>)) {
+    pub(crate) fn each_run(&self, mut take: impl FnMut(&StreamId, Vec<LocatedEvent>)) {
         for table in self.tables.live().iter() {
             if let Err(error) = self.each_run_of(table, &mut take) {
                 let path = self.tables_directory();
@@ -61,7 +61,7 @@ impl Index {
     fn each_run_of(
         &self,
         table: &Arc<Table>,
-        take: &mut impl FnMut(&StreamId, Vec<IndexedEvent>),
+        take: &mut impl FnMut(&StreamId, Vec<LocatedEvent>),
     ) -> Result<()> {
         let mut walk = TableCursor::of(&self.db, table)?;
         let mut event_block = OpenEventBlock::default();

@@ -4,7 +4,7 @@ use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
 use crate::codec::keys;
 use crate::codec::sparse_index::SparseEntry;
-use crate::codec::sst::event::IndexedEvent;
+use crate::codec::sst::event::LocatedEvent;
 use crate::codec::state::{StoredRecord, StreamState};
 use crate::index::core::Index;
 use crate::index::verify::record_contribution;
@@ -54,7 +54,7 @@ impl Index {
     }
 
     /// The events of the run that holds `version`; nothing, if the stream is not indexed that far.
-    pub(crate) fn run_holding(&self, stream: &StreamId, version: u64) -> Result<Vec<IndexedEvent>> {
+    pub(crate) fn run_holding(&self, stream: &StreamId, version: u64) -> Result<Vec<LocatedEvent>> {
         self.tables.run_holding(&self.db, stream, version)
     }
 
@@ -68,7 +68,7 @@ impl Index {
         stream: &StreamId,
         version: u64,
         limit: usize,
-    ) -> Result<Vec<IndexedEvent>> {
+    ) -> Result<Vec<LocatedEvent>> {
         let events = self.tables.events_from(&self.db, stream, version, limit)?;
         match events.is_empty() {
             true => {

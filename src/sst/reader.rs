@@ -4,7 +4,7 @@ use crate::codec::checkpoint::ListedTable;
 use crate::codec::keys;
 use crate::codec::sst::block::{self, EVENT_BLOCK_BLOCK_BYTES_MAX};
 use crate::codec::sst::block_index::{IndexBlock, KeyRun};
-use crate::codec::sst::event::IndexedEvent;
+use crate::codec::sst::event::LocatedEvent;
 use crate::codec::sst::footer::{Footer, NameHash};
 use crate::codec::sst::{BlockKind, BlockPlace, HEADER_BYTES, TRAILER_BYTES, TableId};
 use crate::kv::database::{Database, Tree, is_the_systems};
@@ -224,7 +224,7 @@ impl Table {
     }
 
     /// The events of `runs`, which come in their order. Chunks that lie side by side are read at once.
-    pub(crate) fn events_of(&self, runs: &[KeyRun]) -> Result<Vec<IndexedEvent>> {
+    pub(crate) fn events_of(&self, runs: &[KeyRun]) -> Result<Vec<LocatedEvent>> {
         let mut events = Vec::with_capacity(runs.iter().map(|run| run.events as usize).sum());
         let number = self.listed.number;
         for span in runs.chunk_by(|a, b| are_close(a.event_block, b.event_block)) {
@@ -270,7 +270,7 @@ impl Table {
     }
 
     /// The events of `run`, whose event block holds `events`.
-    pub(crate) fn events_in(&self, events: &Bytes, run: &KeyRun) -> Result<Vec<IndexedEvent>> {
+    pub(crate) fn events_in(&self, events: &Bytes, run: &KeyRun) -> Result<Vec<LocatedEvent>> {
         self.sound(block::decode_run(events, run.start, run.events, run.first_version))
     }
 

@@ -2,7 +2,7 @@
 
 use crate::codec::checkpoint::ListedTable;
 use crate::codec::sst::block_index::KeyRun;
-use crate::codec::sst::event::IndexedEvent;
+use crate::codec::sst::event::LocatedEvent;
 use crate::codec::sst::footer::NameHash;
 use crate::kv::database::Database;
 use crate::sst::cursor::TableCursor;
@@ -54,7 +54,7 @@ impl TableSet {
         db: &Database,
         stream: &StreamId,
         version: u64,
-    ) -> Result<Vec<IndexedEvent>> {
+    ) -> Result<Vec<LocatedEvent>> {
         for table in may_hold(&self.live(), stream) {
             if let Some(run) = table.run_up_to(db, stream, version)? {
                 // Older tables hold older versions only.
@@ -75,7 +75,7 @@ impl TableSet {
         stream: &StreamId,
         version: u64,
         limit: usize,
-    ) -> Result<Vec<IndexedEvent>> {
+    ) -> Result<Vec<LocatedEvent>> {
         // From the newest table back to the one that holds the version: each with where it begins.
         let mut cursors = Vec::new();
         for table in may_hold(&self.live(), stream) {
@@ -88,7 +88,7 @@ impl TableSet {
                 break;
             }
         }
-        let mut events: Vec<IndexedEvent> = Vec::new();
+        let mut events: Vec<LocatedEvent> = Vec::new();
         let (mut next, mut left) = (version, limit.max(1) as u64);
         while let Some((holding, mut cursor)) = cursors.pop() {
             let mut runs = Vec::new();
@@ -186,7 +186,7 @@ pub(crate) struct OpenEventBlock {
 
 impl OpenEventBlock {
     /// The events of a run of `table`, always the same one.
-    pub(crate) fn events(&mut self, table: &Table, run: &KeyRun) -> Result<Vec<IndexedEvent>> {
+    pub(crate) fn events(&mut self, table: &Table, run: &KeyRun) -> Result<Vec<LocatedEvent>> {
         let events = match self.events.take().filter(|_| self.offset == run.event_block.offset) {
             Some(events) => events,
             None => table.event_block(run.event_block)?,

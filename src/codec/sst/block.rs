@@ -27,7 +27,7 @@
 
 use crate::codec::cursor::array_at;
 use crate::codec::frame::EntryLocation;
-use crate::codec::sst::event::{Body, IndexedEvent};
+use crate::codec::sst::event::{Body, LocatedEvent};
 use crate::codec::varint;
 use crate::value::clock::Micros;
 use crate::value::corruption::Corruption;
@@ -161,7 +161,7 @@ pub(crate) fn decode_run(
     start: u32,
     count: u64,
     first_version: u64,
-) -> Result<Vec<IndexedEvent>, Corruption> {
+) -> Result<Vec<LocatedEvent>, Corruption> {
     let run = read_run(events, start as usize, count, first_version);
     run.ok_or(Corruption::KeyRun)
 }
@@ -171,7 +171,7 @@ fn read_run(
     start: usize,
     count: u64,
     first_version: u64,
-) -> Option<Vec<IndexedEvent>> {
+) -> Option<Vec<LocatedEvent>> {
     let first_position = u64::from_le_bytes(array_at(events.get(..8)?, 0));
     let first_time = i64::from_le_bytes(array_at(events.get(8..BASE_BYTES)?, 0));
     let mut left = events.get(start.max(BASE_BYTES)..)?;
@@ -184,7 +184,7 @@ fn read_run(
         let begin = events.len() - left.len();
         let (body, rest) = left.split_at_checked(usize::try_from(length / 2).ok()?)?;
         left = rest;
-        run.push(IndexedEvent {
+        run.push(LocatedEvent {
             version: first_version.checked_add(n)?,
             position: first_position.wrapping_add_signed(distance),
             recorded_at: Micros(first_time.wrapping_add(since)),
@@ -214,9 +214,9 @@ mod tests {
 
     const LOCATION: EntryLocation = EntryLocation { segment: 3, offset: 4, length: 500 };
 
-    fn event(version: u64, body: Body) -> IndexedEvent {
+    fn event(version: u64, body: Body) -> LocatedEvent {
         let recorded_at = Micros(1_000 - version as i64);
-        IndexedEvent { version, position: 10 * version, recorded_at, body }
+        LocatedEvent { version, position: 10 * version, recorded_at, body }
     }
 
     fn inline(bytes: usize) -> Body {
@@ -224,7 +224,7 @@ mod tests {
     }
 
     /// The content of the event block of `events`.
-    fn table(events: &[IndexedEvent]) -> Bytes {
+    fn table(events: &[LocatedEvent]) -> Bytes {
         let mut event_block = EventBlockBuilder::default();
         for event in events {
             event_block.put(event.position, event.recorded_at, &event.body);
@@ -235,11 +235,11 @@ mod tests {
         content.into()
     }
 
-    fn unpack(content: &Bytes, count: u64, version: u64) -> Result<Vec<IndexedEvent>, Corruption> {
+    fn unpack(content: &Bytes, count: u64, version: u64) -> Result<Vec<LocatedEvent>, Corruption> {
         decode_run(&decompress(content)?, BASE_BYTES as u32, count, version)
     }
 
-    fn sample() -> Vec<IndexedEvent> {
+    fn sample() -> Vec<LocatedEvent> {
         vec![event(5, inline(2)), event(6, Body::At(LOCATION)), event(7, inline(0))]
     }
 
@@ -258,7 +258,7 @@ mod tests {
         blake3::Hasher::new().finalize_xof().fill(&mut noise);
         let (position, recorded_at) = (0x0123_4567_89ab_cdef, Micros(0x7654_3210_1357_9bdf));
         let body = Body::Inline(noise.to_vec().into());
-        let content = table(&[IndexedEvent { version: 5, position, recorded_at, body }]);
+        let content = table(&[LocatedEvent { version: 5, position, recorded_at, body }]);
         assert_eq!(content[..5], [220, 0, 0, 0, 0], "what is not made shorter stays as it is");
     }
 

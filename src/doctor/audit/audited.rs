@@ -2,7 +2,7 @@
 
 use crate::codec::checkpoint::StoredCheckpoint;
 use crate::codec::frame::Location;
-use crate::codec::sst::event::IndexedEvent;
+use crate::codec::sst::event::LocatedEvent;
 use crate::index::core::Index;
 use crate::log::indexer::managed::IndexSlot;
 use crate::value::error::Result;
@@ -87,7 +87,7 @@ impl<'a> Audited<'a> {
     }
 
     /// Calls `take` with each run of events that can be read.
-    pub(crate) fn each_run(&self, take: impl FnMut(&StreamId, Vec<IndexedEvent>)) -> Result<()> {
+    pub(crate) fn each_run(&self, take: impl FnMut(&StreamId, Vec<LocatedEvent>)) -> Result<()> {
         self.ask(|index| {
             index.each_run(take);
             Ok(())

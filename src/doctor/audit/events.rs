@@ -1,6 +1,6 @@
 //! Each event of the journal, looked for in the index.
 
-use crate::codec::sst::event::IndexedEvent;
+use crate::codec::sst::event::LocatedEvent;
 use crate::doctor::audit::audited::Audited;
 use crate::index::flush_batch::EventToIndex;
 use crate::index::ingest::indexed;
@@ -57,7 +57,7 @@ impl<'a> Comparison<'a> {
         events: &[EventToIndex],
         findings: &mut Findings,
     ) -> Result<()> {
-        let mut run: VecDeque<IndexedEvent> = VecDeque::new();
+        let mut run: VecDeque<LocatedEvent> = VecDeque::new();
         for event in events {
             if run.back().is_none_or(|last| last.version < event.version) {
                 run = match self.index.ask(|index| index.run_holding(stream, event.version)) {

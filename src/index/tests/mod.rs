@@ -11,7 +11,7 @@ mod views;
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::{EntryLocation, Location};
 use crate::codec::sparse_index::SparseEntry;
-use crate::codec::sst::event::{Body, IndexedEvent};
+use crate::codec::sst::event::{Body, LocatedEvent};
 use crate::index::core::{Index, Opened};
 use crate::index::flush_batch::{EventToIndex, FlushBatch};
 use crate::proof::random::Random;
@@ -161,7 +161,7 @@ impl Truth {
         }
     }
 
-    fn check_run(&self, stream: &str, wanted: u64, version: u64, run: &[IndexedEvent]) {
+    fn check_run(&self, stream: &str, wanted: u64, version: u64, run: &[LocatedEvent]) {
         let (first, last) = (run[0].version, run[run.len() - 1].version);
         assert!(first <= wanted && wanted <= last && last <= version, "{first} {wanted} {last}");
         for (expected, event) in (first..).zip(run) {

@@ -108,8 +108,8 @@ impl<'a> Gathering<'a> {
         while next <= last {
             let page = self.log.stream_page(&append.stream, next)?;
             for event in page.into_iter().take_while(|event| event.version <= last) {
-                let digest = digest(&event.envelope);
-                let id = envelope::id(&event.envelope).unwrap_or_default();
+                let digest = digest(&event.body);
+                let id = envelope::id(&event.body).unwrap_or_default();
                 let same = proposed.next().is_some_and(|p| p.id == id && p.digest == digest);
                 let stored = StoredEvent { id, digest, position: event.position };
                 self.gathered.facts.stored.insert((number, event.version), stored);

@@ -7,13 +7,12 @@ use crate::codec::entry;
 use crate::codec::entry::Entry;
 use crate::codec::envelope::{self, Place};
 use crate::codec::frame::{EntryLocation, Frame, Location};
-use crate::codec::sst::event::{Body, IndexedEvent};
+use crate::codec::sst::event::{Body, LocatedEvent};
 use crate::index::core::Index;
 use crate::journal::segment;
 use crate::log::core::Log;
 use crate::log::read::located::{Located, each_located};
-use crate::log::tail::{FoundBody, FoundEvent};
-use crate::value::clock::Micros;
+use crate::log::tail::TailBody;
 use crate::value::corruption::Corruption;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::RecordedEvent;
@@ -24,14 +23,8 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// An event of a known stream, not decoded yet.
-#[derive(Debug, Clone)]
-pub(crate) struct RawEvent {
-    pub(crate) version: u64,
-    pub(crate) position: u64,
-    pub(crate) recorded_at: Micros,
-    pub(crate) envelope: Bytes,
-}
+/// An event of a known stream with its envelope.
+pub(crate) type RawEvent = LocatedEvent<Bytes>;
 
 impl Log {
     /// The stream's events from version `from` on, which exists, as many as are at hand together.
@@ -77,21 +70,20 @@ impl Log {
         Ok(low)
     }
 
-    fn fetch(&self, stream: &StreamId, found: Vec<FoundEvent>) -> Result<Vec<RawEvent>> {
+    fn fetch(
+        &self,
+        stream: &StreamId,
+        found: Vec<LocatedEvent<TailBody>>,
+    ) -> Result<Vec<RawEvent>> {
         let events = found.into_iter().map(|found| {
-            let envelope = match found.body {
-                FoundBody::InMemory(bytes) => {
-                    envelope_in(entry::decode(&bytes), stream, found.version)
+            let envelope = match &found.body {
+                TailBody::InMemory(bytes) => {
+                    envelope_in(entry::decode(bytes), stream, found.version)
                         .map_err(|what| damaged_in_memory(stream, found.version, &what))?
                 }
-                FoundBody::InJournal(at) => self.envelope_at(at, stream, found.version)?,
+                TailBody::InJournal(at) => self.envelope_at(*at, stream, found.version)?,
             };
-            Ok(RawEvent {
-                version: found.version,
-                position: found.position,
-                recorded_at: found.recorded_at,
-                envelope,
-            })
+            Ok(found.with_body(envelope))
         });
         events.collect()
     }
@@ -100,7 +92,7 @@ impl Log {
     fn indexed(
         &self,
         stream: &StreamId,
-        ask: impl Fn(&Index) -> Result<Vec<IndexedEvent>>,
+        ask: impl Fn(&Index) -> Result<Vec<LocatedEvent>>,
     ) -> Result<Vec<RawEvent>> {
         let healed = self.index.healed();
         let events = self.index.ask(&ask)?;
@@ -125,10 +117,10 @@ impl Log {
     fn resolve(
         &self,
         stream: &StreamId,
-        events: Vec<IndexedEvent>,
+        events: Vec<LocatedEvent>,
     ) -> Result<Vec<RawEvent>, Misled> {
         let events = events.into_iter().map(|event| {
-            let IndexedEvent { version, position, recorded_at, body } = event;
+            let LocatedEvent { version, position, recorded_at, body } = event;
             let envelope =
                 match body {
                     Body::Inline(envelope) => envelope,
@@ -136,7 +128,7 @@ impl Log {
                         .envelope_at(at, stream, version)
                         .map_err(|error| Misled { error, version, position, at })?,
                 };
-            Ok(RawEvent { version, position, recorded_at, envelope })
+            Ok(LocatedEvent { version, position, recorded_at, body: envelope })
         });
         events.collect()
     }
@@ -296,8 +288,8 @@ fn decode(stream: &StreamId, event: RawEvent) -> Result<RecordedEvent> {
         recorded_at: event.recorded_at.to_utc(),
     };
     let version = event.version;
-    let bytes = event.envelope.clone();
-    envelope::decode(event.envelope, place).map_err(|what| match envelope::newer_form(&bytes) {
+    let bytes = event.body.clone();
+    envelope::decode(event.body, place).map_err(|what| match envelope::newer_form(&bytes) {
         Some(newer) => {
             let message = format!(
                 "version {version} of {stream} is {newer}: a newer version of filmstrip wrote it"

@@ -13,10 +13,10 @@ use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::{EntryLocation, Frame, Location};
 use crate::codec::record::Record;
 use crate::codec::sparse_index::SparseEntry;
+use crate::codec::sst::event::LocatedEvent;
 use crate::codec::state::StreamState;
 use crate::log::read::located::{Located, is_next_sparse_entry, sparse_entry_of, try_each_located};
 use crate::log::tail::stream_table::{Slot, Streams, TailEvent};
-use crate::value::clock::Micros;
 use crate::value::corruption::Corruption;
 use crate::value::error::Error;
 use crate::value::limits::TAIL_BODY_BYTES_MAX;
@@ -59,17 +59,9 @@ pub(crate) struct PublishedRun<'a, L> {
     pub(crate) locations: L,
 }
 
-/// An event that the tail knows: its place, and its entry or where to read it.
+/// An event's entry, or where to read it.
 #[derive(Debug)]
-pub(crate) struct FoundEvent {
-    pub(crate) version: u64,
-    pub(crate) position: u64,
-    pub(crate) recorded_at: Micros,
-    pub(crate) body: FoundBody,
-}
-
-#[derive(Debug)]
-pub(crate) enum FoundBody {
+pub(crate) enum TailBody {
     InMemory(Bytes),
     InJournal(EntryLocation),
 }
@@ -229,7 +221,7 @@ impl Tail {
         stream: &StreamId,
         from: u64,
         limit: usize,
-    ) -> Vec<FoundEvent> {
+    ) -> Vec<LocatedEvent<TailBody>> {
         let state = self.state.read();
         let Some(found) = state.streams.get(stream) else { return Vec::new() };
         let first = found.first_version();
@@ -245,7 +237,7 @@ impl Tail {
         stream: &StreamId,
         last: u64,
         limit: usize,
-    ) -> Vec<FoundEvent> {
+    ) -> Vec<LocatedEvent<TailBody>> {
         let first = {
             let state = self.state.read();
             let Some(found) = state.streams.get(stream) else { return Vec::new() };
@@ -311,12 +303,12 @@ impl State {
         }
     }
 
-    fn find(&self, version: u64, event: TailEvent) -> FoundEvent {
+    fn find(&self, version: u64, event: TailEvent) -> LocatedEvent<TailBody> {
         let body = match self.entry_in_memory(event.location) {
-            Some(entry) => FoundBody::InMemory(entry),
-            None => FoundBody::InJournal(event.location),
+            Some(entry) => TailBody::InMemory(entry),
+            None => TailBody::InJournal(event.location),
         };
-        FoundEvent { version, position: event.position, recorded_at: event.recorded_at, body }
+        LocatedEvent { version, position: event.position, recorded_at: event.recorded_at, body }
     }
 
     fn entry_in_memory(&self, location: EntryLocation) -> Option<Bytes> {
