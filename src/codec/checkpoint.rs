@@ -132,6 +132,7 @@ impl StoredCheckpoint {
             bytes.push(table.level);
         }
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        debug_assert_eq!(StoredCheckpoint::decode(&bytes).as_ref(), Ok(self));
         bytes
     }
 

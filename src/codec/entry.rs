@@ -59,6 +59,7 @@ pub(crate) fn begin_event(
     envelope: impl FnOnce(&mut Vec<u8>),
     out: &mut Vec<u8>,
 ) -> Range<usize> {
+    debug_assert!(u16::try_from(stream.len()).is_ok(), "the limits keep a stream's name short");
     let start = out.len();
     out.push(KIND_EVENT | if first_of_commit { BIT_FIRST } else { 0 });
     out.extend_from_slice(&[0; 8]);
@@ -69,11 +70,15 @@ pub(crate) fn begin_event(
     envelope(out);
     let length = (out.len() - start - HEADER_BYTES) as u32;
     out[start + 1..start + CRC_OFFSET].copy_from_slice(&length.to_le_bytes());
+    debug_assert_eq!(entry_length(&out[start..]), Some(out.len() - start));
     begin..out.len()
 }
 
 /// Gives the event entry that `entry` is exactly its version and its checksum.
 pub(crate) fn seal_event(entry: &mut [u8], version: u64) {
+    debug_assert_eq!(entry[0] & !BIT_FIRST, KIND_EVENT, "only an event has a version");
+    debug_assert_eq!(entry_length(entry), Some(entry.len()), "it is exactly one entry");
+    debug_assert!((1..u64::MAX).contains(&version), "a version has a next one");
     entry[VERSION_OFFSET..VERSION_OFFSET + 8].copy_from_slice(&version.to_le_bytes());
     let crc = checksum(entry).to_le_bytes();
     entry[CRC_OFFSET..HEADER_BYTES].copy_from_slice(&crc);
@@ -81,6 +86,7 @@ pub(crate) fn seal_event(entry: &mut [u8], version: u64) {
 
 /// Appends a record entry.
 pub(crate) fn put_record(record: &[u8], first_of_commit: bool, out: &mut Vec<u8>) {
+    debug_assert!(u32::try_from(record.len()).is_ok(), "the limits keep a record short");
     let start = out.len();
     out.push(KIND_RECORD | if first_of_commit { BIT_FIRST } else { 0 });
     out.extend_from_slice(&(record.len() as u32).to_le_bytes());

@@ -51,6 +51,8 @@ struct Extras {
 pub(crate) fn encode(event: &NewEvent, out: &mut Vec<u8>) {
     let extras = encode_extras(&event.metadata);
     let flags = if event.format == Format::Json { FLAG_JSON } else { 0 };
+    debug_assert!(u16::try_from(event.event_type.len()).is_ok(), "the limits keep a type short");
+    debug_assert!(u32::try_from(extras.len()).is_ok(), "the limits keep metadata short");
     let occurred_at = event.occurred_at.map_or(NOT_SAID, |time| Micros::of(time).0);
     out.extend_from_slice(event.id.as_bytes());
     out.extend_from_slice(&flags.to_le_bytes());

@@ -178,11 +178,13 @@ impl Frame {
         if whole_crc(&bytes) != header.whole_crc {
             return Err(Corruption::FrameChecksum);
         }
+        debug_assert_eq!(bytes.len(), length, "a frame's bytes are those that its checksum covers");
         Ok(Frame { header, bytes })
     }
 
     /// The frame in a buffer that was just completed.
     pub(crate) fn written(header: Header, bytes: Bytes) -> Frame {
+        debug_assert!(bytes.len() >= header.length as usize, "it is there as a whole");
         let bytes = bytes.slice(..header.length as usize);
         Frame { header, bytes }
     }
@@ -358,7 +360,10 @@ pub(crate) fn complete(
     let header = crc32c::crc32c(&buffer[..HEADER_CRC_OFFSET]);
     buffer[HEADER_CRC_OFFSET..HEADER_BYTES].copy_from_slice(&header.to_le_bytes());
     buffer.resize(padded(length.into()) as usize, 0);
-    Header::parse(buffer).expect("what was just written can be read")
+    let header = Header::parse(buffer).expect("what was just written can be read");
+    debug_assert!(header.lies_at(store, at.segment, at.offset), "it says where it will be");
+    debug_assert_eq!(header.first_position, meaning.first_position);
+    header
 }
 
 /// `length` rounded up to where the next frame may begin.

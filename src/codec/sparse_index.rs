@@ -33,6 +33,7 @@ impl SparseEntry {
         value[20..].copy_from_slice(&self.location.offset.to_le_bytes());
         let crc = checksum(&key, &value).to_le_bytes();
         value[..4].copy_from_slice(&crc);
+        debug_assert_eq!(SparseEntry::decode(&key, &value), Some(*self));
         (key, value)
     }
 

@@ -33,6 +33,7 @@ impl ClosedViews {
         bytes.extend_from_slice(&self.bytes.to_le_bytes());
         bytes.extend_from_slice(&bin::encode(&self.trees));
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        debug_assert_eq!(ClosedViews::decode(&bytes).as_ref(), Ok(self));
         bytes
     }
 

@@ -126,7 +126,9 @@ impl Writer {
             self.roll(bytes)?;
         }
         let at = self.end.next;
+        assert!(at.offset + bytes <= self.segment.length, "a frame is in one segment");
         let header = frame::complete(&mut buffer, meaning, self.journal.store(), at);
+        debug_assert_eq!(buffer.len() as u64, bytes, "what is written is what was made room for");
         let failed = |e| Error::io("write", &self.journal.path(at.segment), e);
         if let Err(error) = self.file.write_all_at(&buffer, at.offset) {
             let has_no_room = is_full(&error);
@@ -258,6 +260,8 @@ impl Writer {
 
     /// The frame is durable already, so a watermark that cannot be written only holds followers back.
     fn say_durable(&self, frame: Location) {
+        debug_assert_eq!(frame.segment, self.end.next.segment, "the last frame is in this segment");
+        debug_assert!(frame.offset <= self.end.next.offset);
         let watermark =
             DurableWatermark { frame, end: self.end.next.offset, position: self.end.position };
         if let Err(error) = self.watermark.write(watermark) {
@@ -325,8 +329,10 @@ pub(crate) fn activate(
     let (from, path) =
         (segment::prepared_path(directory, header.number), segment::path(directory, header.number));
     let failed = |e| Error::io("begin the journal segment", &path, e);
+    let page = header.encode();
+    debug_assert_eq!(SegmentHeader::decode(&page).as_ref(), Ok(header));
     let begin = || {
-        prepared.file.write_all_at(&header.encode(), 0)?;
+        prepared.file.write_all_at(&page, 0)?;
         prepared.file.sync_data()?;
         journal.disk().rename(&from, &path)
     };

@@ -9,7 +9,7 @@ use crate::codec::sst::block::EventBlockBuilder;
 use crate::codec::sst::block_index::{IndexBlockBuilder, KeyRun};
 use crate::codec::sst::event::Body;
 use crate::codec::sst::footer::{Filter, Footer, NameHash};
-use crate::codec::sst::{BlockKind, BlockPlace, TableId};
+use crate::codec::sst::{BlockKind, BlockPlace, TRAILER_BYTES, TableId};
 use crate::codec::state::StreamState;
 use crate::kv::database::{Database, Tree};
 use crate::kv::files::sync;
@@ -235,6 +235,8 @@ impl TableWriter {
         let place: BlockPlace = self.id.seal(BlockKind::Footer, offset, &mut self.buffer, seal);
         self.buffer.extend_from_slice(&place.trailer());
         self.write_out(0)?;
+        let end = place.end() + TRAILER_BYTES as u64;
+        assert_eq!(self.written, end, "a table ends with what says where its footer is");
         let path = reader::path(&self.directory, self.id.number);
         self.file.sync_all().map_err(|e| Error::io("sync", &path, e))?;
         self.held.check_before("complete a table in")?;

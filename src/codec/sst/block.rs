@@ -113,6 +113,8 @@ impl EventBlockBuilder {
 
     /// Appends the content of the event block, and begins another one.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+        assert!(self.events.len() <= EVENT_BLOCK_BYTES_MAX, "a longer block would not be read");
+        let begin = out.len();
         out.extend_from_slice(&(self.events.len() as u32).to_le_bytes());
         let start = out.len() + 1;
         out.push(1);
@@ -126,6 +128,11 @@ impl EventBlockBuilder {
             out.truncate(start);
             out.extend_from_slice(&self.events);
         }
+        debug_assert_eq!(
+            unpack(&Bytes::copy_from_slice(&out[begin..])).as_deref(),
+            Some(&self.events[..]),
+            "what is written decompresses to the events"
+        );
         self.events.clear();
         self.first = None;
     }

@@ -92,7 +92,10 @@ impl IndexBlockBuilder {
     pub(crate) fn put(&mut self, run: &KeyRun) {
         let first = self.first.get_or_insert_with(|| run.clone());
         let since = |time: Micros| time.0.wrapping_sub(first.state.created.0);
-        self.starts.push(self.runs.len() as u16);
+        debug_assert!(run.first_version > 0 && run.events > 0, "a run has an event");
+        let start = u16::try_from(self.runs.len());
+        let start = start.expect("where a run begins is told in two bytes");
+        self.starts.push(start);
         let out = &mut self.runs;
         let (name, state) = (run.stream.as_str().as_bytes(), &run.state);
         varint::put(name.len() as u64, out);
@@ -120,16 +123,20 @@ impl IndexBlockBuilder {
         let (name, version) = next.map_or(("", 0), |(stream, version)| (stream.as_str(), version));
         let count = self.starts.len();
         let runs = FIXED_BYTES + 2 * count + NEXT_FIXED_BYTES + name.len();
+        let (begin, bytes) = (out.len(), runs + self.runs.len());
         out.extend_from_slice(&(count as u16).to_le_bytes());
         out.extend_from_slice(&first.state.created.0.to_le_bytes());
         out.extend_from_slice(&first.event_block.offset.to_le_bytes());
         for start in self.starts.drain(..) {
-            out.extend_from_slice(&(runs as u16 + start).to_le_bytes());
+            let start = u16::try_from(runs + usize::from(start));
+            let start = start.expect("where a run begins is told in two bytes");
+            out.extend_from_slice(&start.to_le_bytes());
         }
         out.extend_from_slice(&(name.len() as u16).to_le_bytes());
         out.extend_from_slice(&version.to_le_bytes());
         out.extend_from_slice(name.as_bytes());
         out.append(&mut self.runs);
+        debug_assert_eq!(out.len() - begin, bytes);
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) struct Footer {
 
 impl Footer {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let begin = out.len();
         let (first, version) = &self.first;
         out.extend_from_slice(&self.events.to_le_bytes());
         out.extend_from_slice(&version.to_le_bytes());
@@ -42,6 +43,10 @@ impl Footer {
             out.extend_from_slice(name.as_str().as_bytes());
         }
         out.extend_from_slice(&self.filter.bits);
+        debug_assert_eq!(
+            Footer::decode(&Bytes::copy_from_slice(&out[begin..])).as_ref(),
+            Some(self)
+        );
     }
 
     pub(crate) fn decode(content: &Bytes) -> Option<Footer> {

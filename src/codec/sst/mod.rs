@@ -87,7 +87,9 @@ impl TableId {
         content(out);
         let crc = self.checksum(offset, &out[start..]).to_le_bytes();
         out[start..start + 4].copy_from_slice(&crc);
-        BlockPlace { offset, length: (out.len() - start) as u32 }
+        let length = out.len() - start;
+        debug_assert!(length > CONTENT_OFFSET, "a block holds something");
+        BlockPlace { offset, length: u32::try_from(length).expect("a block is below 4 GiB") }
     }
 
     /// The content of the block that `bytes` are exactly, if it is of this `kind` and lies at `offset`.
