@@ -162,17 +162,27 @@ mod tests {
             scope.spawn(|| drop(asked.channel().recv().unwrap()));
             assert_eq!(asking.ask(3, None).unwrap_err(), NoReply::Ended);
         });
-        // The thread that answers would wait for itself.
-        asking.answered_here();
-        for n in 0..REQUESTS_WAITING_MAX {
-            assert!(asking.ask(n as u8, None).unwrap().is_ok());
-        }
-        assert_eq!(asking.ask(5, None).unwrap_err(), NoReply::Full);
-        assert_eq!(asking.ask(6, Some(SHORT)).unwrap_err(), NoReply::Late);
-        assert_eq!(asked.channel().try_iter().count(), REQUESTS_WAITING_MAX);
         let (asking, asked) = requests::<u8>();
         drop(asked);
         assert_eq!(asking.ask(4, Some(SHORT)).unwrap_err(), NoReply::Ended);
+    }
+
+    /// The thread that answers, asked from the application's code that it calls, would wait for itself for ever.
+    #[test]
+    fn a_thread_that_asks_itself_does_not_wait() {
+        let (tell, told) = bounded(1);
+        std::thread::spawn(move || {
+            let (asking, asked) = requests();
+            asking.answered_here();
+            for n in 0..REQUESTS_WAITING_MAX {
+                assert!(asking.ask(n as u8, None).unwrap().is_ok());
+            }
+            assert_eq!(asking.ask(5, None).unwrap_err(), NoReply::Full);
+            assert_eq!(asking.ask(6, Some(SHORT)).unwrap_err(), NoReply::Late);
+            assert_eq!(asked.channel().try_iter().count(), REQUESTS_WAITING_MAX);
+            tell.send(()).unwrap();
+        });
+        told.recv_timeout(LONG).expect("the thread waits for itself");
     }
 
     /// Stopping a projection twice hung once in a run of the whole suite. The second request came

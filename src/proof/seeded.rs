@@ -337,3 +337,9 @@ fn an_id_that_cannot_be_made_when_a_thread_ends_is_caught() {
     let proof = "value::event::id::tests::an_event_can_be_made_when_its_thread_ends";
     assert_caught("event::id_of_rand", proof);
 }
+
+#[test]
+fn a_thread_that_asks_itself_and_waits_is_caught() {
+    let proof = "model::request::tests::a_thread_that_asks_itself_does_not_wait";
+    assert_caught("model::ask_and_wait_for_itself", proof);
+}

@@ -147,10 +147,6 @@ const CAUGHT: &[(&str, &str)] = &[
         "callback::close_where_dropped",
         "callbacks::a_store_whose_last_handle_goes_within_a_read_of_a_view_is_closed",
     ),
-    (
-        "model::ask_and_wait_for_itself",
-        "callbacks::whatever_is_called_within_a_read_of_a_view_ends",
-    ),
     ("model::readers_queue", "callbacks::whatever_is_called_within_a_read_of_a_read_model_ends"),
     ("model::readers_queue", "projection::reads_of_views_within_each_other_and_for_each_other_end"),
     (
