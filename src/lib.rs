@@ -1,33 +1,35 @@
-//! An embedded event store and CQRS engine: what SQLite is to tables, for event streams.
+//! An embedded event store and CQRS engine: what SQLite is to tables, filmstrip is to event streams.
 //!
-//! Most systems keep state as a photograph: when somebody asks why it is as it is, nobody knows. A
-//! [`Store`] keeps the film. It stores what happened, in order, and every state, present or past, is
-//! computed from that. There is no server: a store is a directory, and the engine runs in your process.
+//! Most systems keep a photograph: the current state, but not how it came about. A [`Store`] keeps the
+//! film: it records every event in order, and any state, present or past, is computed from those
+//! events. There is no server: a store is a directory, and the engine runs in your process.
 //!
-//! # The nouns
+//! # Concepts
 //!
-//! * An **event** is a fact: a type, a payload, an id. A writer passes a [`NewEvent`]; the store
-//!   returns a [`RecordedEvent`], which also has a version, a position and a time.
-//! * A **stream** is the ordered events of one thing, named `Category-id` ([`StreamId`]). An event's
-//!   place in it is its [`Version`], from 1.
-//! * The **global sequence** is all events of all streams in the order in which they became durable.
-//!   An event's place in it is its [`Position`], from 1, without a gap.
-//! * A [`Commit`] is events for one or several streams that become durable together or not at all.
-//! * An [`ExpectedVersion`] is the condition for writing to a stream: what the writer knew when
-//!   it decided. If it does not hold, the append returns a [`Conflict`] and writes nothing.
-//! * A [`Subscription`] follows the global sequence: first the recorded events, then new ones.
+//! * An **event** is a fact, with a type, a payload and an id. A writer appends a [`NewEvent`]; a reader
+//!   gets a [`RecordedEvent`], which also has a version, a position and a time.
+//! * A **stream** is the sequence of events about one thing, named `Category-id` ([`StreamId`]). An
+//!   event's [`Version`] is its place in its stream, counted from 1.
+//! * The **global sequence** contains the events of all streams in the order in which they became durable.
+//!   An event's [`Position`] is its place in this sequence, counted from 1 without gaps.
+//! * A [`Commit`] writes events to one or more streams; they become durable together or not at all.
+//! * An [`ExpectedVersion`] is the condition for writing to a stream: what the writer's decision assumed
+//!   about the stream, usually its version. If it does not hold, the append returns a [`Conflict`] and writes nothing.
+//! * A [`Subscription`] follows the global sequence: it delivers the recorded events first, then new ones.
 //!
-//! On top of these, for whole applications:
+//! For whole applications, the crate builds on these:
 //!
-//! * An [`Aggregate`] decides: a command and the present state make events, and events make the state.
-//!   A [`Repository`] loads it, runs commands on it, and loads its earlier states.
-//! * A [`Consumer`] handles events in parallel with others of its group: each event at least once.
-//! * A [`Projection`] builds a durable view for one question; a [`ReadModel`] one in memory. Both can be
-//!   rebuilt from the events at any time.
-//! * A [`ProcessManager`] coordinates work across several streams: it follows their
-//!   events, gives commands, and notices when nothing happens.
+//! * An [`Aggregate`] decides on commands: a command and the current state produce events, and the events
+//!   produce the next state. A [`Repository`] loads aggregates, runs commands on them, and loads their
+//!   earlier states.
+//! * A [`Consumer`] handles events in parallel with the other consumers of its group; each event is
+//!   delivered at least once.
+//! * A [`Projection`] builds a durable view that answers one question; a [`ReadModel`] does so in memory.
+//!   Both can be rebuilt from the events at any time.
+//! * A [`ProcessManager`] coordinates work across several streams: it follows their events, gives
+//!   commands, and acts when an expected event does not come in time.
 //!
-//! The [`book`] has a chapter for each of these.
+//! The [`book`] has a chapter for each part of an application, with a complete program.
 //!
 //! # Appending and reading
 //!
@@ -60,43 +62,43 @@
 //! | you want to | use |
 //! | --- | --- |
 //! | append only if the stream is new | [`ExpectedVersion::NoStream`] |
-//! | retry after a lost reply | the same event ids: nothing is written twice ([`Store::append`]) |
+//! | retry after a lost reply | the same event ids again: nothing is written twice ([`Store::append`]) |
 //! | read the last event of a stream | [`Store::read_stream`] with `.backwards().limit(1)` |
-//! | read the state at an earlier moment | `.as_of(time)` on a read, or [`Repository::load_as_of`] |
-//! | follow live events only | [`Store::subscribe`] with `.after(store.head())` |
-//! | share the handling of events, each at least once | [`SubscriptionBuilder::group`] |
-//! | continue where a consumer stopped | store the last position it saw; `.after(position)` |
+//! | read the state at an earlier time | `.as_of(time)` on a read, or [`Repository::load_as_of`] |
+//! | follow new events only | [`Store::subscribe`] with `.after(store.head())` |
+//! | share events among several consumers, each delivered at least once | [`SubscriptionBuilder::group`] |
+//! | resume a subscription after a restart | store the last position you handled; `.after(position)` |
 //! | ingest another store's events exactly once | [`Commit::tracking`] and [`Store::tracked`] |
 //! | commit only if another stream is unchanged | [`Commit::check`] |
-//! | turn one stream's events into another's commands | [`ProcessManager`] |
-//! | act when nothing has happened in time | [`ProcessManager::deadline`] |
+//! | turn the events of one stream into commands for another | [`ProcessManager`] |
+//! | act when an expected event does not come in time | [`ProcessManager::deadline`] |
 //! | test without a directory to clean up | [`Store::temporary`], [`testing`] |
-//! | see what a crash left | [`Store::torn_write`] |
-//! | check that everything is whole | [`Store::verify`]; [`Store::verify_at`] if it does not open |
-//! | save what can be read of a damaged store | [`Store::repair`], then [`Repair::export`] |
-//! | back up beside writers | [`Store::backup`], again and again into one directory |
+//! | see whether a crash cut a write short | [`Store::torn_write`] |
+//! | check a store for damage | [`Store::verify`]; [`Store::verify_at`] if it does not open |
+//! | recover what is still readable in a damaged store | [`Store::repair`], then [`Repair::export`] |
+//! | back up while writers continue | [`Store::backup`], each time into the same directory |
 //! | read from another process | [`Follower`] |
-//! | prove later that nothing was changed | note [`Store::head_hash`]; [`Store::check_hash`] |
+//! | prove later that nothing was changed | keep [`Store::head_hash`] elsewhere; [`Store::check_hash`] |
 //!
-//! # What it does, and what it does not
+//! # Guarantees and limits
 //!
-//! An append returns after one `fdatasync` of the journal; no setting weakens this.
-//! Concurrent appends share one. Damage is an error that names its place, and is never returned as data. After
-//! a failed write the store refuses further writes until it is reopened, because only reading the disk again can
-//! show what is durable. A lost or damaged index is rebuilt automatically.
+//! An append returns only after an `fdatasync` of the journal, which concurrent appends share; no setting
+//! weakens this. Damaged data is never returned: reading it is an error that says where the damage is. After a
+//! write whose outcome is unknown, the store refuses further writes until it is reopened, because only reading
+//! the disk again can show what is durable. A lost or damaged index is rebuilt automatically.
 //!
-//! One process at a time has a store open for writing; others may follow it by reading
-//! ([`Follower`]). Calls block; there is no async runtime. There is no replication, and as yet no encryption and
-//! no deletion of single events; the format has room for both. Durability was measured and tested on Linux.
-//! Windows is not supported, because the journal uses Unix's positioned reads and writes.
+//! Only one process at a time can have a store open for writing; others can read and follow it
+//! ([`Follower`]). Calls block; there is no async runtime. There is no replication. Encryption and the deletion
+//! of single events are not implemented yet, but the format has room for both. Durability was measured and
+//! tested on Linux. Windows is not supported, because the journal uses Unix's positioned reads and writes.
 //!
-//! Memory is bounded, by limits that have names and by [`StoreBuilder::cache_bytes`]. An input over a limit is
-//! refused with the limit and the value: an event has at most 16 MiB ([`EVENT_BYTES_MAX`]), a commit 64 MiB
-//! ([`COMMIT_BYTES_MAX`]) and 65,536 events ([`COMMIT_EVENTS_MAX`]), a stream's name 1,024 bytes
+//! Memory is bounded by named limits and by [`StoreBuilder::cache_bytes`]. An input over a limit is refused with
+//! an error that names the limit and the value. An event may have up to 16 MiB ([`EVENT_BYTES_MAX`]); a commit, up
+//! to 64 MiB ([`COMMIT_BYTES_MAX`]) and 65,536 events ([`COMMIT_EVENTS_MAX`]); a stream's name, up to 1,024 bytes
 //! ([`STREAM_NAME_BYTES_MAX`]).
 //!
-//! The crate prints nothing. What an operator should know (a torn write, a rebuild of the index, a
-//! failing disk) is a [`tracing`] event.
+//! The crate prints nothing. It reports what an operator should know (a torn write, a rebuild of the index, a
+//! failing disk) as [`tracing`] events.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr))]
 
 pub mod book;
