@@ -62,11 +62,11 @@ impl Follower {
     /// Begins to follow the store in the directory `path`, whether or not a process has it open.
     ///
     /// # Errors
-    /// * [`InvalidInput`](ErrorKind::InvalidInput): there is no store.
-    /// * [`UnsupportedFormat`](ErrorKind::UnsupportedFormat): a newer version wrote it.
-    /// * [`Corrupt`](ErrorKind::Corrupt): the manifest or a segment's header is damaged, or the journal or its
+    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): there is no store.
+    /// * [`UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat): a newer version wrote it.
+    /// * [`Corrupt`](crate::ErrorKind::Corrupt): the manifest or a segment's header is damaged, or the journal or its
     ///   watermark is missing.
-    /// * [`Replaced`](ErrorKind::Replaced): the journal is another store's.
+    /// * [`Replaced`](crate::ErrorKind::Replaced): the journal is another store's.
     pub fn open(path: impl AsRef<Path>) -> Result<Follower> {
         let path = absolute(path.as_ref())?;
         let path = match path.canonicalize() {
@@ -97,8 +97,8 @@ impl Follower {
     /// says so: a writer sets it when it opens the store.
     ///
     /// # Errors
-    /// * [`Replaced`](ErrorKind::Replaced): what is at the path now is not what was opened.
-    /// * [`Corrupt`](ErrorKind::Corrupt): the journal or its watermark is missing. Each read fails with either as
+    /// * [`Replaced`](crate::ErrorKind::Replaced): what is at the path now is not what was opened.
+    /// * [`Corrupt`](crate::ErrorKind::Corrupt): the journal or its watermark is missing. Each read fails with either as
     ///   well.
     /// * What reading the watermark, or the header of a new segment, met.
     pub fn head(&self) -> Result<Position> {

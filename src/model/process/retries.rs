@@ -3,7 +3,8 @@
 use crate::model::policy::passing;
 use crate::model::process::status::{Settle, Shown};
 use crate::model::request::Request;
-use crate::model::worker::desk::{self, Ask, Desk, timer};
+use crate::model::worker::ask::Ask;
+use crate::model::worker::desk::{self, Desk, timer};
 use crate::value::error::{Error, ErrorKind, HandlerError, Result, catch};
 use crate::value::json::told;
 use crossbeam_channel::Sender;

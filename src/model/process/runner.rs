@@ -15,7 +15,7 @@ use crate::model::process::instances::Instances;
 use crate::model::process::retries::{Interrupt, RetryLoop, Step};
 use crate::model::process::status::{Settle, Shown};
 use crate::model::request::Request;
-use crate::model::worker::desk::Ask;
+use crate::model::worker::ask::Ask;
 use crate::model::worker::{Answer, Work};
 use crate::value::clock::{ClockWaiter, Micros};
 use crate::value::error::{Error, Result};

@@ -2,7 +2,7 @@
 
 use crate::model::policy::Retrying;
 use crate::model::request::NoReply;
-use crate::model::worker::desk::Ask;
+use crate::model::worker::ask::Ask;
 use crate::model::worker::status::{self, Doing};
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::position::Position;

@@ -2,21 +2,12 @@
 
 use crate::model::policy::OnError;
 use crate::model::request::{Request, RequestReceiver};
+use crate::model::worker::ask::Ask;
 use crate::model::worker::status::Shared;
 use crate::value::error::{Error, ErrorKind};
 use crossbeam_channel::{Receiver, after, never, select};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// What a handle asks of a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ask<Own> {
-    Pause,
-    Resume,
-    Stop,
-    /// What only this kind of worker can be asked.
-    Own(Own),
-}
 
 /// What interrupts following the log.
 pub(crate) enum Interrupt<Own> {

@@ -6,6 +6,7 @@
 //! * After a failure of the store that may pass by itself it goes on by itself; after any other it is faulted, and
 //!   goes on when it is resumed.
 
+pub(crate) mod ask;
 pub(crate) mod desk;
 pub(crate) mod registry;
 pub(crate) mod status;
@@ -13,7 +14,8 @@ pub(crate) mod status;
 use crate::log::core::Log;
 use crate::model::policy::recovery_delay;
 use crate::model::request::Request;
-use crate::model::worker::desk::{Ask, Interrupt};
+use crate::model::worker::ask::Ask;
+use crate::model::worker::desk::Interrupt;
 use crate::model::worker::registry::Registered;
 use crate::model::worker::status::{Doing, Shared};
 use crate::value::error::{Error, ErrorKind, Result, catch};

@@ -3,7 +3,7 @@
 use crate::model::policy::Retrying;
 use crate::model::progress::Progress;
 use crate::model::request::{NoReply, RequestSender};
-use crate::model::worker::desk::Ask;
+use crate::model::worker::ask::Ask;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::position::Position;
