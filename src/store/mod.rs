@@ -103,8 +103,8 @@ impl Store {
     /// * [`UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat): a newer version wrote it.
     /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): the directory holds something else, which the error
     ///   names. Nothing is changed in it.
-    /// * [`StorageFull`](crate::ErrorKind::StorageFull): opening needs some MiB. A [`Follower`](crate::Follower) reads the
-    ///   store meanwhile, and needs none.
+    /// * [`StorageFull`](crate::ErrorKind::StorageFull): opening needs some MiB. A [`Follower`](crate::Follower) reads
+    ///   the store meanwhile, and needs none.
     pub fn open(path: impl AsRef<Path>) -> Result<Store> {
         Store::builder().open(path)
     }

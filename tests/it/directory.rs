@@ -776,9 +776,9 @@ fn a_store_that_was_deleted_acknowledges_nothing_more() {
     }
 }
 
-/// The directory of an open store was deleted after a copy of it had been made of hard links (`cp -al`): its segment still
-/// had a name, in the copy, and every append said `Ok`. The store was gone, and its events with it. The same holds for a
-/// segment that alone was moved or deleted.
+/// The directory of an open store was deleted after a copy of it had been made of hard links (`cp -al`): its segment
+/// still had a name, in the copy, and every append said `Ok`. The store was gone, and its events with it. The same
+/// holds for a segment that alone was moved or deleted.
 #[test]
 fn a_deleted_store_acknowledges_nothing_into_a_copy_of_hard_links() {
     type Delete = fn(&Path);

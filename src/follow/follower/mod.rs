@@ -98,8 +98,8 @@ impl Follower {
     ///
     /// # Errors
     /// * [`Replaced`](crate::ErrorKind::Replaced): what is at the path now is not what was opened.
-    /// * [`Corrupt`](crate::ErrorKind::Corrupt): the journal or its watermark is missing. Each read fails with either as
-    ///   well.
+    /// * [`Corrupt`](crate::ErrorKind::Corrupt): the journal or its watermark is missing. Each read fails with either
+    ///   as well.
     /// * What reading the watermark, or the header of a new segment, met.
     pub fn head(&self) -> Result<Position> {
         let watermark = self.shared.look(1)?;

@@ -255,9 +255,9 @@ fn an_index_of_another_continuation_is_built_again() {
     }
 }
 
-/// The journal of an earlier copy was put beneath a store's index. The store said that its journal had lost events, which
-/// was not so, and nothing of what else it might be or what to do. It does not open by itself, because an index that is
-/// ahead may also be the last trace of a loss.
+/// The journal of an earlier copy was put beneath a store's index. The store said that its journal had lost events,
+/// which was not so, and nothing of what else it might be or what to do. It does not open by itself, because an index
+/// that is ahead may also be the last trace of a loss.
 #[test]
 fn an_index_ahead_of_the_journal_is_told_as_what_it_may_be() {
     let store = closed();
