@@ -1,6 +1,6 @@
 //! A small disk in memory, on which nothing is lost.
 
-use crate::storage::disk::{Disk, DiskFile};
+use crate::storage::disk::{Disk, DiskFile, Kind};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -87,6 +87,14 @@ impl Disk for Memory {
         removed.map(drop).ok_or_else(|| ErrorKind::NotFound.into())
     }
 
+    fn create_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     fn create_dir_all(&self, _: &Path, _: u32) -> io::Result<()> {
         Ok(())
     }
@@ -99,5 +107,8 @@ impl Disk for Memory {
         let files = self.0.lock();
         let below = files.keys().filter_map(|file| file.strip_prefix(path).ok());
         Ok(below.map(|name| name.to_string_lossy().into_owned()).collect())
+    }
+    fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
+        Ok(self.0.lock().contains_key(path).then_some(Kind::File))
     }
 }

@@ -11,7 +11,7 @@ use crate::sst::block_cache::BlockCache;
 use crate::sst::compaction::Compaction;
 use crate::sst::reader::{self, Table};
 use crate::sst::set::TableSet;
-use crate::storage::held;
+use crate::storage::disk::Disk;
 use crate::value::corruption::IndexFault;
 use crate::value::error::{Error, Result};
 use parking_lot::Mutex;
@@ -73,8 +73,13 @@ pub(crate) enum Opened {
 
 impl Index {
     /// Opens the index in `store_dir`, creating or replacing it where that is needed.
-    pub(crate) fn open(store_dir: &Path, store: Uuid, cache_bytes: u64) -> Result<(Index, Opened)> {
-        let reason = match Index::open_verified(store_dir, store, cache_bytes) {
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        store_dir: &Path,
+        store: Uuid,
+        cache_bytes: u64,
+    ) -> Result<(Index, Opened)> {
+        let reason = match Index::open_verified(disk, store_dir, store, cache_bytes) {
             Ok(Some(index)) => {
                 let checkpoint = index.checkpoint();
                 let opened = checkpoint.map_or(Opened::Fresh { reason: None }, Opened::Whole);
@@ -85,24 +90,25 @@ impl Index {
             Err(OpenError::Unusable(reason)) => Some(reason.to_string()),
         };
         if let Some(reason) = &reason {
-            let moved = quarantine_index(store_dir)?;
+            let moved = quarantine_index(disk, store_dir)?;
             let moved = moved.display();
             tracing::warn!(%reason, %moved, "the index cannot be used and is built again");
         }
-        let index = Index::create(store_dir, store, cache_bytes)?;
+        let index = Index::create(disk, store_dir, store, cache_bytes)?;
         Ok((index, Opened::Fresh { reason }))
     }
 
     /// The index that is there, if it holds what its checkpoint says; `None` if none is there.
     pub(crate) fn open_verified(
+        disk: &Arc<dyn Disk>,
         store_dir: &Path,
         store: Uuid,
         cache_bytes: u64,
     ) -> Result<Option<Index>, OpenError> {
-        let checkpoint_file = CheckpointFile::of(store_dir);
+        let checkpoint_file = CheckpointFile::of(disk, store_dir);
         let directory = store_dir.join(INDEX);
         let stored = checkpoint_file.read()?;
-        let is_there = directory.symlink_metadata().is_ok();
+        let is_there = matches!(disk.kind(&directory), Ok(Some(_)));
         let stored = match (stored, is_there) {
             (None, false) => return Ok(None),
             (None, true) => return Err(IndexFault::NoCheckpoint.into()),
@@ -113,10 +119,10 @@ impl Index {
             let met = stored.store;
             return Err(IndexFault::OtherStore { met, store }.into());
         }
-        if !directory.is_dir() {
+        if !disk.is_directory(&directory) {
             return Err(IndexFault::NoDirectory.into());
         }
-        let (db, blocks) = open_cached(&directory, cache_bytes)?;
+        let (db, blocks) = open_cached(disk, &directory, cache_bytes)?;
         let trees = Trees::open_existing(&db, store)?;
         let tables = open_tables(&db, &tables_directory(&directory), &stored, &blocks)?;
         let tables = TableSet::new(tables);
@@ -128,17 +134,22 @@ impl Index {
         Ok(Some(Index { tables, blocks, trees, db, checkpoint_file, progress, stored, steps }))
     }
 
-    fn create(store_dir: &Path, store: Uuid, cache_bytes: u64) -> Result<Index> {
+    fn create(
+        disk: &Arc<dyn Disk>,
+        store_dir: &Path,
+        store: Uuid,
+        cache_bytes: u64,
+    ) -> Result<Index> {
         let directory = store_dir.join(INDEX);
-        held::create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;
-        let opened = open_cached(&directory, cache_bytes).map_err(|error| match error {
+        disk.create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;
+        let opened = open_cached(disk, &directory, cache_bytes).map_err(|error| match error {
             OpenError::System(error) => error,
             OpenError::Unusable(reason) => Error::corrupt(&directory, 0, None, reason),
         });
         let (db, blocks) = opened?;
         let trees = Trees::create(&db, store)?;
         db.sync()?;
-        let checkpoint_file = CheckpointFile::of(store_dir);
+        let checkpoint_file = CheckpointFile::of(disk, store_dir);
         let stored = StoredCheckpoint::initial(store, Uuid::now_v7());
         // Beside it, this also makes the new directory's name durable.
         checkpoint_file.replace(&stored, db.held())?;
@@ -183,10 +194,11 @@ impl Index {
 /// Opens the database in `directory`, with a cache for the blocks of tables beside it: half of the bytes
 /// for each.
 fn open_cached(
+    disk: &Arc<dyn Disk>,
     directory: &Path,
     cache_bytes: u64,
 ) -> Result<(Database, Arc<BlockCache>), OpenError> {
-    let db = Database::open(directory, cache_bytes / 2)?;
+    let db = Database::open(disk, directory, cache_bytes / 2)?;
     Ok((db, Arc::new(BlockCache::new(cache_bytes / 2))))
 }
 
@@ -208,12 +220,14 @@ fn open_tables(
     for number in numbers {
         db.remove_tree(&reader::tree_name(number))?;
     }
-    for number in reader::numbers(directory)?.into_iter().filter(|number| !is_listed(*number)) {
-        reader::remove(directory, number)?;
+    for number in
+        reader::numbers(&**db.disk(), directory)?.into_iter().filter(|number| !is_listed(*number))
+    {
+        reader::remove(&**db.disk(), directory, number)?;
     }
     let tables = stored.tables.iter().map(|listed| {
         let tree = db.tree(&reader::tree_name(listed.number))?;
-        Table::open(directory, stored.index, *listed, tree, Arc::clone(cache))
+        Table::open(&**db.disk(), directory, stored.index, *listed, tree, Arc::clone(cache))
     });
     Ok(tables.collect::<Result<_>>()?)
 }

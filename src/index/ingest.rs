@@ -173,6 +173,12 @@ impl Index {
         let compacted = compaction.finish(&self.db)?;
         let compacted = compacted.ok_or_else(|| self.damaged(None, "no table holds an event"))?;
         let number = compacted.listed.number;
+        if failpoint!("index::remove_obsolete_tables_first") {
+            for table in &inputs {
+                let directory = self.tables_directory();
+                reader::remove(&**self.db.disk(), &directory, table.listed.number)?;
+            }
+        }
         self.replace(&inputs, compacted).inspect_err(|_| self.give_up(number))?;
         progress.obsolete.extend(inputs);
         self.remove_retired(&mut progress)
@@ -202,7 +208,7 @@ impl Index {
         let Ok(Some(stored)) = self.checkpoint_file.read() else { return };
         if stored.tables.iter().all(|listed| listed.number != number) {
             // What stays goes when the index is opened.
-            let _ = reader::remove(&self.tables_directory(), number);
+            let _ = reader::remove(&**self.db.disk(), &self.tables_directory(), number);
         }
     }
 
@@ -240,7 +246,7 @@ impl Index {
                     let number = table.listed.number;
                     drop(table);
                     self.db.remove_tree(&reader::tree_name(number))?;
-                    reader::remove(&self.tables_directory(), number)?;
+                    reader::remove(&**self.db.disk(), &self.tables_directory(), number)?;
                 }
                 Err(in_use) => progress.obsolete.push(in_use),
             }

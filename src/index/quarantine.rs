@@ -1,13 +1,14 @@
 //! Moving a damaged index or damaged views out of the way, without ever leaving a checkpoint that lies.
 
 use crate::index::checkpoint::{CheckpointFile, is_checkpoint};
-use crate::kv::files::{remove_database, sync};
+use crate::kv::files::remove_database;
+use crate::storage::disk::Disk;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::QUARANTINE_REMOVED_MAX;
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The directory of the index in that of the store.
 pub(crate) const INDEX: &str = "index";
@@ -16,21 +17,21 @@ const KEPT: usize = 2;
 
 /// Removes `index.checkpoint`, renames `index/` to the next free `index.damaged-<n>` and removes
 /// older ones but the newest two. Returns the new name. Without an `index/` only the rest is done.
-pub(crate) fn quarantine_index(store_dir: &Path) -> Result<PathBuf> {
+pub(crate) fn quarantine_index(disk: &Arc<dyn Disk>, store_dir: &Path) -> Result<PathBuf> {
     // The checkpoint goes first: a crash in between leaves an index to be rebuilt, and never a
     // checkpoint beside an index that lacks what it says.
-    CheckpointFile::of(store_dir).remove()?;
-    Ok(quarantine(store_dir, INDEX)?.0)
+    CheckpointFile::of(disk, store_dir).remove()?;
+    Ok(quarantine(&**disk, store_dir, INDEX)?.0)
 }
 
 /// Renames `what` in the store's directory to the next free `<what>.damaged-<n>` and removes older ones
 /// but the newest two. Returns the new name, and whether there was something to be renamed.
-pub(crate) fn quarantine(store_dir: &Path, what: &str) -> Result<(PathBuf, bool)> {
-    let mut numbers = damaged(store_dir, what)?;
+pub(crate) fn quarantine(disk: &dyn Disk, store_dir: &Path, what: &str) -> Result<(PathBuf, bool)> {
+    let mut numbers = damaged(disk, store_dir, what)?;
     let next = numbers.last().map_or(1, |last| last + 1);
     let to = named(store_dir, what, next);
     let from = store_dir.join(what);
-    let is_there = match fs::rename(&from, &to) {
+    let is_there = match disk.rename(&from, &to) {
         Ok(()) => true,
         Err(e) if e.kind() == ErrorKind::NotFound => false,
         Err(e) => return Err(Error::io("move aside", &from, e)),
@@ -38,7 +39,7 @@ pub(crate) fn quarantine(store_dir: &Path, what: &str) -> Result<(PathBuf, bool)
     if is_there {
         numbers.push(next);
     }
-    sync(store_dir)?;
+    disk.sync_dir(store_dir).map_err(|e| Error::io("sync", store_dir, e))?;
     let kept = if failpoint!("index::keep_all_aside") { usize::MAX } else { KEPT };
     let excess = numbers.len().saturating_sub(kept);
     // What cannot be removed stays, and there may be any number of it. From the newest on: each is reached once,
@@ -47,7 +48,7 @@ pub(crate) fn quarantine(store_dir: &Path, what: &str) -> Result<(PathBuf, bool)
         if failpoint!("index::look_at_all_aside") { usize::MAX } else { QUARANTINE_REMOVED_MAX };
     for number in numbers[..excess].iter().rev().take(removed) {
         let old = named(store_dir, what, *number);
-        if let Err(error) = remove_database(&old) {
+        if let Err(error) = remove_database(disk, &old) {
             tracing::warn!(%error, path = %old.display(), "what was moved aside earlier stays");
         }
     }
@@ -77,10 +78,9 @@ pub(crate) fn is_ours(name: &str) -> bool {
 }
 
 /// The numbers of the damaged `what` that are kept, in order.
-fn damaged(store_dir: &Path, what: &str) -> Result<Vec<u64>> {
-    let entries = fs::read_dir(store_dir).map_err(|e| Error::io("list", store_dir, e))?;
-    let names = entries.flatten().map(|entry| entry.file_name());
-    let mut numbers: Vec<u64> = names.filter_map(|name| number_of(what, name.to_str()?)).collect();
+fn damaged(disk: &dyn Disk, store_dir: &Path, what: &str) -> Result<Vec<u64>> {
+    let names = disk.list(store_dir).map_err(|e| Error::io("list", store_dir, e))?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(what, name)).collect();
     numbers.sort_unstable();
     Ok(numbers)
 }
@@ -88,9 +88,11 @@ fn damaged(store_dir: &Path, what: &str) -> Result<Vec<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::disk::RealDisk;
+    use std::fs;
 
     fn asides(store_dir: &Path) -> Vec<u64> {
-        damaged(store_dir, INDEX).unwrap()
+        damaged(&RealDisk, store_dir, INDEX).unwrap()
     }
 
     /// Of 20,000 indexes that had been moved aside each was looked at again whenever one more was, which took
@@ -110,7 +112,7 @@ mod tests {
         let mut before = asides(store_dir).len();
         for _ in 0..10 {
             fs::create_dir(store_dir.join(INDEX)).unwrap();
-            let (to, _) = quarantine(store_dir, INDEX).unwrap();
+            let (to, _) = quarantine(&RealDisk, store_dir, INDEX).unwrap();
             let now = asides(store_dir);
             assert_eq!(now.last().map(|last| named(store_dir, INDEX, *last)), Some(to));
             assert!(
@@ -131,7 +133,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("index.damaged-18446744073709551615")).unwrap();
         fs::create_dir(directory.path().join(INDEX)).unwrap();
-        let moved_to = quarantine_index(directory.path()).unwrap();
+        let moved_to =
+            quarantine_index(&(Arc::new(RealDisk) as Arc<dyn Disk>), directory.path()).unwrap();
         assert_eq!(moved_to, directory.path().join("index.damaged-1"));
     }
 }

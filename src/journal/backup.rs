@@ -14,8 +14,9 @@ use crate::journal::recover::{self, Scan};
 use crate::journal::segment::{self, HeaderError, SegmentHeader};
 use crate::journal::watermark::{self, DurableWatermark, WatermarkFile};
 use crate::journal::write::End;
-use crate::storage::disk::{self, Disk};
+use crate::storage::disk::Disk;
 use crate::storage::held::MODE_ALL;
+use crate::storage::replace;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::SEGMENT_LENGTH_MAX;
@@ -198,7 +199,7 @@ pub(crate) fn refuse_unknown(disk: &dyn Disk, directory: &Path) -> Result<()> {
         }
     }
     let path = watermark::path(directory);
-    match disk::read_whole(disk, &path, watermark::BYTES as u64) {
+    match replace::read_whole(disk, &path, watermark::BYTES as u64) {
         Ok(watermark) if watermark.as_deref().is_none_or(watermark::is_mark) => Ok(()),
         Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
         _ => refuse(&path),
@@ -292,7 +293,7 @@ impl Target {
         let listed = self.disk.list(&self.directory);
         for name in listed.map_err(|e| Error::io("list", &self.directory, e))? {
             if name.ends_with(".tmp") && names::is_leftover(&name) {
-                disk::remove_if_there(&*self.disk, &self.directory.join(name))?;
+                replace::remove_if_there(&*self.disk, &self.directory.join(name))?;
             }
         }
         Ok(())
@@ -334,7 +335,7 @@ impl Target {
     fn copy_segment(&self, prefix: &Prefix<'_>, source: &SegmentHeader) -> Result<(u64, Scan)> {
         let path = self.path(source.number);
         let temporary = self.directory.join(format!("{:020}.tmp", source.number));
-        disk::remove_if_there(&*self.disk, &temporary)?;
+        replace::remove_if_there(&*self.disk, &temporary)?;
         let copied = self.copy_to(prefix, source, &temporary, &path);
         if copied.is_err() {
             // Perhaps the disk is full. What cannot be removed now, the next backup removes.
@@ -399,7 +400,7 @@ impl Target {
 
     /// What the frames in the file come to, up to the first place where none is; and whether what follows is zeros.
     fn scan(&self, path: &Path, header: &SegmentHeader) -> Result<(Scan, bool)> {
-        let bytes = disk::read_whole(&*self.disk, path, SEGMENT_LENGTH_MAX)?;
+        let bytes = replace::read_whole(&*self.disk, path, SEGMENT_LENGTH_MAX)?;
         let bytes = Bytes::from(bytes.unwrap_or_default());
         let scan = recover::scan(&self.journal, &bytes, header)?;
         let rest = bytes.get(scan.end.next.offset as usize..).unwrap_or_default();

@@ -10,7 +10,8 @@
 //! The first line names the format; the last is the checksum of what stands before it. It is written
 //! last when a store is created, so a directory without one is no store yet.
 
-use crate::storage::disk::{self, Disk};
+use crate::storage::disk::Disk;
+use crate::storage::replace::{self, TEMPORARY};
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
@@ -37,11 +38,11 @@ pub(crate) struct Manifest {
 /// `UnsupportedFormat` for another format, `Corrupt` for a damaged file.
 pub(crate) fn read(disk: &dyn Disk, directory: &Path) -> Result<Option<Manifest>> {
     let path = path(directory);
-    disk::read_whole(disk, &path, BYTES_MAX)?.map(|bytes| parse(&path, &bytes)).transpose()
+    replace::read_whole(disk, &path, BYTES_MAX)?.map(|bytes| parse(&path, &bytes)).transpose()
 }
 
 pub(crate) fn write(disk: &dyn Disk, directory: &Path, manifest: &Manifest) -> Result<()> {
-    disk::replace(disk, &path(directory), format(manifest).as_bytes())
+    replace::replace(disk, &path(directory), TEMPORARY, format(manifest).as_bytes())
 }
 
 pub(crate) fn path(directory: &Path) -> PathBuf {

@@ -5,8 +5,9 @@
 //! is no segment and is removed when the journal is opened.
 
 use crate::journal::segment;
-use crate::storage::disk::{self, Disk, DiskFile};
+use crate::storage::disk::{Disk, DiskFile};
 use crate::storage::held::MODE_ALL;
+use crate::storage::replace;
 use crate::value::error::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::path::PathBuf;
@@ -180,7 +181,7 @@ fn prepare_with(
 ) -> Result<Prepared> {
     let path = segment::prepared_path(journal, number);
     let length = segment::length_for(number, frame_bytes);
-    disk::remove_if_there(disk, &path)?;
+    replace::remove_if_there(disk, &path)?;
     let create = || {
         let file = disk.create_new(&path, MODE_ALL)?;
         fill_with(&*file, 0, length, progress)?;

@@ -19,8 +19,9 @@ use crate::journal::read::Journal;
 use crate::journal::segment::{self, HeaderError, SegmentHeader};
 use crate::journal::watermark::{self, DurableWatermark, WatermarkFile};
 use crate::journal::write::{self, End, Writer};
-use crate::storage::disk::{self, Disk, DiskFile};
+use crate::storage::disk::{Disk, DiskFile};
 use crate::storage::held::MODE_ALL;
+use crate::storage::replace::{self, TEMPORARY};
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
@@ -60,7 +61,7 @@ pub struct TornWrite {
 pub(crate) fn is_empty(disk: &dyn Disk, directory: &Path) -> Result<bool> {
     for number in segment_numbers(disk, directory)? {
         let path = segment::path(directory, number);
-        let bytes = disk::read_whole(disk, &path, SEGMENT_LENGTH_MAX)?.unwrap_or_default();
+        let bytes = replace::read_whole(disk, &path, SEGMENT_LENGTH_MAX)?.unwrap_or_default();
         let header = bytes.len().min(segment::HEADER_BYTES as usize);
         let (header, frames) = bytes.split_at(header);
         let is_segment = used(header) == 0 || SegmentHeader::decode(header).is_ok();
@@ -68,7 +69,8 @@ pub(crate) fn is_empty(disk: &dyn Disk, directory: &Path) -> Result<bool> {
             return Ok(false);
         }
     }
-    let watermark = disk::read_whole(disk, &watermark::path(directory), watermark::BYTES as u64)?;
+    let watermark =
+        replace::read_whole(disk, &watermark::path(directory), watermark::BYTES as u64)?;
     Ok(watermark.is_none_or(|watermark| watermark::is_mark(&watermark)))
 }
 
@@ -78,7 +80,7 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, directory: &Path, store: Uuid) -> Res
     disk.create_dir_all(directory, MODE_ALL).map_err(|e| Error::io("create", directory, e))?;
     for name in list(&**disk, directory)? {
         if names::is_ours(&name) && !names::is_torn(&name) {
-            disk::remove_if_there(&**disk, &directory.join(name))?;
+            replace::remove_if_there(&**disk, &directory.join(name))?;
         }
     }
     let prepared = prepare::prepare(&**disk, directory, 1, 0)?;
@@ -137,7 +139,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result
 fn remove_leftovers(disk: &dyn Disk, directory: &Path) -> Result<()> {
     for name in list(disk, directory)? {
         if names::is_leftover(&name) {
-            disk::remove_if_there(disk, &directory.join(name))?;
+            replace::remove_if_there(disk, &directory.join(name))?;
         }
     }
     Ok(())
@@ -430,7 +432,7 @@ fn keep_copy(journal: &Journal, at: Location, torn: &[u8]) -> Result<PathBuf> {
     let again = newest_here.max().map_or(0, |place| place.again.saturating_add(1));
     let name = TornPlace { segment: at.segment, offset: at.offset, again }.name();
     let copy = journal.directory().join(name);
-    disk::replace(disk, &copy, torn)?;
+    replace::replace(disk, &copy, TEMPORARY, torn)?;
     let max = if failpoint!("journal::keep_every_torn") { usize::MAX } else { TORN_COPIES_MAX };
     let excess = (kept.len() + 1).saturating_sub(max);
     for (_, name) in &kept[..excess] {

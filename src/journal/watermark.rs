@@ -17,8 +17,9 @@
 
 use crate::codec::cursor::array_at;
 use crate::codec::frame::Location;
-use crate::storage::disk::{self, Disk, DiskFile};
+use crate::storage::disk::{Disk, DiskFile};
 use crate::storage::held::FileIdentity;
+use crate::storage::replace::{self, TEMPORARY};
 use crate::value::error::{Error, Result};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -91,7 +92,7 @@ impl WatermarkFile {
         watermark: DurableWatermark,
     ) -> Result<WatermarkFile> {
         let path = path(journal);
-        disk::replace(disk, &path, &watermark.encode(store))?;
+        replace::replace(disk, &path, TEMPORARY, &watermark.encode(store))?;
         let file = disk.open_to_write(&path).map_err(|e| Error::io("open", &path, e))?;
         Ok(WatermarkFile { file, path, store })
     }

@@ -10,16 +10,16 @@ use crate::kv::files::{remove_unfinished_snapshots, sync_files, unfit_in, wait_f
 use crate::kv::sync_policy::{
     CHANGES_PACED_MAX, KEY_BYTES_MAX, STORED_BYTES_MAX, SyncPolicy, Unsynced, check_size,
 };
-use crate::storage::held::{Held, leads_to};
+use crate::storage::disk::{Disk, DiskFile};
+use crate::storage::held::Held;
 use crate::value::corruption::{CheckpointFault, Corruption, IndexFault};
-use crate::value::error::{Error, ErrorKind, Result, catch, is_exhaustion};
+use crate::value::error::{Error, ErrorKind, Moved, Result, catch, is_exhaustion};
 use crate::value::failpoint::failpoint;
 use crate::value::fork::Owner;
 use crate::value::limits::SLED_CACHE_BYTES_MIN;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::fmt;
-use std::fs::File;
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -36,7 +36,8 @@ pub(crate) struct Database {
     cache_bytes: u64,
     /// An own handle on sled's one data file: sled never syncs it in a way that survives a power
     /// cut.
-    file: File,
+    file: Arc<dyn DiskFile>,
+    disk: Arc<dyn Disk>,
     pace: SyncPolicy,
     /// The directory. Files are made in it by its path, by sled only while it is opened.
     held: Arc<Held>,
@@ -145,22 +146,27 @@ impl From<Error> for OpenError {
 
 impl Database {
     /// Opens the database in the directory `path`, which exists; creates it if it is empty.
-    pub(crate) fn open(path: &Path, cache_bytes: u64) -> Result<Database, OpenError> {
-        Database::open_paced(path, cache_bytes, SyncPolicy::default())
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        cache_bytes: u64,
+    ) -> Result<Database, OpenError> {
+        Database::open_paced(disk, path, cache_bytes, SyncPolicy::default())
     }
 
     pub(crate) fn open_paced(
+        disk: &Arc<dyn Disk>,
         path: &Path,
         cache_bytes: u64,
         pace: SyncPolicy,
     ) -> Result<Database, OpenError> {
         refuse_forked().map_err(OpenError::System)?;
-        if let Some(reason) = unfit_in(path) {
+        if let Some(reason) = unfit_in(&**disk, path) {
             return Err(Corruption::Database(reason.into()).into());
         }
         let held = Arc::new(Held::open(path).map_err(OpenError::System)?);
         wait_for_release(&path.join("db")).map_err(OpenError::System)?;
-        if let Some(name) = remove_unfinished_snapshots(path).map_err(OpenError::System)? {
+        if let Some(name) = remove_unfinished_snapshots(&**disk, path).map_err(OpenError::System)? {
             let reason = format!("it holds {name:?}, which sled would remove");
             return Err(Corruption::Database(reason.into()).into());
         }
@@ -186,11 +192,12 @@ impl Database {
             }
         };
         held.check_before("open").map_err(OpenError::System)?;
-        let file = sync_files(path).map_err(OpenError::System)?;
+        let file = sync_files(&**disk, path).map_err(OpenError::System)?;
         let unsynced = Mutex::new(Unsynced { synced_to: -1, ..Unsynced::default() });
         let (db, path, panicked) = (Some(db), path.to_owned(), OnceLock::new());
         let owner = Owner::this_process();
-        Ok(Database { owner, db, path, cache_bytes, file, pace, held, panicked, unsynced })
+        let disk = Arc::clone(disk);
+        Ok(Database { owner, db, path, cache_bytes, file, disk, pace, held, panicked, unsynced })
     }
 
     /// Refuses a process that was forked from the one that opened it.
@@ -201,6 +208,11 @@ impl Database {
     /// Bytes of a tree's keys and values that sled may read into memory to remove it.
     pub(crate) fn removed_bytes_max(&self) -> u64 {
         self.cache_bytes / 4
+    }
+
+    /// The disk that it is on.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
     }
 
     /// The directory it is in.
@@ -506,7 +518,9 @@ impl Database {
             return Err(Error::new(ErrorKind::Panicked, message));
         }
         let file = self.path.join("db");
-        match leads_to(&file, &self.file) {
+        let is_ours = || Ok(self.disk.identity_at(&file)? == self.file.identity()?);
+        let is_ours: std::io::Result<bool> = is_ours();
+        match is_ours {
             // Somebody else's is there now, and he may have it open for long.
             Ok(false) if !failpoint!("kv::wait_for_a_strangers_file") => Ok(()),
             _ => wait_for_release(&file),
@@ -571,6 +585,7 @@ fn said_of_the_system(said: &str) -> Option<std::io::Error> {
 pub(crate) fn is_the_systems(e: &std::io::Error) -> bool {
     use std::io::ErrorKind as Kind;
     is_exhaustion(e)
+        || Moved::is_within(e)
         || matches!(
             e.kind(),
             Kind::PermissionDenied

@@ -1,4 +1,4 @@
-//! The power is cut at every step that the journal takes, and what is left is judged.
+//! The power is cut at every step that a store takes, and what is left is judged.
 //!
 //! A workload runs once over a disk that records; at each of its steps several images of what a cut
 //! leaves there are opened again. The same at each step of such an opening, and after a kill, whose
@@ -32,8 +32,8 @@ pub(super) type Recording = Vec<Step<Note>>;
 /// Where the store lies below the volume's root: in directories that are made with it.
 const STORE: &str = "deep/er/store";
 
-pub(super) fn scratch() -> TempDir {
-    // What is real here is the lock and the index, which need not be durable.
+pub(crate) fn scratch() -> TempDir {
+    // What is real here is the locks and sled's files, which need not be durable.
     let memory = Path::new("/dev/shm");
     match memory.is_dir() {
         true => tempfile::tempdir_in(memory).unwrap(),
@@ -260,9 +260,11 @@ impl Proof {
         let disk = SimulatedDisk::new(self.root.path(), image.clone());
         let recovered = match whole_store {
             true => {
-                // The index is a new one each time: it is derived.
+                // With the index as the cut has left it.
                 let own = scratch();
-                recover_store(&SimulatedDisk::new(own.path(), image.clone()), own.path())
+                let disk = SimulatedDisk::new(own.path(), image.clone());
+                disk.materialize();
+                recover_store(&disk, own.path())
             }
             false => recover(&disk, self.root.path()),
         };

@@ -1,8 +1,9 @@
 //! A `Disk` in memory that records every step, so that the power can be cut between any two of them.
 
 use crate::proof::volume::{Node, Op, ROOT, Volume};
-use crate::storage::disk::{Disk, DiskFile};
+use crate::storage::disk::{Disk, DiskFile, Kind, RealDisk};
 use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,8 +15,8 @@ pub(crate) enum Step<N> {
     Note(N),
 }
 
-/// A volume that records. Its paths lie below `root`, which also exists as a real directory, for
-/// what does not go through the journal's interface: the lock and the index.
+/// A volume that records. Its paths lie below `root`, which also exists as a real directory: locks are real, and
+/// so is what sled does. A file that sled writes is in the volume as it was whenever it was synced.
 pub(crate) struct SimulatedDisk<N>(Arc<Shared<N>>);
 
 /// Looks on at a moment between two steps.
@@ -47,6 +48,25 @@ impl<N: Clone + Send + 'static> SimulatedDisk<N> {
             state: Mutex::new(State { volume, trace: Vec::new() }),
             onlooker: RwLock::new(None),
         }))
+    }
+
+    /// Puts the directories of the volume, and sled's files in them, where they really are.
+    pub(crate) fn materialize(&self) {
+        let state = self.0.state.lock();
+        let mut directories = vec![(ROOT, self.0.root.clone())];
+        while let Some((directory, path)) = directories.pop() {
+            for (name, node) in state.volume.names(directory) {
+                let path = path.join(name);
+                if state.volume.is_directory(*node) {
+                    std::fs::create_dir_all(&path).expect("a directory can be made");
+                    directories.push((*node, path));
+                } else if ["conf", "db"].contains(&name.as_str()) {
+                    let mut bytes = vec![0; state.volume.length(*node) as usize];
+                    state.volume.read(*node, &mut bytes, 0);
+                    std::fs::write(path, bytes).expect("a file can be written");
+                }
+            }
+        }
     }
 
     /// Puts a note between what was done and what will be.
@@ -128,6 +148,57 @@ impl<N: Clone + Send + 'static> DiskFile for SimulatedFile<N> {
     }
 }
 
+/// Bytes of such a file that are compared at once.
+const PAGE: usize = 4_096;
+
+/// A file that sled writes.
+struct ForeignFile<N> {
+    simulated: SimulatedFile<N>,
+    path: PathBuf,
+}
+
+impl<N: Clone + Send + 'static> ForeignFile<N> {
+    /// What differs between the real file and the one in the volume: from where on, and the bytes.
+    fn written(&self) -> io::Result<Option<(u64, Vec<u8>)>> {
+        let mut bytes = std::fs::read(&self.path)?;
+        let mut known = vec![0; bytes.len()];
+        let length = self.simulated.read_at(&mut known, 0)?;
+        known.truncate(length);
+        let pages = || bytes.chunks(PAGE).zip(known.chunks(PAGE).chain(std::iter::repeat(&[][..])));
+        let Some(first) = pages().position(|(now, before)| now != before) else { return Ok(None) };
+        let behind = pages().skip(first).enumerate().filter(|(_, (now, before))| now != before);
+        let last = first + behind.last().map_or(0, |(n, _)| n);
+        let (first, end) = (first * PAGE, bytes.len().min((last + 1) * PAGE));
+        bytes.truncate(end);
+        Ok(Some((first as u64, bytes.split_off(first))))
+    }
+}
+
+impl<N: Clone + Send + 'static> DiskFile for ForeignFile<N> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.simulated.read_at(buffer, offset)
+    }
+
+    fn write_all_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let length = std::fs::metadata(&self.path)?.len();
+        if length < self.simulated.length()? {
+            self.simulated.disk.apply(Op::SetLength { file: self.simulated.node, length })?;
+        }
+        if let Some((offset, bytes)) = self.written()? {
+            self.simulated.write_all_at(&bytes, offset)?;
+        }
+        self.simulated.sync_data()
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.simulated.length()
+    }
+}
+
 impl<N: Clone + Send + 'static> Disk for SimulatedDisk<N> {
     fn create_new(&self, path: &Path, _: u32) -> io::Result<Arc<dyn DiskFile>> {
         let (directory, name) = self.0.place(path)?;
@@ -147,7 +218,26 @@ impl<N: Clone + Send + 'static> Disk for SimulatedDisk<N> {
         self.open(path)
     }
 
+    fn open_foreign(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let node = match self.0.find(path) {
+            Ok(node) => node,
+            Err(_) => {
+                let (directory, name) = self.0.place(path)?;
+                self.0.apply(Op::CreateFile { directory, name })?.expect("a file was made")
+            }
+        };
+        let simulated = SimulatedFile { disk: Arc::clone(&self.0), node };
+        Ok(Arc::new(ForeignFile { simulated, path: path.to_owned() }))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let renamed = match from.symlink_metadata() {
+            Ok(_) => RealDisk.rename(from, to),
+            Err(error) => Err(error),
+        };
+        if self.0.find(from).is_err() {
+            return renamed;
+        }
         let (directory, from) = self.0.place(from)?;
         let (to_directory, to) = self.0.place(to)?;
         assert_eq!(directory, to_directory, "nothing moves from one directory to another");
@@ -155,7 +245,22 @@ impl<N: Clone + Send + 'static> Disk for SimulatedDisk<N> {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.find(path)?;
+        let removed = RealDisk.remove(path);
+        if self.0.find(path).is_err() {
+            return removed;
+        }
+        let (directory, name) = self.0.place(path)?;
+        self.0.apply(Op::Remove { directory, name }).map(drop)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let (directory, name) = self.0.place(path)?;
+        RealDisk.create_dir(path)?;
+        self.0.apply(Op::CreateDirectory { directory, name }).map(drop)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove_dir(path)?;
         let (directory, name) = self.0.place(path)?;
         self.0.apply(Op::Remove { directory, name }).map(drop)
     }
@@ -179,12 +284,31 @@ impl<N: Clone + Send + 'static> Disk for SimulatedDisk<N> {
         // What lies above the root is somebody else's, and durable.
         match self.0.find(path) {
             Err(_) if self.0.root.starts_with(path) => Ok(()),
+            // sled has made it.
+            Err(_) if path.is_dir() => {
+                let (directory, name) = self.0.place(path)?;
+                self.0.apply(Op::CreateDirectory { directory, name }).map(drop)
+            }
             found => self.0.apply(Op::Sync { node: found? }).map(drop),
         }
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        let Ok(node) = self.0.find(path) else { return Ok(Vec::new()) };
-        Ok(self.0.state.lock().volume.names(node).keys().cloned().collect())
+        let mut names: BTreeSet<String> = RealDisk.list(path)?.into_iter().collect();
+        if let Ok(node) = self.0.find(path) {
+            names.extend(self.0.state.lock().volume.names(node).keys().cloned());
+        }
+        Ok(names.into_iter().collect())
+    }
+    fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
+        match self.0.find(path) {
+            Ok(node) if self.0.state.lock().volume.is_directory(node) => Ok(Some(Kind::Directory)),
+            Ok(_) => Ok(Some(Kind::File)),
+            Err(_) => RealDisk.kind(path),
+        }
+    }
+
+    fn is_directory(&self, path: &Path) -> bool {
+        matches!(self.kind(path), Ok(Some(Kind::Directory)))
     }
 }

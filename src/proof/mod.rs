@@ -1,11 +1,11 @@
 //! The proofs that nothing acknowledged is lost and nothing wrong is read; see docs/DURABILITY.md.
 
+pub(crate) mod cuts;
 pub(crate) mod disk;
 pub(crate) mod oracle;
 pub(crate) mod random;
 pub(crate) mod volume;
 
-mod cuts;
 mod preload;
 mod seeded;
 mod tables;

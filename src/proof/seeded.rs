@@ -48,6 +48,27 @@ fn a_frame_accepted_with_a_bad_checksum_is_caught() {
     assert_caught("codec::accept_bad_checksum", CUTS);
 }
 
+const INDEX_FAULTS: &str =
+    "index::tests::faults::whichever_operation_fails_the_index_is_whole_when_it_is_opened_again";
+const INDEX_CUTS: &str = "index::tests::faults::a_power_cut_at_any_operation_of_the_index_leaves_what_its_checkpoint_lists";
+
+#[test]
+fn a_compaction_that_drops_a_run_is_caught() {
+    assert_caught("sst::drop_run_in_compaction", INDEX_FAULTS);
+}
+
+#[test]
+fn an_obsolete_table_that_is_removed_before_the_checkpoint_names_its_successor_is_caught() {
+    assert_caught("index::remove_obsolete_tables_first", INDEX_FAULTS);
+    assert_caught("index::remove_obsolete_tables_first", INDEX_CUTS);
+}
+
+#[test]
+fn a_block_that_is_read_without_its_checksum_is_caught() {
+    let proof = "index::tests::damage::flipped_bits_in_a_table_are_refused_when_they_are_read";
+    assert_caught("sst::read_without_checksum", proof);
+}
+
 #[test]
 fn a_log_truncated_at_damage_in_its_middle_is_caught() {
     let proof = "journal::tests::\

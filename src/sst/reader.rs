@@ -9,7 +9,8 @@ use crate::codec::sst::footer::{Footer, NameHash};
 use crate::codec::sst::{BlockKind, BlockPlace, HEADER_BYTES, TRAILER_BYTES, TableId};
 use crate::kv::database::{Database, Tree, is_the_systems};
 use crate::sst::block_cache::BlockCache;
-use crate::storage::regular::{self, is_loop};
+use crate::storage::disk::{Disk, DiskFile};
+use crate::storage::regular::is_loop;
 use crate::value::corruption::Corruption;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
@@ -17,9 +18,7 @@ use crate::value::limits::{STREAM_NAME_BYTES_MAX, TABLE_INDEX_BLOCK_BYTES};
 use crate::value::stream::StreamId;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,7 +27,7 @@ pub(crate) struct Table {
     pub(crate) listed: ListedTable,
     id: TableId,
     path: PathBuf,
-    file: File,
+    file: Arc<dyn DiskFile>,
     pub(crate) footer: Footer,
     /// The places of the directory's blocks, by what they begin with.
     pub(crate) tree: Tree,
@@ -57,33 +56,27 @@ pub(crate) fn number_of_tree(name: &[u8]) -> Option<u64> {
 }
 
 /// The numbers of the tables whose files are in `directory`.
-pub(crate) fn numbers(directory: &Path) -> Result<Vec<u64>> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        // It comes with the first table.
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) if e.kind() == ErrorKind::NotADirectory => {
-            return Err(Error::corrupt(directory, 0, None, "it is not a directory"));
+pub(crate) fn numbers(disk: &dyn Disk, directory: &Path) -> Result<Vec<u64>> {
+    // It comes with the first table.
+    let names = disk.list(directory).map_err(|e| match e.kind() {
+        ErrorKind::NotADirectory => Error::corrupt(directory, 0, None, "it is not a directory"),
+        _ if is_loop(&e) => {
+            Error::corrupt(directory, 0, None, "it is a symbolic link that leads to itself")
         }
-        Err(e) if is_loop(&e) => {
-            let what = "it is a symbolic link that leads to itself";
-            return Err(Error::corrupt(directory, 0, None, what));
-        }
-        Err(e) => return Err(Error::io("list", directory, e)),
-    };
-    let names = entries.flatten().map(|entry| entry.file_name());
-    let numbers = names.filter_map(|name| {
-        let number = name.to_str()?.parse().ok()?;
+        _ => Error::io("list", directory, e),
+    })?;
+    let numbers = names.iter().filter_map(|name| {
+        let number = name.parse().ok()?;
         // What else reads as a number is none of ours.
-        path(directory, number).ends_with(&name).then_some(number)
+        path(directory, number).ends_with(name).then_some(number)
     });
     Ok(numbers.collect())
 }
 
 /// Removes the file of table `number`.
-pub(crate) fn remove(directory: &Path, number: u64) -> Result<()> {
+pub(crate) fn remove(disk: &dyn Disk, directory: &Path, number: u64) -> Result<()> {
     let path = path(directory, number);
-    fs::remove_file(&path).map_err(|e| match e.kind() {
+    disk.remove(&path).map_err(|e| match e.kind() {
         ErrorKind::IsADirectory => Error::corrupt(&path, 0, None, "it is a directory"),
         _ => Error::io("remove", &path, e),
     })
@@ -109,6 +102,7 @@ impl Table {
     /// # Errors
     /// `Corrupt` if it is not as it was written; the system's errors.
     pub(crate) fn open(
+        disk: &dyn Disk,
         directory: &Path,
         index: uuid::Uuid,
         listed: ListedTable,
@@ -117,18 +111,16 @@ impl Table {
     ) -> Result<Table> {
         let path = path(directory, listed.number);
         let id = TableId { index, number: listed.number };
-        let open = || {
-            // The footer is read whole, and is as long as the file says: a file of holes has room for any length.
-            if !failpoint!("sst::open_file_of_holes") {
-                regular::check_dense(&path)?;
-            }
-            regular::open(&path)
+        // The footer is read whole, and is as long as the file says: a file of holes has room for any length.
+        let opened = match failpoint!("sst::open_file_of_holes") {
+            true => disk.open(&path),
+            false => disk.open_dense(&path),
         };
-        let file = open().map_err(|e| match e.kind() {
+        let file = opened.map_err(|e| match e.kind() {
             ErrorKind::NotFound => Error::corrupt(&path, 0, None, "it is missing"),
             _ => unreadable("open", &path, 0, e),
         })?;
-        let footer = RawTable { id, path: &path, file: &file }.footer(listed.length)?;
+        let footer = RawTable { id, path: &path, file: &*file }.footer(listed.length)?;
         Ok(Table { listed, id, path, file, footer, tree, cache, recent: Mutex::new(None) })
     }
 
@@ -280,7 +272,7 @@ impl Table {
     }
 
     fn raw(&self) -> RawTable<'_> {
-        RawTable { id: self.id, path: &self.path, file: &self.file }
+        RawTable { id: self.id, path: &self.path, file: &*self.file }
     }
 
     /// What a checksum has covered and cannot be read all the same was never written by us.
@@ -303,15 +295,14 @@ fn are_close(a: BlockPlace, b: BlockPlace) -> bool {
 struct RawTable<'a> {
     id: TableId,
     path: &'a Path,
-    file: &'a File,
+    file: &'a dyn DiskFile,
 }
 
 impl RawTable<'_> {
     /// What the table holds, if its frame is as it was written: header, length, footer and trailer.
     fn footer(&self, length: u64) -> Result<Footer> {
-        let metadata = self.file.metadata();
-        let metadata = metadata.map_err(|e| unreadable("look at", self.path, 0, e))?;
-        if metadata.len() != length {
+        let met = self.file.length().map_err(|e| unreadable("look at", self.path, 0, e))?;
+        if met != length {
             return Err(self.damaged(0, "it has another length than its index says"));
         }
         if self.read(0, HEADER_BYTES as u64)? != self.id.header()[..] {
@@ -341,11 +332,9 @@ impl RawTable<'_> {
 
     fn read(&self, offset: u64, length: u64) -> Result<Bytes> {
         let mut bytes = vec![0; length as usize];
-        match self.file.read_exact_at(&mut bytes, offset) {
-            Ok(()) => Ok(bytes.into()),
-            Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
-                Err(self.damaged(offset, "it ends before a block does"))
-            }
+        match self.file.read_at(&mut bytes, offset) {
+            Ok(read) if read == bytes.len() => Ok(bytes.into()),
+            Ok(_) => Err(self.damaged(offset, "it ends before a block does")),
             Err(e) => Err(unreadable("read", self.path, offset, e)),
         }
     }

@@ -12,17 +12,15 @@ use crate::codec::sst::footer::{Filter, Footer, NameHash};
 use crate::codec::sst::{BlockKind, BlockPlace, TRAILER_BYTES, TableId};
 use crate::codec::state::StreamState;
 use crate::kv::database::{Database, Tree};
-use crate::kv::files::sync;
 use crate::sst::block_cache::BlockCache;
 use crate::sst::reader::{self, Table, tree_name};
-use crate::storage::held::{self, Held, MODE_ALL};
+use crate::storage::disk::{Disk, DiskFile};
+use crate::storage::held::{Held, MODE_ALL};
 use crate::value::clock::Micros;
 use crate::value::error::{Error, Result};
 use crate::value::limits::TABLE_SYNC_BYTES;
 use crate::value::position::Version;
 use crate::value::stream::StreamId;
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,13 +29,14 @@ const WRITE_BYTES: usize = 256 << 10;
 
 /// A table that is being written.
 pub(crate) struct TableWriter {
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
     /// The directory of the index, as long as the table is written.
     held: Arc<Held>,
     id: TableId,
     /// For who will read it.
     cache: Arc<BlockCache>,
-    file: File,
+    file: Arc<dyn DiskFile>,
     /// Until the table is finished.
     tree: Option<Tree>,
     /// What is not handed to the system yet, and where in the file it begins.
@@ -77,13 +76,15 @@ impl TableWriter {
     ) -> Result<TableWriter> {
         let held = Arc::clone(db.held());
         held.check_before("create a table in")?;
-        if !directory.exists() {
-            held::create_dir(directory).map_err(|e| Error::io("create", directory, e))?;
-            sync(db.path())?;
+        let disk = Arc::clone(db.disk());
+        if !disk.is_directory(directory) {
+            disk.create_dir(directory).map_err(|e| Error::io("create", directory, e))?;
+            disk.sync_dir(db.path()).map_err(|e| Error::io("sync", db.path(), e))?;
         }
         let path = reader::path(directory, id.number);
-        let file = held::create_file(&path, MODE_ALL).map_err(|e| Error::io("create", &path, e))?;
+        let file = disk.create_new(&path, MODE_ALL).map_err(|e| Error::io("create", &path, e))?;
         Ok(TableWriter {
+            disk,
             directory: directory.to_owned(),
             held,
             id,
@@ -206,7 +207,7 @@ impl TableWriter {
             return Ok(());
         }
         let mut write = || {
-            self.file.write_all(&self.buffer)?;
+            self.file.write_all_at(&self.buffer, self.written)?;
             self.written += self.buffer.len() as u64;
             self.buffer.clear();
             if self.written - self.synced >= TABLE_SYNC_BYTES as u64 {
@@ -238,14 +239,15 @@ impl TableWriter {
         let end = place.end() + TRAILER_BYTES as u64;
         assert_eq!(self.written, end, "a table ends with what says where its footer is");
         let path = reader::path(&self.directory, self.id.number);
-        self.file.sync_all().map_err(|e| Error::io("sync", &path, e))?;
+        self.file.sync_data().map_err(|e| Error::io("sync", &path, e))?;
         self.held.check_before("complete a table in")?;
-        sync(&self.directory)?;
+        let synced = self.disk.sync_dir(&self.directory);
+        synced.map_err(|e| Error::io("sync", &self.directory, e))?;
         self.is_finished = true;
         let listed = ListedTable { number: self.id.number, length: self.written, level };
         let tree = self.tree.take().expect("it is there until the table is finished");
         let cache = Arc::clone(&self.cache);
-        Table::open(&self.directory, self.id.index, listed, tree, cache).map(Some)
+        Table::open(&*self.disk, &self.directory, self.id.index, listed, tree, cache).map(Some)
     }
 }
 
@@ -254,7 +256,7 @@ impl Drop for TableWriter {
     /// when the index is opened.
     fn drop(&mut self) {
         if !self.is_finished && self.held.check().is_ok() {
-            let _ = reader::remove(&self.directory, self.id.number);
+            let _ = reader::remove(&*self.disk, &self.directory, self.id.number);
         }
     }
 }

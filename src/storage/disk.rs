@@ -1,13 +1,12 @@
-//! The narrow interface through which the journal touches files, so that tests can fail, tear and
+//! The narrow interface through which the engine touches files, so that tests can fail, tear and
 //! reorder what a disk does.
 
-use crate::storage::held::{self, FileIdentity, MODE_ALL};
+use crate::storage::held::{self, FileIdentity};
 use crate::storage::regular;
-use crate::value::error::{Error, Result};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// A file that is read and written at offsets.
@@ -26,6 +25,10 @@ pub(crate) trait DiskFile: Send + Sync {
     }
     /// `fdatasync`: the written bytes and what is needed to find them again.
     fn sync_data(&self) -> io::Result<()>;
+    /// `fsync`: the file's permissions as well.
+    fn sync_all(&self) -> io::Result<()> {
+        self.sync_data()
+    }
     fn length(&self) -> io::Result<u64>;
     /// What tells this file from every other one that exists at the same time; `None` if nothing does.
     fn identity(&self) -> io::Result<Option<FileIdentity>> {
@@ -42,9 +45,17 @@ pub(crate) trait Disk: Send + Sync + 'static {
     /// Creates a file, with those permissions of its directory that are in `mode`.
     fn create_new(&self, path: &Path, mode: u32) -> io::Result<Arc<dyn DiskFile>>;
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// Opens a file to read as much of it as it says, unless most of it is holes.
+    fn open_dense(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(path)
+    }
     fn open_to_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Creates a directory, with the permissions of the one that it is in.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Removes an empty directory.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
     /// Creates a directory and those above it that are missing, with the permissions `mode` at most.
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()>;
     /// `fsync` of a directory: its entries become durable.
@@ -59,6 +70,54 @@ pub(crate) trait Disk: Send + Sync + 'static {
     /// was not, the directory was renamed, and the file is still in it.
     fn has_lost(&self, _path: &Path) -> io::Result<bool> {
         Ok(false)
+    }
+    /// What is at `path` itself, a symbolic link not followed; `None` if there is nothing.
+    fn kind(&self, path: &Path) -> io::Result<Option<Kind>>;
+    /// Whether `path` leads to a directory.
+    fn is_directory(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+    /// Opens a file that somebody else writes by its path, in order to sync it.
+    fn open_foreign(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(path)
+    }
+}
+
+/// What may be at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File,
+    Directory,
+    /// A symbolic link, a pipe, a device.
+    Other,
+}
+
+/// Writes a file from its beginning on.
+pub(crate) struct SequentialWriter {
+    file: Arc<dyn DiskFile>,
+    written: u64,
+}
+
+impl SequentialWriter {
+    pub(crate) fn new(file: Arc<dyn DiskFile>) -> SequentialWriter {
+        SequentialWriter { file, written: 0 }
+    }
+
+    /// Has everything on disk that was written.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+impl io::Write for SequentialWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_all_at(bytes, self.written)?;
+        self.written += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -87,6 +146,10 @@ impl DiskFile for File {
         File::sync_data(self)
     }
 
+    fn sync_all(&self) -> io::Result<()> {
+        File::sync_all(self)
+    }
+
     fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
@@ -109,6 +172,11 @@ impl Disk for RealDisk {
         Ok(Arc::new(regular::open(path)?))
     }
 
+    fn open_dense(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        regular::check_dense(path)?;
+        self.open(path)
+    }
+
     fn open_to_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         regular::check(path)?;
         Ok(Arc::new(OpenOptions::new().read(true).write(true).open(path)?))
@@ -120,6 +188,14 @@ impl Disk for RealDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        held::create_dir(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
     }
 
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {
@@ -138,60 +214,17 @@ impl Disk for RealDisk {
         entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     }
 
+    fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
+        match fs::symlink_metadata(path) {
+            Ok(found) if found.is_file() => Ok(Some(Kind::File)),
+            Ok(found) if found.is_dir() => Ok(Some(Kind::Directory)),
+            Ok(_) => Ok(Some(Kind::Other)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn identity_at(&self, path: &Path) -> io::Result<Option<FileIdentity>> {
         Ok(Some(FileIdentity::of(&fs::metadata(path)?)))
     }
-}
-
-/// Writes `bytes` as the whole file `path`, so that after a crash it is the old file or the new one.
-pub(crate) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = with_suffix(path, ".tmp");
-    let directory = path.parent().expect("a file of the store lies in a directory");
-    remove_if_there(disk, &temporary)?;
-    let write = || {
-        let file = disk.create_new(&temporary, MODE_ALL)?;
-        file.write_all_at(bytes, 0)?;
-        file.sync_data()?;
-        disk.rename(&temporary, path)?;
-        disk.sync_dir(directory)
-    };
-    write().map_err(|e| Error::io("write", path, e))
-}
-
-/// The whole file of at most `max` bytes, or `None` if it does not exist.
-///
-/// # Errors
-/// `Corrupt` if it is longer.
-pub(crate) fn read_whole(disk: &dyn Disk, path: &Path, max: u64) -> Result<Option<Vec<u8>>> {
-    let read = || {
-        let file = disk.open(path)?;
-        let length = file.length()?;
-        if length > max {
-            return Err(regular::too_long(length, max));
-        }
-        let mut bytes = vec![0; length as usize];
-        let read = file.read_at(&mut bytes, 0)?;
-        bytes.truncate(read);
-        Ok(bytes)
-    };
-    match read() {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if io::Error::kind(&error) == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("read", path, error)),
-    }
-}
-
-pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<()> {
-    match disk.remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io("remove", path, error))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

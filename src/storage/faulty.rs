@@ -1,6 +1,9 @@
 //! A disk that fails as a test tells it to, on top of real files.
+//!
+//! Faults meet the journal and the manifest, unless a test asks for them everywhere: the indexer and the views work
+//! in threads of their own, so that a test of the journal could not say which operation is the next.
 
-use crate::storage::disk::{Disk, DiskFile, RealDisk};
+use crate::storage::disk::{Disk, DiskFile, Kind, RealDisk};
 use parking_lot::Mutex;
 use std::io;
 use std::ops::Range;
@@ -8,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Which operation fails, and how. Operations are writes and syncs of files and directories.
+/// Which operation fails, and how. Operations are writes, renames, and syncs of files and directories.
 #[derive(Default)]
 pub(crate) struct Faults {
     done: AtomicU64,
@@ -21,6 +24,8 @@ pub(crate) struct Faults {
     copying: Mutex<Option<Copying>>,
     /// The operation panics instead of failing.
     panics: AtomicBool,
+    /// The index and the views are met as well, and what creates or removes a name is an operation too.
+    everywhere: AtomicBool,
 }
 
 /// A panic's payload that panics again when it is dropped.
@@ -54,6 +59,25 @@ impl Faults {
     /// thread that prepares segments does neither.
     pub(crate) fn panic_instead(&self) {
         self.panics.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets faults meet the index and the views as well, and whatever creates or removes a name.
+    pub(crate) fn reach_everything(&self) {
+        self.everywhere.store(true, Ordering::SeqCst);
+    }
+
+    fn reach(&self, is_derived: bool) -> bool {
+        !is_derived || self.everywhere.load(Ordering::SeqCst)
+    }
+
+    /// The next operation on the name `path`.
+    fn next_at(&self, path: &Path) -> io::Result<()> {
+        if self.reach(is_derived(path)) { self.next() } else { Ok(()) }
+    }
+
+    /// The next operation that only counts where faults are everywhere.
+    fn next_name(&self) -> io::Result<()> {
+        if self.everywhere.load(Ordering::SeqCst) { self.next() } else { Ok(()) }
     }
 
     pub(crate) fn halve_writes(&self) {
@@ -116,14 +140,28 @@ impl Faults {
 
 pub(crate) struct FaultyDisk(pub(crate) Arc<Faults>);
 
+/// Whether `path` is of the index or of the views.
+fn is_derived(path: &Path) -> bool {
+    path.iter().any(|name| {
+        let name = name.as_encoded_bytes();
+        name.starts_with(b"index") || name.starts_with(b"views")
+    })
+}
+
 struct FaultyFile {
+    is_derived: bool,
     file: Arc<dyn DiskFile>,
     faults: Arc<Faults>,
 }
 
 impl FaultyDisk {
-    fn wrap(&self, file: io::Result<Arc<dyn DiskFile>>) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(FaultyFile { file: file?, faults: Arc::clone(&self.0) }))
+    fn wrap(
+        &self,
+        path: &Path,
+        file: io::Result<Arc<dyn DiskFile>>,
+    ) -> io::Result<Arc<dyn DiskFile>> {
+        let (is_derived, faults) = (is_derived(path), Arc::clone(&self.0));
+        Ok(Arc::new(FaultyFile { is_derived, file: file?, faults }))
     }
 }
 
@@ -133,6 +171,9 @@ impl DiskFile for FaultyFile {
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if !self.faults.reach(self.is_derived) {
+            return self.file.write_all_at(bytes, offset);
+        }
         let grows = offset + bytes.len() as u64 > self.file.length()?;
         if grows && self.faults.full.load(Ordering::SeqCst) {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
@@ -157,7 +198,9 @@ impl DiskFile for FaultyFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.faults.next()?;
+        if self.faults.reach(self.is_derived) {
+            self.faults.next()?;
+        }
         self.file.sync_data()
     }
 
@@ -168,36 +211,56 @@ impl DiskFile for FaultyFile {
 
 impl Disk for FaultyDisk {
     fn create_new(&self, path: &Path, mode: u32) -> io::Result<Arc<dyn DiskFile>> {
-        self.wrap(RealDisk.create_new(path, mode))
+        self.0.next_name()?;
+        self.wrap(path, RealDisk.create_new(path, mode))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.wrap(RealDisk.open(path))
+        self.wrap(path, RealDisk.open(path))
+    }
+
+    fn open_dense(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.wrap(path, RealDisk.open_dense(path))
     }
 
     fn open_to_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.wrap(RealDisk.open_to_write(path))
+        self.wrap(path, RealDisk.open_to_write(path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.next()?;
+        self.0.next_at(from)?;
         RealDisk.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.next_name()?;
         RealDisk.remove(path)
     }
 
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.next_name()?;
+        RealDisk.create_dir(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.next_name()?;
+        RealDisk.remove_dir(path)
+    }
+
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.0.next_name()?;
         RealDisk.create_dir_all(path, mode)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.next()?;
+        self.0.next_at(path)?;
         RealDisk.sync_dir(path)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         RealDisk.list(path)
+    }
+    fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
+        RealDisk.kind(path)
     }
 }

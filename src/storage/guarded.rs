@@ -1,7 +1,7 @@
 //! A disk on which nothing is done in a directory that was moved away, or to one that took its place: neither in the
 //! directory that is held, nor in one in it, such as `journal`.
 
-use crate::storage::disk::{Disk, DiskFile};
+use crate::storage::disk::{Disk, DiskFile, Kind};
 use crate::storage::held::{FileIdentity, Held, leads_to};
 use crate::value::error::Moved;
 use crate::value::failpoint::failpoint;
@@ -78,6 +78,10 @@ impl Disk for GuardedDisk {
         self.at(path)?.open(path)
     }
 
+    fn open_dense(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.at(path)?.open_dense(path)
+    }
+
     fn open_to_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         self.at(path)?.open_to_write(path)
     }
@@ -85,12 +89,22 @@ impl Disk for GuardedDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.at(to)?;
         self.at(from)?.rename(from, to)?;
-        self.below.lock().remove(from);
+        self.below.lock().retain(|path, _| !path.starts_with(from));
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.at(path)?.remove(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.at(path)?.create_dir(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.at(path)?.remove_dir(path)?;
+        self.below.lock().remove(path);
+        Ok(())
     }
 
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {
@@ -121,5 +135,17 @@ impl Disk for GuardedDisk {
             Some(held) => Ok(held.metadata()?.nlink() == 0 || leads_to(directory, held)?),
             None => Ok(false),
         }
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
+        self.at(path)?.kind(path)
+    }
+
+    fn is_directory(&self, path: &Path) -> bool {
+        self.at(path).is_ok_and(|disk| disk.is_directory(path))
+    }
+
+    fn open_foreign(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.at(path)?.open_foreign(path)
     }
 }

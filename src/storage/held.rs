@@ -7,6 +7,7 @@
 //!   taken its place.
 //! * A file gets no permission that its directory does not have.
 
+use crate::storage::lock::LockHandle;
 use crate::value::error::{Error, Moved, Result};
 use crate::value::failpoint::failpoint;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
@@ -55,12 +56,17 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     }
 }
 
+/// The path itself, without symbolic links on the way.
+pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
+    fs::canonicalize(path)
+}
+
 /// A directory that is held open.
 #[derive(Debug)]
 pub(crate) struct Held {
     path: PathBuf,
     /// While it is open, its number is given to no other.
-    directory: File,
+    directory: LockHandle,
 }
 
 impl Held {
@@ -75,7 +81,7 @@ impl Held {
             if !fs::metadata(&path)?.is_dir() {
                 return Err(io::ErrorKind::NotADirectory.into());
             }
-            let directory = File::open(&path)?;
+            let directory = LockHandle::open_directory(&path)?;
             Ok(Held { path, directory })
         };
         open().map_err(|e| Error::io("open", path, e))
@@ -85,20 +91,21 @@ impl Held {
         &self.path
     }
 
-    pub(crate) fn directory(&self) -> &File {
+    /// To lock it.
+    pub(crate) fn directory(&self) -> &LockHandle {
         &self.directory
     }
 
     /// What may be done with what it holds, and by whom.
     pub(crate) fn mode(&self) -> Result<u32> {
-        let metadata = self.directory.metadata();
+        let metadata = self.directory.file().metadata();
         let metadata = metadata.map_err(|e| Error::io("look at", &self.path, e))?;
         Ok(metadata.mode() & MODE_ALL)
     }
 
     /// Makes sure that its path still leads to it.
     pub(crate) fn check(&self) -> io::Result<()> {
-        match leads_to(&self.path, &self.directory)? {
+        match self.directory.is_at(&self.path)? {
             true => Ok(()),
             false if failpoint!("storage::overlook_moved_directory") => Ok(()),
             false => Err(io::Error::other(Moved::from_path(&self.path))),

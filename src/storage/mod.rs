@@ -1,11 +1,15 @@
-//! Files and directories: the one place through which the engine is meant to touch them.
+//! Files and directories: the one place through which the engine touches them.
 //!
 //! Nothing here knows what the bytes mean. Tests put a disk of their own in the place of the real one, which
 //! fails, tears and reorders as they say.
 
+pub(crate) mod copy;
 pub(crate) mod disk;
 #[cfg(test)]
 pub(crate) mod faulty;
 pub(crate) mod guarded;
 pub(crate) mod held;
+pub(crate) mod lock;
 pub(crate) mod regular;
+pub(crate) mod replace;
+pub(crate) mod scratch;

@@ -8,7 +8,7 @@
 use crate::value::error::Unfit;
 use crate::value::failpoint::failpoint;
 use std::fs::{self, File, FileType};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
@@ -52,18 +52,6 @@ pub(crate) fn check_dense(path: &Path) -> io::Result<()> {
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     check(path)?;
     File::open(path)
-}
-
-/// Reads a regular file of at most `max` bytes.
-pub(crate) fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
-    let file = open(path)?;
-    let length = file.metadata()?.len();
-    if length > max {
-        return Err(too_long(length, max));
-    }
-    let mut bytes = Vec::new();
-    file.take(max).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// The error for a file of `length` bytes where at most `max` are allowed.

@@ -3,8 +3,9 @@
 use crate::journal::backup::{self, Check, Prefix};
 use crate::journal::manifest;
 use crate::log::core::journal_directory;
-use crate::storage::disk::{self, Disk};
+use crate::storage::disk::Disk;
 use crate::storage::held;
+use crate::storage::replace;
 use crate::store::Store;
 use crate::store::directory::{self, BACKUP_LOCK, LOCK, Lock};
 use crate::value::error::{Error, ErrorKind, Result};
@@ -186,7 +187,7 @@ const NOTE_BYTES_MAX: u64 = 4_096;
 /// The segment that the next check of a backup in `path` begins with. The file of the lock says so; if it says
 /// nothing, the first one.
 fn next_check(disk: &dyn Disk, path: &Path) -> Result<u64> {
-    let noted = disk::read_whole(disk, &path.join(BACKUP_LOCK), NOTE_BYTES_MAX)?;
+    let noted = replace::read_whole(disk, &path.join(BACKUP_LOCK), NOTE_BYTES_MAX)?;
     let noted = noted.unwrap_or_default();
     let noted = std::str::from_utf8(&noted).ok().and_then(|noted| noted.trim_end().parse().ok());
     Ok(noted.unwrap_or(1))

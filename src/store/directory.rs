@@ -5,16 +5,15 @@ use crate::journal::manifest::{self, Manifest};
 use crate::journal::{names, recover, segment};
 use crate::kv::files;
 use crate::log::core::journal_directory;
-use crate::storage::disk::{Disk, RealDisk};
+use crate::storage::disk::{Disk, Kind, RealDisk};
 use crate::storage::guarded::GuardedDisk;
 use crate::storage::held::{self, Held, MODE_ALL};
-use crate::storage::regular;
+use crate::storage::lock::LockHandle;
 use crate::value::clock::{Clock, Micros};
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::fork::Owner;
 use crate::views;
-use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,7 +48,7 @@ pub(crate) struct Directory {
 pub(crate) struct Lock {
     owner: Owner,
     held: Arc<Held>,
-    files: Vec<File>,
+    files: Vec<LockHandle>,
     /// Whether the journal's directory is one of them.
     has_journal: bool,
     /// The permissions of a file that is created to be locked.
@@ -89,15 +88,16 @@ impl Lock {
             return Ok(());
         }
         for _ in 0..LOCK_ATTEMPTS {
-            let directory = File::open(&path).map_err(|e| Error::io("open", &path, e))?;
+            let directory =
+                LockHandle::open_directory(&path).map_err(|e| Error::io("open", &path, e))?;
             match directory.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(locked(&path)),
-                Err(TryLockError::Error(error)) => {
+                Ok(true) => {}
+                Ok(false) => return Err(locked(&path)),
+                Err(error) => {
                     tracing::debug!(%error, "the journal's directory cannot be locked");
                 }
             }
-            if held::leads_to(&path, &directory).map_err(|e| Error::io("find", &path, e))? {
+            if directory.is_at(&path).map_err(|e| Error::io("find", &path, e))? {
                 self.files.push(directory);
                 self.has_journal = true;
                 return Ok(());
@@ -121,7 +121,7 @@ impl Lock {
         for _ in 0..LOCK_ATTEMPTS {
             let opened = match create {
                 true => self.create_or_open(&path),
-                false => regular::open(&path),
+                false => LockHandle::open(&path),
             };
             let file = match opened {
                 Ok(file) => file,
@@ -132,13 +132,11 @@ impl Lock {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                 Err(error) => return Err(Error::io("open", &path, error)),
             };
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(locked(self.held.path())),
-                Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path, error)),
+            if !file.try_lock().map_err(|e| Error::io("lock", &path, e))? {
+                return Err(locked(self.held.path()));
             }
             // Somebody may have removed it in between, and then the lock keeps nobody out.
-            if held::leads_to(&path, &file).map_err(|e| Error::io("find", &path, e))? {
+            if file.is_at(&path).map_err(|e| Error::io("find", &path, e))? {
                 self.files.push(file);
                 return Ok(());
             }
@@ -146,9 +144,9 @@ impl Lock {
         Err(locked(self.held.path()))
     }
 
-    fn create_or_open(&mut self, path: &Path) -> io::Result<File> {
-        match held::create_file(path, self.mode) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => regular::open(path),
+    fn create_or_open(&mut self, path: &Path) -> io::Result<LockHandle> {
+        match LockHandle::create(path, self.mode) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => LockHandle::open(path),
             created => created.inspect(|_| self.made.0.push(path.to_owned())),
         }
     }
@@ -199,10 +197,9 @@ impl Made {
             return;
         }
         for path in self.0.drain(..).rev() {
-            let is_directory = path.symlink_metadata().is_ok_and(|found| found.is_dir());
-            let removed = match is_directory {
-                true => fs::remove_dir(&path),
-                false => fs::remove_file(&path),
+            let removed = match RealDisk.kind(&path) {
+                Ok(Some(Kind::Directory)) => RealDisk.remove_dir(&path),
+                _ => RealDisk.remove(&path),
             };
             if removed.is_err_and(|error| error.kind() == io::ErrorKind::DirectoryNotEmpty) {
                 return;
@@ -276,9 +273,9 @@ fn hold_locked(path: &Path) -> Result<Held> {
         let held = Held::open(path)?;
         match held.directory().try_lock() {
             _ if failpoint!("store::lock_files_only") => {}
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(locked(path)),
-            Err(TryLockError::Error(error)) => {
+            Ok(true) => {}
+            Ok(false) => return Err(locked(path)),
+            Err(error) => {
                 tracing::debug!(%error, "the directory itself cannot be locked; files in it are");
             }
         }
@@ -327,10 +324,7 @@ fn is_ours(name: &str) -> bool {
 
 /// Whether each name in the directory `path` `is_ours`.
 pub(super) fn holds_only(path: &Path, is_ours: impl Fn(&str) -> bool) -> bool {
-    let is_ours = |entry: io::Result<fs::DirEntry>| {
-        entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(&is_ours))
-    };
-    fs::read_dir(path).is_ok_and(|entries| entries.into_iter().all(is_ours))
+    RealDisk.list(path).is_ok_and(|names| names.iter().all(|name| is_ours(name)))
 }
 
 /// Whether nothing is in the directory `path` but what a store puts there.
@@ -352,7 +346,7 @@ fn foreign_below(path: &Path, disk: &dyn Disk) -> Result<Option<String>> {
         return Ok(Some(name));
     }
     for directory in [quarantine::INDEX, views::VIEWS] {
-        if let Some(name) = files::foreign_in(&path.join(directory))? {
+        if let Some(name) = files::foreign_in(disk, &path.join(directory))? {
             return Ok(Some(format!("{directory}/{name}")));
         }
     }
@@ -428,9 +422,9 @@ fn is_missing(path: &Path) -> bool {
 pub(crate) fn lies_in(path: &Path, outer: &Path) -> bool {
     let existing = path.ancestors().find_map(|path| {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        fs::canonicalize(path).ok()
+        held::resolve(path).ok()
     });
-    match (existing, fs::canonicalize(outer)) {
+    match (existing, held::resolve(outer)) {
         (Some(path), Ok(outer)) => path.starts_with(outer),
         _ => false,
     }
@@ -439,7 +433,7 @@ pub(crate) fn lies_in(path: &Path, outer: &Path) -> bool {
 /// Makes the directory itself durable: its entries, its own entry in the one above, and so on up to
 /// the root. Which of them were made for this store, a crash in between makes everybody forget.
 pub(crate) fn sync_with_parents(path: &Path, disk: &dyn Disk) -> Result<()> {
-    let path = fs::canonicalize(path).map_err(|e| Error::io("find", path, e))?;
+    let path = held::resolve(path).map_err(|e| Error::io("find", path, e))?;
     for (above, directory) in path.ancestors().enumerate() {
         match disk.sync_dir(directory) {
             // Nobody can have made a directory where nothing may be made or synced.
@@ -458,7 +452,6 @@ fn cannot_be_synced(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::disk::RealDisk;
     use crate::storage::faulty::{Faults, FaultyDisk};
     use crate::value::clock::SystemClock;
     use std::process::Command;

@@ -568,8 +568,9 @@ fn what_a_window_of_a_history_that_was_given_up_left_in_the_index_is_not_served(
         store.commit(commit.tracking("here", Position::new(7))).unwrap();
         let id = store.log.log().journal.store();
         let segments = store.log.log().journal.start();
+        let disk = Arc::clone(store.log.log().journal.disk());
         store.close().unwrap();
-        let (index, _) = Index::open(directory.path(), id, 1 << 20).unwrap();
+        let (index, _) = Index::open(&disk, directory.path(), id, 1 << 20).unwrap();
         let here = record::tracked_key("here");
         let key = if of_this_history { here.as_str() } else { KEY };
         let location = Location { segment: segments.segment, offset: segments.offset + 4_096 };

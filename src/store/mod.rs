@@ -392,7 +392,7 @@ impl StoreBuilder {
         })?;
         if engine.log().torn().is_some_and(|torn| torn.acknowledged) {
             // A view may hold events that are gone, and whose positions are given out again.
-            views::set_aside(directory.path())?;
+            views::set_aside(&**engine.log().journal.disk(), directory.path())?;
         }
         // The lock goes before the directory that it lies in.
         let belongings = Box::new((lock, temporary.map(Owned::new)));

@@ -178,7 +178,7 @@ impl Repair {
         self.owner.check()?;
         self.lock.held().check_before("move the index aside in")?;
         let is_there = self.path.join(INDEX).exists();
-        let moved_to = quarantine_index(&self.path)?;
+        let moved_to = quarantine_index(&self.disk, &self.path)?;
         let moved_to = is_there.then_some(moved_to);
         Ok(IndexRebuilt { moved_to, position: Position::START })
     }

@@ -1,16 +1,12 @@
 //! Directories in the system's temporary directory that go with the process: copies of a store's databases, to be
 //! looked at, and temporary stores. They are private, and removed even after a kill.
 
-use crate::storage::held::leads_to;
+use crate::storage::scratch::ScratchDirectory;
 use crate::store::directory;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
-use std::env;
-use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use tempfile::TempDir;
 
 /// What a directory is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,16 +21,8 @@ pub(super) enum Purpose {
 pub(super) const STORE: &str = "store";
 /// Nobody but the owner reads what is in it.
 pub(super) const PRIVATE: u32 = 0o700;
-/// How often another directory is made whose predecessor somebody took for abandoned.
-const ATTEMPTS: u32 = 16;
-
-/// A directory in the system's temporary directory that goes with this. It is locked meanwhile, which tells it
-/// from one whose process was killed.
-pub(super) struct Scratch {
-    // Removed before the lock goes.
-    directory: TempDir,
-    _lock: File,
-}
+/// A directory in the system's temporary directory that goes with this.
+pub(super) struct Scratch(ScratchDirectory);
 
 impl Purpose {
     const ALL: [Purpose; 2] = [Purpose::Copy, Purpose::Store];
@@ -64,68 +52,34 @@ impl Purpose {
 }
 
 impl Scratch {
+    /// Makes one, and removes what a kill has left of earlier ones.
     pub(super) fn new(purpose: Purpose) -> Result<Scratch> {
-        let make = || {
-            for _ in 0..ATTEMPTS {
-                let mut builder = tempfile::Builder::new();
-                let is_public = failpoint!("store::public_copy");
-                let private = Permissions::from_mode(if is_public { 0o755 } else { PRIVATE });
-                let directory = builder.prefix(purpose.prefix()).permissions(private).tempdir()?;
-                if let Some(lock) = lock(directory.path()) {
-                    return Ok(Scratch { directory, _lock: lock });
-                }
-            }
-            Err(io::Error::other("each new directory was removed or locked by somebody else"))
-        };
-        let above = env::temp_dir();
-        let scratch = make().map_err(|e| Error::io("create a directory in", &above, e))?;
-        scratch.remove_abandoned(&above);
-        Ok(scratch)
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    /// Removes the directories of this user that a kill has left.
-    fn remove_abandoned(&self, above: &Path) {
-        let owner = |path: &Path| {
-            let found = path.symlink_metadata().ok().filter(fs::Metadata::is_dir);
-            found.map(|found| found.uid())
-        };
-        let ours = owner(self.path());
-        let Ok(entries) = fs::read_dir(above) else { return };
-        for entry in entries.flatten() {
-            let (path, name) = (entry.path(), entry.file_name());
+        let mode = if failpoint!("store::public_copy") { 0o755 } else { PRIVATE };
+        let directory = ScratchDirectory::create(purpose.prefix(), mode);
+        let directory = directory
+            .map_err(|e| Error::io("create a directory in", &ScratchDirectory::above(), e))?;
+        directory.remove_abandoned(|name, path| {
             let starts_with = |purpose: &Purpose| {
                 name.as_encoded_bytes().starts_with(purpose.prefix().as_bytes())
             };
-            let Some(purpose) = Purpose::ALL.into_iter().find(starts_with) else { continue };
-            if owner(&path) != ours || path == self.path() || !purpose.is_all(&path) {
-                continue;
-            }
-            let Some(_lock) = lock(&path) else { continue };
-            match fs::remove_dir_all(&path) {
-                Ok(()) => tracing::info!(path = %path.display(), "removed an abandoned directory"),
-                Err(error) => {
-                    tracing::warn!(%error, path = %path.display(), "an abandoned directory stays");
-                }
-            }
-        }
+            let purpose = Purpose::ALL.into_iter().find(starts_with);
+            purpose.is_some_and(|purpose| purpose.is_all(path))
+        });
+        Ok(Scratch(directory))
     }
-}
 
-/// The directory `path`, locked, if nobody else has it locked or removed.
-fn lock(path: &Path) -> Option<File> {
-    let directory = File::open(path).ok()?;
-    directory.try_lock().ok()?;
-    leads_to(path, &directory).ok()?.then_some(directory)
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::scratch::lock;
     use crate::store::Store;
+    use std::os::unix::fs::PermissionsExt;
+    use std::{env, fs};
 
     fn named(purpose: Purpose, name: &str) -> std::path::PathBuf {
         let name = format!("{}{name}-{}", purpose.prefix(), uuid::Uuid::now_v7());

@@ -1,6 +1,6 @@
 //! A disk that does not read a page any more: verifying names the page and what it cost, and goes on.
 
-use crate::storage::disk::{Disk, DiskFile, RealDisk};
+use crate::storage::disk::{Disk, DiskFile, Kind, RealDisk};
 use crate::store::Store;
 use crate::value::event::NewEvent;
 use crate::value::finding::FindingKind;
@@ -59,6 +59,14 @@ impl Disk for Broken {
         RealDisk.remove(path)
     }
 
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.create_dir(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove_dir(path)
+    }
+
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {
         RealDisk.create_dir_all(path, mode)
     }
@@ -69,6 +77,10 @@ impl Disk for Broken {
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         RealDisk.list(path)
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
+        RealDisk.kind(path)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::kv::files::copy_all;
 use crate::log::core::journal_directory;
 use crate::model::projection;
 use crate::model::projection::audit::Origins;
-use crate::storage::disk::Disk;
+use crate::storage::disk::{Disk, RealDisk};
 use crate::store::Store;
 use crate::store::scratch::{Purpose, Scratch};
 use crate::value::corruption::Corruption;
@@ -146,7 +146,7 @@ impl Store {
         let walked = audit(&site, &mut findings)?;
         findings.append(found);
         origins.check(&self.path().join(VIEWS), site.store, &walked.chains, &mut findings);
-        let views = views.audit(self.path(), || self.head().get(), &mut findings)?;
+        let views = views.audit(&**disk, self.path(), || self.head().get(), &mut findings)?;
         Ok(Verification::new(findings, &walked, indexed, views))
     }
 
@@ -187,7 +187,7 @@ pub(super) fn verify_still(
     findings.append(found);
     findings.append(of_views);
     origins.check(&path.join(VIEWS), store, &walked.chains, &mut findings);
-    let views = views.audit(path, || walked.head, &mut findings)?;
+    let views = views.audit(&**disk, path, || walked.head, &mut findings)?;
     Ok(Verification::new(findings, &walked, indexed, views))
 }
 
@@ -285,7 +285,8 @@ fn open_still(
     store: Uuid,
     findings: &mut Findings,
 ) -> Result<Option<Index>> {
-    match Index::open_verified(copy.path(), store, VERIFY_CACHE_BYTES) {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    match Index::open_verified(&disk, copy.path(), store, VERIFY_CACHE_BYTES) {
         Ok(index) => Ok(index),
         Err(OpenError::System(error)) => Err(error),
         Err(OpenError::Unusable(reason)) => {
@@ -337,7 +338,8 @@ enum SomeViews {
 impl SomeViews {
     fn still(path: &Path, copy: Option<Scratch>, findings: &mut Findings) -> Result<SomeViews> {
         let Some(copy) = copy else { return Ok(SomeViews::None) };
-        match Views::open_existing(copy.path(), VERIFY_CACHE_BYTES) {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        match Views::open_existing(&disk, copy.path(), VERIFY_CACHE_BYTES) {
             Ok(views) => Ok(SomeViews::Still { views, _copy: copy }),
             Err(OpenError::System(error)) => Err(error),
             Err(OpenError::Unusable(reason)) => {
@@ -364,10 +366,16 @@ impl SomeViews {
     }
 
     /// Audits them, and closes a copy. Returns how many views there are.
-    fn audit(self, path: &Path, head: impl Fn() -> u64, findings: &mut Findings) -> Result<u64> {
+    fn audit(
+        self,
+        disk: &dyn Disk,
+        path: &Path,
+        head: impl Fn() -> u64,
+        findings: &mut Findings,
+    ) -> Result<u64> {
         if !matches!(self, SomeViews::Live(_)) {
             let there = self.views().map(|views| views.tree_names()).transpose()?;
-            for (file, what) in note::lacking(path, &path.join(VIEWS), there)? {
+            for (file, what) in note::lacking(disk, path, &path.join(VIEWS), there)? {
                 findings.add(Finding::new(FindingKind::View, &file, what));
             }
         }

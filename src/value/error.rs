@@ -151,7 +151,7 @@ impl Error {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 ErrorKind::StorageFull
             }
-            _ if source.get_ref().is_some_and(|inner| inner.is::<Moved>()) => ErrorKind::Moved,
+            _ if Moved::is_within(&source) => ErrorKind::Moved,
             _ => ErrorKind::Io,
         };
         let message = format!("cannot {action} {}: {source}", path.display());
@@ -253,6 +253,11 @@ impl std::error::Error for Error {
 pub(crate) struct Moved(String);
 
 impl Moved {
+    /// Whether `error` is this.
+    pub(crate) fn is_within(error: &std::io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<Moved>())
+    }
+
     /// The directory `path` is not the one that is held.
     pub(crate) fn from_path(path: &Path) -> Moved {
         let path = path.display();

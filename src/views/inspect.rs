@@ -3,6 +3,7 @@
 use super::{Open, OpenViews, VIEWS, ViewTree, Views, closed};
 use crate::codec::row;
 use crate::kv::database::{Database, OpenError};
+use crate::storage::disk::Disk;
 use crate::value::error::{ErrorKind, Result};
 use parking_lot::RwLock;
 use std::collections::HashMap;
@@ -16,10 +17,11 @@ const ATTEMPTS: u32 = 16;
 impl Views {
     /// Opens the views in `store_dir`, which nobody else has open, or says why they cannot be used.
     pub(crate) fn open_existing(
+        disk: &Arc<dyn Disk>,
         store_dir: &Path,
         cache_bytes: u64,
     ) -> Result<Arc<Views>, OpenError> {
-        let db = Database::open(&store_dir.join(VIEWS), cache_bytes)?;
+        let db = Database::open(disk, &store_dir.join(VIEWS), cache_bytes)?;
         let (trees, noted_in) = (HashMap::new(), None);
         Ok(Arc::new(Views { open: RwLock::new(Some(Open { trees, db, noted_in })) }))
     }

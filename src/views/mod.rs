@@ -14,9 +14,8 @@ use crate::codec::overflow::Overflow;
 use crate::codec::row::{self, StoredRow};
 use crate::index::quarantine::{is_quarantined, quarantine};
 use crate::kv::database::{Database, Entries, OpenError, Tree, Unusable};
-use crate::kv::files::sync;
 use crate::kv::overflow;
-use crate::storage::held;
+use crate::storage::disk::Disk;
 use crate::storage::regular::is_loop;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
@@ -51,23 +50,26 @@ struct Open {
 
 impl Views {
     /// Opens the views in `store_dir`, creating or replacing them where that is needed.
-    pub(crate) fn open(store_dir: &Path, cache_bytes: u64) -> Result<Arc<Views>> {
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        store_dir: &Path,
+        cache_bytes: u64,
+    ) -> Result<Arc<Views>> {
         let directory = store_dir.join(VIEWS);
         let is_directory = is_directory(&directory)?;
         if is_directory == Some(false) && !failpoint!("views::keep_what_is_no_directory") {
-            let moved = set_aside(store_dir)?.unwrap_or_default();
+            let moved = set_aside(&**disk, store_dir)?.unwrap_or_default();
             let moved = moved.display();
             tracing::warn!(%moved, "the views are not a directory and are built again");
         }
         if is_directory != Some(true) {
-            held::create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;
-            sync(store_dir)?;
+            create(&**disk, store_dir, &directory)?;
         }
-        note::remove(store_dir)?;
-        let db = match Database::open(&directory, cache_bytes) {
+        note::remove(&**disk, store_dir)?;
+        let db = match Database::open(disk, &directory, cache_bytes) {
             Ok(db) => db,
             Err(OpenError::System(error)) => return Err(error),
-            Err(OpenError::Unusable(reason)) => replace(store_dir, cache_bytes, &reason)?,
+            Err(OpenError::Unusable(reason)) => replace(disk, store_dir, cache_bytes, &reason)?,
         };
         let (trees, noted_in) = (HashMap::new(), Some(store_dir.to_owned()));
         Ok(Arc::new(Views { open: RwLock::new(Some(Open { trees, db, noted_in })) }))
@@ -119,13 +121,13 @@ impl Views {
     pub(crate) fn close(&self) -> Result<()> {
         let Some(Open { trees, db, noted_in }) = self.open.write().take() else { return Ok(()) };
         drop(trees);
-        let names = db.tree_names();
+        let (names, disk) = (db.tree_names(), Arc::clone(db.disk()));
         db.close()?;
         if let Some(store_dir) = noted_in {
             let names =
                 names?.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
             // Without it, less is known to who verifies them.
-            if let Err(error) = note::write(&store_dir, &store_dir.join(VIEWS), names) {
+            if let Err(error) = note::write(&*disk, &store_dir, &store_dir.join(VIEWS), names) {
                 tracing::warn!(%error, "what the closed views are could not be noted");
             }
         }
@@ -161,23 +163,33 @@ pub(crate) fn is_directory(path: &Path) -> Result<Option<bool>> {
 
 /// Moves the views in `store_dir` aside, if there are any, so that they begin again with the log.
 /// Returns their new name. Of those that were moved aside, the newest two are kept.
-pub(crate) fn set_aside(store_dir: &Path) -> Result<Option<PathBuf>> {
-    let (aside, is_there) = quarantine(store_dir, VIEWS)?;
+pub(crate) fn set_aside(disk: &dyn Disk, store_dir: &Path) -> Result<Option<PathBuf>> {
+    let (aside, is_there) = quarantine(disk, store_dir, VIEWS)?;
     Ok(is_there.then_some(aside))
 }
 
 /// Moves damaged views aside and makes empty ones.
-fn replace(store_dir: &Path, cache_bytes: u64, reason: &Unusable) -> Result<Database> {
+fn replace(
+    disk: &Arc<dyn Disk>,
+    store_dir: &Path,
+    cache_bytes: u64,
+    reason: &Unusable,
+) -> Result<Database> {
     let directory = store_dir.join(VIEWS);
-    let aside = set_aside(store_dir)?.unwrap_or_default();
-    held::create_dir(&directory).map_err(|e| Error::io("create", &directory, e))?;
-    sync(store_dir)?;
+    let aside = set_aside(&**disk, store_dir)?.unwrap_or_default();
+    create(&**disk, store_dir, &directory)?;
     let moved = aside.display();
     tracing::warn!(%reason, %moved, "the views cannot be used and are built again");
-    Database::open(&directory, cache_bytes).map_err(|error| match error {
+    Database::open(disk, &directory, cache_bytes).map_err(|error| match error {
         OpenError::System(error) => error,
         OpenError::Unusable(reason) => Error::corrupt(&directory, 0, None, reason),
     })
+}
+
+/// Creates the directory of the views, durably.
+fn create(disk: &dyn Disk, store_dir: &Path, directory: &Path) -> Result<()> {
+    disk.create_dir(directory).map_err(|e| Error::io("create", directory, e))?;
+    disk.sync_dir(store_dir).map_err(|e| Error::io("sync", store_dir, e))
 }
 
 fn closed() -> Error {

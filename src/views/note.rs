@@ -7,55 +7,53 @@
 
 use crate::codec::views::ClosedViews;
 use crate::index::quarantine::quarantine;
-use crate::kv::files::{create_over, sync};
+use crate::storage::disk::Disk;
 use crate::storage::regular::is_loop;
+use crate::storage::replace;
 use crate::value::corruption::{Corruption, NoteFault};
 use crate::value::error::{Error, Result, is_exhaustion};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::VIEWS_NOTE_BYTES_MAX;
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub(super) const NAME: &str = "views.closed";
-const NEW: &str = "views.closed.new";
+/// What stands behind its name while it is written.
+const NEW: &str = ".new";
 
 /// Whether `name` is that of the note, or of one that is being written.
 pub(super) fn is_note(name: &str) -> bool {
-    name == NAME || name == NEW
+    name.strip_prefix(NAME).is_some_and(|rest| rest.is_empty() || rest == NEW)
 }
 
 /// Notes in `store_dir` what the views in `directory` are, which have these trees and are closed.
-pub(super) fn write(store_dir: &Path, directory: &Path, trees: Vec<String>) -> Result<()> {
+pub(super) fn write(
+    disk: &dyn Disk,
+    store_dir: &Path,
+    directory: &Path,
+    trees: Vec<String>,
+) -> Result<()> {
     let db = database(directory);
     let bytes = db.metadata().map_err(|e| Error::io("look at", &db, e))?.len();
     let note = ClosedViews { bytes, trees }.encode();
     if note.len() as u64 > VIEWS_NOTE_BYTES_MAX {
         return Ok(());
     }
-    let (path, new) = (store_dir.join(NAME), store_dir.join(NEW));
-    let write = || {
-        let mut file = create_over(&new)?;
-        file.write_all(&note)?;
-        file.sync_all()
-    };
-    write().map_err(|e| Error::io("write", &new, e))?;
-    fs::rename(&new, &path).map_err(|e| Error::io("replace", &path, e))?;
-    sync(store_dir)
+    replace::replace(disk, &store_dir.join(NAME), NEW, &note)
 }
 
 /// Removes the note for good, if there is one: the views are about to change.
-pub(super) fn remove(store_dir: &Path) -> Result<()> {
+pub(super) fn remove(disk: &dyn Disk, store_dir: &Path) -> Result<()> {
     let path = store_dir.join(NAME);
-    match fs::remove_file(&path) {
-        Ok(()) => sync(store_dir),
+    match disk.remove(&path) {
+        Ok(()) => disk.sync_dir(store_dir).map_err(|e| Error::io("sync", store_dir, e)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         Err(e)
             if e.kind() == ErrorKind::IsADirectory
                 && !failpoint!("views::keep_what_is_no_directory") =>
         {
             // None of ours: it is moved aside, and stays.
-            let (moved, _) = quarantine(store_dir, NAME)?;
+            let (moved, _) = quarantine(disk, store_dir, NAME)?;
             tracing::warn!(moved = %moved.display(), "a directory was in the place of a file of the views");
             Ok(())
         }
@@ -66,12 +64,13 @@ pub(super) fn remove(store_dir: &Path) -> Result<()> {
 /// What the views in `directory`, which nobody has open, lack of what is noted in `store_dir`: that they were
 /// when they were closed. `there` are the trees that a copy of them has, if one could be opened.
 pub(crate) fn lacking(
+    disk: &dyn Disk,
     store_dir: &Path,
     directory: &Path,
     there: Option<Vec<String>>,
 ) -> Result<Vec<(PathBuf, String)>> {
     let (path, db) = (store_dir.join(NAME), database(directory));
-    let note = match read(&path)? {
+    let note = match read(disk, &path)? {
         _ if failpoint!("views::forget_what_was_closed") => return Ok(Vec::new()),
         Ok(None) => return Ok(Vec::new()),
         Ok(Some(note)) => note,
@@ -111,7 +110,7 @@ fn database(directory: &Path) -> PathBuf {
 ///
 /// # Errors
 /// The system has nothing more to give, which says nothing of the note.
-fn read(path: &Path) -> Result<Result<Option<ClosedViews>, Corruption>> {
+fn read(disk: &dyn Disk, path: &Path) -> Result<Result<Option<ClosedViews>, Corruption>> {
     let unread = |e: std::io::Error| match is_exhaustion(&e) {
         true => Err(Error::io("read", path, e)),
         false => Ok(Err(NoteFault::Unreadable(e.to_string().into()).into())),
@@ -126,11 +125,8 @@ fn read(path: &Path) -> Result<Result<Option<ClosedViews>, Corruption>> {
         }
         Ok(_) => {}
     }
-    let mut bytes = Vec::new();
-    let read =
-        File::open(path).and_then(|file| file.take(VIEWS_NOTE_BYTES_MAX).read_to_end(&mut bytes));
-    match read {
-        Ok(_) => Ok(ClosedViews::decode(&bytes).map(Some)),
+    match replace::read(disk, path, VIEWS_NOTE_BYTES_MAX) {
+        Ok(bytes) => Ok(ClosedViews::decode(&bytes).map(Some)),
         Err(e) => unread(e),
     }
 }

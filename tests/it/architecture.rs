@@ -3,7 +3,7 @@
 //! * A module names only modules of its own layer or a lower one, from where they are defined:
 //!   not through a re-export at the crate's root, not through `super::super`.
 //! * No cycle of modules; rooms that must be strangers are, the journal and the index above all.
-//! * Only `kv` names sled, only `codec::bin` names bincode.
+//! * Only `kv` names sled, only `codec::bin` names bincode, only `storage` names the system's files.
 //! * What ARCHITECTURE.md says exists, exists.
 //!
 //! What stands under `#[cfg(test)]` is free: tests may look wherever they need.
@@ -41,9 +41,18 @@ const STRANGERS: [(&str, &str); 8] = [
     ("doctor", "follow"),
 ];
 
-/// Foreign crates that stay in one place of ours.
-const WALLED: [(&str, &str); 3] =
-    [("sled", "kv"), ("crossbeam_epoch", "kv"), ("bincode", "codec::bin")];
+/// Foreign crates, and modules of theirs, that stay in one place of ours.
+const WALLED: [(&str, &str); 9] = [
+    ("sled", "kv"),
+    ("crossbeam_epoch", "kv"),
+    ("bincode", "codec::bin"),
+    ("std::fs", "storage"),
+    ("std::os::unix::fs", "storage"),
+    ("tempfile", "storage"),
+    ("fs2", "storage"),
+    ("fs4", "storage"),
+    ("rustix", "storage"),
+];
 
 #[test]
 fn the_modules_keep_to_their_layers() {
@@ -157,8 +166,11 @@ fn judge(module: &Module, mention: &Mention, target: &[String]) -> Option<String
 }
 
 fn judge_foreign(module: &Module, mention: &Mention) -> Option<String> {
-    let name = &mention.path[0];
-    let (_, home) = WALLED.iter().find(|(walled, _)| walled == name)?;
+    let is_within = |walled: &str| {
+        let mut segments = mention.path.iter();
+        walled.split("::").all(|name| segments.next().is_some_and(|segment| segment == name))
+    };
+    let (name, home) = WALLED.iter().find(|(walled, _)| is_within(walled))?;
     let here = dotted(&module.path);
     if here == *home || here.starts_with(&format!("{home}::")) {
         return None;
@@ -505,6 +517,26 @@ fn a_foreign_crate_outside_its_wall_is_refused() {
     refuses("store.rs", "use sled::Db;", "src/store.rs:1 names sled; only kv may");
     refuses("codec/frame.rs", "fn f() { bincode::encode() }", "only codec::bin may");
     refuses("log/tail.rs", "use sled;", "only kv may");
+    let storage = "names std::fs; only storage may";
+    refuses("store.rs", "use std::fs;", storage);
+    refuses("index/mod.rs", "use std::{fs::File, io};", storage);
+    refuses("kv/files.rs", "fn f() { std::fs::remove_file(p) }", storage);
+    refuses("sst/reader.rs", "use std::os::unix::fs::FileExt;", "names std::os::unix::fs;");
+    refuses("store/scratch.rs", "use tempfile::TempDir;", "names tempfile; only storage may");
+    refuses("journal/read.rs", "use fs2::FileExt;", "only storage may");
+}
+
+#[test]
+fn what_is_walled_may_be_named_within_its_wall_and_by_tests() {
+    let files = [
+        (
+            "storage/disk.rs",
+            "use std::fs::File; use std::os::unix::fs::FileExt; use tempfile::TempDir;",
+        ),
+        ("store.rs", "use std::io; #[cfg(test)] mod tests { use std::fs; }"),
+        ("log/tail.rs", "use std::os::unix::ffi::OsStrExt;"),
+    ];
+    assert_eq!(complaints_about(&files), Vec::<String>::new());
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub(crate) fn export(
     store: Uuid,
     mode: u32,
 ) -> Result<Export> {
-    let aside = RejectLog::beside(to, mode)?;
+    let aside = RejectLog::beside(disk, to, mode)?;
     let plan = Plan::of(site)?;
     let journal = journal_directory(to);
     recover::create(disk, &journal, store)?;

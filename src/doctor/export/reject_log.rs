@@ -2,6 +2,7 @@
 
 use crate::codec::envelope::{self, Place};
 use crate::index::flush_batch::EventToIndex;
+use crate::storage::disk::{Disk, SequentialWriter};
 use crate::storage::held;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, Result};
@@ -10,29 +11,30 @@ use crate::value::position::{Position, Version};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Written as far as there is something to be said; there is no file if there is nothing.
 pub(super) struct RejectLog {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     mode: u32,
-    file: Option<BufWriter<File>>,
+    file: Option<BufWriter<SequentialWriter>>,
 }
 
 impl RejectLog {
     /// The file beside the directory `to`, with the permissions `mode` at most.
-    pub(super) fn beside(to: &Path, mode: u32) -> Result<RejectLog> {
+    pub(super) fn beside(disk: &Arc<dyn Disk>, to: &Path, mode: u32) -> Result<RejectLog> {
         // Whatever was said of it (`new/`, `.`), its name is needed.
-        let to = fs::canonicalize(to).map_err(|e| Error::io("find", to, e))?;
+        let to = held::resolve(to).map_err(|e| Error::io("find", to, e))?;
         let mut name = to.into_os_string();
         name.push(".left-out.jsonl");
         let path = PathBuf::from(name);
-        if path.symlink_metadata().is_ok() {
+        if disk.kind(&path).map_err(|e| Error::io("look for", &path, e))?.is_some() {
             return Err(Error::invalid(format!("{} is there already", path.display())));
         }
-        Ok(RejectLog { path, mode, file: None })
+        Ok(RejectLog { disk: Arc::clone(disk), path, mode, file: None })
     }
 
     pub(super) fn lost(&mut self, first: u64, last: u64) -> Result<()> {
@@ -67,7 +69,7 @@ impl RejectLog {
         let RejectLog { path, file, .. } = self;
         let Some(file) = file else { return Ok(None) };
         let synced = file.into_inner().map_err(std::io::IntoInnerError::into_error);
-        synced.and_then(|file| file.sync_all()).map_err(|e| Error::io("write", &path, e))?;
+        synced.and_then(|file| file.sync()).map_err(|e| Error::io("write", &path, e))?;
         Ok(Some(path))
     }
 
@@ -76,8 +78,8 @@ impl RejectLog {
         let file = match &mut self.file {
             Some(file) => file,
             None => {
-                let created = held::create_file(&self.path, self.mode).map_err(failed)?;
-                self.file.insert(BufWriter::new(created))
+                let created = self.disk.create_new(&self.path, self.mode).map_err(failed)?;
+                self.file.insert(BufWriter::new(SequentialWriter::new(created)))
             }
         };
         let line = serde_json::to_string(&Sorted(value)).map_err(|e| failed(e.into()))?;

@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod faults;
 mod model;
 mod pace;
 mod tables;
@@ -15,6 +16,7 @@ use crate::codec::sst::event::{Body, LocatedEvent};
 use crate::index::core::{Index, Opened};
 use crate::index::flush_batch::{EventToIndex, FlushBatch};
 use crate::proof::random::Random;
+use crate::storage::disk::{Disk, RealDisk};
 use crate::value::clock::Micros;
 use crate::value::error::{ErrorKind, Result};
 use crate::value::stream::StreamId;
@@ -23,6 +25,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use uuid::Uuid;
 
 const STORE: Uuid = Uuid::from_u128(0xabcd);
@@ -220,8 +223,12 @@ fn end(position: u64) -> Checkpoint {
     Checkpoint { position, next, chain: [position as u8; 32], time: Micros(position as i64) }
 }
 
+fn disk() -> Arc<dyn Disk> {
+    Arc::new(RealDisk)
+}
+
 fn open(dir: &Path) -> (Index, Opened) {
-    Index::open(dir, STORE, CACHE_BYTES).unwrap()
+    Index::open(&disk(), dir, STORE, CACHE_BYTES).unwrap()
 }
 
 /// Opens an index that must be whole.

@@ -7,7 +7,7 @@ use crate::value::limits::{SLED_SEGMENT_BYTES, VALUE_BYTES_MAX};
 #[test]
 fn no_write_logs_more_than_the_bound_that_the_pace_rests_on() {
     let dir = tempfile::tempdir().unwrap();
-    let db = Database::open(dir.path(), CACHE_BYTES).unwrap();
+    let db = Database::open(&disk(), dir.path(), CACHE_BYTES).unwrap();
     let mut random = Random::new(3);
     let mut most = 0;
     for (name, key_bytes) in [("short", 30), ("middle", 300), ("long", KEY_BYTES_MAX)] {
@@ -31,7 +31,7 @@ fn no_write_logs_more_than_the_bound_that_the_pace_rests_on() {
 #[test]
 fn a_key_or_value_over_its_limit_is_refused_with_both_numbers() {
     let dir = tempfile::tempdir().unwrap();
-    let db = Database::open(dir.path(), CACHE_BYTES).unwrap();
+    let db = Database::open(&disk(), dir.path(), CACHE_BYTES).unwrap();
     let tree = db.tree("a").unwrap();
     let error = db.insert(&tree, &[b'x'; KEY_BYTES_MAX + 1], vec![1]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
@@ -47,7 +47,7 @@ fn survive_a_power_cut(random: &mut Random) {
     let (before, after) = (dir.path().join("before"), dir.path().join("after"));
     fs::create_dir(&before).unwrap();
     let pace = SyncPolicy { segment_bytes: 64 << 10, unsynced_bytes_max: 200 << 10 };
-    let db = Database::open_paced(&before, CACHE_BYTES, pace).unwrap();
+    let db = Database::open_paced(&disk(), &before, CACHE_BYTES, pace).unwrap();
     let tree = db.tree("a").unwrap();
     db.keep_synced();
     db.sync().unwrap();
@@ -70,7 +70,7 @@ fn survive_a_power_cut(random: &mut Random) {
     let synced = db.synced();
     copy(&before, &after);
     lose_pages(random, &synced, &after.join("db"));
-    let db = Database::open_paced(&after, CACHE_BYTES, pace).unwrap();
+    let db = Database::open_paced(&disk(), &after, CACHE_BYTES, pace).unwrap();
     let tree = db.tree("a").unwrap();
     for (key, n) in promised {
         let value = db.get(&tree, key.as_bytes()).unwrap().expect("it was synced");
@@ -93,7 +93,7 @@ fn survive_a_power_cut_in_batches(random: &mut Random) {
     let (before, after) = (dir.path().join("before"), dir.path().join("after"));
     fs::create_dir(&before).unwrap();
     let pace = SyncPolicy { segment_bytes: 64 << 10, unsynced_bytes_max: 200 << 10 };
-    let db = Database::open_paced(&before, CACHE_BYTES, pace).unwrap();
+    let db = Database::open_paced(&disk(), &before, CACHE_BYTES, pace).unwrap();
     let tree = db.tree("a").unwrap();
     db.keep_synced();
     db.sync().unwrap();
@@ -122,7 +122,7 @@ fn survive_a_power_cut_in_batches(random: &mut Random) {
     let synced = db.synced();
     copy(&before, &after);
     lose_pages(random, &synced, &after.join("db"));
-    let db = Database::open_paced(&after, CACHE_BYTES, pace).unwrap();
+    let db = Database::open_paced(&disk(), &after, CACHE_BYTES, pace).unwrap();
     let tree = db.tree("a").unwrap();
     let mut entries = db.prefix(&tree, b"");
     let found: BTreeMap<_, _> = std::iter::from_fn(|| entries.next().unwrap()).collect();

@@ -53,7 +53,7 @@ fn a_table_that_the_system_cannot_read_makes_the_index_be_built_again() {
     let table = &table_files(dir.path())[2];
     fs::remove_file(table).unwrap();
     std::os::unix::fs::symlink(table, table).unwrap();
-    let opened = Index::open(dir.path(), STORE, CACHE_BYTES).unwrap().1;
+    let opened = Index::open(&disk(), dir.path(), STORE, CACHE_BYTES).unwrap().1;
     assert!(matches!(opened, Opened::Fresh { reason: Some(_) }), "{opened:?}");
 }
 
@@ -71,7 +71,7 @@ fn what_else_lies_beside_the_tables_hinders_nobody() {
     truth.check(&index, checkpoint.position, checkpoint.position, false);
     index.close().unwrap();
     fs::create_dir(tables.join(format!("{:020}", 77))).unwrap();
-    let opened = Index::open(dir.path(), STORE, CACHE_BYTES).unwrap().1;
+    let opened = Index::open(&disk(), dir.path(), STORE, CACHE_BYTES).unwrap().1;
     assert!(matches!(opened, Opened::Fresh { reason: Some(_) }), "{opened:?}");
 }
 

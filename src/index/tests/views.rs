@@ -11,7 +11,7 @@ fn write(views: &std::sync::Arc<Views>, n: u64) -> Result<()> {
 }
 
 fn check(directory: &Path, written: u64, case: &str) {
-    let views = Views::open(directory, CACHE_BYTES).unwrap();
+    let views = Views::open(&disk(), directory, CACHE_BYTES).unwrap();
     let tree = views.tree("projection/all/1").unwrap();
     let checkpoint = tree.state(b"checkpoint").unwrap();
     for (key, row) in tree.rows_with_prefix("").unwrap() {
@@ -25,7 +25,7 @@ fn check(directory: &Path, written: u64, case: &str) {
 fn whenever_the_process_dies_a_view_and_its_checkpoint_agree() {
     for dies_after in 0..6 {
         let directory = tempfile::tempdir().unwrap();
-        let views = Views::open(directory.path(), CACHE_BYTES).unwrap();
+        let views = Views::open(&disk(), directory.path(), CACHE_BYTES).unwrap();
         views.tree("projection/all/1").unwrap();
         views.die_after(dies_after);
         let written = (1..).take_while(|n| write(&views, *n).is_ok()).count() as u64;

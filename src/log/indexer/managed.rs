@@ -60,7 +60,7 @@ impl IndexSite {
 
     fn quarantine_index(&self) -> Result<PathBuf> {
         self.check()?;
-        quarantine_index(self.directory.path())
+        quarantine_index(self.journal.disk(), self.directory.path())
     }
 }
 
@@ -416,7 +416,8 @@ fn is_damage(error: &Error) -> bool {
 fn open_index(site: &IndexSite) -> Result<(Index, Checkpoint)> {
     let store = site.journal.store();
     site.check()?;
-    let (index, opened) = Index::open(site.directory.path(), store, site.cache_bytes)?;
+    let (disk, directory) = (site.journal.disk(), site.directory.path());
+    let (index, opened) = Index::open(disk, directory, store, site.cache_bytes)?;
     let checkpoint = match opened {
         Opened::Whole(checkpoint) => checkpoint,
         Opened::Fresh { reason } => {

@@ -67,7 +67,7 @@ impl Projections {
         }
         self.log.refuse_if_closed()?;
         self.directory.check_before("open the views in")?;
-        let opened = Views::open(self.directory.path(), self.cache_bytes)?;
+        let opened = Views::open(self.log.journal.disk(), self.directory.path(), self.cache_bytes)?;
         let (its_views, closing) = (Arc::clone(&opened), self.log.closing());
         self.log.spawn("filmstrip-views", move || {
             // Nothing is ever sent: it disconnects when the log closes.

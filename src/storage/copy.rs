@@ -1,0 +1,36 @@
+//! Copying files and directories of a store that nobody changes meanwhile.
+
+use crate::storage::held;
+use crate::storage::regular;
+use crate::value::error::Error;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// Copies the file or directory `from` to `to`, which does not exist yet. Nothing is copied if there is nothing.
+/// What `never_changes` needs no copy where the filesystem can give a file a second name.
+pub(crate) fn copy_all(
+    from: &Path,
+    to: &Path,
+    never_changes: &dyn Fn(&Path) -> bool,
+) -> io::Result<()> {
+    if !from.try_exists()? {
+        return Ok(());
+    }
+    if !from.is_dir() {
+        if never_changes(from) && fs::hard_link(from, to).is_ok() {
+            return Ok(());
+        }
+        regular::check_dense(from)?;
+        fs::copy(from, to)?;
+        return held::restrict(to);
+    }
+    held::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        copy_all(&from, &to, never_changes)
+            .map_err(|e| io::Error::other(Error::io("copy", &from, e)))?;
+    }
+    Ok(())
+}

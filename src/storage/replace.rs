@@ -1,0 +1,85 @@
+//! Small files that are read and replaced as a whole.
+
+use crate::storage::disk::Disk;
+use crate::storage::held::MODE_ALL;
+use crate::storage::regular;
+use crate::value::error::{Error, Result};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What is put behind the name of a file of the journal while it is written.
+pub(crate) const TEMPORARY: &str = ".tmp";
+
+/// Writes `bytes` as the whole file `path`, so that after a crash it is the old file or the new one. Until it has
+/// its name, the new one has `suffix` behind it.
+pub(crate) fn replace(disk: &dyn Disk, path: &Path, suffix: &str, bytes: &[u8]) -> Result<()> {
+    replace_if(disk, path, suffix, bytes, &|| Ok(()))
+}
+
+/// The same, if `check` says so before each step.
+pub(crate) fn replace_if(
+    disk: &dyn Disk,
+    path: &Path,
+    suffix: &str,
+    bytes: &[u8],
+    check: &dyn Fn() -> Result<()>,
+) -> Result<()> {
+    let temporary = with_suffix(path, suffix);
+    let directory = path.parent().expect("a file of the store lies in a directory");
+    check()?;
+    // What a crash has left is not opened: it may be a FIFO.
+    remove_if_there(disk, &temporary)?;
+    let write = || {
+        let file = disk.create_new(&temporary, MODE_ALL)?;
+        file.write_all_at(bytes, 0)?;
+        file.sync_data()
+    };
+    write().map_err(|e| Error::io("write", path, e))?;
+    check()?;
+    let rename = || {
+        disk.rename(&temporary, path)?;
+        disk.sync_dir(directory)
+    };
+    rename().map_err(|e| Error::io("write", path, e))
+}
+
+/// The whole file of at most `max` bytes, or `None` if it does not exist.
+///
+/// # Errors
+/// `Corrupt` if it is longer.
+pub(crate) fn read_whole(disk: &dyn Disk, path: &Path, max: u64) -> Result<Option<Vec<u8>>> {
+    match read(disk, path, max) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", path, error)),
+    }
+}
+
+/// The whole regular file of at most `max` bytes.
+pub(crate) fn read(disk: &dyn Disk, path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let file = disk.open(path)?;
+    let length = file.length()?;
+    if length > max {
+        return Err(regular::too_long(length, max));
+    }
+    let mut bytes = vec![0; length as usize];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// Removes the file `path`, if there is one.
+pub(crate) fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<()> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
