@@ -178,7 +178,7 @@ impl Index {
     pub(crate) fn close(self) -> Result<()> {
         let obsolete = self.remove_retired(&mut self.progress.lock());
         if let Err(error) = obsolete {
-            tracing::warn!(%error, "packs that were merged stay until the index is opened again");
+            tracing::warn!(%error, "tables that were compacted stay until the index is opened again");
         }
         let Index { tables, trees, db, progress, .. } = self;
         drop((tables, trees, progress));

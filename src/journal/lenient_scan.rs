@@ -359,8 +359,9 @@ impl LenientScan {
         Ok(())
     }
 
-    /// Whether a frame that is not whole is what a crash left: nothing follows it, and it was not
-    /// known to be durable.
+    /// Whether a frame that is not whole is what a crash left: nothing follows it, and it was not known to be
+    /// durable. Recovery also takes one that was durable for a torn write (`refuse_if_more_followed` in `recover`),
+    /// because it keeps its bytes and reports it as `acknowledged`. Here it is a damaged frame, whose events are lost.
     fn is_torn(&mut self, open: &mut Open, at: Location) -> bool {
         let is_last = open.number == self.last_number;
         if !is_last || matches!(self.until, Until::Visible(_)) || self.was_durable(at) {

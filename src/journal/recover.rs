@@ -1,7 +1,8 @@
 //! Opening a journal: finding its end, and deciding what a crash left there.
 //!
 //! * Only one write is ever in flight and each is one frame, so a crash can damage the last frame
-//!   only. A damaged last frame is a torn write: it is copied to `torn-*`, reported, and zeroed.
+//!   only. An incomplete last frame, nearly always cut by a crash, is a torn write: it is copied to `torn-*`,
+//!   reported, and zeroed. If the durable watermark names it, it is `acknowledged`: the disk lost it.
 //! * Damage before the last frame is `Corrupt` and nothing is changed. "Before" means that a frame
 //!   that names this store, segment and offset follows, or that the durable watermark knows of one.
 //! * A last frame of which nothing is left, although the durable watermark knows of it, is `Corrupt` too: there
@@ -39,7 +40,7 @@ pub(crate) struct Opened {
     pub(crate) torn: Option<TornWrite>,
 }
 
-/// A write that a crash cut short, as opening the store found and kept it; see
+/// An incomplete last frame, nearly always cut by a crash, as opening the store found and kept it; see
 /// [`Store::torn_write`](crate::Store::torn_write).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -52,7 +53,7 @@ pub struct TornWrite {
     pub bytes: u64,
     /// The file that its bytes were copied to before their place was cleared.
     pub copy: PathBuf,
-    /// It had been durable: not a crash has cut it, but the disk lost what it had confirmed.
+    /// It had been durable: the disk lost what it had confirmed, and no crash cut it.
     pub acknowledged: bool,
 }
 
@@ -244,7 +245,6 @@ fn scan_last(
     let torn_bytes = used(rest);
     refuse_if_more_followed(journal, rest, torn_bytes, &end, watermark)?;
     let torn_bytes = torn_bytes as u64;
-    // Whatever frame size a closing writer had no room for, the next frame finds its own segment.
     Ok(Scanned { end, last_frame, torn_bytes })
 }
 
@@ -329,7 +329,9 @@ fn whole_frame(journal: &Journal, bytes: &Bytes, end: &End) -> Result<Option<Fra
     Ok(Some(frame))
 }
 
-/// Damage is a torn write only if nothing followed it.
+/// Damage is a torn write only if nothing followed it. It may have been durable: whoever opens a store needs an
+/// end to go on from, and `acknowledged` reports the loss. A lenient scan does not call that a torn write (`is_torn`
+/// in `lenient_scan`): what it finds is a report of what is lost.
 fn refuse_if_more_followed(
     journal: &Journal,
     rest: &[u8],
@@ -345,11 +347,11 @@ fn refuse_if_more_followed(
     let step = frame::ALIGNMENT as usize;
     // Whatever looks like a frame within a frame is what a user stored. The length in a header that is whole
     // tells where the next frame would begin; without it, damage must not pass for a torn write.
-    let torn = Header::parse(rest)
+    let torn_length = Header::parse(rest)
         .filter(|header| header.lies_at(journal.store(), at.segment, at.offset))
         .filter(|_| !failpoint!("journal::believe_header_in_torn_frame"))
         .map_or(step, |header| usize::try_from(header.padded_length()).unwrap_or(usize::MAX));
-    let follower = (torn..used).step_by(step).find(|i| {
+    let follower = (torn_length..used).step_by(step).find(|i| {
         let offset = at.offset + *i as u64;
         Header::parse(&rest[*i..])
             .is_some_and(|header| header.lies_at(journal.store(), at.segment, offset))

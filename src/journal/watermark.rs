@@ -13,7 +13,8 @@
 //!
 //! It is written after each `fdatasync` of the journal and itself not synced, so what it says is
 //! always true and may be old. Two readers use it: a follower in another process shows nothing
-//! beyond it, and recovery tells by it that frames are *gone* which a scan alone could not miss.
+//! beyond it, and recovery tells by it that frames are
+//! *gone* whose absence a scan alone cannot notice.
 
 use crate::codec::cursor::array_at;
 use crate::codec::frame::Location;

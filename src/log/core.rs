@@ -176,7 +176,7 @@ impl Log {
         ClockWaiter::new(&*self.clock)
     }
 
-    /// What opening found of a write that a crash cut short.
+    /// The torn write that opening found.
     pub(crate) fn torn(&self) -> Option<&TornWrite> {
         self.torn.as_ref()
     }

@@ -278,7 +278,7 @@ impl Store {
         Group::new(self.log.clone(), Arc::clone(&self.groups), name.into())
     }
 
-    /// The write that a crash cut short, if opening the store found one. None of it was
+    /// The incomplete last frame, nearly always cut by a crash, if opening the store found one. None of it was
     /// acknowledged, unless it says so; its bytes are kept in a file beside the journal.
     #[must_use]
     pub fn torn_write(&self) -> Option<&TornWrite> {

@@ -2,6 +2,7 @@
 //!
 //! What a caller can act on has a type of its own beside the operation that returns it
 //! (`AppendError`, `ExecuteError`); everything else is an [`Error`].
+//! The message of a conflict is in `log::commit::outcome`.
 
 use crate::value::failpoint::failpoint;
 use std::fmt;
@@ -297,7 +298,6 @@ impl fmt::Display for Unfit {
 
 impl std::error::Error for Unfit {}
 
-/// What a caught panic said, for an error's message.
 /// What the application's code, or a library's, panicked with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Panicked(String);

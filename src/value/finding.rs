@@ -31,8 +31,9 @@ pub enum FindingKind {
     Entry,
     /// A stream continues at another version than the next one.
     Version,
-    /// A write that a crash cut short, after the last frame. None of it was acknowledged; opening
-    /// the store saves it in a file of its own.
+    /// An incomplete last frame, cut by a crash. None of it was acknowledged; opening the store saves it in a file
+    /// of its own. An incomplete frame that was known to be durable is a [`Frame`](FindingKind::Frame) here, although
+    /// opening the store also saves it as a torn write.
     TornWrite,
     /// Bytes that carry no meaning are not zero. Nothing is lost by it.
     Unused,

@@ -82,7 +82,7 @@ pub(crate) const READ_AHEAD_BATCH_BYTES: usize = 256 * KIB;
 pub(crate) const READ_AHEAD_CHUNK_BYTES: usize = MIB;
 /// Batches that are read ahead and wait.
 pub(crate) const READ_AHEAD_BATCHES_MAX: usize = 4;
-/// Bytes of journal between two entries of the position index.
+/// Bytes of journal between two entries of the sparse index.
 pub(crate) const GLOBAL_STEP_BYTES: u64 = 64 * KIB as u64;
 /// Bytes of an event that the index holds a second time; a longer one is a reference into the journal.
 pub(crate) const TABLE_INLINE_BYTES_MAX: usize = 4 * KIB;

@@ -1,10 +1,10 @@
 //! The one place where positions and versions are given out.
 //!
-//! * Pure: facts and proposals in, verdicts out. It touches no clock, disk or channel, so that the
-//!   same facts and proposals give the same verdicts on every machine.
-//! * An encoded commit is judged against what is durable and what the group admitted before it.
+//! * Pure: facts and encoded commits in, admissions out. It touches no clock, disk or channel, so that the
+//!   same facts and encoded commits give the same admissions on every machine.
+//! * An encoded commit is admitted or refused by what is durable and what the group admitted before it.
 //! * A repetition is recognised before any check of the commit. What it asks to record beyond the events is
-//!   judged like that of any other commit, and recorded alone.
+//!   admitted or refused like that of any other commit, and recorded alone.
 
 use crate::codec::digest::Digest;
 use crate::codec::record::Record;
@@ -90,7 +90,7 @@ pub(crate) struct PlacedAppend {
     pub(crate) first_version: u64,
 }
 
-/// Judges the proposals of one group, in order.
+/// Admits or refuses the encoded commits of one group, in order.
 pub(crate) fn admit(facts: Facts, encoded: &[EncodedCommit]) -> Vec<Admission> {
     let Facts { head, mentions, versions, tracked, stored } = facts;
     let runs = GroupRuns { newest: vec![None; versions.len()], runs: Vec::new() };
@@ -98,7 +98,7 @@ pub(crate) fn admit(facts: Facts, encoded: &[EncodedCommit]) -> Vec<Admission> {
     encoded
         .iter()
         .zip(&mentions)
-        .map(|(encoded, mentions)| group.judge(encoded, mentions))
+        .map(|(encoded, mentions)| group.admit_one(encoded, mentions))
         .collect()
 }
 
@@ -127,7 +127,7 @@ struct AdmittedRun<'a> {
 }
 
 impl<'a> GroupState<'a> {
-    fn judge(&mut self, encoded: &'a EncodedCommit, mentions: &Mentions) -> Admission {
+    fn admit_one(&mut self, encoded: &'a EncodedCommit, mentions: &Mentions) -> Admission {
         let repeated = self.repetition(encoded, mentions);
         if let Some(appended) = repeated {
             let is_dropped = failpoint!("log::drop_records_of_repetition");

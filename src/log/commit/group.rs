@@ -187,7 +187,8 @@ fn write_others(
     error: Error,
 ) -> Result<Vec<Reply>, Failed> {
     let gathered = |encoded: &EncodedCommit| gather(log, std::slice::from_ref(encoded)).map(drop);
-    let failures: Vec<Option<Error>> = group.iter().map(|p| gathered(p).err()).collect();
+    let failures: Vec<Option<Error>> =
+        group.iter().map(|encoded| gathered(encoded).err()).collect();
     if failures.iter().all(|failure| failure.is_none() == failures[0].is_none()) {
         return Err(Failed::NotWritten(error));
     }
@@ -196,7 +197,7 @@ fn write_others(
     let mut written = write_group(log, writer, others)?.into_iter();
     let replies = failures.into_iter().map(|failure| match failure {
         Some(error) => Err(error.into()),
-        None => written.next().expect("each proposal of a group has an answer"),
+        None => written.next().expect("each encoded commit of a group has an answer"),
     });
     Ok(replies.collect())
 }
@@ -412,7 +413,7 @@ mod tests {
     /// What `admit` could say of `group`: some are refused, the first ones too.
     fn admissions(random: &mut Random, group: &[EncodedCommit]) -> Vec<Admission> {
         let mut first_position = HEAD + 1;
-        let judge = |encoded: &EncodedCommit| {
+        let admission = |encoded: &EncodedCommit| {
             if random.below(3) == 0 {
                 let consumer = "consumer".to_owned();
                 return Admission::AlreadyTracked { consumer, tracked: 2, offered: 1 };
@@ -423,7 +424,7 @@ mod tests {
             first_position += encoded.events.len() as u64;
             Admission::Admitted(placement)
         };
-        group.iter().map(judge).collect()
+        group.iter().map(admission).collect()
     }
 
     /// Stream, version, position and id of each event that was admitted, in order.

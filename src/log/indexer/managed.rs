@@ -402,7 +402,7 @@ impl OpenIndex<'_> {
 fn keep_few(due: impl Fn() -> CompactionPriority, compact: impl Fn() -> Result<()>) {
     while due() == CompactionPriority::Urgent {
         if let Err(error) = compact() {
-            tracing::warn!(%error, "packs of the index cannot be merged and become more");
+            tracing::warn!(%error, "tables of the index cannot be compacted and become more");
             return;
         }
     }
