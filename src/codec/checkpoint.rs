@@ -17,7 +17,7 @@
 //!    108     32  chain after the last indexed frame
 //!    140      4  tables
 //!    144         for each table, from the oldest to the newest: its number (8), the bytes of its file (8),
-//!                and how many times what it holds was merged (1)
+//!                and how many times what it holds was compacted (1)
 //!             4  CRC-32C of all before
 //! ```
 
@@ -74,7 +74,7 @@ pub(crate) struct ListedTable {
     pub(crate) number: u64,
     /// Of its file.
     pub(crate) length: u64,
-    /// How many times what it holds was merged.
+    /// How many times what it holds was compacted.
     pub(crate) level: u8,
 }
 

@@ -33,7 +33,7 @@ pub(crate) struct Index {
     /// As the checkpoint file says; not held while a flush batch is taken in.
     pub(crate) stored: Mutex<StoredCheckpoint>,
     /// Counts streams that were taken in and steps of compactions, so that who waits sees that something is done.
-    pub(crate) steps: AtomicU64,
+    pub(crate) signs_of_life: AtomicU64,
 }
 
 /// How far the index is, held by whoever inserts.
@@ -130,8 +130,17 @@ impl Index {
         let progress = Progress { records, garbage, unfinished, ..Progress::default() };
         let progress = Mutex::new(progress);
         let stored = Mutex::new(stored);
-        let steps = AtomicU64::new(0);
-        Ok(Some(Index { tables, blocks, trees, db, checkpoint_file, progress, stored, steps }))
+        let signs_of_life = AtomicU64::new(0);
+        Ok(Some(Index {
+            tables,
+            blocks,
+            trees,
+            db,
+            checkpoint_file,
+            progress,
+            stored,
+            signs_of_life,
+        }))
     }
 
     fn create(
@@ -154,8 +163,8 @@ impl Index {
         // Beside it, this also makes the new directory's name durable.
         checkpoint_file.replace(&stored, db.held())?;
         let (tables, progress) = (TableSet::new(Vec::new()), Mutex::default());
-        let (stored, steps) = (Mutex::new(stored), AtomicU64::new(0));
-        Ok(Index { tables, blocks, trees, db, checkpoint_file, progress, stored, steps })
+        let (stored, signs_of_life) = (Mutex::new(stored), AtomicU64::new(0));
+        Ok(Index { tables, blocks, trees, db, checkpoint_file, progress, stored, signs_of_life })
     }
 
     /// Where the tables are.
@@ -176,7 +185,7 @@ impl Index {
 
     /// Has everything on disk and lets go of the files, whether or not it returns an error.
     pub(crate) fn close(self) -> Result<()> {
-        let obsolete = self.remove_retired(&mut self.progress.lock());
+        let obsolete = self.remove_obsolete(&mut self.progress.lock());
         if let Err(error) = obsolete {
             tracing::warn!(%error, "tables that were compacted stay until the index is opened again");
         }

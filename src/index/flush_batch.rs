@@ -49,7 +49,8 @@ impl<'a> ByStream<'a> {
     /// Names begin alike: behind what all of them share, the next seven bytes are compared as one number, and
     /// what is then still together is sorted in the same way. So few of a name's bytes are looked at twice.
     pub(crate) fn sort(events: &'a [EventToIndex]) -> ByStream<'a> {
-        let count = u32::try_from(events.len()).expect("a window has far fewer than 2³² events");
+        let count =
+            u32::try_from(events.len()).expect("a flush batch has far fewer than 2³² events");
         let order = (0..count).map(|number| Keyed { key: 0, number }).collect();
         let mut sorted = ByStream { events, order, streams: Vec::new() };
         if count > 0 {

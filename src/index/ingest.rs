@@ -57,7 +57,7 @@ impl Index {
 
     fn take_in(&self, progress: &mut Progress, batch: FlushBatch) -> Result<()> {
         let FlushBatch { events, sparse_entries, records, end } = batch;
-        self.remove_retired(progress)?;
+        self.remove_obsolete(progress)?;
         let table = self.put_table(&self.tables.live(), &events)?;
         drop(events);
         let number = table.as_ref().map(|table| table.listed.number);
@@ -118,9 +118,9 @@ impl Index {
             cursors: tables.iter().map(TableCursor::anywhere).collect(),
         };
         for events in sorted.iter() {
-            self.steps.fetch_add(1, Ordering::Relaxed);
+            self.signs_of_life.fetch_add(1, Ordering::Relaxed);
             // The event's name shares the journal's buffer, which must not outlive the flush batch.
-            let first = events.clone().next().expect("a stream of a window has an event");
+            let first = events.clone().next().expect("a stream of a flush batch has an event");
             let stream = first.stream.detached();
             let hash = NameHash::of(&stream);
             let before = heads.state(&stream, hash)?.unwrap_or_else(StreamState::absent);
@@ -150,14 +150,14 @@ impl Index {
         }
     }
 
-    /// Merges tables for a moment, if any are to be compacted.
+    /// Compacts tables for a moment, if any are to be compacted.
     ///
     /// # Errors
     /// What was there is there still.
     pub(crate) fn compact(&self) -> Result<()> {
         let mut progress = self.progress.lock();
-        self.steps.fetch_add(1, Ordering::Relaxed);
-        self.remove_retired(&mut progress)?;
+        self.signs_of_life.fetch_add(1, Ordering::Relaxed);
+        self.remove_obsolete(&mut progress)?;
         let mut compaction = match progress.compaction.take() {
             Some(compaction) => compaction,
             None => match self.begin_compaction()? {
@@ -181,7 +181,7 @@ impl Index {
         }
         self.replace(&inputs, compacted).inspect_err(|_| self.give_up(number))?;
         progress.obsolete.extend(inputs);
-        self.remove_retired(&mut progress)
+        self.remove_obsolete(&mut progress)
     }
 
     /// Puts the table that was made of `inputs` in their place.
@@ -189,7 +189,7 @@ impl Index {
         self.db.sync()?;
         let mut tables = self.tables.live().to_vec();
         let first = tables.iter().position(|table| Arc::ptr_eq(table, &inputs[0]));
-        let first = first.expect("what is being merged is listed");
+        let first = first.expect("what is being compacted is listed");
         tables.splice(first..first + inputs.len(), [Arc::new(compacted)]);
         let stored = self.stored.lock().clone();
         self.show(stored, tables)
@@ -235,7 +235,7 @@ impl Index {
 
     /// Removes the tables that were compacted and that nobody reads any more. What a failure or a crash leaves
     /// goes when the index is opened.
-    pub(crate) fn remove_retired(&self, progress: &mut Progress) -> Result<()> {
+    pub(crate) fn remove_obsolete(&self, progress: &mut Progress) -> Result<()> {
         if progress.obsolete.is_empty() {
             return Ok(());
         }
@@ -285,15 +285,15 @@ impl Index {
         epoch: u64,
     ) -> Result<()> {
         let content = Content::of(bytes);
-        let heads = self.stored_record(key)?;
-        let is_same = match &heads {
-            Some((heads, _)) => heads.content == content,
+        let last = self.stored_record(key)?;
+        let is_same = match &last {
+            Some((last, _)) => last.content == content,
             None => content.is_empty(),
         };
         if is_same {
             return Ok(());
         }
-        let old_pieces = heads.as_ref().and_then(|(heads, _)| epoch_of_pieces(heads));
+        let old_pieces = last.as_ref().and_then(|(last, _)| epoch_of_pieces(last));
         if let Content::Overflow(_) = content {
             if old_pieces == Some(epoch) {
                 // A flush batch of this epoch that a crash cut short has left them, under the very keys
@@ -323,9 +323,7 @@ impl Index {
         epoch: u64,
     ) -> Result<()> {
         let (stamp, replaced) = match self.stored_record(key)? {
-            Some((heads, contributed)) => {
-                (next_stamp(heads.stamp, contributed, epoch), contributed)
-            }
+            Some((last, contributed)) => (next_stamp(last.stamp, contributed, epoch), contributed),
             None => (Stamp { epoch, previous: 0 }, 0),
         };
         let record = StoredRecord { stamp, content };
@@ -340,15 +338,15 @@ impl Index {
     fn sweep(&self, garbage: Garbage) -> Result<()> {
         for key in garbage.removed {
             // The flush batch may have given it a value again.
-            let heads = self.stored_record(&key)?;
-            if heads.is_some_and(|(heads, _)| heads.is_removed()) {
+            let last = self.stored_record(&key)?;
+            if last.is_some_and(|(last, _)| last.is_removed()) {
                 self.db.remove(&self.trees.records, &key)?;
             }
         }
         for (key, epoch) in garbage.pieces {
             // The flush batch may have written them again, if a crash had left them to its epoch.
-            let heads = self.stored_record(&key)?;
-            if heads.and_then(|(heads, _)| epoch_of_pieces(&heads)) != Some(epoch) {
+            let last = self.stored_record(&key)?;
+            if last.and_then(|(last, _)| epoch_of_pieces(&last)) != Some(epoch) {
                 overflow::remove(&self.db, &self.trees.pieces, &keys::record_pieces(&key, epoch))?;
             }
         }
@@ -361,10 +359,10 @@ fn epoch_of_pieces(record: &StoredRecord) -> Option<u64> {
     matches!(record.content, Content::Overflow(_)).then_some(record.stamp.epoch)
 }
 
-/// The stamp of what `epoch` writes over a value with the stamp `held`. What the last checkpoint
+/// The stamp of what `epoch` writes over a value with the stamp `last`. What the last checkpoint
 /// covers stays known however often one epoch writes.
-fn next_stamp(heads: Stamp, contributed: u64, epoch: u64) -> Stamp {
-    let previous = if heads.epoch == epoch { heads.previous } else { contributed };
+fn next_stamp(last: Stamp, contributed: u64, epoch: u64) -> Stamp {
+    let previous = if last.epoch == epoch { last.previous } else { contributed };
     Stamp { epoch, previous }
 }
 

@@ -91,7 +91,7 @@ impl Index {
         limit: usize,
     ) -> Result<Vec<(StreamId, StreamState)>> {
         let runs = self.tables.streams_after(&self.db, prefix, after, limit)?;
-        // Names of their own: those of the runs share blocks of the directory.
+        // Names of their own: those of the runs share index blocks.
         Ok(runs.into_iter().map(|run| (run.stream.detached(), run.state)).collect())
     }
 

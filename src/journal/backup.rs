@@ -200,7 +200,7 @@ pub(crate) fn refuse_unknown(disk: &dyn Disk, directory: &Path) -> Result<()> {
     }
     let path = watermark::path(directory);
     match replace::read_whole(disk, &path, watermark::BYTES as u64) {
-        Ok(watermark) if watermark.as_deref().is_none_or(watermark::is_mark) => Ok(()),
+        Ok(watermark) if watermark.as_deref().is_none_or(watermark::is_watermark) => Ok(()),
         Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
         _ => refuse(&path),
     }

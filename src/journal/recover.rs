@@ -72,7 +72,7 @@ pub(crate) fn is_empty(disk: &dyn Disk, directory: &Path) -> Result<bool> {
     }
     let watermark =
         replace::read_whole(disk, &watermark::path(directory), watermark::BYTES as u64)?;
-    Ok(watermark.is_none_or(|watermark| watermark::is_mark(&watermark)))
+    Ok(watermark.is_none_or(|watermark| watermark::is_watermark(&watermark)))
 }
 
 /// Makes an empty journal in `directory`, in place of an empty one that may be there. The copies of torn

@@ -685,8 +685,8 @@ fn forged_frames(mut at: Location, first_position: u64, frames: u64) -> Vec<u8> 
 }
 
 /// What a scan comes to: the frames that it believes, and those that it doubts.
-fn survey_of(directory: &Path, with_mark: bool) -> (Vec<Location>, Vec<Location>) {
-    let watermark = watermark::read(&*disk(), directory, STORE).unwrap().filter(|_| with_mark);
+fn scan_leniently(directory: &Path, with_watermark: bool) -> (Vec<Location>, Vec<Location>) {
+    let watermark = watermark::read(&*disk(), directory, STORE).unwrap().filter(|_| with_watermark);
     let mut scan = LenientScan::new(disk(), directory, STORE, Until::End(watermark)).unwrap();
     let (mut frames, mut doubtful, mut findings) = (Vec::new(), Vec::new(), 0);
     while let Some(step) = scan.next().unwrap() {
@@ -743,28 +743,28 @@ fn a_frame_that_a_user_stored_is_not_believed_after_damage() {
             bytes[damaged.offset as usize..until as usize].fill(0);
             bytes
         };
-        for with_mark in [true, false] {
+        for with_watermark in [true, false] {
             // The header alone; then that of the entry too.
             fs::write(&path, with_zeros(damaged.offset + 104)).unwrap();
-            let (believed, doubtful) = survey_of(directory.path(), with_mark);
+            let (believed, doubtful) = scan_leniently(directory.path(), with_watermark);
             assert_eq!(believed, [first, third, fourth]);
             assert_eq!(doubtful, []);
             fs::write(&path, with_zeros(damaged.offset + 120)).unwrap();
-            let (believed, doubtful) = survey_of(directory.path(), with_mark);
+            let (believed, doubtful) = scan_leniently(directory.path(), with_watermark);
             assert_eq!(believed, [first, third, fourth]);
             assert_eq!(doubtful.len() as u64, if claimed.is_some() { 0 } else { frames });
             // Two frames are damaged: the one between is believed.
             let mut bytes = with_zeros(damaged.offset + 104);
             bytes[fourth.offset as usize..][..8].fill(0);
             fs::write(&path, bytes).unwrap();
-            let (believed, _) = survey_of(directory.path(), with_mark);
+            let (believed, _) = scan_leniently(directory.path(), with_watermark);
             assert_eq!(believed, [first, third]);
         }
         // The frame is the last: the watermark says so.
         let mut bytes = with_zeros(damaged.offset + 120);
         bytes[third.offset as usize..].fill(0);
         fs::write(&path, bytes).unwrap();
-        let (believed, _) = survey_of(directory.path(), true);
+        let (believed, _) = scan_leniently(directory.path(), true);
         assert_eq!(believed, [first]);
     }
 }
@@ -783,6 +783,6 @@ fn the_next_segment_vouches_for_the_frames_before_it() {
     bytes[places[1].offset as usize..][..8_192].fill(0);
     fs::write(&path, &bytes).unwrap();
     places.remove(1);
-    assert_eq!(survey_of(directory.path(), true), (places.clone(), vec![]));
-    assert_eq!(survey_of(directory.path(), false), (places, vec![]));
+    assert_eq!(scan_leniently(directory.path(), true), (places.clone(), vec![]));
+    assert_eq!(scan_leniently(directory.path(), false), (places, vec![]));
 }

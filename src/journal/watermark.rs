@@ -73,7 +73,7 @@ impl DurableWatermark {
 }
 
 /// Whether `bytes` are those of a watermark, of whatever store.
-pub(crate) fn is_mark(bytes: &[u8]) -> bool {
+pub(crate) fn is_watermark(bytes: &[u8]) -> bool {
     bytes.len() == BYTES && bytes.starts_with(&MAGIC)
 }
 

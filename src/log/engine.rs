@@ -10,7 +10,7 @@ use crate::journal::recover;
 use crate::journal::segment;
 use crate::journal::write::End;
 use crate::log::commit::EncodedCommit;
-use crate::log::commit::group::{Outcome, Sequencer};
+use crate::log::commit::group::{GroupCommit, Outcome};
 use crate::log::core::{Log, journal_directory};
 use crate::log::indexer;
 use crate::log::indexer::managed::{Bounds, IndexSite, IndexSlot};
@@ -33,7 +33,7 @@ use uuid::Uuid;
 /// open.
 pub(crate) struct Engine {
     log: Arc<Log>,
-    sequencer: Sequencer,
+    group_commit: GroupCommit,
 }
 
 /// What a log is opened with.
@@ -91,17 +91,17 @@ impl Engine {
         }
         let its_log = Arc::clone(&log);
         log.spawn("filmstrip-indexer", move || indexer::run(&its_log))?;
-        Ok(Engine { log, sequencer: Sequencer::new(opened.writer) })
+        Ok(Engine { log, group_commit: GroupCommit::new(opened.writer) })
     }
 
     /// Ends everything in order: no more commits, no more waiting, the index as far as it is worth
     /// it, the closing frame. Only the first call does anything.
     pub(crate) fn close(&self) -> Result<()> {
-        if !self.sequencer.close() {
+        if !self.group_commit.close() {
             return Ok(());
         }
         self.log.end_threads();
-        let closed = self.sequencer.close_journal();
+        let closed = self.group_commit.close_journal();
         self.log.index.close().and(closed)
     }
 
@@ -117,7 +117,7 @@ impl Engine {
             self.log.owner.check()?;
         }
         callback::refuse_if_commits_wait("a commit")?;
-        self.sequencer.commit(&self.log, encoded)
+        self.group_commit.commit(&self.log, encoded)
     }
 }
 

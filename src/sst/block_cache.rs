@@ -3,7 +3,7 @@
 
 use crate::codec::sst::BlockPlace;
 use crate::codec::sst::block_index::IndexBlock;
-use crate::value::limits::{CHUNKS_NOTED_MAX, TABLE_EVENT_BLOCK_BYTES_MAX};
+use crate::value::limits::{EVENT_BLOCKS_NOTED_MAX, TABLE_EVENT_BLOCK_BYTES_MAX};
 use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -28,7 +28,7 @@ pub(crate) struct BlockCache {
 #[derive(Clone)]
 enum Block {
     IndexBlock(IndexBlock),
-    Chunk(Bytes),
+    EventBlock(Bytes),
 }
 
 #[derive(Clone)]
@@ -37,8 +37,8 @@ struct ByBytes;
 impl Weighter<(u64, u64), Block> for ByBytes {
     fn weight(&self, _: &(u64, u64), block: &Block) -> u64 {
         let bytes = match block {
-            Block::IndexBlock(directory) => directory.bytes(),
-            Block::Chunk(events) => events.len(),
+            Block::IndexBlock(index_block) => index_block.bytes(),
+            Block::EventBlock(events) => events.len(),
         };
         (bytes + OVERHEAD_BYTES) as u64
     }
@@ -48,7 +48,8 @@ impl BlockCache {
     /// A cache of blocks of up to so many bytes.
     pub(crate) fn new(bytes_max: u64) -> BlockCache {
         let blocks = (bytes_max / BLOCK_BYTES) as usize;
-        let event_blocks = (bytes_max / TABLE_EVENT_BLOCK_BYTES_MAX as u64).min(CHUNKS_NOTED_MAX);
+        let event_blocks =
+            (bytes_max / TABLE_EVENT_BLOCK_BYTES_MAX as u64).min(EVENT_BLOCKS_NOTED_MAX);
         BlockCache {
             blocks: Cache::with_weighter(blocks, bytes_max, ByBytes),
             hasher: RandomState::new(),
@@ -61,22 +62,22 @@ impl BlockCache {
         self.blocks.clear();
     }
 
-    /// The block of the directory at `place` of table `number`, if it is here.
-    pub(crate) fn directory(&self, number: u64, place: BlockPlace) -> Option<IndexBlock> {
+    /// The index block at `place` of table `number`, if it is here.
+    pub(crate) fn index_block(&self, number: u64, place: BlockPlace) -> Option<IndexBlock> {
         match self.blocks.get(&(number, place.offset))? {
-            Block::IndexBlock(directory) => Some(directory),
-            Block::Chunk(_) => None,
+            Block::IndexBlock(index_block) => Some(index_block),
+            Block::EventBlock(_) => None,
         }
     }
 
-    pub(crate) fn put_directory(&self, number: u64, place: BlockPlace, directory: &IndexBlock) {
-        self.blocks.insert((number, place.offset), Block::IndexBlock(directory.clone()));
+    pub(crate) fn put_index_block(&self, number: u64, place: BlockPlace, index_block: &IndexBlock) {
+        self.blocks.insert((number, place.offset), Block::IndexBlock(index_block.clone()));
     }
 
     /// The events of the event block at `place` of table `number`, if they are here.
     pub(crate) fn event_block(&self, number: u64, place: BlockPlace) -> Option<Bytes> {
         match self.blocks.get(&(number, place.offset))? {
-            Block::Chunk(events) => Some(events),
+            Block::EventBlock(events) => Some(events),
             Block::IndexBlock(_) => None,
         }
     }
@@ -91,7 +92,7 @@ impl BlockCache {
         let was_last = last.swap(hash, Ordering::Relaxed);
         if was_last == hash || before.swap(was_last, Ordering::Relaxed) == hash {
             // A copy: an event block that is not compressed shares the buffer that it was read into with others.
-            self.blocks.insert(key, Block::Chunk(Bytes::copy_from_slice(events)));
+            self.blocks.insert(key, Block::EventBlock(Bytes::copy_from_slice(events)));
         }
     }
 }
@@ -108,7 +109,7 @@ mod tests {
         BlockPlace { offset, length: 1 }
     }
 
-    fn directory() -> IndexBlock {
+    fn index_block() -> IndexBlock {
         let stream = StreamId::new("A-1").unwrap();
         let state = StreamState { version: Version::new(1), ..StreamState::absent() };
         let mut builder = IndexBlockBuilder::default();
@@ -122,15 +123,19 @@ mod tests {
     #[test]
     fn a_block_is_known_by_its_table_its_place_and_its_kind() {
         let cache = BlockCache::new(1 << 20);
-        cache.put_directory(1, place(0), &directory());
+        cache.put_index_block(1, place(0), &index_block());
         let events = Bytes::from_static(b"events");
         cache.put_event_block(1, place(7), &events);
         assert!(cache.event_block(1, place(7)).is_none(), "it was read once");
         cache.put_event_block(1, place(7), &events);
-        assert_eq!(cache.directory(1, place(0)).unwrap().count(), 1);
+        assert_eq!(cache.index_block(1, place(0)).unwrap().count(), 1);
         assert_eq!(cache.event_block(1, place(7)).unwrap(), "events");
-        assert!(cache.directory(1, place(7)).is_none() && cache.event_block(1, place(0)).is_none());
-        assert!(cache.directory(2, place(0)).is_none() && cache.event_block(1, place(8)).is_none());
+        assert!(
+            cache.index_block(1, place(7)).is_none() && cache.event_block(1, place(0)).is_none()
+        );
+        assert!(
+            cache.index_block(2, place(0)).is_none() && cache.event_block(1, place(8)).is_none()
+        );
     }
 
     #[test]
@@ -139,7 +144,7 @@ mod tests {
             let cache = BlockCache::new(bytes_max);
             for offset in 0..20_000 {
                 match offset % 2 {
-                    0 => cache.put_directory(1, place(offset), &directory()),
+                    0 => cache.put_index_block(1, place(offset), &index_block()),
                     _ => (0..2).for_each(|_| {
                         cache.put_event_block(1, place(offset), &vec![0; 4_096].into());
                     }),

@@ -162,7 +162,7 @@ impl Compaction {
         for (number, input) in self.inputs.iter_mut().enumerate() {
             let Some(run) = input.cursor.peek(db)? else { continue };
             if next.as_ref().is_none_or(|(stream, _)| run.stream < *stream) {
-                // A name of its own: the run's shares its block of the directory.
+                // A name of its own: the run's shares its index block.
                 next = Some((run.stream.detached(), number));
             }
         }

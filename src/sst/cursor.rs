@@ -22,7 +22,7 @@ impl TableCursor {
     /// A walk that begins with the first run.
     pub(crate) fn of(db: &Database, table: &Arc<Table>) -> Result<TableCursor> {
         let (stream, version) = &table.footer.first;
-        let block = Some(table.directory_beginning(db, stream, *version)?);
+        let block = Some(table.index_block_beginning(db, stream, *version)?);
         Ok(TableCursor { table: Arc::clone(table), block, at: 0, next: None })
     }
 
@@ -68,7 +68,7 @@ impl TableCursor {
             return Ok(());
         };
         if let Some((stream, version)) = block.next() {
-            self.block = Some(self.table.directory_beginning(db, stream, version)?);
+            self.block = Some(self.table.index_block_beginning(db, stream, version)?);
             self.at = 0;
         }
         Ok(())
@@ -85,11 +85,11 @@ impl TableCursor {
         self.next = None;
         let is_here = self.block.as_ref().map(|block| block.covers(stream, version)).transpose();
         if self.table.sound(is_here)? != Some(true) {
-            match self.table.directory_for(db, stream, version)? {
+            match self.table.index_block_for(db, stream, version)? {
                 Some(block) => self.block = Some(block),
                 None => {
                     let (first, version) = &self.table.footer.first;
-                    self.block = Some(self.table.directory_beginning(db, first, *version)?);
+                    self.block = Some(self.table.index_block_beginning(db, first, *version)?);
                     self.at = 0;
                     return Ok(None);
                 }

@@ -2,7 +2,7 @@
 
 use crate::codec::checkpoint::ListedTable;
 use crate::codec::keys;
-use crate::codec::sst::block::{self, EVENT_BLOCK_BLOCK_BYTES_MAX};
+use crate::codec::sst::block::{self, STORED_EVENT_BLOCK_BYTES_MAX};
 use crate::codec::sst::block_index::{IndexBlock, KeyRun};
 use crate::codec::sst::event::LocatedEvent;
 use crate::codec::sst::footer::{Footer, NameHash};
@@ -29,7 +29,7 @@ pub(crate) struct Table {
     path: PathBuf,
     file: Arc<dyn DiskFile>,
     pub(crate) footer: Footer,
-    /// The places of the directory's blocks, by what they begin with.
+    /// The places of the index blocks, by what they begin with.
     pub(crate) tree: Tree,
     /// Blocks of all tables.
     cache: Arc<BlockCache>,
@@ -90,11 +90,11 @@ fn unreadable(action: &str, path: &Path, offset: u64, e: std::io::Error) -> Erro
     }
 }
 
-/// Bytes between two event blocks that are read with them rather than apart: a block of the directory, say.
+/// Bytes between two event blocks that are read with them rather than apart: an index block, say.
 const SPAN_GAP_BYTES: u64 = 4 << 10;
-/// More than an event block or a block of the directory ever takes.
+/// More than an event block or an index block ever takes.
 const BLOCK_BYTES_MAX: usize =
-    EVENT_BLOCK_BLOCK_BYTES_MAX + 2 * (TABLE_INDEX_BLOCK_BYTES + STREAM_NAME_BYTES_MAX);
+    STORED_EVENT_BLOCK_BYTES_MAX + 2 * (TABLE_INDEX_BLOCK_BYTES + STREAM_NAME_BYTES_MAX);
 
 impl Table {
     /// Opens the table that a checkpoint lists.
@@ -137,18 +137,19 @@ impl Table {
         stream: &StreamId,
         version: u64,
     ) -> Result<Option<KeyRun>> {
-        let Some(directory) = self.directory_for(db, stream, version)? else { return Ok(None) };
-        let Some(last) = self.sound(directory.runs_up_to(stream.as_str(), version))?.checked_sub(1)
+        let Some(index_block) = self.index_block_for(db, stream, version)? else { return Ok(None) };
+        let Some(last) =
+            self.sound(index_block.runs_up_to(stream.as_str(), version))?.checked_sub(1)
         else {
             return Ok(None);
         };
-        let run = self.sound(directory.run(last))?;
+        let run = self.sound(index_block.run(last))?;
         Ok((run.stream == *stream).then_some(run))
     }
 
-    /// The block of the directory that has, or would have, the run which begins with `version` of
+    /// The index block that has, or would have, the run which begins with `version` of
     /// `stream`; `None` if that is before all runs.
-    pub(crate) fn directory_for(
+    pub(crate) fn index_block_for(
         &self,
         db: &Database,
         stream: &StreamId,
@@ -169,25 +170,25 @@ impl Table {
             return Err(self.missing_block(stream, version));
         };
         let place = self.place(&place)?;
-        let directory = match self.cache.directory(self.listed.number, place) {
-            Some(directory) => directory,
+        let index_block = match self.cache.index_block(self.listed.number, place) {
+            Some(index_block) => index_block,
             None => {
-                let directory = self.read_directory(place)?;
-                self.cache.put_directory(self.listed.number, place, &directory);
-                directory
+                let index_block = self.read_index_block(place)?;
+                self.cache.put_index_block(self.listed.number, place, &index_block);
+                index_block
             }
         };
-        let directory = self.check_begin(directory, &begins)?;
-        if !directory.reaches(stream.as_str(), version) {
+        let index_block = self.check_begin(index_block, &begins)?;
+        if !index_block.reaches(stream.as_str(), version) {
             return Err(self.missing_block(stream, version));
         }
-        *self.recent.lock() = Some(directory.clone());
-        Ok(Some(directory))
+        *self.recent.lock() = Some(index_block.clone());
+        Ok(Some(index_block))
     }
 
-    /// The block of the directory that begins with exactly this run, from the file: for who goes through all
+    /// The index block that begins with exactly this run, from the file: for a caller that goes through all
     /// of them.
-    pub(crate) fn directory_beginning(
+    pub(crate) fn index_block_beginning(
         &self,
         db: &Database,
         stream: &StreamId,
@@ -195,7 +196,7 @@ impl Table {
     ) -> Result<IndexBlock> {
         let key = keys::event_key(stream, version);
         match db.get(&self.tree, &key)? {
-            Some(place) => self.check_begin(self.read_directory(self.place(&place)?)?, &key),
+            Some(place) => self.check_begin(self.read_index_block(self.place(&place)?)?, &key),
             None => Err(self.missing_block(stream, version)),
         }
     }
@@ -204,18 +205,18 @@ impl Table {
         self.sound(BlockPlace::decode(place).ok_or(Corruption::IndexBlockTree))
     }
 
-    fn read_directory(&self, place: BlockPlace) -> Result<IndexBlock> {
+    fn read_index_block(&self, place: BlockPlace) -> Result<IndexBlock> {
         let content = self.raw().block(BlockKind::Index, place)?;
         self.sound(IndexBlock::decode(content))
     }
 
-    /// `directory`, if it is the block that the tree should have at `key`.
-    fn check_begin(&self, directory: IndexBlock, key: &[u8]) -> Result<IndexBlock> {
-        let is_right = keys::begin_of(key) == Some(self.sound(directory.begin())?);
-        self.sound(is_right.then_some(directory).ok_or(Corruption::IndexBlockTree))
+    /// `index_block`, if it is the block that the tree should have at `key`.
+    fn check_begin(&self, index_block: IndexBlock, key: &[u8]) -> Result<IndexBlock> {
+        let is_right = keys::begin_of(key) == Some(self.sound(index_block.begin())?);
+        self.sound(is_right.then_some(index_block).ok_or(Corruption::IndexBlockTree))
     }
 
-    /// The events of `runs`, which come in their order. Chunks that lie side by side are read at once.
+    /// The events of `runs`, which come in their order. Event blocks that are next to each other are read at once.
     pub(crate) fn events_of(&self, runs: &[KeyRun]) -> Result<Vec<LocatedEvent>> {
         let mut events = Vec::with_capacity(runs.iter().map(|run| run.events as usize).sum());
         let number = self.listed.number;
@@ -281,7 +282,7 @@ impl Table {
     }
 
     fn missing_block(&self, stream: &StreamId, version: u64) -> Error {
-        let what = format!("its directory lacks the block for version {version} of {stream}");
+        let what = format!("its block index lacks the block for version {version} of {stream}");
         Error::corrupt(&self.path, 0, None, what)
     }
 }

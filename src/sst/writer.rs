@@ -1,7 +1,7 @@
 //! Writing a table: runs in their order, in one pass, in bounded memory.
 //!
 //! Nothing reads it before it is finished, and then it is durable: its file, and the file's name. The places
-//! of its directory's blocks go into its tree as they are written, to be synced by whoever lists it.
+//! of its index blocks go into its tree as they are written, to be synced by whoever lists it.
 
 use crate::codec::checkpoint::ListedTable;
 use crate::codec::keys;
@@ -177,14 +177,14 @@ impl TableWriter {
         for WaitingRun { stream, first_version, events, state, start } in waiting {
             let run = KeyRun { stream, first_version, events, state, event_block: place, start };
             if self.runs.is_full() {
-                self.finish_directory(db, Some((&run.stream, run.first_version)))?;
+                self.finish_index_block(db, Some((&run.stream, run.first_version)))?;
             }
             self.runs.put(&run);
         }
         self.write_out(WRITE_BYTES)
     }
 
-    fn finish_directory(&mut self, db: &Database, next: Option<(&StreamId, u64)>) -> Result<()> {
+    fn finish_index_block(&mut self, db: &Database, next: Option<(&StreamId, u64)>) -> Result<()> {
         let first = self.runs.first().expect("a block has a run");
         let key = keys::event_key(&first.stream, first.first_version);
         let offset = self.offset();
@@ -227,7 +227,7 @@ impl TableWriter {
         let (Some(first), Some(last)) = (self.first.take(), self.last.take()) else {
             return Ok(None);
         };
-        self.finish_directory(db, None)?;
+        self.finish_index_block(db, None)?;
         let offset = self.offset();
         let mut filter = std::mem::replace(&mut self.filter, Filter::for_names(0));
         filter.fold_for(self.streams);

@@ -165,8 +165,8 @@ impl fmt::Display for Corruption {
             Corruption::EffectOrder => f.write_str("the versions of its effects are not in order"),
             Corruption::EventBlock => f.write_str("an event block is malformed"),
             Corruption::KeyRun => f.write_str("a run of events is malformed"),
-            Corruption::IndexBlock => f.write_str("a block of the directory is malformed"),
-            Corruption::IndexBlockTree => f.write_str("the tree of its directory leads astray"),
+            Corruption::IndexBlock => f.write_str("an index block is malformed"),
+            Corruption::IndexBlockTree => f.write_str("the tree of its block index leads astray"),
             Corruption::KeyRunOrder { stream, version } => {
                 write!(f, "version {version} of {stream} does not follow")
             }

@@ -95,7 +95,7 @@ pub(crate) const TABLE_EVENT_BLOCK_BYTES_MAX: usize = 8 * KIB;
 pub(crate) const TABLE_INDEX_BLOCK_BYTES: usize = 2 * KIB;
 /// Places in which event blocks of tables are noted as they are read, to be recognised when they are read again: the
 /// last two in each, at 16 bytes.
-pub(crate) const CHUNKS_NOTED_MAX: u64 = 65_536;
+pub(crate) const EVENT_BLOCKS_NOTED_MAX: u64 = 65_536;
 /// Bytes of a table that are written between two syncs, so that a commit's sync beside it stays short.
 pub(crate) const TABLE_SYNC_BYTES: usize = 4 * MIB;
 /// Neighbouring tables of one level that are compacted at once into one of the next, at most.

@@ -33,7 +33,7 @@ const RUNS: Fixture = Fixture {
 };
 
 /// And this one's in sorted tables.
-const PACKS: Fixture = Fixture {
+const SORTED_TABLES: Fixture = Fixture {
     files: include_str!("../fixtures/format-1-packs.txt"),
     head: "8:b09422b9970365e7b6687825a45c9f723f54032c1100082285b714fbb87cc8fe",
     index_is_old: false,
@@ -151,7 +151,7 @@ fn unpacked(fixture: &Fixture) -> tempfile::TempDir {
 
 /// The newest one.
 fn fixture() -> tempfile::TempDir {
-    unpacked(&PACKS)
+    unpacked(&SORTED_TABLES)
 }
 
 /// What `write` wrote, read back.
@@ -202,7 +202,7 @@ fn check(store: &Store) {
 
 #[test]
 fn a_store_of_format_1_opens_with_what_was_written_into_it() {
-    for fixture in [RUNS, PACKS] {
+    for fixture in [RUNS, SORTED_TABLES] {
         opens_with_what_was_written_into_it(&fixture);
     }
 }
@@ -228,7 +228,7 @@ fn opens_with_what_was_written_into_it(fixture: &Fixture) {
 
 #[test]
 fn a_store_of_format_1_is_whole_to_verify_follow_and_back_up() {
-    for fixture in [RUNS, PACKS] {
+    for fixture in [RUNS, SORTED_TABLES] {
         is_whole_to_verify_follow_and_back_up(&fixture);
     }
 }

@@ -20,7 +20,7 @@
 //!         entry there: segment (8), offset in the segment (4), length (4)
 //! ```
 //!
-//! Whose events they are, and which versions, the directory says: a run of one stream's begins at a byte of
+//! Whose events they are, and which versions, the block index says: a run of one stream's begins at a byte of
 //! the event block and is so many events long. Events of a stream, and of streams of one kind, are alike, so
 //! they are compressed where that makes them shorter. Decoding slices the one buffer that an event block was read
 //! into, or decompressed into.
@@ -50,8 +50,8 @@ pub(crate) const EVENT_BLOCK_BYTES_MAX: usize =
 const _: () =
     assert!(TABLE_EVENT_BLOCK_BYTES_MIN + TABLE_INLINE_BYTES_MAX <= TABLE_EVENT_BLOCK_BYTES_MAX);
 
-/// Bytes of the block of any event block; what is not made shorter stays as it is.
-pub(crate) const EVENT_BLOCK_BLOCK_BYTES_MAX: usize = EVENT_BLOCK_BYTES_MAX + 16;
+/// Bytes that any event block takes in the file; what is not made shorter stays as it is.
+pub(crate) const STORED_EVENT_BLOCK_BYTES_MAX: usize = EVENT_BLOCK_BYTES_MAX + 16;
 
 /// Makes event blocks, and keeps its buffers from one to the next.
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! A block of a table's directory: which runs of events the table holds, in the order of their streams and
+//! An index block of a table: which runs of events the table holds, in the order of their streams and
 //! versions, and where.
 //!
 //! ```text
@@ -31,7 +31,7 @@
 
 use crate::codec::cursor::array_at;
 use crate::codec::sst::BlockPlace;
-use crate::codec::sst::block::{EVENT_BLOCK_BLOCK_BYTES_MAX, EVENT_BLOCK_BYTES_MAX};
+use crate::codec::sst::block::{EVENT_BLOCK_BYTES_MAX, STORED_EVENT_BLOCK_BYTES_MAX};
 use crate::codec::state::StreamState;
 use crate::codec::varint;
 use crate::value::clock::Micros;
@@ -140,7 +140,7 @@ impl IndexBlockBuilder {
     }
 }
 
-/// A block of the directory that was read back. Its runs are decoded when they are asked for.
+/// An index block that was read back. Its runs are decoded when they are asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct IndexBlock {
     content: Bytes,
@@ -262,7 +262,7 @@ impl IndexBlock {
         let offset = chunks_from.checked_add(varint::take(&mut left)?)?;
         let length: u32 = varint::take(&mut left)?.try_into().ok()?;
         let start = varint::take(&mut left)?.try_into().ok()?;
-        if length as usize > EVENT_BLOCK_BLOCK_BYTES_MAX {
+        if length as usize > STORED_EVENT_BLOCK_BYTES_MAX {
             return None;
         }
         let state = StreamState {
@@ -327,8 +327,8 @@ mod tests {
         content.into()
     }
 
-    fn runs(directory: &IndexBlock) -> Result<Vec<KeyRun>, Corruption> {
-        (0..directory.count()).map(|number| directory.run(number)).collect()
+    fn runs(index_block: &IndexBlock) -> Result<Vec<KeyRun>, Corruption> {
+        (0..index_block.count()).map(|number| index_block.run(number)).collect()
     }
 
     #[test]
@@ -347,9 +347,9 @@ mod tests {
         golden.extend([3, b'A', b'-', b'1', 5, 3, 0, 6, 0, 0, 0xac, 2, 16]);
         golden.extend([3, b'A', b'-', b'2', 7, 2, 0, 4, 3, 5, 0xc8, 1, 0xac, 2, 16]);
         assert_eq!(content, golden);
-        let directory = IndexBlock::decode(content).unwrap();
-        assert_eq!(runs(&directory).unwrap(), [run("A-1", 5, 3), last]);
-        assert_eq!(directory.next(), Some((&next, 9)));
+        let index_block = IndexBlock::decode(content).unwrap();
+        assert_eq!(runs(&index_block).unwrap(), [run("A-1", 5, 3), last]);
+        assert_eq!(index_block.next(), Some((&next, 9)));
     }
 
     #[test]
@@ -392,13 +392,13 @@ mod tests {
     fn runs_are_found_by_stream_and_version() {
         let all = [run("A", 2, 2), run("A", 4, 6), run("A-1", 1, 1), run("B", 10, 1)];
         let next = StreamId::new("B").unwrap();
-        let directory = IndexBlock::decode(block(&all, Some((&next, 11)))).unwrap();
-        let up_to = |stream, version| directory.runs_up_to(stream, version).unwrap();
+        let index_block = IndexBlock::decode(block(&all, Some((&next, 11)))).unwrap();
+        let up_to = |stream, version| index_block.runs_up_to(stream, version).unwrap();
         assert_eq!((up_to("A", 1), up_to("A", 2), up_to("A", 3), up_to("A", 4)), (0, 1, 1, 2));
         assert_eq!((up_to("A", 99), up_to("A-1", 1), up_to("A-2", 1)), (2, 3, 3));
         assert_eq!((up_to("", 9), up_to("B", 9), up_to("B", 10), up_to("C", 1)), (0, 3, 4, 4));
-        assert!(directory.reaches("B", 10) && !directory.reaches("B", 11));
-        assert!(!directory.reaches("C", 1));
+        assert!(index_block.reaches("B", 10) && !index_block.reaches("B", 11));
+        assert!(!index_block.reaches("C", 1));
         let last = IndexBlock::decode(block(&all, None)).unwrap();
         assert!(last.reaches("C", 1) && last.next().is_none());
     }
@@ -422,7 +422,7 @@ mod tests {
         let next = StreamId::new("y".repeat(STREAM_NAME_BYTES_MAX)).unwrap();
         let mut content = Vec::new();
         builder.finish(Some((&next, 1)), &mut content);
-        let directory = IndexBlock::decode(content.into()).unwrap();
-        assert_eq!(runs(&directory).unwrap().len(), directory.count());
+        let index_block = IndexBlock::decode(content.into()).unwrap();
+        assert_eq!(runs(&index_block).unwrap().len(), index_block.count());
     }
 }

@@ -14,13 +14,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const PACKS: u64 = TABLES_COMPACTED as u64;
+const TABLES: u64 = TABLES_COMPACTED as u64;
 
 /// As many tables as are compacted together, each of `events` events with bodies of `bytes`, of few streams.
-fn unmerged(dir: &Path, events: u64, bytes: usize) -> (Truth, Index) {
+fn uncompacted(dir: &Path, events: u64, bytes: usize) -> (Truth, Index) {
     let mut truth = Truth::default();
     let (index, _) = open(dir);
-    for table in 0..PACKS {
+    for table in 0..TABLES {
         for n in 0..events {
             truth.append(&format!("S-{}", n % 9), bytes);
         }
@@ -48,7 +48,7 @@ fn compact_all(index: &Index) {
 #[test]
 fn a_table_that_the_system_cannot_read_makes_the_index_be_built_again() {
     let dir = tempfile::tempdir().unwrap();
-    let (_, index) = unmerged(dir.path(), 10, 10);
+    let (_, index) = uncompacted(dir.path(), 10, 10);
     index.close().unwrap();
     let table = &table_files(dir.path())[2];
     fs::remove_file(table).unwrap();
@@ -62,7 +62,7 @@ fn a_table_that_the_system_cannot_read_makes_the_index_be_built_again() {
 #[test]
 fn what_else_lies_beside_the_tables_hinders_nobody() {
     let dir = tempfile::tempdir().unwrap();
-    let (truth, index) = unmerged(dir.path(), 10, 10);
+    let (truth, index) = uncompacted(dir.path(), 10, 10);
     index.close().unwrap();
     let tables = dir.path().join("index/packs");
     fs::write(tables.join("77"), "a number, and no name of ours").unwrap();
@@ -81,7 +81,7 @@ fn what_else_lies_beside_the_tables_hinders_nobody() {
 #[test]
 fn a_merge_that_cannot_be_listed_gives_its_space_back() {
     let dir = tempfile::tempdir().unwrap();
-    let (truth, index) = unmerged(dir.path(), 40, 100);
+    let (truth, index) = uncompacted(dir.path(), 40, 100);
     let before = table_files(dir.path());
     let obstacle = dir.path().join("index.checkpoint.new");
     fs::create_dir(&obstacle).unwrap();
@@ -104,10 +104,10 @@ fn a_merge_that_cannot_be_listed_gives_its_space_back() {
 #[test]
 fn a_window_whose_table_cannot_be_written_gives_space_back_and_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut truth, index) = unmerged(dir.path(), 200, 3_900);
+    let (mut truth, index) = uncompacted(dir.path(), 200, 3_900);
     let before = table_files(dir.path());
     index.compact().unwrap();
-    assert_eq!(table_files(dir.path()).len(), before.len() + 1, "a merge is under way");
+    assert_eq!(table_files(dir.path()).len(), before.len() + 1, "a compaction is under way");
     let position = truth.events.len() as u64;
     truth.append_random(&mut Random::new(5), 100, 9);
     let number = index.stored.lock().next_table;
@@ -134,7 +134,7 @@ fn the_filter_of_a_compacted_table_is_as_large_as_its_streams_need() {
     let dir = tempfile::tempdir().unwrap();
     let mut truth = Truth::default();
     let (index, _) = open(dir.path());
-    for batch in 0..PACKS * PACKS {
+    for batch in 0..TABLES * TABLES {
         for n in 0..101 {
             truth.append(&format!("S-{n}"), 5);
         }
@@ -156,7 +156,7 @@ fn the_filter_of_a_compacted_table_is_as_large_as_its_streams_need() {
 #[test]
 fn tables_that_do_not_follow_one_another_are_told_as_damage_and_not_merged() {
     let dir = tempfile::tempdir().unwrap();
-    let (_, index) = unmerged(dir.path(), 20, 10);
+    let (_, index) = uncompacted(dir.path(), 20, 10);
     let tables = index.tables.live().to_vec();
     index.tables.set(vec![Arc::clone(&tables[0]); TABLES_COMPACTED]);
     assert_eq!(index.compact().unwrap_err().kind(), ErrorKind::Corrupt, "twice the same");
@@ -171,9 +171,9 @@ fn tables_that_do_not_follow_one_another_are_told_as_damage_and_not_merged() {
 #[test]
 fn an_index_that_is_dropped_during_a_merge_lets_go_of_its_files() {
     let dir = tempfile::tempdir().unwrap();
-    let (truth, index) = unmerged(dir.path(), 200, 3_900);
+    let (truth, index) = uncompacted(dir.path(), 200, 3_900);
     index.compact().unwrap();
-    assert_eq!(table_files(dir.path()).len(), TABLES_COMPACTED + 1, "a merge is under way");
+    assert_eq!(table_files(dir.path()).len(), TABLES_COMPACTED + 1, "a compaction is under way");
     let begun = Instant::now();
     drop(index);
     assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
@@ -189,11 +189,11 @@ fn a_death_between_a_merge_and_its_cleaning_up_leaves_what_the_checkpoint_lists(
     let dir = tempfile::tempdir().unwrap();
     let (store, image) = (dir.path().join("store"), dir.path().join("image"));
     fs::create_dir(&store).unwrap();
-    let (mut truth, index) = unmerged(&store, 40, 100);
+    let (mut truth, index) = uncompacted(&store, 40, 100);
     let reader = index.tables.live();
     compact_all(&index);
     assert_eq!(table_files(&store).len(), TABLES_COMPACTED + 1);
-    truth.check(&index, 40 * PACKS, 40 * PACKS, false);
+    truth.check(&index, 40 * TABLES, 40 * TABLES, false);
     let number = index.stored.lock().next_table;
     for removed in 0..TABLES_COMPACTED {
         copy(&store, &image);
@@ -203,8 +203,8 @@ fn a_death_between_a_merge_and_its_cleaning_up_leaves_what_the_checkpoint_lists(
                 .unwrap();
         }
         let (index, checkpoint) = open_whole(&image);
-        assert_eq!((checkpoint, table_files(&image).len()), (end(40 * PACKS), 1));
-        truth.check(&index, 40 * PACKS, 40 * PACKS, false);
+        assert_eq!((checkpoint, table_files(&image).len()), (end(40 * TABLES), 1));
+        truth.check(&index, 40 * TABLES, 40 * TABLES, false);
         assert_eq!(index.stored.lock().next_table, number);
     }
     drop(reader);
@@ -212,8 +212,8 @@ fn a_death_between_a_merge_and_its_cleaning_up_leaves_what_the_checkpoint_lists(
     compact_all(&index);
     assert_eq!(table_files(&store).len(), 1);
     truth.append("S-1", 3);
-    index.insert(truth.batch(40 * PACKS, 40 * PACKS + 1)).unwrap();
-    truth.check(&index, 40 * PACKS + 1, 40 * PACKS + 1, false);
+    index.insert(truth.batch(40 * TABLES, 40 * TABLES + 1)).unwrap();
+    truth.check(&index, 40 * TABLES + 1, 40 * TABLES + 1, false);
 }
 
 /// Names that begin alike, of any alphabet, short and as long as they may be.
@@ -284,7 +284,7 @@ fn short_streams_share_a_chunk_and_one_is_split_only_where_a_chunk_is_full() {
     let last = truth.events.len() as u64;
     index.insert(truth.batch(0, last)).unwrap();
     let tables = index.tables.live();
-    let [table] = &tables[..] else { panic!("{} packs", tables.len()) };
+    let [table] = &tables[..] else { panic!("{} tables", tables.len()) };
     let mut walk = TableCursor::of(&index.db, table).unwrap();
     let runs: Vec<_> = std::iter::from_fn(|| walk.take(&index.db).unwrap()).collect();
     let (mut shared, mut split) = (0, 0);

@@ -43,16 +43,16 @@ struct DecidedCommit {
     head: u64,
 }
 
-/// Orders commits: those who wait take turns at writing groups of them.
-pub(crate) struct Sequencer {
+/// The commit queue, and the writer that its leader takes: callers take turns at writing groups of commits.
+pub(crate) struct GroupCommit {
     queue: CommitQueue<EncodedCommit, Reply>,
     /// Only the leader takes it.
     writer: Mutex<Writer>,
 }
 
-impl Sequencer {
-    pub(crate) fn new(writer: Writer) -> Sequencer {
-        Sequencer { queue: CommitQueue::new(Terms::default()), writer: Mutex::new(writer) }
+impl GroupCommit {
+    pub(crate) fn new(writer: Writer) -> GroupCommit {
+        GroupCommit { queue: CommitQueue::new(Terms::default()), writer: Mutex::new(writer) }
     }
 
     /// Makes `encoded` durable, together with whatever else waits.
@@ -144,7 +144,7 @@ fn write_group(
     writer: &mut Writer,
     mut group: Vec<EncodedCommit>,
 ) -> Result<Vec<Reply>, Failed> {
-    let room = log.indexer.wait_for_room(|| indexer::is_full(log), || log.index.steps());
+    let room = log.indexer.wait_for_room(|| indexer::is_full(log), || log.index.signs_of_life());
     room.map_err(Failed::NotWritten)?;
     let Gathered { facts, streams } = match gather(log, &group) {
         Ok(gathered) => gathered,

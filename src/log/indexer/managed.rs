@@ -71,7 +71,7 @@ pub(crate) struct IndexSlot {
     /// Counts the times it was built again, so that those who found the same damage heal it once.
     healed: AtomicU64,
     /// Counts the frames that were read for it: a sign of life while a flush batch is long.
-    steps: AtomicU64,
+    signs_of_life: AtomicU64,
 }
 
 enum Slot {
@@ -117,8 +117,8 @@ impl IndexSlot {
     pub(crate) fn open(site: IndexSite) -> Result<(IndexSlot, Checkpoint)> {
         let (index, checkpoint) = open_index(&site)?;
         let slot = RwLock::new(Slot::Open(Box::new(index)));
-        let (healed, steps) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok((IndexSlot { site, slot, healed, steps }, checkpoint))
+        let (healed, signs_of_life) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok((IndexSlot { site, slot, healed, signs_of_life }, checkpoint))
     }
 
     /// How much of the journal it may lack.
@@ -176,7 +176,7 @@ impl IndexSlot {
                     continue;
                 }
                 let from = checkpoint_or_start(index, &self.site.journal);
-                let batch = next_batch(&self.site, &self.steps, &from, to)?;
+                let batch = next_batch(&self.site, &self.signs_of_life, &from, to)?;
                 (from, batch.map(|batch| insert(index, batch)))
             };
             match step {
@@ -214,7 +214,7 @@ impl IndexSlot {
         self.inspect(|index| Ok(index.compaction_priority())).unwrap_or(CompactionPriority::None)
     }
 
-    /// Merges tables of the index for a moment.
+    /// Compacts tables of the index for a moment.
     pub(crate) fn compact(&self) -> Result<()> {
         let healed = self.healed.load(Ordering::Acquire);
         match self.inspect(Index::compact) {
@@ -246,13 +246,13 @@ impl IndexSlot {
     }
 
     /// Counts what is done for the index: as long as it rises, the index does not stand still.
-    pub(crate) fn steps(&self) -> u64 {
+    pub(crate) fn signs_of_life(&self) -> u64 {
         // While the index is locked, it is built again, which is counted here.
         let inside = match self.slot.try_read().as_deref() {
-            Some(Slot::Open(index)) => index.steps.load(Ordering::Relaxed),
+            Some(Slot::Open(index)) => index.signs_of_life.load(Ordering::Relaxed),
             _ => 0,
         };
-        self.steps.load(Ordering::Relaxed) + inside
+        self.signs_of_life.load(Ordering::Relaxed) + inside
     }
 
     /// Whether it could not be built again, for now.
@@ -362,7 +362,9 @@ impl IndexSlot {
         }
         let (index, mut from) = open_index(&self.site)?;
         let mut build = || {
-            while let Some(batch) = next_batch(&self.site, &self.steps, &from, lost.reached)? {
+            while let Some(batch) =
+                next_batch(&self.site, &self.signs_of_life, &from, lost.reached)?
+            {
                 let inserted = insert(&index, batch);
                 // Damage to the journal, which is met above, says nothing of the index.
                 lost.is_damaged = matches!(&inserted, Err(error) if is_damage(error));
@@ -397,7 +399,7 @@ impl OpenIndex<'_> {
     }
 }
 
-/// Merges tables until there is room for another: each is a file that is held open. If it fails, there are
+/// Compacts tables until there is room for another: each is a file that is held open. If it fails, there are
 /// more of them, and that is all.
 fn keep_few(due: impl Fn() -> CompactionPriority, compact: impl Fn() -> Result<()>) {
     while due() == CompactionPriority::Urgent {
@@ -451,7 +453,7 @@ fn insert(index: &Index, batch: FlushBatch) -> Result<Checkpoint> {
 /// The next flush batch behind `from` and before `to`, or `None` if there is nothing left.
 fn next_batch(
     site: &IndexSite,
-    steps: &AtomicU64,
+    signs_of_life: &AtomicU64,
     from: &Checkpoint,
     to: Location,
 ) -> Result<Option<FlushBatch>> {
@@ -464,7 +466,7 @@ fn next_batch(
     while batch.bytes < site.batch_bytes {
         let Some(item) = frames.next() else { break };
         let (at, frame) = item?;
-        steps.fetch_add(1, Ordering::Relaxed);
+        signs_of_life.fetch_add(1, Ordering::Relaxed);
         batch
             .take(at, &frame)
             .map_err(|what| journal.unreadable(at, frame.header.first_position, &frame, what))?;

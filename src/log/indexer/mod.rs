@@ -40,7 +40,7 @@ pub(crate) fn run(log: &Arc<Log>) {
         };
         match log.indexer.wait_for_work(|| due(log, compact)) {
             Work::UpTo(to) => has_failed = !index_up_to(log, to),
-            Work::Merge => {
+            Work::Compact => {
                 has_failed = !guarded(log, || {
                     log.index.compact()?;
                     log.indexer.progress();
@@ -49,7 +49,7 @@ pub(crate) fn run(log: &Arc<Log>) {
             }
             Work::Close => {
                 let end = log.head.visible().1;
-                if is_worth_a_window(log, end) {
+                if is_worth_a_flush_batch(log, end) {
                     index_up_to(log, end);
                 }
                 return;
@@ -67,22 +67,22 @@ pub(crate) fn due(log: &Log, compact: CompactionPriority) -> Due {
     // Each segment that is sealed has this looked at again.
     let until = Location { segment: end.segment + 1, offset: 0 };
     if compact == CompactionPriority::Urgent {
-        Due::Now(Work::Merge)
+        Due::Now(Work::Compact)
     } else if unindexed >= log.index.bounds().batch_bytes_min {
         Due::Now(Work::UpTo(sealed))
     } else if compact == CompactionPriority::Normal {
-        Due::Now(Work::Merge)
-    } else if is_worth_a_window(log, end) {
+        Due::Now(Work::Compact)
+    } else if is_worth_a_flush_batch(log, end) {
         Due::WhenIdle { work: Work::UpTo(end), until }
     } else if compact == CompactionPriority::Idle {
-        Due::WhenIdle { work: Work::Merge, until }
+        Due::WhenIdle { work: Work::Compact, until }
     } else {
         let offset = indexed.offset + UNINDEXED_BYTES_IDLE;
         Due::Nothing { until: Location { segment: indexed.segment, offset } }
     }
 }
 
-fn is_worth_a_window(log: &Log, end: Location) -> bool {
+fn is_worth_a_flush_batch(log: &Log, end: Location) -> bool {
     let indexed = log.tail.indexed().next;
     end.segment > indexed.segment || end.offset - indexed.offset >= UNINDEXED_BYTES_IDLE
 }

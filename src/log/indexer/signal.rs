@@ -51,7 +51,7 @@ pub(crate) fn backoff(failures: u32) -> Duration {
 /// What the indexer is to do.
 pub(crate) enum Work {
     UpTo(Location),
-    Merge,
+    Compact,
     Close,
 }
 
@@ -138,7 +138,7 @@ impl Control {
         self.state.lock().failed.is_some()
     }
 
-    /// Waits while `full` says that there is no room for more that is not indexed. `steps` counts what is done
+    /// Waits while `full` says that there is no room for more that is not indexed. `signs_of_life` counts what is done
     /// for the index.
     ///
     /// # Errors
@@ -147,13 +147,13 @@ impl Control {
     pub(crate) fn wait_for_room(
         &self,
         full: impl Fn() -> bool,
-        steps: impl Fn() -> u64,
+        signs_of_life: impl Fn() -> u64,
     ) -> Result<()> {
         if !full() {
             return Ok(());
         }
         let mut state = self.state.lock();
-        let (mut looked, mut seen, begun) = (0, steps(), Instant::now());
+        let (mut looked, mut seen, begun) = (0, signs_of_life(), Instant::now());
         while full() {
             if let Some(cause) = state.failed.clone() {
                 let message = format!(
@@ -165,7 +165,7 @@ impl Control {
             if self.progressed.wait_for(&mut state, INDEXER_LOOK).timed_out() {
                 looked += 1;
             }
-            let now = steps();
+            let now = signs_of_life();
             if now != seen {
                 (looked, seen) = (0, now);
             }
