@@ -30,7 +30,7 @@ pub fn table(input: &[u8]) -> bool {
         return check_event_block(&content, head[1].into());
     }
     if let Some(content) = unseal(BlockKind::Index) {
-        return check_directory(content);
+        return check_index_block(content);
     }
     match unseal(BlockKind::Footer).as_ref().and_then(Footer::decode) {
         Some(footer) => {
@@ -67,13 +67,13 @@ fn check_event_block(content: &Bytes, events: u64) -> bool {
     true
 }
 
-fn check_directory(content: Bytes) -> bool {
-    let Ok(directory) = IndexBlock::decode(content) else { return false };
+fn check_index_block(content: Bytes) -> bool {
+    let Ok(index_block) = IndexBlock::decode(content) else { return false };
     let runs: Result<Vec<_>, Corruption> =
-        (0..directory.count()).map(|n| directory.run(n)).collect();
+        (0..index_block.count()).map(|n| index_block.run(n)).collect();
     let Ok(runs) = runs else { return false };
     for run in &runs {
-        let found = directory.runs_up_to(run.stream.as_str(), run.first_version);
+        let found = index_block.runs_up_to(run.stream.as_str(), run.first_version);
         assert!(found.is_ok_and(|found| found <= runs.len()));
     }
     let key =
@@ -85,7 +85,7 @@ fn check_directory(content: Bytes) -> bool {
         let mut builder = IndexBlockBuilder::default();
         runs.iter().for_each(|run| builder.put(run));
         let mut again = Vec::new();
-        let next: Option<(&StreamId, u64)> = directory.next();
+        let next: Option<(&StreamId, u64)> = index_block.next();
         builder.finish(next, &mut again);
         let again = IndexBlock::decode(again.into()).expect("what we write can be read");
         assert_eq!(again.next(), next);

@@ -285,12 +285,12 @@ fn put_blocks(events: &[EventToIndex], number: usize) {
         event_block,
         start: 16,
     };
-    let mut directory = IndexBlockBuilder::default();
-    directory.put(&run("Customer-1"));
-    directory.put(&run("Customer-2"));
+    let mut index_block = IndexBlockBuilder::default();
+    index_block.put(&run("Customer-1"));
+    index_block.put(&run("Customer-2"));
     let next = StreamId::new("Customer-3").unwrap();
     put_block("directory", BlockKind::Index, &mut |out| {
-        directory.finish(Some((&next, 1)), out);
+        index_block.finish(Some((&next, 1)), out);
     });
     let mut filter = Filter::for_names(2);
     filter.put(NameHash::of(&first.stream));

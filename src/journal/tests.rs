@@ -246,7 +246,7 @@ fn a_cut_segment_without_a_mark_is_corrupt() {
     let (directory, bytes, _, end) = small();
     fs::remove_file(directory.path().join("durable")).unwrap();
     fs::write(segment_one(directory.path()), &bytes[..end.next.offset as usize]).unwrap();
-    assert_corrupt(open(directory.path()), "cut behind the last frame, without a mark");
+    assert_corrupt(open(directory.path()), "cut after the last frame, without a watermark");
 }
 
 #[test]
