@@ -15,7 +15,7 @@ use crate::journal::segment::{self, HeaderError, SegmentHeader};
 use crate::journal::watermark::{self, DurableWatermark, WatermarkFile};
 use crate::journal::write::End;
 use crate::storage::disk::Disk;
-use crate::storage::held::MODE_ALL;
+use crate::storage::files::MODE_ALL;
 use crate::storage::replace;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;

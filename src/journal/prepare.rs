@@ -6,7 +6,7 @@
 
 use crate::journal::segment;
 use crate::storage::disk::{Disk, DiskFile};
-use crate::storage::held::MODE_ALL;
+use crate::storage::files::MODE_ALL;
 use crate::storage::replace;
 use crate::value::error::{Error, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};

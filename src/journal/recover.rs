@@ -21,7 +21,7 @@ use crate::journal::segment::{self, HeaderError, SegmentHeader};
 use crate::journal::watermark::{self, DurableWatermark, WatermarkFile};
 use crate::journal::write::{self, End, Writer};
 use crate::storage::disk::{Disk, DiskFile};
-use crate::storage::held::MODE_ALL;
+use crate::storage::files::MODE_ALL;
 use crate::storage::replace::{self, TEMPORARY};
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};

@@ -2,7 +2,7 @@
 
 use crate::storage::copy;
 use crate::storage::disk::{Disk, DiskFile, Kind};
-use crate::storage::held;
+use crate::storage::files;
 use crate::storage::lock::LockHandle;
 use crate::storage::regular;
 use crate::value::error::{Error, ErrorKind, Result, Unfit};
@@ -153,7 +153,7 @@ pub(crate) fn sync_files(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn DiskFil
 fn restrict_files(disk: &dyn Disk, path: &Path) -> std::io::Result<()> {
     for name in disk.list(path)? {
         if name == BLOBS || is_sleds(&name) {
-            held::restrict(&path.join(name))?;
+            files::restrict(&path.join(name))?;
         }
     }
     Ok(())

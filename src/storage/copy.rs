@@ -1,6 +1,6 @@
 //! Copying files and directories of a store that nobody changes meanwhile.
 
-use crate::storage::held;
+use crate::storage::files;
 use crate::storage::regular;
 use crate::value::error::Error;
 use std::fs;
@@ -23,9 +23,9 @@ pub(crate) fn copy_all(
         }
         regular::check_dense(from)?;
         fs::copy(from, to)?;
-        return held::restrict(to);
+        return files::restrict(to);
     }
-    held::create_dir(to)?;
+    files::create_dir(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (from, to) = (entry.path(), to.join(entry.file_name()));

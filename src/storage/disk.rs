@@ -1,7 +1,7 @@
 //! The narrow interface through which the engine touches files, so that tests can fail, tear and
 //! reorder what a disk does.
 
-use crate::storage::held::{self, FileIdentity};
+use crate::storage::files::{self, FileIdentity};
 use crate::storage::regular;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -165,7 +165,7 @@ impl DiskFile for File {
 
 impl Disk for RealDisk {
     fn create_new(&self, path: &Path, mode: u32) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(held::create_file(path, mode)?))
+        Ok(Arc::new(files::create_file(path, mode)?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -191,7 +191,7 @@ impl Disk for RealDisk {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        held::create_dir(path)
+        files::create_dir(path)
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
@@ -199,7 +199,7 @@ impl Disk for RealDisk {
     }
 
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {
-        held::create_dir_all(path, mode)
+        files::create_dir_all(path, mode)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {

@@ -2,7 +2,8 @@
 //! directory that is held, nor in one in it, such as `journal`.
 
 use crate::storage::disk::{Disk, DiskFile, Kind};
-use crate::storage::held::{FileIdentity, Held, leads_to};
+use crate::storage::files::{FileIdentity, leads_to};
+use crate::storage::held::Held;
 use crate::value::error::Moved;
 use crate::value::failpoint::failpoint;
 use parking_lot::Mutex;

@@ -1,6 +1,6 @@
 //! Advisory locks of the operating system's, on files and directories that are open.
 
-use crate::storage::held;
+use crate::storage::files;
 use crate::storage::regular;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -13,7 +13,7 @@ pub(crate) struct LockHandle(File);
 impl LockHandle {
     /// Creates the file `path`, with those permissions of its directory that are in `mode`.
     pub(crate) fn create(path: &Path, mode: u32) -> io::Result<LockHandle> {
-        held::create_file(path, mode).map(LockHandle)
+        files::create_file(path, mode).map(LockHandle)
     }
 
     /// Opens the regular file `path`.
@@ -52,7 +52,7 @@ impl LockHandle {
 
     /// Whether `path` leads to it.
     pub(crate) fn is_at(&self, path: &Path) -> io::Result<bool> {
-        held::leads_to(path, &self.0)
+        files::leads_to(path, &self.0)
     }
 
     pub(super) fn file(&self) -> &File {

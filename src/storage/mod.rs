@@ -7,6 +7,7 @@ pub(crate) mod copy;
 pub(crate) mod disk;
 #[cfg(test)]
 pub(crate) mod faulty;
+pub(crate) mod files;
 pub(crate) mod guarded;
 pub(crate) mod held;
 pub(crate) mod lock;

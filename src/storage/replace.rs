@@ -1,7 +1,7 @@
 //! Small files that are read and replaced as a whole.
 
 use crate::storage::disk::Disk;
-use crate::storage::held::MODE_ALL;
+use crate::storage::files::MODE_ALL;
 use crate::storage::regular;
 use crate::value::error::{Error, Result};
 use std::io;

@@ -4,7 +4,7 @@ use crate::journal::backup::{self, Check, Prefix};
 use crate::journal::manifest;
 use crate::log::core::journal_directory;
 use crate::storage::disk::Disk;
-use crate::storage::held;
+use crate::storage::files;
 use crate::storage::replace;
 use crate::store::Store;
 use crate::store::directory::{self, BACKUP_LOCK, LOCK, Lock};
@@ -102,7 +102,7 @@ impl Store {
 
     fn back_up(&self, path: &Path, checks_all: bool) -> Result<Backup> {
         self.log.log().refuse_if_closed()?;
-        let (path, journal) = (held::absolute(path)?, &self.log.log().journal);
+        let (path, journal) = (files::absolute(path)?, &self.log.log().journal);
         let (position, end, chain) = self.log.log().head.visible_with_chain();
         let mut lock = self.take_directory(&path)?;
         let path = &lock.held().path().to_owned();

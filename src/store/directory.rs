@@ -6,8 +6,9 @@ use crate::journal::{names, recover, segment};
 use crate::kv::files;
 use crate::log::core::journal_directory;
 use crate::storage::disk::{Disk, Kind, RealDisk};
+use crate::storage::files::{MODE_ALL, absolute, resolve};
 use crate::storage::guarded::GuardedDisk;
-use crate::storage::held::{self, Held, MODE_ALL};
+use crate::storage::held::Held;
 use crate::storage::lock::LockHandle;
 use crate::value::clock::{Clock, Micros};
 use crate::value::error::{Error, ErrorKind, Result};
@@ -220,7 +221,7 @@ impl Directory {
     /// Locks the directory `path` and makes it a store if it is not one yet. If that fails, nothing is left of
     /// what was made.
     pub(crate) fn open(path: &Path, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Directory> {
-        let path = &held::absolute(path)?;
+        let path = &absolute(path)?;
         refuse_foreign(path, &**disk)?;
         let mut lock = lock_new(path, MODE_ALL, disk, Some(LOCK))?;
         let disk = lock.guard(disk, lock.held().mode()?);
@@ -424,9 +425,9 @@ fn is_missing(path: &Path) -> bool {
 pub(crate) fn lies_in(path: &Path, outer: &Path) -> bool {
     let existing = path.ancestors().find_map(|path| {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        held::resolve(path).ok()
+        resolve(path).ok()
     });
-    match (existing, held::resolve(outer)) {
+    match (existing, resolve(outer)) {
         (Some(path), Ok(outer)) => path.starts_with(outer),
         _ => false,
     }
@@ -435,7 +436,7 @@ pub(crate) fn lies_in(path: &Path, outer: &Path) -> bool {
 /// Makes the directory itself durable: its entries, its own entry in the one above, and so on up to
 /// the root. Which of them were made for this store, a crash in between makes everybody forget.
 pub(crate) fn sync_with_parents(path: &Path, disk: &dyn Disk) -> Result<()> {
-    let path = held::resolve(path).map_err(|e| Error::io("find", path, e))?;
+    let path = resolve(path).map_err(|e| Error::io("find", path, e))?;
     for (above, directory) in path.ancestors().enumerate() {
         match disk.sync_dir(directory) {
             // Nobody can have made a directory where nothing may be made or synced.

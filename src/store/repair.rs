@@ -9,7 +9,7 @@ use crate::index::quarantine::{INDEX, quarantine_index};
 use crate::journal::manifest::{self, Manifest};
 use crate::log::core::journal_directory;
 use crate::storage::disk::{Disk, RealDisk};
-use crate::storage::held;
+use crate::storage::files;
 use crate::storage::regular::is_loop;
 use crate::store::Store;
 use crate::store::directory::{self, Lock};
@@ -76,7 +76,7 @@ impl Store {
     /// * [`UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat): a newer version wrote it.
     /// * [`Corrupt`](crate::ErrorKind::Corrupt): neither the manifest nor any segment says which store it is.
     pub fn repair(path: impl AsRef<Path>) -> Result<Repair> {
-        let path = held::absolute(path.as_ref())?;
+        let path = files::absolute(path.as_ref())?;
         if !is_there(&manifest::path(&path))? && !is_there(&journal_directory(&path))? {
             let message = format!("{} is no store", path.display());
             return Err(Error::invalid(message));
@@ -235,7 +235,7 @@ impl Repair {
     /// ```
     pub fn export(&self, to: impl AsRef<Path>) -> Result<Exported> {
         self.owner.check()?;
-        let (to, disk) = (held::absolute(to.as_ref())?, &self.disk);
+        let (to, disk) = (files::absolute(to.as_ref())?, &self.disk);
         refuse_unless_empty(&**disk, &to, &self.path)?;
         // Nobody may read there what he may not read here.
         let mode = self.lock.held().mode()?;

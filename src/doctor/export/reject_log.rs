@@ -3,7 +3,7 @@
 use crate::codec::envelope::{self, Place};
 use crate::index::flush_batch::EventToIndex;
 use crate::storage::disk::{Disk, SequentialWriter};
-use crate::storage::held;
+use crate::storage::files;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, Result};
 use crate::value::event::Format;
@@ -27,7 +27,7 @@ impl RejectLog {
     /// The file beside the directory `to`, with the permissions `mode` at most.
     pub(super) fn beside(disk: &Arc<dyn Disk>, to: &Path, mode: u32) -> Result<RejectLog> {
         // Whatever was said of it (`new/`, `.`), its name is needed.
-        let to = held::resolve(to).map_err(|e| Error::io("find", to, e))?;
+        let to = files::resolve(to).map_err(|e| Error::io("find", to, e))?;
         let mut name = to.into_os_string();
         name.push(".left-out.jsonl");
         let path = PathBuf::from(name);

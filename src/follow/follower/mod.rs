@@ -16,7 +16,7 @@ use crate::journal::read::Journal;
 use crate::log::core::journal_directory;
 use crate::log::read::options::{ReadOptions, filter_methods, range_methods, stream_method};
 use crate::storage::disk::{Disk, RealDisk};
-use crate::storage::held::absolute;
+use crate::storage::files::absolute;
 use crate::value::error::{Error, Result};
 use crate::value::event::RecordedEvent;
 use crate::value::fork::Owner;

@@ -1,0 +1,89 @@
+//! Creating files, telling them apart, and their permissions.
+//!
+//! A file gets no permission that its directory does not have.
+
+use crate::value::error::{Error, Result};
+use crate::value::failpoint::failpoint;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Reading, writing and searching, for everybody.
+pub(crate) const MODE_ALL: u32 = 0o777;
+/// The same of a file: it is searched by nobody.
+const FILE_MODE: u32 = 0o666;
+
+/// The device of a file, and its number there. A number may be given out again once its file is gone and
+/// nobody holds it open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+impl FileIdentity {
+    pub(crate) fn of(metadata: &Metadata) -> FileIdentity {
+        FileIdentity { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// Whether `path` leads to `file`.
+pub(crate) fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Ok(met) => Ok(FileIdentity::of(&met) == FileIdentity::of(&file.metadata()?)),
+        Err(error) if is_gone(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// The path from the root on, whatever the working directory will be. It may lead nowhere yet.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
+    match path.as_os_str().is_empty() {
+        true => Err(Error::invalid("the path is empty")),
+        false if failpoint!("storage::keep_relative_path") => Ok(path.to_owned()),
+        false => std::path::absolute(path).map_err(|e| Error::io("find", path, e)),
+    }
+}
+
+/// The path itself, without symbolic links on the way.
+pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
+    fs::canonicalize(path)
+}
+
+/// Creates the file `path`, with those permissions of its directory that are in `mode`.
+pub(crate) fn create_file(path: &Path, mode: u32) -> io::Result<File> {
+    let above = if failpoint!("storage::overlook_mode") { MODE_ALL } else { mode_above(path)? };
+    let mode = above & mode & FILE_MODE;
+    OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path)
+}
+
+/// Creates the directory `path`, with the permissions of the one that it is in.
+pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(mode_above(path)?).create(path)
+}
+
+/// Creates the directory `path` and those above it that are missing, with the permissions `mode` at most.
+pub(crate) fn create_dir_all(path: &Path, mode: u32) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(mode).create(path)
+}
+
+/// Takes those permissions of `path` away that the directory which it is in does not have.
+pub(crate) fn restrict(path: &Path) -> io::Result<()> {
+    let (above, met) = (mode_above(path)?, fs::symlink_metadata(path)?);
+    let allowed = if met.is_dir() { above } else { above & FILE_MODE };
+    let mode = met.mode() & MODE_ALL;
+    if met.is_symlink() || mode & !allowed == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, Permissions::from_mode(mode & allowed))
+}
+
+fn mode_above(path: &Path) -> io::Result<u32> {
+    let above = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(fs::metadata(above)?.mode() & MODE_ALL)
+}
