@@ -47,7 +47,7 @@ impl Weighter<(u64, u64), Block> for ByBytes {
 impl BlockCache {
     /// A cache of blocks of up to so many bytes.
     pub(crate) fn new(bytes_max: u64) -> BlockCache {
-        let blocks = (bytes_max / BLOCK_BYTES) as usize;
+        let blocks = usize::try_from(bytes_max / BLOCK_BYTES).unwrap_or(usize::MAX);
         let event_blocks =
             (bytes_max / TABLE_EVENT_BLOCK_BYTES_MAX as u64).min(EVENT_BLOCKS_NOTED_MAX);
         BlockCache {
@@ -86,8 +86,9 @@ impl BlockCache {
     pub(crate) fn put_event_block(&self, number: u64, place: BlockPlace, events: &Bytes) {
         let key = (number, place.offset);
         let hash = self.hasher.hash_one(key);
-        let Some(place) = hash.checked_rem(self.missed.len() as u64) else { return };
-        let [last, before] = &self.missed[place as usize];
+        let place = hash.checked_rem(self.missed.len() as u64);
+        let missed = place.and_then(|place| self.missed.get(usize::try_from(place).ok()?));
+        let Some([last, before]) = missed else { return };
         // Nothing hangs on the order of other threads but what is kept.
         let was_last = last.swap(hash, Ordering::Relaxed);
         if was_last == hash || before.swap(was_last, Ordering::Relaxed) == hash {

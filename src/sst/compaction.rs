@@ -123,7 +123,8 @@ impl Compaction {
     /// Takes in the next run. Returns its bytes, or `None` at the end.
     fn take_run(&mut self, db: &Database) -> Result<Option<usize>> {
         let Some((stream, input)) = self.next_input(db)? else { return Ok(None) };
-        let Input { cursor, event_block } = &mut self.inputs[input];
+        let input = self.inputs.get_mut(input).expect("it is the number of an input");
+        let Input { cursor, event_block } = input;
         let run = cursor.take(db)?.expect("it was looked at");
         let before = run.first_version - 1;
         let is_next = match &self.taken {

@@ -7,6 +7,9 @@
 //! * A tree of sled's for each table, keyed by stream and version, leads to its index blocks. If sled loses an
 //!   entry, a look-up notices it (`codec::sst::block_index`).
 
+// Numbers of a file that rot has changed come by here.
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation, clippy::indexing_slicing))]
+
 pub(crate) mod block_cache;
 pub(crate) mod compaction;
 pub(crate) mod cursor;

@@ -218,13 +218,16 @@ impl Table {
 
     /// The events of `runs`, which come in their order. Event blocks that are next to each other are read at once.
     pub(crate) fn events_of(&self, runs: &[KeyRun]) -> Result<Vec<LocatedEvent>> {
-        let mut events = Vec::with_capacity(runs.iter().map(|run| run.events as usize).sum());
+        let counts = runs.iter().map(|run| usize::try_from(run.events).unwrap_or_default());
+        let mut events = Vec::with_capacity(counts.sum());
         let number = self.listed.number;
         for span in runs.chunk_by(|a, b| are_close(a.event_block, b.event_block)) {
-            let end = span[span.len() - 1].event_block.end();
+            let Some(last) = span.last() else { continue };
+            let end = last.event_block.end();
             let mut read: Option<(u64, Bytes)> = None;
             for runs in span.chunk_by(|a, b| a.event_block == b.event_block) {
-                let place = runs[0].event_block;
+                let Some(first) = runs.first() else { continue };
+                let place = first.event_block;
                 let event_block = match self.cache.event_block(number, place) {
                     Some(event_block) => event_block,
                     None => {
@@ -236,7 +239,8 @@ impl Table {
                                 read.insert((place.offset, bytes))
                             }
                         };
-                        let block = (place.offset - *from) as usize;
+                        let block = usize::try_from(place.offset - *from);
+                        let block = block.expect("it is in what was read");
                         let block = bytes.slice(block..block + place.length as usize);
                         let event_block = self.open_event_block(place, &block)?;
                         self.cache.put_event_block(number, place, &event_block);
@@ -332,7 +336,8 @@ impl RawTable<'_> {
     }
 
     fn read(&self, offset: u64, length: u64) -> Result<Bytes> {
-        let mut bytes = vec![0; length as usize];
+        let length = usize::try_from(length).map_err(|_| self.damaged(offset, "it is too long"))?;
+        let mut bytes = vec![0; length];
         match self.file.read_at(&mut bytes, offset) {
             Ok(read) if read == bytes.len() => Ok(bytes.into()),
             Ok(_) => Err(self.damaged(offset, "it ends before a block does")),
