@@ -78,25 +78,25 @@ mod tests {
     use super::*;
     use crate::storage::scratch::lock;
     use crate::store::Store;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
-    use std::{env, fs};
+    use tempfile::TempDir;
 
-    fn named(purpose: Purpose, name: &str) -> std::path::PathBuf {
-        let name = format!("{}{name}-{}", purpose.prefix(), uuid::Uuid::now_v7());
-        let path = env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        path
+    /// A directory as one of ours is named. It goes with the test, even with one that a planted defect fails.
+    fn named(purpose: Purpose, name: &str) -> TempDir {
+        let prefix = format!("{}{name}-", purpose.prefix());
+        tempfile::Builder::new().prefix(&prefix).tempdir().unwrap()
     }
 
     /// The copies that verifying looks at were readable for every user, and stayed after a kill.
     #[test]
     fn a_copy_is_private_and_one_that_a_kill_left_is_removed_by_the_next() {
-        let [abandoned, used, strangers] =
-            ["abandoned", "used", "strangers"].map(|name| named(Purpose::Copy, name));
-        fs::create_dir(abandoned.join("views")).unwrap();
-        fs::write(abandoned.join("views/db"), "rows").unwrap();
+        let directories = ["abandoned", "used", "strangers"].map(|name| named(Purpose::Copy, name));
+        let [abandoned, used, strangers] = directories.each_ref().map(TempDir::path);
+        // Whoever verifies beside this test would take it for abandoned until it is locked.
+        let lock = lock(used).unwrap();
         fs::write(strangers.join("thesis.txt"), "years of work").unwrap();
-        let lock = lock(&used).unwrap();
+        fs::create_dir(abandoned.join("views")).unwrap();
         let scratch = Scratch::new(Purpose::Copy).unwrap();
         let mode = scratch.path().metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, PRIVATE, "{mode:o}");
@@ -105,24 +105,26 @@ mod tests {
         let path = scratch.path().to_owned();
         drop(scratch);
         assert!(!path.exists());
-        // Whoever verifies beside this test may have removed it already.
-        let _ = fs::remove_dir(used);
-        fs::remove_dir_all(strangers).unwrap();
     }
+
     /// A temporary store whose process was killed stayed for ever. It is removed by the next one that is made, unless
     /// somebody has it open, or put something of his own there.
     #[test]
     fn a_temporary_store_that_a_kill_left_is_removed_by_the_next() {
-        let [abandoned, begun, used, strangers] =
+        let directories =
             ["abandoned", "begun", "used", "strangers"].map(|name| named(Purpose::Store, name));
-        for path in [&abandoned, &used, &strangers] {
+        let [abandoned, begun, used, strangers] = directories.each_ref().map(TempDir::path);
+        // Until they are as they are to be found, they are locked: another test may look for abandoned ones.
+        let [abandoned_lock, used_lock, strangers_lock] =
+            [abandoned, used, strangers].map(|path| lock(path).unwrap());
+        for path in [abandoned, used, strangers] {
             let store = Store::open(path.join(STORE)).unwrap();
             let event = crate::value::event::NewEvent::bytes("T", "x");
             store.append("A-1", crate::value::position::ExpectedVersion::Any, [event]).unwrap();
             store.close().unwrap();
         }
         fs::write(strangers.join(STORE).join("thesis.txt"), "years of work").unwrap();
-        let lock = lock(&used).unwrap();
+        drop((abandoned_lock, strangers_lock));
         let store = Store::temporary().unwrap();
         // Another test may be removing one of them, and then this store did not.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
@@ -135,9 +137,6 @@ mod tests {
         // A store that is open is locked.
         let another = Store::temporary().unwrap();
         assert!(store.path().join("journal").exists());
-        drop((store, another));
-        fs::remove_dir_all(&used).unwrap();
-        drop(lock);
-        fs::remove_dir_all(strangers).unwrap();
+        drop((store, another, used_lock));
     }
 }
