@@ -115,6 +115,7 @@ mod log;
 mod model;
 #[cfg(test)]
 mod proof;
+mod renamed;
 mod sst;
 mod storage;
 mod store;
@@ -148,6 +149,8 @@ pub use model::projection::{ProjectionBuilder, ProjectionHandle};
 pub use model::read_model::{ReadModel, ReadModelHandle};
 pub use model::repository::Repository;
 pub use model::repository::outcome::{AsOf, ExecuteError, Executed, Frame, Loaded};
+#[doc(hidden)]
+pub use renamed::*;
 pub use store::backup::Backup;
 pub use store::repair::{CutStream, Exported, IndexRebuilt, Renumbered, Repair};
 pub use store::verify::Verification;

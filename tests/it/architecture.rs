@@ -26,7 +26,7 @@ const LAYERS: [&[&str]; 10] = [
     &["model"],
     &["store"],
     &["testing", "fuzz"],
-    &["book"],
+    &["book", "renamed"],
 ];
 
 /// Rooms of one layer, or of two, that must not know each other.
