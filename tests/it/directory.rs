@@ -581,10 +581,19 @@ fn whatever_happens_to_the_directory_of_an_open_store_what_was_acknowledged_stay
         let refused = written.iter().filter_map(|(_, error)| error.as_ref());
         for error in refused {
             // What began while it was away may look for the reason when it is back, and removing takes its time:
-            // a segment may be gone in the middle of a write.
-            let may_differ =
-                matches!(fate, Fate::RenamedAndBack | Fate::Removed | Fate::RemovedAndReplaced);
-            let is_told = may_differ || error.kind() == ErrorKind::Moved;
+            // a segment may be gone in the middle of a write. It is never told as damage or as a full disk.
+            let is_told = match fate {
+                Fate::Renamed | Fate::Replaced => error.kind() == ErrorKind::Moved,
+                Fate::RenamedAndBack | Fate::Removed | Fate::RemovedAndReplaced => {
+                    let kinds = [
+                        ErrorKind::Moved,
+                        ErrorKind::Io,
+                        ErrorKind::OutcomeUnknown,
+                        ErrorKind::ReadOnly,
+                    ];
+                    kinds.contains(&error.kind())
+                }
+            };
             assert!(is_told, "{case}: {error}");
         }
         let acknowledged: u64 = written.iter().map(|(acknowledged, _)| acknowledged).sum();
