@@ -16,7 +16,7 @@ pub trait Engine {
     fn name(&self) -> &'static str;
     /// Its package, whose version the report names.
     fn package(&self) -> Option<&'static str>;
-    /// What stands on disk when an append returns, in a sentence.
+    /// What is on disk when an append returns, in a sentence.
     fn durability(&self) -> &'static str;
     /// What it keeps in memory of what it read, in a sentence.
     fn cache(&self) -> &'static str;

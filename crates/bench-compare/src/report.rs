@@ -47,24 +47,22 @@ fn introduction(options: &Options, notes: &Notes) -> String {
     out.push_str("# filmstrip beside other engines\n\n");
     let _ = writeln!(
         out,
-        "Written by `just compare`. The same work, the same bytes, one durable commit at a time; each \
-         measurement a process of its own, the engines in turn in each round. Where nothing else is said: \
-         payloads of 300 bytes of JSON, half of them random digits; 20 events in each stream; {} events \
-         where a workload is long. Medians, with the lowest and the highest in brackets. Everything that \
-         was written is read back, counted and compared. Before the first measurement, \
-         nearly all free memory was written once, because the host of a virtual machine finds a page's memory \
-         when that is first written. Only the ratios within one run mean anything: a \
-         disk, a machine and a day differ from another.\n\n\
+        "Written by `just compare`. Every engine does the same work with the same bytes, one durable \
+         commit at a time. Each measurement is a process of its own, and the engines take turns in each \
+         round. Unless stated otherwise, payloads are 300 bytes of JSON, half of them random digits; each \
+         stream has 20 events; a long workload has {} events. Figures are medians, with the lowest and the \
+         highest in brackets. Everything that was written is read back, counted and compared. Before the \
+         first measurement, nearly all free memory was written once, because the host of a virtual machine \
+         allocates a page when it is first written. Only the ratios within one run mean anything: disks, \
+         machines and days differ.\n\n\
          {}\n\n\
-         What is against the best says how many times as good filmstrip is as the best of the others, the \
-         raw file excepted: above 1 it is ahead.",
+         The figure \"against the best\" says how many times as good filmstrip is as the best of the others, \
+         the raw file excepted. Above 1 it is ahead.",
         options.events,
         machine()
     );
     if !may_drop_page_cache() {
-        out.push_str(
-            "\nNothing was read cold: the page cache could not be dropped, which root may do.\n",
-        );
+        out.push_str("\nNothing was read cold: dropping the page cache needs root.\n");
     }
     if let Some(history) = &notes.history {
         let _ = writeln!(out, "\nThe git repository's history: {history}.");
@@ -115,25 +113,25 @@ fn grid(cells: &[Vec<String>]) -> String {
 
 fn words(engines: &[Box<dyn Engine>]) -> String {
     let mut out = String::new();
-    out.push_str("\n## What stands on disk when an append returns\n\n");
+    out.push_str("\n## What is on disk when an append returns\n\n");
     for engine in engines {
         let version = version(engine.package());
         let _ = writeln!(out, "* **{}**{version}: {}.", engine.name(), engine.durability());
     }
     let mib = CACHE_BYTES >> 20;
-    out.push_str("\n## What is kept in memory of what was read\n\n");
-    let _ = writeln!(out, "Each engine that can be told was given {mib} MiB.\n");
+    out.push_str("\n## What is cached of what was read\n\n");
+    let _ = writeln!(out, "Each engine with a setting for it was given {mib} MiB.\n");
     for engine in engines {
         let _ = writeln!(out, "* **{}**: {}.", engine.name(), engine.cache());
     }
-    out.push_str("\n## How a subscriber hears of new events\n\n");
+    out.push_str("\n## How a subscriber gets new events\n\n");
     for engine in engines {
         if let Some(following) = engine.following() {
             let _ = writeln!(out, "* **{}**: {following}.", engine.name());
         }
     }
     // sled tells of an insertion at once, and its `flush` comes after.
-    out.push_str("* the others have none, or tell of what is not yet durable.\n");
+    out.push_str("* the others have no subscriptions, or report what is not yet durable.\n");
     out
 }
 

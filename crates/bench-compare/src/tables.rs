@@ -30,7 +30,7 @@ pub const WRITERS: Table = table(
     "writers",
     High,
     "Writers at once: events per second",
-    "Each writer commits to streams of its own for a second and a half, one commit after the other.",
+    "Each writer commits to its own streams for a second and a half, one commit after the other.",
 );
 pub const WRITERS_P50: Table = table(
     "writers-p50",
@@ -48,52 +48,52 @@ pub const BULK: Table = table(
     "bulk",
     High,
     "Many events: events per second",
-    "One writer, 100 events per commit, each of another stream: the worst order for an index. The last \
-     figure counts the time until everything that was put off is done, and the engine closed.",
+    "One writer, 100 events per commit, each event of another stream: the worst order for an index. The \
+     last figure includes the time until all deferred work is done and the engine is closed.",
 );
 pub const SPACE: Table = table(
     "space",
     Low,
     "Many events: memory and disk",
-    "The most memory that the process ever had resident, mapped files included; and what the files \
-     take from the disk after closing, for each byte of payload.",
+    "The peak of the process's resident memory, mapped files included; and the disk space of the files \
+     after closing, for each byte of payload.",
 );
 pub const GROWTH: Table = table(
     "growth",
     Low,
     "Many events: memory of its own while it writes, MiB",
-    "Without pages of files (Linux's `RssAnon`): what remains if the page cache is needed elsewhere. \
-     A MiB or two of each million may be the measuring program's: it counts the versions of streams \
-     for engines that do not.",
+    "Without pages of files (Linux's `RssAnon`): what remains if the page cache is needed elsewhere. For \
+     each million events, a MiB or two may be the measuring program's, which counts the versions of \
+     streams for engines that do not.",
 );
 pub const OPENING: Table = table(
     "opening",
     Low,
     "Many events: opening again, milliseconds",
     "After a close; after a close with the page cache dropped; and after the process was killed in the \
-     middle of writing. Every commit that was acknowledged before the kill is looked for, and found, \
-     before a figure counts.",
+     middle of writing. A figure counts only if every commit that was acknowledged before the kill is \
+     found.",
 );
 pub const READING: Table = table(
     "reading",
     High,
     "Many events: reading all, events per second",
     "In the order of the log: right after opening, and again three seconds later, when an engine may have \
-     done what it does by itself. Cold: opened again, then the page cache dropped, all files having been read \
-     once before: what a virtual machine's host keeps of the disk, it keeps for all engines.",
+     finished its background work. Cold: opened again, then the page cache dropped. All files are read \
+     once before that, so that the cache of a virtual machine's host is the same for all engines.",
 );
 pub const STREAMS: Table = table(
     "streams",
     High,
     "Many events: reading streams of 20, events per second",
     "One stream after the other, far apart: before and after the same three seconds. Cold: opened again, \
-     then the page cache dropped, all files having been read once before; no stream is read twice.",
+     then the page cache dropped; all files are read once before that, and no stream is read twice.",
 );
 pub const LARGE: Table = table(
     "large",
     High,
     "Five times as many events: events per second",
-    "The same work, once. Left out are umadb-core, evento and sled, which would take a quarter of an hour each.",
+    "The same work, once. umadb-core, evento and sled are left out: each would take a quarter of an hour.",
 );
 pub const LARGE_SPACE: Table =
     table("large-space", Low, "Five times as many events: memory and disk", "As above.");
@@ -125,16 +125,16 @@ pub const PAYLOADS_DISK: Table = table(
     "payloads-disk",
     Low,
     "Small and large payloads: bytes on disk for each of payload",
-    "After closing. Space that was filled in advance counts, and weighs most where the payloads are small \
-     and the whole is not much.",
+    "After closing. Space that was filled in advance counts; it weighs most where the payloads are small \
+     and the total is too.",
 );
 pub const ZIPF: Table = table(
     "zipf",
     High,
     "Streams as they are in life: events per second",
-    "Which stream is next follows Zipf's law with exponent 1: the hottest has every tenth event or so, \
-     most have a handful. One writer, 100 events per commit; then loading the hottest, and streams \
-     that are drawn without regard to their length.",
+    "The next stream is drawn by Zipf's law with exponent 1: the hottest stream has about every tenth \
+     event, most have a handful. One writer, 100 events per commit; then loading the hottest stream, and \
+     streams that are drawn without regard to their length.",
 );
 pub const HISTORY: Table = table(
     "history",
@@ -146,17 +146,17 @@ pub const FOLLOWING: Table = table(
     "following",
     Low,
     "From an append to a subscriber that waits, microseconds",
-    "One append at a time, with a pause before each so that the subscriber waits again. The append holds \
-     the sync; what comes behind its return is the way to the subscriber alone, and is 0 where the \
-     subscriber has the event before its writer has the answer.",
+    "One append at a time, with a pause before each so that the subscriber waits again. The append \
+     includes the sync. The time after its return is that of the delivery alone, and is 0 where the \
+     subscriber has the event before its writer has the reply.",
 );
 pub const LAG: Table = table(
     "lag",
     Low,
     "A subscriber under full write load",
-    "16 writers, 10 events per commit, as fast as they can. From before an append to the subscriber, in \
-     microseconds; how many acknowledged events it has still to see; and how long after the last write \
-     it has them all.",
+    "16 writers, 10 events per commit, as fast as they can. The time from before an append to the \
+     subscriber, in microseconds; the number of acknowledged events that the subscriber has not seen yet; \
+     and the time after the last write until it has them all.",
 );
 pub const LAG_RATE: Table = table(
     "lag-rate",
@@ -168,14 +168,14 @@ pub const VIEWS: Table = table(
     "views",
     High,
     "Views built again from all events: events per second",
-    "A number for each stream, from all the events of the long workload. Only filmstrip has views over \
-     the whole log; the others' floor is reading all.",
+    "A number for each stream, from all the events of the long workload. Only filmstrip has views over the \
+     whole log; the others could be no faster than reading all.",
 );
 pub const COMMANDS: Table = table(
     "commands",
     Low,
     "A command on a hot aggregate beside a bare append, microseconds",
-    "The same event, in the same store, in turn. Only filmstrip has aggregates here.",
+    "The same event, in the same store, in turn. Of these engines only filmstrip has aggregates.",
 );
 
 pub const ALL: [&Table; 23] = [

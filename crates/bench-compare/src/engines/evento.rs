@@ -27,18 +27,18 @@ impl Engine for Evento {
     }
 
     fn durability(&self) -> &'static str {
-        "a batch over eleven keyspaces of fjall, then `PersistMode::SyncAll` (an `fsync`), which writers \
-         at the same time may share; events can be read a moment before that. A commit's events are \
-         read by version and id, not in the order given"
+        "a batch over eleven keyspaces of fjall, then `PersistMode::SyncAll` (an `fsync`), which \
+         concurrent writers may share; events can be read a moment before that. A commit's events are read \
+         by version and id, not in the order given"
     }
 
     fn cache(&self) -> &'static str {
-        "64 MiB (`cache_size`) for fjall's blocks, and write buffers beside it"
+        "64 MiB (`cache_size`) for fjall's blocks, plus write buffers"
     }
 
     fn following(&self) -> Option<&'static str> {
         Some(
-            "as its subscriptions do inside a process: a watch of the writes, then a read past the last \
+            "as its subscriptions do inside a process: it watches the writes, then reads past the last \
              cursor; nothing is handled or checkpointed",
         )
     }

@@ -22,7 +22,7 @@ impl Engine for Fjall {
     }
 
     fn cache(&self) -> &'static str {
-        "64 MiB (`cache_size`) for its blocks, and write buffers of its own beside it"
+        "64 MiB (`cache_size`) for its blocks, plus its write buffers"
     }
 
     fn open(&self, directory: &Path) -> Box<dyn Opened> {

@@ -24,7 +24,7 @@ impl Engine for Sled {
     }
 
     fn cache(&self) -> &'static str {
-        "64 MiB (`cache_capacity`), which it takes as advice"
+        "64 MiB (`cache_capacity`), which it treats as advice"
     }
 
     fn open(&self, directory: &Path) -> Box<dyn Opened> {

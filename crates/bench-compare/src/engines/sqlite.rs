@@ -17,7 +17,8 @@ impl Engine for Sqlite {
     }
 
     fn durability(&self) -> &'static str {
-        "WAL with `synchronous=FULL`: an `fsync` of the log at each commit; one connection, behind a lock"
+        "WAL with `synchronous=FULL`: an `fsync` of the log at each commit; one connection, protected by a \
+         lock"
     }
 
     fn cache(&self) -> &'static str {

@@ -21,16 +21,18 @@ impl Engine for Tephra {
     }
 
     fn durability(&self) -> &'static str {
-        "one `fdatasync` of the log for each batch of its writer thread, before `append` returns; no condition \
-         is judged"
+        "one `fdatasync` of the log for each batch of its writer thread, before `append` returns; no \
+         condition is checked"
     }
 
     fn cache(&self) -> &'static str {
-        "none to be set: the indexes of all its segments are in memory, the log is left to the page cache"
+        "no setting: the indexes of all its segments are in memory, and the log is left to the page cache"
     }
 
     fn following(&self) -> Option<&'static str> {
-        Some("its own subscription: a wait for the durable position, then a read past the last one")
+        Some(
+            "its own subscription: it waits for the durable position, then reads past the last one",
+        )
     }
 
     fn open(&self, directory: &Path) -> Box<dyn Opened> {

@@ -32,15 +32,15 @@ impl Engine for Umadb {
 
     fn durability(&self) -> &'static str {
         "pages, then a header, each with an `fdatasync`, for each batch of its writer thread, before the \
-         answer; no condition is judged"
+         reply; no condition is checked"
     }
 
     fn cache(&self) -> &'static str {
-        "64 MiB of pages (`page_cache_max_mb`); it has none unless told"
+        "64 MiB of pages (`page_cache_max_mb`); by default it has none"
     }
 
     fn following(&self) -> Option<&'static str> {
-        Some("as its server does: a watch of the head, then a read past the last position")
+        Some("as its server does: it watches the head, then reads past the last position")
     }
 
     fn open(&self, directory: &Path) -> Box<dyn Opened> {
