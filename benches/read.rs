@@ -30,7 +30,7 @@ fn whole(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("read all");
     group.sample_size(20);
     group.throughput(Throughput::Elements(EVENTS));
-    let count = |read: filmstrip::ReadAll| {
+    let count = |read: filmstrip::read::ReadAll| {
         let events = read.iter().expect("open");
         let bytes: usize = events.map(|event| event.expect("whole").payload.len()).sum();
         assert!(bytes > 0);

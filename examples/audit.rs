@@ -12,8 +12,9 @@
 
 use Command::{Block, MissPayment, Pay, RaiseLimit, Register, Unblock};
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use filmstrip::repository::HistoryEntry;
 use filmstrip::testing::ManualClock;
-use filmstrip::{Aggregate, Event, Frame, Metadata, Store, Version};
+use filmstrip::{Aggregate, Event, Metadata, Store, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
@@ -189,7 +190,7 @@ fn audit(directory: &Path, id: &str, rewound_to: DateTime<Utc>) -> filmstrip::Re
 }
 
 /// One event: when and what, by whom and because of what, and the state after it.
-fn show(frame: &Frame<Customer>, versions: &HashMap<Uuid, Version>) {
+fn show(frame: &HistoryEntry<Customer>, versions: &HashMap<Uuid, Version>) {
     let event = &frame.event;
     let when = event.recorded_at.format("%Y-%m-%d %H:%M");
     println!("{:>3}  {when}  {}", event.version.get(), told(&frame.decoded));

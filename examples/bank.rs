@@ -10,8 +10,9 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program talks")]
 
 use Command::{Deposit, Open, Withdraw};
+use filmstrip::projection::ProjectionHandle;
 use filmstrip::{Aggregate, Event, ExecuteError, Filter, HandlerError, Metadata, Projection};
-use filmstrip::{ProjectionHandle, RecordedEvent, Repository, Snapshot, Store, ViewWriter};
+use filmstrip::{RecordedEvent, Repository, Snapshot, Store, ViewWriter};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;

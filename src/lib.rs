@@ -57,6 +57,27 @@
 //! # Ok::<(), filmstrip::Error>(())
 //! ```
 //!
+//! # Where things are
+//!
+//! The names that most programs use are at the root of the crate. The rest is in modules:
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | [`read`] | reads of a stream, of the global sequence, and of the list of streams |
+//! | [`follow`] | subscriptions in this process, followers in another |
+//! | [`group`] | consumers that share events, acknowledgements, parked events |
+//! | [`repository`] | aggregates, snapshots, the outcome of commands, earlier states |
+//! | [`bus`] | the queue of commands and its tickets |
+//! | [`projection`] | views and read models, their handles and states |
+//! | [`process`] | process managers, their effects, handles and states |
+//! | [`repair`] | backups, verification, findings, export |
+//! | [`clock`] | clocks |
+//! | [`limits`] | the largest sizes and counts that are accepted |
+//! | [`testing`] | given-when-then for aggregates, projections and processes; a clock for tests |
+//! | [`book`] | a chapter for each part of an application |
+//!
+//! [`bytes`], [`chrono`], [`crossbeam_channel`] and [`uuid`] are re-exported, because their types are in the API.
+//!
 //! # Cookbook
 //!
 //! | you want to | use |
@@ -66,7 +87,7 @@
 //! | read the last event of a stream | [`Store::read_stream`] with `.backwards().limit(1)` |
 //! | read the state at an earlier time | `.as_of(time)` on a read, or [`Repository::load_as_of`] |
 //! | follow new events only | [`Store::subscribe`] with `.after(store.head())` |
-//! | share events among several consumers, each delivered at least once | [`SubscriptionBuilder::group`] |
+//! | share events among several consumers, each delivered at least once | [`SubscriptionBuilder::group`](follow::SubscriptionBuilder::group) |
 //! | resume a subscription after a restart | store the last position you handled; `.after(position)` |
 //! | ingest another store's events exactly once | [`Commit::tracking`] and [`Store::tracked`] |
 //! | commit only if another stream is unchanged | [`Commit::check`] |
@@ -75,7 +96,7 @@
 //! | test without a directory to clean up | [`Store::temporary`], [`testing`] |
 //! | see whether a crash cut a write short | [`Store::torn_write`] |
 //! | check a store for damage | [`Store::verify`]; [`Store::verify_at`] if it does not open |
-//! | recover what is still readable in a damaged store | [`Store::repair`], then [`Repair::export`] |
+//! | recover what is still readable in a damaged store | [`Store::repair`], then [`Repair::export`](repair::Repair::export) |
 //! | back up while writers continue | [`Store::backup`], each time into the same directory |
 //! | read from another process | [`Follower`] |
 //! | prove later that nothing was changed | keep [`Store::head_hash`] elsewhere; [`Store::check_hash`] |
@@ -93,18 +114,18 @@
 //! tested on Linux. Windows is not supported, because the journal uses Unix's positioned reads and writes.
 //!
 //! Memory is bounded by named limits and by [`StoreBuilder::cache_bytes`]. An input over a limit is refused with
-//! an error that names the limit and the value. An event may have up to 16 MiB ([`EVENT_BYTES_MAX`]); a commit, up
-//! to 64 MiB ([`COMMIT_BYTES_MAX`]) and 65,536 events ([`COMMIT_EVENTS_MAX`]); a stream's name, up to 1,024 bytes
-//! ([`STREAM_NAME_BYTES_MAX`]).
+//! an error that names the limit and the value. An event may have up to 16 MiB; a commit, up to 64 MiB and 65,536
+//! events; a stream's name, up to 1,024 bytes: [`limits`] has them all.
 //!
 //! The crate prints nothing. It reports what an operator should know (a torn write, a rebuild of the index, a
 //! failing disk) as [`tracing`] events.
+#![allow(rustdoc::redundant_explicit_links, reason = "without `renamed` they are not redundant")]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr))]
 
 pub mod book;
 mod codec;
 mod doctor;
-mod follow;
+pub mod follow;
 #[cfg(any(test, feature = "__internal"))]
 #[doc(hidden)]
 pub mod fuzz;
@@ -123,50 +144,136 @@ pub mod testing;
 mod value;
 mod views;
 
-pub use follow::follower::{Follower, FollowerRead, Following};
-pub use follow::group::consumer::{Consumer, Delivery};
-pub use follow::group::ledger::Nack;
-pub use follow::group::{Group, GroupBuilder};
-pub use follow::parked::Parked;
-pub use follow::stopper::Stopper;
-pub use follow::subscription::{Subscription, SubscriptionBuilder};
-pub use journal::recover::TornWrite;
+pub use follow::follower::Follower;
+pub use follow::group::consumer::Consumer;
+pub use follow::subscription::Subscription;
 pub use log::commit::Commit;
 pub use log::commit::outcome::{AppendError, Appended, Committed, Conflict};
 pub use model::aggregate::{Aggregate, Snapshot};
-pub use model::bus::{Bus, BusBuilder, CommandBuilder, SendError, Ticket};
-pub use model::event_set::set::{Event, StoredEvent};
-pub use model::policy::{ErrorAction, OnError, Retrying};
-pub use model::process::contract::{ProcessManager, Trigger};
-pub use model::process::effects::Effects;
-pub use model::process::status::{ProcessState, ProcessStatus};
-pub use model::process::{ProcessBuilder, ProcessHandle};
+pub use model::bus::Bus;
+pub use model::event_set::set::Event;
+pub use model::process::contract::ProcessManager;
 pub use model::projection::contract::Projection;
-pub use model::projection::status::{ProjectionState, Status};
-pub use model::projection::view::{View, ViewReader};
+pub use model::projection::view::View;
 pub use model::projection::writer::ViewWriter;
-pub use model::projection::{ProjectionBuilder, ProjectionHandle};
-pub use model::read_model::{ReadModel, ReadModelHandle};
+pub use model::read_model::ReadModel;
 pub use model::repository::Repository;
-pub use model::repository::outcome::{AsOf, ExecuteError, Executed, Frame, Loaded};
+pub use model::repository::outcome::ExecuteError;
 #[doc(hidden)]
 pub use renamed::*;
-pub use store::backup::Backup;
-pub use store::repair::{CutStream, Exported, IndexRebuilt, Renumbered, Repair};
-pub use store::verify::Verification;
-pub use store::{ReadAll, ReadStream, Store, StoreBuilder, StreamInfo, Streams};
-pub use value::clock::{Clock, ClockWatch, SystemClock};
-pub use value::error::{Damage, Error, ErrorKind, HandlerError, Result};
-pub use value::event::{EventType, Format, Metadata, NewEvent, RecordedEvent, RecordedMetadata};
+pub use store::{Store, StoreBuilder};
+pub use value::clock::Clock;
+pub use value::error::{Error, ErrorKind, HandlerError, Result};
+pub use value::event::{EventType, Metadata, NewEvent, RecordedEvent};
 pub use value::filter::Filter;
-pub use value::finding::{Finding, FindingKind};
-pub use value::head_hash::{HeadHash, History};
-pub use value::limits::{
-    COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
-    EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX, STREAM_NAME_BYTES_MAX, SUBSCRIPTION_BUFFER_MAX,
-};
 pub use value::position::{ExpectedVersion, Position, Version};
 pub use value::stream::StreamId;
+
+// Types of these crates are in the public API. A program that names them through here has the version that
+// filmstrip was built with.
+pub use {bytes, chrono, crossbeam_channel, uuid};
+
+pub mod read {
+    //! What reads take and return, beside [`RecordedEvent`](crate::RecordedEvent).
+
+    pub use crate::store::{ReadAll, ReadStream, StreamInfo, Streams};
+    pub use crate::value::event::{PayloadFormat, RecordedMetadata};
+}
+
+pub mod group {
+    //! Consumers that share the events of a subscription: each event is delivered to one of them, at least once.
+    //!
+    //! [`SubscriptionBuilder::group`](crate::follow::SubscriptionBuilder::group) begins one. The book explains
+    //! [when to use them](crate::book::groups).
+
+    pub use crate::follow::group::consumer::{Consumer, Delivery};
+    pub use crate::follow::group::ledger::Nack;
+    pub use crate::follow::group::{ConsumerGroup, GroupBuilder};
+    pub use crate::follow::parked::Parked;
+}
+
+pub mod repository {
+    //! Aggregates, and the repository that loads them and runs commands on them.
+    //!
+    //! The book has chapters on [aggregates](crate::book::aggregates), [snapshots](crate::book::snapshots) and
+    //! [time travel](crate::book::time_travel).
+
+    pub use crate::model::aggregate::{Aggregate, Snapshot};
+    pub use crate::model::event_set::set::{Event, StoredEvent};
+    pub use crate::model::repository::Repository;
+    pub use crate::model::repository::outcome::{
+        AsOf, ExecuteError, Executed, HistoryEntry, Loaded,
+    };
+}
+
+pub mod bus {
+    //! A bounded queue of commands and a pool of threads that runs them: see [the book](crate::book::bus).
+
+    pub use crate::model::bus::{Bus, BusBuilder, CommandBuilder, SendError, Ticket};
+}
+
+pub mod projection {
+    //! Durable views and read models in memory, both built from the events: see
+    //! [the book](crate::book::projections).
+
+    pub use crate::follow::parked::Parked;
+    pub use crate::model::policy::{ErrorAction, OnError, Retrying};
+    pub use crate::model::projection::contract::Projection;
+    pub use crate::model::projection::status::{ProjectionState, ProjectionStatus};
+    pub use crate::model::projection::view::{View, ViewReader};
+    pub use crate::model::projection::writer::ViewWriter;
+    pub use crate::model::projection::{ProjectionBuilder, ProjectionHandle};
+    pub use crate::model::read_model::{ReadModel, ReadModelHandle};
+}
+
+pub mod process {
+    //! Process managers: they follow events, give commands, and act when an event does not come in time. See
+    //! [the book](crate::book::processes).
+
+    pub use crate::follow::parked::Parked;
+    pub use crate::model::policy::{ErrorAction, OnError, Retrying};
+    pub use crate::model::process::contract::{ProcessManager, Trigger};
+    pub use crate::model::process::effects::Effects;
+    pub use crate::model::process::status::{ProcessState, ProcessStatus};
+    pub use crate::model::process::{ProcessBuilder, ProcessHandle};
+}
+
+pub mod repair {
+    //! Checking a store for damage, backing it up, and recovering what is readable in a damaged one.
+    //!
+    //! | you want to | use |
+    //! | --- | --- |
+    //! | back up while writers continue | [`Store::backup`](crate::Store::backup) |
+    //! | check an open store | [`Store::verify`](crate::Store::verify) |
+    //! | check a store that does not open | [`Store::verify_at`](crate::Store::verify_at) |
+    //! | prove later that nothing was changed | [`Store::head_hash`](crate::Store::head_hash) and [`Store::check_hash`](crate::Store::check_hash) |
+    //! | recover what is readable | [`Store::repair`](crate::Store::repair) |
+
+    pub use crate::journal::recover::TornWrite;
+    pub use crate::store::backup::Backup;
+    pub use crate::store::repair::{CutStream, Exported, IndexRebuilt, Renumbered, Repair};
+    pub use crate::store::verify::Verification;
+    pub use crate::value::error::Damage;
+    pub use crate::value::finding::{Finding, FindingKind};
+    pub use crate::value::head_hash::{HashCheck, HeadHash};
+}
+
+pub mod clock {
+    //! Where the times of events come from, and what waits for a time.
+    //!
+    //! [`testing::ManualClock`](crate::testing::ManualClock) is one that a test moves.
+
+    pub use crate::value::clock::{Clock, ClockWatch, SystemClock};
+}
+
+pub mod limits {
+    //! The largest sizes and counts that are accepted. An error names the limit and the value met.
+
+    pub use crate::value::limits::{
+        COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
+        EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX, STREAM_NAME_BYTES_MAX, SUBSCRIPTION_BUFFER_MAX,
+    };
+}
 
 /// The README's program is compiled and run like every other example.
 #[cfg(doctest)]

@@ -11,7 +11,8 @@ use super::events::{COMMIT_ENTRY, CommitEvent, FileEvent, PATH_ENTRY};
 use super::git::Git;
 use super::names::{COMMIT, commit_stream, encode, file_stream, is_shortened, without_category};
 use super::parse::{Change, GitCommit, Lines, Status};
-use filmstrip::{COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, Commit, ExpectedVersion, Metadata, NewEvent};
+use filmstrip::limits::{COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX};
+use filmstrip::{Commit, ExpectedVersion, Metadata, NewEvent};
 use filmstrip::{Result, Store, StreamId, Version};
 use std::collections::HashMap;
 

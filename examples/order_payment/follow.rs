@@ -1,8 +1,8 @@
 //! One service follows the other's store, and takes in each event exactly once.
 
+use filmstrip::follow::Stopper;
 use filmstrip::{
-    Commit, ExpectedVersion, Filter, HandlerError, NewEvent, RecordedEvent, Stopper, Store,
-    StreamId,
+    Commit, ExpectedVersion, Filter, HandlerError, NewEvent, RecordedEvent, Store, StreamId,
 };
 use std::thread::JoinHandle;
 

@@ -3,8 +3,10 @@
 use super::follow::Taken;
 use super::payments::{Payment, PaymentCommand, PaymentEvent};
 use chrono::{DateTime, TimeDelta, Utc};
-use filmstrip::{Aggregate, Effects, Event, ExpectedVersion, Filter, HandlerError, NewEvent};
-use filmstrip::{ProcessManager, RecordedEvent, StreamId, Trigger};
+use filmstrip::process::Effects;
+use filmstrip::process::Trigger;
+use filmstrip::{Aggregate, Event, ExpectedVersion, Filter, HandlerError, NewEvent};
+use filmstrip::{ProcessManager, RecordedEvent, StreamId};
 use serde::{Deserialize, Serialize};
 
 // ---- an order ----------------------------------------------------------------------------------

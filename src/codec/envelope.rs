@@ -18,7 +18,9 @@ use crate::codec::bin;
 use crate::codec::cursor::Cursor;
 use crate::value::clock::Micros;
 use crate::value::corruption::Corruption;
-use crate::value::event::{EventType, Format, Metadata, NewEvent, RecordedEvent, RecordedMetadata};
+use crate::value::event::{
+    EventType, Metadata, NewEvent, PayloadFormat, RecordedEvent, RecordedMetadata,
+};
 use crate::value::failpoint::failpoint;
 use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
@@ -50,7 +52,7 @@ struct Extras {
 /// Appends the envelope of `event` to `out`.
 pub(crate) fn encode(event: &NewEvent, out: &mut Vec<u8>) {
     let extras = encode_extras(&event.metadata);
-    let flags = if event.format == Format::Json { FLAG_JSON } else { 0 };
+    let flags = if event.format == PayloadFormat::Json { FLAG_JSON } else { 0 };
     debug_assert!(u16::try_from(event.event_type.len()).is_ok(), "the limits keep a type short");
     debug_assert!(u32::try_from(extras.len()).is_ok(), "the limits keep metadata short");
     let occurred_at = event.occurred_at.map_or(NOT_SAID, |time| Micros::of(time).0);
@@ -128,7 +130,7 @@ pub(crate) struct Read {
     schema_version: u16,
     occurred_at: Option<DateTime<Utc>>,
     metadata: RecordedMetadata,
-    format: Format,
+    format: PayloadFormat,
     payload_offset: usize,
 }
 
@@ -177,7 +179,7 @@ pub(crate) fn read(envelope: &Bytes) -> Option<Read> {
         RecordedMetadata::new(decode_extras(extras)?)
     };
     let occurred_at = (occurred_at != NOT_SAID).then(|| Micros(occurred_at).to_utc());
-    let format = if flags & FLAG_JSON != 0 { Format::Json } else { Format::Bytes };
+    let format = if flags & FLAG_JSON != 0 { PayloadFormat::Json } else { PayloadFormat::Bytes };
     let payload_offset = cursor.at();
     Some(Read { id, event_type, schema_version, occurred_at, metadata, format, payload_offset })
 }
@@ -270,7 +272,7 @@ mod tests {
         let back = decode(bytes.into(), place()).unwrap();
         assert_eq!(back.id, event.id);
         assert_eq!(back.event_type, "Renamed");
-        assert_eq!(back.format, Format::Json);
+        assert_eq!(back.format, PayloadFormat::Json);
         assert_eq!(back.payload, event.payload);
         assert_eq!(*back.metadata, metadata);
         assert_eq!(back.occurred_at, Micros(5).to_utc());

@@ -7,7 +7,7 @@ pub(crate) trait Stops: Send + Sync {
     fn stop(&self);
 }
 
-/// Ends a subscription, a consumer or a [`Following`](crate::Following) from another thread. Holding it keeps
+/// Ends a subscription, a consumer or a [`Following`](crate::follow::Following) from another thread. Holding it keeps
 /// nothing open.
 #[derive(Clone)]
 pub struct Stopper(Arc<dyn Stops>);

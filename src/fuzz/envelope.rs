@@ -2,7 +2,7 @@
 
 use crate::codec::envelope::{self, Place};
 use crate::value::clock::Micros;
-use crate::value::event::{Format, Metadata, NewEvent, RecordedEvent};
+use crate::value::event::{Metadata, NewEvent, PayloadFormat, RecordedEvent};
 use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
 use bytes::Bytes;
@@ -35,7 +35,7 @@ pub fn envelope(input: &[u8]) -> bool {
     true
 }
 
-type All<'a> = (uuid::Uuid, &'a str, u16, Format, &'a Bytes, &'a Metadata, Micros);
+type All<'a> = (uuid::Uuid, &'a str, u16, PayloadFormat, &'a Bytes, &'a Metadata, Micros);
 
 fn all_of(event: &RecordedEvent) -> All<'_> {
     (

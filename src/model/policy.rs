@@ -13,7 +13,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(60);
 /// times, then give up as `then` says.
 ///
 /// ```
-/// use filmstrip::{ErrorAction, OnError};
+/// use filmstrip::projection::{ErrorAction, OnError};
 /// use std::time::Duration;
 /// let patient = OnError::default().retries(10).then(ErrorAction::ParkEvent);
 /// assert_eq!(patient.first_delay, Duration::from_millis(100));

@@ -5,7 +5,7 @@ use crate::journal::lenient_scan::{LenientScan, Step, Until};
 use crate::store::Store;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::finding::FindingKind;
-use crate::value::head_hash::{HeadHash, History};
+use crate::value::head_hash::{HashCheck, HeadHash};
 use std::sync::Arc;
 
 impl Store {
@@ -23,27 +23,27 @@ impl Store {
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt) if the journal is damaged before the noted position: then
     /// [`verify`](Store::verify) tells more; [`Closed`](ErrorKind::Closed).
-    pub fn check_hash(&self, noted: &HeadHash) -> Result<History> {
+    pub fn check_hash(&self, noted: &HeadHash) -> Result<HashCheck> {
         self.log.log().refuse_if_closed()?;
         let journal = &self.log.log().journal;
         let (head, end) = self.log.log().head.visible();
         let until = noted.position.get();
         if until > head {
-            return Ok(History::Shorter);
+            return Ok(HashCheck::Shorter);
         }
         let disk = Arc::clone(journal.disk());
         let mut scan =
             LenientScan::new(disk, journal.directory(), journal.store(), Until::Visible(end))?;
         let mut chain: Chain = [0; 32];
         if until == 0 && noted.hash == chain {
-            return Ok(History::Same);
+            return Ok(HashCheck::Same);
         }
         while let Some(step) = scan.next()? {
             let frame = match step {
                 Step::Frame { frame, .. } => frame,
                 // Its checksums hold: somebody has mended them.
                 Step::Wrong(finding) if finding.kind == FindingKind::Chain => {
-                    return Ok(History::Changed);
+                    return Ok(HashCheck::Changed);
                 }
                 Step::Wrong(finding) => {
                     return Err(Error::new(ErrorKind::Corrupt, finding.to_string()));
@@ -63,9 +63,9 @@ impl Store {
             })?;
             // Frames without events share a position; the noted hash is that of one of them.
             if header.last_position() == until && chain == noted.hash {
-                return Ok(History::Same);
+                return Ok(HashCheck::Same);
             }
         }
-        Ok(History::Changed)
+        Ok(HashCheck::Changed)
     }
 }

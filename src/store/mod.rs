@@ -18,7 +18,7 @@ mod unreadable;
 
 pub use reads::{ReadAll, ReadStream, StreamInfo, Streams};
 
-use crate::follow::group::Group;
+use crate::follow::group::ConsumerGroup;
 use crate::follow::group::registry::Groups;
 use crate::follow::subscription::SubscriptionBuilder;
 use crate::journal::recover::TornWrite;
@@ -274,8 +274,8 @@ impl Store {
     /// The consumer group of this name: its progress and its parked events. Start its consumers with
     /// [`SubscriptionBuilder::group`].
     #[must_use]
-    pub fn group(&self, name: impl Into<String>) -> Group {
-        Group::new(self.log.clone(), Arc::clone(&self.groups), name.into())
+    pub fn group(&self, name: impl Into<String>) -> ConsumerGroup {
+        ConsumerGroup::new(self.log.clone(), Arc::clone(&self.groups), name.into())
     }
 
     /// The incomplete last frame, nearly always cut by a crash, if opening the store found one. None of it was

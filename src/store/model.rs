@@ -39,7 +39,7 @@ impl Store {
     ///
     /// # Errors
     /// [`AlreadyRunning`](crate::ErrorKind::AlreadyRunning) if it has not been
-    /// [stopped](crate::ProjectionHandle::stop); what writing met.
+    /// [stopped](crate::projection::ProjectionHandle::stop); what writing met.
     pub fn remove_projection(&self, name: &str) -> Result<()> {
         self.projections.remove(name)
     }

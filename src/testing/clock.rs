@@ -10,7 +10,8 @@ use std::time::Duration;
 /// A clock that only moves when it is set or advanced. Clones show the same time.
 ///
 /// ```
-/// use filmstrip::{Clock, testing::ManualClock};
+/// use filmstrip::testing::ManualClock;
+/// use filmstrip::Clock;
 /// use std::time::Duration;
 /// let clock = ManualClock::new("2024-05-01T12:00:00Z".parse()?);
 /// clock.advance(Duration::from_secs(60));

@@ -31,6 +31,7 @@ const BEGINNING: DateTime<Utc> = match DateTime::from_timestamp(1_704_067_200, 0
 /// ```
 /// use filmstrip::testing::process;
 /// # use chrono::{DateTime, TimeDelta, Utc};
+/// # use filmstrip::process::{Effects, Trigger};
 /// # use filmstrip::*;
 /// # use serde::{Deserialize, Serialize};
 /// # use std::time::Duration;

@@ -47,7 +47,8 @@ pub trait Clock: Send + Sync + 'static {
 /// Somebody who waits for a time, to be told when a clock is set. See [`Clock::watched_by`].
 ///
 /// ```
-/// use filmstrip::{Clock, ClockWatch};
+/// use filmstrip::clock::ClockWatch;
+/// use filmstrip::Clock;
 /// use chrono::{DateTime, Utc};
 /// use std::sync::Mutex;
 ///

@@ -60,7 +60,8 @@ pub enum FindingKind {
 /// One thing that is wrong with a store; see [`Store::verify`](crate::Store::verify).
 ///
 /// ```
-/// use filmstrip::{FindingKind, Store};
+/// use filmstrip::repair::FindingKind;
+/// use filmstrip::Store;
 /// # let directory = tempfile::tempdir()?;
 /// # let path = directory.path().join("orders");
 /// # Store::open(&path)?.close()?;

@@ -12,7 +12,8 @@ use std::str::FromStr;
 /// `position:hash`, the hash as 64 hexadecimal digits.
 ///
 /// ```
-/// use filmstrip::{ExpectedVersion, HeadHash, History, NewEvent, Store};
+/// use filmstrip::repair::{HashCheck, HeadHash};
+/// use filmstrip::{ExpectedVersion, NewEvent, Store};
 /// let store = Store::temporary()?;
 /// store.append("Account-1", ExpectedVersion::NoStream, [NewEvent::json("Opened", &100)?])?;
 /// let noted = store.head_hash().to_string(); // kept where nobody who may write the store can
@@ -20,7 +21,7 @@ use std::str::FromStr;
 ///
 /// let noted: HeadHash = noted.parse()?;
 /// assert_eq!(noted.position.get(), 1);
-/// assert_eq!(store.check_hash(&noted)?, History::Same);
+/// assert_eq!(store.check_hash(&noted)?, HashCheck::Same);
 /// # Ok::<(), filmstrip::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,7 +36,7 @@ pub struct HeadHash {
 /// What a log says of a noted [`HeadHash`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum History {
+pub enum HashCheck {
     /// The log has exactly the history that was noted.
     Same,
     /// The log goes as far, with another history: something was changed, or it is another log.

@@ -1,8 +1,8 @@
 //! What appending promises: expected versions, several streams, repetition, limits.
 
+use filmstrip::limits::{COMMIT_EVENTS_MAX, EVENT_BYTES_MAX};
 use filmstrip::{
-    AppendError, COMMIT_EVENTS_MAX, Commit, EVENT_BYTES_MAX, ErrorKind, ExpectedVersion, Metadata,
-    NewEvent, Position, Store, Version,
+    AppendError, Commit, ErrorKind, ExpectedVersion, Metadata, NewEvent, Position, Store, Version,
 };
 use uuid::Uuid;
 

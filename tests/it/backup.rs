@@ -2,7 +2,8 @@
 
 use crate::common::whole;
 use crate::common::whole::{Tally, all, contents, copy, files, flip, sample, write_some};
-use filmstrip::{ErrorKind, ExpectedVersion, History, NewEvent, Store};
+use filmstrip::repair::HashCheck;
+use filmstrip::{ErrorKind, ExpectedVersion, NewEvent, Store};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,7 +44,7 @@ fn a_restored_backup_equals_the_original() {
     assert_eq!(restored.tracked("importer").unwrap(), store.tracked("importer").unwrap());
     let streams = |store: &Store| store.streams().collect().unwrap();
     assert_eq!(streams(&restored), streams(&store));
-    assert_eq!(restored.check_hash(&backup.head).unwrap(), History::Same);
+    assert_eq!(restored.check_hash(&backup.head).unwrap(), HashCheck::Same);
     let view = restored.project(Tally).start().unwrap();
     view.wait_for(restored.head(), whole::PATIENCE).unwrap();
     assert!(restored.verify().unwrap().is_whole());
@@ -107,7 +108,7 @@ fn backups_beside_four_writers_hold_a_prefix_of_the_log() {
         let restored = Store::open(kept.path()).unwrap();
         assert_eq!(restored.head(), backup.position);
         assert!(all(&restored) == events[..backup.position.get() as usize], "not a prefix");
-        assert_eq!(store.check_hash(&backup.head).unwrap(), History::Same);
+        assert_eq!(store.check_hash(&backup.head).unwrap(), HashCheck::Same);
     }
 }
 
@@ -208,7 +209,7 @@ fn what_has_rotted_in_a_backup_is_copied_again_and_said() {
         let length = segment.metadata().unwrap().len() as usize;
         let places = [70, 300_000.min(length / 2), length - 1];
         for at in places {
-            let is_whole = |backup: &filmstrip::Backup| {
+            let is_whole = |backup: &filmstrip::repair::Backup| {
                 let expected = (1, segments.len() as u64);
                 assert_eq!((backup.segments_replaced, backup.segments_checked), expected);
                 assert!(backup.bytes_checked > length as u64, "{backup:?}");

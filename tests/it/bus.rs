@@ -130,7 +130,7 @@ fn rejections_panics_and_bad_ids_fail_their_command_and_no_other() {
 }
 
 /// A bus of one worker that is busy until the barrier is met twice, with room for one command.
-fn busy(store: &Store) -> (filmstrip::Bus<Notes>, Arc<Barrier>, filmstrip::Ticket<Notes>) {
+fn busy(store: &Store) -> (filmstrip::Bus<Notes>, Arc<Barrier>, filmstrip::bus::Ticket<Notes>) {
     let bus = store.repository::<Notes>().bus().workers(1).queue(1).start().unwrap();
     let barrier = Arc::new(Barrier::new(2));
     let ticket = bus.send("a", Command::Meet(Arc::clone(&barrier))).unwrap();

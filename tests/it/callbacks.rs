@@ -11,11 +11,13 @@
 
 use crate::common::{in_its_own_process, variable, within};
 use chrono::{DateTime, TimeDelta, Utc};
+use filmstrip::group::Nack;
+use filmstrip::process::{Effects, ProcessHandle, Trigger};
+use filmstrip::projection::{ErrorAction, OnError, ProjectionHandle, ReadModelHandle};
 use filmstrip::{
-    Aggregate, Bus, Clock, Consumer, Effects, ErrorAction, ErrorKind, Event, ExpectedVersion,
-    Filter, HandlerError, Nack, NewEvent, OnError, Position, ProcessHandle, ProcessManager,
-    Projection, ProjectionHandle, ReadModel, ReadModelHandle, RecordedEvent, Repository, Result,
-    Store, Trigger, View, ViewWriter,
+    Aggregate, Bus, Clock, Consumer, ErrorKind, Event, ExpectedVersion, Filter, HandlerError,
+    NewEvent, Position, ProcessManager, Projection, ReadModel, RecordedEvent, Repository, Result,
+    Store, View, ViewWriter,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use std::panic::panic_any;

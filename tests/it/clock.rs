@@ -4,10 +4,14 @@
 use crate::common::domain::Ticks;
 use crate::common::{Random, seed};
 use chrono::{DateTime, TimeDelta, Utc};
+use filmstrip::group::Nack;
+use filmstrip::process::{Effects, Trigger};
+use filmstrip::projection::OnError;
+use filmstrip::repository::AsOf;
 use filmstrip::testing::ManualClock;
 use filmstrip::{
-    AsOf, Clock, Effects, Event, ExpectedVersion, Filter, Follower, HandlerError, Nack, NewEvent,
-    OnError, Position, ProcessManager, RecordedEvent, Store, Trigger,
+    Clock, Event, ExpectedVersion, Filter, Follower, HandlerError, NewEvent, Position,
+    ProcessManager, RecordedEvent, Store,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

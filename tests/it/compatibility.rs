@@ -7,9 +7,12 @@
 
 use crate::common::whole;
 use crate::common::whole::{Counter, PATIENCE, Tally, all, contents, files};
+use filmstrip::read::PayloadFormat;
+use filmstrip::repair::{HashCheck, HeadHash};
+use filmstrip::testing::ManualClock;
 use filmstrip::{
-    Aggregate, Commit, ErrorKind, ExpectedVersion, Follower, Format, HeadHash, History, Metadata,
-    NewEvent, Position, Store, Version, testing::ManualClock,
+    Aggregate, Commit, ErrorKind, ExpectedVersion, Follower, Metadata, NewEvent, Position, Store,
+    Version,
 };
 use std::fmt::Write as _;
 use std::fs;
@@ -174,7 +177,7 @@ fn check(store: &Store) {
     assert_eq!(places, expected);
     let registered = &events[0];
     assert_eq!(registered.id, Uuid::from_u128(1));
-    assert_eq!((registered.schema_version, registered.format), (3, Format::Json));
+    assert_eq!((registered.schema_version, registered.format), (3, PayloadFormat::Json));
     assert_eq!(registered.recorded_at, noon());
     assert_eq!(registered.occurred_at, noon() - Duration::from_secs(60));
     assert_eq!(registered.json::<String>().unwrap(), "Alice");
@@ -184,7 +187,7 @@ fn check(store: &Store) {
     assert_eq!(metadata.command_id, Some(Uuid::from_u128(102)));
     assert_eq!(metadata.user.as_deref(), Some("alice"));
     assert_eq!(metadata.entries["ip"], "192.0.2.7");
-    assert_eq!((events[1].format, &events[1].payload[..]), (Format::Bytes, &[0, 1, 2][..]));
+    assert_eq!((events[1].format, &events[1].payload[..]), (PayloadFormat::Bytes, &[0, 1, 2][..]));
     assert_eq!(events[1].recorded_at, noon() + Duration::from_secs(1));
     assert!(events[6].payload.len() == 1_100_000 && events[6].payload.iter().all(|b| *b == 0));
     assert_eq!(events[7].json::<String>().unwrap(), "Bob");
@@ -212,7 +215,7 @@ fn opens_with_what_was_written_into_it(fixture: &Fixture) {
     let store = Store::open(directory.path()).unwrap();
     check(&store);
     let noted: HeadHash = fixture.head.parse().unwrap();
-    assert_eq!(store.check_hash(&noted).unwrap(), History::Same);
+    assert_eq!(store.check_hash(&noted).unwrap(), HashCheck::Same);
     let view = store.project(Tally).start().unwrap();
     view.wait_for(store.head(), PATIENCE).unwrap();
     let rows = view.view().prefix::<u64>("").unwrap();

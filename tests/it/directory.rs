@@ -1,9 +1,8 @@
 //! What a store makes of its directory: creation, locking, strangers.
 
 use crate::common::{Random, child, in_its_own_process, seed, variable, whole};
-use filmstrip::{
-    Error, ErrorKind, ExpectedVersion, Finding, FindingKind, Follower, NewEvent, Store,
-};
+use filmstrip::repair::{Finding, FindingKind};
+use filmstrip::{Error, ErrorKind, ExpectedVersion, Follower, NewEvent, Store};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;

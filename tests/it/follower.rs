@@ -2,9 +2,8 @@
 
 use crate::common::whole::{PATIENCE, contents, copy, copy_into, write_some};
 use crate::common::{self, Random, child, whole};
-use filmstrip::{
-    ErrorKind, ExpectedVersion, Finding, FindingKind, Follower, NewEvent, Position, Store,
-};
+use filmstrip::repair::{Finding, FindingKind};
+use filmstrip::{ErrorKind, ExpectedVersion, Follower, NewEvent, Position, Store};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

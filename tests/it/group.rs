@@ -4,9 +4,8 @@
 //! `FILMSTRIP_KILLS=200 cargo test --release --test it group::killed` for a long run of the kills.
 
 use crate::common::{Random, child, seed, variable};
-use filmstrip::{
-    Consumer, Delivery, ErrorKind, ExpectedVersion, GroupBuilder, Nack, NewEvent, Position, Store,
-};
+use filmstrip::group::{Delivery, GroupBuilder, Nack};
+use filmstrip::{Consumer, ErrorKind, ExpectedVersion, NewEvent, Position, Store};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

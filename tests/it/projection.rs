@@ -1,9 +1,11 @@
 //! Durable views: exactly once, never torn, parked, rebuilt, removed.
 
 use crate::common::{Random, seed, variable, within};
+use filmstrip::projection::{ErrorAction, OnError, ProjectionHandle, ProjectionState};
+use filmstrip::repair::FindingKind;
 use filmstrip::{
-    ErrorAction, ErrorKind, ExpectedVersion, Filter, FindingKind, HandlerError, NewEvent, OnError,
-    Position, Projection, ProjectionHandle, ProjectionState, RecordedEvent, Store, ViewWriter,
+    ErrorKind, ExpectedVersion, Filter, HandlerError, NewEvent, Position, Projection,
+    RecordedEvent, Store, ViewWriter,
 };
 use std::fs;
 use std::path::Path;

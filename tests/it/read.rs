@@ -55,11 +55,11 @@ fn filled() -> (TempDir, Store) {
     (directory, store)
 }
 
-fn versions(read: filmstrip::ReadStream) -> Vec<u64> {
+fn versions(read: filmstrip::read::ReadStream) -> Vec<u64> {
     read.collect().unwrap().iter().map(|event| event.version.get()).collect()
 }
 
-fn positions(read: filmstrip::ReadAll) -> Vec<u64> {
+fn positions(read: filmstrip::read::ReadAll) -> Vec<u64> {
     read.collect().unwrap().iter().map(|event| event.position.get()).collect()
 }
 
@@ -124,7 +124,7 @@ fn the_global_sequence_is_read_whole_and_in_every_part() {
 #[test]
 fn filters_add_up_within_a_kind_and_narrow_across_kinds() {
     let (_directory, store) = filled();
-    let count = |read: filmstrip::ReadAll| read.collect().unwrap().len() as u64;
+    let count = |read: filmstrip::read::ReadAll| read.collect().unwrap().len() as u64;
     assert_eq!(count(store.read_all().category("Even")), 2 * ROUNDS);
     assert_eq!(count(store.read_all().category("Even").category("Odd")), 3 * ROUNDS);
     assert_eq!(count(store.read_all().event_type("Fourth")), 3 * ROUNDS / 4);
@@ -196,7 +196,7 @@ fn streams_are_listed_in_the_order_of_their_names_with_what_is_known_of_them() {
     let (_directory, store) = filled();
     store.append("Even-2b", ExpectedVersion::Any, [NewEvent::bytes("T", "x")]).unwrap();
     store.append("Evening", ExpectedVersion::Any, [NewEvent::bytes("T", "x")]).unwrap();
-    let names = |streams: filmstrip::Streams| -> Vec<String> {
+    let names = |streams: filmstrip::read::Streams| -> Vec<String> {
         streams.collect().unwrap().iter().map(|info| info.stream.to_string()).collect()
     };
     assert_eq!(names(store.streams()), ["Even-0", "Even-2", "Even-2b", "Evening", "Odd-1"]);

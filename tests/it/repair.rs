@@ -5,10 +5,8 @@
 use crate::common::whole;
 use crate::common::whole::{all, contents, copy, files, flip, sample, write_some};
 use crate::common::{Random, seed_or};
-use filmstrip::{
-    ErrorKind, ExpectedVersion, Exported, FindingKind, NewEvent, Position, RecordedEvent, Store,
-    Version,
-};
+use filmstrip::repair::{Exported, FindingKind};
+use filmstrip::{ErrorKind, ExpectedVersion, NewEvent, Position, RecordedEvent, Store, Version};
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};

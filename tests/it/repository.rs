@@ -1,11 +1,12 @@
 //! Commands, time travel and snapshots on a real store.
 
 use crate::common::in_its_own_process;
+use filmstrip::projection::{ErrorAction, OnError};
+use filmstrip::repository::{AsOf, StoredEvent};
 use filmstrip::testing::ManualClock;
 use filmstrip::{
-    Aggregate, AsOf, ErrorAction, ErrorKind, Event, ExecuteError, ExpectedVersion, Filter,
-    HandlerError, Metadata, NewEvent, OnError, Position, Projection, RecordedEvent, Snapshot,
-    Store, StoredEvent, Version, ViewWriter,
+    Aggregate, ErrorKind, Event, ExecuteError, ExpectedVersion, Filter, HandlerError, Metadata,
+    NewEvent, Position, Projection, RecordedEvent, Snapshot, Store, Version, ViewWriter,
 };
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -109,7 +110,7 @@ fn commands_lead_to_durable_events_and_the_state_after_them() {
         assert_eq!(done.state.balance, n * (n + 1) / 2);
         assert_eq!((done.version, done.position), (Version::new(n), Position::new(n)));
         assert_eq!(done.events, [Deposited { amount: n }]);
-        assert!(!done.already_executed && !done.behind);
+        assert!(!done.already_executed && !done.view_lagging);
     }
     let done = accounts.execute("b", &Command::DepositThrice(2)).unwrap();
     assert_eq!((done.version, done.position), (Version::new(3), Position::new(13)));
@@ -632,16 +633,16 @@ fn a_command_that_waits_for_a_view_finds_its_events_there() {
     let accounts = store.repository::<Account>().wait_for_view(&balances, Duration::from_secs(60));
     for n in 1..=100 {
         let done = accounts.execute("a", &Command::Deposit(1)).unwrap();
-        assert!(!done.behind);
+        assert!(!done.view_lagging);
         assert_eq!(balances.view().get::<u64>("Account-a").unwrap(), Some(n));
     }
     balances.pause();
     let hasty = accounts.wait_for_view(&balances, Duration::from_millis(1));
     let done = hasty.execute("a", &Command::Deposit(1)).unwrap();
-    assert!(done.behind, "the view cannot hold it");
+    assert!(done.view_lagging, "the view cannot hold it");
     assert_eq!((done.version.get(), done.state.balance), (101, 101));
     balances.stop().unwrap();
-    assert!(hasty.execute("a", &Command::Deposit(1)).unwrap().behind);
+    assert!(hasty.execute("a", &Command::Deposit(1)).unwrap().view_lagging);
     assert_eq!(store.head(), Position::new(102));
 }
 

@@ -2,10 +2,10 @@
 //! not.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use filmstrip::process::{Effects, Trigger};
 use filmstrip::testing::{process, projecting};
 use filmstrip::{
-    Aggregate, Effects, Event, Filter, HandlerError, ProcessManager, Projection, RecordedEvent,
-    Trigger, ViewWriter,
+    Aggregate, Event, Filter, HandlerError, ProcessManager, Projection, RecordedEvent, ViewWriter,
 };
 use serde::{Deserialize, Serialize};
 use std::panic::{UnwindSafe, catch_unwind};

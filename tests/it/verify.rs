@@ -7,9 +7,10 @@ use crate::common;
 use crate::common::whole;
 use crate::common::whole::{Counter, Tally, all, contents, copy, files, flip, sample, write_some};
 use crate::common::{Random, seed_or};
+use filmstrip::repair::{FindingKind, HashCheck, HeadHash, Verification};
 use filmstrip::{
-    ErrorKind, ExpectedVersion, Filter, FindingKind, HandlerError, HeadHash, History, NewEvent,
-    Projection, RecordedEvent, Store, Verification, ViewWriter,
+    ErrorKind, ExpectedVersion, Filter, HandlerError, NewEvent, Projection, RecordedEvent, Store,
+    ViewWriter,
 };
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -414,7 +415,7 @@ fn a_change_whose_checksums_were_mended_breaks_the_chain() {
     let verified = Store::verify_at(directory.path()).unwrap();
     assert!(kinds(&verified).contains(&FindingKind::Chain), "{:#?}", verified.findings);
     let store = Store::open(directory.path()).expect("opening looks at the last segment only");
-    assert_eq!(store.check_hash(&noted).unwrap(), History::Changed);
+    assert_eq!(store.check_hash(&noted).unwrap(), HashCheck::Changed);
     assert!(kinds(&store.verify().unwrap()).contains(&FindingKind::Chain));
 }
 
@@ -431,21 +432,21 @@ fn a_noted_hash_tells_the_same_history_from_a_changed_and_a_shorter_one() {
     store.close().unwrap();
     let store = Store::open(directory.path()).unwrap();
     let closed = store.head_hash();
-    assert_eq!(store.check_hash(&nothing).unwrap(), History::Same);
+    assert_eq!(store.check_hash(&nothing).unwrap(), HashCheck::Same);
     for hash in noted.iter().chain([&closed]) {
         let read: HeadHash = hash.to_string().parse().unwrap();
-        assert_eq!(store.check_hash(&read).unwrap(), History::Same, "{hash}");
+        assert_eq!(store.check_hash(&read).unwrap(), HashCheck::Same, "{hash}");
     }
     let mut changed = noted[2];
     changed.hash[0] ^= 1;
-    assert_eq!(store.check_hash(&changed).unwrap(), History::Changed);
+    assert_eq!(store.check_hash(&changed).unwrap(), HashCheck::Changed);
     let mut later = noted[4];
     later.position = filmstrip::Position::new(6);
-    assert_eq!(store.check_hash(&later).unwrap(), History::Shorter);
+    assert_eq!(store.check_hash(&later).unwrap(), HashCheck::Shorter);
     let other = Store::temporary().unwrap();
-    assert_eq!(other.check_hash(&noted[0]).unwrap(), History::Shorter);
+    assert_eq!(other.check_hash(&noted[0]).unwrap(), HashCheck::Shorter);
     other.append("A-1", ExpectedVersion::Any, [event()]).unwrap();
-    assert_eq!(other.check_hash(&noted[0]).unwrap(), History::Changed);
+    assert_eq!(other.check_hash(&noted[0]).unwrap(), HashCheck::Changed);
 }
 
 /// While an index that had been lost was built again, verifying had a finding: "its checkpoint does not say what

@@ -6,9 +6,10 @@
 //! A run prints its seed; `FILMSTRIP_SEED=…` repeats its choices, though not the timing of its kills.
 
 use crate::common::{Random, child, seed, variable};
+use filmstrip::projection::{ProjectionHandle, ProjectionState};
 use filmstrip::{
-    ExpectedVersion, Filter, HandlerError, NewEvent, Position, Projection, ProjectionHandle,
-    ProjectionState, RecordedEvent, Store, View, ViewWriter,
+    ExpectedVersion, Filter, HandlerError, NewEvent, Position, Projection, RecordedEvent, Store,
+    View, ViewWriter,
 };
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};

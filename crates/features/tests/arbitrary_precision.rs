@@ -4,7 +4,8 @@
 
 #![cfg(feature = "arbitrary_precision")]
 
-use filmstrip::{ErrorKind, Event, NewEvent, StoredEvent};
+use filmstrip::repository::StoredEvent;
+use filmstrip::{ErrorKind, Event, NewEvent};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Debug;

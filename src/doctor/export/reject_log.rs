@@ -6,7 +6,7 @@ use crate::storage::disk::{Disk, SequentialWriter};
 use crate::storage::files;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, Result};
-use crate::value::event::Format;
+use crate::value::event::PayloadFormat;
 use crate::value::position::{Position, Version};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ fn described(event: &EventToIndex) -> Value {
     match envelope::decode(event.envelope.clone(), place) {
         Err(_) => line["envelope_hex"] = hex(&event.envelope).into(),
         Ok(decoded) => {
-            let is_json = decoded.format == Format::Json;
+            let is_json = decoded.format == PayloadFormat::Json;
             line["id"] = decoded.id.to_string().into();
             line["type"] = decoded.event_type.as_str().into();
             line["schema_version"] = decoded.schema_version.into();

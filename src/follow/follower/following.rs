@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 /// The events of a followed store, in order, and for ever: blocks for the next one on the caller's own
 /// thread, unless the read has an end. An error is its last item. See
-/// [`FollowerRead::follow`](crate::FollowerRead::follow).
+/// [`FollowerRead::follow`](crate::follow::FollowerRead::follow).
 ///
 /// ```
 /// use filmstrip::{ErrorKind, ExpectedVersion, Follower, NewEvent, Store};

@@ -123,7 +123,8 @@ impl GroupBuilder {
 /// A consumer group to look after; see [`Store::group`](crate::Store::group).
 ///
 /// ```
-/// use filmstrip::{ExpectedVersion, Nack, NewEvent, Position, Store};
+/// use filmstrip::group::Nack;
+/// use filmstrip::{ExpectedVersion, NewEvent, Position, Store};
 /// let store = Store::temporary()?;
 /// store.append("Order-1", ExpectedVersion::Any, [NewEvent::json("Placed", &())?])?;
 ///
@@ -139,15 +140,15 @@ impl GroupBuilder {
 /// again.ack()?;
 /// # Ok::<(), filmstrip::Error>(())
 /// ```
-pub struct Group {
+pub struct ConsumerGroup {
     log: LogHandle,
     groups: Arc<Groups>,
     name: String,
 }
 
-impl Group {
-    pub(crate) fn new(log: LogHandle, groups: Arc<Groups>, name: String) -> Group {
-        Group { log, groups, name }
+impl ConsumerGroup {
+    pub(crate) fn new(log: LogHandle, groups: Arc<Groups>, name: String) -> ConsumerGroup {
+        ConsumerGroup { log, groups, name }
     }
 
     /// Everything up to here is finished, parked, or not wanted; the start if the group was never
@@ -164,7 +165,7 @@ impl Group {
     /// The parked events, in order.
     ///
     /// # Errors
-    /// Those of [`cursor`](Group::cursor).
+    /// Those of [`cursor`](ConsumerGroup::cursor).
     pub fn parked(&self) -> Result<Vec<Parked>> {
         self.check()?;
         let parked = shelved(self.log.log(), &self.name, Shelf::Parked)?.into_iter();
@@ -175,7 +176,7 @@ impl Group {
     /// first time.
     ///
     /// # Errors
-    /// Those of [`cursor`](Group::cursor), and what writing met.
+    /// Those of [`cursor`](ConsumerGroup::cursor), and what writing met.
     pub fn replay_parked(&self) -> Result<()> {
         self.check()?;
         self.log.log().at_one_time(|| self.groups.replay_parked(&self.log, &self.name))
@@ -184,7 +185,7 @@ impl Group {
     /// Forgets the parked events: they will not be delivered again.
     ///
     /// # Errors
-    /// Those of [`cursor`](Group::cursor), and what writing met.
+    /// Those of [`cursor`](ConsumerGroup::cursor), and what writing met.
     pub fn discard_parked(&self) -> Result<()> {
         self.check()?;
         self.log.log().at_one_time(|| self.groups.discard_parked(&self.log, &self.name))
@@ -194,7 +195,7 @@ impl Group {
     ///
     /// # Errors
     /// [`AlreadyRunning`](crate::ErrorKind::AlreadyRunning) if it has consumers; those of
-    /// [`cursor`](Group::cursor), and what writing met.
+    /// [`cursor`](ConsumerGroup::cursor), and what writing met.
     pub fn remove(&self) -> Result<()> {
         self.check()?;
         self.log.log().at_one_time(|| self.groups.remove(&self.log, &self.name))

@@ -16,7 +16,7 @@ mod split;
 mod tests;
 
 use crate::value::error::Result;
-use crate::value::event::{Format, NewEvent, RecordedEvent};
+use crate::value::event::{NewEvent, PayloadFormat, RecordedEvent};
 use crate::value::filter::Filter;
 use bytes::Bytes;
 use decode::decode;
@@ -59,7 +59,7 @@ pub(crate) fn write<E: Event>(event: &E) -> Result<(NewEvent, E)> {
     let payload = Bytes::from(payload);
     let read_back = check::before_append(event, parts, &payload)?;
     let variant = parts.variant;
-    let new = NewEvent::with_payload(variant.to_owned(), Format::Json, payload);
+    let new = NewEvent::with_payload(variant.to_owned(), PayloadFormat::Json, payload);
     Ok((new.schema_version(E::schema_version(variant)), read_back))
 }
 

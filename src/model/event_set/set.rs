@@ -55,7 +55,8 @@ pub trait Event: Serialize + DeserializeOwned + Clone + Send + 'static {
     /// schema version that it went in with, so each step may go from one version to the next.
     ///
     /// ```
-    /// use filmstrip::{Event, HandlerError, StoredEvent};
+    /// use filmstrip::repository::StoredEvent;
+    /// use filmstrip::{Event, HandlerError};
     /// use serde::{Deserialize, Serialize};
     ///
     /// #[derive(Clone, Serialize, Deserialize)]
@@ -107,7 +108,7 @@ pub trait Event: Serialize + DeserializeOwned + Clone + Send + 'static {
 /// What a stored event says apart from its place: what an [upcaster](Event::upcast) may change.
 ///
 /// ```
-/// use filmstrip::StoredEvent;
+/// use filmstrip::repository::StoredEvent;
 /// let mut stored = StoredEvent::json_of("Opened", 1, &"by Alice")?;
 /// stored.event_type = "DoorOpened".into();
 /// assert_eq!(stored.json::<String>()?, "by Alice");

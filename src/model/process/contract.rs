@@ -33,8 +33,10 @@ pub enum Trigger<'a> {
 ///
 /// ```
 /// use chrono::{DateTime, TimeDelta, Utc};
-/// use filmstrip::{Effects, Event, Filter, HandlerError, NewEvent, ProcessManager, RecordedEvent};
-/// use filmstrip::{ExpectedVersion, Store, Trigger};
+/// use filmstrip::process::Effects;
+/// use filmstrip::{Event, Filter, HandlerError, NewEvent, ProcessManager, RecordedEvent};
+/// use filmstrip::process::Trigger;
+/// use filmstrip::{ExpectedVersion, Store};
 /// use serde::{Deserialize, Serialize};
 /// use std::time::Duration;
 ///
@@ -116,7 +118,7 @@ pub trait ProcessManager: Default + Clone + Send + 'static {
     ///
     /// # Errors
     /// An error or a panic, here as in `react` and `effect`, is tried again, and then stops the
-    /// process; see [`ProcessBuilder::on_error`](crate::ProcessBuilder::on_error).
+    /// process; see [`ProcessBuilder::on_error`](crate::process::ProcessBuilder::on_error).
     fn route(event: &RecordedEvent) -> Result<Option<String>, HandlerError>;
 
     /// What the instance records when this happens: nothing, or events that become durable together.

@@ -32,7 +32,7 @@ impl<'a> Effects<'a> {
     }
 
     /// Executes a command on the aggregate `id`: of this store, unless the process was given a
-    /// repository by [`executes`](crate::ProcessBuilder::executes).
+    /// repository by [`executes`](crate::process::ProcessBuilder::executes).
     ///
     /// The command has an id of its own, the UUID of version 5 of the own event's id and the
     /// command's place among those of this effect ("1", "2", …). So it leads to something once,

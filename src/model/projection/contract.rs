@@ -57,6 +57,6 @@ pub trait Projection: Send + Sync + 'static {
     /// the same event, but never for one whose writes were kept.
     ///
     /// # Errors
-    /// An error, or a panic, is handled as the projection's [`OnError`](crate::OnError) says.
+    /// An error, or a panic, is handled as the projection's [`OnError`](crate::projection::OnError) says.
     fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError>;
 }

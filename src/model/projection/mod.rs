@@ -37,7 +37,7 @@ use apply::being_read;
 use contract::Projection;
 use registry::Projections;
 use runner::Runner;
-use status::{ProjectionRequest, Shared, Shown, Status};
+use status::{ProjectionRequest, ProjectionStatus, Shared, Shown};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use target::Target;
@@ -197,7 +197,7 @@ impl ProjectionHandle {
 
     /// Its state and progress.
     #[must_use]
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> ProjectionStatus {
         self.shared.status(self.log.log().head_position())
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// A projection's state and lag.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Status {
+pub struct ProjectionStatus {
     /// What it is doing.
     pub state: ProjectionState,
     /// Up to where the view that is served has everything.
@@ -66,7 +66,7 @@ pub(crate) struct Shown {
 pub(super) type Shared = status::Shared<ProjectionRequest, Shown>;
 
 impl Shared {
-    pub(super) fn status(&self, head: Position) -> Status {
+    pub(super) fn status(&self, head: Position) -> ProjectionStatus {
         let seen = self.seen.lock();
         let state = match (&seen.doing, seen.own.building) {
             (Doing::Following, Some(done)) => ProjectionState::Rebuilding { done, of: head },
@@ -75,7 +75,7 @@ impl Shared {
             (Doing::Faulted(error), _) => ProjectionState::Faulted(error.clone()),
             (Doing::Stopped, _) => ProjectionState::Stopped,
         };
-        Status {
+        ProjectionStatus {
             state,
             checkpoint: seen.own.checkpoint,
             lag: head.get().saturating_sub(seen.own.checkpoint.get()),

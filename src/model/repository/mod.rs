@@ -29,7 +29,7 @@ use crate::value::position::{ExpectedVersion, Position, Version};
 use crate::value::stream::StreamId;
 use cache::{Cache, Known};
 use commands::Commands;
-use outcome::{AsOf, ExecuteError, Executed, Frame, Loaded};
+use outcome::{AsOf, ExecuteError, Executed, HistoryEntry, Loaded};
 use snapshots::Policy;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,7 +108,7 @@ impl<A: Aggregate> Repository<A> {
 
     /// Has a command return when this view holds its events, so that who reads the view next sees
     /// them. If the view is late, or has stopped, the events stand all the same, and
-    /// [`behind`](Executed::behind) is true.
+    /// [`view_lagging`](Executed::view_lagging) is true.
     #[must_use]
     pub fn wait_for_view(mut self, view: &ProjectionHandle, timeout: Duration) -> Repository<A> {
         self.view = Some((view.clone(), timeout));
@@ -181,7 +181,7 @@ impl<A: Aggregate> Repository<A> {
     pub fn history(
         &self,
         id: &str,
-    ) -> Result<impl Iterator<Item = Result<Frame<A>>> + Send + use<A>> {
+    ) -> Result<impl Iterator<Item = Result<HistoryEntry<A>>> + Send + use<A>> {
         let stream = self.stream(id)?;
         let last = self.version(&stream)?;
         if last == Version::NONE {
@@ -196,7 +196,7 @@ impl<A: Aggregate> Repository<A> {
             let event = event?;
             let decoded = event.decode::<A::Event>()?;
             state.evolve(&decoded);
-            Ok(Frame { event, decoded, state: state.clone() })
+            Ok(HistoryEntry { event, decoded, state: state.clone() })
         }))
     }
 
@@ -226,11 +226,11 @@ impl<A: Aggregate> Repository<A> {
         metadata: Metadata,
     ) -> ExecuteResult<A> {
         let executed = self.execute_now(&self.stream(id)?, command, &metadata)?;
-        let behind = match &self.view {
+        let view_lagging = match &self.view {
             Some((view, timeout)) => view.wait_for(executed.position, *timeout).is_err(),
             None => false,
         };
-        Ok(Executed { behind, ..executed })
+        Ok(Executed { view_lagging, ..executed })
     }
 
     /// Takes a snapshot of the newest state now, for repositories that
@@ -460,5 +460,5 @@ fn executed<A: Aggregate>(
     already_executed: bool,
 ) -> Executed<A> {
     let Known { state, version, position, .. } = known;
-    Executed { state, version, position, events, already_executed, behind: false, retries: 0 }
+    Executed { state, version, position, events, already_executed, view_lagging: false, retries: 0 }
 }

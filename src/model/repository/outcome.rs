@@ -24,7 +24,7 @@ pub struct Executed<A: Aggregate> {
     pub already_executed: bool,
     /// The view to wait for does not hold these events yet; see
     /// [`Repository::wait_for_view`](crate::Repository::wait_for_view).
-    pub behind: bool,
+    pub view_lagging: bool,
     /// How often somebody else was faster, so that it was decided again.
     pub retries: u32,
 }
@@ -135,7 +135,7 @@ impl From<DateTime<Utc>> for AsOf {
 /// One event of an aggregate's film, with the state that it led to.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Frame<A: Aggregate> {
+pub struct HistoryEntry<A: Aggregate> {
     /// The event as the store holds it: when, by whom, why.
     pub event: RecordedEvent,
     /// What happened.

@@ -23,7 +23,7 @@ use uuid::Uuid;
 /// What a payload's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Format {
+pub enum PayloadFormat {
     /// One JSON value.
     Json,
     /// Bytes that only the application understands.
@@ -109,7 +109,7 @@ pub struct NewEvent {
     pub(crate) id: Uuid,
     pub(crate) event_type: String,
     pub(crate) schema_version: u16,
-    pub(crate) format: Format,
+    pub(crate) format: PayloadFormat,
     pub(crate) payload: Bytes,
     pub(crate) metadata: Metadata,
     pub(crate) occurred_at: Option<DateTime<Utc>>,
@@ -128,15 +128,19 @@ impl NewEvent {
             let message = format!("event {event_type} cannot be written as JSON: {e}");
             Error::with_source(ErrorKind::InvalidInput, message, e)
         })?;
-        Ok(NewEvent::with_payload(event_type, Format::Json, payload.into()))
+        Ok(NewEvent::with_payload(event_type, PayloadFormat::Json, payload.into()))
     }
 
     /// An event whose payload is bytes that only the application understands.
     pub fn bytes(event_type: impl Into<String>, payload: impl Into<Bytes>) -> NewEvent {
-        NewEvent::with_payload(event_type.into(), Format::Bytes, payload.into())
+        NewEvent::with_payload(event_type.into(), PayloadFormat::Bytes, payload.into())
     }
 
-    pub(crate) fn with_payload(event_type: String, format: Format, payload: Bytes) -> NewEvent {
+    pub(crate) fn with_payload(
+        event_type: String,
+        format: PayloadFormat,
+        payload: Bytes,
+    ) -> NewEvent {
         NewEvent {
             id: new_id(),
             event_type,
@@ -302,7 +306,7 @@ pub struct RecordedEvent {
     /// Why it came to be.
     pub metadata: RecordedMetadata,
     /// What the payload's bytes are.
-    pub format: Format,
+    pub format: PayloadFormat,
     /// The payload.
     pub payload: Bytes,
 }
@@ -343,8 +347,8 @@ impl fmt::Debug for RecordedEvent {
             debug.field("metadata", &self.metadata);
         }
         match self.format {
-            Format::Json => debug.field("payload", &String::from_utf8_lossy(&self.payload)),
-            Format::Bytes => debug.field("payload", &self.payload),
+            PayloadFormat::Json => debug.field("payload", &String::from_utf8_lossy(&self.payload)),
+            PayloadFormat::Bytes => debug.field("payload", &self.payload),
         };
         debug.finish()
     }

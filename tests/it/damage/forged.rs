@@ -5,7 +5,8 @@
 use super::special::{OPERATIONS, closed, files, in_time};
 use crate::common::{Random, in_a_bounded_process, seed, variable};
 use crate::damage::copy;
-use filmstrip::{ErrorKind, FindingKind, Store};
+use filmstrip::repair::FindingKind;
+use filmstrip::{ErrorKind, Store};
 use std::fs::{self, File};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;

@@ -6,7 +6,8 @@
 use crate::common::domain::{Counts, scratch};
 use crate::common::{Random, seed, variable};
 use crate::damage::copy;
-use filmstrip::{Error, ErrorKind, ExpectedVersion, Finding, Follower, NewEvent, Result, Store};
+use filmstrip::repair::Finding;
+use filmstrip::{Error, ErrorKind, ExpectedVersion, Follower, NewEvent, Result, Store};
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;

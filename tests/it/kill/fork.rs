@@ -11,9 +11,10 @@
 use crate::common::child;
 use crate::common::domain::{Counts, Ticked, Ticks, scratch};
 use crate::kill::work::say;
+use filmstrip::process::{Effects, Trigger};
 use filmstrip::{
-    Effects, Error, ErrorKind, ExpectedVersion, Filter, Follower, HandlerError, NewEvent, Position,
-    ProcessManager, ReadModel, RecordedEvent, Result, Store, Trigger,
+    Error, ErrorKind, ExpectedVersion, Filter, Follower, HandlerError, NewEvent, Position,
+    ProcessManager, ReadModel, RecordedEvent, Result, Store,
 };
 use std::os::unix::process::parent_id;
 use std::path::Path;
@@ -171,7 +172,7 @@ fn child_that_forks() {
             asked("consumer", consumer.recv_timeout(PATIENCE)),
             asked("consumer, next", consumer.next().expect("an error")),
             asked("ack", one.ack()),
-            asked("nack", other.nack(filmstrip::Nack::Park)),
+            asked("nack", other.nack(filmstrip::group::Nack::Park)),
             asked("cursor", store.group("g").cursor()),
             asked("replay_parked", store.group("g").replay_parked()),
             asked("group", store.subscribe().category("Door").group("g").start()),

@@ -2,10 +2,11 @@
 //! interfered with.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use filmstrip::process::{Effects, Trigger};
 use filmstrip::testing::ManualClock;
 use filmstrip::{
-    Aggregate, Effects, Event, ExecuteError, ExpectedVersion, Filter, HandlerError, NewEvent,
-    Position, ProcessManager, RecordedEvent, Store, Trigger,
+    Aggregate, Event, ExecuteError, ExpectedVersion, Filter, HandlerError, NewEvent, Position,
+    ProcessManager, RecordedEvent, Store,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;

@@ -6,11 +6,13 @@ mod deadlines;
 
 use crate::common::{Random, seed, variable};
 use crate::process::checkout::*;
+use filmstrip::process::{ProcessHandle, ProcessState, Trigger};
+use filmstrip::projection::{ErrorAction, OnError};
+use filmstrip::repository::StoredEvent;
 use filmstrip::testing::ManualClock;
 use filmstrip::{
-    Commit, ErrorAction, ErrorKind, Event, ExpectedVersion, Filter, HandlerError, Metadata,
-    NewEvent, OnError, Position, ProcessHandle, ProcessManager, ProcessState, Projection,
-    RecordedEvent, Store, StoredEvent, Trigger, ViewWriter,
+    Commit, ErrorKind, Event, ExpectedVersion, Filter, HandlerError, Metadata, NewEvent, Position,
+    ProcessManager, Projection, RecordedEvent, Store, ViewWriter,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Mutex;
@@ -406,7 +408,7 @@ impl ProcessManager for Thanks {
     fn effect(
         &self,
         _: &ThanksEvent,
-        out: &mut filmstrip::Effects<'_>,
+        out: &mut filmstrip::process::Effects<'_>,
     ) -> Result<Vec<ThanksEvent>, HandlerError> {
         out.execute::<Account>("thanks", &1)?;
         Ok(vec![])
@@ -513,7 +515,7 @@ impl ProcessManager for NewCheckout {
     fn effect(
         &self,
         _: &NewCheckoutEvent,
-        _: &mut filmstrip::Effects<'_>,
+        _: &mut filmstrip::process::Effects<'_>,
     ) -> Result<Vec<NewCheckoutEvent>, HandlerError> {
         Ok(vec![])
     }

@@ -6,7 +6,7 @@ mod single;
 use super::set::{Event, StoredEvent};
 use super::stored_types;
 use crate::value::error::{ErrorKind, HandlerError};
-use crate::value::event::{EventType, Format, NewEvent, RecordedEvent, RecordedMetadata};
+use crate::value::event::{EventType, NewEvent, PayloadFormat, RecordedEvent, RecordedMetadata};
 use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
 use chrono::{DateTime, Utc};
@@ -26,7 +26,7 @@ fn recorded(event_type: &str, schema_version: u16, payload: &str) -> RecordedEve
         recorded_at: DateTime::<Utc>::UNIX_EPOCH,
         occurred_at: DateTime::<Utc>::UNIX_EPOCH,
         metadata: RecordedMetadata::default(),
-        format: Format::Json,
+        format: PayloadFormat::Json,
         payload: payload.to_owned().into(),
     }
 }
@@ -36,7 +36,7 @@ fn check_written<E: Event>(event: &E, event_type: &str, payload: &str) -> Record
     let new = NewEvent::of(event).unwrap();
     assert_eq!(new.event_type, event_type);
     assert_eq!(std::str::from_utf8(&new.payload).unwrap(), payload);
-    assert_eq!(new.format, Format::Json);
+    assert_eq!(new.format, PayloadFormat::Json);
     recorded(event_type, new.schema_version, payload)
 }
 
