@@ -3,15 +3,12 @@
 //! The forms that go through here are small records of our own; what users define never does.
 
 use crate::value::corruption::Corruption;
-use crate::value::limits::EVENT_BYTES_MAX;
+use crate::value::limits::RECORD_BYTES_MAX;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// No form of ours is larger than the largest event's metadata.
-const DECODE_BYTES_MAX: usize = 2 * EVENT_BYTES_MAX;
-
 fn config() -> impl bincode::config::Config {
-    bincode::config::standard().with_limit::<DECODE_BYTES_MAX>()
+    bincode::config::standard().with_limit::<RECORD_BYTES_MAX>()
 }
 
 /// The bytes of `value`. Our own forms hold nothing that bincode refuses.

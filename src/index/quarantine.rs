@@ -5,15 +5,13 @@ use crate::kv::files::remove_database;
 use crate::storage::disk::Disk;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
-use crate::value::limits::QUARANTINE_REMOVED_MAX;
+use crate::value::limits::{QUARANTINE_KEPT, QUARANTINE_REMOVED_MAX};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The directory of the index in that of the store.
 pub(crate) const INDEX: &str = "index";
-/// What is kept of each, for who wants to look at it.
-const KEPT: usize = 2;
 
 /// Removes `index.checkpoint`, renames `index/` to the next free `index.damaged-<n>` and removes
 /// older ones but the newest two. Returns the new name. Without an `index/` only the rest is done.
@@ -40,7 +38,7 @@ pub(crate) fn quarantine(disk: &dyn Disk, store_dir: &Path, what: &str) -> Resul
         numbers.push(next);
     }
     disk.sync_dir(store_dir).map_err(|e| Error::io("sync", store_dir, e))?;
-    let kept = if failpoint!("index::keep_all_aside") { usize::MAX } else { KEPT };
+    let kept = if failpoint!("index::keep_all_aside") { usize::MAX } else { QUARANTINE_KEPT };
     let excess = numbers.len().saturating_sub(kept);
     // What cannot be removed stays, and there may be any number of it. From the newest on: each is reached once,
     // when it is no longer one of those that are kept.

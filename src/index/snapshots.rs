@@ -6,11 +6,9 @@ use crate::codec::snapshot;
 use crate::index::core::Index;
 use crate::kv::overflow;
 use crate::value::error::Result;
+use crate::value::limits::SNAPSHOTS_KEPT;
 use crate::value::stream::StreamId;
 use bytes::Bytes;
-
-/// Snapshots kept of a stream.
-const KEPT: usize = 2;
 
 impl Index {
     /// Keeps `bytes` as the stream's snapshot at `version`, if it is one of the newest two. Durable
@@ -18,7 +16,7 @@ impl Index {
     pub(crate) fn put_snapshot(&self, stream: &StreamId, version: u64, bytes: &[u8]) -> Result<()> {
         let kept = self.snapshot_keys(stream, u64::MAX)?;
         let newer = kept.iter().filter(|key| keys::version_of(key) > Some(version)).count();
-        if newer >= KEPT {
+        if newer >= SNAPSHOTS_KEPT {
             return Ok(());
         }
         let key = keys::snapshot_key(stream, version);
@@ -28,7 +26,7 @@ impl Index {
             self.put_overflow(&keys::snapshot_pieces(&key), bytes)?;
         }
         self.db.insert(&self.trees.snapshots, &key, snapshot::encode(&key, &content))?;
-        for old in self.snapshot_keys(stream, u64::MAX)?.iter().skip(KEPT) {
+        for old in self.snapshot_keys(stream, u64::MAX)?.iter().skip(SNAPSHOTS_KEPT) {
             if let Some(version) = keys::version_of(old) {
                 self.remove_snapshot(stream, version)?;
             }

@@ -17,15 +17,12 @@ use crate::storage::disk::{Disk, DiskFile};
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result, is_exhaustion};
 use crate::value::finding::{Finding, FindingKind};
-use crate::value::limits::{SCAN_CHUNK_BYTES, SEGMENT_LENGTH_MAX};
+use crate::value::limits::{SCAN_CHUNK_BYTES, SEGMENT_LENGTH_MAX, UNREADABLE_BYTES};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
-
-/// Bytes that are given up together where the disk does not read.
-const UNREADABLE_BYTES: usize = 4_096;
 
 /// What the walk meets next.
 pub(crate) enum Step {

@@ -15,15 +15,13 @@ use crate::storage::replace::{self, TEMPORARY};
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
+use crate::value::limits::MANIFEST_BYTES_MAX;
 use chrono::{DateTime, SecondsFormat, Utc};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 /// The format of this version's stores.
 pub(crate) const FORMAT: u32 = 1;
-
-/// More than a manifest of any version has.
-const BYTES_MAX: u64 = 64 << 10;
 
 /// What a manifest says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +36,9 @@ pub(crate) struct Manifest {
 /// `UnsupportedFormat` for another format, `Corrupt` for a damaged file.
 pub(crate) fn read(disk: &dyn Disk, directory: &Path) -> Result<Option<Manifest>> {
     let path = path(directory);
-    replace::read_whole(disk, &path, BYTES_MAX)?.map(|bytes| parse(&path, &bytes)).transpose()
+    replace::read_whole(disk, &path, MANIFEST_BYTES_MAX)?
+        .map(|bytes| parse(&path, &bytes))
+        .transpose()
 }
 
 pub(crate) fn write(disk: &dyn Disk, directory: &Path, manifest: &Manifest) -> Result<()> {

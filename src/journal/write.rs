@@ -246,8 +246,8 @@ impl Writer {
         self.order_next();
     }
 
-    /// Has the next segment prepared before this one is full: it takes its time, and many writers can fill a
-    /// segment in a third of a second. Who opens a store and writes a little does not pay for it.
+    /// Has the next segment prepared before this one is full: that takes up to a quarter of a second, and many
+    /// writers can fill a segment in a third of one. A process that writes a little does not pay for it.
     fn order_next(&mut self) {
         let (since, from) = self.begun;
         let (written, room) =

@@ -7,19 +7,14 @@ use crate::storage::lock::LockHandle;
 use crate::storage::regular;
 use crate::value::error::{Error, ErrorKind, Result, Unfit};
 use crate::value::failpoint::failpoint;
+use crate::value::limits::{SLED_RELEASE_WAIT, SLED_RELEASE_WAITS_MAX};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The directory of an index's tables in that of the index.
 pub(crate) const PACKS: &str = "packs";
 /// The directory in which sled keeps values that are too long for its log. Ours never are.
 const BLOBS: &str = "blobs";
-/// How long to wait for sled's own threads to let go of a database that was closed.
-const RELEASE_WAIT: Duration = Duration::from_millis(100);
-/// How many such waits in a row are in vain at most: 10 s, not counting the time in which the process as a whole
-/// does not run.
-const RELEASE_WAITS_MAX: u32 = 100;
 
 /// Waits until nobody holds sled's lock on its data file.
 ///
@@ -40,14 +35,14 @@ pub(crate) fn wait_for_release(file: &Path) -> Result<()> {
         let _ = locked.send(handle.lock());
     });
     spawned.map_err(|e| Error::io("wait for", file, e))?;
-    for _ in 0..RELEASE_WAITS_MAX {
-        match wait.recv_timeout(RELEASE_WAIT) {
+    for _ in 0..SLED_RELEASE_WAITS_MAX {
+        match wait.recv_timeout(SLED_RELEASE_WAIT) {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(e)) => return Err(Error::io("lock", file, e)),
             Err(_) => {}
         }
     }
-    let seconds = (RELEASE_WAIT * RELEASE_WAITS_MAX).as_secs();
+    let seconds = (SLED_RELEASE_WAIT * SLED_RELEASE_WAITS_MAX).as_secs();
     let message = format!(
         "{} is still in use after {seconds} s, perhaps by a process that was forked from the one that used it",
         file.display()

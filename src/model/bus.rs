@@ -13,7 +13,9 @@ use crate::value::error::{Error, ErrorKind, Result, catch};
 use crate::value::event::Metadata;
 use crate::value::failpoint::failpoint;
 use crate::value::fork::{Owned, Owner};
-use crate::value::limits::{BUS_QUEUE_MAX, BUS_WORKERS_MAX};
+use crate::value::limits::{
+    BUS_QUEUE_DEFAULT, BUS_QUEUE_MAX, BUS_WORKERS_DEFAULT, BUS_WORKERS_MAX,
+};
 use crossbeam_channel::{
     Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded,
 };
@@ -25,16 +27,13 @@ use std::sync::Arc;
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
-const WORKERS_DEFAULT: usize = 16;
-const QUEUE_DEFAULT: usize = 1_024;
-
 type Outcome<A> = Result<Executed<A>, ExecuteError<<A as Aggregate>::Error>>;
 
 impl<A: Aggregate> Repository<A> {
     /// A pool of threads that execute commands in the order in which they are sent for each
     /// aggregate, and in parallel across aggregates.
     pub fn bus(self) -> BusBuilder<A> {
-        BusBuilder { repository: self, workers: WORKERS_DEFAULT, queue: QUEUE_DEFAULT }
+        BusBuilder { repository: self, workers: BUS_WORKERS_DEFAULT, queue: BUS_QUEUE_DEFAULT }
     }
 }
 

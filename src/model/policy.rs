@@ -2,12 +2,8 @@
 
 use crate::value::error::{Error, ErrorKind};
 use crate::value::failpoint::failpoint;
+use crate::value::limits::{RECOVERY_WAIT_MAX, RECOVERY_WAIT_MIN, RETRY_WAIT_MAX};
 use std::time::Duration;
-
-/// The first wait, and the longest, after a failure of the store that may pass by itself.
-const RECOVERY_DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-/// The longest wait between two tries.
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
 /// What to do when the application's code fails or panics while it handles an event: retry a few
 /// times, then give up as `then` says.
@@ -65,9 +61,8 @@ pub(crate) fn recovery_delay(error: &Error, failures: u32) -> Option<Duration> {
     {
         return None;
     }
-    let (first, longest) = RECOVERY_DELAYS;
     let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-    Some(first.saturating_mul(doubled).min(longest))
+    Some(RECOVERY_WAIT_MIN.saturating_mul(doubled).min(RECOVERY_WAIT_MAX))
 }
 
 /// The failure of the store that `cause` was made of, if it may pass by itself.
@@ -111,7 +106,7 @@ impl OnError {
             return None;
         }
         let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-        Some(self.first_delay.saturating_mul(doubled).min(LONGEST_DELAY))
+        Some(self.first_delay.saturating_mul(doubled).min(RETRY_WAIT_MAX))
     }
 }
 
@@ -126,7 +121,7 @@ mod tests {
         let millis = |n| Some(Duration::from_millis(n));
         assert_eq!(delays, [millis(100), millis(200), millis(400), None, None]);
         let endless = on_error.retries(u32::MAX);
-        assert_eq!(endless.delay_after(u32::MAX), Some(LONGEST_DELAY));
+        assert_eq!(endless.delay_after(u32::MAX), Some(RETRY_WAIT_MAX));
         assert_eq!(on_error.retries(0).delay_after(1), None);
     }
 }

@@ -8,19 +8,12 @@
 
 use crate::value::callback::{Held, Holding};
 use crate::value::failpoint::failpoint;
+use crate::value::limits::{CHANGE_COURTESY_MAX, CHANGE_LOOK, CROSSED_WAIT_MAX};
 use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-
-/// How long a reader lets a change go first that waits for other readers. It is a courtesy: without it, readers
-/// that overlap would keep the change from ever being made.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How often who waits for readers looks around.
-const LOOK: Duration = Duration::from_millis(5);
-/// How long code that is called within a change waits to read another value that is being changed.
-const CROSSED_MAX: Duration = Duration::from_secs(5);
+use std::time::Instant;
 
 pub(crate) struct Readable<T> {
     value: RwLock<T>,
@@ -68,7 +61,7 @@ impl<T> Readable<T> {
             here if here == self.address() => Err(Unreadable::ChangedHere),
             _ if failpoint!("model::wait_for_crossed_change") => Ok(self.read()),
             _ => {
-                let guard = self.value.try_read_recursive_for(CROSSED_MAX);
+                let guard = self.value.try_read_recursive_for(CROSSED_WAIT_MAX);
                 let guard = guard.ok_or(Unreadable::Crossed)?;
                 Ok(Reading::new(guard))
             }
@@ -88,7 +81,7 @@ impl<T> Readable<T> {
         }
         self.awaited.store(true, Ordering::Release);
         let changed = loop {
-            if let Some(guard) = self.value.try_write_for(LOOK) {
+            if let Some(guard) = self.value.try_write_for(CHANGE_LOOK) {
                 break Ok(Changing::new(guard, self.address()));
             }
             if let Some(reason) = give_up().filter(|_| !failpoint!("model::change_without_an_end"))
@@ -105,7 +98,7 @@ impl<T> Readable<T> {
 
     /// Lets a change that waits go first.
     fn give_way(&self) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + CHANGE_COURTESY_MAX;
         let mut turn = self.turn.lock();
         while self.awaited.load(Ordering::Acquire) {
             if self.passed.wait_until(&mut turn, deadline).timed_out() {
@@ -175,6 +168,7 @@ mod tests {
     use super::*;
     use std::sync::Barrier;
     use std::sync::mpsc::channel;
+    use std::time::Duration;
 
     const LONG: Duration = Duration::from_secs(30);
 

@@ -9,16 +9,11 @@ use crate::value::clock::deadline_after;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::fork::Owner;
+use crate::value::limits::{CROSSED_WAIT_MAX, REQUESTS_WAITING_MAX};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, at, bounded, never, select};
 use std::sync::OnceLock;
 use std::thread::ThreadId;
 use std::time::Duration;
-
-/// Requests that wait for one thread.
-const REQUESTS_WAITING_MAX: usize = 16;
-
-/// How long a thread of the engine waits for another's answer.
-const CROSSED_MAX: Duration = Duration::from_secs(5);
 
 /// A question with the channel that its answer goes to.
 pub(crate) struct Request<A> {
@@ -112,7 +107,7 @@ impl<A> RequestSender<A> {
         let answers_here = self.thread.get() == Some(&std::thread::current().id());
         let is_behind = (answers_here || callback::holds_anything())
             && !failpoint!("model::ask_and_wait_for_itself");
-        let longest = (!is_behind && Log::is_own_thread()).then_some(CROSSED_MAX);
+        let longest = (!is_behind && Log::is_own_thread()).then_some(CROSSED_WAIT_MAX);
         let timeout =
             timeout.map_or(longest, |timeout| Some(timeout.min(longest.unwrap_or(timeout))));
         let deadline = timeout.and_then(deadline_after);

@@ -24,11 +24,14 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A table that is made for a multiple of so many streams has a filter that can be folded until it has no
-/// more room than it needs.
+/// A table that is made for a multiple of so many streams has a filter that can be halved four times: 64 streams are 80
+/// bytes of it. `TABLES_COMPACTED` inputs that all hold the same streams need three. Without folding, the filters of
+/// 100,000 streams that are written again and again took half a gigabyte after 4,096 flush batches; with it they take
+/// 125 KiB.
 const FILTER_STREAMS: u64 = 8 * TABLES_COMPACTED as u64;
 
-/// What an event takes beside its body, when a step's work is counted.
+/// What an event counts for beside its body, in the work of a step: events without a body of their own take time too.
+/// It is an estimate, and only decides how often a compaction looks up.
 const EVENT_BYTES: usize = 32;
 
 /// Whether there is something to be compacted.

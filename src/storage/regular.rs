@@ -7,15 +7,12 @@
 
 use crate::value::error::Unfit;
 use crate::value::failpoint::failpoint;
+use crate::value::limits::{HOLES_BYTES_MAX, HOLES_TIMES_MAX};
 use std::fs::{self, File, FileType};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-/// Bytes that a file may be longer than what it occupies, whatever it occupies.
-const HOLES_BYTES_MAX: u64 = 256 << 20;
-/// How many times longer than what it occupies a file may be beyond that: a filesystem may compress it.
-const HOLES_TIMES_MAX: u64 = 64;
 /// The unit of `st_blocks`, on every filesystem.
 const BLOCK_BYTES: u64 = 512;
 

@@ -2,6 +2,7 @@
 //! leaves can be told from what is in use.
 
 use crate::storage::lock::LockHandle;
+use crate::value::limits::LOCK_ATTEMPTS;
 use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, Metadata, Permissions};
@@ -9,9 +10,6 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-
-/// How often another directory is made whose predecessor somebody took for abandoned.
-const ATTEMPTS: u32 = 16;
 
 /// A directory that is removed when this is dropped.
 pub(crate) struct ScratchDirectory {
@@ -28,7 +26,7 @@ impl ScratchDirectory {
 
     /// Creates one whose name begins with `prefix`, with the permissions `mode`.
     pub(crate) fn create(prefix: &str, mode: u32) -> io::Result<ScratchDirectory> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..LOCK_ATTEMPTS {
             let mut builder = tempfile::Builder::new();
             let permissions = Permissions::from_mode(mode);
             let directory = builder.prefix(prefix).permissions(permissions).tempdir()?;

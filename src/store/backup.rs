@@ -10,7 +10,7 @@ use crate::store::Store;
 use crate::store::directory::{self, BACKUP_LOCK, LOCK, Lock};
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::head_hash::HeadHash;
-use crate::value::limits::BACKUP_CHECK_BYTES;
+use crate::value::limits::{BACKUP_CHECK_BYTES, BACKUP_NOTE_BYTES_MAX};
 use crate::value::position::Position;
 use std::path::Path;
 use uuid::Uuid;
@@ -181,13 +181,10 @@ fn refuse(disk: &dyn Disk, path: &Path, origin: &Path, store: Uuid) -> Result<()
     Ok(())
 }
 
-/// More than the note of where the next check begins ever has.
-const NOTE_BYTES_MAX: u64 = 4_096;
-
 /// The segment that the next check of a backup in `path` begins with. The file of the lock says so; if it says
 /// nothing, the first one.
 fn next_check(disk: &dyn Disk, path: &Path) -> Result<u64> {
-    let noted = replace::read_whole(disk, &path.join(BACKUP_LOCK), NOTE_BYTES_MAX)?;
+    let noted = replace::read_whole(disk, &path.join(BACKUP_LOCK), BACKUP_NOTE_BYTES_MAX)?;
     let noted = noted.unwrap_or_default();
     let noted = std::str::from_utf8(&noted).ok().and_then(|noted| noted.trim_end().parse().ok());
     Ok(noted.unwrap_or(1))

@@ -14,6 +14,7 @@ use crate::value::clock::{Clock, Micros};
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::fork::Owner;
+use crate::value::limits::LOCK_ATTEMPTS;
 use crate::views;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,8 +31,6 @@ const LOST_AND_FOUND: &str = "lost+found";
 pub(crate) const LOCK: &str = "lock";
 /// The same while a backup is written.
 pub(crate) const BACKUP_LOCK: &str = "backup.lock";
-/// How often a lock is tried again whose file or directory was replaced in between.
-const LOCK_ATTEMPTS: u32 = 16;
 
 /// A store's directory, locked.
 pub(crate) struct Directory {

@@ -22,7 +22,7 @@ use crate::store::scratch::{Purpose, Scratch};
 use crate::value::corruption::Corruption;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::finding::{Finding, FindingKind, Findings};
-use crate::value::limits::VERIFY_CACHE_BYTES;
+use crate::value::limits::{READ_AGAIN_MAX, VERIFY_CACHE_BYTES};
 use crate::value::position::Position;
 use crate::views::note;
 use crate::views::{VIEWS, Views, is_directory};
@@ -31,8 +31,6 @@ use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// How often a watermark is read again that may just have been written.
-const MARK_ATTEMPTS: u32 = 16;
 const CHECKPOINT: &str = "index.checkpoint";
 
 /// What verifying a store has found; see [`Store::verify`].
@@ -244,7 +242,7 @@ fn read_mark(
     store: Uuid,
     findings: &mut Findings,
 ) -> Result<Option<DurableWatermark>> {
-    for _ in 0..MARK_ATTEMPTS {
+    for _ in 0..READ_AGAIN_MAX {
         if let Some(watermark) = watermark::read(disk, journal, store)? {
             return Ok(Some(watermark));
         }

@@ -10,6 +10,7 @@ use crate::testing::diff::differ;
 use crate::value::clock::Clock;
 use crate::value::error::{Error, Result};
 use crate::value::event::NewEvent;
+use crate::value::limits::TESTED_PROCESS_WAIT_MAX;
 use crate::value::position::{ExpectedVersion, Position};
 use crate::value::stream::StreamId;
 use chrono::{DateTime, Utc};
@@ -17,8 +18,6 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-/// How long a process may take to come to rest.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// What the clock shows first: 2024-01-01, midnight.
 const BEGINNING: DateTime<Utc> = match DateTime::from_timestamp(1_704_067_200, 0) {
     Some(time) => time,
@@ -211,7 +210,7 @@ impl<M: ProcessManager> Process<M> {
 
     #[track_caller]
     fn at_rest(self) -> Process<M> {
-        if let Err(error) = self.store.drain(PATIENCE) {
+        if let Err(error) = self.store.drain(TESTED_PROCESS_WAIT_MAX) {
             fail(&error);
         }
         self

@@ -2,6 +2,11 @@
 //!
 //! An input over its limit is refused with an error that names the value met and the value allowed;
 //! a buffer at its limit makes its producer wait.
+//!
+//! Each says what it bounds and why. Where a figure decided, it is here or in the record that is named; a bound without
+//! one was chosen, and not measured on its own. Bounds that follow from a form of bytes are beside the form (`codec`),
+//! those that follow from how sled stores its nodes in `kv::sync_policy`, and steps of work in the file that takes
+//! them.
 
 use std::time::Duration;
 
@@ -21,111 +26,168 @@ pub const COMMIT_STREAMS_MAX: usize = 65_536;
 pub const CONSUMER_NAME_BYTES_MAX: usize = 256;
 
 /// Bytes of the commits that one frame, and so one `fdatasync`, takes together. A single larger
-/// commit has a frame of its own.
+/// commit has a frame of its own. It bounds how long the first caller of a group waits for what others bring: 17 ms at
+/// the 493 MB/s of docs/benchmarks/PROFILE.md.
 pub(crate) const GROUP_BYTES_MAX: usize = 8 * MIB;
-/// Bytes of the commits that wait for a leader; beyond it, callers wait to join the queue.
+/// Bytes of the commits that wait for a leader; beyond it, callers wait to join the queue. It bounds memory when the
+/// disk is slower than the callers, and has room for two of the largest commits.
 pub(crate) const QUEUE_BYTES_MAX: usize = 128 * MIB;
-/// Groups that one caller writes, one after the other, before it returns with its own answer.
+/// Groups that one caller writes, one after the other, before it returns with its own reply: docs/decisions/0014.
 pub(crate) const GROUPS_LED_MAX: usize = 8;
-/// If at least so many callers wait behind a group, its leader writes the next one itself; if fewer do, it wakes one
-/// of them to lead.
+/// If at least so many callers wait when a group is done, its leader writes the next one itself; if fewer do, it wakes
+/// one of them to lead. 64 writers with one event each: 115,000 commits a second instead of 97,000
+/// (docs/decisions/0014).
 pub(crate) const GO_ON_WAITING_MIN: usize = 8;
-/// Bytes of waiting commits up to which it does: a group that takes long would keep its own answer from it.
+/// Bytes of waiting commits up to which it does: a group that takes long would delay the reply to its own commit.
 pub(crate) const GO_ON_BYTES_MAX: usize = 2 * MIB;
-/// Bytes of a segment file, once a store has outgrown its first small ones.
+/// Bytes of a segment file, once a store has outgrown its first small ones. Longer ones leave more zeros at the end of
+/// a store (0.09 bytes per byte of payload at 2 million events: docs/benchmarks/PROFILE.md); shorter ones are more
+/// files, and prepared more often.
 pub(crate) const SEGMENT_BYTES: u64 = 64 * MIB as u64;
-/// Bytes of the first segment; each later one doubles until `SEGMENT_BYTES`.
+/// Bytes of the first segment; each later one doubles until `SEGMENT_BYTES`. So the smallest store takes a MiB.
 pub(crate) const SEGMENT_BYTES_FIRST: u64 = MIB as u64;
-/// Bytes that are written into a segment before the next one is prepared, or left in it; half of a shorter one.
+/// Bytes that are written into a segment before the next one is prepared, or left in it; half of a shorter one. A
+/// process that writes less does not pay for a segment: docs/decisions/0015.
 pub(crate) const PREPARE_AFTER_BYTES: u64 = 4 * MIB as u64;
-/// Bytes of sealed segments that the index may lack; beyond it, writers wait for the indexer.
+/// Bytes of sealed segments that the index may lack; beyond it, writers wait for the indexer. It is two flush batches:
+/// one that is written, and one that gathers meanwhile. A crash leaves so much to be indexed at the next opening.
 pub(crate) const UNINDEXED_BYTES_MAX: u64 = 4 * SEGMENT_BYTES;
-/// Bytes of sealed segments that are worth a flush batch of the index while writers go on: two long ones, or all
-/// of a young store's up to its first long one.
+/// Bytes of sealed segments that are worth a flush batch of the index while writers go on: two long ones, or all of a
+/// young store's up to its first long one. A stream's events of both share their key runs: with two segments, 417,000
+/// to 435,000 events a second were read by stream (1.5 million events in 75,000 streams), with one 287,000 to 374,000;
+/// that was before there were sorted tables. When a young store counted short segments as long ones, its first 200,000
+/// events took an eighth longer.
 pub(crate) const FLUSH_BATCH_BYTES_MIN: u64 = 2 * SEGMENT_BYTES - SEGMENT_BYTES_FIRST;
-/// Events that the index may lack; beyond it, writers wait for the indexer.
+/// Events that the index may lack; beyond it, writers wait for the indexer. It bounds the memory of the tail, where
+/// each event has an entry, when events are short; with longer ones `UNINDEXED_BYTES_MAX` comes first.
 pub(crate) const TAIL_EVENTS_MAX: usize = 4_000_000;
-/// Bytes of the newest frames kept in memory for live readers.
+/// Bytes of the newest frames kept in memory for live readers: a follower that is no further behind reads no file.
 pub(crate) const TAIL_BODY_BYTES_MAX: usize = 32 * MIB;
-/// Bytes of journal that are indexed when writers pause or the store closes; less stays in the tail.
+/// Bytes of journal that are indexed when writers pause or the store closes; less stays in the tail, which costs the
+/// next opening nothing: docs/decisions/0003.
 pub(crate) const UNINDEXED_BYTES_IDLE: u64 = MIB as u64;
-/// How long writers must pause for the indexer to take what is not yet worth a flush batch beside them.
+/// How long writers must pause for the indexer to take what is not yet worth a flush batch beside them, and to compact.
+/// It is to be longer than the gaps of a busy writer.
 pub(crate) const INDEXER_IDLE: Duration = Duration::from_millis(500);
-/// How long a writer that waits for the indexer waits at once, before it looks for progress.
+/// How long a writer that waits for the indexer waits at once, before it looks for progress. Progress of a whole flush
+/// batch wakes it sooner.
 pub(crate) const INDEXER_LOOK: Duration = Duration::from_millis(100);
 /// How often in a row such a writer looks in vain until it gets an error: 10 s, not counting the time in which
 /// the process as a whole does not run.
 pub(crate) const INDEXER_LOOKS_MAX: u32 = 100;
-/// After a failure of the index, how long until it is tried again; twice as long after each further one.
+/// After a failure of the index, how long until it is tried again; twice as long after each further one. Each attempt
+/// may read and write as much as the one that failed.
 pub(crate) const INDEX_RETRY_MIN: Duration = Duration::from_millis(50);
-/// How long at most.
+/// How long at most: so soon after space came back writers go on.
 pub(crate) const INDEX_RETRY_MAX: Duration = Duration::from_secs(5);
-/// Bytes of what an earlier backup had copied that each further one reads again and checks, and the rest of a segment.
+/// Bytes of what an earlier backup had copied that each further one reads again and checks, and the rest of a segment:
+/// a copy that rots is found in turn, and a backup of little that is new stays short.
 pub(crate) const BACKUP_CHECK_BYTES: u64 = 64 * MIB as u64;
 /// How far the clock may be behind the last recorded time before that is logged: clocks are corrected by less.
 pub(crate) const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(5);
-/// Bytes of journal that one flush batch of the index sorts in memory.
+/// Bytes of journal that one flush batch of the index sorts in memory: all that the index may lack while a store runs,
+/// so that an indexer that is behind makes one large table and not several.
 pub(crate) const INDEX_FLUSH_BATCH_BYTES_MAX: u64 = 256 * MIB as u64;
 /// Streams that are kept in mind although the index has all their events: what saves a look-up there for
-/// each append.
+/// each append. An entry is about 200 bytes with its name, so these are some 25 MiB.
 pub(crate) const IDLE_STREAMS_MAX: usize = 131_072;
-/// Segment files held open for reading.
+/// Segment files held open for reading: few beside the usual bound of 1,024 files for a process.
 pub(crate) const READ_HANDLES_MAX: usize = 64;
-/// Bytes that a scan of the journal reads at once; a larger frame is read whole.
+/// Bytes that a scan of the journal reads at once; a larger frame is read whole. A scan that goes on for long reads
+/// `READ_AHEAD_CHUNK_BYTES`.
 pub(crate) const SCAN_CHUNK_BYTES: usize = 256 * KIB;
 /// Bytes of frames after which a read of everything has a thread read ahead: what is shorter is read sooner
-/// without.
+/// without. A million events of 300 bytes: 7.9 to 10.1 million a second instead of 6.9.
 pub(crate) const READ_AHEAD_AFTER_BYTES: usize = 2 * MIB;
-/// Target size of a readahead batch: one with as many bytes of frames takes no further frame.
+/// Target size of a readahead batch: one with as many bytes of frames takes no further frame. A batch is handed over
+/// at once, so that the threads meet seldom.
 pub(crate) const READ_AHEAD_BATCH_BYTES: usize = 256 * KIB;
-/// Bytes that reading ahead reads at once: a disk is twice as fast with more under way.
+/// Bytes that reading ahead reads at once. A disk that is read cold gave 0.9 GB a second in reads of 256 KiB and 1.6 in
+/// reads of 1 MiB.
 pub(crate) const READ_AHEAD_CHUNK_BYTES: usize = MIB;
-/// Batches that are read ahead and wait.
+/// Batches that are read ahead and wait: a MiB of frames, if none is larger than a batch.
 pub(crate) const READ_AHEAD_BATCHES_MAX: usize = 4;
-/// Bytes of journal between two entries of the sparse index.
+/// Bytes of journal between two entries of the sparse index: what a read by position reads too much, at most, and one
+/// small insert into sled for each.
 pub(crate) const GLOBAL_STEP_BYTES: u64 = 64 * KIB as u64;
-/// Bytes of an event that the index holds a second time; a longer one is a reference into the journal.
+/// Bytes of an event that the index holds a second time; a longer one is a reference into the journal. A stream of such
+/// events is read with one more read of the disk for each, and their payloads are on disk once.
 pub(crate) const TABLE_INLINE_BYTES_MAX: usize = 4 * KIB;
-/// Bytes of events, compressed and decompressed together, behind which no further stream begins in an event block of
-/// a table.
+/// Bytes of events, compressed and decompressed together, after which no further stream begins in an event block of
+/// a table. To decompress 4 KiB takes 1.3 µs, 8 KiB 3.5 µs, and 8 KiB are 3 % shorter on disk.
 pub(crate) const TABLE_EVENT_BLOCK_BYTES_MIN: usize = 4 * KIB;
-/// Bytes of events after which an event block ends even within a stream.
+/// Bytes of events after which an event block ends even within a stream. So most streams are in one block: streams of
+/// 20 are read at 1,850,000 events a second, and were at 1,370,000 when all blocks were of 4 KiB (docs/decisions/0008).
 pub(crate) const TABLE_EVENT_BLOCK_BYTES_MAX: usize = 8 * KIB;
-/// Target size of an index block of a table: one that has as many bytes takes no further key run.
+/// Target size of an index block of a table: one that has as many bytes takes no further key run. Each is one insert
+/// into sled, of 7 to 14 µs, and is read and searched as a whole by a look-up.
 pub(crate) const TABLE_INDEX_BLOCK_BYTES: usize = 2 * KIB;
 /// Places in which event blocks of tables are noted as they are read, to be recognised when they are read again: the
-/// last two in each, at 16 bytes.
+/// last two in each, at 16 bytes. Enough for a cache of 512 MiB; without a bound, a `cache_bytes` that is as large as
+/// can be aborted the process.
 pub(crate) const EVENT_BLOCKS_NOTED_MAX: u64 = 65_536;
-/// Bytes of a table that are written between two syncs, so that a commit's sync beside it stays short.
+/// Bytes of a table that are written between two syncs, so that a commit's sync beside it stays short: it waits for the
+/// one that is under way.
 pub(crate) const TABLE_SYNC_BYTES: usize = 4 * MIB;
-/// Neighbouring tables of one level that are compacted at once into one of the next, at most.
+/// Neighbouring tables of one level that are compacted at once into one of the next, at most. Each event is written
+/// once more for each level: more tables at once are fewer levels, and more tables to ask for a stream until then.
 pub(crate) const TABLES_COMPACTED: usize = 8;
-/// Tables of one level from which on they are compacted, when nobody writes.
+/// Tables of one level from which on they are compacted, when nobody writes. With 8, the seven tables of 2 million
+/// events stayed, and streams of 20 were read at 385,000 events a second instead of 1,350,000 (docs/decisions/0008).
 pub(crate) const TABLES_COMPACTED_IDLE: usize = TABLES_COMPACTED / 2;
-/// Tables of one level from which on so many are compacted although somebody writes.
+/// Tables of one level from which on `TABLES_COMPACTED` are compacted although somebody writes. Compacting took a core
+/// and the disk from a busy writer, so it mostly waits for a pause.
 pub(crate) const TABLES_COMPACTED_BUSY: usize = 2 * TABLES_COMPACTED;
-/// Tables from which on compacting them goes before taking in more.
+/// Tables from which on compacting them goes before taking in more: each is a file that is held open. Without this
+/// bound a journal of 256 GiB reached the usual 1,024 files of a process while its index was built again.
 pub(crate) const TABLES_MAX: usize = 64;
-/// Bytes of events that are compacted before the indexer looks whether there is something else to do.
+/// Bytes of events that are compacted before the indexer looks whether there is something else to do: closing a store
+/// and a writer that waits for room wait for one step at most.
 pub(crate) const COMPACT_STEP_BYTES: usize = 4 * MIB;
-/// Bytes of any other value in the index; a larger one is cut into pieces of this size.
+/// Bytes of any other value in the index; a larger one is cut into pieces of this size. What one write may add to
+/// sled's log follows from it (`kv::sync_policy`).
 pub(crate) const VALUE_BYTES_MAX: usize = 4 * KIB;
-/// Bytes of keys and values that sled may hold unsynced.
+/// Bytes of keys and values that sled may hold unsynced: docs/decisions/0005.
 pub(crate) const SLED_UNSYNCED_BYTES_MAX: u64 = 512 * KIB as u64;
 /// Bytes of a segment of sled's log. sled keeps a node of its trees that is larger than a quarter
-/// of it in a file of its own, which it never syncs; none of ours is.
+/// of it in a file of its own, which it never syncs; none of ours is. With longer ones the smallest store would grow:
+/// docs/decisions/0005.
 pub(crate) const SLED_SEGMENT_BYTES: usize = 2 * MIB;
-/// Events that one page of a stream read locates at once.
+/// Events that one page of a stream read locates at once: what a reader holds in memory, and reads in vain at most if
+/// it stops early.
 pub(crate) const STREAM_PAGE_EVENTS: usize = 256;
-/// Aggregates that one repository, or instances that one process, remembers the state of.
+/// Aggregates that one repository, or instances that one process, remembers the state of. Their size is the
+/// application's, so it is a count, and a small one.
 pub(crate) const CACHED_AGGREGATES_MAX: usize = 1_024;
-/// Command ids that one repository remembers, of all its aggregates: about 48 bytes each.
+/// Command ids that one repository remembers, of all its aggregates: about 48 bytes each, 12 MiB in all.
 pub(crate) const CACHED_COMMAND_IDS_MAX: usize = 262_144;
-/// Aggregates of one repository whose states wait to be written as snapshots.
+/// Aggregates of one repository whose states wait to be written as snapshots; beyond it a snapshot is skipped.
 pub(crate) const SNAPSHOTS_WAITING_MAX: usize = 16;
-/// Events from which on a feed's batch takes no further frame.
+/// Snapshots that are kept of a stream: if the newest cannot be read, or is of a history that was given up, the one
+/// before it is used.
+pub(crate) const SNAPSHOTS_KEPT: usize = 2;
+/// How long a cached state is waited for while another thread clones it; then it is made from the stream. To clone is
+/// the application's code, and may ask for the same state.
+pub(crate) const CACHED_STATE_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How long a command waits for its turn on an aggregate: one that gives another to its own stream is late, not stuck.
+pub(crate) const STREAM_LOCK_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How often a command decides again after a conflict, unless its repository says otherwise.
+pub(crate) const COMMAND_RETRIES_DEFAULT: u32 = 3;
+/// The longest of the random waits before the first such retry; twice as long before each further one.
+pub(crate) const COMMAND_RETRY_MIN: Duration = Duration::from_millis(1);
+/// The longest of these waits.
+pub(crate) const COMMAND_RETRY_MAX: Duration = Duration::from_millis(100);
+/// How often an instance of a process is asked again because somebody else has written to its stream. Nobody else is
+/// meant to, so as many conflicts in a row are a mistake of the application's.
+pub(crate) const REACTION_CONFLICTS_MAX: u32 = 100;
+/// Steps that one stored event may take through `upcast`; more are taken for a circle.
+pub(crate) const UPCASTS_MAX: usize = 1_024;
+/// Arrays and objects within each other in JSON: serde_json reads no more.
+pub(crate) const JSON_NESTING_MAX: usize = 127;
+/// Events from which on a feed's batch takes no further frame: a view is written, and a thread that feeds is asked
+/// whether to stop, after each batch.
 pub(crate) const FEED_BATCH_EVENTS_MIN: usize = 512;
-/// Bytes of frames from which on a feed's batch takes no further one.
+/// Bytes of frames from which on a feed's batch takes no further one: what bounds it when events are large.
 pub(crate) const FEED_BATCH_BYTES_MIN: usize = MIB;
 /// Bytes of the file that says what the views were when they were closed; it is left out if it would be larger.
 pub(crate) const VIEWS_NOTE_BYTES_MAX: u64 = MIB as u64;
@@ -133,33 +195,58 @@ pub(crate) const VIEWS_NOTE_BYTES_MAX: u64 = MIB as u64;
 pub(crate) const VIEW_KEY_BYTES_MAX: usize = 1_024;
 /// Bytes of a view's row.
 pub(crate) const VIEW_ROW_BYTES_MAX: usize = 16 * MIB;
-/// Bytes of changes to a view from which on they are written.
+/// Bytes of changes to a served view from which on they are written, though the batch of events is not done.
 pub(crate) const VIEW_CHANGES_BYTES_MIN: usize = 256 * KIB;
 /// Bytes of changes that a view which is being built again holds until it writes them: a row that changes
-/// often is then written once.
+/// often is then written once: 758,000 events a second instead of 224,000 (docs/decisions/0009).
 pub(crate) const VIEW_BUILD_BYTES_MAX: usize = 32 * MIB;
-/// Events behind which a view that is being built again is written all the same: what a crash costs.
+/// Events after which a view that is being built again is written all the same: what a crash costs.
 pub(crate) const VIEW_BUILD_EVENTS_MAX: u64 = 1_000_000;
-/// Changes that a view which is being built again writes in one go.
+/// Changes that a view which is being built again writes in one batch of sled's, which others that write wait for.
 pub(crate) const VIEW_BUILD_CHANGES_MAX: usize = 4_096;
 /// Events that a view may be past its written checkpoint if it wanted none of them, and a process
 /// past its cursor in the journal if they led to nothing.
 pub(crate) const CHECKPOINT_EVENTS_MAX: u64 = 4_096;
 /// Events that a rebuilt view may be behind the log when it takes the place of the old one.
 pub(crate) const VIEW_SWAP_EVENTS_MAX: u64 = 64;
-/// Parked events that a replay tries between two batches of new ones, and how long it tries at most.
+/// Parked events that a replay tries between two batches of new ones: the projection must not fall behind for a long
+/// replay.
 pub(crate) const REPLAY_EVENTS_MAX: usize = 256;
-/// See [`REPLAY_EVENTS_MAX`].
+/// How long a replay tries at most between two batches of new events.
 pub(crate) const REPLAY_TIME_MAX: Duration = Duration::from_millis(100);
 /// How long a change that somebody waits for waits until nobody reads the view.
 pub(crate) const VIEW_READERS_WAIT_MAX: Duration = Duration::from_secs(10);
-/// Threads of one command bus.
+/// How long a reader of a view or model lets a change go first that waits for other readers: without it, readers that
+/// overlap would keep the change from ever being made. It is a courtesy, and ends by itself.
+pub(crate) const CHANGE_COURTESY_MAX: Duration = Duration::from_secs(1);
+/// How long a change waits for readers before it looks whether it is still wanted.
+pub(crate) const CHANGE_LOOK: Duration = Duration::from_millis(5);
+/// How long code that is called by the engine waits for another thread of the engine, which may wait for it: two
+/// callbacks that cross get an error.
+pub(crate) const CROSSED_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Requests that wait for one thread of the engine; beyond it, callers wait to ask.
+pub(crate) const REQUESTS_WAITING_MAX: usize = 16;
+/// Rows that emptying a view removes before others have a turn.
+pub(crate) const VIEW_ROWS_REMOVED_AT_ONCE: usize = 512;
+/// The wait after a failure of the store that may pass by itself (a full disk, a time-out), before a projection or
+/// process tries again; twice as long after each further one.
+pub(crate) const RECOVERY_WAIT_MIN: Duration = Duration::from_millis(100);
+/// How long at most: so soon after space came back it goes on.
+pub(crate) const RECOVERY_WAIT_MAX: Duration = Duration::from_secs(10);
+/// The longest wait between two tries of an event that the application's code cannot handle.
+pub(crate) const RETRY_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Threads of one command bus, unless its builder says otherwise: most of them wait for an `fdatasync`, which they
+/// share. Measured by `cargo bench --bench commands`, `bus, by workers`.
+pub(crate) const BUS_WORKERS_DEFAULT: usize = 16;
+/// Threads of one command bus at most.
 pub(crate) const BUS_WORKERS_MAX: usize = 1_024;
-/// Commands that may wait for one worker of a bus.
+/// Commands that may wait for one worker of a bus, unless its builder says otherwise.
+pub(crate) const BUS_QUEUE_DEFAULT: usize = 1_024;
+/// Commands that may wait for one worker of a bus at most.
 pub(crate) const BUS_QUEUE_MAX: usize = 1_048_576;
 /// How long something waits for a time without a look at the clock, which may have been set.
 pub(crate) const CLOCK_LOOK_MAX: Duration = Duration::from_secs(60);
-/// Batches that a feed reads ahead of its taker.
+/// Batches that a feed reads ahead of its taker: one is applied, and the next is there when that is done.
 pub(crate) const FEED_BATCHES_WAITING_MAX: usize = 2;
 
 /// Events that a subscription reads ahead of its consumer, or that a consumer group holds
@@ -171,17 +258,23 @@ pub const SUBSCRIPTION_BUFFER_MAX: usize = 65_536;
 pub(crate) const GROUP_UNFINISHED_BYTES_MAX: usize = 16 * MIB;
 /// Events that a group's cursor may be past its written one if the group wanted none of them.
 pub(crate) const GROUP_CURSOR_EVENTS_MAX: u64 = 65_536;
-/// Bytes up to which a group's record is always written whole.
+/// Bytes up to which a group's record is always written whole. A longer one stays, and parts beside it say what has
+/// changed: 4,096 acknowledgements in a random order write 103 bytes each, in place of up to 20 KB.
 pub(crate) const GROUP_WHOLE_BYTES_MAX: usize = 256;
-/// Parts that a group's record may have beside the whole one.
+/// Parts that a group's record may have beside the whole one: opening the group reads them all.
 pub(crate) const GROUP_PARTS_MAX: u64 = 4_096;
-/// Parked events that one commit moves.
+/// Parked events that one commit moves: when the consumers of a large buffer are gone, all of it is parked at once.
 pub(crate) const PARKED_MOVED_MAX: usize = 4_096;
+/// How long a consumer of a group may take for an event, unless the group's builder says otherwise.
+pub(crate) const REDELIVER_AFTER_DEFAULT: Duration = Duration::from_secs(30);
+/// How often an event is delivered to a group before it is parked, unless its builder says otherwise.
+pub(crate) const DELIVERIES_DEFAULT: u32 = 10;
 /// Streams that one page of a listing reads from the index.
 pub(crate) const STREAMS_PAGE: usize = 512;
-/// Bytes of its cache that sled asks for at least.
+/// Bytes of its cache that sled asks for at least: it refuses to open with fewer.
 pub(crate) const SLED_CACHE_BYTES_MIN: u64 = 256;
-/// Bytes that an index may keep of what it read, half of them in sled, unless the store's builder says otherwise.
+/// Bytes that an index may keep of what it read, half of them in sled, unless the store's builder says otherwise. The
+/// comparison gives every engine as many.
 pub(crate) const CACHE_BYTES_DEFAULT: u64 = 64 * MIB as u64;
 
 /// Findings that a verification keeps; further ones are only counted.
@@ -201,14 +294,46 @@ pub(crate) const EXPORT_RECOVERED_BYTES_MAX: usize = 256 * MIB;
 pub(crate) const PROGRESS_BYTES: u64 = 64 * MIB as u64;
 /// How often a follower in another process looks at the durable watermark, unless its builder says otherwise.
 pub(crate) const FOLLOWER_POLL: Duration = Duration::from_millis(10);
+/// How often what another process or thread may be replacing at the moment (the durable watermark, a row in pieces) is
+/// read again until it counts as damaged: each attempt meets another replacement only by chance.
+pub(crate) const READ_AGAIN_MAX: u32 = 16;
+/// How often a lock is tried again whose file or directory was replaced in between, or another scratch directory is
+/// made whose predecessor somebody took for abandoned.
+pub(crate) const LOCK_ATTEMPTS: u32 = 16;
+/// How long to wait at once for sled's own threads to let go of a database that was closed.
+pub(crate) const SLED_RELEASE_WAIT: Duration = Duration::from_millis(100);
+/// How many such waits in a row are in vain at most: 10 s, not counting the time in which the process as a whole
+/// does not run.
+pub(crate) const SLED_RELEASE_WAITS_MAX: u32 = 100;
+/// How long a tested process may take to come to rest.
+pub(crate) const TESTED_PROCESS_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Bytes of the longest segment that there can be: one that holds a single commit of the largest size,
 /// with room to spare. A header that claims more is damaged.
 pub(crate) const SEGMENT_LENGTH_MAX: u64 = 4 * SEGMENT_BYTES;
-/// Copies of torn writes that are kept.
+/// Copies of torn writes that are kept; each is as long as a frame.
 pub(crate) const TORN_COPIES_MAX: usize = 16;
 /// Bytes of an index's checkpoint, of any version.
 pub(crate) const CHECKPOINT_BYTES_MAX: u64 = 64 * KIB as u64;
+/// Bytes of a manifest, of any version.
+pub(crate) const MANIFEST_BYTES_MAX: u64 = 64 * KIB as u64;
+/// Bytes that a file may be longer than what it occupies, whatever it occupies: no length is believed that a sparse
+/// file claims.
+pub(crate) const HOLES_BYTES_MAX: u64 = 256 * MIB as u64;
+/// How many times longer than what it occupies a file may be beyond that: a filesystem may compress it.
+pub(crate) const HOLES_TIMES_MAX: u64 = 64;
+/// Bytes of the note of where a backup's next check begins.
+pub(crate) const BACKUP_NOTE_BYTES_MAX: u64 = 4 * KIB as u64;
+/// Bytes that a lenient scan reads in one segment to tell frames from what only looks like them: a payload full of
+/// headers must not take the square of its length.
+pub(crate) const DOUBT_BYTES_MAX: u64 = 4 * SEGMENT_LENGTH_MAX;
+/// Bytes that a lenient scan gives up together where the disk does not read: a page.
+pub(crate) const UNREADABLE_BYTES: usize = 4 * KIB;
+/// Bytes of a record of the engine's own when it is decoded: nothing of ours is larger than the largest event's
+/// metadata.
+pub(crate) const RECORD_BYTES_MAX: usize = 2 * EVENT_BYTES_MAX;
+/// Damaged indexes or views that are kept beside the store, for a look at what was wrong.
+pub(crate) const QUARANTINE_KEPT: usize = 2;
 /// Earlier damaged indexes or views that are looked at again when another one is moved aside.
 pub(crate) const QUARANTINE_REMOVED_MAX: usize = 16;
 

@@ -5,14 +5,12 @@ use crate::codec::row;
 use crate::kv::database::{Database, OpenError};
 use crate::storage::disk::Disk;
 use crate::value::error::{ErrorKind, Result};
+use crate::value::limits::READ_AGAIN_MAX;
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-
-/// How often a row is read again that may just have been replaced.
-const ATTEMPTS: u32 = 16;
 
 impl Views {
     /// Opens the views in `store_dir`, which nobody else has open, or says why they cannot be used.
@@ -74,7 +72,7 @@ impl ViewTree {
     /// next attempt finds the new one whole.
     fn read_again(&self, views: &OpenViews<'_>, key: &[u8]) -> Result<()> {
         let mut read = self.value_in(views, key);
-        for _ in 1..ATTEMPTS {
+        for _ in 1..READ_AGAIN_MAX {
             if read.is_ok() {
                 break;
             }

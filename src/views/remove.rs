@@ -6,10 +6,8 @@
 
 use super::{Open, Views, closed};
 use crate::value::error::Result;
+use crate::value::limits::VIEW_ROWS_REMOVED_AT_ONCE;
 use bytes::Bytes;
-
-/// Rows that are removed before somebody else has a turn.
-const STEP: usize = 512;
 
 impl Views {
     /// Removes the tree of this name, if there is one. A large one takes a while, and `goes_on` is asked
@@ -52,8 +50,8 @@ impl Views {
         let views = self.read()?;
         let (db, tree) = (views.db(), views.tree(name)?);
         let mut entries = db.range::<&[u8]>(tree, ..end.as_ref());
-        let mut keys = Vec::with_capacity(STEP);
-        while keys.len() < STEP {
+        let mut keys = Vec::with_capacity(VIEW_ROWS_REMOVED_AT_ONCE);
+        while keys.len() < VIEW_ROWS_REMOVED_AT_ONCE {
             let Some((key, _)) = entries.next()? else { break };
             keys.push(key);
         }

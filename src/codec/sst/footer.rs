@@ -19,8 +19,10 @@ use crate::codec::cursor::{Cursor, array_at};
 use crate::value::stream::StreamId;
 use bytes::Bytes;
 
+/// Bits that a name sets. Seven would be best for ten bits a name; with six one in a hundred look-ups goes on in vain
+/// too, and each look-up asks for one bit less. It is part of format 1.
 const FILTER_PROBES: u64 = 6;
-/// Ten bits for each stream let one in a hundred look-ups go on in vain.
+/// Bits for each stream: with ten, one in a hundred look-ups goes on in vain, which a test holds.
 const FILTER_BITS_EACH: u64 = 10;
 
 /// What a table holds as a whole.

@@ -20,16 +20,13 @@ use crate::storage::files::absolute;
 use crate::value::error::{Error, Result};
 use crate::value::event::RecordedEvent;
 use crate::value::fork::Owner;
-use crate::value::limits::FOLLOWER_POLL;
+use crate::value::limits::{FOLLOWER_POLL, READ_AGAIN_MAX};
 use crate::value::position::Position;
 use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use watch::{Seen, Shared};
-
-/// How often a watermark is read again that may just have been written, until it counts as missing.
-const MARK_ATTEMPTS: u32 = 16;
 
 /// A store that another process writes, as a reader sees it.
 ///
@@ -89,7 +86,7 @@ impl Follower {
         let (owner, seen) = (Owner::this_process(), Mutex::new(seen));
         let shared = Shared { owner, path, disk, store, journal, seen };
         let follower = Follower { shared: Arc::new(shared) };
-        follower.shared.look(MARK_ATTEMPTS)?;
+        follower.shared.look(READ_AGAIN_MAX)?;
         Ok(follower)
     }
 

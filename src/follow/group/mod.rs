@@ -24,15 +24,13 @@ use crate::log::commit::check_name;
 use crate::log::handle::LogHandle;
 use crate::value::callback;
 use crate::value::error::{Error, Result};
+use crate::value::limits::{DELIVERIES_DEFAULT, REDELIVER_AFTER_DEFAULT};
 use crate::value::position::Position;
 use consumer::Consumer;
 use ledger::Settings;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-const REDELIVER_AFTER_DEFAULT: Duration = Duration::from_secs(30);
-const ATTEMPTS_DEFAULT: u32 = 10;
 
 /// Describes a consumer of a group; see [`SubscriptionBuilder::group`].
 ///
@@ -63,7 +61,7 @@ impl GroupBuilder {
             subscription,
             name,
             redeliver_after: REDELIVER_AFTER_DEFAULT,
-            attempts: ATTEMPTS_DEFAULT,
+            attempts: DELIVERIES_DEFAULT,
             in_stream_order: false,
         }
     }

@@ -16,11 +16,7 @@ use crate::journal::recover::used;
 use crate::journal::segment::{self, SegmentHeader};
 use crate::value::failpoint::failpoint;
 use crate::value::finding::{Finding, FindingKind};
-use crate::value::limits::{COMMIT_BYTES_MAX, SCAN_CHUNK_BYTES, SEGMENT_LENGTH_MAX};
-
-/// How much is read in one segment to tell frames from what only looks like them: a payload full of
-/// headers must not take the square of its length.
-const DOUBT_BYTES_MAX: u64 = 4 * SEGMENT_LENGTH_MAX;
+use crate::value::limits::{COMMIT_BYTES_MAX, DOUBT_BYTES_MAX, SCAN_CHUNK_BYTES};
 
 impl LenientScan {
     /// There is no frame here: the end, or damage, after which the next frame is looked for.

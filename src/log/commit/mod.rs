@@ -24,7 +24,8 @@ use std::collections::HashSet;
 use std::ops::Range;
 use uuid::Uuid;
 
-/// Bytes that are reserved for events which are still to come.
+/// Bytes that are reserved at most for events which are still to come: the first one's length may be unlike the
+/// others'. Without the reservation the buffer is copied each time it doubles; the bound was not measured.
 const RESERVED_BYTES_MAX: usize = 1 << 20;
 
 /// Events for one or several streams that become durable together or not at all.

@@ -4,7 +4,8 @@
 //! have been idle for a moment, and at close: so it does not slow a busy writer or a short burst, and what a
 //! stream gets in the meantime shares its runs. While they are idle it compacts tables of the index, step by step,
 //! and in between if there are many. A tail that is small costs less than a small flush batch does (its runs would be
-//! short, and stay so), so it is left where it is: the next opening reads the last segment anyway.
+//! short, and stay so), so it is left where it is: the next opening reads the last segment anyway
+//! (docs/decisions/0003). The sizes and times are in `value::limits`, with what was measured of them.
 
 pub(crate) mod managed;
 pub(crate) mod signal;
@@ -32,9 +33,10 @@ pub(crate) fn is_full(log: &Log) -> bool {
 pub(crate) fn run(log: &Arc<Log>) {
     let mut has_failed = false;
     loop {
-        // Asked before waiting, not in it: whoever publishes a frame must not wait for the index.
+        // Asked before waiting, not in it: a leader that publishes a frame must not wait for the index.
         let compact = match log.index.compaction_priority() {
-            // Too many tables are better than an index that takes nothing in any more.
+            // Too many tables are better than an index that takes nothing in any more: after a failure (a full disk has
+            // no room for a compaction), events go first. There is then one more open file for each flush batch.
             CompactionPriority::Urgent if has_failed => CompactionPriority::Normal,
             compact => compact,
         };

@@ -1,4 +1,4 @@
-//! What the indexer and those who wait for it tell each other.
+//! What the indexer and those who wait for it tell each other. The times are in `value::limits`.
 
 use crate::codec::frame::Location;
 use crate::value::error::{Error, ErrorKind, Result, catch};
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 /// What the indexer and those who wait for it tell each other.
 ///
-/// A frame wakes the indexer only if it gives it work: a thread that is woken costs a commit a tenth
-/// of an `fdatasync`.
+/// A frame wakes the indexer only if it gives it work. To wake its thread for each commit took a tenth of an
+/// `fdatasync`: one writer with one event in each commit, 109 µs (median) instead of 96.
 #[derive(Default)]
 pub(crate) struct Control {
     state: Mutex<State>,
@@ -45,6 +45,7 @@ pub(crate) enum Due {
 
 /// How long to wait until the next attempt, after so many failures before the one that has just been.
 pub(crate) fn backoff(failures: u32) -> Duration {
+    // 16 doublings of `INDEX_RETRY_MIN` are beyond `INDEX_RETRY_MAX`, and do not overflow.
     INDEX_RETRY_MIN.saturating_mul(1 << failures.min(16)).min(INDEX_RETRY_MAX)
 }
 

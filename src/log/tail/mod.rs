@@ -25,7 +25,9 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use std::collections::{HashMap, VecDeque};
 
-/// Streams that `trim` looks at under one lock.
+/// Streams that `trim` looks at under one lock, which commits and readers wait for. To go over all places, so many at a
+/// time, in place of looking up each stream that a flush batch had touched, gave 302,000 to 306,000 events a second
+/// instead of 281,000 to 294,000 (100 in a commit, indexed and closed). The count was not measured on its own.
 const TRIM_STREAMS: usize = 1_024;
 
 pub(crate) struct Tail {

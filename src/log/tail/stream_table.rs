@@ -16,8 +16,9 @@ use hashbrown::HashTable;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 
-/// Events for which a stream that rests keeps its buffer: getting it again costs an append more than the events
-/// themselves.
+/// Events for which a stream that rests keeps its buffer. With 500,000 streams in turn, each append allocated one and
+/// the indexer freed it: a tenth of the writer's time. `VecDeque` begins with room for four, so that a longer buffer
+/// is one of a stream that had more, and goes.
 const KEPT_EVENTS: usize = 4;
 
 #[derive(Default)]
@@ -34,8 +35,9 @@ pub(crate) struct Streams {
     serial: u64,
 }
 
-/// The place of a stream, and the hash of its name: a table of these stays in the processor's cache when the
-/// streams do not.
+/// The place of a stream, and the hash of its name. A table of these stays in the processor's cache when the
+/// streams do not: a hash map of names waited for memory four times, 300 ns for each of 100 events, and this table
+/// takes 100 ns.
 struct Place {
     hash: NameHash,
     number: u32,
@@ -59,7 +61,8 @@ pub(crate) struct Slot {
     serial: u64,
 }
 
-// Looking at it costs no more lines of the cache than it fills.
+// A line of the processor's cache, so that an entry is never in one line more than it fills. It came with the table
+// of places and was not measured on its own.
 #[repr(align(64))]
 pub(crate) struct KnownStream {
     name: StreamId,
@@ -104,7 +107,8 @@ impl Streams {
     }
 
     /// What `find` says of each of `streams`. Each step is done for all of them before the next one, so that
-    /// the processor waits for the memory of many at once.
+    /// the processor waits for the memory of many at once. To look each one up under a lock of its own took twice as
+    /// long. A lone stream needs no lists: it is a row of benches/instructions.baseline (`append-1`).
     pub(crate) fn find_each(&self, streams: &[&StreamId]) -> Vec<Option<(Slot, StreamState)>> {
         if let [stream] = streams {
             return vec![self.find(stream)];

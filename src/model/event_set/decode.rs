@@ -5,11 +5,9 @@ use crate::model::event_set::set::{Event, StoredEvent};
 use crate::model::event_set::shape;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::json::told;
+use crate::value::limits::UPCASTS_MAX;
 use std::any::type_name;
 use std::fmt;
-
-/// Steps that one stored event may take through `upcast`; more are taken for a circle.
-const UPCASTS_MAX: usize = 1_024;
 
 /// The event; `place` says where it is stored, for an error's message.
 pub(super) fn decode<E: Event>(stored: StoredEvent, place: &dyn fmt::Display) -> Result<E> {

@@ -19,14 +19,12 @@ use crate::model::process::runner::Runner;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, HandlerError, Result};
 use crate::value::event::{Metadata, NewEvent, RecordedEvent};
+use crate::value::limits::REACTION_CONFLICTS_MAX;
 use crate::value::position::{ExpectedVersion, Position, Version};
 use crate::value::stream::StreamId;
 use std::fmt;
 use std::sync::Arc;
 use uuid::Uuid;
-
-/// How often an instance is asked again because somebody else has written to its stream.
-const CONFLICTS_MAX: u32 = 100;
 
 /// What an instance has decided, not recorded yet.
 struct Reaction<M> {
@@ -198,7 +196,7 @@ impl<M: ProcessManager> Runner<M> {
         at: &dyn fmt::Display,
         mut attempt: impl FnMut(&mut Runner<M>) -> Result<Recorded, Interrupt>,
     ) -> Step {
-        for _ in 0..=CONFLICTS_MAX {
+        for _ in 0..=REACTION_CONFLICTS_MAX {
             if let Recorded::Done = attempt(self)? {
                 return Ok(());
             }
@@ -206,7 +204,7 @@ impl<M: ProcessManager> Runner<M> {
         let message = format!(
             "process {} stopped at {at}: somebody else has written to its stream {} times meanwhile",
             M::NAME,
-            CONFLICTS_MAX + 1
+            REACTION_CONFLICTS_MAX + 1
         );
         Err(Interrupt::Fault(Error::new(ErrorKind::Faulted, message)))
     }

@@ -1,12 +1,10 @@
 //! How long to wait before deciding again after a conflict: at random, and longer each time, so that
 //! those who met once do not meet again.
 
+use crate::value::limits::{COMMAND_RETRY_MAX, COMMAND_RETRY_MIN};
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::Duration;
-
-const FIRST: Duration = Duration::from_millis(1);
-const LONGEST: Duration = Duration::from_millis(100);
 
 /// The wait before the `retry`th retry; the first is 1.
 pub(super) fn wait(retry: u32) -> Duration {
@@ -15,7 +13,7 @@ pub(super) fn wait(retry: u32) -> Duration {
 
 fn longest(retry: u32) -> Duration {
     let doubled = 1_u32.checked_shl(retry.saturating_sub(1)).unwrap_or(u32::MAX);
-    FIRST.saturating_mul(doubled).min(LONGEST)
+    COMMAND_RETRY_MIN.saturating_mul(doubled).min(COMMAND_RETRY_MAX)
 }
 
 /// From 0 to 1. The seeds of the standard library's hash maps are random enough to part rivals.

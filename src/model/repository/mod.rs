@@ -25,6 +25,7 @@ use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::{Metadata, NewEvent};
 use crate::value::fork::Owner;
+use crate::value::limits::COMMAND_RETRIES_DEFAULT;
 use crate::value::position::{ExpectedVersion, Position, Version};
 use crate::value::stream::StreamId;
 use cache::{Cache, Known};
@@ -35,8 +36,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use stream_locks::StreamLocks;
 use uuid::Uuid;
-
-const RETRIES_DEFAULT: u32 = 3;
 
 type ExecuteResult<A> = Result<Executed<A>, ExecuteError<<A as Aggregate>::Error>>;
 
@@ -78,7 +77,7 @@ impl<A: Aggregate> Repository<A> {
             log,
             memory: Arc::new(Memory { cache: Cache::new(), locks: StreamLocks::new() }),
             snapshots: None,
-            retries: RETRIES_DEFAULT,
+            retries: COMMAND_RETRIES_DEFAULT,
             view: None,
             fault: None,
         }

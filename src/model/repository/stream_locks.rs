@@ -1,10 +1,11 @@
 //! One command at a time for each stream, among the threads of one repository.
 //!
 //! Without turns, commands on one hot aggregate would race, and all but one of each round would
-//! decide in vain. They are a courtesy, not a lock: who has waited for `PATIENCE` goes on without
+//! decide in vain. They are a courtesy, not a lock: a caller that has waited for `STREAM_LOCK_WAIT_MAX` goes on without
 //! one, so a command that gives another to its own stream is late but not stuck. What decides is
 //! always the append's expected version.
 
+use crate::value::limits::STREAM_LOCK_WAIT_MAX;
 use crate::value::stream::StreamId;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashSet;
@@ -12,9 +13,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
-/// How long a command waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Waiting rooms; a turn that ends wakes only those who wait in its room.
+/// Waiting rooms; a turn that ends wakes only those who wait in its room. More than an application has threads that
+/// command one repository at once, mostly; not measured.
 const ROOMS: usize = 32;
 
 pub(super) struct StreamLocks {
@@ -43,7 +43,7 @@ impl StreamLocks {
 
     /// Waits until nobody else has the turn of `stream`.
     pub(super) fn take(&self, stream: &StreamId) -> StreamLock<'_> {
-        self.take_within(stream, PATIENCE)
+        self.take_within(stream, STREAM_LOCK_WAIT_MAX)
     }
 
     fn take_within(&self, stream: &StreamId, patience: Duration) -> StreamLock<'_> {

@@ -1,17 +1,15 @@
 //! JSON as the store writes it: only what reads back.
 //!
 //! * A float that is not finite is an error; serde_json alone would write `null`.
-//! * Nothing nests deeper than serde_json is willing to read: [`NESTING_MAX`] arrays and objects.
+//! * Nothing nests deeper than serde_json is willing to read: [`JSON_NESTING_MAX`] arrays and objects.
 //!
 //! Both would otherwise be accepted, stored for good, and never be read again.
 
 pub(crate) mod told;
 
+use crate::value::limits::JSON_NESTING_MAX;
 use serde::Serialize;
 use serde::ser::{self, Error as _, Serializer};
-
-/// Arrays and objects within each other; serde_json reads no more.
-pub(crate) const NESTING_MAX: usize = 127;
 
 /// How the message begins that refuses what nests deeper.
 const TOO_DEEP: &str = "it nests ";
@@ -39,9 +37,9 @@ impl<S: Serializer> Strict<S> {
     /// The depth within the next `levels` arrays and objects.
     fn deeper(&self, levels: usize) -> Result<usize, S::Error> {
         let depth = self.depth + levels;
-        if depth > NESTING_MAX {
+        if depth > JSON_NESTING_MAX {
             return Err(S::Error::custom(format_args!(
-                "{TOO_DEEP}{depth} arrays and objects; at most {NESTING_MAX} can be read back"
+                "{TOO_DEEP}{depth} arrays and objects; at most {JSON_NESTING_MAX} can be read back"
             )));
         }
         Ok(depth)
@@ -341,7 +339,7 @@ mod tests {
             match to_vec(&tree) {
                 Ok(bytes) => assert_eq!(serde_json::from_slice::<Tree>(&bytes).unwrap(), tree),
                 Err(refused) => {
-                    assert_eq!(times, NESTING_MAX / levels_each + 1);
+                    assert_eq!(times, JSON_NESTING_MAX / levels_each + 1);
                     assert!(refused.to_string().contains("at most 127"), "{refused}");
                     let unchecked = serde_json::to_vec(&tree).unwrap();
                     serde_json::from_slice::<Tree>(&unchecked).unwrap_err();

@@ -175,11 +175,11 @@ fn a_value_that_json_cannot_hold_is_refused_every_time_and_names_the_type() {
 #[test]
 fn a_value_too_deep_to_read_back_is_refused() {
     let nest = |times| (0..times).fold(Shape::Unit, |inner, _| Shape::NewtypeSelf(Box::new(inner)));
-    let deepest = nest(crate::value::json::NESTING_MAX + 1);
+    let deepest = nest(crate::value::limits::JSON_NESTING_MAX + 1);
     let new = NewEvent::of(&deepest).unwrap();
     let stored = recorded("NewtypeSelf", 1, std::str::from_utf8(&new.payload).unwrap());
     assert_eq!(stored.decode::<Shape>().unwrap(), deepest);
-    let refused = NewEvent::of(&nest(crate::value::json::NESTING_MAX + 2)).unwrap_err();
+    let refused = NewEvent::of(&nest(crate::value::limits::JSON_NESTING_MAX + 2)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused}");
 }
 
