@@ -1,5 +1,5 @@
-//! Public names that have been replaced, or have moved into a module, for programs that still use them. They go
-//! with the next release.
+//! Public names that were replaced, or moved into a module, for programs that still use them. The
+//! next release removes them.
 
 use crate::value::error::ErrorKind;
 

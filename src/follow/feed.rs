@@ -1,10 +1,10 @@
-//! A feed: what a view or a read model is made from, in batches of whole frames.
+//! A feed: the events from which a view or a read model is made, in batches of whole frames.
 //!
-//! * Each batch says up to which position everything is in it, in an earlier one, or not wanted: so
-//!   its taker knows how far it has come, whatever the filter leaves out.
+//! * Each batch says up to which position everything is in it, in an earlier one, or not wanted. So its consumer knows
+//!   how far it has come, whatever the filter leaves out.
 //! * A batch never holds a part of a commit, for a frame never does.
-//! * One thread reads and decodes, another takes; a bounded channel lies between. Far behind, batches
-//!   are large; live, each is what one wake-up brought.
+//! * One thread reads and decodes, another consumes, with a bounded channel between them. Far behind the head, batches
+//!   are large; live, each holds what one wake-up brought.
 
 use crate::codec::frame::{Chain, Header};
 use crate::follow::stopper::{Stopper, Stops};
@@ -39,7 +39,7 @@ impl Batch {
     }
 }
 
-/// The taking side of a feed. Dropping it ends the feed.
+/// The consuming side of a feed. Dropping it ends the feed.
 pub(crate) struct Feed {
     batches: Receiver<Result<Batch>>,
     stop: FeedStop,
@@ -52,7 +52,7 @@ pub(crate) struct FeedStop(Arc<StopInner>);
 struct StopInner {
     log: Arc<Log>,
     flag: StopFlag,
-    /// Dropping it wakes a reader that waits for room in the channel, and a taker.
+    /// Dropping it wakes a reader that waits for room in the channel, and a consumer.
     stop: Mutex<Option<Sender<()>>>,
     stopped: Receiver<()>,
 }
@@ -147,7 +147,7 @@ pub(super) struct Reader<T> {
     stop: FeedStop,
 }
 
-/// The taker wants nothing more.
+/// The consumer wants nothing more.
 pub(super) struct Ended;
 
 impl<T: Send + 'static> Reader<T> {
@@ -210,7 +210,7 @@ impl<T: Send + 'static> Reader<T> {
 }
 
 impl Reader<Batch> {
-    /// What there is, but not much more than is worth a batch.
+    /// Reads what there is, but not much more than one batch should hold.
     fn read_batch(&mut self) -> Result<Batch> {
         let (mut events, mut frames, mut bytes) = (Vec::new(), Vec::new(), 0);
         let head = self.log.head.position();

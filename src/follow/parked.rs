@@ -1,4 +1,4 @@
-//! Events that were set aside because they could not be handled.
+//! Events that were parked because they could not be handled.
 
 use crate::codec::parked::ParkedRecord;
 use crate::value::clock::Micros;
@@ -15,11 +15,11 @@ pub struct Parked {
     pub position: Position,
     /// Its stream.
     pub stream: StreamId,
-    /// What kind of event it is.
+    /// The event's type.
     pub event_type: String,
-    /// What went wrong with it last; `None` if it only waits behind another event of its stream.
+    /// Why it last failed; `None` if it only waits for an earlier event of its stream.
     pub error: Option<String>,
-    /// How often it was tried.
+    /// How many attempts there were.
     pub attempts: u32,
     /// When it was parked, or last tried.
     pub parked_at: DateTime<Utc>,

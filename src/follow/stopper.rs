@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-/// Something that can be told to end.
+/// Something that can be stopped.
 pub(crate) trait Stops: Send + Sync {
     fn stop(&self);
 }
@@ -17,7 +17,7 @@ impl Stopper {
         Stopper(stops)
     }
 
-    /// Ends it: it returns no more events, not even those that were read ahead. A wait in progress ends too.
+    /// Ends it: it returns no more events, not even those already read ahead. A wait in progress ends too.
     ///
     /// The threads that read for a store's subscriptions wait in one place, so each stop, and each drop of a
     /// subscription or of a group's last consumer, wakes all of them for a moment.

@@ -1,7 +1,7 @@
 //! A subscription: a reader thread that follows the log and fills a bounded channel.
 //!
-//! * Followers get a wake-up, not events: the reader reads tail or journal past its own position. So
-//!   there is no gap between catching up and live, and no second delivery path.
+//! * Followers get a wake-up, not events: the reader reads tail or journal from its own position on. So there is no gap
+//!   between catching up and live, and no second delivery path.
 //! * A slow consumer fills its own channel and nothing else: it never blocks a writer.
 
 use crate::follow::feed::{Ended, FeedStop, Reader};
@@ -34,8 +34,8 @@ impl SubscriptionBuilder {
         SubscriptionBuilder { log, groups, options, buffer }
     }
 
-    /// Begins after this position: with the first event otherwise. Give the head for live events
-    /// only, or where an earlier subscription has come to.
+    /// Begins after this position; the default is the start. Pass the head for live events only, or the last position
+    /// of an earlier subscription to continue it.
     pub fn after(mut self, position: Position) -> SubscriptionBuilder {
         self.options.after = position.get();
         self
@@ -44,24 +44,24 @@ impl SubscriptionBuilder {
     stream_method!();
     filter_methods!();
 
-    /// How many events are read ahead of the consumer: 1 to 65,536, and 1,024 otherwise. It bounds
-    /// the memory of a subscription, with the size of the events.
+    /// Sets how many events are read ahead of the consumer: 1 to 65,536, by default 1,024. Together with the size of
+    /// the events it bounds the memory of a subscription.
     pub fn buffer(mut self, events: usize) -> SubscriptionBuilder {
         self.buffer = events;
         self
     }
 
-    /// Begins to read.
+    /// Starts the subscription.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a stream name or buffer that cannot be, or a
-    /// position past the head; [`Closed`](ErrorKind::Closed).
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for an invalid stream name or buffer, or a position past the head;
+    /// [`Closed`](ErrorKind::Closed).
     pub fn start(self) -> Result<Subscription> {
         self.check()?;
         Subscription::start(self.log, self.options, self.buffer)
     }
 
-    /// Refuses what no subscription can be.
+    /// Refuses invalid settings.
     pub(super) fn check(&self) -> Result<()> {
         self.options.check()?;
         if !(1..=SUBSCRIPTION_BUFFER_MAX).contains(&self.buffer) {
@@ -82,11 +82,10 @@ impl SubscriptionBuilder {
     }
 }
 
-/// The events of the log, in order, from a position on and for ever: blocks for the next one.
+/// The events of the log, in order, from a position on and without end: an iterator that blocks until the next one.
 ///
-/// Each event comes once, and a subscription that begins after the last position it saw goes on
-/// there. It ends when it is stopped or the store is closed; an error is its last item. Dropping it
-/// ends it.
+/// Each event comes once. A new subscription that begins after the last position of an earlier one continues it without
+/// a gap. A subscription ends when it is stopped or dropped, or when the store is closed; an error is its last item.
 ///
 /// ```
 /// use filmstrip::{ExpectedVersion, NewEvent, Store};
@@ -115,7 +114,7 @@ impl Subscription {
         let mut page = Vec::new();
         let events = Reader::start(&stop, name, after, filter, buffer, move |reader| {
             if let Err(error) = reader.read_frame(&mut page) {
-                // Nothing can be read after an error, so whether it is heard changes nothing.
+                // Nothing can be read after an error, so it does not matter whether it is received.
                 let _ = reader.send(Err(error));
                 return Err(Ended);
             }
@@ -124,11 +123,11 @@ impl Subscription {
         Ok(Subscription { events: Owned::new(events), is_forked: false, stop, open: log })
     }
 
-    /// Waits for the next event, but no longer than this.
+    /// Waits for the next event, at most this long.
     ///
     /// # Errors
-    /// [`Timeout`](ErrorKind::Timeout) if none came; [`Closed`](ErrorKind::Closed) if none will
-    /// come, also when it was stopped; or what the reader met.
+    /// [`Timeout`](ErrorKind::Timeout) if none came; [`Closed`](ErrorKind::Closed) if none will come, also after a
+    /// stop; or the reader's error.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<RecordedEvent> {
         self.open.log().owner.check()?;
         if self.stop.is_stopped() && !failpoint!("subscription::hand_out_after_stop") {
@@ -146,14 +145,14 @@ impl Subscription {
         }
     }
 
-    /// The channel that the events come through, for a `select!` over several. After a
-    /// [`stop`](Stopper::stop) it still holds what was read ahead.
+    /// Returns the channel that delivers the events, for a `select!` over several. After a [`stop`](Stopper::stop) it
+    /// still holds what was read ahead.
     #[must_use]
     pub fn receiver(&self) -> &Receiver<Result<RecordedEvent>> {
         &self.events
     }
 
-    /// Something that ends this subscription from another thread.
+    /// Returns a handle that ends this subscription from another thread.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
         self.stop.stopper()

@@ -1,8 +1,8 @@
-//! The application's code that runs while the engine holds something, and what it may not wait for.
+//! Application code that runs while the engine holds something, and what it must not wait for.
 //!
 //! A [`Clock`](crate::value::clock::Clock) is asked, and a `tracing` listener is called, while a group of commits is
-//! led; a view is read under the lock that its projector writes under. A call from there that waits for what
-//! its own thread holds up would wait for ever, so it is refused.
+//! led; a view is read under the lock that its projector writes under. A call from there that waits for what its own
+//! thread blocks would wait for ever, so it is refused.
 
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
@@ -11,9 +11,9 @@ use std::cell::Cell;
 /// What a thread holds while it runs the application's code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holding {
-    /// Somebody is asking the clock, or leads a group of commits: no commit comes to an end meanwhile.
+    /// The thread reads the clock, or leads a group of commits: no commit ends meanwhile.
     Commits,
-    /// A view or a read model is read: nothing is written to it meanwhile.
+    /// The thread reads a view or a read model: nothing is written to it meanwhile.
     View,
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn refuse_if_commits_wait(call: &str) -> Result<()> {
     }
 }
 
-/// Refuses `call`, which waits for threads of the engine, or for all that is under way.
+/// Refuses `call`, which waits for threads of the engine, or for everything in progress.
 pub(crate) fn refuse_if_anything_waits(call: &str) -> Result<()> {
     refuse_if_commits_wait(call)?;
     match Holding::View.is_held() && !failpoint!("callback::close_within_a_read") {
@@ -73,8 +73,8 @@ pub(crate) fn holds_anything() -> bool {
     Holding::Commits.is_held() || Holding::View.is_held()
 }
 
-/// Calls `f`, which waits for what may be held while the clock is asked: on a thread of its own if this thread answers
-/// for the clock, or leads a group of commits.
+/// Calls `f`, which waits for what may be held while the clock is read: on a thread of its own if this thread runs the
+/// clock, or leads a group of commits.
 pub(crate) fn apart(f: impl FnOnce() + Send + 'static) {
     if !Holding::Commits.is_held() {
         return f();

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 /// A source of the present time. The store asks it once for each commit, before it waits for anything.
 ///
-/// What it calls of a store may read, but may not commit, acknowledge, wait or close: that would ask it again, and
-/// is refused as [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock).
+/// A clock may call a store to read, but not to commit, acknowledge, wait or close: that would ask the clock again, and
+/// returns [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock).
 ///
 /// Recorded times never decrease: a commit gets the time of the one before if the clock shows an earlier one. See
 /// [`Store::clock_behind`](crate::Store::clock_behind).
@@ -32,19 +32,18 @@ use std::time::{Duration, Instant};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Clock: Send + Sync + 'static {
-    /// The present time.
+    /// Returns the present time.
     fn now(&self) -> DateTime<Utc>;
 
-    /// Takes note of somebody who waits for a time, and is to be [told](ClockWatch::tell) whenever
-    /// the clock is set: moved by something else than time's passing. A clock that only runs has
-    /// nothing to tell, and needs no such method. If a clock is set and does not tell, those who wait
-    /// notice within a minute.
+    /// Registers a waiter for a time, which is to be [told](ClockWatch::tell) whenever the clock is set, that is, moved
+    /// by anything other than the passing of time. A clock that only runs needs no such method. If a clock is set
+    /// without telling, waiters notice within a minute.
     fn watched_by(&self, watch: ClockWatch) {
         let _ = watch;
     }
 }
 
-/// Somebody who waits for a time, to be told when a clock is set. See [`Clock::watched_by`].
+/// A waiter for a time, to be told when a clock is set. See [`Clock::watched_by`].
 ///
 /// ```
 /// use filmstrip::clock::ClockWatch;
@@ -81,9 +80,9 @@ pub trait Clock: Send + Sync + 'static {
 pub struct ClockWatch(Weak<Sender<()>>);
 
 impl ClockWatch {
-    /// Tells that the clock was set, after it shows the new time. False: nobody waits any more, and
-    /// the watch can be forgotten.
-    #[must_use = "a watch that nobody waits behind is to be forgotten"]
+    /// Tells the waiter that the clock was set; call it after the clock shows the new time. Returns false if nobody
+    /// waits any more, and the watch can be dropped.
+    #[must_use = "a watch without a waiter is to be dropped"]
     pub fn tell(&self) -> bool {
         let Some(waiter) = self.0.upgrade() else { return false };
         // If there is no room, it is about to look anyway.
@@ -108,13 +107,13 @@ impl ClockWaiter {
         ClockWaiter { _wake: wake, woken }
     }
 
-    /// Where it is heard that the clock was set.
+    /// The channel that receives when the clock is set.
     pub(crate) fn woken(&self) -> &Receiver<()> {
         &self.woken
     }
 }
 
-/// The operating system's clock: what a store uses unless its builder was given another.
+/// The operating system's clock, which a store uses by default.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -124,7 +123,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock of the application's, as the engine asks it: what would wait for the answer is refused meanwhile.
+/// The application's clock, as the engine asks it: calls that would wait for its answer are refused meanwhile.
 pub(crate) struct AskedClock(pub(crate) Box<dyn Clock>);
 
 impl Clock for AskedClock {
@@ -150,7 +149,7 @@ pub(crate) fn deadline_after(wait: Duration) -> Option<Instant> {
     Instant::now().checked_add(wait)
 }
 
-/// UTC microseconds since 1970, as they stand on disk.
+/// UTC microseconds since 1970, as on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct Micros(pub(crate) i64);
 
@@ -159,9 +158,8 @@ impl Micros {
         Micros(time.timestamp_micros())
     }
 
-    /// The same moment for the public API. A value that no calendar holds was never written by us;
-    /// the checksums would have told, so it is shown as the calendar's end, or its beginning, instead of
-    /// panicking.
+    /// The same moment for the public API. A value beyond the calendar was never written by us, and a checksum would
+    /// have caught it; it becomes the calendar's end, or its beginning, instead of a panic.
     pub(crate) fn to_utc(self) -> DateTime<Utc> {
         let furthest = if self.0 < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
         DateTime::from_timestamp_micros(self.0).unwrap_or(furthest)

@@ -1,8 +1,8 @@
-//! What is wrong with bytes that were read, as a value: which thing is damaged, and how.
+//! Damage in bytes that were read, as a value: which thing is damaged, and how.
 //!
-//! * Who reads a file knows the place: an [`Error`](crate::value::error::Error) or a
+//! * The code that reads a file knows the place: an [`Error`](crate::value::error::Error) or a
 //!   [`Finding`](crate::value::finding::Finding) adds file, offset and position.
-//! * The text is for people. What depends on the kind of damage looks at the kind.
+//! * The text is for people. Code that depends on the kind of damage matches on the kind.
 
 use std::fmt;
 use uuid::Uuid;
@@ -48,7 +48,7 @@ pub(crate) enum Corruption {
     },
     /// One of the small forms cannot be decoded, for the decoder's reason.
     Form(Box<str>),
-    /// The versions of a process's effects to come.
+    /// The versions of a process's pending effects.
     EffectOrder,
     EventBlock,
     KeyRun,

@@ -1,8 +1,7 @@
-//! One error type with a kind to branch on and a message to read.
+//! One error type, with a kind to match on and a message for people.
 //!
-//! What a caller can act on has a type of its own beside the operation that returns it
-//! (`AppendError`, `ExecuteError`); everything else is an [`Error`].
-//! The message of a conflict is in `log::commit::outcome`.
+//! Failures that a caller acts on have a type of their own, next to the operation that returns it (`AppendError`,
+//! `ExecuteError`); everything else is an [`Error`]. The message of a conflict is in `log::commit::outcome`.
 
 use crate::value::failpoint::failpoint;
 use std::fmt;
@@ -10,13 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What most of filmstrip returns.
+/// The result of most calls of filmstrip.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What the user's own code returns from a projection, a read model, an upcaster or a process.
+/// The error that the user's code returns from a projection, a read model, an upcaster or a process.
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What went wrong, as one word that a program can match on.
+/// The kind of an error, for a program to match on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -26,11 +25,11 @@ pub enum ErrorKind {
     Rejected,
     /// The stream has never been written.
     StreamNotFound,
-    /// An argument is not of the form it must have; nothing was written.
+    /// An argument is invalid; nothing was written.
     InvalidInput,
     /// An argument is over a limit; the message names the limit and the value.
     TooLarge,
-    /// A write or sync failed midway: the events may be durable or not. Reopen and read.
+    /// A write or sync failed midway: the events may be durable or not. Reopen the store and read.
     OutcomeUnknown,
     /// The store accepts no writes after an earlier failure; reads continue. Reopen it.
     ReadOnly,
@@ -38,7 +37,7 @@ pub enum ErrorKind {
     Corrupt,
     /// Another handle, here or in another process, has the store open for writing.
     Locked,
-    /// The store was written by a version with a format that this one does not know.
+    /// The store was written in a format that this version does not know.
     UnsupportedFormat,
     /// There is no space left for the journal to grow; nothing was written.
     StorageFull,
@@ -53,13 +52,13 @@ pub enum ErrorKind {
     Closed,
     /// A projection or read model has stopped at an error; its status holds the cause.
     Faulted,
-    /// A command's deadline passed before it ran; it was not run.
+    /// A command's deadline passed before its turn came; it did not run.
     Expired,
     /// The user's code panicked.
     Panicked,
     /// A bounded queue has no room.
     QueueFull,
-    /// Something of this name is running already.
+    /// Something with this name is running already.
     AlreadyRunning,
     /// A stored event's type is not in the event set that it was decoded as.
     UnknownEventType,
@@ -67,19 +66,19 @@ pub enum ErrorKind {
     NotAnEventSet,
     /// A stored event's schema version is above the one that this program knows.
     NewerSchema,
-    /// A consumer has ingested this position already.
+    /// This consumer has already ingested this position.
     AlreadyTracked,
     /// What is at the path now is not what was opened there: another store, another history of the same
     /// store, or nothing. Open it again.
     Replaced,
-    /// The call would wait for what the calling code itself holds up: it was made from within a clock, or from
+    /// The call would wait for something that the calling code itself blocks: it was made from within a clock, or from
     /// within a read of a view. The message names both.
     WouldDeadlock,
     /// This process was forked from the one that opened the store, and cannot use it.
     Forked,
 }
 
-/// Where on disk damage was found.
+/// The place of damage on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Damage {
@@ -91,7 +90,7 @@ pub struct Damage {
     pub position: Option<u64>,
 }
 
-/// Any failure of the store. Cheap to clone, because all callers of a failed group get it.
+/// Any failure of the store. Cloning is cheap, because all callers of a failed group get it.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -103,7 +102,7 @@ struct Inner {
 }
 
 impl Error {
-    /// What kind of failure this is.
+    /// Returns the kind of the failure.
     ///
     /// ```
     /// # use filmstrip::{ErrorKind, StreamId};
@@ -115,7 +114,7 @@ impl Error {
         self.0.kind
     }
 
-    /// Where the damage is, if the kind is [`ErrorKind::Corrupt`].
+    /// Returns the place of the damage, if the kind is [`ErrorKind::Corrupt`].
     #[must_use]
     pub fn damage(&self) -> Option<&Damage> {
         self.0.damage.as_ref()
@@ -172,7 +171,7 @@ impl Error {
         Error::build(ErrorKind::Corrupt, message, Some(damage), None)
     }
 
-    /// What a newer version wrote at `offset` of `file`.
+    /// The error for what a newer version wrote at `offset` of `file`.
     pub(crate) fn newer(
         file: &Path,
         offset: u64,
@@ -187,7 +186,7 @@ impl Error {
         Error::new(ErrorKind::UnsupportedFormat, message)
     }
 
-    /// Whether the system had nothing more to give, memory or descriptors: that says nothing of a file.
+    /// Whether the system ran out of memory or descriptors, which says nothing about a file.
     pub(crate) fn is_exhaustion(&self) -> bool {
         let mut source = std::error::Error::source(self);
         while let Some(cause) = source {
@@ -199,7 +198,7 @@ impl Error {
         false
     }
 
-    /// Whether something cannot be read although the system had enough to give.
+    /// Whether something cannot be read although the system did not run out of anything.
     pub(crate) fn is_unreadable(&self) -> bool {
         match self.kind() {
             ErrorKind::Corrupt => true,
@@ -235,7 +234,7 @@ impl fmt::Debug for Error {
     }
 }
 
-/// Whether a system call failed because the system had nothing more to give, memory or descriptors.
+/// Whether a system call failed because the system ran out of memory or descriptors.
 pub(crate) fn is_exhaustion(error: &std::io::Error) -> bool {
     /// ENFILE and EMFILE on every Unix; they have no kind of their own.
     const TOO_MANY_FILES: [i32; 2] = [23, 24];
@@ -249,7 +248,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// Why a system call was not made: its path does not lead any more to what is meant by it.
+/// Why a system call was not made: its path no longer leads to what it was opened as.
 #[derive(Debug)]
 pub(crate) struct Moved(String);
 
@@ -265,7 +264,7 @@ impl Moved {
         Moved(format!("the directory {path} was renamed, removed or replaced while it was in use"))
     }
 
-    /// The file `path` is not in its directory any more.
+    /// The file `path` is no longer in its directory.
     pub(crate) fn removed(path: &Path) -> Moved {
         Moved(format!("the file {} was renamed or removed while it was in use", path.display()))
     }
@@ -298,7 +297,7 @@ impl fmt::Display for Unfit {
 
 impl std::error::Error for Unfit {}
 
-/// What the application's code, or a library's, panicked with.
+/// The message of a panic in the application's code, or a library's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Panicked(String);
 
@@ -308,8 +307,8 @@ impl fmt::Display for Panicked {
     }
 }
 
-/// Calls what may panic. What it panicked with is dropped here, and a second panic while that is dropped goes
-/// no further either: it would end the thread that has just survived the first one.
+/// Calls `call`, which may panic. The panic's payload is dropped here, and a second panic during that drop is caught
+/// too: it would end the thread that has just survived the first one.
 pub(crate) fn catch<R>(call: impl FnOnce() -> R) -> Result<R, Panicked> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|payload| {
         let message = panic_message(&*payload);

@@ -4,7 +4,8 @@ use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::stream::{StreamId, category_of};
 use std::collections::BTreeSet;
 
-/// Which events a reader, a subscription or a projection wants: OR within a kind, AND across kinds.
+/// Selects events for a read, a subscription or a projection. Conditions of one kind are
+/// alternatives (OR); different kinds must all hold (AND).
 ///
 /// ```
 /// use filmstrip::Filter;
@@ -20,44 +21,44 @@ pub struct Filter {
     streams: Vec<StreamId>,
     categories: Vec<String>,
     event_types: Vec<String>,
-    /// Why it cannot be used: it was made of a type that is no event set.
+    /// Why it cannot be used: it was made from a type that is not an event set.
     fault: Option<String>,
 }
 
 impl Filter {
-    /// Every event.
+    /// Accepts every event.
     pub fn all() -> Filter {
         Filter::default()
     }
 
-    /// The events of one stream.
+    /// Accepts the events of one stream.
     pub fn stream(stream: StreamId) -> Filter {
         Filter::all().and_stream(stream)
     }
 
-    /// The events of all streams of a category.
+    /// Accepts the events of all streams of a category.
     pub fn category(category: impl Into<String>) -> Filter {
         Filter::all().and_category(category)
     }
 
-    /// The events of one type, in any stream.
+    /// Accepts the events of one type, in any stream.
     pub fn event_type(event_type: impl Into<String>) -> Filter {
         Filter::all().and_event_type(event_type)
     }
 
-    /// Also the events of this stream.
+    /// Adds a stream to those that are accepted.
     pub fn and_stream(mut self, stream: StreamId) -> Filter {
         self.streams.push(stream);
         self
     }
 
-    /// Also the events of this category.
+    /// Adds a category to those that are accepted.
     pub fn and_category(mut self, category: impl Into<String>) -> Filter {
         self.categories.push(category.into());
         self
     }
 
-    /// Also the events of this type.
+    /// Adds an event type to those that are accepted.
     pub fn and_event_type(mut self, event_type: impl Into<String>) -> Filter {
         self.event_types.push(event_type.into());
         self
@@ -69,7 +70,7 @@ impl Filter {
         self
     }
 
-    /// Refuses a filter that was made of a type that is no event set.
+    /// Refuses a filter that was made from a type that is not an event set.
     pub(crate) fn check(&self) -> Result<()> {
         match &self.fault {
             Some(why) => Err(Error::new(ErrorKind::NotAnEventSet, why)),
@@ -89,8 +90,8 @@ impl Filter {
             && (self.categories.is_empty() || any_or_one_of(&self.categories, category_of(stream)))
     }
 
-    /// The streams, categories and event types that it names, each list in order and without a
-    /// name twice: two filters that want the same by the same names are equal so.
+    /// The streams, categories and event types that it names, each list sorted and without
+    /// duplicates, so that filters which name the same things are equal.
     pub(crate) fn names(&self) -> [Vec<String>; 3] {
         let sorted = |names: &mut dyn Iterator<Item = String>| {
             names.collect::<BTreeSet<_>>().into_iter().collect()

@@ -1,4 +1,4 @@
-//! What is found wrong with a store: each thing with its kind, its file and its place.
+//! Findings of a verification: each with its kind, its file and its place.
 
 use crate::value::limits::FINDINGS_MAX;
 use crate::value::position::Position;
@@ -7,27 +7,27 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-/// What kind of thing is wrong, in one word that a program can branch on.
+/// The kind of a finding, for a program to match on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum FindingKind {
     /// `MANIFEST` is missing or damaged.
     Manifest,
-    /// A file, or a part of one, that the operating system does not read.
+    /// The operating system cannot read a file, or a part of it.
     Unreadable,
     /// A segment of the journal is missing.
     SegmentMissing,
-    /// A segment's header is damaged, or is not of this store or place.
+    /// A segment's header is damaged, or belongs to another store or place.
     SegmentHeader,
-    /// A segment is longer or shorter than it was made.
+    /// A segment is longer or shorter than when it was created.
     SegmentLength,
-    /// A frame of the journal is damaged, or gone. Events are lost, or some of them.
+    /// A frame of the journal is damaged or missing. Some or all of its events are lost.
     Frame,
-    /// A whole frame whose position or time does not follow from the one before.
+    /// A whole frame's position or time does not follow from the frame before.
     Sequence,
-    /// The hash chain breaks: something was changed by somebody who knew how to correct checksums.
+    /// The hash chain breaks: something was changed, and its checksums were corrected.
     Chain,
-    /// An event or record whose checksum holds and whose content does not.
+    /// An event or record has a correct checksum and invalid content.
     Entry,
     /// A stream continues at another version than the next one.
     Version,
@@ -35,29 +35,27 @@ pub enum FindingKind {
     /// of its own. An incomplete frame that was known to be durable is a [`Frame`](FindingKind::Frame) here, although
     /// opening the store also saves it as a torn write.
     TornWrite,
-    /// Bytes that carry no meaning are not zero. Nothing is lost by it.
+    /// Unused bytes are not zero. Nothing is lost.
     Unused,
-    /// The durable watermark is damaged, or names what is not there.
+    /// The durable watermark is damaged, or names something that does not exist.
     DurableWatermark,
     /// The index cannot be opened, or cannot be trusted as a whole. Opening the store rebuilds it.
     Index,
-    /// An event that differs between index and journal, or is missing in the index.
+    /// An event differs between index and journal, or is missing in the index.
     IndexEvent,
     /// A stream's state in the index is not that of the journal.
     IndexStream,
     /// A record in the index is not that of the journal.
     IndexRecord,
-    /// A sparse index entry that does not point where it must, or is missing.
+    /// A sparse index entry points to the wrong place, or is missing.
     IndexPosition,
-    /// A snapshot that cannot be read, or is of a version that its stream has not reached. Nothing is
-    /// lost by it.
+    /// A snapshot cannot be read, or is of a version that its stream has not reached. Nothing is lost.
     Snapshot,
-    /// A view that cannot be read, is ahead of the log, or was made from another history. It can be built
-    /// again.
+    /// A view cannot be read, is ahead of the log, or was made from another history. It can be rebuilt.
     View,
 }
 
-/// One thing that is wrong with a store; see [`Store::verify`](crate::Store::verify).
+/// One problem found in a store; see [`Store::verify`](crate::Store::verify).
 ///
 /// ```
 /// use filmstrip::repair::FindingKind;
@@ -75,17 +73,17 @@ pub enum FindingKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What kind of thing it is.
+    /// The kind of the finding.
     pub kind: FindingKind,
-    /// The file, or for a database the directory, that it is in.
+    /// The file, or for a database the directory, with the problem.
     pub file: PathBuf,
-    /// Where in the file, in bytes from its start, if that is known.
+    /// The offset in the file in bytes, if it is known.
     pub offset: Option<u64>,
-    /// The positions of the events that it affects, where they are known.
+    /// The positions of the affected events, if they are known.
     pub positions: Option<RangeInclusive<Position>>,
-    /// The stream that it affects, where one is known.
+    /// The affected stream, if one is known.
     pub stream: Option<StreamId>,
-    /// What is wrong, for a person to read.
+    /// What is wrong, in words.
     pub message: String,
 }
 
@@ -145,7 +143,7 @@ impl Findings {
         }
     }
 
-    /// Adds what was found elsewhere, and told there.
+    /// Adds findings that were made, and logged, elsewhere.
     pub(crate) fn append(&mut self, other: Findings) {
         let room = FINDINGS_MAX - self.kept.len();
         self.more += other.more + other.kept.len().saturating_sub(room) as u64;

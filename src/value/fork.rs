@@ -2,9 +2,9 @@
 //!
 //! * A forked process has a copy of the memory, one thread, and the open files of its parent. It has none of the
 //!   engine's threads, so a wait for one of them would never end; a lock that another thread held at the fork stays
-//!   locked; and what it appended would lie where the parent appends, too.
-//! * So a handle belongs to the process that opened its store. In another one, each call is an error before it
-//!   takes a lock, and dropping leaks whatever would wait, write, unlock or remove something when it is dropped.
+//!   locked; and what it appended would be where the parent appends, too.
+//! * So a handle belongs to the process that opened its store. In another process, each call returns an error before it
+//!   takes a lock, and dropping a handle leaks everything whose drop would wait, write, unlock or remove something.
 //! * `getpid` is a system call. It is made once for each commit or read, not for each event.
 
 use crate::value::error::{Error, ErrorKind, Result};
@@ -15,12 +15,12 @@ use std::ops::Deref;
 pub(crate) struct Owner(u32);
 
 impl Owner {
-    /// The process that asks.
+    /// The current process.
     pub(crate) fn this_process() -> Owner {
         Owner(std::process::id())
     }
 
-    /// Whether the process that asks is the owner, and not one that was forked from it.
+    /// Whether the current process is the owner, and not one that was forked from it.
     pub(crate) fn is_this_process(self) -> bool {
         std::process::id() == self.0
     }

@@ -1,4 +1,4 @@
-//! What the whole history up to a position comes to, in 32 bytes.
+//! A hash of the whole history up to a position, in 32 bytes.
 
 use crate::value::error::{Error, Result};
 use crate::value::position::Position;
@@ -7,9 +7,9 @@ use std::str::FromStr;
 
 /// The log's hash chain after the last event at a position: a fingerprint of everything before it.
 ///
-/// Noted elsewhere (printed, mailed, in another system), it shows later whether the log still has the
-/// history that it had: [`Store::check_hash`](crate::Store::check_hash). It is text of the form
-/// `position:hash`, the hash as 64 hexadecimal digits.
+/// If you keep it elsewhere (printed, mailed, in another system), it shows later whether the log
+/// still has the same history: [`Store::check_hash`](crate::Store::check_hash). It is text of the
+/// form `position:hash`, the hash as 64 hexadecimal digits.
 ///
 /// ```
 /// use filmstrip::repair::{HashCheck, HeadHash};
@@ -29,19 +29,19 @@ use std::str::FromStr;
 pub struct HeadHash {
     /// The last position that the hash covers.
     pub position: Position,
-    /// BLAKE3 over everything up to there, as `docs/FORMAT.md` says under "The chain".
+    /// BLAKE3 over everything up to there, as `docs/FORMAT.md` defines it under "The chain".
     pub hash: [u8; 32],
 }
 
-/// What a log says of a noted [`HeadHash`].
+/// The result of comparing a log with a noted [`HeadHash`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HashCheck {
     /// The log has exactly the history that was noted.
     Same,
-    /// The log goes as far, with another history: something was changed, or it is another log.
+    /// The log reaches the position with another history: something was changed, or it is another log.
     Changed,
-    /// The log ends before the noted position: its end was taken away, or it is an older copy.
+    /// The log ends before the noted position: its end was removed, or it is an older copy.
     Shorter,
 }
 

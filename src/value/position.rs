@@ -1,5 +1,4 @@
-//! Places: an event's version in its stream, its position in the global sequence, and what a writer
-//! expects a stream's version to be.
+//! An event's version in its stream, its position in the global sequence, and the version that a writer expects.
 
 use std::fmt;
 
@@ -30,13 +29,13 @@ impl Version {
     /// The version of a stream without events: 0.
     pub const NONE: Version = Version(0);
 
-    /// The version with this number.
+    /// Makes the version with this number.
     #[must_use]
     pub const fn new(version: u64) -> Version {
         Version(version)
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
@@ -69,13 +68,13 @@ impl Position {
     /// Before every event: 0.
     pub const START: Position = Position(0);
 
-    /// The position with this number.
+    /// Makes the position with this number.
     #[must_use]
     pub const fn new(position: u64) -> Position {
         Position(position)
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
@@ -94,7 +93,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// What a writer expects of a stream: the condition of optimistic concurrency.
+/// The version that a writer expects a stream to have: the condition of optimistic concurrency.
 ///
 /// ```
 /// use filmstrip::{ExpectedVersion, Version};
@@ -102,7 +101,7 @@ impl fmt::Display for Position {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ExpectedVersion {
-    /// Whatever it is.
+    /// Any version, or none.
     Any,
     /// The stream has no events.
     NoStream,
@@ -113,7 +112,7 @@ pub enum ExpectedVersion {
 }
 
 impl ExpectedVersion {
-    /// Whether a stream at `actual` is as expected.
+    /// Returns whether a stream at version `actual` is as expected.
     #[must_use]
     pub fn holds_for(self, actual: Version) -> bool {
         match self {

@@ -10,8 +10,8 @@ use std::str::FromStr;
 
 /// The name of a stream: 1 to 1,024 bytes of UTF-8 without control characters.
 ///
-/// Up to the first `-` it is the category, of which the stream is one instance. Names that begin
-/// with `$` are the store's own.
+/// The part before the first `-` is the category, of which the stream is one instance. Names that begin with `$` are
+/// reserved for the store.
 ///
 /// ```
 /// use filmstrip::StreamId;
@@ -24,7 +24,7 @@ use std::str::FromStr;
 pub struct StreamId(ByteString);
 
 impl StreamId {
-    /// The stream with this name.
+    /// Makes the id of the stream with this name.
     ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) or [`TooLarge`](crate::ErrorKind::TooLarge)
@@ -35,13 +35,13 @@ impl StreamId {
         Ok(StreamId(owned(name)))
     }
 
-    /// The whole name.
+    /// Returns the whole name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name up to the first `-`, or all of it if there is none.
+    /// Returns the name up to the first `-`, or all of it if there is none.
     #[must_use]
     pub fn category(&self) -> &str {
         category_of(self.as_str())

@@ -18,8 +18,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The events of a followed store, in order, and for ever: blocks for the next one on the caller's own
-/// thread, unless the read has an end. An error is its last item. See
+/// The events of a followed store, in order and without end: an iterator that blocks the caller's thread until the next
+/// one, unless the read has an end. An error is its last item. See
 /// [`FollowerRead::follow`](crate::follow::FollowerRead::follow).
 ///
 /// ```
@@ -64,24 +64,24 @@ impl Following {
         Following { shared, options, poll, frames: None, page: VecDeque::new(), stop }
     }
 
-    /// Everything up to here has been read, or was not wanted: where to go on another time.
+    /// The position up to which everything has been read, or was not wanted: where to continue another time.
     #[must_use]
     pub fn position(&self) -> Position {
         let unread = self.page.front().map(|event| event.position.get() - 1);
         Position::new(unread.unwrap_or(self.options.after))
     }
 
-    /// Something that ends it from another thread.
+    /// Returns a handle that ends it from another thread.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
         Stopper::new(Arc::clone(&self.stop) as Arc<dyn Stops>)
     }
 
-    /// Waits for the next event, but no longer than this.
+    /// Waits for the next event, at most this long.
     ///
     /// # Errors
-    /// [`Timeout`](ErrorKind::Timeout) if none came; [`Closed`](ErrorKind::Closed) if none will come;
-    /// what reading met.
+    /// [`Timeout`](ErrorKind::Timeout) if none came; [`Closed`](ErrorKind::Closed) if none will come; errors of
+    /// reading.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<RecordedEvent> {
         let deadline = deadline_after(timeout);
         match self.read_next(deadline)? {
@@ -157,7 +157,7 @@ impl Following {
         let mut page = Vec::new();
         let events = FrameEvents::new(frame, first..=last);
         events.take_all(&self.shared.journal, &self.options.filter, &mut page)?;
-        // Not before: what could not be read was not passed, and comes again if it is asked for again.
+        // Not before: a frame that could not be read was not passed, and is read again by the next call.
         self.options.after = self.options.after.max(read_up_to);
         self.page = page.into();
         self.frames = Some(frames);

@@ -1,10 +1,9 @@
-//! Reading a store's journal from another process, beside the one that writes it.
+//! Reading a store's journal from another process than the one that writes it.
 //!
 //! * Read-only: no lock is taken, and nothing is ever written.
 //! * Nothing is shown beyond the durable watermark, `journal/durable`, which the writer moves after each
 //!   `fdatasync`. So what is shown is durable, and stays.
-//! * There is no wake-up across processes: who waits for more looks at the watermark again and again, with
-//!   a bounded interval.
+//! * There is no wake-up across processes: a waiting reader polls the watermark, with a bounded interval.
 
 mod following;
 mod watch;
@@ -28,11 +27,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use watch::{Seen, Shared};
 
-/// A store that another process writes, as a reader sees it.
+/// A read-only view of a store that another process writes.
 ///
-/// It sees what is durable, by position and through filters; it has no index, so reading one stream
-/// walks over the journal. Any number of followers may be open, and none of them is noticed by the
-/// writer. A backup can be followed like any store.
+/// It reads what is durable, by position and through filters. It has no index, so reading one stream walks over the
+/// journal. Any number of followers may be open; the writer notices none of them. A backup can be followed like any
+/// store.
 ///
 /// ```
 /// use filmstrip::{ExpectedVersion, Follower, NewEvent, Position, Store};
@@ -56,7 +55,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Begins to follow the store in the directory `path`, whether or not a process has it open.
+    /// Opens the store in the directory `path` for following, whether or not a process has it open.
     ///
     /// # Errors
     /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): there is no store.
@@ -90,20 +89,20 @@ impl Follower {
         Ok(follower)
     }
 
-    /// The last position that is durable now; the start if there is no event yet, or no watermark that
-    /// says so: a writer sets it when it opens the store.
+    /// Returns the last position that is durable now. It is the start if there is no event yet, or no watermark yet; a
+    /// writer sets the watermark when it opens the store.
     ///
     /// # Errors
     /// * [`Replaced`](crate::ErrorKind::Replaced): what is at the path now is not what was opened.
     /// * [`Corrupt`](crate::ErrorKind::Corrupt): the journal or its watermark is missing. Each read fails with either
     ///   as well.
-    /// * What reading the watermark, or the header of a new segment, met.
+    /// * Errors of reading the watermark, or the header of a new segment.
     pub fn head(&self) -> Result<Position> {
         let watermark = self.shared.look(1)?;
         Ok(Position::new(watermark.map_or(0, |watermark| watermark.position)))
     }
 
-    /// Reads the global sequence: what is durable at the time, or that and all that follows.
+    /// Begins a read of the global sequence: what is durable now, or that and everything that follows.
     pub fn read(&self) -> FollowerRead {
         FollowerRead {
             shared: Arc::clone(&self.shared),
@@ -134,8 +133,8 @@ impl FollowerRead {
     stream_method!();
     filter_methods!();
 
-    /// How long [`follow`](FollowerRead::follow) waits between two looks at the watermark: 10 ms unless said
-    /// otherwise. Each look reads 60 bytes.
+    /// Sets how long [`follow`](FollowerRead::follow) waits between two looks at the watermark. The default is 10 ms.
+    /// Each look reads 60 bytes.
     pub fn poll_interval(mut self, interval: Duration) -> FollowerRead {
         self.poll = interval;
         self
@@ -144,7 +143,7 @@ impl FollowerRead {
     /// Reads what is durable now.
     ///
     /// # Errors
-    /// What the builder was given and cannot be; what looking at the watermark met.
+    /// Invalid settings of the builder; errors of reading the watermark.
     pub fn iter(mut self) -> Result<impl Iterator<Item = Result<RecordedEvent>> + Send + use<>> {
         let head = self.shared.look(1)?.map_or(0, |watermark| watermark.position);
         self.options.until = self.options.until.min(head);
@@ -152,7 +151,7 @@ impl FollowerRead {
         Ok(self.follow())
     }
 
-    /// All of it at once.
+    /// Reads all of it at once.
     ///
     /// # Errors
     /// Those of [`iter`](FollowerRead::iter) and of reading.

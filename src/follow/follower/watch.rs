@@ -34,13 +34,13 @@ pub(super) struct Seen {
     pub(super) segment: u64,
     /// The file that the watermark was read from. While it is held, no other file can pass for it.
     pub(super) file: Option<(Arc<dyn DiskFile>, FileIdentity)>,
-    /// The last frame that anybody has read, and where it is.
+    /// The last frame that any reader has read, and where it is.
     pub(super) read: Option<(Location, Header)>,
 }
 
 impl Shared {
-    /// How far the journal is durable, as the watermark says now. One that is just being written says
-    /// nothing, and then what is known holds.
+    /// How far the journal is durable, as the watermark says now. A watermark that is just being written says nothing;
+    /// then what is known still holds.
     pub(super) fn look(&self, attempts: u32) -> Result<Option<DurableWatermark>> {
         self.owner.check()?;
         // Held over the reading: of two threads, one must not come with an older watermark than the other did.
@@ -158,8 +158,8 @@ impl Shared {
         Err(Error::new(ErrorKind::Replaced, message))
     }
 
-    /// Whether the files that are there now hold what was read from the ones before. The chain in a frame
-    /// covers everything up to it.
+    /// Whether the current files hold what was read from the earlier ones. The chain in a frame covers everything up to
+    /// it.
     fn check_history(&self, seen: &Seen, watermark: &DurableWatermark) -> Result<()> {
         let shown = seen.watermark.map_or(0, |before| before.position);
         if watermark.position < shown {
@@ -196,7 +196,7 @@ impl Shared {
         Error::new(ErrorKind::Replaced, message)
     }
 
-    /// Notes that the frame with this header, at `at`, was read.
+    /// Records that the frame with this header, at `at`, was read.
     pub(super) fn note(&self, at: Location, header: &Header) {
         let read = &mut self.seen.lock().read;
         if read.as_ref().is_none_or(|(before, _)| *before < at) {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// One of the consumers that share a group's events: blocks for the next one that is its to handle.
+/// One of the consumers that share a group's events: an iterator that blocks until the next delivery.
 ///
 /// It ends when it is stopped or the store is closed; an error is its last item. Dropping it leaves
 /// the group.
@@ -86,11 +86,11 @@ impl Consumer {
         Consumer { member: Arc::new(member), stopped, stopper: Stopper::new(Arc::new(ending)) }
     }
 
-    /// Waits for the next event to handle, but no longer than this.
+    /// Waits for the next event to handle, at most this long.
     ///
     /// # Errors
-    /// [`Timeout`](ErrorKind::Timeout) if none came; [`Closed`](ErrorKind::Closed) if none will
-    /// come; or what reading or writing met.
+    /// [`Timeout`](ErrorKind::Timeout) if none came; [`Closed`](ErrorKind::Closed) if none will come; errors of reading
+    /// or writing.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Delivery> {
         self.member.open.log().owner.check()?;
         callback::refuse_if_commits_wait("Consumer::recv_timeout")?;
@@ -106,7 +106,7 @@ impl Consumer {
         }
     }
 
-    /// Something that ends this consumer from another thread.
+    /// Returns a handle that ends this consumer from another thread.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
@@ -151,29 +151,27 @@ impl Drop for Consumer {
     }
 }
 
-/// An event that this consumer is to handle. Say how it went: dropped without an answer, it is
-/// delivered again at once.
+/// An event for this consumer to handle. Answer with [`ack`](Delivery::ack) or [`nack`](Delivery::nack): a delivery
+/// that is dropped without an answer is delivered again at once.
 #[must_use = "an event that is not acknowledged is delivered again"]
 #[non_exhaustive]
 pub struct Delivery {
     /// The event.
     pub event: RecordedEvent,
-    /// How often it has been delivered, this time included. After a crash, tries that led to nothing
-    /// may be missing.
+    /// How often it has been delivered, this time included. After a crash, attempts that led to nothing may be missing.
     pub attempt: u32,
     member: Arc<Member>,
     is_answered: bool,
 }
 
 impl Delivery {
-    /// It is handled. When this returns, that is durable: it is not delivered again. It may come late:
-    /// what was handled after it was delivered again, or parked, is handled all the same, and is parked no
-    /// longer.
+    /// Says that the event is handled. When this returns, that is durable: the event is not delivered again. A late
+    /// call counts too: an event that was delivered again, or parked, meanwhile is handled all the same, and is no
+    /// longer parked.
     ///
     /// # Errors
-    /// What writing met: the event may then be delivered again by a later run. So may it be after
-    /// [`Closed`](ErrorKind::Closed): the store was closed, or the group had ended with an error and was
-    /// started again.
+    /// Errors of writing: a later run may then deliver the event again. The same holds after
+    /// [`Closed`](ErrorKind::Closed): the store was closed, or the group had ended with an error and was started again.
     pub fn ack(mut self) -> Result<()> {
         self.member.open.log().owner.check()?;
         callback::refuse_if_commits_wait("Delivery::ack")?;
@@ -183,11 +181,11 @@ impl Delivery {
         self.member.open.log().at_one_time(|| groups.finish(group, position))
     }
 
-    /// It is not handled. When this returns, what becomes of it is durable.
+    /// Says that the event is not handled, and what to do with it. When this returns, that is durable.
     ///
     /// # Errors
-    /// [`Expired`](ErrorKind::Expired), and nothing is done, if the event was delivered again since,
-    /// parked, or finished; those of [`ack`](Delivery::ack).
+    /// [`Expired`](ErrorKind::Expired), and nothing is done, if the event was meanwhile delivered again, parked, or
+    /// finished; those of [`ack`](Delivery::ack).
     pub fn nack(mut self, nack: Nack) -> Result<()> {
         self.member.open.log().owner.check()?;
         callback::refuse_if_commits_wait("Delivery::nack")?;

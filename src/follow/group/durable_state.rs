@@ -1,4 +1,5 @@
-//! How a group is kept: whole, or, where that would be long, as parts that say what has changed since.
+//! How a group is kept in the journal: as a whole record, or, where that would be long, with parts that say what has
+//! changed since.
 //!
 //! * A whole record is written in one commit with the removal of all parts before it, so what is kept is
 //!   always one history.
@@ -27,8 +28,8 @@ impl DurableState {
         DurableState { parts, bytes: 0, must_be_whole: parts > 0 }
     }
 
-    /// What is to be written for the group `name` to be kept as it is now, keys and values, and what is then
-    /// kept. An empty value removes a key.
+    /// The keys and values to write so that the group `name` is kept as it is now, and what is then kept. An empty
+    /// value removes a key.
     pub(super) fn write(
         self,
         name: &str,

@@ -1,8 +1,8 @@
-//! What a group knows of its events: pure, without a thread, a disk or a clock of its own.
+//! What a group knows about its events. It is pure: no thread, no disk, no clock of its own.
 //!
-//! * Every event that was read is taken in, in order: it waits for room, and nothing takes its place.
-//! * An event that was taken in is unfinished until it is finished, and then it is so for good.
-//! * The cursor stands before the first unfinished event.
+//! * Every event that was read is ingested, in order: it waits for room, and nothing takes its place.
+//! * An ingested event is unfinished until it is finished, and then it stays finished.
+//! * The cursor is before the first unfinished event.
 //! * An event is delivered to one consumer at a time.
 //! * With streams in order, an event is delivered only when no earlier one of its stream is
 //!   unfinished.
@@ -45,32 +45,32 @@ pub(super) struct Move {
     pub(super) record: Option<ParkedRecord>,
 }
 
-/// What is to become of an event that was not handled.
+/// What to do with an event that was not handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Nack {
-    /// Deliver it again, after this time at the earliest, unless it was delivered often enough: then
-    /// it is parked. A time too long for the clock, such as `Duration::MAX`, never ends, and the cursor
-    /// stays before the event.
+    /// Deliver it again, after this time at the earliest; once it has been delivered as often as allowed, park it
+    /// instead. A time too long for the clock, such as `Duration::MAX`, never ends, and the cursor stays before the
+    /// event.
     Retry(Duration),
-    /// Set it aside, to be looked at and replayed or discarded by hand.
+    /// Park it, to be inspected, and replayed or discarded by hand.
     Park,
-    /// It needs no handling.
+    /// Count it as finished: it needs no handling.
     Skip,
 }
 
-/// The event was delivered again, or is finished: what its earlier consumer says comes too late.
+/// The event was delivered again, or is finished: its earlier consumer's answer comes too late.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Late;
 
 pub(super) struct Ledger {
     settings: Settings,
     filter: FilterRecord,
-    /// Everything up to here was taken in, or is not wanted.
+    /// Everything up to here was ingested, or is not wanted.
     taken: u64,
     /// Wanted events that were read and have no room yet, in order: the rest of the last batch.
     incoming: VecDeque<RecordedEvent>,
-    /// Everything up to here was read: it was taken in, is in `incoming`, or is not wanted.
+    /// Everything up to here was read: it was ingested, is in `incoming`, or is not wanted.
     read: u64,
     unfinished: BTreeMap<u64, Unfinished>,
     /// The unfinished events that the cursor may not pass: all but replays.
@@ -83,9 +83,9 @@ pub(super) struct Ledger {
     filter_bytes: usize,
     /// Bytes of the payloads of what is unfinished.
     bytes: usize,
-    /// Behind the cursor, the ranges of what is finished: first and last positions.
+    /// After the cursor, the ranges of what is finished: first and last positions.
     finished: BTreeMap<u64, u64>,
-    /// What an earlier run tried, until it is taken in: attempts, and what it waits for.
+    /// What an earlier run tried, until it is ingested: attempts, and what it waits for.
     tried: BTreeMap<u64, (u32, Standing)>,
     ready: BTreeSet<u64>,
     /// When a delivery is over, or a wait.
@@ -271,13 +271,13 @@ impl Ledger {
             && self.bytes < GROUP_UNFINISHED_BYTES_MAX
     }
 
-    /// Whether the next batch should be read: the last one was taken in whole, and there is room.
+    /// Whether the next batch should be read: the last one was ingested whole, and there is room.
     pub(super) fn wants_batch(&self) -> bool {
         self.incoming.is_empty() && self.has_room()
     }
 
-    /// Queues the next wanted events, which are all up to `until`, and takes in what has room. The rest
-    /// follows by itself as events are finished, so a batch cannot be lost half-way.
+    /// Queues the next wanted events, which are all up to `until`, and ingests as many as there is room for. The rest
+    /// follows as events are finished, so a batch cannot be lost half-way.
     pub(super) fn take_batch(&mut self, events: Vec<RecordedEvent>, until: u64) {
         assert!(until >= self.read, "batches are read in order");
         self.incoming.extend(events);
@@ -285,7 +285,7 @@ impl Ledger {
         self.take_in();
     }
 
-    /// Takes in what was read, as far as there is room.
+    /// Ingests what was read, as far as there is room.
     fn take_in(&mut self) {
         while self.has_room() {
             let Some(event) = self.incoming.pop_front() else { break };
@@ -316,8 +316,8 @@ impl Ledger {
         !self.replays.is_empty()
     }
 
-    /// Takes in the parked event that was asked for, to be tried again as if for the first time, unless it
-    /// was finished while it was read.
+    /// Ingests the parked event that was read, to be retried as if for the first time, unless it was finished while it
+    /// was read.
     pub(super) fn restore(&mut self, event: RecordedEvent) {
         let position = event.position.get();
         if self.loading.take() == Some(position) && !self.unfinished.contains_key(&position) {
@@ -377,8 +377,7 @@ impl Ledger {
         }
     }
 
-    /// The event is handled, whoever says so, and however late. False: it is not unfinished, and may be
-    /// parked.
+    /// Marks the event as handled, by whichever consumer, however late. False: it is not unfinished, and may be parked.
     pub(super) fn finish(&mut self, position: u64) -> bool {
         let Some(unfinished) = self.unfinished.get(&position) else { return false };
         if unfinished.is_replay {
@@ -426,7 +425,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// The consumer of this attempt went away without a word.
+    /// The consumer of this attempt went away without an answer.
     pub(super) fn abandon(&mut self, position: u64, attempt: u32, now: Now) {
         if self.is_out(position, attempt) {
             self.take_back(position, now, "its consumer went away without an answer");
@@ -495,7 +494,7 @@ impl Ledger {
         }
     }
 
-    /// Moves an unfinished event to another standing, with all that hangs on it.
+    /// Moves an unfinished event to another standing, with everything that depends on it.
     fn stand(&mut self, position: u64, standing: Standing) {
         let unfinished =
             self.unfinished.get_mut(&position).expect("only what is unfinished stands");
@@ -588,8 +587,8 @@ impl Ledger {
         self.forget_finished();
     }
 
-    /// Joins the range that an earlier run has begun at `position`, which was taken in now, to the one before,
-    /// if nothing in between is unfinished.
+    /// Joins the range that an earlier run began at `position`, which is ingested now, to the one before, if nothing in
+    /// between is unfinished.
     fn join_finished(&mut self, position: u64) {
         let mut ranges = self.finished.range(..=position).rev();
         let (Some((&start, &last)), Some((&first, &end))) = (ranges.next(), ranges.next()) else {

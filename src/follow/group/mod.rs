@@ -2,8 +2,7 @@
 //!
 //! * Each event is delivered to one consumer at a time, and again until it is finished: at least
 //!   once.
-//! * The cursor never passes an unfinished event, and stands in the journal: a lost index delivers
-//!   nothing again.
+//! * The cursor never passes an unfinished event, and is in the journal: a lost index causes no redelivery.
 //! * When an acknowledgement returns, it is durable.
 
 pub(crate) mod consumer;
@@ -34,10 +33,9 @@ use std::time::Duration;
 
 /// Describes a consumer of a group; see [`SubscriptionBuilder::group`].
 ///
-/// What the subscription says holds for the group: its filter, which is fixed by the group's first
-/// start; the position after which it begins when it is first started; and its buffer, which is how
-/// many unfinished events the group holds. All consumers of a group that run at the same time say
-/// the same.
+/// The subscription's settings are the group's: its filter, which is fixed when the group is first started; the
+/// position after which the group begins at that first start; and its buffer, which is the number of unfinished events
+/// that the group holds. All consumers of a group that run at the same time must have the same settings.
 #[must_use = "a consumer begins with `start`"]
 pub struct GroupBuilder {
     subscription: SubscriptionBuilder,
@@ -48,8 +46,8 @@ pub struct GroupBuilder {
 }
 
 impl SubscriptionBuilder {
-    /// Several consumers that share these events, and one durable cursor under this name: each
-    /// event is delivered to one of them, and again if it was not handled.
+    /// Makes a consumer of the group `name`. Its consumers share these events and one durable cursor: each event is
+    /// delivered to one of them, and again if it was not handled.
     pub fn group(self, name: impl Into<String>) -> GroupBuilder {
         GroupBuilder::new(self, name.into())
     }
@@ -66,33 +64,32 @@ impl GroupBuilder {
         }
     }
 
-    /// How long a consumer may take over an event before it is delivered again, perhaps to another
-    /// one: 30 s unless said otherwise.
+    /// Sets how long a consumer may take to handle an event before it is delivered again, perhaps to another consumer.
+    /// The default is 30 s.
     pub fn redeliver_after(mut self, time: Duration) -> GroupBuilder {
         self.redeliver_after = time;
         self
     }
 
-    /// How often an event is delivered before it is parked: at least once, and 10 times unless said
-    /// otherwise.
+    /// Sets how often an event is delivered before it is parked: at least once, by default 10 times.
     pub fn attempts(mut self, attempts: u32) -> GroupBuilder {
         self.attempts = attempts;
         self
     }
 
-    /// Delivers an event only when all earlier ones of its stream are finished; events of different
-    /// streams still go side by side. A parked event counts as finished.
+    /// Delivers an event only when all earlier ones of its stream are finished; events of different streams are still
+    /// delivered in parallel. A parked event counts as finished.
     pub fn in_stream_order(mut self) -> GroupBuilder {
         self.in_stream_order = true;
         self
     }
 
-    /// Joins the group, which begins where it has come to.
+    /// Joins the group, which continues at its cursor.
     ///
     /// # Errors
-    /// Those of [`SubscriptionBuilder::start`]; also [`InvalidInput`](crate::ErrorKind::InvalidInput)
-    /// for a name that cannot be one, for a filter that is not the group's, or settings that are not
-    /// those of its running consumers; and what making a new group durable met.
+    /// Those of [`SubscriptionBuilder::start`]; also [`InvalidInput`](crate::ErrorKind::InvalidInput) for an invalid
+    /// name, for a filter that is not the group's, or settings that are not those of its running consumers; and errors
+    /// of making a new group durable.
     pub fn start(self) -> Result<Consumer> {
         let GroupBuilder { subscription, name, redeliver_after, attempts, in_stream_order } = self;
         check_name("a group's", &name)?;
@@ -118,7 +115,7 @@ impl GroupBuilder {
     }
 }
 
-/// A consumer group to look after; see [`Store::group`](crate::Store::group).
+/// A handle to inspect and manage a consumer group; see [`Store::group`](crate::Store::group).
 ///
 /// ```
 /// use filmstrip::group::Nack;
@@ -149,18 +146,17 @@ impl ConsumerGroup {
         ConsumerGroup { log, groups, name }
     }
 
-    /// Everything up to here is finished, parked, or not wanted; the start if the group was never
+    /// Returns the position up to which everything is finished, parked, or not wanted; the start if the group was never
     /// started.
     ///
     /// # Errors
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a name that cannot be one;
-    /// [`Closed`](crate::ErrorKind::Closed).
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for an invalid name; [`Closed`](crate::ErrorKind::Closed).
     pub fn cursor(&self) -> Result<Position> {
         self.check()?;
         self.log.log().at_one_time(|| self.groups.cursor(self.log.log(), &self.name))
     }
 
-    /// The parked events, in order.
+    /// Returns the parked events, in order.
     ///
     /// # Errors
     /// Those of [`cursor`](ConsumerGroup::cursor).
@@ -170,30 +166,29 @@ impl ConsumerGroup {
         parked.map(|(position, record)| Parked::new(Position::new(position), record)).collect()
     }
 
-    /// Has each parked event delivered again, by a consumer that runs now or later, as if for the
-    /// first time.
+    /// Delivers each parked event again, to a consumer that runs now or later, as if for the first time.
     ///
     /// # Errors
-    /// Those of [`cursor`](ConsumerGroup::cursor), and what writing met.
+    /// Those of [`cursor`](ConsumerGroup::cursor), and errors of writing.
     pub fn replay_parked(&self) -> Result<()> {
         self.check()?;
         self.log.log().at_one_time(|| self.groups.replay_parked(&self.log, &self.name))
     }
 
-    /// Forgets the parked events: they will not be delivered again.
+    /// Discards the parked events: they will not be delivered again.
     ///
     /// # Errors
-    /// Those of [`cursor`](ConsumerGroup::cursor), and what writing met.
+    /// Those of [`cursor`](ConsumerGroup::cursor), and errors of writing.
     pub fn discard_parked(&self) -> Result<()> {
         self.check()?;
         self.log.log().at_one_time(|| self.groups.discard_parked(&self.log, &self.name))
     }
 
-    /// Forgets all that is kept of the group. If it is started again, it begins anew.
+    /// Removes the group's durable state. If the group is started again, it starts from scratch.
     ///
     /// # Errors
     /// [`AlreadyRunning`](crate::ErrorKind::AlreadyRunning) if it has consumers; those of
-    /// [`cursor`](ConsumerGroup::cursor), and what writing met.
+    /// [`cursor`](ConsumerGroup::cursor), and errors of writing.
     pub fn remove(&self) -> Result<()> {
         self.check()?;
         self.log.log().at_one_time(|| self.groups.remove(&self.log, &self.name))

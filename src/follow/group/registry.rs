@@ -1,4 +1,4 @@
-//! The consumer groups of one store: which run, and what is kept of each.
+//! The consumer groups of one store: which ones run, and the durable state of each.
 
 use crate::codec::bin;
 use crate::codec::group::{
@@ -76,7 +76,7 @@ impl Groups {
         group.end();
     }
 
-    /// The event at `position` is handled. If it was parked meanwhile, it is so no longer.
+    /// Marks the event at `position` as handled. If it was parked meanwhile, it no longer is.
     pub(super) fn finish(&self, group: &RunningGroup, position: u64) -> Result<()> {
         if group.finish(position)? {
             return Ok(());

@@ -1,4 +1,4 @@
-//! A group that runs: its ledger, what its consumers ask of it, and the one way in which it is written.
+//! A running group: its ledger, the requests of its consumers, and the one way in which it is written.
 //!
 //! * One write is under way at a time, and each covers everything that changed before it began.
 //! * What was parked, and the cursor that passes it, are in one commit.
@@ -25,7 +25,7 @@ pub(super) struct RunningGroup {
     pub(super) name: String,
     pub(super) engine: Arc<Engine>,
     pub(super) state: Mutex<State>,
-    /// An event may be ready, or none will be any more.
+    /// Notified when an event may be ready, or when none will be any more.
     pub(super) ready: Condvar,
     /// A write has ended.
     written: Condvar,
@@ -46,9 +46,9 @@ pub(super) struct State {
     pub(super) alarm: Option<Instant>,
     /// The thread waits until the next batch is wanted.
     pub(super) is_full: bool,
-    /// Changes that must be durable before who made them is answered.
+    /// The number of changes that must be durable before their callers get their replies.
     pub(super) changes: u64,
-    /// How many of them are.
+    /// How many of them are durable.
     written: u64,
     is_writing: bool,
     /// Up to which change the last write should have covered, and why it did not.
@@ -224,8 +224,7 @@ impl RunningGroup {
         self.ready.notify_all();
     }
 
-    /// The event is handled; returns when that is durable. False, and nothing was done: it is not
-    /// unfinished.
+    /// Marks the event as handled; returns when that is durable. False if it is not unfinished; then nothing was done.
     pub(super) fn finish(&self, position: u64) -> Result<bool> {
         let mut is_finished = false;
         self.change(|ledger| {
@@ -235,8 +234,8 @@ impl RunningGroup {
         Ok(is_finished)
     }
 
-    /// The event is handled, although it may be parked meanwhile; returns when it is so no longer, durably.
-    /// No other thread may move parked events in the meantime.
+    /// Marks the event as handled although it may be parked meanwhile; returns when it is durably no longer parked. No
+    /// other thread may move parked events in the meantime.
     pub(super) fn finish_parked(&self, position: u64) -> Result<()> {
         self.change(|ledger| {
             if !ledger.finish(position) {
@@ -246,7 +245,7 @@ impl RunningGroup {
         })
     }
 
-    /// The event could not be handled; returns when what becomes of it is durable.
+    /// The event could not be handled; returns when the consequence is durable.
     pub(super) fn refuse(&self, position: u64, attempt: u32, nack: Nack) -> Result<()> {
         let now = self.now();
         let mut refused = Ok(());
@@ -263,7 +262,7 @@ impl RunningGroup {
         })
     }
 
-    /// The consumer of the event went away without a word.
+    /// The consumer of the event went away without an answer.
     pub(super) fn abandon(&self, position: u64, attempt: u32) {
         let now = self.now();
         let mut state = self.state.lock();
@@ -288,7 +287,7 @@ impl RunningGroup {
         self.write(state)
     }
 
-    /// Tells everyone whom a change of the ledger may concern.
+    /// Wakes everyone whom a change of the ledger may concern.
     fn wake(&self, state: &mut State) {
         if state.ledger.has_ready() {
             self.ready.notify_one();
@@ -379,8 +378,8 @@ pub(super) fn commit_state(engine: &Engine, commit: Commit) -> Result<()> {
     engine.commit(EncodedCommit::new(commit)?).map(drop).map_err(Error::from)
 }
 
-/// The store's time never goes back, as it stands in the journal: a delivery that is due soon by a clock
-/// that was far ahead is due soon by the right one, too.
+/// The store's time, which never goes back because it is that of the journal: a delivery that is due soon by a clock
+/// that was far ahead is due soon by the correct one, too.
 pub(super) fn now(engine: &Engine) -> Now {
     let time = engine.log().now().max(engine.log().head.time());
     Now { instant: Instant::now(), time }

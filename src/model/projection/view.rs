@@ -35,7 +35,7 @@ impl View {
     ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the row is no `T`;
-    /// [`Closed`](crate::ErrorKind::Closed); what reading it met.
+    /// [`Closed`](crate::ErrorKind::Closed); errors of reading it.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         self.read(|view| view.get(key))
     }

@@ -56,7 +56,7 @@ impl<'a> ViewWriter<'a> {
     /// The row of `key`, if there is one.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if the row is no `T`; what reading it met.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the row is not a `T`; errors of reading it.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         let changed = self.changes.get(key).or_else(|| self.earlier.get(key));
         let row = match changed {

@@ -1,7 +1,7 @@
 //! Ids for events: UUIDs of version 7, which ascend within a thread.
 //!
-//! * Each thread has a generator of its own. One for all is behind a lock, at which two threads that made events took
-//!   seven times as long for each id.
+//! * Each thread has a generator of its own. With one generator behind a lock, two threads that made events took seven
+//!   times as long for each id.
 //! * The generator has no destructor, so it can be used as long as the thread runs, in the destructors of other
 //!   thread-local values too. `rand`'s, which uuid's `fast-rng` uses, has one, and panics after it, which within a
 //!   destructor aborts the process.

@@ -1,5 +1,4 @@
-//! Events: as a writer hands them in ([`NewEvent`]) and as the store gives them back
-//! ([`RecordedEvent`]).
+//! Events: as a writer appends them ([`NewEvent`]) and as the store returns them ([`RecordedEvent`]).
 
 mod id;
 
@@ -20,7 +19,7 @@ use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
 use uuid::Uuid;
 
-/// What a payload's bytes are.
+/// The format of a payload's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PayloadFormat {
@@ -30,7 +29,7 @@ pub enum PayloadFormat {
     Bytes,
 }
 
-/// Why an event came to be, and what the application wants to remember beside it.
+/// Why an event was recorded, and what else the application stores with it.
 ///
 /// ```
 /// use filmstrip::Metadata;
@@ -41,15 +40,15 @@ pub enum PayloadFormat {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Metadata {
-    /// What all events of one business conversation share.
+    /// The id that all events of one business conversation share.
     pub correlation_id: Option<Uuid>,
     /// The event or command that led to this event.
     pub causation_id: Option<Uuid>,
-    /// The command that this event answers; it runs at most once per stream.
+    /// The command that led to this event. A command with an id runs at most once per stream.
     pub command_id: Option<Uuid>,
-    /// Who asked for it.
+    /// The user who asked for it.
     pub user: Option<String>,
-    /// Anything else.
+    /// Further entries, by key.
     pub entries: BTreeMap<String, String>,
 }
 
@@ -116,11 +115,11 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
-    /// An event whose payload is `data` as JSON.
+    /// Makes an event whose payload is `data` as JSON.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if `data` cannot be written as JSON that reads
-    /// back: a float in it is not finite, a map's key is no string, or it nests deeper than 127.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if `data` cannot be written as JSON that reads back: a float in it is
+    /// not finite, a map's key is not a string, or it nests deeper than 127.
     pub fn json(event_type: impl Into<String>, data: &impl Serialize) -> Result<NewEvent> {
         let event_type = event_type.into();
         let payload = json::to_vec(data).map_err(|e| {
@@ -131,7 +130,7 @@ impl NewEvent {
         Ok(NewEvent::with_payload(event_type, PayloadFormat::Json, payload.into()))
     }
 
-    /// An event whose payload is bytes that only the application understands.
+    /// Makes an event whose payload is bytes that only the application understands.
     pub fn bytes(event_type: impl Into<String>, payload: impl Into<Bytes>) -> NewEvent {
         NewEvent::with_payload(event_type.into(), PayloadFormat::Bytes, payload.into())
     }
@@ -152,8 +151,8 @@ impl NewEvent {
         }
     }
 
-    /// Sets the id, which is a new UUID of version 7 otherwise. Appending the same ids again with
-    /// the same expected version is recognised and writes nothing.
+    /// Sets the id; the default is a new UUID of version 7. Appending the same ids again with the same expected version
+    /// is recognised and writes nothing.
     #[must_use]
     pub fn id(mut self, id: Uuid) -> NewEvent {
         self.id = id;
@@ -167,14 +166,14 @@ impl NewEvent {
         self
     }
 
-    /// Says when it happened, if that is not when the store takes it. Kept in microseconds.
+    /// Sets when the event happened, if that is not when the store records it. Stored in microseconds.
     #[must_use]
     pub fn occurred_at(mut self, time: DateTime<Utc>) -> NewEvent {
         self.occurred_at = Some(time);
         self
     }
 
-    /// Sets the version of the payload's schema, which is 1 otherwise.
+    /// Sets the version of the payload's schema; the default is 1.
     #[must_use]
     pub fn schema_version(mut self, version: u16) -> NewEvent {
         self.schema_version = version;
@@ -182,7 +181,7 @@ impl NewEvent {
     }
 }
 
-/// The name of a kind of event, such as `CustomerRegistered`. Reads as a `&str`.
+/// The name of a kind of event, such as `CustomerRegistered`. Dereferences to `str`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventType(ByteString);
 
@@ -245,7 +244,7 @@ impl PartialEq<&str> for EventType {
     }
 }
 
-/// The metadata of a recorded event: shared, and free if there is none. Reads as a [`Metadata`].
+/// The metadata of a recorded event: shared, and without an allocation if there is none. Dereferences to [`Metadata`].
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct RecordedMetadata(Option<Arc<Metadata>>);
 
@@ -271,9 +270,8 @@ impl fmt::Debug for RecordedMetadata {
 
 /// An event as the store holds it: a fact that will not change.
 ///
-/// Cheap to clone: stream, type and payload share the buffer that they were read into. That buffer
-/// stays in memory as long as any event from it does (up to 256 KiB for small events); what is kept
-/// for long should be copied out of it.
+/// Cloning is cheap: stream, type and payload share the buffer that they were read into. That buffer stays in memory as
+/// long as any event from it does (up to 256 KiB for small events), so copy what you keep for long.
 ///
 /// ```
 /// use filmstrip::{ExpectedVersion, NewEvent, Store};
@@ -295,24 +293,24 @@ pub struct RecordedEvent {
     pub version: Version,
     /// The id that its writer gave it.
     pub id: Uuid,
-    /// What kind of event it is.
+    /// The event's type.
     pub event_type: EventType,
     /// The version of its payload's schema.
     pub schema_version: u16,
     /// When the store recorded it; `as_of` uses this time.
     pub recorded_at: DateTime<Utc>,
-    /// When it happened: `recorded_at` unless its writer said otherwise.
+    /// When it happened: `recorded_at`, unless its writer set another time.
     pub occurred_at: DateTime<Utc>,
-    /// Why it came to be.
+    /// Why it was recorded, and what else its writer stored with it.
     pub metadata: RecordedMetadata,
-    /// What the payload's bytes are.
+    /// The format of the payload's bytes.
     pub format: PayloadFormat,
     /// The payload.
     pub payload: Bytes,
 }
 
 impl RecordedEvent {
-    /// The payload, read as JSON.
+    /// Decodes the payload as JSON.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if the payload is not JSON of this type.

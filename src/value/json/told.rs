@@ -1,4 +1,4 @@
-//! What is told of an error of JSON: never the text that it met.
+//! What is reported of a JSON error: never the text that caused it.
 //!
 //! serde's messages quote what they refuse, as in `invalid type: string "…"`. Errors end up in logs and in records of
 //! what was parked, which payloads have no business in. What is kept: the kind of value that was met, what was
@@ -8,7 +8,7 @@ use crate::value::error::HandlerError;
 use crate::value::failpoint::failpoint;
 use std::fmt;
 
-/// An error of JSON without any text that was met.
+/// A JSON error without any text from the input.
 #[derive(Debug)]
 pub(crate) struct Told(String);
 
@@ -41,7 +41,7 @@ impl From<serde_json::Error> for Told {
     }
 }
 
-/// An error of the user's own code as it is, unless it is one of JSON.
+/// An error of the user's code as it is, unless it is a JSON error.
 pub(crate) fn by_handler(error: HandlerError) -> HandlerError {
     match error.downcast_ref::<serde_json::Error>() {
         Some(json) => Told::from(json).into(),
@@ -75,7 +75,7 @@ const KINDS: [&str; 19] = [
 /// What this crate says itself when it refuses to write a value.
 const OURS: [&str; 2] = [super::TOO_DEEP, super::NOT_FINITE];
 
-/// A message of serde's without the values that it quotes; of any other message nothing.
+/// serde's message without the values that it quotes; of any other message nothing.
 pub(crate) fn without_values(message: &str) -> String {
     if failpoint!("json::quote_values") || OURS.iter().any(|ours| message.starts_with(ours)) {
         return message.to_owned();
