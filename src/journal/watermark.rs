@@ -19,7 +19,7 @@
 use crate::codec::cursor::array_at;
 use crate::codec::frame::Location;
 use crate::storage::disk::{Disk, DiskFile};
-use crate::storage::files::FileIdentity;
+use crate::storage::identity::FileIdentity;
 use crate::storage::replace::{self, TEMPORARY};
 use crate::value::error::{Error, Result};
 use std::io;

@@ -48,6 +48,13 @@ fn a_frame_accepted_with_a_bad_checksum_is_caught() {
     assert_caught("codec::accept_bad_checksum", CUTS);
 }
 
+#[test]
+fn a_look_at_a_segment_that_asks_for_its_times_is_caught() {
+    let proof =
+        "storage::identity::tests::a_look_leaves_the_time_of_the_next_write_as_coarse_as_it_is";
+    assert_caught("storage::look_at_times", proof);
+}
+
 const INDEX_FAULTS: &str =
     "index::tests::faults::whichever_operation_fails_the_index_is_whole_when_it_is_opened_again";
 const INDEX_CUTS: &str = "index::tests::faults::a_power_cut_at_any_operation_of_the_index_leaves_what_its_checkpoint_lists";

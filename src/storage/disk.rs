@@ -1,11 +1,12 @@
 //! The narrow interface through which the engine touches files, so that tests can fail, tear and
 //! reorder what a disk does.
 
-use crate::storage::files::{self, FileIdentity};
+use crate::storage::files;
+use crate::storage::identity::{self, FileIdentity};
 use crate::storage::regular;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -155,11 +156,11 @@ impl DiskFile for File {
     }
 
     fn identity(&self) -> io::Result<Option<FileIdentity>> {
-        Ok(Some(FileIdentity::of(&self.metadata()?)))
+        FileIdentity::of(self).map(Some)
     }
 
     fn is_removed(&self) -> io::Result<bool> {
-        Ok(self.metadata()?.nlink() == 0)
+        identity::is_removed(self)
     }
 }
 
@@ -225,6 +226,6 @@ impl Disk for RealDisk {
     }
 
     fn identity_at(&self, path: &Path) -> io::Result<Option<FileIdentity>> {
-        Ok(Some(FileIdentity::of(&fs::metadata(path)?)))
+        FileIdentity::at(path).map(Some)
     }
 }

@@ -1,10 +1,10 @@
-//! Creating files, telling them apart, and their permissions.
+//! Creating files, and their permissions.
 //!
 //! A file gets no permission that its directory does not have.
 
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -13,33 +13,6 @@ use std::path::{Path, PathBuf};
 pub(crate) const MODE_ALL: u32 = 0o777;
 /// The same of a file: it is searched by nobody.
 const FILE_MODE: u32 = 0o666;
-
-/// The device of a file, and its number there. A number may be given out again once its file is gone and
-/// nobody holds it open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FileIdentity {
-    device: u64,
-    inode: u64,
-}
-
-impl FileIdentity {
-    pub(crate) fn of(metadata: &Metadata) -> FileIdentity {
-        FileIdentity { device: metadata.dev(), inode: metadata.ino() }
-    }
-}
-
-/// Whether `path` leads to `file`.
-pub(crate) fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
-    match fs::metadata(path) {
-        Ok(met) => Ok(FileIdentity::of(&met) == FileIdentity::of(&file.metadata()?)),
-        Err(error) if is_gone(&error) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
 
 /// The path from the root on, whatever the working directory will be. It may lead nowhere yet.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {

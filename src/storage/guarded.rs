@@ -2,15 +2,14 @@
 //! directory that is held, nor in one in it, such as `journal`.
 
 use crate::storage::disk::{Disk, DiskFile, Kind};
-use crate::storage::files::{FileIdentity, leads_to};
 use crate::storage::held::Held;
+use crate::storage::identity::{FileIdentity, is_removed, leads_to};
 use crate::value::error::Moved;
 use crate::value::failpoint::failpoint;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -133,7 +132,7 @@ impl Disk for GuardedDisk {
     fn has_lost(&self, path: &Path) -> io::Result<bool> {
         let directory = path.parent().unwrap_or(path);
         match self.below.lock().get(directory) {
-            Some(held) => Ok(held.metadata()?.nlink() == 0 || leads_to(directory, held)?),
+            Some(held) => Ok(is_removed(held)? || leads_to(directory, held)?),
             None => Ok(false),
         }
     }

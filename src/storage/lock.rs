@@ -1,6 +1,7 @@
 //! Advisory locks of the operating system's, on files and directories that are open.
 
 use crate::storage::files;
+use crate::storage::identity::leads_to;
 use crate::storage::regular;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -52,7 +53,7 @@ impl LockHandle {
 
     /// Whether `path` leads to it.
     pub(crate) fn is_at(&self, path: &Path) -> io::Result<bool> {
-        files::leads_to(path, &self.0)
+        leads_to(path, &self.0)
     }
 
     pub(super) fn file(&self) -> &File {

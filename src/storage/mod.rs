@@ -10,6 +10,7 @@ pub(crate) mod faulty;
 pub(crate) mod files;
 pub(crate) mod guarded;
 pub(crate) mod held;
+pub(crate) mod identity;
 pub(crate) mod lock;
 pub(crate) mod regular;
 pub(crate) mod replace;
