@@ -1,7 +1,7 @@
 //! The file `index.checkpoint`, replaced as a whole or not at all.
 
 use crate::codec::checkpoint::StoredCheckpoint;
-use crate::kv::database::OpenError;
+use crate::kv::failure::OpenError;
 use crate::storage::disk::{Disk, Kind};
 use crate::storage::held::Held;
 use crate::storage::replace;

@@ -1,6 +1,7 @@
 //! The trees of an index but those of its tables, and what marks them as those of one store.
 
-use crate::kv::database::{Database, OpenError, Tree};
+use crate::kv::database::{Database, Tree};
+use crate::kv::failure::OpenError;
 use crate::value::corruption::IndexFault;
 use crate::value::error::Result;
 use uuid::Uuid;

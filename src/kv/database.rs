@@ -6,20 +6,23 @@
 //! * What sled has replaced is given back, memory and log, as fast as more is written.
 //! * When `close` returns, sled has let go of its files, and they can be opened again.
 
+#[cfg(test)]
+mod hooks;
+
+use crate::kv::failure::{OpenError, is_the_systems, panicked, unusable_or_system};
 use crate::kv::files::{remove_unfinished_snapshots, sync_files, unfit_in, wait_for_release};
 use crate::kv::sync_policy::{
     CHANGES_PACED_MAX, KEY_BYTES_MAX, STORED_BYTES_MAX, SyncPolicy, Unsynced, check_size,
 };
 use crate::storage::disk::{Disk, DiskFile};
 use crate::storage::held::Held;
-use crate::value::corruption::{CheckpointFault, Corruption, IndexFault};
-use crate::value::error::{Error, ErrorKind, Moved, Result, catch, is_exhaustion};
+use crate::value::corruption::Corruption;
+use crate::value::error::{Error, ErrorKind, Result, catch};
 use crate::value::failpoint::failpoint;
 use crate::value::fork::Owner;
 use crate::value::limits::SLED_CACHE_BYTES_MIN;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::fmt;
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -86,62 +89,6 @@ impl Entries<'_> {
 /// A copy: what sled gives out may keep a buffer alive that is many times larger.
 fn bytes(from_sled: &sled::IVec) -> Bytes {
     Bytes::copy_from_slice(from_sled)
-}
-
-/// Why a database could not be opened.
-#[derive(Debug)]
-pub(crate) enum OpenError {
-    /// What is there cannot be used. Another may be made in its place.
-    Unusable(Unusable),
-    /// The system refuses; another attempt may succeed, with the same files.
-    System(Error),
-}
-
-/// Why what is there cannot be used.
-#[derive(Debug)]
-pub(crate) enum Unusable {
-    /// It is damaged.
-    Whole(Corruption),
-    /// A file of it is damaged; the error names it.
-    File(Error),
-}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Unusable::Whole(corruption) => corruption.fmt(f),
-            Unusable::File(error) => error.fmt(f),
-        }
-    }
-}
-
-impl From<Corruption> for OpenError {
-    fn from(corruption: Corruption) -> OpenError {
-        OpenError::Unusable(Unusable::Whole(corruption))
-    }
-}
-
-impl From<CheckpointFault> for OpenError {
-    fn from(fault: CheckpointFault) -> OpenError {
-        Corruption::from(fault).into()
-    }
-}
-
-impl From<IndexFault> for OpenError {
-    fn from(fault: IndexFault) -> OpenError {
-        Corruption::from(fault).into()
-    }
-}
-
-/// While an index is opened, whatever sled says of it makes it unusable, unless the system is full
-/// or forbids it.
-impl From<Error> for OpenError {
-    fn from(error: Error) -> OpenError {
-        match error.kind() {
-            ErrorKind::Corrupt => OpenError::Unusable(Unusable::File(error)),
-            _ => OpenError::System(error),
-        }
-    }
 }
 
 impl Database {
@@ -412,7 +359,7 @@ impl Database {
         f: impl FnOnce(&sled::Db) -> sled::Result<T>,
     ) -> Result<T> {
         if let Some(message) = self.panicked.get() {
-            return Err(self.panic_error(message));
+            return Err(panicked(&self.path, message));
         }
         let db = self.db.as_ref().expect("a database that is being closed is not called");
         match catch(|| f(db)) {
@@ -430,74 +377,14 @@ impl Database {
             }
             Err(panic) => {
                 let message = self.panicked.get_or_init(|| panic.to_string());
-                Err(self.panic_error(message))
+                Err(panicked(&self.path, message))
             }
         }
-    }
-
-    /// Lets every write after the next `writes` fail.
-    #[cfg(test)]
-    pub(crate) fn die_after(&self, writes: u64) {
-        self.unsynced.lock().faults.writes_left = Some(writes);
-    }
-
-    /// Lets one write fail after the next `writes`, like a disk that is full for a moment.
-    #[cfg(test)]
-    pub(crate) fn fail_once_after(&self, writes: u64) {
-        let faults = &mut self.unsynced.lock().faults;
-        (faults.writes_left, faults.fails_once) = (Some(writes), true);
-    }
-
-    /// Whether this process is taken for dead.
-    #[cfg(test)]
-    pub(crate) fn is_dead(&self) -> bool {
-        self.unsynced.lock().faults.writes_left == Some(0)
-    }
-
-    /// Keeps the data file as of each sync from now on.
-    #[cfg(test)]
-    pub(crate) fn keep_synced(&self) {
-        self.unsynced.lock().faults.keeps_synced = true;
-    }
-
-    /// Has sled write its log, and does not sync it: as it may do at any time.
-    #[cfg(test)]
-    pub(crate) fn write_out(&self) {
-        self.call("flush", |db| db.flush().map(drop)).expect("sled can write");
-    }
-
-    /// The data file as of the last sync.
-    #[cfg(test)]
-    pub(crate) fn synced(&self) -> Vec<u8> {
-        self.unsynced.lock().faults.synced.clone()
-    }
-
-    /// Writes and returns how much sled's log has grown since the last such write.
-    #[cfg(test)]
-    pub(crate) fn log_growth(&self, f: impl FnOnce()) -> i64 {
-        self.sync().expect("sled can sync");
-        let before = self.written_to();
-        f();
-        self.sync().expect("sled can sync");
-        self.written_to() - before
-    }
-
-    fn panic_error(&self, message: &str) -> Error {
-        if let Some(source) = said_of_the_system(message) {
-            return systems(&self.path, "sled panicked", message, source);
-        }
-        Error::corrupt(&self.path, 0, None, format!("sled panicked: {message}"))
     }
 
     /// Whether sled has panicked: it is not called any more, and the database must be opened again.
     pub(crate) fn has_panicked(&self) -> bool {
         self.panicked.get().is_some()
-    }
-
-    /// As if sled had panicked and said `message`.
-    #[cfg(test)]
-    pub(crate) fn panic_with(&self, message: &str) {
-        self.panicked.set(message.to_owned()).expect("it has not panicked");
     }
 
     /// Has everything on disk and the files free for another open, if it returns without an error.
@@ -550,75 +437,4 @@ pub(crate) fn refuse_forked() -> Result<()> {
     let message = "this process was forked from one that had opened a store, and cannot open any: \
                    open stores after the fork, or start another program";
     Err(Error::new(ErrorKind::Forked, message))
-}
-
-/// Why sled could not open what is in `path`, by what it said.
-fn unusable_or_system(path: &Path, what: &str, said: &str) -> OpenError {
-    match said_of_the_system(said) {
-        Some(source) => OpenError::System(systems(path, what, said, source)),
-        None => Corruption::Database(format!("{what}: {said}").into()).into(),
-    }
-}
-
-fn systems(path: &Path, what: &str, said: &str, source: std::io::Error) -> Error {
-    let message = format!("{}: {what}: {said}; the system had no more to give", path.display());
-    Error::with_source(ErrorKind::Io, message, source)
-}
-
-/// The system's error, if what sled said, mostly in a panic, says more of the system than of the file: it has no
-/// other way to tell that there is no memory, and it unwraps what some system calls return.
-fn said_of_the_system(said: &str) -> Option<std::io::Error> {
-    if failpoint!("kv::want_of_memory_is_damage") {
-        return None;
-    }
-    const EXHAUSTED: [&str; 3] =
-        ["failed to allocate", "converting zero into `Owned`", "IO thread unexpectedly panicked"];
-    let code = said.split_once("Os { code: ").and_then(|(_, rest)| rest.split(',').next());
-    let error = code.and_then(|code| code.parse().ok()).map(std::io::Error::from_raw_os_error);
-    if EXHAUSTED.iter().any(|what| said.contains(what)) {
-        return Some(std::io::ErrorKind::OutOfMemory.into());
-    }
-    error.filter(is_the_systems)
-}
-
-/// Whether a failure says more of the system than of the file.
-pub(crate) fn is_the_systems(e: &std::io::Error) -> bool {
-    use std::io::ErrorKind as Kind;
-    is_exhaustion(e)
-        || Moved::is_within(e)
-        || matches!(
-            e.kind(),
-            Kind::PermissionDenied
-                | Kind::ReadOnlyFilesystem
-                | Kind::StorageFull
-                | Kind::QuotaExceeded
-                | Kind::Interrupted
-                | Kind::TimedOut
-        )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Memory that was exhausted while sled opened its files was taken for damage: healthy views and a healthy
-    /// index were moved aside, and the error said that they were damaged. sled tells it by these panics.
-    #[test]
-    fn a_panic_for_want_of_memory_is_the_systems_and_others_are_the_files() {
-        let enomem = std::io::Error::from_raw_os_error(12);
-        let unwrapped = format!("called `Result::unwrap()` on an `Err` value: {enomem:?}");
-        let said = ["failed to allocate Arc", "failed to allocate critical IO buffer", &unwrapped];
-        for said in said {
-            let error = unusable_or_system(Path::new("views"), "sled panicked at opening it", said);
-            let OpenError::System(error) = error else { panic!("{said:?} is told as {error:?}") };
-            assert_eq!(error.kind(), ErrorKind::Io);
-            assert!(error.to_string().contains(said), "{error}");
-        }
-        let eio = std::io::Error::from_raw_os_error(5);
-        let unwrapped = format!("called `Result::unwrap()` on an `Err` value: {eio:?}");
-        for said in ["index out of bounds", "assertion failed", &unwrapped] {
-            let error = unusable_or_system(Path::new("views"), "sled panicked at opening it", said);
-            assert!(matches!(error, OpenError::Unusable(_)), "{said:?} is told as {error:?}");
-        }
-    }
 }

@@ -4,6 +4,7 @@
 //! * When a database is closed, sled has let go of its files.
 
 pub(crate) mod database;
+pub(crate) mod failure;
 pub(crate) mod files;
 pub(crate) mod overflow;
 pub(crate) mod sync_policy;

@@ -350,7 +350,7 @@ fn a_process_that_stays_faulted_after_a_full_disk_is_caught() {
 #[test]
 fn want_of_memory_that_is_told_as_damage_is_caught() {
     let proof =
-        "kv::database::tests::a_panic_for_want_of_memory_is_the_systems_and_others_are_the_files";
+        "kv::failure::tests::a_panic_for_want_of_memory_is_the_systems_and_others_are_the_files";
     assert_caught("kv::want_of_memory_is_damage", proof);
 }
 

@@ -11,7 +11,7 @@ use crate::index::quarantine::INDEX;
 use crate::journal::lenient_scan::Until;
 use crate::journal::watermark::{self, DurableWatermark};
 use crate::journal::{manifest, segment};
-use crate::kv::database::{OpenError, Unusable};
+use crate::kv::failure::{OpenError, Unusable};
 use crate::kv::files::copy_all;
 use crate::log::core::journal_directory;
 use crate::model::projection;

@@ -2,7 +2,8 @@
 
 use super::{Open, OpenViews, VIEWS, ViewTree, Views, closed};
 use crate::codec::row;
-use crate::kv::database::{Database, OpenError};
+use crate::kv::database::Database;
+use crate::kv::failure::OpenError;
 use crate::storage::disk::Disk;
 use crate::value::error::{ErrorKind, Result};
 use crate::value::limits::READ_AGAIN_MAX;

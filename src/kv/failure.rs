@@ -1,0 +1,145 @@
+//! What a failure of sled's says: of the system, which may help itself, or of the files, which can be built again.
+//!
+//! * What is exhausted, forbidden or moved is the system's, and never damage. sled tells some of it by panics only.
+//! * Everything else that sled says while it opens or reads makes what is there unusable.
+
+use crate::value::corruption::{CheckpointFault, Corruption, IndexFault};
+use crate::value::error::{Error, ErrorKind, Moved, is_exhaustion};
+use crate::value::failpoint::failpoint;
+use std::fmt;
+use std::path::Path;
+
+/// Why a database could not be opened.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// What is there cannot be used. Another may be made in its place.
+    Unusable(Unusable),
+    /// The system refuses; another attempt may succeed, with the same files.
+    System(Error),
+}
+
+/// Why what is there cannot be used.
+#[derive(Debug)]
+pub(crate) enum Unusable {
+    /// It is damaged.
+    Whole(Corruption),
+    /// A file of it is damaged; the error names it.
+    File(Error),
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unusable::Whole(corruption) => corruption.fmt(f),
+            Unusable::File(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<Corruption> for OpenError {
+    fn from(corruption: Corruption) -> OpenError {
+        OpenError::Unusable(Unusable::Whole(corruption))
+    }
+}
+
+impl From<CheckpointFault> for OpenError {
+    fn from(fault: CheckpointFault) -> OpenError {
+        Corruption::from(fault).into()
+    }
+}
+
+impl From<IndexFault> for OpenError {
+    fn from(fault: IndexFault) -> OpenError {
+        Corruption::from(fault).into()
+    }
+}
+
+/// While an index is opened, whatever sled says of it makes it unusable, unless the system is full
+/// or forbids it.
+impl From<Error> for OpenError {
+    fn from(error: Error) -> OpenError {
+        match error.kind() {
+            ErrorKind::Corrupt => OpenError::Unusable(Unusable::File(error)),
+            _ => OpenError::System(error),
+        }
+    }
+}
+
+/// Why sled could not open what is in `path`, by what it said.
+pub(super) fn unusable_or_system(path: &Path, what: &str, said: &str) -> OpenError {
+    match said_of_the_system(said) {
+        Some(source) => OpenError::System(systems(path, what, said, source)),
+        None => Corruption::Database(format!("{what}: {said}").into()).into(),
+    }
+}
+
+/// What sled's panic with `message` says of the database in `path`.
+pub(super) fn panicked(path: &Path, message: &str) -> Error {
+    if let Some(source) = said_of_the_system(message) {
+        return systems(path, "sled panicked", message, source);
+    }
+    Error::corrupt(path, 0, None, format!("sled panicked: {message}"))
+}
+
+fn systems(path: &Path, what: &str, said: &str, source: std::io::Error) -> Error {
+    let message = format!("{}: {what}: {said}; the system had no more to give", path.display());
+    Error::with_source(ErrorKind::Io, message, source)
+}
+
+/// The system's error, if what sled said, mostly in a panic, says more of the system than of the file: it has no
+/// other way to tell that there is no memory, and it unwraps what some system calls return.
+fn said_of_the_system(said: &str) -> Option<std::io::Error> {
+    if failpoint!("kv::want_of_memory_is_damage") {
+        return None;
+    }
+    const EXHAUSTED: [&str; 3] =
+        ["failed to allocate", "converting zero into `Owned`", "IO thread unexpectedly panicked"];
+    let code = said.split_once("Os { code: ").and_then(|(_, rest)| rest.split(',').next());
+    let error = code.and_then(|code| code.parse().ok()).map(std::io::Error::from_raw_os_error);
+    if EXHAUSTED.iter().any(|what| said.contains(what)) {
+        return Some(std::io::ErrorKind::OutOfMemory.into());
+    }
+    error.filter(is_the_systems)
+}
+
+/// Whether a failure says more of the system than of the file.
+pub(crate) fn is_the_systems(e: &std::io::Error) -> bool {
+    use std::io::ErrorKind as Kind;
+    is_exhaustion(e)
+        || Moved::is_within(e)
+        || matches!(
+            e.kind(),
+            Kind::PermissionDenied
+                | Kind::ReadOnlyFilesystem
+                | Kind::StorageFull
+                | Kind::QuotaExceeded
+                | Kind::Interrupted
+                | Kind::TimedOut
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Memory that was exhausted while sled opened its files was taken for damage: healthy views and a healthy
+    /// index were moved aside, and the error said that they were damaged. sled tells it by these panics.
+    #[test]
+    fn a_panic_for_want_of_memory_is_the_systems_and_others_are_the_files() {
+        let enomem = std::io::Error::from_raw_os_error(12);
+        let unwrapped = format!("called `Result::unwrap()` on an `Err` value: {enomem:?}");
+        let said = ["failed to allocate Arc", "failed to allocate critical IO buffer", &unwrapped];
+        for said in said {
+            let error = unusable_or_system(Path::new("views"), "sled panicked at opening it", said);
+            let OpenError::System(error) = error else { panic!("{said:?} is told as {error:?}") };
+            assert_eq!(error.kind(), ErrorKind::Io);
+            assert!(error.to_string().contains(said), "{error}");
+        }
+        let eio = std::io::Error::from_raw_os_error(5);
+        let unwrapped = format!("called `Result::unwrap()` on an `Err` value: {eio:?}");
+        for said in ["index out of bounds", "assertion failed", &unwrapped] {
+            let error = unusable_or_system(Path::new("views"), "sled panicked at opening it", said);
+            assert!(matches!(error, OpenError::Unusable(_)), "{said:?} is told as {error:?}");
+        }
+    }
+}
