@@ -8,7 +8,8 @@
 
 use crate::codec::bin;
 use crate::codec::group::{group_key, part_key};
-use crate::follow::group::ledger::{Ledger, Now};
+use crate::follow::group::ledger::Ledger;
+use crate::follow::group::standing::Now;
 use crate::value::limits::{GROUP_PARTS_MAX, GROUP_WHOLE_BYTES_MAX};
 
 /// What is kept of a group beside its whole record.

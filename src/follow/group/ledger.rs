@@ -7,13 +7,17 @@
 //! * With streams in order, an event is delivered only when no earlier one of its stream is
 //!   unfinished.
 
-use crate::codec::group::{FilterRecord, GroupRecord, Shelf, TriedRecord};
+mod finished;
+mod record;
+
+use crate::codec::group::{FilterRecord, GroupRecord, Shelf};
 use crate::codec::parked::ParkedRecord;
-use crate::value::clock::Micros;
+use crate::follow::group::standing::{Now, Standing};
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{GROUP_UNFINISHED_BYTES_MAX, PARKED_MOVED_MAX};
 use crate::value::stream::StreamId;
+use finished::Finished;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -28,13 +32,6 @@ pub(super) struct Settings {
     pub(super) attempts_max: u32,
     /// Whether the events of one stream are delivered one after the other.
     pub(super) in_stream_order: bool,
-}
-
-/// The present moment, on the clock that measures and on the one that dates.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Now {
-    pub(super) instant: Instant,
-    pub(super) time: Micros,
 }
 
 /// An event moves to a shelf, or, without a record, away from it.
@@ -83,8 +80,8 @@ pub(super) struct Ledger {
     filter_bytes: usize,
     /// Bytes of the payloads of what is unfinished.
     bytes: usize,
-    /// After the cursor, the ranges of what is finished: first and last positions.
-    finished: BTreeMap<u64, u64>,
+    /// What is finished past the cursor.
+    finished: Finished,
     /// What an earlier run tried, until it is ingested: attempts, and what it waits for.
     tried: BTreeMap<u64, (u32, Standing)>,
     ready: BTreeSet<u64>,
@@ -116,59 +113,6 @@ struct Unfinished {
     is_replay: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// An earlier event of its stream is unfinished.
-    Held,
-    Ready,
-    /// Until then, or, without a time, for good.
-    Delivered(Option<Instant>),
-    /// Until then, or, without a time, for good.
-    Waiting(Option<Instant>),
-}
-
-impl Standing {
-    /// When it is over, if it ends by itself.
-    fn timer(self) -> Option<Instant> {
-        match self {
-            Standing::Held | Standing::Ready => None,
-            Standing::Delivered(until) | Standing::Waiting(until) => until,
-        }
-    }
-
-    /// What is kept of it for a later run: the time before which there is no delivery, or `NOT_WAITING`.
-    fn due(self, now: Now) -> i64 {
-        match self {
-            Standing::Held | Standing::Ready | Standing::Delivered(_) => NOT_WAITING,
-            Standing::Waiting(None) => FOR_GOOD,
-            Standing::Waiting(Some(until)) => {
-                let wait = until.saturating_duration_since(now.instant).as_micros();
-                match i64::try_from(wait).map(|wait| now.time.0.saturating_add(wait)) {
-                    Ok(NOT_WAITING) => 1,
-                    Ok(due) => due,
-                    Err(_) => FOR_GOOD,
-                }
-            }
-        }
-    }
-
-    /// The standing of which an earlier run has kept `due`.
-    fn of_due(due: i64, now: Now) -> Standing {
-        let wait = u64::try_from(due.saturating_sub(now.time.0)).unwrap_or(0);
-        match due {
-            NOT_WAITING => Standing::Held,
-            FOR_GOOD => Standing::Waiting(None),
-            _ if wait == 0 => Standing::Held,
-            _ => Standing::Waiting(now.instant.checked_add(Duration::from_micros(wait))),
-        }
-    }
-}
-
-/// DurableState of an event that waits for nothing.
-const NOT_WAITING: i64 = 0;
-/// DurableState of an event that waits for ever.
-const FOR_GOOD: i64 = i64::MAX;
-
 impl Ledger {
     /// The ledger that `record` was made of, at the time `now`; `replays` are on their shelf.
     pub(super) fn new(
@@ -194,7 +138,7 @@ impl Ledger {
             changes: Changes::default(),
             filter_bytes,
             bytes: 0,
-            finished: finished.into_iter().collect(),
+            finished: Finished::new(finished),
             tried: tried.collect(),
             ready: BTreeSet::new(),
             timers: BTreeSet::new(),
@@ -208,53 +152,6 @@ impl Ledger {
     /// Everything up to here is finished, or not wanted.
     pub(super) fn cursor(&self) -> u64 {
         self.open.first().map_or(self.taken, |position| position - 1)
-    }
-
-    /// What a later run needs to go on.
-    pub(super) fn record(&self, now: Now) -> GroupRecord {
-        let here = self.begun.iter().map(|position| self.tried_record(*position, now));
-        let before = self.tried.iter().map(|(position, (attempts, standing))| TriedRecord {
-            position: *position,
-            attempts: *attempts,
-            due: standing.due(now),
-        });
-        GroupRecord {
-            filter: self.filter.clone(),
-            cursor: self.cursor(),
-            finished: self.finished.iter().map(|(first, last)| (*first, *last)).collect(),
-            tried: here.chain(before).collect(),
-        }
-    }
-
-    /// What must be added to a record of the last time that this was asked.
-    pub(super) fn take_changes(&mut self, now: Now) -> GroupRecord {
-        let Changes { finished, tried } = std::mem::take(&mut self.changes);
-        let cursor = self.cursor();
-        let mut ranges: Vec<(u64, u64)> = Vec::new();
-        for position in finished.range(cursor + 1..).copied() {
-            match ranges.last_mut() {
-                Some((_, last)) if *last + 1 == position => *last = position,
-                _ => ranges.push((position, position)),
-            }
-        }
-        let tried = tried.intersection(&self.begun);
-        GroupRecord {
-            filter: FilterRecord::default(),
-            cursor,
-            finished: ranges,
-            tried: tried.map(|position| self.tried_record(*position, now)).collect(),
-        }
-    }
-
-    /// About how many bytes `record` takes, at most.
-    pub(super) fn kept_bytes(&self) -> usize {
-        let tried = self.begun.len() + self.tried.len();
-        self.filter_bytes + 18 * self.finished.len() + 23 * tried
-    }
-
-    fn tried_record(&self, position: u64, now: Now) -> TriedRecord {
-        let Unfinished { attempts, standing, .. } = &self.unfinished[&position];
-        TriedRecord { position, attempts: *attempts, due: standing.due(now) }
     }
 
     pub(super) fn filter(&self) -> &FilterRecord {
@@ -290,8 +187,8 @@ impl Ledger {
         while self.has_room() {
             let Some(event) = self.incoming.pop_front() else { break };
             let position = event.position.get();
-            if self.is_finished(position) {
-                self.join_finished(position);
+            if self.finished.holds(position) {
+                self.finished.join(position, &self.open);
             } else {
                 let tried = self.tried.remove(&position);
                 let (attempts, standing) = tried.unwrap_or((0, Standing::Held));
@@ -439,21 +336,6 @@ impl Ledger {
         })
     }
 
-    /// What has moved since this was last asked.
-    pub(super) fn take_moves(&mut self) -> Vec<Move> {
-        std::mem::take(&mut self.moves)
-    }
-
-    /// These moves could not be written.
-    pub(super) fn put_back_moves(&mut self, moves: Vec<Move>) {
-        let newer = std::mem::replace(&mut self.moves, moves);
-        self.moves.extend(newer);
-    }
-
-    pub(super) fn has_moves(&self) -> bool {
-        !self.moves.is_empty()
-    }
-
     fn insert(&mut self, event: RecordedEvent, attempts: u32, standing: Standing, is_replay: bool) {
         let position = event.position.get();
         if !is_replay {
@@ -544,7 +426,8 @@ impl Ledger {
             self.open.remove(&position);
             self.begun.remove(&position);
             self.changes.finished.insert(position);
-            self.mark_finished(position);
+            self.finished.mark(position, self.taken, &self.open);
+            self.forget_finished();
         }
         if self.settings.in_stream_order {
             let stream = &removed.event.stream;
@@ -562,52 +445,9 @@ impl Ledger {
         self.take_in();
     }
 
-    fn is_finished(&self, position: u64) -> bool {
-        let before = self.finished.range(..=position).next_back();
-        before.is_some_and(|(_, last)| position <= *last)
-    }
-
-    /// Joins the ranges beside `position` if everything in between was fed and nothing of it is
-    /// unfinished; so there are never more ranges than unfinished events, and one.
-    fn mark_finished(&mut self, position: u64) {
-        let (mut first, mut last) = (position, position);
-        if let Some((&start, &end)) = self.finished.range(..position).next_back()
-            && self.open.range(end..position).next().is_none()
-        {
-            first = start;
-        }
-        if let Some((&start, &end)) = self.finished.range(position..).next()
-            && start <= self.taken
-            && self.open.range(position..start).next().is_none()
-        {
-            self.finished.remove(&start);
-            last = end;
-        }
-        self.finished.insert(first, last);
-        self.forget_finished();
-    }
-
-    /// Joins the range that an earlier run began at `position`, which is ingested now, to the one before, if nothing in
-    /// between is unfinished.
-    fn join_finished(&mut self, position: u64) {
-        let mut ranges = self.finished.range(..=position).rev();
-        let (Some((&start, &last)), Some((&first, &end))) = (ranges.next(), ranges.next()) else {
-            return;
-        };
-        if start == position && self.open.range(end..start).next().is_none() {
-            self.finished.remove(&start);
-            self.finished.insert(first, last);
-        }
-    }
-
     /// What the cursor has passed needs no range.
     fn forget_finished(&mut self) {
         let cursor = self.cursor();
-        while let Some(range) = self.finished.first_entry() {
-            if *range.get() > cursor {
-                return;
-            }
-            range.remove();
-        }
+        self.finished.forget_up_to(cursor);
     }
 }

@@ -11,6 +11,7 @@ mod feeding;
 pub(crate) mod ledger;
 pub(crate) mod registry;
 mod running;
+mod standing;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,8 @@
 use crate::codec::bin;
 use crate::codec::group::{FilterRecord, GroupRecord, Shelf, group_key, part_prefix};
 use crate::follow::group::durable_state::DurableState;
-use crate::follow::group::ledger::{Ledger, Move, Nack, Now, Settings};
+use crate::follow::group::ledger::{Ledger, Move, Nack, Settings};
+use crate::follow::group::standing::Now;
 use crate::log::read::all::EventCursor;
 use crate::store::Store;
 use crate::value::clock::Micros;
