@@ -19,8 +19,8 @@
 use crate::codec::cursor::array_at;
 use crate::codec::frame::Location;
 use crate::storage::disk::{Disk, DiskFile};
-use crate::storage::identity::FileIdentity;
 use crate::storage::replace::{self, TEMPORARY};
+use crate::storage::stat::FileIdentity;
 use crate::value::error::{Error, Result};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use crate::journal::read::Journal;
 use crate::journal::segment::{self, SegmentHeader};
 use crate::journal::watermark::{DurableWatermark, WatermarkFile};
 use crate::storage::disk::DiskFile;
-use crate::storage::identity::FileIdentity;
+use crate::storage::stat::FileIdentity;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Moved};
 use crate::value::failpoint::failpoint;

@@ -50,8 +50,7 @@ fn a_frame_accepted_with_a_bad_checksum_is_caught() {
 
 #[test]
 fn a_look_at_a_segment_that_asks_for_its_times_is_caught() {
-    let proof =
-        "storage::identity::tests::a_look_leaves_the_time_of_the_next_write_as_coarse_as_it_is";
+    let proof = "storage::stat::tests::a_look_leaves_the_time_of_the_next_write_as_coarse_as_it_is";
     assert_caught("storage::look_at_times", proof);
 }
 

@@ -2,8 +2,8 @@
 //! reorder what a disk does.
 
 use crate::storage::files;
-use crate::storage::identity::{self, FileIdentity};
 use crate::storage::regular;
+use crate::storage::stat::{self, FileIdentity};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -152,7 +152,7 @@ impl DiskFile for File {
     }
 
     fn length(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
+        stat::length(self)
     }
 
     fn identity(&self) -> io::Result<Option<FileIdentity>> {
@@ -160,7 +160,7 @@ impl DiskFile for File {
     }
 
     fn is_removed(&self) -> io::Result<bool> {
-        identity::is_removed(self)
+        stat::is_removed(self)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::storage::disk::{Disk, DiskFile, Kind};
 use crate::storage::held::Held;
-use crate::storage::identity::{FileIdentity, is_removed, leads_to};
+use crate::storage::stat::{FileIdentity, is_removed, leads_to};
 use crate::value::error::Moved;
 use crate::value::failpoint::failpoint;
 use parking_lot::Mutex;

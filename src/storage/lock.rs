@@ -1,8 +1,8 @@
 //! Advisory locks of the operating system's, on files and directories that are open.
 
 use crate::storage::files;
-use crate::storage::identity::leads_to;
 use crate::storage::regular;
+use crate::storage::stat::leads_to;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;

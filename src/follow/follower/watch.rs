@@ -7,7 +7,7 @@ use crate::journal::recover::read_header;
 use crate::journal::segment;
 use crate::journal::watermark::{self, DurableWatermark, Look};
 use crate::storage::disk::{Disk, DiskFile};
-use crate::storage::identity::FileIdentity;
+use crate::storage::stat::FileIdentity;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::fork::Owner;
