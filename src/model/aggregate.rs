@@ -1,6 +1,6 @@
 //! Aggregates: state that is folded from events and decides on commands.
 //!
-//! Pure: nothing here knows that a store exists.
+//! They are pure: nothing here knows that a store exists.
 
 use crate::model::event_set::set::Event;
 use crate::value::error::{Error, Result};
@@ -8,10 +8,10 @@ use crate::value::stream::StreamId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Something that decides: its state is folded from its own events, and nothing else.
+/// Decides on commands. Its state is folded from its own events, and from nothing else.
 ///
-/// Each instance has a stream of its own, `CATEGORY-id`. [`Repository`](crate::Repository) loads it,
-/// lets it decide, and appends what it decided, if nobody else was faster.
+/// Each instance has a stream of its own, `CATEGORY-id`. [`Repository`](crate::Repository) loads it, calls `decide`,
+/// and appends the events, unless another writer was faster.
 ///
 /// ```
 /// use filmstrip::{Aggregate, Event, Store};
@@ -74,45 +74,45 @@ use serde::de::DeserializeOwned;
 /// # Ok::<(), filmstrip::Error>(())
 /// ```
 pub trait Aggregate: Default + Clone + Send + 'static {
-    /// The category of its streams: the part of their names before the `-`. It holds no `-` itself,
-    /// no control character, and does not begin with `$`; that is checked when it compiles.
+    /// The category of its streams: the part of their names before the `-`. It must not contain a `-` or a control
+    /// character, or begin with `$`; this is checked at compile time.
     const CATEGORY: &'static str;
 
-    /// What it may be asked to do.
+    /// The commands that it decides on.
     type Command: Send + 'static;
-    /// What can happen to it.
+    /// The events of its streams.
     type Event: Event;
-    /// Why it refuses a command.
+    /// The reason for which it rejects a command.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// What happens if this state is given this command: nothing, one event, or several that become
-    /// durable together. It must be pure: after a conflict it runs again on the newer state.
+    /// Returns the events that the command leads to in this state: none, one, or several that become durable together.
+    /// It must be pure: after a conflict it runs again on the newer state.
     ///
     /// # Errors
-    /// The aggregate's own reason to refuse the command. Nothing is written then.
+    /// The aggregate's reason to reject the command. Then nothing is written.
     fn decide(&self, command: &Self::Command) -> Result<Vec<Self::Event>, Self::Error>;
 
-    /// Takes in an event. It cannot fail: what has happened is not refused.
+    /// Applies an event to the state. It cannot fail: what has happened is not refused.
     fn evolve(&mut self, event: &Self::Event);
 }
 
-/// An aggregate whose state is worth keeping, so that loading it need not replay its whole stream.
+/// An aggregate whose state can be kept as a snapshot, so that loading it need not replay its whole stream.
 ///
-/// The state is kept as JSON, matched by field name. Before a snapshot is kept it is read back, and
-/// compared with the state by all that serde writes of the two. If they differ, for example because the
-/// state holds `Some(None)`, which JSON cannot tell from `None`, no snapshot is kept, and loading replays
-/// the stream. What serde does not write, as `#[serde(skip)]` says, is not compared.
+/// The state is kept as JSON, matched by field name. Before a snapshot is kept, it is read back and compared with the
+/// state, by everything that serde writes of the two. If they differ, no snapshot is kept, and loading replays the
+/// stream. One reason is a `Some(None)` in the state, which JSON cannot distinguish from `None`. Fields that serde does
+/// not write, such as those with `#[serde(skip)]`, are not compared.
 pub trait Snapshot: Aggregate + Serialize + DeserializeOwned {
-    /// The version of the state's meaning. A snapshot of another one is ignored and the stream
-    /// replayed, so change it whenever `evolve`, `upcast` or the state's fields change.
+    /// The version of the state's meaning. A snapshot with another number is ignored, and the stream is replayed. So
+    /// change the number whenever `evolve`, `upcast` or the state's fields change.
     const SCHEMA: u32;
 
-    /// Whether `read_back`, which was read from this state's JSON, is this state.
+    /// Returns whether `read_back`, which was read from this state's JSON, is this state.
     ///
-    /// By default (`None`), filmstrip compares what serde writes of the two. That is not enough for a state
-    /// with `#[serde(untagged)]`, `#[serde(tag)]` or `#[serde(flatten)]` anywhere in it, because two
-    /// variants of an untagged enum may be written alike: no snapshots are kept of such a state unless this
-    /// method says that it reads back as the same.
+    /// By default (`None`), filmstrip compares what serde writes of the two. That is not enough for a state with
+    /// `#[serde(untagged)]`, `#[serde(tag)]` or `#[serde(flatten)]` anywhere in it, because two variants of an untagged
+    /// enum may be written alike: no snapshots are kept of such a state unless this method says that it reads back
+    /// unchanged.
     ///
     /// ```
     /// # use filmstrip::{Aggregate, Event, Snapshot};
@@ -171,7 +171,7 @@ pub(crate) fn stream_in(category: &str, id: &str) -> Result<StreamId> {
     StreamId::new(format!("{category}-{id}"))
 }
 
-/// Takes `events` in, one after the other.
+/// Applies `events`, one after the other.
 pub(crate) fn fold<'e, A: Aggregate>(
     state: &mut A,
     events: impl IntoIterator<Item = &'e A::Event>,

@@ -30,8 +30,8 @@ use std::time::{Duration, Instant};
 type Outcome<A> = Result<Executed<A>, ExecuteError<<A as Aggregate>::Error>>;
 
 impl<A: Aggregate> Repository<A> {
-    /// A pool of threads that execute commands in the order in which they are sent for each
-    /// aggregate, and in parallel across aggregates.
+    /// Describes a pool of threads that execute commands: for each aggregate in the order in which they are sent,
+    /// across aggregates in parallel.
     pub fn bus(self) -> BusBuilder<A> {
         BusBuilder { repository: self, workers: BUS_WORKERS_DEFAULT, queue: BUS_QUEUE_DEFAULT }
     }
@@ -46,15 +46,14 @@ pub struct BusBuilder<A: Aggregate> {
 }
 
 impl<A: Aggregate> BusBuilder<A> {
-    /// How many threads execute commands: 1 to 1,024, and 16 unless said otherwise. They mostly wait
-    /// for the disk, and what they wait for together is written together; so more than there are
-    /// processors is right.
+    /// Sets how many threads execute commands: 1 to 1,024, by default 16. They mostly wait for the disk, and commits
+    /// that wait at the same time are written together, so use more threads than there are processors.
     pub fn workers(mut self, workers: usize) -> BusBuilder<A> {
         self.workers = workers;
         self
     }
 
-    /// How many commands may wait for each worker: 1 to 1,048,576, and 1,024 unless said otherwise.
+    /// Sets how many commands may wait for each worker: 1 to 1,048,576, by default 1,024.
     pub fn queue(mut self, commands: usize) -> BusBuilder<A> {
         self.queue = commands;
         self
@@ -63,7 +62,7 @@ impl<A: Aggregate> BusBuilder<A> {
     /// Starts the workers.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a number that cannot be;
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a number out of range;
     /// [`Io`](ErrorKind::Io) if a thread cannot be started.
     pub fn start(self) -> Result<Bus<A>> {
         let BusBuilder { repository, workers, queue } = self;
@@ -102,8 +101,8 @@ fn check(what: &str, met: usize, max: usize) -> Result<()> {
     }
 }
 
-/// A running command bus. Cheap to clone; when the last clone goes, what was sent is executed, and
-/// the workers end.
+/// A running command bus. Cloning is cheap. When the last clone is dropped, what was sent is executed, and the workers
+/// end.
 ///
 /// ```
 /// # use filmstrip::{Aggregate, Event, Store};
@@ -139,7 +138,7 @@ impl<A: Aggregate> Clone for Bus<A> {
 struct Inner<A: Aggregate> {
     /// One for each worker; `None` once the bus is closed.
     queues: RwLock<Option<Vec<Sender<Job<A>>>>>,
-    /// Held by whoever waits for them to end.
+    /// Held by the thread that waits for them to end.
     threads: Mutex<Vec<JoinHandle<()>>>,
     workers: Arc<Vec<ThreadId>>,
     hasher: RandomState,
@@ -156,8 +155,8 @@ struct Job<A: Aggregate> {
 }
 
 impl<A: Aggregate> Bus<A> {
-    /// Sends a command to the aggregate `id`, waiting for room in its worker's queue. A command of this
-    /// bus, whose worker may be the one to make room, does not wait.
+    /// Sends a command to the aggregate `id`, and waits for room in its worker's queue. Within a command of this bus it
+    /// does not wait, because that command's own worker may be the one to make room.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); within a command of this bus also [`QueueFull`](ErrorKind::QueueFull).
@@ -165,8 +164,7 @@ impl<A: Aggregate> Bus<A> {
         Ok(self.command(id, command).send()?)
     }
 
-    /// Sends a command to the aggregate `id` if there is room in its worker's queue; otherwise gives
-    /// it back.
+    /// Sends a command to the aggregate `id` if there is room in its worker's queue; otherwise returns it.
     ///
     /// # Errors
     /// [`QueueFull`](ErrorKind::QueueFull), [`Closed`](ErrorKind::Closed).
@@ -178,7 +176,7 @@ impl<A: Aggregate> Bus<A> {
         self.command(id, command).try_send()
     }
 
-    /// A command to be sent with metadata or a deadline.
+    /// Begins a command that is to be sent with metadata or a deadline.
     pub fn command(&self, id: impl Into<String>, command: A::Command) -> CommandBuilder<'_, A> {
         CommandBuilder {
             bus: self,
@@ -189,7 +187,7 @@ impl<A: Aggregate> Bus<A> {
         }
     }
 
-    /// Takes no more commands, and returns when those that were sent are executed.
+    /// Closes the bus: it accepts no more commands, and returns when those that were sent are executed.
     pub fn close(&self) {
         self.0.close();
     }
@@ -212,7 +210,7 @@ impl<A: Aggregate> Inner<A> {
         };
         // A command may hold the last handle; its worker cannot wait for itself.
         for thread in threads.extract_if(.., |thread| thread.thread().id() != here) {
-            // A worker catches what panics, so there is nothing to learn from how it ended.
+            // A worker catches panics, so its result says nothing.
             let _ = thread.join();
         }
     }
@@ -248,29 +246,30 @@ pub struct CommandBuilder<'a, A: Aggregate> {
 }
 
 impl<A: Aggregate> CommandBuilder<'_, A> {
-    /// Metadata for the command's events; see
+    /// Sets the metadata of the command's events; see
     /// [`execute_with`](Repository::execute_with).
     pub fn metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = metadata;
         self
     }
 
-    /// If it has not begun by then, it is not run: its outcome is [`Expired`](ErrorKind::Expired).
+    /// Sets a deadline. If the command has not begun by then, it does not run: its outcome is
+    /// [`Expired`](ErrorKind::Expired).
     pub fn expires_at(mut self, deadline: Instant) -> Self {
         self.expires_at = Some(deadline);
         self
     }
 
-    /// If it has not begun within this time, it is not run: its outcome is
+    /// Sets the deadline from now. If the command has not begun within this time, it does not run: its outcome is
     /// [`Expired`](ErrorKind::Expired).
     pub fn expires_in(mut self, time: Duration) -> Self {
         self.expires_at = deadline_after(time);
         self
     }
 
-    /// Sends it, waiting for room in its worker's queue, but not beyond its deadline. A command of this bus
-    /// that has no deadline does not wait: its worker may be the one to make room. Nor does one that a clock, or a
-    /// listener of `tracing` within a commit, sends.
+    /// Sends it, and waits for room in its worker's queue, but not beyond its deadline. Without a deadline it does not
+    /// wait within a command of this bus, whose worker may be the one to make room. Nor does it wait within a clock, or
+    /// within a listener of `tracing` that a commit calls.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed), [`Expired`](ErrorKind::Expired); within a command of this bus also
@@ -335,7 +334,7 @@ impl<A: Aggregate> CommandBuilder<'_, A> {
 /// A command that was not sent, and why.
 #[non_exhaustive]
 pub struct SendError<C> {
-    /// The command, to be sent again perhaps.
+    /// The command, so that it can be sent again.
     pub command: C,
     /// Why it was not sent.
     pub error: Error,
@@ -365,23 +364,23 @@ impl<C> From<SendError<C>> for Error {
     }
 }
 
-/// What a sent command will lead to. Dropping it does not call the command back.
+/// Returns the outcome of a sent command. Dropping it does not cancel the command.
 #[must_use = "whether the command was executed, only its ticket tells"]
 pub struct Ticket<A: Aggregate> {
     answered: Owned<Receiver<Outcome<A>>>,
     owner: Owner,
-    /// Those who may have to answer it.
+    /// The workers that may have to answer it.
     workers: Arc<Vec<ThreadId>>,
 }
 
 impl<A: Aggregate> Ticket<A> {
-    /// Waits until the command was executed, or refused.
+    /// Waits until the command was executed or refused.
     ///
     /// # Errors
-    /// Those of [`Repository::execute_with`]; [`Expired`](ErrorKind::Expired), if its deadline passed
-    /// before it began; [`Panicked`](ErrorKind::Panicked), if `decide` or `evolve` did. Within a command of
-    /// the same bus, whose worker may be the one to execute it, [`InvalidInput`](ErrorKind::InvalidInput) if
-    /// it was not executed yet; [`wait_timeout`](Ticket::wait_timeout) waits there too.
+    /// Those of [`Repository::execute_with`]; [`Expired`](ErrorKind::Expired), if its deadline passed before it began;
+    /// [`Panicked`](ErrorKind::Panicked), if `decide` or `evolve` did. Within a command of the same bus it is
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if it was not executed yet, because the waiting worker may be the one
+    /// to execute it; [`wait_timeout`](Ticket::wait_timeout) waits there too.
     pub fn wait(self) -> Outcome<A> {
         self.owner.check()?;
         callback::refuse_if_commits_wait("Ticket::wait")?;
@@ -396,8 +395,7 @@ impl<A: Aggregate> Ticket<A> {
         self.answered.recv().unwrap_or_else(|_| Err(unanswered().into()))
     }
 
-    /// Waits for it, but no longer than this; `None` if it is not done by then. The outcome is given
-    /// out once.
+    /// Waits at most this long; `None` if the command is not done by then. The outcome is returned once.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Outcome<A>> {
         if let Err(error) = self.owner.check() {
             return Some(Err(error.into()));
@@ -418,7 +416,7 @@ fn work<A: Aggregate>(repository: &Repository<A>, jobs: &Receiver<Job<A>>) {
             let message = format!("a command to {}-{id} panicked: {cause}", A::CATEGORY);
             Err(Error::new(ErrorKind::Panicked, message).into())
         });
-        // Whoever sent it may not wait for the answer, which is dropped here then.
+        // The sender may not wait for the reply, which is then dropped here.
         let _ = catch(|| drop(answer.send(outcome)));
     }
 }

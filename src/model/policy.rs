@@ -1,4 +1,4 @@
-//! What becomes of an event that a projection or a process cannot take in.
+//! What happens with an event that a projection or a process cannot handle.
 
 use crate::value::error::{Error, ErrorKind};
 use crate::value::failpoint::failpoint;
@@ -54,7 +54,7 @@ pub struct Retrying {
 }
 
 /// How long to wait, after so many failures of the store in a row, before what led to `error` is tried again;
-/// `None` if only somebody's help makes a difference.
+/// `None` if it cannot pass without an operator.
 pub(crate) fn recovery_delay(error: &Error, failures: u32) -> Option<Duration> {
     if failpoint!("model::full_disk_is_for_good")
         || !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::Timeout)
@@ -65,7 +65,7 @@ pub(crate) fn recovery_delay(error: &Error, failures: u32) -> Option<Duration> {
     Some(RECOVERY_WAIT_MIN.saturating_mul(doubled).min(RECOVERY_WAIT_MAX))
 }
 
-/// The failure of the store that `cause` was made of, if it may pass by itself.
+/// The failure of the store that `cause` came from, if it may pass by itself.
 pub(crate) fn passing(cause: &(dyn std::error::Error + 'static)) -> Option<Error> {
     let sources = std::iter::successors(Some(cause), |cause| cause.source());
     let error = sources.filter_map(|cause| cause.downcast_ref::<Error>()).next()?;
@@ -79,14 +79,14 @@ impl Default for OnError {
 }
 
 impl OnError {
-    /// Sets how often it is tried again.
+    /// Sets how often it is retried.
     #[must_use]
     pub fn retries(mut self, retries: u32) -> OnError {
         self.retries = retries;
         self
     }
 
-    /// Sets how long to wait before it is first tried again.
+    /// Sets how long to wait before the first retry.
     #[must_use]
     pub fn first_delay(mut self, delay: Duration) -> OnError {
         self.first_delay = delay;
@@ -100,7 +100,7 @@ impl OnError {
         self
     }
 
-    /// How long to wait before the try after `failures` failures; `None`: it is not tried again.
+    /// How long to wait before the attempt after `failures` failures; `None`: it is not retried.
     pub(crate) fn delay_after(&self, failures: u32) -> Option<Duration> {
         if failures > self.retries {
             return None;

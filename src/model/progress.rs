@@ -1,7 +1,7 @@
 //! How far something that follows the log has come, and waiting for it.
 //!
 //! * The position never moves back, except by `restart`.
-//! * It moves after what it counts can be seen: who waited for it may read.
+//! * It moves after what it counts is visible: a caller who waited for it may read.
 
 use crate::value::callback;
 use crate::value::clock::deadline_after;
@@ -50,13 +50,13 @@ impl Progress {
         }
     }
 
-    /// It begins again after `position`, which may lie before.
+    /// It begins again after `position`, which may be an earlier one.
     pub(crate) fn restart(&self, position: Position) {
         *self.state.lock() = State { position, ended: None };
         self.moved.notify_all();
     }
 
-    /// It goes no further, for this reason; an earlier one stands.
+    /// It goes no further, for this reason; an earlier reason stays.
     pub(crate) fn end(&self, why: Error) {
         self.state.lock().ended.get_or_insert(why);
         self.moved.notify_all();

@@ -1,7 +1,7 @@
-//! Read models: state in memory, made from the log each time a program starts.
+//! Read models: state in memory, computed from the log each time a program starts.
 //!
 //! * One thread applies; readers see the model between two batches, so never a part of a commit.
-//! * After an error or a panic nobody reads it any more: it may hold a part of an event.
+//! * After an error or a panic it can no longer be read: it may hold a part of an event.
 
 use crate::follow::feed::{Batch, Feed, FeedStop};
 use crate::log::core::Log;
@@ -18,8 +18,8 @@ use std::any::type_name;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// State in memory that follows the log: for questions that no stream answers, and too small or too
-/// quickly made again to be worth a [durable view](crate::Projection).
+/// State in memory that follows the log. Use it for questions that no single stream answers, and that are too small or
+/// too quickly recomputed to need a [durable view](crate::Projection).
 ///
 /// ```
 /// use filmstrip::{ExpectedVersion, Filter, HandlerError, NewEvent, ReadModel, RecordedEvent, Store};
@@ -49,17 +49,17 @@ use std::time::Duration;
 /// # Ok::<(), filmstrip::Error>(())
 /// ```
 pub trait ReadModel: Default + Send + Sync + 'static {
-    /// Which events it is made from.
+    /// Returns the events that it is made from.
     fn filter() -> Filter;
 
-    /// Takes in an event.
+    /// Applies an event.
     ///
     /// # Errors
-    /// An error, like a panic, ends the model: reading it is [`Faulted`](ErrorKind::Faulted) then.
+    /// An error, like a panic, ends the model: reading it then returns [`Faulted`](ErrorKind::Faulted).
     fn apply(&mut self, event: &RecordedEvent) -> Result<(), HandlerError>;
 }
 
-/// A read model that follows its store. When the last clone goes, so does the model.
+/// A running read model. The model ends when the last clone is dropped.
 pub struct ReadModelHandle<M> {
     shared: Arc<Shared<M>>,
     /// Ends the feed with the last clone.
@@ -92,7 +92,7 @@ impl<M> Clone for ReadModelHandle<M> {
 }
 
 impl<M: ReadModel> ReadModelHandle<M> {
-    /// Starts a model from nothing; it catches up in the background.
+    /// Starts an empty model, which catches up in the background.
     pub(crate) fn start(log: LogHandle, projections: &Projections) -> Result<ReadModelHandle<M>> {
         log.log().refuse_if_closed()?;
         let stop = FeedStop::new(Arc::clone(log.log()));
@@ -109,13 +109,13 @@ impl<M: ReadModel> ReadModelHandle<M> {
         Ok(ReadModelHandle { shared, running, open: log })
     }
 
-    /// Reads the model as it is between two batches of events. Keep it short: while it lasts, nothing
-    /// is applied. What holds for [`View::read`](crate::View::read) holds here.
+    /// Reads the model as it is between two batches of events. Keep the read short: while it lasts, nothing is applied.
+    /// The rules of [`View::read`](crate::View::read) apply.
     ///
     /// # Errors
-    /// [`Faulted`](ErrorKind::Faulted) if `apply` failed or panicked; what the feed met. Within a model's own
-    /// `apply` it is [`InvalidInput`](ErrorKind::InvalidInput), and within another's, which would have to wait
-    /// for this one, [`Timeout`](ErrorKind::Timeout).
+    /// [`Faulted`](ErrorKind::Faulted) if `apply` failed or panicked; errors of reading the log. Within a model's own
+    /// `apply` it is [`InvalidInput`](ErrorKind::InvalidInput), and within that of another model that would have to
+    /// wait for this one, [`Timeout`](ErrorKind::Timeout).
     pub fn read<R>(&self, read: impl FnOnce(&M) -> R) -> Result<R> {
         self.open.log().owner.check()?;
         let model = self.shared.model.try_read().map_err(unreadable::<M>)?;
@@ -126,7 +126,7 @@ impl<M: ReadModel> ReadModelHandle<M> {
         }
     }
 
-    /// Up to which position everything is in the model.
+    /// Returns the position up to which everything is in the model.
     #[must_use]
     pub fn position(&self) -> Position {
         self.shared.progress.position()
@@ -135,8 +135,8 @@ impl<M: ReadModel> ReadModelHandle<M> {
     /// Waits until everything up to `position` is in the model.
     ///
     /// # Errors
-    /// [`Timeout`](ErrorKind::Timeout); at once [`Faulted`](ErrorKind::Faulted) or
-    /// [`Closed`](ErrorKind::Closed) if it will not come so far.
+    /// [`Timeout`](ErrorKind::Timeout); at once [`Faulted`](ErrorKind::Faulted) or [`Closed`](ErrorKind::Closed) if it
+    /// will not get there.
     pub fn wait_for(&self, position: Position, timeout: Duration) -> Result<()> {
         self.shared.progress.wait_for(position, timeout)
     }

@@ -34,7 +34,7 @@ pub struct Backup {
     pub segments_reused: u64,
     /// Segments that an earlier backup had copied, and of which this one has read and checked every byte.
     pub segments_checked: u64,
-    /// Bytes of them.
+    /// Bytes of those segments.
     pub bytes_checked: u64,
     /// Segments that an earlier backup had copied and that were damaged since: they were copied again.
     pub segments_replaced: u64,
@@ -106,7 +106,7 @@ impl Store {
         let (position, end, chain) = self.log.log().head.visible_with_chain();
         let mut lock = self.take_directory(&path)?;
         let path = &lock.held().path().to_owned();
-        // Nobody may read there what he may not read here.
+        // The copy must not be readable for more users than the store.
         let disk = &lock.guard(journal.disk(), self.directory.mode()?);
         let prefix = Prefix { journal, position, end, chain };
         let check = match checks_all {
@@ -125,7 +125,7 @@ impl Store {
         let disk = &**disk;
         directory::sync_with_parents(path, disk)?;
         if manifest::read(disk, path)?.is_none() {
-            // Last: without it the directory is no store.
+            // Last: without it the directory is not a store.
             let ours = manifest::read(disk, self.path())?.ok_or_else(|| {
                 Error::corrupt(&manifest::path(self.path()), 0, None, "it is missing")
             })?;
@@ -147,12 +147,12 @@ impl Store {
 }
 
 impl Store {
-    /// Makes sure that `path` may take a backup of this store, and locks it.
+    /// Checks that `path` may take a backup of this store, and locks it.
     fn take_directory(&self, path: &Path) -> Result<Lock> {
         let (disk, store) = (self.log.log().journal.disk(), self.log.log().journal.store());
         refuse(&**disk, path, self.path(), store)?;
         let lock = directory::lock_new(path, self.directory.mode()?, disk, Some(BACKUP_LOCK))?;
-        // Only under the lock is what is read there the last word.
+        // What is read there is final only under the lock.
         refuse(&**disk, lock.held().path(), self.path(), store)?;
         Ok(lock)
     }

@@ -40,8 +40,8 @@ pub(crate) struct Directory {
     pub(crate) disk: Arc<dyn Disk>,
 }
 
-/// A directory that nobody else opens, backs up into or repairs as long as this is there; the operating
-/// system lets go of it when the process dies.
+/// A directory that nobody else opens, backs up into or repairs as long as this exists; the operating system releases
+/// it when the process dies.
 ///
 /// The directory itself is locked, so that it makes no difference whether a file in it was removed. The files
 /// are locked for filesystems that cannot lock a directory.
@@ -62,7 +62,7 @@ impl Lock {
         &self.held
     }
 
-    /// The disk for what is made in the directory, with the permissions `mode` at most.
+    /// The disk for files in the directory, which get at most the permissions `mode`.
     pub(crate) fn guard(&self, disk: &Arc<dyn Disk>, mode: u32) -> Arc<dyn Disk> {
         Arc::new(GuardedDisk::new(Arc::clone(disk), Arc::clone(&self.held), mode))
     }
@@ -137,7 +137,7 @@ impl Lock {
             if !file.try_lock().map_err(|e| Error::io("lock", &path, e))? {
                 return Err(locked(self.held.path()));
             }
-            // Somebody may have removed it in between, and then the lock keeps nobody out.
+            // If it was removed in between, the lock keeps nobody out.
             if file.is_at(&path).map_err(|e| Error::io("find", &path, e))? {
                 self.files.push(file);
                 return Ok(());
@@ -225,7 +225,7 @@ impl Directory {
         let mut lock = lock_new(path, MODE_ALL, disk, Some(LOCK))?;
         let disk = lock.guard(disk, lock.held().mode()?);
         let path = lock.held().path().to_owned();
-        // Only under the lock is what is read here the last word.
+        // What is read here is final only under the lock.
         let manifest = match manifest::read(&*disk, &path)? {
             Some(manifest) => manifest,
             None => {
@@ -238,9 +238,9 @@ impl Directory {
     }
 }
 
-/// Locks the directory `path`, and the file `name` in it if one is named; both are created if they are not
-/// there. New directories get the permissions `mode` at most. What was created goes with the lock, until that
-/// is told to keep it.
+/// Locks the directory `path`, and the file `name` in it if one is named; both are created if they are not there. New
+/// directories get the permissions `mode` at most. What was created is removed with the lock, unless the lock is told
+/// to keep it.
 pub(crate) fn lock_new(
     path: &Path,
     mode: u32,
@@ -341,8 +341,8 @@ pub(crate) fn is_volumes(path: &Path, name: &str) -> bool {
     name == LOST_AND_FOUND && is_directory(path.join(name))
 }
 
-/// What there is in the directories of a store without a manifest that no store puts there: anybody may call
-/// a directory `journal`, and what lies in it would be taken for what a crash has left.
+/// What there is in the directories of a store without a manifest that no store puts there: anybody may call a
+/// directory `journal`, and its files would be taken for what a crash has left.
 fn foreign_below(path: &Path, disk: &dyn Disk) -> Result<Option<String>> {
     if let Some(name) = foreign_in_journal(path, disk)? {
         return Ok(Some(name));
@@ -420,7 +420,7 @@ fn is_missing(path: &Path) -> bool {
     path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-/// Whether `path`, or where it will be, lies in the directory `outer`.
+/// Whether `path`, or where it will be, is in the directory `outer`.
 pub(crate) fn lies_in(path: &Path, outer: &Path) -> bool {
     let existing = path.ancestors().find_map(|path| {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };

@@ -1,4 +1,4 @@
-//! Noting what the log's history is, and asking later whether it still is that.
+//! The hash of the log's history, and comparing the log with a noted one.
 
 use crate::codec::frame::{Chain, Frame};
 use crate::journal::lenient_scan::{LenientScan, Step, Until};
@@ -9,20 +9,20 @@ use crate::value::head_hash::{HashCheck, HeadHash};
 use std::sync::Arc;
 
 impl Store {
-    /// The hash of everything up to the head: one line to be noted where nobody who may write this
-    /// store can change it. It costs nothing; see [`HeadHash`].
+    /// Returns the hash of everything up to the head. Note it, one line of text, where nobody who
+    /// can write this store can change it. The call costs nothing; see [`HeadHash`].
     #[must_use]
     pub fn head_hash(&self) -> HeadHash {
         let (position, _, chain) = self.log.log().head.visible_with_chain();
         HeadHash::new(position, chain)
     }
 
-    /// Whether the log still has the history that was noted. The chain is computed again from the
-    /// log's begin up to there, so it takes as long as reading that takes.
+    /// Checks whether the log still has the noted history. The chain is computed again from the
+    /// beginning of the log up to there, which takes as long as reading it.
     ///
     /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt) if the journal is damaged before the noted position: then
-    /// [`verify`](Store::verify) tells more; [`Closed`](ErrorKind::Closed).
+    /// [`Corrupt`](ErrorKind::Corrupt) if the journal is damaged before the noted position;
+    /// [`verify`](Store::verify) then reports more; [`Closed`](ErrorKind::Closed).
     pub fn check_hash(&self, noted: &HeadHash) -> Result<HashCheck> {
         self.log.log().refuse_if_closed()?;
         let journal = &self.log.log().journal;
@@ -41,7 +41,7 @@ impl Store {
         while let Some(step) = scan.next()? {
             let frame = match step {
                 Step::Frame { frame, .. } => frame,
-                // Its checksums hold: somebody has mended them.
+                // Its checksums hold: somebody has corrected them.
                 Step::Wrong(finding) if finding.kind == FindingKind::Chain => {
                     return Ok(HashCheck::Changed);
                 }

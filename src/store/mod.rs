@@ -1,4 +1,4 @@
-//! The store: everything wired together, and the one handle that a user holds.
+//! The store: the handle that a user holds, and the wiring of everything beneath it.
 
 pub(crate) mod backup;
 pub(crate) mod directory;
@@ -47,11 +47,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An open event store: one handle to share, cheap to clone.
+/// An open event store. The handle is cheap to clone, and made to be shared.
 ///
-/// A store is a directory. One process at a time has it open for writing; within it, any number of
-/// threads use clones of this handle. The store closes when the last handle is dropped;
-/// [`close`](Store::close) also returns what went wrong.
+/// A store is a directory. One process at a time has it open for writing; within it, any number of threads use clones
+/// of this handle. The store closes when the last handle is dropped; [`close`](Store::close) also returns errors.
 ///
 /// A store belongs to the process that opened it. In a process that was forked from it, each call returns
 /// [`Forked`](crate::ErrorKind::Forked), and dropping a handle changes nothing for the parent. So open stores after
@@ -90,15 +89,15 @@ impl Store {
     /// Opens the store in the directory `path`, creating it if that is empty or absent. A `lost+found` at the
     /// top of a volume does not count.
     ///
-    /// The path is made absolute, and symbolic links are resolved, now: neither a change of the working
-    /// directory nor of a link matters later. What is created has the permissions of the directory at most.
-    /// If the directory is renamed, removed or replaced while the store is open, what needs a file to be created
-    /// fails with [`Moved`](crate::ErrorKind::Moved), appending at the latest when the segment is full.
+    /// The path is made absolute, and its symbolic links are resolved, once: later changes of the working directory or
+    /// of a link have no effect. Created files have at most the permissions of the directory. If the directory is
+    /// renamed, removed or replaced while the store is open, calls that must create a file fail with
+    /// [`Moved`](crate::ErrorKind::Moved), an append at the latest when the segment is full.
     ///
     /// # Errors
     /// * [`Locked`](crate::ErrorKind::Locked): it is open already, here or in another process. A process that was
-    ///   forked from the one which had it open keeps it locked while it lives; if that one was killed while it was
-    ///   starting another program, for a moment.
+    ///   forked from the one which had it open keeps it locked while it lives. If the parent was killed while it was
+    ///   starting another program, that lasts a moment.
     /// * [`Corrupt`](crate::ErrorKind::Corrupt): the journal is damaged; the error names the place.
     /// * [`UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat): a newer version wrote it.
     /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): the directory holds something else, which the error
@@ -128,8 +127,8 @@ impl Store {
         self.directory.path()
     }
 
-    /// Appends `events` to `stream`, if it is as `expected`. When this returns, they are durable:
-    /// they survive a power cut.
+    /// Appends `events` to `stream`, if its version is as `expected`. When this returns, they are durable: they survive
+    /// a power cut.
     ///
     /// Appending the same event ids with the same content again, with `NoStream` or `Exact`, writes
     /// nothing and returns their versions and positions, so a caller that lost the reply can simply retry.
@@ -175,11 +174,11 @@ impl Store {
         self.log.engine().commit(EncodedCommit::new(commit)?)
     }
 
-    /// The position of another log up to which `consumer` has ingested it, by [`Commit::tracking`]; the start if
-    /// it never did.
+    /// Returns the position up to which `consumer` has ingested another log, as [`Commit::tracking`] recorded it; the
+    /// start if it never did.
     ///
     /// # Errors
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a name that cannot be a consumer's.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a name that is not valid for a consumer.
     pub fn tracked(&self, consumer: &str) -> Result<Position> {
         check_name("a consumer's", consumer)?;
         self.log.log().refuse_if_closed()?;
@@ -233,14 +232,14 @@ impl Store {
         Streams::new(self.log.clone())
     }
 
-    /// The position of the last event that is durable; the start if there is none.
+    /// Returns the position of the last durable event; the start if there is none.
     #[must_use]
     pub fn head(&self) -> Position {
         self.log.log().head_position()
     }
 
-    /// How far the [clock](StoreBuilder::clock) lags behind the time of the last commit: zero, unless the clock was
-    /// set back, or was ahead when that commit was recorded.
+    /// Returns how far the [clock](StoreBuilder::clock) lags behind the time of the last commit: zero, unless the clock
+    /// was set back, or was ahead when that commit was recorded.
     ///
     /// Recorded times never decrease along positions, so a read `as_of` a time ends at one position and never
     /// splits a commit. While the clock lags, commits get the time of the last one, and `as_of` a time in between
@@ -271,15 +270,15 @@ impl Store {
         SubscriptionBuilder::new(self.log.clone(), Arc::clone(&self.groups))
     }
 
-    /// The consumer group of this name: its progress and its parked events. Start its consumers with
+    /// Returns a handle to the consumer group `name`: its progress and its parked events. Start its consumers with
     /// [`SubscriptionBuilder::group`].
     #[must_use]
     pub fn group(&self, name: impl Into<String>) -> ConsumerGroup {
         ConsumerGroup::new(self.log.clone(), Arc::clone(&self.groups), name.into())
     }
 
-    /// The incomplete last frame, nearly always cut by a crash, if opening the store found one. None of it was
-    /// acknowledged, unless it says so; its bytes are kept in a file beside the journal.
+    /// Returns the incomplete last frame, if opening the store found one; a crash is nearly always the cause. None of
+    /// it was acknowledged, unless it says so. Its bytes are kept in a file in the journal's directory.
     #[must_use]
     pub fn torn_write(&self) -> Option<&TornWrite> {
         self.log.log().torn()
@@ -290,7 +289,7 @@ impl Store {
     /// Later calls return [`Closed`](crate::ErrorKind::Closed).
     ///
     /// # Errors
-    /// What failed while closing. Nothing acknowledged is lost.
+    /// Errors of closing. Nothing acknowledged is lost.
     pub fn close(self) -> Result<()> {
         self.log.close()
     }
@@ -368,7 +367,7 @@ impl StoreBuilder {
         self.open_in(path.as_ref().to_owned(), None)
     }
 
-    /// A store in a temporary directory that goes with it.
+    /// Opens a store in a temporary directory that is removed with it.
     ///
     /// # Errors
     /// Those of [`Store::open`].
@@ -391,10 +390,10 @@ impl StoreBuilder {
             bounds,
         })?;
         if engine.log().torn().is_some_and(|torn| torn.acknowledged) {
-            // A view may hold events that are gone, and whose positions are given out again.
+            // A view may hold events that are lost, and whose positions are given out again.
             views::set_aside(&**engine.log().journal.disk(), directory.path())?;
         }
-        // The lock goes before the directory that it lies in.
+        // The lock is released before its directory is removed.
         let belongings = Box::new((lock, temporary.map(Owned::new)));
         let its_directory = Arc::clone(&directory);
         let projections = Projections::new(Arc::clone(engine.log()), its_directory, cache_bytes);

@@ -1,4 +1,4 @@
-//! The store's side of layer 5: where aggregates, views, read models and processes get at its log.
+//! The store's side of the model: where aggregates, views, read models and processes get its log.
 
 use crate::model::aggregate::Aggregate;
 use crate::model::process::ProcessBuilder;
@@ -13,50 +13,50 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 impl Store {
-    /// The aggregates of one kind. Each call makes a repository with a memory of its own, so keep it
-    /// or its clones.
+    /// Makes a repository for the aggregates of one kind. Each call makes one with a cache of its own, so keep it or
+    /// its clones.
     #[must_use]
     pub fn repository<A: Aggregate>(&self) -> Repository<A> {
         Repository::new(self.log.clone())
     }
 
-    /// A model in memory that is made from the whole log and then follows it. This returns at once;
-    /// [`wait_for`](ReadModelHandle::wait_for) the [`head`](Store::head) to have all that there is.
+    /// Starts a model in memory that is computed from the whole log and then follows it. This returns at once;
+    /// [`wait_for`](ReadModelHandle::wait_for) the [`head`](Store::head) if the model must be complete.
     ///
     /// # Errors
-    /// [`Closed`](crate::ErrorKind::Closed), or what starting a thread met.
+    /// [`Closed`](crate::ErrorKind::Closed), or the error of starting a thread.
     pub fn read_model<M: ReadModel>(&self) -> Result<ReadModelHandle<M>> {
         ReadModelHandle::start(self.log.clone(), &self.projections)
     }
 
-    /// A durable view that follows the log; see [`Projection`].
+    /// Describes a durable view that follows the log; see [`Projection`].
     pub fn project<P: Projection>(&self, projection: P) -> ProjectionBuilder<P> {
         ProjectionBuilder::new(self.log.clone(), Arc::clone(&self.projections), projection)
     }
 
-    /// Removes a projection's view and all that is remembered of it. Nothing happens if there is
-    /// none of this name.
+    /// Removes a projection's view and everything else that is stored for it. Does nothing if there is no projection of
+    /// this name.
     ///
     /// # Errors
     /// [`AlreadyRunning`](crate::ErrorKind::AlreadyRunning) if it has not been
-    /// [stopped](crate::projection::ProjectionHandle::stop); what writing met.
+    /// [stopped](crate::projection::ProjectionHandle::stop); errors of writing.
     pub fn remove_projection(&self, name: &str) -> Result<()> {
         self.projections.remove(name)
     }
 
-    /// A process manager that follows the log; see [`ProcessManager`].
+    /// Describes a process manager that follows the log; see [`ProcessManager`].
     pub fn process<M: ProcessManager>(&self) -> ProcessBuilder<M> {
         ProcessBuilder::new(self.log.clone(), Arc::clone(&self.processes))
     }
 
-    /// Waits until the store is at rest: every running process has taken in all that is durable, what
-    /// it recorded itself included, its effects are done and no deadline is due, and every running
-    /// projection and every read model has taken in all of that. For tests, and for programs that end in
-    /// order. While others write, a store with processes may not come to rest.
+    /// Waits until the store is at rest: every running process has ingested everything that is durable, its own events
+    /// included, its effects are done and no deadline is due; and every running projection and every read model has
+    /// applied all of that. Use it in tests, and before an orderly exit. While others write, a store with processes may
+    /// not come to rest.
     ///
     /// # Errors
-    /// [`Timeout`](crate::ErrorKind::Timeout); at once [`Faulted`](crate::ErrorKind::Faulted) if one
-    /// of them goes no further.
+    /// [`Timeout`](crate::ErrorKind::Timeout); at once [`Faulted`](crate::ErrorKind::Faulted) if one of them has
+    /// stopped at an error.
     pub fn drain(&self, timeout: Duration) -> Result<()> {
         self.log.log().owner.check()?;
         let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! Reads as a user describes them: builders that end in an iterator.
+//! Builders of reads, which end in an iterator.
 
 use crate::codec::state::StreamState;
 use crate::index::core::Index;
@@ -18,8 +18,7 @@ use std::sync::Arc;
 
 /// A read of one stream; see [`Store::read_stream`](crate::Store::read_stream).
 ///
-/// It sees the stream as it is when [`iter`](ReadStream::iter) is called, reads a page at a time,
-/// and holds nobody up.
+/// It sees the stream as it is when [`iter`](ReadStream::iter) is called, reads a page at a time, and blocks no writer.
 #[must_use = "a read begins with `iter` or `collect`"]
 pub struct ReadStream {
     log: LogHandle,
@@ -32,31 +31,31 @@ impl ReadStream {
         ReadStream { log, stream, options: ReadOptions::everything() }
     }
 
-    /// Only events after this version.
+    /// Reads only events after this version.
     pub fn after(mut self, version: Version) -> ReadStream {
         self.options.after = version.get();
         self
     }
 
-    /// Only events up to this version, which is included.
+    /// Reads only events up to and including this version.
     pub fn until(mut self, version: Version) -> ReadStream {
         self.options.until = version.get();
         self
     }
 
-    /// Only events recorded at or before this time.
+    /// Reads only events recorded at or before this time.
     pub fn as_of(mut self, time: DateTime<Utc>) -> ReadStream {
         self.options.as_of = Some(Micros::of(time));
         self
     }
 
-    /// The last event first.
+    /// Reads the last event first.
     pub fn backwards(mut self) -> ReadStream {
         self.options.backwards = true;
         self
     }
 
-    /// At most so many events.
+    /// Reads at most so many events.
     pub fn limit(mut self, events: u64) -> ReadStream {
         self.options.limit = events;
         self
@@ -66,7 +65,7 @@ impl ReadStream {
     ///
     /// # Errors
     /// [`StreamNotFound`](ErrorKind::StreamNotFound) if the stream was never written;
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if its name cannot be one.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if its name is invalid.
     pub fn iter(self) -> Result<impl Iterator<Item = Result<RecordedEvent>> + Send + use<>> {
         let ReadStream { log, stream, options } = self;
         let stream = stream?;
@@ -82,7 +81,7 @@ impl ReadStream {
         Ok(KeepOpen { items: events, _open: log })
     }
 
-    /// All of it at once.
+    /// Reads all of it at once.
     ///
     /// # Errors
     /// Those of [`iter`](ReadStream::iter) and of reading.
@@ -119,22 +118,22 @@ impl ReadAll {
     range_methods!();
     filter_methods!();
 
-    /// Only events recorded at or before this time. It never cuts a commit, which has one time.
+    /// Reads only events recorded at or before this time. It never cuts a commit, which has one time.
     pub fn as_of(mut self, time: DateTime<Utc>) -> ReadAll {
         self.options.as_of = Some(Micros::of(time));
         self
     }
 
-    /// The last event first.
+    /// Reads the last event first.
     pub fn backwards(mut self) -> ReadAll {
         self.options.backwards = true;
         self
     }
 
-    /// Begins to read. What becomes durable later is not seen.
+    /// Begins to read. Events that become durable later are not included.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed), or what finding the place of `as_of` met.
+    /// [`Closed`](ErrorKind::Closed), or an error of finding the place of `as_of`.
     pub fn iter(self) -> Result<impl Iterator<Item = Result<RecordedEvent>> + Send + use<>> {
         self.log.log().refuse_if_closed()?;
         self.options.check()?;
@@ -150,7 +149,7 @@ impl ReadAll {
         Ok(KeepOpen { items: events, _open: log })
     }
 
-    /// All of it at once.
+    /// Reads all of it at once.
     ///
     /// # Errors
     /// Those of [`iter`](ReadAll::iter) and of reading.
@@ -159,7 +158,7 @@ impl ReadAll {
     }
 }
 
-/// What is known of a stream.
+/// Information about a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamInfo {
@@ -180,7 +179,7 @@ impl StreamInfo {
         StreamInfo {
             stream,
             version: state.version,
-            // Each of its versions: a stream is never cut.
+            // One for each of its versions: a stream is never truncated.
             count: state.version.get(),
             created: state.created.to_utc(),
             last_written: state.written.to_utc(),
@@ -226,13 +225,13 @@ impl Streams {
         Streams { log, prefix: String::new(), category: None }
     }
 
-    /// Only streams whose names begin so.
+    /// Lists only streams whose names begin with `prefix`.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Streams {
         self.prefix = prefix.into();
         self
     }
 
-    /// Only streams of this category.
+    /// Lists only streams of this category.
     pub fn category(mut self, category: impl Into<String>) -> Streams {
         self.category = Some(category.into());
         self
@@ -261,7 +260,7 @@ impl Streams {
         Ok(listing.filter(move |item| item.as_ref().map_or(true, &in_category)))
     }
 
-    /// All of it at once.
+    /// Reads all of it at once.
     ///
     /// # Errors
     /// Those of [`iter`](Streams::iter) and of reading.
@@ -281,7 +280,7 @@ struct Listing {
 }
 
 enum Page {
-    /// The page behind this name is to be read.
+    /// The page after this name is to be read.
     Before(Option<StreamId>),
     Read(VecDeque<Named>),
     Ended,

@@ -37,7 +37,7 @@ fn kept_state_is_the_newest_wherever_it_lies() {
     store.append("Filler-1", ExpectedVersion::Any, [filler()]).unwrap();
     store.close().unwrap();
 
-    // What is newer lies in the tail; what was removed there is gone, whatever the index says.
+    // What is newer is in the tail; what was removed there is gone, whatever the index says.
     let store = Store::open(&path).unwrap();
     put(&store, &[("a/1", b"uno"), ("a/3", b"")]);
     check(&store, "a/", &[("a/1", b"uno"), ("a/2", &large)]);

@@ -1,8 +1,6 @@
-//! What can be done for a damaged store. Each thing is a choice of its own, and loses nothing
-//! silently.
+//! Repairs of a damaged store. Each is a choice of its own, and loses nothing silently.
 //!
-//! * Nothing is changed in a damaged store but by the one choice that says so, and even that moves
-//!   aside instead of deleting.
+//! * Only the choice that says so changes a damaged store, and even that renames instead of deleting.
 
 use crate::doctor::export::{Export, export};
 use crate::index::quarantine::{INDEX, quarantine_index};
@@ -52,7 +50,7 @@ pub struct Repair {
     store: Uuid,
     /// Held from the beginning, so that nobody opens the store, or backs up into it, meanwhile.
     lock: Lock,
-    /// What is wrong with the manifest beside what reading it shows.
+    /// What is wrong with the manifest besides what reading it shows.
     foreign: Option<String>,
 }
 
@@ -153,11 +151,11 @@ impl Repair {
     /// Everything that is wrong with the store; see [`Store::verify_at`].
     ///
     /// # Errors
-    /// What hindered the verification itself. Damage is no error.
+    /// What prevented the verification itself. Damage is not an error.
     pub fn verify(&self) -> Result<Verification> {
         self.owner.check()?;
         let mut findings = Findings::default();
-        // What the manifest lacks is a finding, and was no hindrance.
+        // What the manifest lacks is a finding, and did not prevent anything.
         let _ = read_manifest(&*self.disk, &self.path, &mut findings)?;
         if let Some(foreign) = &self.foreign {
             let file = manifest::path(&self.path);
@@ -173,7 +171,7 @@ impl Repair {
     /// [`verify`](Repair::verify), and keep the index that was moved aside.
     ///
     /// # Errors
-    /// What failed while moving it.
+    /// Errors of moving it.
     pub fn rebuild_index(&self) -> Result<IndexRebuilt> {
         self.owner.check()?;
         self.lock.held().check_before("move the index aside in")?;
@@ -207,7 +205,7 @@ impl Repair {
     ///
     /// # Errors
     /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): `to` is not empty, or is inside the store.
-    /// * What failed while reading or writing. What was written by then is no store.
+    /// * Errors of reading or writing. What was written by then is not a store.
     ///
     /// ```
     /// use filmstrip::{ExpectedVersion, NewEvent, Store};
@@ -237,10 +235,10 @@ impl Repair {
         self.owner.check()?;
         let (to, disk) = (files::absolute(to.as_ref())?, &self.disk);
         refuse_unless_empty(&**disk, &to, &self.path)?;
-        // Nobody may read there what he may not read here.
+        // The copy must not be readable for more users than the store.
         let mode = self.lock.held().mode()?;
         let mut lock = directory::lock_new(&to, mode, disk, None)?;
-        // Only under the lock is what is read there the last word.
+        // What is read there is final only under the lock.
         refuse_unless_empty(&**disk, &to, &self.path)?;
         let to = &lock.held().path().to_owned();
         let its_disk = &lock.guard(disk, mode);
@@ -255,7 +253,7 @@ impl Repair {
             |site| export(site, its_disk, to, store, mode),
         )?;
         directory::sync_with_parents(to, &**its_disk)?;
-        // Last: without it the directory is no store.
+        // Last: without it the directory is not a store.
         let created = Micros::of(SystemClock.now());
         manifest::write(&**its_disk, to, &Manifest { store, created })?;
         lock.keep();
@@ -263,7 +261,7 @@ impl Repair {
     }
 }
 
-/// What [`Repair::export`] has copied into the new store, and what not.
+/// What [`Repair::export`] has copied into the new store, and what it has not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Exported {
@@ -271,7 +269,7 @@ pub struct Exported {
     pub events: u64,
     /// How many of them the journal had lost and the index still had.
     pub from_index: u64,
-    /// Positions of the old store that nobody can read any more.
+    /// Positions of the old store that can no longer be read.
     pub lost: Vec<RangeInclusive<Position>>,
     /// Streams that lack a version, and so were cut.
     pub cut_streams: Vec<CutStream>,

@@ -1,8 +1,8 @@
-//! Verifying a store: everything that is wrong with it, and no change to it.
+//! Verifying a store: reports everything that is wrong with it, and changes nothing.
 //!
-//! * An open store is verified as of now, beside its writers.
-//! * One that nobody has open is verified from outside: its databases are copied and the copies
-//!   opened, because sled writes when it opens.
+//! * An open store is verified as of now, while writers continue.
+//! * A closed store is verified from outside: its databases are copied and the copies opened, because sled writes when
+//!   it opens.
 
 use crate::doctor::audit::audited::{Audited, IndexAccess};
 use crate::doctor::audit::{Site, Walked, audit};
@@ -33,7 +33,7 @@ use uuid::Uuid;
 
 const CHECKPOINT: &str = "index.checkpoint";
 
-/// What verifying a store has found; see [`Store::verify`].
+/// The result of a verification; see [`Store::verify`].
 ///
 /// ```
 /// use filmstrip::{ExpectedVersion, NewEvent, Store};
@@ -47,7 +47,7 @@ const CHECKPOINT: &str = "index.checkpoint";
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verification {
-    /// Everything that is wrong, in the order in which it was met. The first 10,000 are kept.
+    /// Everything that is wrong, in the order in which it was found. The first 10,000 are kept.
     pub findings: Vec<Finding>,
     /// How many findings were not kept.
     pub more_findings: u64,
@@ -55,7 +55,7 @@ pub struct Verification {
     pub head: Position,
     /// Events that were read and checked.
     pub events: u64,
-    /// Segments of the journal that were walked over.
+    /// Segments of the journal that were read.
     pub segments: u64,
     /// Bytes of the journal that were read.
     pub bytes: u64,
@@ -67,7 +67,7 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Whether nothing is wrong.
+    /// Returns whether nothing is wrong.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.findings.is_empty()
@@ -88,16 +88,16 @@ impl Verification {
 }
 
 impl Store {
-    /// Checks everything in the store, and reports all that is wrong, not only the first problem.
+    /// Checks everything in the store, and reports everything that is wrong, not only the first problem.
     ///
     /// It walks the whole journal (checksums, the hash chain, positions without a gap, versions
     /// without a gap, what must be zero), looks up each event in the index and compares its bytes,
     /// compares each stream state, record, sparse index entry and snapshot of the index with the
     /// journal, and reads every row of every view. No view may be ahead of the log, or of another history.
     ///
-    /// The store stays usable meanwhile, and is verified as of the call. Nothing is
-    /// changed, repaired or moved aside. It takes as long as reading the store; memory is
-    /// bounded, at about 150 MiB. Progress is logged as [`tracing`] events.
+    /// The store stays usable meanwhile, and is verified as of the call. Nothing is changed, repaired or quarantined.
+    /// It takes as long as reading the store; memory is bounded, at about 150 MiB. Progress is logged as [`tracing`]
+    /// events.
     ///
     /// A store that cannot be opened is verified by [`Store::verify_at`].
     ///
@@ -109,7 +109,7 @@ impl Store {
         let journal = &self.log.log().journal;
         let (disk, directory) = (journal.disk(), journal.directory());
         let mut findings = Findings::default();
-        // What the manifest lacks is a finding, and no hindrance.
+        // What the manifest lacks is a finding, and prevents nothing.
         let _ = read_manifest(&**disk, self.path(), &mut findings)?;
         // The index and the views first: what they hold now is visible a moment later.
         let mut found = Findings::default();
@@ -165,7 +165,7 @@ impl Store {
     }
 }
 
-/// Verifies a store that nobody has open.
+/// Verifies a closed store.
 pub(super) fn verify_still(
     path: &Path,
     disk: &Arc<dyn Disk>,
@@ -189,7 +189,7 @@ pub(super) fn verify_still(
     Ok(Verification::new(findings, &walked, indexed, views))
 }
 
-/// Lets `work` look at a store that nobody has open, with a copy of its index if that can be used.
+/// Lets `work` look at a closed store, with a copy of its index if that can be used.
 pub(super) fn with_still_site<T>(
     path: &Path,
     disk: &Arc<dyn Disk>,
@@ -292,7 +292,7 @@ fn open_still(
                 Unusable::Whole(Corruption::Checkpoint(_)) => path.join(CHECKPOINT),
                 Unusable::Whole(_) | Unusable::File(_) => path.join(INDEX),
             };
-            // What is said of the copy is meant of the store.
+            // A finding about the copy is about the store.
             let at = path.display().to_string();
             let reason = reason.to_string().replace(&copy.path().display().to_string(), &at);
             findings.add(Finding::new(FindingKind::Index, &file, reason));
@@ -325,11 +325,11 @@ fn copy_views(path: &Path, findings: &mut Findings) -> Result<Option<Scratch>> {
 
 /// The views of a store that is verified.
 enum SomeViews {
-    /// There are none, or none that can be looked at.
+    /// There are none, or none that can be read.
     None,
     /// Those of an open store.
     Live(Arc<Views>),
-    /// A copy of those that nobody has open, which goes with it.
+    /// A copy of those of a closed store, which is removed with it.
     Still { views: Arc<Views>, _copy: Scratch },
 }
 
@@ -358,7 +358,7 @@ impl SomeViews {
         }
     }
 
-    /// Which history they say that they are of.
+    /// The history that they say they are of.
     fn origins(&self) -> Result<Origins> {
         self.views().map_or_else(|| Ok(Origins::default()), Origins::of)
     }

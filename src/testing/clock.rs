@@ -19,7 +19,7 @@ use std::time::Duration;
 /// # Ok::<(), chrono::ParseError>(())
 /// ```
 ///
-/// A store that waits for a time, as for a process's deadline, is woken when it is moved.
+/// A store that waits for a time, such as a process's deadline, is woken when the clock is moved.
 #[derive(Debug, Clone)]
 pub struct ManualClock(Arc<Hands>);
 
@@ -30,20 +30,20 @@ struct Hands {
 }
 
 impl ManualClock {
-    /// A clock that shows `start`, to the microsecond.
+    /// Makes a clock that shows `start`, to the microsecond.
     #[must_use]
     pub fn new(start: DateTime<Utc>) -> ManualClock {
         let (micros, watches) = (AtomicI64::new(Micros::of(start).0), Mutex::default());
         ManualClock(Arc::new(Hands { micros, watches }))
     }
 
-    /// Shows `time` from now on, which may be earlier.
+    /// Sets the clock to `time`, which may be earlier.
     pub fn set(&self, time: DateTime<Utc>) {
         self.0.micros.store(Micros::of(time).0, Ordering::SeqCst);
         self.tell();
     }
 
-    /// Moves on by `step`, to the microsecond.
+    /// Moves the clock on by `step`, to the microsecond.
     pub fn advance(&self, step: Duration) {
         let micros = i64::try_from(step.as_micros()).unwrap_or(i64::MAX);
         let moved = |now: i64| Some(now.saturating_add(micros));

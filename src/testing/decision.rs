@@ -1,11 +1,11 @@
-//! What an aggregate decides, without a store.
+//! Tests of an aggregate's decisions, without a store.
 
 use crate::model::aggregate::{Aggregate, fold};
 use crate::testing::diff::{differ, indented};
 use crate::testing::events::round_trips;
 use std::fmt::Debug;
 
-/// An aggregate to which these events have happened.
+/// Makes an aggregate to which these events have happened.
 #[must_use = "nothing is tested before `when` and `then`"]
 pub fn given<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) -> Given<A> {
     let mut state = A::default();
@@ -15,25 +15,25 @@ pub fn given<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) -> Given<
     Given { state }
 }
 
-/// An aggregate in a state, to be asked something. Made by [`given`].
+/// An aggregate in a state, to be given a command. Made by [`given`].
 #[derive(Debug, Clone)]
 pub struct Given<A> {
     state: A,
 }
 
 impl<A: Aggregate> Given<A> {
-    /// Lets the aggregate decide on `command`.
+    /// Calls the aggregate's `decide` with `command`.
     pub fn when(self, command: &A::Command) -> Decided<A> {
         Decided { decision: self.state.decide(command), state: self.state }
     }
 
-    /// The state that the events led to.
+    /// Returns the state after the events.
     pub fn state(&self) -> &A {
         &self.state
     }
 }
 
-/// What an aggregate decided, to be compared. Made by [`Given::when`].
+/// An aggregate's decision, to be compared. Made by [`Given::when`].
 #[derive(Debug)]
 #[must_use = "nothing is tested before `then` or `then_rejected`"]
 pub struct Decided<A: Aggregate> {
@@ -42,10 +42,10 @@ pub struct Decided<A: Aggregate> {
 }
 
 impl<A: Aggregate> Decided<A> {
-    /// It decided exactly these events, and each of them can be stored and read back.
+    /// Expects exactly these events, each of which can be stored and read back.
     ///
     /// # Panics
-    /// If it decided others, or refused.
+    /// If it decided others, or rejected the command.
     #[track_caller]
     pub fn then(self, expected: impl IntoIterator<Item = A::Event>) -> Given<A>
     where
@@ -66,10 +66,10 @@ impl<A: Aggregate> Decided<A> {
         Given { state }
     }
 
-    /// It refused with this error.
+    /// Expects a rejection with this error.
     ///
     /// # Panics
-    /// If it refused with another error, or did not refuse.
+    /// If the error is another one, or the command was not rejected.
     #[track_caller]
     #[expect(clippy::needless_pass_by_value, reason = "a test reads better without &")]
     pub fn then_rejected(self, expected: A::Error) -> Given<A>
@@ -84,10 +84,10 @@ impl<A: Aggregate> Decided<A> {
         Given { state: self.state }
     }
 
-    /// It refused, and `check` finds its error right; for errors that cannot be compared.
+    /// Expects a rejection, and passes its error to `check`; for errors that cannot be compared.
     ///
     /// # Panics
-    /// If it did not refuse, or `check` panics.
+    /// If the command was not rejected, or `check` panics.
     #[track_caller]
     pub fn then_rejected_with(self, check: impl FnOnce(&A::Error)) -> Given<A>
     where
@@ -113,10 +113,10 @@ impl<A: Aggregate> Decided<A> {
 }
 
 impl<A: Aggregate + Debug + PartialEq> Given<A> {
-    /// The state, after everything that happened, is this one.
+    /// Expects this state after everything that happened.
     ///
     /// # Panics
-    /// If it is another one.
+    /// If the state is another one.
     #[track_caller]
     #[expect(clippy::needless_pass_by_value, reason = "a test reads better without &")]
     pub fn then_state(self, expected: A) -> Given<A> {

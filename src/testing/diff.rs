@@ -1,4 +1,4 @@
-//! Failures that show what was expected and what came.
+//! Failures that show the expected and the actual values.
 
 use std::fmt::{Debug, Write as _};
 
@@ -17,7 +17,7 @@ pub(super) fn indented(text: &str) -> String {
     })
 }
 
-/// The lines of both texts: common ones once, others marked with where they stand.
+/// The lines of both texts: common ones once, others marked with the text that they are in.
 fn diff(expected: &str, actual: &str) -> String {
     let (old, new): (Vec<_>, Vec<_>) = (expected.lines().collect(), actual.lines().collect());
     let common = common_lengths(&old, &new);

@@ -1,11 +1,11 @@
-//! Events, as they are stored.
+//! Tests of events, as they are stored.
 
 use crate::model::event_set::set::{Event, StoredEvent};
 use crate::testing::diff::differ;
 use crate::value::event::NewEvent;
 use std::fmt::Debug;
 
-/// `event` is the same after it was stored and read back.
+/// Expects that `event` is the same after it was stored and read back.
 ///
 /// ```
 /// # use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
-//! What tests of an application on filmstrip are made of.
+//! Building blocks for tests of an application.
 //!
-//! An aggregate is tested without a store: given some events, when it is asked to do something, then
-//! it decides certain events, or refuses.
+//! An aggregate is tested without a store: given some events, when it gets a command, then it decides certain events,
+//! or rejects the command.
 //!
 //! ```
 //! use filmstrip::testing::given;
@@ -40,12 +40,11 @@
 //! given::<Door>([]).when(&DoorCommand::Close).then([]).then_state(Door { open: false });
 //! ```
 //!
-//! A projection is tested without a store too ([`projecting`]): given some events, then its view has
-//! certain rows. A process manager is tested on a temporary store ([`process`]): given some events,
-//! when others come or time passes, then it records certain events of its own, and its commands lead
-//! to certain events.
+//! A projection is tested without a store too ([`projecting`]): given some events, its view has certain rows. A process
+//! manager is tested on a temporary store ([`process`]): given some events, when others happen or time passes, then it
+//! records certain events of its own, and its commands lead to certain events.
 //!
-//! A failure shows what was expected and what came as a diff, at the line of the test that asked.
+//! A failure shows a diff of the expected and the actual values, at the line of the test.
 
 mod clock;
 mod decision;

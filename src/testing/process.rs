@@ -1,4 +1,4 @@
-//! What a process manager does, on a temporary store with a clock of the test's own.
+//! Tests of a process manager, on a temporary store with a manual clock.
 
 use crate::model::aggregate::Aggregate;
 use crate::model::event_set::set::Event;
@@ -24,8 +24,7 @@ const BEGINNING: DateTime<Utc> = match DateTime::from_timestamp(1_704_067_200, 0
     None => DateTime::UNIX_EPOCH,
 };
 
-/// A process manager that runs on a temporary store, where nothing has happened yet, and whose clock
-/// stands at the beginning of 2024.
+/// Runs a process manager on an empty temporary store, whose clock shows the beginning of 2024.
 ///
 /// ```
 /// use filmstrip::testing::process;
@@ -111,17 +110,17 @@ pub fn process<M: ProcessManager>() -> Process<M> {
     }
 }
 
-/// A process manager at work, whose doings are to be compared. Made by [`process`].
+/// A running process manager, whose events and commands are to be compared. Made by [`process`].
 pub struct Process<M> {
     store: Store,
     clock: ManualClock,
-    /// Where the last `when` began: what came after it is compared.
+    /// Where the last `when` began: what follows it is compared.
     after: Position,
     manager: PhantomData<M>,
 }
 
 impl<M: ProcessManager> Process<M> {
-    /// These events have happened to `stream`, and the process has done what follows from them.
+    /// Records these events in `stream` first, and waits until the process has done what follows from them.
     ///
     /// # Panics
     /// If an event cannot be stored, or the process fails.
@@ -132,7 +131,7 @@ impl<M: ProcessManager> Process<M> {
         Process { after: given.store.head(), ..given }
     }
 
-    /// These events happen to `stream`, and the process does what follows from them.
+    /// Records these events in `stream`, and waits until the process has done what follows from them.
     ///
     /// # Panics
     /// As for [`given`](Process::given).
@@ -143,7 +142,7 @@ impl<M: ProcessManager> Process<M> {
         Process { after, ..self }.happens(stream, events)
     }
 
-    /// The clock moves on, and the process does what is due then.
+    /// Moves the clock on, and waits until the process has done what is then due.
     ///
     /// # Panics
     /// If the process fails.
@@ -155,7 +154,7 @@ impl<M: ProcessManager> Process<M> {
         Process { after, ..self }.at_rest()
     }
 
-    /// What the instance `id` has recorded since then is exactly this.
+    /// Expects that the instance `id` has recorded exactly these events since the last `when`.
     ///
     /// # Panics
     /// If it is something else.
@@ -168,8 +167,8 @@ impl<M: ProcessManager> Process<M> {
         self.compare("the process recorded other events", &stream, expected.into_iter().collect())
     }
 
-    /// What the commands that were executed since then have led to, in the stream of this aggregate,
-    /// is exactly this; nothing, if none was, or all were rejected.
+    /// Expects that the commands executed since the last `when` have led to exactly these events in the stream of this
+    /// aggregate; to none if none ran, or all were rejected.
     ///
     /// # Panics
     /// If it is something else.
@@ -186,13 +185,12 @@ impl<M: ProcessManager> Process<M> {
         self.compare("the commands led to other events", &stream, expected.into_iter().collect())
     }
 
-    /// The store that it runs on: for aggregates that must be there first, and for whatever else is
-    /// to be looked at.
+    /// Returns the store that it runs on, to prepare aggregates, and to look at anything else.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// What the clock shows.
+    /// Returns the time that the clock shows.
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }

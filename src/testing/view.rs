@@ -1,4 +1,4 @@
-//! What a projection makes of events, without a store.
+//! Tests of a projection, without a store.
 
 use crate::model::event_set::set::Event;
 use crate::model::projection::contract::Projection;
@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 
-/// A projection that has taken in nothing yet, to be given events.
+/// Makes a projection with an empty view, to be given events.
 ///
 /// ```
 /// use filmstrip::testing::projecting;
@@ -49,7 +49,7 @@ pub fn projecting<P: Projection>(projection: P) -> Projecting<P> {
     }
 }
 
-/// A projection and the rows that it has made. Made by [`projecting`].
+/// A projection and its rows. Made by [`projecting`].
 pub struct Projecting<P> {
     projection: P,
     rows: BTreeMap<String, Bytes>,
@@ -59,17 +59,17 @@ pub struct Projecting<P> {
 }
 
 impl<P: Projection> Projecting<P> {
-    /// The events that come next are recorded at this time; at the beginning of 1970 otherwise.
+    /// Sets the time at which the next events are recorded; the default is the beginning of 1970.
     #[must_use]
     pub fn at(mut self, time: DateTime<Utc>) -> Projecting<P> {
         self.now = time;
         self
     }
 
-    /// These events happen to `stream`, and the projection takes in those that its filter wants.
+    /// Records these events in `stream`; the projection applies those that its filter accepts.
     ///
     /// # Panics
-    /// If the stream's name cannot be one, an event cannot be stored, or `apply` fails.
+    /// If the stream's name is invalid, an event cannot be stored, or `apply` fails.
     #[track_caller]
     #[must_use = "nothing is tested before `then_rows`"]
     pub fn given<E: Event>(
@@ -86,7 +86,7 @@ impl<P: Projection> Projecting<P> {
         self
     }
 
-    /// This event happens to `stream`: for one with metadata or an id of its own, or of no event set.
+    /// Records this event in `stream`: for one with metadata or an id of its own, or outside an event set.
     ///
     /// # Panics
     /// As for [`given`](Projecting::given).
@@ -138,10 +138,10 @@ impl<P: Projection> Projecting<P> {
         Ok(())
     }
 
-    /// The view has exactly these rows, in the order of their keys.
+    /// Expects exactly these rows, in the order of their keys.
     ///
     /// # Panics
-    /// If it has others, or one does not read as a `T`.
+    /// If the view has others, or one does not decode as a `T`.
     #[track_caller]
     pub fn then_rows<K, T>(self, expected: impl IntoIterator<Item = (K, T)>) -> Projecting<P>
     where
@@ -156,10 +156,10 @@ impl<P: Projection> Projecting<P> {
         self
     }
 
-    /// The view has this row under `key`, or none.
+    /// Expects this row under `key`, or none.
     ///
     /// # Panics
-    /// If it has another, or one that does not read as a `T`.
+    /// If the view has another, or one that does not decode as a `T`.
     #[track_caller]
     #[expect(clippy::needless_pass_by_value, reason = "a test reads better without &")]
     pub fn then_row<T>(self, key: &str, expected: Option<T>) -> Projecting<P>

@@ -1,4 +1,4 @@
-//! A commit as its writer builds it, and as the log takes it: encoded before any lock is held.
+//! A commit, as its writer builds it and as the log accepts it: encoded before any lock is held.
 
 pub(crate) mod admit;
 pub(crate) mod gather;
@@ -30,7 +30,7 @@ const RESERVED_BYTES_MAX: usize = 1 << 20;
 
 /// Events for one or several streams that become durable together or not at all.
 ///
-/// Each stream is named once, to be appended to or only to be checked.
+/// Each stream is named once, either to be appended to or only to be checked.
 ///
 /// ```
 /// use filmstrip::{Commit, ExpectedVersion, NewEvent, Store, Version};
@@ -48,17 +48,17 @@ const RESERVED_BYTES_MAX: usize = 1 << 20;
 #[must_use = "a commit does nothing until `Store::commit` takes it"]
 pub struct Commit {
     encoded: EncodedCommit,
-    /// The first thing that was wrong with what the builder was given.
+    /// The first error in the builder's arguments.
     fault: Option<Error>,
 }
 
 impl Commit {
-    /// A commit of nothing yet.
+    /// Makes an empty commit.
     pub fn new() -> Commit {
         Commit::default()
     }
 
-    /// Appends `events` to `stream`, if it is as `expected`.
+    /// Appends `events` to `stream`, if its version is as `expected`.
     pub fn append<S>(
         mut self,
         stream: S,
@@ -77,7 +77,7 @@ impl Commit {
         self
     }
 
-    /// Writes nothing to `stream`, but only commits if it is as `expected`.
+    /// Writes nothing to `stream`, but commits only if its version is as `expected`.
     pub fn check<S>(mut self, stream: S, expected: impl Into<ExpectedVersion>) -> Commit
     where
         S: TryInto<StreamId>,
@@ -89,27 +89,26 @@ impl Commit {
         self
     }
 
-    /// Records that `consumer` has taken in another log up to `position`, with these events or not
-    /// at all. A position that is not past the one recorded before is refused as
-    /// [`AlreadyTracked`](crate::ErrorKind::AlreadyTracked).
+    /// Records, together with these events, that `consumer` has ingested another log up to `position`. A position that
+    /// is not past the one recorded before is refused as [`AlreadyTracked`](crate::ErrorKind::AlreadyTracked).
     ///
-    /// A commit whose events are recorded already is a repetition. It records positions that are past the
-    /// recorded ones, if its checks hold, and is `AlreadyTracked` if only some of them are. If none is,
-    /// everything was recorded before.
+    /// A commit whose events are recorded already is a repetition. If its checks hold and all of its positions are past
+    /// the recorded ones, it records them; if only some are, it is `AlreadyTracked`; if none is, everything was
+    /// recorded before.
     pub fn tracking(mut self, consumer: impl Into<String>, position: Position) -> Commit {
         let (consumer, position) = (consumer.into(), position.get());
         self.encoded.records.push(Record::Tracked { consumer, position });
         self
     }
 
-    /// Keeps `value` under `key` in the keyed state of the engine's own features, with these events
-    /// or not at all; an empty value removes what was kept.
+    /// Keeps `value` under `key` in the keyed state of the engine's own features, together with these events; an empty
+    /// value removes the old one.
     pub(crate) fn state(mut self, key: impl Into<String>, value: Vec<u8>) -> Commit {
         self.encoded.records.push(Record::State { key: key.into(), value });
         self
     }
 
-    /// `stream`, unless something was wrong already: nothing is encoded behind a fault.
+    /// `stream`, unless there was an error already: nothing is encoded after one.
     fn stream<S>(&mut self, stream: S) -> Option<StreamId>
     where
         S: TryInto<StreamId>,
@@ -134,8 +133,8 @@ pub(crate) struct EncodedCommit {
     pub(crate) appends: Vec<EncodedAppend>,
     pub(crate) checks: Vec<(StreamId, ExpectedVersion)>,
     pub(crate) records: Vec<Record>,
-    /// The event entries, one after the other, behind room for a frame's header: what becomes the frame if
-    /// this is the first of its group that is admitted. Empty if there are none.
+    /// The event entries, one after the other, after room for a frame's header: this becomes the frame if the commit is
+    /// the first of its group that is admitted. Empty if there are no events.
     pub(crate) frame: Vec<u8>,
     pub(crate) events: Vec<EncodedEvent>,
     /// How many of them have their digest.
@@ -201,7 +200,7 @@ impl EncodedCommit {
         self.appends.iter().map(|append| &append.stream).chain(checked)
     }
 
-    /// Encodes `events`, each as it comes: what it held is free again for the next one.
+    /// Encodes `events`, each as it comes, so that its memory is free for the next one.
     fn append(
         &mut self,
         stream: StreamId,

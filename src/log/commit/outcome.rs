@@ -1,11 +1,11 @@
-//! What an append returns, and how it can fail.
+//! The results and errors of an append.
 
 use crate::value::error::{Error, ErrorKind};
 use crate::value::position::{ExpectedVersion, Position, Version};
 use crate::value::stream::StreamId;
 use std::fmt;
 
-/// Where a stream's part of a commit is now, durably.
+/// The result of an append to one stream, which is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Appended {
@@ -17,32 +17,32 @@ pub struct Appended {
     pub version: Version,
     /// The position of the last of these events.
     pub position: Position,
-    /// The same events were recorded already, so nothing was written.
+    /// True if the same events were recorded already, so that nothing was written.
     pub already_recorded: bool,
 }
 
-/// Where a commit is now, durably.
+/// The result of a commit, which is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Committed {
-    /// One for each stream appended to, in the commit's order.
+    /// One result for each stream appended to, in the commit's order.
     pub appended: Vec<Appended>,
     /// The position of the commit's last event; the head if it has none.
     pub position: Position,
-    /// The same events were recorded already, so none was written. A newer position that the commit
-    /// [tracks](crate::Commit::tracking) was.
+    /// True if the same events were recorded already, so that none was written. A newer position
+    /// that the commit [tracks](crate::Commit::tracking) was written.
     pub already_recorded: bool,
 }
 
-/// A stream's version was not the expected one, so nothing of the commit was written.
+/// A conflict: a stream's version was not the expected one, so nothing of the commit was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Conflict {
     /// The stream.
     pub stream: StreamId,
-    /// What the writer expected.
+    /// The version that the writer expected.
     pub expected: ExpectedVersion,
-    /// The version that the stream has.
+    /// The stream's actual version.
     pub actual: Version,
 }
 
@@ -55,14 +55,14 @@ impl fmt::Display for Conflict {
 
 impl std::error::Error for Conflict {}
 
-/// Why nothing was appended, or why it is not known whether it was.
+/// The error of an append: nothing was written, or it is not known whether something was.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum AppendError {
     /// Nothing was written; read the stream and decide again.
     Conflict(Conflict),
-    /// Anything else. [`ErrorKind::OutcomeUnknown`]: the events may be durable; the store refuses
-    /// further writes; reopen it and read the stream. Otherwise nothing was written.
+    /// Anything else. If it is [`ErrorKind::OutcomeUnknown`], the events may be durable, and the
+    /// store refuses further writes: reopen it and read the stream. Otherwise nothing was written.
     Store(Error),
 }
 

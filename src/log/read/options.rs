@@ -1,11 +1,11 @@
-//! Which events a read wants: each builder of a read, a subscription or a follower holds one of these.
+//! The events that a read wants: each builder of a read, a subscription or a follower holds one of these.
 
 use crate::value::clock::Micros;
 use crate::value::error::{Error, Result};
 use crate::value::filter::Filter;
 use crate::value::stream::StreamId;
 
-/// What a builder was told. Places are positions in the global sequence, or versions in one stream.
+/// A builder's settings. Places are positions in the global sequence, or versions in one stream.
 #[derive(Clone)]
 pub(crate) struct ReadOptions {
     /// The last place before those that are wanted.
@@ -18,7 +18,7 @@ pub(crate) struct ReadOptions {
     pub(crate) backwards: bool,
     /// How many events, of those that the filter leaves.
     pub(crate) limit: u64,
-    /// The first value that cannot be: a builder's methods return the builder, and `check` the error.
+    /// The first invalid value: a builder's methods return the builder, and `check` returns the error.
     fault: Option<Error>,
 }
 
@@ -59,7 +59,7 @@ impl ReadOptions {
         self.after.saturating_add(1)
     }
 
-    /// Refuses what no read can be.
+    /// Refuses invalid settings.
     pub(crate) fn check(&self) -> Result<()> {
         match &self.fault {
             Some(fault) => Err(fault.clone()),
@@ -71,19 +71,19 @@ impl ReadOptions {
 /// The methods of a builder that set the filter of its `options`.
 macro_rules! filter_methods {
     () => {
-        /// Only events of this category, or of the others named so.
+        /// Accepts the events of this category. Further calls add categories.
         pub fn category(mut self, category: impl Into<String>) -> Self {
             self.options.filter = self.options.filter.and_category(category);
             self
         }
 
-        /// Only events of this type, or of the others named so.
+        /// Accepts the events of this type. Further calls add types.
         pub fn event_type(mut self, event_type: impl Into<String>) -> Self {
             self.options.filter = self.options.filter.and_event_type(event_type);
             self
         }
 
-        /// Only events that this filter wants, in place of what was named before.
+        /// Replaces the filter, and what was named before.
         pub fn filter(mut self, filter: $crate::value::filter::Filter) -> Self {
             self.options.filter = filter;
             self
@@ -95,7 +95,7 @@ pub(crate) use filter_methods;
 /// The method of a builder that names a stream for the filter of its `options`.
 macro_rules! stream_method {
     () => {
-        /// Only events of this stream, or of the others named so.
+        /// Accepts the events of this stream. Further calls add streams.
         pub fn stream<S>(mut self, stream: S) -> Self
         where
             S: TryInto<$crate::value::stream::StreamId>,
@@ -111,19 +111,19 @@ pub(crate) use stream_method;
 /// The methods of a builder that bound its `options` to positions, and to a number of events.
 macro_rules! range_methods {
     () => {
-        /// Only events after this position: where an earlier read has come to.
+        /// Reads only events after this position, such as the last one of an earlier read.
         pub fn after(mut self, position: $crate::value::position::Position) -> Self {
             self.options.after = position.get();
             self
         }
 
-        /// Only events up to this position, which is included.
+        /// Reads only events up to and including this position.
         pub fn until(mut self, position: $crate::value::position::Position) -> Self {
             self.options.until = position.get();
             self
         }
 
-        /// At most so many events, of those that the filters leave.
+        /// Reads at most so many of the events that the filters accept.
         pub fn limit(mut self, events: u64) -> Self {
             self.options.limit = events;
             self

@@ -25,7 +25,7 @@ use std::any::type_name;
 use std::fmt;
 
 impl StoredEvent {
-    /// The event, upcast and decoded as a store would do it: for tests of an upcaster.
+    /// Decodes the event as a store would, upcast first: for tests of an upcaster.
     ///
     /// # Errors
     /// As [`RecordedEvent::decode`].
@@ -35,15 +35,14 @@ impl StoredEvent {
 }
 
 impl NewEvent {
-    /// `event`, to be appended: its type is the variant's name, its payload the variant's content.
+    /// Makes an event to be appended: its type is the variant's name, its payload the variant's content.
     ///
     /// # Errors
     /// * [`NotAnEventSet`](crate::ErrorKind::NotAnEventSet): the type cannot be read back; the message says
     ///   why. Found at the first event of each variant.
-    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): this value cannot be written as JSON that reads
-    ///   back as the same: a float in it is not finite, a map's key is no string, it nests deeper than
-    ///   127, a key of a flattened map is also the name of a field, or it holds `Some(None)`, which
-    ///   JSON cannot tell from `None`.
+    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): this value cannot be written as JSON that reads back as the
+    ///   same: a float in it is not finite, a map's key is not a string, it nests deeper than 127, a key of a flattened
+    ///   map is also the name of a field, or it holds `Some(None)`, which JSON cannot distinguish from `None`.
     pub fn of<E: Event>(event: &E) -> Result<NewEvent> {
         write(event).map(|(new, _)| new)
     }
@@ -64,14 +63,14 @@ pub(crate) fn write<E: Event>(event: &E) -> Result<(NewEvent, E)> {
 }
 
 impl RecordedEvent {
-    /// The event as a value of its event set, upcast first if the set has an upcaster.
+    /// Decodes the event as a value of its event set, upcast first if the set has an upcaster.
     ///
     /// # Errors
     /// * [`UnknownEventType`](crate::ErrorKind::UnknownEventType): the set has no such variant.
-    /// * [`NewerSchema`](crate::ErrorKind::NewerSchema): a newer program has written it.
-    /// * [`NotAnEventSet`](crate::ErrorKind::NotAnEventSet): `E` is no externally tagged enum.
-    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): the upcaster refused it, or its payload is not
-    ///   what the variant consists of.
+    /// * [`NewerSchema`](crate::ErrorKind::NewerSchema): a newer program wrote it.
+    /// * [`NotAnEventSet`](crate::ErrorKind::NotAnEventSet): `E` is not an externally tagged enum.
+    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): the upcaster refused it, or its payload does not fit the
+    ///   variant.
     pub fn decode<E: Event>(&self) -> Result<E> {
         let stored = StoredEvent {
             event_type: self.event_type.clone(),
@@ -83,8 +82,8 @@ impl RecordedEvent {
 }
 
 impl Filter {
-    /// The events of an event set, in any stream: its variants, their aliases, and the
-    /// [former types](Event::former_types). Reading with a filter of a type that is no event set is
+    /// Accepts the events of an event set, in any stream: its variants, their aliases, and the [former
+    /// types](Event::former_types). If the type is not an event set, reading with the filter returns
     /// [`NotAnEventSet`](crate::ErrorKind::NotAnEventSet).
     ///
     /// ```
@@ -106,7 +105,7 @@ impl Filter {
         Filter::all().and_of::<E>()
     }
 
-    /// Also the events of this event set.
+    /// Adds the events of an event set to those that are accepted.
     pub fn and_of<E: Event>(self) -> Filter {
         match stored_types::<E>() {
             Ok(types) if types.is_empty() => {
@@ -124,7 +123,7 @@ pub(crate) fn stored_types<E: Event>() -> Result<Vec<&'static str>> {
     Ok(variants.iter().chain(E::former_types()).copied().collect())
 }
 
-/// Where a recorded event stands, for an error's message.
+/// The place of a recorded event, for an error's message.
 struct Place<'a>(&'a RecordedEvent);
 
 impl fmt::Display for Place<'_> {

@@ -9,13 +9,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::type_name;
 
-/// The kinds of events that something consists of: a plain enum with serde's derives.
+/// A set of event types: a plain enum with serde's derives.
 ///
-/// The name of a variant, as serde knows it, is the event type; its content is the payload, as JSON.
-/// `rename`, `rename_all`, `alias`, `flatten` and `other` work as they do everywhere. What an event
-/// set may not be is what could be written and not be read back: a struct, an enum with
-/// `#[serde(tag)]` or `#[serde(untagged)]`, a variant or field with `skip_deserializing`. Such a type
-/// is refused with [`NotAnEventSet`](ErrorKind::NotAnEventSet) before its first event is appended.
+/// The name of a variant, as serde knows it, is the event type; its content is the payload, as JSON. `rename`,
+/// `rename_all`, `alias`, `flatten` and `other` work as they do everywhere. A type that could be written but not read
+/// back is not an event set: a struct, an enum with `#[serde(tag)]` or `#[serde(untagged)]`, a variant or field with
+/// `skip_deserializing`. Such a type is refused with [`NotAnEventSet`](ErrorKind::NotAnEventSet) before its first event
+/// is appended.
 ///
 /// Every event is read back before it is appended. A single value that would not read back, or would read
 /// back as something else, is refused with [`InvalidInput`](ErrorKind::InvalidInput).
@@ -40,19 +40,19 @@ use std::any::type_name;
 /// # Ok::<(), filmstrip::Error>(())
 /// ```
 pub trait Event: Serialize + DeserializeOwned + Clone + Send + 'static {
-    /// The schema version that events of this type are written with, and the newest one that this
-    /// program can read. A stored event above it is [`NewerSchema`](ErrorKind::NewerSchema).
+    /// Returns the schema version with which events of this type are written, which is also the newest one that this
+    /// program can read. A stored event with a higher one is [`NewerSchema`](ErrorKind::NewerSchema).
     #[must_use]
     fn schema_version(event_type: &str) -> u16 {
         let _ = event_type;
         1
     }
 
-    /// Brings an event that an older program has stored to its present form.
+    /// Converts an event that an older program stored to its current form.
     ///
-    /// Every stored event passes here before it is decoded, present ones too; nothing is parsed
-    /// unless you do. What comes out changed passes again, until it comes out with the type and
-    /// schema version that it went in with, so each step may go from one version to the next.
+    /// Every stored event passes through this before it is decoded, current ones too; nothing is parsed unless you do.
+    /// A changed event passes again, until its type and schema version come out unchanged, so each step may go from one
+    /// version to the next.
     ///
     /// ```
     /// use filmstrip::repository::StoredEvent;
@@ -91,21 +91,21 @@ pub trait Event: Serialize + DeserializeOwned + Clone + Send + 'static {
     /// ```
     ///
     /// # Errors
-    /// Whatever stands in the way; the event then does not decode, and its reader gets the cause.
+    /// Any error: the event then does not decode, and its reader gets the cause.
     fn upcast(old: StoredEvent) -> Result<StoredEvent, HandlerError> {
         Ok(old)
     }
 
-    /// The types that `upcast` turns into present ones and that no variant or alias names.
+    /// Returns the types that `upcast` converts to current ones and that no variant or alias names.
     ///
-    /// A filter made of this event set asks the store for them too.
+    /// A filter made from this event set accepts them too.
     #[must_use]
     fn former_types() -> &'static [&'static str] {
         &[]
     }
 }
 
-/// What a stored event says apart from its place: what an [upcaster](Event::upcast) may change.
+/// The parts of a stored event that an [upcaster](Event::upcast) may change.
 ///
 /// ```
 /// use filmstrip::repository::StoredEvent;
@@ -117,7 +117,7 @@ pub trait Event: Serialize + DeserializeOwned + Clone + Send + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredEvent {
-    /// What kind of event it is.
+    /// The event's type.
     pub event_type: EventType,
     /// The version of its payload's schema.
     pub schema_version: u16,
@@ -126,7 +126,7 @@ pub struct StoredEvent {
 }
 
 impl StoredEvent {
-    /// A stored event with this payload.
+    /// Makes a stored event with this payload.
     pub fn new(
         event_type: impl Into<EventType>,
         schema_version: u16,
@@ -135,7 +135,7 @@ impl StoredEvent {
         StoredEvent { event_type: event_type.into(), schema_version, payload: payload.into() }
     }
 
-    /// A stored event whose payload is `data` as JSON.
+    /// Makes a stored event whose payload is `data` as JSON.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if `data` cannot be written as JSON.
@@ -149,7 +149,7 @@ impl StoredEvent {
         Ok(StoredEvent::new(event_type, schema_version, payload))
     }
 
-    /// The payload, read as JSON.
+    /// Decodes the payload as JSON.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if the payload is not JSON of this type.

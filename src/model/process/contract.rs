@@ -1,4 +1,4 @@
-//! What a process manager is, to be written by the application.
+//! The trait of process managers, which the application implements.
 
 use crate::model::event_set::set::Event;
 use crate::model::process::effects::Effects;
@@ -7,29 +7,27 @@ use crate::value::event::RecordedEvent;
 use crate::value::filter::Filter;
 use chrono::{DateTime, Utc};
 
-/// What a process manager is asked to react to.
+/// What a process manager reacts to.
 #[derive(Debug, Clone, Copy)]
 pub enum Trigger<'a> {
     /// An event that was routed to the instance.
     Event(&'a RecordedEvent),
-    /// The [deadline](ProcessManager::deadline) of the instance's present state has come.
+    /// The [deadline](ProcessManager::deadline) of the instance's current state has come.
     Deadline,
 }
 
-/// Something that follows events of several streams and sees a matter through: it remembers how far
-/// each matter has come, gives commands, and notices when nothing happens.
+/// Coordinates work across several streams: it follows their events, remembers how far each piece of work has come,
+/// sends commands, and notices when nothing happens.
 ///
-/// Each matter is an **instance** with a stream of its own, `NAME-id`; its state is folded from that
-/// stream and from nothing else. What happens, in this order:
+/// Each piece of work is an **instance** with a stream of its own, `NAME-id`. Its state is folded from that stream and
+/// from nothing else. What happens, in this order:
 ///
 /// 1. An event that the [`filter`](ProcessManager::filter) wants is [routed](ProcessManager::route)
 ///    to an instance, or to none.
-/// 2. The instance [reacts](ProcessManager::react) with events of its own. They are recorded in one
-///    commit with the position of the event that was taken in: so each event is reacted to once,
-///    after a crash too.
-/// 3. Each own event has its [effect](ProcessManager::effect): commands to aggregates, and further
-///    events of its own. It comes after its event is durable, and at least once; a command that is
-///    given again does not run again.
+/// 2. The instance [reacts](ProcessManager::react) with events of its own. They are recorded in one commit with the
+///    position of the ingested event, so each event is reacted to once, after a crash too.
+/// 3. Each own event has its [effect](ProcessManager::effect): commands to aggregates, and further events of its own.
+///    An effect runs after its event is durable, and at least once; a command that is sent again does not run again.
 ///
 /// ```
 /// use chrono::{DateTime, TimeDelta, Utc};
@@ -102,59 +100,56 @@ pub enum Trigger<'a> {
 /// # Ok::<(), filmstrip::Error>(())
 /// ```
 pub trait ProcessManager: Default + Clone + Send + 'static {
-    /// Its name: the category of its own streams, which it alone writes. As an aggregate's category
-    /// it holds no `-` and no control character, and does not begin with `$`; that is checked when it
-    /// compiles.
+    /// Its name: the category of its own streams, which it alone writes. Like an aggregate's category it must not
+    /// contain a `-` or a control character, or begin with `$`; this is checked at compile time.
     const NAME: &'static str;
 
-    /// What it remembers: the events of its own streams.
+    /// The events of its own streams.
     type Event: Event;
 
-    /// Which events it follows. Its own are better left out.
+    /// Returns the events that it follows. Leave out its own.
     fn filter() -> Filter;
 
-    /// The id of the instance that an event concerns, if it concerns one: what follows `NAME-` in the
-    /// name of that instance's stream. It must be pure.
+    /// Returns the id of the instance that an event concerns, if it concerns one: what follows `NAME-` in the name of
+    /// that instance's stream. It must be pure.
     ///
     /// # Errors
-    /// An error or a panic, here as in `react` and `effect`, is tried again, and then stops the
-    /// process; see [`ProcessBuilder::on_error`](crate::process::ProcessBuilder::on_error).
+    /// An error or a panic, here as in `react` and `effect`, is retried, and then stops the process; see
+    /// [`ProcessBuilder::on_error`](crate::process::ProcessBuilder::on_error).
     fn route(event: &RecordedEvent) -> Result<Option<String>, HandlerError>;
 
-    /// What the instance records when this happens: nothing, or events that become durable together.
-    /// It must be pure: it may be called again for the same trigger, though what it returns is
-    /// recorded once.
+    /// Returns what the instance records about the trigger: nothing, or events that become durable together. It must be
+    /// pure: it may be called again for the same trigger, though the result is recorded once.
     ///
     /// # Errors
     /// As for [`route`](ProcessManager::route).
     fn react(&self, trigger: Trigger<'_>) -> Result<Vec<Self::Event>, HandlerError>;
 
-    /// Takes in an own event. It cannot fail: what has happened is not refused.
+    /// Applies an own event. It cannot fail: what has happened is not refused.
     fn evolve(&mut self, event: &Self::Event);
 
-    /// What follows from an own event once it is durable: commands, given through `out`, and further
-    /// own events, which are recorded together with the mark that this effect is done. `self` is the
-    /// instance's newest state.
+    /// Acts on an own event once it is durable: it sends commands through `out`, and returns further own events, which
+    /// are recorded together with the mark that this effect is done. `self` is the instance's newest state.
     ///
-    /// It is called at least once, and again if the process was stopped by a crash before its end was
-    /// recorded. Then it should give the same commands in the same order: each is known by its place
-    /// in that order, and what has run does not run again.
+    /// It is called at least once, and again if a crash stopped the process before its end was recorded. Then it should
+    /// send the same commands in the same order: each is identified by its place in that order, and what has run does
+    /// not run again.
     ///
     /// # Errors
-    /// As for [`route`](ProcessManager::route). A command that was rejected is an error of `execute`
-    /// that this code can answer with an event.
+    /// As for [`route`](ProcessManager::route). A rejected command is an error of `execute` that this code can turn
+    /// into an event.
     fn effect(
         &self,
         event: &Self::Event,
         out: &mut Effects<'_>,
     ) -> Result<Vec<Self::Event>, HandlerError>;
 
-    /// When this state wants to be woken, to the microsecond; `None` if it does not, which cancels
-    /// what an earlier state had wanted. DurableState durably with the events that led to the state.
+    /// Returns when this state wants to be woken, to the microsecond; `None` if it does not, which cancels an earlier
+    /// state's deadline. The deadline is durable together with the events that led to the state.
     ///
-    /// A time that has come triggers [`Trigger::Deadline`] once, even if the state goes on to name it.
-    /// Deadlines stand in one line with the events: what was recorded after a deadline is taken in
-    /// after it, also when the process was not running at the time.
+    /// A time that has come triggers [`Trigger::Deadline`] once, even if the state continues to return it. Deadlines
+    /// and events have one order: what was recorded after a deadline is ingested after it, even if the process was not
+    /// running at the time.
     fn deadline(&self) -> Option<DateTime<Utc>> {
         None
     }

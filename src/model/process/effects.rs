@@ -1,4 +1,4 @@
-//! What a process does in the world: commands to aggregates, each of which runs once.
+//! The effects of a process: commands to aggregates, each of which runs once.
 
 use crate::log::handle::WeakLogHandle;
 use crate::model::aggregate::Aggregate;
@@ -12,11 +12,11 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// Where an [effect](crate::ProcessManager::effect) gives its commands.
+/// Executes the commands of an [effect](crate::ProcessManager::effect).
 pub struct Effects<'a> {
     event: &'a RecordedEvent,
     executors: &'a Executors,
-    /// Commands given so far.
+    /// Commands sent so far.
     given: u32,
 }
 
@@ -25,23 +25,22 @@ impl<'a> Effects<'a> {
         Effects { event, executors, given: 0 }
     }
 
-    /// The own event that this is the effect of, as it stands in the instance's stream.
+    /// Returns the own event that this is the effect of, as it is in the instance's stream.
     #[must_use]
     pub fn event(&self) -> &RecordedEvent {
         self.event
     }
 
-    /// Executes a command on the aggregate `id`: of this store, unless the process was given a
-    /// repository by [`executes`](crate::process::ProcessBuilder::executes).
+    /// Executes a command on the aggregate `id` of this store, or of the repository that
+    /// [`executes`](crate::process::ProcessBuilder::executes) set.
     ///
-    /// The command has an id of its own, the UUID of version 5 of the own event's id and the
-    /// command's place among those of this effect ("1", "2", …). So it leads to something once,
-    /// however often the effect is repeated. Its events carry the own event's correlation id, and the
-    /// own event's id as what caused them.
+    /// The command's id is the UUID of version 5 of the own event's id and the command's place among those of this
+    /// effect ("1", "2", …). So it runs once, however often the effect is repeated. Its events carry the own event's
+    /// correlation id, and the own event's id as their causation id.
     ///
     /// # Errors
-    /// Those of [`Repository::execute`]. [`Rejected`](ExecuteError::Rejected) is the aggregate's
-    /// answer, and worth an own event; the others may go through `?`, and the effect is tried again.
+    /// Those of [`Repository::execute`]. [`Rejected`](ExecuteError::Rejected) is the aggregate's decision, which
+    /// deserves an own event; return the others with `?`, and the effect is retried.
     pub fn execute<A: Aggregate>(
         &mut self,
         id: &str,

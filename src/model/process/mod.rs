@@ -1,10 +1,9 @@
-//! Process managers: state that follows events of several streams, and gives commands.
+//! Process managers: state that follows events of several streams, and sends commands.
 //!
-//! * A reaction's events and the position that was taken in are one commit, so no event is reacted
-//!   to twice.
-//! * An own event's effect comes after the event is durable and before anything else is taken in. It
-//!   comes at least once; commands are known by the event that they follow from, and run once.
-//! * What is kept besides the own events is in the journal: a lost index changes nothing.
+//! * A reaction's events and the ingested position are one commit, so no event is reacted to twice.
+//! * An own event's effect runs after the event is durable and before anything else is ingested. It runs at least once;
+//!   its commands are identified by the event that caused them, and run once.
+//! * All other durable state of a process is in the journal too: a lost index changes nothing.
 
 pub(crate) mod contract;
 mod durable_state;
@@ -38,7 +37,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Describes how a process is to run; see [`Store::process`](crate::Store::process).
+/// Settings for running a process; see [`Store::process`](crate::Store::process).
 #[must_use = "a process begins with `start`"]
 pub struct ProcessBuilder<M> {
     log: LogHandle,
@@ -62,35 +61,33 @@ impl<M: ProcessManager> ProcessBuilder<M> {
         }
     }
 
-    /// How often, and after what waits, something that the application's code fails for is tried
-    /// again before the process stops. Without it: 3 times. A process does not pass over an event, so
-    /// [`ErrorAction::Stop`] is all that can follow.
+    /// Sets how often, and after which waits, a failure of the application's code is retried before the process stops.
+    /// The default is 3 retries. A process never skips an event, so only [`ErrorAction::Stop`] can follow.
     pub fn on_error(mut self, on_error: OnError) -> ProcessBuilder<M> {
         self.on_error = on_error;
         self
     }
 
-    /// Commands to this kind of aggregate are executed with this repository: one of another store, or
-    /// one with snapshots or other retries. The process does not keep its store open, and does not
-    /// wait for its view.
+    /// Sets the repository for commands to this kind of aggregate: one of another store, or one with snapshots or other
+    /// retries. The process does not keep that store open, and does not wait for the repository's view.
     pub fn executes<A: Aggregate>(self, repository: Repository<A>) -> ProcessBuilder<M> {
         self.executors.put(&repository);
         self
     }
 
-    /// Lets a process that has never run begin after this position, in place of the first event: to
-    /// leave out what was before it. It has no say once the process has run.
+    /// Sets the position after which a process that has never run begins; the default is the start. Once the process
+    /// has run, this has no effect.
     pub fn begin_after(mut self, position: Position) -> ProcessBuilder<M> {
         self.begin_after = position;
         self
     }
 
-    /// Starts it where it has come to; it catches up in the background.
+    /// Starts the process at the position that it has reached; it catches up in the background.
     ///
     /// # Errors
-    /// [`AlreadyRunning`](crate::ErrorKind::AlreadyRunning);
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for parking, or a position past the head;
-    /// [`NotAnEventSet`](crate::ErrorKind::NotAnEventSet) if its filter was made of one that is none.
+    /// [`AlreadyRunning`](crate::ErrorKind::AlreadyRunning); [`InvalidInput`](crate::ErrorKind::InvalidInput) for
+    /// parking, or a position past the head; [`NotAnEventSet`](crate::ErrorKind::NotAnEventSet) if its filter was made
+    /// from a type that is not one.
     pub fn start(self) -> Result<ProcessHandle> {
         const {
             assert!(
@@ -129,7 +126,7 @@ impl<M: ProcessManager> ProcessBuilder<M> {
             clock: log.log().watch_clock(),
             came_due: None,
         };
-        // Where it begins is settled now, whenever the first commit will be.
+        // The position where it begins is fixed now, not by its first commit.
         runner.write()?;
         Worker::start(log.log(), "filmstrip-process", runner, Arc::clone(&shared), registered)?;
         Ok(ProcessHandle { shared, log })
@@ -159,7 +156,7 @@ fn check<M: ProcessManager>(
     Ok(())
 }
 
-/// A running process. Cheap to clone; dropping it stops nothing, but it keeps the store open.
+/// A running process. Cloning is cheap. Dropping it does not stop the process; holding it keeps the store open.
 #[derive(Clone)]
 pub struct ProcessHandle {
     shared: Arc<Shared>,
@@ -167,38 +164,37 @@ pub struct ProcessHandle {
 }
 
 impl ProcessHandle {
-    /// Waits until every event up to `position` is taken in, or not wanted, and the effects of what
-    /// that led to are done.
+    /// Waits until every event up to `position` is ingested, or not wanted, and the resulting effects are done.
     ///
     /// # Errors
     /// [`Timeout`](crate::ErrorKind::Timeout); at once [`Faulted`](crate::ErrorKind::Faulted) or
-    /// [`Closed`](crate::ErrorKind::Closed) if it does not come so far.
+    /// [`Closed`](crate::ErrorKind::Closed) if it will not get there.
     pub fn wait_for(&self, position: Position, timeout: Duration) -> Result<()> {
         self.shared.progress.wait_for(position, timeout)
     }
 
-    /// What it is doing, and how far it has come.
+    /// Returns its state and progress.
     #[must_use]
     pub fn status(&self) -> ProcessStatus {
         self.shared.status(self.log.log().head_position())
     }
 
-    /// Lets it rest where it is, deadlines included. It finishes what it is at.
+    /// Pauses it, deadlines included, after the current step.
     pub fn pause(&self) {
-        // A process that has stopped rests already.
+        // A stopped process is paused already.
         let _ = self.shared.ask(Ask::Pause);
     }
 
-    /// Resumes it, after a pause or a fault, with what it stopped at.
+    /// Resumes it, after a pause or a fault, with the step that it stopped at.
     pub fn resume(&self) {
-        // A process that has stopped is started again by its builder only.
+        // Only its builder starts a stopped process again.
         let _ = self.shared.ask(Ask::Resume);
     }
 
     /// Stops it. It continues from there when it is started again.
     ///
     /// # Errors
-    /// What writing down how far it has come met.
+    /// Errors of writing its position.
     pub fn stop(&self) -> Result<()> {
         self.shared.ask(Ask::Stop)
     }

@@ -1,9 +1,9 @@
-//! What an instance does when something happens, and its recording.
+//! An instance's reaction, and its recording.
 //!
-//! * Its events, the position taken in, its deadline and the mark that the events' effects are to
-//!   come are one commit. So is an effect's mark with the events that the effect led to.
-//! * The commit's expected version decides. If somebody else has written to the instance's stream,
-//!   the instance is loaded again and asked again.
+//! * Its events, the ingested position, its deadline and the mark that the events' effects are
+//!   pending are one commit. So is an effect's mark with the events that the effect returned.
+//! * The commit's expected version decides. If another writer has written to the instance's stream,
+//!   the instance is loaded and reacts again.
 
 use crate::log::commit::outcome::AppendError;
 use crate::log::commit::{Commit, EncodedCommit};
@@ -37,7 +37,7 @@ struct Reaction<M> {
     due: Option<i64>,
 }
 
-/// How a commit ended that somebody else's could be in the way of.
+/// How a commit ended that another writer's could conflict with.
 enum Recorded {
     Done,
     Conflict,
@@ -80,7 +80,7 @@ impl<M: ProcessManager> Runner<M> {
         })
     }
 
-    /// Does what is to follow from the own events that are recorded.
+    /// Runs the pending effects of the recorded own events.
     pub(super) fn do_effects(&mut self) -> Step {
         while let Some((id, version)) = self.kept.next_effect() {
             let stream = stream_in(M::NAME, &id)?;
@@ -154,8 +154,8 @@ impl<M: ProcessManager> Runner<M> {
         })
     }
 
-    /// Makes a reaction durable, with `position` as taken in and, behind these `effects`, its own
-    /// ones to come. `fired`: the instance was woken at its deadline.
+    /// Makes a reaction durable, with `position` as ingested and, after these `effects`, its own
+    /// pending ones. `fired`: the instance was woken at its deadline.
     fn record(
         &mut self,
         id: &str,
@@ -190,7 +190,7 @@ impl<M: ProcessManager> Runner<M> {
         Ok(())
     }
 
-    /// Tries until nobody else's events are in the way.
+    /// Retries until no other writer's events conflict.
     fn until_recorded(
         &mut self,
         at: &dyn fmt::Display,
@@ -238,7 +238,7 @@ fn handler(error: Error) -> Failure {
     Failure::Handler(error.into())
 }
 
-/// Where an event stands, for an error's message.
+/// An event's place, for an error's message.
 struct At<'a>(&'a RecordedEvent);
 
 impl fmt::Display for At<'_> {

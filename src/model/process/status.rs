@@ -1,4 +1,4 @@
-//! What can be seen of a process from outside its thread.
+//! The state of a process, for other threads.
 
 use crate::model::policy::Retrying;
 use crate::model::request::NoReply;
@@ -12,19 +12,19 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ProcessStatus {
-    /// What it is doing.
+    /// Its state.
     pub state: ProcessState,
-    /// Up to where every event is taken in, or not wanted, and the effects of what it led to are done.
+    /// The position up to which every event is ingested, or not wanted, and the resulting effects are done.
     pub position: Position,
-    /// How many events the log is ahead of that, wanted or not.
+    /// How many events the head is past that, wanted or not.
     pub lag: u64,
     /// How many instances wait for a deadline.
     pub deadlines: u64,
-    /// What has failed and is being tried again, if anything is.
+    /// What has failed and is being retried, if anything is.
     pub retrying: Option<Retrying>,
 }
 
-/// What a process is doing.
+/// The state of a process.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ProcessState {
@@ -32,7 +32,7 @@ pub enum ProcessState {
     Running,
     /// It was paused, and waits to be resumed.
     Paused,
-    /// It has met something that it cannot pass; resuming tries again.
+    /// It has stopped at an error; resuming it retries.
     Faulted(Error),
     /// It was stopped, or the store is closed.
     Stopped,

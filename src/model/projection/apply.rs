@@ -21,7 +21,7 @@ const ROW_OVERHEAD_BYTES: usize = 128;
 
 /// Why an event was not applied.
 pub(super) enum Failure {
-    /// The view cannot be read: that is not the event's fault.
+    /// The view cannot be read, which is not the event's fault.
     View(Error),
     /// `apply` refused it, or panicked.
     Event(String),
@@ -191,7 +191,7 @@ pub(super) fn stopped_at(name: &str, event: &RecordedEvent, cause: &str) -> Erro
     Error::new(ErrorKind::Faulted, message)
 }
 
-/// The view of the projection `name` could not be changed, because somebody was reading it all the time.
+/// The view of the projection `name` could not be changed, because it was being read all the time.
 pub(super) fn being_read(name: &str, waited: Duration) -> Error {
     let message = format!("the view of projection {name} is being read, for {waited:?} already");
     Error::new(ErrorKind::Timeout, message)

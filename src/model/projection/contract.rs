@@ -1,14 +1,14 @@
-//! What a projection is, to be written by the application.
+//! The trait of projections, which the application implements.
 
 use crate::model::projection::writer::ViewWriter;
 use crate::value::error::HandlerError;
 use crate::value::event::RecordedEvent;
 use crate::value::filter::Filter;
 
-/// A durable view: rows, under keys in order, that are made from events and survive a restart.
+/// A durable view: rows, ordered by key, that are computed from events and survive a restart.
 ///
-/// It has no state of its own: what it knows stands in its rows, which move together with its
-/// checkpoint. So each event is in the view exactly once, after a crash too.
+/// A projection has no other state: everything it knows is in its rows, which are updated together with its checkpoint.
+/// So each event is in the view exactly once, after a crash too.
 ///
 /// ```
 /// use filmstrip::{
@@ -43,18 +43,18 @@ use crate::value::filter::Filter;
 /// # Ok::<(), filmstrip::Error>(())
 /// ```
 pub trait Projection: Send + Sync + 'static {
-    /// Its name, under which its view is kept.
+    /// The name under which its view is kept.
     const NAME: &'static str;
 
-    /// The version of what `filter` and `apply` make. A view of another version, higher or lower, is
-    /// made again beside the old one, which is served as it is until then, and replaced as a whole.
+    /// The version of what `filter` and `apply` compute. A view of another version, higher or lower, is rebuilt. Until
+    /// that is done the old view is served unchanged; then it is replaced as a whole.
     const VERSION: u32;
 
-    /// Which events it is made from.
+    /// Returns the events that it is made from.
     fn filter(&self) -> Filter;
 
-    /// Takes in an event. What it writes is kept only if it returns `Ok`; it may be called again for
-    /// the same event, but never for one whose writes were kept.
+    /// Applies an event. What it writes is kept only if it returns `Ok`. It may be called again for the same event, but
+    /// never for one whose writes were kept.
     ///
     /// # Errors
     /// An error, or a panic, is handled as the projection's [`OnError`](crate::projection::OnError) says.

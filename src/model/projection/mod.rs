@@ -68,12 +68,12 @@ impl<P: Projection> ProjectionBuilder<P> {
         self
     }
 
-    /// Starts it after the last event in its view; it catches up in the background.
+    /// Starts the projection after the last event in its view; it catches up in the background.
     ///
     /// # Errors
-    /// [`AlreadyRunning`](ErrorKind::AlreadyRunning); [`InvalidInput`](ErrorKind::InvalidInput) for
-    /// a name that cannot be one; [`Corrupt`](ErrorKind::Corrupt) if the view holds events after the
-    /// log's end. A view of another history of the log is rebuilt instead.
+    /// [`AlreadyRunning`](ErrorKind::AlreadyRunning); [`InvalidInput`](ErrorKind::InvalidInput) for an invalid name;
+    /// [`Corrupt`](ErrorKind::Corrupt) if the view holds events after the log's end. A view of another history of the
+    /// log is rebuilt instead.
     pub fn start(self) -> Result<ProjectionHandle> {
         let ProjectionBuilder { log, projections, projection, on_error } = self;
         callback::refuse_if_anything_waits("starting a projection")?;
@@ -100,7 +100,7 @@ impl<P: Projection> ProjectionBuilder<P> {
                 building: views.building.as_ref().map(|building| building.place.position),
                 parked: parked(&target.tree)?.len() as u64,
             };
-            // Who waits while a view is being built waits for the new one.
+            // A wait while a view is being built is for the new one.
             let done = match views.building {
                 Some(_) => Position::START,
                 None => views.current.place.position,
@@ -137,7 +137,7 @@ impl<P: Projection> ProjectionBuilder<P> {
     }
 }
 
-/// Has `tree` served to those who hold the view from an earlier run.
+/// Serves `tree` to callers who hold the view from an earlier run.
 fn serve<P: Projection>(served: &Served, tree: Arc<ViewTree>) -> Result<()> {
     let begun = Instant::now();
     let late = || {
@@ -167,7 +167,7 @@ fn refuse_ahead<P: Projection>(log: &LogHandle, found: &Found) -> Result<()> {
     }
 }
 
-/// A running projection. Cheap to clone; dropping it stops nothing, but it keeps the store open.
+/// A running projection. Cloning is cheap. Dropping it does not stop the projection; holding it keeps the store open.
 ///
 /// A call from within its own `apply` (to stop, for example) returns at once, and takes effect after the current
 /// events.
@@ -179,7 +179,7 @@ pub struct ProjectionHandle {
 }
 
 impl ProjectionHandle {
-    /// Its rows.
+    /// Returns its view, to read the rows.
     #[must_use]
     pub fn view(&self) -> View {
         View::new(Arc::clone(&self.served), self.log.log().owner)
@@ -190,21 +190,21 @@ impl ProjectionHandle {
     ///
     /// # Errors
     /// [`Timeout`](ErrorKind::Timeout); at once [`Faulted`](ErrorKind::Faulted) or
-    /// [`Closed`](ErrorKind::Closed) if it does not come so far.
+    /// [`Closed`](ErrorKind::Closed) if it will not get there.
     pub fn wait_for(&self, position: Position, timeout: Duration) -> Result<()> {
         self.shared.progress.wait_for(position, timeout)
     }
 
-    /// Its state and progress.
+    /// Returns its state and progress.
     #[must_use]
     pub fn status(&self) -> ProjectionStatus {
         self.shared.status(self.log.log().head_position())
     }
 
-    /// The parked events, in order.
+    /// Returns the parked events, in order.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed); what reading them met.
+    /// [`Closed`](ErrorKind::Closed); errors of reading them.
     pub fn parked(&self) -> Result<Vec<Parked>> {
         self.log.log().owner.check()?;
         let target = Arc::clone(&self.shared.seen.lock().own.target);
@@ -216,16 +216,16 @@ impl ProjectionHandle {
     /// their streams. New events are applied meanwhile.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed); [`Timeout`](ErrorKind::Timeout) if a read of the view does not end; what reading
-    /// or writing met.
+    /// [`Closed`](ErrorKind::Closed); [`Timeout`](ErrorKind::Timeout) if a read of the view does not end; errors of
+    /// reading or writing.
     pub fn replay_parked(&self) -> Result<()> {
         self.shared.ask(Ask::Own(ProjectionRequest::ReplayParked))
     }
 
-    /// Forgets the parked events: they will not be in the view until it is rebuilt.
+    /// Discards the parked events: they will not be in the view until it is rebuilt.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed); what writing met.
+    /// [`Closed`](ErrorKind::Closed); errors of writing.
     pub fn discard_parked(&self) -> Result<()> {
         self.shared.ask(Ask::Own(ProjectionRequest::DiscardParked))
     }
@@ -234,27 +234,27 @@ impl ProjectionHandle {
     /// one replaces it. Clears the parked events. Returns when the rebuild has begun.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed); what writing met.
+    /// [`Closed`](ErrorKind::Closed); errors of writing.
     pub fn rebuild(&self) -> Result<()> {
         self.shared.ask(Ask::Own(ProjectionRequest::Rebuild))
     }
 
     /// Pauses it after the current event.
     pub fn pause(&self) {
-        // A projection that has stopped rests already.
+        // A stopped projection is paused already.
         let _ = self.shared.ask(Ask::Pause);
     }
 
     /// Resumes it, after a pause or a fault, with the event that it stopped at.
     pub fn resume(&self) {
-        // A projection that has stopped is started again by its builder only.
+        // Only its builder starts a stopped projection again.
         let _ = self.shared.ask(Ask::Resume);
     }
 
     /// Stops it. Its view can still be read, and continues when it is started again.
     ///
     /// # Errors
-    /// What writing its checkpoint met.
+    /// Errors of writing its checkpoint.
     pub fn stop(&self) -> Result<()> {
         self.shared.ask(Ask::Stop)
     }

@@ -1,4 +1,4 @@
-//! The projections of one store: which run, and where their views lie.
+//! The projections of one store: which ones run, and where their views are.
 
 use crate::log::commit::check_name;
 use crate::log::core::Log;
@@ -20,9 +20,9 @@ pub(crate) struct Projections {
     log: Arc<Log>,
     directory: Arc<Held>,
     cache_bytes: u64,
-    /// Opened by whoever needs them first: a store without projections has none.
+    /// Opened at the first use: a store without projections has none.
     views: Mutex<Option<Arc<Views>>>,
-    /// Their views are served by one for all runs, so that who reads through an older handle still waits for writes.
+    /// All runs of a projection share one served view, so that a reader with an older handle still waits for writes.
     pub(super) known: Arc<Registry<Shared, Arc<Served>>>,
     /// How far the read models are, as long as they follow.
     models: Mutex<Vec<Weak<Progress>>>,
@@ -86,8 +86,7 @@ impl Projections {
         self.known.remove(name, || self.trees(name)?.remove_all())
     }
 
-    /// Waits until every projection that runs, and every read model, has taken in everything up to
-    /// `position`.
+    /// Waits until every projection that runs, and every read model, has applied everything up to `position`.
     pub(crate) fn wait_for_all(&self, position: Position, timeout: Duration) -> Result<()> {
         let begun = Instant::now();
         for shared in self.known.running() {

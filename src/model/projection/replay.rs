@@ -1,4 +1,4 @@
-//! A replay of parked events that is under way.
+//! A replay of parked events in progress.
 
 use crate::log::core::Log;
 use crate::log::read::all::EventCursor;
@@ -11,19 +11,19 @@ use std::sync::Arc;
 
 pub(super) type ReplayReply = Sender<Result<()>>;
 
-/// A replay under way.
+/// A replay in progress.
 pub(super) struct Replay {
     /// What is still to be tried, in order.
     pub(super) left: VecDeque<Position>,
     /// The last that was taken from `left`.
     pub(super) tried_to: Position,
-    /// Events were parked since it began because they wait behind one of their stream: they are tried too.
+    /// Since it began, events were parked because an earlier one of their stream is parked: they are tried too.
     pub(super) more_wait: bool,
     /// Streams of which an event has failed again.
     pub(super) failed: HashSet<StreamId>,
     pub(super) events: EventCursor,
     answers: Vec<ReplayReply>,
-    /// Those who have asked for another one meanwhile.
+    /// Callers who have asked for another one meanwhile.
     pub(super) then: Vec<ReplayReply>,
 }
 
@@ -44,10 +44,10 @@ impl Replay {
         }
     }
 
-    /// Tells all who have asked for it how it ended.
+    /// Sends its result to all callers who have asked for it.
     pub(super) fn end(self, how: &Result<()>) {
         for answer in self.answers.into_iter().chain(self.then) {
-            // Whoever asked may not wait for the answer.
+            // The caller may not wait for the reply.
             let _ = answer.send(how.clone());
         }
     }

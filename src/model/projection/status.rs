@@ -1,4 +1,4 @@
-//! What can be seen of a projection from outside its thread.
+//! The state of a projection, for other threads.
 
 use crate::model::policy::Retrying;
 use crate::model::worker::status::{self, Doing};
@@ -11,34 +11,34 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ProjectionStatus {
-    /// What it is doing.
+    /// Its state.
     pub state: ProjectionState,
-    /// Up to where the view that is served has everything.
+    /// The position up to which the view that is served has everything.
     pub checkpoint: Position,
-    /// How many events the log is ahead of that, wanted or not.
+    /// How many events the head is past that, wanted or not.
     pub lag: u64,
     /// How many events are parked.
     pub parked: u64,
-    /// What has failed and is being tried again, if anything is.
+    /// What has failed and is being retried, if anything is.
     pub retrying: Option<Retrying>,
 }
 
-/// What a projection is doing.
+/// The state of a projection.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ProjectionState {
     /// It follows the log.
     Running,
-    /// A new view is being made; the one that is served stands still until it is done.
+    /// A new view is being built; until it is done, the one that is served does not change.
     Rebuilding {
-        /// Up to where the new view has everything.
+        /// The position up to which the new view has everything.
         done: Position,
-        /// Where the log ends.
+        /// The head.
         of: Position,
     },
     /// It was paused, and waits to be resumed.
     Paused,
-    /// It has met something that it cannot pass; resuming tries again, rebuilding begins again.
+    /// It has stopped at an error; resuming it retries, rebuilding it begins again.
     Faulted(Error),
     /// It was stopped, or the store is closed.
     Stopped,
@@ -56,9 +56,9 @@ pub(super) enum ProjectionRequest {
 pub(crate) struct Shown {
     /// The tree that it writes to.
     pub(super) target: Arc<ViewTree>,
-    /// Up to where the view that is served has everything.
+    /// The position up to which the view that is served has everything.
     pub(super) checkpoint: Position,
-    /// Up to where the view that is being built has everything.
+    /// The position up to which the view that is being built has everything.
     pub(super) building: Option<Position>,
     pub(super) parked: u64,
 }

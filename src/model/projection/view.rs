@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// The tree that is served; it changes when a rebuilt view takes its place.
 pub(crate) type Served = Readable<Arc<ViewTree>>;
 
-/// The rows that a projection has made, to be read. Cheap to clone.
+/// The rows of a projection, for reading. Cloning is cheap.
 ///
 /// Each call reads the view as it is between two batches of events. See
 /// [`Projection`](crate::Projection) for an example.
@@ -31,16 +31,16 @@ impl View {
         View { served, owner }
     }
 
-    /// The row of `key`, if there is one.
+    /// Returns the row of `key`, if there is one.
     ///
     /// # Errors
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the row is no `T`;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the row is not a `T`;
     /// [`Closed`](crate::ErrorKind::Closed); errors of reading it.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         self.read(|view| view.get(key))
     }
 
-    /// The rows whose keys begin with `prefix`, in the order of their keys.
+    /// Returns the rows whose keys begin with `prefix`, in the order of their keys.
     ///
     /// # Errors
     /// Those of [`get`](View::get).
@@ -48,7 +48,7 @@ impl View {
         self.read(|view| view.prefix(prefix))
     }
 
-    /// The rows with keys from `from` up to, but not including, `to`, in the order of their keys.
+    /// Returns the rows with keys from `from` up to, but not including, `to`, in the order of their keys.
     ///
     /// # Errors
     /// Those of [`get`](View::get).
@@ -56,10 +56,10 @@ impl View {
         self.read(|view| view.range(from, to))
     }
 
-    /// Reads several times from one state of the view. Keep it short: while it lasts, nothing is
-    /// written to the view. Other views, and this one, may be read in it, here and by threads that it waits for.
-    /// What a projection is asked for in it (to stop, say) is done after it; waiting, starting a projection and
-    /// closing the store are refused as [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock).
+    /// Reads several times from one state of the view. Keep the read short: while it lasts, nothing is written to the
+    /// view. Within it, this view and others may be read, also by threads that it waits for. Requests to a projection
+    /// within it (to stop, for example) take effect after it. Waiting, starting a projection and closing the store
+    /// return [`WouldDeadlock`](crate::ErrorKind::WouldDeadlock).
     pub fn read<R>(&self, read: impl FnOnce(&ViewReader<'_>) -> R) -> R {
         if let Err(forked) = self.owner.check() {
             return read(&ViewReader { tree: Err(forked) });
@@ -71,7 +71,7 @@ impl View {
 
 /// One state of a view.
 pub struct ViewReader<'a> {
-    /// Or why there is none to be read.
+    /// Or why there is none to read.
     tree: Result<&'a ViewTree>,
 }
 
@@ -80,7 +80,7 @@ impl<'a> ViewReader<'a> {
         self.tree.clone()
     }
 
-    /// The row of `key`, if there is one.
+    /// Returns the row of `key`, if there is one.
     ///
     /// # Errors
     /// Those of [`View::get`].
@@ -88,7 +88,7 @@ impl<'a> ViewReader<'a> {
         self.tree()?.row(key)?.map(|row| decode(key, &row)).transpose()
     }
 
-    /// The rows whose keys begin with `prefix`, in the order of their keys.
+    /// Returns the rows whose keys begin with `prefix`, in the order of their keys.
     ///
     /// # Errors
     /// Those of [`View::get`].
@@ -96,7 +96,7 @@ impl<'a> ViewReader<'a> {
         decode_all(self.tree()?.rows_with_prefix(prefix)?)
     }
 
-    /// The rows with keys from `from` up to, but not including, `to`, in the order of their keys.
+    /// Returns the rows with keys from `from` up to, but not including, `to`, in the order of their keys.
     ///
     /// # Errors
     /// Those of [`View::get`].

@@ -1,6 +1,6 @@
-//! What `apply` writes to: the rows of a view, with all that was written and is not there yet.
+//! What `apply` writes to: the rows of a view, with pending changes.
 //!
-//! * What one event writes is taken over as a whole, when `apply` has succeeded, or not at all.
+//! * The writes of one event are kept as a whole, when `apply` has succeeded, or not at all.
 //! * Reads see the writes of this event, then those of earlier ones, then the view.
 
 use crate::value::error::{Error, ErrorKind, Result};
@@ -25,10 +25,10 @@ pub(crate) trait Rows {
     fn rows(&self, prefix: &str) -> Result<Vec<(String, Bytes)>>;
 }
 
-/// The rows of a view, for one event to change. See [`Projection::apply`](crate::Projection::apply).
+/// The rows of a view, which an event changes. See [`Projection::apply`](crate::Projection::apply).
 pub struct ViewWriter<'a> {
     view: &'a dyn Rows,
-    /// What earlier events have written and the view does not have yet.
+    /// Changes of earlier events that are not yet in the view.
     earlier: &'a Changes,
     changes: Changes,
     /// The first failure of reading the view itself, which is not the event's fault.
@@ -83,7 +83,7 @@ impl<'a> ViewWriter<'a> {
         rows.map(|(key, row)| decode(&key, &row).map(|row| (key, row))).collect()
     }
 
-    /// Writes the row of `key`, in place of the one that may be there.
+    /// Writes the row of `key`, and replaces the one that may be there.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if it cannot be written as JSON;

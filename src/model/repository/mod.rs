@@ -1,10 +1,9 @@
-//! Loading aggregates, letting them decide, and appending what they decided.
+//! Loads aggregates, runs commands on them, and appends the events that they decide.
 //!
-//! * What decides is the append's expected version: no cache, snapshot or turn is ever trusted to be
-//!   the newest.
-//! * A command with an id runs at most once for each stream: its id stands in the metadata of its
-//!   events, and is looked for there before anything is decided.
-//! * Nothing half-done is kept: state changes on a copy, which replaces the cached one at the end.
+//! * The append's expected version decides: no cache, snapshot or stream lock is ever trusted to be the newest.
+//! * A command with an id runs at most once for each stream: its id is in the metadata of its events, and is looked up
+//!   there before anything is decided.
+//! * No half-finished state is kept: changes are made to a copy, which replaces the cached one at the end.
 
 mod backoff;
 mod cache;
@@ -39,16 +38,16 @@ use uuid::Uuid;
 
 type ExecuteResult<A> = Result<Executed<A>, ExecuteError<<A as Aggregate>::Error>>;
 
-/// The aggregates of one kind: loads them, now or as they were, and runs commands on them.
+/// Loads the aggregates of one kind, now or as of an earlier moment, and runs commands on them.
 ///
-/// Cheap to clone; clones share what they remember. See [`Aggregate`] for an example.
+/// Cloning is cheap; clones share a cache. See [`Aggregate`] for an example.
 pub struct Repository<A: Aggregate> {
     log: LogHandle,
     memory: Arc<Memory<A>>,
     snapshots: Option<Arc<Policy<A>>>,
     retries: u32,
     view: Option<(ProjectionHandle, Duration)>,
-    /// What a builder's step met; the next use returns it.
+    /// The first error of a builder's step; the next use returns it.
     fault: Option<Error>,
 }
 
@@ -105,28 +104,28 @@ impl<A: Aggregate> Repository<A> {
         self
     }
 
-    /// Has a command return when this view holds its events, so that who reads the view next sees
-    /// them. If the view is late, or has stopped, the events stand all the same, and
-    /// [`view_lagging`](Executed::view_lagging) is true.
+    /// Makes commands wait until this view holds their events, so that a later read of the view sees them. If the view
+    /// is late, or has stopped, the events are recorded all the same, and [`view_lagging`](Executed::view_lagging) is
+    /// true.
     #[must_use]
     pub fn wait_for_view(mut self, view: &ProjectionHandle, timeout: Duration) -> Repository<A> {
         self.view = Some((view.clone(), timeout));
         self
     }
 
-    /// The newest state; the default one, at version 0, if nothing has happened yet.
+    /// Loads the newest state; the default one, at version 0, if there are no events yet.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for an id that no stream's name can hold; what
-    /// decoding an event met.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for an id that cannot be part of a stream's name; errors of decoding
+    /// an event.
     pub fn load(&self, id: &str) -> Result<Loaded<A>> {
         let stream = self.stream(id)?;
         let known = self.newest(&stream, false)?;
         Ok(loaded(known))
     }
 
-    /// The state as of a version, position or time. After the end it is the newest one; before the first event the
-    /// default one, at version 0.
+    /// Loads the state as of a version, position or time. After the end it is the newest one; before the first event
+    /// the default one, at version 0.
     ///
     /// ```
     /// # use filmstrip::{Aggregate, Event, Store, Version};
@@ -172,10 +171,10 @@ impl<A: Aggregate> Repository<A> {
         self.at(&stream, last).map(loaded)
     }
 
-    /// The whole film: each event with the state after it, from the first one on.
+    /// Returns the whole history: each event with the state after it, from the first one on.
     ///
     /// # Errors
-    /// [`StreamNotFound`](ErrorKind::StreamNotFound) if nothing has ever happened; otherwise those of
+    /// [`StreamNotFound`](ErrorKind::StreamNotFound) if there are no events; otherwise those of
     /// [`load`](Repository::load), as the last item.
     pub fn history(
         &self,
@@ -190,7 +189,7 @@ impl<A: Aggregate> Repository<A> {
         let events = self.events(&stream, Version::NONE, last);
         let (mut state, open) = (A::default(), self.log.clone());
         Ok(events.map(move |event| {
-            // Named here, so that the iterator keeps the store open.
+            // Named here so that the iterator keeps the store open.
             let _ = &open;
             let event = event?;
             let decoded = event.decode::<A::Event>()?;
@@ -199,21 +198,21 @@ impl<A: Aggregate> Repository<A> {
         }))
     }
 
-    /// Lets the newest state decide on `command`, and appends what it decides, if nobody else has
-    /// written to the stream meanwhile; otherwise it decides again, as often as
-    /// [`retries`](Repository::retries) says. What this returns is durable.
+    /// Calls `decide` on the newest state with `command`, and appends the events if no other writer has written to the
+    /// stream meanwhile; otherwise it decides again, as often as [`retries`](Repository::retries) allows. When this
+    /// returns, the events are durable.
     ///
     /// # Errors
-    /// * [`Rejected`](ExecuteError::Rejected): the aggregate refused; nothing was written.
+    /// * [`Rejected`](ExecuteError::Rejected): the aggregate rejected the command; nothing was written.
     /// * [`Conflict`](ExecuteError::Conflict): each attempt met a conflict; nothing was written.
     /// * [`Store`](ExecuteError::Store): see there.
     pub fn execute(&self, id: &str, command: &A::Command) -> ExecuteResult<A> {
         self.execute_with(id, command, Metadata::default())
     }
 
-    /// The same, with metadata for the events. With a `command_id` the command runs at most once for
-    /// this stream, also after a restart: sent again, it returns what it led to the first time. A
-    /// command that was rejected, or decided nothing, may be sent again and is decided again.
+    /// Like [`execute`](Repository::execute), with metadata for the events. With a `command_id` the command runs at
+    /// most once for this stream, even across restarts: sent again, it returns its first outcome. A command that was
+    /// rejected, or decided nothing, is decided again when it is sent again.
     ///
     /// # Errors
     /// Those of [`execute`](Repository::execute).
@@ -233,7 +232,7 @@ impl<A: Aggregate> Repository<A> {
     }
 
     /// Takes a snapshot of the newest state now, for repositories that
-    /// [load by snapshots](Repository::snapshot_every). Nothing if nothing has happened yet.
+    /// [load by snapshots](Repository::snapshot_every). Does nothing if there are no events yet.
     ///
     /// # Errors
     /// Those of [`load`](Repository::load); [`InvalidInput`](ErrorKind::InvalidInput) if the state
@@ -258,7 +257,7 @@ impl<A: Aggregate> Repository<A> {
         self.log.log().owner
     }
 
-    /// The stream of the aggregate `id`, for somebody who is about to use it.
+    /// The stream of the aggregate `id`, for a call that is about to use it.
     fn stream(&self, id: &str) -> Result<StreamId> {
         self.log.log().owner.check()?;
         match &self.fault {
@@ -281,7 +280,7 @@ impl<A: Aggregate> Repository<A> {
             drop(turn);
             match tried {
                 Err(ExecuteError::Conflict(conflict)) if retries == self.retries => {
-                    // Perhaps it was this very command, sent by somebody else, that was faster.
+                    // Perhaps the faster one was this very command, sent twice.
                     let known = self.newest(stream, metadata.command_id.is_some())?;
                     let executed = self.executed_before(stream, &known, metadata.command_id)?;
                     let executed = executed.ok_or(ExecuteError::Conflict(conflict))?;
@@ -296,7 +295,7 @@ impl<A: Aggregate> Repository<A> {
         }
     }
 
-    /// One try: load, decide, append.
+    /// One attempt: load, decide, append.
     fn attempt(
         &self,
         stream: &StreamId,
@@ -341,7 +340,7 @@ impl<A: Aggregate> Repository<A> {
         Ok(appended.expect("a commit with one append has appended once"))
     }
 
-    /// What the command with this id has led to, if it has run.
+    /// The outcome of the command with this id, if it has run.
     fn executed_before(
         &self,
         stream: &StreamId,
@@ -363,7 +362,7 @@ impl<A: Aggregate> Repository<A> {
         Ok(Some(executed(then, events, true)))
     }
 
-    /// The newest state, remembered for next time.
+    /// The newest state, which is cached.
     fn newest(&self, stream: &StreamId, with_commands: bool) -> Result<Known<A>> {
         let last = self.version(stream)?;
         let mut known = self.nearest(stream, last);

@@ -8,7 +8,7 @@ use crate::value::position::{Position, Version};
 use chrono::{DateTime, Utc};
 use std::fmt;
 
-/// What a command has led to. Its events are durable.
+/// The outcome of a command. Its events are durable.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Executed<A: Aggregate> {
@@ -18,27 +18,28 @@ pub struct Executed<A: Aggregate> {
     pub version: Version,
     /// The position of the last of these events; if there are none, of the last one before.
     pub position: Position,
-    /// What it decided; nothing, if there was nothing to do.
+    /// The events that it decided; empty if there was nothing to do.
     pub events: Vec<A::Event>,
-    /// A command of this id has run before: this is what it led to then.
+    /// A command with this id has run before, and this is its first outcome.
     pub already_executed: bool,
     /// The view to wait for does not hold these events yet; see
     /// [`Repository::wait_for_view`](crate::Repository::wait_for_view).
     pub view_lagging: bool,
-    /// How often somebody else was faster, so that it was decided again.
+    /// How often another writer was faster, so that the command was decided again.
     pub retries: u32,
 }
 
-/// Why a command has led to nothing.
+/// Why a command failed.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ExecuteError<E> {
-    /// The aggregate refused it; nothing was written.
+    /// The aggregate rejected it; nothing was written.
     Rejected(E),
-    /// Others wrote to the stream each time it was tried; nothing was written.
+    /// Another writer wrote to the stream during each attempt; nothing was written.
     Conflict(Conflict),
-    /// Anything else. [`OutcomeUnknown`](ErrorKind::OutcomeUnknown): its events may be durable; the
-    /// store refuses further writes; reopen it and send the command again with the same id.
+    /// Anything else. If it is [`OutcomeUnknown`](ErrorKind::OutcomeUnknown), its events may be
+    /// durable, and the store refuses further writes: reopen it and send the command again with the
+    /// same id.
     Store(Error),
 }
 
@@ -102,7 +103,7 @@ pub struct Loaded<A> {
     pub position: Position,
 }
 
-/// A point to rewind to. Everything up to it is seen, itself included.
+/// A moment to load a state as of. Everything up to it is included, and so is what is at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AsOf {
@@ -132,13 +133,13 @@ impl From<DateTime<Utc>> for AsOf {
     }
 }
 
-/// One event of an aggregate's film, with the state that it led to.
+/// One event of an aggregate's history, with the state after it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HistoryEntry<A: Aggregate> {
-    /// The event as the store holds it: when, by whom, why.
+    /// The event as the store holds it, with its time and metadata.
     pub event: RecordedEvent,
-    /// What happened.
+    /// The event as a value of the event set.
     pub decoded: A::Event,
     /// The state after it.
     pub state: A,

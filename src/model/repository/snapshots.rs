@@ -1,10 +1,10 @@
-//! Snapshots: when they are taken, and by whom.
+//! When snapshots are taken, and on which thread.
 //!
-//! * A snapshot is a shortcut and nothing else: one that is missing, unreadable, of another schema or
-//!   late changes how long a load takes, never what it yields.
-//! * Each says what the last event in it is. One whose event the log does not have there is of another
-//!   history, which was given up when a backup was restored, and is not used.
-//! * Before one is kept it is read back, and compared with the state that it was taken of.
+//! * A snapshot is only a shortcut: one that is missing, unreadable, of another schema or late changes how long a load
+//!   takes, never its result.
+//! * Each names the last event in it. If the log does not have that event there, the snapshot is of another history,
+//!   given up when a backup was restored, and is not used.
+//! * Before one is kept it is read back, and compared with the original state.
 //! * They are written by a thread of their own, off the command's path. If it cannot keep up, the
 //!   next command offers a newer one.
 
@@ -61,7 +61,7 @@ impl<A: Aggregate> Policy<A> {
         stream: &StreamId,
         at_most: Version,
     ) -> Option<Known<A>> {
-        // Whatever hinders reading it, replaying the stream will do instead, or say why not.
+        // If reading it fails, the stream is replayed, or that returns the error.
         let snapshots = log.index.ask(|index| index.snapshots(stream, at_most.get())).ok()?;
         snapshots.into_iter().find_map(|(version, bytes)| {
             let version = Version::new(version);
@@ -73,7 +73,7 @@ impl<A: Aggregate> Policy<A> {
         })
     }
 
-    /// Has a snapshot taken of `known`, if it is time.
+    /// Requests a snapshot of `known`, if one is due.
     pub(super) fn offer(&self, stream: &StreamId, known: &mut Known<A>) {
         if self.every == 0 || known.version.get() - known.snapshot_at.get() < self.every {
             return;
@@ -136,7 +136,7 @@ pub(super) fn write<A: Snapshot>(
     log.index.ask(|index| index.put_snapshot(stream, version.get(), &bytes))
 }
 
-/// Whether the log has the last event of a snapshot at its place. What does not say which one that is was
+/// Whether the log has the last event of a snapshot at its place. A snapshot that does not name its last event was
 /// written by an older version, and may be of any history.
 fn is_of_this_history(log: &Arc<Log>, stream: &StreamId, version: Version, bytes: &[u8]) -> bool {
     let Some(image) = AggregateImage::decode(bytes) else { return false };
