@@ -9,7 +9,8 @@
 use crate::codec::frame::{Chain, Header};
 use crate::follow::stopper::{Stopper, Stops};
 use crate::log::core::Log;
-use crate::log::read::all::{FrameCursor, FrameEvents};
+use crate::log::read::frame_cursor::FrameCursor;
+use crate::log::read::frame_events::FrameEvents;
 use crate::log::tail::head::{StopFlag, Waited};
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;

@@ -6,7 +6,7 @@ use crate::follow::stopper::{Stopper, Stops};
 use crate::journal::read::Frames;
 use crate::journal::segment;
 use crate::journal::watermark::DurableWatermark;
-use crate::log::read::all::FrameEvents;
+use crate::log::read::frame_events::FrameEvents;
 use crate::log::read::options::ReadOptions;
 use crate::value::clock::deadline_after;
 use crate::value::error::{Error, ErrorKind, Result};

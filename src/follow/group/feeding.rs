@@ -2,7 +2,7 @@
 
 use crate::follow::feed::{Batch, Feed};
 use crate::follow::group::running::RunningGroup;
-use crate::log::read::all::EventCursor;
+use crate::log::read::event_cursor::EventCursor;
 use crate::value::error::{Error, ErrorKind, Result, catch};
 use crate::value::limits::GROUP_CURSOR_EVENTS_MAX;
 use crate::value::position::Position;

@@ -5,7 +5,7 @@ use crate::codec::group::{FilterRecord, GroupRecord, Shelf, group_key, part_pref
 use crate::follow::group::durable_state::DurableState;
 use crate::follow::group::ledger::{Ledger, Move, Nack, Settings};
 use crate::follow::group::standing::Now;
-use crate::log::read::all::EventCursor;
+use crate::log::read::event_cursor::EventCursor;
 use crate::store::Store;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind};

@@ -6,23 +6,21 @@
 //! * If it cannot be built again (the disk is full, say), it is lost for now: whoever asks gets an error that
 //!   says why, and building it is tried again, by who asks after a pause that grows with each failure.
 
+mod healing;
+
 use crate::codec::checkpoint::Checkpoint;
-use crate::codec::frame::{Frame, Location};
-use crate::codec::sparse_index::SparseEntry;
+use crate::codec::frame::Location;
 use crate::index::core::{Index, Opened};
-use crate::index::flush_batch::{EventToIndex, FlushBatch};
+use crate::index::flush_batch::FlushBatch;
 use crate::index::quarantine::quarantine_index;
-use crate::journal::read::{Frames, Journal};
-use crate::log::indexer::signal::backoff;
-use crate::log::read::located::{Located, each_located, is_next_sparse_entry, sparse_entry_of};
+use crate::journal::read::Journal;
+use crate::log::indexer::next_batch::next_batch;
 use crate::sst::compaction::CompactionPriority;
 use crate::storage::held::Held;
-use crate::value::corruption::Corruption;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{FLUSH_BATCH_BYTES_MIN, UNINDEXED_BYTES_MAX};
 use parking_lot::{RwLock, RwLockReadGuard};
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,25 +90,6 @@ struct Lost {
     next_attempt: Instant,
 }
 
-impl Lost {
-    fn failed(&mut self, cause: Error) {
-        self.next_attempt = Instant::now() + backoff(self.failures);
-        self.failures = self.failures.saturating_add(1);
-        self.cause = cause;
-    }
-
-    fn is_due(&self) -> bool {
-        Instant::now() >= self.next_attempt && !failpoint!("log::never_try_index_again")
-    }
-
-    fn error(&self) -> Error {
-        let cause = self.cause.clone();
-        let message =
-            format!("the index could not be built again, which is tried again shortly: {cause}");
-        Error::with_source(cause.kind(), message, cause)
-    }
-}
-
 impl IndexSlot {
     /// Opens the index of `site`, building it anew if it cannot be trusted. Returns how far it holds
     /// the journal.
@@ -176,7 +155,7 @@ impl IndexSlot {
                     continue;
                 }
                 let from = checkpoint_or_start(index, &self.site.journal);
-                let batch = next_batch(&self.site, &self.signs_of_life, &from, to)?;
+                let batch = self.next_batch(&from, to)?;
                 (from, batch.map(|batch| insert(index, batch)))
             };
             match step {
@@ -201,6 +180,11 @@ impl IndexSlot {
         }
     }
 
+    fn next_batch(&self, from: &Checkpoint, to: Location) -> Result<Option<FlushBatch>> {
+        let IndexSite { journal, batch_bytes, .. } = &self.site;
+        next_batch(journal, *batch_bytes, &self.signs_of_life, from, to)
+    }
+
     /// Does as `advance` does, for a way that may be long: it keeps the tables few.
     pub(crate) fn bring_up(&self, to: Location, mut after: impl FnMut(Checkpoint)) -> Result<()> {
         self.advance(to, |checkpoint| {
@@ -221,28 +205,6 @@ impl IndexSlot {
             Err(error) if is_damage(&error) => self.heal(healed, &error),
             compacted => compacted,
         }
-    }
-
-    /// Moves the index aside and begins an empty one. Returns where that begins.
-    pub(crate) fn discard(&self) -> Result<Checkpoint> {
-        let mut slot = self.slot.write();
-        if let Slot::Open(index) = std::mem::replace(&mut *slot, Slot::Closed) {
-            index.close()?;
-        }
-        self.site.quarantine_index()?;
-        let (index, checkpoint) = open_index(&self.site)?;
-        *slot = Slot::Open(Box::new(index));
-        Ok(checkpoint)
-    }
-
-    /// Moves the index aside and builds it again as far as it was. Returns where the old one lies, if there
-    /// was one, and the position that the new one has reached.
-    pub(crate) fn rebuild(&self) -> Result<(Option<PathBuf>, u64)> {
-        let slot = &mut *self.slot.write();
-        self.site.check()?;
-        let cause = Error::new(ErrorKind::Io, "it was to be built again");
-        self.lose(slot, &cause, true)?;
-        self.restore(slot)
     }
 
     /// Counts what is done for the index: as long as it rises, the index does not stand still.
@@ -281,104 +243,6 @@ impl IndexSlot {
             // Somebody else may have tried meanwhile.
             if matches!(slot, Slot::Lost(lost) if lost.is_due()) {
                 self.restore(slot)?;
-            }
-        }
-    }
-
-    /// Moves the index aside and builds it again as far as it was, unless somebody did so since
-    /// `healed` was read.
-    pub(crate) fn heal(&self, healed: u64, damage: &Error) -> Result<()> {
-        self.replace(healed, damage, true)
-    }
-
-    /// Closes an index that takes nothing in any more, and opens it again, unless somebody did so since
-    /// `healed` was read.
-    fn reopen(&self, healed: u64) -> Result<()> {
-        let cause = Error::new(ErrorKind::Io, "it had failed half-way");
-        self.replace(healed, &cause, false)
-    }
-
-    fn replace(&self, healed: u64, cause: &Error, is_damaged: bool) -> Result<()> {
-        let slot = &mut *self.slot.write();
-        match slot {
-            _ if self.healed.load(Ordering::Acquire) != healed => return Ok(()),
-            // Somebody else found the same, and could not mend it.
-            Slot::Lost(lost) => return Err(lost.error()),
-            Slot::Open(_) | Slot::Closed => {}
-        }
-        // What is open goes on being read where its directory was moved to.
-        self.site.check()?;
-        self.lose(slot, cause, is_damaged)?;
-        if is_damaged {
-            tracing::warn!(damage = %cause, "the index is damaged; it is built again from the journal");
-        }
-        self.restore(slot).map(drop)
-    }
-
-    /// Lets go of the index, which is to be opened or built again.
-    fn lose(&self, slot: &mut Slot, cause: &Error, is_damaged: bool) -> Result<()> {
-        match std::mem::replace(slot, Slot::Closed) {
-            Slot::Closed => return Err(closed()),
-            Slot::Lost(mut lost) => {
-                lost.is_damaged |= is_damaged;
-                *slot = Slot::Lost(lost);
-            }
-            Slot::Open(index) => {
-                let reached = checkpoint_or_start(&index, &self.site.journal).next;
-                let (cause, failures, next_attempt) = (cause.clone(), 0, Instant::now());
-                *slot = Slot::Lost(Lost { cause, reached, is_damaged, failures, next_attempt });
-                // What cannot be closed is opened again or moved aside all the same.
-                let _ = index.close();
-            }
-        }
-        Ok(())
-    }
-
-    /// Opens or builds the lost index again. If that fails, it stays lost, and what was built is gone on from
-    /// the next time.
-    fn restore(&self, slot: &mut Slot) -> Result<(Option<PathBuf>, u64)> {
-        let Slot::Lost(lost) = slot else { return Err(closed()) };
-        match self.build_again(lost) {
-            Ok((index, moved, position)) => {
-                *slot = Slot::Open(Box::new(index));
-                self.healed.fetch_add(1, Ordering::Release);
-                Ok((moved, position))
-            }
-            Err(error) => {
-                // What is not there any more is not there because the directory was moved.
-                let error = self.site.check().err().unwrap_or(error);
-                tracing::error!(%error, "the index cannot be built again for now");
-                lost.failed(error);
-                Err(lost.error())
-            }
-        }
-    }
-
-    fn build_again(&self, lost: &mut Lost) -> Result<(Index, Option<PathBuf>, u64)> {
-        let mut moved = None;
-        if lost.is_damaged {
-            moved = Some(self.site.quarantine_index()?).filter(|moved| moved.exists());
-            lost.is_damaged = false;
-        }
-        let (index, mut from) = open_index(&self.site)?;
-        let mut build = || {
-            while let Some(batch) =
-                next_batch(&self.site, &self.signs_of_life, &from, lost.reached)?
-            {
-                let inserted = insert(&index, batch);
-                // Damage to the journal, which is met above, says nothing of the index.
-                lost.is_damaged = matches!(&inserted, Err(error) if is_damage(error));
-                from = inserted?;
-                keep_few(|| index.compaction_priority(), || index.compact());
-                tracing::info!(position = from.position, "the index is being built again");
-            }
-            Ok(())
-        };
-        match build() {
-            Ok(()) => Ok((index, moved, from.position)),
-            Err(error) => {
-                let _ = index.close();
-                Err(error)
             }
         }
     }
@@ -448,77 +312,4 @@ fn insert(index: &Index, batch: FlushBatch) -> Result<Checkpoint> {
     index.insert(batch)?;
     tracing::debug!(events, position = checkpoint.position, "indexed");
     Ok(checkpoint)
-}
-
-/// The next flush batch behind `from` and before `to`, or `None` if there is nothing left.
-fn next_batch(
-    site: &IndexSite,
-    signs_of_life: &AtomicU64,
-    from: &Checkpoint,
-    to: Location,
-) -> Result<Option<FlushBatch>> {
-    let journal = &site.journal;
-    if from.next >= to {
-        return Ok(None);
-    }
-    let mut frames = journal.frames(from.next, from.position + 1, to);
-    let mut batch = FlushBatchBuilder::new(*from);
-    while batch.bytes < site.batch_bytes {
-        let Some(item) = frames.next() else { break };
-        let (at, frame) = item?;
-        signs_of_life.fetch_add(1, Ordering::Relaxed);
-        batch
-            .take(at, &frame)
-            .map_err(|what| journal.unreadable(at, frame.header.first_position, &frame, what))?;
-    }
-    Ok(Some(batch.finish(&frames)))
-}
-
-struct FlushBatchBuilder {
-    events: Vec<EventToIndex>,
-    sparse_entries: Vec<SparseEntry>,
-    records: HashMap<String, Vec<u8>>,
-    end: Checkpoint,
-    bytes: u64,
-}
-
-impl FlushBatchBuilder {
-    fn new(from: Checkpoint) -> FlushBatchBuilder {
-        FlushBatchBuilder {
-            events: Vec::new(),
-            sparse_entries: Vec::new(),
-            records: HashMap::new(),
-            end: from,
-            bytes: 0,
-        }
-    }
-
-    fn take(&mut self, at: Location, frame: &Frame) -> Result<(), Corruption> {
-        let sparse_entry = sparse_entry_of(at, frame);
-        if is_next_sparse_entry(self.sparse_entries.last(), &sparse_entry) {
-            self.sparse_entries.push(sparse_entry);
-        }
-        each_located(at, frame, |located| match located {
-            Located::Event(event) => self.events.push(event),
-            Located::Record { key, value } => {
-                self.records.insert(key, value);
-            }
-        })?;
-        let header = &frame.header;
-        self.bytes += header.padded_length();
-        self.end.position = header.last_position();
-        self.end.time = header.time;
-        self.end.chain = header.chain;
-        Ok(())
-    }
-
-    fn finish(mut self, frames: &Frames) -> FlushBatch {
-        self.end.next = frames.at();
-        FlushBatch {
-            events: self.events,
-            sparse_entries: self.sparse_entries,
-            records: self.records.into_iter().collect(),
-            end: self.end,
-        }
-    }
 }

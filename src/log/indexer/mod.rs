@@ -8,6 +8,7 @@
 //! (docs/decisions/0003). The sizes and times are in `value::limits`, with what was measured of them.
 
 pub(crate) mod managed;
+mod next_batch;
 pub(crate) mod signal;
 
 use crate::codec::checkpoint::Checkpoint;

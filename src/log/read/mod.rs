@@ -3,6 +3,9 @@
 //! Readers take the tail first and the index second; what is in neither does not exist.
 
 pub(crate) mod all;
+pub(crate) mod event_cursor;
+pub(crate) mod frame_cursor;
+pub(crate) mod frame_events;
 pub(crate) mod located;
 pub(crate) mod options;
 pub(crate) mod readahead;

@@ -1,7 +1,7 @@
 //! A replay of parked events in progress.
 
 use crate::log::core::Log;
-use crate::log::read::all::EventCursor;
+use crate::log::read::event_cursor::EventCursor;
 use crate::value::error::Result;
 use crate::value::position::Position;
 use crate::value::stream::StreamId;

@@ -9,7 +9,7 @@ use crate::codec::frame::Chain;
 use crate::codec::parked::ParkedRecord;
 use crate::codec::projection::{Generations, ViewCheckpoint, ViewOrigin, decode, encode};
 use crate::log::core::Log;
-use crate::log::read::all::chain_at;
+use crate::log::read::frame_cursor::chain_at;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::VIEW_BUILD_CHANGES_MAX;

@@ -1,0 +1,155 @@
+//! Opening and building the index again: what is damaged is moved aside, and the journal has everything.
+//!
+//! * Callers that find the same damage heal it once: `healed` counts.
+//! * An index that cannot be built again stays lost; the next attempt continues with what was built.
+
+use super::{
+    IndexSlot, Lost, Slot, checkpoint_or_start, closed, insert, is_damage, keep_few, open_index,
+};
+use crate::codec::checkpoint::Checkpoint;
+use crate::index::core::Index;
+use crate::log::indexer::signal::backoff;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::failpoint::failpoint;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+impl Lost {
+    fn failed(&mut self, cause: Error) {
+        self.next_attempt = Instant::now() + backoff(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        self.cause = cause;
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        Instant::now() >= self.next_attempt && !failpoint!("log::never_try_index_again")
+    }
+
+    pub(super) fn error(&self) -> Error {
+        let cause = self.cause.clone();
+        let message =
+            format!("the index could not be built again, which is tried again shortly: {cause}");
+        Error::with_source(cause.kind(), message, cause)
+    }
+}
+
+impl IndexSlot {
+    /// Moves the index aside and begins an empty one. Returns where that begins.
+    pub(crate) fn discard(&self) -> Result<Checkpoint> {
+        let mut slot = self.slot.write();
+        if let Slot::Open(index) = std::mem::replace(&mut *slot, Slot::Closed) {
+            index.close()?;
+        }
+        self.site.quarantine_index()?;
+        let (index, checkpoint) = open_index(&self.site)?;
+        *slot = Slot::Open(Box::new(index));
+        Ok(checkpoint)
+    }
+
+    /// Moves the index aside and builds it again as far as it was. Returns where the old one lies, if there
+    /// was one, and the position that the new one has reached.
+    pub(crate) fn rebuild(&self) -> Result<(Option<PathBuf>, u64)> {
+        let slot = &mut *self.slot.write();
+        self.site.check()?;
+        let cause = Error::new(ErrorKind::Io, "it was to be built again");
+        self.lose(slot, &cause, true)?;
+        self.restore(slot)
+    }
+
+    /// Moves the index aside and builds it again as far as it was, unless somebody did so since
+    /// `healed` was read.
+    pub(crate) fn heal(&self, healed: u64, damage: &Error) -> Result<()> {
+        self.replace(healed, damage, true)
+    }
+
+    /// Closes an index that takes nothing in any more, and opens it again, unless somebody did so since
+    /// `healed` was read.
+    pub(super) fn reopen(&self, healed: u64) -> Result<()> {
+        let cause = Error::new(ErrorKind::Io, "it had failed half-way");
+        self.replace(healed, &cause, false)
+    }
+
+    pub(super) fn replace(&self, healed: u64, cause: &Error, is_damaged: bool) -> Result<()> {
+        let slot = &mut *self.slot.write();
+        match slot {
+            _ if self.healed.load(Ordering::Acquire) != healed => return Ok(()),
+            // Somebody else found the same, and could not mend it.
+            Slot::Lost(lost) => return Err(lost.error()),
+            Slot::Open(_) | Slot::Closed => {}
+        }
+        // What is open goes on being read where its directory was moved to.
+        self.site.check()?;
+        self.lose(slot, cause, is_damaged)?;
+        if is_damaged {
+            tracing::warn!(damage = %cause, "the index is damaged; it is built again from the journal");
+        }
+        self.restore(slot).map(drop)
+    }
+
+    /// Lets go of the index, which is to be opened or built again.
+    fn lose(&self, slot: &mut Slot, cause: &Error, is_damaged: bool) -> Result<()> {
+        match std::mem::replace(slot, Slot::Closed) {
+            Slot::Closed => return Err(closed()),
+            Slot::Lost(mut lost) => {
+                lost.is_damaged |= is_damaged;
+                *slot = Slot::Lost(lost);
+            }
+            Slot::Open(index) => {
+                let reached = checkpoint_or_start(&index, &self.site.journal).next;
+                let (cause, failures, next_attempt) = (cause.clone(), 0, Instant::now());
+                *slot = Slot::Lost(Lost { cause, reached, is_damaged, failures, next_attempt });
+                // What cannot be closed is opened again or moved aside all the same.
+                let _ = index.close();
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens or builds the lost index again. If that fails, it stays lost, and what was built is gone on from
+    /// the next time.
+    pub(super) fn restore(&self, slot: &mut Slot) -> Result<(Option<PathBuf>, u64)> {
+        let Slot::Lost(lost) = slot else { return Err(closed()) };
+        match self.build_again(lost) {
+            Ok((index, moved, position)) => {
+                *slot = Slot::Open(Box::new(index));
+                self.healed.fetch_add(1, Ordering::Release);
+                Ok((moved, position))
+            }
+            Err(error) => {
+                // What is not there any more is not there because the directory was moved.
+                let error = self.site.check().err().unwrap_or(error);
+                tracing::error!(%error, "the index cannot be built again for now");
+                lost.failed(error);
+                Err(lost.error())
+            }
+        }
+    }
+
+    fn build_again(&self, lost: &mut Lost) -> Result<(Index, Option<PathBuf>, u64)> {
+        let mut moved = None;
+        if lost.is_damaged {
+            moved = Some(self.site.quarantine_index()?).filter(|moved| moved.exists());
+            lost.is_damaged = false;
+        }
+        let (index, mut from) = open_index(&self.site)?;
+        let mut build = || {
+            while let Some(batch) = self.next_batch(&from, lost.reached)? {
+                let inserted = insert(&index, batch);
+                // Damage to the journal, which is met above, says nothing of the index.
+                lost.is_damaged = matches!(&inserted, Err(error) if is_damage(error));
+                from = inserted?;
+                keep_few(|| index.compaction_priority(), || index.compact());
+                tracing::info!(position = from.position, "the index is being built again");
+            }
+            Ok(())
+        };
+        match build() {
+            Ok(()) => Ok((index, moved, from.position)),
+            Err(error) => {
+                let _ = index.close();
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The events of one frame, decoded one by one, in the frame's own buffer.
+
+use crate::codec::entry::EventParts;
+use crate::codec::envelope::{self, Place};
+use crate::codec::frame::{self, Frame, Location};
+use crate::journal::read::Journal;
+use crate::value::corruption::Corruption;
+use crate::value::error::Result;
+use crate::value::event::RecordedEvent;
+use crate::value::filter::Filter;
+use crate::value::position::{Position, Version};
+use crate::value::stream::StreamId;
+use chrono::{DateTime, Utc};
+use std::ops::RangeInclusive;
+
+/// The events of one frame at some positions, in order, each decoded when it is asked for.
+pub(crate) struct FrameEvents {
+    frame: Frame,
+    entries: frame::Entries,
+    recorded_at: DateTime<Utc>,
+    /// The position of the next event.
+    position: u64,
+    wanted: RangeInclusive<u64>,
+}
+
+impl FrameEvents {
+    /// The events of `frame` at the `wanted` positions.
+    pub(crate) fn new(frame: Frame, wanted: RangeInclusive<u64>) -> FrameEvents {
+        let (entries, position) = (frame.entries(), frame.header.first_position);
+        let recorded_at = frame.header.time.to_utc();
+        FrameEvents { frame, entries, recorded_at, position, wanted }
+    }
+
+    /// Wants the events at other positions from here on.
+    pub(super) fn want(&mut self, wanted: RangeInclusive<u64>) {
+        self.wanted = wanted;
+    }
+
+    /// Whether the event at `position` is still to come.
+    pub(super) fn is_before(&self, position: u64) -> bool {
+        (self.position..=self.frame.header.last_position()).contains(&position)
+    }
+
+    /// The next event that `filter` wants.
+    #[inline]
+    pub(crate) fn next(
+        &mut self,
+        journal: &Journal,
+        filter: &Filter,
+    ) -> Option<Result<RecordedEvent>> {
+        match self.find(filter)? {
+            Ok((position, parts)) => self.event(position, parts, journal),
+            Err(what) => self.corrupt(journal, what),
+        }
+    }
+
+    /// Appends all that are left and that `filter` wants.
+    pub(crate) fn take_all(
+        mut self,
+        journal: &Journal,
+        filter: &Filter,
+        out: &mut Vec<RecordedEvent>,
+    ) -> Result<()> {
+        while let Some(event) = self.next(journal, filter) {
+            out.push(event?);
+        }
+        Ok(())
+    }
+
+    /// The position of the next event that `filter` wants, and where it lies.
+    #[inline]
+    fn find(&mut self, filter: &Filter) -> Option<Result<(u64, EventParts), Corruption>> {
+        loop {
+            let parts = match self.entries.next_event()? {
+                Ok(parts) => parts,
+                Err(what) => return Some(Err(what)),
+            };
+            let position = self.position;
+            self.position += 1;
+            if !self.wanted.contains(&position) {
+                continue;
+            }
+            match filter.wants_all() || self.wants(filter, &parts) {
+                true => return Some(Ok((position, parts))),
+                false => continue,
+            }
+        }
+    }
+
+    /// Whether `filter` wants an event; one that cannot be read is, and fails.
+    fn wants(&self, filter: &Filter, parts: &EventParts) -> bool {
+        let body = self.entries.body();
+        let Ok(stream) = std::str::from_utf8(&body[parts.stream.clone()]) else { return true };
+        filter.wants_stream(stream)
+            && envelope::event_type(&body[parts.envelope.clone()])
+                .is_none_or(|event_type| filter.wants(stream, event_type))
+    }
+
+    /// The event at `position`, sharing the frame's buffer. Never `None`: what the caller returns in its
+    /// turn is made in its place.
+    #[inline]
+    fn event(
+        &self,
+        position: u64,
+        parts: EventParts,
+        journal: &Journal,
+    ) -> Option<Result<RecordedEvent>> {
+        let body = self.entries.body();
+        let Some(stream) = StreamId::from_stored(body.slice(parts.stream)) else {
+            return self.corrupt(journal, Corruption::StreamName);
+        };
+        let envelope = body.slice(parts.envelope);
+        let Some(read) = envelope::read(&envelope) else {
+            return self.corrupt(journal, Corruption::Envelope);
+        };
+        let place = Place {
+            position: Position::new(position),
+            stream,
+            version: Version::new(parts.version),
+            recorded_at: self.recorded_at,
+        };
+        Some(Ok(read.into_event(envelope, place)))
+    }
+
+    #[cold]
+    fn corrupt(&self, journal: &Journal, what: Corruption) -> Option<Result<RecordedEvent>> {
+        let header = &self.frame.header;
+        let at = Location { segment: header.segment, offset: header.offset };
+        Some(Err(journal.unreadable(at, header.first_position, &self.frame, what)))
+    }
+}
