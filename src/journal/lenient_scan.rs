@@ -7,17 +7,17 @@
 //!   latest in the next segment. What is between is lost, and is named with its positions.
 //! * One frame, or one chunk of the file, is in memory at a time.
 
+mod chunk;
 mod found;
+mod segments;
 
 use crate::codec::frame::{self, Chain, Frame, Header, Location};
-use crate::journal::recover::{segment_numbers, used};
-use crate::journal::segment::{self, HeaderError, SegmentHeader};
+use crate::journal::recover::segment_numbers;
 use crate::journal::watermark::DurableWatermark;
 use crate::storage::disk::{Disk, DiskFile};
 use crate::value::clock::Micros;
-use crate::value::error::{Error, ErrorKind, Result, is_exhaustion};
+use crate::value::error::{Error, Result};
 use crate::value::finding::{Finding, FindingKind};
-use crate::value::limits::{SCAN_CHUNK_BYTES, SEGMENT_LENGTH_MAX, UNREADABLE_BYTES};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -156,91 +156,6 @@ impl LenientScan {
 
     fn wrong(&mut self, finding: Finding) {
         self.steps.push_back(Step::Wrong(finding));
-    }
-
-    // ---- segments ------------------------------------------------------------------------------
-
-    fn enter(&mut self) -> Result<()> {
-        let number = self.next_number;
-        if number > self.last_number {
-            self.end();
-            return Ok(());
-        }
-        self.next_number += 1;
-        let path = segment::path(&self.directory, number);
-        let next = self.numbers.front().copied();
-        if next != Some(number) {
-            // One finding for all that are missing up to the next: a stray name, or a forged watermark, may
-            // make them as many as numbers go.
-            self.lose(FindingKind::SegmentMissing, path, 0, "the segment is missing");
-            match next {
-                Some(next) => self.next_number = next,
-                None => self.end(),
-            }
-            return Ok(());
-        }
-        self.numbers.pop_front();
-        let opened = self.disk.open(&path).and_then(|file| Ok((file.length()?, file)));
-        let (length, file) = match opened {
-            Ok(opened) => opened,
-            // It says nothing of the segment.
-            Err(error) if is_exhaustion(&error) => return Err(Error::io("open", &path, error)),
-            Err(error) => {
-                tracing::warn!(%error, path = %path.display(), "a segment cannot be opened");
-                self.lose(FindingKind::Unreadable, path, 0, "the segment cannot be opened");
-                return Ok(());
-            }
-        };
-        self.segments += 1;
-        let (at, chunk) = (segment::HEADER_BYTES, Bytes::new());
-        let mut open = Open { number, path, file, length, at, chunk, chunk_offset: 0 };
-        let page = self.read(&open, 0, segment::HEADER_BYTES as usize);
-        match SegmentHeader::decode(&page) {
-            Ok(header) => self.enter_with(&mut open, &header),
-            Err(HeaderError::Format(what)) => {
-                let message = format!("{}: {what}", open.path.display());
-                return Err(Error::new(ErrorKind::UnsupportedFormat, message));
-            }
-            Err(HeaderError::Damaged(what)) => {
-                self.wrong(Finding::new(FindingKind::SegmentHeader, &open.path, what).at(0));
-            }
-        }
-        // Without a header to say it, no segment is longer than the longest.
-        open.length = open.length.min(SEGMENT_LENGTH_MAX);
-        self.open = Some(open);
-        Ok(())
-    }
-
-    fn enter_with(&mut self, open: &mut Open, header: &SegmentHeader) {
-        let finding = |kind, offset, what: String| Finding::new(kind, &open.path, what).at(offset);
-        if header.store != self.store || header.number != open.number {
-            let (store, number) = (header.store, header.number);
-            let what = format!("it is segment {number} of the store {store}");
-            self.wrong(finding(FindingKind::SegmentHeader, 16, what));
-            return;
-        }
-        if open.length != header.length {
-            let what = format!("it is {} bytes long; {} were made", open.length, header.length);
-            let at = open.length.min(header.length);
-            self.wrong(finding(FindingKind::SegmentLength, at, what));
-            open.length = open.length.min(header.length);
-        }
-        let follows = Expected {
-            position: header.first_position,
-            time: header.time,
-            chain: Some(header.chain),
-        };
-        self.settle(&follows);
-        let before = self.expected;
-        if before.chain.is_some_and(|chain| chain != header.chain) {
-            let what = "the hash chain breaks between the segment before and this one".to_owned();
-            self.wrong(finding(FindingKind::Chain, 64, what));
-        } else if before.chain.is_some() && before.position != header.first_position {
-            let (met, expected) = (header.first_position, before.position);
-            let what = format!("it begins at position {met} instead of {expected}");
-            self.wrong(finding(FindingKind::Sequence, 48, what));
-        }
-        self.expected = follows;
     }
 
     fn end(&mut self) {
@@ -405,116 +320,6 @@ impl LenientScan {
                 self.wrong(finding(FindingKind::Chain, "the hash chain breaks".to_owned()));
             }
             Ok(_) => {}
-        }
-    }
-
-    /// Where the next frame begins, `first` bytes or more after the current place and before `limit`; and the
-    /// last byte on the way that is not zero.
-    fn look_ahead(
-        &mut self,
-        open: &mut Open,
-        limit: u64,
-        first: u64,
-    ) -> (Option<u64>, Option<u64>) {
-        let from = open.at;
-        let step = frame::ALIGNMENT as usize;
-        let mut last_used = None;
-        while open.at < limit {
-            let ahead = self.fill(open, SCAN_CHUNK_BYTES);
-            if ahead.is_empty() {
-                break;
-            }
-            let used = used(&ahead);
-            if used > 0 {
-                last_used = Some(open.at + used as u64 - 1);
-            }
-            let begins_frame = |i: &usize| {
-                let at = open.at + *i as u64;
-                let header = Header::parse(&ahead[*i..]);
-                header.is_some_and(|header| header.lies_at(self.store, open.number, at))
-            };
-            let first = (from + first).saturating_sub(open.at) as usize;
-            if let Some(i) = (first..used).step_by(step).find(begins_frame) {
-                return (Some(open.at + i as u64), last_used);
-            }
-            // A header may reach from this chunk into the next.
-            let is_last = open.at + ahead.len() as u64 >= open.length;
-            let on = ahead.len().saturating_sub(if is_last { 0 } else { frame::HEADER_BYTES });
-            open.at += (on.next_multiple_of(step)).max(step) as u64;
-        }
-        (None, last_used)
-    }
-
-    /// No frame follows in this segment. Behind the last one must be zeros, and the next segment must
-    /// go on from it.
-    fn leave(&mut self, open: Open, last_used: Option<u64>) {
-        let Open { number, path, at: from, .. } = open;
-        if number == self.last_number {
-            let Until::End(_) = self.until else { return };
-            if self.was_durable(Location { segment: number, offset: from }) {
-                let what = "the journal was durable further than it goes";
-                self.lose(FindingKind::Frame, path, from, what);
-            } else if let Some(last) = last_used {
-                let what = format!("{} bytes follow the journal's last frame", last + 1 - from);
-                self.wrong(Finding::new(FindingKind::TornWrite, &path, what).at(from));
-            }
-        } else if !self.next_segment_follows(number + 1) {
-            let what = "frames are gone from the segment's end, or the next does not follow it";
-            self.lose(FindingKind::Frame, path, from, what);
-        } else if last_used.is_some() {
-            let what = "what lies behind the segment's last frame is not zero";
-            self.wrong(Finding::new(FindingKind::Unused, &path, what).at(from));
-        }
-    }
-
-    /// Whether segment `number` says that it begins where we are. One that says nothing is asked no
-    /// further.
-    fn next_segment_follows(&self, number: u64) -> bool {
-        let path = segment::path(&self.directory, number);
-        let Ok(file) = self.disk.open(&path) else { return true };
-        let mut page = vec![0; segment::HEADER_BYTES as usize];
-        if file.read_at(&mut page, 0).is_err() {
-            return true;
-        }
-        let Ok(header) = SegmentHeader::decode(&page) else { return true };
-        let Expected { position, chain, .. } = self.expected;
-        header.first_position == position && chain.is_none_or(|chain| chain == header.chain)
-    }
-
-    // ---- bytes -------------------------------------------------------------------------------------
-
-    /// At least `length` bytes from the current place on, or all that the segment has.
-    fn fill(&mut self, open: &mut Open, length: usize) -> Bytes {
-        let skip = open.at.saturating_sub(open.chunk_offset) as usize;
-        let there = open.chunk.len().saturating_sub(skip);
-        let is_before = open.at < open.chunk_offset;
-        if is_before || there < length.min((open.length - open.at) as usize) {
-            open.chunk = self.read(open, open.at, length.max(SCAN_CHUNK_BYTES));
-            open.chunk_offset = open.at;
-            return open.chunk.clone();
-        }
-        open.chunk.slice(skip..)
-    }
-
-    /// Reads up to `length` bytes. What the disk does not read is named, and stands for zeros.
-    fn read(&mut self, open: &Open, offset: u64, length: usize) -> Bytes {
-        let length = length.min(open.length.saturating_sub(offset) as usize);
-        let mut bytes = vec![0; length];
-        if open.file.read_at(&mut bytes, offset).is_err() {
-            self.read_page_by_page(open, offset, &mut bytes);
-        }
-        self.bytes += bytes.len() as u64;
-        bytes.into()
-    }
-
-    fn read_page_by_page(&mut self, open: &Open, offset: u64, bytes: &mut [u8]) {
-        for (n, page) in bytes.chunks_mut(UNREADABLE_BYTES).enumerate() {
-            let at = offset + (n * UNREADABLE_BYTES) as u64;
-            if let Err(error) = open.file.read_at(page, at) {
-                page.fill(0);
-                let what = format!("the disk does not read it: {error}");
-                self.wrong(Finding::new(FindingKind::Unreadable, &open.path, what).at(at));
-            }
         }
     }
 }

@@ -1,0 +1,82 @@
+//! The bytes of a segment, a chunk of it at a time. What the disk does not read is named, and stands for zeros.
+
+use crate::codec::frame::{self, Header};
+use crate::journal::lenient_scan::{LenientScan, Open};
+use crate::journal::recover::used;
+use crate::value::finding::{Finding, FindingKind};
+use crate::value::limits::{SCAN_CHUNK_BYTES, UNREADABLE_BYTES};
+use bytes::Bytes;
+
+impl LenientScan {
+    /// Where the next frame begins, `first` bytes or more after the current place and before `limit`; and the
+    /// last byte on the way that is not zero.
+    pub(super) fn look_ahead(
+        &mut self,
+        open: &mut Open,
+        limit: u64,
+        first: u64,
+    ) -> (Option<u64>, Option<u64>) {
+        let from = open.at;
+        let step = frame::ALIGNMENT as usize;
+        let mut last_used = None;
+        while open.at < limit {
+            let ahead = self.fill(open, SCAN_CHUNK_BYTES);
+            if ahead.is_empty() {
+                break;
+            }
+            let used = used(&ahead);
+            if used > 0 {
+                last_used = Some(open.at + used as u64 - 1);
+            }
+            let begins_frame = |i: &usize| {
+                let at = open.at + *i as u64;
+                let header = Header::parse(&ahead[*i..]);
+                header.is_some_and(|header| header.lies_at(self.store, open.number, at))
+            };
+            let first = (from + first).saturating_sub(open.at) as usize;
+            if let Some(i) = (first..used).step_by(step).find(begins_frame) {
+                return (Some(open.at + i as u64), last_used);
+            }
+            // A header may reach from this chunk into the next.
+            let is_last = open.at + ahead.len() as u64 >= open.length;
+            let on = ahead.len().saturating_sub(if is_last { 0 } else { frame::HEADER_BYTES });
+            open.at += (on.next_multiple_of(step)).max(step) as u64;
+        }
+        (None, last_used)
+    }
+
+    /// At least `length` bytes from the current place on, or all that the segment has.
+    pub(super) fn fill(&mut self, open: &mut Open, length: usize) -> Bytes {
+        let skip = open.at.saturating_sub(open.chunk_offset) as usize;
+        let there = open.chunk.len().saturating_sub(skip);
+        let is_before = open.at < open.chunk_offset;
+        if is_before || there < length.min((open.length - open.at) as usize) {
+            open.chunk = self.read(open, open.at, length.max(SCAN_CHUNK_BYTES));
+            open.chunk_offset = open.at;
+            return open.chunk.clone();
+        }
+        open.chunk.slice(skip..)
+    }
+
+    /// Reads up to `length` bytes. What the disk does not read is named, and stands for zeros.
+    pub(super) fn read(&mut self, open: &Open, offset: u64, length: usize) -> Bytes {
+        let length = length.min(open.length.saturating_sub(offset) as usize);
+        let mut bytes = vec![0; length];
+        if open.file.read_at(&mut bytes, offset).is_err() {
+            self.read_page_by_page(open, offset, &mut bytes);
+        }
+        self.bytes += bytes.len() as u64;
+        bytes.into()
+    }
+
+    fn read_page_by_page(&mut self, open: &Open, offset: u64, bytes: &mut [u8]) {
+        for (n, page) in bytes.chunks_mut(UNREADABLE_BYTES).enumerate() {
+            let at = offset + (n * UNREADABLE_BYTES) as u64;
+            if let Err(error) = open.file.read_at(page, at) {
+                page.fill(0);
+                let what = format!("the disk does not read it: {error}");
+                self.wrong(Finding::new(FindingKind::Unreadable, &open.path, what).at(at));
+            }
+        }
+    }
+}
