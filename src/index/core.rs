@@ -12,7 +12,7 @@ use crate::sst::block_cache::BlockCache;
 use crate::sst::compaction::Compaction;
 use crate::sst::reader::{self, Table};
 use crate::sst::set::TableSet;
-use crate::storage::disk::Disk;
+use crate::storage::disk::{Disk, Kind};
 use crate::value::corruption::IndexFault;
 use crate::value::error::{Error, Result};
 use parking_lot::Mutex;
@@ -91,7 +91,7 @@ impl Index {
             Err(OpenError::Unusable(reason)) => Some(reason.to_string()),
         };
         if let Some(reason) = &reason {
-            let moved = quarantine_index(disk, store_dir)?;
+            let moved = quarantine_index(disk, store_dir)?.unwrap_or_default();
             let moved = moved.display();
             tracing::warn!(%reason, %moved, "the index cannot be used and is built again");
         }
@@ -120,7 +120,7 @@ impl Index {
             let met = stored.store;
             return Err(IndexFault::OtherStore { met, store }.into());
         }
-        if !disk.is_directory(&directory) {
+        if !matches!(disk.kind_there(&directory), Ok(Some(Kind::Directory))) {
             return Err(IndexFault::NoDirectory.into());
         }
         let (db, blocks) = open_cached(disk, &directory, cache_bytes)?;

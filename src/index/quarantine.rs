@@ -14,17 +14,17 @@ use std::sync::Arc;
 pub(crate) const INDEX: &str = "index";
 
 /// Removes `index.checkpoint`, renames `index/` to the next free `index.damaged-<n>` and removes
-/// older ones but the newest two. Returns the new name. Without an `index/` only the rest is done.
-pub(crate) fn quarantine_index(disk: &Arc<dyn Disk>, store_dir: &Path) -> Result<PathBuf> {
+/// older ones but the newest two. Returns the new name, if there was an `index/`; without one only the rest is done.
+pub(crate) fn quarantine_index(disk: &Arc<dyn Disk>, store_dir: &Path) -> Result<Option<PathBuf>> {
     // The checkpoint goes first: a crash in between leaves an index to be rebuilt, and never a
     // checkpoint beside an index that lacks what it says.
     CheckpointFile::of(disk, store_dir).remove()?;
-    Ok(quarantine(&**disk, store_dir, INDEX)?.0)
+    quarantine(&**disk, store_dir, INDEX)
 }
 
 /// Renames `what` in the store's directory to the next free `<what>.damaged-<n>` and removes older ones
-/// but the newest two. Returns the new name, and whether there was something to be renamed.
-pub(crate) fn quarantine(disk: &dyn Disk, store_dir: &Path, what: &str) -> Result<(PathBuf, bool)> {
+/// but the newest two. Returns the new name, if there was something to be renamed.
+pub(crate) fn quarantine(disk: &dyn Disk, store_dir: &Path, what: &str) -> Result<Option<PathBuf>> {
     let mut numbers = damaged(disk, store_dir, what)?;
     let next = numbers.last().map_or(1, |last| last + 1);
     let to = named(store_dir, what, next);
@@ -50,7 +50,7 @@ pub(crate) fn quarantine(disk: &dyn Disk, store_dir: &Path, what: &str) -> Resul
             tracing::warn!(%error, path = %old.display(), "what was moved aside earlier stays");
         }
     }
-    Ok((to, is_there))
+    Ok(is_there.then_some(to))
 }
 
 fn named(store_dir: &Path, what: &str, number: u64) -> PathBuf {
@@ -110,9 +110,9 @@ mod tests {
         let mut before = asides(store_dir).len();
         for _ in 0..10 {
             fs::create_dir(store_dir.join(INDEX)).unwrap();
-            let (to, _) = quarantine(&RealDisk, store_dir, INDEX).unwrap();
+            let to = quarantine(&RealDisk, store_dir, INDEX).unwrap();
             let now = asides(store_dir);
-            assert_eq!(now.last().map(|last| named(store_dir, INDEX, *last)), Some(to));
+            assert_eq!(now.last().map(|last| named(store_dir, INDEX, *last)), to);
             assert!(
                 before + 1 - now.len() <= QUARANTINE_REMOVED_MAX,
                 "{before}, then {}",
@@ -133,6 +133,6 @@ mod tests {
         fs::create_dir(directory.path().join(INDEX)).unwrap();
         let moved_to =
             quarantine_index(&(Arc::new(RealDisk) as Arc<dyn Disk>), directory.path()).unwrap();
-        assert_eq!(moved_to, directory.path().join("index.damaged-1"));
+        assert_eq!(moved_to, Some(directory.path().join("index.damaged-1")));
     }
 }

@@ -391,12 +391,18 @@ fn set_aside(
     watermark: Option<DurableWatermark>,
 ) -> Result<TornWrite> {
     let torn = journal.read(at, bytes as usize)?;
-    let copy = keep_copy(journal, at, &torn)?;
-    let zero = || {
-        file.write_all_at(&vec![0; torn.len()], at.offset)?;
-        file.sync_data()
+    let clear = || {
+        let zero = || {
+            file.write_all_at(&vec![0; torn.len()], at.offset)?;
+            file.sync_data()
+        };
+        zero().map_err(|e| Error::io("clear a torn write in", &journal.path(at.segment), e))
     };
-    zero().map_err(|e| Error::io("clear a torn write in", &journal.path(at.segment), e))?;
+    if failpoint!("journal::clear_torn_before_copy") {
+        clear()?;
+    }
+    let copy = keep_copy(journal, at, &torn)?;
+    clear()?;
     let acknowledged =
         watermark.is_some_and(|watermark| watermark.frame == at && watermark.end > at.offset);
     if acknowledged {

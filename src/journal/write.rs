@@ -104,8 +104,8 @@ impl Writer {
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
         let path = self.journal.path(self.segment.number);
         self.file.sync_data().map_err(|e| Error::io("sync", &path, e))?;
-        self.say_durable(self.last);
-        Ok(())
+        // Nothing is written after it that would mend half a watermark.
+        self.watermark.write(self.durable_at(self.last))
     }
 
     pub(crate) fn end(&self) -> End {
@@ -260,13 +260,16 @@ impl Writer {
 
     /// The frame is durable already, so a watermark that cannot be written only holds followers back.
     fn say_durable(&self, frame: Location) {
-        debug_assert_eq!(frame.segment, self.end.next.segment, "the last frame is in this segment");
-        debug_assert!(frame.offset <= self.end.next.offset);
-        let watermark =
-            DurableWatermark { frame, end: self.end.next.offset, position: self.end.position };
-        if let Err(error) = self.watermark.write(watermark) {
+        if let Err(error) = self.watermark.write(self.durable_at(frame)) {
             tracing::warn!(%error, "the durable watermark could not be written");
         }
+    }
+
+    /// That everything is durable up to the end, the last frame of which begins at `frame`.
+    fn durable_at(&self, frame: Location) -> DurableWatermark {
+        debug_assert_eq!(frame.segment, self.end.next.segment, "the last frame is in this segment");
+        debug_assert!(frame.offset <= self.end.next.offset);
+        DurableWatermark { frame, end: self.end.next.offset, position: self.end.position }
     }
 
     /// Goes on in the next segment, which holds at least a frame of `bytes`.

@@ -14,7 +14,7 @@ use crate::codec::state::StreamState;
 use crate::kv::database::{Database, Tree};
 use crate::sst::block_cache::BlockCache;
 use crate::sst::reader::{self, Table, tree_name};
-use crate::storage::disk::{Disk, DiskFile};
+use crate::storage::disk::{Disk, DiskFile, Kind};
 use crate::storage::files::MODE_ALL;
 use crate::storage::held::Held;
 use crate::value::clock::Micros;
@@ -78,7 +78,7 @@ impl TableWriter {
         let held = Arc::clone(db.held());
         held.check_before("create a table in")?;
         let disk = Arc::clone(db.disk());
-        if !disk.is_directory(directory) {
+        if !matches!(disk.kind_there(directory), Ok(Some(Kind::Directory))) {
             disk.create_dir(directory).map_err(|e| Error::io("create", directory, e))?;
             disk.sync_dir(db.path()).map_err(|e| Error::io("sync", db.path(), e))?;
         }

@@ -4,7 +4,7 @@
 use crate::storage::files;
 use crate::storage::regular;
 use crate::storage::stat::{self, FileIdentity};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, FileType, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -74,9 +74,9 @@ pub(crate) trait Disk: Send + Sync + 'static {
     }
     /// What is at `path` itself, a symbolic link not followed; `None` if there is nothing.
     fn kind(&self, path: &Path) -> io::Result<Option<Kind>>;
-    /// Whether `path` leads to a directory.
-    fn is_directory(&self, path: &Path) -> bool {
-        path.is_dir()
+    /// What is where `path` leads; `None` if there is nothing, a symbolic link that leads nowhere included.
+    fn kind_there(&self, path: &Path) -> io::Result<Option<Kind>> {
+        self.kind(path)
     }
     /// Opens a file that somebody else writes by its path, in order to sync it.
     fn open_foreign(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -89,8 +89,24 @@ pub(crate) trait Disk: Send + Sync + 'static {
 pub(crate) enum Kind {
     File,
     Directory,
-    /// A symbolic link, a pipe, a device.
+    /// A symbolic link; where a path leads, one that leads to itself.
+    Link,
+    /// A pipe, a device.
     Other,
+}
+
+impl Kind {
+    fn of(found: FileType) -> Kind {
+        if found.is_file() {
+            Kind::File
+        } else if found.is_dir() {
+            Kind::Directory
+        } else if found.is_symlink() {
+            Kind::Link
+        } else {
+            Kind::Other
+        }
+    }
 }
 
 /// Writes a file from its beginning on.
@@ -217,11 +233,16 @@ impl Disk for RealDisk {
 
     fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
         match fs::symlink_metadata(path) {
-            Ok(found) if found.is_file() => Ok(Some(Kind::File)),
-            Ok(found) if found.is_dir() => Ok(Some(Kind::Directory)),
-            Ok(_) => Ok(Some(Kind::Other)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            found => Ok(Some(Kind::of(found?.file_type()))),
+        }
+    }
+
+    fn kind_there(&self, path: &Path) -> io::Result<Option<Kind>> {
+        match fs::metadata(path) {
+            Err(error) if stat::is_gone(&error) => Ok(None),
+            Err(error) if regular::is_loop(&error) => Ok(Some(Kind::Link)),
+            found => Ok(Some(Kind::of(found?.file_type()))),
         }
     }
 

@@ -141,8 +141,8 @@ impl Disk for GuardedDisk {
         self.at(path)?.kind(path)
     }
 
-    fn is_directory(&self, path: &Path) -> bool {
-        self.at(path).is_ok_and(|disk| disk.is_directory(path))
+    fn kind_there(&self, path: &Path) -> io::Result<Option<Kind>> {
+        self.at(path)?.kind_there(path)
     }
 
     fn open_foreign(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {

@@ -4,6 +4,7 @@ use crate::storage::disk::Disk;
 use crate::storage::files::MODE_ALL;
 use crate::storage::regular;
 use crate::value::error::{Error, Result};
+use crate::value::failpoint::failpoint;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,6 @@ pub(crate) fn replace_if(
     check: &dyn Fn() -> Result<()>,
 ) -> Result<()> {
     let temporary = with_suffix(path, suffix);
-    let directory = path.parent().expect("a file of the store lies in a directory");
     check()?;
     // What a crash has left is not opened: it may be a FIFO.
     remove_if_there(disk, &temporary)?;
@@ -36,11 +36,17 @@ pub(crate) fn replace_if(
     };
     write().map_err(|e| Error::io("write", path, e))?;
     check()?;
-    let rename = || {
-        disk.rename(&temporary, path)?;
-        disk.sync_dir(directory)
-    };
-    rename().map_err(|e| Error::io("write", path, e))
+    rename(disk, &temporary, path).map_err(|e| Error::io("write", path, e))
+}
+
+/// Gives a file, whose content is durable, another name in its directory, durably. What had that name is gone.
+pub(crate) fn rename(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
+    let directory = to.parent().expect("a file of the store lies in a directory");
+    disk.rename(from, to)?;
+    match failpoint!("storage::leave_name_unsynced") {
+        true => Ok(()),
+        false => disk.sync_dir(directory),
+    }
 }
 
 /// The whole file of at most `max` bytes, or `None` if it does not exist.

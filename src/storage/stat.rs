@@ -40,6 +40,11 @@ pub(crate) fn length(file: &File) -> io::Result<u64> {
     Ok(look(file)?.length)
 }
 
+/// The bytes of the file that `path` leads to: one that another library writes by its path.
+pub(crate) fn length_at(path: &Path) -> io::Result<u64> {
+    Ok(look_at(path)?.length)
+}
+
 /// Whether `path` leads to `file`.
 pub(crate) fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
     match FileIdentity::at(path) {
@@ -49,7 +54,7 @@ pub(crate) fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
     }
 }
 
-fn is_gone(error: &io::Error) -> bool {
+pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 

@@ -9,6 +9,7 @@ use crate::storage::replace;
 use crate::store::Store;
 use crate::store::directory::{self, BACKUP_LOCK, LOCK, Lock};
 use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::failpoint::failpoint;
 use crate::value::head_hash::HeadHash;
 use crate::value::limits::{BACKUP_CHECK_BYTES, BACKUP_NOTE_BYTES_MAX};
 use crate::value::position::Position;
@@ -121,16 +122,14 @@ impl Store {
         if manifest::read(&**disk, path)?.is_none() {
             backup::refuse_unknown(&**disk, &there)?;
         }
+        if failpoint!("store::backup_manifest_first") {
+            self.copy_manifest(&**disk, path)?;
+        }
         let copied = backup::copy(&prefix, disk, &there, check)?;
         let disk = &**disk;
         directory::sync_with_parents(path, disk)?;
-        if manifest::read(disk, path)?.is_none() {
-            // Last: without it the directory is not a store.
-            let ours = manifest::read(disk, self.path())?.ok_or_else(|| {
-                Error::corrupt(&manifest::path(self.path()), 0, None, "it is missing")
-            })?;
-            manifest::write(disk, path, &ours)?;
-        }
+        // Last: without it the directory is not a store.
+        self.copy_manifest(disk, path)?;
         note_next_check(disk, path, copied.next_check)?;
         lock.keep();
         Ok(Backup {
@@ -147,6 +146,17 @@ impl Store {
 }
 
 impl Store {
+    /// Gives the backup in `path` the manifest of this store, unless it has it.
+    fn copy_manifest(&self, disk: &dyn Disk, path: &Path) -> Result<()> {
+        if manifest::read(disk, path)?.is_some() {
+            return Ok(());
+        }
+        let ours = manifest::read(disk, self.path())?.ok_or_else(|| {
+            Error::corrupt(&manifest::path(self.path()), 0, None, "it is missing")
+        })?;
+        manifest::write(disk, path, &ours)
+    }
+
     /// Checks that `path` may take a backup of this store, and locks it.
     fn take_directory(&self, path: &Path) -> Result<Lock> {
         let (disk, store) = (self.log.log().journal.disk(), self.log.log().journal.store());
@@ -198,9 +208,7 @@ fn note_next_check(disk: &dyn Disk, path: &Path, segment: u64) -> Result<()> {
 }
 
 fn refuse_foreign(disk: &dyn Disk, path: &Path) -> Result<()> {
-    if path.exists() && !path.is_dir() {
-        return Err(Error::invalid(format!("{} is not a directory", path.display())));
-    }
+    directory::refuse_no_directory(disk, path)?;
     let names = disk.list(path).map_err(|e| Error::io("list", path, e))?;
     let is_ours = |name: &str| OURS.contains(&name) || directory::is_volumes(path, name);
     let foreign = match names.iter().find(|name| !is_ours(name)) {

@@ -86,7 +86,8 @@ impl Lock {
         let path = journal_directory(self.held.path());
         let is_left =
             failpoint!("store::leave_journal_unlocked") || failpoint!("store::lock_files_only");
-        if self.has_journal || !path.is_dir() || is_left {
+        let is_there = || matches!(RealDisk.kind_there(&path), Ok(Some(Kind::Directory)));
+        if self.has_journal || is_left || !is_there() {
             return Ok(());
         }
         for _ in 0..LOCK_ATTEMPTS {
@@ -110,12 +111,12 @@ impl Lock {
 
     /// Takes back what it makes, if it is dropped before `keep`.
     pub(crate) fn making(&mut self, path: PathBuf) {
-        self.made.0.push(path);
+        self.made.paths.push(path);
     }
 
     /// Everything that was made is to stay.
     pub(crate) fn keep(&mut self) {
-        self.made.0.clear();
+        self.made.paths.clear();
     }
 
     fn lock_file(&mut self, name: &str, create: bool) -> Result<()> {
@@ -149,7 +150,7 @@ impl Lock {
     fn create_or_open(&mut self, path: &Path) -> io::Result<LockHandle> {
         match LockHandle::create(path, self.mode) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => LockHandle::open(path),
-            created => created.inspect(|_| self.made.0.push(path.to_owned())),
+            created => created.inspect(|_| self.made.paths.push(path.to_owned())),
         }
     }
 }
@@ -158,12 +159,12 @@ impl Drop for Lock {
     fn drop(&mut self) {
         if !self.owner.is_this_process() {
             // A forked process shares the lock with its parent: it may close its copy, and not unlock.
-            self.made.0.clear();
+            self.made.paths.clear();
             return;
         }
         match self.held.check() {
             Ok(()) => self.made.undo(),
-            Err(_) => self.made.0.clear(),
+            Err(_) => self.made.paths.clear(),
         }
         // A process that another thread is just starting holds a copy of the file for a moment, so that
         // closing ours would not let go of it.
@@ -176,19 +177,22 @@ impl Drop for Lock {
 }
 
 /// Paths that were made for something that may still be refused, in their order.
-#[derive(Default)]
-struct Made(Vec<PathBuf>);
+struct Made {
+    disk: Arc<dyn Disk>,
+    paths: Vec<PathBuf>,
+}
 
 impl Made {
     /// Creates the directory `path` and those above it that are missing.
-    fn directory(path: &Path, mode: u32, disk: &dyn Disk) -> Result<Made> {
-        let is_missing = |path: &&Path| {
-            let found = path.symlink_metadata();
-            found.is_err_and(|error| error.kind() != io::ErrorKind::PermissionDenied)
+    fn directory(path: &Path, mode: u32, disk: &Arc<dyn Disk>) -> Result<Made> {
+        let is_missing = |path: &&Path| match disk.kind(path) {
+            Ok(found) => found.is_none(),
+            Err(error) => error.kind() != io::ErrorKind::PermissionDenied,
         };
         let missing = path.ancestors().take_while(is_missing);
-        let mut made = Made(missing.map(Path::to_owned).collect());
-        made.0.reverse();
+        let mut paths: Vec<_> = missing.map(Path::to_owned).collect();
+        paths.reverse();
+        let made = Made { disk: Arc::clone(disk), paths };
         disk.create_dir_all(path, mode).map_err(|e| Error::io("create", path, e))?;
         Ok(made)
     }
@@ -198,10 +202,10 @@ impl Made {
         if failpoint!("store::leave_what_was_made") {
             return;
         }
-        for path in self.0.drain(..).rev() {
-            let removed = match RealDisk.kind(&path) {
-                Ok(Some(Kind::Directory)) => RealDisk.remove_dir(&path),
-                _ => RealDisk.remove(&path),
+        for path in self.paths.drain(..).rev() {
+            let removed = match self.disk.kind(&path) {
+                Ok(Some(Kind::Directory)) => self.disk.remove_dir(&path),
+                _ => self.disk.remove(&path),
             };
             if removed.is_err_and(|error| error.kind() == io::ErrorKind::DirectoryNotEmpty) {
                 return;
@@ -247,13 +251,13 @@ pub(crate) fn lock_new(
     disk: &Arc<dyn Disk>,
     name: Option<&str>,
 ) -> Result<Lock> {
-    let made = Made::directory(path, mode, &**disk)?;
+    let made = Made::directory(path, mode, disk)?;
     lock_with(path, made, name, mode)
 }
 
 /// Locks the store in `path`, which exists, without writing anything.
-pub(crate) fn lock_existing(path: &Path) -> Result<Lock> {
-    lock_with(path, Made::default(), None, 0)
+pub(crate) fn lock_existing(path: &Path, disk: &Arc<dyn Disk>) -> Result<Lock> {
+    lock_with(path, Made { disk: Arc::clone(disk), paths: Vec::new() }, None, 0)
 }
 
 fn lock_with(path: &Path, made: Made, creates: Option<&str>, mode: u32) -> Result<Lock> {
@@ -298,12 +302,19 @@ fn locked(path: &Path) -> Error {
     Error::new(ErrorKind::Locked, message)
 }
 
+/// Refuses a path that leads to something else than a directory.
+pub(crate) fn refuse_no_directory(disk: &dyn Disk, path: &Path) -> Result<()> {
+    match disk.kind_there(path) {
+        Ok(Some(Kind::File | Kind::Other)) => {
+            Err(Error::invalid(format!("{} is not a directory", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A directory with other files in it is not taken for a store to be created.
 fn refuse_foreign(path: &Path, disk: &dyn Disk) -> Result<()> {
-    if path.exists() && !path.is_dir() {
-        let message = format!("{} is not a directory", path.display());
-        return Err(Error::invalid(message));
-    }
+    refuse_no_directory(disk, path)?;
     let names = disk.list(path).map_err(|e| Error::io("list", path, e))?;
     if names.iter().any(|name| name == "MANIFEST") {
         return Ok(());
@@ -337,7 +348,7 @@ pub(crate) fn holds_a_store(path: &Path) -> bool {
 
 /// Whether `name` in the directory `path` is the filesystem's own.
 pub(crate) fn is_volumes(path: &Path, name: &str) -> bool {
-    let is_directory = |path: PathBuf| path.symlink_metadata().is_ok_and(|found| found.is_dir());
+    let is_directory = |path: PathBuf| matches!(RealDisk.kind(&path), Ok(Some(Kind::Directory)));
     name == LOST_AND_FOUND && is_directory(path.join(name))
 }
 
@@ -389,7 +400,7 @@ fn create(lock: &mut Lock, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Ma
 /// journal of another store, which creating one would replace.
 fn refuse_linked(disk: &dyn Disk, journal: &Path) -> Result<()> {
     let names = disk.list(journal).map_err(|e| Error::io("list", journal, e))?;
-    let is_linked = journal.is_symlink() && !failpoint!("store::replace_linked_journal");
+    let is_linked = is_link(journal) && !failpoint!("store::replace_linked_journal");
     let Some(name) = names.first().filter(|_| is_linked) else { return Ok(()) };
     let journal = journal.display();
     let message = format!(
@@ -401,9 +412,9 @@ fn refuse_linked(disk: &dyn Disk, journal: &Path) -> Result<()> {
 
 /// Refuses a symbolic link that leads nowhere: the disk that it leads to may not be mounted.
 pub(crate) fn refuse_dangling(path: &Path) -> Result<()> {
-    let leads_nowhere = || path.metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+    let leads_nowhere = || matches!(RealDisk.kind_there(path), Ok(None));
     let is_overlooked = failpoint!("store::take_dangling_link_for_ours");
-    match path.is_symlink() && leads_nowhere() && !is_overlooked {
+    match is_link(path) && leads_nowhere() && !is_overlooked {
         true => {
             let message = format!("{} is a symbolic link that leads nowhere", path.display());
             Err(Error::invalid(message))
@@ -415,9 +426,13 @@ pub(crate) fn refuse_dangling(path: &Path) -> Result<()> {
 /// Whether nothing is at `path`, not even a symbolic link that leads nowhere.
 fn is_missing(path: &Path) -> bool {
     if failpoint!("store::take_dangling_link_for_ours") {
-        return !path.exists();
+        return !matches!(RealDisk.kind_there(path), Ok(Some(_)));
     }
-    path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    matches!(RealDisk.kind(path), Ok(None))
+}
+
+fn is_link(path: &Path) -> bool {
+    matches!(RealDisk.kind(path), Ok(Some(Kind::Link)))
 }
 
 /// Whether `path`, or where it will be, is in the directory `outer`.

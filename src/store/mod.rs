@@ -2,6 +2,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod directory;
+mod export_target;
 mod history;
 mod model;
 mod reads;

@@ -3,14 +3,14 @@
 //! * Only the choice that says so changes a damaged store, and even that renames instead of deleting.
 
 use crate::doctor::export::{Export, export};
-use crate::index::quarantine::{INDEX, quarantine_index};
+use crate::index::quarantine::quarantine_index;
 use crate::journal::manifest::{self, Manifest};
 use crate::log::core::journal_directory;
 use crate::storage::disk::{Disk, RealDisk};
 use crate::storage::files;
-use crate::storage::regular::is_loop;
 use crate::store::Store;
 use crate::store::directory::{self, Lock};
+use crate::store::export_target::ExportTarget;
 use crate::store::verify::{
     Verification, read_manifest, stores_of_journal, verify_still, with_still_site,
 };
@@ -74,23 +74,7 @@ impl Store {
     /// * [`UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat): a newer version wrote it.
     /// * [`Corrupt`](crate::ErrorKind::Corrupt): neither the manifest nor any segment says which store it is.
     pub fn repair(path: impl AsRef<Path>) -> Result<Repair> {
-        let path = files::absolute(path.as_ref())?;
-        if !is_there(&manifest::path(&path))? && !is_there(&journal_directory(&path))? {
-            let message = format!("{} is no store", path.display());
-            return Err(Error::invalid(message));
-        }
-        let lock = directory::lock_existing(&path)?;
-        let path = lock.held().path().to_owned();
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let disk = lock.guard(&disk, lock.held().mode()?);
-        let stores = stores_of_journal(&*disk, &journal_directory(&path))?;
-        let manifest = read_manifest(&*disk, &path, &mut Findings::default())?;
-        let (store, foreign) = which_store(manifest, &stores)?;
-        if let Some(foreign) = &foreign {
-            tracing::warn!(path = %manifest::path(&path).display(), "{foreign}");
-        }
-        let owner = Owner::this_process();
-        Ok(Repair { owner, path, disk, store, lock, foreign })
+        Repair::on(&(Arc::new(RealDisk) as Arc<dyn Disk>), path.as_ref())
     }
 
     /// Moves the index aside and rebuilds it from the journal, as far as it was. Readers and
@@ -110,13 +94,9 @@ impl Store {
 }
 
 /// Whether something is at `path`.
-fn is_there(path: &Path) -> Result<bool> {
-    use std::io::ErrorKind::{NotADirectory, NotFound};
-    match path.metadata() {
-        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(false),
-        Err(error) if is_loop(&error) => Ok(true),
-        found => found.map(|_| true).map_err(|e| Error::io("look for", path, e)),
-    }
+fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    let found = disk.kind_there(path).map_err(|e| Error::io("look for", path, e))?;
+    Ok(found.is_some())
 }
 
 /// Which store it is, and what is wrong with the manifest if most of the journal's segments are of another one:
@@ -148,6 +128,28 @@ fn which_store(
 }
 
 impl Repair {
+    /// The closed store in the directory `path` on `disk`.
+    pub(crate) fn on(disk: &Arc<dyn Disk>, path: &Path) -> Result<Repair> {
+        let path = files::absolute(path)?;
+        if !is_there(&**disk, &manifest::path(&path))?
+            && !is_there(&**disk, &journal_directory(&path))?
+        {
+            let message = format!("{} is no store", path.display());
+            return Err(Error::invalid(message));
+        }
+        let lock = directory::lock_existing(&path, disk)?;
+        let path = lock.held().path().to_owned();
+        let disk = lock.guard(disk, lock.held().mode()?);
+        let stores = stores_of_journal(&*disk, &journal_directory(&path))?;
+        let manifest = read_manifest(&*disk, &path, &mut Findings::default())?;
+        let (store, foreign) = which_store(manifest, &stores)?;
+        if let Some(foreign) = &foreign {
+            tracing::warn!(path = %manifest::path(&path).display(), "{foreign}");
+        }
+        let owner = Owner::this_process();
+        Ok(Repair { owner, path, disk, store, lock, foreign })
+    }
+
     /// Everything that is wrong with the store; see [`Store::verify_at`].
     ///
     /// # Errors
@@ -175,16 +177,14 @@ impl Repair {
     pub fn rebuild_index(&self) -> Result<IndexRebuilt> {
         self.owner.check()?;
         self.lock.held().check_before("move the index aside in")?;
-        let is_there = self.path.join(INDEX).exists();
         let moved_to = quarantine_index(&self.disk, &self.path)?;
-        let moved_to = is_there.then_some(moved_to);
         Ok(IndexRebuilt { moved_to, position: Position::START })
     }
 }
 
 impl Repair {
     /// Writes everything that can be read of the store as a new one into the directory `to`, which is
-    /// empty or absent. The store itself is only read.
+    /// empty or absent, or holds an export that a crash ended. The store itself is only read.
     ///
     /// Events that the journal has lost are taken from the index if it has them. What cannot be read
     /// anywhere is lost, and what could not be kept is left out:
@@ -205,7 +205,8 @@ impl Repair {
     ///
     /// # Errors
     /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): `to` is not empty, or is inside the store.
-    /// * Errors of reading or writing. What was written by then is not a store.
+    /// * Errors of reading or writing. What was written by then is removed. After a crash it is not a store, and
+    ///   the next export into the directory replaces it.
     ///
     /// ```
     /// use filmstrip::{ExpectedVersion, NewEvent, Store};
@@ -233,30 +234,22 @@ impl Repair {
     /// ```
     pub fn export(&self, to: impl AsRef<Path>) -> Result<Exported> {
         self.owner.check()?;
-        let (to, disk) = (files::absolute(to.as_ref())?, &self.disk);
-        refuse_unless_empty(&**disk, &to, &self.path)?;
+        let to = files::absolute(to.as_ref())?;
         // The copy must not be readable for more users than the store.
         let mode = self.lock.held().mode()?;
-        let mut lock = directory::lock_new(&to, mode, disk, None)?;
-        // What is read there is final only under the lock.
-        refuse_unless_empty(&**disk, &to, &self.path)?;
-        let to = &lock.held().path().to_owned();
-        let its_disk = &lock.guard(disk, mode);
-        lock.make_journal(&**its_disk)?;
+        let mut target = ExportTarget::begin(&to, &self.path, &self.disk, mode)?;
+        let (to, its_disk) = target.make_journal()?;
         let store = Uuid::now_v7();
         let export = with_still_site(
             &self.path,
-            disk,
+            &self.disk,
             self.store,
             &mut Findings::default(),
             BTreeSet::new(),
-            |site| export(site, its_disk, to, store, mode),
+            |site| export(site, &its_disk, &to, store, mode),
         )?;
-        directory::sync_with_parents(to, &**its_disk)?;
-        // Last: without it the directory is not a store.
         let created = Micros::of(SystemClock.now());
-        manifest::write(&**its_disk, to, &Manifest { store, created })?;
-        lock.keep();
+        target.finish(&Manifest { store, created })?;
         Ok(Exported::new(export))
     }
 }
@@ -326,22 +319,6 @@ impl Exported {
             left_out_file: export.aside,
         }
     }
-}
-
-fn refuse_unless_empty(disk: &dyn Disk, to: &Path, origin: &Path) -> Result<()> {
-    if to.exists() && !to.is_dir() {
-        return Err(Error::invalid(format!("{} is not a directory", to.display())));
-    }
-    let names = disk.list(to).map_err(|e| Error::io("list", to, e))?;
-    if let Some(name) = names.iter().find(|name| !directory::is_volumes(to, name)) {
-        let message = format!("{} is not empty: it holds {name:?}", to.display());
-        return Err(Error::invalid(message));
-    }
-    if directory::lies_in(to, origin) {
-        let message = format!("{} lies in the store that is exported", to.display());
-        return Err(Error::invalid(message));
-    }
-    Ok(())
 }
 
 impl std::fmt::Debug for Repair {

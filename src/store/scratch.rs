@@ -1,11 +1,11 @@
 //! Directories in the system's temporary directory that go with the process: copies of a store's databases, to be
 //! looked at, and temporary stores. They are private, and removed even after a kill.
 
+use crate::storage::disk::{Disk, Kind, RealDisk};
 use crate::storage::scratch::ScratchDirectory;
 use crate::store::directory;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
-use std::io;
 use std::path::Path;
 
 /// What a directory is made for.
@@ -42,9 +42,9 @@ impl Purpose {
             }),
             Purpose::Store => {
                 directory::holds_only(path, |name| name == STORE)
-                    && match path.join(STORE).symlink_metadata() {
-                        Ok(found) => found.is_dir() && directory::holds_a_store(&path.join(STORE)),
-                        Err(error) => error.kind() == io::ErrorKind::NotFound,
+                    && match RealDisk.kind(&path.join(STORE)) {
+                        Ok(Some(Kind::Directory)) => directory::holds_a_store(&path.join(STORE)),
+                        found => matches!(found, Ok(None)),
                     }
             }
         }

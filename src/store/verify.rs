@@ -113,7 +113,7 @@ impl Store {
         let _ = read_manifest(&**disk, self.path(), &mut findings)?;
         // The index and the views first: what they hold now is visible a moment later.
         let mut found = Findings::default();
-        let opened = self.projections.open_views(|| copy_views(self.path(), &mut found));
+        let opened = self.projections.open_views(|| copy_views(&**disk, self.path(), &mut found));
         let views = match opened {
             Ok(views) => SomeViews::Live(views),
             Err(copy) => SomeViews::still(self.path(), copy?, &mut found)?,
@@ -173,7 +173,7 @@ pub(super) fn verify_still(
     mut findings: Findings,
 ) -> Result<Verification> {
     let (mut found, mut of_views) = (Findings::default(), Findings::default());
-    let copy = copy_views(path, &mut of_views)?;
+    let copy = copy_views(&**disk, path, &mut of_views)?;
     let views = SomeViews::still(path, copy, &mut of_views)?;
     let origins = views.origins()?;
     let chains_at = origins.positions();
@@ -200,7 +200,7 @@ pub(super) fn with_still_site<T>(
 ) -> Result<T> {
     let journal = journal_directory(path);
     let watermark = read_mark(&**disk, &journal, store, findings)?;
-    let copied = copy_index(path, findings)?;
+    let copied = copy_index(&**disk, path, findings)?;
     let index = match &copied {
         Some(copy) => open_still(path, copy, store, findings)?,
         None => None,
@@ -254,9 +254,10 @@ fn read_mark(
 }
 
 /// A copy of the index and its checkpoint, if there are any.
-fn copy_index(path: &Path, findings: &mut Findings) -> Result<Option<Scratch>> {
+fn copy_index(disk: &dyn Disk, path: &Path, findings: &mut Findings) -> Result<Option<Scratch>> {
     let (index, checkpoint) = (path.join(INDEX), path.join(CHECKPOINT));
-    match (index.exists(), checkpoint.exists()) {
+    let is_there = |path: &Path| matches!(disk.kind_there(path), Ok(Some(_)));
+    match (is_there(&index), is_there(&checkpoint)) {
         (false, false) => return Ok(None),
         (true, true) => {}
         (is_there, _) => {
@@ -302,9 +303,9 @@ fn open_still(
 }
 
 /// A copy of the views, if there are any.
-fn copy_views(path: &Path, findings: &mut Findings) -> Result<Option<Scratch>> {
+fn copy_views(disk: &dyn Disk, path: &Path, findings: &mut Findings) -> Result<Option<Scratch>> {
     let directory = path.join(VIEWS);
-    match is_directory(&directory)? {
+    match is_directory(disk, &directory)? {
         None => return Ok(None),
         Some(true) => {}
         Some(false) => {

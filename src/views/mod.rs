@@ -16,8 +16,7 @@ use crate::index::quarantine::{is_quarantined, quarantine};
 use crate::kv::database::{Database, Entries, Tree};
 use crate::kv::failure::{OpenError, Unusable};
 use crate::kv::overflow;
-use crate::storage::disk::Disk;
-use crate::storage::regular::is_loop;
+use crate::storage::disk::{Disk, Kind};
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use bytes::Bytes;
@@ -57,7 +56,7 @@ impl Views {
         cache_bytes: u64,
     ) -> Result<Arc<Views>> {
         let directory = store_dir.join(VIEWS);
-        let is_directory = is_directory(&directory)?;
+        let is_directory = is_directory(&**disk, &directory)?;
         if is_directory == Some(false) && !failpoint!("views::keep_what_is_no_directory") {
             let moved = set_aside(&**disk, store_dir)?.unwrap_or_default();
             let moved = moved.display();
@@ -123,16 +122,23 @@ impl Views {
         let Some(Open { trees, db, noted_in }) = self.open.write().take() else { return Ok(()) };
         drop(trees);
         let (names, disk) = (db.tree_names(), Arc::clone(db.disk()));
-        db.close()?;
-        if let Some(store_dir) = noted_in {
-            let names =
-                names?.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+        let note = || {
+            let Some(store_dir) = noted_in else { return Ok(()) };
+            let names = names?.into_iter().map(|name| String::from_utf8_lossy(&name).into_owned());
             // Without it, less is known to who verifies them.
-            if let Err(error) = note::write(&*disk, &store_dir, &store_dir.join(VIEWS), names) {
+            if let Err(error) =
+                note::write(&*disk, &store_dir, &store_dir.join(VIEWS), names.collect())
+            {
                 tracing::warn!(%error, "what the closed views are could not be noted");
             }
+            Ok(())
+        };
+        if failpoint!("views::note_before_sync") {
+            note()?;
+            return db.close();
         }
-        Ok(())
+        db.close()?;
+        note()
     }
 
     fn read(&self) -> Result<OpenViews<'_>> {
@@ -148,25 +154,19 @@ impl Views {
 ///
 /// # Errors
 /// The system does not tell.
-pub(crate) fn is_directory(path: &Path) -> Result<Option<bool>> {
-    let unknown = |e| Error::io("look at", path, e);
-    match path.symlink_metadata() {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        found => found.map_err(unknown)?,
+pub(crate) fn is_directory(disk: &dyn Disk, path: &Path) -> Result<Option<bool>> {
+    let look = || match disk.kind(path)? {
+        None => Ok(None),
+        // A link that leads nowhere, or to itself, is none.
+        Some(_) => Ok(Some(disk.kind_there(path)? == Some(Kind::Directory))),
     };
-    match path.metadata() {
-        Ok(found) => Ok(Some(found.is_dir())),
-        // A link that leads nowhere, or to itself.
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound || is_loop(&e) => Ok(Some(false)),
-        Err(e) => Err(unknown(e)),
-    }
+    look().map_err(|e| Error::io("look at", path, e))
 }
 
 /// Moves the views in `store_dir` aside, if there are any, so that they begin again with the log.
 /// Returns their new name. Of those that were moved aside, the newest two are kept.
 pub(crate) fn set_aside(disk: &dyn Disk, store_dir: &Path) -> Result<Option<PathBuf>> {
-    let (aside, is_there) = quarantine(disk, store_dir, VIEWS)?;
-    Ok(is_there.then_some(aside))
+    quarantine(disk, store_dir, VIEWS)
 }
 
 /// Moves damaged views aside and makes empty ones.

@@ -7,9 +7,10 @@
 
 use crate::codec::views::ClosedViews;
 use crate::index::quarantine::quarantine;
-use crate::storage::disk::Disk;
+use crate::storage::disk::{Disk, Kind};
 use crate::storage::regular::is_loop;
 use crate::storage::replace;
+use crate::storage::stat;
 use crate::value::corruption::{Corruption, NoteFault};
 use crate::value::error::{Error, Result, is_exhaustion};
 use crate::value::failpoint::failpoint;
@@ -34,7 +35,7 @@ pub(super) fn write(
     trees: Vec<String>,
 ) -> Result<()> {
     let db = database(directory);
-    let bytes = db.metadata().map_err(|e| Error::io("look at", &db, e))?.len();
+    let bytes = stat::length_at(&db).map_err(|e| Error::io("look at", &db, e))?;
     let note = ClosedViews { bytes, trees }.encode();
     if note.len() as u64 > VIEWS_NOTE_BYTES_MAX {
         return Ok(());
@@ -53,7 +54,7 @@ pub(super) fn remove(disk: &dyn Disk, store_dir: &Path) -> Result<()> {
                 && !failpoint!("views::keep_what_is_no_directory") =>
         {
             // None of ours: it is moved aside, and stays.
-            let (moved, _) = quarantine(disk, store_dir, NAME)?;
+            let moved = quarantine(disk, store_dir, NAME)?.unwrap_or_default();
             tracing::warn!(moved = %moved.display(), "a directory was in the place of a file of the views");
             Ok(())
         }
@@ -77,8 +78,8 @@ pub(crate) fn lacking(
         Err(what) => return Ok(vec![(path, what.to_string())]),
     };
     let mut lacking = Vec::new();
-    let bytes = match db.metadata() {
-        Ok(found) => found.len(),
+    let bytes = match stat::length_at(&db) {
+        Ok(bytes) => bytes,
         Err(e)
             if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
                 || is_loop(&e) =>
@@ -115,15 +116,18 @@ fn read(disk: &dyn Disk, path: &Path) -> Result<Result<Option<ClosedViews>, Corr
         true => Err(Error::io("read", path, e)),
         false => Ok(Err(NoteFault::Unreadable(e.to_string().into()).into())),
     };
-    match path.symlink_metadata() {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Ok(None)),
+    match disk.kind(path) {
+        Ok(None) => return Ok(Ok(None)),
+        Ok(Some(Kind::File)) => {}
+        Ok(Some(_)) => return Ok(Err(NoteFault::NoFile.into())),
         Err(e) => return unread(e),
-        Ok(found) if !found.is_file() => return Ok(Err(NoteFault::NoFile.into())),
-        Ok(found) if found.len() > VIEWS_NOTE_BYTES_MAX => {
-            let (met, allowed) = (found.len(), VIEWS_NOTE_BYTES_MAX);
-            return Ok(Err(NoteFault::Length { met, allowed }.into()));
+    }
+    match disk.open(path).and_then(|file| file.length()) {
+        Ok(met) if met > VIEWS_NOTE_BYTES_MAX => {
+            return Ok(Err(NoteFault::Length { met, allowed: VIEWS_NOTE_BYTES_MAX }.into()));
         }
         Ok(_) => {}
+        Err(e) => return unread(e),
     }
     match replace::read(disk, path, VIEWS_NOTE_BYTES_MAX) {
         Ok(bytes) => Ok(ClosedViews::decode(&bytes).map(Some)),

@@ -3,7 +3,8 @@
 //! * A module names only modules of its own layer or a lower one, from where they are defined:
 //!   not through a re-export at the crate's root, not through `super::super`.
 //! * No cycle of modules; rooms that must be strangers are, the journal and the index above all.
-//! * Only `kv` names sled, only `codec::bin` names bincode, only `storage` names the system's files.
+//! * Only `kv` names sled, only `codec::bin` names bincode, only `storage` names the system's files, or calls the
+//!   methods of a path that look at them.
 //! * What ARCHITECTURE.md says exists, exists.
 //!
 //! What stands under `#[cfg(test)]` is free: tests may look wherever they need.
@@ -54,6 +55,22 @@ const WALLED: [(&str, &str); 9] = [
     ("rustix", "storage"),
 ];
 
+/// The methods of a path that look at what is there, and need no import. They stay in `storage`.
+const METHODS_OF_PATHS: [&str; 10] = [
+    "exists",
+    "try_exists",
+    "is_dir",
+    "is_file",
+    "is_symlink",
+    "metadata",
+    "symlink_metadata",
+    "read_dir",
+    "read_link",
+    "canonicalize",
+];
+/// What an event has as well, where nothing knows of files.
+const METADATA: (&str, &str) = ("metadata", "model");
+
 #[test]
 fn the_modules_keep_to_their_layers() {
     let mut files = Vec::new();
@@ -89,6 +106,8 @@ struct Module {
     file: String,
     path: Vec<String>,
     mentions: Vec<Mention>,
+    /// The methods of paths that it calls, and where.
+    looks: Vec<(usize, String)>,
     complaints: Vec<String>,
 }
 
@@ -106,6 +125,7 @@ fn check(files: &[(String, String)]) -> Vec<String> {
                 file: file.clone(),
                 path: module_of(file),
                 mentions: Vec::new(),
+                looks: Vec::new(),
                 complaints: Vec::new(),
             },
         };
@@ -119,6 +139,7 @@ fn check(files: &[(String, String)]) -> Vec<String> {
     let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for module in modules {
         complaints.extend(module.complaints.iter().cloned());
+        complaints.extend(judge_looks(&module));
         for mention in &module.mentions {
             if mention.ours {
                 let target = longest_module(&names, &mention.path);
@@ -176,6 +197,17 @@ fn judge_foreign(module: &Module, mention: &Mention) -> Option<String> {
         return None;
     }
     Some(format!("src/{}:{} names {name}; only {home} may", module.file, mention.line))
+}
+
+/// What looks at a file without `storage`.
+fn judge_looks(module: &Module) -> Vec<String> {
+    let room = module.path.first().map_or("", String::as_str);
+    let is_free = |name: &str| room == "storage" || (name, room) == METADATA;
+    let looks = module.looks.iter().filter(|(_, name)| !is_free(name));
+    let complaint = |(line, name): &(usize, String)| {
+        format!("src/{}:{line} calls {name} of a path; only storage may", module.file)
+    };
+    looks.map(complaint).collect()
 }
 
 /// One shortest cycle through each module that is on one, without naming a cycle twice.
@@ -259,6 +291,10 @@ impl Scan<'_> {
                         at += 2;
                     }
                 }
+                TokenTree::Ident(ident) if is_look(&tokens, at) => {
+                    let line = ident.span().start().line;
+                    self.module.looks.push((line, ident.to_string()));
+                }
                 TokenTree::Ident(_) if starts_path(&tokens, at) => {
                     at = self.path(&tokens, at, here);
                     continue;
@@ -297,6 +333,12 @@ impl Scan<'_> {
                 (here.to_vec(), &path[..])
             }
             _ => {
+                if let [.., owner, method] = &path[..]
+                    && ["Path", "PathBuf"].contains(&owner.as_str())
+                    && METHODS_OF_PATHS.contains(&method.as_str())
+                {
+                    self.module.looks.push((line, method.clone()));
+                }
                 self.module.mentions.push(Mention { line, path, ours: false });
                 return;
             }
@@ -333,6 +375,18 @@ impl Scan<'_> {
         }
         at + end + 1
     }
+}
+
+/// `.exists()`, or another call without arguments of a method that paths have.
+fn is_look(tokens: &[TokenTree], at: usize) -> bool {
+    let before = at.checked_sub(1).and_then(|i| tokens.get(i));
+    let is_method = METHODS_OF_PATHS.contains(&tokens[at].to_string().as_str());
+    let is_empty_call = matches!(
+        tokens.get(at + 1),
+        Some(TokenTree::Group(group))
+            if group.delimiter() == Delimiter::Parenthesis && group.stream().is_empty()
+    );
+    is_method && is_empty_call && is_punct(before, '.')
 }
 
 /// `crate::…`, `anything::…`, or what follows `use`; not the middle of a path.
@@ -524,6 +578,23 @@ fn a_foreign_crate_outside_its_wall_is_refused() {
     refuses("sst/reader.rs", "use std::os::unix::fs::FileExt;", "names std::os::unix::fs;");
     refuses("store/scratch.rs", "use tempfile::TempDir;", "names tempfile; only storage may");
     refuses("journal/read.rs", "use fs2::FileExt;", "only storage may");
+}
+
+/// A method of a path needs no import: files were looked at in eight rooms that named no `std::fs`.
+#[test]
+fn a_look_at_a_file_outside_its_wall_is_refused() {
+    refuses("store.rs", "fn f(p: &Path) { p.exists() }", "src/store.rs:1 calls exists of a path;");
+    refuses("index/mod.rs", "fn f() { g(a.join(b).metadata()?.len()) }", "calls metadata");
+    refuses("kv/files.rs", "fn f() -> bool { matches!(p.read_dir(), Ok(_)) }", "calls read_dir");
+    refuses("log/tail.rs", "fn f() { paths.iter().all(Path::is_dir) }", "calls is_dir");
+    refuses("store.rs", "fn f() { std::path::Path::canonicalize(p) }", "calls canonicalize");
+    let innocent = [
+        ("storage/disk.rs", "fn f(p: &Path) -> bool { p.exists() && Path::is_file(p) }"),
+        ("store.rs", "fn f(e: NewEvent) { e.metadata(m); exists(); is_dir(p) }"),
+        ("model/process.rs", "fn f() { new.metadata(cause.metadata()) }"),
+        ("log/tail.rs", "#[cfg(test)] mod tests { fn f() { p.exists() } }"),
+    ];
+    assert_eq!(complaints_about(&innocent), Vec::<String>::new());
 }
 
 #[test]

@@ -271,6 +271,37 @@ fn an_export_goes_into_an_empty_directory_only() {
     }
 }
 
+/// An export that was killed left `journal` behind, and one into the same directory was refused from then on, because
+/// it was not empty. What an unfinished export has made says so, is no store, and is replaced; nothing else is.
+#[test]
+fn an_export_that_a_crash_ended_is_no_store_and_is_replaced_by_the_next_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, to) = (directory.path().join("store"), directory.path().join("to"));
+    sample(&path);
+    // As a kill leaves it.
+    fs::create_dir_all(to.join("journal")).unwrap();
+    fs::write(to.join("export.unfinished"), "").unwrap();
+    for number in 1..=9 {
+        fs::copy(segment(&path, 1), segment(&to, number)).unwrap();
+    }
+    fs::write(directory.path().join("to.left-out.jsonl"), "{\"lost\":").unwrap();
+    let error = Store::open(&to).expect_err("it is unfinished");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    assert!(error.to_string().contains("export.unfinished"), "{error}");
+
+    fs::write(to.join("diary"), "not ours").unwrap();
+    let before = contents(directory.path());
+    let refused = Store::repair(&path).unwrap().export(&to).expect_err("something else is in it");
+    assert!(refused.to_string().contains("diary"), "{refused}");
+    assert!(contents(directory.path()) == before, "something was changed");
+    fs::remove_file(to.join("diary")).unwrap();
+
+    let (exported, _) = export(&path, &to);
+    assert_eq!(exported.left_out_file, None);
+    assert!(!to.join("export.unfinished").exists() && !segment(&to, 9).exists());
+    assert!(!directory.path().join("to.left-out.jsonl").exists());
+}
+
 /// With the manifest of another store in place of its own, an export brought nothing and said that nothing was
 /// lost: each segment was another store's. What most segments say is believed over a file of a few bytes.
 #[test]

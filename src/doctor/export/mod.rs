@@ -24,8 +24,10 @@ use crate::journal::recover;
 use crate::journal::write::{WriteError, Writer};
 use crate::log::core::journal_directory;
 use crate::storage::disk::Disk;
+use crate::storage::files;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, Result};
+use crate::value::failpoint::failpoint;
 use bytes::Bytes;
 use plan::Plan;
 use readable::Readable;
@@ -58,7 +60,7 @@ pub(crate) fn export(
     store: Uuid,
     mode: u32,
 ) -> Result<Export> {
-    let aside = RejectLog::beside(disk, to, mode)?;
+    let aside = RejectLog::new(disk, left_out_beside(to)?, mode);
     let plan = Plan::of(site)?;
     let journal = journal_directory(to);
     recover::create(disk, &journal, store)?;
@@ -75,6 +77,15 @@ pub(crate) fn export(
     exporter.say_what_is_gone()?;
     readable::each(site, &plan.recovered, |item| exporter.take(item))?;
     exporter.finish()
+}
+
+/// The file beside the directory `to` that lists what is left out of an export into it.
+pub(crate) fn left_out_beside(to: &Path) -> Result<PathBuf> {
+    // Whatever was said of it (`new/`, `.`), its name is needed.
+    let to = files::resolve(to).map_err(|e| Error::io("find", to, e))?;
+    let mut name = to.into_os_string();
+    name.push(".left-out.jsonl");
+    Ok(name.into())
 }
 
 /// What goes into the frame that is being gathered.
@@ -202,7 +213,9 @@ impl Exporter<'_> {
             self.aside.renumbered(first, last, now)?;
         }
         self.writer.close().map_err(failed)?;
-        self.writer.finish()?;
+        if !failpoint!("doctor::export_without_finish") {
+            self.writer.finish()?;
+        }
         Ok(Export { aside: self.aside.finish()?, ..self.export })
     }
 }

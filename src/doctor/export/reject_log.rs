@@ -3,7 +3,6 @@
 use crate::codec::envelope::{self, Place};
 use crate::index::flush_batch::EventToIndex;
 use crate::storage::disk::{Disk, SequentialWriter};
-use crate::storage::files;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, Result};
 use crate::value::event::PayloadFormat;
@@ -12,7 +11,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Written as far as there is something to be said; there is no file if there is nothing.
@@ -24,17 +23,9 @@ pub(super) struct RejectLog {
 }
 
 impl RejectLog {
-    /// The file beside the directory `to`, with the permissions `mode` at most.
-    pub(super) fn beside(disk: &Arc<dyn Disk>, to: &Path, mode: u32) -> Result<RejectLog> {
-        // Whatever was said of it (`new/`, `.`), its name is needed.
-        let to = files::resolve(to).map_err(|e| Error::io("find", to, e))?;
-        let mut name = to.into_os_string();
-        name.push(".left-out.jsonl");
-        let path = PathBuf::from(name);
-        if disk.kind(&path).map_err(|e| Error::io("look for", &path, e))?.is_some() {
-            return Err(Error::invalid(format!("{} is there already", path.display())));
-        }
-        Ok(RejectLog { disk: Arc::clone(disk), path, mode, file: None })
+    /// The file `path`, which does not exist, with the permissions `mode` at most.
+    pub(super) fn new(disk: &Arc<dyn Disk>, path: PathBuf, mode: u32) -> RejectLog {
+        RejectLog { disk: Arc::clone(disk), path, mode, file: None }
     }
 
     pub(super) fn lost(&mut self, first: u64, last: u64) -> Result<()> {

@@ -15,7 +15,7 @@ use crate::journal::read::Journal;
 use crate::log::core::journal_directory;
 use crate::log::read::options::{ReadOptions, filter_methods, range_methods, stream_method};
 use crate::storage::disk::{Disk, RealDisk};
-use crate::storage::files::absolute;
+use crate::storage::files::{absolute, resolve};
 use crate::value::error::{Error, Result};
 use crate::value::event::RecordedEvent;
 use crate::value::fork::Owner;
@@ -65,7 +65,7 @@ impl Follower {
     /// * [`Replaced`](crate::ErrorKind::Replaced): the journal is another store's.
     pub fn open(path: impl AsRef<Path>) -> Result<Follower> {
         let path = absolute(path.as_ref())?;
-        let path = match path.canonicalize() {
+        let path = match resolve(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::invalid(format!(
                     "{} is no store: it is not there",

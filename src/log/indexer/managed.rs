@@ -56,7 +56,7 @@ impl IndexSite {
         self.directory.check_before("open the index in")
     }
 
-    fn quarantine_index(&self) -> Result<PathBuf> {
+    fn quarantine_index(&self) -> Result<Option<PathBuf>> {
         self.check()?;
         quarantine_index(self.journal.disk(), self.directory.path())
     }

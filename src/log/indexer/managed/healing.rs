@@ -129,7 +129,7 @@ impl IndexSlot {
     fn build_again(&self, lost: &mut Lost) -> Result<(Index, Option<PathBuf>, u64)> {
         let mut moved = None;
         if lost.is_damaged {
-            moved = Some(self.site.quarantine_index()?).filter(|moved| moved.exists());
+            moved = self.site.quarantine_index()?;
             lost.is_damaged = false;
         }
         let (index, mut from) = open_index(&self.site)?;
