@@ -215,7 +215,11 @@ impl<N: Clone + Send + 'static> Disk for SimulatedDisk<N> {
     }
 
     fn open_to_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.open(path)
+        match self.0.find(path) {
+            // A file that is locked is real.
+            Err(_) if path.is_file() => self.create_new(path, 0),
+            _ => self.open(path),
+        }
     }
 
     fn open_foreign(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -300,6 +304,7 @@ impl<N: Clone + Send + 'static> Disk for SimulatedDisk<N> {
         }
         Ok(names.into_iter().collect())
     }
+
     fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
         match self.0.find(path) {
             Ok(node) if self.0.state.lock().volume.is_directory(node) => Ok(Some(Kind::Directory)),
@@ -308,7 +313,10 @@ impl<N: Clone + Send + 'static> Disk for SimulatedDisk<N> {
         }
     }
 
-    fn is_directory(&self, path: &Path) -> bool {
-        matches!(self.kind(path), Ok(Some(Kind::Directory)))
+    fn kind_there(&self, path: &Path) -> io::Result<Option<Kind>> {
+        match self.0.find(path) {
+            Ok(_) => self.kind(path),
+            Err(_) => RealDisk.kind_there(path),
+        }
     }
 }

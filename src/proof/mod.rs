@@ -6,6 +6,7 @@ pub(crate) mod oracle;
 pub(crate) mod random;
 pub(crate) mod volume;
 
+mod operations;
 mod preload;
 mod seeded;
 mod tables;

@@ -370,3 +370,23 @@ fn a_thread_that_asks_itself_and_waits_is_caught() {
     let proof = "model::request::tests::a_thread_that_asks_itself_does_not_wait";
     assert_caught("model::ask_and_wait_for_itself", proof);
 }
+
+/// The proofs beneath backups, exports, repairs and views that find what a planted defect does there. The short form
+/// takes one of several operations of the disk, by its seed.
+#[test]
+fn what_goes_wrong_when_an_operation_of_the_disk_is_the_last_one_is_caught() {
+    const FAILS: &str = "whichever_operation_of_the_disk_fails_it_is_done_or_can_be_done_again";
+    const IS_CUT: &str = "wherever_the_power_is_cut_it_is_done_or_can_be_done_again";
+    for (bug, operation, proof) in [
+        ("store::leave_failed_export", "an_export", FAILS),
+        ("store::leave_export_unmarked", "an_export", IS_CUT),
+        ("doctor::export_without_finish", "an_export", IS_CUT),
+        ("storage::leave_name_unsynced", "an_export", IS_CUT),
+        ("store::backup_manifest_first", "a_first_backup", IS_CUT),
+        ("journal::leave_copy_unsynced", "a_first_backup", IS_CUT),
+        ("journal::clear_torn_before_copy", "a_torn_write", IS_CUT),
+        ("views::note_before_sync", "first_views", IS_CUT),
+    ] {
+        assert_caught_within(8, bug, &format!("proof::operations::{operation}::{proof}"));
+    }
+}

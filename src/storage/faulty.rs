@@ -9,13 +9,15 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 /// Which operation fails, and how. Operations are writes, renames, and syncs of files and directories.
 #[derive(Default)]
 pub(crate) struct Faults {
     done: AtomicU64,
     fail_at: AtomicU64,
+    /// The system's number of the error that it fails with; 0 for an error that has none.
+    errno: AtomicI32,
     /// A failing write leaves its first half.
     halves: AtomicBool,
     /// Files cannot grow.
@@ -80,6 +82,11 @@ impl Faults {
         if self.everywhere.load(Ordering::SeqCst) { self.next() } else { Ok(()) }
     }
 
+    /// Lets operations fail with this error of the system's.
+    pub(crate) fn fail_with(&self, errno: i32) {
+        self.errno.store(errno, Ordering::SeqCst);
+    }
+
     pub(crate) fn halve_writes(&self) {
         self.halves.store(true, Ordering::SeqCst);
     }
@@ -129,7 +136,10 @@ impl Faults {
             return Ok(());
         }
         if !self.panics.load(Ordering::SeqCst) {
-            return Err(io::Error::other("injected"));
+            return Err(match self.errno.load(Ordering::SeqCst) {
+                0 => io::Error::other("injected"),
+                errno => io::Error::from_raw_os_error(errno),
+            });
         }
         match std::thread::current().name() {
             Some("filmstrip-preparer") => Ok(()),
@@ -260,7 +270,12 @@ impl Disk for FaultyDisk {
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         RealDisk.list(path)
     }
+
     fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
         RealDisk.kind(path)
+    }
+
+    fn kind_there(&self, path: &Path) -> io::Result<Option<Kind>> {
+        RealDisk.kind_there(path)
     }
 }
