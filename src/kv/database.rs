@@ -271,6 +271,9 @@ impl Database {
     }
 
     /// Writers take turns, so that none runs ahead of the pace of another.
+    ///
+    /// An error means that nothing was changed: the caller may do the same again. What was changed and could not be
+    /// synced is synced before the next write, which fails if that fails.
     fn write(
         &self,
         changes: usize,
@@ -280,13 +283,23 @@ impl Database {
         let mut unsynced = self.unsynced.lock();
         #[cfg(test)]
         unsynced.faults.die_if_told()?;
+        if unsynced.is_behind {
+            self.keep_pace(&mut unsynced)?;
+            unsynced.is_behind = false;
+        }
         self.change("write", |_| f())?;
         unsynced.bytes += bytes as u64;
-        self.keep_pace(&mut unsynced)?;
+        if let Err(error) = self.keep_pace(&mut unsynced) {
+            if failpoint!("kv::fail_write_that_was_made") {
+                return Err(error);
+            }
+            tracing::warn!(%error, "what was written cannot be synced for now");
+            unsynced.is_behind = true;
+        }
         self.collect(&mut unsynced, changes)
     }
 
-    /// Syncs, after each write, as soon as sled has written log that is not synced.
+    /// Syncs, between two writes, as soon as sled has written log that is not synced.
     ///
     /// sled is log-structured: it gives a segment of its file to new log once everything that
     /// lived there has been written again further on. It takes "written" for safe. If a power cut
@@ -296,7 +309,7 @@ impl Database {
     /// only when all that replaced it lies before some H, where H is how far the log was written
     /// when a segment M was begun, and M has since been written, so H ≤ M and M < N. M is written
     /// when it is full (at least `SLED_SEGMENT_BYTES` of log after it was begun, so after many
-    /// writes of ours, each of which ends here) or when we flush. So if, when a write returns, all
+    /// writes of ours, each of which ends here) or when we flush. So if, when the next write begins, all
     /// log that sled has written by then is synced, then everything before H is on disk before N
     /// begins, and a power cut can only take away the log's end. One write logs less than a segment:
     /// always with keys of up to 400 bytes; with longer ones, unless nodes on three levels that are

@@ -79,6 +79,8 @@ pub(crate) struct Unsynced {
     pub(crate) synced_to: i64,
     /// Bytes of keys and values written since.
     pub(crate) bytes: u64,
+    /// What the last write made could not be synced: no further one begins before it is.
+    pub(crate) is_behind: bool,
     /// Changes since sled's garbage was last collected.
     pub(crate) changes: usize,
     #[cfg(test)]

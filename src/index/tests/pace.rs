@@ -2,6 +2,7 @@ use super::*;
 use crate::index::tests::crash::lose_pages;
 use crate::kv::database::Database;
 use crate::kv::sync_policy::{KEY_BYTES_MAX, SyncPolicy, log_bytes_of_one_write};
+use crate::storage::faulty::{Faults, FaultyDisk};
 use crate::value::limits::{SLED_SEGMENT_BYTES, VALUE_BYTES_MAX};
 
 #[test]
@@ -39,6 +40,33 @@ fn a_key_or_value_over_its_limit_is_refused_with_both_numbers() {
     let error = db.insert(&tree, b"k", vec![0; 5_000]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert_eq!(db.get(&tree, b"k").unwrap(), None);
+}
+
+/// A write was made, its sync failed (the disk was full, say), and the error said that the write had failed. A
+/// projection then applied the same events to rows that had them already: its view counted them twice.
+#[test]
+fn a_write_that_was_made_and_cannot_be_synced_has_not_failed_and_the_next_one_is_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    faults.reach_everything();
+    let disk: Arc<dyn Disk> = Arc::new(FaultyDisk(Arc::clone(&faults)));
+    // Each write is followed by a sync.
+    let pace = SyncPolicy { unsynced_bytes_max: 1, ..SyncPolicy::default() };
+    let db = Database::open_paced(&disk, dir.path(), CACHE_BYTES, pace).unwrap();
+    let tree = db.tree("a").unwrap();
+    let value = |key: &[u8]| db.get(&tree, key).unwrap();
+    faults.fail_with(28);
+    faults.fail_in(1);
+    db.insert(&tree, b"1", vec![1]).expect("it was made");
+    assert!(faults.has_failed() && value(b"1").is_some());
+    faults.fail_in(1);
+    let error = db.insert(&tree, b"2", vec![2]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+    assert!(faults.has_failed() && value(b"2").is_none(), "it was made");
+    db.batch(&tree, vec![(b"2".to_vec(), Some(vec![2]))]).expect("there is room again");
+    assert!(value(b"1").is_some() && value(b"2").is_some());
+    drop(tree);
+    db.close().unwrap();
 }
 
 /// Writes until the power fails, many segments later, and looks for all that was synced.
