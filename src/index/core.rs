@@ -93,7 +93,7 @@ impl Index {
         if let Some(reason) = &reason {
             let moved = quarantine_index(disk, store_dir)?.unwrap_or_default();
             let moved = moved.display();
-            tracing::warn!(%reason, %moved, "the index cannot be used and is built again");
+            tracing::warn!(%reason, %moved, "the index cannot be used and is rebuilt");
         }
         let index = Index::create(disk, store_dir, store, cache_bytes)?;
         Ok((index, Opened::Fresh { reason }))
@@ -188,7 +188,7 @@ impl Index {
     pub(crate) fn close(self) -> Result<()> {
         let obsolete = self.remove_obsolete(&mut self.progress.lock());
         if let Err(error) = obsolete {
-            tracing::warn!(%error, "tables that were compacted stay until the index is opened again");
+            tracing::warn!(%error, "obsolete tables stay until the index is opened again");
         }
         let Index { tables, trees, db, progress, .. } = self;
         drop((tables, trees, progress));

@@ -44,7 +44,7 @@ impl Index {
         let mut progress = self.progress.lock();
         if progress.broken {
             let message =
-                "the index takes nothing in after an earlier failure, until it is opened again";
+                "the index ingests nothing after an earlier failure, until it is opened again";
             return Err(Error::new(ErrorKind::ReadOnly, message));
         }
         let taken = self.take_in(&mut progress, batch);
@@ -270,7 +270,7 @@ impl Index {
         for (expected, event) in (version + 1..).zip(events) {
             if event.version != expected {
                 let (stream, met) = (&event.stream, event.version);
-                let what = format!("{stream} should go on with version {expected}, not {met}");
+                let what = format!("{stream} should continue with version {expected}, not {met}");
                 return Err(self.damaged(Some(event.position), what));
             }
         }

@@ -53,7 +53,7 @@ impl Index {
         for table in self.tables.live().iter() {
             if let Err(error) = self.each_run_of(table, &mut take) {
                 let path = self.tables_directory();
-                tracing::warn!(%error, path = %path.display(), "no more is taken from a table");
+                tracing::warn!(%error, path = %path.display(), "the rest of a table cannot be read");
             }
         }
     }

@@ -47,7 +47,7 @@ pub(crate) fn quarantine(disk: &dyn Disk, store_dir: &Path, what: &str) -> Resul
     for number in numbers[..excess].iter().rev().take(removed) {
         let old = named(store_dir, what, *number);
         if let Err(error) = remove_database(disk, &old) {
-            tracing::warn!(%error, path = %old.display(), "what was moved aside earlier stays");
+            tracing::warn!(%error, path = %old.display(), "what was quarantined earlier could not be removed");
         }
     }
     Ok(is_there.then_some(to))

@@ -78,9 +78,9 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Manifest> {
         );
         return Err(Error::new(ErrorKind::UnsupportedFormat, message));
     }
-    let store = field("store")?.parse().map_err(|_| corrupt("its store id is no UUID"))?;
+    let store = field("store")?.parse().map_err(|_| corrupt("its store id is not a UUID"))?;
     let created: DateTime<Utc> =
-        field("created")?.parse().map_err(|_| corrupt("its creation time is no time"))?;
+        field("created")?.parse().map_err(|_| corrupt("its creation time is not a time"))?;
     if let Some(line) = lines.next().filter(|_| !failpoint!("journal::ignore_newer_manifest_line"))
     {
         let message = format!(

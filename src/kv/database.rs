@@ -435,7 +435,7 @@ impl Drop for Database {
             std::mem::forget(self.db.take());
         }
         if let Err(error) = self.release() {
-            tracing::warn!(%error, "sled did not close in order");
+            tracing::warn!(%error, "sled did not close cleanly");
         }
     }
 }

@@ -65,7 +65,7 @@ impl Engine {
         let of_this_history = is_of_this_history(&journal, &indexed, &end)?
             && is_left_by_this_journal(&journal, &index, &indexed, &end)?;
         if !of_this_history {
-            tracing::warn!("the index is of another history of this store and is built again");
+            tracing::warn!("the index is of another history of this store and is rebuilt");
         }
         if lost_a_frame || !of_this_history {
             // A part of the lost frame may be in the index, whose places are given out again.
@@ -75,12 +75,12 @@ impl Engine {
         let sealed = Location { segment: end.next.segment, offset: segment::HEADER_BYTES };
         if indexed.next < sealed {
             let (from, to) = (indexed.position, end.position);
-            tracing::info!(from, to, "the index is behind the journal and is brought up");
+            tracing::info!(from, to, "the index lags behind the journal and catches up");
         }
         index.bring_up(sealed, |checkpoint| {
             indexed = checkpoint;
             let (reached, of) = (indexed.position, end.position);
-            tracing::info!(reached, of, "the index is being brought up");
+            tracing::info!(reached, of, "the index is catching up");
         })?;
         let tail = Tail::new(indexed);
         fill(&tail, &index, &journal, &indexed, end.next)?;

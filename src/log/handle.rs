@@ -89,7 +89,7 @@ impl Share {
             let closed = engine.close();
             drop(belongings);
             if let Err(error) = closed {
-                tracing::error!(%error, "the store could not be closed in order");
+                tracing::error!(%error, "the store could not be closed cleanly");
             }
         };
         let closing = std::thread::Builder::new().name("filmstrip-close".to_owned()).spawn(close);
@@ -112,7 +112,7 @@ impl Drop for Share {
             return self.close_elsewhere();
         }
         if let Err(error) = self.close() {
-            tracing::error!(%error, "the store could not be closed in order");
+            tracing::error!(%error, "the store could not be closed cleanly");
         }
     }
 }

@@ -299,7 +299,8 @@ impl<A: Aggregate> CommandBuilder<'_, A> {
             queue.try_send(job).err().map(|refused| match refused {
                 TrySendError::Full(job) => {
                     let waiting = queue.capacity().unwrap_or_default();
-                    let message = format!("{waiting} commands wait for the worker already");
+                    let message =
+                        format!("the queue is full: {waiting} commands wait for the worker");
                     (job, Error::new(ErrorKind::QueueFull, message))
                 }
                 TrySendError::Disconnected(job) => (job, closed()),
@@ -439,9 +440,15 @@ fn closed() -> Error {
 }
 
 fn expired() -> Error {
-    Error::new(ErrorKind::Expired, "the command's deadline passed before it began; it was not run")
+    Error::new(
+        ErrorKind::Expired,
+        "the command's deadline passed before its turn came; it did not run",
+    )
 }
 
 fn unanswered() -> Error {
-    Error::new(ErrorKind::Closed, "the command's outcome was given out, or its worker has ended")
+    Error::new(
+        ErrorKind::Closed,
+        "the command's outcome was already returned, or its worker has ended",
+    )
 }

@@ -63,7 +63,7 @@ impl NoReply {
             NoReply::Late => Error::new(ErrorKind::Timeout, format!("{who} has not answered")),
             NoReply::Full => {
                 let waiting = REQUESTS_WAITING_MAX;
-                let message = format!("{who} has asked itself for {waiting} things already");
+                let message = format!("{who} already waits for {waiting} requests to itself");
                 Error::new(ErrorKind::QueueFull, message)
             }
         }

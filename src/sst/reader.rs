@@ -312,7 +312,7 @@ impl RawTable<'_> {
             return Err(self.damaged(0, "it has another length than its index says"));
         }
         if self.read(0, HEADER_BYTES as u64)? != self.id.header()[..] {
-            return Err(self.damaged(0, "it does not begin like this table"));
+            return Err(self.damaged(0, "it does not begin as this table does"));
         }
         let trailer = length.saturating_sub(TRAILER_BYTES as u64);
         let footer = BlockPlace::decode(&self.read(trailer, TRAILER_BYTES as u64)?)
@@ -326,7 +326,7 @@ impl RawTable<'_> {
     fn block(&self, kind: BlockKind, at: BlockPlace) -> Result<Bytes> {
         // A place that rot has changed must not ask for memory that no block has.
         if kind != BlockKind::Footer && at.length as usize > BLOCK_BYTES_MAX {
-            return Err(self.damaged(at.offset, "a block is longer than any is"));
+            return Err(self.damaged(at.offset, "a block is longer than any block can be"));
         }
         self.unseal(kind, at, &self.read(at.offset, at.length.into())?)
     }

@@ -41,7 +41,7 @@ pub(crate) fn replace_if(
 
 /// Gives a file, whose content is durable, another name in its directory, durably. What had that name is gone.
 pub(crate) fn rename(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
-    let directory = to.parent().expect("a file of the store lies in a directory");
+    let directory = to.parent().expect("a file of the store is in a directory");
     disk.rename(from, to)?;
     match failpoint!("storage::leave_name_unsynced") {
         true => Ok(()),

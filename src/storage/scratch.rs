@@ -58,7 +58,7 @@ impl ScratchDirectory {
             match fs::remove_dir_all(&path) {
                 Ok(()) => tracing::info!(path = %path.display(), "removed an abandoned directory"),
                 Err(error) => {
-                    tracing::warn!(%error, path = %path.display(), "an abandoned directory stays");
+                    tracing::warn!(%error, path = %path.display(), "an abandoned directory could not be removed");
                 }
             }
         }

@@ -181,11 +181,11 @@ fn refuse(disk: &dyn Disk, path: &Path, origin: &Path, store: Uuid) -> Result<()
         _ => {}
     }
     if directory::lies_in(path, origin) {
-        let message = format!("{} lies in the store that it is to back up", path.display());
+        let message = format!("{} is inside the store that is to be backed up", path.display());
         return Err(Error::invalid(message));
     }
     if directory::lies_in(origin, path) {
-        let message = format!("the store that is to be backed up lies in {}", path.display());
+        let message = format!("the store that is to be backed up is inside {}", path.display());
         return Err(Error::invalid(message));
     }
     Ok(())
@@ -219,7 +219,7 @@ fn refuse_foreign(disk: &dyn Disk, path: &Path) -> Result<()> {
     let path = path.display();
     let message = match names.iter().any(|name| name == LOCK) {
         true => format!("{path} has been opened as a store; back up into another directory"),
-        false => format!("{path} is no directory of backups: it holds {foreign:?}"),
+        false => format!("{path} is not a directory of backups: it holds {foreign:?}"),
     };
     Err(Error::new(ErrorKind::InvalidInput, message))
 }

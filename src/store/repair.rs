@@ -134,7 +134,7 @@ impl Repair {
         if !is_there(&**disk, &manifest::path(&path))?
             && !is_there(&**disk, &journal_directory(&path))?
         {
-            let message = format!("{} is no store", path.display());
+            let message = format!("{} is not a store", path.display());
             return Err(Error::invalid(message));
         }
         let lock = directory::lock_existing(&path, disk)?;
@@ -176,7 +176,7 @@ impl Repair {
     /// Errors of moving it.
     pub fn rebuild_index(&self) -> Result<IndexRebuilt> {
         self.owner.check()?;
-        self.lock.held().check_before("move the index aside in")?;
+        self.lock.held().check_before("quarantine the index in")?;
         let moved_to = quarantine_index(&self.disk, &self.path)?;
         Ok(IndexRebuilt { moved_to, position: Position::START })
     }

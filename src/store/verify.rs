@@ -214,7 +214,7 @@ pub(super) fn with_still_site<T>(
     let done = work(&site);
     drop(site);
     if let Some(Err(error)) = index.map(Index::close) {
-        tracing::warn!(%error, "the copy of the index could not be closed in order");
+        tracing::warn!(%error, "the copy of the index could not be closed cleanly");
     }
     done
 }
@@ -262,7 +262,7 @@ fn copy_index(disk: &dyn Disk, path: &Path, findings: &mut Findings) -> Result<O
         (true, true) => {}
         (is_there, _) => {
             let missing = if is_there { &checkpoint } else { &index };
-            let what = "it is missing beside its other half; the index is built again";
+            let what = "it is missing, but its other half exists; the index is rebuilt";
             findings.add(Finding::new(FindingKind::Index, missing, what));
             return Ok(None);
         }
@@ -309,7 +309,7 @@ fn copy_views(disk: &dyn Disk, path: &Path, findings: &mut Findings) -> Result<O
         None => return Ok(None),
         Some(true) => {}
         Some(false) => {
-            let what = "it is not a directory; it is moved aside when a view is next opened";
+            let what = "it is not a directory; it is quarantined when a view is next opened";
             findings.add(Finding::new(FindingKind::View, &directory, what));
             return Ok(None);
         }
@@ -383,7 +383,7 @@ impl SomeViews {
         if let SomeViews::Still { views, .. } = &self
             && let Err(error) = views.close()
         {
-            tracing::warn!(%error, "the copy of the views could not be closed in order");
+            tracing::warn!(%error, "the copy of the views could not be closed cleanly");
         }
         audited
     }

@@ -56,7 +56,7 @@ impl<A: Aggregate> Decided<A> {
             Ok(events) if events == expected => events,
             Ok(events) => differ("the command led to other events", &expected, &events),
             Err(error) => panic!(
-                "the command was refused: {error}\n{}",
+                "the command was rejected: {error}\n{}",
                 indented(&format!("instead of leading to {expected:#?}"))
             ),
         };
@@ -79,7 +79,7 @@ impl<A: Aggregate> Decided<A> {
     {
         let error = self.refusal();
         if *error != expected {
-            differ("the command was refused with another error", &expected, error);
+            differ("the command was rejected with another error", &expected, error);
         }
         Given { state: self.state }
     }
@@ -105,7 +105,7 @@ impl<A: Aggregate> Decided<A> {
         match &self.decision {
             Err(error) => error,
             Ok(events) => panic!(
-                "the command was not refused\n{}",
+                "the command was not rejected\n{}",
                 indented(&format!("but led to {events:#?}"))
             ),
         }
@@ -116,12 +116,12 @@ impl<A: Aggregate + Debug + PartialEq> Given<A> {
     /// Expects this state after everything that happened.
     ///
     /// # Panics
-    /// If the state is another one.
+    /// If the state is a different one.
     #[track_caller]
     #[expect(clippy::needless_pass_by_value, reason = "a test reads better without &")]
     pub fn then_state(self, expected: A) -> Given<A> {
         if self.state != expected {
-            differ("the state is another one", &expected, &self.state);
+            differ("the state is a different one", &expected, &self.state);
         }
         self
     }
@@ -217,7 +217,7 @@ mod tests {
         let refused = || {
             given::<Counter>([]).when(&-2).then([added(2)]);
         };
-        check_fails(refused, &["refused: -2 is negative", "amount: 2"]);
+        check_fails(refused, &["rejected: -2 is negative", "amount: 2"]);
         let state = || {
             given::<Counter>([added(1)]).then_state(Counter { sum: 2 });
         };
@@ -233,7 +233,7 @@ mod tests {
         let none = || {
             given::<Counter>([]).when(&2).then_rejected(Negative(-3));
         };
-        check_fails(none, &["was not refused", "amount: 2"]);
+        check_fails(none, &["was not rejected", "amount: 2"]);
     }
 
     #[test]

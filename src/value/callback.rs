@@ -81,7 +81,7 @@ pub(crate) fn apart(f: impl FnOnce() + Send + 'static) {
     }
     let thread = std::thread::Builder::new().name("filmstrip-leave".to_owned());
     if let Err(error) = thread.spawn(f) {
-        tracing::error!(%error, "a consumer could not be let go of from within a callback");
+        tracing::error!(%error, "a consumer could not be released from within a callback");
     }
 }
 

@@ -136,7 +136,7 @@ impl fmt::Display for Corruption {
             Corruption::FrameCut { held, padded } => {
                 write!(f, "a frame of {padded} bytes is cut to {held}")
             }
-            Corruption::FramePadding => f.write_str("the padding behind a frame is not zero"),
+            Corruption::FramePadding => f.write_str("the padding after a frame is not zero"),
             Corruption::FrameChecksum => f.write_str("a frame's checksum does not match"),
             Corruption::FrameEvents { said, held } => {
                 write!(f, "a frame of {said} events holds {held}")
@@ -151,12 +151,12 @@ impl fmt::Display for Corruption {
             Corruption::EntryKind(kind) => write!(f, "an entry has the unknown kind {kind}"),
             Corruption::EventEntry => f.write_str("an event entry is malformed"),
             Corruption::Envelope => f.write_str("an event's envelope is malformed"),
-            Corruption::StreamName => f.write_str("a stream's name is no text"),
+            Corruption::StreamName => f.write_str("a stream's name is not text"),
             Corruption::OtherEvent { stream, version } => {
-                write!(f, "there is not the event of version {version} of {stream}")
+                write!(f, "the event of version {version} of {stream} is not there")
             }
             Corruption::VersionOrder { stream, version, before } => {
-                write!(f, "stream {stream} goes on at version {version} after {before}")
+                write!(f, "stream {stream} continues at version {version} after {before}")
             }
             Corruption::FormTrailing { left, form } => {
                 write!(f, "{left} bytes follow a form of {form}")
@@ -166,7 +166,9 @@ impl fmt::Display for Corruption {
             Corruption::EventBlock => f.write_str("an event block is malformed"),
             Corruption::KeyRun => f.write_str("a run of events is malformed"),
             Corruption::IndexBlock => f.write_str("an index block is malformed"),
-            Corruption::IndexBlockTree => f.write_str("the tree of its block index leads astray"),
+            Corruption::IndexBlockTree => {
+                f.write_str("the tree of its block index leads to a wrong place")
+            }
             Corruption::KeyRunOrder { stream, version } => {
                 write!(f, "version {version} of {stream} does not follow")
             }
@@ -212,7 +214,7 @@ impl fmt::Display for IndexFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             IndexFault::NoCheckpoint => f.write_str("it has no checkpoint"),
-            IndexFault::Missing => f.write_str("it is missing beside its checkpoint"),
+            IndexFault::Missing => f.write_str("it is missing, but its checkpoint exists"),
             IndexFault::NoDirectory => f.write_str("it is not a directory"),
             IndexFault::OtherStore { met, store } => {
                 write!(f, "it belongs to store {met}, not to {store}")
@@ -232,7 +234,7 @@ impl fmt::Display for NoteFault {
             NoteFault::Magic => f.write_str("it does not begin with its magic"),
             NoteFault::Format { met, known } => write!(f, "it has format {met}; {known} is known"),
             NoteFault::Checksum => f.write_str("its checksum does not match"),
-            NoteFault::NoFile => f.write_str("it is no file"),
+            NoteFault::NoFile => f.write_str("it is not a file"),
             NoteFault::Length { met, allowed } => {
                 write!(f, "it has {met} bytes; at most {allowed} are allowed")
             }

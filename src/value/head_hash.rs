@@ -70,7 +70,7 @@ impl FromStr for HeadHash {
     fn from_str(text: &str) -> Result<HeadHash> {
         parse(text).ok_or_else(|| {
             let form = "a position, a colon and 64 hexadecimal digits";
-            Error::invalid(format!("{text:?} is no head hash: {form} are needed"))
+            Error::invalid(format!("{text:?} is not a head hash; it must be {form}"))
         })
     }
 }

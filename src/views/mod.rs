@@ -60,7 +60,7 @@ impl Views {
         if is_directory == Some(false) && !failpoint!("views::keep_what_is_no_directory") {
             let moved = set_aside(&**disk, store_dir)?.unwrap_or_default();
             let moved = moved.display();
-            tracing::warn!(%moved, "the views are not a directory and are built again");
+            tracing::warn!(%moved, "the views are not a directory and are rebuilt");
         }
         if is_directory != Some(true) {
             create(&**disk, store_dir, &directory)?;
@@ -129,7 +129,7 @@ impl Views {
             if let Err(error) =
                 note::write(&*disk, &store_dir, &store_dir.join(VIEWS), names.collect())
             {
-                tracing::warn!(%error, "what the closed views are could not be noted");
+                tracing::warn!(%error, "the note of the closed views could not be written");
             }
             Ok(())
         };
@@ -180,7 +180,7 @@ fn replace(
     let aside = set_aside(&**disk, store_dir)?.unwrap_or_default();
     create(&**disk, store_dir, &directory)?;
     let moved = aside.display();
-    tracing::warn!(%reason, %moved, "the views cannot be used and are built again");
+    tracing::warn!(%reason, %moved, "the views cannot be used and are rebuilt");
     Database::open(disk, &directory, cache_bytes).map_err(|error| match error {
         OpenError::System(error) => error,
         OpenError::Unusable(reason) => Error::corrupt(&directory, 0, None, reason),

@@ -142,7 +142,7 @@ fn a_directory_that_is_not_this_stores_is_refused_by_name_and_left_alone() {
         ("notes", "a stranger's journal", "journal/diary.tmp"),
         ("file", "a file", "not a directory"),
         ("of-fork", "a fork's", "does not have"),
-        ("store/backup", "the store itself", "lies in the store"),
+        ("store/backup", "the store itself", "is inside the store"),
     ];
     for (name, case, expected) in cases {
         let before = path(name).is_dir().then(|| contents(&path(name)));

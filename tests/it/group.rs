@@ -464,7 +464,7 @@ fn a_refused_event_is_tried_later_or_parked_or_skipped() {
     assert_eq!((cursor(&store), parked(&store)), (3, vec![(1, 2), (3, 1)]));
     let reasons = store.group("mailer").parked().unwrap();
     let reasons: Vec<_> = reasons.into_iter().filter_map(|parked| parked.error).collect();
-    assert_eq!(reasons, ["its consumer could not handle it", "its consumer set it aside"]);
+    assert_eq!(reasons, ["its consumer could not handle it", "its consumer parked it"]);
 }
 
 #[test]

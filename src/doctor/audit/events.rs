@@ -74,7 +74,7 @@ impl<'a> Comparison<'a> {
             }
             let what = match run.front() {
                 Some(found) if *found == indexed(event) => continue,
-                Some(found) if found.version == event.version => "holds it otherwise",
+                Some(found) if found.version == event.version => "has it with other content",
                 _ => "does not hold it",
             };
             let what = format!("the index {what}: version {} of {stream}", event.version);

@@ -89,7 +89,9 @@ pub(crate) fn audit(site: &Site<'_>, findings: &mut Findings) -> Result<Walked> 
             None => break,
             Some(rest) => names = rest,
         }
-        tracing::info!("the streams are more than fit at once; the journal is walked again");
+        tracing::info!(
+            "there are more streams than fit into memory at once; the journal is read again"
+        );
         walk.is_first = false;
     }
     Ok(walk.walked)
@@ -151,7 +153,7 @@ impl Walk<'_> {
     fn end_of_first(&mut self) -> Result<()> {
         if !self.mark_found && self.findings.kept.is_empty() {
             let path = watermark::path(&self.site.journal);
-            let what = "the durable watermark names a frame that is not there";
+            let what = "the durable watermark names a frame that does not exist";
             self.findings.add(Finding::new(FindingKind::DurableWatermark, &path, what).at(0));
         }
         if let Some(comparison) = &mut self.comparison {
@@ -169,7 +171,7 @@ impl Walk<'_> {
             let is_lost = self.checkpoint == Checkpoint::NotMet && !self.findings.kept.is_empty();
             let is_begin = self.walked.frames == 0 && reached == 0;
             if !is_lost && !is_begin {
-                let what = "its checkpoint does not say what the journal holds there";
+                let what = "its checkpoint does not match the journal";
                 self.findings.add(index.finding(FindingKind::Index, what));
             }
         }
@@ -211,7 +213,7 @@ impl Walk<'_> {
         let at = Location { segment: event.location.segment, offset: event.location.offset.into() };
         let held = self.site.index.as_ref().is_some_and(|index| index.holds(at));
         if let Some(expected) = names.event(&event, held) {
-            let what = format!("it goes on with version {} after {expected}", event.version);
+            let what = format!("it continues with version {} after {expected}", event.version);
             let finding = Finding::new(FindingKind::Version, &self.path(at), what).at(at.offset);
             let finding = finding.positions(event.position, event.position);
             self.findings.add(finding.stream(&event.stream));

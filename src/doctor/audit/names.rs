@@ -207,7 +207,7 @@ impl Names {
         }
         let is_newer = index.is_live() && is_behind(index, name, state.version.get(), head);
         let Some(stream) = self.streams.get_mut(name) else {
-            let what = format!("the index knows {name}, of which the journal holds nothing");
+            let what = format!("the index knows {name}, of which the journal has no events");
             return (!is_newer).then_some(what);
         };
         stream.seen = true;
@@ -223,7 +223,7 @@ impl Names {
             return Some(what);
         }
         let is_created = state.created == stream.created;
-        (!is_created).then(|| format!("the index has another time of creation of {name}"))
+        (!is_created).then(|| format!("the index has another time of creation for {name}"))
     }
 
     fn wrong_snapshot(
@@ -238,7 +238,9 @@ impl Names {
         }
         let last = self.streams.get(name).map_or(0, |stream| stream.last.version);
         if *version > last {
-            return Some(format!("there is a snapshot of {name} at version {version}, of {last}"));
+            return Some(format!(
+                "there is a snapshot of {name} at version {version}; its last version is {last}"
+            ));
         }
         // What the index does not hold yet, it cannot be asked for; who loads it looks.
         let events = index.ask(|index| index.events_from(name, *version, 1)).ok()?;
@@ -254,7 +256,7 @@ impl Names {
         let kind = FindingKind::IndexRecord;
         each(index, self.told(findings, kind), Index::records_after, |findings, key, record| {
             let Ok(key) = std::str::from_utf8(key) else {
-                findings.add(index.finding(kind, "a record's key is no text"));
+                findings.add(index.finding(kind, "a record's key is not text"));
                 return;
             };
             if let Some(what) = self.wrong_record(index, key, &record) {
@@ -288,12 +290,12 @@ impl Names {
         let met = digest(&content);
         let Some(record) = self.records.get_mut(key) else {
             let is_known = held.is_removed() || is_newer(index, key);
-            let what = format!("the index keeps the record {key:?}, which the journal does not");
+            let what = format!("the index has the record {key:?}, which the journal does not have");
             return (!is_known).then_some(what);
         };
         record.seen = true;
         let is_right = met == record.indexed || met == record.last || is_newer(index, key);
-        (!is_right).then(|| format!("the index keeps another content of the record {key:?}"))
+        (!is_right).then(|| format!("the index has other content for the record {key:?}"))
     }
 }
 

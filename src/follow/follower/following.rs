@@ -90,7 +90,7 @@ impl Following {
                 let message = format!("no event came within {timeout:?}");
                 Err(Error::new(ErrorKind::Timeout, message))
             }
-            Next::Ended => Err(Error::new(ErrorKind::Closed, "the reading has ended")),
+            Next::Ended => Err(Error::new(ErrorKind::Closed, "the read has ended")),
         }
     }
 
@@ -145,8 +145,10 @@ impl Following {
         let (first, last) = (self.options.after + 1, self.options.until);
         let next = frames.next().transpose()?;
         let (at, frame) = next.ok_or_else(|| {
-            let what =
-                format!("the mark names position {}, which is not there", watermark.position);
+            let what = format!(
+                "the durable watermark names position {}, which does not exist",
+                watermark.position
+            );
             self.shared.journal.corrupt(frames.at(), Some(first), what)
         })?;
         self.shared.note(at, &frame.header);

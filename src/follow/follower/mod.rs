@@ -68,7 +68,7 @@ impl Follower {
         let path = match resolve(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::invalid(format!(
-                    "{} is no store: it is not there",
+                    "{} is not a store: it does not exist",
                     path.display()
                 )));
             }
@@ -76,7 +76,7 @@ impl Follower {
         };
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let manifest = manifest::read(&*disk, &path)?.ok_or_else(|| {
-            let message = format!("{} is no store: it has no MANIFEST", path.display());
+            let message = format!("{} is not a store: it has no MANIFEST", path.display());
             Error::invalid(message)
         })?;
         let (store, directory) = (manifest.store, journal_directory(&path));

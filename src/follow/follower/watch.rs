@@ -95,7 +95,7 @@ impl Shared {
     /// Shows what `watermark` says is durable.
     fn advance(&self, seen: &mut Seen, watermark: DurableWatermark) -> Result<()> {
         if seen.watermark.is_some_and(|before| watermark.position < before.position) {
-            let what = "the durable watermark has gone back behind what was shown";
+            let what = "the durable watermark has gone back to before what was shown";
             let (path, position) =
                 (watermark::path(self.journal.directory()), watermark.position + 1);
             return Err(Error::corrupt(&path, 48, Some(position), what));
@@ -145,7 +145,7 @@ impl Shared {
             return Ok(());
         }
         let what =
-            "it is missing, although the journal was written; opening the store makes it again";
+            "it is missing, although the journal was written; opening the store creates it again";
         Err(Error::corrupt(&watermark::path(directory), 0, None, what))
     }
 

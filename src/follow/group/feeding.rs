@@ -17,7 +17,7 @@ impl RunningGroup {
             Error::new(ErrorKind::Panicked, message)
         });
         if error.kind() != ErrorKind::Closed {
-            tracing::error!(group = self.name, %error, "a group delivers nothing any more");
+            tracing::error!(group = self.name, %error, "a group no longer delivers");
         }
         self.state.lock().ended.get_or_insert(error);
         self.ready.notify_all();

@@ -307,7 +307,7 @@ impl Ledger {
         }
         match nack {
             Nack::Skip => drop(self.finish(position)),
-            Nack::Park => self.park(position, now, "its consumer set it aside"),
+            Nack::Park => self.park(position, now, "its consumer parked it"),
             Nack::Retry(_) if attempt >= self.settings.attempts_max => {
                 self.park(position, now, "its consumer could not handle it");
             }

@@ -187,7 +187,7 @@ fn stored(log: &Log, name: &str) -> Result<Option<(GroupRecord, DurableState)>> 
         |key: &String| shelf_position(key).ok_or_else(|| damaged(name, "a part has no number"));
     let last = parts.last_key_value().map(|(key, _)| number(key)).transpose()?;
     if last.is_some_and(|last| last >= GROUP_PARTS_MAX) {
-        return Err(damaged(name, "it has more parts than there can be"));
+        return Err(damaged(name, "it has more parts than are allowed"));
     }
     let kept = DurableState::read(last.map_or(0, |last| last + 1));
     let parts = parts.values().map(|bytes| read(bytes)).collect::<Result<Vec<_>>>()?;
@@ -199,14 +199,17 @@ pub(super) fn shelved(log: &Log, name: &str, shelf: Shelf) -> Result<BTreeMap<u6
     let records = log.records_with_prefix(&shelf_prefix(name, shelf))?.into_iter();
     let records = records.map(|(key, bytes)| {
         let position =
-            shelf_position(&key).ok_or_else(|| damaged(name, "a place is no position"))?;
+            shelf_position(&key).ok_or_else(|| damaged(name, "a key is not a position"))?;
         Ok((position, bin::decode(&bytes).map_err(|what| damaged(name, &what))?))
     });
     records.collect()
 }
 
 fn damaged(name: &str, what: impl std::fmt::Display) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("what is kept of group {name:?} is damaged: {what}"))
+    Error::new(
+        ErrorKind::Corrupt,
+        format!("the durable state of group {name:?} is damaged: {what}"),
+    )
 }
 
 /// A cursor ahead of the log proves that the log lost what had been durable.

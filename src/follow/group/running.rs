@@ -166,7 +166,7 @@ impl RunningGroup {
     /// Ends the group, whose members have left, and writes how far it has come.
     pub(super) fn end(&self) {
         let mut state = self.state.lock();
-        let closed = || Error::new(ErrorKind::Closed, "the group has no consumers any more");
+        let closed = || Error::new(ErrorKind::Closed, "the group no longer has consumers");
         state.ended.get_or_insert_with(closed);
         self.stop.stop();
         self.nudge();
@@ -177,7 +177,7 @@ impl RunningGroup {
         let written = self.write(state);
         if let Err(error) = written.or_else(unless_closed) {
             let group = &self.name;
-            tracing::warn!(group, %error, "how far a group has come could not be written");
+            tracing::warn!(group, %error, "the cursor of a group could not be written");
         }
     }
 

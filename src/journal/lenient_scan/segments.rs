@@ -44,7 +44,7 @@ impl LenientScan {
         self.segments += 1;
         let (at, chunk) = (segment::HEADER_BYTES, Bytes::new());
         let mut open = Open { number, path, file, length, at, chunk, chunk_offset: 0 };
-        let page = self.read(&open, 0, segment::HEADER_PAGE_BYTES);
+        let page = self.read(&open, 0, segment::HEADER_BYTES as usize);
         match SegmentHeader::decode(&page) {
             Ok(header) => self.enter_with(&mut open, &header),
             Err(HeaderError::Format(what)) => {
@@ -70,7 +70,8 @@ impl LenientScan {
             return;
         }
         if open.length != header.length {
-            let what = format!("it is {} bytes long; {} were made", open.length, header.length);
+            let what =
+                format!("it is {} bytes long; it was created with {}", open.length, header.length);
             let at = open.length.min(header.length);
             self.wrong(finding(FindingKind::SegmentLength, at, what));
             open.length = open.length.min(header.length);
@@ -100,17 +101,18 @@ impl LenientScan {
         if number == self.last_number {
             let Until::End(_) = self.until else { return };
             if self.was_durable(Location { segment: number, offset: from }) {
-                let what = "the journal was durable further than it goes";
+                let what = "the journal was durable beyond its present end";
                 self.lose(FindingKind::Frame, path, from, what);
             } else if let Some(last) = last_used {
                 let what = format!("{} bytes follow the journal's last frame", last + 1 - from);
                 self.wrong(Finding::new(FindingKind::TornWrite, &path, what).at(from));
             }
         } else if !self.next_segment_follows(number + 1) {
-            let what = "frames are gone from the segment's end, or the next does not follow it";
+            let what =
+                "frames are missing at the segment's end, or the next segment does not follow it";
             self.lose(FindingKind::Frame, path, from, what);
         } else if last_used.is_some() {
-            let what = "what lies behind the segment's last frame is not zero";
+            let what = "what follows the segment's last frame is not zero";
             self.wrong(Finding::new(FindingKind::Unused, &path, what).at(from));
         }
     }
@@ -120,7 +122,7 @@ impl LenientScan {
     fn next_segment_follows(&self, number: u64) -> bool {
         let path = segment::path(&self.directory, number);
         let Ok(file) = self.disk.open(&path) else { return true };
-        let mut page = vec![0; segment::HEADER_PAGE_BYTES];
+        let mut page = vec![0; segment::HEADER_BYTES as usize];
         if file.read_at(&mut page, 0).is_err() {
             return true;
         }

@@ -76,7 +76,7 @@ impl<'a> Gathering<'a> {
     /// The number of `stream`, which is mentioned next, in this group.
     fn number(&mut self, stream: &'a StreamId) -> Result<usize> {
         let next = self.gathered.streams.len();
-        let found = self.found.next().expect("each stream that is mentioned was looked for");
+        let found = self.found.next().expect("each named stream was looked up");
         if let Some(numbers) = &mut self.numbers {
             let number = *numbers.entry(stream).or_insert(next);
             if number < next {
@@ -129,7 +129,7 @@ impl<'a> Gathering<'a> {
 pub(crate) fn tracked(log: &Log, consumer: &str) -> Result<u64> {
     let Some(bytes) = log.record(&record::tracked_key(consumer))? else { return Ok(0) };
     record::tracked_position(&bytes).ok_or_else(|| {
-        let message = format!("what is kept of consumer {consumer:?} is damaged");
+        let message = format!("the tracked position of consumer {consumer:?} is damaged");
         Error::new(ErrorKind::Corrupt, message)
     })
 }

@@ -201,7 +201,7 @@ fn write_others(
     let mut written = write_group(log, writer, others)?.into_iter();
     let replies = failures.into_iter().map(|failure| match failure {
         Some(error) => Err(error.into()),
-        None => written.next().expect("each encoded commit of a group has an answer"),
+        None => written.next().expect("each encoded commit of a group has a reply"),
     });
     Ok(replies.collect())
 }

@@ -281,7 +281,7 @@ impl EncodedCommit {
         let mut seen = HashSet::with_capacity(self.events.len());
         match self.events.iter().find(|event| !seen.insert(event.id)) {
             Some(event) => {
-                Err(Error::invalid(format!("event id {} is twice in one commit", event.id)))
+                Err(Error::invalid(format!("event id {} occurs twice in one commit", event.id)))
             }
             None => Ok(()),
         }
@@ -301,7 +301,9 @@ impl EncodedCommit {
             let mut seen = HashSet::with_capacity(streams);
             for stream in self.streams() {
                 if !seen.insert(stream) {
-                    return Err(Error::invalid(format!("stream {stream} is twice in one commit")));
+                    return Err(Error::invalid(format!(
+                        "stream {stream} occurs twice in one commit"
+                    )));
                 }
             }
         }

@@ -291,7 +291,8 @@ fn deliver<R>(mut answers: Replies<R>) {
 }
 
 fn refusal(cause: &Error) -> Error {
-    let message =
-        format!("the store refuses commits since an earlier failure ({cause}); reopen it to go on");
+    let message = format!(
+        "the store refuses commits since an earlier failure ({cause}); reopen it to continue"
+    );
     Error::with_source(ErrorKind::ReadOnly, message, cause.clone())
 }

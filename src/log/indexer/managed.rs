@@ -165,7 +165,7 @@ impl IndexSlot {
                 Some(Err(error)) if !is_damage(&error) => return Err(error),
                 // A forger has made checksums right, but not what follows from what.
                 Some(Err(error)) if refused == Some(from.next) => {
-                    let what = format!("an index that was built anew cannot take it in: {error}");
+                    let what = format!("a rebuilt index cannot ingest it: {error}");
                     return Err(self.site.journal.corrupt(
                         from.next,
                         Some(from.position + 1),
@@ -268,7 +268,7 @@ impl OpenIndex<'_> {
 fn keep_few(due: impl Fn() -> CompactionPriority, compact: impl Fn() -> Result<()>) {
     while due() == CompactionPriority::Urgent {
         if let Err(error) = compact() {
-            tracing::warn!(%error, "tables of the index cannot be compacted and become more");
+            tracing::warn!(%error, "tables of the index cannot be compacted, and their number grows");
             return;
         }
     }
@@ -288,7 +288,7 @@ fn open_index(site: &IndexSite) -> Result<(Index, Checkpoint)> {
         Opened::Whole(checkpoint) => checkpoint,
         Opened::Fresh { reason } => {
             if let Some(reason) = reason {
-                tracing::info!(reason, "the index begins again at the journal's start");
+                tracing::info!(reason, "the index is rebuilt from the journal's start");
             }
             start(&site.journal)
         }

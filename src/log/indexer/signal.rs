@@ -129,7 +129,7 @@ impl Control {
         self.state.lock().failed = Some(error.clone());
         self.progressed.notify_all();
         // Whoever listens is the application's, and a panic there must not end the indexer.
-        let tell = || tracing::error!(%error, "the indexer failed; it tries again in a while");
+        let tell = || tracing::error!(%error, "the indexer failed; it retries after a pause");
         let _ = catch(tell);
     }
 
@@ -158,7 +158,7 @@ impl Control {
         while full() {
             if let Some(cause) = state.failed.clone() {
                 let message = format!(
-                    "nothing was written: the index cannot follow the journal, which is tried again: {cause}"
+                    "nothing was written: the index cannot follow the journal; the engine retries: {cause}"
                 );
                 return Err(Error::with_source(cause.kind(), message, cause));
             }
@@ -174,7 +174,8 @@ impl Control {
                 && begun.elapsed() >= INDEXER_LOOK * INDEXER_LOOKS_MAX;
             if looked >= INDEXER_LOOKS_MAX || by_clock {
                 let message = format!(
-                    "nothing was written: the indexer has stood still for {} s, and nothing more fits before it",
+                    "nothing was written: the indexer has made no progress for {} s, and there is no room \
+                     for more events",
                     (INDEXER_LOOK * INDEXER_LOOKS_MAX).as_secs()
                 );
                 return Err(Error::new(ErrorKind::Timeout, message));

@@ -335,7 +335,7 @@ mod tests {
         let found = (streams.remember(&stream(0), at(4)), at(4));
         for version in [0, 4, 6] {
             let error = streams.push(&stream(0), found, version, event(10)).unwrap_err();
-            let text = format!("stream Known-0 goes on at version {version} after 4");
+            let text = format!("stream Known-0 continues at version {version} after 4");
             assert_eq!(error.to_string(), text);
         }
     }

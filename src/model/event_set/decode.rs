@@ -75,14 +75,14 @@ fn not_readable<E: Event>(
         Failure::Json(cause) => Error::with_source(
             ErrorKind::InvalidInput,
             format!(
-                "{place} does not read as {event_type} of {set}: {cause} (schema version {})",
+                "{place} does not decode as {event_type} of {set}: {cause} (schema version {})",
                 stored.schema_version
             ),
             cause,
         ),
         cause @ (Failure::Other(_) | Failure::Content) => Error::new(
             ErrorKind::InvalidInput,
-            format!("{place} does not read as {event_type} of {set}: {cause}"),
+            format!("{place} does not decode as {event_type} of {set}: {cause}"),
         ),
     }
 }

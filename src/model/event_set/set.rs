@@ -157,7 +157,7 @@ impl StoredEvent {
         serde_json::from_slice(&self.payload).map_err(|cause| {
             let (event_type, wanted) = (&self.event_type, type_name::<T>());
             let cause = Told::from(cause);
-            let message = format!("event {event_type} does not read as {wanted}: {cause}");
+            let message = format!("event {event_type} does not decode as {wanted}: {cause}");
             Error::with_source(ErrorKind::InvalidInput, message, cause)
         })
     }

@@ -241,7 +241,7 @@ fn load<T>(
 }
 
 fn damaged(name: &str, what: impl std::fmt::Display) -> Error {
-    let message = format!("what is kept of process {name} is damaged: {what}");
+    let message = format!("the durable state of process {name} is damaged: {what}");
     Error::new(ErrorKind::Corrupt, message)
 }
 

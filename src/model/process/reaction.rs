@@ -202,7 +202,7 @@ impl<M: ProcessManager> Runner<M> {
             }
         }
         let message = format!(
-            "process {} stopped at {at}: somebody else has written to its stream {} times meanwhile",
+            "process {} stopped at {at}: another writer has written to its stream {} times meanwhile",
             M::NAME,
             REACTION_CONFLICTS_MAX + 1
         );

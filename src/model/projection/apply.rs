@@ -193,6 +193,8 @@ pub(super) fn stopped_at(name: &str, event: &RecordedEvent, cause: &str) -> Erro
 
 /// The view of the projection `name` could not be changed, because it was being read all the time.
 pub(super) fn being_read(name: &str, waited: Duration) -> Error {
-    let message = format!("the view of projection {name} is being read, for {waited:?} already");
+    let message = format!(
+        "the view of projection {name} is being read, and could not be changed for {waited:?}"
+    );
     Error::new(ErrorKind::Timeout, message)
 }

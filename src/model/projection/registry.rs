@@ -73,7 +73,7 @@ impl Projections {
             // Nothing is ever sent: it disconnects when the log closes.
             let _ = closing.recv();
             if let Err(error) = its_views.close() {
-                tracing::error!(%error, "the views could not be closed in order");
+                tracing::error!(%error, "the views could not be closed cleanly");
             }
         })?;
         *views = Some(Arc::clone(&opened));

@@ -309,7 +309,7 @@ impl<P: Projection> Runner<P> {
             Err(error) => {
                 // They only take room, until the projection is started again.
                 self.has_outdated = false;
-                tracing::warn!(projection = P::NAME, %error, "views of no use could not be removed");
+                tracing::warn!(projection = P::NAME, %error, "unused views could not be removed");
             }
         }
     }

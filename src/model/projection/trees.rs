@@ -193,7 +193,7 @@ impl Trees {
             format!("up to position {position}, the log now holds something else")
         };
         let view = tree.name();
-        tracing::warn!(view, reason, "a view was made from another history and is made again");
+        tracing::warn!(view, reason, "a view was made from another history and is rebuilt");
         Ok(true)
     }
 
@@ -308,7 +308,7 @@ fn damaged_parked(tree: &ViewTree, what: impl std::fmt::Display) -> Error {
 pub(super) fn parked(tree: &ViewTree) -> Result<Vec<(Position, ParkedRecord)>> {
     let records = tree.states_with_prefix(PARKED)?.into_iter().map(|(name, bytes)| {
         let position = name[PARKED.len()..].try_into();
-        let position = position.map_err(|_| damaged_parked(tree, "its place is no position"))?;
+        let position = position.map_err(|_| damaged_parked(tree, "its key is not a position"))?;
         let record = decode(&bytes).map_err(|what| damaged_parked(tree, what))?;
         Ok((Position::new(u64::from_be_bytes(position)), record))
     });

@@ -114,7 +114,7 @@ impl<'a> ViewWriter<'a> {
 pub(crate) fn decode<T: DeserializeOwned>(key: &str, row: &[u8]) -> Result<T> {
     serde_json::from_slice(row).map_err(|cause| {
         let cause = Told::from(cause);
-        let message = format!("the row {key:?} does not read as {}: {cause}", type_name::<T>());
+        let message = format!("the row {key:?} does not decode as {}: {cause}", type_name::<T>());
         Error::with_source(ErrorKind::InvalidInput, message, cause)
     })
 }
@@ -182,7 +182,7 @@ mod tests {
         let nothing = Changes::new();
         let mut writer = ViewWriter::new(&view, &nothing);
         let error = writer.get::<u8>("a").unwrap_err();
-        assert!(error.to_string().contains("\"a\" does not read as u8"), "{error}");
+        assert!(error.to_string().contains("\"a\" does not decode as u8"), "{error}");
         let error = writer.put("n", &f64::NAN).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         let error = writer.put(&"k".repeat(1_025), &1).unwrap_err();

@@ -318,7 +318,7 @@ impl RecordedEvent {
         serde_json::from_slice(&self.payload).map_err(|e| {
             let e = Told::from(e);
             let message = format!(
-                "event {} at version {} of {} does not read as {}: {e}",
+                "event {} at version {} of {} does not decode as {}: {e}",
                 self.event_type,
                 self.version,
                 self.stream,

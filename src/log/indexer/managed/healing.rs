@@ -29,7 +29,7 @@ impl Lost {
     pub(super) fn error(&self) -> Error {
         let cause = self.cause.clone();
         let message =
-            format!("the index could not be built again, which is tried again shortly: {cause}");
+            format!("the index could not be rebuilt; the engine retries shortly: {cause}");
         Error::with_source(cause.kind(), message, cause)
     }
 }
@@ -52,7 +52,7 @@ impl IndexSlot {
     pub(crate) fn rebuild(&self) -> Result<(Option<PathBuf>, u64)> {
         let slot = &mut *self.slot.write();
         self.site.check()?;
-        let cause = Error::new(ErrorKind::Io, "it was to be built again");
+        let cause = Error::new(ErrorKind::Io, "a rebuild was requested");
         self.lose(slot, &cause, true)?;
         self.restore(slot)
     }
@@ -82,7 +82,7 @@ impl IndexSlot {
         self.site.check()?;
         self.lose(slot, cause, is_damaged)?;
         if is_damaged {
-            tracing::warn!(damage = %cause, "the index is damaged; it is built again from the journal");
+            tracing::warn!(damage = %cause, "the index is damaged; it is rebuilt from the journal");
         }
         self.restore(slot).map(drop)
     }
@@ -119,7 +119,7 @@ impl IndexSlot {
             Err(error) => {
                 // What is not there any more is not there because the directory was moved.
                 let error = self.site.check().err().unwrap_or(error);
-                tracing::error!(%error, "the index cannot be built again for now");
+                tracing::error!(%error, "the index cannot be rebuilt for now");
                 lost.failed(error);
                 Err(lost.error())
             }
@@ -140,7 +140,7 @@ impl IndexSlot {
                 lost.is_damaged = matches!(&inserted, Err(error) if is_damage(error));
                 from = inserted?;
                 keep_few(|| index.compaction_priority(), || index.compact());
-                tracing::info!(position = from.position, "the index is being built again");
+                tracing::info!(position = from.position, "the index is being rebuilt");
             }
             Ok(())
         };
