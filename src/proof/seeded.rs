@@ -393,6 +393,7 @@ fn what_goes_wrong_when_an_operation_of_the_disk_is_the_last_one_is_caught() {
 
 #[test]
 fn a_write_that_was_made_and_is_told_as_failed_is_caught() {
-    let proof = "index::tests::pace::a_write_that_was_made_and_cannot_be_synced_has_not_failed_and_the_next_one_is_not_made";
+    let proof = "index::tests::pace::\
+         a_write_that_was_made_and_cannot_be_synced_has_not_failed_and_the_next_one_is_not_made";
     assert_caught("kv::fail_write_that_was_made", proof);
 }
