@@ -13,7 +13,10 @@ fn config() -> impl bincode::config::Config {
 
 /// The bytes of `value`. Our own forms hold nothing that bincode refuses.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    bincode::serde::encode_to_vec(value, config()).expect("our own forms can be encoded")
+    let bytes = bincode::serde::encode_to_vec(value, config());
+    let bytes = bytes.expect("our own forms can be encoded");
+    assert!(bytes.len() <= RECORD_BYTES_MAX, "a longer form would not be read back");
+    bytes
 }
 
 /// The value whose form is exactly `bytes`; otherwise, why not.

@@ -23,6 +23,7 @@
 
 use crate::codec::cursor::array_at;
 use crate::codec::frame::{Chain, Location};
+use crate::codec::length::in_four_bytes;
 use crate::value::clock::Micros;
 use crate::value::corruption::CheckpointFault;
 use crate::value::failpoint::failpoint;
@@ -125,7 +126,7 @@ impl StoredCheckpoint {
         }
         bytes.extend_from_slice(&checkpoint.time.0.to_le_bytes());
         bytes.extend_from_slice(&checkpoint.chain);
-        bytes.extend_from_slice(&(self.tables.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&in_four_bytes(self.tables.len()).to_le_bytes());
         for table in &self.tables {
             bytes.extend_from_slice(&table.number.to_le_bytes());
             bytes.extend_from_slice(&table.length.to_le_bytes());
@@ -149,12 +150,14 @@ impl StoredCheckpoint {
         let tables = bytes.get(TABLES_OFFSET - 4..TABLES_OFFSET);
         let tables = tables.map_or(0, |tables| u32::from_le_bytes(array_at(tables, 0)) as usize);
         let crc_offset = TABLES_OFFSET + tables * TABLE_BYTES;
-        if bytes.len() != crc_offset + CRC_BYTES {
-            let (met, expected) = (bytes.len() as u64, (crc_offset + CRC_BYTES) as u64);
-            return Err(CheckpointFault::Length { met, expected });
-        }
-        let crc = u32::from_le_bytes(array_at(bytes, crc_offset));
-        if crc != crc32c::crc32c(&bytes[..crc_offset]) {
+        let (said, crc) = match bytes.split_at_checked(crc_offset) {
+            Some((said, crc)) if crc.len() == CRC_BYTES => (said, crc),
+            _ => {
+                let (met, expected) = (bytes.len() as u64, (crc_offset + CRC_BYTES) as u64);
+                return Err(CheckpointFault::Length { met, expected });
+            }
+        };
+        if crc != crc32c::crc32c(said).to_le_bytes() {
             return Err(CheckpointFault::Checksum);
         }
         let number = |offset| u64::from_le_bytes(array_at(bytes, offset));
@@ -171,11 +174,11 @@ impl StoredCheckpoint {
             chain: array_at(bytes, 108),
             time: Micros(i64::from_le_bytes(array_at(bytes, 100))),
         };
-        let tables = bytes[TABLES_OFFSET..crc_offset].chunks_exact(TABLE_BYTES);
-        let tables = tables.map(|table| ListedTable {
+        let tables = said.get(TABLES_OFFSET..).unwrap_or_default();
+        let tables = tables.as_chunks::<TABLE_BYTES>().0.iter().map(|table| ListedTable {
             number: u64::from_le_bytes(array_at(table, 0)),
             length: u64::from_le_bytes(array_at(table, 8)),
-            level: table[16],
+            level: u8::from_le_bytes(array_at(table, 16)),
         });
         Ok(StoredCheckpoint {
             store: Uuid::from_bytes(array_at(bytes, 12)),

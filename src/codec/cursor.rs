@@ -24,6 +24,10 @@ impl<'a> Cursor<'a> {
         self.pass(N)?.try_into().ok()
     }
 
+    pub(crate) fn u8(&mut self) -> Option<u8> {
+        self.array().map(u8::from_le_bytes)
+    }
+
     pub(crate) fn u16(&mut self) -> Option<u16> {
         self.array().map(u16::from_le_bytes)
     }
@@ -71,6 +75,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// The little-endian value at a constant offset of a slice that is known to be long enough.
+#[allow(clippy::indexing_slicing, reason = "callers have compared the slice's length")]
 pub(crate) fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
     bytes[offset..offset + N].try_into().expect("the slice is N long")
 }

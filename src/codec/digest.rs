@@ -38,6 +38,10 @@ pub(crate) fn digest(content: &[u8]) -> Digest {
 }
 
 /// The digest of each of `contents`.
+#[allow(
+    clippy::indexing_slicing,
+    reason = "the numbers are those of `contents`, and no part of a chunk_by or a chunks is empty"
+)]
 pub(crate) fn digest_each(contents: &[&[u8]]) -> Vec<Digest> {
     if contents.len() < LANES_MIN {
         return contents.iter().map(|content| digest(content)).collect();
@@ -92,6 +96,7 @@ fn chain_full_blocks(platform: Platform, contents: &[&[u8]], blocks: usize, out:
     chain!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
 }
 
+#[allow(clippy::indexing_slicing, reason = "there are no more contents than lanes")]
 fn chain_blocks<const BYTES: usize>(platform: Platform, contents: &[&[u8]], out: &mut [u8]) {
     let mut inputs = [&[0; BYTES]; MAX_LANES];
     for (input, content) in inputs.iter_mut().zip(contents) {
@@ -102,11 +107,13 @@ fn chain_blocks<const BYTES: usize>(platform: Platform, contents: &[&[u8]], out:
 }
 
 /// The digest of what ends with `last`, of up to a block, behind blocks whose chaining value is `chained`.
+#[allow(clippy::indexing_slicing, reason = "what is last is no longer than a block")]
 fn finish(platform: Platform, last: &[u8], chained: &[u8; OUT_LEN]) -> Digest {
     let mut block = [0; BLOCK_LEN];
     block[..last.len()].copy_from_slice(last);
     let mut words = words_from_le_bytes_32(chained);
-    platform.compress_in_place(&mut words, &block, last.len() as u8, 0, CHUNK_END | ROOT);
+    let length = u8::try_from(last.len()).expect("a block is of 64 bytes");
+    platform.compress_in_place(&mut words, &block, length, 0, CHUNK_END | ROOT);
     le_bytes_from_words_32(&words)
 }
 

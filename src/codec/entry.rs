@@ -13,6 +13,7 @@
 //! frame's, so that one event can be read without reading its frame.
 
 use crate::codec::cursor::{Cursor, array_at};
+use crate::codec::length::{in_four_bytes, in_two_bytes};
 use crate::codec::{envelope, record};
 use crate::value::corruption::Corruption;
 use crate::value::failpoint::failpoint;
@@ -53,28 +54,29 @@ pub(crate) struct EventParts {
 
 /// Appends an event entry whose version and checksum are still to be `seal`ed. `envelope` appends
 /// the envelope's bytes; what they are is returned as a range of `out`.
+#[allow(clippy::indexing_slicing, reason = "the entry's header was appended from `start` on")]
 pub(crate) fn begin_event(
     stream: &str,
     first_of_commit: bool,
     envelope: impl FnOnce(&mut Vec<u8>),
     out: &mut Vec<u8>,
 ) -> Range<usize> {
-    debug_assert!(u16::try_from(stream.len()).is_ok(), "the limits keep a stream's name short");
     let start = out.len();
     out.push(KIND_EVENT | if first_of_commit { BIT_FIRST } else { 0 });
     out.extend_from_slice(&[0; 8]);
-    out.extend_from_slice(&(stream.len() as u16).to_le_bytes());
+    out.extend_from_slice(&in_two_bytes(stream.len()).to_le_bytes());
     out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(stream.as_bytes());
     let begin = out.len();
     envelope(out);
-    let length = (out.len() - start - HEADER_BYTES) as u32;
+    let length = in_four_bytes(out.len() - start - HEADER_BYTES);
     out[start + 1..start + CRC_OFFSET].copy_from_slice(&length.to_le_bytes());
     debug_assert_eq!(entry_length(&out[start..]), Some(out.len() - start));
     begin..out.len()
 }
 
 /// Gives the event entry that `entry` is exactly its version and its checksum.
+#[allow(clippy::indexing_slicing, reason = "`begin_event` has made it, with room for both")]
 pub(crate) fn seal_event(entry: &mut [u8], version: u64) {
     debug_assert_eq!(entry[0] & !BIT_FIRST, KIND_EVENT, "only an event has a version");
     debug_assert_eq!(entry_length(entry), Some(entry.len()), "it is exactly one entry");
@@ -85,11 +87,11 @@ pub(crate) fn seal_event(entry: &mut [u8], version: u64) {
 }
 
 /// Appends a record entry.
+#[allow(clippy::indexing_slicing, reason = "the entry was appended from `start` on")]
 pub(crate) fn put_record(record: &[u8], first_of_commit: bool, out: &mut Vec<u8>) {
-    debug_assert!(u32::try_from(record.len()).is_ok(), "the limits keep a record short");
     let start = out.len();
     out.push(KIND_RECORD | if first_of_commit { BIT_FIRST } else { 0 });
-    out.extend_from_slice(&(record.len() as u32).to_le_bytes());
+    out.extend_from_slice(&in_four_bytes(record.len()).to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(record);
     let crc = checksum(&out[start..]).to_le_bytes();
@@ -113,6 +115,10 @@ impl Entries {
     }
 
     /// The parts of the next event, for who looks at it before sharing the buffer. Records are passed over.
+    #[allow(
+        clippy::indexing_slicing,
+        reason = "`next_range` gives ranges of the body that an entry's header fits into"
+    )]
     pub(crate) fn next_event(&mut self) -> Option<Result<EventParts, Corruption>> {
         loop {
             let range = match self.next_range()? {
@@ -131,6 +137,7 @@ impl Entries {
     }
 
     /// Where the next entry lies.
+    #[allow(clippy::indexing_slicing, reason = "`at` is never beyond the body's end")]
     fn next_range(&mut self) -> Option<Result<Range<usize>, Corruption>> {
         if self.at == self.body.len() {
             return None;
@@ -167,6 +174,7 @@ pub(crate) struct Salvaged {
 }
 
 /// Reads what can be read of a damaged body.
+#[allow(clippy::indexing_slicing, reason = "`at` is before the body's end")]
 pub(crate) fn salvage(body: &Bytes) -> Salvaged {
     let mut entries = Vec::new();
     let mut at = 0;
@@ -182,6 +190,7 @@ pub(crate) fn salvage(body: &Bytes) -> Salvaged {
 
 /// What in a frame's body is of a form that this version does not know, if anything is: an entry of another
 /// kind, or what its content holds.
+#[allow(clippy::indexing_slicing, reason = "an entry is as long as its header at least")]
 pub(crate) fn newer_form(body: &Bytes) -> Option<String> {
     let mut at = 0;
     while let Some(length) = body.get(at..).and_then(entry_length) {
@@ -226,7 +235,8 @@ pub(crate) fn claimed_length(bytes: &[u8]) -> Option<usize> {
     HEADER_BYTES.checked_add(content)
 }
 
-/// The entry at `range` of `bytes`.
+/// The entry at `range` of `bytes`, which an entry's length has given.
+#[allow(clippy::indexing_slicing, reason = "an entry is as long as its header at least")]
 fn parse(bytes: &Bytes, range: Range<usize>) -> Result<Entry, Corruption> {
     let content = range.start + HEADER_BYTES..range.end;
     match bytes[range.start] & !BIT_FIRST {
@@ -252,7 +262,8 @@ fn event_parts(bytes: &Bytes, content: Range<usize>) -> Option<EventParts> {
     Some(EventParts { stream: name..cursor.at(), version, envelope: cursor.at()..end })
 }
 
-/// Over everything but the checksum itself.
+/// Over everything but the checksum itself, of what is as long as an entry's header at least.
+#[allow(clippy::indexing_slicing, reason = "an entry is as long as its header at least")]
 fn checksum(entry: &[u8]) -> u32 {
     let head = crc32c::crc32c(&entry[..CRC_OFFSET]);
     crc32c::crc32c_append(head, &entry[HEADER_BYTES..])

@@ -16,6 +16,7 @@
 
 use crate::codec::bin;
 use crate::codec::cursor::Cursor;
+use crate::codec::length::{in_four_bytes, in_two_bytes};
 use crate::value::clock::Micros;
 use crate::value::corruption::Corruption;
 use crate::value::event::{
@@ -53,15 +54,13 @@ struct Extras {
 pub(crate) fn encode(event: &NewEvent, out: &mut Vec<u8>) {
     let extras = encode_extras(&event.metadata);
     let flags = if event.format == PayloadFormat::Json { FLAG_JSON } else { 0 };
-    debug_assert!(u16::try_from(event.event_type.len()).is_ok(), "the limits keep a type short");
-    debug_assert!(u32::try_from(extras.len()).is_ok(), "the limits keep metadata short");
     let occurred_at = event.occurred_at.map_or(NOT_SAID, |time| Micros::of(time).0);
     out.extend_from_slice(event.id.as_bytes());
     out.extend_from_slice(&flags.to_le_bytes());
     out.extend_from_slice(&event.schema_version.to_le_bytes());
     out.extend_from_slice(&occurred_at.to_le_bytes());
-    out.extend_from_slice(&(event.event_type.len() as u16).to_le_bytes());
-    out.extend_from_slice(&(extras.len() as u32).to_le_bytes());
+    out.extend_from_slice(&in_two_bytes(event.event_type.len()).to_le_bytes());
+    out.extend_from_slice(&in_four_bytes(extras.len()).to_le_bytes());
     out.extend_from_slice(event.event_type.as_bytes());
     out.extend_from_slice(&extras);
     out.extend_from_slice(&event.payload);

@@ -27,6 +27,7 @@
 use crate::codec::cursor::array_at;
 use crate::codec::digest::{DIGESTED_TOGETHER, Digest, digest_each};
 use crate::codec::entry::{self, Entry, EventParts};
+use crate::codec::length::{in_four_bytes, in_memory, in_two_bytes};
 use crate::value::clock::Micros;
 use crate::value::corruption::Corruption;
 use crate::value::failpoint::failpoint;
@@ -88,6 +89,7 @@ pub(crate) struct Header {
 
 impl Header {
     /// The header that `bytes` begin with, if its checksum holds. Says nothing of the body.
+    #[allow(clippy::indexing_slicing, reason = "constant places in a slice of `HEADER_BYTES`")]
     pub(crate) fn parse(bytes: &[u8]) -> Option<Header> {
         let header = bytes.get(..HEADER_BYTES)?;
         if header[..4] != MAGIC {
@@ -161,9 +163,13 @@ pub(crate) struct Frame {
 
 impl Frame {
     /// The frame whose header was `header` and whose bytes, padding included, begin `bytes`.
+    #[allow(
+        clippy::indexing_slicing,
+        reason = "the length was compared, and padding is no shorter than what is padded"
+    )]
     pub(crate) fn verify(header: Header, bytes: Bytes) -> Result<Frame, Corruption> {
         let length = header.length as usize;
-        let padded = header.padded_length() as usize;
+        let padded = in_memory(header.padded_length());
         if bytes.len() < padded {
             let (held, padded) = (bytes.len() as u64, padded as u64);
             return Err(Corruption::FrameCut { held, padded });
@@ -260,7 +266,9 @@ impl Iterator for Entries {
 
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.0.next()?;
-        Some(item.map(|(at, length, entry)| ((HEADER_BYTES + at) as u32, length as u32, entry)))
+        Some(item.map(|(at, length, entry)| {
+            (in_four_bytes(HEADER_BYTES + at), in_four_bytes(length), entry)
+        }))
     }
 }
 
@@ -300,7 +308,7 @@ impl ChainHasher {
     pub(crate) fn event(&mut self, stream: &[u8], version: u64, digest: &Digest) {
         let mut fixed = [0; 43];
         fixed[0] = 1;
-        fixed[1..3].copy_from_slice(&(stream.len() as u16).to_le_bytes());
+        fixed[1..3].copy_from_slice(&in_two_bytes(stream.len()).to_le_bytes());
         fixed[3..11].copy_from_slice(&version.to_le_bytes());
         fixed[11..].copy_from_slice(digest);
         self.put(&fixed);
@@ -336,6 +344,7 @@ pub(crate) struct Meaning {
 }
 
 /// Completes the frame in `buffer`: `HEADER_BYTES` of anything, then the body. Pads it.
+#[allow(clippy::indexing_slicing, reason = "constant places in a header that there is room for")]
 pub(crate) fn complete(
     buffer: &mut Vec<u8>,
     meaning: &Meaning,
@@ -359,7 +368,7 @@ pub(crate) fn complete(
     buffer[WHOLE_CRC_OFFSET..HEADER_CRC_OFFSET].copy_from_slice(&whole.to_le_bytes());
     let header = crc32c::crc32c(&buffer[..HEADER_CRC_OFFSET]);
     buffer[HEADER_CRC_OFFSET..HEADER_BYTES].copy_from_slice(&header.to_le_bytes());
-    buffer.resize(padded(length.into()) as usize, 0);
+    buffer.resize(in_memory(padded(length.into())), 0);
     let header = Header::parse(buffer).expect("what was just written can be read");
     debug_assert!(header.lies_at(store, at.segment, at.offset), "it says where it will be");
     debug_assert_eq!(header.first_position, meaning.first_position);
@@ -371,6 +380,7 @@ pub(crate) fn padded(length: u64) -> u64 {
     length.next_multiple_of(ALIGNMENT)
 }
 
+#[allow(clippy::indexing_slicing, reason = "a frame is as long as its header at least")]
 fn whole_crc(frame: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&frame[..WHOLE_CRC_OFFSET]), &frame[HEADER_BYTES..])
 }

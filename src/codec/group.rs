@@ -64,7 +64,8 @@ impl GroupRecord {
         });
         let is_finished = |position: u64| {
             let next = finished.partition_point(|(first, _)| *first <= position);
-            next.checked_sub(1).is_some_and(|before| position <= finished[before].1)
+            let before = next.checked_sub(1).and_then(|before| finished.get(before));
+            before.is_some_and(|(_, last)| position <= *last)
         };
         tried.retain(|position, _| *position > cursor && !is_finished(*position));
         GroupRecord { filter, cursor, tried: tried.into_values().collect(), finished }

@@ -37,14 +37,13 @@ pub(crate) fn stream_prefix(stream: &StreamId) -> Vec<u8> {
 
 /// The stream's name and the version in a key of a table's tree or of `snapshots`.
 pub(crate) fn begin_of(key: &[u8]) -> Option<(&[u8], u64)> {
-    let version = version_of(key)?;
-    Some((key[..key.len() - DIGITS].strip_suffix(&[0])?, version))
+    let (name, version) = key.split_last_chunk::<DIGITS>()?;
+    Some((name.strip_suffix(&[0])?, digits(version)?))
 }
 
 /// The version in a key of a table's tree or of `snapshots`.
 pub(crate) fn version_of(key: &[u8]) -> Option<u64> {
-    let at = key.len().checked_sub(DIGITS)?;
-    digits(&key[at..])
+    digits(key.last_chunk::<DIGITS>()?)
 }
 
 /// The key of the sparse index entry at `position`.
@@ -77,10 +76,9 @@ pub(crate) fn record_pieces(record_key: &[u8], epoch: u64) -> Vec<u8> {
 /// The record's key and the epoch in the key of one of its pieces.
 pub(crate) fn record_of_piece(key: &[u8]) -> Option<(&[u8], u64)> {
     let record = key.strip_prefix(b"r")?;
-    let number = record.len().checked_sub(8)?;
-    let epoch = number.checked_sub(DIGITS)?;
-    let name = record.get(..epoch)?.strip_suffix(&[0])?;
-    Some((name, digits(&record[epoch..number])?))
+    let (record, _number) = record.split_last_chunk::<8>()?;
+    let (name, epoch) = record.split_last_chunk::<DIGITS>()?;
+    Some((name.strip_suffix(&[0])?, digits(epoch)?))
 }
 
 /// The key of piece `number` of the value whose pieces begin with `prefix`.

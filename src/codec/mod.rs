@@ -3,6 +3,9 @@
 //! Nothing here knows a file. Integers are little-endian, except in sled keys, whose order matters.
 //! `docs/FORMAT.md` shows every form as a whole.
 
+// Numbers of a file that rot has changed come by here.
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation, clippy::indexing_slicing))]
+
 pub(crate) mod aggregate;
 pub(crate) mod bin;
 pub(crate) mod checkpoint;
@@ -13,6 +16,7 @@ pub(crate) mod envelope;
 pub(crate) mod frame;
 pub(crate) mod group;
 pub(crate) mod keys;
+pub(crate) mod length;
 pub(crate) mod overflow;
 pub(crate) mod parked;
 pub(crate) mod process;

@@ -11,6 +11,7 @@
 //! Records and snapshots have this form within their entries; a row has the first two fields if it overflows.
 
 use crate::codec::cursor::Cursor;
+use crate::codec::length::in_four_bytes;
 use crate::value::limits::VALUE_BYTES_MAX;
 use bytes::Bytes;
 
@@ -34,7 +35,7 @@ impl Overflow {
 
     /// How many pieces there are.
     pub(crate) fn pieces(self) -> u32 {
-        self.length.div_ceil(VALUE_BYTES_MAX as u32)
+        self.length.div_ceil(in_four_bytes(VALUE_BYTES_MAX))
     }
 
     /// Whether `value` is what was cut into pieces.

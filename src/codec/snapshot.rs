@@ -15,11 +15,13 @@ use bytes::Bytes;
 const CRC_BYTES: usize = 4;
 
 /// The entry of a snapshot under `key`.
+#[allow(clippy::indexing_slicing, reason = "the value begins with room for its checksum")]
 pub(crate) fn encode(key: &[u8], snapshot: &Content) -> Vec<u8> {
     let mut value = vec![0; CRC_BYTES];
     snapshot.encode(&mut value);
     let crc = checksum(key, &value).to_le_bytes();
     value[..CRC_BYTES].copy_from_slice(&crc);
+    debug_assert_eq!(decode(key, &Bytes::copy_from_slice(&value)).as_ref(), Some(snapshot));
     value
 }
 
@@ -30,6 +32,7 @@ pub(crate) fn decode(key: &[u8], value: &Bytes) -> Option<Content> {
     is_right.then(|| Content::decode(cursor))?
 }
 
+#[allow(clippy::indexing_slicing, reason = "a value begins with its checksum")]
 fn checksum(key: &[u8], value: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), &value[CRC_BYTES..])
 }

@@ -50,6 +50,7 @@ impl SparseEntry {
     }
 }
 
+#[allow(clippy::indexing_slicing, reason = "a value is of `BYTES`")]
 fn checksum(key: &[u8], value: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), &value[4..])
 }

@@ -13,6 +13,7 @@
 //! ```
 
 use crate::codec::cursor::{Cursor, array_at};
+use crate::codec::length::in_four_bytes;
 use crate::codec::overflow::Content;
 use crate::value::clock::Micros;
 use crate::value::position::Version;
@@ -69,7 +70,12 @@ impl StoredRecord {
     pub(crate) fn encode(&self, key: &[u8]) -> Vec<u8> {
         let mut value = head(self.stamp);
         self.content.encode(&mut value);
-        seal(key, value)
+        let value = seal(key, value);
+        debug_assert_eq!(
+            StoredRecord::decode(key, &Bytes::copy_from_slice(&value)).as_ref(),
+            Some(self)
+        );
+        value
     }
 
     /// The record that was kept as `value` under `key`; `None` if these are not the bytes written.
@@ -89,12 +95,13 @@ impl StoredRecord {
 /// What a value adds to its tree's sum. Never 0, which stands for no value.
 pub(crate) fn contribution(key: &[u8], value: &[u8]) -> u64 {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&(key.len() as u32).to_le_bytes());
+    hasher.update(&in_four_bytes(key.len()).to_le_bytes());
     hasher.update(key);
     hasher.update(value);
     u64::from_le_bytes(array_at(hasher.finalize().as_bytes(), 0)).max(1)
 }
 
+#[allow(clippy::indexing_slicing, reason = "constant places in `HEAD_BYTES`")]
 fn head(stamp: Stamp) -> Vec<u8> {
     let mut value = vec![0; HEAD_BYTES];
     value[EPOCH_OFFSET..PREVIOUS_OFFSET].copy_from_slice(&stamp.epoch.to_le_bytes());
@@ -102,6 +109,7 @@ fn head(stamp: Stamp) -> Vec<u8> {
     value
 }
 
+#[allow(clippy::indexing_slicing, reason = "a value begins with its head")]
 fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
     let crc = checksum(key, &value).to_le_bytes();
     value[..EPOCH_OFFSET].copy_from_slice(&crc);
@@ -120,6 +128,7 @@ fn unseal(key: &[u8], value: &[u8]) -> Option<Stamp> {
     })
 }
 
+#[allow(clippy::indexing_slicing, reason = "a value begins with its head")]
 fn checksum(key: &[u8], value: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), &value[EPOCH_OFFSET..])
 }

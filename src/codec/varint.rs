@@ -5,6 +5,7 @@
 pub(crate) const BYTES_MAX: usize = 10;
 
 /// Appends `number`.
+#[allow(clippy::cast_possible_truncation, reason = "the lowest seven bits are what is meant")]
 pub(crate) fn put(mut number: u64, out: &mut Vec<u8>) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
@@ -27,7 +28,7 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
         if byte & 0x80 == 0 {
             // The tenth byte has room for one bit.
             let fits = n + 1 < BYTES_MAX || part <= 1;
-            *bytes = &bytes[n + 1..];
+            *bytes = bytes.get(n + 1..)?;
             return fits.then_some(number);
         }
     }

@@ -50,7 +50,7 @@ impl ClosedViews {
         if crc != crc32c::crc32c(said).to_le_bytes() {
             return Err(NoteFault::Checksum.into());
         }
-        let trees = bin::decode(&said[NAMES_OFFSET..])?;
+        let trees = bin::decode(said.get(NAMES_OFFSET..).unwrap_or_default())?;
         Ok(ClosedViews { bytes: u64::from_le_bytes(array_at(bytes, 12)), trees })
     }
 }

@@ -8,6 +8,7 @@
 //!   and all of it in turn with others, within a budget: what has rotted there is copied again.
 
 use crate::codec::frame::{self, Chain, Header, Location};
+use crate::codec::length::in_memory;
 use crate::journal::names;
 use crate::journal::read::Journal;
 use crate::journal::recover::{self, Scan};
@@ -189,10 +190,10 @@ pub(crate) fn refuse_unknown(disk: &dyn Disk, directory: &Path) -> Result<()> {
     };
     for number in recover::segment_numbers(disk, directory)? {
         let path = segment::path(directory, number);
-        let mut page = vec![0; segment::HEADER_BYTES as usize];
+        let mut page = vec![0; segment::HEADER_PAGE_BYTES];
         let read = disk.open(&path).and_then(|file| file.read_at(&mut page, 0));
-        let read = read.map_err(|e| Error::io("read", &path, e))?;
-        if matches!(SegmentHeader::decode(&page[..read]), Err(HeaderError::Damaged(_)))
+        page.truncate(read.map_err(|e| Error::io("read", &path, e))?);
+        if matches!(SegmentHeader::decode(&page), Err(HeaderError::Damaged(_)))
             && !failpoint!("journal::replace_unknown_segment")
         {
             return refuse(&path);
@@ -258,10 +259,11 @@ impl Target {
             Err(error) if error.kind() == ErrorKind::UnsupportedFormat => return Err(error),
             Err(error) => error,
         };
-        let mut page = vec![0; segment::HEADER_BYTES as usize];
+        let mut page = vec![0; segment::HEADER_PAGE_BYTES];
         let read = self.disk.open(&self.path(number)).and_then(|it| it.read_at(&mut page, 0));
         let is_foreign = read.is_ok_and(|read| {
-            SegmentHeader::decode(&page[..read]).is_ok_and(|header| header.store != store)
+            page.truncate(read);
+            SegmentHeader::decode(&page).is_ok_and(|header| header.store != store)
         });
         match is_foreign {
             true => Err(self.foreign(number)),
@@ -374,7 +376,7 @@ impl Target {
         let (mut at, mut written) = (0, 0);
         while at < used {
             let from = Location { segment: source.number, offset: at };
-            let bytes = prefix.journal.read(from, COPY_BYTES.min((used - at) as usize))?;
+            let bytes = prefix.journal.read(from, COPY_BYTES.min(in_memory(used - at)))?;
             if bytes.is_empty() {
                 return Err(prefix.journal.corrupt(from, None, "the segment ends too early"));
             }
@@ -403,7 +405,7 @@ impl Target {
         let bytes = replace::read_whole(&*self.disk, path, SEGMENT_LENGTH_MAX)?;
         let bytes = Bytes::from(bytes.unwrap_or_default());
         let scan = recover::scan(&self.journal, &bytes, header)?;
-        let rest = bytes.get(scan.end.next.offset as usize..).unwrap_or_default();
+        let rest = bytes.get(in_memory(scan.end.next.offset)..).unwrap_or_default();
         Ok((scan, rest.iter().all(|byte| *byte == 0)))
     }
 

@@ -12,6 +12,7 @@ mod found;
 mod segments;
 
 use crate::codec::frame::{self, Chain, Frame, Header, Location};
+use crate::codec::length::in_memory;
 use crate::journal::recover::segment_numbers;
 use crate::journal::watermark::DurableWatermark;
 use crate::storage::disk::{Disk, DiskFile};
@@ -231,9 +232,9 @@ impl LenientScan {
     fn take_frame(&mut self, mut open: Open, header: Header) -> Result<()> {
         let at = Location { segment: open.number, offset: open.at };
         refuse_newer(&open.path, at, &header, header.newer_form())?;
-        let padded = header.padded_length();
-        let bytes = self.fill(&mut open, padded as usize).slice(..padded as usize);
-        open.at += padded;
+        let padded = in_memory(header.padded_length());
+        let bytes = self.fill(&mut open, padded).slice(..padded);
+        open.at += header.padded_length();
         let verified = Frame::verify(header.clone(), bytes.clone());
         if let Ok(frame) = &verified {
             refuse_newer(&open.path, at, &header, frame.newer_form())?;

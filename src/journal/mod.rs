@@ -8,6 +8,9 @@
 //!
 //! Nothing here knows streams' heads, the index or a caller: bytes in, frames out.
 
+// Numbers of a file that rot has changed come by here.
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation, clippy::indexing_slicing))]
+
 pub(crate) mod backup;
 pub(crate) mod lenient_scan;
 pub(crate) mod manifest;

@@ -7,6 +7,7 @@
 //! How it is filled is a compromise between the commits beside it and a writer that needs it. The figures are in
 //! docs/decisions/0015.
 
+use crate::codec::length::in_memory;
 use crate::journal::segment;
 use crate::storage::disk::{Disk, DiskFile};
 use crate::storage::files::MODE_ALL;
@@ -225,7 +226,7 @@ fn fill_with(file: &dyn DiskFile, from: u64, to: u64, progress: &Progress) -> st
             false => ZEROS_BYTES,
         };
         let bytes = (to - at).min(step);
-        file.write_zeros_at(bytes as usize, at, at_once)?;
+        file.write_zeros_at(in_memory(bytes), at, at_once)?;
         file.sync_data()?;
         at += bytes;
         progress.filled.store(at, Ordering::Relaxed);

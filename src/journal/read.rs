@@ -5,6 +5,7 @@
 
 use crate::codec::entry::{self, Entry};
 use crate::codec::frame::{self, EntryLocation, Frame, Header, Location};
+use crate::codec::length::in_memory;
 use crate::journal::segment::{self, SegmentHeader};
 use crate::storage::disk::{Disk, DiskFile};
 use crate::value::error::{Error, Result};
@@ -301,7 +302,7 @@ impl Frames {
         if self.at.offset + padded > self.segment_length() {
             return Err(self.damaged("a frame reaches beyond its segment"));
         }
-        self.fill(padded as usize)?;
+        self.fill(in_memory(padded))?;
         let at = self.at;
         let frame = Frame::verify(header, self.ahead_shared())
             .map_err(|what| self.journal.corrupt(at, Some(self.next_position), what))?;
@@ -338,12 +339,12 @@ impl Frames {
     }
 
     fn ahead(&self) -> &[u8] {
-        let skip = self.at.offset.saturating_sub(self.chunk_offset) as usize;
+        let skip = in_memory(self.at.offset.saturating_sub(self.chunk_offset));
         self.chunk.get(skip..).unwrap_or(&[])
     }
 
     fn ahead_shared(&self) -> Bytes {
-        let skip = (self.at.offset - self.chunk_offset) as usize;
+        let skip = in_memory(self.at.offset - self.chunk_offset);
         self.chunk.slice(skip..)
     }
 

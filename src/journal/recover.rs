@@ -14,6 +14,7 @@
 //! The last segment is read whole; of the others only the headers are.
 
 use crate::codec::frame::{self, Frame, Header, Location};
+use crate::codec::length::in_memory;
 use crate::journal::names::{self, TornPlace};
 use crate::journal::prepare::{self, Preparer};
 use crate::journal::read::Journal;
@@ -63,7 +64,7 @@ pub(crate) fn is_empty(disk: &dyn Disk, directory: &Path) -> Result<bool> {
     for number in segment_numbers(disk, directory)? {
         let path = segment::path(directory, number);
         let bytes = replace::read_whole(disk, &path, SEGMENT_LENGTH_MAX)?.unwrap_or_default();
-        let header = bytes.len().min(segment::HEADER_BYTES as usize);
+        let header = bytes.len().min(segment::HEADER_PAGE_BYTES);
         let (header, frames) = bytes.split_at(header);
         let is_segment = used(header) == 0 || SegmentHeader::decode(header).is_ok();
         if !is_segment || used(frames) > 0 {
@@ -191,7 +192,7 @@ pub(crate) fn read_header(
     let path = segment::path(directory, number);
     let read = || {
         let file = disk.open(&path)?;
-        let mut page = vec![0; segment::HEADER_BYTES as usize];
+        let mut page = vec![0; segment::HEADER_PAGE_BYTES];
         let read = file.read_at(&mut page, 0)?;
         page.truncate(read);
         Ok((page, file.length()?))
@@ -239,9 +240,9 @@ fn scan_last(
     let start = Location { segment: segment.number, offset: 0 };
     let length = file.length().map_err(|e| Error::io("read", &journal.path(segment.number), e))?;
     // What the header says may be more than there is.
-    let bytes = journal.read(start, length.min(segment.length) as usize)?;
+    let bytes = journal.read(start, in_memory(length.min(segment.length)))?;
     let (end, last_frame) = whole_frames(journal, &bytes, segment)?;
-    let rest = bytes.get(end.next.offset as usize..).unwrap_or(&[]);
+    let rest = bytes.get(in_memory(end.next.offset)..).unwrap_or(&[]);
     let torn_bytes = used(rest);
     refuse_if_more_followed(journal, rest, torn_bytes, &end, watermark)?;
     let torn_bytes = torn_bytes as u64;
@@ -287,6 +288,10 @@ fn whole_frames(
 
 /// How many of `bytes` there are before the zeros at the end, which are compared by the page: of a young
 /// segment they are nearly all.
+#[allow(
+    clippy::indexing_slicing,
+    reason = "a part of a slice is no longer than the slice, nor than the page that it was cut by"
+)]
 pub(crate) fn used(bytes: &[u8]) -> usize {
     const ZEROS: [u8; 4_096] = [0; 4_096];
     let zeros = bytes.rchunks(ZEROS.len()).take_while(|page| **page == ZEROS[..page.len()]);
@@ -298,7 +303,8 @@ pub(crate) fn used(bytes: &[u8]) -> usize {
 /// frame that does not follow from the ones before it is an error: no crash makes one.
 fn whole_frame(journal: &Journal, bytes: &Bytes, end: &End) -> Result<Option<Frame>> {
     let at = end.next;
-    let Some(header) = bytes.get(at.offset as usize..).and_then(Header::parse) else {
+    let here = in_memory(at.offset);
+    let Some(header) = bytes.get(here..).and_then(Header::parse) else {
         return Ok(None);
     };
     if !header.lies_at(journal.store(), at.segment, at.offset) {
@@ -308,7 +314,7 @@ fn whole_frame(journal: &Journal, bytes: &Bytes, end: &End) -> Result<Option<Fra
     if let Some(newer) = header.newer_form() {
         return Err(journal.newer(at, end.position + 1, newer));
     }
-    let Ok(frame) = Frame::verify(header, bytes.slice(at.offset as usize..)) else {
+    let Ok(frame) = Frame::verify(header, bytes.slice(here..)) else {
         return Ok(None);
     };
     if let Some(newer) = frame.newer_form() {
@@ -344,17 +350,17 @@ fn refuse_if_more_followed(
     }
     let at = end.next;
     let position = Some(end.position + 1);
-    let step = frame::ALIGNMENT as usize;
+    let step = in_memory(frame::ALIGNMENT);
     // Whatever looks like a frame within a frame is what a user stored. The length in a header that is whole
     // tells where the next frame would begin; without it, damage must not pass for a torn write.
     let torn_length = Header::parse(rest)
         .filter(|header| header.lies_at(journal.store(), at.segment, at.offset))
         .filter(|_| !failpoint!("journal::believe_header_in_torn_frame"))
-        .map_or(step, |header| usize::try_from(header.padded_length()).unwrap_or(usize::MAX));
+        .map_or(step, |header| in_memory(header.padded_length()));
     let follower = (torn_length..used).step_by(step).find(|i| {
         let offset = at.offset + *i as u64;
-        Header::parse(&rest[*i..])
-            .is_some_and(|header| header.lies_at(journal.store(), at.segment, offset))
+        let header = rest.get(*i..).and_then(Header::parse);
+        header.is_some_and(|header| header.lies_at(journal.store(), at.segment, offset))
     });
     if let Some(i) = follower {
         let what = format!("a frame follows at byte {}", at.offset + i as u64);
@@ -390,7 +396,7 @@ fn set_aside(
     bytes: u64,
     watermark: Option<DurableWatermark>,
 ) -> Result<TornWrite> {
-    let torn = journal.read(at, bytes as usize)?;
+    let torn = journal.read(at, in_memory(bytes))?;
     let clear = || {
         let zero = || {
             file.write_all_at(&vec![0; torn.len()], at.offset)?;
@@ -443,7 +449,7 @@ fn keep_copy(journal: &Journal, at: Location, torn: &[u8]) -> Result<PathBuf> {
     replace::replace(disk, &copy, TEMPORARY, torn)?;
     let max = if failpoint!("journal::keep_every_torn") { usize::MAX } else { TORN_COPIES_MAX };
     let excess = (kept.len() + 1).saturating_sub(max);
-    for (_, name) in &kept[..excess] {
+    for (_, name) in kept.iter().take(excess) {
         let path = journal.directory().join(name);
         match disk.remove(&path) {
             Ok(()) => {

@@ -26,8 +26,10 @@ use uuid::Uuid;
 const MAGIC: [u8; 8] = *b"FSSEGMNT";
 const FORMAT: u32 = 1;
 const CRC_OFFSET: usize = 96;
-/// Where a segment's first frame begins: the header has a page of its own, which is never rewritten.
-pub(crate) const HEADER_BYTES: u64 = 4_096;
+/// Bytes of a segment's header: a page of its own, which is never rewritten.
+pub(crate) const HEADER_PAGE_BYTES: usize = 4_096;
+/// Where a segment's first frame begins.
+pub(crate) const HEADER_BYTES: u64 = HEADER_PAGE_BYTES as u64;
 
 /// More doublings than `SEGMENT_BYTES` allows, and few enough not to overflow.
 const SEGMENT_DOUBLINGS_MAX: u64 = 16;
@@ -53,8 +55,9 @@ pub(crate) enum HeaderError {
 }
 
 impl SegmentHeader {
+    #[allow(clippy::indexing_slicing, reason = "constant places in a page")]
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut page = vec![0; HEADER_BYTES as usize];
+        let mut page = vec![0; HEADER_PAGE_BYTES];
         page[..8].copy_from_slice(&MAGIC);
         page[8..12].copy_from_slice(&FORMAT.to_le_bytes());
         page[16..32].copy_from_slice(self.store.as_bytes());
@@ -71,15 +74,14 @@ impl SegmentHeader {
     /// The header in a segment's first page; otherwise, what is wrong with it.
     pub(crate) fn decode(page: &[u8]) -> Result<SegmentHeader, HeaderError> {
         let damaged = |what: &str| HeaderError::Damaged(what.to_owned());
-        if page.len() < HEADER_BYTES as usize {
+        let Some(page) = page.get(..HEADER_PAGE_BYTES) else {
             let what = format!("a segment of {} bytes has no whole header", page.len());
             return Err(HeaderError::Damaged(what));
-        }
-        let page = &page[..HEADER_BYTES as usize];
+        };
         if u32::from_le_bytes(array_at(page, CRC_OFFSET)) != checksum(page) {
             return Err(damaged("the segment header's checksum does not match"));
         }
-        if page[..8] != MAGIC {
+        if !page.starts_with(&MAGIC) {
             return Err(damaged("the segment header's magic does not match"));
         }
         let format = u32::from_le_bytes(array_at(page, 8));
@@ -112,6 +114,8 @@ impl SegmentHeader {
     }
 }
 
+/// Over everything in the page but the checksum itself.
+#[allow(clippy::indexing_slicing, reason = "constant places in a page")]
 fn checksum(page: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&page[..CRC_OFFSET]), &page[CRC_OFFSET + 4..])
 }

@@ -50,15 +50,16 @@ impl DurableWatermark {
         bytes[48..56].copy_from_slice(&self.position.to_le_bytes());
         let crc = crc32c::crc32c(&bytes[..CRC_OFFSET]);
         bytes[CRC_OFFSET..].copy_from_slice(&crc.to_le_bytes());
+        debug_assert_eq!(DurableWatermark::decode(&bytes), Some((store, *self)));
         bytes
     }
 
     /// The watermark in `bytes` and whose it is, if it is whole: a torn one says nothing.
     fn decode(bytes: &[u8]) -> Option<(Uuid, DurableWatermark)> {
         let bytes = bytes.get(..BYTES)?;
-        let crc = u32::from_le_bytes(array_at(bytes, CRC_OFFSET));
-        let whole = crc == crc32c::crc32c(&bytes[..CRC_OFFSET]);
-        (whole && bytes[..8] == MAGIC).then(|| {
+        let (said, crc) = bytes.split_at(CRC_OFFSET);
+        let whole = crc == crc32c::crc32c(said).to_le_bytes();
+        (whole && said.starts_with(&MAGIC)).then(|| {
             let watermark = DurableWatermark {
                 frame: Location {
                     segment: u64::from_le_bytes(array_at(bytes, 24)),
@@ -138,7 +139,7 @@ pub(crate) fn look(disk: &dyn Disk, journal: &Path) -> Result<Look> {
         let identity = file.identity()?;
         let mut bytes = [0; BYTES];
         let read = file.read_at(&mut bytes, 0)?;
-        let watermark = DurableWatermark::decode(&bytes[..read]);
+        let watermark = DurableWatermark::decode(bytes.get(..read).unwrap_or_default());
         Ok(Look::Found { file, identity, watermark })
     };
     match look() {

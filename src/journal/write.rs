@@ -175,7 +175,8 @@ impl Writer {
     fn used(&self, at: Location, length: usize) -> std::io::Result<usize> {
         let mut bytes = vec![0; length];
         let read = self.file.read_at(&mut bytes, at.offset)?;
-        Ok(bytes[..read].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1))
+        bytes.truncate(read);
+        Ok(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1))
     }
 
     /// What is written to a file that was removed is lost with the last handle, however often it is synced; or it is

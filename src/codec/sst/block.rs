@@ -27,6 +27,7 @@
 
 use crate::codec::cursor::array_at;
 use crate::codec::frame::EntryLocation;
+use crate::codec::length::{in_four_bytes, in_memory};
 use crate::codec::sst::event::{Body, LocatedEvent};
 use crate::codec::varint;
 use crate::value::clock::Micros;
@@ -84,7 +85,7 @@ impl EventBlockBuilder {
 
     /// Where the next event will begin, if it is put into this event block.
     pub(crate) fn next_start(&self) -> u32 {
-        self.events.len().max(BASE_BYTES) as u32
+        in_four_bytes(self.events.len().max(BASE_BYTES))
     }
 
     /// Puts an event behind those that are here.
@@ -112,10 +113,11 @@ impl EventBlockBuilder {
     }
 
     /// Appends the content of the event block, and begins another one.
+    #[allow(clippy::indexing_slicing, reason = "places in what was just appended")]
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
         assert!(self.events.len() <= EVENT_BLOCK_BYTES_MAX, "a longer block would not be read");
         let begin = out.len();
-        out.extend_from_slice(&(self.events.len() as u32).to_le_bytes());
+        out.extend_from_slice(&in_four_bytes(self.events.len()).to_le_bytes());
         let start = out.len() + 1;
         out.push(1);
         out.resize(start + get_maximum_output_size(self.events.len()), 0);
@@ -144,15 +146,13 @@ pub(crate) fn decompress(content: &Bytes) -> Result<Bytes, Corruption> {
 }
 
 fn unpack(content: &Bytes) -> Option<Bytes> {
-    if content.len() < FIXED_BYTES {
-        return None;
-    }
-    let length = u32::from_le_bytes(array_at(content, 0)) as usize;
-    let events = match content[4] {
+    let (&[a, b, c, d, form], packed) = content.split_first_chunk::<FIXED_BYTES>()?;
+    let length = u32::from_le_bytes([a, b, c, d]) as usize;
+    let events = match form {
         0 => content.slice(FIXED_BYTES..),
         1 if length <= EVENT_BLOCK_BYTES_MAX => {
             let mut events = vec![0; length];
-            let held = decompress_into(&content[FIXED_BYTES..], &mut events).ok()?;
+            let held = decompress_into(packed, &mut events).ok()?;
             events.truncate(held);
             events.into()
         }
@@ -183,7 +183,7 @@ fn read_run(
     let first_time = i64::from_le_bytes(array_at(events.get(8..BASE_BYTES)?, 0));
     let mut left = events.get(start.max(BASE_BYTES)..)?;
     // Each takes more than a byte, so a forged count cannot ask for much memory.
-    let mut run = Vec::with_capacity(count.min(left.len() as u64) as usize);
+    let mut run = Vec::with_capacity(in_memory(count).min(left.len()));
     for n in 0..count {
         let distance = varint::take_signed(&mut left)?;
         let since = varint::take_signed(&mut left)?;

@@ -30,6 +30,7 @@
 //! lost is missed, and never mistaken for streams that were not written.
 
 use crate::codec::cursor::array_at;
+use crate::codec::length::in_two_bytes;
 use crate::codec::sst::BlockPlace;
 use crate::codec::sst::block::{EVENT_BLOCK_BYTES_MAX, STORED_EVENT_BLOCK_BYTES_MAX};
 use crate::codec::state::StreamState;
@@ -124,7 +125,7 @@ impl IndexBlockBuilder {
         let count = self.starts.len();
         let runs = FIXED_BYTES + 2 * count + NEXT_FIXED_BYTES + name.len();
         let (begin, bytes) = (out.len(), runs + self.runs.len());
-        out.extend_from_slice(&(count as u16).to_le_bytes());
+        out.extend_from_slice(&in_two_bytes(count).to_le_bytes());
         out.extend_from_slice(&first.state.created.0.to_le_bytes());
         out.extend_from_slice(&first.event_block.offset.to_le_bytes());
         for start in self.starts.drain(..) {
@@ -132,11 +133,18 @@ impl IndexBlockBuilder {
             let start = start.expect("where a run begins fits into two bytes");
             out.extend_from_slice(&start.to_le_bytes());
         }
-        out.extend_from_slice(&(name.len() as u16).to_le_bytes());
+        out.extend_from_slice(&in_two_bytes(name.len()).to_le_bytes());
         out.extend_from_slice(&version.to_le_bytes());
         out.extend_from_slice(name.as_bytes());
         out.append(&mut self.runs);
         debug_assert_eq!(out.len() - begin, bytes);
+        debug_assert!(
+            out.get(begin..).is_some_and(|block| {
+                let block = IndexBlock::decode(Bytes::copy_from_slice(block));
+                block.is_ok_and(|block| block.count() == count)
+            }),
+            "what is written is a block of as many runs"
+        );
     }
 }
 

@@ -16,6 +16,7 @@
 //! bits, a and b, the second made odd, bit (a + n × b modulo 2⁶⁴) modulo the number of bits, for n from 0 on.
 
 use crate::codec::cursor::{Cursor, array_at};
+use crate::codec::length::{in_memory, in_two_bytes};
 use crate::value::stream::StreamId;
 use bytes::Bytes;
 
@@ -35,13 +36,14 @@ pub(crate) struct Footer {
 }
 
 impl Footer {
+    #[allow(clippy::indexing_slicing, reason = "`begin` is in `out`")]
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let begin = out.len();
         let (first, version) = &self.first;
         out.extend_from_slice(&self.events.to_le_bytes());
         out.extend_from_slice(&version.to_le_bytes());
         for name in [first, &self.last] {
-            out.extend_from_slice(&(name.as_str().len() as u16).to_le_bytes());
+            out.extend_from_slice(&in_two_bytes(name.as_str().len()).to_le_bytes());
             out.extend_from_slice(name.as_str().as_bytes());
         }
         out.extend_from_slice(&self.filter.bits);
@@ -96,7 +98,7 @@ impl Filter {
     /// An empty filter for up to so many names.
     pub(crate) fn for_names(names: u64) -> Filter {
         let bytes = (names.max(1) * FILTER_BITS_EACH).div_ceil(8);
-        Filter { bits: vec![0; bytes as usize] }
+        Filter { bits: vec![0; in_memory(bytes)] }
     }
 
     /// Makes it smaller, if it was made for more names than the `names` that were put in: halves of it are
@@ -118,15 +120,17 @@ impl Filter {
         8 * self.bits.len() as u64 / FILTER_BITS_EACH
     }
 
+    #[allow(clippy::indexing_slicing, reason = "a probe is a number modulo the filter's bits")]
     pub(crate) fn put(&mut self, name: NameHash) {
         for bit in name.probes(8 * self.bits.len() as u64) {
-            self.bits[(bit / 8) as usize] |= 1 << (bit % 8);
+            self.bits[in_memory(bit / 8)] |= 1 << (bit % 8);
         }
     }
 
+    #[allow(clippy::indexing_slicing, reason = "a probe is a number modulo the filter's bits")]
     pub(crate) fn may_hold(&self, name: NameHash) -> bool {
         let mut probes = name.probes(8 * self.bits.len() as u64);
-        probes.all(|bit| self.bits[(bit / 8) as usize] & 1 << (bit % 8) != 0)
+        probes.all(|bit| self.bits[in_memory(bit / 8)] & 1 << (bit % 8) != 0)
     }
 }
 

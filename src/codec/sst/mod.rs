@@ -75,6 +75,7 @@ impl TableId {
     }
 
     /// Appends the block of this `kind` that will lie at `offset`; `content` appends its content.
+    #[allow(clippy::indexing_slicing, reason = "the block was appended from `start` on")]
     pub(crate) fn seal(
         self,
         kind: BlockKind,
@@ -98,10 +99,14 @@ impl TableId {
         let is_whole = bytes.len() >= CONTENT_OFFSET
             && (u32::from_le_bytes(array_at(bytes, 0)) == self.checksum(offset, bytes)
                 || failpoint!("sst::read_without_checksum"))
-            && bytes[4] == kind as u8;
+            && bytes.get(4) == Some(&(kind as u8));
         is_whole.then(|| bytes.slice(CONTENT_OFFSET..))
     }
 
+    #[allow(
+        clippy::indexing_slicing,
+        reason = "callers have compared the block's length, or made it"
+    )]
     fn checksum(self, offset: u64, block: &[u8]) -> u32 {
         let mut place = [0; 32];
         place[..16].copy_from_slice(self.index.as_bytes());

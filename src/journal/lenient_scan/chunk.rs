@@ -1,6 +1,7 @@
 //! The bytes of a segment, a chunk of it at a time. What the disk does not read is named, and stands for zeros.
 
 use crate::codec::frame::{self, Header};
+use crate::codec::length::in_memory;
 use crate::journal::lenient_scan::{LenientScan, Open};
 use crate::journal::recover::used;
 use crate::value::finding::{Finding, FindingKind};
@@ -17,7 +18,7 @@ impl LenientScan {
         first: u64,
     ) -> (Option<u64>, Option<u64>) {
         let from = open.at;
-        let step = frame::ALIGNMENT as usize;
+        let step = in_memory(frame::ALIGNMENT);
         let mut last_used = None;
         while open.at < limit {
             let ahead = self.fill(open, SCAN_CHUNK_BYTES);
@@ -30,10 +31,10 @@ impl LenientScan {
             }
             let begins_frame = |i: &usize| {
                 let at = open.at + *i as u64;
-                let header = Header::parse(&ahead[*i..]);
+                let header = ahead.get(*i..).and_then(Header::parse);
                 header.is_some_and(|header| header.lies_at(self.store, open.number, at))
             };
-            let first = (from + first).saturating_sub(open.at) as usize;
+            let first = in_memory((from + first).saturating_sub(open.at));
             if let Some(i) = (first..used).step_by(step).find(begins_frame) {
                 return (Some(open.at + i as u64), last_used);
             }
@@ -47,10 +48,10 @@ impl LenientScan {
 
     /// At least `length` bytes from the current place on, or all that the segment has.
     pub(super) fn fill(&mut self, open: &mut Open, length: usize) -> Bytes {
-        let skip = open.at.saturating_sub(open.chunk_offset) as usize;
+        let skip = in_memory(open.at.saturating_sub(open.chunk_offset));
         let there = open.chunk.len().saturating_sub(skip);
         let is_before = open.at < open.chunk_offset;
-        if is_before || there < length.min((open.length - open.at) as usize) {
+        if is_before || there < length.min(in_memory(open.length - open.at)) {
             open.chunk = self.read(open, open.at, length.max(SCAN_CHUNK_BYTES));
             open.chunk_offset = open.at;
             return open.chunk.clone();
@@ -60,7 +61,7 @@ impl LenientScan {
 
     /// Reads up to `length` bytes. What the disk does not read is named, and stands for zeros.
     pub(super) fn read(&mut self, open: &Open, offset: u64, length: usize) -> Bytes {
-        let length = length.min(open.length.saturating_sub(offset) as usize);
+        let length = length.min(in_memory(open.length.saturating_sub(offset)));
         let mut bytes = vec![0; length];
         if open.file.read_at(&mut bytes, offset).is_err() {
             self.read_page_by_page(open, offset, &mut bytes);

@@ -11,6 +11,7 @@
 
 use crate::codec::entry;
 use crate::codec::frame::{self, Frame, Header, Location};
+use crate::codec::length::in_memory;
 use crate::journal::lenient_scan::{LenientScan, NO_FRAME, Open, Step, Until};
 use crate::journal::recover::used;
 use crate::journal::segment::{self, SegmentHeader};
@@ -101,7 +102,7 @@ impl LenientScan {
             if *doubt > DOUBT_BYTES_MAX || header.first_position != last.next_position() {
                 return false;
             }
-            let bytes = self.fill(open, header.padded_length() as usize);
+            let bytes = self.fill(open, in_memory(header.padded_length()));
             let linked = Frame::verify(header.clone(), bytes)
                 .and_then(|frame| frame.chain_after(&last.chain))
                 .is_ok_and(|chain| chain == header.chain);
@@ -147,7 +148,7 @@ impl LenientScan {
     /// What the header of segment `number` says, if it is a sound one of this store.
     fn header_of(&self, number: u64) -> Option<SegmentHeader> {
         let file = self.disk.open(&segment::path(&self.directory, number)).ok()?;
-        let mut page = vec![0; segment::HEADER_BYTES as usize];
+        let mut page = vec![0; segment::HEADER_PAGE_BYTES];
         file.read_at(&mut page, 0).ok()?;
         let header = SegmentHeader::decode(&page).ok()?;
         (header.store == self.store && header.number == number).then_some(header)
@@ -161,7 +162,7 @@ impl LenientScan {
         if *doubt > DOUBT_BYTES_MAX {
             return None;
         }
-        let bytes = self.fill(open, header.padded_length() as usize);
+        let bytes = self.fill(open, in_memory(header.padded_length()));
         let frame = Frame::verify(header, bytes).ok()?;
         Some((Location { segment: open.number, offset: at }, frame))
     }

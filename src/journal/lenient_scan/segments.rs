@@ -44,7 +44,7 @@ impl LenientScan {
         self.segments += 1;
         let (at, chunk) = (segment::HEADER_BYTES, Bytes::new());
         let mut open = Open { number, path, file, length, at, chunk, chunk_offset: 0 };
-        let page = self.read(&open, 0, segment::HEADER_BYTES as usize);
+        let page = self.read(&open, 0, segment::HEADER_PAGE_BYTES);
         match SegmentHeader::decode(&page) {
             Ok(header) => self.enter_with(&mut open, &header),
             Err(HeaderError::Format(what)) => {
@@ -122,7 +122,7 @@ impl LenientScan {
     fn next_segment_follows(&self, number: u64) -> bool {
         let path = segment::path(&self.directory, number);
         let Ok(file) = self.disk.open(&path) else { return true };
-        let mut page = vec![0; segment::HEADER_BYTES as usize];
+        let mut page = vec![0; segment::HEADER_PAGE_BYTES];
         if file.read_at(&mut page, 0).is_err() {
             return true;
         }
