@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn a_length_beyond_the_limit_is_refused_before_it_is_allocated() {
-        // A varint u64 length of 2^40, and nothing behind it.
+        // A varint u64 length of 2^40, and nothing after it.
         let mut bytes = vec![253];
         bytes.extend_from_slice(&(1u64 << 40).to_le_bytes());
         assert!(decode::<Vec<u8>>(&bytes).is_err());

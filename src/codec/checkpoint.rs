@@ -6,7 +6,7 @@
 //!      8      4  format, 2
 //!     12     16  store id
 //!     28     16  id of the index: another one each time it is built again
-//!     44      8  epoch: how many flush batches the index has taken in; 0: created, nothing indexed
+//!     44      8  epoch: how many flush batches the index has ingested; 0: created, nothing indexed
 //!     52      8  number of the next table
 //!     60      8  record keys that have a value
 //!     68      8  wrapping sum of the contributions of all records
@@ -62,7 +62,7 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    /// Replaces a value of contribution `old` by one of contribution `new`; 0 stands for none.
+    /// Replaces a value of contribution `old` by one of contribution `new`; 0 means none.
     pub(crate) fn replace(&mut self, old: u64, new: u64) {
         self.sum = self.sum.wrapping_sub(old).wrapping_add(new);
         self.count = self.count.wrapping_sub((old != 0).into()).wrapping_add((new != 0).into());

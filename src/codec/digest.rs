@@ -106,7 +106,7 @@ fn chain_blocks<const BYTES: usize>(platform: Platform, contents: &[&[u8]], out:
     platform.hash_many(inputs, &IV, 0, IncrementCounter::No, 0, CHUNK_START, 0, out);
 }
 
-/// The digest of what ends with `last`, of up to a block, behind blocks whose chaining value is `chained`.
+/// The digest of content that ends with `last`, of up to a block, after blocks whose chaining value is `chained`.
 #[allow(clippy::indexing_slicing, reason = "what is last is no longer than a block")]
 fn finish(platform: Platform, last: &[u8], chained: &[u8; OUT_LEN]) -> Digest {
     let mut block = [0; BLOCK_LEN];

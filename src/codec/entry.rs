@@ -1,4 +1,4 @@
-//! What stands in a frame's body: events and system records, one after the other.
+//! The entries of a frame's body: events and system records, one after the other.
 //!
 //! ```text
 //! offset  bytes  field
@@ -44,7 +44,7 @@ impl Entry {
     }
 }
 
-/// Where the parts of an event's entry lie in a frame's body.
+/// Where the parts of an event's entry are in a frame's body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EventParts {
     pub(crate) stream: Range<usize>,
@@ -136,7 +136,7 @@ impl Entries {
         }
     }
 
-    /// Where the next entry lies.
+    /// Where the next entry is.
     #[allow(clippy::indexing_slicing, reason = "`at` is never beyond the body's end")]
     fn next_range(&mut self) -> Option<Result<Range<usize>, Corruption>> {
         if self.at == self.body.len() {
@@ -167,7 +167,7 @@ impl Iterator for Entries {
 }
 
 /// What can be read of a damaged body: each entry whose own checksum holds, with its offset and its
-/// length; `None` stands for one that does not, and `whole` says whether the end was reached.
+/// length; `None` means one that does not, and `whole` says whether the end was reached.
 pub(crate) struct Salvaged {
     pub(crate) entries: Vec<(usize, usize, Option<Entry>)>,
     pub(crate) whole: bool,

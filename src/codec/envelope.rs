@@ -38,7 +38,7 @@ pub(crate) const FIXED_BYTES: usize = 34;
 const FLAGS_OFFSET: usize = 16;
 const TYPE_LENGTH_OFFSET: usize = 28;
 
-/// Metadata, tags and key id as they stand on disk. New fields need a new flag.
+/// Metadata, tags and key id as they are on disk. New fields need a new flag.
 #[derive(Serialize, Deserialize, Default, PartialEq)]
 struct Extras {
     correlation_id: Option<[u8; 16]>,

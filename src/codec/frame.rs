@@ -19,9 +19,9 @@
 //! ```
 //!
 //! The header's own checksum lets recovery tell a frame from a payload that looks like one; segment
-//! and offset tell it from a copy that lies elsewhere.
+//! and offset distinguish it from a copy elsewhere.
 //!
-//! Every later form keeps this header. So a frame that a newer version wrote is told from damage, and is
+//! Every later form keeps this header. So a frame that a newer version wrote is distinguished from damage, and is
 //! refused as such: it is never taken for a torn write, whose place would be cleared.
 
 use crate::codec::cursor::array_at;
@@ -53,14 +53,14 @@ pub(crate) enum Kind {
     Newer(u8),
 }
 
-/// Where a frame lies in the journal.
+/// Where a frame is in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Location {
     pub(crate) segment: u64,
     pub(crate) offset: u64,
 }
 
-/// Where an entry lies in the journal.
+/// Where an entry is in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EntryLocation {
     pub(crate) segment: u64,
@@ -125,7 +125,7 @@ impl Header {
         })
     }
 
-    /// Whether the frame says that it lies where it was found.
+    /// Whether the frame says that it is where it was found.
     pub(crate) fn lies_at(&self, store: Uuid, segment: u64, offset: u64) -> bool {
         self.store == store && self.segment == segment && self.offset == offset
     }
@@ -272,7 +272,7 @@ impl Iterator for Entries {
     }
 }
 
-/// Computes the chain over a frame's logical fields: never over where it lies, so that a scavenge
+/// Computes the chain over a frame's logical fields: never over where it is, so that a scavenge
 /// can move it and an erased event can leave its digest behind.
 pub(crate) struct ChainHasher {
     hasher: blake3::Hasher,

@@ -3,7 +3,7 @@
 //! ```text
 //! group/NAME                      the group: a `GroupRecord`
 //! group/NAME, NUL, since/N        what has changed since it was written, part N: a `GroupRecord`
-//! group/NAME, NUL, parked/POS     an event that was set aside: a `ParkedRecord`
+//! group/NAME, NUL, parked/POS     a parked event: a `ParkedRecord`
 //! group/NAME, NUL, replay/POS     a parked event that is to be tried again: a `ParkedRecord`
 //! ```
 //!
@@ -72,7 +72,7 @@ impl GroupRecord {
     }
 }
 
-/// Whether an event is set aside, or to be tried again.
+/// Whether an event is parked, or to be tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shelf {
     Parked,

@@ -1,4 +1,4 @@
-//! An event that was set aside because it could not be handled, as bincode.
+//! A parked event, as bincode.
 
 use serde::{Deserialize, Serialize};
 

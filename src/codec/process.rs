@@ -2,7 +2,7 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `process/cursor/<name>` | how far it has taken in the log |
+//! | `process/cursor/<name>` | how far it has ingested the log |
 //! | `process/deadline/<name>-<id>` | when an instance is to be woken |
 //! | `process/effects/<name>-<id>` | an instance's own events whose effects are still to come: their versions, or if there are many, 0 and ranges of versions |
 //!
@@ -14,10 +14,10 @@ use crate::value::failpoint::failpoint;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// How far a process has taken in the log.
+/// How far a process has ingested the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProcessCursor {
-    /// What was recorded up to here is taken in, or not wanted.
+    /// What was recorded up to here is ingested, or not wanted.
     pub(crate) position: u64,
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// One system record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Record {
-    /// `consumer` has taken in another log up to `position`.
+    /// `consumer` has ingested another log up to `position`.
     Tracked { consumer: String, position: u64 },
     /// The state of `key` in the keyed state of the engine's own features (`group/mailer`, …) is
     /// now `value`; an empty value removes it.

@@ -4,18 +4,18 @@
 //! key                                        value
 //! 0  name                                    one of the view's own states
 //! 1  row key                                 a row
-//! 2  row key, NUL, edition (8), number (4)   a piece of a row too large for one value
+//! 2  row key, NUL, generation (8), number (4)   a piece of a row too large for one value
 //!
 //! value of a row or state
 //! offset  bytes  field
 //!      0      4  CRC-32C of the key and of all that follows
 //!      4      1  0: the bytes follow; 1: they are in pieces, and these fields follow:
-//!      5      8  edition
+//!      5      8  generation
 //!     13      4  length of all pieces
 //!     17      4  CRC-32C of all pieces
 //! ```
 //!
-//! Numbers within keys are big-endian, so that pieces stand in order.
+//! Numbers within keys are big-endian, so that pieces are in order.
 
 use crate::codec::cursor::Cursor;
 use crate::codec::overflow::Overflow;
@@ -29,7 +29,7 @@ const SPACE_PIECE: u8 = 2;
 const INLINE: u8 = 0;
 const OVERFLOW: u8 = 1;
 const CRC_BYTES: usize = 4;
-/// Bytes of a piece's key behind its row's.
+/// Bytes of a piece's key after its row's.
 const PIECE_SUFFIX_BYTES: usize = 1 + 8 + 4;
 
 /// The key of one of the view's own states.
@@ -47,7 +47,7 @@ pub(crate) fn name_of(key: &[u8]) -> Option<&[u8]> {
     key.split_first().map(|(_, name)| name)
 }
 
-/// The first key behind all rows.
+/// The first key after all rows.
 pub(crate) fn rows_end() -> Vec<u8> {
     vec![SPACE_PIECE]
 }
@@ -58,23 +58,23 @@ pub(crate) fn pieces_prefix() -> Vec<u8> {
 }
 
 /// The key of a piece of the row that the tree has under `row_key`.
-pub(crate) fn piece_key(row_key: &[u8], edition: u64, number: u32) -> Vec<u8> {
+pub(crate) fn piece_key(row_key: &[u8], generation: u64, number: u32) -> Vec<u8> {
     let (_, row) = row_key.split_first().expect("a row's key begins with its space");
     let mut key = spaced(SPACE_PIECE, row);
     key.push(0);
-    key.extend_from_slice(&edition.to_be_bytes());
+    key.extend_from_slice(&generation.to_be_bytes());
     key.extend_from_slice(&number.to_be_bytes());
     key
 }
 
-/// The tree's key of the row that a piece belongs to, and the piece's edition and number.
+/// The tree's key of the row that a piece belongs to, and the piece's generation and number.
 pub(crate) fn piece_of(piece_key: &[u8]) -> Option<(Vec<u8>, u64, u32)> {
     let at = piece_key.len().checked_sub(PIECE_SUFFIX_BYTES)?;
     let (row, suffix) = piece_key.get(1..)?.split_at_checked(at.checked_sub(1)?)?;
-    let (edition, number) = suffix.get(1..)?.split_first_chunk()?;
-    let edition = u64::from_be_bytes(*edition);
+    let (generation, number) = suffix.get(1..)?.split_first_chunk()?;
+    let generation = u64::from_be_bytes(*generation);
     let number = u32::from_be_bytes(number.try_into().ok()?);
-    Some((spaced(SPACE_ROW, row), edition, number))
+    Some((spaced(SPACE_ROW, row), generation, number))
 }
 
 fn spaced(space: u8, name: &[u8]) -> Vec<u8> {
@@ -88,7 +88,7 @@ fn spaced(space: u8, name: &[u8]) -> Vec<u8> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StoredRow {
     Inline(Bytes),
-    Overflow { edition: u64, overflow: Overflow },
+    Overflow { generation: u64, overflow: Overflow },
 }
 
 impl StoredRow {
@@ -100,9 +100,9 @@ impl StoredRow {
                 value.push(INLINE);
                 value.extend_from_slice(row);
             }
-            StoredRow::Overflow { edition, overflow } => {
+            StoredRow::Overflow { generation, overflow } => {
                 value.push(OVERFLOW);
-                value.extend_from_slice(&edition.to_le_bytes());
+                value.extend_from_slice(&generation.to_le_bytes());
                 overflow.encode(&mut value);
             }
         }
@@ -123,11 +123,11 @@ impl StoredRow {
         match cursor.u8()? {
             INLINE => Some(StoredRow::Inline(cursor.rest())),
             OVERFLOW => {
-                let (edition, overflow) = (cursor.u64()?, Overflow::decode(&mut cursor)?);
+                let (generation, overflow) = (cursor.u64()?, Overflow::decode(&mut cursor)?);
                 // Pieces are read, and removed, as many as this says.
                 let is_possible = overflow.length as usize <= VIEW_ROW_BYTES_MAX;
                 let is_believed = is_possible || failpoint!("codec::believe_any_row_length");
-                is_believed.then_some(StoredRow::Overflow { edition, overflow })
+                is_believed.then_some(StoredRow::Overflow { generation, overflow })
             }
             _ => None,
         }
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     fn overflowing(length: u32, crc: u32) -> StoredRow {
-        StoredRow::Overflow { edition: 2, overflow: Overflow { length, crc } }
+        StoredRow::Overflow { generation: 2, overflow: Overflow { length, crc } }
     }
 
     #[test]

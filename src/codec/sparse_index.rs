@@ -15,7 +15,7 @@ use crate::value::clock::Micros;
 
 const BYTES: usize = 28;
 
-/// A frame's first position and time, and where it lies.
+/// A frame's first position and time, and where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SparseEntry {
     pub(crate) position: u64,

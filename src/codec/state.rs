@@ -92,7 +92,7 @@ impl StoredRecord {
     }
 }
 
-/// What a value adds to its tree's sum. Never 0, which stands for no value.
+/// What a value adds to its tree's sum. Never 0, which means no value.
 pub(crate) fn contribution(key: &[u8], value: &[u8]) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&in_four_bytes(key.len()).to_le_bytes());

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const NAME: &str = "index.checkpoint";
-/// What stands behind the name of a checkpoint that is being written.
+/// The suffix of the name of a checkpoint that is being written.
 const NEW: &str = ".new";
 /// What a directory in the place of a checkpoint is renamed to begins with.
 const DAMAGED: &str = "index.checkpoint.damaged-";

@@ -31,13 +31,13 @@ pub(crate) struct Index {
     pub(crate) progress: Mutex<Progress>,
     pub(crate) db: Database,
     pub(crate) checkpoint_file: CheckpointFile,
-    /// As the checkpoint file says; not held while a flush batch is taken in.
+    /// As the checkpoint file says; not held while a flush batch is ingested.
     pub(crate) stored: Mutex<StoredCheckpoint>,
-    /// Counts streams that were taken in and steps of compactions, so that who waits sees that something is done.
+    /// Counts ingested streams and steps of compactions, so that waiting callers see progress.
     pub(crate) signs_of_life: AtomicU64,
 }
 
-/// How far the index is, held by whoever inserts.
+/// How far the index is, held by the thread that inserts.
 #[derive(Default)]
 pub(crate) struct Progress {
     /// What the records sum up to now: as of the checkpoint, and what was written since.
@@ -51,7 +51,7 @@ pub(crate) struct Progress {
     pub(crate) compaction: Option<Compaction>,
     /// Tables that were compacted into another, as long as somebody may read them.
     pub(crate) obsolete: Vec<Arc<Table>>,
-    /// A flush batch that failed half-way may have left `records` behind the tree.
+    /// After a flush batch that failed half-way, `records` may lag behind the tree.
     pub(crate) broken: bool,
 }
 
@@ -67,7 +67,7 @@ pub(crate) enum Opened {
     Whole(Checkpoint),
     /// It is empty, or holds nothing that a checkpoint covers.
     Fresh {
-        /// Why the one that was there has been moved aside.
+        /// Why the one that was there has been quarantined.
         reason: Option<String>,
     },
 }
@@ -173,7 +173,7 @@ impl Index {
         tables_directory(self.db.path())
     }
 
-    /// How far the index holds the journal; `None` if it has taken in nothing yet.
+    /// How far the index holds the journal; `None` if it has ingested nothing yet.
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
         let stored = self.stored.lock();
         (stored.epoch > 0).then_some(stored.checkpoint)

@@ -8,7 +8,7 @@ use crate::value::stream::StreamId;
 use bytes::Bytes;
 use std::ops::Range;
 
-/// An event for the index to take in.
+/// An event for the index to ingest.
 #[derive(Debug, Clone)]
 pub(crate) struct EventToIndex {
     pub(crate) stream: StreamId,
@@ -46,8 +46,8 @@ struct Keyed {
 }
 
 impl<'a> ByStream<'a> {
-    /// Names begin alike: behind what all of them share, the next seven bytes are compared as one number, and
-    /// what is then still together is sorted in the same way. So few of a name's bytes are looked at twice.
+    /// Names begin alike: after what all of them share, the next seven bytes are compared as one number, and what is
+    /// then still together is sorted in the same way. So few of a name's bytes are looked at twice.
     pub(crate) fn sort(events: &'a [EventToIndex]) -> ByStream<'a> {
         let count =
             u32::try_from(events.len()).expect("a flush batch has far fewer than 2³² events");

@@ -37,9 +37,8 @@ impl Index {
     /// Ingests `batch`. When it returns, all of it is durable, and so is the checkpoint.
     ///
     /// # Errors
-    /// What is already in the index can still be read. If the flush batch's table could not be written, it may be
-    /// tried again; behind that, it may have been taken in in part, which harms nothing, but this handle
-    /// takes in no more.
+    /// What is already in the index can still be read. If the flush batch's table could not be written, it may be tried
+    /// again; after that, it may have been ingested in part, which harms nothing, but this handle ingests no more.
     pub(crate) fn insert(&self, batch: FlushBatch) -> Result<()> {
         let mut progress = self.progress.lock();
         if progress.broken {
@@ -261,7 +260,7 @@ impl Index {
         self.db.sync()
     }
 
-    /// The flush batch must go on where the stream stands, and leave out nothing.
+    /// The flush batch must continue the stream, and leave out nothing.
     fn check_contiguous<'a>(
         &self,
         version: u64,

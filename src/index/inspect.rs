@@ -18,7 +18,7 @@ use bytes::Bytes;
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// What stands under each key, or what is wrong with it.
+/// The value of each key, or what is wrong with it.
 pub(crate) type Page<T> = Vec<(Bytes, std::result::Result<T, Corruption>)>;
 
 /// A snapshot's place, as its key and its content say.
@@ -32,14 +32,14 @@ pub(crate) struct SnapshotPlace {
 }
 
 impl Index {
-    /// The next sparse index entry behind the key `after`; none at the end.
+    /// The next sparse index entry after the key `after`; none at the end.
     pub(crate) fn sparse_entries_after(&self, after: Option<&[u8]>) -> Result<Page<SparseEntry>> {
         self.page(&self.trees.global, after, |key, value| {
             SparseEntry::decode(key, value).ok_or(Corruption::SparseEntry)
         })
     }
 
-    /// The next records behind the key `after`; none at the end. What is in pieces is not put
+    /// The next records after the key `after`; none at the end. What is in pieces is not put
     /// together.
     pub(crate) fn records_after(&self, after: Option<&[u8]>) -> Result<Page<StoredRecord>> {
         self.page(&self.trees.records, after, |key, value| {
@@ -74,7 +74,7 @@ impl Index {
         Ok(())
     }
 
-    /// The next snapshots behind the key `after`, each read as a whole; none at the end.
+    /// The next snapshots after the key `after`, each read as a whole; none at the end.
     pub(crate) fn snapshots_after(&self, after: Option<&[u8]>) -> Result<Page<SnapshotPlace>> {
         self.page(&self.trees.snapshots, after, |key, value| {
             self.snapshot_place(key, value).ok_or_else(|| {

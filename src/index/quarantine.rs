@@ -1,4 +1,4 @@
-//! Moving a damaged index or damaged views out of the way, without ever leaving a checkpoint that lies.
+//! Quarantines a damaged index or damaged views, without ever leaving a checkpoint that is wrong.
 
 use crate::index::checkpoint::{CheckpointFile, is_checkpoint};
 use crate::kv::files::remove_database;
@@ -57,15 +57,15 @@ fn named(store_dir: &Path, what: &str, number: u64) -> PathBuf {
     store_dir.join(format!("{what}.damaged-{number}"))
 }
 
-/// The number in the name of a `what` that was moved aside.
+/// The number in the name of a quarantined `what`.
 fn number_of(what: &str, name: &str) -> Option<u64> {
     let number = name.strip_prefix(what)?.strip_prefix(".damaged-")?.parse().ok()?;
-    // What else reads as a number is none of ours; nor is the last one, which has no next one.
+    // Other names that read as a number are not ours; nor is the last number, which has no next one.
     let is_ours = number < u64::MAX && name == format!("{what}.damaged-{number}");
     is_ours.then_some(number)
 }
 
-/// Whether `name` is that of a `what` that was moved aside.
+/// Whether `name` is that of a quarantined `what`.
 pub(crate) fn is_quarantined(what: &str, name: &str) -> bool {
     number_of(what, name).is_some()
 }
@@ -93,8 +93,8 @@ mod tests {
         damaged(&RealDisk, store_dir, INDEX).unwrap()
     }
 
-    /// Of 20,000 indexes that had been moved aside each was looked at again whenever one more was, which took
-    /// half a minute. A few are removed each time, and what cannot be removed keeps nobody from the rest.
+    /// Of 20,000 quarantined indexes each was looked at again whenever one more was quarantined, which took half a
+    /// minute. A few are removed each time, and what cannot be removed keeps nobody from the rest.
     #[test]
     fn moving_aside_looks_at_a_few_of_those_that_were_moved_aside_before() {
         let directory = tempfile::tempdir().unwrap();
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(asides(store_dir), (1..=50).chain([159, 160]).collect::<Vec<u64>>());
     }
 
-    /// The number after the largest one overflowed, so that moving an index aside panicked, or went back to 0.
+    /// The number after the largest one overflowed, so that quarantining an index panicked, or went back to 0.
     #[test]
     fn a_name_whose_number_has_no_next_one_is_none_of_ours() {
         assert!(is_quarantined(INDEX, "index.damaged-18446744073709551614"));

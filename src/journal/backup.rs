@@ -31,7 +31,7 @@ const COPY_BYTES: usize = 1 << 20;
 /// What is copied: the journal up to a moment.
 pub(crate) struct Prefix<'a> {
     pub(crate) journal: &'a Journal,
-    /// The position, the place and the chain behind the last frame.
+    /// The position, the place and the chain after the last frame.
     pub(crate) position: u64,
     pub(crate) end: Location,
     pub(crate) chain: Chain,
@@ -79,7 +79,7 @@ struct Newest {
 
 /// The sealed segments that are checked.
 struct Checks {
-    /// The first of them, and how many; they go on with segment 1 behind the last.
+    /// The first of them, and how many; they go on with segment 1 after the last.
     from: u64,
     count: u64,
     sealed: u64,
@@ -101,7 +101,7 @@ impl Checks {
         Ok(checks)
     }
 
-    /// The segment behind the last one that is checked.
+    /// The segment after the last one that is checked.
     fn next(&self) -> u64 {
         match self.sealed {
             0 => 1,
@@ -118,8 +118,8 @@ impl Checks {
 /// already is checked as `check` says.
 ///
 /// # Errors
-/// `InvalidInput`, if what lies there is not a part of this journal; `Corrupt`, if this journal is
-/// damaged. What lies there stays whole.
+/// `InvalidInput`, if what is there is not a part of this journal; `Corrupt`, if this journal is damaged. What is there
+/// stays whole.
 pub(crate) fn copy(
     prefix: &Prefix<'_>,
     disk: &Arc<dyn Disk>,
@@ -237,7 +237,7 @@ impl Target {
             return Err(self.foreign(number));
         }
         let Some(scan) = self.whole(&there) else { return Ok(Some(damaged)) };
-        // The chain in the last frame stands for everything before it.
+        // The chain in the last frame covers everything before it.
         if let Some(at) = scan.last_frame {
             let (end, chain) = (scan.end.next, scan.end.chain);
             let here = prefix.journal.read(at, frame::HEADER_BYTES)?;
@@ -388,7 +388,7 @@ impl Target {
         }
         let complete = || {
             if file.length()? < source.length {
-                // What lies between reads as zeros.
+                // What is between reads as zeros.
                 file.write_all_at(&[0], source.length - 1)?;
             }
             match failpoint!("journal::leave_copy_unsynced") {

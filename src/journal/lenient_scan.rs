@@ -1,9 +1,9 @@
-//! A walk over a journal that goes on behind damage: everything that can be read, and everything that
-//! is wrong, each with its place.
+//! A walk over a journal that continues after damage: everything that can be read, and everything that is wrong, each
+//! with its place.
 //!
 //! * It writes nothing and believes nothing: a frame is one only if its checksums hold and it names
 //!   this store, segment and offset.
-//! * After damage it goes on at the next frame that can be told from a user's payload (see `found`), at the
+//! * After damage it continues at the next frame that can be distinguished from a user's payload (see `found`), at the
 //!   latest in the next segment. What is between is lost, and is named with its positions.
 //! * One frame, or one chunk of the file, is in memory at a time.
 
@@ -42,14 +42,14 @@ pub(crate) enum Step {
 struct Expected {
     position: u64,
     time: Micros,
-    /// `None` behind damage that took the chain with it.
+    /// `None` after damage that destroyed the chain.
     chain: Option<Chain>,
 }
 
 /// How far to walk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Until {
-    /// A writer has the journal open: up to here, and nothing behind it counts.
+    /// A writer has the journal open: up to here, and nothing after it counts.
     Visible(Location),
     /// Nobody has it open: all of it, which must hold at least what the watermark names.
     End(Option<DurableWatermark>),
@@ -131,7 +131,7 @@ impl LenientScan {
         })
     }
 
-    /// The position behind everything that was walked over.
+    /// The position after everything that was walked over.
     pub(crate) fn next_position(&self) -> u64 {
         self.expected.position
     }
@@ -287,7 +287,7 @@ impl LenientScan {
         next.is_none()
     }
 
-    /// Whether the watermark knows of a durable frame at `at` or behind it.
+    /// Whether the watermark knows of a durable frame at `at` or after it.
     fn was_durable(&self, at: Location) -> bool {
         let Until::End(Some(watermark)) = &self.until else { return false };
         // The watermark of a journal without a frame names the place where the first one will be.

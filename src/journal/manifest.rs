@@ -7,7 +7,7 @@
 //! crc32c 5f3a9c01
 //! ```
 //!
-//! The first line names the format; the last is the checksum of what stands before it. It is written
+//! The first line names the format; the last is the checksum of what is before it. It is written
 //! last when a store is created, so a directory without one is no store yet.
 
 use crate::storage::disk::Disk;

@@ -4,7 +4,7 @@
 //! * Only one write is ever in flight, and each is one frame.
 //! * A segment file has its final name only when it is zero-filled, its header is synced, and its
 //!   directory entry is synced: so a segment that is short or headless is damaged, never torn.
-//! * What lies before the last frame is never cut away, whatever happened to it.
+//! * What is before the last frame is never cut away, whatever happened to it.
 //!
 //! Nothing here knows streams' heads, the index or a caller: bytes in, frames out.
 

@@ -52,7 +52,7 @@ pub(crate) fn torn_place(name: &str) -> Option<TornPlace> {
     let (segment, offset) = (number()??, number()??);
     let again = number().unwrap_or(Some(0))?;
     let place = TornPlace { segment, offset, again };
-    // What else reads as a number is none of ours.
+    // Other names that read as a number are not ours.
     (place.name() == name).then_some(place)
 }
 

@@ -1,6 +1,6 @@
-//! Reading the journal: a scan of its frames in order, and single entries by where they lie.
+//! Reading the journal: a scan of its frames in order, and single entries by their places.
 //!
-//! Readers see only what lies before the end that they are given, which is durable; so a frame that
+//! Readers see only what is before the end that they are given, which is durable; so a frame that
 //! is not whole there is damage, and never one that is just being written.
 
 use crate::codec::entry::{self, Entry};
@@ -97,7 +97,7 @@ impl Journal {
         self.segments.write().insert(header.number, header);
     }
 
-    /// Where the first frame lies.
+    /// Where the first frame is.
     pub(crate) fn start(&self) -> Location {
         let segments = self.segments.read();
         let (&segment, _) = segments.first_key_value().expect("a journal has a segment");

@@ -227,7 +227,7 @@ pub(crate) fn read_header(
 struct Scanned {
     end: End,
     last_frame: Option<(Location, Frame)>,
-    /// Bytes behind the end that are not zero up to their last; 0 if there are none.
+    /// Bytes after the end that are not zero up to their last; 0 if there are none.
     torn_bytes: u64,
 }
 
@@ -335,9 +335,9 @@ fn whole_frame(journal: &Journal, bytes: &Bytes, end: &End) -> Result<Option<Fra
     Ok(Some(frame))
 }
 
-/// Damage is a torn write only if nothing followed it. It may have been durable: whoever opens a store needs an
-/// end to go on from, and `acknowledged` reports the loss. A lenient scan does not call that a torn write (`is_torn`
-/// in `lenient_scan`): what it finds is a report of what is lost.
+/// Damage is a torn write only if nothing followed it. It may have been durable: an opened store needs an end to go on
+/// from, and `acknowledged` reports the loss. A lenient scan does not call that a torn write (`is_torn` in
+/// `lenient_scan`): what it finds is a report of what is lost.
 fn refuse_if_more_followed(
     journal: &Journal,
     rest: &[u8],
@@ -388,7 +388,7 @@ fn is_gone(watermark: &DurableWatermark, at: Location, used: usize) -> bool {
     watermark.frame > at || (was_durable_at && used == 0)
 }
 
-/// Keeps the torn bytes in a file of their own, then zeroes them where they lie.
+/// Keeps the torn bytes in a file of their own, then zeroes them where they are.
 fn set_aside(
     journal: &Journal,
     file: &dyn DiskFile,
@@ -463,7 +463,7 @@ fn keep_copy(journal: &Journal, at: Location, torn: &[u8]) -> Result<PathBuf> {
     Ok(copy)
 }
 
-/// Gives a last segment that was cut behind its frames its whole length again.
+/// Gives a last segment that was cut after its frames its whole length again.
 fn lengthen(journal: &Journal, file: &dyn DiskFile, segment: &SegmentHeader) -> Result<()> {
     let extend = || prepare::fill(file, file.length()?, segment.length);
     extend().map_err(|e| Error::io("lengthen", &journal.path(segment.number), e))

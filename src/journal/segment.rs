@@ -130,7 +130,7 @@ pub(crate) fn prepared_path(journal: &Path, number: u64) -> PathBuf {
     journal.join(format!("{number:020}.prepared"))
 }
 
-/// The number of the segment in use that a file's name stands for.
+/// The number of the segment in use that a file's name means.
 pub(crate) fn number_of(name: &str) -> Option<u64> {
     let is_number = name.len() == 20 && name.bytes().all(|b| b.is_ascii_digit());
     // The last number has no next one.
@@ -189,7 +189,7 @@ mod tests {
         }
     }
 
-    /// Found by inputs whose checksums were mended: opening such a journal took all memory, or panicked.
+    /// Found by inputs whose checksums were corrected: opening such a journal took all memory, or panicked.
     #[test]
     fn a_forged_header_that_claims_what_cannot_be_is_damaged_and_says_why() {
         let refused = |header: SegmentHeader| match SegmentHeader::decode(&header.encode()) {

@@ -1,7 +1,7 @@
 //! The journal's one writer: a frame, one write, one `fdatasync`.
 //!
 //! * `write` returns only when the frame is durable and the watermark says so.
-//! * After `WriteError::Unknown` the writer must not be used again: what lies at its offset is not
+//! * After `WriteError::Unknown` the writer must not be used again: what is at its offset is not
 //!   known, and only recovery may decide.
 
 use crate::codec::frame::{self, Chain, Frame, Kind, Location, Meaning};
@@ -112,7 +112,7 @@ impl Writer {
         self.end
     }
 
-    /// Writes the frame whose entries stand in `buffer` behind room for its header.
+    /// Writes the frame whose entries are in `buffer` after room for its header.
     pub(crate) fn write(
         &mut self,
         mut buffer: Vec<u8>,
@@ -150,7 +150,7 @@ impl Writer {
         Ok(Written { at, frame })
     }
 
-    /// Makes sure that nothing lies where a frame of `length` bytes found no room. True only if nothing does,
+    /// Makes sure that nothing is left where a frame of `length` bytes found no room. True only if nothing is,
     /// durably.
     ///
     /// On a filesystem that copies what is overwritten (btrfs, say), a full disk has no room for a frame although its
@@ -343,7 +343,7 @@ pub(crate) fn activate(
     begin().map_err(|error| {
         let (is_full, error) = (is_full(&error), failed(error));
         if is_full {
-            // Until it has its name, it is nothing; the next try prepares it anew.
+            // Until it has its name, it does not count; the next attempt prepares it again.
             let _ = journal.disk().remove(&from);
         }
         match is_full || error.kind() == ErrorKind::Moved {

@@ -167,7 +167,7 @@ impl Database {
         &self.path
     }
 
-    /// The directory it is in, which whoever makes a file there makes sure of first.
+    /// The directory it is in, which is checked before a file is made there.
     pub(crate) fn held(&self) -> &Arc<Held> {
         &self.held
     }
@@ -187,7 +187,7 @@ impl Database {
         Ok(self.call("read", |_| tree.sled().get(key))?.as_ref().map(bytes))
     }
 
-    /// The entries whose keys are in `range`, from either end. Not a snapshot: each step reads anew.
+    /// The entries whose keys are in `range`, from either end. Not a snapshot: each step reads again.
     pub(crate) fn range<K: AsRef<[u8]>>(
         &self,
         tree: &Tree,
@@ -306,7 +306,7 @@ impl Database {
     /// then loses what was written further on, while the new log reached the segment, both are gone.
     ///
     /// From sled's source (`SegmentAccountant`): a segment X is handed out for log that begins at N
-    /// only when all that replaced it lies before some H, where H is how far the log was written
+    /// only when all that replaced it is before some H, where H is how far the log was written
     /// when a segment M was begun, and M has since been written, so H ≤ M and M < N. M is written
     /// when it is full (at least `SLED_SEGMENT_BYTES` of log after it was begun, so after many
     /// writes of ours, each of which ends here) or when we flush. So if, when the next write begins, all

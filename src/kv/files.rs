@@ -1,4 +1,4 @@
-//! The files around sled's: what it creates and never syncs, leaves behind, or holds on to.
+//! sled's other files: those that it creates and never syncs, does not remove, or keeps open.
 
 use crate::storage::copy;
 use crate::storage::disk::{Disk, DiskFile, Kind};

@@ -37,11 +37,11 @@ pub(crate) struct Log {
     threads: Mutex<Vec<JoinHandle<()>>>,
     closing: (Mutex<Option<Sender<()>>>, Receiver<()>),
     torn: Option<TornWrite>,
-    /// It was logged that the clock is behind.
+    /// It was logged that the clock lags.
     is_clock_behind: AtomicBool,
 }
 
-/// Where the journal lies in a store's directory.
+/// Where the journal is in a store's directory.
 pub(crate) fn journal_directory(store_directory: &Path) -> PathBuf {
     store_directory.join("journal")
 }
@@ -171,7 +171,7 @@ impl Log {
         work()
     }
 
-    /// Has `watch` told when the clock is set.
+    /// Registers `watch`, which is told when the clock is set.
     pub(crate) fn watch_clock(&self) -> ClockWaiter {
         ClockWaiter::new(&*self.clock)
     }
@@ -181,7 +181,7 @@ impl Log {
         self.torn.as_ref()
     }
 
-    /// By how much the clock is behind the time of the last commit, which is what the next one gets.
+    /// By how much the clock lags behind the time of the last commit, which is what the next one gets.
     pub(crate) fn clock_behind(&self) -> Duration {
         behind(Micros::of(self.clock.now()), self.head.time())
     }
@@ -238,7 +238,7 @@ impl Log {
         Ok(records)
     }
 
-    /// Refuses whoever uses a log that is closed, or that another process has opened.
+    /// Returns an error if the log is closed, or if another process has opened it.
     pub(crate) fn refuse_if_closed(&self) -> Result<()> {
         self.owner.check()?;
         self.refuse_if_ended()

@@ -71,7 +71,7 @@ impl Engine {
             // A part of the lost frame may be in the index, whose places are given out again.
             indexed = index.discard()?;
         }
-        // What lies in sealed segments goes to the index at once; the last one fits the tail.
+        // What is in sealed segments goes to the index at once; the last one fits the tail.
         let sealed = Location { segment: end.next.segment, offset: segment::HEADER_BYTES };
         if indexed.next < sealed {
             let (from, to) = (indexed.position, end.position);
@@ -179,8 +179,8 @@ fn is_reached(journal: &Arc<Journal>, indexed: &Checkpoint, end: &End) -> Result
     Ok(at == indexed.next && position == indexed.position)
 }
 
-/// Whether what a flush batch that was cut short has left in the index is of this journal. It lies beyond the
-/// checkpoint: if it is of another continuation, which was then given up, nothing else would tell.
+/// Whether what a flush batch that was cut short has left in the index is of this journal. It is beyond the checkpoint:
+/// if it is of another continuation, which was then given up, nothing else would tell.
 fn is_left_by_this_journal(
     journal: &Arc<Journal>,
     index: &IndexSlot,
@@ -198,7 +198,7 @@ fn is_left_by_this_journal(
         if left.sparse_entries.get(&sparse_entry.position) == Some(&sparse_entry) {
             left.sparse_entries.remove(&sparse_entry.position);
         }
-        // What cannot be read of the frame is told where the tail is filled.
+        // What cannot be read of the frame is reported where the tail is filled.
         let _ = each_located(at, &frame, |located| {
             if let Located::Record { key, .. } = located {
                 left.records.remove(key.as_bytes());

@@ -1,6 +1,6 @@
 //! Asking a thread of the engine for something, and waiting for its answer.
 //!
-//! Whoever asks is answered, or learns that the request was dropped, or that the thread has ended: a
+//! A caller gets a reply, or learns that the request was dropped, or that the thread has ended: a
 //! request may still wait in the channel then, which is not emptied when its receiver goes.
 
 use crate::log::core::Log;

@@ -16,7 +16,7 @@ use quick_cache::sync::Cache;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// About what a block takes in memory beside its content: its key, its place in the cache, and the allocation. It is
+/// About what a block takes in memory besides its content: its key, its place in the cache, and the allocation. It is
 /// an estimate, so that many short blocks do not exceed the bound unseen.
 const OVERHEAD_BYTES: usize = 128;
 /// About what a block takes: how many places the cache begins with follows from it, and nothing else.
@@ -97,7 +97,7 @@ impl BlockCache {
         let place = hash.checked_rem(self.missed.len() as u64);
         let missed = place.and_then(|place| self.missed.get(usize::try_from(place).ok()?));
         let Some([last, before]) = missed else { return };
-        // Nothing hangs on the order of other threads but what is kept.
+        // The order of other threads decides only what is kept.
         let was_last = last.swap(hash, Ordering::Relaxed);
         if was_last == hash || before.swap(was_last, Ordering::Relaxed) == hash {
             // A copy: an event block that is not compressed shares the buffer that it was read into with others.

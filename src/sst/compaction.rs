@@ -1,6 +1,6 @@
-//! Compacting tables, so that a stream's events lie in few of them.
+//! Compacting tables, so that a stream's events are in few of them.
 //!
-//! Tables of one level that stand side by side become one of the next level, step by step between the
+//! Neighbouring tables of one level become one of the next level, step by step between the
 //! flush batches: each event is written again once for each level, and there are few levels. Until the compacted
 //! table is listed in their place, the ones that it is made of are what is read.
 
@@ -40,9 +40,9 @@ pub(crate) enum CompactionPriority {
     None,
     /// When nobody writes.
     Idle,
-    /// When there is nothing to be taken in.
+    /// When there is nothing to ingest.
     Normal,
-    /// Before anything more is taken in.
+    /// Before anything more is ingested.
     Urgent,
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn due(tables: &[Arc<Table>], tables_min: usize) -> Option<Range<usiz
     due_of_levels(&levels, tables_min)
 }
 
-/// Levels never rise from the oldest to the newest: those of one level stand side by side.
+/// Levels never rise from the oldest to the newest: those of one level are neighbours.
 fn due_of_levels(levels: &[u8], tables_min: usize) -> Option<Range<usize>> {
     let mut groups = levels.chunk_by(|a, b| a == b).rev();
     let mut end = levels.len();
@@ -78,7 +78,7 @@ fn due_of_levels(levels: &[u8], tables_min: usize) -> Option<Range<usize>> {
 }
 
 impl Compaction {
-    /// Begins to make table `id` of `tables`, which stand side by side.
+    /// Begins to make table `id` of `tables`, which are neighbours.
     pub(crate) fn begin(
         db: &Database,
         directory: &Path,

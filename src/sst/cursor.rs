@@ -26,7 +26,7 @@ impl TableCursor {
         Ok(TableCursor { table: Arc::clone(table), block, at: 0, next: None })
     }
 
-    /// A walk that has still to be told where to `seek`.
+    /// A walk that must still `seek`.
     pub(crate) fn anywhere(table: &Arc<Table>) -> TableCursor {
         TableCursor { table: Arc::clone(table), block: None, at: 0, next: None }
     }
@@ -74,8 +74,8 @@ impl TableCursor {
         Ok(())
     }
 
-    /// Goes on behind `version` of `stream`, and behind the run that begins with it. Returns the run just
-    /// before, if it is of that stream.
+    /// Goes on after `version` of `stream`, and after the run that begins with it. Returns the run just before, if it
+    /// is of that stream.
     pub(crate) fn seek_behind(
         &mut self,
         db: &Database,

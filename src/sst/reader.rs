@@ -68,7 +68,7 @@ pub(crate) fn numbers(disk: &dyn Disk, directory: &Path) -> Result<Vec<u64>> {
     })?;
     let numbers = names.iter().filter_map(|name| {
         let number = name.parse().ok()?;
-        // What else reads as a number is none of ours.
+        // Other names that read as a number are not ours.
         path(directory, number).ends_with(name).then_some(number)
     });
     Ok(numbers.collect())
@@ -292,7 +292,7 @@ impl Table {
     }
 }
 
-/// Whether two event blocks are to be read at once: `b` is `a`, or comes soon behind it.
+/// Whether two event blocks are to be read at once: `b` is `a`, or comes soon after it.
 fn are_close(a: BlockPlace, b: BlockPlace) -> bool {
     a == b || (a.end()..=a.end().saturating_add(SPAN_GAP_BYTES)).contains(&b.offset)
 }

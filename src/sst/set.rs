@@ -177,7 +177,7 @@ fn least(db: &Database, cursors: &mut [TableCursor]) -> Result<Option<StreamId>>
     Ok(least)
 }
 
-/// The event block that was opened last: the next run often lies in it too.
+/// The event block that was opened last: the next run is often in it too.
 #[derive(Default)]
 pub(crate) struct OpenEventBlock {
     offset: u64,

@@ -1,7 +1,7 @@
 //! Writing a table: runs in their order, in one pass, in bounded memory.
 //!
-//! Nothing reads it before it is finished, and then it is durable: its file, and the file's name. The places
-//! of its index blocks go into its tree as they are written, to be synced by whoever lists it.
+//! Nothing reads it before it is finished, and then it is durable: its file, and the file's name. The places of its
+//! index blocks go into its tree as they are written, to be synced by the code that lists it.
 
 use crate::codec::checkpoint::ListedTable;
 use crate::codec::keys;
@@ -197,7 +197,7 @@ impl TableWriter {
         db.insert(tree, &key, place.trailer().to_vec())
     }
 
-    /// Where what is put into the buffer next will lie.
+    /// Where what is put into the buffer next will be.
     fn offset(&self) -> u64 {
         self.written + self.buffer.len() as u64
     }

@@ -108,7 +108,7 @@ impl Disk for GuardedDisk {
     }
 
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {
-        // One that is gone is not made anew in its place.
+        // One that is gone is not created again in its place.
         let disk = self.at(path)?;
         if self.below.lock().contains_key(path) {
             self.check_below(path)?;

@@ -31,7 +31,7 @@ impl Held {
                 true => path.to_owned(),
                 false => fs::canonicalize(path)?,
             };
-            // A pipe would keep whoever opens it waiting.
+            // Opening a pipe would wait for its other end.
             if !fs::metadata(&path)?.is_dir() {
                 return Err(io::ErrorKind::NotADirectory.into());
             }
@@ -66,7 +66,7 @@ impl Held {
         }
     }
 
-    /// The same, for whoever is about to `action` something in it.
+    /// The same, for a caller that is about to `action` something in it.
     pub(crate) fn check_before(&self, action: &str) -> Result<()> {
         self.check().map_err(|e| Error::io(action, &self.path, e))
     }

@@ -33,8 +33,7 @@ pub(crate) fn check(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Refuses what is not a regular file, or consists of holes: whoever reads it from end to end would not come to
-/// an end.
+/// Refuses what is not a regular file, or consists of holes: a reader of the whole file would not come to an end.
 pub(crate) fn check_dense(path: &Path) -> io::Result<()> {
     check(path)?;
     let metadata = fs::metadata(path)?;

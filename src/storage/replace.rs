@@ -8,11 +8,11 @@ use crate::value::failpoint::failpoint;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What is put behind the name of a file of the journal while it is written.
+/// What is appended to the name of a file of the journal while it is written.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
 /// Writes `bytes` as the whole file `path`, so that after a crash it is the old file or the new one. Until it has
-/// its name, the new one has `suffix` behind it.
+/// its name, the new one has the `suffix` appended.
 pub(crate) fn replace(disk: &dyn Disk, path: &Path, suffix: &str, bytes: &[u8]) -> Result<()> {
     replace_if(disk, path, suffix, bytes, &|| Ok(()))
 }

@@ -382,7 +382,7 @@ fn create(lock: &mut Lock, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Ma
         return Err(Error::corrupt(&manifest::path(path), 0, None, what));
     }
     refuse_linked(&**disk, &journal)?;
-    // Times of day do not make an id unique where clocks stand still.
+    // Times of day do not make an id unique if clocks stop.
     let manifest = Manifest { store: Uuid::now_v7(), created: Micros::of(clock.now()) };
     if lock.make_journal(&**disk)? {
         let file = segment::path(&journal, 1);

@@ -38,7 +38,7 @@ use uuid::Uuid;
 ///
 /// let repair = Store::repair(&path)?; // changes nothing
 /// assert!(repair.verify()?.is_whole());
-/// repair.rebuild_index()?; // the old one is moved aside
+/// repair.rebuild_index()?; // the old one is quarantined
 /// drop(repair);
 /// assert_eq!(Store::open(&path)?.head().get(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -58,7 +58,7 @@ pub struct Repair {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IndexRebuilt {
-    /// Where the old index is now; `None` if there was none. The newest two that were moved aside are kept.
+    /// Where the old index is now; `None` if there was none. The newest two are kept.
     pub moved_to: Option<PathBuf>,
     /// How far the new index holds the journal; the start if it is built when the store is opened.
     pub position: Position,
@@ -77,7 +77,7 @@ impl Store {
         Repair::on(&(Arc::new(RealDisk) as Arc<dyn Disk>), path.as_ref())
     }
 
-    /// Moves the index aside and rebuilds it from the journal, as far as it was. Readers and
+    /// Quarantines the index and rebuilds it from the journal, as far as it was. Readers and
     /// writers of the index wait meanwhile. The new index has no snapshots; they are taken again.
     ///
     /// This is never necessary: an index that is missing, old or damaged is rebuilt automatically.
@@ -166,11 +166,11 @@ impl Repair {
         verify_still(&self.path, &self.disk, self.store, findings)
     }
 
-    /// Moves the index aside, so that opening the store rebuilds it from the journal.
+    /// Quarantines the index, so that opening the store rebuilds it from the journal.
     ///
     /// Afterwards a store opens even if its index was ahead of its journal. Either the journal has lost durable events,
     /// or it was put beneath the index of another history of the store, from a backup, say. Check the result of
-    /// [`verify`](Repair::verify), and keep the index that was moved aside.
+    /// [`verify`](Repair::verify), and keep the quarantined index.
     ///
     /// # Errors
     /// Errors of moving it.

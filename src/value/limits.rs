@@ -61,7 +61,7 @@ pub(crate) const FLUSH_BATCH_BYTES_MIN: u64 = 2 * SEGMENT_BYTES - SEGMENT_BYTES_
 /// Events that the index may lack; beyond it, writers wait for the indexer. It bounds the memory of the tail, where
 /// each event has an entry, when events are short; with longer ones `UNINDEXED_BYTES_MAX` comes first.
 pub(crate) const TAIL_EVENTS_MAX: usize = 4_000_000;
-/// Bytes of the newest frames kept in memory for live readers: a follower that is no further behind reads no file.
+/// Bytes of the newest frames kept in memory for live readers: a follower that lags no further reads no file.
 pub(crate) const TAIL_BODY_BYTES_MAX: usize = 32 * MIB;
 /// Bytes of journal that are indexed when writers pause or the store closes; less stays in the tail, which costs the
 /// next opening nothing: docs/decisions/0003.
@@ -83,10 +83,10 @@ pub(crate) const INDEX_RETRY_MAX: Duration = Duration::from_secs(5);
 /// Bytes of what an earlier backup had copied that each further one reads again and checks, and the rest of a segment:
 /// a copy that rots is found in turn, and a backup of little that is new stays short.
 pub(crate) const BACKUP_CHECK_BYTES: u64 = 64 * MIB as u64;
-/// How far the clock may be behind the last recorded time before that is logged: clocks are corrected by less.
+/// How far the clock may lag behind the last recorded time before that is logged: clocks are corrected by less.
 pub(crate) const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(5);
 /// Bytes of journal that one flush batch of the index sorts in memory: all that the index may lack while a store runs,
-/// so that an indexer that is behind makes one large table and not several.
+/// so that an indexer that lags makes one large table and not several.
 pub(crate) const INDEX_FLUSH_BATCH_BYTES_MAX: u64 = 256 * MIB as u64;
 /// Streams that are kept in mind although the index has all their events: what saves a look-up there for
 /// each append. An entry is about 200 bytes with its name, so these are some 25 MiB.
@@ -138,8 +138,8 @@ pub(crate) const TABLES_COMPACTED_IDLE: usize = TABLES_COMPACTED / 2;
 /// Tables of one level from which on `TABLES_COMPACTED` are compacted although somebody writes. Compacting took a core
 /// and the disk from a busy writer, so it mostly waits for a pause.
 pub(crate) const TABLES_COMPACTED_BUSY: usize = 2 * TABLES_COMPACTED;
-/// Tables from which on compacting them goes before taking in more: each is a file that is held open. Without this
-/// bound a journal of 256 GiB reached the usual 1,024 files of a process while its index was built again.
+/// Number of tables from which on compacting them goes before ingesting more: each is a file that is held open. Without
+/// this bound a journal of 256 GiB reached the usual 1,024 files of a process while its index was built again.
 pub(crate) const TABLES_MAX: usize = 64;
 /// Bytes of events that are compacted before the indexer looks whether there is something else to do: closing a store
 /// and a writer that waits for room wait for one step at most.
@@ -207,7 +207,7 @@ pub(crate) const VIEW_BUILD_CHANGES_MAX: usize = 4_096;
 /// Events that a view may be past its written checkpoint if it wanted none of them, and a process
 /// past its cursor in the journal if they led to nothing.
 pub(crate) const CHECKPOINT_EVENTS_MAX: u64 = 4_096;
-/// Events that a rebuilt view may be behind the log when it takes the place of the old one.
+/// Events that a rebuilt view may lag behind the log when it takes the place of the old one.
 pub(crate) const VIEW_SWAP_EVENTS_MAX: u64 = 64;
 /// Parked events that a replay tries between two batches of new ones: the projection must not fall behind for a long
 /// replay.
@@ -334,7 +334,7 @@ pub(crate) const UNREADABLE_BYTES: usize = 4 * KIB;
 pub(crate) const RECORD_BYTES_MAX: usize = 2 * EVENT_BYTES_MAX;
 /// Damaged indexes or views that are kept beside the store, for a look at what was wrong.
 pub(crate) const QUARANTINE_KEPT: usize = 2;
-/// Earlier damaged indexes or views that are looked at again when another one is moved aside.
+/// Earlier damaged indexes or views that are looked at again when another one is quarantined.
 pub(crate) const QUARANTINE_REMOVED_MAX: usize = 16;
 
 const KIB: usize = 1_024;

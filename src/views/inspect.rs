@@ -1,4 +1,4 @@
-//! Looking at views as they are: nothing is created, swept or moved aside.
+//! Looks at views as they are: nothing is created, swept or quarantined.
 
 use super::{Open, OpenViews, VIEWS, ViewTree, Views, closed};
 use crate::codec::row;
@@ -69,7 +69,7 @@ impl ViewTree {
         Ok(())
     }
 
-    /// Reads what stands under `key`. A row in pieces may be replaced while it is read, and then the
+    /// Reads the value of `key`. A row in pieces may be replaced while it is read, and then the
     /// next attempt finds the new one whole.
     fn read_again(&self, views: &OpenViews<'_>, key: &[u8]) -> Result<()> {
         let mut read = self.value_in(views, key);

@@ -2,9 +2,8 @@
 //!
 //! * What one `write` changes, rows and states together, is there as a whole after a crash, or not
 //!   at all.
-//! * Views can be made again from the log. A database that cannot be used is moved aside, and an
-//!   empty one stands in its place.
-//! * After `close` everything answers `Closed`, whoever still holds a tree.
+//! * Views can be rebuilt from the log. A database that cannot be used is quarantined, and replaced by an empty one.
+//! * After `close` every call returns `Closed`, even if a tree is still held.
 
 mod inspect;
 pub(crate) mod note;
@@ -163,13 +162,13 @@ pub(crate) fn is_directory(disk: &dyn Disk, path: &Path) -> Result<Option<bool>>
     look().map_err(|e| Error::io("look at", path, e))
 }
 
-/// Moves the views in `store_dir` aside, if there are any, so that they begin again with the log.
-/// Returns their new name. Of those that were moved aside, the newest two are kept.
+/// Quarantines the views in `store_dir`, if there are any, so that they begin again with the log. Returns their new
+/// name. The newest two quarantined ones are kept.
 pub(crate) fn set_aside(disk: &dyn Disk, store_dir: &Path) -> Result<Option<PathBuf>> {
     quarantine(disk, store_dir, VIEWS)
 }
 
-/// Moves damaged views aside and makes empty ones.
+/// Quarantines damaged views and makes empty ones.
 fn replace(
     disk: &Arc<dyn Disk>,
     store_dir: &Path,
@@ -309,11 +308,11 @@ impl ViewTree {
                 Change::State(name, value) => (row::state_key(&name), value.map(Bytes::from)),
             };
             let old = self.overflow_of(db, tree, &key)?;
-            replaced.extend(old.map(|(edition, overflow)| (key.clone(), edition, overflow)));
+            replaced.extend(old.map(|(generation, overflow)| (key.clone(), generation, overflow)));
             let value = match value {
                 Some(value) => {
-                    let edition = old.map_or(0, |(edition, _)| edition).wrapping_add(1);
-                    Some(self.stored(db, tree, &key, edition, value)?.encode(&key))
+                    let generation = old.map_or(0, |(generation, _)| generation).wrapping_add(1);
+                    Some(self.stored(db, tree, &key, generation, value)?.encode(&key))
                 }
                 None => None,
             };
@@ -325,9 +324,9 @@ impl ViewTree {
             batch = rows;
         }
         db.batch(tree, batch)?;
-        for (key, edition, overflow) in replaced {
+        for (key, generation, overflow) in replaced {
             for number in 0..overflow.pieces() {
-                db.remove(tree, &row::piece_key(&key, edition, number))?;
+                db.remove(tree, &row::piece_key(&key, generation, number))?;
             }
         }
         Ok(())
@@ -339,16 +338,16 @@ impl ViewTree {
         db: &Database,
         tree: &Tree,
         key: &[u8],
-        edition: u64,
+        generation: u64,
         value: Bytes,
     ) -> Result<StoredRow> {
         let Some(overflow) = Overflow::of(&value) else { return Ok(StoredRow::Inline(value)) };
         self.has_pieces.store(true, Ordering::Relaxed);
-        overflow::put(db, tree, |number| row::piece_key(key, edition, number), &value)?;
-        Ok(StoredRow::Overflow { edition, overflow })
+        overflow::put(db, tree, |number| row::piece_key(key, generation, number), &value)?;
+        Ok(StoredRow::Overflow { generation, overflow })
     }
 
-    /// The edition of the value of `key` and what its pieces make, if it overflows.
+    /// The generation of the value of `key` and what its pieces make, if it overflows.
     fn overflow_of(
         &self,
         db: &Database,
@@ -360,7 +359,7 @@ impl ViewTree {
         }
         let Some(value) = db.get(tree, key)? else { return Ok(None) };
         match StoredRow::decode(key, &value) {
-            Some(StoredRow::Overflow { edition, overflow }) => Ok(Some((edition, overflow))),
+            Some(StoredRow::Overflow { generation, overflow }) => Ok(Some((generation, overflow))),
             _ => Ok(None),
         }
     }
@@ -395,12 +394,12 @@ impl ViewTree {
     /// The value that is kept as `value` under `key`, put together if it is in pieces.
     fn whole(&self, views: &OpenViews<'_>, key: &[u8], value: &Bytes) -> Result<Bytes> {
         let damaged = || self.damaged(views);
-        let (edition, overflow) = match StoredRow::decode(key, value).ok_or_else(damaged)? {
+        let (generation, overflow) = match StoredRow::decode(key, value).ok_or_else(damaged)? {
             StoredRow::Inline(row) => return Ok(row),
-            StoredRow::Overflow { edition, overflow } => (edition, overflow),
+            StoredRow::Overflow { generation, overflow } => (generation, overflow),
         };
         let (db, tree) = (views.db(), views.tree(&self.name)?);
-        let row = overflow::get(db, tree, |n| row::piece_key(key, edition, n), overflow)?;
+        let row = overflow::get(db, tree, |n| row::piece_key(key, generation, n), overflow)?;
         row.map(Bytes::from).ok_or_else(damaged)
     }
 
@@ -418,14 +417,14 @@ impl ViewTree {
         let mut last: Option<(Vec<u8>, Option<StoredRow>)> = None;
         while let Some((key, _)) = entries.next()? {
             self.has_pieces.store(true, Ordering::Relaxed);
-            let Some((row_key, edition, number)) = row::piece_of(&key) else { continue };
+            let Some((row_key, generation, number)) = row::piece_of(&key) else { continue };
             if last.as_ref().is_none_or(|(last, _)| *last != row_key) {
                 let value = db.get(tree, &row_key)?;
                 let stored = value.and_then(|value| StoredRow::decode(&row_key, &value));
                 last = Some((row_key, stored));
             }
-            let wanted = matches!(&last, Some((_, Some(StoredRow::Overflow { edition: of, overflow })))
-                if *of == edition && number < overflow.pieces());
+            let wanted = matches!(&last, Some((_, Some(StoredRow::Overflow { generation: of, overflow })))
+                if *of == generation && number < overflow.pieces());
             if !wanted {
                 orphans.push(key);
             }

@@ -19,7 +19,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub(super) const NAME: &str = "views.closed";
-/// What stands behind its name while it is written.
+/// The suffix of its name while it is written.
 const NEW: &str = ".new";
 
 /// Whether `name` is that of the note, or of one that is being written.
@@ -53,7 +53,7 @@ pub(super) fn remove(disk: &dyn Disk, store_dir: &Path) -> Result<()> {
             if e.kind() == ErrorKind::IsADirectory
                 && !failpoint!("views::keep_what_is_no_directory") =>
         {
-            // None of ours: it is moved aside, and stays.
+            // Not ours: it is quarantined, and stays.
             let moved = quarantine(disk, store_dir, NAME)?.unwrap_or_default();
             tracing::warn!(moved = %moved.display(), "a directory was in the place of a file of the views");
             Ok(())

@@ -30,7 +30,7 @@ impl Views {
         Ok(true)
     }
 
-    /// The key behind which the tree is small enough to be removed at once; `None` if all of it is.
+    /// The key after which the tree is small enough to be removed at once; `None` if all of it is.
     fn end_of_excess(&self, name: &str) -> Result<Option<Bytes>> {
         let views = self.read()?;
         let tree = views.tree(name)?;

@@ -16,7 +16,7 @@
 //!         its position, less that of the first (signed)
 //!         its time, less that of the first (signed)
 //!         twice the bytes of its body, and 1 more if the body is a reference
-//!         its body: the envelope as it stands in the journal, or for a reference the place of the event's
+//!         its body: the envelope as it is in the journal, or for a reference the place of the event's
 //!         entry there: segment (8), offset in the segment (4), length (4)
 //! ```
 //!
@@ -88,7 +88,7 @@ impl EventBlockBuilder {
         in_four_bytes(self.events.len().max(BASE_BYTES))
     }
 
-    /// Puts an event behind those that are here.
+    /// Puts an event after those that are here.
     pub(crate) fn put(&mut self, position: u64, recorded_at: Micros, body: &Body) {
         let (first_position, first_time) = *self.first.get_or_insert_with(|| {
             self.events.extend_from_slice(&position.to_le_bytes());

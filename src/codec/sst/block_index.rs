@@ -48,7 +48,7 @@ const NEXT_FIXED_BYTES: usize = 10;
 const FLAG_DELETED: u8 = 1;
 const FLAG_TRUNCATED: u8 = 2;
 
-// Where a run begins in its block is told in two bytes.
+// Where a run begins in its block fits into two bytes.
 const _: () =
     assert!(TABLE_INDEX_BLOCK_BYTES + 2 * STREAM_NAME_BYTES_MAX + 256 <= u16::MAX as usize);
 
@@ -218,7 +218,7 @@ impl IndexBlock {
         Some((name, varint::take(&mut left)?))
     }
 
-    /// Whether the next block, if any, begins behind `version` of `stream`.
+    /// Whether the next block, if any, begins after `version` of `stream`.
     pub(crate) fn reaches(&self, stream: &str, version: u64) -> bool {
         self.next().is_none_or(|(next, first)| (next.as_str(), first) > (stream, version))
     }

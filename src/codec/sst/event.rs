@@ -31,7 +31,7 @@ pub(crate) enum Body {
     At(EntryLocation),
 }
 
-/// The body to keep for an event with this envelope, whose entry lies at `location`.
+/// The body to keep for an event with this envelope, whose entry is at `location`.
 pub(crate) fn body_of(envelope: &Bytes, location: EntryLocation) -> Body {
     match envelope.len() <= TABLE_INLINE_BYTES_MAX {
         true => Body::Inline(envelope.clone()),

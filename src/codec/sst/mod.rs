@@ -56,7 +56,7 @@ pub(crate) enum BlockKind {
     Footer = 3,
 }
 
-/// Where a block lies in its table.
+/// Where a block is in its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BlockPlace {
     pub(crate) offset: u64,
@@ -74,7 +74,7 @@ impl TableId {
         header
     }
 
-    /// Appends the block of this `kind` that will lie at `offset`; `content` appends its content.
+    /// Appends the block of this `kind` that will be at `offset`; `content` appends its content.
     #[allow(clippy::indexing_slicing, reason = "the block was appended from `start` on")]
     pub(crate) fn seal(
         self,
@@ -94,7 +94,7 @@ impl TableId {
         BlockPlace { offset, length: u32::try_from(length).expect("a block is below 4 GiB") }
     }
 
-    /// The content of the block that `bytes` are exactly, if it is of this `kind` and lies at `offset`.
+    /// The content of the block that `bytes` are exactly, if it is of this `kind` and at `offset`.
     pub(crate) fn unseal(self, kind: BlockKind, offset: u64, bytes: &Bytes) -> Option<Bytes> {
         let is_whole = bytes.len() >= CONTENT_OFFSET
             && (u32::from_le_bytes(array_at(bytes, 0)) == self.checksum(offset, bytes)
@@ -122,7 +122,7 @@ impl BlockPlace {
         self.offset.saturating_add(self.length.into())
     }
 
-    /// What the table's file ends with, if this is where its footer lies.
+    /// What the table's file ends with, if this is where its footer is.
     pub(crate) fn trailer(self) -> [u8; TRAILER_BYTES] {
         let mut trailer = [0; TRAILER_BYTES];
         trailer[..8].copy_from_slice(&self.offset.to_le_bytes());

@@ -20,7 +20,7 @@ pub(crate) enum IndexAccess<'a> {
 /// The index under audit.
 pub(crate) struct Audited<'a> {
     access: IndexAccess<'a>,
-    /// Where it lies, for findings.
+    /// Where it is, for findings.
     pub(crate) directory: PathBuf,
     /// How far it held the journal when the audit began.
     pub(crate) stored: StoredCheckpoint,
@@ -56,7 +56,7 @@ impl<'a> Audited<'a> {
         self.ask(|index| Ok(index.stored.lock().index != began_with)).unwrap_or(true)
     }
 
-    /// Whether the index held what lies at `at` when the audit began.
+    /// Whether the index held what is at `at` when the audit began.
     pub(super) fn holds(&self, at: Location) -> bool {
         self.stored.epoch > 0 && at < self.stored.checkpoint.next
     }

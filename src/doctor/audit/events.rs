@@ -10,7 +10,7 @@ use crate::value::limits::VERIFY_FLUSH_BATCH_BYTES_MAX;
 use crate::value::stream::StreamId;
 use std::collections::VecDeque;
 
-/// What an event takes in memory beside its envelope.
+/// What an event takes in memory besides its envelope.
 const EVENT_BYTES: u64 = 160;
 
 /// Gathers events and compares them batch by batch, in the index's order.

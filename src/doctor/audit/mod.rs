@@ -261,7 +261,7 @@ impl Walk<'_> {
     }
 
     /// Where the index's checkpoint says that the next frame begins, one must have ended, with what
-    /// the checkpoint says. The begin of a segment is behind the last frame before it.
+    /// the checkpoint says. The beginning of a segment is after the last frame before it.
     fn check_checkpoint(&mut self, at: Location, frame: &Frame) {
         let Some(index) = &self.site.index else { return };
         let (header, checkpoint) = (&frame.header, &index.stored.checkpoint);

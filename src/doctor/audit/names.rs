@@ -15,7 +15,7 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// What a name takes in memory beside its own bytes.
+/// What a name takes in memory besides its own bytes.
 const NAME_BYTES: usize = 192;
 
 /// An event of a stream: which and when.
@@ -312,7 +312,7 @@ fn is_newer(index: &Audited<'_>, key: &str) -> bool {
     }
 }
 
-/// Whether the index has this event of the stream behind the position `head`.
+/// Whether the index has this event of the stream after the position `head`.
 fn is_behind(index: &Audited<'_>, stream: &StreamId, version: u64, head: u64) -> bool {
     let run = index.ask(|index| index.run_holding(stream, version));
     run.is_ok_and(|run| run.last().is_some_and(|last| last.position > head))
@@ -323,7 +323,7 @@ fn digest(content: &[u8]) -> Option<[u8; 32]> {
     (!content.is_empty()).then(|| *blake3::hash(content).as_bytes())
 }
 
-/// Where damage is told, and as what; each damaged item is told in one pass only.
+/// Where damage is reported, and as what; each damaged item is reported in one pass only.
 struct Told<'a> {
     findings: &'a mut Findings,
     kind: FindingKind,

@@ -17,7 +17,7 @@ pub(super) struct SparseEntries<'a> {
     ended: bool,
     /// The newest sparse index entry that points at a frame.
     last: Option<SparseEntry>,
-    /// Marks behind this are of frames that the audit does not walk over.
+    /// Entries after this are of frames that the audit does not walk over.
     walked: u64,
 }
 
@@ -62,7 +62,7 @@ impl<'a> SparseEntries<'a> {
             self.last = Some(expected);
             return Ok(());
         }
-        // Frames without events share a position, and so a sparse index entry, with the frame behind them.
+        // Frames without events share a position, and so a sparse index entry, with the frame after them.
         let has_mark =
             here.is_some() || self.last.is_some_and(|last| last.position == expected.position);
         if is_next_sparse_entry(self.last.as_ref(), &expected) && !has_mark {

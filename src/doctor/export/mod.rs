@@ -3,11 +3,11 @@
 //! * The damaged one is only read.
 //! * Nothing is left out silently: whatever is, is counted, named, and written to a file beside the
 //!   new store.
-//! * Positions are dense in every store. So events behind a lost one move up, and keep their order,
-//!   their ids, versions and times; where they stood before is told.
+//! * Positions are dense in every store. So events after a lost one move up, and keep their order, their ids, versions
+//!   and times; their former positions are reported.
 //! * Versions are dense in every stream. A stream that lacks one is cut there, and the rest of it goes
 //!   to the file.
-//! * The engine's keyed state holds positions, which have another meaning behind a loss. It is taken
+//! * The engine's keyed state holds positions, which have another meaning after a loss. It is taken
 //!   over as of before the first damage; what consumers have tracked of other logs, as of the end.
 
 mod plan;
@@ -42,7 +42,7 @@ pub(crate) struct Export {
     pub(crate) events: u64,
     pub(crate) from_index: u64,
     pub(crate) lost: Vec<(u64, u64)>,
-    /// Each stream that was cut, and the version that it was cut behind.
+    /// Each stream that was cut, and the version that it was cut after.
     pub(crate) cuts: Vec<(String, u64)>,
     pub(crate) left_out: u64,
     pub(crate) states_left_out: u64,

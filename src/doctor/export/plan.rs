@@ -11,7 +11,7 @@ use crate::value::limits::EXPORT_RECOVERED_BYTES_MAX;
 use crate::value::stream::StreamId;
 use std::collections::{BTreeMap, HashMap};
 
-/// What was recovered lies in no journal yet.
+/// What was recovered is in no journal yet.
 const NOWHERE: EntryLocation = EntryLocation { segment: 0, offset: 0, length: 0 };
 
 /// What is known of a damaged log once it was walked over.
@@ -36,7 +36,7 @@ impl Plan {
         Ok(Plan { lost, recovered, cuts })
     }
 
-    /// Whether an event stands behind a gap in its stream.
+    /// Whether an event is after a gap in its stream.
     pub(super) fn leaves_out(&self, event: &EventToIndex) -> bool {
         self.cuts.get(&event.stream).is_some_and(|last| event.version > *last)
     }

@@ -38,8 +38,8 @@ pub(super) enum Readable {
     Damage,
 }
 
-/// Walks over the log that `site` names. What `recovered` holds by position stands in for what the
-/// journal lacks. Returns the position behind the end.
+/// Walks over the log that `site` names. What `recovered` holds by position replaces what the journal lacks. Returns
+/// the position after the end.
 pub(super) fn each(
     site: &Site<'_>,
     recovered: &BTreeMap<u64, EventToIndex>,

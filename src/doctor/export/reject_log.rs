@@ -55,7 +55,7 @@ impl RejectLog {
         self.line(&json!({ "doubtful_event": described(event) }))
     }
 
-    /// Has everything on disk. Returns where it lies, if there was anything.
+    /// Syncs everything to disk. Returns where it is, if there was anything.
     pub(super) fn finish(self) -> Result<Option<PathBuf>> {
         let RejectLog { path, file, .. } = self;
         let Some(file) = file else { return Ok(None) };

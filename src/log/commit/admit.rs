@@ -45,7 +45,7 @@ pub(crate) struct StoredEvent {
     pub(crate) position: u64,
 }
 
-/// What becomes of one encoded commit.
+/// What is decided about one encoded commit.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     Admitted(Placement),
@@ -226,7 +226,7 @@ impl<'a> GroupState<'a> {
         Placement { first_position, appends }
     }
 
-    /// Where the encoded commit stands already, if each of its appends does.
+    /// Where the encoded commit is recorded already, if each of its appends is.
     fn repetition(&self, encoded: &EncodedCommit, mentions: &Mentions) -> Option<Vec<Appended>> {
         if encoded.appends.is_empty() {
             return None;
@@ -235,8 +235,8 @@ impl<'a> GroupState<'a> {
         appends.map(|(append, stream)| self.repeated(encoded, append, *stream)).collect()
     }
 
-    /// Where the append's events stand already: right after the expected version, the same ids with
-    /// the same content.
+    /// Where the append's events are recorded already: right after the expected version, the same ids with the same
+    /// content.
     fn repeated(
         &self,
         encoded: &EncodedCommit,
@@ -247,7 +247,7 @@ impl<'a> GroupState<'a> {
         let mut version = expected;
         let mut position = 0;
         for event in &encoded.events[append.events.clone()] {
-            // A version that cannot be was expected: nothing stands behind it.
+            // The expected version cannot exist: nothing comes after it.
             version = version.checked_add(1)?;
             let admitted = self.runs.event_at(stream, version);
             let stored = admitted.or_else(|| self.stored.get(&(stream, version)).copied())?;

@@ -125,7 +125,7 @@ impl<'a> Gathering<'a> {
     }
 }
 
-/// How far `consumer` has taken in another log; 0 if it never did.
+/// How far `consumer` has ingested another log; 0 if it never did.
 pub(crate) fn tracked(log: &Log, consumer: &str) -> Result<u64> {
     let Some(bytes) = log.record(&record::tracked_key(consumer))? else { return Ok(0) };
     record::tracked_position(&bytes).ok_or_else(|| {

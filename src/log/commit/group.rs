@@ -89,7 +89,7 @@ impl GroupCommit {
             Ok(()) => Ok(()),
             Err(WriteError::NotWritten(error) | WriteError::Unknown(error)) => Err(error),
         });
-        // Whoever opens the store next prepares segments under the same names.
+        // The next opening of the store prepares segments under the same names.
         writer.end_preparing();
         closed
     }
@@ -122,7 +122,7 @@ impl GroupCommit {
 
     /// Takes no more commits, and answers all that wait.
     fn refuse(&self, cause: &Error) {
-        // Whoever listens is the application's, and a panic there must leave nobody waiting.
+        // The listener is the application's, and a panic there must leave no caller waiting.
         let tell = || {
             let _held = Holding::Commits.begin();
             tracing::error!(%cause, "the store refuses further commits until it is reopened");
@@ -215,12 +215,12 @@ fn to_each(callers: usize, error: &Error) -> Vec<Reply> {
 struct PlacedCommit<'a> {
     encoded: &'a EncodedCommit,
     placement: &'a Placement,
-    /// By how much its entries lie further back than in a frame of their own.
+    /// By how much its entries are further back than in a frame of their own.
     offset: usize,
 }
 
 impl<'a> PlacedCommit<'a> {
-    /// Its events, once its frame lies at `at`.
+    /// Its events, once its frame is at `at`.
     fn runs(
         &self,
         at: Location,
@@ -267,7 +267,7 @@ fn assemble(
     admitted: &mut [PlacedCommit<'_>],
 ) -> (Vec<u8>, Meaning) {
     let events: usize = admitted.iter().map(|admitted| admitted.encoded.events.len()).sum();
-    // Of the first one, whose entries stand in `buffer` already, these are the records.
+    // Of the first one, whose entries are in `buffer` already, these are the records.
     let bytes: usize = admitted.iter().map(|admitted| admitted.encoded.bytes()).sum();
     let first_position = end.position + 1;
     let whole = frame::padded((buffer.len().max(frame::HEADER_BYTES) + bytes) as u64) as usize;
@@ -291,7 +291,7 @@ fn assemble(
     (buffer, meaning)
 }
 
-/// Gives the encoded commit's entries, which stand in `buffer` so far back, what was open, and appends its records.
+/// Completes the encoded commit's entries, which are in `buffer` so far back, and appends its records.
 fn seal(
     encoded: &EncodedCommit,
     placement: &Placement,

@@ -30,7 +30,7 @@ pub(crate) struct CommitQueue<T, R> {
 pub(crate) struct Terms {
     /// Groups, at most.
     pub(crate) groups_max: usize,
-    /// How many must wait behind a group for its leader to go on with the next.
+    /// How many callers must wait after a group for its leader to go on with the next.
     pub(crate) waiting_min: usize,
     /// What they want must be of so many bytes at most.
     pub(crate) bytes_max: usize,
@@ -77,7 +77,7 @@ enum TicketState<R> {
     Answered(R, Replies<R>),
 }
 
-/// Who is still to be told what.
+/// The replies that are still to be sent, and to whom.
 type Replies<R> = Vec<(Arc<Ticket<R>>, R)>;
 
 /// How joining the queue ended.

@@ -1,10 +1,10 @@
 //! The index as the log uses it: asked, filled from the journal, and healed when it is damaged.
 //!
-//! * The index is derived. Whatever is wrong with it, it is moved aside and built again from the
+//! * The index is derived. Whatever is wrong with it, it is quarantined and rebuilt from the
 //!   journal, and nobody is asked to repair anything.
-//! * While it is built again, whoever asks it waits.
-//! * If it cannot be built again (the disk is full, say), it is lost for now: whoever asks gets an error that
-//!   says why, and building it is tried again, by who asks after a pause that grows with each failure.
+//! * While it is rebuilt, callers that need it wait.
+//! * If it cannot be rebuilt (the disk is full, say), it is lost for now: callers that need it get an error that says
+//!   why, and building it is tried again, by who asks after a pause that grows with each failure.
 
 mod healing;
 
@@ -84,14 +84,14 @@ struct Lost {
     cause: Error,
     /// How far it must hold the journal before it is asked again: the tail begins there.
     reached: Location,
-    /// What is on disk is to be moved aside first.
+    /// What is on disk is to be quarantined first.
     is_damaged: bool,
     failures: u32,
     next_attempt: Instant,
 }
 
 impl IndexSlot {
-    /// Opens the index of `site`, building it anew if it cannot be trusted. Returns how far it holds
+    /// Opens the index of `site`, rebuilding it if it cannot be trusted. Returns how far it holds
     /// the journal.
     pub(crate) fn open(site: IndexSite) -> Result<(IndexSlot, Checkpoint)> {
         let (index, checkpoint) = open_index(&site)?;
@@ -141,7 +141,7 @@ impl IndexSlot {
         question(self.read()?.index())
     }
 
-    /// Moves the journal up to `to` into the index, batch by batch. `after` is told of each.
+    /// Moves the journal up to `to` into the index, batch by batch. `after` is called for each.
     pub(crate) fn advance(&self, to: Location, mut after: impl FnMut(Checkpoint)) -> Result<()> {
         let mut refused = None;
         loop {
@@ -207,7 +207,7 @@ impl IndexSlot {
         }
     }
 
-    /// Counts what is done for the index: as long as it rises, the index does not stand still.
+    /// Counts what is done for the index: as long as it rises, the index makes progress.
     pub(crate) fn signs_of_life(&self) -> u64 {
         // While the index is locked, it is built again, which is counted here.
         let inside = match self.slot.try_read().as_deref() {

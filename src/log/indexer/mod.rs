@@ -1,11 +1,11 @@
 //! The thread that moves the tail into the index.
 //!
-//! It works when as much is sealed as two long segments hold (more at a time when it is behind), when writers
-//! have been idle for a moment, and at close: so it does not slow a busy writer or a short burst, and what a
-//! stream gets in the meantime shares its runs. While they are idle it compacts tables of the index, step by step,
-//! and in between if there are many. A tail that is small costs less than a small flush batch does (its runs would be
-//! short, and stay so), so it is left where it is: the next opening reads the last segment anyway
-//! (docs/decisions/0003). The sizes and times are in `value::limits`, with what was measured of them.
+//! It works when as much is sealed as two long segments hold (more at a time when it lags), when writers have been idle
+//! for a moment, and at close: so it does not slow a busy writer or a short burst, and what a stream gets in the
+//! meantime shares its runs. While they are idle it compacts tables of the index, step by step, and in between if there
+//! are many. A tail that is small costs less than a small flush batch does (its runs would be short, and stay so), so
+//! it is left where it is: the next opening reads the last segment anyway (docs/decisions/0003). The sizes and times
+//! are in `value::limits`, with what was measured of them.
 
 pub(crate) mod managed;
 mod next_batch;

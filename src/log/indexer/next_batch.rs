@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The next flush batch behind `from` and before `to`, or `None` if there is nothing left. It
+/// The next flush batch after `from` and before `to`, or `None` if there is nothing left. It
 /// takes no further frame from `bytes` of journal on.
 pub(super) fn next_batch(
     journal: &Arc<Journal>,

@@ -128,12 +128,12 @@ impl Control {
     pub(crate) fn fail(&self, error: &Error) {
         self.state.lock().failed = Some(error.clone());
         self.progressed.notify_all();
-        // Whoever listens is the application's, and a panic there must not end the indexer.
+        // The listener is the application's, and a panic there must not end the indexer.
         let tell = || tracing::error!(%error, "the indexer failed; it retries after a pause");
         let _ = catch(tell);
     }
 
-    /// Whether a failure stands.
+    /// Whether a failure is unresolved.
     #[cfg(test)]
     pub(crate) fn has_failed(&self) -> bool {
         self.state.lock().failed.is_some()

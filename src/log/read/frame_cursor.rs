@@ -15,8 +15,8 @@ use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::position::Position;
 use std::sync::Arc;
 
-/// How many events a cursor goes on over to the next one that is asked for; beyond, it looks it up anew. To look one up
-/// asks the tail and the index, and reads up to 64 KiB of journal to the frame; the count was not measured.
+/// How many events a cursor goes on over to the next one that is asked for; beyond, it looks it up again. To look one
+/// up asks the tail and the index, and reads up to 64 KiB of journal to the frame; the count was not measured.
 const NEAR_EVENTS: u64 = 256;
 
 impl Log {
@@ -76,8 +76,8 @@ impl Log {
     }
 }
 
-/// The journal's chain after the frame that holds `position`, which is not past the head. It stands for
-/// everything up to there: another continuation of the same store has another one.
+/// The journal's chain after the frame that holds `position`, which is not past the head. It covers everything up to
+/// there: another continuation of the same store has another one.
 pub(crate) fn chain_at(log: &Arc<Log>, position: Position) -> Result<Chain> {
     if position == Position::START {
         return Ok([0; 32]);
@@ -138,7 +138,7 @@ impl FrameCursor {
                     return Ok(frame);
                 }
                 Some(_) => {}
-                // What has become visible since it began lies behind its end.
+                // What has become visible since it began is after its end.
                 None if matches!(scan.source, Source::Readahead(_)) => {
                     scan = self.scan_from(position)?;
                 }
@@ -148,7 +148,7 @@ impl FrameCursor {
         Err(self.missing(position))
     }
 
-    /// The same scan, read ahead if that is due. Without a thread to be had it is begun anew.
+    /// The same scan, read ahead if that is due. Without a thread it is begun again.
     fn ahead(&self, scan: Scan) -> Option<Scan> {
         match (scan.source, self.ahead_until) {
             (Source::Here(frames), Some(last)) if Readahead::is_due(scan.bytes) => {

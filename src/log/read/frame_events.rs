@@ -67,7 +67,7 @@ impl FrameEvents {
         Ok(())
     }
 
-    /// The position of the next event that `filter` wants, and where it lies.
+    /// The position of the next event that `filter` wants, and where it is.
     #[inline]
     fn find(&mut self, filter: &Filter) -> Option<Result<(u64, EventParts), Corruption>> {
         loop {

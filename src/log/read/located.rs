@@ -1,4 +1,4 @@
-//! What stands in a frame, each thing with its place.
+//! What is in a frame, each thing with its place.
 
 use crate::codec::entry::Entry;
 use crate::codec::frame::{EntryLocation, Frame, Location};

@@ -1,4 +1,4 @@
-//! The tail, in memory: where the events lie that the index has not yet, and the newest frames.
+//! The tail, in memory: the places of the events that the index does not have yet, and the newest frames.
 //!
 //! * An event is in the tail from the moment at which the head moves over it, and leaves the tail only
 //!   when the index has it. So a reader that asks the tail first and the index second misses nothing, and
@@ -57,7 +57,7 @@ pub(crate) struct PublishedRun<'a, L> {
     pub(crate) found: (Slot, StreamState),
     pub(crate) first_version: u64,
     pub(crate) first_position: u64,
-    /// Where each event lies.
+    /// Where each event is.
     pub(crate) locations: L,
 }
 
@@ -68,7 +68,7 @@ pub(crate) enum TailBody {
     InJournal(EntryLocation),
 }
 
-/// Why a frame could not be taken in when a store was opened.
+/// Why a frame could not be added when a store was opened.
 pub(crate) enum FillError {
     /// The frame is damaged.
     Frame(Corruption),
@@ -117,7 +117,7 @@ impl Tail {
         self.state.write().streams.remember(stream, state)
     }
 
-    /// Takes in the durable frame that lies at `at`, with all that it holds. `shown` moves the head;
+    /// Adds the durable frame at `at`, with all that it holds. `shown` moves the head;
     /// nobody can look before it has.
     pub(crate) fn publish<'a, L: Iterator<Item = EntryLocation>>(
         &self,
@@ -145,7 +145,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Takes in a durable frame that lies at `at`, when a store is opened. `base` tells the state that a
+    /// Adds a durable frame at `at` when a store is opened. `base` returns the state that a
     /// stream had before the first version here.
     pub(crate) fn fill(
         &self,
@@ -266,7 +266,7 @@ impl Tail {
         records.map(|(key, record)| (key.clone(), record.value.clone())).collect()
     }
 
-    /// The last sparse index entry at or before `position`, if it lies behind what the index has.
+    /// The last sparse index entry at or before `position`, if it is after what the index has.
     pub(crate) fn sparse_entry_at_or_before(&self, position: u64) -> Option<SparseEntry> {
         let state = self.state.read();
         let after =

@@ -2,7 +2,7 @@
 //! others that were used last.
 //!
 //! * What is known of a stream is its newest durable state. Only the leader adds to it.
-//! * A stream is looked up by its name once for each append: whoever has found it keeps its [`Slot`].
+//! * A stream is looked up by its name once for each append: the caller that has found it keeps its [`Slot`].
 //! * Memory is bounded: by the bound on the tail's events, and by `IDLE_STREAMS_MAX`.
 
 use crate::codec::frame::EntryLocation;
@@ -73,7 +73,7 @@ pub(crate) struct KnownStream {
     events: VecDeque<TailEvent>,
 }
 
-/// Where an event lies that the index lacks.
+/// Where an event is that the index lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TailEvent {
     pub(crate) position: u64,

@@ -137,7 +137,7 @@ type Read<T> = Result<T, serde_json::Error>;
 impl<'de> VariantAccess<'de> for Content<'de> {
     type Error = Failure;
 
-    /// What stands here is of no interest, and `other` may even meet what is not JSON at all.
+    /// What is here is of no interest, and `other` may even meet what is not JSON at all.
     fn unit_variant(self) -> Result<(), Failure> {
         if self.must_be_read && self.json != NULL {
             return Err(Failure::Content);

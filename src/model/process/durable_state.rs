@@ -1,7 +1,7 @@
 //! What a process remembers in the journal besides its own events: how far it is, which deadlines
 //! are to come, and which effects.
 //!
-//! * What is here is what the journal holds, but for two things that may lag behind there, because
+//! * What is here is what the journal holds, except for two things that may lag there, because
 //!   having them again does no harm: how far it is past events that led to nothing, and that an
 //!   effect without further events is done. Both go with the next commit.
 
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub(super) struct DurableState {
     name: &'static str,
-    /// What was recorded up to here is taken in, or not wanted.
+    /// What was recorded up to here is ingested, or not wanted.
     position: Position,
     /// The same, as the journal has it; `None` if it has nothing.
     written: Option<Position>,
@@ -104,22 +104,22 @@ impl DurableState {
         Ok(kept)
     }
 
-    /// Up to where everything is taken in.
+    /// The position up to which everything is ingested.
     pub(super) fn position(&self) -> Position {
         self.position
     }
 
-    /// Everything up to `position` is taken in, and the last of it has led to nothing.
+    /// Everything up to `position` is ingested, and the last of it has led to nothing.
     pub(super) fn pass(&mut self, position: Position) {
         self.position = position;
     }
 
-    /// The process has never taken in anything.
+    /// The process has never ingested anything.
     pub(super) fn is_new(&self) -> bool {
         self.written.is_none()
     }
 
-    /// How many events would be taken in again after a crash.
+    /// How many events would be ingested again after a crash.
     pub(super) fn ahead(&self) -> u64 {
         self.position.get() - self.written.map_or(0, Position::get)
     }

@@ -108,7 +108,7 @@ impl RetryLoop {
     /// Answers all who wait.
     pub(super) fn settled(&mut self, how: &Result<()>) {
         for answer in self.settling.drain(..) {
-            // Whoever asked may not wait any more.
+            // The caller may no longer wait.
             let _ = answer.send(how.clone());
         }
     }

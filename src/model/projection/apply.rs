@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// What a row takes in memory beside its key and its value: two allocations, and what leads to them.
+/// What a row takes in memory besides its key and its value: two allocations, and what leads to them.
 const ROW_OVERHEAD_BYTES: usize = 128;
 
 /// Why an event was not applied.

@@ -69,8 +69,8 @@ impl Origins {
     }
 }
 
-/// Audits `views`, which lie in `directory`. `head` tells how far the log goes at the time of asking.
-/// Returns how many views there are.
+/// Audits `views`, which are in `directory`. `head` returns how far the log goes at the time of the call. Returns how
+/// many views there are.
 pub(crate) fn audit(
     views: &Arc<Views>,
     directory: &Path,
@@ -141,7 +141,7 @@ impl Audit<'_> {
                 Err(what) => Err(what.to_string()),
             },
             Ok(None) if is_served => Err("there is none".to_owned()),
-            // Writing it was cut short: it is begun anew.
+            // Writing it was cut short: it is rebuilt.
             Ok(None) => Ok(0),
             // It was swapped out, or removed, meanwhile; so below.
             Err(error) if error.kind() == ErrorKind::Closed => return Ok(()),

@@ -1,4 +1,4 @@
-//! Trying parked events again, some at a time, so that new events are taken in meanwhile.
+//! Retries parked events, some at a time, so that new events are applied meanwhile.
 
 use crate::model::policy::ErrorAction;
 use crate::model::projection::apply::{Failure, Pending, apply};
@@ -28,7 +28,7 @@ impl<P: Projection> Runner<P> {
         }
         while !follows && self.replay.is_some() {
             if self.replay_some().is_err() || self.log.refuse_if_closed().is_err() {
-                // Dropped: who has asked is told that it has ended.
+                // Dropped: the callers learn that it has ended.
                 self.replay = None;
             }
         }
@@ -62,7 +62,7 @@ impl<P: Projection> Runner<P> {
             }
             Err(Interrupt::Fault(error)) => {
                 replay.end(&Err(error));
-                // What was written of it, and where the view stands, is looked at again.
+                // What was written of it, and how far the view is, is read again.
                 return Err(Interrupt::Again);
             }
             Err(interrupt) => return Err(interrupt),
@@ -99,9 +99,9 @@ impl<P: Projection> Runner<P> {
             let parked = parked(&self.target.generation.tree).map_err(Interrupt::Fault)?;
             for (position, record) in parked {
                 match position > replay.tried_to {
-                    // It waits behind one that this replay may have mended.
+                    // It waits for an earlier one that this replay may have handled.
                     true if record.attempts == 0 => replay.left.push_back(position),
-                    // It has failed since the replay began, which leaves it alone, and what waits behind it.
+                    // It has failed since the replay began, which leaves it alone, and what waits for it.
                     true => {
                         let stream = StreamId::new(&record.stream).map_err(Interrupt::Fault)?;
                         replay.failed.insert(stream);

@@ -2,8 +2,8 @@
 //!
 //! * Rows, parked events and the checkpoint move in one write, under the lock that readers share.
 //! * What one event changes is written as a whole or not at all, whatever `apply` does.
-//! * A view that takes another's place is not behind it. Until then nobody reads it, so what it gets is held
-//!   in memory and written now and then: most views have far fewer rows than events.
+//! * A view that takes another's place does not lag behind it. Until then nobody reads it, so what it gets is held in
+//!   memory and written now and then: most views have far fewer rows than events.
 
 use crate::follow::feed::{Batch, Feed, FeedStop};
 use crate::log::core::Log;
@@ -349,7 +349,7 @@ impl<P: Projection> Runner<P> {
     }
 }
 
-/// What an event is called where it is told of.
+/// The description of an event in logs.
 fn described(event: &RecordedEvent) -> String {
     let RecordedEvent { position, event_type, stream, .. } = event;
     format!("position {position}, a {event_type} of {stream}")

@@ -16,7 +16,7 @@ pub(super) struct Target {
     pub(super) written: Place,
     /// What is applied and not written yet.
     pub(super) pending: Pending,
-    /// A write failed half-way: it has no checkpoint any more, and must be begun anew.
+    /// A write failed half-way: it no longer has a checkpoint, and must be rebuilt.
     pub(super) torn: bool,
     pub(super) parked: ParkedCounts,
 }

@@ -1,6 +1,6 @@
 //! The trees of a projection: the one that is served, and the one that is to take its place.
 //!
-//! * Which is which stands in one entry, so that one write swaps them.
+//! * One entry says which is which, so that one write swaps them.
 //! * A tree that this entry does not name is of no use, and is removed while the projection runs.
 //! * So is one that was made from another history than the log's: another store's, or another
 //!   continuation of this one, after a backup was restored in its place.
@@ -18,7 +18,7 @@ use crate::views::{Change, ViewTree, Views};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Where all projections' generations stand.
+/// Where all projections' generations are kept.
 pub(super) const META: &str = "projections";
 pub(super) const CHECKPOINT: &[u8] = b"checkpoint";
 pub(super) const ORIGIN: &[u8] = b"origin";
@@ -161,7 +161,7 @@ impl Trees {
         };
         let position = Position::new(found.position);
         if position > self.log.head_position() {
-            // Whoever asked refuses it.
+            // The caller refuses it.
             let place = Place { position, ..Place::START };
             return Ok(Generation { number, tree, place });
         }
@@ -271,7 +271,7 @@ fn origin(store: Uuid, place: Place) -> ViewOrigin {
 }
 
 /// Makes `changes`, the last of which moves the checkpoint, to a view that nobody reads yet. Not all at once: if
-/// it fails half-way, or a crash comes in between, the view has no checkpoint, and is begun anew.
+/// it fails half-way, or a crash comes in between, the view has no checkpoint, and is rebuilt.
 pub(super) fn write_in_parts(tree: &ViewTree, changes: Vec<Change>) -> Result<()> {
     if changes.len() <= VIEW_BUILD_CHANGES_MAX {
         return tree.write(changes);

@@ -1,4 +1,4 @@
-//! Writing what was applied to the view, behind those who read it.
+//! Writes what was applied to the view, after its readers have finished.
 
 use crate::model::projection::apply::{Pending, being_read};
 use crate::model::projection::contract::Projection;
@@ -50,7 +50,7 @@ impl<P: Projection> Runner<P> {
             let released: Vec<_> = pending.released_streams().cloned().collect();
             let changes = pending.into_changes(P::VERSION, self.log.journal.store(), place);
             self.write_changes(changes, has_rows, waits).inspect_err(|_| {
-                // What was applied behind it is lost, and is applied again.
+                // What was applied after it is lost, and is applied again.
                 self.target.generation.place = self.target.written;
             })?;
             released.iter().for_each(|stream| self.target.parked.remove(stream));

@@ -2,7 +2,7 @@
 //!
 //! * What it says is true for good: an event that answers a command does not go away.
 //! * It is complete for an aggregate once its whole stream has been read with it, and stays so as
-//!   long as every event folded after that is told to it.
+//!   long as it gets every event that is folded after that.
 
 use crate::value::position::Version;
 use parking_lot::Mutex;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub(crate) enum Interrupt<Own> {
     Request(Request<Ask<Own>>),
     Fault(Error),
-    /// What is followed must be looked at anew.
+    /// What is followed must be read again.
     Again,
     Closed,
 }
@@ -31,8 +31,7 @@ impl<Own> From<Error> for Interrupt<Own> {
 }
 
 impl<Own> Interrupt<Own> {
-    /// This interrupt, if what had to be written before it was; else whoever asked for something is told why
-    /// not.
+    /// This interrupt, if what had to be written before it was; else the callers with requests are told why not.
     pub(crate) fn after(self, written: Step<Own>) -> Interrupt<Own> {
         let Err(instead) = written else { return self };
         if let (Interrupt::Request(Request { answer, .. }), Interrupt::Fault(error)) =

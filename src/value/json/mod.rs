@@ -46,7 +46,7 @@ impl<S: Serializer> Strict<S> {
     }
 }
 
-/// A value that stands `depth` arrays and objects deep.
+/// A value that is `depth` arrays and objects deep.
 struct At<'a, T: ?Sized> {
     value: &'a T,
     depth: usize,

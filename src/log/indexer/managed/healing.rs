@@ -1,4 +1,4 @@
-//! Opening and building the index again: what is damaged is moved aside, and the journal has everything.
+//! Opens and rebuilds the index: what is damaged is quarantined, and the journal has everything.
 //!
 //! * Callers that find the same damage heal it once: `healed` counts.
 //! * An index that cannot be built again stays lost; the next attempt continues with what was built.
@@ -35,7 +35,7 @@ impl Lost {
 }
 
 impl IndexSlot {
-    /// Moves the index aside and begins an empty one. Returns where that begins.
+    /// Quarantines the index and begins an empty one. Returns where that begins.
     pub(crate) fn discard(&self) -> Result<Checkpoint> {
         let mut slot = self.slot.write();
         if let Slot::Open(index) = std::mem::replace(&mut *slot, Slot::Closed) {
@@ -47,8 +47,8 @@ impl IndexSlot {
         Ok(checkpoint)
     }
 
-    /// Moves the index aside and builds it again as far as it was. Returns where the old one lies, if there
-    /// was one, and the position that the new one has reached.
+    /// Quarantines the index and rebuilds it as far as it was. Returns where the old one is, if there was one, and the
+    /// position that the new one has reached.
     pub(crate) fn rebuild(&self) -> Result<(Option<PathBuf>, u64)> {
         let slot = &mut *self.slot.write();
         self.site.check()?;
@@ -57,7 +57,7 @@ impl IndexSlot {
         self.restore(slot)
     }
 
-    /// Moves the index aside and builds it again as far as it was, unless somebody did so since
+    /// Quarantines the index and rebuilds it as far as it was, unless another thread did so since
     /// `healed` was read.
     pub(crate) fn heal(&self, healed: u64, damage: &Error) -> Result<()> {
         self.replace(healed, damage, true)
@@ -74,7 +74,7 @@ impl IndexSlot {
         let slot = &mut *self.slot.write();
         match slot {
             _ if self.healed.load(Ordering::Acquire) != healed => return Ok(()),
-            // Somebody else found the same, and could not mend it.
+            // Another thread found the same, and could not repair it.
             Slot::Lost(lost) => return Err(lost.error()),
             Slot::Open(_) | Slot::Closed => {}
         }
@@ -99,7 +99,7 @@ impl IndexSlot {
                 let reached = checkpoint_or_start(&index, &self.site.journal).next;
                 let (cause, failures, next_attempt) = (cause.clone(), 0, Instant::now());
                 *slot = Slot::Lost(Lost { cause, reached, is_damaged, failures, next_attempt });
-                // What cannot be closed is opened again or moved aside all the same.
+                // What cannot be closed is opened again or quarantined all the same.
                 let _ = index.close();
             }
         }
