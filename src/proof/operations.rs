@@ -542,7 +542,6 @@ fn fail(
     let root = directory.path().join("copy");
     crate::kv::files::copy_all(prepared, &root).unwrap();
     let faults = Arc::new(Faults::default());
-    faults.reach_everything();
     faults.fail_with(errno);
     if halves {
         faults.halve_writes();

@@ -1,7 +1,4 @@
 //! A disk that fails as a test tells it to, on top of real files.
-//!
-//! Faults meet the journal and the manifest, unless a test asks for them everywhere: the indexer and the views work
-//! in threads of their own, so that a test of the journal could not say which operation is the next.
 
 use crate::storage::disk::{Disk, DiskFile, Kind, RealDisk};
 use parking_lot::Mutex;
@@ -11,7 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
-/// Which operation fails, and how. Operations are writes, renames, and syncs of files and directories.
+/// Which operation fails, and how. Operations are writes, syncs of files and directories, and whatever gives a name or
+/// takes one away.
 #[derive(Default)]
 pub(crate) struct Faults {
     done: AtomicU64,
@@ -26,8 +24,6 @@ pub(crate) struct Faults {
     copying: Mutex<Option<Copying>>,
     /// The operation panics instead of failing.
     panics: AtomicBool,
-    /// The index and the views are met as well, and what creates or removes a name is an operation too.
-    everywhere: AtomicBool,
 }
 
 /// A panic's payload that panics again when it is dropped.
@@ -61,25 +57,6 @@ impl Faults {
     /// thread that prepares segments does neither.
     pub(crate) fn panic_instead(&self) {
         self.panics.store(true, Ordering::SeqCst);
-    }
-
-    /// Lets faults meet the index and the views as well, and whatever creates or removes a name.
-    pub(crate) fn reach_everything(&self) {
-        self.everywhere.store(true, Ordering::SeqCst);
-    }
-
-    fn reach(&self, is_derived: bool) -> bool {
-        !is_derived || self.everywhere.load(Ordering::SeqCst)
-    }
-
-    /// The next operation on the name `path`.
-    fn next_at(&self, path: &Path) -> io::Result<()> {
-        if self.reach(is_derived(path)) { self.next() } else { Ok(()) }
-    }
-
-    /// The next operation that only counts where faults are everywhere.
-    fn next_name(&self) -> io::Result<()> {
-        if self.everywhere.load(Ordering::SeqCst) { self.next() } else { Ok(()) }
     }
 
     /// Lets operations fail with this error of the system's.
@@ -150,28 +127,14 @@ impl Faults {
 
 pub(crate) struct FaultyDisk(pub(crate) Arc<Faults>);
 
-/// Whether `path` is of the index or of the views.
-fn is_derived(path: &Path) -> bool {
-    path.iter().any(|name| {
-        let name = name.as_encoded_bytes();
-        name.starts_with(b"index") || name.starts_with(b"views")
-    })
-}
-
 struct FaultyFile {
-    is_derived: bool,
     file: Arc<dyn DiskFile>,
     faults: Arc<Faults>,
 }
 
 impl FaultyDisk {
-    fn wrap(
-        &self,
-        path: &Path,
-        file: io::Result<Arc<dyn DiskFile>>,
-    ) -> io::Result<Arc<dyn DiskFile>> {
-        let (is_derived, faults) = (is_derived(path), Arc::clone(&self.0));
-        Ok(Arc::new(FaultyFile { is_derived, file: file?, faults }))
+    fn wrap(&self, file: io::Result<Arc<dyn DiskFile>>) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(FaultyFile { file: file?, faults: Arc::clone(&self.0) }))
     }
 }
 
@@ -181,9 +144,6 @@ impl DiskFile for FaultyFile {
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        if !self.faults.reach(self.is_derived) {
-            return self.file.write_all_at(bytes, offset);
-        }
         let grows = offset + bytes.len() as u64 > self.file.length()?;
         if grows && self.faults.full.load(Ordering::SeqCst) {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
@@ -208,9 +168,7 @@ impl DiskFile for FaultyFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        if self.faults.reach(self.is_derived) {
-            self.faults.next()?;
-        }
+        self.faults.next()?;
         self.file.sync_data()
     }
 
@@ -221,49 +179,49 @@ impl DiskFile for FaultyFile {
 
 impl Disk for FaultyDisk {
     fn create_new(&self, path: &Path, mode: u32) -> io::Result<Arc<dyn DiskFile>> {
-        self.0.next_name()?;
-        self.wrap(path, RealDisk.create_new(path, mode))
+        self.0.next()?;
+        self.wrap(RealDisk.create_new(path, mode))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.wrap(path, RealDisk.open(path))
+        self.wrap(RealDisk.open(path))
     }
 
     fn open_dense(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.wrap(path, RealDisk.open_dense(path))
+        self.wrap(RealDisk.open_dense(path))
     }
 
     fn open_to_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        self.wrap(path, RealDisk.open_to_write(path))
+        self.wrap(RealDisk.open_to_write(path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.next_at(from)?;
+        self.0.next()?;
         RealDisk.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.next_name()?;
+        self.0.next()?;
         RealDisk.remove(path)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.next_name()?;
+        self.0.next()?;
         RealDisk.create_dir(path)
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.next_name()?;
+        self.0.next()?;
         RealDisk.remove_dir(path)
     }
 
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {
-        self.0.next_name()?;
+        self.0.next()?;
         RealDisk.create_dir_all(path, mode)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.next_at(path)?;
+        self.0.next()?;
         RealDisk.sync_dir(path)
     }
 

@@ -64,7 +64,6 @@ fn whichever_operation_fails_the_index_is_whole_when_it_is_opened_again() {
             let dir = scratch();
             let faults = Arc::new(Faults::default());
             let disk: Arc<dyn Disk> = Arc::new(FaultyDisk(Arc::clone(&faults)));
-            faults.reach_everything();
             if halves {
                 faults.halve_writes();
             }

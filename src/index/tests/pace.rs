@@ -48,7 +48,6 @@ fn a_key_or_value_over_its_limit_is_refused_with_both_numbers() {
 fn a_write_that_was_made_and_cannot_be_synced_has_not_failed_and_the_next_one_is_not_made() {
     let dir = tempfile::tempdir().unwrap();
     let faults = Arc::new(Faults::default());
-    faults.reach_everything();
     let disk: Arc<dyn Disk> = Arc::new(FaultyDisk(Arc::clone(&faults)));
     // Each write is followed by a sync.
     let pace = SyncPolicy { unsynced_bytes_max: 1, ..SyncPolicy::default() };
