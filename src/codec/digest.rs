@@ -120,7 +120,7 @@ fn finish(platform: Platform, last: &[u8], chained: &[u8; OUT_LEN]) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proof::random::{Random, first_seed, rounds};
+    use crate::value::random::{Random, first_seed, rounds};
 
     fn check(contents: &[&[u8]], case: &str) {
         let each: Vec<Digest> = contents.iter().map(|content| digest(content)).collect();

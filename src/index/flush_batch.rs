@@ -124,7 +124,7 @@ fn key_at(name: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proof::random::{Random, first_seed, rounds};
+    use crate::value::random::{Random, first_seed, rounds};
     use std::collections::BTreeMap;
 
     fn event(stream: &str, version: u64, position: u64) -> EventToIndex {

@@ -3,7 +3,6 @@
 pub(crate) mod cuts;
 pub(crate) mod disk;
 pub(crate) mod oracle;
-pub(crate) mod random;
 pub(crate) mod volume;
 
 mod operations;

@@ -3,8 +3,8 @@
 //! Each event says in its payload which commit it belongs to, which of its events it is and how many
 //! there are, so that a commit which is there in part is noticed.
 
-use crate::proof::random::Random;
 use crate::value::event::NewEvent;
+use crate::value::random::Random;
 use std::collections::BTreeMap;
 
 const HEAD_BYTES: usize = 12;

@@ -1,7 +1,7 @@
 //! A proof is believed when it catches what it should: each planted defect makes one fail.
 
-use crate::proof::random::first_seed;
 use crate::value::failpoint::VARIABLE;
+use crate::value::random::first_seed;
 use std::process::Command;
 
 const CUTS: &str = "proof::cuts::a_power_cut_at_any_step_leaves_all_that_was_acknowledged_or_seen";

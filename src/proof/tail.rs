@@ -3,8 +3,8 @@
 use crate::log::indexer;
 use crate::proof::cuts::{acknowledged, commit, read, scratch};
 use crate::proof::oracle::{Known, Oracle, Planned};
-use crate::proof::random::Random;
 use crate::store::Store;
+use crate::value::random::Random;
 
 /// What reading stream by stream shows, in the order of the positions.
 fn read_streams(store: &Store) -> Vec<Known> {

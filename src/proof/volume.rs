@@ -6,7 +6,7 @@
 //! * A sector is never half written, and a rename is one step.
 //! * That is less than what ext4, xfs or btrfs promise, and as much as POSIX does.
 
-use crate::proof::random::Random;
+use crate::value::random::Random;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

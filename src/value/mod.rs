@@ -15,4 +15,6 @@ pub(crate) mod head_hash;
 pub(crate) mod json;
 pub(crate) mod limits;
 pub(crate) mod position;
+#[cfg(test)]
+pub(crate) mod random;
 pub(crate) mod stream;

@@ -217,7 +217,7 @@ fn reference(body: &[u8]) -> Option<Body> {
 mod tests {
     use super::*;
     use crate::codec::sst::event::body_of;
-    use crate::proof::random::{Random, first_seed, rounds};
+    use crate::value::random::{Random, first_seed, rounds};
 
     const LOCATION: EntryLocation = EntryLocation { segment: 3, offset: 4, length: 500 };
 

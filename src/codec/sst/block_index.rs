@@ -305,7 +305,7 @@ fn take_name<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proof::random::{Random, first_seed, rounds};
+    use crate::value::random::{Random, first_seed, rounds};
 
     fn run(name: &str, first_version: u64, events: u64) -> KeyRun {
         KeyRun {

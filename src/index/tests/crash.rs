@@ -1,5 +1,5 @@
 use super::*;
-use crate::proof::random::{first_seed, rounds};
+use crate::value::random::{first_seed, rounds};
 
 /// Takes in flush batches with ever other cuts, and compactions now and then; each ends in a death after a few writes.
 /// `image` says what of the files is left then.

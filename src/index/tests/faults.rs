@@ -4,11 +4,11 @@
 use super::*;
 use crate::proof::cuts::scratch;
 use crate::proof::disk::{SimulatedDisk, Step};
-use crate::proof::random::{first_seed, rounds};
 use crate::proof::volume::{Left, Volume};
 use crate::sst::compaction::CompactionPriority;
 use crate::storage::faulty::{Faults, FaultyDisk};
 use crate::value::limits::TABLES_COMPACTED_IDLE;
+use crate::value::random::{first_seed, rounds};
 
 /// Events of one flush batch.
 const BATCH: u64 = 12;

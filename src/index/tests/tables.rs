@@ -2,7 +2,6 @@ use super::*;
 use crate::codec::sst::TableId;
 use crate::codec::sst::footer::NameHash;
 use crate::codec::state::StreamState;
-use crate::proof::random::{first_seed, rounds};
 use crate::sst::compaction::{Compaction, CompactionPriority};
 use crate::sst::cursor::TableCursor;
 use crate::sst::writer::TableWriter;
@@ -10,6 +9,7 @@ use crate::value::limits::{
     TABLE_EVENT_BLOCK_BYTES_MAX, TABLE_EVENT_BLOCK_BYTES_MIN, TABLES_COMPACTED,
 };
 use crate::value::position::Version;
+use crate::value::random::{first_seed, rounds};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -390,9 +390,9 @@ mod tests {
     use crate::log::commit::admit::PlacedAppend;
     use crate::log::read::located::{Located, each_located};
     use crate::log::tail::stream_table::Streams;
-    use crate::proof::random::{Random, first_seed, rounds};
     use crate::value::event::NewEvent;
     use crate::value::position::ExpectedVersion;
+    use crate::value::random::{Random, first_seed, rounds};
     use crate::value::stream::StreamId;
     use uuid::Uuid;
 

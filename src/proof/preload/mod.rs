@@ -12,8 +12,8 @@ mod workload;
 use crate::proof::cuts::scratch;
 use crate::proof::oracle::Oracle;
 use crate::proof::preload::replay::{Step, materialise, replay};
-use crate::proof::random::{Random, first_seed, rounds};
 use crate::proof::volume::{Left, Volume};
+use crate::value::random::{Random, first_seed, rounds};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 

@@ -1,4 +1,4 @@
-//! Random numbers for the proofs, from a seed that a failing one shows.
+//! Random numbers for tests, from a seed that a failing one shows.
 
 /// A generator that a seed determines.
 pub(crate) struct Random(u64);
@@ -31,7 +31,7 @@ pub(crate) fn first_seed() -> u64 {
     number_from_environment("FILMSTRIP_SEED", 1)
 }
 
-/// How many rounds of a proof to go: `FILMSTRIP_ROUNDS`, or the few of the short form.
+/// How many rounds of a test to go: `FILMSTRIP_ROUNDS`, or the few of the short form.
 pub(crate) fn rounds(short: u64) -> u64 {
     number_from_environment("FILMSTRIP_ROUNDS", short)
 }
