@@ -17,6 +17,10 @@ flips N="2000":
     FILMSTRIP_FLIPS={{ N }} cargo test --release --test it verify::a_byte_changed -- --nocapture
     FILMSTRIP_FLIPS={{ N }} cargo test --release --test it around_random -- --nocapture
 
+# Run the proofs of docs/DURABILITY.md in their short form
+proofs:
+    cargo test -p filmstrip-proof -- proof:: fuzz::
+
 # Run the proofs of docs/DURABILITY.md in their long form, and print a table of their figures
 proof:
     .ci/proof
@@ -37,7 +41,7 @@ fuzz SECONDS="30":
 
 # Write the fuzzer's seeds from a new store; only a new check needs it
 fuzz-seeds:
-    FILMSTRIP_WRITE_SEEDS=1 cargo test --lib fuzz::tests::what_a_store_makes_today
+    FILMSTRIP_WRITE_SEEDS=1 cargo test -p filmstrip-proof fuzz::tests::what_a_store_makes_today
 
 # Format, and fix what clippy can fix
 tidy:

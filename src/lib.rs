@@ -126,16 +126,11 @@ pub mod book;
 mod codec;
 mod doctor;
 pub mod follow;
-#[cfg(any(test, feature = "__internal"))]
-#[doc(hidden)]
-pub mod fuzz;
 mod index;
 mod journal;
 mod kv;
 mod log;
 mod model;
-#[cfg(test)]
-mod proof;
 mod renamed;
 mod sst;
 mod storage;

@@ -1,5 +1,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
-    filmstrip::fuzz::event_set(input);
+    filmstrip_proof::fuzz::event_set(input);
 });

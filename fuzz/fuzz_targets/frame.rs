@@ -1,5 +1,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
-    filmstrip::fuzz::frame(input);
+    filmstrip_proof::fuzz::frame(input);
 });

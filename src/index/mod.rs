@@ -20,6 +20,6 @@ pub(crate) mod quarantine;
 pub(crate) mod read;
 pub(crate) mod snapshots;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod trees;
 pub(crate) mod verify;

@@ -6,6 +6,7 @@
 pub(crate) mod copy;
 pub(crate) mod disk;
 #[cfg(test)]
+#[allow(dead_code, reason = "for the proofs")]
 pub(crate) mod faulty;
 pub(crate) mod files;
 pub(crate) mod guarded;

@@ -11,8 +11,6 @@ mod scratch;
 pub(crate) mod verify;
 
 #[cfg(test)]
-mod faults;
-#[cfg(test)]
 mod records;
 #[cfg(test)]
 mod unreadable;
@@ -348,6 +346,7 @@ impl StoreBuilder {
 
     /// Bounds of what the index may lack, small enough for a test to meet them.
     #[cfg(test)]
+    #[allow(dead_code, reason = "for the proofs")]
     pub(crate) fn bounds(mut self, bounds: Bounds) -> StoreBuilder {
         self.bounds = bounds;
         self

@@ -16,5 +16,6 @@ pub(crate) mod json;
 pub(crate) mod limits;
 pub(crate) mod position;
 #[cfg(test)]
+#[allow(dead_code, reason = "for the proofs")]
 pub(crate) mod random;
 pub(crate) mod stream;

@@ -26,7 +26,7 @@ const LAYERS: [&[&str]; 10] = [
     &["follow", "doctor"],
     &["model"],
     &["store"],
-    &["testing", "fuzz"],
+    &["testing"],
     &["book", "renamed"],
 ];
 

@@ -2,7 +2,6 @@
 
 mod crash;
 mod damage;
-mod faults;
 mod model;
 mod pace;
 mod tables;
@@ -28,12 +27,12 @@ use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
 
-const STORE: Uuid = Uuid::from_u128(0xabcd);
-const CACHE_BYTES: u64 = 1 << 20;
+pub(crate) const STORE: Uuid = Uuid::from_u128(0xabcd);
+pub(crate) const CACHE_BYTES: u64 = 1 << 20;
 
 /// What the journal holds, and so what the index must tell.
 #[derive(Default)]
-struct Truth {
+pub(crate) struct Truth {
     /// In the order of their positions, from 1.
     events: Vec<EventToIndex>,
     /// The positions of each stream's events.
@@ -67,7 +66,7 @@ impl Truth {
         });
     }
 
-    fn append_random(&mut self, random: &mut Random, events: u64, streams: u64) {
+    pub(crate) fn append_random(&mut self, random: &mut Random, events: u64, streams: u64) {
         for _ in 0..events {
             let stream = format!("S-{}", random.below(streams));
             let bytes = match random.below(20) {
@@ -86,7 +85,7 @@ impl Truth {
     }
 
     /// The stretch after `from`, up to and with `to`.
-    fn batch(&self, from: u64, to: u64) -> FlushBatch {
+    pub(crate) fn batch(&self, from: u64, to: u64) -> FlushBatch {
         let mut records = BTreeMap::new();
         for (after, key, value) in &self.records {
             if *after > from && *after <= to {
@@ -119,7 +118,7 @@ impl Truth {
     /// Whether the index says of every stream what the journal does: at least up to `position`,
     /// at most up to `newest`. What it cannot say it must refuse as `Corrupt`; without
     /// `may_refuse`, not even that.
-    fn check(&self, index: &Index, position: u64, newest: u64, may_refuse: bool) {
+    pub(crate) fn check(&self, index: &Index, position: u64, newest: u64, may_refuse: bool) {
         for stream in self.streams.keys() {
             let id = StreamId::new(stream).unwrap();
             let least = self.version_at(stream, position);
@@ -197,7 +196,7 @@ impl Truth {
     }
 
     /// Whether every record has its value as of `position` or a later one up to `newest`.
-    fn check_records(&self, index: &Index, position: u64, newest: u64) {
+    pub(crate) fn check_records(&self, index: &Index, position: u64, newest: u64) {
         let records: BTreeMap<_, _> = index.records_with_prefix("").unwrap().into_iter().collect();
         let allowed: Vec<_> = (position..=newest).map(|at| self.records_at(at)).collect();
         for key in (0..8).map(|n| format!("group/{n}")) {

@@ -135,6 +135,7 @@ impl Control {
 
     /// Whether a failure is unresolved.
     #[cfg(test)]
+    #[allow(dead_code, reason = "for the proofs")]
     pub(crate) fn has_failed(&self) -> bool {
         self.state.lock().failed.is_some()
     }

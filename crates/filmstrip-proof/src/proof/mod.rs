@@ -5,6 +5,8 @@ pub(crate) mod disk;
 pub(crate) mod oracle;
 pub(crate) mod volume;
 
+mod faults;
+mod index;
 mod operations;
 mod preload;
 mod seeded;

@@ -4,7 +4,8 @@
 //! the data, and each event that it tells of on its standard output. From that, directories are built
 //! as a cut at a random moment may leave them, and opened again. `sync_file_range`, by which sled
 //! syncs, counts for nothing.
-//! `FILMSTRIP_ROUNDS=20 FILMSTRIP_SEED=7 cargo test --release proof::preload -- --nocapture` for more.
+//! For more rounds, from another seed:
+//! `FILMSTRIP_ROUNDS=20 FILMSTRIP_SEED=7 cargo test --release -p filmstrip-proof proof::preload -- --nocapture`.
 
 mod replay;
 mod workload;

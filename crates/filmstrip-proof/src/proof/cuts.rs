@@ -3,7 +3,8 @@
 //! A workload runs once over a disk that records; at each of its steps several images of what a cut
 //! leaves there are opened again. The same at each step of such an opening, and after a kill, whose
 //! page cache survives until the power goes too.
-//! `FILMSTRIP_ROUNDS=100 FILMSTRIP_SEED=7 cargo test --release proof::cuts -- --nocapture` for more.
+//! For more rounds, from another seed:
+//! `FILMSTRIP_ROUNDS=100 FILMSTRIP_SEED=7 cargo test --release -p filmstrip-proof proof::cuts -- --nocapture`.
 
 use crate::journal::recover;
 use crate::log::commit::Commit;

@@ -1,14 +1,19 @@
 //! The disk fails at each operation in turn, and the power is cut at each one: an index that is opened again holds what
 //! its checkpoint says, and that is all that was acknowledged.
 
-use super::*;
+use crate::index::core::{Index, Opened};
+use crate::index::tests::{CACHE_BYTES, STORE, Truth};
 use crate::proof::cuts::scratch;
 use crate::proof::disk::{SimulatedDisk, Step};
 use crate::proof::volume::{Left, Volume};
 use crate::sst::compaction::CompactionPriority;
+use crate::storage::disk::Disk;
 use crate::storage::faulty::{Faults, FaultyDisk};
+use crate::value::error::Result;
 use crate::value::limits::TABLES_COMPACTED_IDLE;
-use crate::value::random::{first_seed, rounds};
+use crate::value::random::{Random, first_seed, rounds};
+use std::path::Path;
+use std::sync::Arc;
 
 /// Events of one flush batch.
 const BATCH: u64 = 12;

@@ -1,10 +1,8 @@
 //! What the fuzzer checks: any bytes may come to the decoders, and each answers with a value that holds
 //! together or with an error.
 //!
-//! * It is built for the fuzzer (by the hidden feature `__internal`, see `fuzz/`) and for the tests, never for users:
-//!   not even for those who fuzz their own program, for which cargo-fuzz sets `cfg(fuzzing)` everywhere.
-//! * The same functions are run by `fuzz::tests` over bytes changed at random, so that what the fuzzer
-//!   checks is always in order.
+//! * The targets in `fuzz/` call these functions, and `fuzz::tests` runs them over bytes changed at random, so that
+//!   what the fuzzer checks is always in order.
 //! * Checksums stop nearly every change. So an input says whether they are `mend`ed after it, as somebody
 //!   would who forges a file: what is behind them must hold without them.
 //!

@@ -55,8 +55,9 @@ fn a_look_at_a_segment_that_asks_for_its_times_is_caught() {
 }
 
 const INDEX_FAULTS: &str =
-    "index::tests::faults::whichever_operation_fails_the_index_is_whole_when_it_is_opened_again";
-const INDEX_CUTS: &str = "index::tests::faults::a_power_cut_at_any_operation_of_the_index_leaves_what_its_checkpoint_lists";
+    "proof::index::whichever_operation_fails_the_index_is_whole_when_it_is_opened_again";
+const INDEX_CUTS: &str =
+    "proof::index::a_power_cut_at_any_operation_of_the_index_leaves_what_its_checkpoint_lists";
 
 #[test]
 fn a_compaction_that_drops_a_run_is_caught() {
@@ -90,7 +91,7 @@ fn a_frame_within_a_payload_that_is_believed_is_caught() {
 
 #[test]
 fn an_index_that_is_moved_aside_for_want_of_memory_is_caught() {
-    let proof = "store::faults::exhausted_memory_says_nothing_against_a_running_index";
+    let proof = "proof::faults::exhausted_memory_says_nothing_against_a_running_index";
     assert_caught("log::heal_when_exhausted", proof);
 }
 
@@ -125,7 +126,7 @@ fn a_tail_dropped_after_a_failed_write_of_the_index_is_caught() {
 
 #[test]
 fn a_position_given_out_again_after_a_failed_group_is_caught() {
-    let proof = "store::faults::\
+    let proof = "proof::faults::\
          whichever_write_or_sync_fails_the_acknowledged_stand_and_a_reopened_store_goes_on";
     assert_caught("log::reuse_position_after_failed_group", proof);
 }
@@ -163,7 +164,7 @@ fn a_lost_last_frame_that_is_overlooked_is_caught() {
 
 #[test]
 fn a_frame_that_found_no_room_and_is_left_there_is_caught() {
-    let proof = "store::faults::\
+    let proof = "proof::faults::\
          a_frame_that_finds_no_room_on_a_disk_that_copies_was_not_written_if_nothing_of_it_is_left";
     assert_caught("journal::leave_failed_frame", proof);
 }
@@ -258,19 +259,19 @@ fn what_a_refused_creation_leaves_is_caught() {
 
 #[test]
 fn a_record_of_another_history_that_is_believed_is_caught() {
-    let proof = "store::faults::what_a_window_of_a_history_that_was_given_up_left_in_the_index_is_not_served";
+    let proof = "proof::faults::what_a_window_of_a_history_that_was_given_up_left_in_the_index_is_not_served";
     assert_caught("log::believe_any_record", proof);
 }
 
 #[test]
 fn an_index_that_is_never_built_again_is_caught() {
-    let proof = "store::faults::an_index_that_cannot_be_built_again_is_tried_again_and_what_does_not_need_it_goes_on";
+    let proof = "proof::faults::an_index_that_cannot_be_built_again_is_tried_again_and_what_does_not_need_it_goes_on";
     assert_caught("log::never_try_index_again", proof);
 }
 
 #[test]
 fn an_index_that_failed_half_way_and_is_kept_is_caught() {
-    let proof = "store::faults::an_index_that_failed_half_way_is_opened_again";
+    let proof = "proof::faults::an_index_that_failed_half_way_is_opened_again";
     assert_caught("log::keep_broken_index", proof);
 }
 
@@ -342,7 +343,7 @@ fn events_of_one_frame_that_are_looked_up_one_by_one_are_caught() {
 
 #[test]
 fn a_process_that_stays_faulted_after_a_full_disk_is_caught() {
-    let proof = "store::faults::a_process_that_met_a_full_disk_goes_on_by_itself";
+    let proof = "proof::faults::a_process_that_met_a_full_disk_goes_on_by_itself";
     assert_caught("model::full_disk_is_for_good", proof);
 }
 

@@ -3,7 +3,8 @@
 //! The seeds are in `fuzz/seeds`, a directory for each check; the fuzzer begins with the same ones.
 //! `just fuzz-seeds` writes them anew out of a real store, which only a new check needs: a format that
 //! was ever written is read for ever. What a store makes today goes through the checks in every run.
-//! `FILMSTRIP_ROUNDS=100 FILMSTRIP_SEED=7 cargo test --release fuzz::tests -- --nocapture` for more.
+//! For more rounds, from another seed:
+//! `FILMSTRIP_ROUNDS=100 FILMSTRIP_SEED=7 cargo test --release -p filmstrip-proof fuzz::tests -- --nocapture`.
 
 use crate::codec::cursor::array_at;
 use crate::codec::frame::{self, Header};
@@ -41,7 +42,7 @@ const CHECKS: [(&str, Check); 5] = [
 ];
 
 fn directory(check: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(check)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(check)
 }
 
 fn seeds(check: &str) -> Vec<(String, Vec<u8>)> {
