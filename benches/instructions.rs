@@ -4,7 +4,7 @@
 //! ```text
 //! cargo bench --bench instructions                     count each path, beside the baseline
 //! cargo bench --bench instructions -- --check          fail if one has risen by more than 5 %
-//! cargo bench --bench instructions -- --record         write benches/instructions.baseline anew
+//! cargo bench --bench instructions -- --record         rewrite benches/instructions.baseline
 //! cargo bench --bench instructions -- run PATH ROUNDS  go one path, without valgrind: for perf
 //! ```
 //!

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "git_history: {failure}");
             ExitCode::FAILURE
         }
-        // Whoever reads the answers may stop reading.
+        // The reader of the answers may stop reading.
         _ => ExitCode::SUCCESS,
     }
 }

@@ -1,4 +1,4 @@
-//! One service follows the other's store, and takes in each event exactly once.
+//! One service follows the other's store, and ingests each event exactly once.
 
 use filmstrip::follow::Stopper;
 use filmstrip::{
@@ -19,8 +19,8 @@ pub(crate) struct Follower {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Follows the category `of` in `from`. What an event leads to, and how far `from` is taken in, are
-/// one commit in `to`: after a crash it goes on right behind, and nothing is taken in twice.
+/// Follows the category `of` in `from`. What an event leads to, and how far `from` is ingested, are one commit in `to`:
+/// after a crash it continues right after that, and nothing is ingested twice.
 pub(crate) fn follow(
     from: &Store,
     of: &str,

@@ -13,7 +13,7 @@
 //! anything for a 5, and is too late for a 7. The hour passes at once: the clock is a manual one.
 //!
 //! Kill it whenever you like (`--kill-after N` does so itself, after N orders were done with), and run
-//! it again: it ends in the same state. Each event is taken in once and each command runs once.
+//! it again: it ends in the same state. Each event is ingested once and each command runs once.
 
 #![allow(clippy::print_stdout, reason = "a program talks")]
 

@@ -72,7 +72,7 @@ impl Aggregate for Order {
     }
 }
 
-// ---- what the payment service answers, taken in here ---------------------------------------------
+// ---- what the payment service answers, ingested here ---------------------------------------------
 
 /// The payment service's event becomes an event of this store, in a stream of its own: the answer to
 /// this order.

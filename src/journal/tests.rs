@@ -297,7 +297,7 @@ fn a_torn_write_is_kept_aside_and_its_place_is_used_again() {
 }
 
 /// The last acknowledged frame read as zeros, or was cut off, and the watermark knew of it: the store opened
-/// without a word, gave the lost position out again, and views kept the lost event. Only frames *after*
+/// without a report, gave the lost position out again, and views kept the lost event. Only frames *after*
 /// the place that the watermark names were missed.
 #[test]
 fn a_last_durable_frame_that_is_gone_without_a_trace_is_corrupt() {
@@ -530,7 +530,7 @@ fn a_first_segment_that_does_not_begin_the_journal_is_refused_when_it_is_opened(
     }
 }
 
-/// The story: the next segment was prepared as soon as this one held 4 MiB, whoever had written them. So a
+/// The story: the next segment was prepared as soon as this one held 4 MiB, no matter who had written them. So a
 /// program that opened a store, appended an event and closed it again wrote 64 MiB of zeros each time, and
 /// waited for them.
 #[test]

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     /// Memory that was exhausted while sled opened its files was taken for damage: healthy views and a healthy
-    /// index were moved aside, and the error said that they were damaged. sled tells it by these panics.
+    /// index were quarantined, and the error said that they were damaged. sled reports it by these panics.
     #[test]
     fn a_panic_for_want_of_memory_is_the_systems_and_others_are_the_files() {
         let enomem = std::io::Error::from_raw_os_error(12);

@@ -1,4 +1,4 @@
-//! Overflow values in pieces. Whoever refers to them writes them before what refers to them, and keeps how long
+//! Overflow values in pieces. The pieces are written before what refers to them, which keeps how long
 //! the value is, and its checksum.
 
 use crate::codec::overflow::Overflow;

@@ -348,7 +348,7 @@ mod tests {
         }
         assert_eq!(check(1, 2 << 20).next_check, 3, "one MiB, and then two");
         assert_eq!(check(sealed, u64::MAX).checked, sealed + 1);
-        assert_eq!(check(99, 1).next_check, 2, "what cannot be begins anew");
+        assert_eq!(check(99, 1).next_check, 2, "what cannot be begins again");
         // Found in its turn, and not before.
         let third = backups.join("journal/00000000000000000003");
         let mut bytes = fs::read(&third).unwrap();

@@ -93,7 +93,7 @@ mod tests {
     fn a_copy_is_private_and_one_that_a_kill_left_is_removed_by_the_next() {
         let directories = ["abandoned", "used", "strangers"].map(|name| named(Purpose::Copy, name));
         let [abandoned, used, strangers] = directories.each_ref().map(TempDir::path);
-        // Whoever verifies beside this test would take it for abandoned until it is locked.
+        // A verification beside this test would take it for abandoned until it is locked.
         let lock = lock(used).unwrap();
         fs::write(strangers.join("thesis.txt"), "years of work").unwrap();
         fs::create_dir(abandoned.join("views")).unwrap();

@@ -94,7 +94,7 @@ fn write(directory: &Path) {
     let large = event(4, NewEvent::bytes("Large", vec![0; 1_100_000]));
     store.append("Account-a", Version::new(1), [large]).unwrap();
     store.close().unwrap();
-    // What comes last lies in the journal alone.
+    // What comes last is in the journal alone.
     clock.advance(Duration::from_secs(1));
     let store = Store::builder().clock(clock).open(directory).unwrap();
     let last = event(5, NewEvent::json("Renamed", &"Bob").unwrap());
@@ -364,8 +364,8 @@ fn a_newer_format_is_refused_by_name_everywhere_and_nothing_is_changed() {
     }
 }
 
-/// A `Following` moved past a frame before it had read the events in it: after an error, whoever asked again was given
-/// the next frame's events, and those of the frame that could not be read were missed without a word. What could not be
+/// A `Following` moved past a frame before it had read the events in it: after an error, the next call returned
+/// the next frame's events, and those of the frame that could not be read were missed silently. What could not be
 /// read is asked for again.
 #[test]
 fn a_follower_does_not_pass_what_it_could_not_read() {
@@ -406,7 +406,7 @@ fn a_follower_does_not_pass_what_it_could_not_read() {
         assert_eq!(error.kind(), ErrorKind::UnsupportedFormat, "{error}");
         assert_eq!(following.position().get(), 1);
     }
-    // Read by whoever can.
+    // Read by anybody who can.
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, &sound[at..], at as u64).unwrap();
     for position in [2, 3] {

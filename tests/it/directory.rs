@@ -86,7 +86,7 @@ fn a_strangers_file_with_the_name_of_a_segment_is_refused_and_left_alone() {
 }
 
 /// Opening a store removed every `*.tmp` and `*.prepared` from its journal, and a directory in place of the
-/// index's checkpoint, whoever had put them there.
+/// index's checkpoint, no matter who had put them there.
 #[test]
 fn only_what_is_a_stores_own_is_ever_removed_from_it() {
     let directory = tempfile::tempdir().unwrap();
@@ -110,7 +110,7 @@ fn only_what_is_a_stores_own_is_ever_removed_from_it() {
         let kept = at(&format!("index.checkpoint.damaged-{number}/notes"));
         assert_eq!(fs::read(kept).unwrap(), [number]);
     }
-    assert!(!at("index.damaged-1/db").exists(), "the oldest index that was moved aside is kept");
+    assert!(!at("index.damaged-1/db").exists(), "the oldest quarantined index is kept");
     fs::write(at("index/snap.jpg"), "a day at the lake").unwrap();
     drop(Store::open(directory.path()).unwrap());
     assert_eq!(fs::read(at("index.damaged-4/snap.jpg")).unwrap(), b"a day at the lake");
@@ -279,7 +279,8 @@ fn a_store_is_open_for_writing_once() {
     let error = Store::open(directory.path()).expect_err("it is open");
     assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
     store.close().unwrap();
-    let again = Store::open(directory.path()).expect("closing lets go, whoever holds a clone");
+    let again =
+        Store::open(directory.path()).expect("closing releases it, even if a clone is held");
     again.append("A-1", ExpectedVersion::NoStream, [event()]).unwrap();
     assert!(clone.append("A-2", ExpectedVersion::NoStream, [event()]).is_err());
 }
@@ -309,7 +310,7 @@ fn whoever_closes_the_store_finds_it_closed() {
 }
 
 /// Closing left the thread alone that prepares the next segment, until the last handle went: it wrote into the
-/// directory of a store that was closed, and in the end removed there what whoever had opened the store again
+/// directory of a store that was closed, and in the end removed there what another opening of the store
 /// had just prepared under the same name.
 #[test]
 fn a_closed_store_prepares_nothing_more() {
@@ -325,7 +326,7 @@ fn a_closed_store_prepares_nothing_more() {
     assert_eq!(names, ["00000000000000000001", "durable"]);
 }
 
-/// What lies in the journal's directory.
+/// What is in the journal's directory.
 fn journal(store: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let files = fs::read_dir(store.join("journal")).unwrap();
     let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
@@ -834,7 +835,7 @@ fn closing_a_deleted_store_does_not_wait_for_the_one_that_is_there_now() {
     verify(&path, 24);
 }
 
-/// Whoever removes the lock file of a store that is open does not let another process in.
+/// Removing the lock file of a store that is open does not let another process in.
 #[test]
 fn a_store_whose_lock_file_was_removed_is_still_locked() {
     let directory = tempfile::tempdir().unwrap();

@@ -181,7 +181,7 @@ fn whichever_system_call_fails_the_acknowledged_stand_and_the_store_goes_on() {
     assert!(failures > 0, "no run met a failure");
 }
 
-/// A full table was once taken for damage: whole views, or a whole index, were moved aside to be built
+/// A full table was once taken for damage: whole views, or a whole index, were quarantined to be built
 /// again, and the error said that they were damaged.
 #[test]
 fn a_full_table_of_descriptors_is_a_clear_error_and_moves_nothing_aside() {
@@ -207,7 +207,7 @@ fn a_full_table_of_descriptors_is_a_clear_error_and_moves_nothing_aside() {
 }
 
 /// Where memory is exhausted, an allocation of Rust's ends the process, and one of sled's panics: that was taken
-/// for damage, and healthy views and a healthy index were moved aside.
+/// for damage, and healthy views and a healthy index were quarantined.
 #[test]
 fn exhausted_memory_moves_nothing_aside_and_loses_nothing() {
     if !can_run("prlimit", &["--as=2000000000", "true"]) {

@@ -319,7 +319,7 @@ fn a_follower_of_a_backup_goes_on_with_the_next_backup() {
     assert!(left.last().is_none_or(|event| event.position == store.head()));
 }
 
-/// A follower whose store was replaced by another waited for ever without a word, since the other store's mark
+/// A follower whose store was replaced by another waited for ever silently, since the other store's mark
 /// is none of its own; and it mixed two histories if another one of the same store was put there.
 #[test]
 fn a_follower_says_that_its_store_was_replaced() {
@@ -383,7 +383,7 @@ fn a_follower_says_that_its_store_was_replaced() {
 }
 
 /// A follower whose store lost its journal or the watermark in it, or whose journal became another store's, waited for
-/// ever without a word, and so did one that was opened afterwards.
+/// ever silently, and so did one that was opened afterwards.
 #[test]
 fn a_follower_says_what_became_of_the_journal() {
     type Case = (&'static str, fn(&Path, &Path), ErrorKind, &'static str);

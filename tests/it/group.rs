@@ -80,7 +80,7 @@ impl Seen {
 }
 
 /// In ordinary use, with small buffers, late answers and some events parked by hand, most events of a
-/// backlog were never delivered: a batch that was taken in by half was replaced by the next one. Here
+/// backlog were never delivered: a batch that was ingested by half was replaced by the next one. Here
 /// consumers of the real group come, answer in every way or not at all, and go, the group is started
 /// again, and parked events are replayed. Whatever happens, each event is delivered until it is finished.
 ///
@@ -177,7 +177,7 @@ fn answer(delivery: Delivery, how: u64, seen: &mut Seen) {
 }
 
 /// Eight consumers catch up with a backlog in large commits; some events are parked, some refused, some come too
-/// late. The defect of the batch that was replaced lost most of such a backlog without a word.
+/// late. The defect of the batch that was replaced lost most of such a backlog silently.
 #[test]
 fn eight_consumers_that_catch_up_and_park_miss_nothing() {
     let store = Store::temporary().unwrap();
@@ -556,7 +556,7 @@ fn what_a_group_cannot_be_is_refused() {
     // Its filter is fixed, though nobody runs it.
     check(store.subscribe().group("mailer"), invalid, "filter is fixed");
     store.group("mailer").remove().unwrap();
-    store.subscribe().group("mailer").start().expect("it begins anew");
+    store.subscribe().group("mailer").start().expect("it begins again");
     assert_eq!(store.group("never").cursor().unwrap(), Position::START);
 }
 

@@ -70,7 +70,7 @@ fn misfit(mut history: Vec<Operation>) -> Option<Operation> {
     let mut places = vec![0; history.len()];
     let mut passed = 0;
     for (n, operation) in history.iter().enumerate() {
-        // Whoever returned before this call was called before it too, and has its place.
+        // A call that returned before this one began earlier too, and has its place.
         while let Some(before) = returned.next_if(|m| history[*m].returned < operation.called) {
             passed = passed.max(places[before]);
         }

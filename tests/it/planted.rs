@@ -240,7 +240,7 @@ fn each_planted_defect_is_caught() {
         } else {
             assert!(
                 errors.contains("panicked at"),
-                "{defect} ended {test} without a word:\n{errors}"
+                "{defect} ended {test} without a panic:\n{errors}"
             );
             println!("figures: planted defect {defect}: caught");
         }

@@ -670,7 +670,7 @@ fn damaged_views_are_moved_aside_and_made_again() {
     }
 }
 
-/// A store in `path` whose `Sums` have taken in `events` on top of `journal`, if that is one.
+/// A store in `path` whose `Sums` have applied `events` on top of `journal`, if that is one.
 fn written(path: &Path, journal: Option<&Path>, events: u64, each: u64) {
     if let Some(journal) = journal {
         restore(journal, path);
@@ -725,7 +725,7 @@ fn a_view_ahead_of_the_log_is_corrupt_and_can_be_given_up() {
 }
 
 /// A backup was restored over a store whose `views/` stayed. The view knew its position and nothing else, so
-/// it served the rows of the history that had been given up, never took in the events that got its
+/// it served the rows of the history that had been given up, never applied the events that got its
 /// positions, and verifying found nothing. A view says which history it was made from, and one of another
 /// history is made again.
 #[test]
@@ -824,7 +824,7 @@ fn views_that_were_emptied_halved_or_taken_away_are_found() {
         ("emptied", &|| cut(0)),
         ("halved", &|| cut(u64::MAX)),
         ("without their file", &|| fs::remove_file(&db).unwrap()),
-        ("begun anew", &|| {
+        ("rebuilt", &|| {
             fs::remove_dir_all(path.join("views")).unwrap();
             let other = directory.path().join("other");
             let store = Store::open(&other).unwrap();
@@ -904,7 +904,7 @@ impl Projection for Replayed {
 }
 
 /// The story: a replay read all that was parked again for each parked event: 8,000 took two minutes, and no new
-/// event was taken in meanwhile.
+/// event was applied meanwhile.
 #[test]
 fn a_replay_goes_in_parts_between_which_new_events_are_taken_in() {
     const PARKED: u64 = 2_000;

@@ -546,7 +546,7 @@ fn snapshots_are_taken_in_the_background_as_the_stream_grows() {
     }
 }
 
-/// A backup was restored over a store whose index had taken in nothing beyond the backup, so that it was
+/// A backup was restored over a store whose index had ingested nothing beyond the backup, so that it was
 /// kept; but its snapshots were of events that had been given up. Once the stream had grown to their version
 /// again, its state was folded on top of them. A snapshot says which event is its last one, and one that is
 /// of another history is not used, and keeps no newer one out.

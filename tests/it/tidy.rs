@@ -26,7 +26,7 @@ const ALLOWED: [&str; 5] =
 
 /// Words that were replaced, and by what; one in small letters also at the beginning of a sentence. A word that is
 /// alone in quotation marks or backticks, or is in a path, is a name on disk and may stay.
-const REPLACED: [(&str, &str); 21] = [
+const REPLACED: [(&str, &str); 25] = [
     ("pack", "sorted table"),
     ("packs", "sorted tables"),
     ("survey", "lenient scan"),
@@ -48,6 +48,10 @@ const REPLACED: [(&str, &str); 21] = [
     ("NotSent", "SendError"),
     ("awkward moments", "when something goes wrong"),
     ("reach for instead", "use instead"),
+    ("whoever", "callers"),
+    ("moved aside", "quarantined"),
+    ("anew", "again"),
+    ("without a word", "silently"),
 ];
 
 // ---- the rules ----------------------------------------------------------------------------------
@@ -300,6 +304,12 @@ fn a_word_that_was_replaced_is_found() {
     assert_eq!(replaced_words("src/a.rs", "/// Packs are left.").len(), 1);
     assert_eq!(replaced_words("src/a.rs", "struct Judged(Verdict);").len(), 2);
     assert_eq!(replaced_words("src/a.rs", "struct VerdictOver;"), [""; 0]);
+    assert_eq!(
+        replaced_words("a.md", "Whoever looks finds it moved aside, and begins anew.").len(),
+        3
+    );
+    assert_eq!(replaced_words("src/a.rs", "/// It waited without a word.").len(), 1);
+    assert_eq!(replaced_words("src/a.rs", "renewed, moved, aside"), [""; 0]);
 }
 
 #[test]

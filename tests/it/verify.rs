@@ -488,7 +488,7 @@ fn verifying_beside_everything_that_goes_on_finds_nothing() {
                 std::thread::sleep(Duration::from_millis(writes % 7 * 20));
             })));
             if random.one_in(2) {
-                // Not without an end: whoever asks the index waits for each of them.
+                // Not without an end: callers that need the index wait for each of them.
                 let ended = &ended;
                 scope.spawn(move || {
                     for _ in 0..20 {

@@ -28,7 +28,7 @@ pub trait Engine {
     fn reads(&self) -> bool {
         true
     }
-    /// Opens what lies in `directory`, or makes it.
+    /// Opens what is in `directory`, or makes it.
     fn open(&self, directory: &Path) -> Box<dyn Opened>;
 }
 

@@ -1,4 +1,4 @@
-//! Whoever waits for the head is woken: by what is appended, by being stopped, by the log's end.
+//! Callers that wait for the head are woken: by what is appended, by being stopped, by the log's end.
 
 use crate::check;
 use crate::value::clock::Micros;

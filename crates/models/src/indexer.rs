@@ -71,7 +71,7 @@ fn run(failures: u32, write: impl FnOnce(&Log)) {
     let indexer = thread::spawn(move || its.index(failures));
     write(&log);
     log.control.close();
-    // Whoever still waited for a wake-up would wait for ever.
+    // A caller that still waited for a wake-up would wait for ever.
     indexer.join().unwrap();
 }
 

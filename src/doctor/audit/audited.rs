@@ -47,7 +47,7 @@ impl<'a> Audited<'a> {
     }
 
     /// Whether another index has taken the place of the one that the audit began with: it counts its epochs
-    /// anew, so that they say nothing of what is newer than the audit.
+    /// again, so that they say nothing of what is newer than the audit.
     pub(super) fn is_replaced(&self) -> bool {
         if failpoint!("doctor::overlook_rebuilt_index") {
             return false;

@@ -20,7 +20,7 @@ fn settings(in_stream_order: bool) -> Settings {
     Settings { unfinished_max: 8, redeliver_after: 30 * SECOND, attempts_max: 3, in_stream_order }
 }
 
-/// A late answer was enough to lose events: when room came while a batch was half taken in, the next batch
+/// A late answer was enough to lose events: when room came while a batch was half ingested, the next batch
 /// took its place, the cursor passed what was left of it, and of 5,000 events 3,306 were never delivered.
 #[test]
 fn a_batch_waits_for_room_and_nothing_takes_its_place() {
@@ -245,7 +245,7 @@ fn a_group_that_was_started_again_is_not_overwritten_by_the_ended_one() {
     store.close().unwrap();
 }
 
-/// A replay of parked events read the frame of each anew, from its beginning: of 8,000 events in one commit,
+/// A replay of parked events read the frame of each again, from its beginning: of 8,000 events in one commit,
 /// the square of it. Read in order, each frame is looked up once.
 #[test]
 fn events_that_are_read_in_order_take_one_look_at_each_frame() {
@@ -541,7 +541,7 @@ fn check(record: &GroupRecord, wanted: &BTreeSet<u64>, truth: &Truth, context: &
     }
 }
 
-/// One event for each letter, of the five that there are: making them anew would take longer than
+/// One event for each letter, of the five that there are: making them again would take longer than
 /// all else.
 fn placed(names: &str, five: &[RecordedEvent]) -> Vec<RecordedEvent> {
     let placed = names.bytes().zip(1..).map(|(name, position)| {

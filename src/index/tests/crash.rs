@@ -121,7 +121,7 @@ fn a_checkpoint_that_is_one_window_behind_is_as_good_as_a_crash_before_it() {
 /// second crash came before its record. What was left referred to a mixture of both, was skipped as
 /// "the same" by a third flush batch with the first value, and was found to lack a piece when it was
 /// read: the whole index was built again. And pieces that a crash had left without their record were
-/// swept away as orphans after the next flush batch, which had just written them anew.
+/// swept away as orphans after the next flush batch, which had just written them again.
 #[test]
 fn two_crashes_in_one_epoch_leave_no_record_with_the_pieces_of_another() {
     let mut truth = Truth::default();

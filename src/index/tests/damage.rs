@@ -21,7 +21,7 @@ enum Outcome {
     Replaced,
 }
 
-/// Opens a damaged index: it says nothing wrong, or is moved aside and an empty one is there.
+/// Opens a damaged index: it says nothing wrong, or is quarantined and an empty one is there.
 fn check(truth: &Truth, dir: &Path, case: &str) -> Outcome {
     println!("{case}");
     let (index, opened) = open(dir);

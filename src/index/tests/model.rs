@@ -139,7 +139,7 @@ fn tables_are_compacted_beside_readers_and_leave_nothing_behind() {
     open_whole(dir.path());
 }
 
-/// A stream that goes on and on lies in many event blocks of many tables, and is read from anywhere in it.
+/// A stream that goes on and on is in many event blocks of many tables, and is read from anywhere in it.
 #[test]
 fn a_long_stream_is_read_from_anywhere_in_it() {
     let dir = tempfile::tempdir().unwrap();

@@ -80,7 +80,7 @@ fn survive_a_power_cut(random: &mut Random) {
     db.sync().unwrap();
     let (mut promised, mut since) = (BTreeMap::new(), Vec::new());
     for n in 0..4_000 + random.below(2_000) {
-        // Each key again and again, so that sled's segments become free and are used anew.
+        // Each key again and again, so that sled's segments become free and are used again.
         let key = format!("{:05}", (n * 17 + random.below(5)) % 1_500);
         let mut value = n.to_le_bytes().to_vec();
         value.resize(20 + random.below(400) as usize, 7);

@@ -125,7 +125,7 @@ fn a_rebuild_that_was_cut_short_in_writing_is_begun_anew_and_not_forgotten() {
     assert_eq!(trees.find(1).unwrap().building.unwrap().number, begun.number, "it goes on");
     begun.tree.write(vec![Change::State(CHECKPOINT.to_vec(), None)]).unwrap();
     let found = trees.find(1).unwrap();
-    assert!(found.building.unwrap().number > begun.number, "it is begun anew");
+    assert!(found.building.unwrap().number > begun.number, "it is rebuilt");
     assert_eq!(found.current.number, 1, "and the old view is served");
 }
 
@@ -249,7 +249,7 @@ fn views_are_verified_while_they_are_replaced() {
 }
 
 /// A view of a version that wrote no origin is believed once, and says from then on what it was made from; a
-/// rebuild that was under way in another history is begun anew.
+/// rebuild that was under way in another history is rebuilt.
 #[test]
 fn views_are_held_against_the_history_that_they_say_they_are_of() {
     let directory = tempfile::tempdir().unwrap();

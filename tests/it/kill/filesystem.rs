@@ -77,7 +77,7 @@ impl Filesystem {
 
 impl Drop for Filesystem {
     fn drop(&mut self) {
-        // Whoever panics may have files open.
+        // A thread that panics may have files open.
         let _ = ran("umount", &["--lazy", text(&self.mounted())]);
     }
 }
@@ -124,7 +124,7 @@ fn a_power_cut_beneath_ext4_leaves_whatever_was_acknowledged() {
     assert!(total > 0 || rounds < 3, "nothing was ever acknowledged");
 }
 
-/// The test above is believed because of this one: whoever acknowledges without a sync is caught by it.
+/// The test above is believed because of this one, which catches a store that acknowledges without a sync.
 #[test]
 fn a_power_cut_beneath_ext4_takes_what_was_never_synced() {
     let Some(filesystem) = filesystem("data=ordered") else { return };

@@ -377,7 +377,7 @@ fn commands_can_go_to_another_store_which_they_do_not_keep_open() {
     Store::open(&here).expect("the process keeps its store open");
 }
 
-/// Thanks whoever's payment was taken: it follows the events of another process.
+/// Thanks each customer whose payment was taken: it follows the events of another process.
 #[derive(Default, Clone)]
 struct Thanks;
 

@@ -39,7 +39,7 @@ pub fn frame(input: &[u8]) -> bool {
         at += *length as usize;
     }
     assert_eq!(at, frame.bytes().len(), "bytes behind the last entry");
-    // Whoever reads a frame has looked whether it lies where it says.
+    // The reader of a frame has checked whether it is where it says.
     let location = frame::Location { segment: 1, offset: 4_096 };
     let mut events = 0;
     let count = |located| {

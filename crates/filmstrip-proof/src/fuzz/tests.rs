@@ -1,7 +1,7 @@
 //! The fuzzer's checks over its seeds, and over bytes that are changed at random from them.
 //!
 //! The seeds are in `fuzz/seeds`, a directory for each check; the fuzzer begins with the same ones.
-//! `just fuzz-seeds` writes them anew out of a real store, which only a new check needs: a format that
+//! `just fuzz-seeds` rewrites them from a real store, which only a new check needs: a format that
 //! was ever written is read for ever. What a store makes today goes through the checks in every run.
 //! For more rounds, from another seed:
 //! `FILMSTRIP_ROUNDS=100 FILMSTRIP_SEED=7 cargo test --release -p filmstrip-proof fuzz::tests -- --nocapture`.

@@ -272,7 +272,7 @@ impl Proof {
         let judged = recovered.and_then(|events| oracle.judge(&events).map(|()| events));
         let events = judged.unwrap_or_else(|e| panic!("{}: {e}", self.case));
         if again && !whole_store {
-            // Whoever opened the store has read everything in it.
+            // The opened store has read everything in it.
             disk.note(events);
             self.cut_everywhere(&image, &disk.trace(), oracle, depth + 1);
         }

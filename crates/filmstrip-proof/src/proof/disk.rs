@@ -100,7 +100,7 @@ impl<N: Clone + Send + 'static> Shared<N> {
         Ok(made)
     }
 
-    /// The directory that `path` lies in, and its name there.
+    /// The directory of `path`, and its name there.
     fn place(&self, path: &Path) -> io::Result<(Node, String)> {
         let directory = self.find(path.parent().ok_or(ErrorKind::NotFound)?)?;
         let name = path.file_name().ok_or(ErrorKind::NotFound)?;

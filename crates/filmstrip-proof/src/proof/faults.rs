@@ -187,7 +187,7 @@ fn a_frame_that_finds_no_room_on_a_disk_that_copies_was_not_written_if_nothing_o
     }
 }
 
-/// What cannot be taken back may be found by whoever opens the store: nobody knows.
+/// What cannot be taken back may be found when the store is opened: nobody knows.
 #[test]
 fn a_frame_of_which_something_is_left_has_an_unknown_outcome() {
     let directory = tempfile::tempdir().unwrap();
@@ -388,7 +388,7 @@ impl tracing::Subscriber for PanicsAtErrors {
 }
 
 /// The story: that a store refuses further commits is logged, and a listener that panicked at it took the leader with
-/// it: its group and everybody behind it waited for ever, and so did whoever closed the store.
+/// it: its group and everybody behind it waited for ever, and so did a caller that closed the store.
 #[test]
 fn a_listener_that_panics_leaves_nobody_waiting() {
     let directory = tempfile::tempdir().unwrap();
@@ -599,7 +599,7 @@ fn what_a_window_of_a_history_that_was_given_up_left_in_the_index_is_not_served(
 }
 
 /// Memory or descriptors that were exhausted while a running index was asked were taken for damage of the index: it was
-/// moved aside and built again, in want of memory of all times. The question fails and says why; an index whose
+/// quarantined and rebuilt, of all times when memory was short. The question fails and says why; an index whose
 /// database has panicked for want of memory is opened again as it is.
 #[test]
 fn exhausted_memory_says_nothing_against_a_running_index() {
@@ -607,7 +607,7 @@ fn exhausted_memory_says_nothing_against_a_running_index() {
     let store = Store::open(directory.path()).unwrap();
     store.append("A-1", ExpectedVersion::NoStream, [event(1)]).unwrap();
     let healthy = |case: &str| {
-        assert!(!directory.path().join("index.damaged-1").exists(), "{case}: it was moved aside");
+        assert!(!directory.path().join("index.damaged-1").exists(), "{case}: it was quarantined");
         store.log.log().index.ask(|index| Ok(index.checkpoint())).expect(case);
         assert!(store.verify().unwrap().is_whole(), "{case}");
     };

@@ -41,7 +41,7 @@ fn fill(truth: &Truth, index: &Index, mut acknowledged: impl FnMut(u64)) -> Resu
     Ok(())
 }
 
-/// Opens what a fault or a cut has left, of which `acknowledged` had been taken in. It is whole, and goes on.
+/// Opens what a fault or a cut has left, of which `acknowledged` had been ingested. It is whole, and goes on.
 fn judge(truth: &Truth, disk: &Arc<dyn Disk>, dir: &Path, acknowledged: u64, case: &str) {
     let (index, opened) = Index::open(disk, dir, STORE, CACHE_BYTES)
         .unwrap_or_else(|error| panic!("{case}: {error}"));
@@ -49,7 +49,7 @@ fn judge(truth: &Truth, disk: &Arc<dyn Disk>, dir: &Path, acknowledged: u64, cas
         Opened::Whole(checkpoint) => checkpoint.position,
         // One that was never finished is made again.
         Opened::Fresh { reason } => {
-            assert_eq!(acknowledged, 0, "{case}: it was moved aside: {reason:?}");
+            assert_eq!(acknowledged, 0, "{case}: it was quarantined: {reason:?}");
             0
         }
     };

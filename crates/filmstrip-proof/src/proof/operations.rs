@@ -1,6 +1,6 @@
 //! Each operation of the disk fails in turn, and the power is cut at each one, beneath what a store does now and then:
 //! it is backed up, restored and exported, its index is built again, its views are closed, and what is damaged is
-//! moved aside.
+//! quarantined.
 //!
 //! * What returned without an error is done. What did not may be done or not: what is left is whole, or is refused by
 //!   an error that says what it is, and doing it again succeeds.
@@ -399,7 +399,7 @@ fn judge_repair(site: &Site, reached: Reached) {
     Repair::on(&site.disk, &site.store())
         .unwrap()
         .rebuild_index()
-        .expect("it is moved aside again");
+        .expect("it is quarantined again");
     judge_store(site, reached);
 }
 

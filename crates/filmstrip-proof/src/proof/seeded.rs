@@ -25,7 +25,7 @@ fn assert_caught_within(runs: u64, bug: &str, proof: &str) {
             + &String::from_utf8_lossy(&output.stderr);
         assert!(said.contains("running 1 test"), "there is no test {proof}:\n{said}");
         if !output.status.success() {
-            assert!(said.contains("panicked at"), "{bug} ended it without a word:\n{said}");
+            assert!(said.contains("panicked at"), "{bug} ended it without a panic:\n{said}");
             println!("figures: planted defect {bug}: caught");
             return;
         }

@@ -1,4 +1,4 @@
-//! Tables of the index that are many, and cannot be compacted: the index takes in what comes all the same.
+//! Tables of the index that are many, and cannot be compacted: the index ingests what comes all the same.
 
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
@@ -47,7 +47,7 @@ fn a_merge_that_fails_keeps_no_window_from_the_index_however_many_tables_there_a
     let mut last = (0..20).fold(0, |_, _| append(&store, 8 * MIB));
     let begun = Instant::now();
     while store.log.log().tail.indexed().position == 1 {
-        assert!(begun.elapsed() < Duration::from_secs(10), "nothing more was taken in");
+        assert!(begun.elapsed() < Duration::from_secs(10), "nothing more was ingested");
         // After a failure it is the next frame that has it tried again.
         last = append(&store, 10);
         std::thread::sleep(Duration::from_millis(5));
@@ -55,7 +55,7 @@ fn a_merge_that_fails_keeps_no_window_from_the_index_however_many_tables_there_a
     assert_eq!(store.read_stream("A-1").collect().unwrap().len() as u64, last);
 }
 
-/// The story: an index that was built again, or that was far behind when its store was opened, took in flush batch
+/// The story: an index that was built again, or that was far behind when its store was opened, ingested flush batch
 /// after flush batch without a compaction: a thousand of them, of 256 MiB each, were a thousand open files, and
 /// with the next one the store could not be opened any more.
 #[test]

@@ -20,7 +20,7 @@ pub(crate) type Node = usize;
 /// The directory that is there from the beginning, and durable.
 pub(crate) const ROOT: Node = 0;
 
-/// One step of whoever writes.
+/// One step of a writer.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
     CreateFile { directory: Node, name: String },

@@ -69,7 +69,7 @@ fn a_window_is_due_and_writers_wait_by_the_bytes_that_lie_there() {
     }
 }
 
-/// Each segment that is sealed is a flush batch here, taken in beside those who write and read.
+/// Each segment that is sealed is a flush batch here, ingested while others write and read.
 #[test]
 fn what_is_read_while_windows_are_taken_in_is_whole() {
     const WRITERS: u64 = 2;
@@ -186,7 +186,7 @@ fn a_process_that_was_stopped_for_a_while_goes_on() {
 }
 
 /// The story: while an index was built again, verifying beside it had findings. What is newer than the
-/// verification was recognised by numbers that begin anew in each index, and by ones that were read before the
+/// verification was recognised by numbers that begin again in each index, and by ones that were read before the
 /// content that they were held against.
 #[test]
 fn verifying_beside_windows_merges_and_rebuilds_of_the_index_finds_nothing() {
@@ -218,7 +218,7 @@ fn verifying_beside_windows_merges_and_rebuilds_of_the_index_finds_nothing() {
                 }
             });
             scope.spawn(move || {
-                // Not without an end: whoever asks the index waits for each of them.
+                // Not without an end: callers that need the index wait for each of them.
                 for _ in 0..40 {
                     if !is_rebuilt || ended.load(Ordering::SeqCst) {
                         break;

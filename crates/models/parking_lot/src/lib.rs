@@ -1,6 +1,6 @@
 //! `parking_lot`'s locks, as much of them as the models need, over those of the checker.
 //!
-//! No time passes: whoever waits up to a moment waits until it is woken, so that a wake-up that is lost is
+//! No time passes: a wait up to a moment lasts until it is woken, so that a wake-up that is lost is
 //! a deadlock, and not a delay.
 
 use std::ops::{Deref, DerefMut};

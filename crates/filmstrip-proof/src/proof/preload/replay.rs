@@ -105,7 +105,7 @@ impl Replay<'_> {
         made
     }
 
-    /// The directory that a path lies in, and its name there.
+    /// The directory of a path, and its name there.
     fn place(&self, path: &[u8]) -> (Node, String) {
         let path = Path::new(std::str::from_utf8(path).unwrap());
         let below = path.strip_prefix(self.root).unwrap();
