@@ -204,7 +204,8 @@ pub mod repository {
 pub mod bus {
     //! A bounded queue of commands and a pool of threads that runs them: see [the book](crate::book::bus).
 
-    pub use crate::model::bus::{Bus, BusBuilder, CommandBuilder, SendError, Ticket};
+    pub use crate::model::bus::{Bus, BusBuilder, CommandBuilder};
+    pub use crate::model::ticket::{SendError, Ticket};
 }
 
 pub mod projection {
@@ -244,7 +245,7 @@ pub mod repair {
     //! | prove later that nothing was changed | [`Store::head_hash`](crate::Store::head_hash) and [`Store::check_hash`](crate::Store::check_hash) |
     //! | recover what is readable | [`Store::repair`](crate::Store::repair) |
 
-    pub use crate::journal::recover::TornWrite;
+    pub use crate::journal::torn::TornWrite;
     pub use crate::store::backup::Backup;
     pub use crate::store::repair::{CutStream, Exported, IndexRebuilt, Renumbered, Repair};
     pub use crate::store::verify::Verification;

@@ -10,10 +10,8 @@ pub use crate::follow::group::{ConsumerGroup as Group, GroupBuilder};
 pub use crate::follow::parked::Parked;
 pub use crate::follow::stopper::{Stopper, Stopper as FollowingStopper};
 pub use crate::follow::subscription::SubscriptionBuilder;
-pub use crate::journal::recover::TornWrite;
-pub use crate::model::bus::{
-    BusBuilder, CommandBuilder, CommandBuilder as Sending, SendError, SendError as NotSent, Ticket,
-};
+pub use crate::journal::torn::TornWrite;
+pub use crate::model::bus::{BusBuilder, CommandBuilder, CommandBuilder as Sending};
 pub use crate::model::event_set::set::StoredEvent;
 pub use crate::model::policy::{ErrorAction, ErrorAction as Then, OnError, Retrying};
 pub use crate::model::process::contract::Trigger;
@@ -25,6 +23,7 @@ pub use crate::model::projection::view::ViewReader;
 pub use crate::model::projection::{ProjectionBuilder, ProjectionHandle};
 pub use crate::model::read_model::ReadModelHandle;
 pub use crate::model::repository::outcome::{AsOf, Executed, HistoryEntry as Frame, Loaded};
+pub use crate::model::ticket::{SendError, SendError as NotSent, Ticket};
 pub use crate::store::backup::Backup;
 pub use crate::store::repair::{CutStream, Exported, IndexRebuilt, Renumbered, Repair};
 pub use crate::store::verify::Verification;

@@ -19,6 +19,7 @@ pub(crate) mod prepare;
 pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod segment;
+pub(crate) mod torn;
 pub(crate) mod watermark;
 pub(crate) mod write;
 

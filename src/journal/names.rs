@@ -6,6 +6,11 @@ use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use std::path::Path;
 
+/// The names of the files in the journal's directory.
+pub(crate) fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>> {
+    disk.list(directory).map_err(|e| Error::io("list", directory, e))
+}
+
 /// Whether `name` is one that the journal gives to a file.
 pub(crate) fn is_ours(name: &str) -> bool {
     is_final(name) || is_leftover(name) || failpoint!("journal::take_any_name_for_ours")

@@ -15,22 +15,23 @@
 
 use crate::codec::frame::{self, Frame, Header, Location};
 use crate::codec::length::in_memory;
-use crate::journal::names::{self, TornPlace};
+use crate::journal::names;
 use crate::journal::prepare::{self, Preparer};
 use crate::journal::read::Journal;
 use crate::journal::segment::{self, HeaderError, SegmentHeader};
+use crate::journal::torn::{TornWrite, set_aside};
 use crate::journal::watermark::{self, DurableWatermark, WatermarkFile};
 use crate::journal::write::{self, End, Writer};
 use crate::storage::disk::{Disk, DiskFile};
 use crate::storage::files::MODE_ALL;
-use crate::storage::replace::{self, TEMPORARY};
+use crate::storage::replace;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
-use crate::value::limits::{SEGMENT_LENGTH_MAX, TORN_COPIES_MAX};
+use crate::value::limits::SEGMENT_LENGTH_MAX;
 use bytes::Bytes;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -39,23 +40,6 @@ pub(crate) struct Opened {
     pub(crate) journal: Arc<Journal>,
     pub(crate) writer: Writer,
     pub(crate) torn: Option<TornWrite>,
-}
-
-/// An incomplete last frame, nearly always cut by a crash, as opening the store found and kept it; see
-/// [`Store::torn_write`](crate::Store::torn_write).
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TornWrite {
-    /// The journal segment that it was in.
-    pub file: PathBuf,
-    /// Where in the segment it began.
-    pub offset: u64,
-    /// How many bytes it left.
-    pub bytes: u64,
-    /// The file that its bytes were copied to before their place was cleared.
-    pub copy: PathBuf,
-    /// It had been durable: the disk lost what it had confirmed, and no crash cut it.
-    pub acknowledged: bool,
 }
 
 /// Whether the journal in `directory` holds no frame at all, so that nothing is lost without it. A file
@@ -80,7 +64,7 @@ pub(crate) fn is_empty(disk: &dyn Disk, directory: &Path) -> Result<bool> {
 /// writes stay, and so does every file that is not the journal's.
 pub(crate) fn create(disk: &Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result<()> {
     disk.create_dir_all(directory, MODE_ALL).map_err(|e| Error::io("create", directory, e))?;
-    for name in list(&**disk, directory)? {
+    for name in names::list(&**disk, directory)? {
         if names::is_ours(&name) && !names::is_torn(&name) {
             replace::remove_if_there(&**disk, &directory.join(name))?;
         }
@@ -139,7 +123,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result
 
 /// What a crash may leave beside the segments: files that were not in use yet.
 fn remove_leftovers(disk: &dyn Disk, directory: &Path) -> Result<()> {
-    for name in list(disk, directory)? {
+    for name in names::list(disk, directory)? {
         if names::is_leftover(&name) {
             replace::remove_if_there(disk, &directory.join(name))?;
         }
@@ -388,82 +372,7 @@ fn is_gone(watermark: &DurableWatermark, at: Location, used: usize) -> bool {
     watermark.frame > at || (was_durable_at && used == 0)
 }
 
-/// Keeps the torn bytes in a file of their own, then zeroes them where they are.
-fn set_aside(
-    journal: &Journal,
-    file: &dyn DiskFile,
-    at: Location,
-    bytes: u64,
-    watermark: Option<DurableWatermark>,
-) -> Result<TornWrite> {
-    let torn = journal.read(at, in_memory(bytes))?;
-    let clear = || {
-        let zero = || {
-            file.write_all_at(&vec![0; torn.len()], at.offset)?;
-            file.sync_data()
-        };
-        zero().map_err(|e| Error::io("clear a torn write in", &journal.path(at.segment), e))
-    };
-    if failpoint!("journal::clear_torn_before_copy") {
-        clear()?;
-    }
-    let copy = keep_copy(journal, at, &torn)?;
-    clear()?;
-    let acknowledged =
-        watermark.is_some_and(|watermark| watermark.frame == at && watermark.end > at.offset);
-    if acknowledged {
-        tracing::error!(
-            segment = at.segment,
-            offset = at.offset,
-            bytes,
-            copy = %copy.display(),
-            "the journal's last frame is damaged although it had been durable; its bytes are kept"
-        );
-    } else {
-        tracing::warn!(
-            segment = at.segment,
-            offset = at.offset,
-            bytes,
-            copy = %copy.display(),
-            "a write was cut short by a crash; its bytes are kept"
-        );
-    }
-    let file = journal.path(at.segment);
-    Ok(TornWrite { file, offset: at.offset, bytes, copy, acknowledged })
-}
-
-/// Keeps `torn`, which was at `at`, in a file of its own, and removes the oldest such files if there are too many.
-fn keep_copy(journal: &Journal, at: Location, torn: &[u8]) -> Result<PathBuf> {
-    let disk = &**journal.disk();
-    let mut kept: Vec<(TornPlace, String)> = list(disk, journal.directory())?
-        .into_iter()
-        .filter_map(|name| Some((names::torn_place(&name)?, name)))
-        .collect();
-    // The journal only grows, so what is further on is newer; and of one place, what has the higher number.
-    kept.sort_unstable();
-    let here = kept.iter().map(|(place, _)| place);
-    let newest_here = here.filter(|place| (place.segment, place.offset) == (at.segment, at.offset));
-    let again = newest_here.max().map_or(0, |place| place.again.saturating_add(1));
-    let name = TornPlace { segment: at.segment, offset: at.offset, again }.name();
-    let copy = journal.directory().join(name);
-    replace::replace(disk, &copy, TEMPORARY, torn)?;
-    let max = if failpoint!("journal::keep_every_torn") { usize::MAX } else { TORN_COPIES_MAX };
-    let excess = (kept.len() + 1).saturating_sub(max);
-    for (_, name) in kept.iter().take(excess) {
-        let path = journal.directory().join(name);
-        match disk.remove(&path) {
-            Ok(()) => {
-                tracing::info!(path = %path.display(), "the copy of an old torn write was removed");
-            }
-            Err(error) => {
-                tracing::warn!(%error, path = %path.display(), "the copy of an old torn write could not be removed");
-            }
-        }
-    }
-    Ok(copy)
-}
-
-/// Gives a last segment that was cut after its frames its whole length again.
+/// Gives a last segment that was cut behind its frames its whole length again.
 fn lengthen(journal: &Journal, file: &dyn DiskFile, segment: &SegmentHeader) -> Result<()> {
     let extend = || prepare::fill(file, file.length()?, segment.length);
     extend().map_err(|e| Error::io("lengthen", &journal.path(segment.number), e))
@@ -481,12 +390,8 @@ fn write_again(journal: &Journal, file: &dyn DiskFile, at: Location, frame: &Fra
 }
 
 pub(crate) fn segment_numbers(disk: &dyn Disk, directory: &Path) -> Result<Vec<u64>> {
-    let names = list(disk, directory)?;
+    let names = names::list(disk, directory)?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|n| segment::number_of(n)).collect();
     numbers.sort_unstable();
     Ok(numbers)
-}
-
-fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>> {
-    disk.list(directory).map_err(|e| Error::io("list", directory, e))
 }

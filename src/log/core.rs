@@ -2,7 +2,7 @@
 
 use crate::codec::state::StreamState;
 use crate::journal::read::Journal;
-use crate::journal::recover::TornWrite;
+use crate::journal::torn::TornWrite;
 use crate::log::indexer::managed::IndexSlot;
 use crate::log::indexer::signal::Control;
 use crate::log::tail::Tail;

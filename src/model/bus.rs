@@ -6,8 +6,8 @@
 
 use crate::model::aggregate::Aggregate;
 use crate::model::repository::Repository;
-use crate::model::repository::outcome::{ExecuteError, Executed};
-use crate::value::callback::{self, Holding};
+use crate::model::ticket::{Outcome, SendError, Ticket, is_one_of};
+use crate::value::callback::Holding;
 use crate::value::clock::deadline_after;
 use crate::value::error::{Error, ErrorKind, Result, catch};
 use crate::value::event::Metadata;
@@ -16,18 +16,13 @@ use crate::value::fork::{Owned, Owner};
 use crate::value::limits::{
     BUS_QUEUE_DEFAULT, BUS_QUEUE_MAX, BUS_WORKERS_DEFAULT, BUS_WORKERS_MAX,
 };
-use crossbeam_channel::{
-    Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded,
-};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounded};
 use parking_lot::{Mutex, RwLock};
 use std::collections::hash_map::RandomState;
-use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
-
-type Outcome<A> = Result<Executed<A>, ExecuteError<<A as Aggregate>::Error>>;
 
 impl<A: Aggregate> Repository<A> {
     /// Describes a pool of threads that execute commands: for each aggregate in the order in which they are sent,
@@ -332,83 +327,6 @@ impl<A: Aggregate> CommandBuilder<'_, A> {
     }
 }
 
-/// A command that was not sent, and why.
-#[non_exhaustive]
-pub struct SendError<C> {
-    /// The command, so that it can be sent again.
-    pub command: C,
-    /// Why it was not sent.
-    pub error: Error,
-}
-
-impl<C> fmt::Debug for SendError<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SendError").field("error", &self.error).finish_non_exhaustive()
-    }
-}
-
-impl<C> fmt::Display for SendError<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the command was not sent: {}", self.error)
-    }
-}
-
-impl<C> std::error::Error for SendError<C> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
-
-impl<C> From<SendError<C>> for Error {
-    fn from(not_sent: SendError<C>) -> Error {
-        not_sent.error
-    }
-}
-
-/// Returns the outcome of a sent command. Dropping it does not cancel the command.
-#[must_use = "whether the command was executed, only its ticket tells"]
-pub struct Ticket<A: Aggregate> {
-    answered: Owned<Receiver<Outcome<A>>>,
-    owner: Owner,
-    /// The workers that may have to answer it.
-    workers: Arc<Vec<ThreadId>>,
-}
-
-impl<A: Aggregate> Ticket<A> {
-    /// Waits until the command was executed or refused.
-    ///
-    /// # Errors
-    /// Those of [`Repository::execute_with`]; [`Expired`](ErrorKind::Expired), if its deadline passed before it began;
-    /// [`Panicked`](ErrorKind::Panicked), if `decide` or `evolve` did. Within a command of the same bus it is
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if it was not executed yet, because the waiting worker may be the one
-    /// to execute it; [`wait_timeout`](Ticket::wait_timeout) waits there too.
-    pub fn wait(self) -> Outcome<A> {
-        self.owner.check()?;
-        callback::refuse_if_commits_wait("Ticket::wait")?;
-        if self.answered.is_empty()
-            && is_one_of(&self.workers)
-            && !failpoint!("bus::wait_for_own_ticket")
-        {
-            let message = "a command's ticket is waited for within a command of the same bus, by a worker \
-                           that may have to execute it";
-            return Err(Error::invalid(message).into());
-        }
-        self.answered.recv().unwrap_or_else(|_| Err(unanswered().into()))
-    }
-
-    /// Waits at most this long; `None` if the command is not done by then. The outcome is returned once.
-    pub fn wait_timeout(&self, timeout: Duration) -> Option<Outcome<A>> {
-        if let Err(error) = self.owner.check() {
-            return Some(Err(error.into()));
-        }
-        match self.answered.recv_timeout(timeout) {
-            Ok(outcome) => Some(outcome),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => Some(Err(unanswered().into())),
-        }
-    }
-}
-
 fn work<A: Aggregate>(repository: &Repository<A>, jobs: &Receiver<Job<A>>) {
     for job in jobs {
         let (id, answer) = (job.id.clone(), job.answer.clone());
@@ -430,11 +348,6 @@ fn execute<A: Aggregate>(repository: &Repository<A>, job: Job<A>) -> Outcome<A> 
     repository.execute_with(&id, &command, metadata)
 }
 
-/// Whether this thread is one of `workers`.
-fn is_one_of(workers: &[ThreadId]) -> bool {
-    workers.contains(&std::thread::current().id())
-}
-
 fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the bus is closed")
 }
@@ -443,12 +356,5 @@ fn expired() -> Error {
     Error::new(
         ErrorKind::Expired,
         "the command's deadline passed before its turn came; it did not run",
-    )
-}
-
-fn unanswered() -> Error {
-    Error::new(
-        ErrorKind::Closed,
-        "the command's outcome was already returned, or its worker has ended",
     )
 }

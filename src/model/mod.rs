@@ -12,4 +12,5 @@ pub(crate) mod readable;
 mod readback;
 pub(crate) mod repository;
 pub(crate) mod request;
+pub(crate) mod ticket;
 pub(crate) mod worker;

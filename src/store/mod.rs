@@ -20,7 +20,7 @@ pub use reads::{ReadAll, ReadStream, StreamInfo, Streams};
 use crate::follow::group::ConsumerGroup;
 use crate::follow::group::registry::Groups;
 use crate::follow::subscription::SubscriptionBuilder;
-use crate::journal::recover::TornWrite;
+use crate::journal::torn::TornWrite;
 use crate::kv::database::refuse_forked;
 use crate::log::commit::gather::tracked;
 use crate::log::commit::outcome::{AppendError, Appended, Committed};

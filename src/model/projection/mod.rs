@@ -93,18 +93,7 @@ impl<P: Projection> ProjectionBuilder<P> {
                 }
                 None => Arc::new(Readable::new(tree)),
             };
-            let target = views.building.as_ref().unwrap_or(&views.current);
-            let shown = Shown {
-                target: Arc::clone(&target.tree),
-                checkpoint: views.current.place.position,
-                building: views.building.as_ref().map(|building| building.place.position),
-                parked: parked(&target.tree)?.len() as u64,
-            };
-            // A wait while a view is being built is for the new one.
-            let done = match views.building {
-                Some(_) => Position::START,
-                None => views.current.place.position,
-            };
+            let (done, shown) = shown(&views)?;
             found = Some((views, Arc::clone(&served)));
             Ok((Shared::new("projection", P::NAME, done, shown, requests), served))
         })?;
@@ -135,6 +124,23 @@ impl<P: Projection> ProjectionBuilder<P> {
         Worker::start(log.log(), "filmstrip-projector", runner, Arc::clone(&shared), registered)?;
         Ok(ProjectionHandle { shared, served, log })
     }
+}
+
+/// What is shown of a projection that was found as `views`, and the position up to which waits for it are over.
+fn shown(views: &Found) -> Result<(Position, Shown)> {
+    let target = views.building.as_ref().unwrap_or(&views.current);
+    let shown = Shown {
+        target: Arc::clone(&target.tree),
+        checkpoint: views.current.place.position,
+        building: views.building.as_ref().map(|building| building.place.position),
+        parked: parked(&target.tree)?.len() as u64,
+    };
+    // A wait while a view is being built is for the new one.
+    let done = match views.building {
+        Some(_) => Position::START,
+        None => views.current.place.position,
+    };
+    Ok((done, shown))
 }
 
 /// Serves `tree` to callers who hold the view from an earlier run.
