@@ -56,8 +56,8 @@ fn short(group: &mut BenchmarkGroup<'_, WallTime>) {
     group.measurement_time(Duration::from_secs(2));
 }
 
-/// A command on an aggregate that has so many events behind it. Each command adds one, so the cold ones
-/// go to several aggregates in turn, that these stay about as long as they are.
+/// A command on an aggregate that already has so many events. Each command adds one, so the cold ones go to several
+/// aggregates in turn, that these stay about as long as they are.
 fn by_length(criterion: &mut Criterion) {
     for length in [10_u64, 1_000, 100_000] {
         let aggregates = (20_000 / length).max(1);

@@ -251,7 +251,7 @@ fn compare_loads(store: &Store) -> filmstrip::Result<()> {
 
 fn show(store: &Store, balances: &ProjectionHandle) -> filmstrip::Result<()> {
     balances.wait_for(store.head(), Duration::from_secs(10))?;
-    // Both from one state of the view, so the total is the sum of what stands above it.
+    // Both from one state of the view, so the total is the sum of what is above it.
     let (mut rows, total) = balances.view().read(|view| -> filmstrip::Result<_> {
         Ok((view.prefix::<Row>("Account-")?, view.get::<Money>("total")?.unwrap_or_default()))
     })?;

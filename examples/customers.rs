@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The store is in DIRECTORY, `customers-data` if none is named. Run it again: everything that was
-//! said in earlier runs still stands, and one more customer walks in.
+//! said in earlier runs still holds, and one more customer walks in.
 
 #![allow(clippy::print_stdout, reason = "a program talks")]
 
@@ -118,7 +118,7 @@ impl Aggregate for Customer {
     }
 }
 
-// ---- reading: a view of the active customers by city, kept up to date behind the writers -------
+// ---- reading: a view of the active customers by city, kept up to date after each write ---------
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct CustomerSummary {
@@ -189,7 +189,7 @@ fn main() -> filmstrip::Result<()> {
     let last =
         tell(&customers, &id, "One more walks in", &register(&name, "9 River St, Cambridge, MA"))?;
 
-    // The view follows behind. Who wants to read what it just wrote waits for that position.
+    // The view lags slightly. To read your own write, wait for its position.
     by_city.wait_for(last, Duration::from_secs(10))?;
     println!("\nWho lives in Cambridge?");
     for (_, customer) in by_city.view().prefix::<CustomerSummary>("Cambridge/")? {

@@ -61,9 +61,8 @@ pub(crate) fn parse(
     let mut repository = None;
     while let Some(argument) = arguments.next() {
         let name = argument.to_string_lossy().into_owned();
-        let mut value = || {
-            arguments.next().ok_or_else(|| format!("{name} needs a value behind it; see --help"))
-        };
+        let mut value =
+            || arguments.next().ok_or_else(|| format!("{name} needs a value after it; see --help"));
         match name.as_str() {
             "--help" | "-h" => return Ok(None),
             "--store" => options.store = value()?.into(),

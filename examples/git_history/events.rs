@@ -22,7 +22,7 @@ pub(crate) enum FileEvent {
 
 impl Event for FileEvent {}
 
-/// How far a git commit is taken in; the events of a stream `Commit-<id>`. They stand behind the
+/// How far a git commit is ingested; the events of a stream `Commit-<id>`. They come after the
 /// files' events in the same commit of the store, so the newest one says where to go on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum CommitEvent {

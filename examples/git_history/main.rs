@@ -35,7 +35,7 @@ use std::time::Duration;
 /// Anything that can go wrong, said in a sentence.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// The read model follows while git commits are taken in, so it has little left to do at the end.
+/// The read model follows while git commits are ingested, so it has little left to do at the end.
 const CATCH_UP: Duration = Duration::from_secs(600);
 
 fn main() -> ExitCode {

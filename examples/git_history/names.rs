@@ -28,7 +28,7 @@ pub(crate) fn commit_stream(id: &str) -> Result<StreamId> {
     StreamId::new(format!("{COMMIT}-{id}"))
 }
 
-/// What stands behind the category in a stream's name.
+/// What follows the category in a stream's name.
 pub(crate) fn without_category(stream: &StreamId) -> &str {
     stream.as_str().split_once('-').map_or("", |(_, rest)| rest)
 }

@@ -110,7 +110,7 @@ impl<R: BufRead> Log<R> {
         Ok(Some(commit))
     }
 
-    /// What stands up to the next NUL; a line feed before it separates a header from its changes.
+    /// What comes up to the next NUL; a line feed before it separates a header from its changes.
     fn token(&mut self) -> io::Result<Option<Vec<u8>>> {
         let token = self.raw_token()?;
         Ok(token.map(|mut token| {

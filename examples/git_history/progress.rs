@@ -1,4 +1,4 @@
-//! What is shown on standard error while git commits are taken in.
+//! Progress on standard error while git commits are ingested.
 
 use super::Failure;
 use super::report::grouped;

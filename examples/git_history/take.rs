@@ -1,7 +1,7 @@
 //! Takes git commits into the store, each as one commit, and goes on where it stopped.
 //!
 //! * A git commit is in the store wholly or not at all, however the program ends; only one that is
-//!   too large for a commit of the store is taken in parts, in order.
+//!   too large for a commit of the store is ingested in parts, in order.
 //! * Each commit taken is the child, by first parent, of the one taken before it.
 //! * What was taken is known from the store alone: from the newest event of a `Commit-<id>` stream,
 //!   which each commit writes last. A git commit that touches no file has one too.
@@ -42,11 +42,11 @@ pub(crate) struct Progress {
     pub(crate) commits: u64,
     /// Changes to files taken.
     pub(crate) changes: u64,
-    /// Git commits that had to be taken in parts.
+    /// Git commits that had to be ingested in parts.
     pub(crate) in_parts: u64,
 }
 
-/// Where the store stands in the git history.
+/// Where the store is in the git history.
 struct Taken {
     /// The newest git commit that is wholly in.
     last: Option<String>,

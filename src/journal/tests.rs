@@ -220,9 +220,9 @@ fn every_truncation_before_the_last_frame_is_corrupt_and_in_it_leaves_the_prefix
     }
 }
 
-/// The search for a frame behind the damage left out the last place in a segment where one can begin, so
-/// that a closing frame just there proved nothing: without a watermark, the damaged frame before it was taken
-/// for a torn write, and cut away.
+/// The search for a frame after the damage left out the last place in a segment where one can begin, so that a closing
+/// frame just there proved nothing: without a watermark, the damaged frame before it was taken for a torn write, and
+/// cut away.
 #[test]
 fn damage_before_a_closing_frame_at_the_very_end_of_a_segment_is_corrupt() {
     let (directory, mut opened) = new_journal();
@@ -446,7 +446,7 @@ fn a_frame_hidden_in_a_payload_deceives_nobody() {
 fn frames_of_another_store_or_place_are_corrupt() {
     let (directory, bytes, places, end) = small();
     let path = segment_one(directory.path());
-    // The second frame once more behind the last: whole, but it names another offset.
+    // The second frame once more after the last: whole, but it names another offset.
     let mut copied = bytes.clone();
     let second = bytes[places[1] as usize..places[2] as usize].to_vec();
     let at = end.next.offset as usize;
@@ -550,7 +550,7 @@ fn who_writes_a_little_into_a_long_segment_does_not_wait_for_the_next_one() {
     assert_eq!(faults.operations() - before, 3);
 }
 
-/// The bytes of a header that says that it lies at `at`.
+/// The bytes of a header that says that it is at `at`.
 fn forged_header(at: Location, first_position: u64) -> Vec<u8> {
     let meaning =
         Meaning { kind: Kind::Group, events: 1, first_position, time: Micros(9), chain: [7; 32] };

@@ -186,8 +186,8 @@ impl Log {
         behind(Micros::of(self.clock.now()), self.head.time())
     }
 
-    /// Logs, once, that at `now` the clock is far behind `last`, the time of the last commit; and that it no longer
-    /// is.
+    /// Logs, once, that at `now` the clock lags far behind `last`, the time of the last commit; and that it no longer
+    /// does.
     pub(crate) fn note_clock(&self, now: Micros, last: Micros) {
         let is_behind = now < last
             && behind(now, last) > CLOCK_BEHIND_MAX

@@ -368,8 +368,8 @@ impl ViewTree {
         self.value_in(&self.views.read()?, key)
     }
 
-    /// For who has the views open already: to ask for them twice is to wait for ever behind somebody who
-    /// waits to change them.
+    /// For a caller that has the views open already: asking for them twice would wait for ever for a thread that waits
+    /// to change them.
     fn value_in(&self, views: &OpenViews<'_>, key: &[u8]) -> Result<Option<Bytes>> {
         match views.db().get(views.tree(&self.name)?, key)? {
             Some(value) => self.whole(views, key, &value).map(Some),

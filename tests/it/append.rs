@@ -162,7 +162,7 @@ fn what_only_resembles_a_repetition_is_a_conflict() {
         let result = store.append("A-1", ExpectedVersion::NoStream, batch);
         assert_eq!(kind(result), ErrorKind::Conflict, "{case}");
     }
-    // A shorter batch stands there as a whole.
+    // A shorter batch is there as a whole.
     let shorter = store.append("A-1", ExpectedVersion::NoStream, batch[..2].to_vec()).unwrap();
     assert!(shorter.already_recorded);
     assert_eq!(shorter.version, Version::new(2));

@@ -7,7 +7,7 @@
 //!   methods of a path that look at them.
 //! * What ARCHITECTURE.md says exists, exists.
 //!
-//! What stands under `#[cfg(test)]` is free: tests may look wherever they need.
+//! What is under `#[cfg(test)]` is free: tests may look wherever they need.
 
 #![allow(clippy::unwrap_used, reason = "a file of the project that cannot be read fails the test")]
 
@@ -347,7 +347,7 @@ impl Scan<'_> {
         self.module.mentions.push(Mention { line, path, ours: true });
     }
 
-    /// Passes over the item behind a `#[cfg(test)]`, and remembers a whole file of tests.
+    /// Passes over the item after a `#[cfg(test)]`, and remembers a whole file of tests.
     fn skip_item(&mut self, tokens: &[TokenTree], mut at: usize, here: &[String]) -> usize {
         while is_punct(tokens.get(at), '#') {
             at += 2;
@@ -463,7 +463,7 @@ fn every_path_that_architecture_md_names_exists() {
     assert!(missing.is_empty(), "ARCHITECTURE.md names what does not exist: {missing:?}");
 }
 
-/// What stands in backticks and looks like a path of the project, and what links point at.
+/// What is in backticks and looks like a path of the project, and what links point at.
 fn paths_named(text: &str) -> BTreeSet<&str> {
     let quoted = text.split('`').skip(1).step_by(2);
     let quoted = quoted.filter(|word| word.contains('/') && !word.contains([' ', '<', '\n']));

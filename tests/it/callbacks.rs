@@ -229,7 +229,7 @@ impl World {
             Callback::BusDecide => Ok(self.bus.send("a", Command::FromBus)?.wait().map(drop)?),
             Callback::PayloadDrop => Ok(self.bus.send("a", Command::Panic)?.wait().map(drop)?),
             Callback::LeaderListener => {
-                // That a clock is far behind is told within a commit, and again when it was right in between.
+                // That a clock lags far behind is logged within a commit, and again when it was right in between.
                 while ARMED.lock().unwrap().is_some() {
                     for is_behind in [true, false] {
                         IS_BEHIND.store(is_behind, Ordering::SeqCst);
@@ -261,7 +261,7 @@ impl Serialize for Loud {
     }
 }
 
-/// Whether the clock is a day behind.
+/// Whether the clock lags by a day.
 static IS_BEHIND: AtomicBool = AtomicBool::new(false);
 
 struct Ticking;

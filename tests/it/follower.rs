@@ -54,7 +54,7 @@ fn start(test: &str, variable: &str, value: &str) -> Child {
         .unwrap()
 }
 
-/// The numbers that a child says behind `word`.
+/// The numbers that a child says after `word`.
 fn said(child: &mut Child, word: &'static str) -> impl Iterator<Item = u64> + use<> {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     // The test harness of the child talks in between.

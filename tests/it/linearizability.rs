@@ -107,7 +107,7 @@ fn operate(store: &Store, thread: u64, n: u64) -> Told {
         0 => Told::Head(store.head().get()),
         1 => Told::Version { stream, version: read() },
         2 => {
-            // What has come behind the head by now, if anything.
+            // What has come after the head by now, if anything.
             let head = store.head();
             let events = store.read_all().after(head).collect().unwrap();
             Told::Head(events.last().map_or(head, |event| event.position).get())

@@ -35,10 +35,10 @@ fn it_goes_from_what_was_to_what_comes_without_a_gap_or_a_repetition() {
     assert_eq!(take(&subscription, 1), [101]);
 }
 
-/// A consumer group lost what was left of a batch when room came too early. A subscription holds a frame that
-/// was handed out by half as long as its buffer is smaller than the frame: whatever its buffer, however it is
-/// read, and however often it is dropped there and begun again behind what it gave last, each event comes once
-/// and in order, while others append.
+/// A consumer group lost what was left of a batch when room came too early. A subscription holds a frame that was
+/// handed out by half as long as its buffer is smaller than the frame: whatever its buffer, however it is read, and
+/// however often it is dropped there and begun again after what it returned last, each event comes once and in order,
+/// while others append.
 ///
 /// `FILMSTRIP_ROUNDS=1000 cargo test --release --test it subscription::whatever` for a long run.
 #[test]

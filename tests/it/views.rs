@@ -129,7 +129,7 @@ fn kill(mut child: Child, random: &mut Random) {
     child.wait().unwrap();
 }
 
-/// The view, wherever it stands, holds exactly the first so many events; returns how many.
+/// The view, however far it is, holds exactly the first so many events; returns how many.
 fn check(view: &View) -> u64 {
     let (all, by_stream, large) = view.read(|view| {
         let all: All = view.get("all").unwrap().unwrap_or_default();

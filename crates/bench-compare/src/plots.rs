@@ -16,7 +16,7 @@ const TITLE_HEIGHT: i32 = 64;
 const PANEL_HEAD_HEIGHT: i32 = 26;
 const BAR_HEIGHT: i32 = 18;
 const GAP: i32 = 20;
-/// Where the bars begin in their panel, and how long the longest is; its value stands behind it.
+/// Where the bars begin in their panel, and how long the longest is; its value is after it.
 const BARS_AT: i32 = 120;
 const BARS_WIDTH: i32 = 340;
 

@@ -17,7 +17,7 @@ const BYTES_MAX: usize = 1_000;
 /// each way.
 const TERMS: [(usize, usize); 3] = [(2, 1), (2, 2), (3, 1)];
 
-/// What the journal is to the engine: one writes at a time, and each group goes behind the one before.
+/// What the journal is to the engine: one writes at a time, and each group goes after the one before.
 struct Journal {
     queue: CommitQueue<u64, Result<u64, ErrorKind>>,
     written: Mutex<Vec<u64>>,
@@ -25,7 +25,7 @@ struct Journal {
     groups: AtomicU64,
     /// The group whose write fails.
     failing: Option<u64>,
-    /// The group behind which the next one is slow.
+    /// The group after which the next one is slow.
     slow: u64,
     groups_max: usize,
 }
@@ -43,7 +43,7 @@ impl Journal {
         })
     }
 
-    /// Where `value` stands then.
+    /// Where `value` is then.
     fn append(&self, value: u64, bytes: usize) -> Result<u64, ErrorKind> {
         let mut led = 0;
         let mut lead = |group: Vec<u64>| {

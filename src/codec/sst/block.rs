@@ -300,7 +300,7 @@ mod tests {
         assert!(unpack(&whole, u64::MAX, 5).is_err(), "far more events than there are");
         assert!(unpack(&whole, 3, u64::MAX).is_err(), "versions beyond the last");
         let events = decompress(&whole).unwrap();
-        assert!(decode_run(&events, u32::MAX, 1, 5).is_err(), "behind the end");
+        assert!(decode_run(&events, u32::MAX, 1, 5).is_err(), "after the end");
     }
 
     #[test]

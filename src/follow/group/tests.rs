@@ -276,9 +276,9 @@ fn events_that_are_read_in_order_take_one_look_at_each_frame() {
     assert_eq!(cursor.event_at(past).unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
-/// An acknowledgement wrote all that was finished and tried behind the cursor: 40 KB of journal for each that
-/// came out of order, and more with a larger buffer. It writes what it adds, and the whole record so seldom
-/// that it costs no more than that again.
+/// An acknowledgement wrote all that was finished and tried after the cursor: 40 KB of journal for each that came out
+/// of order, and more with a larger buffer. It writes what it adds, and the whole record so seldom that it costs no
+/// more than that again.
 #[test]
 fn an_acknowledgement_out_of_order_writes_no_more_than_a_few_times_itself() {
     const EVENTS: u64 = 4_096;
@@ -528,7 +528,7 @@ fn assert_same(parts: &GroupRecord, whole: &GroupRecord, wanted: &BTreeSet<u64>,
     assert_eq!(tried(parts), tried(whole), "{context}");
 }
 
-/// Nothing up to the cursor, or in a range behind it, is unfinished.
+/// Nothing up to the cursor, or in a range after it, is unfinished.
 #[track_caller]
 fn check(record: &GroupRecord, wanted: &BTreeSet<u64>, truth: &Truth, context: &str) {
     let shelved = |p: &u64| truth.parked.contains(p) || truth.replay.contains(p);

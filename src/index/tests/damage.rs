@@ -48,7 +48,7 @@ fn check(truth: &Truth, dir: &Path, case: &str) -> Outcome {
 
 fn flip_bits(random: &mut Random, file: &Path, bits: u64) {
     let mut bytes = fs::read(file).unwrap();
-    // Most of sled's file is zeros that stand for nothing.
+    // Most of sled's file is zeros that mean nothing.
     let used: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
     for _ in 0..bits {
         let at = used[random.below(used.len() as u64) as usize];

@@ -1,4 +1,4 @@
-//! The bytes of a segment, a chunk of it at a time. What the disk does not read is named, and stands for zeros.
+//! The bytes of a segment, a chunk at a time. What the disk cannot read is reported, and counts as zeros.
 
 use crate::codec::frame::{self, Header};
 use crate::codec::length::in_memory;
@@ -59,7 +59,7 @@ impl LenientScan {
         open.chunk.slice(skip..)
     }
 
-    /// Reads up to `length` bytes. What the disk does not read is named, and stands for zeros.
+    /// Reads up to `length` bytes. What the disk cannot read is reported, and counts as zeros.
     pub(super) fn read(&mut self, open: &Open, offset: u64, length: usize) -> Bytes {
         let length = length.min(in_memory(open.length.saturating_sub(offset)));
         let mut bytes = vec![0; length];

@@ -2,7 +2,7 @@
 //!
 //! * An event, a deadline or a request at a time; before each, the effects of what came before are
 //!   done. So an instance sees its own events' effects before anything else.
-//! * A deadline has its place among the events: before those that were recorded after it, and behind
+//! * A deadline has its place among the events: before those that were recorded after it, and after
 //!   those that were recorded before the clock showed it.
 
 use crate::follow::feed::{Batch, Feed, FeedStop};

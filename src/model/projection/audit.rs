@@ -46,7 +46,7 @@ impl Origins {
     }
 
     /// Adds a finding for each view in `directory` that is not of `store`, or not of the history that the
-    /// journal's `chains` stand for.
+    /// journal's `chains` name.
     pub(crate) fn check(
         &self,
         directory: &Path,

@@ -77,8 +77,8 @@ fn rebuild_and_fail(handle: &ProjectionHandle, views: &Views, store: &Store, aft
     failed
 }
 
-/// Going on behind the last checkpoint would apply events a second time to the parts that were written before
-/// the disk was full.
+/// Going on after the last checkpoint would apply events a second time to the parts that were written before the disk
+/// was full.
 #[test]
 fn a_rebuild_whose_writes_fail_half_way_begins_anew_when_it_is_resumed_or_opened_again() {
     // Writes: that there is no checkpoint; a part; the other part.

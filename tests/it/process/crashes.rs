@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-/// What stands in the end: the films of the checkouts, and what the accounts were given.
+/// What there is in the end: the streams of the checkouts, and what the accounts were given.
 fn end(store: &Store) -> Vec<(String, Vec<String>)> {
     let streams = store.streams().iter().unwrap().map(|stream| stream.unwrap().stream.to_string());
     let told = |stream: String| {

@@ -79,8 +79,8 @@ impl Open {
         }
     }
 
-    /// Gives a page of payloads; the cursor behind it, the one before if there is none, or nothing if
-    /// `take` wants no more.
+    /// Gives a page of payloads; the cursor after it, the one before if there is none, or nothing if `take` wants no
+    /// more.
     fn page(
         &self,
         filter: Option<Arc<[EventFilter]>>,

@@ -66,7 +66,7 @@ struct Open {
 }
 
 impl Open {
-    /// Gives a page of payloads; the position behind it, or nothing if `take` wants no more.
+    /// Gives a page of payloads; the position after it, or nothing if `take` wants no more.
     fn page(&self, from: u64, take: &mut dyn FnMut(&[u8]) -> bool) -> Option<u64> {
         let mut next = from;
         for event in self.db.read(None, Some(from), false, Some(PAGE)).expect("read") {

@@ -1,4 +1,4 @@
-//! A subscriber: how soon it has an event while it waits, and how far it is behind while others write as
+//! A subscriber: how soon it has an event while it waits, and how far it lags while others write as
 //! fast as they can.
 
 use super::{Run, append, figure, micros, millis, quantile, sorted};

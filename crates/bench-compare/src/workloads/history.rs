@@ -20,9 +20,8 @@ const FILES_LOADED: u64 = 20_000;
 /// Begins a commit's line; what else git prints never begins with it.
 const COMMIT_MARK: char = '\u{1}';
 
-/// Writes the first `events` events or so of the repository's history to `file`: a line for each, its
-/// stream and its payload with a tab between, and an empty line behind each commit. In a sentence, what
-/// they are.
+/// Writes the first `events` events or so of the repository's history to `file`: a line for each, its stream and its
+/// payload with a tab between, and an empty line after each commit. In a sentence, what they are.
 pub fn prepare(repository: &Path, events: u64, file: &Path) -> Result<String, String> {
     let mut git = git(repository).spawn().map_err(|error| format!("git: {error}"))?;
     let said = BufReader::new(git.stdout.take().expect("a pipe"));
