@@ -114,7 +114,7 @@ impl Entries {
         &self.body
     }
 
-    /// The parts of the next event, for who looks at it before sharing the buffer. Records are passed over.
+    /// The parts of the next event, to look at before sharing the buffer. Records are skipped.
     #[allow(
         clippy::indexing_slicing,
         reason = "`next_range` gives ranges of the body that an entry's header fits into"
@@ -255,7 +255,7 @@ fn event_parts(bytes: &Bytes, content: Range<usize>) -> Option<EventParts> {
     let end = content.end;
     let mut cursor = Cursor::within(bytes, content);
     let name_length = cursor.u16()?;
-    // Who forges an entry has its checksum right; its version must be one that has a next one.
+    // A forged entry has a correct checksum; its version must be one that has a next one.
     let version = cursor.u64().filter(|version| (1..u64::MAX).contains(version))?;
     let name = cursor.at();
     cursor.pass(name_length.into())?;

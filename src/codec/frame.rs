@@ -108,7 +108,7 @@ impl Header {
         let length = u32::from_le_bytes(array_at(header, 8));
         let events = u32::from_le_bytes(array_at(header, 12));
         let first_position = u64::from_le_bytes(array_at(header, 48));
-        // Who forges a header has its checksum right; its positions must be such as can be given out.
+        // A forged header has a correct checksum; its positions must be such as can be given out.
         let has_positions =
             first_position > 0 && first_position.checked_add(events.into()).is_some();
         (length as usize >= HEADER_BYTES && has_positions).then(|| Header {
@@ -255,7 +255,7 @@ impl Entries {
         self.0.body()
     }
 
-    /// The parts of the next event in the body, for who looks at it before sharing the buffer.
+    /// The parts of the next event in the body, to look at before sharing the buffer.
     pub(crate) fn next_event(&mut self) -> Option<Result<EventParts, Corruption>> {
         self.0.next_event()
     }

@@ -28,8 +28,8 @@ const RECORD_FIXED_BYTES: usize = 28;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StreamState {
     pub(crate) version: Version,
-    /// 1, because no stream can be truncated yet. Nothing reads by it: the journal has every event, and who
-    /// reads a stream, loads an aggregate or counts events begins with the first one.
+    /// 1, because no stream can be truncated yet. Nothing reads by it: the journal has every event, and reading a
+    /// stream, loading an aggregate and counting events begin with the first one.
     pub(crate) first_readable: Version,
     /// When its first event was recorded.
     pub(crate) created: Micros,

@@ -214,7 +214,7 @@ impl Journal {
             }
             handles.forgotten
         };
-        // Not under the lock: opening may take long, and nobody who has a file waits for it.
+        // Not under the lock: opening may take long, and callers that have a file need not wait for it.
         let path = self.path(number);
         let file = self.disk.open(&path).map_err(|e| Error::io("open", &path, e))?;
         let handles = &mut *self.handles.lock();

@@ -89,7 +89,7 @@ impl SegmentHeader {
             let what = format!("the segment has format {format}; format {FORMAT} is known");
             return Err(HeaderError::Format(what));
         }
-        // Who forges a header has its checksum right; what is computed from it must hold all the same.
+        // A forged header has a correct checksum; what is computed from it must hold all the same.
         let length = u64::from_le_bytes(array_at(page, 40));
         let is_believed = failpoint!("journal::believe_any_length");
         if !is_believed && !(HEADER_BYTES..=SEGMENT_LENGTH_MAX).contains(&length) {

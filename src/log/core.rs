@@ -99,7 +99,7 @@ impl Log {
         threads.retain(|thread| !thread.is_finished());
         let work = || {
             IS_OWN_THREAD.set(true);
-            // What it panicked with, which may panic when it is dropped, must not get to who joins it.
+            // The panic's payload, which may panic when it is dropped, must not reach the joining thread.
             let _ = catch(work);
         };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
@@ -244,7 +244,7 @@ impl Log {
         self.refuse_if_ended()
     }
 
-    /// The same for somebody who is known to be in the process that has opened it.
+    /// The same for a caller that is known to be in the process that opened it.
     pub(crate) fn refuse_if_ended(&self) -> Result<()> {
         match self.head.is_closed() {
             true => Err(Error::new(ErrorKind::Closed, "the store is closed")),

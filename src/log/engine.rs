@@ -105,14 +105,14 @@ impl Engine {
         self.log.index.close().and(closed)
     }
 
-    /// The log alone, for those who only read.
+    /// The log alone, for callers that only read.
     pub(crate) fn log(&self) -> &Arc<Log> {
         &self.log
     }
 
     /// Makes `encoded` durable, together with whatever else waits.
     pub(crate) fn commit(&self, encoded: EncodedCommit) -> Outcome {
-        // Before any lock, and so by each caller: in a forked process somebody may hold it for ever.
+        // Before any lock, and so by each caller: in a forked process it may be held for ever.
         if !failpoint!("log::append_in_forked_process") {
             self.log.owner.check()?;
         }
@@ -122,7 +122,7 @@ impl Engine {
 }
 
 /// An index that goes on where the journal ends means that the journal has lost what had been durable, unless the
-/// journal of an earlier backup was put beneath it. That is for somebody to decide who knows. One that is
+/// journal of an earlier backup was put beneath it. An operator must decide that. One that is
 /// ahead in positions or in bytes only is of another history, in which frames are longer or shorter.
 fn refuse_index_ahead(journal: &Journal, indexed: &Checkpoint, end: &End) -> Result<()> {
     let newest = indexed.position;

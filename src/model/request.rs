@@ -31,7 +31,7 @@ pub(crate) struct RequestSender<A> {
     thread: OnceLock<ThreadId>,
 }
 
-/// The side that answers: its requests. Dropping it answers everybody who still waits.
+/// The side that answers: its requests. Dropping it replies to everybody who still waits.
 pub(crate) struct RequestReceiver<A> {
     requests: Receiver<Request<A>>,
     _answers: Sender<()>,
@@ -56,7 +56,7 @@ pub(crate) enum NoReply {
 }
 
 impl NoReply {
-    /// The error for somebody who asked `who`, such as `projection X`.
+    /// The error for a caller of `who`, such as `projection X`.
     pub(crate) fn by(self, who: &str) -> Error {
         match self {
             NoReply::Ended => Error::new(ErrorKind::Closed, format!("{who} has stopped")),

@@ -34,7 +34,7 @@ pub(crate) struct Table {
     pub(crate) tree: Tree,
     /// Blocks of all tables.
     cache: Arc<BlockCache>,
-    /// The block that was looked up last: who asks for a stream's state asks for its events next.
+    /// The block that was looked up last: after a stream's state, its events are asked for next.
     recent: Mutex<Option<IndexBlock>>,
 }
 

@@ -14,7 +14,7 @@ use parking_lot::RwLock;
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-/// The tables that a checkpoint lists. Who asks keeps the ones that it began with.
+/// The tables that a checkpoint lists. A reader keeps the ones that it began with.
 pub(crate) struct TableSet {
     live: RwLock<Arc<Vec<Arc<Table>>>>,
 }

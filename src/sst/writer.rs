@@ -35,7 +35,7 @@ pub(crate) struct TableWriter {
     /// The directory of the index, as long as the table is written.
     held: Arc<Held>,
     id: TableId,
-    /// For who will read it.
+    /// For the table's readers.
     cache: Arc<BlockCache>,
     file: Arc<dyn DiskFile>,
     /// Until the table is finished.

@@ -78,7 +78,7 @@ pub(crate) trait Disk: Send + Sync + 'static {
     fn kind_there(&self, path: &Path) -> io::Result<Option<Kind>> {
         self.kind(path)
     }
-    /// Opens a file that somebody else writes by its path, in order to sync it.
+    /// Opens a file that another party writes, by its path, in order to sync it.
     fn open_foreign(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         self.open(path)
     }

@@ -135,7 +135,7 @@ pub(crate) const TABLES_COMPACTED: usize = 8;
 /// Tables of one level from which on they are compacted, when nobody writes. With 8, the seven tables of 2 million
 /// events stayed, and streams of 20 were read at 385,000 events a second instead of 1,350,000 (docs/decisions/0008).
 pub(crate) const TABLES_COMPACTED_IDLE: usize = TABLES_COMPACTED / 2;
-/// Tables of one level from which on `TABLES_COMPACTED` are compacted although somebody writes. Compacting took a core
+/// Tables of one level from which on `TABLES_COMPACTED` are compacted although writers are busy. Compacting took a core
 /// and the disk from a busy writer, so it mostly waits for a pause.
 pub(crate) const TABLES_COMPACTED_BUSY: usize = 2 * TABLES_COMPACTED;
 /// Number of tables from which on compacting them goes before ingesting more: each is a file that is held open. Without
@@ -214,7 +214,7 @@ pub(crate) const VIEW_SWAP_EVENTS_MAX: u64 = 64;
 pub(crate) const REPLAY_EVENTS_MAX: usize = 256;
 /// How long a replay tries at most between two batches of new events.
 pub(crate) const REPLAY_TIME_MAX: Duration = Duration::from_millis(100);
-/// How long a change that somebody waits for waits until nobody reads the view.
+/// How long a change with a waiting caller waits until nobody reads the view.
 pub(crate) const VIEW_READERS_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long a reader of a view or model lets a change go first that waits for other readers: without it, readers that
 /// overlap would keep the change from ever being made. It is a courtesy, and ends by itself.
@@ -350,7 +350,7 @@ const _: () = assert!(2 * (COMMIT_BYTES_MAX + GROUP_BYTES_MAX) as u64 <= SEGMENT
 // Offsets in a segment are kept in 32 bits.
 const _: () = assert!(SEGMENT_LENGTH_MAX < 1 << 32);
 const _: () = assert!(COMMIT_BYTES_MAX <= QUEUE_BYTES_MAX);
-// A leader goes on only where somebody waits.
+// A leader goes on only where callers wait.
 const _: () = assert!(GO_ON_WAITING_MIN > 0);
 const _: () = assert!(SEGMENT_BYTES_FIRST <= SEGMENT_BYTES);
 const _: () = assert!(GROUP_BYTES_MAX as u64 * 4 <= SEGMENT_BYTES);

@@ -124,7 +124,7 @@ impl Views {
         let note = || {
             let Some(store_dir) = noted_in else { return Ok(()) };
             let names = names?.into_iter().map(|name| String::from_utf8_lossy(&name).into_owned());
-            // Without it, less is known to who verifies them.
+            // Without it, a verification knows less.
             if let Err(error) =
                 note::write(&*disk, &store_dir, &store_dir.join(VIEWS), names.collect())
             {

@@ -68,7 +68,7 @@ impl EventBlockBuilder {
     }
 
     /// Whether the next stream is to begin another event block. One that begins here goes on here as far as it can:
-    /// who reads it then decompresses little else.
+    /// reading it then decompresses little else.
     pub(crate) fn is_full(&self) -> bool {
         self.events.len() >= TABLE_EVENT_BLOCK_BYTES_MIN
     }

@@ -242,7 +242,7 @@ impl Names {
                 "there is a snapshot of {name} at version {version}; its last version is {last}"
             ));
         }
-        // What the index does not hold yet, it cannot be asked for; who loads it looks.
+        // What the index does not hold yet, it cannot be asked for; loading it checks.
         let events = index.ask(|index| index.events_from(name, *version, 1)).ok()?;
         let held = events.first().filter(|held| held.version == *version)?;
         let is_of_it = event.is_none_or(|event| {

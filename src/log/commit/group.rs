@@ -98,7 +98,7 @@ impl GroupCommit {
     fn replies_to(&self, log: &Log, group: Vec<EncodedCommit>) -> Vec<Reply> {
         let callers = group.len();
         let write = || {
-            // Who listens to `tracing` is called from in here.
+            // Listeners of `tracing` are called from in here.
             let _held = (!failpoint!("log::lead_unnoticed")).then(|| Holding::Commits.begin());
             let writer = &mut *self.writer.lock();
             write_group(log, writer, group)

@@ -57,7 +57,7 @@ struct Queue<T, R> {
     refusing: Option<Error>,
 }
 
-/// What somebody wants done.
+/// What a caller wants done.
 struct Waiting<T, R> {
     wanted: T,
     bytes: usize,
@@ -93,7 +93,7 @@ pub(crate) struct Leader<'a, T, R> {
     queue: &'a CommitQueue<T, R>,
     /// Groups that are done.
     led: usize,
-    /// Who waits for the group that was taken.
+    /// The callers that wait for the group that was taken.
     tickets: Vec<Arc<Ticket<R>>>,
     /// The answer to itself.
     own: Option<R>,

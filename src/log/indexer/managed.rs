@@ -4,7 +4,7 @@
 //!   journal, and nobody is asked to repair anything.
 //! * While it is rebuilt, callers that need it wait.
 //! * If it cannot be rebuilt (the disk is full, say), it is lost for now: callers that need it get an error that says
-//!   why, and building it is tried again, by who asks after a pause that grows with each failure.
+//!   why, and a caller that comes after a pause, which grows with each failure, retries the rebuild.
 
 mod healing;
 
@@ -66,7 +66,7 @@ impl IndexSite {
 pub(crate) struct IndexSlot {
     site: IndexSite,
     slot: RwLock<Slot>,
-    /// Counts the times it was built again, so that those who found the same damage heal it once.
+    /// Counts the rebuilds, so that several callers that find the same damage heal it once.
     healed: AtomicU64,
     /// Counts the frames that were read for it: a sign of life while a flush batch is long.
     signs_of_life: AtomicU64,

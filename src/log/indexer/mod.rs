@@ -105,7 +105,7 @@ pub(crate) fn index_up_to(log: &Log, to: Location) -> bool {
     })
 }
 
-/// Does `work` and tells those who wait of its failure. Returns whether it went well.
+/// Does `work` and reports its failure to waiting callers. Returns whether it succeeded.
 fn guarded(log: &Log, work: impl FnOnce() -> Result<()>) -> bool {
     let error = match catch(work) {
         Ok(Ok(())) => return true,

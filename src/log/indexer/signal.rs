@@ -1,4 +1,4 @@
-//! What the indexer and those who wait for it tell each other. The times are in `value::limits`.
+//! The signals between the indexer and its waiting callers. The times are in `value::limits`.
 
 use crate::codec::frame::Location;
 use crate::value::error::{Error, ErrorKind, Result, catch};
@@ -9,7 +9,7 @@ use crate::value::limits::{
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// What the indexer and those who wait for it tell each other.
+/// The signals between the indexer and its waiting callers.
 ///
 /// A frame wakes the indexer only if it gives it work. To wake its thread for each commit took a tenth of an
 /// `fdatasync`: one writer with one event in each commit, 109 µs (median) instead of 96.

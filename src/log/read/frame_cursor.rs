@@ -100,8 +100,8 @@ impl FrameCursor {
         FrameCursor { log, scan: None, ahead_until: None }
     }
 
-    /// A cursor for who decodes on the thread that asks it: once the scan is long, another thread reads
-    /// ahead of it, up to position `last`.
+    /// A cursor for a caller that decodes on its own thread: once the scan is long, another thread reads ahead of it,
+    /// up to position `last`.
     pub(crate) fn reading_ahead(log: Arc<Log>, last: u64) -> FrameCursor {
         FrameCursor { log, scan: None, ahead_until: Some(last) }
     }
@@ -198,7 +198,7 @@ struct Scan {
     bytes: usize,
 }
 
-/// Who reads: the thread that asks, or another one.
+/// Where the reading is done: on the caller's thread, or on another one.
 enum Source {
     Here(Frames),
     Readahead(Readahead),

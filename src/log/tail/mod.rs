@@ -112,7 +112,7 @@ impl Tail {
         self.state.read().streams.find_each(streams)
     }
 
-    /// Keeps in mind that `stream`, which is not here, is in `state`. Only who leads may say so.
+    /// Remembers that `stream`, which is not here, is in `state`. Only the leader may call this.
     pub(crate) fn remember(&self, stream: &StreamId, state: StreamState) -> Slot {
         self.state.write().streams.remember(stream, state)
     }

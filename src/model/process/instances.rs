@@ -1,6 +1,6 @@
 //! The instances of one process: each folded from its own stream, and remembered for a while.
 //!
-//! * What is remembered is never taken for the newest state: who asks gets it with all that its
+//! * What is cached is never taken for the newest state: a caller gets it with all that its
 //!   stream holds by then.
 //! * Bounded: two generations, of which the older goes when the younger is full.
 

@@ -30,7 +30,7 @@ impl From<HandlerError> for Failure {
 
 pub(super) struct RetryLoop {
     pub(super) desk: Desk<Settle, Shown>,
-    /// Those who wait until nothing is left to do.
+    /// Callers that wait until nothing is left to do.
     pub(super) settling: Vec<Sender<Result<()>>>,
     /// Why it goes no further, if it does not; then nobody waits.
     pub(super) fault: Option<Error>,
@@ -91,7 +91,7 @@ impl RetryLoop {
         }
     }
 
-    /// Takes note of who waits; anything else interrupts.
+    /// Registers waiting callers; anything else interrupts.
     pub(super) fn note(&mut self, interrupt: Interrupt) -> Step {
         match interrupt {
             Interrupt::Request(Request { ask: Ask::Own(Settle), answer }) => {
@@ -105,7 +105,7 @@ impl RetryLoop {
         }
     }
 
-    /// Answers all who wait.
+    /// Replies to all waiting callers.
     pub(super) fn settled(&mut self, how: &Result<()>) {
         for answer in self.settling.drain(..) {
             // The caller may no longer wait.

@@ -37,7 +37,7 @@ impl Projections {
         Arc::new(Projections { log, directory, cache_bytes, views, known, models })
     }
 
-    /// Has those who wait for all projections wait for this read model too.
+    /// Makes a wait for all projections include this read model.
     pub(crate) fn add_model(&self, progress: &Arc<Progress>) {
         let mut models = self.models.lock();
         models.retain(|model| model.strong_count() > 0);

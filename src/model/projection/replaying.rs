@@ -16,7 +16,8 @@ use crate::value::stream::StreamId;
 use std::time::Instant;
 
 impl<P: Projection> Runner<P> {
-    /// Begins a replay for who waits for `answer`; one that does not follow the log does all of it at once.
+    /// Begins a replay for the caller that waits for `answer`; a projection that does not follow the log does all of it
+    /// at once.
     pub(super) fn begin_replay(&mut self, answer: &ReplayReply, follows: bool) {
         if let Some(replay) = &mut self.replay {
             replay.then.push(answer.clone());
@@ -41,7 +42,7 @@ impl<P: Projection> Runner<P> {
         Ok(())
     }
 
-    /// Tries some of the parked events again; when there are no more, tells who has asked.
+    /// Tries some of the parked events again; when there are no more, replies to the callers.
     pub(super) fn replay_some(&mut self) -> Step {
         if self.replay.is_some() && !self.target.pending.is_empty() {
             // The events that are tried again come on top of it.

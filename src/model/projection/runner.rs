@@ -88,7 +88,7 @@ impl<P: Projection> Work for Runner<P> {
         if self.target.torn { self.build_anew() } else { Ok(()) }
     }
 
-    /// Who waits while a view is being built waits for the new one.
+    /// A wait while a view is being built is for the new one.
     fn resume(&mut self) -> Result<Position> {
         let building = self.target.building;
         self.seen().own.building = building.then(|| self.position());
@@ -145,7 +145,7 @@ impl<P: Projection> Runner<P> {
                 Some(_) => after(Duration::ZERO),
                 None => never(),
             };
-            // Who asks for something is answered before the next batch; who closes the store, before that.
+            // Requests are answered before the next batch; closing the store comes before that.
             let batch = select_biased! {
                 recv(self.desk.closed) -> _ => return Err(Interrupt::Closed),
                 recv(self.desk.requests.channel()) -> request => {
@@ -297,7 +297,7 @@ impl<P: Projection> Runner<P> {
         Ok(())
     }
 
-    /// Removes views that are of no use any more, until somebody asks for something.
+    /// Removes views that are no longer used, until there is a request.
     fn remove_outdated(&mut self) {
         if !self.has_outdated {
             return;

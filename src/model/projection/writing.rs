@@ -13,9 +13,9 @@ use std::time::Instant;
 /// How long a write waits until nobody reads the view.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waits {
-    /// Until somebody asks for something: it may be a reader who does, and waits for the answer.
+    /// Until there is a request: it may come from a reader, who waits for the reply.
     UntilAsked,
-    /// Not for long: somebody waits for it.
+    /// Not for long: a caller waits for it.
     ForAWhile,
 }
 

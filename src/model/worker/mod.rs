@@ -48,7 +48,7 @@ pub(crate) trait Work: Send + 'static {
         Ok(())
     }
 
-    /// Is about to follow again; returns the position from which those who wait for it count.
+    /// Is about to follow again; returns the position from which its waiting callers count.
     fn resume(&mut self) -> Result<Position>;
 
     /// Does what it was asked for.
@@ -72,7 +72,7 @@ pub(crate) enum Answer {
     Now(Result<()>),
     /// It is under way, and answered when it is done.
     Later,
-    /// It is done, and the worker follows again; those who wait for it count from this position.
+    /// It is done, and the worker follows again; its waiting callers count from this position.
     Resumes(Position),
 }
 
@@ -124,7 +124,7 @@ impl<W: Work> Worker<W> {
                 Interrupt::Request(Request { ask: Ask::Stop, answer }) => {
                     let finished = self.work.finish();
                     self.shared.stopped();
-                    // Before the answer: who got it may start another of this name.
+                    // Before the reply: its caller may then start another of this name.
                     self.registered.end();
                     // The caller may not wait for the answer.
                     let _ = answer.send(finished);
@@ -156,7 +156,7 @@ impl<W: Work> Worker<W> {
 
     fn fault(&mut self, error: Error) {
         self.work.log_fault(&error);
-        // The state first: who waits in vain looks there for the cause.
+        // The state first: a caller that waits in vain finds the cause there.
         self.doing = Doing::Faulted(error.clone());
         self.shared.see(&self.doing);
         self.shared.progress.end(error.clone());

@@ -63,8 +63,8 @@ impl IndexSlot {
         self.replace(healed, damage, true)
     }
 
-    /// Closes an index that takes nothing in any more, and opens it again, unless somebody did so since
-    /// `healed` was read.
+    /// Closes an index that no longer ingests, and opens it again, unless another thread did so since `healed` was
+    /// read.
     pub(super) fn reopen(&self, healed: u64) -> Result<()> {
         let cause = Error::new(ErrorKind::Io, "it had failed half-way");
         self.replace(healed, &cause, false)
