@@ -372,7 +372,7 @@ fn is_gone(watermark: &DurableWatermark, at: Location, used: usize) -> bool {
     watermark.frame > at || (was_durable_at && used == 0)
 }
 
-/// Gives a last segment that was cut behind its frames its whole length again.
+/// Gives a last segment that was cut after its frames its whole length again.
 fn lengthen(journal: &Journal, file: &dyn DiskFile, segment: &SegmentHeader) -> Result<()> {
     let extend = || prepare::fill(file, file.length()?, segment.length);
     extend().map_err(|e| Error::io("lengthen", &journal.path(segment.number), e))
