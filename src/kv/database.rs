@@ -174,6 +174,7 @@ impl Database {
 
     /// The tree of this name, created if there is none.
     pub(crate) fn tree(&self, name: &str) -> Result<Tree> {
+        self.catch_up(&mut self.unsynced.lock())?;
         self.call("open a tree of", |db| db.open_tree(name)).map(|tree| Tree(Some(tree)))
     }
 
@@ -203,6 +204,7 @@ impl Database {
 
     /// The tree of this name, which is about to be written.
     pub(crate) fn new_tree(&self, name: &str) -> Result<Tree> {
+        self.catch_up(&mut self.unsynced.lock())?;
         self.change("create a tree of", |db| db.open_tree(name)).map(|tree| Tree(Some(tree)))
     }
 
@@ -283,10 +285,7 @@ impl Database {
         let mut unsynced = self.unsynced.lock();
         #[cfg(test)]
         unsynced.faults.die_if_told()?;
-        if unsynced.is_behind {
-            self.keep_pace(&mut unsynced)?;
-            unsynced.is_behind = false;
-        }
+        self.catch_up(&mut unsynced)?;
         self.change("write", |_| f())?;
         unsynced.bytes += bytes as u64;
         if let Err(error) = self.keep_pace(&mut unsynced) {
@@ -297,6 +296,15 @@ impl Database {
             unsynced.is_behind = true;
         }
         self.collect(&mut unsynced, changes)
+    }
+
+    /// Syncs what the last write made, if that could not be done then.
+    fn catch_up(&self, unsynced: &mut Unsynced) -> Result<()> {
+        if unsynced.is_behind {
+            self.keep_pace(unsynced)?;
+            unsynced.is_behind = false;
+        }
+        Ok(())
     }
 
     /// Syncs, between two writes, as soon as sled has written log that is not synced.

@@ -59,6 +59,8 @@ fn a_write_that_was_made_and_cannot_be_synced_has_not_failed_and_the_next_one_is
     db.insert(&tree, b"1", vec![1]).expect("it was made");
     assert!(faults.has_failed() && value(b"1").is_some());
     faults.fail_in(1);
+    assert!(db.tree("b").is_err_and(|error| error.kind() == ErrorKind::StorageFull));
+    faults.fail_in(1);
     let error = db.insert(&tree, b"2", vec![2]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
     assert!(faults.has_failed() && value(b"2").is_none(), "it was made");
