@@ -6,7 +6,7 @@
 //!   an error that says what it is, and doing it again succeeds.
 //! * The store itself has everything that was acknowledged, and goes on.
 //!
-//! `FILMSTRIP_ROUNDS=5 cargo test --release proof::operations -- --nocapture` for more.
+//! `FILMSTRIP_ROUNDS=2 cargo test --release -p filmstrip-proof proof::operations -- --nocapture` for more.
 
 use crate::codec::frame::padded;
 use crate::journal::segment;
