@@ -620,6 +620,7 @@ fn cut_with(operation: &Operation, seed: u64, is_short: bool) -> u64 {
         in_case(&case, || judge_image(operation, image, &site, reached));
     };
     let step = if is_short { SHORT } else { 1 };
+    let mut is_renamed = false;
     for (n, recorded) in recording.trace().iter().enumerate() {
         match recorded {
             Step::Note(told) => {
@@ -637,6 +638,13 @@ fn cut_with(operation: &Operation, seed: u64, is_short: bool) -> u64 {
                     cut(&volume, left, reached, &format!("before step {n}, {}", said_of(op)));
                 }
                 volume.apply(op);
+                // A file counts once its new name is durable. What it says must be so by then: the moment at which
+                // a wrong order shows, in the short form too.
+                let is_named = is_renamed && matches!(op, Op::Sync { .. });
+                if is_named {
+                    cut(&volume, Left::Synced, reached, &format!("after step {n}, a name's sync"));
+                }
+                is_renamed = matches!(op, Op::Rename { .. }) || (is_renamed && !is_named);
             }
         }
     }

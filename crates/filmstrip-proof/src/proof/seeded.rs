@@ -388,7 +388,7 @@ fn what_goes_wrong_when_an_operation_of_the_disk_is_the_last_one_is_caught() {
         ("journal::clear_torn_before_copy", "a_torn_write", IS_CUT),
         ("views::note_before_sync", "first_views", IS_CUT),
     ] {
-        assert_caught_within(8, bug, &format!("proof::operations::{operation}::{proof}"));
+        assert_caught_within(20, bug, &format!("proof::operations::{operation}::{proof}"));
     }
 }
 
