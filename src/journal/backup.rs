@@ -193,9 +193,8 @@ pub(crate) fn refuse_unknown(disk: &dyn Disk, directory: &Path) -> Result<()> {
         let mut page = vec![0; segment::HEADER_PAGE_BYTES];
         let read = disk.open(&path).and_then(|file| file.read_at(&mut page, 0));
         page.truncate(read.map_err(|e| Error::io("read", &path, e))?);
-        if matches!(SegmentHeader::decode(&page), Err(HeaderError::Damaged(_)))
-            && !failpoint!("journal::replace_unknown_segment")
-        {
+        let is_ours = matches!(SegmentHeader::decode(&page), Ok(_) | Err(HeaderError::Format(_)));
+        if !is_ours && !failpoint!("journal::replace_unknown_segment") {
             return refuse(&path);
         }
     }

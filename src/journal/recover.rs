@@ -187,10 +187,10 @@ pub(crate) fn read_header(
     })?;
     let corrupt = |offset, what: String| Error::corrupt(&path, offset, None, what);
     let header = SegmentHeader::decode(&page).map_err(|error| match error {
-        HeaderError::Damaged(what) => corrupt(0, what),
-        HeaderError::Format(what) => {
-            Error::new(ErrorKind::UnsupportedFormat, format!("{}: {what}", path.display()))
+        HeaderError::Format(_) => {
+            Error::new(ErrorKind::UnsupportedFormat, format!("{}: {error}", path.display()))
         }
+        damage => corrupt(0, damage.to_string()),
     })?;
     if header.store != store {
         let what = format!("it belongs to the store {}, not to {store}", header.store);

@@ -20,6 +20,7 @@ use crate::codec::frame::{Chain, padded};
 use crate::value::clock::Micros;
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{SEGMENT_BYTES, SEGMENT_BYTES_FIRST, SEGMENT_LENGTH_MAX};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
@@ -49,9 +50,36 @@ pub(crate) struct SegmentHeader {
 /// Why a segment's header cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HeaderError {
-    Damaged(String),
+    /// The segment is shorter than its header: so many bytes.
+    Cut(usize),
+    Checksum,
+    Magic,
     /// It is whole, and of a format that this version does not know.
-    Format(String),
+    Format(u32),
+    /// A length that no segment has.
+    Length(u64),
+    /// It claims to begin at position 0.
+    NoPosition,
+}
+
+impl fmt::Display for HeaderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HeaderError::Cut(bytes) => write!(f, "a segment of {bytes} bytes has no whole header"),
+            HeaderError::Checksum => f.write_str("the segment header's checksum does not match"),
+            HeaderError::Magic => f.write_str("the segment header's magic does not match"),
+            HeaderError::Format(met) => {
+                write!(f, "the segment has format {met}; format {FORMAT} is known")
+            }
+            HeaderError::Length(met) => write!(
+                f,
+                "the segment says that it is {met} bytes long; {HEADER_BYTES} to {SEGMENT_LENGTH_MAX} are allowed"
+            ),
+            HeaderError::NoPosition => {
+                f.write_str("the segment begins at position 0; positions are counted from 1")
+            }
+        }
+    }
 }
 
 impl SegmentHeader {
@@ -73,35 +101,26 @@ impl SegmentHeader {
 
     /// The header in a segment's first page; otherwise, what is wrong with it.
     pub(crate) fn decode(page: &[u8]) -> Result<SegmentHeader, HeaderError> {
-        let damaged = |what: &str| HeaderError::Damaged(what.to_owned());
-        let Some(page) = page.get(..HEADER_PAGE_BYTES) else {
-            let what = format!("a segment of {} bytes has no whole header", page.len());
-            return Err(HeaderError::Damaged(what));
-        };
+        let page = page.get(..HEADER_PAGE_BYTES).ok_or(HeaderError::Cut(page.len()))?;
         if u32::from_le_bytes(array_at(page, CRC_OFFSET)) != checksum(page) {
-            return Err(damaged("the segment header's checksum does not match"));
+            return Err(HeaderError::Checksum);
         }
         if !page.starts_with(&MAGIC) {
-            return Err(damaged("the segment header's magic does not match"));
+            return Err(HeaderError::Magic);
         }
         let format = u32::from_le_bytes(array_at(page, 8));
         if format != FORMAT {
-            let what = format!("the segment has format {format}; format {FORMAT} is known");
-            return Err(HeaderError::Format(what));
+            return Err(HeaderError::Format(format));
         }
         // A forged header has a correct checksum; what is computed from it must hold all the same.
         let length = u64::from_le_bytes(array_at(page, 40));
         let is_believed = failpoint!("journal::believe_any_length");
         if !is_believed && !(HEADER_BYTES..=SEGMENT_LENGTH_MAX).contains(&length) {
-            let what = format!(
-                "the segment says that it is {length} bytes long; {HEADER_BYTES} to {SEGMENT_LENGTH_MAX} \
-                 are allowed"
-            );
-            return Err(HeaderError::Damaged(what));
+            return Err(HeaderError::Length(length));
         }
         let first_position = u64::from_le_bytes(array_at(page, 48));
         if first_position == 0 {
-            return Err(damaged("the segment begins at position 0; positions are counted from 1"));
+            return Err(HeaderError::NoPosition);
         }
         Ok(SegmentHeader {
             store: Uuid::from_bytes(array_at(page, 16)),
@@ -193,8 +212,8 @@ mod tests {
     #[test]
     fn a_forged_header_that_claims_what_cannot_be_is_damaged_and_says_why() {
         let refused = |header: SegmentHeader| match SegmentHeader::decode(&header.encode()) {
-            Err(HeaderError::Damaged(what)) => what,
-            other => panic!("{other:?}"),
+            Err(error) => error.to_string(),
+            whole => panic!("{whole:?}"),
         };
         let what = refused(SegmentHeader { length: u64::MAX, ..sample() });
         assert!(what.contains(&u64::MAX.to_string()) && what.contains("268435456"), "{what}");

@@ -47,11 +47,12 @@ impl LenientScan {
         let page = self.read(&open, 0, segment::HEADER_PAGE_BYTES);
         match SegmentHeader::decode(&page) {
             Ok(header) => self.enter_with(&mut open, &header),
-            Err(HeaderError::Format(what)) => {
-                let message = format!("{}: {what}", open.path.display());
+            Err(newer @ HeaderError::Format(_)) => {
+                let message = format!("{}: {newer}", open.path.display());
                 return Err(Error::new(ErrorKind::UnsupportedFormat, message));
             }
-            Err(HeaderError::Damaged(what)) => {
+            Err(damage) => {
+                let what = damage.to_string();
                 self.wrong(Finding::new(FindingKind::SegmentHeader, &open.path, what).at(0));
             }
         }

@@ -22,7 +22,7 @@ use parking_lot::RwLock;
 use serde_ignored::Path;
 use std::any::{TypeId, type_name};
 use std::collections::HashMap;
-use std::fmt::Display;
+use std::fmt::{self, Display, Formatter};
 use std::sync::LazyLock;
 
 /// The variants of which an event was read back, and with which of their fields.
@@ -87,19 +87,39 @@ fn name(path: &Path<'_>) -> String {
     }
 }
 
-/// The event as a load would yield it, if that is the same; otherwise what is in the way. What the set's upcaster
-/// makes of it on purpose may be another event, as in a program that still writes the form of an older one.
-fn read_back<E: Event>(event: &E, variant: &'static str, payload: &Bytes) -> Result<E, String> {
+/// Why a load would not yield the event that is to be stored.
+enum NotReadBack {
+    Refused(Error),
+    /// What is different about it.
+    Differs(String),
+}
+
+impl Display for NotReadBack {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            NotReadBack::Refused(cause) => write!(f, "does not read back: {cause}"),
+            NotReadBack::Differs(how) => write!(f, "does not read back as the same: {how}"),
+        }
+    }
+}
+
+/// The event as a load would yield it, if that is the same. What the set's upcaster makes of it on purpose may be
+/// another event, as in a program that still writes the form of an older one.
+fn read_back<E: Event>(
+    event: &E,
+    variant: &'static str,
+    payload: &Bytes,
+) -> Result<E, NotReadBack> {
     let schema_version = E::schema_version(variant);
     let event_type = EventType::from_static(variant);
     let stored = StoredEvent { event_type, schema_version, payload: payload.clone() };
-    let back = decode(stored, &"it").map_err(|cause| format!("does not read back: {cause}"))?;
+    let back = decode(stored, &"it").map_err(NotReadBack::Refused)?;
     match readback::difference(event, &back) {
         _ if failpoint!("model::keep_what_reads_back_as_another") => Ok(back),
         None => Ok(back),
         Some(difference) => match join::<E>(variant, payload) {
             Ok(as_stored) if readback::difference(event, &as_stored).is_none() => Ok(back),
-            _ => Err(format!("does not read back as the same: {difference}")),
+            _ => Err(NotReadBack::Differs(difference)),
         },
     }
 }
