@@ -281,15 +281,20 @@ impl Iterator for StreamEvents {
 }
 
 fn decode(stream: &StreamId, event: RawEvent) -> Result<RecordedEvent> {
+    let Some(read) = envelope::read(&event.body) else { return Err(unreadable(stream, &event)) };
     let place = Place {
         position: Position::new(event.position),
         stream: stream.clone(),
         version: Version::new(event.version),
         recorded_at: event.recorded_at.to_utc(),
     };
+    Ok(read.into_event(event.body, place))
+}
+
+#[cold]
+fn unreadable(stream: &StreamId, event: &RawEvent) -> Error {
     let version = event.version;
-    let bytes = event.body.clone();
-    envelope::decode(event.body, place).map_err(|what| match envelope::newer_form(&bytes) {
+    match envelope::newer_form(&event.body) {
         Some(newer) => {
             let message = format!(
                 "version {version} of {stream} is {newer}: a newer version of filmstrip wrote it"
@@ -297,8 +302,9 @@ fn decode(stream: &StreamId, event: RawEvent) -> Result<RecordedEvent> {
             Error::new(ErrorKind::UnsupportedFormat, message)
         }
         None => {
+            let what = Corruption::Envelope;
             let message = format!("version {version} of {stream} is damaged: {what}");
             Error::new(ErrorKind::Corrupt, message)
         }
-    })
+    }
 }
