@@ -108,7 +108,7 @@ impl Streams {
 
     /// What `find` says of each of `streams`. Each step is done for all of them before the next one, so that
     /// the processor waits for the memory of many at once. To look each one up under a lock of its own took twice as
-    /// long. A lone stream needs no lists: it is a row of benches/instructions.baseline (`append-1`).
+    /// long. A lone stream needs no lists: with them, a commit of one event takes 3 % more instructions.
     pub(crate) fn find_each(&self, streams: &[&StreamId]) -> Vec<Option<(Slot, StreamState)>> {
         if let [stream] = streams {
             return vec![self.find(stream)];
