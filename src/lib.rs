@@ -8,7 +8,7 @@
 //!
 //! * An **event** is a fact, with a type, a payload and an id. A writer appends a [`NewEvent`]; a reader
 //!   gets a [`RecordedEvent`], which also has a version, a position and a time.
-//! * A **stream** is the sequence of events about one thing, named `Category-id` ([`StreamId`]). An
+//! * A **stream** is the sequence of events about one thing, named `Category-id` by convention ([`StreamId`]). An
 //!   event's [`Version`] is its place in its stream, counted from 1.
 //! * The **global sequence** contains the events of all streams in the order in which they became durable.
 //!   An event's [`Position`] is its place in this sequence, counted from 1 without gaps.
@@ -73,6 +73,7 @@
 //! | [`repair`] | backups, verification, findings, export |
 //! | [`clock`] | clocks |
 //! | [`limits`] | the largest sizes and counts that are accepted |
+//! | the root | events, commits, errors, filters, and the traits that a program implements |
 //! | [`testing`] | given-when-then for aggregates, projections and processes; a clock for tests |
 //! | [`book`] | a chapter for each part of an application |
 //!
@@ -87,7 +88,7 @@
 //! | read the last event of a stream | [`Store::read_stream`] with `.backwards().limit(1)` |
 //! | read the state at an earlier time | `.as_of(time)` on a read, or [`Repository::load_as_of`] |
 //! | follow new events only | [`Store::subscribe`] with `.after(store.head())` |
-//! | share events among several consumers, each delivered at least once | [`SubscriptionBuilder::group`](follow::SubscriptionBuilder::group) |
+//! | share events among several consumers, each delivered at least once | [`SubscriptionBuilder::group`](follow::SubscriptionBuilder::group); each `start` is one [`Consumer`] |
 //! | resume a subscription after a restart | store the last position you handled; `.after(position)` |
 //! | ingest another store's events exactly once | [`Commit::tracking`] and [`Store::tracked`] |
 //! | commit only if another stream is unchanged | [`Commit::check`] |
@@ -114,7 +115,7 @@
 //! tested on Linux. Windows is not supported, because the journal uses Unix's positioned reads and writes.
 //!
 //! Memory is bounded by named limits and by [`StoreBuilder::cache_bytes`]. An input over a limit is refused with
-//! an error that names the limit and the value. An event may have up to 16 MiB; a commit, up to 64 MiB and 65,536
+//! an error that gives the limit and the value. An event may have up to 16 MiB; a commit, up to 64 MiB and 65,536
 //! events; a stream's name, up to 1,024 bytes: [`limits`] has them all.
 //!
 //! The crate prints nothing. It reports what an operator should know (a torn write, a rebuild of the index, a
@@ -154,7 +155,6 @@ pub use model::projection::writer::ViewWriter;
 pub use model::read_model::ReadModel;
 pub use model::repository::Repository;
 pub use model::repository::outcome::ExecuteError;
-#[doc(hidden)]
 pub use renamed::*;
 pub use store::{Store, StoreBuilder};
 pub use value::clock::Clock;
@@ -178,8 +178,8 @@ pub mod read {
 pub mod group {
     //! Consumers that share the events of a subscription: each event is delivered to one of them, at least once.
     //!
-    //! [`SubscriptionBuilder::group`](crate::follow::SubscriptionBuilder::group) begins one. The book explains
-    //! [when to use them](crate::book::groups).
+    //! [`SubscriptionBuilder::group`](crate::follow::SubscriptionBuilder::group) names one; each `start` with the same
+    //! name and settings is one more consumer. The book explains [when to use them](crate::book::groups).
 
     pub use crate::follow::group::consumer::{Consumer, Delivery};
     pub use crate::follow::group::ledger::Nack;
@@ -263,11 +263,12 @@ pub mod clock {
 }
 
 pub mod limits {
-    //! The largest sizes and counts that are accepted. An error names the limit and the value met.
+    //! The largest sizes and counts that are accepted. An error gives the limit and the value met.
 
     pub use crate::value::limits::{
         COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
         EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX, STREAM_NAME_BYTES_MAX, SUBSCRIPTION_BUFFER_MAX,
+        VIEW_KEY_BYTES_MAX, VIEW_ROW_BYTES_MAX,
     };
 }
 

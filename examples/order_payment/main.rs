@@ -51,6 +51,12 @@ fn main() -> Result<()> {
         match argument.as_str() {
             "--orders" => options.orders = number()?.parse()?,
             "--kill-after" => options.kill_after = Some(number()?.parse()?),
+            unknown if unknown.starts_with("--") => {
+                return Err(format!(
+                    "{unknown} is unknown; usage: order_payment [DIRECTORY] [--orders N] [--kill-after N]"
+                )
+                .into());
+            }
             directory => options.directory = directory.into(),
         }
     }

@@ -197,7 +197,7 @@ fn panicked<M>(event: &RecordedEvent, cause: &Panicked) -> Error {
 
 fn stopped_at<M>(event: &RecordedEvent, cause: &str) -> String {
     let (who, at, kind) = (type_name::<M>(), event.position, &event.event_type);
-    format!("read model {who} stopped at position {at}, a {kind}: {cause}")
+    format!("read model {who} stopped at position {at}, event {kind}: {cause}")
 }
 
 fn unreadable<M>(why: Unreadable) -> Error {

@@ -99,7 +99,7 @@ impl<P: Projection> Projecting<P> {
         };
         let wanted = self.projection.filter().wants(stream, &event.event_type);
         if wanted && let Err(error) = self.apply(&event) {
-            panic!("apply failed for a {} of {stream}: {error}", event.event_type);
+            panic!("apply failed for event {} of {stream}: {error}", event.event_type);
         }
         self
     }

@@ -192,9 +192,9 @@ pub(crate) const FEED_BATCH_BYTES_MIN: usize = MIB;
 /// Bytes of the file that says what the views were when they were closed; it is left out if it would be larger.
 pub(crate) const VIEWS_NOTE_BYTES_MAX: u64 = MIB as u64;
 /// Bytes of UTF-8 in the key of a view's row.
-pub(crate) const VIEW_KEY_BYTES_MAX: usize = 1_024;
+pub const VIEW_KEY_BYTES_MAX: usize = 1_024;
 /// Bytes of a view's row.
-pub(crate) const VIEW_ROW_BYTES_MAX: usize = 16 * MIB;
+pub const VIEW_ROW_BYTES_MAX: usize = 16 * MIB;
 /// Bytes of changes to a served view from which on they are written, though the batch of events is not done.
 pub(crate) const VIEW_CHANGES_BYTES_MIN: usize = 256 * KIB;
 /// Bytes of changes that a view which is being built again holds until it writes them: a row that changes

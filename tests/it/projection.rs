@@ -866,7 +866,7 @@ fn while_an_event_is_tried_again_what_came_before_it_can_be_seen_and_the_status_
     assert!(matches!(status.state, ProjectionState::Running), "{status:?}");
     assert_eq!(status.checkpoint, Position::new(2));
     let retrying = status.retrying.unwrap();
-    assert_eq!(retrying.what, "position 3, a Failing of Sum-1");
+    assert_eq!(retrying.what, "position 3, event Failing of Sum-1");
     assert_eq!((retrying.failures, &*retrying.cause), (1, "it fails on purpose"));
     let late = projection.wait_for(Position::new(3), SOON).unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Timeout);

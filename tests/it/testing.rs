@@ -225,5 +225,5 @@ fn a_process_that_does_otherwise_fails_and_shows_what_differs() {
     let failing = || {
         let _ = process::<Reminder>().when("Loan-1", [lent("")]);
     };
-    check_fails(failing, &["position 1, a Lent of Loan-1: no book"]);
+    check_fails(failing, &["position 1, event Lent of Loan-1: no book"]);
 }

@@ -168,6 +168,14 @@ fn undocumented_limits(name: &str, text: &str) -> Vec<String> {
     bare.map(|at| format!("{name}:{}: a limit without documentation", at + 1)).collect()
 }
 
+/// Replaced names that the documentation shows: `#[doc(hidden)]` before a glob hides nothing.
+fn shown_old_names(name: &str, text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let uses = (0..lines.len()).filter(|at| lines[*at].starts_with("pub use "));
+    let shown = uses.filter(|at| *at == 0 || lines[at - 1] != "#[doc(hidden)]");
+    shown.map(|at| format!("{name}:{}: a replaced name that is shown", at + 1)).collect()
+}
+
 // ---- the house ----------------------------------------------------------------------------------
 
 #[test]
@@ -205,6 +213,11 @@ fn the_readme_is_one_page() {
 #[test]
 fn every_limit_says_what_it_bounds() {
     hold(|name| name == "src/value/limits.rs", undocumented_limits);
+}
+
+#[test]
+fn the_documentation_shows_no_name_that_was_replaced() {
+    hold(|name| name == "src/renamed.rs", shown_old_names);
 }
 
 /// Applies `rule` to each file of the project that `of` names.
@@ -331,6 +344,14 @@ fn a_readme_that_is_too_long_is_found() {
     assert_eq!(too_many_words("README.md", &words(README_WORDS + 1)).len(), 1);
     let program = format!("```rust\n{}\n```\n| --- | * |", words(1_000));
     assert_eq!(too_many_words("README.md", &program), [""; 0]);
+}
+
+#[test]
+fn an_old_name_without_an_attribute_of_its_own_is_found() {
+    let hidden = "#[doc(hidden)]\npub use crate::new::Name as Old;\n";
+    assert_eq!(shown_old_names("renamed.rs", hidden), [""; 0]);
+    let shown = format!("{hidden}pub use crate::new::Other;\n");
+    assert_eq!(shown_old_names("renamed.rs", &shown).len(), 1);
 }
 
 #[test]

@@ -480,6 +480,8 @@ fn the_memory_of_a_view_of_new_rows_does_not_grow_with_its_rows_or_rebuilds() {
 #[test]
 #[cfg(target_os = "linux")]
 fn the_memory_of_a_view_of_a_few_hot_rows_does_not_grow_with_their_changes() {
-    let events = variable("FILMSTRIP_EVENTS").map_or(120_000, |events| events * 20 / 3);
+    // With more events, a compaction of the index takes more than what is looked for: 2,000,000 without any view take
+    // 260 MiB.
+    let events = variable("FILMSTRIP_EVENTS").map_or(120_000, |events| events.min(250_000));
     measure(events, 1_000);
 }

@@ -70,7 +70,9 @@ fn not_readable<E: Event>(
         Failure::NoEnum(met) => shape::not_a_set::<E>(&met),
         Failure::UnknownVariant(expected) => Error::new(
             ErrorKind::UnknownEventType,
-            format!("{place} is a {event_type}, which {set} does not know; it knows {expected}"),
+            format!(
+                "{place} is of type {event_type}, which {set} does not know; it knows {expected}"
+            ),
         ),
         Failure::Json(cause) => Error::with_source(
             ErrorKind::InvalidInput,

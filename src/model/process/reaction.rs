@@ -244,6 +244,6 @@ struct At<'a>(&'a RecordedEvent);
 impl fmt::Display for At<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RecordedEvent { position, event_type, stream, .. } = self.0;
-        write!(f, "position {position}, a {event_type} of {stream}")
+        write!(f, "position {position}, event {event_type} of {stream}")
     }
 }

@@ -186,7 +186,7 @@ impl ParkedCounts {
 pub(super) fn stopped_at(name: &str, event: &RecordedEvent, cause: &str) -> Error {
     let RecordedEvent { position, event_type, stream, .. } = event;
     let message = format!(
-        "projection {name} stopped at position {position}, a {event_type} of {stream}: {cause}"
+        "projection {name} stopped at position {position}, event {event_type} of {stream}: {cause}"
     );
     Error::new(ErrorKind::Faulted, message)
 }

@@ -352,7 +352,7 @@ impl<P: Projection> Runner<P> {
 /// The description of an event in logs.
 fn described(event: &RecordedEvent) -> String {
     let RecordedEvent { position, event_type, stream, .. } = event;
-    format!("position {position}, a {event_type} of {stream}")
+    format!("position {position}, event {event_type} of {stream}")
 }
 
 /// The outcome of a step that no request interrupts.

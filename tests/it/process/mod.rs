@@ -233,11 +233,11 @@ fn an_error_in_route_or_effect_is_tried_again_and_then_stops_the_process_there()
     });
     let process = start::<6>(&store);
     let placed = place(&store, "1", 5);
-    check_fault(&process, &["position 1, a Placed of Order-1: it fails on purpose"]);
+    check_fault(&process, &["position 1, event Placed of Order-1: it fails on purpose"]);
     assert_eq!(TRIES.load(Ordering::SeqCst), 3, "once, and two retries");
     *FAILING.lock().unwrap() = "effect begins";
     process.resume();
-    check_fault(&process, &["the effect of position 2, a Asked of Checkout-1"]);
+    check_fault(&process, &["the effect of position 2, event Asked of Checkout-1"]);
     assert!(process.status().position < placed, "its effects are not done");
     // A restart comes to the same place, and not to the reaction again.
     process.stop().unwrap();
@@ -268,7 +268,7 @@ fn while_something_is_tried_again_the_status_says_what_and_why() {
         assert!(begun.elapsed() < LONG, "{:?}", process.status());
         std::thread::sleep(SOON);
     };
-    assert_eq!(retrying.what, "position 1, a Placed of Order-1");
+    assert_eq!(retrying.what, "position 1, event Placed of Order-1");
     assert_eq!((retrying.failures, &*retrying.cause), (1, "it fails on purpose"));
     process.stop().unwrap();
     store.close().unwrap();
