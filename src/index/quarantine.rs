@@ -26,7 +26,7 @@ pub(crate) fn quarantine_index(disk: &Arc<dyn Disk>, store_dir: &Path) -> Result
 /// but the newest two. Returns the new name, if there was something to be renamed.
 pub(crate) fn quarantine(disk: &dyn Disk, store_dir: &Path, what: &str) -> Result<Option<PathBuf>> {
     let mut numbers = damaged(disk, store_dir, what)?;
-    let next = numbers.last().map_or(1, |last| last + 1);
+    let next = next_number(&numbers);
     let to = named(store_dir, what, next);
     let from = store_dir.join(what);
     let is_there = match disk.rename(&from, &to) {
@@ -51,6 +51,14 @@ pub(crate) fn quarantine(disk: &dyn Disk, store_dir: &Path, what: &str) -> Resul
         }
     }
     Ok(is_there.then_some(to))
+}
+
+/// The number after the last of `numbers`, which are in order; the first free one if that has none after it.
+fn next_number(numbers: &[u64]) -> u64 {
+    let Some(last) = numbers.last() else { return 1 };
+    let is_free = |number: &u64| numbers.binary_search(number).is_err();
+    let after = last.checked_add(1).filter(|next| *next < u64::MAX);
+    after.unwrap_or_else(|| (1..u64::MAX).find(is_free).expect("fewer files than numbers"))
 }
 
 fn named(store_dir: &Path, what: &str, number: u64) -> PathBuf {
@@ -88,6 +96,22 @@ mod tests {
     use super::*;
     use crate::storage::disk::RealDisk;
     use std::fs;
+
+    /// A directory with the last number but one made its next one out to be no quarantine's; it was given out again,
+    /// and the store did not open any more.
+    #[test]
+    fn after_the_last_number_the_first_free_one_is_taken() {
+        assert_eq!(next_number(&[]), 1);
+        assert_eq!(next_number(&[1, 7]), 8);
+        assert_eq!(next_number(&[1, 2, 4, u64::MAX - 1]), 3);
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(named(directory.path(), INDEX, u64::MAX - 1)).unwrap();
+        for _ in 0..4 {
+            fs::create_dir(directory.path().join(INDEX)).unwrap();
+            let moved = quarantine(&RealDisk, directory.path(), INDEX).unwrap().unwrap();
+            assert!(is_quarantined(INDEX, moved.file_name().unwrap().to_str().unwrap()));
+        }
+    }
 
     fn asides(store_dir: &Path) -> Vec<u64> {
         damaged(&RealDisk, store_dir, INDEX).unwrap()

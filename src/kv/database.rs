@@ -138,8 +138,14 @@ impl Database {
                 ));
             }
         };
-        held.check_before("open").map_err(OpenError::System)?;
-        let file = sync_files(&**disk, path).map_err(OpenError::System)?;
+        let file = match held.check_before("open").and_then(|()| sync_files(&**disk, path)) {
+            Ok(file) => file,
+            Err(error) => {
+                // sled flushes when it goes, and panics if that fails.
+                let _ = catch(move || drop(db));
+                return Err(OpenError::System(error));
+            }
+        };
         let unsynced = Mutex::new(Unsynced { synced_to: -1, ..Unsynced::default() });
         let (db, path, panicked) = (Some(db), path.to_owned(), OnceLock::new());
         let owner = Owner::this_process();
@@ -174,7 +180,9 @@ impl Database {
 
     /// The tree of this name, created if there is none.
     pub(crate) fn tree(&self, name: &str) -> Result<Tree> {
-        self.catch_up(&mut self.unsynced.lock())?;
+        // No write comes between the two.
+        let mut unsynced = self.unsynced.lock();
+        self.catch_up(&mut unsynced)?;
         self.call("open a tree of", |db| db.open_tree(name)).map(|tree| Tree(Some(tree)))
     }
 
@@ -204,7 +212,8 @@ impl Database {
 
     /// The tree of this name, which is about to be written.
     pub(crate) fn new_tree(&self, name: &str) -> Result<Tree> {
-        self.catch_up(&mut self.unsynced.lock())?;
+        let mut unsynced = self.unsynced.lock();
+        self.catch_up(&mut unsynced)?;
         self.change("create a tree of", |db| db.open_tree(name)).map(|tree| Tree(Some(tree)))
     }
 
@@ -295,7 +304,10 @@ impl Database {
             tracing::warn!(%error, "what was written cannot be synced for now");
             unsynced.is_behind = true;
         }
-        self.collect(&mut unsynced, changes)
+        if let Err(error) = self.collect(&mut unsynced, changes) {
+            tracing::warn!(%error, "what was replaced cannot be freed for now");
+        }
+        Ok(())
     }
 
     /// Syncs what the last write made, if that could not be done then.

@@ -85,7 +85,11 @@ impl ExportTarget {
         self.lock.keep();
         self.is_finished = true;
         // Beside a manifest it says nothing.
-        if let Err(error) = remove_if_there(&*self.disk, &self.path.join(UNFINISHED)) {
+        let remove = || {
+            remove_if_there(&*self.disk, &self.path.join(UNFINISHED))?;
+            self.disk.sync_dir(&self.path).map_err(|e| Error::io("sync", &self.path, e))
+        };
+        if let Err(error) = remove() {
             tracing::warn!(%error, "a file that is not needed any more stays");
         }
         Ok(())

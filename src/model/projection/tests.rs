@@ -286,3 +286,46 @@ fn views_are_held_against_the_history_that_they_say_they_are_of() {
     assert!(found.current.number > again.number, "rows of another history are served");
     assert_eq!(found.current.place, Place::START);
 }
+
+/// Keeps a row for each stream that is too long to be in one piece.
+struct LongRows;
+
+impl Projection for LongRows {
+    const NAME: &'static str = "long-rows";
+    const VERSION: u32 = 1;
+
+    fn filter(&self) -> Filter {
+        Filter::category("Counted")
+    }
+
+    fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
+        let row: Option<(u64, String)> = view.get(event.stream.as_str())?;
+        let count = row.map_or(0, |(count, _)| count);
+        Ok(view.put(event.stream.as_str(), &(count + 1, "x".repeat(20_000)))?)
+    }
+}
+
+/// The pieces of the row that was replaced are removed once the new row and the checkpoint are written. When a removal
+/// failed, the whole write was said to have failed, and the view counted the event again, for good.
+#[test]
+fn an_event_is_applied_once_whichever_write_of_a_long_row_fails() {
+    let mut failed = 0;
+    for after in 0..16 {
+        let store = Store::temporary().unwrap();
+        append_to(&store, 1);
+        let builder = store.project(LongRows);
+        let projections = Arc::clone(&builder.projections);
+        let handle = builder.start().unwrap();
+        handle.wait_for(store.head(), LONG).unwrap();
+        projections.open_views(|| ()).unwrap().fail_once_after(after);
+        append_to(&store, 1);
+        if handle.wait_for(store.head(), LONG).is_err() {
+            failed += 1;
+            handle.resume();
+            handle.wait_for(store.head(), LONG).unwrap();
+        }
+        let (count, _): (u64, String) = handle.view().get("Counted-0").unwrap().unwrap();
+        assert_eq!(count, 2 * EACH, "when write {after} has failed");
+    }
+    assert!(failed > 0, "no write has failed");
+}

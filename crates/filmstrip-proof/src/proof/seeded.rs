@@ -375,6 +375,13 @@ fn a_thread_that_asks_itself_and_waits_is_caught() {
 /// The proofs beneath backups, exports, repairs and views that find what a planted defect does there. The short form
 /// takes one of several operations of the disk, by its seed.
 #[test]
+fn a_removal_that_fails_a_write_which_was_made_is_caught() {
+    let proof = "model::projection::tests::\
+         an_event_is_applied_once_whichever_write_of_a_long_row_fails";
+    assert_caught("views::fail_write_that_was_made", proof);
+}
+
+#[test]
 fn what_goes_wrong_when_an_operation_of_the_disk_is_the_last_one_is_caught() {
     const FAILS: &str = "whichever_operation_of_the_disk_fails_it_is_done_or_can_be_done_again";
     const IS_CUT: &str = "wherever_the_power_is_cut_it_is_done_or_can_be_done_again";
