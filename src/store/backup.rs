@@ -3,7 +3,7 @@
 use crate::journal::backup::{self, Check, Prefix};
 use crate::journal::manifest;
 use crate::log::core::journal_directory;
-use crate::storage::disk::Disk;
+use crate::storage::disk::{Disk, Kind};
 use crate::storage::files;
 use crate::storage::replace;
 use crate::store::Store;
@@ -207,8 +207,32 @@ fn note_next_check(disk: &dyn Disk, path: &Path, segment: u64) -> Result<()> {
     note().map_err(|e| Error::io("write", &path, e))
 }
 
+/// Bytes of the note in the file of the lock.
+const NOTE_BYTES: u64 = 21;
+
+/// Refuses a file of the lock that the note would destroy: one that is longer than a note, or a link to somewhere else.
+fn refuse_foreign_note(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let note = path.join(BACKUP_LOCK);
+    let is_ours = || match disk.kind(&note)? {
+        Some(Kind::File) => Ok(disk.open(&note)?.length()? <= NOTE_BYTES),
+        Some(Kind::Link) => Ok(false),
+        // What is no file is refused where it is to be locked.
+        _ => Ok(true),
+    };
+    match is_ours().map_err(|e| Error::io("look at", &note, e))? {
+        false if !failpoint!("store::overwrite_foreign_note") => {
+            let note = note.display();
+            Err(Error::invalid(format!(
+                "{note} was not made by a backup; back up into another directory"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn refuse_foreign(disk: &dyn Disk, path: &Path) -> Result<()> {
     directory::refuse_no_directory(disk, path)?;
+    refuse_foreign_note(disk, path)?;
     let names = disk.list(path).map_err(|e| Error::io("list", path, e))?;
     let is_ours = |name: &str| OURS.contains(&name) || directory::is_volumes(path, name);
     let foreign = match names.iter().find(|name| !is_ours(name)) {

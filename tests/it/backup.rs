@@ -345,3 +345,28 @@ fn a_backup_that_is_being_repaired_is_neither_opened_nor_written() {
     store.backup(&backups).unwrap();
     assert_eq!(Store::open(&backups).unwrap().head(), store.head());
 }
+
+/// A backup notes in `backup.lock` where its next check begins. It wrote that over whatever had this name, through a
+/// symbolic link too: a thesis began with a number.
+#[test]
+fn a_strangers_file_with_the_name_of_the_lock_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path().join("store")).unwrap();
+    store.append("A-1", ExpectedVersion::Any, [NewEvent::json("E", &1).unwrap()]).unwrap();
+    let thesis = directory.path().join("thesis.txt");
+    let text = "All happy stores are alike.";
+    fs::write(&thesis, text).unwrap();
+    for is_link in [true, false] {
+        let to = directory.path().join(format!("backup-{is_link}"));
+        let lock = to.join("backup.lock");
+        fs::create_dir(&to).unwrap();
+        match is_link {
+            true => std::os::unix::fs::symlink(&thesis, &lock).unwrap(),
+            false => fs::write(&lock, text).unwrap(),
+        }
+        let error = store.backup(&to).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(error.to_string().contains("backup.lock"), "{error}");
+        assert_eq!(fs::read_to_string(&lock).unwrap(), text);
+    }
+}

@@ -84,6 +84,10 @@ const CAUGHT: &[(&str, &str)] = &[
         "views::keep_what_is_no_directory",
         "damage::special::a_directory_in_the_place_of_the_note_of_closed_views_is_moved_aside",
     ),
+    (
+        "store::overwrite_foreign_note",
+        "backup::a_strangers_file_with_the_name_of_the_lock_is_refused_and_left_alone",
+    ),
     ("store::leave_what_was_made", "directory::what_is_refused_leaves_nothing_behind"),
     ("storage::overlook_mode", "directory::nobody_may_read_what_he_may_not_read_in_the_store"),
     (
