@@ -13,6 +13,7 @@ use crate::value::failpoint::failpoint;
 use crate::value::head_hash::HeadHash;
 use crate::value::limits::{BACKUP_CHECK_BYTES, BACKUP_NOTE_BYTES_MAX};
 use crate::value::position::Position;
+use std::io;
 use std::path::Path;
 use uuid::Uuid;
 
@@ -214,7 +215,11 @@ const NOTE_BYTES: u64 = 21;
 fn refuse_foreign_note(disk: &dyn Disk, path: &Path) -> Result<()> {
     let note = path.join(BACKUP_LOCK);
     let is_ours = || match disk.kind(&note)? {
-        Some(Kind::File) => Ok(disk.open(&note)?.length()? <= NOTE_BYTES),
+        Some(Kind::File) => match disk.open(&note).and_then(|file| file.length()) {
+            // It is gone meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            length => Ok(length? <= NOTE_BYTES),
+        },
         Some(Kind::Link) => Ok(false),
         // What is no file is refused where it is to be locked.
         _ => Ok(true),
