@@ -117,8 +117,10 @@ impl Database {
             let reason = format!("it holds {name:?}, which sled would remove");
             return Err(Corruption::Database(reason.into()).into());
         }
+        // sled makes what is missing on the way to its files, at any time: where its directory was before it was moved,
+        // it would make another one.
         let config = sled::Config::new()
-            .path(path)
+            .path(held.steady_path())
             .cache_capacity(cache_bytes.max(SLED_CACHE_BYTES_MIN))
             .segment_size(pace.segment_bytes)
             .flush_every_ms(None);

@@ -12,6 +12,7 @@ use crate::value::error::{Error, Moved, Result};
 use crate::value::failpoint::failpoint;
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -45,6 +46,17 @@ impl Held {
         &self.path
     }
 
+    /// A path that leads to it wherever it is moved, as long as it is held, for code that takes paths and looks
+    /// each of them up again: sled. Its own path where the system has none.
+    pub(crate) fn steady_path(&self) -> PathBuf {
+        let steady = PathBuf::from(format!("/proc/self/fd/{}", self.directory.file().as_raw_fd()));
+        let is_steady = !failpoint!("storage::look_up_each_path");
+        match is_steady && self.directory.is_at(&steady).unwrap_or(false) {
+            true => steady,
+            false => self.path.clone(),
+        }
+    }
+
     /// To lock it.
     pub(crate) fn directory(&self) -> &LockHandle {
         &self.directory
@@ -69,5 +81,24 @@ impl Held {
     /// The same, for a caller that is about to `action` something in it.
     pub(crate) fn check_before(&self, action: &str) -> Result<()> {
         self.check().map_err(|e| Error::io(action, &self.path, e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// sled makes the directories on the way to its files. In a directory that was renamed while sled opened, it made
+    /// the old one again.
+    #[test]
+    fn what_is_made_by_a_steady_path_is_made_where_the_directory_is_now() {
+        let directory = tempfile::tempdir().unwrap();
+        let (before, after) = (directory.path().join("before"), directory.path().join("after"));
+        fs::create_dir(&before).unwrap();
+        let held = Held::open(&before).unwrap();
+        fs::rename(&before, &after).unwrap();
+        fs::create_dir_all(held.steady_path().join("made")).unwrap();
+        assert!(after.join("made").is_dir());
+        assert!(!before.exists(), "it was made again");
     }
 }

@@ -102,6 +102,13 @@ fn effects_that_are_listed_one_by_one_are_caught() {
 }
 
 #[test]
+fn a_path_that_stays_when_its_directory_is_moved_is_caught() {
+    let proof =
+        "storage::held::tests::what_is_made_by_a_steady_path_is_made_where_the_directory_is_now";
+    assert_caught("storage::look_up_each_path", proof);
+}
+
+#[test]
 fn an_event_published_before_it_is_durable_is_caught() {
     assert_caught("log::publish_before_durable", CUTS);
 }
@@ -389,7 +396,7 @@ fn what_goes_wrong_when_an_operation_of_the_disk_is_the_last_one_is_caught() {
         ("store::leave_failed_export", "an_export", FAILS),
         ("store::leave_export_unmarked", "an_export", IS_CUT),
         ("doctor::export_without_finish", "an_export", IS_CUT),
-        ("storage::leave_name_unsynced", "an_export", IS_CUT),
+        ("storage::leave_name_unsynced", "a_first_backup", IS_CUT),
         ("store::backup_manifest_first", "a_first_backup", IS_CUT),
         ("journal::leave_copy_unsynced", "a_first_backup", IS_CUT),
         ("journal::clear_torn_before_copy", "a_torn_write", IS_CUT),

@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -62,6 +63,23 @@ static int is_ours(const char *path) {
     return trace >= 0 && root && strncmp(path, root, strlen(root)) == 0;
 }
 
+/* The path of what is below a directory that is named by its descriptor; others as they are. */
+static const char *resolved(const char *path, char *buffer) {
+    static const char below[] = "/proc/self/fd/";
+    const char *rest = path + sizeof below - 1;
+    if (strncmp(path, below, sizeof below - 1) != 0 || strlen(path) >= PATH_MAX)
+        return path;
+    rest += strcspn(rest, "/");
+    char link[PATH_MAX];
+    memcpy(link, path, rest - path);
+    link[rest - path] = 0;
+    ssize_t length = readlink(link, buffer, PATH_MAX);
+    if (length <= 0 || length + strlen(rest) >= PATH_MAX)
+        abort();
+    strcpy(buffer + length, rest);
+    return buffer;
+}
+
 static int is_tracked(int fd) {
     return fd >= 0 && fd < DESCRIPTORS && tracked[fd];
 }
@@ -70,6 +88,8 @@ static void lock(void) { pthread_mutex_lock(&order); }
 static void unlock(void) { pthread_mutex_unlock(&order); }
 
 static int opened(int fd, const char *path, int flags) {
+    char buffer[PATH_MAX];
+    path = resolved(path, buffer);
     if (fd >= 0 && fd < DESCRIPTORS) {
         int ours = is_ours(path);
         if (ours)
@@ -181,7 +201,10 @@ int fallocate64(int fd, int mode, off64_t offset, off64_t length) {
 
 int rename(const char *from, const char *to) {
     lock();
+    char from_buffer[PATH_MAX], to_buffer[PATH_MAX];
     int result = REAL(rename)(from, to);
+    from = resolved(from, from_buffer);
+    to = resolved(to, to_buffer);
     if (result == 0 && is_ours(from)) {
         record('f', -1, 0, from, strlen(from));
         record('r', -1, 0, to, strlen(to));
@@ -192,7 +215,9 @@ int rename(const char *from, const char *to) {
 
 int unlink(const char *path) {
     lock();
+    char buffer[PATH_MAX];
     int result = REAL(unlink)(path);
+    path = resolved(path, buffer);
     if (result == 0 && is_ours(path))
         record('u', -1, 0, path, strlen(path));
     unlock();
@@ -201,7 +226,9 @@ int unlink(const char *path) {
 
 int mkdir(const char *path, mode_t mode) {
     lock();
+    char buffer[PATH_MAX];
     int result = REAL(mkdir)(path, mode);
+    path = resolved(path, buffer);
     if (result == 0 && is_ours(path))
         record('d', -1, 0, path, strlen(path));
     unlock();
