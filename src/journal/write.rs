@@ -1,8 +1,8 @@
 //! The journal's one writer: a frame, one write, one `fdatasync`.
 //!
 //! * `write` returns only when the frame is durable and the watermark says so.
-//! * After `WriteError::Unknown` the writer must not be used again: what is at its offset is not
-//!   known, and only recovery may decide.
+//! * After `WriteError::Stopped` and `WriteError::Unknown` the writer must not be used again: what is on disk
+//!   is not known, and only recovery may decide.
 
 use crate::codec::frame::{self, Chain, Frame, Kind, Location, Meaning};
 use crate::journal::prepare::{Prepared, Preparer};
@@ -42,6 +42,8 @@ pub(crate) struct Written {
 pub(crate) enum WriteError {
     /// Nothing reached the journal, which can go on: there was no room to grow.
     NotWritten(Error),
+    /// Nothing of the frame was written, but a segment may have been begun for it: the directory was moved just then.
+    Stopped(Error),
     /// The frame may be durable or not.
     Unknown(Error),
 }
@@ -290,6 +292,9 @@ impl Writer {
         };
         self.file = activate(&self.journal, prepared, &header).map_err(|error| match error {
             ActivateError::Before(error) => not_written(error),
+            ActivateError::Unknown(error) if error.kind() == ErrorKind::Moved => {
+                WriteError::Stopped(error)
+            }
             ActivateError::Unknown(error) => WriteError::Unknown(error),
         })?;
         self.place = place(&self.journal, number, &*self.file);

@@ -11,6 +11,7 @@ use crate::journal::segment;
 use crate::journal::write::End;
 use crate::log::commit::EncodedCommit;
 use crate::log::commit::group::{GroupCommit, Outcome};
+use crate::log::commit::outcome::AppendError;
 use crate::log::core::{Log, journal_directory};
 use crate::log::indexer;
 use crate::log::indexer::managed::{Bounds, IndexSite, IndexSlot};
@@ -117,7 +118,13 @@ impl Engine {
             self.log.owner.check()?;
         }
         callback::refuse_if_commits_wait("a commit")?;
-        self.group_commit.commit(&self.log, encoded)
+        self.group_commit.commit(&self.log, encoded).map_err(|error| match error {
+            // A store that is not in its place any more does not go on by being reopened there.
+            AppendError::Store(refused) if refused.kind() == ErrorKind::ReadOnly => {
+                self.log.index.moved().unwrap_or(refused).into()
+            }
+            error => error,
+        })
     }
 }
 

@@ -553,11 +553,7 @@ fn whatever_happens_to_the_directory_of_an_open_store_what_was_acknowledged_stay
         let store = Store::open(&path).unwrap();
         let ended = AtomicBool::new(false);
         let after = Duration::from_micros(random.below(60_000));
-        // Between the look at the directory and what follows it there is a moment: a rebuild, which makes one file
-        // after another, meets it now and then on a loaded machine, and has made a file of the other store's index, or
-        // the directory that was to be renamed back (record 0013).
-        let may_be_made = matches!(fate, Fate::Renamed | Fate::Removed);
-        let is_rebuilt = may_be_made && random.one_in(3);
+        let is_rebuilt = random.one_in(3);
         let mut of_writers: [Random; 3] = [(); 3].map(|()| Random(random.next()));
         let written: Vec<_> = std::thread::scope(|scope| {
             let writers: Vec<_> = (0..)
@@ -584,12 +580,7 @@ fn whatever_happens_to_the_directory_of_an_open_store_what_was_acknowledged_stay
             // What began while it was away may look for the reason when it is back, and removing takes its time:
             // a segment may be gone in the middle of a write. It is never told as damage or as a full disk.
             let is_told = match fate {
-                // A segment that got its name just before may be found again: then the outcome is not known.
-                Fate::Renamed | Fate::Replaced => {
-                    error.kind() == ErrorKind::Moved
-                        || (matches!(error.kind(), ErrorKind::OutcomeUnknown | ErrorKind::ReadOnly)
-                            && error.to_string().contains("was renamed, removed or replaced"))
-                }
+                Fate::Renamed | Fate::Replaced => error.kind() == ErrorKind::Moved,
                 Fate::RenamedAndBack | Fate::Removed | Fate::RemovedAndReplaced => {
                     let kinds = [
                         ErrorKind::Moved,
@@ -606,13 +597,7 @@ fn whatever_happens_to_the_directory_of_an_open_store_what_was_acknowledged_stay
         if matches!(fate, Fate::Removed | Fate::RemovedAndReplaced) {
             let late = store.append("Late-1", ExpectedVersion::Any, [event()]);
             let late = Error::from(late.expect_err(&case));
-            // Or it refuses everything, since a removal that met a write half-way.
-            let is_half = |error: &Error| error.kind() != ErrorKind::Moved;
-            let met_half = written.iter().any(|(_, error)| error.as_ref().is_some_and(is_half));
-            let is_refused = met_half && late.kind() == ErrorKind::ReadOnly;
-            // A rebuild that the removal met is tried again, and says what it met.
-            let is_refused = is_refused || (is_rebuilt && late.kind() == ErrorKind::Io);
-            assert!(is_refused || late.kind() == ErrorKind::Moved, "{case}: {late}");
+            assert_eq!(late.kind(), ErrorKind::Moved, "{case}: {late}");
         }
         let closed = store.close();
         let lies_at = match fate {

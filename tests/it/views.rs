@@ -368,8 +368,8 @@ const MIB: u64 = 1 << 20;
 /// What a view may take however small the cache is: the events that are read ahead, what a rebuild holds
 /// until it is written, and what writing it retires.
 const TAKEN_MIB_MAX: u64 = 96;
-/// The same for changes of a few rows, before any rebuild. Without collecting, 120,000 changes take 40 MiB and 2,000,000
-/// take 494; with it, 9 and 19.
+/// The same for changes of a few rows, before any rebuild. Without collecting, 120,000 changes take 40 MiB and
+/// 2,000,000 take 494; with it, 9 and 19.
 const TAKEN_HOT_MIB_MAX: u64 = 20;
 /// Of its memory, for each byte of the cache: sled counts a node by what it is on disk.
 const TAKEN_PER_CACHED: u64 = 4;

@@ -231,6 +231,8 @@ fn put(event: &EventToIndex, begins_commit: bool, buffer: &mut Vec<u8>, chain: &
 
 fn failed(error: WriteError) -> Error {
     match error {
-        WriteError::NotWritten(error) | WriteError::Unknown(error) => error,
+        WriteError::NotWritten(error) | WriteError::Stopped(error) | WriteError::Unknown(error) => {
+            error
+        }
     }
 }

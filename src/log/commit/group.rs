@@ -87,7 +87,11 @@ impl GroupCommit {
         let writer = &mut *self.writer.lock();
         let closed = self.queue.refused().and_then(|()| match writer.close() {
             Ok(()) => Ok(()),
-            Err(WriteError::NotWritten(error) | WriteError::Unknown(error)) => Err(error),
+            Err(
+                WriteError::NotWritten(error)
+                | WriteError::Stopped(error)
+                | WriteError::Unknown(error),
+            ) => Err(error),
         });
         // The next opening of the store prepares segments under the same names.
         writer.end_preparing();
@@ -113,6 +117,10 @@ impl GroupCommit {
         };
         match failed {
             Failed::NotWritten(error) => to_each(callers, &error),
+            Failed::Stopped(error) => {
+                self.refuse(&error);
+                to_each(callers, &error)
+            }
             Failed::Unknown(cause) => {
                 self.refuse(&cause);
                 to_each(callers, &unknown(&cause))
@@ -139,6 +147,8 @@ impl GroupCommit {
 enum Failed {
     /// Nothing was written, and the store goes on.
     NotWritten(Error),
+    /// Nothing was written, and nothing more may be.
+    Stopped(Error),
     /// Nobody knows what was written.
     Unknown(Error),
 }
@@ -170,6 +180,7 @@ fn write_group(
         let (buffer, meaning) = assemble(&writer.end(), time, buffer, &mut admitted);
         let written = writer.write(buffer, &meaning).map_err(|error| match error {
             WriteError::NotWritten(error) => Failed::NotWritten(error),
+            WriteError::Stopped(error) => Failed::Stopped(error),
             WriteError::Unknown(error) => Failed::Unknown(error),
         })?;
         publish(log, &writer.end(), &written, &admitted, &streams).map_err(Failed::Unknown)?;

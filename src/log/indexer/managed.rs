@@ -100,6 +100,11 @@ impl IndexSlot {
         Ok((IndexSlot { site, slot, healed, signs_of_life }, checkpoint))
     }
 
+    /// The error of a store whose directory was moved, if that is so.
+    pub(crate) fn moved(&self) -> Option<Error> {
+        self.site.directory.check_before("write to").err()
+    }
+
     /// How much of the journal it may lack.
     pub(crate) fn bounds(&self) -> Bounds {
         self.site.bounds
@@ -235,7 +240,7 @@ impl IndexSlot {
             match &*guard {
                 Slot::Open(_) => return Ok(OpenIndex(guard)),
                 Slot::Closed => return Err(closed()),
-                Slot::Lost(lost) if !lost.is_due() => return Err(lost.error()),
+                Slot::Lost(lost) if !lost.is_due() => return Err(self.lost_error(lost)),
                 Slot::Lost(_) => {}
             }
             drop(guard);

@@ -26,7 +26,7 @@ impl Lost {
         Instant::now() >= self.next_attempt && !failpoint!("log::never_try_index_again")
     }
 
-    pub(super) fn error(&self) -> Error {
+    fn error(&self) -> Error {
         let cause = self.cause.clone();
         let message =
             format!("the index could not be rebuilt; the engine retries shortly: {cause}");
@@ -75,7 +75,7 @@ impl IndexSlot {
         match slot {
             _ if self.healed.load(Ordering::Acquire) != healed => return Ok(()),
             // Another thread found the same, and could not repair it.
-            Slot::Lost(lost) => return Err(lost.error()),
+            Slot::Lost(lost) => return Err(self.lost_error(lost)),
             Slot::Open(_) | Slot::Closed => {}
         }
         // What is open goes on being read where its directory was moved to.
@@ -106,6 +106,12 @@ impl IndexSlot {
         Ok(())
     }
 
+    /// Why the index is lost. What is not there any more is not there because the directory was moved, if it was: that
+    /// may be so only after the last attempt, which a removal may have met half-way.
+    pub(super) fn lost_error(&self, lost: &Lost) -> Error {
+        self.site.check().err().unwrap_or_else(|| lost.error())
+    }
+
     /// Opens or builds the lost index again. If that fails, it stays lost, and what was built is gone on from
     /// the next time.
     pub(super) fn restore(&self, slot: &mut Slot) -> Result<(Option<PathBuf>, u64)> {
@@ -117,11 +123,10 @@ impl IndexSlot {
                 Ok((moved, position))
             }
             Err(error) => {
-                // What is not there any more is not there because the directory was moved.
-                let error = self.site.check().err().unwrap_or(error);
-                tracing::error!(%error, "the index cannot be rebuilt for now");
                 lost.failed(error);
-                Err(lost.error())
+                let error = self.lost_error(lost);
+                tracing::error!(%error, "the index cannot be rebuilt for now");
+                Err(error)
             }
         }
     }
