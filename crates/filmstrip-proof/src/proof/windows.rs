@@ -1,5 +1,8 @@
 //! When the indexer begins a flush batch, when writers wait for it, and that what is read beside it is right.
 
+use crate::doctor::audit::audited::{Audited, IndexAccess};
+use crate::doctor::audit::{Site, audit};
+use crate::journal::lenient_scan::Until;
 use crate::log::commit::Commit;
 use crate::log::indexer;
 use crate::log::indexer::managed::Bounds;
@@ -8,13 +11,16 @@ use crate::proof::cuts::scratch;
 use crate::sst::compaction::CompactionPriority;
 use crate::store::Store;
 use crate::value::event::NewEvent;
+use crate::value::finding::Findings;
 use crate::value::limits::{INDEXER_LOOK, INDEXER_LOOKS_MAX};
 use crate::value::position::{ExpectedVersion, Position, Version};
 use crate::value::random::{Random, first_seed, rounds};
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -237,4 +243,44 @@ fn verifying_beside_windows_merges_and_rebuilds_of_the_index_finds_nothing() {
             verified.unwrap_or_else(|panic| resume_unwind(panic));
         });
     }
+}
+
+/// The same, in the one order that must be told: an index that began its numbers again, with a record that is newer
+/// than the audit.
+#[test]
+fn an_audit_whose_index_is_replaced_holds_nothing_newer_against_it() {
+    const EPOCHS: u64 = 5;
+    let bounds = Bounds { batch_bytes_min: 1, unindexed_bytes_max: 64 * MIB as u64 };
+    let store = Store::builder().bounds(bounds).temporary().unwrap();
+    let log = store.log.log();
+    let track = |n: u64| {
+        let event = NewEvent::bytes("T", vec![7; 100_000]);
+        let commit = Commit::new().tracking("consumer", Position::new(n));
+        store.commit(commit.append("S-1", ExpectedVersion::Any, [event])).unwrap();
+    };
+    let epoch = || log.index.inspect(|index| Ok(index.stored.lock().epoch)).unwrap();
+    let mut tracked = 1..;
+    while epoch() < EPOCHS {
+        track(tracked.next().unwrap());
+    }
+    let index = Audited::new(IndexAccess::Live(&log.index), store.path().join("index")).unwrap();
+    let (_, end) = log.head.visible();
+    let site = Site {
+        disk: Arc::clone(log.journal.disk()),
+        journal: log.journal.directory().to_owned(),
+        store: log.journal.store(),
+        until: Until::Visible(end),
+        index: Some(index),
+        chains_at: BTreeSet::new(),
+    };
+    // A rebuild takes in as much as the index had.
+    let head = store.head().get();
+    while log.tail.indexed().position <= head {
+        track(tracked.next().unwrap());
+    }
+    store.rebuild_index().unwrap();
+    assert!(epoch() <= EPOCHS, "the new index counts on, so that nothing has to be told");
+    let mut findings = Findings::default();
+    audit(&site, &mut findings).unwrap();
+    assert!(findings.kept.is_empty(), "{:#?}", findings.kept);
 }
