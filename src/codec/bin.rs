@@ -31,6 +31,17 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Corruption>
     }
 }
 
+/// Checks that the bytes of `value` are `golden`, and that they are read back.
+#[cfg(test)]
+#[track_caller]
+pub(crate) fn check<T>(value: &T, golden: &[u8])
+where
+    T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    assert_eq!(encode(value), golden);
+    assert_eq!(decode::<T>(golden).as_ref(), Ok(value));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

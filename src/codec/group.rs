@@ -129,8 +129,7 @@ mod tests {
         let tried = vec![TriedRecord { position: 8, attempts: 2, due: -1 }];
         let record = GroupRecord { filter, cursor: 7, finished: vec![(9, 300)], tried };
         let golden = [0, 1, 1, b'A', 2, 1, b'B', 1, b'C', 7, 1, 9, 251, 44, 1, 1, 8, 2, 1];
-        assert_eq!(bin::encode(&record), golden);
-        assert_eq!(bin::decode(&golden), Ok(record));
+        bin::check(&record, &golden);
     }
 
     #[test]

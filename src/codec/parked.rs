@@ -30,7 +30,6 @@ mod tests {
             parked_at: 5,
         };
         let golden = [3, b'A', b'-', b'1', 1, b'B', 2, b'n', b'o', 4, 10];
-        assert_eq!(bin::encode(&parked), golden);
-        assert_eq!(bin::decode(&golden), Ok(parked));
+        bin::check(&parked, &golden);
     }
 }

@@ -8,10 +8,9 @@
 //!
 //! `<name>-<id>` is the instance's stream. A name holds no `-`, so no process sees another's keys.
 
-use crate::codec::bin;
+pub(crate) use crate::codec::bin::{decode, encode};
 use crate::value::corruption::Corruption;
 use crate::value::failpoint::failpoint;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// How far a process has ingested the log.
@@ -80,16 +79,6 @@ pub(crate) fn decode_effects(bytes: &[u8]) -> Result<Vec<(u64, u64)>, Corruption
     }
 }
 
-/// The bytes of one of these.
-pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
-    bin::encode(value)
-}
-
-/// One of these from its bytes.
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Corruption> {
-    bin::decode(bytes)
-}
-
 /// Where the cursor of the process `name` is kept.
 pub(crate) fn cursor_key(name: &str) -> String {
     format!("process/cursor/{name}")
@@ -108,13 +97,7 @@ pub(crate) fn effects_prefix(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fmt::Debug;
-
-    #[track_caller]
-    fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, golden: &[u8]) {
-        assert_eq!(encode(value), golden);
-        assert_eq!(decode::<T>(golden).as_ref(), Ok(value));
-    }
+    use crate::codec::bin::check;
 
     #[test]
     fn what_a_process_keeps_has_its_golden_bytes() {

@@ -1,9 +1,7 @@
 //! What a projection remembers besides its rows, as bincode.
 
-use crate::codec::bin;
+pub(crate) use crate::codec::bin::{decode, encode};
 use crate::codec::frame::Chain;
-use crate::value::corruption::Corruption;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Which of a projection's trees are of use.
@@ -36,26 +34,10 @@ pub(crate) struct ViewOrigin {
     pub(crate) chain: Chain,
 }
 
-/// The bytes of one of these.
-pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
-    bin::encode(value)
-}
-
-/// One of these from its bytes.
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Corruption> {
-    bin::decode(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fmt::Debug;
-
-    #[track_caller]
-    fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T, golden: &[u8]) {
-        assert_eq!(encode(value), golden);
-        assert_eq!(decode::<T>(golden).as_ref(), Ok(value));
-    }
+    use crate::codec::bin::check;
 
     #[test]
     fn what_a_projection_remembers_has_its_golden_bytes() {

@@ -149,6 +149,18 @@ fn an_index_with_fifty_flipped_bits_serves_no_wrong_event() {
     }
 }
 
+/// Puts the file or directory `name` of the store `from` in the place of the one of `store`.
+fn replace(name: &str, store: &Path, from: &Path) {
+    let (from, to) = (from.join(name), store.join(name));
+    match from.is_dir() {
+        true => {
+            fs::remove_dir_all(&to).unwrap();
+            copy_into(&from, &to);
+        }
+        false => drop(fs::copy(from, to).unwrap()),
+    }
+}
+
 #[test]
 fn an_index_left_from_an_older_time_is_brought_up_or_built_again() {
     let directory = scratch();
@@ -165,16 +177,7 @@ fn an_index_left_from_an_older_time_is_brought_up_or_built_again() {
         ("checkpoint alone", &["index.checkpoint"]),
     ] {
         let aged = copy(directory.path());
-        for name in names {
-            let (from, to) = (old.path().join(name), aged.path().join(name));
-            match from.is_dir() {
-                true => {
-                    fs::remove_dir_all(&to).unwrap();
-                    copy_into(&from, &to);
-                }
-                false => drop(fs::copy(from, to).unwrap()),
-            }
-        }
+        names.iter().for_each(|name| replace(name, aged.path(), old.path()));
         check_and_go_on(aged.path(), &format!("an older {case}"));
     }
 }
@@ -189,13 +192,7 @@ fn an_index_of_another_store_is_not_believed() {
     }
     store.close().unwrap();
     for name in ["index", "index.checkpoint"] {
-        let (from, to) = (other.path().join(name), mine.path().join(name));
-        if from.is_dir() {
-            fs::remove_dir_all(&to).unwrap();
-            copy_into(&from, &to);
-        } else {
-            fs::copy(from, to).unwrap();
-        }
+        replace(name, mine.path(), other.path());
     }
     check_and_go_on(mine.path(), "the index of another store");
 }
@@ -210,9 +207,7 @@ fn an_index_that_is_ahead_of_its_journal_is_corrupt_and_not_served() {
     let store = Store::open(directory.path()).unwrap();
     write(&store, ROUNDS / 2 + 1..=ROUNDS);
     store.close().unwrap();
-    let (from, to) = (old.path().join("journal"), directory.path().join("journal"));
-    fs::remove_dir_all(&to).unwrap();
-    copy_into(&from, &to);
+    replace("journal", directory.path(), old.path());
     let error = Store::open(directory.path()).expect_err("the journal lost durable events");
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(error.to_string().contains("index"), "{error}");
