@@ -181,11 +181,11 @@ fn refuse(disk: &dyn Disk, path: &Path, origin: &Path, store: Uuid) -> Result<()
         }
         _ => {}
     }
-    if directory::lies_in(path, origin) {
+    if directory::lies_in_store(path, origin) {
         let message = format!("{} is inside the store that is to be backed up", path.display());
         return Err(Error::invalid(message));
     }
-    if directory::lies_in(origin, path) {
+    if directory::has_part_of(path, origin) {
         let message = format!("the store that is to be backed up is inside {}", path.display());
         return Err(Error::invalid(message));
     }

@@ -435,8 +435,28 @@ fn is_link(path: &Path) -> bool {
     matches!(RealDisk.kind(path), Ok(Some(Kind::Link)))
 }
 
+/// Whether `path`, or where it will be, is in the store `store`, or in what its links to directories lead to.
+pub(super) fn lies_in_store(path: &Path, store: &Path) -> bool {
+    parts(store).iter().any(|part| lies_in(path, part))
+}
+
+/// Whether the store `store`, or what a link in it leads to, is in the directory `path`.
+pub(super) fn has_part_of(path: &Path, store: &Path) -> bool {
+    parts(store).iter().any(|part| lies_in(part, path))
+}
+
+/// The directory of the store, and those in it that may be elsewhere, by a symbolic link.
+fn parts(store: &Path) -> Vec<PathBuf> {
+    let mut parts = vec![store.to_owned()];
+    if !failpoint!("store::overlook_linked_parts") {
+        parts.push(journal_directory(store));
+        parts.extend([quarantine::INDEX, views::VIEWS].map(|name| store.join(name)));
+    }
+    parts
+}
+
 /// Whether `path`, or where it will be, is in the directory `outer`.
-pub(crate) fn lies_in(path: &Path, outer: &Path) -> bool {
+fn lies_in(path: &Path, outer: &Path) -> bool {
     let existing = path.ancestors().find_map(|path| {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         resolve(path).ok()

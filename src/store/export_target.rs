@@ -147,7 +147,7 @@ fn refuse(disk: &dyn Disk, to: &Path, origin: &Path) -> Result<bool> {
         let message = format!("{} is not empty: it holds {name:?}", to.display());
         return Err(Error::invalid(message));
     }
-    if directory::lies_in(to, origin) {
+    if directory::lies_in_store(to, origin) {
         let message = format!("{} is inside the store that is exported", to.display());
         return Err(Error::invalid(message));
     }

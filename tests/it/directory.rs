@@ -982,6 +982,60 @@ fn each_below(directory: &Path, check: &mut impl FnMut(&Path)) {
     }
 }
 
+/// An export or a backup went into the store's own journal, if `journal` in the store was a symbolic link.
+#[test]
+fn nothing_goes_into_a_part_of_its_own_store_that_is_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let store = at("store");
+    whole::sample(&store);
+    for part in ["journal", "index", "views"] {
+        fs::create_dir_all(at(part)).unwrap();
+        fs::create_dir_all(store.join(part)).unwrap();
+        fs::rename(store.join(part), at(part).join(part)).unwrap();
+        symlink(at(part).join(part), store.join(part)).unwrap();
+    }
+    let refuse = |result: Result<(), filmstrip::Error>, what: &str| {
+        let error = result.expect_err(what);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{what}: {error}");
+        assert!(error.to_string().contains("inside"), "{what}: {error}");
+    };
+    let open = Store::open(&store).unwrap();
+    for part in ["journal", "index", "views"] {
+        let into = at(part).join(part).join("new");
+        refuse(open.backup(&into).map(drop), part);
+        assert!(!into.exists(), "{part}");
+    }
+    refuse(open.backup(at("journal")).map(drop), "a backup around the journal");
+    open.close().unwrap();
+    let before = everything(directory.path());
+    let repair = Store::repair(&store).unwrap();
+    for part in ["journal", "index", "views"] {
+        refuse(repair.export(at(part).join(part).join("new")).map(drop), part);
+    }
+    assert_eq!(everything(directory.path()), before, "something was changed");
+}
+
+/// Runs a test in another process, and not as root: nothing is forbidden to root.
+fn run_as_user(command: &mut Command) {
+    let ours = tempfile::tempdir().unwrap();
+    let is_root = ours.path().metadata().unwrap().uid() == 0;
+    if is_root {
+        command.uid(65_534);
+    }
+    match command.output() {
+        Err(error) if is_root && error.kind() == std::io::ErrorKind::PermissionDenied => {
+            println!("skipped: another user may not run the test");
+        }
+        done => {
+            let done = done.unwrap();
+            let out = String::from_utf8_lossy(&done.stdout);
+            let err = String::from_utf8_lossy(&done.stderr);
+            assert!(done.status.success() && out.contains("1 passed"), "{out}\n{err}");
+        }
+    }
+}
+
 /// Verifying or repairing a store that one may not enter said that it was no store.
 #[test]
 fn a_store_that_one_may_not_enter_is_not_told_as_none() {
@@ -1009,24 +1063,7 @@ fn a_store_that_one_may_not_enter_is_not_told_as_none() {
     drop(Store::open(&path).unwrap());
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
-    // Nothing is forbidden to root.
-    let is_root = fs::metadata(&path).unwrap().uid() == 0;
     let mut command = child(module_path!(), name);
-    command.env(PATH, &path).current_dir("/");
-    if is_root {
-        command.uid(65_534);
-    }
-    let done = command.output();
+    run_as_user(command.env(PATH, &path).current_dir("/"));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-    match done {
-        Err(error) if is_root && error.kind() == std::io::ErrorKind::PermissionDenied => {
-            println!("skipped: another user may not run the test");
-        }
-        done => {
-            let done = done.unwrap();
-            let out = String::from_utf8_lossy(&done.stdout);
-            let err = String::from_utf8_lossy(&done.stderr);
-            assert!(done.status.success() && out.contains("1 passed"), "{out}\n{err}");
-        }
-    }
 }

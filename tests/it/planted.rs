@@ -88,6 +88,10 @@ const CAUGHT: &[(&str, &str)] = &[
         "store::overwrite_foreign_note",
         "backup::a_strangers_file_with_the_name_of_the_lock_is_refused_and_left_alone",
     ),
+    (
+        "store::overlook_linked_parts",
+        "directory::nothing_goes_into_a_part_of_its_own_store_that_is_elsewhere",
+    ),
     ("store::leave_what_was_made", "directory::what_is_refused_leaves_nothing_behind"),
     ("storage::overlook_mode", "directory::nobody_may_read_what_he_may_not_read_in_the_store"),
     (
