@@ -52,6 +52,10 @@ pub(crate) trait Disk: Send + Sync + 'static {
     }
     fn open_to_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file another name, unless something has it already.
+    fn link(&self, _file: &Path, _name: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Creates a directory, with the permissions of the one that it is in.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
@@ -201,6 +205,10 @@ impl Disk for RealDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn link(&self, file: &Path, name: &Path) -> io::Result<()> {
+        fs::hard_link(file, name)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

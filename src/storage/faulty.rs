@@ -1,6 +1,7 @@
 //! A disk that fails as a test tells it to, on top of real files.
 
 use crate::storage::disk::{Disk, DiskFile, Kind, RealDisk};
+use crate::storage::stat::FileIdentity;
 use parking_lot::Mutex;
 use std::io;
 use std::ops::Range;
@@ -24,6 +25,8 @@ pub(crate) struct Faults {
     copying: Mutex<Option<Copying>>,
     /// The operation panics instead of failing.
     panics: AtomicBool,
+    /// No file gets a second name.
+    has_no_links: AtomicBool,
 }
 
 /// A panic's payload that panics again when it is dropped.
@@ -70,6 +73,11 @@ impl Faults {
 
     pub(crate) fn set_full(&self, full: bool) {
         self.full.store(full, Ordering::SeqCst);
+    }
+
+    /// Lets the disk be one on which no file has two names.
+    pub(crate) fn refuse_links(&self) {
+        self.has_no_links.store(true, Ordering::SeqCst);
     }
 
     /// Lets the disk be full and copy what is overwritten, as btrfs does: the next write brings `room` bytes and
@@ -175,6 +183,10 @@ impl DiskFile for FaultyFile {
     fn length(&self) -> io::Result<u64> {
         self.file.length()
     }
+
+    fn identity(&self) -> io::Result<Option<FileIdentity>> {
+        self.file.identity()
+    }
 }
 
 impl Disk for FaultyDisk {
@@ -198,6 +210,14 @@ impl Disk for FaultyDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.next()?;
         RealDisk.rename(from, to)
+    }
+
+    fn link(&self, file: &Path, name: &Path) -> io::Result<()> {
+        self.0.next()?;
+        match self.0.has_no_links.load(Ordering::SeqCst) {
+            true => Err(io::ErrorKind::CrossesDevices.into()),
+            false => RealDisk.link(file, name),
+        }
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -227,6 +247,10 @@ impl Disk for FaultyDisk {
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         RealDisk.list(path)
+    }
+
+    fn identity_at(&self, path: &Path) -> io::Result<Option<FileIdentity>> {
+        RealDisk.identity_at(path)
     }
 
     fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {

@@ -56,7 +56,8 @@ pub(crate) fn restrict(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode & allowed))
 }
 
-fn mode_above(path: &Path) -> io::Result<u32> {
+/// What may be done with the directory that `path` is in, and by whom.
+pub(crate) fn mode_above(path: &Path) -> io::Result<u32> {
     let above = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     Ok(fs::metadata(above)?.mode() & MODE_ALL)
 }

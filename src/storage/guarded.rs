@@ -93,6 +93,11 @@ impl Disk for GuardedDisk {
         Ok(())
     }
 
+    fn link(&self, file: &Path, name: &Path) -> io::Result<()> {
+        self.at(name)?;
+        self.at(file)?.link(file, name)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.at(path)?.remove(path)
     }

@@ -204,7 +204,8 @@ impl Repair {
     /// store only once all of it is durable.
     ///
     /// # Errors
-    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): `to` is not empty, or is inside the store.
+    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): `to` is not empty, or is inside the store, or there
+    ///   is a file beside it that is not an unfinished export's.
     /// * Errors of reading or writing. What was written by then is removed. After a crash it is not a store, and
     ///   the next export into the directory replaces it.
     ///
@@ -239,6 +240,7 @@ impl Repair {
         let mode = self.lock.held().mode()?;
         let mut target = ExportTarget::begin(&to, &self.path, &self.disk, mode)?;
         let (to, its_disk) = target.make_journal()?;
+        let aside = target.left_out();
         let store = Uuid::now_v7();
         let export = with_still_site(
             &self.path,
@@ -246,11 +248,11 @@ impl Repair {
             self.store,
             &mut Findings::default(),
             BTreeSet::new(),
-            |site| export(site, &its_disk, &to, store, mode),
+            |site| export(site, &its_disk, &to, store, aside),
         )?;
         let created = Micros::of(SystemClock.now());
-        target.finish(&Manifest { store, created })?;
-        Ok(Exported::new(export))
+        let left_out_file = target.finish(&Manifest { store, created })?;
+        Ok(Exported::new(export, left_out_file))
     }
 }
 
@@ -299,7 +301,7 @@ pub struct Renumbered {
 }
 
 impl Exported {
-    fn new(export: Export) -> Exported {
+    fn new(export: Export, left_out_file: Option<PathBuf>) -> Exported {
         let position = Position::new;
         let lost = export.lost.into_iter().map(|(a, b)| position(a)..=position(b)).collect();
         let cut = |(stream, last)| CutStream { stream, kept_up_to: Version::new(last) };
@@ -316,7 +318,7 @@ impl Exported {
             left_out: export.left_out,
             states_left_out: export.states_left_out,
             renumbered: export.renumbered.into_iter().map(moved).collect(),
-            left_out_file: export.aside,
+            left_out_file,
         }
     }
 }

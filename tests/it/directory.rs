@@ -1016,6 +1016,33 @@ fn nothing_goes_into_a_part_of_its_own_store_that_is_elsewhere() {
     assert_eq!(everything(directory.path()), before, "something was changed");
 }
 
+/// An export that failed because the directory above its own may not be read could not remove its mark either: it
+/// opened that directory first.
+#[test]
+fn an_export_below_a_directory_that_may_not_be_read_leaves_nothing() {
+    const CHILD: &str = "FILMSTRIP_TEST_UNREADABLE";
+    let name = "an_export_below_a_directory_that_may_not_be_read_leaves_nothing";
+    if std::env::var_os(CHILD).is_none() {
+        let mut command = child(module_path!(), name);
+        return run_as_user(command.env(CHILD, "").current_dir("/"));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (store, above) = (directory.path().join("store"), directory.path().join("above"));
+    whole::sample(&store);
+    fs::create_dir_all(above.join("empty")).unwrap();
+    fs::set_permissions(&above, fs::Permissions::from_mode(0o300)).unwrap();
+    let repair = Store::repair(&store).unwrap();
+    let refused = ["empty", "new"].map(|name| repair.export(above.join(name)));
+    fs::set_permissions(&above, fs::Permissions::from_mode(0o700)).unwrap();
+    for refused in refused {
+        let error = refused.expect_err("the name of its directory cannot be made durable");
+        assert!(error.to_string().contains("ermission denied"), "{error}");
+    }
+    assert!(above.join("empty").is_dir() && everything(&above).is_empty(), "something was left");
+    assert_eq!(fs::read_dir(&above).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(above.join("empty")).unwrap().count(), 0);
+}
+
 /// Runs a test in another process, and not as root: nothing is forbidden to root.
 fn run_as_user(command: &mut Command) {
     let ours = tempfile::tempdir().unwrap();

@@ -92,6 +92,11 @@ const CAUGHT: &[(&str, &str)] = &[
         "store::overlook_linked_parts",
         "directory::nothing_goes_into_a_part_of_its_own_store_that_is_elsewhere",
     ),
+    (
+        "store::sync_above_at_any_rate",
+        "directory::an_export_below_a_directory_that_may_not_be_read_leaves_nothing",
+    ),
+    ("store::take_any_list_for_ours", "repair::a_strangers_file_beside_an_unfinished_export_stays"),
     ("store::leave_what_was_made", "directory::what_is_refused_leaves_nothing_behind"),
     ("storage::overlook_mode", "directory::nobody_may_read_what_he_may_not_read_in_the_store"),
     (

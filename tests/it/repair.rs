@@ -284,7 +284,9 @@ fn an_export_that_a_crash_ended_is_no_store_and_is_replaced_by_the_next_one() {
     for number in 1..=9 {
         fs::copy(segment(&path, 1), segment(&to, number)).unwrap();
     }
-    fs::write(directory.path().join("to.left-out.jsonl"), "{\"lost\":").unwrap();
+    fs::write(to.join("export.unfinished.jsonl"), "{\"lost\":").unwrap();
+    let beside = directory.path().join("to.left-out.jsonl");
+    fs::hard_link(to.join("export.unfinished.jsonl"), &beside).unwrap();
     let error = Store::open(&to).expect_err("it is unfinished");
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     assert!(error.to_string().contains("export.unfinished"), "{error}");
@@ -299,7 +301,33 @@ fn an_export_that_a_crash_ended_is_no_store_and_is_replaced_by_the_next_one() {
     let (exported, _) = export(&path, &to);
     assert_eq!(exported.left_out_file, None);
     assert!(!to.join("export.unfinished").exists() && !segment(&to, 9).exists());
-    assert!(!directory.path().join("to.left-out.jsonl").exists());
+    assert!(!beside.exists() && !to.join("export.unfinished.jsonl").exists());
+}
+
+/// An export into the directory of an unfinished one removed whatever was named as its list of what is left out: a
+/// stranger's file too, if the directory had been renamed meanwhile.
+#[test]
+fn a_strangers_file_beside_an_unfinished_export_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, to) = (directory.path().join("store"), directory.path().join("renamed"));
+    sample(&path);
+    let beside = directory.path().join("renamed.left-out.jsonl");
+    for has_list in [false, true] {
+        fs::create_dir_all(to.join("journal")).unwrap();
+        fs::write(to.join("export.unfinished"), "").unwrap();
+        if has_list {
+            fs::write(to.join("export.unfinished.jsonl"), "{\"lost\":").unwrap();
+        }
+        fs::write(&beside, "{\"lost\":").unwrap();
+        let before = contents(directory.path());
+        let refused = Store::repair(&path).unwrap().export(&to).expect_err("it is a stranger's");
+        assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused}");
+        assert!(refused.to_string().contains("is there already"), "{refused}");
+        assert!(contents(directory.path()) == before, "something was changed");
+    }
+    fs::remove_file(&beside).unwrap();
+    export(&path, &to);
+    assert!(!beside.exists() && !to.join("export.unfinished.jsonl").exists());
 }
 
 /// With the manifest of another store in place of its own, an export brought nothing and said that nothing was

@@ -1,8 +1,7 @@
 //! Exporting what can be read of a damaged log into a new one.
 //!
 //! * The damaged one is only read.
-//! * Nothing is left out silently: whatever is, is counted, named, and written to a file beside the
-//!   new store.
+//! * Nothing is left out silently: whatever is, is counted, named, and written to a file.
 //! * Positions are dense in every store. So events after a lost one move up, and keep their order, their ids, versions
 //!   and times; their former positions are reported.
 //! * Versions are dense in every stream. A stream that lacks one is cut there, and the rest of it goes
@@ -24,15 +23,14 @@ use crate::journal::recover;
 use crate::journal::write::{WriteError, Writer};
 use crate::log::core::journal_directory;
 use crate::storage::disk::Disk;
-use crate::storage::files;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use bytes::Bytes;
 use plan::Plan;
 use readable::Readable;
-use reject_log::RejectLog;
-use std::path::{Path, PathBuf};
+pub(crate) use reject_log::RejectLog;
+use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -48,19 +46,17 @@ pub(crate) struct Export {
     pub(crate) states_left_out: u64,
     /// First and last position as they were, and what the first is now.
     pub(crate) renumbered: Vec<(u64, u64, u64)>,
-    pub(crate) aside: Option<PathBuf>,
 }
 
-/// Writes what can be read of `site` as the journal of the store `store` in the directory `to`. The file beside
-/// it gets the permissions `mode` at most.
+/// Writes what can be read of `site` as the journal of the store `store` in the directory `to`, and what is left out,
+/// if anything is, to the file `aside`, which does not exist.
 pub(crate) fn export(
     site: &Site<'_>,
     disk: &Arc<dyn Disk>,
     to: &Path,
     store: Uuid,
-    mode: u32,
+    aside: RejectLog,
 ) -> Result<Export> {
-    let aside = RejectLog::new(disk, left_out_beside(to)?, mode);
     let plan = Plan::of(site)?;
     let journal = journal_directory(to);
     recover::create(disk, &journal, store)?;
@@ -77,15 +73,6 @@ pub(crate) fn export(
     exporter.say_what_is_gone()?;
     readable::each(site, &plan.recovered, |item| exporter.take(item))?;
     exporter.finish()
-}
-
-/// The file beside the directory `to` that lists what is left out of an export into it.
-pub(crate) fn left_out_beside(to: &Path) -> Result<PathBuf> {
-    // Whatever was said of it (`new/`, `.`), its name is needed.
-    let to = files::resolve(to).map_err(|e| Error::io("find", to, e))?;
-    let mut name = to.into_os_string();
-    name.push(".left-out.jsonl");
-    Ok(name.into())
 }
 
 /// What goes into the frame that is being gathered.
@@ -216,7 +203,8 @@ impl Exporter<'_> {
         if !failpoint!("doctor::export_without_finish") {
             self.writer.finish()?;
         }
-        Ok(Export { aside: self.aside.finish()?, ..self.export })
+        self.aside.finish()?;
+        Ok(self.export)
     }
 }
 

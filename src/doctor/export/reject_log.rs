@@ -1,4 +1,4 @@
-//! The file beside an export: what was left out of it, one JSON object on each line.
+//! The file of what was left out of an export, one JSON object on each line.
 
 use crate::codec::envelope::{self, Place};
 use crate::index::flush_batch::EventToIndex;
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Written as far as there is something to be said; there is no file if there is nothing.
-pub(super) struct RejectLog {
+pub(crate) struct RejectLog {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     mode: u32,
@@ -24,7 +24,7 @@ pub(super) struct RejectLog {
 
 impl RejectLog {
     /// The file `path`, which does not exist, with the permissions `mode` at most.
-    pub(super) fn new(disk: &Arc<dyn Disk>, path: PathBuf, mode: u32) -> RejectLog {
+    pub(crate) fn new(disk: &Arc<dyn Disk>, path: PathBuf, mode: u32) -> RejectLog {
         RejectLog { disk: Arc::clone(disk), path, mode, file: None }
     }
 
@@ -55,13 +55,11 @@ impl RejectLog {
         self.line(&json!({ "doubtful_event": described(event) }))
     }
 
-    /// Syncs everything to disk. Returns where it is, if there was anything.
-    pub(super) fn finish(self) -> Result<Option<PathBuf>> {
-        let RejectLog { path, file, .. } = self;
-        let Some(file) = file else { return Ok(None) };
+    /// Syncs everything to disk.
+    pub(super) fn finish(self) -> Result<()> {
+        let Some(file) = self.file else { return Ok(()) };
         let synced = file.into_inner().map_err(std::io::IntoInnerError::into_error);
-        synced.and_then(|file| file.sync()).map_err(|e| Error::io("write", &path, e))?;
-        Ok(Some(path))
+        synced.and_then(|file| file.sync()).map_err(|e| Error::io("write", &self.path, e))
     }
 
     fn line(&mut self, value: &Value) -> Result<()> {

@@ -248,6 +248,14 @@ impl<N: Clone + Send + 'static> Disk for SimulatedDisk<N> {
         self.0.apply(Op::Rename { directory, from, to }).map(drop)
     }
 
+    fn link(&self, file: &Path, name: &Path) -> io::Result<()> {
+        let (directory, name) = self.0.place(name)?;
+        if self.0.state.lock().volume.look_up(directory, &name).is_some() {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        self.0.apply(Op::Link { node: self.0.find(file)?, directory, name }).map(drop)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         let removed = RealDisk.remove(path);
         if self.0.find(path).is_err() {

@@ -23,7 +23,7 @@ use crate::storage::faulty::{Faults, FaultyDisk};
 use crate::storage::replace;
 use crate::store::Store;
 use crate::store::repair::Repair;
-use crate::value::error::{ErrorKind, HandlerError, Result};
+use crate::value::error::{Error, ErrorKind, HandlerError, Result};
 use crate::value::event::{NewEvent, RecordedEvent};
 use crate::value::filter::Filter;
 use crate::value::finding::{Finding, FindingKind};
@@ -108,6 +108,7 @@ operations! {
     a_further_backup: back_up_once, back_up, judge_backup;
     a_restore: lose_what_follows, restore, judge_restored;
     an_export: damage_event, export, judge_export;
+    an_export_over_another: damage_event, export_over_another, judge_exported;
     a_repair: fill_index, repair, judge_repair;
     an_index_built_again: fill_index, rebuild, judge_store;
     first_views: fill, project, judge_views;
@@ -348,14 +349,31 @@ fn export(site: &Site, tell: Tell<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The same where a process was killed that had just begun another one, so that its mark is not durable.
+fn export_over_another(site: &Site, tell: Tell<'_>) -> Result<()> {
+    let mark = site.target().join("export.unfinished");
+    let begin = || {
+        site.disk.create_dir_all(&site.target(), 0o777)?;
+        site.disk.create_new(&mark, 0o777).map(drop)
+    };
+    begin().map_err(|e| Error::io("create", &mark, e))?;
+    export(site, tell)
+}
+
 fn judge_export(site: &Site, reached: Reached) {
     let path = site.target();
-    let is_whole = site.is_there(&path.join("MANIFEST"));
-    if !is_whole {
-        assert!(!reached.is_done, "there is no store");
+    if !site.is_there(&path.join("MANIFEST")) {
         let is_left = site.is_there(&path) || site.is_there(&site.left_out());
         // Only a cut, after which nothing can be done, leaves something.
         assert!(!is_left || !site.is_real, "the export failed, and left {path:?}");
+    }
+    judge_exported(site, reached);
+}
+
+fn judge_exported(site: &Site, reached: Reached) {
+    let path = site.target();
+    if !site.is_there(&path.join("MANIFEST")) {
+        assert!(!reached.is_done, "there is no store");
         if !site.disk.list(&path).unwrap().is_empty() {
             let error = site.open_at(&path).expect_err("half of it was opened");
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");

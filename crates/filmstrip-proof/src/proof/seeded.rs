@@ -394,6 +394,7 @@ fn what_goes_wrong_when_an_operation_of_the_disk_is_the_last_one_is_caught() {
     for (bug, operation, proof) in [
         ("store::leave_failed_export", "an_export", FAILS),
         ("store::leave_export_unmarked", "an_export", IS_CUT),
+        ("store::trust_found_mark", "an_export_over_another", IS_CUT),
         ("doctor::export_without_finish", "an_export", IS_CUT),
         ("storage::leave_name_unsynced", "a_first_backup", IS_CUT),
         ("store::backup_manifest_first", "a_first_backup", IS_CUT),
@@ -403,6 +404,13 @@ fn what_goes_wrong_when_an_operation_of_the_disk_is_the_last_one_is_caught() {
     ] {
         assert_caught_within(20, bug, &format!("proof::operations::{operation}::{proof}"));
     }
+}
+
+#[test]
+fn an_export_that_takes_a_strangers_list_for_its_own_is_caught() {
+    let proof = "store::export_target::tests::\
+         a_strangers_file_that_appears_beside_an_export_stays";
+    assert_caught("store::take_any_list_for_ours", proof);
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub(crate) enum Op {
     SetLength { file: Node, length: u64 },
     Sync { node: Node },
     Rename { directory: Node, from: String, to: String },
+    Link { node: Node, directory: Node, name: String },
     Remove { directory: Node, name: String },
 }
 
@@ -112,6 +113,7 @@ impl Volume {
                 directory.now.insert(to.clone(), node);
                 directory.pending.push(NameOp::Rename(from.clone(), to.clone(), node));
             }
+            Op::Link { node, directory, name } => self.name(*directory, name, *node),
             Op::Remove { directory, name } => {
                 let directory = self.directory_mut(*directory);
                 directory.now.remove(name);
@@ -124,10 +126,14 @@ impl Volume {
     fn create(&mut self, directory: Node, name: &str, entry: Entry) -> Node {
         let node = self.nodes.len();
         self.nodes.push(entry);
+        self.name(directory, name, node);
+        node
+    }
+
+    fn name(&mut self, directory: Node, name: &str, node: Node) {
         let directory = self.directory_mut(directory);
         directory.now.insert(name.to_owned(), node);
         directory.pending.push(NameOp::Set(name.to_owned(), node));
-        node
     }
 
     /// What a power cut leaves now, all of it durable.
