@@ -24,9 +24,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// What can be read, and the threads that do. Only `log::group` makes more of it visible.
+/// The readable log, and the threads that read it. Only `log::commit::group` makes new events visible.
 pub(crate) struct Log {
-    /// The process that opened it: no other one uses it.
+    /// The process that opened the log; no other process may use it.
     pub(crate) owner: Owner,
     pub(crate) journal: Arc<Journal>,
     pub(crate) index: IndexSlot,
@@ -37,24 +37,24 @@ pub(crate) struct Log {
     threads: Mutex<Vec<JoinHandle<()>>>,
     closing: (Mutex<Option<Sender<()>>>, Receiver<()>),
     torn: Option<TornWrite>,
-    /// It was logged that the clock lags.
+    /// Whether the last message about the clock said that it lags.
     is_clock_behind: AtomicBool,
 }
 
-/// Where the journal is in a store's directory.
+/// The directory of the journal in a store's directory.
 pub(crate) fn journal_directory(store_directory: &Path) -> PathBuf {
     store_directory.join("journal")
 }
 
 thread_local! {
     static IS_OWN_THREAD: Cell<bool> = const { Cell::new(false) };
-    /// The log whose clock is being asked by this thread, by its address.
+    /// The address of the log whose clock this thread is reading.
     static CLOCK_ASKED: Cell<usize> = const { Cell::new(0) };
-    /// The time that holds for what this thread does, by the log's address.
+    /// A log's address, and the time that this thread uses instead of that log's clock.
     static TIME_TAKEN: Cell<Option<(usize, Micros)>> = const { Cell::new(None) };
 }
 
-/// The time that held for this thread before.
+/// Restores the thread's earlier `TIME_TAKEN` when it is dropped.
 struct TimeBefore(Option<(usize, Micros)>);
 
 impl Drop for TimeBefore {
@@ -92,14 +92,14 @@ impl Log {
         }
     }
 
-    /// Runs `work` on a thread of the engine, which is joined when the log closes.
+    /// Runs `work` on a thread of the engine. Closing the log joins the thread.
     pub(crate) fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
         self.owner.check()?;
         let mut threads = self.threads.lock();
         threads.retain(|thread| !thread.is_finished());
         let work = || {
             IS_OWN_THREAD.set(true);
-            // The panic's payload, which may panic when it is dropped, must not reach the joining thread.
+            // The payload of a panic may itself panic when it is dropped, so it must not reach the joining thread.
             let _ = catch(work);
         };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
@@ -110,41 +110,39 @@ impl Log {
         Ok(())
     }
 
-    /// Whether this is a thread of an engine, which is joined when its log closes.
+    /// Whether the current thread is an engine thread, which is joined when its log closes.
     pub(crate) fn is_own_thread() -> bool {
         IS_OWN_THREAD.get()
     }
 
-    /// A channel that is disconnected when the log closes, for threads that wait in a `select!`.
+    /// A channel that closing the log disconnects, for threads that wait in a `select!`.
     pub(crate) fn closing(&self) -> Receiver<()> {
         self.closing.1.clone()
     }
 
-    /// Lets nobody wait for the head any more, lets the indexer come to its end, and joins the
-    /// threads.
+    /// Ends all waits for the head, lets the indexer finish, and joins the threads.
     pub(crate) fn end_threads(&self) {
         self.head.close();
         self.closing.0.lock().take();
         self.indexer.close();
         let threads = std::mem::take(&mut *self.threads.lock());
         let here = std::thread::current().id();
-        // The last handle may go on one of the engine's own threads, which cannot wait for itself.
+        // The last handle may be dropped on one of the engine's own threads, which cannot join itself.
         for thread in threads.into_iter().filter(|thread| thread.thread().id() != here) {
             let _ = thread.join();
         }
     }
 
-    /// The present time, by the store's clock. That is the application's code, so this is called without a
-    /// lock, and not within a commit. Within the clock itself, and if it panics, the time of the last commit
-    /// is the present.
+    /// The present time by the store's clock. The clock is the application's code, so call this without a lock and
+    /// not within a commit. Within the clock itself, or if the clock panics, this is the time of the last commit.
     pub(crate) fn now(&self) -> Micros {
         self.ask_clock().unwrap_or_else(|error| {
-            tracing::error!(%error, "the time of the last commit is taken");
+            tracing::error!(%error, "the clock failed; the time of the last commit is used instead");
             self.head.time()
         })
     }
 
-    /// The same; an error if the clock panics.
+    /// Like `now`, but returns an error if the clock panics.
     pub(crate) fn ask_clock(&self) -> Result<Micros> {
         let address = std::ptr::from_ref(self).addr();
         if let Some((_, time)) = TIME_TAKEN.get().filter(|(of, _)| *of == address) {
@@ -161,7 +159,8 @@ impl Log {
         })
     }
 
-    /// Does `work`, which takes locks, at one time, so that the clock is not asked under them.
+    /// Reads the clock once, then runs `work` with that time, so that `work` does not call the clock while it holds
+    /// locks.
     pub(crate) fn at_one_time<T>(&self, work: impl FnOnce() -> T) -> T {
         if failpoint!("log::ask_clock_under_locks") {
             return work();
@@ -171,23 +170,23 @@ impl Log {
         work()
     }
 
-    /// Registers `watch`, which is told when the clock is set.
+    /// Returns a waiter that the clock notifies when it is set.
     pub(crate) fn watch_clock(&self) -> ClockWaiter {
         ClockWaiter::new(&*self.clock)
     }
 
-    /// The torn write that opening found.
+    /// The torn write that was found when the log was opened.
     pub(crate) fn torn(&self) -> Option<&TornWrite> {
         self.torn.as_ref()
     }
 
-    /// By how much the clock lags behind the time of the last commit, which is what the next one gets.
+    /// How far the clock lags behind the time of the last commit. The next commit gets that time.
     pub(crate) fn clock_behind(&self) -> Duration {
         behind(Micros::of(self.clock.now()), self.head.time())
     }
 
-    /// Logs, once, that at `now` the clock lags far behind `last`, the time of the last commit; and that it no longer
-    /// does.
+    /// Logs once that the clock's time `now` is far behind `last`, the time of the last commit, and once that it no
+    /// longer is.
     pub(crate) fn note_clock(&self, now: Micros, last: Micros) {
         let is_behind = now < last
             && behind(now, last) > CLOCK_BEHIND_MAX
@@ -200,7 +199,7 @@ impl Log {
         if is_behind {
             tracing::warn!(
                 %now, %last,
-                "the clock is behind the time of the last commit; commits get that time until it is past it"
+                "the clock is behind the time of the last commit; commits get that time until the clock passes it"
             );
         } else {
             tracing::info!(%now, "the clock is no longer behind the time of the last commit");
@@ -219,7 +218,7 @@ impl Log {
         }
     }
 
-    /// What is kept under a record's key.
+    /// The value of a record's key.
     pub(crate) fn record(&self, key: &str) -> Result<Option<Vec<u8>>> {
         match self.tail.record(key) {
             Some(value) => Ok((!value.is_empty()).then_some(value)),
@@ -227,9 +226,9 @@ impl Log {
         }
     }
 
-    /// What is kept under all keys that begin with `prefix`, in the order of the keys.
+    /// The values of all keys that begin with `prefix`, in the order of the keys.
     pub(crate) fn records_with_prefix(&self, prefix: &str) -> Result<BTreeMap<String, Vec<u8>>> {
-        // The tail first: what leaves it in between is in the index by then.
+        // The tail first: a record that leaves it in between is in the index by then.
         let newest = self.tail.records_with_prefix(prefix);
         let indexed = self.index.ask(|index| index.records_with_prefix(prefix))?;
         let mut records: BTreeMap<_, _> = indexed.into_iter().collect();
@@ -244,7 +243,7 @@ impl Log {
         self.refuse_if_ended()
     }
 
-    /// The same for a caller that is known to be in the process that opened it.
+    /// Like `refuse_if_closed`, for a caller that is known to be in the process that opened the log.
     pub(crate) fn refuse_if_ended(&self) -> Result<()> {
         match self.head.is_closed() {
             true => Err(Error::new(ErrorKind::Closed, "the store is closed")),

@@ -1,5 +1,4 @@
-//! The engine: a log and the path of commits into it, opened and closed in the order in which its
-//! parts depend on each other.
+//! The engine: a log and the commit path. It opens and closes the parts in the order of their dependencies.
 
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
@@ -30,14 +29,14 @@ use crate::value::stream::StreamId;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// A log that takes commits. Threads of the engine hold it or its log; what a user holds keeps it
+/// A log that accepts commits. Threads of the engine hold the engine or its log; only the user's handles keep it
 /// open.
 pub(crate) struct Engine {
     log: Arc<Log>,
     group_commit: GroupCommit,
 }
 
-/// What a log is opened with.
+/// The options to open a log with.
 pub(crate) struct LogOptions {
     pub(crate) directory: Arc<Held>,
     pub(crate) store: Uuid,
@@ -48,7 +47,7 @@ pub(crate) struct LogOptions {
 }
 
 impl Engine {
-    /// Opens the log, finishing what a crash left undone.
+    /// Opens the log and recovers from a crash.
     pub(crate) fn open(options: LogOptions) -> Result<Engine> {
         let LogOptions { directory, store, cache_bytes, clock, disk, bounds } = options;
         let opened = recover::open(disk, &journal_directory(directory.path()), store)?;
@@ -66,13 +65,13 @@ impl Engine {
         let of_this_history = is_of_this_history(&journal, &indexed, &end)?
             && is_left_by_this_journal(&journal, &index, &indexed, &end)?;
         if !of_this_history {
-            tracing::warn!("the index is of another history of this store and is rebuilt");
+            tracing::warn!("the index belongs to another history of this store and is rebuilt");
         }
         if lost_a_frame || !of_this_history {
-            // A part of the lost frame may be in the index, whose places are given out again.
+            // The index may hold a part of the lost frame, and its positions will be assigned again.
             indexed = index.discard()?;
         }
-        // What is in sealed segments goes to the index at once; the last one fits the tail.
+        // Ingest the sealed segments at once; the last segment fits into the tail.
         let sealed = Location { segment: end.next.segment, offset: segment::HEADER_BYTES };
         if indexed.next < sealed {
             let (from, to) = (indexed.position, end.position);
@@ -95,8 +94,8 @@ impl Engine {
         Ok(Engine { log, group_commit: GroupCommit::new(opened.writer) })
     }
 
-    /// Ends everything in order: no more commits, no more waiting, the index as far as it is worth
-    /// it, the closing frame. Only the first call does anything.
+    /// Closes the engine in order: refuses commits, ends the waits, ingests a flush batch if it is worth one, and
+    /// writes the closing frame. Only the first call does anything.
     pub(crate) fn close(&self) -> Result<()> {
         if !self.group_commit.close() {
             return Ok(());
@@ -111,15 +110,16 @@ impl Engine {
         &self.log
     }
 
-    /// Makes `encoded` durable, together with whatever else waits.
+    /// Makes `encoded` durable, together with the other waiting commits.
     pub(crate) fn commit(&self, encoded: EncodedCommit) -> Outcome {
-        // Before any lock, and so by each caller: in a forked process it may be held for ever.
+        // Each caller checks this before it takes a lock: in a forked process a lock may never be released.
         if !failpoint!("log::append_in_forked_process") {
             self.log.owner.check()?;
         }
         callback::refuse_if_commits_wait("a commit")?;
         self.group_commit.commit(&self.log, encoded).map_err(|error| match error {
-            // A store that is not in its place any more does not go on by being reopened there.
+            // If the store's directory was moved, reopening at the old path would not help; return that error
+            // instead.
             AppendError::Store(refused) if refused.kind() == ErrorKind::ReadOnly => {
                 self.log.index.moved().unwrap_or(refused).into()
             }
@@ -128,9 +128,9 @@ impl Engine {
     }
 }
 
-/// An index that goes on where the journal ends means that the journal has lost what had been durable, unless the
-/// journal of an earlier backup was put beneath it. An operator must decide that. One that is
-/// ahead in positions or in bytes only is of another history, in which frames are longer or shorter.
+/// Refuses an index that is past the journal's end both in positions and in bytes. Either the journal has lost
+/// durable events, or somebody restored the journal of an earlier backup; an operator must decide. An index that is
+/// ahead only in positions or only in bytes belongs to another history, whose frames are longer or shorter.
 fn refuse_index_ahead(journal: &Journal, indexed: &Checkpoint, end: &End) -> Result<()> {
     let newest = indexed.position;
     if newest < end.position || indexed.next <= end.next {
@@ -138,14 +138,14 @@ fn refuse_index_ahead(journal: &Journal, indexed: &Checkpoint, end: &End) -> Res
     }
     let what = format!(
         "it ends at position {}, but the index holds events up to position {newest}: either the journal has lost \
-         events, or the index is of another history of the store, and `Repair::rebuild_index` moves it aside",
+         events, or the index is of another history of the store, and `Repair::rebuild_index` quarantines it",
         end.position
     );
     Err(journal.corrupt(end.next, Some(end.position + 1), what))
 }
 
-/// Whether the index was made from this journal, and not from another continuation of the same store
-/// (a backup that went its own way, say): the hash chain goes on from its checkpoint.
+/// Whether the index was made from this journal, and not from another continuation of the same store, such as a
+/// backup that was written to. If it was, the journal's hash chain continues from the index's checkpoint.
 fn is_of_this_history(journal: &Arc<Journal>, indexed: &Checkpoint, end: &End) -> Result<bool> {
     if indexed.position > end.position || indexed.next > end.next {
         return Ok(false);
@@ -156,7 +156,7 @@ fn is_of_this_history(journal: &Arc<Journal>, indexed: &Checkpoint, end: &End) -
             Ok(frame.chain_after(&indexed.chain).as_ref() == Ok(&frame.header.chain))
         }
         Ok(None) => Ok(indexed.chain == end.chain),
-        // Either the journal is damaged there, or the index is of a history with other frames.
+        // Either the journal is damaged there, or the index belongs to a history with other frames.
         Err(error) if error.kind() == ErrorKind::Corrupt => {
             let is_journals = failpoint!("log::blame_journal_for_index");
             match is_journals || is_reached(journal, indexed, end)? {
@@ -168,15 +168,15 @@ fn is_of_this_history(journal: &Arc<Journal>, indexed: &Checkpoint, end: &End) -
     }
 }
 
-/// Whether a frame of the journal ends where `indexed` says that the indexed ones do, at the same position. The
-/// frames are read from the beginning of their segment, whose header says what comes before.
+/// Whether a frame of the journal ends at the location and the position of the checkpoint `indexed`. Frames are read
+/// from the beginning of the segment, whose header gives the position before it.
 fn is_reached(journal: &Arc<Journal>, indexed: &Checkpoint, end: &End) -> Result<bool> {
     let Some(segment) = journal.segment(indexed.next.segment) else { return Ok(false) };
     let start = Location { segment: segment.number, offset: segment::HEADER_BYTES };
     let mut frames = journal.frames(start, segment.first_position, end.next);
     let (mut at, mut position) = (start, segment.first_position - 1);
     while at < indexed.next {
-        // Damage before the place leaves it open which of the two is wrong: then the journal is.
+        // Damage before that location does not show which of the two is wrong; assume the journal.
         let Some((_, frame)) = frames.next().transpose()? else { break };
         (at, position) = (frames.at(), frame.header.last_position());
         if at.segment != segment.number {
@@ -186,8 +186,8 @@ fn is_reached(journal: &Arc<Journal>, indexed: &Checkpoint, end: &End) -> Result
     Ok(at == indexed.next && position == indexed.position)
 }
 
-/// Whether what a flush batch that was cut short has left in the index is of this journal. It is beyond the checkpoint:
-/// if it is of another continuation, which was then given up, nothing else would tell.
+/// Whether the leftovers of an interrupted flush batch in the index come from this journal. They are past the
+/// checkpoint, so no other check finds leftovers of another continuation that was given up.
 fn is_left_by_this_journal(
     journal: &Arc<Journal>,
     index: &IndexSlot,
@@ -205,7 +205,7 @@ fn is_left_by_this_journal(
         if left.sparse_entries.get(&sparse_entry.position) == Some(&sparse_entry) {
             left.sparse_entries.remove(&sparse_entry.position);
         }
-        // What cannot be read of the frame is reported where the tail is filled.
+        // `fill` reports entries of the frame that cannot be read.
         let _ = each_located(at, &frame, |located| {
             if let Located::Record { key, .. } = located {
                 left.records.remove(key.as_bytes());
@@ -215,7 +215,7 @@ fn is_left_by_this_journal(
     Ok(true)
 }
 
-/// Brings what the index lacks into the tail.
+/// Adds the frames that the index lacks to the tail.
 fn fill(
     tail: &Tail,
     index: &IndexSlot,
@@ -238,8 +238,8 @@ fn fill(
     Ok(())
 }
 
-/// The state of a stream before the event of `version`. After a crash the index may hold a part of
-/// what its checkpoint does not name yet, and so be ahead.
+/// The state of a stream before the event of `version`. The index may already hold later events, past its checkpoint,
+/// after a crash.
 fn before(state: Option<StreamState>, version: u64) -> StreamState {
     match state {
         Some(state) if version > 1 && state.version.get() >= version => {

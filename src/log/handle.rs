@@ -1,7 +1,7 @@
-//! What keeps a log open.
+//! The handles that keep a log open.
 //!
-//! * Whatever a user holds (a store, a subscription, an iterator) holds a `LogHandle`; threads of
-//!   the engine hold the log alone. So the log closes when the user has let go of everything.
+//! * Everything that a user holds (a store, a subscription, an iterator) holds a `LogHandle`; threads of the engine
+//!   hold only the log. So the log closes when the user has dropped all of them.
 
 use crate::log::core::Log;
 use crate::log::engine::Engine;
@@ -12,13 +12,13 @@ use parking_lot::Mutex;
 use std::any::Any;
 use std::sync::{Arc, Weak};
 
-/// A share in an open log; the last one closes it.
+/// A handle to an open log. Dropping the last one closes the log.
 #[derive(Clone)]
 pub(crate) struct LogHandle(Arc<Share>);
 
 struct Share {
     engine: Arc<Engine>,
-    /// What must outlive the log and no more: the lock, a temporary directory.
+    /// Guards that are dropped right after the log has closed: the lock, a temporary directory.
     belongings: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
@@ -49,15 +49,15 @@ impl LogHandle {
     }
 }
 
-/// What a thread of an engine holds of a log that it uses at times: it keeps nothing open meanwhile.
+/// A handle for a thread that uses the log now and then. It does not keep the log open.
 #[derive(Clone)]
 pub(crate) struct WeakLogHandle(Weak<Share>);
 
 impl WeakLogHandle {
-    /// A share in the log for a moment.
+    /// Returns a handle, to be held briefly.
     ///
     /// # Errors
-    /// `Closed`, if the user has let go of it.
+    /// `Closed`, if the user has dropped all handles.
     pub(crate) fn upgrade(&self) -> Result<LogHandle> {
         let share = self.0.upgrade();
         share.map(LogHandle).ok_or_else(|| Error::new(ErrorKind::Closed, "the store is closed"))
@@ -65,8 +65,8 @@ impl WeakLogHandle {
 }
 
 impl Share {
-    /// Only the first call does anything; another waits until it has, and only then is the store free for
-    /// the next opening. A thread that the first call joins cannot wait for it.
+    /// Only the first call does anything. Later calls wait for it, because only then can the store be opened again;
+    /// but a thread that the first call joins returns at once.
     fn close(&self) -> Result<()> {
         self.engine.log().owner.check()?;
         callback::refuse_if_anything_waits("close")?;
@@ -102,13 +102,13 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         if !self.engine.log().owner.is_this_process() {
-            // What it holds waits for threads and writes when it is dropped. All that is let go of is this
-            // process's own copy of the lock.
+            // Dropping the engine would wait for threads and write. Forget it; only this process's copy of the lock
+            // is released.
             std::mem::forget(Arc::clone(&self.engine));
             return;
         }
         if callback::holds_anything() && !failpoint!("callback::close_where_dropped") {
-            // The threads that closing joins may wait for this one.
+            // Closing joins threads that may be waiting for this one.
             return self.close_elsewhere();
         }
         if let Err(error) = self.close() {

@@ -1,7 +1,6 @@
-//! The engine's heart: commits become durable frames, frames become visible, readers find events.
+//! The core of the engine: commits become durable frames, frames become visible, readers find events.
 //!
-//! * Positions and versions are given out in one place, `admit`, which touches no clock, disk or
-//!   channel.
+//! * Positions and versions are assigned in one place, `admit`, which touches no clock, disk or channel.
 //! * Nobody sees an event before it is durable.
 //! * The head is at or past every position that an append has returned.
 //! * Readers take the tail first and the index second; what is in neither place does not exist.

@@ -1,10 +1,10 @@
-//! The one place where positions and versions are given out.
+//! The only place that assigns positions and versions.
 //!
-//! * Pure: facts and encoded commits in, admissions out. It touches no clock, disk or channel, so that the
-//!   same facts and encoded commits give the same admissions on every machine.
-//! * An encoded commit is admitted or refused by what is durable and what the group admitted before it.
-//! * A repetition is recognised before any check of the commit. What it asks to record beyond the events is
-//!   admitted or refused like that of any other commit, and recorded alone.
+//! * It is pure: it takes facts and encoded commits, and returns admissions. It touches no clock, disk or channel, so
+//!   the same input gives the same admissions on every machine.
+//! * Whether an encoded commit is admitted depends only on what is durable and on what the group admitted before it.
+//! * A repetition is recognised before any check of the commit. The records that it carries besides its events are
+//!   checked like those of any other commit, and written without the events.
 
 use crate::codec::digest::Digest;
 use crate::codec::record::Record;
@@ -16,15 +16,16 @@ use crate::value::stream::StreamId;
 use std::collections::HashMap;
 use uuid::Uuid;
 
-/// What is durable, of all that the group asks about. Streams are numbered as they are first mentioned.
+/// The durable state that the group's commits depend on. Streams are numbered in the order in which they are first
+/// mentioned.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) head: u64,
-    /// Of each encoded commit, which streams it names.
+    /// The streams that each encoded commit names.
     pub(crate) mentions: Vec<Mentions>,
     /// The version of each stream.
     pub(crate) versions: Vec<u64>,
-    /// How far every consumer that an encoded commit tracks has come.
+    /// The tracked position of each consumer that an encoded commit tracks.
     pub(crate) tracked: HashMap<String, u64>,
     /// The durable events right after an expected version that no longer holds, by stream and version.
     pub(crate) stored: HashMap<(usize, u64), StoredEvent>,
@@ -37,7 +38,7 @@ pub(crate) struct Mentions {
     pub(crate) checks: Vec<usize>,
 }
 
-/// What is compared of a durable event.
+/// The parts of a durable event that are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StoredEvent {
     pub(crate) id: Uuid,
@@ -45,13 +46,13 @@ pub(crate) struct StoredEvent {
     pub(crate) position: u64,
 }
 
-/// What is decided about one encoded commit.
+/// The decision about one encoded commit.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     Admitted(Placement),
-    /// The events are recorded already, and so is everything that came with them.
+    /// The events and all records of the commit are recorded already.
     AlreadyRecorded(Vec<Appended>),
-    /// The events are recorded already. Only the records are to be written, by this placement.
+    /// The events are recorded already. Only the records are written, with this placement.
     RecordsOnly(Placement, Vec<Appended>),
     Conflict(Conflict),
     AlreadyTracked {
@@ -62,7 +63,7 @@ pub(crate) enum Admission {
 }
 
 impl Admission {
-    /// Where what is written of the encoded commit goes; `None` if nothing is.
+    /// The placement of what is written; `None` if nothing is written.
     pub(crate) fn placement(&self) -> Option<&Placement> {
         match self {
             Admission::Admitted(placement) | Admission::RecordsOnly(placement, _) => {
@@ -73,16 +74,16 @@ impl Admission {
     }
 }
 
-/// Where an admitted encoded commit's events go.
+/// The places of an admitted commit's events.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Placement {
-    /// The position of its first event; of the next one if it has none.
+    /// The position of its first event. Without events, the position of the next event of the log.
     pub(crate) first_position: u64,
-    /// Where each of its appends goes.
+    /// The place of each of its appends.
     pub(crate) appends: Vec<PlacedAppend>,
 }
 
-/// Where the events of an append go.
+/// The place of an append's events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PlacedAppend {
     /// The number of its stream.
@@ -110,9 +111,9 @@ struct GroupState<'a> {
     runs: GroupRuns<'a>,
 }
 
-/// What this group appends to its streams.
+/// The events that this group appends to its streams.
 struct GroupRuns<'a> {
-    /// Of each stream, its newest run.
+    /// The newest run of each stream.
     newest: Vec<Option<usize>>,
     runs: Vec<AdmittedRun<'a>>,
 }
@@ -122,7 +123,7 @@ struct AdmittedRun<'a> {
     first_version: u64,
     first_position: u64,
     events: &'a [EncodedEvent],
-    /// The run before it in its stream.
+    /// The previous run of the same stream.
     before: Option<usize>,
 }
 
@@ -148,7 +149,7 @@ impl<'a> GroupState<'a> {
             .unwrap_or_else(|| Admission::Admitted(self.place(&encoded.appends, encoded, mentions)))
     }
 
-    /// The conflict of the first stream that is not as expected.
+    /// The conflict of the first stream whose version is not as expected.
     fn conflict<'s>(
         &self,
         expected: impl Iterator<Item = ((&'s StreamId, ExpectedVersion), &'s usize)>,
@@ -166,7 +167,7 @@ impl<'a> GroupState<'a> {
         None
     }
 
-    /// The conflict of the first stream that is only checked.
+    /// The conflict of the first checked stream whose version is not as expected.
     fn check(&self, encoded: &EncodedCommit, mentions: &Mentions) -> Option<Admission> {
         let checks = encoded.checks.iter().map(|(stream, expected)| (stream, *expected));
         self.conflict(checks.zip(&mentions.checks))
@@ -184,8 +185,8 @@ impl<'a> GroupState<'a> {
         })
     }
 
-    /// Whether the encoded commit records anything that was not recorded with its events: a position past the
-    /// recorded one, or the engine's own state, which is never part of a commit that is tried again.
+    /// Whether the encoded commit has records that were not recorded with its events: a position past the recorded
+    /// one, or the engine's own state. The engine never retries a commit that holds its own state.
     fn has_new_records(&self, encoded: &EncodedCommit) -> bool {
         encoded.records.iter().any(|record| match record {
             Record::Tracked { consumer, position } => self.is_past(consumer, *position),
@@ -201,7 +202,7 @@ impl<'a> GroupState<'a> {
         self.tracked.get(consumer).copied().unwrap_or(0)
     }
 
-    /// Gives `written`, which are all appends of the encoded commit or none, and its records their places.
+    /// Assigns places to `written` (all appends of the encoded commit, or none) and to its records.
     fn place(
         &mut self,
         written: &[EncodedAppend],
@@ -226,7 +227,7 @@ impl<'a> GroupState<'a> {
         Placement { first_position, appends }
     }
 
-    /// Where the encoded commit is recorded already, if each of its appends is.
+    /// Where the encoded commit is recorded, if all of its appends are recorded already.
     fn repetition(&self, encoded: &EncodedCommit, mentions: &Mentions) -> Option<Vec<Appended>> {
         if encoded.appends.is_empty() {
             return None;
@@ -235,8 +236,8 @@ impl<'a> GroupState<'a> {
         appends.map(|(append, stream)| self.repeated(encoded, append, *stream)).collect()
     }
 
-    /// Where the append's events are recorded already: right after the expected version, the same ids with the same
-    /// content.
+    /// Where the append's events are recorded already: the same ids with the same content, right after the expected
+    /// version.
     fn repeated(
         &self,
         encoded: &EncodedCommit,
@@ -247,7 +248,7 @@ impl<'a> GroupState<'a> {
         let mut version = expected;
         let mut position = 0;
         for event in &encoded.events[append.events.clone()] {
-            // The expected version cannot exist: nothing comes after it.
+            // The expected version is the largest number, so no event can follow it.
             version = version.checked_add(1)?;
             let admitted = self.runs.event_at(stream, version);
             let stored = admitted.or_else(|| self.stored.get(&(stream, version)).copied())?;
@@ -292,8 +293,8 @@ impl<'a> GroupRuns<'a> {
     }
 }
 
-/// Which durable events `admit` needs to recognise a repetition of `append` on a stream that is at
-/// `version`: none, if the expectation holds or cannot have held before.
+/// The versions of the durable events that `admit` needs to recognise a repetition of `append` on a stream that is at
+/// `version`. `None` if the expectation holds now or can never have held.
 pub(crate) fn compared_versions(
     append: &EncodedAppend,
     version: u64,
@@ -316,8 +317,7 @@ mod tests {
         numbers.map(|n| NewEvent::bytes("T", vec![n as u8]).id(Uuid::from_u128(n))).collect()
     }
 
-    /// What is durable: two events of `STREAM` at the positions 1 and 2, one of `OTHER`, and `consumer`
-    /// has tracked position 5.
+    /// Two durable events of `STREAM` at positions 1 and 2, one of `OTHER`, and `consumer` at tracked position 5.
     fn facts(encoded: &[EncodedCommit]) -> Facts {
         let known =
             EncodedCommit::new(Commit::new().append(STREAM, ExpectedVersion::Any, events(1..=2)));
@@ -364,10 +364,9 @@ mod tests {
         }
     }
 
-    /// A commit that repeated recorded events was answered "already recorded" whatever else it asked for: a
-    /// consumer that came back with the same events and a newer position was told that the position was
-    /// recorded, and it was not. What rides on a repeated commit is recorded, was recorded before, or is an
-    /// error.
+    /// A commit that repeated recorded events got the reply "already recorded", whatever else it held: a consumer
+    /// that sent the same events with a newer position got that reply although the position was not recorded. Each
+    /// record of a repeated commit must be recorded now, be recorded already, or cause an error.
     #[test]
     fn what_rides_on_a_repeated_commit_is_recorded_or_refused() {
         let repeated = || Commit::new().append(STREAM, ExpectedVersion::NoStream, events(1..=2));

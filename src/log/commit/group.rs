@@ -1,11 +1,11 @@
 //! Group commit: callers' threads write for each other.
 //!
-//! * They take turns (`log::commit::queue`): the leader writes a group, which is one frame and one `fdatasync`.
-//!   A writer thread would add two wake-ups to each commit; one wake-up took a tenth of an `fdatasync`
+//! * Callers lead in turn (`log::commit::queue`): the leader writes one group, as one frame with one `fdatasync`. A
+//!   writer thread would add two wake-ups to each commit; one wake-up took a tenth of an `fdatasync`
 //!   (docs/decisions/0014).
-//! * Every caller gets a reply: a leader that fails or panics replies to its group, and to all who wait.
-//! * A reply comes after the tail and the head have moved: a caller that got its position may read.
-//! * After a failed write the store is `ReadOnly`, for good: what is durable, only reopening decides.
+//! * Every caller gets a reply: a leader that fails or panics replies to its group and to all waiting callers.
+//! * A caller gets its reply after the tail and the head have moved, so it can read at its position at once.
+//! * After a failed write the store stays `ReadOnly` until it is reopened; only reopening decides what is durable.
 
 use crate::codec::digest::Digest;
 use crate::codec::entry;
@@ -28,29 +28,29 @@ use crate::value::failpoint::failpoint;
 use crate::value::position::{Position, Version};
 use parking_lot::Mutex;
 
-/// Bytes of a frame's buffer that may be left over, beside an eighth of the frame. Giving them back is a call of the
-/// allocator, and often a copy, for each frame, and the newest frames keep at most an eighth more than
-/// `TAIL_BODY_BYTES_MAX` for it. Before there was a bound, buffers were given back for 40 bytes; the value was not
-/// measured on its own.
+/// Spare bytes that a frame's buffer may keep, besides an eighth of the frame. Shrinking a buffer costs a call to the
+/// allocator, and often a copy, for each frame. In return the newest frames keep at most an eighth more than
+/// `TAIL_BODY_BYTES_MAX`. Without a bound, buffers were shrunk to free 40 bytes; the value was not measured
+/// separately.
 const SPARE_BYTES_MAX: usize = 64;
 
-/// What a caller gets.
+/// The result that a caller gets.
 pub(crate) type Outcome = Result<Committed, AppendError>;
 
-/// What the leader tells a caller: the rest is the caller's own work.
+/// The leader's message to a caller, who turns it into an `Outcome` on its own thread.
 type Reply = Result<DecidedCommit, AppendError>;
 
-/// An encoded commit, what became of it, and where the head is then.
+/// An encoded commit, the decision about it, and the head after its group.
 struct DecidedCommit {
     encoded: EncodedCommit,
     admission: Admission,
     head: u64,
 }
 
-/// The commit queue, and the writer that its leader takes: callers take turns at writing groups of commits.
+/// The commit queue, and the journal's writer, which the leader locks.
 pub(crate) struct GroupCommit {
     queue: CommitQueue<EncodedCommit, Reply>,
-    /// Only the leader takes it.
+    /// Only the leader locks it.
     writer: Mutex<Writer>,
 }
 
@@ -59,9 +59,9 @@ impl GroupCommit {
         GroupCommit { queue: CommitQueue::new(Terms::default()), writer: Mutex::new(writer) }
     }
 
-    /// Makes `encoded` durable, together with whatever else waits.
+    /// Makes `encoded` durable, together with the other waiting commits.
     pub(crate) fn commit(&self, log: &Log, mut encoded: EncodedCommit) -> Outcome {
-        // Before anything is waited for: the clock is the application's, and may wait for whom it likes.
+        // Before any wait: the clock is the application's code and may block.
         encoded.time = log.ask_clock()?;
         let bytes = encoded.bytes();
         let reply = match self.queue.join(encoded, bytes)? {
@@ -76,13 +76,12 @@ impl GroupCommit {
         reply.and_then(outcome)
     }
 
-    /// Takes no more commits and waits until those under way are durable. Returns whether this was the
-    /// first call.
+    /// Refuses further commits and waits until those in flight are durable. Returns whether this was the first call.
     pub(crate) fn close(&self) -> bool {
         self.queue.close()
     }
 
-    /// Writes the closing frame, if every write was whole, and nothing more.
+    /// Writes the closing frame if no write has failed, and ends the preparing of segments.
     pub(crate) fn close_journal(&self) -> Result<()> {
         let writer = &mut *self.writer.lock();
         let closed = self.queue.refused().and_then(|()| match writer.close() {
@@ -98,11 +97,11 @@ impl GroupCommit {
         closed
     }
 
-    /// Writes `group` and answers each of its commits, whatever happens.
+    /// Writes `group` and returns a reply for each of its commits, even after an error or a panic.
     fn replies_to(&self, log: &Log, group: Vec<EncodedCommit>) -> Vec<Reply> {
         let callers = group.len();
         let write = || {
-            // Listeners of `tracing` are called from in here.
+            // Subscribers of `tracing` run inside this closure.
             let _held = (!failpoint!("log::lead_unnoticed")).then(|| Holding::Commits.begin());
             let writer = &mut *self.writer.lock();
             write_group(log, writer, group)
@@ -128,9 +127,9 @@ impl GroupCommit {
         }
     }
 
-    /// Takes no more commits, and answers all that wait.
+    /// Refuses further commits, and replies to all waiting callers.
     fn refuse(&self, cause: &Error) {
-        // The listener is the application's, and a panic there must leave no caller waiting.
+        // The `tracing` subscriber is the application's code; if it panics, callers must still get a reply.
         let tell = || {
             let _held = Holding::Commits.begin();
             tracing::error!(%cause, "the store refuses further commits until it is reopened");
@@ -145,11 +144,11 @@ impl GroupCommit {
 
 /// Why a whole group failed.
 enum Failed {
-    /// Nothing was written, and the store goes on.
+    /// Nothing was written; further commits are possible.
     NotWritten(Error),
-    /// Nothing was written, and nothing more may be.
+    /// Nothing was written, and no further write is allowed.
     Stopped(Error),
-    /// Nobody knows what was written.
+    /// It is unknown what was written.
     Unknown(Error),
 }
 
@@ -193,8 +192,8 @@ fn write_group(
     Ok(decided.map(|(encoded, admission)| Ok(DecidedCommit { encoded, admission, head })).collect())
 }
 
-/// Writes those of `group` whose streams are known. Of the others nothing can be known: `error` was met when
-/// the index was asked for some of them. While the index cannot be built again, streams in the tail stay writable.
+/// Writes the commits of `group` whose facts can be gathered. The others failed with an error such as `error`, which
+/// gathering for the whole group returned. So streams in the tail stay writable while the index cannot be rebuilt.
 fn write_others(
     log: &Log,
     writer: &mut Writer,
@@ -217,7 +216,7 @@ fn write_others(
     Ok(replies.collect())
 }
 
-/// The same error for so many callers.
+/// A copy of `error` for each of `callers`.
 fn to_each(callers: usize, error: &Error) -> Vec<Reply> {
     (0..callers).map(|_| Err(error.clone().into())).collect()
 }
@@ -226,12 +225,12 @@ fn to_each(callers: usize, error: &Error) -> Vec<Reply> {
 struct PlacedCommit<'a> {
     encoded: &'a EncodedCommit,
     placement: &'a Placement,
-    /// By how much its entries are further back than in a frame of their own.
+    /// How many bytes later its entries are than they would be in a frame of their own.
     offset: usize,
 }
 
 impl<'a> PlacedCommit<'a> {
-    /// Its events, once its frame is at `at`.
+    /// Its events, for a frame at `at`.
     fn runs(
         &self,
         at: Location,
@@ -254,8 +253,8 @@ impl<'a> PlacedCommit<'a> {
     }
 }
 
-/// The buffer of the first encoded commit that was admitted, in which its entries are placed as in the frame: so a
-/// lone commit is not copied. That saved 8 % of the instructions of an append of 64 events.
+/// The buffer of the first admitted commit. Its entries are already at their place in the frame, so a lone commit is
+/// not copied. That saved 8 % of the instructions of an append of 64 events.
 fn first_frame(group: &mut [EncodedCommit], admissions: &[Admission]) -> Vec<u8> {
     let mut decided = group.iter_mut().zip(admissions);
     let first = decided.find(|(_, admission)| admission.placement().is_some());
@@ -270,7 +269,7 @@ fn admitted<'a>(group: &'a [EncodedCommit], admissions: &'a [Admission]) -> Vec<
     admitted.collect()
 }
 
-/// The frame of everything that was admitted, in the `buffer` of the first of it.
+/// Builds the frame of all admitted commits in `buffer`, which is the first one's.
 fn assemble(
     end: &End,
     time: Micros,
@@ -278,7 +277,7 @@ fn assemble(
     admitted: &mut [PlacedCommit<'_>],
 ) -> (Vec<u8>, Meaning) {
     let events: usize = admitted.iter().map(|admitted| admitted.encoded.events.len()).sum();
-    // Of the first one, whose entries are in `buffer` already, these are the records.
+    // `first_frame` has taken the first commit's entries, so its `bytes` counts only records.
     let bytes: usize = admitted.iter().map(|admitted| admitted.encoded.bytes()).sum();
     let first_position = end.position + 1;
     let whole = frame::padded((buffer.len().max(frame::HEADER_BYTES) + bytes) as u64) as usize;
@@ -293,7 +292,7 @@ fn assemble(
         }
         seal(encoded, placement, *offset, &mut buffer, &mut chain);
     }
-    // The tail keeps it for a while, so little of it may be left over.
+    // The tail keeps the buffer for a while, so it may have little spare capacity.
     if buffer.capacity() - whole > SPARE_BYTES_MAX + whole / 8 {
         buffer.shrink_to(whole);
     }
@@ -302,7 +301,7 @@ fn assemble(
     (buffer, meaning)
 }
 
-/// Completes the encoded commit's entries, which are in `buffer` so far back, and appends its records.
+/// Completes the encoded commit's entries, which are `offset` bytes later in `buffer`, and appends its records.
 fn seal(
     encoded: &EncodedCommit,
     placement: &Placement,
@@ -327,7 +326,7 @@ fn seal(
     }
 }
 
-/// Makes a durable group visible, in the tail and at the head at once, and wakes the followers.
+/// Makes a durable group visible: moves the tail and the head together, and wakes the followers.
 fn publish(
     log: &Log,
     end: &End,
@@ -335,7 +334,7 @@ fn publish(
     admitted: &[PlacedCommit<'_>],
     streams: &[(Slot, StreamState)],
 ) -> Result<()> {
-    // The head moves before the reply: a caller that got its position may read the head at once.
+    // The head moves before the reply, so a caller that has its position finds the head at or past it.
     let shown = || log.head.advance(end.position, end.next, end.chain, end.time);
     let runs = admitted.iter().flat_map(|admitted| admitted.runs(written.at, streams));
     let records = admitted.iter().flat_map(|admitted| admitted.encoded.records.iter().cloned());
@@ -426,7 +425,7 @@ mod tests {
         EncodedCommit::new(commit).unwrap()
     }
 
-    /// What `admit` could say of `group`: some are refused, the first ones too.
+    /// Random admissions for `group`: some commits are refused, and the first may be among them.
     fn admissions(random: &mut Random, group: &[EncodedCommit]) -> Vec<Admission> {
         let mut first_position = HEAD + 1;
         let admission = |encoded: &EncodedCommit| {
@@ -443,7 +442,7 @@ mod tests {
         group.iter().map(admission).collect()
     }
 
-    /// Stream, version, position and id of each event that was admitted, in order.
+    /// The stream, version, position and id of each admitted event, in order.
     fn expected(
         group: &[EncodedCommit],
         admissions: &[Admission],
@@ -485,7 +484,7 @@ mod tests {
             let (mut buffer, meaning) = assemble(&end, Micros(6), buffer, &mut admitted);
             let header = frame::complete(&mut buffer, &meaning, Uuid::nil(), AT);
             let spare = buffer.capacity() - buffer.len();
-            // Records are counted a few bytes too long.
+            // `Record::bytes` overestimates by a few bytes.
             let spare_max = 2 * SPARE_BYTES_MAX + buffer.len() / 7;
             assert!(spare <= spare_max, "seed {seed}: {spare} bytes to spare");
             let frame = Frame::written(header, buffer.into());

@@ -1,4 +1,4 @@
-//! A commit, as its writer builds it and as the log accepts it: encoded before any lock is held.
+//! A commit: the caller's builder, and its encoded form, which is made before any lock is held.
 
 pub(crate) mod admit;
 pub(crate) mod gather;
@@ -24,8 +24,8 @@ use std::collections::HashSet;
 use std::ops::Range;
 use uuid::Uuid;
 
-/// Bytes that are reserved at most for events which are still to come: the first one's length may be unlike the
-/// others'. Without the reservation the buffer is copied each time it doubles; the bound was not measured.
+/// Maximum bytes reserved for the events after the first one, whose lengths may differ from its own. Without the
+/// reservation the buffer is copied each time it doubles; the bound was not measured.
 const RESERVED_BYTES_MAX: usize = 1 << 20;
 
 /// Events for one or several streams that become durable together or not at all.
@@ -101,14 +101,14 @@ impl Commit {
         self
     }
 
-    /// Keeps `value` under `key` in the keyed state of the engine's own features, together with these events; an empty
-    /// value removes the old one.
+    /// Stores `value` under `key` in the engine's own keyed state, together with these events. An empty value removes
+    /// the key.
     pub(crate) fn state(mut self, key: impl Into<String>, value: Vec<u8>) -> Commit {
         self.encoded.records.push(Record::State { key: key.into(), value });
         self
     }
 
-    /// `stream`, unless there was an error already: nothing is encoded after one.
+    /// Converts `stream`; `None` after the first error, because nothing is encoded after it.
     fn stream<S>(&mut self, stream: S) -> Option<StreamId>
     where
         S: TryInto<StreamId>,
@@ -127,19 +127,19 @@ impl Commit {
     }
 }
 
-/// A commit as it is encoded. Versions and checksums of its entries are still open.
+/// An encoded commit. Its entries do not have their versions and checksums yet.
 #[derive(Debug, Default)]
 pub(crate) struct EncodedCommit {
     pub(crate) appends: Vec<EncodedAppend>,
     pub(crate) checks: Vec<(StreamId, ExpectedVersion)>,
     pub(crate) records: Vec<Record>,
-    /// The event entries, one after the other, after room for a frame's header: this becomes the frame if the commit is
-    /// the first of its group that is admitted. Empty if there are no events.
+    /// Room for a frame's header, then the event entries. This buffer becomes the frame if the commit is the first
+    /// admitted one of its group. Empty if there are no events.
     pub(crate) frame: Vec<u8>,
     pub(crate) events: Vec<EncodedEvent>,
-    /// How many of them have their digest.
+    /// How many of `events` have their digest.
     digested: usize,
-    /// When it was asked for.
+    /// When the caller asked for the commit.
     pub(crate) time: Micros,
 }
 
@@ -156,16 +156,16 @@ pub(crate) struct EncodedAppend {
 #[derive(Debug, Clone)]
 pub(crate) struct EncodedEvent {
     pub(crate) id: Uuid,
-    /// Of its envelope, once the encoded commit is whole.
+    /// The digest of its envelope, set by the time the encoded commit is complete.
     pub(crate) digest: Digest,
     /// Its entry, as a range of the encoded commit's `frame`.
     pub(crate) entry: Range<usize>,
-    /// Its envelope in the same way.
+    /// Its envelope, as a range of the encoded commit's `frame`.
     envelope: Range<usize>,
 }
 
 impl EncodedCommit {
-    /// What `commit` has encoded, checked as a whole.
+    /// Checks `commit` as a whole, and returns what it has encoded.
     pub(crate) fn new(commit: Commit) -> Result<EncodedCommit> {
         let Commit { mut encoded, fault } = commit;
         if let Some(fault) = fault {
@@ -177,7 +177,7 @@ impl EncodedCommit {
         Ok(encoded)
     }
 
-    /// Leaves only its records to be written.
+    /// Removes its events, so that only its records are written.
     pub(crate) fn drop_events(&mut self) {
         self.appends.clear();
         self.events.clear();
@@ -194,13 +194,13 @@ impl EncodedCommit {
         self.frame.get(frame::HEADER_BYTES..).unwrap_or_default()
     }
 
-    /// The streams that it names, first those that it appends to.
+    /// The streams that it names; those that it appends to come first.
     pub(crate) fn streams(&self) -> impl Iterator<Item = &StreamId> {
         let checked = self.checks.iter().map(|(stream, _)| stream);
         self.appends.iter().map(|append| &append.stream).chain(checked)
     }
 
-    /// Encodes `events`, each as it comes, so that its memory is free for the next one.
+    /// Encodes `events` one by one, so that only one of them is in memory unencoded.
     fn append(
         &mut self,
         stream: StreamId,
@@ -215,7 +215,7 @@ impl EncodedCommit {
             let start = self.frame.len();
             self.encode(&stream, &event)?;
             if self.events.len() == first + 1 {
-                // Events that come together are mostly of one length.
+                // Events that are appended together mostly have similar lengths.
                 let likely = more.saturating_mul(self.frame.len() - start);
                 self.frame.reserve(likely.min(RESERVED_BYTES_MAX));
             }
@@ -258,7 +258,7 @@ impl EncodedCommit {
         Ok(())
     }
 
-    /// Digests the events that were encoded since the last time.
+    /// Computes the digests of the events that were encoded since the last call.
     fn digest_events(&mut self) {
         let events = &mut self.events[self.digested..];
         let envelope = |event: &EncodedEvent| &self.frame[event.envelope.clone()];
@@ -274,7 +274,7 @@ impl EncodedCommit {
     }
 
     fn check_ids(&self) -> Result<()> {
-        // Ids that were made one after the other ascend.
+        // Ids that are generated one after the other ascend.
         if self.events.is_sorted_by(|a, b| a.id < b.id) {
             return Ok(());
         }
@@ -321,7 +321,7 @@ impl EncodedCommit {
     }
 }
 
-/// Whether `name` can name what `whose` says: "a consumer's", say.
+/// Checks a name. `whose` says in the error what it names, such as "a consumer's".
 pub(crate) fn check_name(whose: &str, name: &str) -> Result<()> {
     if name.is_empty() {
         return Err(Error::invalid(format!("{whose} name is empty; it needs at least 1 byte")));

@@ -1,12 +1,12 @@
 //! The commit queue: callers' threads do each other's work, in groups.
 //!
-//! * A caller who finds no leader leads: it takes what waits, and does it as one group.
-//! * After a group its leader hands over to the first who waits. Where many wait for something short, it does their
-//!   group itself, because waking another thread takes as long. Nobody leads for long.
-//! * The replies to one group do not delay the next one. A leader that goes on gives all of them to one of
-//!   the callers; a caller that has replies for others passes them on before it returns.
-//! * Every caller gets a reply: those of a group in this way; those who wait, and those who come later, a refusal
-//!   once there is one.
+//! * A caller who finds no leader leads: it takes the waiting work and does it as one group.
+//! * After a group the leader hands over to the first waiting caller. If many callers wait for little work, the
+//!   leader does the next group itself, because waking another thread would take as long. The number of groups that
+//!   one caller leads is bounded.
+//! * The replies to one group do not delay the next one. A leader that continues gives all replies to one of the
+//!   callers. A caller that has replies for others passes them on before it returns.
+//! * Every caller gets a reply. After `refuse`, waiting callers and later ones get the refusal.
 //!
 //! The figures behind these rules are in docs/decisions/0014.
 
@@ -18,21 +18,21 @@ use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Callers who want something of type `T` done, and a reply of type `R`.
+/// A queue of callers. Each hands over work of type `T` and gets a reply of type `R`.
 pub(crate) struct CommitQueue<T, R> {
     queue: Mutex<Queue<T, R>>,
-    /// The queue has become shorter, or nobody leads any more.
+    /// Notified when the queue has become shorter, or when nobody leads any more.
     changed: Condvar,
     terms: Terms,
 }
 
-/// How long a leader leads. Models have shorter terms, and reach their ends.
+/// How long a leader leads. The models use shorter terms, so that they reach the bounds.
 pub(crate) struct Terms {
-    /// Groups, at most.
+    /// The maximum number of groups.
     pub(crate) groups_max: usize,
-    /// How many callers must wait after a group for its leader to go on with the next.
+    /// How many callers must be waiting after a group for its leader to do the next one.
     pub(crate) waiting_min: usize,
-    /// What they want must be of so many bytes at most.
+    /// The maximum size of their waiting work, in bytes.
     pub(crate) bytes_max: usize,
 }
 
@@ -49,22 +49,21 @@ impl Default for Terms {
 struct Queue<T, R> {
     waiting: VecDeque<Waiting<T, R>>,
     bytes: usize,
-    /// Somebody leads, or is being woken to lead.
+    /// A caller leads, or is being woken to lead.
     led: bool,
-    /// Somebody has closed it.
     closed: bool,
-    /// Why nothing is done any more.
+    /// The cause, if `refuse` was called.
     refusing: Option<Error>,
 }
 
-/// What a caller wants done.
+/// A caller's work.
 struct Waiting<T, R> {
     wanted: T,
     bytes: usize,
     ticket: Arc<Ticket<R>>,
 }
 
-/// One caller who waits.
+/// One waiting caller.
 struct Ticket<R> {
     state: Mutex<TicketState<R>>,
     changed: Condvar,
@@ -73,42 +72,42 @@ struct Ticket<R> {
 enum TicketState<R> {
     Waiting,
     Leads,
-    /// With the answers to others, which the caller passes on.
+    /// The caller's reply, and replies to others, which it passes on.
     Answered(R, Replies<R>),
 }
 
-/// The replies that are still to be sent, and to whom.
+/// Replies that are still to be delivered, with their receivers.
 type Replies<R> = Vec<(Arc<Ticket<R>>, R)>;
 
-/// How joining the queue ended.
+/// The result of joining the queue.
 #[must_use = "who leads must do what waits, or nobody is answered any more"]
 pub(crate) enum Turn<'a, T, R> {
     Leads(Leader<'a, T, R>),
     Answered(R),
 }
 
-/// A caller who does one group after the other, until others can go on as well. It must not panic between taking a
+/// A caller who leads: it does one group after the other, until it hands over. It must not panic between taking a
 /// group and replying.
 pub(crate) struct Leader<'a, T, R> {
     queue: &'a CommitQueue<T, R>,
-    /// Groups that are done.
+    /// The number of groups done.
     led: usize,
-    /// The callers that wait for the group that was taken.
+    /// The callers of the group in progress.
     tickets: Vec<Arc<Ticket<R>>>,
-    /// The answer to itself.
+    /// The leader's own reply.
     own: Option<R>,
 }
 
 impl<T, R> Leader<'_, T, R> {
-    /// The next group. What the leader wants itself is the first of its first group.
+    /// Takes the next group. The leader's own work is the first item of its first group.
     pub(crate) fn take_group(&mut self) -> Vec<T> {
         let (group, tickets) = self.queue.take_group();
         self.tickets = tickets;
         group
     }
 
-    /// Answers each of the group that was taken. Returns the answer to the leader itself once it no longer leads;
-    /// it does not go on where `is_slow` says that the next group may take long.
+    /// Replies to each caller of the group in progress. Returns the leader's own reply once it no longer leads. If
+    /// `is_slow` says that the next group may take long, the leader hands over.
     pub(crate) fn reply(&mut self, answers: Vec<R>, is_slow: impl Fn() -> bool) -> Option<R> {
         self.led += 1;
         let goes_on = self.queue.goes_on(self.led, is_slow);
@@ -143,10 +142,10 @@ impl<T, R> CommitQueue<T, R> {
         }
     }
 
-    /// Queues `wanted`, which takes so many bytes, and waits until it is answered or the caller leads.
+    /// Queues `wanted`, of size `bytes`, and waits until the caller has a reply or must lead.
     ///
     /// # Errors
-    /// `Closed` or `ReadOnly`, if it was not even queued.
+    /// `Closed` or `ReadOnly`, if it was not queued.
     pub(crate) fn join(&self, wanted: T, bytes: usize) -> Result<Turn<'_, T, R>> {
         let (state, changed) = (Mutex::new(TicketState::Waiting), Condvar::new());
         let ticket = Arc::new(Ticket { state, changed });
@@ -158,8 +157,7 @@ impl<T, R> CommitQueue<T, R> {
         Ok(Turn::Leads(Leader { queue: self, led: 0, tickets: Vec::new(), own: None }))
     }
 
-    /// Takes nothing more and waits until what is under way is done. Returns whether this was the first
-    /// call.
+    /// Refuses further work and waits until the queued work is done. Returns whether this was the first call.
     pub(crate) fn close(&self) -> bool {
         let mut queue = self.queue.lock();
         let first = !std::mem::replace(&mut queue.closed, true);
@@ -169,7 +167,7 @@ impl<T, R> CommitQueue<T, R> {
         first
     }
 
-    /// Does nothing more, for good, and answers all that wait with what `answer` makes of the refusal.
+    /// Refuses all further work. Replies to all waiting callers with `answer` of the refusal.
     pub(crate) fn refuse(&self, cause: &Error, answer: impl Fn(Error) -> R) {
         let mut queue = self.queue.lock();
         queue.refusing = Some(cause.clone());
@@ -180,10 +178,10 @@ impl<T, R> CommitQueue<T, R> {
         self.changed.notify_all();
     }
 
-    /// Whether anything is done yet.
+    /// Checks that the queue still accepts work.
     ///
     /// # Errors
-    /// `ReadOnly`, once it has been refused.
+    /// `ReadOnly`, after `refuse`.
     pub(crate) fn refused(&self) -> Result<()> {
         match &self.queue.lock().refusing {
             Some(cause) => Err(refusal(cause)),
@@ -191,7 +189,7 @@ impl<T, R> CommitQueue<T, R> {
         }
     }
 
-    /// Queues what is wanted; true if its caller must lead.
+    /// Queues a caller's work; true if the caller must lead.
     fn enqueue(&self, joining: Waiting<T, R>) -> Result<bool> {
         let mut queue = self.queue.lock();
         loop {
@@ -211,7 +209,7 @@ impl<T, R> CommitQueue<T, R> {
         Ok(!std::mem::replace(&mut queue.led, true))
     }
 
-    /// What the first who wait want, as much as fits a group, at least one.
+    /// Takes work from the front of the queue: as much as fits a group, and at least one item.
     fn take_group(&self) -> (Vec<T>, Vec<Arc<Ticket<R>>>) {
         let mut queue = self.queue.lock();
         let (mut group, mut tickets) = (Vec::new(), Vec::new());
@@ -230,12 +228,14 @@ impl<T, R> CommitQueue<T, R> {
         (group, tickets)
     }
 
-    /// Whether the leader of so many groups goes on. If not, the first who waits leads, if anybody does.
+    /// Whether a leader that has done `led` groups continues. If not, the first waiting caller, if there is one,
+    /// becomes the leader.
     fn goes_on(&self, led: usize, is_slow: impl Fn() -> bool) -> bool {
         let Terms { groups_max, waiting_min, bytes_max } = self.terms;
         let mut queue = self.queue.lock();
         if led < groups_max && queue.waiting.len() >= waiting_min && queue.bytes <= bytes_max {
-            // `is_slow` takes other locks. Meanwhile others may join, and nobody leaves: only a leader takes a group.
+            // `is_slow` takes other locks. Meanwhile callers may join, but none can leave: only a leader takes a
+            // group.
             drop(queue);
             if !is_slow() {
                 return true;
@@ -254,7 +254,7 @@ impl<T, R> CommitQueue<T, R> {
 }
 
 impl<R> Ticket<R> {
-    /// Waits for an answer; `None` if the caller is to lead.
+    /// Waits for a reply; `None` if the caller must lead.
     fn wait(&self) -> Option<R> {
         let mut state = self.state.lock();
         loop {
@@ -281,8 +281,8 @@ impl<R> Ticket<R> {
     }
 }
 
-/// Delivers `answers`, by halves: each caller gets half of what is left, to pass on. So the last of 64 is six wake-ups
-/// away, and no thread wakes more than six. Not measured against other ways: docs/decisions/0014.
+/// Delivers `answers` by halves: each caller gets half of the remaining ones to pass on. So the last of 64 callers is
+/// six wake-ups away, and no thread wakes more than six. Not measured against other ways: docs/decisions/0014.
 fn deliver<R>(mut answers: Replies<R>) {
     while let Some((ticket, answer)) = answers.pop() {
         let others = answers.split_off(answers.len() / 2);

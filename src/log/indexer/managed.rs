@@ -1,10 +1,10 @@
-//! The index as the log uses it: asked, filled from the journal, and healed when it is damaged.
+//! The index as the log uses it: queried, filled from the journal, and healed when it is damaged.
 //!
-//! * The index is derived. Whatever is wrong with it, it is quarantined and rebuilt from the
-//!   journal, and nobody is asked to repair anything.
+//! * The index is derived. If anything is wrong with it, it is quarantined and rebuilt from the journal, and nobody
+//!   has to repair anything.
 //! * While it is rebuilt, callers that need it wait.
-//! * If it cannot be rebuilt (the disk is full, say), it is lost for now: callers that need it get an error that says
-//!   why, and a caller that comes after a pause, which grows with each failure, retries the rebuild.
+//! * If it cannot be rebuilt, because the disk is full for example, it is lost for now: callers that need it get an
+//!   error with the reason. After a pause, which grows with each failure, the next caller retries the rebuild.
 
 mod healing;
 
@@ -26,10 +26,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// How much of the journal the index may lack. Tests have smaller ones.
+/// How much of the journal the index may lack. Tests use smaller bounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// Bytes of sealed segments that are worth a flush batch while writers go on.
+    /// Bytes of sealed segments that are worth a flush batch while writers are busy.
     pub(crate) batch_bytes_min: u64,
     /// Bytes of sealed segments beyond which writers wait.
     pub(crate) unindexed_bytes_max: u64,
@@ -41,11 +41,11 @@ impl Default for Bounds {
     }
 }
 
-/// What is needed to open the index, again and again.
+/// What is needed to open the index, also repeatedly.
 pub(crate) struct IndexSite {
     pub(crate) directory: Arc<Held>,
     pub(crate) cache_bytes: u64,
-    /// Bytes of journal from which on a flush batch takes no further frame.
+    /// Bytes of journal after which a flush batch takes no further frame.
     pub(crate) batch_bytes: u64,
     pub(crate) bounds: Bounds,
     pub(crate) journal: Arc<Journal>,
@@ -66,33 +66,33 @@ impl IndexSite {
 pub(crate) struct IndexSlot {
     site: IndexSite,
     slot: RwLock<Slot>,
-    /// Counts the rebuilds, so that several callers that find the same damage heal it once.
+    /// Counts the rebuilds, so that callers that find the same damage heal it once.
     healed: AtomicU64,
-    /// Counts the frames that were read for it: a sign of life while a flush batch is long.
+    /// Counts the frames that were read for the index, as a sign of life during a long flush batch.
     signs_of_life: AtomicU64,
 }
 
 enum Slot {
     Open(Box<Index>),
     Closed,
-    /// It could not be opened or built again.
+    /// It could not be opened or rebuilt.
     Lost(Lost),
 }
 
-/// An index that is to be opened or built again.
+/// An index that must be opened or rebuilt.
 struct Lost {
     cause: Error,
-    /// How far it must hold the journal before it is asked again: the tail begins there.
+    /// How far it must hold the journal before it can be queried: the tail begins there.
     reached: Location,
-    /// What is on disk is to be quarantined first.
+    /// Whether the files must be quarantined first.
     is_damaged: bool,
     failures: u32,
     next_attempt: Instant,
 }
 
 impl IndexSlot {
-    /// Opens the index of `site`, rebuilding it if it cannot be trusted. Returns how far it holds
-    /// the journal.
+    /// Opens the index of `site`; replaces it by an empty one if it cannot be trusted. Returns how far it holds the
+    /// journal.
     pub(crate) fn open(site: IndexSite) -> Result<(IndexSlot, Checkpoint)> {
         let (index, checkpoint) = open_index(&site)?;
         let slot = RwLock::new(Slot::Open(Box::new(index)));
@@ -100,23 +100,23 @@ impl IndexSlot {
         Ok((IndexSlot { site, slot, healed, signs_of_life }, checkpoint))
     }
 
-    /// The error of a store whose directory was moved, if that is so.
+    /// The error for a moved store directory, if it was moved.
     pub(crate) fn moved(&self) -> Option<Error> {
         self.site.directory.check_before("write to").err()
     }
 
-    /// How much of the journal it may lack.
+    /// How much of the journal the index may lack.
     pub(crate) fn bounds(&self) -> Bounds {
         self.site.bounds
     }
 
-    /// Asks the index; if the answer shows that it is damaged, heals it and asks again.
+    /// Runs `question` on the index. If that finds damage, heals the index and runs it again.
     pub(crate) fn ask<T>(&self, question: impl Fn(&Index) -> Result<T>) -> Result<T> {
         let healed = self.healed.load(Ordering::Acquire);
-        // The lock must be gone before healing takes it alone, so nothing of it may live in a match.
+        // Healing takes the lock exclusively, so the shared lock must be released before the `match`.
         let answer = self.ask_once(&question);
         match answer {
-            // Memory or descriptors were exhausted: that says nothing of the index.
+            // Memory or descriptors were exhausted, which says nothing about the index.
             Err(error) if error.is_exhaustion() && !failpoint!("log::heal_when_exhausted") => {
                 if !self.inspect(|index| Ok(index.db.has_panicked()))? {
                     return Err(error);
@@ -132,7 +132,7 @@ impl IndexSlot {
         }
     }
 
-    /// How often it was built again.
+    /// How often the index was rebuilt.
     pub(crate) fn healed(&self) -> u64 {
         self.healed.load(Ordering::Acquire)
     }
@@ -141,12 +141,12 @@ impl IndexSlot {
         self.inspect(question)
     }
 
-    /// Asks the index as it is: damage is the answer, and nothing is healed.
+    /// Runs `question` on the index as it is: damage is returned as an error, and nothing is healed.
     pub(crate) fn inspect<T>(&self, question: impl FnOnce(&Index) -> Result<T>) -> Result<T> {
         question(self.read()?.index())
     }
 
-    /// Moves the journal up to `to` into the index, batch by batch. `after` is called for each.
+    /// Ingests the journal up to `to` into the index, batch by batch. Calls `after` after each batch.
     pub(crate) fn advance(&self, to: Location, mut after: impl FnMut(Checkpoint)) -> Result<()> {
         let mut refused = None;
         loop {
@@ -166,9 +166,10 @@ impl IndexSlot {
             match step {
                 None => return Ok(()),
                 Some(Ok(checkpoint)) => after(checkpoint),
-                // A full or failing disk is no reason to give up an index that can still be read.
+                // A full or failing disk is no reason to rebuild an index that can still be read.
                 Some(Err(error)) if !is_damage(&error) => return Err(error),
-                // A forger has made checksums right, but not what follows from what.
+                // The rebuilt index refuses the same batch: the journal's checksums are right, but its content is
+                // inconsistent, which only a forger can achieve.
                 Some(Err(error)) if refused == Some(from.next) => {
                     let what = format!("a rebuilt index cannot ingest it: {error}");
                     return Err(self.site.journal.corrupt(
@@ -190,7 +191,7 @@ impl IndexSlot {
         next_batch(journal, *batch_bytes, &self.signs_of_life, from, to)
     }
 
-    /// Does as `advance` does, for a way that may be long: it keeps the tables few.
+    /// Like `advance`, for a distance that may be long: it compacts in between, so that there are few tables.
     pub(crate) fn bring_up(&self, to: Location, mut after: impl FnMut(Checkpoint)) -> Result<()> {
         self.advance(to, |checkpoint| {
             after(checkpoint);
@@ -198,12 +199,12 @@ impl IndexSlot {
         })
     }
 
-    /// Whether tables of the index are to be compacted.
+    /// How urgently tables of the index should be compacted.
     pub(crate) fn compaction_priority(&self) -> CompactionPriority {
         self.inspect(|index| Ok(index.compaction_priority())).unwrap_or(CompactionPriority::None)
     }
 
-    /// Compacts tables of the index for a moment.
+    /// Does one step of compaction.
     pub(crate) fn compact(&self) -> Result<()> {
         let healed = self.healed.load(Ordering::Acquire);
         match self.inspect(Index::compact) {
@@ -212,9 +213,9 @@ impl IndexSlot {
         }
     }
 
-    /// Counts what is done for the index: as long as it rises, the index makes progress.
+    /// Counts the work done for the index: while the count rises, the index makes progress.
     pub(crate) fn signs_of_life(&self) -> u64 {
-        // While the index is locked, it is built again, which is counted here.
+        // While the index is locked, it is being rebuilt, and `self.signs_of_life` counts that work.
         let inside = match self.slot.try_read().as_deref() {
             Some(Slot::Open(index)) => index.signs_of_life.load(Ordering::Relaxed),
             _ => 0,
@@ -222,7 +223,7 @@ impl IndexSlot {
         self.signs_of_life.load(Ordering::Relaxed) + inside
     }
 
-    /// Whether it could not be built again, for now.
+    /// Whether the index could not be rebuilt, for now.
     pub(crate) fn is_lost(&self) -> bool {
         matches!(*self.slot.read(), Slot::Lost(_))
     }
@@ -245,7 +246,7 @@ impl IndexSlot {
             }
             drop(guard);
             let slot = &mut *self.slot.write();
-            // Somebody else may have tried meanwhile.
+            // Another thread may have tried meanwhile.
             if matches!(slot, Slot::Lost(lost) if lost.is_due()) {
                 self.restore(slot)?;
             }
@@ -263,23 +264,23 @@ impl OpenIndex<'_> {
     fn index(&self) -> &Index {
         match &*self.0 {
             Slot::Open(index) => index,
-            Slot::Closed | Slot::Lost(_) => unreachable!("`read` has looked, and holds the lock"),
+            Slot::Closed | Slot::Lost(_) => unreachable!("`read` has checked, and holds the lock"),
         }
     }
 }
 
-/// Compacts tables until there is room for another: each is a file that is held open. If it fails, there are
-/// more of them, and that is all.
+/// Compacts tables until there is room for another one, because each table is an open file. A failure only means that
+/// there are more tables.
 fn keep_few(due: impl Fn() -> CompactionPriority, compact: impl Fn() -> Result<()>) {
     while due() == CompactionPriority::Urgent {
         if let Err(error) = compact() {
-            tracing::warn!(%error, "tables of the index cannot be compacted, and their number grows");
+            tracing::warn!(%error, "tables of the index cannot be compacted; their number grows");
             return;
         }
     }
 }
 
-/// Whether an error of the index means that its bytes cannot be trusted.
+/// Whether an error of the index means that its content cannot be trusted.
 fn is_damage(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Panicked)
 }
@@ -305,7 +306,7 @@ fn checkpoint_or_start(index: &Index, journal: &Journal) -> Checkpoint {
     index.checkpoint().unwrap_or_else(|| start(journal))
 }
 
-/// Where an index begins that holds nothing.
+/// The checkpoint of an empty index: the start of the journal.
 fn start(journal: &Journal) -> Checkpoint {
     let next = journal.start();
     let header = journal.segment(next.segment).expect("the journal starts in a segment of its own");

@@ -1,11 +1,11 @@
 //! The thread that moves the tail into the index.
 //!
-//! It works when as much is sealed as two long segments hold (more at a time when it lags), when writers have been idle
-//! for a moment, and at close: so it does not slow a busy writer or a short burst, and what a stream gets in the
-//! meantime shares its runs. While they are idle it compacts tables of the index, step by step, and in between if there
-//! are many. A tail that is small costs less than a small flush batch does (its runs would be short, and stay so), so
-//! it is left where it is: the next opening reads the last segment anyway (docs/decisions/0003). The sizes and times
-//! are in `value::limits`, with what was measured of them.
+//! It ingests when about two long segments are sealed (more at a time when it lags), when writers have been idle for
+//! a moment, and at close. So it does not slow a busy writer or a short burst, and events that a stream gets in the
+//! meantime share key runs. While writers are idle it compacts tables of the index, step by step; while they are
+//! busy, only if there are many tables. A small tail is left alone: it costs less than a small flush batch, whose key
+//! runs would be and stay short, and the next opening reads the last segment anyway (docs/decisions/0003). The sizes
+//! and times, and their measurements, are in `value::limits`.
 
 pub(crate) mod managed;
 mod next_batch;
@@ -30,14 +30,15 @@ pub(crate) fn is_full(log: &Log) -> bool {
         || log.tail.events() >= TAIL_EVENTS_MAX
 }
 
-/// The indexer thread's whole life.
+/// The main loop of the indexer thread.
 pub(crate) fn run(log: &Arc<Log>) {
     let mut has_failed = false;
     loop {
-        // Asked before waiting, not in it: a leader that publishes a frame must not wait for the index.
+        // Read the priority before the wait and not in it: a leader that publishes a frame must not wait for the
+        // index.
         let compact = match log.index.compaction_priority() {
-            // Too many tables are better than an index that takes nothing in any more: after a failure (a full disk has
-            // no room for a compaction), events go first. There is then one more open file for each flush batch.
+            // Too many tables are better than an index that ingests nothing. After a failure, such as a full disk
+            // without room for a compaction, ingest events first. Each flush batch then adds one more open file.
             CompactionPriority::Urgent if has_failed => CompactionPriority::Normal,
             compact => compact,
         };
@@ -61,13 +62,13 @@ pub(crate) fn run(log: &Arc<Log>) {
     }
 }
 
-/// What there is to be done, if writers go on, and if they pause.
+/// The work that is due now, or when writers pause.
 pub(crate) fn due(log: &Log, compact: CompactionPriority) -> Due {
     let (_, end) = log.head.visible();
     let indexed = log.tail.indexed().next;
     let sealed = Location { segment: end.segment, offset: segment::HEADER_BYTES };
     let unindexed = log.journal.bytes_of(indexed.segment..end.segment);
-    // Each segment that is sealed has this looked at again.
+    // Each sealed segment wakes the indexer to check again.
     let until = Location { segment: end.segment + 1, offset: 0 };
     if compact == CompactionPriority::Urgent {
         Due::Now(Work::Compact)
@@ -90,7 +91,7 @@ fn is_worth_a_flush_batch(log: &Log, end: Location) -> bool {
     end.segment > indexed.segment || end.offset - indexed.offset >= UNINDEXED_BYTES_IDLE
 }
 
-/// Brings the index up to `to`. Returns whether it could.
+/// Ingests the journal up to `to`. Returns whether that succeeded.
 pub(crate) fn index_up_to(log: &Log, to: Location) -> bool {
     guarded(log, || {
         let advanced = log.index.advance(to, |checkpoint| {

@@ -1,4 +1,4 @@
-//! Gathering a flush batch: a stretch of the journal as the index ingests it.
+//! Gathers a flush batch: a stretch of the journal, in the form that the index ingests.
 
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::{Frame, Location};
@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The next flush batch after `from` and before `to`, or `None` if there is nothing left. It
-/// takes no further frame from `bytes` of journal on.
+/// The next flush batch after `from` and before `to`, or `None` if there is nothing left. It takes no further frame
+/// after `bytes` of journal.
 pub(super) fn next_batch(
     journal: &Arc<Journal>,
     bytes: u64,

@@ -11,24 +11,24 @@ use std::time::{Duration, Instant};
 
 /// The signals between the indexer and its waiting callers.
 ///
-/// A frame wakes the indexer only if it gives it work. To wake its thread for each commit took a tenth of an
+/// A frame wakes the indexer only if that makes work due. Waking the thread for each commit took a tenth of an
 /// `fdatasync`: one writer with one event in each commit, 109 µs (median) instead of 96.
 #[derive(Default)]
 pub(crate) struct Control {
     state: Mutex<State>,
-    /// The alarm was reached, or the log closes.
+    /// Notified when the alarm is reached or the log closes.
     wake: Condvar,
-    /// The index has moved, or failed to.
+    /// Notified when the index has made progress or failed.
     progressed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// Counts frames, so that idleness can be told.
+    /// Counts published frames, to detect idle writers.
     published: u64,
-    /// How many there were when writers were found idle.
+    /// The value of `published` when writers were found idle.
     idle_since: Option<u64>,
-    /// While the indexer sleeps: the end of the journal that must wake it.
+    /// While the indexer sleeps, the end of the journal that must wake it.
     alarm: Option<Location>,
     failed: Option<Error>,
     /// Failures since the last progress.
@@ -36,20 +36,20 @@ struct State {
     closing: bool,
 }
 
-/// What is due, and the end of the journal that makes something else due.
+/// The work that is due, and the end of the journal at which other work becomes due.
 pub(crate) enum Due {
     Now(Work),
     WhenIdle { work: Work, until: Location },
     Nothing { until: Location },
 }
 
-/// How long to wait until the next attempt, after so many failures before the one that has just been.
+/// How long to wait until the next attempt, if there were `failures` failures before the latest one.
 pub(crate) fn backoff(failures: u32) -> Duration {
     // 16 doublings of `INDEX_RETRY_MIN` are beyond `INDEX_RETRY_MAX`, and do not overflow.
     INDEX_RETRY_MIN.saturating_mul(1 << failures.min(16)).min(INDEX_RETRY_MAX)
 }
 
-/// What the indexer is to do.
+/// A piece of work for the indexer.
 pub(crate) enum Work {
     UpTo(Location),
     Compact,
@@ -57,7 +57,7 @@ pub(crate) enum Work {
 }
 
 impl Control {
-    /// A frame was published that ends at `end`.
+    /// Reports that a frame was published that ends at `end`.
     pub(crate) fn published(&self, end: Location) {
         let mut state = self.state.lock();
         state.published += 1;
@@ -73,8 +73,7 @@ impl Control {
         self.wake.notify_one();
     }
 
-    /// Waits until there is something to do: what is `due` now, what is due when writers pause and
-    /// they do, or the end.
+    /// Waits for work: work that is `due` now, work that is due once writers pause, or the close.
     pub(crate) fn wait_for_work(&self, due: impl Fn() -> Due) -> Work {
         let mut state = self.state.lock();
         self.wait_after_failure(&mut state);
@@ -103,14 +102,14 @@ impl Control {
         }
     }
 
-    /// After a failure, waits before anything is tried again: longer with each further one.
+    /// After a failure, waits before the next attempt. The wait grows with each further failure.
     fn wait_after_failure(&self, state: &mut MutexGuard<'_, State>) {
         if state.failed.is_none() {
             return;
         }
         let until = Instant::now() + backoff(state.failures);
         state.failures = state.failures.saturating_add(1);
-        // No frame wakes it: trying at once may cost as much as the failure did.
+        // No frame may wake it: an immediate attempt may cost as much as the failed one.
         state.alarm = None;
         while !state.closing {
             if self.wake.wait_until(state, until).timed_out() {
@@ -128,24 +127,24 @@ impl Control {
     pub(crate) fn fail(&self, error: &Error) {
         self.state.lock().failed = Some(error.clone());
         self.progressed.notify_all();
-        // The listener is the application's, and a panic there must not end the indexer.
+        // The `tracing` subscriber is the application's code; if it panics, the indexer must go on.
         let tell = || tracing::error!(%error, "the indexer failed; it retries after a pause");
         let _ = catch(tell);
     }
 
-    /// Whether a failure is unresolved.
+    /// Whether a failure is pending.
     #[cfg(test)]
     #[allow(dead_code, reason = "for the proofs")]
     pub(crate) fn has_failed(&self) -> bool {
         self.state.lock().failed.is_some()
     }
 
-    /// Waits while `full` says that there is no room for more that is not indexed. `signs_of_life` counts what is done
+    /// Waits while `full` says that there is no room for more unindexed events. `signs_of_life` counts the work done
     /// for the index.
     ///
     /// # Errors
-    /// What the indexer failed with and will try again; `Timeout`, if it stood still for as long as
-    /// `INDEXER_LOOKS_MAX` looks take. Nothing was written then, and a later attempt may find room.
+    /// The error of the indexer, which will retry; `Timeout`, if it made no progress during `INDEXER_LOOKS_MAX`
+    /// looks. Nothing was written, and a later attempt may find room.
     pub(crate) fn wait_for_room(
         &self,
         full: impl Fn() -> bool,
@@ -163,7 +162,7 @@ impl Control {
                 );
                 return Err(Error::with_source(cause.kind(), message, cause));
             }
-            // Looks are counted, and not the time: it passes for a process that is stopped as well.
+            // Count looks instead of measuring time, because time also passes while the process is stopped.
             if self.progressed.wait_for(&mut state, INDEXER_LOOK).timed_out() {
                 looked += 1;
             }

@@ -1,5 +1,5 @@
-//! Reading the global sequence, frame by frame: from memory where the frames are new, from the
-//! journal elsewhere. Followers read the same frames, so there is one way to an event.
+//! Reads the global sequence frame by frame: new frames from memory, others from the journal. Followers read the same
+//! frames, so there is one way to an event.
 
 use crate::codec::frame::Frame;
 use crate::log::core::Log;
@@ -10,14 +10,14 @@ use crate::value::event::RecordedEvent;
 use crate::value::filter::Filter;
 use std::sync::Arc;
 
-/// Pages that a read turns before it is asked again whether its process was forked meanwhile: to ask is a system call,
-/// and a page may be one event. The count was not measured.
+/// Pages after which a read checks again whether its process was forked. The check is a system call, and a page may
+/// be one event. The count was not measured.
 const PAGES_UNASKED: u32 = 64;
 
-/// What a read of the global sequence asks for.
+/// The range of a read of the global sequence.
 #[derive(Debug, Clone)]
 pub(crate) struct AllRange {
-    /// The first and last position wanted; empty if the first is greater.
+    /// The first and last position to read; the range is empty if `first` is greater.
     pub(crate) first: u64,
     pub(crate) last: u64,
     pub(crate) backwards: bool,
@@ -30,17 +30,17 @@ pub(crate) struct AllEvents {
     log: Arc<Log>,
     cursor: FrameCursor,
     range: AllRange,
-    /// Backwards: the frames of the block that is being read, the next one last.
+    /// For a backward read: the frames of the current block; the next one is last.
     block: Vec<Frame>,
     page: Page,
-    /// How many pages were turned.
+    /// How many pages were read.
     turned: u32,
 }
 
-/// What is read of the frame that the events come from.
+/// The remaining events of the current frame.
 enum Page {
     Forwards(Option<FrameEvents>),
-    /// All of them, the next one last.
+    /// The next one is last.
     Backwards(Vec<RecordedEvent>),
 }
 
@@ -54,13 +54,13 @@ impl AllEvents {
         AllEvents { log, cursor, range, block: Vec::new(), page, turned: 0 }
     }
 
-    /// Goes on to a page that may hold a further event; false if there is none.
+    /// Reads the next page, which may hold further events; false if there is none.
     fn go_on(&mut self) -> Result<bool> {
         if self.range.first > self.range.last {
             return Ok(false);
         }
         self.turned = self.turned.wrapping_add(1);
-        // Whose process this is was asked when the read began; a page may be one event, and asking is dear.
+        // The process was checked when the read began. A page may be one event, and the check is expensive.
         match self.turned.is_multiple_of(PAGES_UNASKED) {
             true => self.log.refuse_if_closed()?,
             false => self.log.refuse_if_ended()?,
@@ -91,7 +91,7 @@ impl AllEvents {
     }
 }
 
-/// The frame that holds `last`: from the block that is being read, or a new one.
+/// The frame that holds `last`, from the current block or from a new one.
 fn frame_before(block: &mut Vec<Frame>, cursor: &FrameCursor, last: u64) -> Result<Frame> {
     if block.is_empty() {
         *block = cursor.block_until(last)?;

@@ -1,4 +1,4 @@
-//! Reading single events by position: what is tried again, or was parked.
+//! Reads single events by position: events that are retried or were parked.
 
 use crate::log::core::Log;
 use crate::log::read::frame_cursor::FrameCursor;
@@ -10,11 +10,11 @@ use crate::value::filter::Filter;
 use crate::value::position::Position;
 use std::sync::Arc;
 
-/// Reads single events; quick if they are asked for in order, however many of them a frame holds.
+/// Reads single events. Fast if they are read in order, even if a frame holds many of them.
 pub(crate) struct EventCursor {
     log: Arc<Log>,
     frames: FrameCursor,
-    /// The frame of the last event, read up to there.
+    /// The frame of the last event, read up to that event.
     events: Option<FrameEvents>,
     /// How many frames were looked up.
     #[cfg(test)]
@@ -32,7 +32,7 @@ impl EventCursor {
         }
     }
 
-    /// The event at `position`, which is or was in the log.
+    /// The event at `position`, which the log must hold.
     pub(crate) fn event_at(&mut self, position: Position) -> Result<RecordedEvent> {
         let wanted = position.get();
         let mut events = match self
@@ -59,7 +59,7 @@ impl EventCursor {
         Ok(event)
     }
 
-    /// Lets go of what was read.
+    /// Drops the frame and ends the scan.
     pub(crate) fn forget(&mut self) {
         self.events = None;
         self.frames.leave();

@@ -1,8 +1,8 @@
-//! Finding frames of the global sequence: in memory where they are new, in the journal elsewhere.
+//! Finds frames of the global sequence: new ones in memory, others in the journal.
 //!
-//! * A frame is looked for from the nearest place that the tail or the sparse index knows. If the index is lost or
-//!   wrong, from its segment's start: it only shortens the way.
-//! * A cursor that is asked in order goes on with its scan, and has a long one read ahead.
+//! * The search for a frame begins at the nearest place that the tail or the sparse index knows. If the index is lost
+//!   or wrong, it begins at the start of the segment: the sparse index only shortens the search.
+//! * A cursor that is read in order continues its scan, and a long scan is read ahead.
 
 use crate::codec::frame::{self, Chain, Frame, Header, Location};
 use crate::codec::sparse_index::SparseEntry;
@@ -15,12 +15,13 @@ use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::position::Position;
 use std::sync::Arc;
 
-/// How many events a cursor goes on over to the next one that is asked for; beyond, it looks it up again. To look one
-/// up asks the tail and the index, and reads up to 64 KiB of journal to the frame; the count was not measured.
+/// Distance in events up to which a cursor scans on to the next requested event; beyond it, the cursor looks the
+/// event up. A lookup queries the tail and the index, and reads up to 64 KiB of journal up to the frame. The count
+/// was not measured.
 const NEAR_EVENTS: u64 = 256;
 
 impl Log {
-    /// A place in the journal where a frame begins whose events are not past `position`.
+    /// A place in the journal where a frame begins that is at or before the event at `position`.
     fn place_before(&self, position: u64) -> Result<SparseEntry> {
         let segment = self.journal.segment_at(position).ok_or_else(|| {
             let message = format!("no segment of the journal holds position {position}");
@@ -35,7 +36,7 @@ impl Log {
             return Ok(if sparse_entry.location < start.location { start } else { sparse_entry });
         }
         let sparse_entry = match self.index.ask(|index| index.sparse_entry_at_or_before(position)) {
-            // It only shortens the way: without it, the journal can be read all the same.
+            // The index only shortens the search; the journal can be read without it.
             Err(_) if self.index.is_lost() => None,
             sparse_entry => sparse_entry?,
         };
@@ -44,7 +45,7 @@ impl Log {
         Ok(sparse_entry.filter(|sparse_entry| self.is_frame(sparse_entry)).unwrap_or(start))
     }
 
-    /// Whether the frame that the sparse index entry names begins there.
+    /// Whether the frame that the sparse index entry names begins at its location.
     fn is_frame(&self, sparse_entry: &SparseEntry) -> bool {
         let Location { segment, offset } = sparse_entry.location;
         let bytes =
@@ -55,14 +56,14 @@ impl Log {
         });
         if !is_frame {
             let position = sparse_entry.position;
-            tracing::warn!(position, segment, offset, "a sparse index entry of the index is wrong");
+            tracing::warn!(position, segment, offset, "a sparse index entry names no frame");
         }
         is_frame
     }
 
-    /// The last position that was recorded at or before `time`, of those up to the head.
+    /// The last position up to the head that was recorded at or before `time`.
     pub(crate) fn position_at(self: &Arc<Log>, time: Micros) -> Result<u64> {
-        // Times never decrease along positions, so halving finds the frame.
+        // Times never decrease with positions, so a binary search finds the frame.
         let (mut low, mut high) = (0, self.head.position());
         while low < high {
             let middle = high - (high - low) / 2;
@@ -76,8 +77,8 @@ impl Log {
     }
 }
 
-/// The journal's chain after the frame that holds `position`, which is not past the head. It covers everything up to
-/// there: another continuation of the same store has another one.
+/// The journal's chain after the frame that holds `position`, which must not be past the head. The chain covers
+/// everything up to that frame, so another continuation of the same store has another chain.
 pub(crate) fn chain_at(log: &Arc<Log>, position: Position) -> Result<Chain> {
     if position == Position::START {
         return Ok([0; 32]);
@@ -86,12 +87,12 @@ pub(crate) fn chain_at(log: &Arc<Log>, position: Position) -> Result<Chain> {
     Ok(frame.header.chain)
 }
 
-/// Finds the frames that hold given positions; quick if they are asked for in order.
+/// Finds the frames that hold given positions. Fast if the positions are in order.
 pub(crate) struct FrameCursor {
     log: Arc<Log>,
     /// The scan that yielded the last frame.
     scan: Option<Scan>,
-    /// The position up to which a long scan is read ahead, if it is.
+    /// The position up to which a long scan is read ahead; `None` if scans are never read ahead.
     ahead_until: Option<u64>,
 }
 
@@ -138,7 +139,7 @@ impl FrameCursor {
                     return Ok(frame);
                 }
                 Some(_) => {}
-                // What has become visible since it began is after its end.
+                // Frames that became visible after the readahead began are past its end.
                 None if matches!(scan.source, Source::Readahead(_)) => {
                     scan = self.scan_from(position)?;
                 }
@@ -148,7 +149,8 @@ impl FrameCursor {
         Err(self.missing(position))
     }
 
-    /// The same scan, read ahead if that is due. Without a thread it is begun again.
+    /// The same scan, with readahead if that is due. `None` if the thread cannot be started; the next search begins a
+    /// new scan.
     fn ahead(&self, scan: Scan) -> Option<Scan> {
         match (scan.source, self.ahead_until) {
             (Source::Here(frames), Some(last)) if Readahead::is_due(scan.bytes) => {
@@ -159,8 +161,8 @@ impl FrameCursor {
         }
     }
 
-    /// The frames from a marked place up to the one with the event at `position`, in order: about
-    /// 64 KiB, or one frame.
+    /// The frames from a sparse index entry up to the one with the event at `position`, in order: about 64 KiB, or
+    /// one frame.
     pub(super) fn block_until(&self, position: u64) -> Result<Vec<Frame>> {
         let mut scan = self.scan_from(position)?;
         let mut block = Vec::new();
@@ -192,13 +194,13 @@ impl FrameCursor {
 /// A scan of the journal.
 struct Scan {
     source: Source,
-    /// The position that its next frame begins with.
+    /// The first position of its next frame.
     next: u64,
     /// Bytes of frames that it has read.
     bytes: usize,
 }
 
-/// Where the reading is done: on the caller's thread, or on another one.
+/// Which thread reads: the caller's, or another one.
 enum Source {
     Here(Frames),
     Readahead(Readahead),

@@ -1,4 +1,4 @@
-//! The events of one frame, decoded one by one, in the frame's own buffer.
+//! Decodes the events of one frame one by one. They share the frame's buffer.
 
 use crate::codec::entry::EventParts;
 use crate::codec::envelope::{self, Place};
@@ -13,7 +13,7 @@ use crate::value::stream::StreamId;
 use chrono::{DateTime, Utc};
 use std::ops::RangeInclusive;
 
-/// The events of one frame at some positions, in order, each decoded when it is asked for.
+/// The events of one frame in a range of positions, in order. Each is decoded when it is read.
 pub(crate) struct FrameEvents {
     frame: Frame,
     entries: frame::Entries,
@@ -31,17 +31,17 @@ impl FrameEvents {
         FrameEvents { frame, entries, recorded_at, position, wanted }
     }
 
-    /// Wants the events at other positions from here on.
+    /// Replaces the range of positions for the rest of the frame.
     pub(super) fn want(&mut self, wanted: RangeInclusive<u64>) {
         self.wanted = wanted;
     }
 
-    /// Whether the event at `position` is still to come.
+    /// Whether the event at `position` is in the frame and not read yet.
     pub(super) fn is_before(&self, position: u64) -> bool {
         (self.position..=self.frame.header.last_position()).contains(&position)
     }
 
-    /// The next event that `filter` wants.
+    /// The next event that `filter` accepts.
     #[inline]
     pub(crate) fn next(
         &mut self,
@@ -54,7 +54,7 @@ impl FrameEvents {
         }
     }
 
-    /// Appends all that are left and that `filter` wants.
+    /// Appends all remaining events that `filter` accepts.
     pub(crate) fn take_all(
         mut self,
         journal: &Journal,
@@ -67,7 +67,7 @@ impl FrameEvents {
         Ok(())
     }
 
-    /// The position of the next event that `filter` wants, and where it is.
+    /// The position and the parts of the next event that `filter` accepts.
     #[inline]
     fn find(&mut self, filter: &Filter) -> Option<Result<(u64, EventParts), Corruption>> {
         loop {
@@ -87,7 +87,7 @@ impl FrameEvents {
         }
     }
 
-    /// Whether `filter` wants an event; one that cannot be read is, and fails.
+    /// Whether `filter` accepts an event. An event that cannot be read is accepted, so that the read fails.
     fn wants(&self, filter: &Filter, parts: &EventParts) -> bool {
         let body = self.entries.body();
         let Ok(stream) = std::str::from_utf8(&body[parts.stream.clone()]) else { return true };
@@ -96,8 +96,8 @@ impl FrameEvents {
                 .is_none_or(|event_type| filter.wants(stream, event_type))
     }
 
-    /// The event at `position`, sharing the frame's buffer. Never `None`: what the caller returns in its
-    /// turn is made in its place.
+    /// The event at `position`, sharing the frame's buffer. Never `None`: with its caller's return type, the value is
+    /// built in place.
     #[inline]
     fn event(
         &self,

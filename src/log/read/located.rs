@@ -1,4 +1,4 @@
-//! What is in a frame, each thing with its place.
+//! The events and records of a frame, with their locations.
 
 use crate::codec::entry::Entry;
 use crate::codec::frame::{EntryLocation, Frame, Location};
@@ -9,7 +9,7 @@ use crate::value::corruption::Corruption;
 use crate::value::limits::GLOBAL_STEP_BYTES;
 use crate::value::stream::StreamId;
 
-/// An event, sharing its frame's buffer, or what is kept of a record.
+/// An event, which shares its frame's buffer, or the key and value of a record.
 pub(crate) enum Located {
     Event(EventToIndex),
     Record { key: String, value: Vec<u8> },
@@ -27,7 +27,7 @@ pub(crate) fn each_located(
     })
 }
 
-/// The same, until `take` fails.
+/// Like `each_located`, but stops at the first error of `take`.
 pub(crate) fn try_each_located<E: From<Corruption>>(
     at: Location,
     frame: &Frame,

@@ -1,4 +1,4 @@
-//! Reading the log: the global sequence, and one stream.
+//! Reads the log: the global sequence, or one stream.
 //!
 //! Readers take the tail first and the index second; what is in neither does not exist.
 

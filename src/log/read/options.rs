@@ -1,22 +1,22 @@
-//! The events that a read wants: each builder of a read, a subscription or a follower holds one of these.
+//! The selection of a read: each builder of a read, a subscription or a follower holds a `ReadOptions`.
 
 use crate::value::clock::Micros;
 use crate::value::error::{Error, Result};
 use crate::value::filter::Filter;
 use crate::value::stream::StreamId;
 
-/// A builder's settings. Places are positions in the global sequence, or versions in one stream.
+/// A builder's settings. A place is a position in the global sequence, or a version in one stream.
 #[derive(Clone)]
 pub(crate) struct ReadOptions {
-    /// The last place before those that are wanted.
+    /// The place before the first one to read.
     pub(crate) after: u64,
-    /// The last place that is wanted.
+    /// The last place to read.
     pub(crate) until: u64,
-    /// The last time that is wanted.
+    /// The latest time to read.
     pub(crate) as_of: Option<Micros>,
     pub(crate) filter: Filter,
     pub(crate) backwards: bool,
-    /// How many events, of those that the filter leaves.
+    /// The maximum number of events that pass the filter.
     pub(crate) limit: u64,
     /// The first invalid value: a builder's methods return the builder, and `check` returns the error.
     fault: Option<Error>,
@@ -35,13 +35,13 @@ impl ReadOptions {
         }
     }
 
-    /// Wants nothing more, whatever it was.
+    /// Selects no further event.
     pub(crate) fn end(&mut self) {
         let ReadOptions { after, until, .. } = *self;
         *self = ReadOptions { after, until, limit: 0, ..ReadOptions::everything() };
     }
 
-    /// Also events of this stream.
+    /// Adds a stream to the filter.
     pub(crate) fn and_stream<S>(mut self, stream: S) -> ReadOptions
     where
         S: TryInto<StreamId>,
@@ -54,7 +54,7 @@ impl ReadOptions {
         self
     }
 
-    /// The first place that is wanted.
+    /// The first place to read.
     pub(crate) fn first(&self) -> u64 {
         self.after.saturating_add(1)
     }

@@ -1,14 +1,13 @@
-//! Reading ahead: one thread reads and checks the frames of a long scan while another decodes their events.
+//! Readahead: one thread reads and checks the frames of a long scan while another decodes their events.
 //!
-//! * It goes on with a scan that was begun, to the same end: what is read was durable before.
-//! * An error comes after all frames before it, as it would without this.
-//! * The thread ends with the scan, with an error, when nobody takes its frames any more, and when the log
-//!   closes.
+//! * It continues a scan up to the same end, so everything that it reads is durable.
+//! * An error comes after all frames before it, as without readahead.
+//! * The thread ends at the end of the scan, after an error, when the receiver is dropped, and when the log closes.
 //! * Memory is bounded: `READ_AHEAD_BATCHES_MAX` batches wait, each of `READ_AHEAD_BATCH_BYTES` or one frame,
 //!   in buffers of `READ_AHEAD_CHUNK_BYTES`.
 //!
-//! A million events of 300 bytes, in the page cache, with two processors: 6.9 million events a second without this, 7.9
-//! to 10.1 with it (medians of nine, in three turns).
+//! With a million events of 300 bytes, in the page cache, and two processors: 6.9 million events a second without
+//! readahead, 7.9 to 10.1 with it (medians of nine, in three turns).
 
 use crate::codec::frame::Frame;
 use crate::journal::read::Frames;
@@ -22,26 +21,26 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use std::sync::LazyLock;
 use std::thread::available_parallelism;
 
-/// Whether two threads can run at once. Where they cannot, reading ahead only costs: 6.0 million events a second
-/// instead of 6.9.
+/// Whether two threads can run at once. If not, readahead only costs time: 6.0 million events a second instead of
+/// 6.9.
 static IS_WORTH_IT: LazyLock<bool> =
     LazyLock::new(|| available_parallelism().is_ok_and(|threads| threads.get() > 1));
 
-/// The taking side. Dropping it ends the thread.
+/// The receiving side. Dropping it ends the thread.
 pub(crate) struct Readahead {
     batches: Owned<Receiver<Result<Vec<Frame>>>>,
     owner: Owner,
-    /// What is left of the batch that was taken last.
+    /// The rest of the last batch received.
     batch: std::vec::IntoIter<Frame>,
 }
 
 impl Readahead {
-    /// Whether a scan that has read so many bytes of frames is to be read ahead.
+    /// Whether to start readahead for a scan that has read `bytes` bytes of frames.
     pub(crate) fn is_due(bytes: usize) -> bool {
         bytes >= READ_AHEAD_AFTER_BYTES && *IS_WORTH_IT
     }
 
-    /// Goes on with `frames` on a thread of its own, up to the frame with the event at `last`.
+    /// Continues `frames` on a thread of its own, up to the frame with the event at `last`.
     pub(crate) fn start(log: &Log, mut frames: Frames, last: u64) -> Result<Readahead> {
         frames.read_in(READ_AHEAD_CHUNK_BYTES);
         let (sender, batches) = bounded(READ_AHEAD_BATCHES_MAX);
@@ -54,7 +53,7 @@ impl Readahead {
         })
     }
 
-    /// The next frame; `None` if the scan is at its end, or the log closes.
+    /// The next frame; `None` at the end of the scan, or when the log closes.
     pub(crate) fn next(&mut self) -> Option<Result<Frame>> {
         loop {
             if let Some(frame) = self.batch.next() {
@@ -78,7 +77,7 @@ struct Reader {
     closed: Receiver<()>,
 }
 
-/// Nobody wants more, or there is no more.
+/// The receiver was dropped, the log closes, or the scan is at its end.
 struct Ended;
 
 impl Reader {
@@ -86,7 +85,7 @@ impl Reader {
         while self.read_and_send().is_ok() {}
     }
 
-    /// Sends a batch, and the error that ended it.
+    /// Sends a batch, and the error that ended it, if any.
     fn read_and_send(&mut self) -> std::result::Result<(), Ended> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while bytes < READ_AHEAD_BATCH_BYTES {

@@ -1,7 +1,7 @@
-//! Reading one stream: from the tail where the index has not caught up, from the index elsewhere.
+//! Reads one stream: from the tail what the index lacks, from the index the rest.
 //!
-//! A read sees the stream as it was when the read began, so never a part of a commit; it pins
-//! nothing and holds one page in memory.
+//! A read sees the stream as it was when the read began, so it never sees a part of a commit. It pins nothing and
+//! holds one page in memory.
 
 use crate::codec::entry;
 use crate::codec::entry::Entry;
@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub(crate) type RawEvent = LocatedEvent<Bytes>;
 
 impl Log {
-    /// The stream's events from version `from` on, which exists, as many as are at hand together.
+    /// One page of the stream's events, from version `from` on, which must exist.
     pub(crate) fn stream_page(&self, stream: &StreamId, from: u64) -> Result<Vec<RawEvent>> {
         let found = self.tail.stream_events(stream, from, STREAM_PAGE_EVENTS);
         if !found.is_empty() {
@@ -39,7 +39,7 @@ impl Log {
         Ok(page)
     }
 
-    /// The stream's events up to version `last`, which exists, in order, as many as are at hand together.
+    /// One page of the stream's events, up to version `last`, which must exist. They are in order.
     pub(crate) fn stream_page_until(&self, stream: &StreamId, last: u64) -> Result<Vec<RawEvent>> {
         let found = self.tail.stream_events_until(stream, last, STREAM_PAGE_EVENTS);
         if !found.is_empty() {
@@ -88,7 +88,7 @@ impl Log {
         events.collect()
     }
 
-    /// Events of the stream that the index has: what exists and is no longer in the tail.
+    /// Reads events of the stream from the index. They exist and are no longer in the tail.
     fn indexed(
         &self,
         stream: &StreamId,
@@ -106,7 +106,7 @@ impl Log {
         }
         let Misled { version, position, at, .. } = misled;
         let what = format!(
-            "version {version} of {stream} is not at byte {} of segment {}, as it says",
+            "version {version} of {stream} is not at byte {} of segment {}, where the index locates it",
             at.offset, at.segment
         );
         let damage = self.index.inspect(|index| Ok(index.damaged(Some(position), what)))?;
@@ -133,8 +133,8 @@ impl Log {
         events.collect()
     }
 
-    /// Whether the journal, read by position, has the event just where the index refers to, or cannot be read
-    /// there: then it is not the index that is wrong.
+    /// Whether the index is right: the journal, read by position, has the event at the location that the index gives,
+    /// or cannot be read there.
     fn is_as_referred(&self, stream: &StreamId, misled: &Misled) -> bool {
         let Misled { version, position, at, .. } = *misled;
         let Ok(frame) = self.frame_by_scan(position) else { return true };
@@ -149,7 +149,7 @@ impl Log {
         read.is_err() || is_there
     }
 
-    /// The frame that holds `position`, read from the journal from the begin of its segment on.
+    /// Finds the frame that holds `position` by reading the journal from the start of its segment.
     fn frame_by_scan(&self, position: u64) -> Result<(Location, Frame)> {
         let (head, end) = self.head.visible();
         let segment = self.journal.segment_at(position).filter(|_| position <= head);
@@ -177,7 +177,7 @@ impl Log {
     }
 }
 
-/// An event that is not where the index says that it is.
+/// An event that is not at the location that the index gives.
 struct Misled {
     error: Error,
     version: u64,
@@ -185,7 +185,7 @@ struct Misled {
     at: EntryLocation,
 }
 
-/// The envelope of an entry that must be the event of `version` in `stream`.
+/// The envelope of `entry`, which must be the event `version` of `stream`.
 fn envelope_in(
     entry: Result<Entry, Corruption>,
     stream: &StreamId,
@@ -211,17 +211,17 @@ fn missing(stream: &StreamId, version: u64) -> Error {
     Error::new(ErrorKind::Corrupt, message)
 }
 
-/// What a read of a stream asks for.
+/// The range of a read of one stream.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StreamRange {
-    /// The first and last version wanted; empty if the first is greater.
+    /// The first and last version to read; the range is empty if `first` is greater.
     pub(crate) first: u64,
     pub(crate) last: u64,
     pub(crate) backwards: bool,
     pub(crate) limit: u64,
 }
 
-/// The events of one stream, a page at a time. After an error it yields nothing more.
+/// The events of one stream, read page by page. After an error it yields nothing more.
 pub(crate) struct StreamEvents {
     log: Arc<Log>,
     stream: StreamId,
@@ -241,7 +241,7 @@ impl StreamEvents {
             return Ok(None);
         }
         if self.page.is_empty() {
-            // Whose process this is was asked just before the first page.
+            // The process was checked just before the first page.
             match std::mem::replace(&mut self.has_begun, true) {
                 true => self.log.refuse_if_closed()?,
                 false => self.log.refuse_if_ended()?,

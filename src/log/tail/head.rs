@@ -1,8 +1,8 @@
-//! The newest durable position, and waiting for it to pass a given one.
+//! The newest durable position, and waits for it to pass a given one.
 //!
 //! * `Head` never moves backwards.
 //! * `Head` ≥ every position that `append` has returned.
-//! * Only `log::group` moves it.
+//! * Only `log::commit::group` moves it.
 
 use crate::codec::frame::{Chain, Location};
 use crate::value::clock::Micros;
@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-/// How far the log is visible.
+/// The visible end of the log.
 pub(crate) struct Head {
     position: AtomicU64,
     state: Mutex<State>,
@@ -24,7 +24,7 @@ struct State {
     chain: Chain,
     /// The time of the last visible frame.
     time: Micros,
-    /// Set once, when the log closes: nobody waits any more.
+    /// Set once, when the log closes; it ends all waits.
     closed: bool,
 }
 
@@ -59,19 +59,19 @@ impl Head {
         self.position.load(Ordering::Acquire)
     }
 
-    /// The head's position, and where the journal's visible part ends. They are of one moment.
+    /// The head's position and the end of the journal's visible part, read under one lock.
     pub(crate) fn visible(&self) -> (u64, Location) {
         let state = self.state.lock();
         (self.position(), state.end)
     }
 
-    /// What `visible` says, and the chain there. They are of one moment.
+    /// Like `visible`, with the chain at the head.
     pub(crate) fn visible_with_chain(&self) -> (u64, Location, Chain) {
         let state = self.state.lock();
         (self.position(), state.end, state.chain)
     }
 
-    /// When the last of what is visible was recorded.
+    /// The time of the last visible frame.
     pub(crate) fn time(&self) -> Micros {
         self.state.lock().time
     }
@@ -80,8 +80,8 @@ impl Head {
         self.state.lock().closed
     }
 
-    /// Shows everything up to `position`, which ends at `end` and was recorded at `time`, and wakes those
-    /// who wait.
+    /// Makes everything up to `position` visible, which ends at `end` and was recorded at `time`, and wakes waiting
+    /// threads.
     pub(crate) fn advance(&self, position: u64, end: Location, chain: Chain, time: Micros) {
         let mut state = self.state.lock();
         assert!(position >= self.position() && end > state.end, "the head never moves back");
@@ -120,13 +120,13 @@ impl Head {
 
     /// Ends the waits that watch `stop`.
     pub(crate) fn stop(&self, stop: &StopFlag) {
-        // Under the lock, so that a waiter sees the flag before it sleeps or is woken after.
+        // Set the flag under the lock, so that a waiter either sees it before it sleeps or is woken afterwards.
         let _state = self.state.lock();
         stop.0.store(true, Ordering::Release);
         self.moved.notify_all();
     }
 
-    /// Ends every wait, for good.
+    /// Ends every wait, now and later.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.moved.notify_all();

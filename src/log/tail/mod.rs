@@ -1,10 +1,10 @@
 //! The tail, in memory: the places of the events that the index does not have yet, and the newest frames.
 //!
-//! * An event is in the tail from the moment at which the head moves over it, and leaves the tail only
-//!   when the index has it. So a reader that asks the tail first and the index second misses nothing, and
-//!   who has read an event finds the head past it.
-//! * Memory is bounded: `TAIL_EVENTS_MAX` events, `TAIL_BODY_BYTES_MAX` of frames. At the bound
-//!   writers wait for the indexer; the newest frames just push out the oldest.
+//! * An event enters the tail at the moment when the head moves past it, and leaves the tail only when the index has
+//!   it. So a reader that reads the tail first and the index second misses nothing, and a caller that has read an
+//!   event finds the head at or past it.
+//! * Memory is bounded: `TAIL_EVENTS_MAX` events, `TAIL_BODY_BYTES_MAX` of frames. At the bound on events, writers
+//!   wait for the indexer; at the bound on frames, the oldest frames are dropped.
 
 pub(crate) mod head;
 pub(crate) mod stream_table;
@@ -25,9 +25,9 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use std::collections::{HashMap, VecDeque};
 
-/// Streams that `trim` looks at under one lock, which commits and readers wait for. To go over all places, so many at a
-/// time, in place of looking up each stream that a flush batch had touched, gave 302,000 to 306,000 events a second
-/// instead of 281,000 to 294,000 (100 in a commit, indexed and closed). The count was not measured on its own.
+/// Streams that `trim` handles under one lock, for which commits and readers wait. Scanning all places in such steps,
+/// instead of looking up each stream of a flush batch, gave 302,000 to 306,000 events a second instead of 281,000 to
+/// 294,000 (100 in a commit, indexed and closed). The count was not measured separately.
 const TRIM_STREAMS: usize = 1_024;
 
 pub(crate) struct Tail {
@@ -37,11 +37,11 @@ pub(crate) struct Tail {
 struct State {
     streams: Streams,
     records: HashMap<String, TailRecord>,
-    /// Where frames begin, one for about each 64 KiB.
+    /// Where frames begin, about one entry for each 64 KiB.
     sparse_entries: VecDeque<SparseEntry>,
     newest: VecDeque<(Location, Frame)>,
     newest_bytes: usize,
-    /// How far the index holds the journal, and where the journal goes on.
+    /// How far the index holds the journal.
     indexed: Checkpoint,
 }
 
@@ -53,7 +53,7 @@ struct TailRecord {
 /// Consecutive events of one stream, in a frame that has become durable.
 pub(crate) struct PublishedRun<'a, L> {
     pub(crate) stream: &'a StreamId,
-    /// Where the stream was found, and in which state.
+    /// The stream's slot and the state that it was found in.
     pub(crate) found: (Slot, StreamState),
     pub(crate) first_version: u64,
     pub(crate) first_position: u64,
@@ -72,7 +72,7 @@ pub(crate) enum TailBody {
 pub(crate) enum FillError {
     /// The frame is damaged.
     Frame(Corruption),
-    /// What comes before it could not be asked.
+    /// The state of a stream before the frame could not be read.
     Base(Error),
 }
 
@@ -102,23 +102,23 @@ impl Tail {
         }
     }
 
-    /// Where `stream` is kept and the newest state of it, if it is here.
+    /// The slot and the newest state of `stream`, if the tail knows it.
     pub(crate) fn find(&self, stream: &StreamId) -> Option<(Slot, StreamState)> {
         self.state.read().streams.find(stream)
     }
 
-    /// What `find` says of each of `streams`.
+    /// The result of `find` for each of `streams`.
     pub(crate) fn find_each(&self, streams: &[&StreamId]) -> Vec<Option<(Slot, StreamState)>> {
         self.state.read().streams.find_each(streams)
     }
 
-    /// Remembers that `stream`, which is not here, is in `state`. Only the leader may call this.
+    /// Adds `stream`, which the tail does not know, with its `state`. Only the leader may call this.
     pub(crate) fn remember(&self, stream: &StreamId, state: StreamState) -> Slot {
         self.state.write().streams.remember(stream, state)
     }
 
-    /// Adds the durable frame at `at`, with all that it holds. `shown` moves the head;
-    /// nobody can look before it has.
+    /// Adds the durable frame at `at` with its runs and records. `shown` moves the head; the lock is held until it
+    /// has.
     pub(crate) fn publish<'a, L: Iterator<Item = EntryLocation>>(
         &self,
         at: Location,
@@ -145,8 +145,8 @@ impl Tail {
         Ok(())
     }
 
-    /// Adds a durable frame at `at` when a store is opened. `base` returns the state that a
-    /// stream had before the first version here.
+    /// Adds the durable frame at `at` when a store is opened. `base` returns the state that a stream had before the
+    /// given version.
     pub(crate) fn fill(
         &self,
         at: Location,
@@ -178,7 +178,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Drops what `checkpoint` says the index has.
+    /// Drops everything that the index holds by `checkpoint`.
     pub(crate) fn trim(&self, checkpoint: Checkpoint) {
         let mut from = Some(0);
         while let Some(place) = from {
@@ -201,12 +201,13 @@ impl Tail {
         self.state.read().indexed
     }
 
-    /// Events that the index lacks.
+    /// The number of events that the index lacks.
     pub(crate) fn events(&self) -> usize {
         self.state.read().streams.events()
     }
 
-    /// The names and states of the streams with events here that `wanted` names, in no order.
+    /// The names and states of the streams that have events in the tail and for which `wanted` returns true, in no
+    /// order.
     pub(crate) fn streams(
         &self,
         wanted: impl Fn(&StreamId) -> bool,
@@ -216,8 +217,7 @@ impl Tail {
         streams.map(|(name, known)| (name.clone(), known.state())).collect()
     }
 
-    /// Of a stream, the events here from version `from` on, at most `limit`; none if `from` itself
-    /// is not here.
+    /// At most `limit` events of a stream, from version `from` on; none if `from` itself is not in the tail.
     pub(crate) fn stream_events(
         &self,
         stream: &StreamId,
@@ -232,8 +232,7 @@ impl Tail {
         events.map(|(n, event)| state.find(first + n as u64, *event)).collect()
     }
 
-    /// Of a stream, the events here up to version `last`, at most `limit`, in order; none if `last`
-    /// itself is not here.
+    /// At most `limit` events of a stream, up to version `last`, in order; none if `last` itself is not in the tail.
     pub(crate) fn stream_events_until(
         &self,
         stream: &StreamId,
@@ -245,7 +244,7 @@ impl Tail {
             let Some(found) = state.streams.get(stream) else { return Vec::new() };
             found.first_version()
         };
-        // Between the two locks the indexer may take events away, and then nothing is found here.
+        // Between the two locks the indexer may remove events; then this returns none.
         let from = first.max((last + 1).saturating_sub(limit as u64));
         if last < from {
             return Vec::new();
@@ -253,20 +252,20 @@ impl Tail {
         self.stream_events(stream, from, (last - from + 1) as usize)
     }
 
-    /// The newest value under a record's key that the index has not yet; an empty one says that
-    /// there is none.
+    /// The newest value of a record's key, if the index does not have it yet. An empty value means that the key was
+    /// removed.
     pub(crate) fn record(&self, key: &str) -> Option<Vec<u8>> {
         self.state.read().records.get(key).map(|record| record.value.clone())
     }
 
-    /// The values here whose keys begin with `prefix`.
+    /// The keys that begin with `prefix` and are in the tail, with their values.
     pub(crate) fn records_with_prefix(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
         let state = self.state.read();
         let records = state.records.iter().filter(|(key, _)| key.starts_with(prefix));
         records.map(|(key, record)| (key.clone(), record.value.clone())).collect()
     }
 
-    /// The last sparse index entry at or before `position`, if it is after what the index has.
+    /// The last sparse index entry at or before `position`, if the tail has one.
     pub(crate) fn sparse_entry_at_or_before(&self, position: u64) -> Option<SparseEntry> {
         let state = self.state.read();
         let after =
@@ -274,7 +273,7 @@ impl Tail {
         after.checked_sub(1).map(|last| state.sparse_entries[last])
     }
 
-    /// The frame that holds `position`, if it is one of the newest.
+    /// The frame that holds `position`, if it is one of the newest frames.
     pub(crate) fn newest_frame(&self, position: u64) -> Option<(Location, Frame)> {
         let state = self.state.read();
         let after =

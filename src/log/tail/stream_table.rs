@@ -1,8 +1,7 @@
-//! The streams that the engine has in mind: all that have events which the index lacks, and those of the
-//! others that were used last.
+//! The streams in memory: all that have events which the index lacks, and the most recently used others.
 //!
-//! * What is known of a stream is its newest durable state. Only the leader adds to it.
-//! * A stream is looked up by its name once for each append: the caller that has found it keeps its [`Slot`].
+//! * The state of a stream is its newest durable one. Only the leader updates it.
+//! * Each append looks its stream up by name once, and keeps the [`Slot`].
 //! * Memory is bounded: by the bound on the tail's events, and by `IDLE_STREAMS_MAX`.
 
 use crate::codec::frame::EntryLocation;
@@ -16,9 +15,9 @@ use hashbrown::HashTable;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 
-/// Events for which a stream that rests keeps its buffer. With 500,000 streams in turn, each append allocated one and
-/// the indexer freed it: a tenth of the writer's time. `VecDeque` begins with room for four, so that a longer buffer
-/// is one of a stream that had more, and goes.
+/// Capacity up to which an idle stream keeps its buffer. With 500,000 streams in turn, each append allocated a buffer
+/// and the indexer freed it, which took a tenth of the writer's time. `VecDeque` begins with room for four, so a
+/// larger buffer belongs to a stream that had more events, and is freed.
 const KEPT_EVENTS: usize = 4;
 
 #[derive(Default)]
@@ -27,17 +26,16 @@ pub(crate) struct Streams {
     places: HashTable<Place>,
     known: Vec<KnownStream>,
     free: Vec<u32>,
-    /// Places of streams without events, the one that became idle first in front. Some may have got
-    /// events again.
+    /// Places of streams without events, in the order in which they became idle. Some may have events again.
     idle: VecDeque<u32>,
     events: usize,
     /// Counts the streams that ever got a place.
     serial: u64,
 }
 
-/// The place of a stream, and the hash of its name. A table of these stays in the processor's cache when the
-/// streams do not: a hash map of names waited for memory four times, 300 ns for each of 100 events, and this table
-/// takes 100 ns.
+/// The place of a stream, and the hash of its name. A table of these fits into the processor's cache when the streams
+/// do not: a lookup in a hash map of names waited for memory four times and took 300 ns for each of 100 events; this
+/// table takes 100 ns.
 struct Place {
     hash: NameHash,
     number: u32,
@@ -47,33 +45,33 @@ struct Place {
 struct NameHash(u32);
 
 impl NameHash {
-    /// What the table wants of a hash: that its highest and its lowest bits differ.
+    /// Spreads the hash over 64 bits: the table uses both the highest and the lowest bits.
     fn spread(self) -> u64 {
         // 2⁶⁴ over the golden ratio (Knuth's multiplicative hash).
         u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 }
 
-/// Where a stream is kept, for as long as it is.
+/// Where a stream is kept. Valid until the stream is forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
     place: u32,
     serial: u64,
 }
 
-// A line of the processor's cache, so that an entry is never in one line more than it fills. It came with the table
-// of places and was not measured on its own.
+// Aligned to a cache line, so that an entry never spans one line more than it needs. This came with the table of
+// places and was not measured separately.
 #[repr(align(64))]
 pub(crate) struct KnownStream {
     name: StreamId,
     serial: u64,
     is_in_idle: bool,
     state: StreamState,
-    /// The events that the index lacks, consecutive up to the stream's version.
+    /// The events that the index lacks: consecutive, up to the stream's version.
     events: VecDeque<TailEvent>,
 }
 
-/// Where an event is that the index lacks.
+/// The place of an event that the index lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TailEvent {
     pub(crate) position: u64,
@@ -90,7 +88,7 @@ impl KnownStream {
         &self.events
     }
 
-    /// The version of the first event that the index lacks, or would lack.
+    /// The version of the first event that the index lacks; without one, the next version.
     pub(crate) fn first_version(&self) -> u64 {
         self.state.version.get() + 1 - self.events.len() as u64
     }
@@ -101,14 +99,14 @@ impl Streams {
         Some(&self.known[self.place(stream)? as usize])
     }
 
-    /// Where `stream` is kept, and its state.
+    /// The slot and the state of `stream`.
     pub(crate) fn find(&self, stream: &StreamId) -> Option<(Slot, StreamState)> {
         Some(self.found(self.place(stream)?))
     }
 
-    /// What `find` says of each of `streams`. Each step is done for all of them before the next one, so that
-    /// the processor waits for the memory of many at once. To look each one up under a lock of its own took twice as
-    /// long. A lone stream needs no lists: with them, a commit of one event takes 3 % more instructions.
+    /// The result of `find` for each of `streams`. Each step is done for all streams before the next step, so that
+    /// the processor waits for many memory reads at once. Looking up each stream under a lock of its own took twice
+    /// as long. A lone stream needs no lists: with them, a commit of one event takes 3 % more instructions.
     pub(crate) fn find_each(&self, streams: &[&StreamId]) -> Vec<Option<(Slot, StreamState)>> {
         if let [stream] = streams {
             return vec![self.find(stream)];
@@ -124,7 +122,7 @@ impl Streams {
         let found: Vec<Option<(&StreamId, (Slot, StreamState))>> =
             places.iter().map(found).collect();
         let checked = streams.iter().zip(found).map(|(stream, found)| match found {
-            // One of two names of one hash hides the other.
+            // Another name with the same hash was found.
             Some((name, _)) if name != *stream => self.find(stream),
             Some((_, found)) => Some(found),
             None => None,
@@ -149,21 +147,21 @@ impl Streams {
         NameHash(self.hasher.hash_one(stream) as u32)
     }
 
-    /// Those that have events which the index lacks, in no order.
+    /// The streams that have events which the index lacks, in no order.
     pub(crate) fn with_events(&self) -> impl Iterator<Item = (&StreamId, &KnownStream)> {
         self.known.iter().filter(|known| !known.events.is_empty()).map(|known| (&known.name, known))
     }
 
-    /// All events that the index lacks.
+    /// The number of events that the index lacks.
     pub(crate) fn events(&self) -> usize {
         self.events
     }
 
-    /// Keeps in mind that `stream`, which is not here, is in `state`.
+    /// Adds `stream`, which is not in the table, with its `state`.
     pub(crate) fn remember(&mut self, stream: &StreamId, state: StreamState) -> Slot {
         self.serial += 1;
         let known = KnownStream {
-            // A name of its own: the event's shares the frame, which it would keep in memory.
+            // Copy the name: the event's own shares the frame's buffer and would keep it in memory.
             name: stream.detached(),
             serial: self.serial,
             is_in_idle: true,
@@ -200,7 +198,7 @@ impl Streams {
     ) -> Result<(), Corruption> {
         let place = match self.known.get(slot.place as usize) {
             Some(known) if known.serial == slot.serial => slot.place,
-            // It was forgotten meanwhile.
+            // The stream was forgotten meanwhile.
             _ => match self.place(stream) {
                 Some(place) => place,
                 None => self.remember(stream, base).place,
@@ -222,8 +220,8 @@ impl Streams {
         Ok(())
     }
 
-    /// Drops the events up to `position`, which the index has, of the streams in so many places from `from`
-    /// on. Returns where to go on; `None` at the end.
+    /// Drops the events up to `position`, which the index has, of the streams in `places` places from `from` on.
+    /// Returns where to continue; `None` at the end.
     pub(crate) fn trim(&mut self, from: usize, places: usize, position: u64) -> Option<usize> {
         let to = self.known.len().min(from + places);
         for place in from..to {
@@ -250,14 +248,14 @@ impl Streams {
         }
     }
 
-    /// Forgets the streams that have been idle for longest, beyond the bound.
+    /// Forgets the streams that have been idle longest, as many as exceed the bound.
     fn forget(&mut self) {
         while self.idle.len() > IDLE_STREAMS_MAX {
             let Some(place) = self.idle.pop_front() else { return };
             let known = &mut self.known[place as usize];
             known.is_in_idle = false;
             if known.events.is_empty() {
-                // No slot leads here any more.
+                // This invalidates all slots that lead here.
                 known.serial = 0;
                 let hash = self.hash(&self.known[place as usize].name);
                 let entry = self.places.find_entry(hash.spread(), |p| p.number == place);

@@ -1,7 +1,7 @@
-//! Opens and rebuilds the index: what is damaged is quarantined, and the journal has everything.
+//! Opens and rebuilds the index: a damaged one is quarantined, and the journal has everything.
 //!
-//! * Callers that find the same damage heal it once: `healed` counts.
-//! * An index that cannot be built again stays lost; the next attempt continues with what was built.
+//! * Callers that find the same damage heal it once: they compare the counter `healed`.
+//! * An index that cannot be rebuilt stays lost; the next attempt continues where this one stopped.
 
 use super::{
     IndexSlot, Lost, Slot, checkpoint_or_start, closed, insert, is_damage, keep_few, open_index,
@@ -35,7 +35,7 @@ impl Lost {
 }
 
 impl IndexSlot {
-    /// Quarantines the index and begins an empty one. Returns where that begins.
+    /// Quarantines the index and creates an empty one. Returns the new one's checkpoint.
     pub(crate) fn discard(&self) -> Result<Checkpoint> {
         let mut slot = self.slot.write();
         if let Slot::Open(index) = std::mem::replace(&mut *slot, Slot::Closed) {
@@ -47,8 +47,8 @@ impl IndexSlot {
         Ok(checkpoint)
     }
 
-    /// Quarantines the index and rebuilds it as far as it was. Returns where the old one is, if there was one, and the
-    /// position that the new one has reached.
+    /// Quarantines the index and rebuilds it up to its old checkpoint. Returns the path of the old one, if there was
+    /// one, and the position that the new one has reached.
     pub(crate) fn rebuild(&self) -> Result<(Option<PathBuf>, u64)> {
         let slot = &mut *self.slot.write();
         self.site.check()?;
@@ -57,16 +57,15 @@ impl IndexSlot {
         self.restore(slot)
     }
 
-    /// Quarantines the index and rebuilds it as far as it was, unless another thread did so since
-    /// `healed` was read.
+    /// Quarantines the index and rebuilds it up to its old checkpoint, unless another thread did so since `healed`
+    /// was read.
     pub(crate) fn heal(&self, healed: u64, damage: &Error) -> Result<()> {
         self.replace(healed, damage, true)
     }
 
-    /// Closes an index that no longer ingests, and opens it again, unless another thread did so since `healed` was
-    /// read.
+    /// Closes an index that no longer ingests and reopens it, unless another thread did so since `healed` was read.
     pub(super) fn reopen(&self, healed: u64) -> Result<()> {
-        let cause = Error::new(ErrorKind::Io, "it had failed half-way");
+        let cause = Error::new(ErrorKind::Io, "a flush batch failed half-way");
         self.replace(healed, &cause, false)
     }
 
@@ -74,11 +73,11 @@ impl IndexSlot {
         let slot = &mut *self.slot.write();
         match slot {
             _ if self.healed.load(Ordering::Acquire) != healed => return Ok(()),
-            // Another thread found the same, and could not repair it.
+            // Another thread found the same damage and could not repair it.
             Slot::Lost(lost) => return Err(self.lost_error(lost)),
             Slot::Open(_) | Slot::Closed => {}
         }
-        // What is open goes on being read where its directory was moved to.
+        // An open index whose directory was moved stays readable, so check this before it is closed.
         self.site.check()?;
         self.lose(slot, cause, is_damaged)?;
         if is_damaged {
@@ -87,7 +86,7 @@ impl IndexSlot {
         self.restore(slot).map(drop)
     }
 
-    /// Lets go of the index, which is to be opened or built again.
+    /// Closes the index and marks it as lost.
     fn lose(&self, slot: &mut Slot, cause: &Error, is_damaged: bool) -> Result<()> {
         match std::mem::replace(slot, Slot::Closed) {
             Slot::Closed => return Err(closed()),
@@ -99,21 +98,21 @@ impl IndexSlot {
                 let reached = checkpoint_or_start(&index, &self.site.journal).next;
                 let (cause, failures, next_attempt) = (cause.clone(), 0, Instant::now());
                 *slot = Slot::Lost(Lost { cause, reached, is_damaged, failures, next_attempt });
-                // What cannot be closed is opened again or quarantined all the same.
+                // If closing fails, the index is reopened or quarantined anyway.
                 let _ = index.close();
             }
         }
         Ok(())
     }
 
-    /// Why the index is lost. What is not there any more is not there because the directory was moved, if it was: that
-    /// may be so only after the last attempt, which a removal may have met half-way.
+    /// Why the index is lost. If the store's directory was moved, that is the reason for missing files. Check it
+    /// again here: the move may have happened only after the last attempt, which may have met a removal half-way.
     pub(super) fn lost_error(&self, lost: &Lost) -> Error {
         self.site.check().err().unwrap_or_else(|| lost.error())
     }
 
-    /// Opens or builds the lost index again. If that fails, it stays lost, and what was built is gone on from
-    /// the next time.
+    /// Reopens or rebuilds the lost index. If that fails, it stays lost, and the next attempt continues where this
+    /// one stopped.
     pub(super) fn restore(&self, slot: &mut Slot) -> Result<(Option<PathBuf>, u64)> {
         let Slot::Lost(lost) = slot else { return Err(closed()) };
         match self.build_again(lost) {
@@ -141,7 +140,8 @@ impl IndexSlot {
         let mut build = || {
             while let Some(batch) = self.next_batch(&from, lost.reached)? {
                 let inserted = insert(&index, batch);
-                // Damage to the journal, which is met above, says nothing of the index.
+                // Only an error of `insert` says something about the index; damage to the journal is returned by
+                // `next_batch`.
                 lost.is_damaged = matches!(&inserted, Err(error) if is_damage(error));
                 from = inserted?;
                 keep_few(|| index.compaction_priority(), || index.compact());
