@@ -1,4 +1,4 @@
-//! The file `index.checkpoint`, replaced as a whole or not at all.
+//! The file `index.checkpoint`, which is replaced atomically.
 
 use crate::codec::checkpoint::StoredCheckpoint;
 use crate::kv::failure::OpenError;
@@ -16,15 +16,15 @@ use std::sync::Arc;
 const NAME: &str = "index.checkpoint";
 /// The suffix of the name of a checkpoint that is being written.
 const NEW: &str = ".new";
-/// What a directory in the place of a checkpoint is renamed to begins with.
+/// The prefix of the name that a directory in the place of a checkpoint is renamed to.
 const DAMAGED: &str = "index.checkpoint.damaged-";
 
-/// Whether `name` is that of a checkpoint, one that is being written, or what was in its place.
+/// Whether `name` is the name of a checkpoint, of one that is being written, or of a directory that was in its place.
 pub(crate) fn is_checkpoint(name: &str) -> bool {
     name == NAME || name == "index.checkpoint.new" || name.starts_with(DAMAGED)
 }
 
-/// Where the checkpoint is kept.
+/// The checkpoint's file.
 pub(crate) struct CheckpointFile {
     disk: Arc<dyn Disk>,
     store_dir: PathBuf,
@@ -37,7 +37,7 @@ impl CheckpointFile {
         CheckpointFile { disk, store_dir: store_dir.to_owned(), path }
     }
 
-    /// What it says; `None` if there is none.
+    /// Reads the checkpoint; `None` if there is none.
     pub(crate) fn read(&self) -> Result<Option<StoredCheckpoint>, OpenError> {
         match replace::read(&*self.disk, &self.path, CHECKPOINT_BYTES_MAX) {
             Ok(bytes) => Ok(StoredCheckpoint::decode(&bytes).map(Some)?),
@@ -49,8 +49,8 @@ impl CheckpointFile {
         }
     }
 
-    /// Has `checkpoint` on disk when it returns; until then, the one before. `index` is the directory of the index,
-    /// by which the store's own is known, right before each step.
+    /// Replaces the checkpoint. On return `checkpoint` is on disk; before that, the previous one is. Checks `index`,
+    /// the index's directory, right before each step, to notice that the store's directory was moved.
     pub(crate) fn replace(&self, checkpoint: &StoredCheckpoint, index: &Held) -> Result<()> {
         let check = || match failpoint!("index::trust_the_checkpoints_path") {
             true => Ok(()),
@@ -59,8 +59,7 @@ impl CheckpointFile {
         replace::replace_if(&*self.disk, &self.path, NEW, &checkpoint.encode(), &check)
     }
 
-    /// Removes it for good, if it is there. A directory in its place is no checkpoint of ours: it is moved
-    /// aside, and stays.
+    /// Removes the checkpoint durably, if it exists. A directory in its place is not ours: it is renamed and kept.
     pub(crate) fn remove(&self) -> Result<()> {
         let kind = |path: &Path| self.disk.kind(path).ok().flatten();
         let removed = match kind(&self.path) {
@@ -68,7 +67,7 @@ impl CheckpointFile {
                 let named = |number: u64| self.store_dir.join(format!("{DAMAGED}{number}"));
                 let mut names = (1..).map(named);
                 let free = names.find(|path| kind(path).is_none());
-                self.disk.rename(&self.path, &free.expect("numbers do not end"))
+                self.disk.rename(&self.path, &free.expect("some number is free"))
             }
             _ => self.disk.remove(&self.path),
         };
@@ -92,9 +91,9 @@ mod tests {
     use std::fs;
     use uuid::Uuid;
 
-    /// An index that was being built while the store's directory was renamed and replaced left its checkpoint in the
-    /// directory that was there by then: whether that was still the same was asked before sled was opened, which
-    /// takes many milliseconds.
+    /// While an index was being built, the store's directory was renamed and replaced by another. The index left its
+    /// checkpoint in the new directory, because the directory was checked only before sled was opened, which takes
+    /// many milliseconds.
     #[test]
     fn a_checkpoint_is_not_written_beside_another_index() {
         let directory = tempfile::tempdir().unwrap();

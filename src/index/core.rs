@@ -24,56 +24,55 @@ use uuid::Uuid;
 
 /// The index of one store.
 pub(crate) struct Index {
-    // Dropped before the database, which waits until nothing of sled's is left.
+    // Dropped before the database, whose drop waits until all of sled's objects are gone.
     pub(crate) tables: TableSet,
     pub(crate) blocks: Arc<BlockCache>,
     pub(crate) trees: Trees,
     pub(crate) progress: Mutex<Progress>,
     pub(crate) db: Database,
     pub(crate) checkpoint_file: CheckpointFile,
-    /// As the checkpoint file says; not held while a flush batch is ingested.
+    /// The content of the checkpoint file. The lock is not held while a flush batch is ingested.
     pub(crate) stored: Mutex<StoredCheckpoint>,
     /// Counts ingested streams and steps of compactions, so that waiting callers see progress.
     pub(crate) signs_of_life: AtomicU64,
 }
 
-/// How far the index is, held by the thread that inserts.
+/// The state of ingesting. The ingesting thread holds the lock.
 #[derive(Default)]
 pub(crate) struct Progress {
-    /// What the records sum up to now: as of the checkpoint, and what was written since.
+    /// The sum of the records as they are now, including those written since the checkpoint.
     pub(crate) records: Sum,
-    /// Removed records and replaced pieces that no checkpoint needs any more, once the next one is
-    /// written.
+    /// Removed records and replaced pieces that can be deleted once the next checkpoint is written.
     pub(crate) garbage: Garbage,
-    /// The keys of records that a flush batch which was cut short had written, when the index was opened.
+    /// The keys of records that an interrupted flush batch had written, as found when the index was opened.
     pub(crate) unfinished: BTreeSet<Vec<u8>>,
-    /// The compaction that is under way.
+    /// The compaction in progress.
     pub(crate) compaction: Option<Compaction>,
-    /// Tables that were compacted into another, as long as somebody may read them.
+    /// Tables that were replaced by a compaction and may still have readers.
     pub(crate) obsolete: Vec<Arc<Table>>,
-    /// After a flush batch that failed half-way, `records` may lag behind the tree.
+    /// Set after a flush batch failed half-way: `records` may differ from the tree.
     pub(crate) broken: bool,
 }
 
-/// Where the tables of the index in the directory of a store are.
+/// The directory of the tables in the index's directory.
 fn tables_directory(index: &Path) -> PathBuf {
     index.join(PACKS)
 }
 
-/// What was there when the index was opened.
+/// What opening an index found.
 #[derive(Debug)]
 pub(crate) enum Opened {
     /// The index holds what its checkpoint says.
     Whole(Checkpoint),
     /// It is empty, or holds nothing that a checkpoint covers.
     Fresh {
-        /// Why the one that was there has been quarantined.
+        /// Why the previous index was quarantined, if there was one.
         reason: Option<String>,
     },
 }
 
 impl Index {
-    /// Opens the index in `store_dir`, creating or replacing it where that is needed.
+    /// Opens the index in `store_dir`. Creates it if there is none, and replaces it if it cannot be used.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         store_dir: &Path,
@@ -99,7 +98,7 @@ impl Index {
         Ok((index, Opened::Fresh { reason }))
     }
 
-    /// The index that is there, if it holds what its checkpoint says; `None` if none is there.
+    /// Opens the existing index if it holds what its checkpoint covers; `None` if there is none.
     pub(crate) fn open_verified(
         disk: &Arc<dyn Disk>,
         store_dir: &Path,
@@ -161,14 +160,14 @@ impl Index {
         db.sync()?;
         let checkpoint_file = CheckpointFile::of(disk, store_dir);
         let stored = StoredCheckpoint::initial(store, Uuid::now_v7());
-        // Beside it, this also makes the new directory's name durable.
+        // The checkpoint is beside the new directory, so this also makes the directory's name durable.
         checkpoint_file.replace(&stored, db.held())?;
         let (tables, progress) = (TableSet::new(Vec::new()), Mutex::default());
         let (stored, signs_of_life) = (Mutex::new(stored), AtomicU64::new(0));
         Ok(Index { tables, blocks, trees, db, checkpoint_file, progress, stored, signs_of_life })
     }
 
-    /// Where the tables are.
+    /// The directory of the tables.
     pub(crate) fn tables_directory(&self) -> PathBuf {
         tables_directory(self.db.path())
     }
@@ -179,12 +178,12 @@ impl Index {
         (stored.epoch > 0).then_some(stored.checkpoint)
     }
 
-    /// Whether it takes nothing in any more, after a failure half-way: it must be opened again.
+    /// Whether it ingests nothing more after a failure half-way. It must then be reopened.
     pub(crate) fn is_broken(&self) -> bool {
         self.progress.lock().broken
     }
 
-    /// Has everything on disk and lets go of the files, whether or not it returns an error.
+    /// Syncs everything and closes the files, even if it returns an error.
     pub(crate) fn close(self) -> Result<()> {
         let obsolete = self.remove_obsolete(&mut self.progress.lock());
         if let Err(error) = obsolete {
@@ -195,14 +194,13 @@ impl Index {
         db.close()
     }
 
-    /// The error for what sled should hold and does not.
+    /// The error for data that sled should hold and does not.
     pub(crate) fn damaged(&self, position: Option<u64>, what: impl std::fmt::Display) -> Error {
         Error::corrupt(self.db.path(), 0, position, what)
     }
 }
 
-/// Opens the database in `directory`, with a cache for the blocks of tables beside it: half of the bytes
-/// for each.
+/// Opens the database in `directory`, and makes a cache for the blocks of tables. Each gets half of `cache_bytes`.
 fn open_cached(
     disk: &Arc<dyn Disk>,
     directory: &Path,
@@ -212,7 +210,7 @@ fn open_cached(
     Ok((db, Arc::new(BlockCache::new(cache_bytes / 2))))
 }
 
-/// Opens the tables that the checkpoint lists, and removes what a crash left of others.
+/// Opens the tables that the checkpoint lists, and removes the remains of others that a crash left.
 fn open_tables(
     db: &Database,
     directory: &Path,

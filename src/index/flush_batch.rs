@@ -1,4 +1,4 @@
-//! What the index ingests at once: a stretch of the journal, event by event.
+//! A flush batch: a stretch of the journal, event by event, that the index ingests at once.
 
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::EntryLocation;
@@ -34,7 +34,7 @@ pub(crate) struct FlushBatch {
 pub(crate) struct ByStream<'a> {
     events: &'a [EventToIndex],
     order: Vec<Keyed>,
-    /// Which part of `order` each stream has.
+    /// The range in `order` of each stream.
     streams: Vec<Range<usize>>,
 }
 
@@ -46,8 +46,8 @@ struct Keyed {
 }
 
 impl<'a> ByStream<'a> {
-    /// Names begin alike: after what all of them share, the next seven bytes are compared as one number, and what is
-    /// then still together is sorted in the same way. So few of a name's bytes are looked at twice.
+    /// Many names share a prefix. Skips the prefix that all names share, compares the next seven bytes as one number,
+    /// and sorts each group of equal numbers in the same way. So few bytes of a name are read twice.
     pub(crate) fn sort(events: &'a [EventToIndex]) -> ByStream<'a> {
         let count =
             u32::try_from(events.len()).expect("a flush batch has far fewer than 2³² events");
@@ -73,7 +73,7 @@ impl<'a> ByStream<'a> {
         })
     }
 
-    /// Sorts a part of which all names share the first `shared` bytes.
+    /// Sorts `part`, in which all names share the first `shared` bytes.
     fn sort_part(&mut self, part: Range<usize>, shared: usize) {
         let events = self.events;
         let name = |keyed: &Keyed| events[keyed.number as usize].stream.as_str().as_bytes();
@@ -90,7 +90,7 @@ impl<'a> ByStream<'a> {
             }
         }
         if are_equal {
-            // As the journal has them, they are sorted already.
+            // Events from the journal are sorted already.
             order.sort_by_key(|keyed| events[keyed.number as usize].version);
             self.streams.push(part);
             return;
@@ -112,7 +112,7 @@ impl<'a> ByStream<'a> {
 
 const KEY_BYTES: usize = 7;
 
-/// The next bytes of `name` from `at` on, the first one highest, and how many there are.
+/// The next bytes of `name` from `at` on as a big-endian number, with their count in the lowest byte.
 fn key_at(name: &[u8], at: usize) -> u64 {
     let length = (name.len() - at).min(KEY_BYTES);
     let mut key = [0; KEY_BYTES + 1];
@@ -138,7 +138,7 @@ mod tests {
         }
     }
 
-    /// Names of all lengths, that share beginnings of all lengths.
+    /// Names of various lengths that share prefixes of various lengths.
     fn name(random: &mut Random) -> String {
         const PARTS: [&str; 6] = ["a", "b", "a-long-beginning-", "\u{10FFFF}", "1234567", "\0"];
         let parts = (0..=random.below(4)).map(|_| PARTS[random.below(6) as usize]);

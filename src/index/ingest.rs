@@ -1,8 +1,8 @@
-//! Ingesting a flush batch of the journal, and compacting the tables of earlier ones.
+//! Ingests flush batches of the journal, and compacts the tables of earlier ones.
 //!
-//! The order carries the guarantees: a table, its tree, sparse index entries and records are durable before the
-//! checkpoint covers them, and readers are shown a table after that. So what a crash cuts short is, but for
-//! records, as if it had never begun.
+//! The order of the writes gives the guarantees: a table, its tree, sparse index entries and records are durable
+//! before the checkpoint covers them, and readers see a table only after that. So a crash undoes an unfinished flush
+//! batch, except for its records and sparse index entries, which may stay.
 
 use crate::codec::checkpoint::{Checkpoint, StoredCheckpoint};
 use crate::codec::keys;
@@ -34,11 +34,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Index {
-    /// Ingests `batch`. When it returns, all of it is durable, and so is the checkpoint.
+    /// Ingests `batch`. On return it is durable, and so is the checkpoint that covers it.
     ///
     /// # Errors
-    /// What is already in the index can still be read. If the flush batch's table could not be written, it may be tried
-    /// again; after that, it may have been ingested in part, which harms nothing, but this handle ingests no more.
+    /// The index can still be read. If the table of the flush batch could not be written, the caller may retry. After
+    /// a later failure the flush batch may be ingested in part, which does no harm, but this handle ingests nothing
+    /// more.
     pub(crate) fn insert(&self, batch: FlushBatch) -> Result<()> {
         let mut progress = self.progress.lock();
         if progress.broken {
@@ -48,7 +49,7 @@ impl Index {
         }
         let taken = self.take_in(&mut progress, batch);
         if taken.is_err() {
-            // It gives back at once what a full disk needs most.
+            // Free the space of the unfinished compaction at once, in case the disk is full.
             progress.compaction = None;
         }
         taken
@@ -68,7 +69,7 @@ impl Index {
         Ok(())
     }
 
-    /// Writes what else a flush batch brings, and the checkpoint that covers it and its table.
+    /// Writes the rest of a flush batch, and the checkpoint that covers it and its table.
     fn put_beside(
         &self,
         progress: &mut Progress,
@@ -86,7 +87,7 @@ impl Index {
         for (key, content) in records {
             self.put_record(progress, key.as_bytes(), &content, epoch)?;
         }
-        // The checkpoint covers all of this: it is durable first.
+        // The checkpoint covers all of this, so sync it first.
         self.sync_what_the_checkpoint_covers()?;
         let mut tables = self.tables.live().to_vec();
         tables.extend(table.map(Arc::new));
@@ -94,7 +95,7 @@ impl Index {
         self.show(StoredCheckpoint { epoch, records, checkpoint: end, ..before }, tables)
     }
 
-    /// Lists `tables` in the checkpoint, and shows them to readers after that.
+    /// Lists `tables` in the checkpoint, and then shows them to readers.
     fn show(&self, stored: StoredCheckpoint, tables: Vec<Arc<Table>>) -> Result<()> {
         let stored = StoredCheckpoint { tables: TableSet::listed(&tables), ..stored };
         self.checkpoint_file.replace(&stored, self.db.held())?;
@@ -103,7 +104,7 @@ impl Index {
         Ok(())
     }
 
-    /// Writes a table of `events`, which go on where `tables` end.
+    /// Writes a table of `events`, which continue the streams of `tables`.
     fn put_table(&self, tables: &[Arc<Table>], events: &[EventToIndex]) -> Result<Option<Table>> {
         if events.is_empty() {
             return Ok(None);
@@ -118,7 +119,7 @@ impl Index {
         };
         for events in sorted.iter() {
             self.signs_of_life.fetch_add(1, Ordering::Relaxed);
-            // The event's name shares the journal's buffer, which must not outlive the flush batch.
+            // Copy the name: the event's own shares the journal's buffer, which must not outlive the flush batch.
             let first = events.clone().next().expect("a stream of a flush batch has an event");
             let stream = first.stream.detached();
             let hash = NameHash::of(&stream);
@@ -133,7 +134,7 @@ impl Index {
         writer.finish(&self.db, 0)
     }
 
-    /// Whether tables are to be compacted.
+    /// How urgently tables should be compacted.
     pub(crate) fn compaction_priority(&self) -> CompactionPriority {
         let (progress, tables) = (self.progress.lock(), self.tables.live());
         let is_due = progress.compaction.is_some()
@@ -149,10 +150,10 @@ impl Index {
         }
     }
 
-    /// Compacts tables for a moment, if any are to be compacted.
+    /// Does one step of compaction, if one is due.
     ///
     /// # Errors
-    /// What was there is there still.
+    /// The index is unchanged.
     pub(crate) fn compact(&self) -> Result<()> {
         let mut progress = self.progress.lock();
         self.signs_of_life.fetch_add(1, Ordering::Relaxed);
@@ -183,7 +184,7 @@ impl Index {
         self.remove_obsolete(&mut progress)
     }
 
-    /// Puts the table that was made of `inputs` in their place.
+    /// Replaces `inputs` by the table that was made from them.
     fn replace(&self, inputs: &[Arc<Table>], compacted: Table) -> Result<()> {
         self.db.sync()?;
         let mut tables = self.tables.live().to_vec();
@@ -194,8 +195,8 @@ impl Index {
         self.show(stored, tables)
     }
 
-    /// Removes the file of a table that could not be listed: a full disk needs its bytes. But replacing the
-    /// checkpoint may have failed at its very end, when it lists the table already.
+    /// Removes the file of a table that could not be listed, because a full disk needs its space. Keeps the file if
+    /// the checkpoint lists the table: replacing the checkpoint may have failed at its very end.
     fn give_up(&self, number: u64) {
         #[cfg(test)]
         if self.db.is_dead() {
@@ -206,13 +207,13 @@ impl Index {
         }
         let Ok(Some(stored)) = self.checkpoint_file.read() else { return };
         if stored.tables.iter().all(|listed| listed.number != number) {
-            // What stays goes when the index is opened.
+            // If this fails, opening the index removes it.
             let _ = reader::remove(&**self.db.disk(), &self.tables_directory(), number);
         }
     }
 
-    /// The next table. No number is given out twice, because what a failure leaves of a table, in sled too, must
-    /// be none of another.
+    /// The id of the next table. No number is used twice, so that the remains of a failed table, also in sled, never
+    /// become part of another table.
     fn next_table(&self) -> TableId {
         let mut stored = self.stored.lock();
         stored.next_table += 1;
@@ -221,7 +222,7 @@ impl Index {
 
     fn begin_compaction(&self) -> Result<Option<Compaction>> {
         let tables = self.tables.live();
-        // While somebody writes, only those that cannot wait.
+        // Tables that are due even while writers are busy come first.
         let pressing = compaction::due(&tables, TABLES_COMPACTED_BUSY);
         let Some(range) = pressing.or_else(|| compaction::due(&tables, TABLES_COMPACTED_IDLE))
         else {
@@ -232,8 +233,8 @@ impl Index {
         Compaction::begin(&self.db, &directory, id, tables, &self.blocks).map(Some)
     }
 
-    /// Removes the tables that were compacted and that nobody reads any more. What a failure or a crash leaves
-    /// goes when the index is opened.
+    /// Removes the obsolete tables that nobody reads any more. Opening the index removes those that a failure or a
+    /// crash leaves.
     pub(crate) fn remove_obsolete(&self, progress: &mut Progress) -> Result<()> {
         if progress.obsolete.is_empty() {
             return Ok(());
@@ -260,7 +261,7 @@ impl Index {
         self.db.sync()
     }
 
-    /// The flush batch must continue the stream, and leave out nothing.
+    /// Checks that the flush batch continues the stream without a gap.
     fn check_contiguous<'a>(
         &self,
         version: u64,
@@ -295,12 +296,12 @@ impl Index {
         let old_pieces = last.as_ref().and_then(|(last, _)| epoch_of_pieces(last));
         if let Content::Overflow(_) = content {
             if old_pieces == Some(epoch) {
-                // A flush batch of this epoch that a crash cut short has left them, under the very keys
-                // that are about to be written again: what refers to them goes first.
+                // An interrupted flush batch of this epoch has left pieces under the same keys that are about to be
+                // written. Remove the record that refers to them first.
                 self.put_content(progress, key, Content::of(&[]), epoch)?;
                 self.db.sync()?;
             }
-            // Before what refers to it.
+            // Write the pieces before the record that refers to them.
             self.put_overflow(&keys::record_pieces(key, epoch), bytes)?;
         }
         let removed = content.is_empty();
@@ -333,17 +334,17 @@ impl Index {
         Ok(())
     }
 
-    /// Removes what the checkpoint just written no longer needs.
+    /// Removes what the new checkpoint no longer needs.
     fn sweep(&self, garbage: Garbage) -> Result<()> {
         for key in garbage.removed {
-            // The flush batch may have given it a value again.
+            // The flush batch may have set the key again.
             let last = self.stored_record(&key)?;
             if last.is_some_and(|(last, _)| last.is_removed()) {
                 self.db.remove(&self.trees.records, &key)?;
             }
         }
         for (key, epoch) in garbage.pieces {
-            // The flush batch may have written them again, if a crash had left them to its epoch.
+            // The flush batch may have written these pieces again, if a crash had left them in its own epoch.
             let last = self.stored_record(&key)?;
             if last.and_then(|(last, _)| epoch_of_pieces(&last)) != Some(epoch) {
                 overflow::remove(&self.db, &self.trees.pieces, &keys::record_pieces(&key, epoch))?;
@@ -353,19 +354,19 @@ impl Index {
     }
 }
 
-/// Of which epoch the pieces are that `record` refers to, if it does.
+/// The epoch of the pieces that `record` refers to, if it refers to any.
 fn epoch_of_pieces(record: &StoredRecord) -> Option<u64> {
     matches!(record.content, Content::Overflow(_)).then_some(record.stamp.epoch)
 }
 
-/// The stamp of what `epoch` writes over a value with the stamp `last`. What the last checkpoint
-/// covers stays known however often one epoch writes.
+/// The stamp of a value that `epoch` writes over a value with the stamp `last`. The contribution as of the last
+/// checkpoint stays known, however often one epoch writes.
 fn next_stamp(last: Stamp, contributed: u64, epoch: u64) -> Stamp {
     let previous = if last.epoch == epoch { last.previous } else { contributed };
     Stamp { epoch, previous }
 }
 
-/// The states of the streams that tables hold, asked for in the order of their names.
+/// The states of the streams in tables. They must be requested in the order of their names.
 struct StreamHeads<'a> {
     db: &'a Database,
     cursors: Vec<TableCursor>,
@@ -384,7 +385,7 @@ impl StreamHeads<'_> {
     }
 }
 
-/// What the index holds of an event.
+/// An event in the form that the index holds.
 pub(crate) fn indexed(event: &EventToIndex) -> LocatedEvent {
     LocatedEvent {
         version: event.version,

@@ -1,4 +1,4 @@
-//! Walking through the index as it is, page by page: what is damaged is an item like another.
+//! Reads the index as it is, page by page. A damaged item is returned as an item.
 
 use crate::codec::aggregate::{AggregateImage, ImageEvent};
 use crate::codec::keys;
@@ -18,29 +18,28 @@ use bytes::Bytes;
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// The value of each key, or what is wrong with it.
+/// Keys with their values, or with the damage of the value.
 pub(crate) type Page<T> = Vec<(Bytes, std::result::Result<T, Corruption>)>;
 
-/// A snapshot's place, as its key and its content say.
+/// A snapshot's place, from its key and its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SnapshotPlace {
     pub(crate) stream: StreamId,
     pub(crate) version: u64,
     pub(crate) position: u64,
-    /// The last event in it, if it says so.
+    /// The last event in it, if it is recorded.
     pub(crate) event: Option<ImageEvent>,
 }
 
 impl Index {
-    /// The next sparse index entry after the key `after`; none at the end.
+    /// The next sparse index entries after the key `after`; none at the end.
     pub(crate) fn sparse_entries_after(&self, after: Option<&[u8]>) -> Result<Page<SparseEntry>> {
         self.page(&self.trees.global, after, |key, value| {
             SparseEntry::decode(key, value).ok_or(Corruption::SparseEntry)
         })
     }
 
-    /// The next records after the key `after`; none at the end. What is in pieces is not put
-    /// together.
+    /// The next records after the key `after`; none at the end. Overflow values are not assembled.
     pub(crate) fn records_after(&self, after: Option<&[u8]>) -> Result<Page<StoredRecord>> {
         self.page(&self.trees.records, after, |key, value| {
             let damaged = || Corruption::RecordOf(String::from_utf8_lossy(key).into());
@@ -48,7 +47,7 @@ impl Index {
         })
     }
 
-    /// Calls `take` with each run of events that can be read, table by table.
+    /// Calls `take` with each readable key run, table by table.
     pub(crate) fn each_run(&self, mut take: impl FnMut(&StreamId, Vec<LocatedEvent>)) {
         for table in self.tables.live().iter() {
             if let Err(error) = self.each_run_of(table, &mut take) {
@@ -66,7 +65,7 @@ impl Index {
         let mut walk = TableCursor::of(&self.db, table)?;
         let mut event_block = OpenEventBlock::default();
         while let Some(run) = walk.take(&self.db)? {
-            // Damage to one event block is none to the others.
+            // Damage to one event block does not affect the others.
             if let Ok(events) = event_block.events(table, &run) {
                 take(&run.stream, events);
             }
@@ -74,7 +73,7 @@ impl Index {
         Ok(())
     }
 
-    /// The next snapshots after the key `after`, each read as a whole; none at the end.
+    /// The next snapshots after the key `after`, with their overflow values; none at the end.
     pub(crate) fn snapshots_after(&self, after: Option<&[u8]>) -> Result<Page<SnapshotPlace>> {
         self.page(&self.trees.snapshots, after, |key, value| {
             self.snapshot_place(key, value).ok_or_else(|| {
@@ -110,7 +109,7 @@ impl Index {
     }
 }
 
-/// The stream in a key of `snapshots`: a name holds no NUL.
+/// The stream in a key of `snapshots`. A name contains no NUL.
 fn stream_of(key: &[u8]) -> Option<StreamId> {
     let name = key.split(|byte| *byte == 0).next()?;
     StreamId::from_stored(Bytes::copy_from_slice(name))

@@ -1,4 +1,4 @@
-//! Quarantines a damaged index or damaged views, without ever leaving a checkpoint that is wrong.
+//! Quarantines a damaged index or damaged views, and never leaves a wrong checkpoint behind.
 
 use crate::index::checkpoint::{CheckpointFile, is_checkpoint};
 use crate::kv::files::remove_database;
@@ -10,20 +10,20 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The directory of the index in that of the store.
+/// The name of the index's directory in the store's directory.
 pub(crate) const INDEX: &str = "index";
 
-/// Removes `index.checkpoint`, renames `index/` to the next free `index.damaged-<n>` and removes
-/// older ones but the newest two. Returns the new name, if there was an `index/`; without one only the rest is done.
+/// Removes `index.checkpoint`, renames `index/` to the next free `index.damaged-<n>`, and removes all quarantined
+/// ones but the newest two. Returns the new path, if there was an `index/`.
 pub(crate) fn quarantine_index(disk: &Arc<dyn Disk>, store_dir: &Path) -> Result<Option<PathBuf>> {
-    // The checkpoint goes first: a crash in between leaves an index to be rebuilt, and never a
-    // checkpoint beside an index that lacks what it says.
+    // Remove the checkpoint first: a crash in between leaves an index to be rebuilt, and never a checkpoint beside an
+    // index that lacks what the checkpoint covers.
     CheckpointFile::of(disk, store_dir).remove()?;
     quarantine(&**disk, store_dir, INDEX)
 }
 
-/// Renames `what` in the store's directory to the next free `<what>.damaged-<n>` and removes older ones
-/// but the newest two. Returns the new name, if there was something to be renamed.
+/// Renames `what` in the store's directory to the next free `<what>.damaged-<n>`, and removes all quarantined ones
+/// but the newest two. Returns the new path, if `what` existed.
 pub(crate) fn quarantine(disk: &dyn Disk, store_dir: &Path, what: &str) -> Result<Option<PathBuf>> {
     let mut numbers = damaged(disk, store_dir, what)?;
     let next = next_number(&numbers);
@@ -32,7 +32,7 @@ pub(crate) fn quarantine(disk: &dyn Disk, store_dir: &Path, what: &str) -> Resul
     let is_there = match disk.rename(&from, &to) {
         Ok(()) => true,
         Err(e) if e.kind() == ErrorKind::NotFound => false,
-        Err(e) => return Err(Error::io("move aside", &from, e)),
+        Err(e) => return Err(Error::io("quarantine", &from, e)),
     };
     if is_there {
         numbers.push(next);
@@ -40,20 +40,20 @@ pub(crate) fn quarantine(disk: &dyn Disk, store_dir: &Path, what: &str) -> Resul
     disk.sync_dir(store_dir).map_err(|e| Error::io("sync", store_dir, e))?;
     let kept = if failpoint!("index::keep_all_aside") { usize::MAX } else { QUARANTINE_KEPT };
     let excess = numbers.len().saturating_sub(kept);
-    // What cannot be removed stays, and there may be any number of it. From the newest on: each is reached once,
-    // when it is no longer one of those that are kept.
+    // Directories that cannot be removed stay, and there may be any number of them. Begin with the newest excess one:
+    // each is tried once, when it is no longer one of those that are kept.
     let removed =
         if failpoint!("index::look_at_all_aside") { usize::MAX } else { QUARANTINE_REMOVED_MAX };
     for number in numbers[..excess].iter().rev().take(removed) {
         let old = named(store_dir, what, *number);
         if let Err(error) = remove_database(disk, &old) {
-            tracing::warn!(%error, path = %old.display(), "what was quarantined earlier could not be removed");
+            tracing::warn!(%error, path = %old.display(), "earlier quarantined data could not be removed");
         }
     }
     Ok(is_there.then_some(to))
 }
 
-/// The number after the last of `numbers`, which are in order; the first free one if that has none after it.
+/// The number after the last of `numbers`, which are sorted. If the last one has no successor, the first free number.
 fn next_number(numbers: &[u64]) -> u64 {
     let Some(last) = numbers.last() else { return 1 };
     let is_free = |number: &u64| numbers.binary_search(number).is_err();
@@ -68,22 +68,22 @@ fn named(store_dir: &Path, what: &str, number: u64) -> PathBuf {
 /// The number in the name of a quarantined `what`.
 fn number_of(what: &str, name: &str) -> Option<u64> {
     let number = name.strip_prefix(what)?.strip_prefix(".damaged-")?.parse().ok()?;
-    // Other names that read as a number are not ours; nor is the last number, which has no next one.
+    // Other spellings of a number are not ours, and neither is the largest number, which has no successor.
     let is_ours = number < u64::MAX && name == format!("{what}.damaged-{number}");
     is_ours.then_some(number)
 }
 
-/// Whether `name` is that of a quarantined `what`.
+/// Whether `name` is the name of a quarantined `what`.
 pub(crate) fn is_quarantined(what: &str, name: &str) -> bool {
     number_of(what, name).is_some()
 }
 
-/// Whether `name` is one that the index has in the directory of a store.
+/// Whether `name` belongs to the index in a store's directory.
 pub(crate) fn is_ours(name: &str) -> bool {
     name == INDEX || is_checkpoint(name) || is_quarantined(INDEX, name)
 }
 
-/// The numbers of the damaged `what` that are kept, in order.
+/// The sorted numbers of the quarantined `what`.
 fn damaged(disk: &dyn Disk, store_dir: &Path, what: &str) -> Result<Vec<u64>> {
     let names = disk.list(store_dir).map_err(|e| Error::io("list", store_dir, e))?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(what, name)).collect();
@@ -97,8 +97,8 @@ mod tests {
     use crate::storage::disk::RealDisk;
     use std::fs;
 
-    /// A directory with the last number but one made its next one out to be no quarantine's; it was given out again,
-    /// and the store did not open any more.
+    /// After a directory with the second largest number, the next quarantine got the largest number, which is not
+    /// recognised. That number was then chosen again, and the store no longer opened.
     #[test]
     fn after_the_last_number_the_first_free_one_is_taken() {
         assert_eq!(next_number(&[]), 1);
@@ -117,8 +117,8 @@ mod tests {
         damaged(&RealDisk, store_dir, INDEX).unwrap()
     }
 
-    /// Of 20,000 quarantined indexes each was looked at again whenever one more was quarantined, which took half a
-    /// minute. A few are removed each time, and what cannot be removed keeps nobody from the rest.
+    /// With 20,000 quarantined indexes, each further quarantine tried to remove all of them, which took half a
+    /// minute. Now each one removes a few, and directories that cannot be removed do not keep it from the others.
     #[test]
     fn moving_aside_looks_at_a_few_of_those_that_were_moved_aside_before() {
         let directory = tempfile::tempdir().unwrap();
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(asides(store_dir), (1..=50).chain([159, 160]).collect::<Vec<u64>>());
     }
 
-    /// The number after the largest one overflowed, so that quarantining an index panicked, or went back to 0.
+    /// The successor of the largest number overflowed, so that quarantining an index panicked or continued with 0.
     #[test]
     fn a_name_whose_number_has_no_next_one_is_none_of_ours() {
         assert!(is_quarantined(INDEX, "index.damaged-18446744073709551614"));

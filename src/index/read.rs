@@ -1,4 +1,4 @@
-//! Answering from the index. What is damaged is an error, never a wrong answer.
+//! Reads from the index. Damage is an error, never a wrong answer.
 
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
@@ -12,7 +12,7 @@ use crate::value::error::Result;
 use crate::value::stream::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a flush batch that was cut short has left in an index, which its checkpoint says nothing of.
+/// The remains of an interrupted flush batch in an index, which its checkpoint does not cover.
 #[derive(Debug, Default)]
 pub(crate) struct Unfinished {
     /// Keys of records.
@@ -27,7 +27,7 @@ impl Unfinished {
 }
 
 impl Index {
-    /// What a flush batch that was cut short had left when the index was opened.
+    /// The remains of an interrupted flush batch, as found when the index was opened.
     pub(crate) fn unfinished(&self) -> Result<Unfinished> {
         let (position, next) = match self.checkpoint() {
             Some(Checkpoint { position, next, .. }) => (position, next),
@@ -47,19 +47,19 @@ impl Index {
         Ok(unfinished)
     }
 
-    /// Forgets the blocks of tables that it has in memory: what it is asked next, it reads from the disk.
+    /// Drops the cached blocks of tables, so that the next reads come from the disk.
     pub(crate) fn forget_blocks(&self) {
         self.blocks.clear();
         self.tables.live().iter().for_each(|table| table.forget());
     }
 
-    /// The events of the run that holds `version`; nothing, if the stream is not indexed that far.
+    /// The events of the key run that holds `version`; none if the stream is not indexed that far.
     pub(crate) fn run_holding(&self, stream: &StreamId, version: u64) -> Result<Vec<LocatedEvent>> {
         self.tables.run_holding(&self.db, stream, version)
     }
 
-    /// Events that follow one another from `version` on, which the index holds: at least one run of them,
-    /// and no further one from `limit` events on. The first run may begin earlier.
+    /// Consecutive events from `version` on, which the index must hold: at least one key run, and no further one
+    /// after `limit` events. The first run may begin earlier.
     ///
     /// # Errors
     /// `Corrupt`, if it does not hold that version.
@@ -91,11 +91,11 @@ impl Index {
         limit: usize,
     ) -> Result<Vec<(StreamId, StreamState)>> {
         let runs = self.tables.streams_after(&self.db, prefix, after, limit)?;
-        // Names of their own: those of the runs share index blocks.
+        // Copy the names: those of the runs share index blocks.
         Ok(runs.into_iter().map(|run| (run.stream.detached(), run.state)).collect())
     }
 
-    /// The last sparse index entry that is not beyond `position`.
+    /// The last sparse index entry at or before `position`.
     pub(crate) fn sparse_entry_at_or_before(&self, position: u64) -> Result<Option<SparseEntry>> {
         let mut sparse_entries = self.db.range(&self.trees.global, ..=keys::global_key(position));
         let Some((key, value)) = sparse_entries.next_back()? else {
@@ -107,7 +107,7 @@ impl Index {
             .ok_or_else(|| self.damaged(Some(position), "a sparse index entry is damaged"))
     }
 
-    /// The newest value of a record's key.
+    /// The newest value of the record `key`.
     pub(crate) fn record(&self, key: &str) -> Result<Option<Vec<u8>>> {
         match self.stored_record(key.as_bytes())? {
             Some((held, _)) => self.content(key.as_bytes(), &held),
@@ -133,7 +133,7 @@ impl Index {
         Ok(records)
     }
 
-    /// What is kept under a record's key, and what it contributes.
+    /// The stored record of `key`, and its contribution to the sum.
     pub(crate) fn stored_record(&self, key: &[u8]) -> Result<Option<(StoredRecord, u64)>> {
         let Some(value) = self.db.get(&self.trees.records, key)? else { return Ok(None) };
         match StoredRecord::decode(key, &value) {

@@ -1,4 +1,4 @@
-//! Snapshots of aggregates: a shortcut that may vanish at any time, never an error to a reader.
+//! Snapshots of aggregates. A snapshot may vanish at any time, and a damaged one is not an error to a reader.
 
 use crate::codec::keys;
 use crate::codec::overflow::Content;
@@ -11,8 +11,8 @@ use crate::value::stream::StreamId;
 use bytes::Bytes;
 
 impl Index {
-    /// Keeps `bytes` as the stream's snapshot at `version`, if it is one of the newest two. Durable
-    /// with whatever is synced next.
+    /// Stores `bytes` as the stream's snapshot at `version`, if it is one of the newest two. The next sync makes it
+    /// durable.
     pub(crate) fn put_snapshot(&self, stream: &StreamId, version: u64, bytes: &[u8]) -> Result<()> {
         let kept = self.snapshot_keys(stream, u64::MAX)?;
         let newer = kept.iter().filter(|key| keys::version_of(key) > Some(version)).count();
@@ -22,7 +22,7 @@ impl Index {
         let key = keys::snapshot_key(stream, version);
         let content = Content::of(bytes);
         if let Content::Overflow(_) = content {
-            // Before what refers to it.
+            // Write the pieces before the value that refers to them.
             self.put_overflow(&keys::snapshot_pieces(&key), bytes)?;
         }
         self.db.insert(&self.trees.snapshots, &key, snapshot::encode(&key, &content))?;
@@ -41,13 +41,12 @@ impl Index {
         overflow::remove(&self.db, &self.trees.pieces, &keys::snapshot_pieces(&key))
     }
 
-    /// The stream's snapshots at versions up to `at_most`, newest first; without those that cannot
-    /// be read.
+    /// The stream's readable snapshots at versions up to `at_most`, newest first.
     pub(crate) fn snapshots(&self, stream: &StreamId, at_most: u64) -> Result<Vec<(u64, Vec<u8>)>> {
         self.read_snapshots(self.snapshot_keys(stream, at_most)?)
     }
 
-    /// The stream's snapshots at versions past `version`, newest first.
+    /// The stream's readable snapshots at versions past `version`, newest first.
     pub(crate) fn snapshots_past(
         &self,
         stream: &StreamId,
@@ -73,7 +72,7 @@ impl Index {
         self.snapshot_content(key, &value)
     }
 
-    /// The snapshot that is kept as `value` under `key`; `None` if it cannot be read.
+    /// Decodes the snapshot stored as `value` under `key`; `None` if it cannot be read.
     pub(crate) fn snapshot_content(&self, key: &[u8], value: &Bytes) -> Result<Option<Vec<u8>>> {
         match snapshot::decode(key, value) {
             Some(content) => self.whole(&content, &keys::snapshot_pieces(key)),
@@ -81,13 +80,14 @@ impl Index {
         }
     }
 
-    /// Writes an overflow value in pieces, the keys of which begin with `prefix`.
+    /// Writes an overflow value in pieces whose keys begin with `prefix`.
     pub(super) fn put_overflow(&self, prefix: &[u8], value: &[u8]) -> Result<()> {
         let key = |number| keys::piece_key(prefix, number);
         overflow::put(&self.db, &self.trees.pieces, key, value)
     }
 
-    /// A value, whose pieces have keys that begin with `prefix`; `None` if they are not what was written.
+    /// The whole value. Its pieces, if it has any, have keys that begin with `prefix`. `None` if they are not what
+    /// was written.
     pub(super) fn whole(&self, content: &Content, prefix: &[u8]) -> Result<Option<Vec<u8>>> {
         let key = |number| keys::piece_key(prefix, number);
         match content {

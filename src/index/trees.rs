@@ -1,4 +1,4 @@
-//! The trees of an index but those of its tables, and what marks them as those of one store.
+//! The trees of an index except those of its tables, and the marker that names their store.
 
 use crate::kv::database::{Database, Tree};
 use crate::kv::failure::OpenError;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 const MARKER_KEY: &[u8] = b"filmstrip index 2";
 
-/// The trees, by what they hold.
+/// The trees of an index, except those of its tables.
 pub(crate) struct Trees {
     pub(crate) global: Tree,
     pub(crate) records: Tree,
@@ -16,27 +16,28 @@ pub(crate) struct Trees {
     pub(crate) pieces: Tree,
 }
 
-/// What may be removed once a checkpoint has been written.
+/// Data that can be removed once the next checkpoint is written.
 #[derive(Debug, Default)]
 pub(crate) struct Garbage {
     /// Keys of records that were removed.
     pub(crate) removed: Vec<Vec<u8>>,
-    /// Records, and epochs whose pieces they did not refer to when this was noted.
+    /// Keys of records, with epochs of pieces that the record no longer referred to when this was added.
     pub(crate) pieces: Vec<(Vec<u8>, u64)>,
 }
 
 impl Trees {
     const NAMES: [&str; 4] = ["global", "records", "snapshots", "pieces"];
 
-    /// The trees of a new index, and its marker.
+    /// Creates the trees of a new index and its marker.
     pub(crate) fn create(db: &Database, store: Uuid) -> Result<Trees> {
         let trees = Trees::open(db)?;
-        // Last: sled keeps the order of writes.
+        // Write the marker last: sled keeps the order of writes.
         db.insert(&db.tree("marker")?, MARKER_KEY, store.as_bytes().to_vec())?;
         Ok(trees)
     }
 
-    /// The trees of an index that was created; sled itself would make an empty one of anything.
+    /// Opens the trees of an existing index. Checks that they exist, because sled creates missing trees without an
+    /// error.
     pub(crate) fn open_existing(db: &Database, store: Uuid) -> Result<Trees, OpenError> {
         let names = db.tree_names()?;
         let is_there = |name: &str| names.iter().any(|there| *there == name.as_bytes());

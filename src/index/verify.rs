@@ -1,10 +1,10 @@
-//! Whether an index that was just opened holds what its checkpoint says.
+//! Checks that an index that was just opened holds what its checkpoint covers.
 //!
-//! sled can lose a value, or show an older one, without an error, and an old record would deliver a
-//! mail twice. So the checkpoint holds the sum of the contributions of all records that it covers, and
-//! one scan tells whether they are all there. A crash in the middle of a flush batch leaves values of the next
-//! epoch; each of them says what it replaced, so that the sum as of the checkpoint still comes out
-//! exactly. Tables need no such scan: what belongs to one says so.
+//! sled can lose a value, or return an older one, without an error. An old record could, for example, send a mail
+//! twice. So the checkpoint holds the sum of the contributions of all records that it covers, and one scan checks
+//! that they are all there. A crash in the middle of a flush batch leaves values of the next epoch. Each of them
+//! holds the contribution of the value that it replaced, so the sum as of the checkpoint can still be computed
+//! exactly. Tables need no such scan: each part of a table names its table.
 
 use crate::codec::checkpoint::{StoredCheckpoint, Sum};
 use crate::codec::keys;
@@ -18,17 +18,17 @@ use crate::value::error::Result;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the records of an index were found to be.
+/// The result of the scan over an index's records.
 pub(crate) struct Verified {
-    /// What `records` holds now.
+    /// The sum of the records as they are now.
     pub(crate) records: Sum,
-    /// What of it nobody needs.
+    /// Data that is no longer needed.
     pub(crate) garbage: Garbage,
-    /// The keys of records that a flush batch which was cut short has written.
+    /// The keys of records that an interrupted flush batch has written.
     pub(crate) unfinished: BTreeSet<Vec<u8>>,
 }
 
-/// What `records` holds, if as of the checkpoint it held what that says.
+/// Scans `records`. Returns an error unless the sum as of the checkpoint is the one that the checkpoint holds.
 pub(crate) fn verify(
     db: &Database,
     trees: &Trees,
@@ -63,13 +63,13 @@ pub(crate) fn verify(
     Ok(Verified { records: now, garbage, unfinished })
 }
 
-/// What a value contributes now to the sum of its tree.
+/// The present contribution of a value to the sum of its tree.
 pub(crate) fn record_contribution(key: &[u8], value: &[u8], record: &StoredRecord) -> u64 {
     // A removed key may vanish at any time.
     if record.is_removed() { 0 } else { contribution(key, value) }
 }
 
-/// What stood at a value's key as of the checkpoint of `epoch`.
+/// The contribution of a value's key as of the checkpoint of `epoch`.
 fn as_of(epoch: u64, stamp: Stamp, contribution: u64) -> Result<u64, Corruption> {
     match stamp.epoch {
         written if written <= epoch => Ok(contribution),
@@ -90,7 +90,7 @@ fn scan(
     Ok(())
 }
 
-/// Pieces of records that no record refers to: a crash came before they were removed.
+/// Finds pieces of records that no record refers to, because a crash came before they were removed.
 fn orphans(
     db: &Database,
     trees: &Trees,

@@ -1,4 +1,4 @@
-//! Looks at views as they are: nothing is created, swept or quarantined.
+//! Reads views as they are: nothing is created, swept or quarantined.
 
 use super::{Open, OpenViews, VIEWS, ViewTree, Views, closed};
 use crate::codec::row;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 impl Views {
-    /// Opens the views in `store_dir`, which nobody else has open, or says why they cannot be used.
+    /// Opens the views in `store_dir`, which nobody else may have open. If they cannot be used, the error says why.
     pub(crate) fn open_existing(
         disk: &Arc<dyn Disk>,
         store_dir: &Path,
@@ -25,7 +25,7 @@ impl Views {
         Ok(Arc::new(Views { open: RwLock::new(Some(Open { trees, db, noted_in })) }))
     }
 
-    /// The tree of this name as it is; `None` if there is none.
+    /// Returns the tree `name` as it is; `None` if there is none.
     pub(crate) fn existing(self: &Arc<Views>, name: &str) -> Result<Option<ViewTree>> {
         if !self.open_if_there(name)? {
             return Ok(None);
@@ -34,12 +34,12 @@ impl Views {
         Ok(Some(ViewTree { views, name, has_pieces: AtomicBool::new(false) }))
     }
 
-    /// Opens the tree of this name; false if there is none.
+    /// Opens the tree `name`; false if there is none.
     pub(super) fn open_if_there(&self, name: &str) -> Result<bool> {
         let mut open = self.open.write();
         let Open { trees, db, .. } = open.as_mut().ok_or_else(closed)?;
         if !trees.contains_key(name) {
-            // Nobody removes one meanwhile, which opening it would make again.
+            // The write lock keeps others from removing the tree meanwhile; opening it would then create it again.
             if !db.tree_names()?.iter().any(|there| there == name.as_bytes()) {
                 return Ok(false);
             }
@@ -50,7 +50,7 @@ impl Views {
 }
 
 impl ViewTree {
-    /// Calls `wrong` with what is wrong with each row or state that cannot be read.
+    /// Calls `wrong` with a description of each row or state that cannot be read.
     pub(crate) fn each_unreadable(&self, mut wrong: impl FnMut(String)) -> Result<()> {
         let views = self.views.read()?;
         let tree = views.tree(&self.name)?;
@@ -69,8 +69,8 @@ impl ViewTree {
         Ok(())
     }
 
-    /// Reads the value of `key`. A row in pieces may be replaced while it is read, and then the
-    /// next attempt finds the new one whole.
+    /// Reads the value of `key`. A row in pieces may be replaced while it is read; then the next attempt finds the
+    /// new row complete.
     fn read_again(&self, views: &OpenViews<'_>, key: &[u8]) -> Result<()> {
         let mut read = self.value_in(views, key);
         for _ in 1..READ_AGAIN_MAX {

@@ -1,9 +1,8 @@
-//! The views: a sled database of their own, one tree for each, apart from the index.
+//! The views: one tree for each, in a sled database separate from the index's.
 //!
-//! * What one `write` changes, rows and states together, is there as a whole after a crash, or not
-//!   at all.
+//! * After a crash, all changes of one `write`, rows and states together, are there, or none.
 //! * Views can be rebuilt from the log. A database that cannot be used is quarantined, and replaced by an empty one.
-//! * After `close` every call returns `Closed`, even if a tree is still held.
+//! * After `close` every call returns `Closed`, even on a tree that is still held.
 
 mod inspect;
 pub(crate) mod note;
@@ -25,10 +24,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The directory of the views in that of the store.
+/// The name of the views' directory in the store's directory.
 pub(crate) const VIEWS: &str = "views";
 
-/// Whether `name` is one that views have in the directory of a store.
+/// Whether `name` belongs to the views in a store's directory.
 pub(crate) fn is_ours(name: &str) -> bool {
     let is_aside = is_quarantined(VIEWS, name) || is_quarantined(note::NAME, name);
     name == VIEWS || note::is_note(name) || is_aside
@@ -40,15 +39,15 @@ pub(crate) struct Views {
 }
 
 struct Open {
-    // Dropped before the database, which waits until nothing of sled's is left.
+    // Dropped before the database, whose drop waits until all of sled's objects are gone.
     trees: HashMap<String, Tree>,
     db: Database,
-    /// The store's directory, where it is noted what they were when they are closed; none for a copy.
+    /// The store's directory, where closing writes the note of the closed views; `None` for a copy.
     noted_in: Option<PathBuf>,
 }
 
 impl Views {
-    /// Opens the views in `store_dir`, creating or replacing them where that is needed.
+    /// Opens the views in `store_dir`. Creates them if there are none, and replaces them if they cannot be used.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         store_dir: &Path,
@@ -74,7 +73,7 @@ impl Views {
         Ok(Arc::new(Views { open: RwLock::new(Some(Open { trees, db, noted_in })) }))
     }
 
-    /// The tree of this name, created if there is none.
+    /// Returns the tree `name`, and creates it if there is none.
     pub(crate) fn tree(self: &Arc<Views>, name: &str) -> Result<ViewTree> {
         {
             let mut open = self.open.write();
@@ -99,24 +98,24 @@ impl Views {
         Ok(names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect())
     }
 
-    /// Has everything that was written so far on disk when it returns.
+    /// Syncs everything that was written so far.
     pub(crate) fn sync(&self) -> Result<()> {
         self.read()?.db().sync()
     }
 
-    /// Lets every write after the next `writes` fail.
+    /// Makes every write after the next `writes` fail.
     #[cfg(test)]
     pub(crate) fn die_after(&self, writes: u64) {
         self.read().expect("open").db().die_after(writes);
     }
 
-    /// Lets one write fail after the next `writes`.
+    /// Makes one write fail after the next `writes`.
     #[cfg(test)]
     pub(crate) fn fail_once_after(&self, writes: u64) {
         self.read().expect("open").db().fail_once_after(writes);
     }
 
-    /// Has everything on disk and lets go of the files.
+    /// Syncs everything and closes the files.
     pub(crate) fn close(&self) -> Result<()> {
         let Some(Open { trees, db, noted_in }) = self.open.write().take() else { return Ok(()) };
         drop(trees);
@@ -124,7 +123,7 @@ impl Views {
         let note = || {
             let Some(store_dir) = noted_in else { return Ok(()) };
             let names = names?.into_iter().map(|name| String::from_utf8_lossy(&name).into_owned());
-            // Without it, a verification knows less.
+            // Without the note, a verification only finds less.
             if let Err(error) =
                 note::write(&*disk, &store_dir, &store_dir.join(VIEWS), names.collect())
             {
@@ -149,21 +148,21 @@ impl Views {
     }
 }
 
-/// Whether what is at `path` is a directory, or a symbolic link to one; `None` if nothing is there.
+/// Whether `path` is a directory, or a symbolic link to one; `None` if nothing is there.
 ///
 /// # Errors
-/// The system does not tell.
+/// The system's error.
 pub(crate) fn is_directory(disk: &dyn Disk, path: &Path) -> Result<Option<bool>> {
     let look = || match disk.kind(path)? {
         None => Ok(None),
-        // A link that leads nowhere, or to itself, is none.
+        // A link that leads nowhere, or to itself, is not a directory.
         Some(_) => Ok(Some(disk.kind_there(path)? == Some(Kind::Directory))),
     };
     look().map_err(|e| Error::io("look at", path, e))
 }
 
-/// Quarantines the views in `store_dir`, if there are any, so that they begin again with the log. Returns their new
-/// name. The newest two quarantined ones are kept.
+/// Quarantines the views in `store_dir`, if there are any, so that they are rebuilt from the log. Returns their new
+/// path. Keeps the newest two quarantined ones.
 pub(crate) fn set_aside(disk: &dyn Disk, store_dir: &Path) -> Result<Option<PathBuf>> {
     quarantine(disk, store_dir, VIEWS)
 }
@@ -196,12 +195,12 @@ fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the store is closed")
 }
 
-/// Views that stay open while this lives.
+/// A guard that keeps the views open.
 struct OpenViews<'a>(RwLockReadGuard<'a, Option<Open>>);
 
 impl OpenViews<'_> {
     fn open(&self) -> &Open {
-        self.0.as_ref().expect("checked when it was made")
+        self.0.as_ref().expect("checked when the guard was made")
     }
 
     fn db(&self) -> &Database {
@@ -216,12 +215,12 @@ impl OpenViews<'_> {
     }
 }
 
-/// What one write changes.
+/// One change of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// A row gets this value, or is deleted.
+    /// Sets or deletes a row.
     Row(String, Option<Bytes>),
-    /// One of the view's own states, such as its checkpoint, gets this value, or is deleted.
+    /// Sets or deletes one of the view's own states, such as its checkpoint.
     State(Vec<u8>, Option<Vec<u8>>),
 }
 
@@ -229,7 +228,7 @@ pub(crate) enum Change {
 pub(crate) struct ViewTree {
     views: Arc<Views>,
     name: String,
-    /// Whether some row may be in pieces: if none is, a write needs not look at what it replaces.
+    /// Whether a row may be in pieces. If not, a write need not look up the rows that it replaces.
     has_pieces: AtomicBool,
 }
 
@@ -243,7 +242,7 @@ impl ViewTree {
         self.value(&row::row_key(key))
     }
 
-    /// The state of this name.
+    /// The state `name`.
     pub(crate) fn state(&self, name: &[u8]) -> Result<Option<Bytes>> {
         self.value(&row::state_key(name))
     }
@@ -256,7 +255,7 @@ impl ViewTree {
         self.rows(&views, &mut entries)
     }
 
-    /// The rows whose keys are not less than `from` and less than `to`, in order.
+    /// The rows with `from` <= key < `to`, in order.
     pub(crate) fn rows_between(
         &self,
         from: &str,
@@ -290,14 +289,14 @@ impl ViewTree {
         self.write_to(&self.views.read()?, changes)
     }
 
-    /// Makes the changes of each part, part by part. Closing the views waits for the last one.
+    /// Makes the changes of each part in turn. Closing the views waits for the last part.
     pub(crate) fn write_each(&self, mut parts: impl Iterator<Item = Vec<Change>>) -> Result<()> {
         let views = self.views.read()?;
         parts.try_for_each(|part| self.write_to(&views, part))
     }
 
     fn write_to(&self, views: &OpenViews<'_>, changes: Vec<Change>) -> Result<()> {
-        // The application's code, which comes before this, may have forked.
+        // The application's code, which ran before this, may have forked.
         views.db().check_owner()?;
         let (db, tree) = (views.db(), views.tree(&self.name)?);
         let mut batch = Vec::with_capacity(changes.len());
@@ -324,8 +323,8 @@ impl ViewTree {
             batch = rows;
         }
         db.batch(tree, batch)?;
-        // The changes are made, and an error would say that none is: the same events would be applied again. Pieces
-        // that stay are not read, and go with the view.
+        // The changes are made. An error would say that none was, and the same events would be applied again.
+        // Leftover pieces are never read, and are removed with the view.
         let removed = replaced.iter().try_for_each(|(key, generation, overflow)| {
             let mut pieces = 0..overflow.pieces();
             pieces.try_for_each(|number| db.remove(tree, &row::piece_key(key, *generation, number)))
@@ -340,7 +339,7 @@ impl ViewTree {
         }
     }
 
-    /// How `value` is kept under `key`; its pieces, if it needs some, are written at once.
+    /// The stored form of `value`. Writes its pieces, if it needs any.
     fn stored(
         &self,
         db: &Database,
@@ -355,7 +354,7 @@ impl ViewTree {
         Ok(StoredRow::Overflow { generation, overflow })
     }
 
-    /// The generation of the value of `key` and what its pieces make, if it overflows.
+    /// The generation and the overflow of the value of `key`, if it has pieces.
     fn overflow_of(
         &self,
         db: &Database,
@@ -376,8 +375,8 @@ impl ViewTree {
         self.value_in(&self.views.read()?, key)
     }
 
-    /// For a caller that has the views open already: asking for them twice would wait for ever for a thread that waits
-    /// to change them.
+    /// For a caller that already holds the read lock. Taking it twice would deadlock with a thread that waits for the
+    /// write lock.
     fn value_in(&self, views: &OpenViews<'_>, key: &[u8]) -> Result<Option<Bytes>> {
         match views.db().get(views.tree(&self.name)?, key)? {
             Some(value) => self.whole(views, key, &value).map(Some),
@@ -399,7 +398,7 @@ impl ViewTree {
         Ok(rows)
     }
 
-    /// The value that is kept as `value` under `key`, put together if it is in pieces.
+    /// The whole value that is stored as `value` under `key`, with its pieces, if it has any.
     fn whole(&self, views: &OpenViews<'_>, key: &[u8], value: &Bytes) -> Result<Bytes> {
         let damaged = || self.damaged(views);
         let (generation, overflow) = match StoredRow::decode(key, value).ok_or_else(damaged)? {

@@ -1,9 +1,9 @@
-//! The file `views.closed`, which says what the views were when they were closed in order.
+//! The file `views.closed`: a note of the views' state when they were closed cleanly.
 //!
-//! * It is written when nobody has the views open any more, and removed before they are opened. So as long as
-//!   it is there, it is right, and views that have less were damaged: sled itself makes an empty database of one
-//!   that is gone, and one that was cut short can still be opened.
-//! * Without it nothing is known: the views were not closed in order, or an older version closed them.
+//! * It is written after the views are closed, and removed before they are opened. So if it exists, it is right, and
+//!   views that have less were damaged. sled does not report that: it creates an empty database in place of a missing
+//!   one, and can open a truncated one.
+//! * Without it nothing is known: the views were not closed cleanly, or an older version closed them.
 
 use crate::codec::views::ClosedViews;
 use crate::index::quarantine::quarantine;
@@ -19,15 +19,15 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub(super) const NAME: &str = "views.closed";
-/// The suffix of its name while it is written.
+/// The suffix of the file's name while it is being written.
 const NEW: &str = ".new";
 
-/// Whether `name` is that of the note, or of one that is being written.
+/// Whether `name` is the name of the note, or of one that is being written.
 pub(super) fn is_note(name: &str) -> bool {
     name.strip_prefix(NAME).is_some_and(|rest| rest.is_empty() || rest == NEW)
 }
 
-/// Notes in `store_dir` what the views in `directory` are, which have these trees and are closed.
+/// Writes the note in `store_dir` of the closed views in `directory`, which have these trees.
 pub(super) fn write(
     disk: &dyn Disk,
     store_dir: &Path,
@@ -43,7 +43,7 @@ pub(super) fn write(
     replace::replace(disk, &store_dir.join(NAME), NEW, &note)
 }
 
-/// Removes the note for good, if there is one: the views are about to change.
+/// Removes the note durably, if there is one, before the views change.
 pub(super) fn remove(disk: &dyn Disk, store_dir: &Path) -> Result<()> {
     let path = store_dir.join(NAME);
     match disk.remove(&path) {
@@ -53,7 +53,7 @@ pub(super) fn remove(disk: &dyn Disk, store_dir: &Path) -> Result<()> {
             if e.kind() == ErrorKind::IsADirectory
                 && !failpoint!("views::keep_what_is_no_directory") =>
         {
-            // Not ours: it is quarantined, and stays.
+            // Not ours: quarantine it, and keep it.
             let moved = quarantine(disk, store_dir, NAME)?.unwrap_or_default();
             tracing::warn!(moved = %moved.display(), "a directory was in the place of a file of the views");
             Ok(())
@@ -62,8 +62,8 @@ pub(super) fn remove(disk: &dyn Disk, store_dir: &Path) -> Result<()> {
     }
 }
 
-/// What the views in `directory`, which nobody has open, lack of what is noted in `store_dir`: that they were
-/// when they were closed. `there` are the trees that a copy of them has, if one could be opened.
+/// Compares the views in `directory`, which nobody may have open, with the note in `store_dir`. Returns what they
+/// lack, by path. `there` are the trees in a copy of the views, if one could be opened.
 pub(crate) fn lacking(
     disk: &dyn Disk,
     store_dir: &Path,
@@ -107,10 +107,10 @@ fn database(directory: &Path) -> PathBuf {
     directory.join("db")
 }
 
-/// What the note says, if there is one; otherwise, why it cannot be used.
+/// The note, if there is one, or the reason why it cannot be used.
 ///
 /// # Errors
-/// The system has nothing more to give, which says nothing of the note.
+/// The system's resources are exhausted, which says nothing about the note.
 fn read(disk: &dyn Disk, path: &Path) -> Result<Result<Option<ClosedViews>, Corruption>> {
     let unread = |e: std::io::Error| match is_exhaustion(&e) {
         true => Err(Error::io("read", path, e)),

@@ -1,8 +1,8 @@
-//! Removing views.
+//! Removes views.
 //!
-//! * sled reads a whole tree into memory to remove it, and holds all of it until it is done. So a large one
-//!   is emptied first, row by row, until the rest fits into a part of the cache.
-//! * Others read and write meanwhile.
+//! * sled reads a whole tree into memory to remove it. So a large tree is first emptied row by row, until the rest
+//!   fits into a part of the cache.
+//! * Other threads can read and write meanwhile.
 
 use super::{Open, Views, closed};
 use crate::value::error::Result;
@@ -10,8 +10,8 @@ use crate::value::limits::VIEW_ROWS_REMOVED_AT_ONCE;
 use bytes::Bytes;
 
 impl Views {
-    /// Removes the tree of this name, if there is one. A large one takes a while, and `goes_on` is asked
-    /// now and then: if it says no, a part of the tree stays. Returns whether nothing of it does.
+    /// Removes the tree `name`, if there is one. For a large tree this takes a while: it calls `goes_on` now and
+    /// then, and stops if that returns false. Returns whether the whole tree is removed.
     pub(crate) fn remove_tree(&self, name: &str, goes_on: impl Fn() -> bool) -> Result<bool> {
         if !self.open_if_there(name)? {
             return Ok(true);
@@ -30,7 +30,7 @@ impl Views {
         Ok(true)
     }
 
-    /// The key after which the tree is small enough to be removed at once; `None` if all of it is.
+    /// The key from which on the tree is small enough to be removed at once; `None` if the whole tree is.
     fn end_of_excess(&self, name: &str) -> Result<Option<Bytes>> {
         let views = self.read()?;
         let tree = views.tree(name)?;
@@ -45,7 +45,7 @@ impl Views {
         Ok(None)
     }
 
-    /// Removes some entries before `end`, from the first one on; false if there was none.
+    /// Removes some of the first entries before `end`; false if there was none.
     fn remove_before(&self, name: &str, end: &Bytes) -> Result<bool> {
         let views = self.read()?;
         let (db, tree) = (views.db(), views.tree(name)?);

@@ -1,8 +1,8 @@
 use super::*;
 use crate::value::random::{first_seed, rounds};
 
-/// Takes in flush batches with ever other cuts, and compactions now and then; each ends in a death after a few writes.
-/// `image` says what of the files is left then.
+/// Ingests flush batches of random lengths, with some compactions. Each round ends in a simulated death after a few
+/// writes; `image` makes the files that survive it.
 fn survive(seed: u64, keep_synced: bool, image: impl Fn(&mut Random, &Index, &Path, &Path)) {
     let mut random = Random::new(seed);
     let dir = tempfile::tempdir().unwrap();
@@ -35,7 +35,7 @@ fn survive(seed: u64, keep_synced: bool, image: impl Fn(&mut Random, &Index, &Pa
         let opened;
         (index, opened) = open(&store);
         match opened {
-            // A death in what follows the checkpoint is told as a failure too.
+            // A death after the checkpoint was written is also reported as a failure.
             Opened::Whole(checkpoint) if checkpoint == end(to) => position = to,
             Opened::Whole(checkpoint) => assert_eq!((checkpoint, survived), (end(position), false)),
             Opened::Fresh { reason } => assert_eq!((reason, position), (None, 0)),
@@ -68,8 +68,8 @@ fn a_power_cut_leaves_an_index_that_goes_on() {
     }
 }
 
-/// Of what was written since the last sync, some pages reach the disk and others do not; so does
-/// the file's new length.
+/// Of the pages written since the last sync, some reach the disk and others do not. The same holds for the file's new
+/// length.
 pub(super) fn lose_pages(random: &mut Random, synced: &[u8], file: &Path) {
     let mut image = fs::read(file).unwrap();
     let kept_of_100 = [0, 10, 50, 90][random.below(4) as usize];
@@ -107,7 +107,7 @@ fn a_checkpoint_that_is_one_window_behind_is_as_good_as_a_crash_before_it() {
     let (index, checkpoint) = open_whole(dir.path());
     assert_eq!(checkpoint, end(200));
     truth.check(&index, 200, 300, false);
-    // Other cuts than the first time.
+    // Flush batches of other lengths than the first time.
     for position in [200, 230, 260] {
         index.insert(truth.batch(position, (position + 30).min(300))).unwrap();
     }
@@ -116,12 +116,12 @@ fn a_checkpoint_that_is_one_window_behind_is_as_good_as_a_crash_before_it() {
     truth.check_records(&index, 300, 300);
 }
 
-/// The story: a crash left a record's value in pieces, written by a flush batch that no checkpoint covered.
-/// The next flush batch, of the same epoch and with another value, wrote its pieces over them, and a
-/// second crash came before its record. What was left referred to a mixture of both, was skipped as
-/// "the same" by a third flush batch with the first value, and was found to lack a piece when it was
-/// read: the whole index was built again. And pieces that a crash had left without their record were
-/// swept away as orphans after the next flush batch, which had just written them again.
+/// The story: a crash left a record's value in pieces, written by a flush batch that no checkpoint covered. The next
+/// flush batch, of the same epoch and with another value, wrote its pieces over them, and a second crash came before
+/// its record was written. The remaining record referred to a mixture of both. A third flush batch with the first
+/// value skipped it as unchanged, reading it found a missing piece, and the whole index was rebuilt. Also, pieces
+/// that a crash had left without their record were removed as orphans after the next flush batch, which had just
+/// written them again.
 #[test]
 fn two_crashes_in_one_epoch_leave_no_record_with_the_pieces_of_another() {
     let mut truth = Truth::default();
@@ -150,7 +150,7 @@ fn two_crashes_in_one_epoch_leave_no_record_with_the_pieces_of_another() {
         copy(&twice, &image);
         drop(index);
         let (index, checkpoint) = open_whole(&image);
-        // Between a value and the next there may be none: the tail answers for what is not covered.
+        // While a value is being replaced there may be none: the tail answers for what the checkpoint does not cover.
         index.records_with_prefix("").unwrap();
         index.insert(truth.batch(checkpoint.position, 3)).unwrap();
         truth.check_records(&index, 3, 3);

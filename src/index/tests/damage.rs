@@ -14,14 +14,14 @@ fn sample(dir: &Path) -> Truth {
     truth
 }
 
-/// What the damage led to.
+/// The effect of the damage.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Whole,
     Replaced,
 }
 
-/// Opens a damaged index: it says nothing wrong, or is quarantined and an empty one is there.
+/// Opens a damaged index: it gives no wrong answer, or it is quarantined and replaced by an empty one.
 fn check(truth: &Truth, dir: &Path, case: &str) -> Outcome {
     println!("{case}");
     let (index, opened) = open(dir);
@@ -48,7 +48,7 @@ fn check(truth: &Truth, dir: &Path, case: &str) -> Outcome {
 
 fn flip_bits(random: &mut Random, file: &Path, bits: u64) {
     let mut bytes = fs::read(file).unwrap();
-    // Most of sled's file is zeros that mean nothing.
+    // Most of sled's file is unused zeros.
     let used: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
     for _ in 0..bits {
         let at = used[random.below(used.len() as u64) as usize];
@@ -86,7 +86,7 @@ fn flipped_bits_are_never_believed() {
     }
 }
 
-/// Of a table only the footer is read when it is opened, so damage to the rest is met while reading.
+/// Opening a table reads only its footer, so damage to the rest is found by reads.
 #[test]
 fn flipped_bits_in_a_table_are_refused_when_they_are_read() {
     let dir = tempfile::tempdir().unwrap();
@@ -112,7 +112,7 @@ fn flipped_bits_in_a_table_are_refused_when_they_are_read() {
     }
 }
 
-/// What sled forgets of a table's directory is missed, and no stream seems to be shorter for it.
+/// If sled loses an entry of a table's block index, reads notice it, and no stream appears shorter.
 #[test]
 fn a_directory_that_lost_the_place_of_a_block_is_refused_where_it_is_needed() {
     let dir = tempfile::tempdir().unwrap();
@@ -232,7 +232,7 @@ fn an_index_from_an_older_time_is_believed_only_with_its_own_checkpoint() {
         fs::copy(at("now/index.checkpoint"), old.join("index.checkpoint")).unwrap();
         assert_eq!(check(&truth, &old, "older"), Outcome::Replaced);
     }
-    // Newer by more than the flush batch that a crash may interrupt.
+    // The index is newer by more than the one flush batch that a crash may interrupt.
     fs::write(at("now/index.checkpoint"), first_checkpoint).unwrap();
     assert_eq!(check(&truth, &at("now"), "newer"), Outcome::Replaced);
 }

@@ -30,7 +30,7 @@ use uuid::Uuid;
 pub(crate) const STORE: Uuid = Uuid::from_u128(0xabcd);
 pub(crate) const CACHE_BYTES: u64 = 1 << 20;
 
-/// What the journal holds, and so what the index must tell.
+/// The content of the journal, and so the content that the index must have.
 #[derive(Default)]
 pub(crate) struct Truth {
     /// In the order of their positions, from 1.
@@ -44,7 +44,7 @@ pub(crate) struct Truth {
 }
 
 impl Truth {
-    /// The journal grows by an event with a body of `bytes`.
+    /// Appends an event with a body of `bytes` to the journal.
     fn append(&mut self, stream: &str, bytes: usize) {
         let position = self.events.len() as u64 + 1;
         let positions = self.streams.entry(stream.to_owned()).or_default();
@@ -54,7 +54,7 @@ impl Truth {
         let mut noise = blake3::Hasher::new().update(&envelope).finalize_xof();
         let begin = envelope.len();
         envelope.resize(begin + bytes, 0);
-        // A run of events that are all alike would hide a run's bounds.
+        // If all events were alike, wrong bounds of a key run would go unnoticed.
         noise.fill(&mut envelope[begin..]);
         self.events.push(EventToIndex {
             stream: StreamId::new(stream).unwrap(),
@@ -84,7 +84,7 @@ impl Truth {
         }
     }
 
-    /// The stretch after `from`, up to and with `to`.
+    /// The stretch after `from`, up to and including `to`.
     pub(crate) fn batch(&self, from: u64, to: u64) -> FlushBatch {
         let mut records = BTreeMap::new();
         for (after, key, value) in &self.records {
@@ -115,9 +115,8 @@ impl Truth {
         &self.events[self.streams[stream][version as usize - 1] as usize - 1]
     }
 
-    /// Whether the index says of every stream what the journal does: at least up to `position`,
-    /// at most up to `newest`. What it cannot say it must refuse as `Corrupt`; without
-    /// `may_refuse`, not even that.
+    /// Checks that the index agrees with the journal on every stream: at least up to `position`, at most up to
+    /// `newest`. With `may_refuse`, the index may answer `Corrupt` instead.
     pub(crate) fn check(&self, index: &Index, position: u64, newest: u64, may_refuse: bool) {
         for stream in self.streams.keys() {
             let id = StreamId::new(stream).unwrap();
@@ -151,7 +150,7 @@ impl Truth {
         self.check_marks(index, position, newest, may_refuse);
     }
 
-    /// The answer; `None` if it is `Corrupt`, where that may be.
+    /// The answer; `None` if it is `Corrupt` and `may_refuse` is set.
     fn answer<T>(&self, answer: Result<T>, may_refuse: bool) -> Option<T> {
         match answer {
             Ok(answer) => Some(answer),
@@ -187,7 +186,7 @@ impl Truth {
             let truth = self.events[..wanted as usize].iter().rev();
             let truth =
                 truth.map(sparse_entry_of).find(|sparse_entry| sparse_entry.position % 7 == 1);
-            // Damage may lose a sparse index entry, which costs time only.
+            // Damage may lose a sparse index entry, which only costs time.
             let lost = may_refuse
                 && sparse_entry.map(|sparse_entry| sparse_entry.position)
                     < truth.map(|m| m.position);
@@ -195,13 +194,14 @@ impl Truth {
         }
     }
 
-    /// Whether every record has its value as of `position` or a later one up to `newest`.
+    /// Checks that every record has its value as of `position`, or a later one up to `newest`.
     pub(crate) fn check_records(&self, index: &Index, position: u64, newest: u64) {
         let records: BTreeMap<_, _> = index.records_with_prefix("").unwrap().into_iter().collect();
         let allowed: Vec<_> = (position..=newest).map(|at| self.records_at(at)).collect();
         for key in (0..8).map(|n| format!("group/{n}")) {
             let value = records.get(&key);
-            // While a flush batch replaces a value, there may be none: the tail answers for what it covers.
+            // While a flush batch replaces a value there may be none: the tail answers for what the checkpoint does
+            // not cover.
             let is_replaced = self.records.iter().any(|(after, replaced, _)| {
                 *replaced == key && (position + 1..=newest).contains(after)
             });

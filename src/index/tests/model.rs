@@ -28,7 +28,7 @@ fn whatever_the_windows_the_index_tells_what_the_journal_holds() {
                 assert_eq!(checkpoint, end(position));
             }
             if random.below(2) == 0 {
-                // Half-way too.
+                // Stop half-way too.
                 for _ in 0..random.below(4) {
                     index.compact().unwrap();
                 }
@@ -93,8 +93,7 @@ fn a_stream_of_the_longest_name_is_indexed_like_any_other() {
     truth.check(&index, 40, 40, false);
 }
 
-/// As long as an index is read, no event is missing while its tables are compacted, and the files of those that
-/// were compacted go.
+/// No reader misses an event while tables are compacted, and the files of the compacted tables are removed.
 #[test]
 fn tables_are_compacted_beside_readers_and_leave_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
@@ -139,7 +138,7 @@ fn tables_are_compacted_beside_readers_and_leave_nothing_behind() {
     open_whole(dir.path());
 }
 
-/// A stream that goes on and on is in many event blocks of many tables, and is read from anywhere in it.
+/// A long stream is in many event blocks of many tables, and can be read from any version.
 #[test]
 fn a_long_stream_is_read_from_anywhere_in_it() {
     let dir = tempfile::tempdir().unwrap();

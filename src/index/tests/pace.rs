@@ -14,7 +14,7 @@ fn no_write_logs_more_than_the_bound_that_the_pace_rests_on() {
     for (name, key_bytes) in [("short", 30), ("middle", 300), ("long", KEY_BYTES_MAX)] {
         let tree = db.tree(name).unwrap();
         for n in 0..600 {
-            // In order, and in no order; over the same keys again, so that nodes become full.
+            // Keys in order and at random, and the same keys again, so that nodes become full.
             let number = if n % 2 == 0 { n } else { random.below(1_000) };
             let mut key = vec![b'x'; key_bytes - 8];
             key.extend_from_slice(format!("{number:08}").as_bytes());
@@ -42,8 +42,8 @@ fn a_key_or_value_over_its_limit_is_refused_with_both_numbers() {
     assert_eq!(db.get(&tree, b"k").unwrap(), None);
 }
 
-/// A write was made, its sync failed (the disk was full, say), and the error said that the write had failed. A
-/// projection then applied the same events to rows that had them already: its view counted them twice.
+/// A write was made and its sync failed, for example because the disk was full, but the error said that the write had
+/// failed. A projection then applied the same events to rows that had them already: its view counted them twice.
 #[test]
 fn a_write_that_was_made_and_cannot_be_synced_has_not_failed_and_the_next_one_is_not_made() {
     let dir = tempfile::tempdir().unwrap();
@@ -70,7 +70,7 @@ fn a_write_that_was_made_and_cannot_be_synced_has_not_failed_and_the_next_one_is
     db.close().unwrap();
 }
 
-/// Writes until the power fails, many segments later, and looks for all that was synced.
+/// Writes many segments until the power fails, and checks that everything synced is there.
 fn survive_a_power_cut(random: &mut Random) {
     let dir = tempfile::tempdir().unwrap();
     let (before, after) = (dir.path().join("before"), dir.path().join("after"));
@@ -82,7 +82,7 @@ fn survive_a_power_cut(random: &mut Random) {
     db.sync().unwrap();
     let (mut promised, mut since) = (BTreeMap::new(), Vec::new());
     for n in 0..4_000 + random.below(2_000) {
-        // Each key again and again, so that sled's segments become free and are used again.
+        // Write the same keys repeatedly, so that sled's segments become free and are reused.
         let key = format!("{:05}", (n * 17 + random.below(5)) % 1_500);
         let mut value = n.to_le_bytes().to_vec();
         value.resize(20 + random.below(400) as usize, 7);
@@ -116,7 +116,8 @@ fn a_power_cut_takes_nothing_that_was_synced() {
     }
 }
 
-/// Writes batches until the power fails, and looks for all of some batch, and nothing of the next.
+/// Writes batches until the power fails, and checks that the rows are those after some batch, with nothing of the
+/// next.
 fn survive_a_power_cut_in_batches(random: &mut Random) {
     let dir = tempfile::tempdir().unwrap();
     let (before, after) = (dir.path().join("before"), dir.path().join("after"));

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 const TABLES: u64 = TABLES_COMPACTED as u64;
 
-/// As many tables as are compacted together, each of `events` events with bodies of `bytes`, of few streams.
+/// Makes as many tables as are compacted together, each with `events` events of a few streams, with bodies of
+/// `bytes`.
 fn uncompacted(dir: &Path, events: u64, bytes: usize) -> (Truth, Index) {
     let mut truth = Truth::default();
     let (index, _) = open(dir);
@@ -42,9 +43,9 @@ fn compact_all(index: &Index) {
     }
 }
 
-/// The story: a bad sector under a table is an error of the system's, and so the store did not open, as often
-/// as it was tried, although all that the table held was in the journal. Here the file is a link to itself,
-/// which the system cannot open either.
+/// The story: a bad sector under a table was treated as an error of the system, so the store never opened again,
+/// although the journal held everything that was in the table. In this test the file is a link to itself, which the
+/// system cannot open either.
 #[test]
 fn a_table_that_the_system_cannot_read_makes_the_index_be_built_again() {
     let dir = tempfile::tempdir().unwrap();
@@ -57,8 +58,8 @@ fn a_table_that_the_system_cannot_read_makes_the_index_be_built_again() {
     assert!(matches!(opened, Opened::Fresh { reason: Some(_) }), "{opened:?}");
 }
 
-/// The story: any name that reads as a number was taken for a table that a crash had left, and another file
-/// was to be removed for it, which was not there: the store did not open any more.
+/// The story: any file name that parses as a number was taken for a table that a crash had left. The file to be
+/// removed for it had another name and did not exist, so the store no longer opened.
 #[test]
 fn what_else_lies_beside_the_tables_hinders_nobody() {
     let dir = tempfile::tempdir().unwrap();
@@ -75,9 +76,8 @@ fn what_else_lies_beside_the_tables_hinders_nobody() {
     assert!(matches!(opened, Opened::Fresh { reason: Some(_) }), "{opened:?}");
 }
 
-/// The story: a compaction that failed at the very end, where the checkpoint was to be written, left the whole
-/// compacted table behind until the store was opened again; and so did each further attempt, on a disk that
-/// was full already.
+/// The story: a compaction that failed at the very end, when the checkpoint was written, left the whole compacted
+/// table behind until the store was opened again. So did each further attempt, on a disk that was full already.
 #[test]
 fn a_merge_that_cannot_be_listed_gives_its_space_back() {
     let dir = tempfile::tempdir().unwrap();
@@ -98,9 +98,8 @@ fn a_merge_that_cannot_be_listed_gives_its_space_back() {
     open_whole(dir.path());
 }
 
-/// The story: what a compaction had written by then stayed on the disk when a flush batch did not fit there, and the
-/// index took nothing in any more, although nothing of the flush batch was in it: the store had to be
-/// opened again.
+/// The story: when a flush batch did not fit on the disk, the unfinished output of a compaction stayed there, and the
+/// index ingested nothing more, although it held no part of the flush batch. The store had to be opened again.
 #[test]
 fn a_window_whose_table_cannot_be_written_gives_space_back_and_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();
@@ -126,9 +125,9 @@ fn a_window_whose_table_cannot_be_written_gives_space_back_and_is_tried_again() 
     truth.check(&index, position + 80, position + 80, false);
 }
 
-/// The story: the filter of a compacted table had the room of all that went into it, even if they held the same
-/// streams: 100,000 streams that are written again and again would have filled half a gigabyte of memory
-/// after 4,096 flush batches.
+/// The story: the filter of a compacted table was as large as the filters of all its inputs together, even if they
+/// held the same streams: 100,000 streams that are written again and again would have filled half a gigabyte of
+/// memory after 4,096 flush batches.
 #[test]
 fn the_filter_of_a_compacted_table_is_as_large_as_its_streams_need() {
     let dir = tempfile::tempdir().unwrap();
@@ -151,8 +150,8 @@ fn the_filter_of_a_compacted_table_is_as_large_as_its_streams_need() {
     truth.check(&index, last, last, false);
 }
 
-/// The story: compacting counted the versions itself, and would have given other numbers to events of tables
-/// that do not follow one another.
+/// The story: a compaction counted the versions itself, and would have renumbered the events of tables that are not
+/// consecutive.
 #[test]
 fn tables_that_do_not_follow_one_another_are_told_as_damage_and_not_merged() {
     let dir = tempfile::tempdir().unwrap();
@@ -182,8 +181,8 @@ fn an_index_that_is_dropped_during_a_merge_lets_go_of_its_files() {
     truth.check(&index, checkpoint.position, checkpoint.position, false);
 }
 
-/// A reader keeps the tables that were compacted, and the process dies: they are gone with it, and what replaced
-/// them is there.
+/// A reader holds the compacted tables when the process dies. After reopening, they are removed, and the table that
+/// replaced them is there.
 #[test]
 fn a_death_between_a_merge_and_its_cleaning_up_leaves_what_the_checkpoint_lists() {
     let dir = tempfile::tempdir().unwrap();
@@ -197,7 +196,7 @@ fn a_death_between_a_merge_and_its_cleaning_up_leaves_what_the_checkpoint_lists(
     let number = index.stored.lock().next_table;
     for removed in 0..TABLES_COMPACTED {
         copy(&store, &image);
-        // As far as it may have come.
+        // Remove as many files as the process may have removed before it died.
         for table in &reader[..removed] {
             fs::remove_file(image.join(format!("index/packs/{:020}", table.listed.number)))
                 .unwrap();
@@ -216,7 +215,7 @@ fn a_death_between_a_merge_and_its_cleaning_up_leaves_what_the_checkpoint_lists(
     truth.check(&index, 40 * TABLES + 1, 40 * TABLES + 1, false);
 }
 
-/// Names that begin alike, of any alphabet, short and as long as they may be.
+/// Names with common prefixes, of several alphabets, short ones and some of the maximum length.
 fn any_name(random: &mut Random) -> String {
     let alphabet = ["A", "B", "-", " ", "~", "é", "中", "\u{10ffff}", "\u{e000}"];
     let mut name: String =
@@ -315,8 +314,8 @@ fn short_streams_share_a_chunk_and_one_is_split_only_where_a_chunk_is_full() {
     truth.check(&index, last, last, false);
 }
 
-/// Compacting kept what the oldest run said of a stream besides its versions and times, and dropped what the newer
-/// ones said.
+/// Besides versions and times, a compaction kept the stream state of the oldest key run, and dropped that of the
+/// newer ones.
 #[test]
 fn a_merge_keeps_what_the_newest_run_says_of_a_stream() {
     let dir = tempfile::tempdir().unwrap();

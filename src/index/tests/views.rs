@@ -1,7 +1,7 @@
 use super::*;
 use crate::views::{Change, Views};
 
-/// A view whose rows and checkpoint all say the same number.
+/// Writes a view whose rows and checkpoint all hold the number `n`.
 fn write(views: &std::sync::Arc<Views>, n: u64) -> Result<()> {
     let tree = views.tree("projection/all/1")?;
     let value = n.to_string();
