@@ -1,4 +1,4 @@
-//! A store that nobody has open, looked at whole: everything that is wrong with it, and what can be saved.
+//! Examines a whole store: finds everything that is wrong with it, and saves what can be saved.
 //!
 //! Nothing here is needed to append or to read.
 

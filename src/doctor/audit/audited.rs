@@ -1,4 +1,4 @@
-//! The index under audit: asked as it is, and never healed.
+//! The index under audit. It is read as it is and never healed.
 
 use crate::codec::checkpoint::StoredCheckpoint;
 use crate::codec::frame::Location;
@@ -11,7 +11,7 @@ use crate::value::finding::{Finding, FindingKind, Findings};
 use crate::value::stream::StreamId;
 use std::path::PathBuf;
 
-/// The index under audit: the one of an open log, or one that nobody writes.
+/// How the audit reads the index: through an open log, or directly if nobody writes to it.
 pub(crate) enum IndexAccess<'a> {
     Live(&'a IndexSlot),
     Still(&'a Index),
@@ -20,7 +20,7 @@ pub(crate) enum IndexAccess<'a> {
 /// The index under audit.
 pub(crate) struct Audited<'a> {
     access: IndexAccess<'a>,
-    /// Where it is, for findings.
+    /// The index's directory, for findings.
     pub(crate) directory: PathBuf,
     /// How far it held the journal when the audit began.
     pub(crate) stored: StoredCheckpoint,
@@ -46,8 +46,8 @@ impl<'a> Audited<'a> {
         matches!(self.access, IndexAccess::Live(_))
     }
 
-    /// Whether another index has taken the place of the one that the audit began with: it counts its epochs
-    /// again, so that they say nothing of what is newer than the audit.
+    /// Whether the index was replaced since the audit began. A new index counts its epochs from the start, so they do
+    /// not show what is newer than the audit.
     pub(super) fn is_replaced(&self) -> bool {
         if failpoint!("doctor::overlook_rebuilt_index") {
             return false;
@@ -56,7 +56,7 @@ impl<'a> Audited<'a> {
         self.ask(|index| Ok(index.stored.lock().index != began_with)).unwrap_or(true)
     }
 
-    /// Whether the index held what is at `at` when the audit began.
+    /// Whether the index held the frame at `at` when the audit began.
     pub(super) fn holds(&self, at: Location) -> bool {
         self.stored.epoch > 0 && at < self.stored.checkpoint.next
     }
@@ -65,7 +65,7 @@ impl<'a> Audited<'a> {
         Finding::new(kind, &self.directory, what)
     }
 
-    /// The answer, or a finding if the index is damaged where it was asked.
+    /// The answer, or `None` with a finding if the index is damaged there.
     pub(super) fn answer<T>(
         &self,
         findings: &mut Findings,
@@ -86,7 +86,7 @@ impl<'a> Audited<'a> {
         self.ask(|index| Ok(index.checkpoint().map_or(0, |checkpoint| checkpoint.position)))
     }
 
-    /// Calls `take` with each run of events that can be read.
+    /// Calls `take` with each readable key run.
     pub(crate) fn each_run(&self, take: impl FnMut(&StreamId, Vec<LocatedEvent>)) -> Result<()> {
         self.ask(|index| {
             index.each_run(take);

@@ -1,4 +1,4 @@
-//! Each event of the journal, looked for in the index.
+//! Looks up each event of the journal in the index.
 
 use crate::codec::sst::event::LocatedEvent;
 use crate::doctor::audit::audited::Audited;
@@ -10,7 +10,7 @@ use crate::value::limits::VERIFY_FLUSH_BATCH_BYTES_MAX;
 use crate::value::stream::StreamId;
 use std::collections::VecDeque;
 
-/// What an event takes in memory besides its envelope.
+/// Bytes of memory that an event takes besides its envelope.
 const EVENT_BYTES: u64 = 160;
 
 /// Gathers events and compares them batch by batch, in the index's order.
@@ -34,11 +34,11 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Compares what was gathered.
+    /// Compares the gathered events.
     pub(super) fn flush(&mut self, findings: &mut Findings) -> Result<()> {
         let mut batch = std::mem::take(&mut self.batch);
         self.bytes = 0;
-        // What was read before may have rotted on the disk since.
+        // Blocks in the cache may have been damaged on disk since they were read.
         self.index.ask(|index| {
             index.forget_blocks();
             Ok(())
@@ -50,7 +50,7 @@ impl<'a> Comparison<'a> {
         Ok(())
     }
 
-    /// Holds the index's runs of one stream against its events.
+    /// Compares the index's key runs of one stream with its events.
     fn compare(
         &self,
         stream: &StreamId,
@@ -74,10 +74,10 @@ impl<'a> Comparison<'a> {
             }
             let what = match run.front() {
                 Some(found) if *found == indexed(event) => continue,
-                Some(found) if found.version == event.version => "has it with other content",
-                _ => "does not hold it",
+                Some(found) if found.version == event.version => "has other content for",
+                _ => "lacks",
             };
-            let what = format!("the index {what}: version {} of {stream}", event.version);
+            let what = format!("the index {what} version {} of {stream}", event.version);
             findings.add(self.finding(event, what));
         }
         Ok(())

@@ -1,12 +1,11 @@
-//! An audit: the whole journal walked, and the index held against it.
+//! An audit: it reads the whole journal and compares the index with it.
 //!
-//! * Read-only, and nothing is healed: what is wrong is a finding, and the walk goes on.
-//! * Each event of the journal must be found through the index with the same bytes; each stream's
-//!   state, record, sparse index entry and snapshot of the index must be what the journal makes it.
-//! * Memory is bounded, however large the store is: events are compared batch by batch; names are
-//!   held as far as they fit, and the journal is walked once more for the rest.
-//! * A log that is being written meanwhile is audited as of the audit's begin. What came later is not
-//!   held against it.
+//! * It is read-only and heals nothing: each fault is a finding, and the walk continues.
+//! * Each event of the journal must be found through the index with the same bytes. Each stream state, record, sparse
+//!   index entry and snapshot in the index must agree with the journal.
+//! * Memory is bounded for a store of any size: events are compared batch by batch; names are held as far as they
+//!   fit, and the journal is read again for the rest.
+//! * A log that is written to meanwhile is audited as of the start of the audit. Later changes are not findings.
 
 pub(crate) mod audited;
 mod events;
@@ -36,34 +35,34 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What is audited.
+/// The store to audit.
 pub(crate) struct Site<'a> {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) journal: PathBuf,
     pub(crate) store: Uuid,
     pub(crate) until: Until,
     pub(crate) index: Option<Audited<'a>>,
-    /// Positions of which it is asked what the journal's chain is there.
+    /// Positions for which the caller wants the journal's chain.
     pub(crate) chains_at: BTreeSet<u64>,
 }
 
-/// What an audit walked over.
+/// The amounts that an audit has read.
 #[derive(Debug, Default)]
 pub(crate) struct Walked {
     pub(crate) events: u64,
     pub(crate) frames: u64,
     pub(crate) segments: u64,
     pub(crate) bytes: u64,
-    /// The last position that the journal has room for, lost ones included.
+    /// The last position of the journal, including lost ones.
     pub(crate) head: u64,
-    /// The chain after the frames that hold the positions that were asked for, of those that can be read.
+    /// For each position in `chains_at` whose frame can be read, the chain after that frame.
     pub(crate) chains: BTreeMap<u64, Chain>,
 }
 
 /// Audits `site`.
 ///
 /// # Errors
-/// `UnsupportedFormat`, or what hindered the audit itself. Damage is no error.
+/// `UnsupportedFormat`, or an error that stopped the audit itself. Damage is not an error.
 pub(crate) fn audit(site: &Site<'_>, findings: &mut Findings) -> Result<Walked> {
     let mut walk = Walk {
         site,
@@ -97,7 +96,7 @@ pub(crate) fn audit(site: &Site<'_>, findings: &mut Findings) -> Result<Walked> 
     Ok(walk.walked)
 }
 
-/// What the journal holds where the index's checkpoint says that the index ends.
+/// Whether the index's checkpoint agrees with the journal.
 #[derive(PartialEq)]
 enum Checkpoint {
     NotMet,
@@ -113,7 +112,7 @@ struct Walk<'a> {
     sparse_entries: Option<SparseEntries<'a>>,
     checkpoint: Checkpoint,
     mark_found: bool,
-    /// Later passes look at names only.
+    /// Later passes handle only names.
     is_first: bool,
 }
 
@@ -126,7 +125,7 @@ impl Walk<'_> {
         while let Some(step) = scan.next()? {
             match step {
                 Step::Wrong(finding) if self.is_first => self.findings.add(finding),
-                // Nothing is known of it but what the finding says.
+                // The finding says all that is known.
                 Step::Wrong(_) | Step::Doubtful { .. } => {}
                 Step::Frame { at, frame } => self.frame(names, at, &frame)?,
                 Step::Broken { at, header, bytes } => {
@@ -195,7 +194,7 @@ impl Walk<'_> {
             self.check_mark(at, frame);
         }
         let mut located = Vec::new();
-        // What cannot be read of the frame has been found by now.
+        // `check_entries` has reported what cannot be read.
         let _ = each_located(at, frame, |item| located.push(item));
         for item in located {
             match item {
@@ -229,8 +228,8 @@ impl Walk<'_> {
         }
     }
 
-    /// The frame's checksum has covered the entries; each one's own must hold too, because single
-    /// events are read by it.
+    /// The frame's checksum covers the entries, but each entry's own checksum must be right too, because reads of
+    /// single events rely on it.
     fn check_entries(&mut self, at: Location, frame: &Frame) {
         let mut wrong = each_located(at, frame, |_| ()).err();
         for (offset, length, _) in frame.entries().flatten() {
@@ -260,8 +259,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Where the index's checkpoint says that the next frame begins, one must have ended, with what
-    /// the checkpoint says. The beginning of a segment is after the last frame before it.
+    /// A frame must end where the index's checkpoint says that the next one begins, with the same position, time and
+    /// chain. If that is the start of a segment, it is the last frame before it.
     fn check_checkpoint(&mut self, at: Location, frame: &Frame) {
         let Some(index) = &self.site.index else { return };
         let (header, checkpoint) = (&frame.header, &index.stored.checkpoint);
@@ -275,7 +274,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The durable watermark names a frame, which must be as it says.
+    /// Checks whether this is the frame that the durable watermark names.
     fn check_mark(&mut self, at: Location, frame: &Frame) {
         let Until::End(Some(sparse_entry)) = &self.site.until else { return };
         let behind = at.offset + frame.header.padded_length();

@@ -1,5 +1,5 @@
-//! What the journal makes of each stream and of each record's key: held for as many names as fit, by
-//! the hash of the name, and then held against the index.
+//! The state of each stream and record by the journal, to be compared with the index. It is gathered for as many
+//! names as fit into memory, selected by the hash of the name.
 
 use crate::codec::state::{StoredRecord, StreamState};
 use crate::doctor::audit::audited::Audited;
@@ -15,10 +15,10 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// What a name takes in memory besides its own bytes.
+/// Bytes of memory that a name takes besides its own bytes.
 const NAME_BYTES: usize = 192;
 
-/// An event of a stream: which and when.
+/// The version and time of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
     version: u64,
@@ -28,15 +28,15 @@ struct Place {
 struct Stream {
     created: Micros,
     last: Place,
-    /// The last one that the index must hold.
+    /// The last event that the index must hold.
     indexed: Option<Place>,
-    /// The index has a state of it.
+    /// Whether the index has a state of the stream.
     seen: bool,
 }
 
 #[derive(Default)]
 struct Record {
-    /// BLAKE3 of the newest content, and of the newest that the index must hold; `None`: removed.
+    /// BLAKE3 of the newest content, and of the newest content that the index must hold; `None` if removed.
     last: Option<[u8; 32]>,
     indexed: Option<[u8; 32]>,
     seen: bool,
@@ -74,7 +74,7 @@ impl Names {
         (self.from..=self.to).contains(&hasher.finish())
     }
 
-    /// Takes in the next event. If its version does not follow, the one that it follows.
+    /// Adds the next event. If its version is not the next one of its stream, returns the version before it.
     pub(crate) fn event(&mut self, event: &EventToIndex, held: bool) -> Option<u64> {
         if !self.covers(event.stream.as_str()) {
             return None;
@@ -115,8 +115,8 @@ impl Names {
         }
     }
 
-    /// Gives up half of the names if there are too many; a later pass takes them. Returns whether `name` is
-    /// not one of them.
+    /// If there are too many names, drops half of them, which a later pass takes. Returns whether `name` is still
+    /// covered.
     fn make_room_for(&mut self, name: &str) -> bool {
         self.bytes += name.len() + NAME_BYTES;
         while self.bytes > self.bytes_max && self.from < self.to {
@@ -139,8 +139,7 @@ impl Names {
 
     // ---- against the index -----------------------------------------------------------------------
 
-    /// Holds what the index keeps of these names against what the journal makes of them, of which
-    /// `head` is the last position.
+    /// Compares the index with the journal, whose last position is `head`, for these names.
     pub(super) fn check_index(
         &mut self,
         index: &Audited<'_>,
@@ -207,14 +206,14 @@ impl Names {
         }
         let is_newer = index.is_live() && is_behind(index, name, state.version.get(), head);
         let Some(stream) = self.streams.get_mut(name) else {
-            let what = format!("the index knows {name}, of which the journal has no events");
+            let what = format!("the index has {name}, which has no events in the journal");
             return (!is_newer).then_some(what);
         };
         stream.seen = true;
         let place = Place { version: state.version.get(), time: state.written };
         let since = stream.indexed.map_or(0, |indexed| indexed.version);
         let is_known = place == stream.last || Some(place) == stream.indexed;
-        // A flush batch may have come meanwhile.
+        // The indexer may have ingested a flush batch meanwhile.
         let is_between = index.is_live() && (since..=stream.last.version).contains(&place.version);
         let is_right = is_known || is_newer || is_between;
         if !is_right {
@@ -242,7 +241,7 @@ impl Names {
                 "there is a snapshot of {name} at version {version}; its last version is {last}"
             ));
         }
-        // What the index does not hold yet, it cannot be asked for; loading it checks.
+        // If the index does not hold the event yet, the snapshot cannot be checked here; loading it checks it.
         let events = index.ask(|index| index.events_from(name, *version, 1)).ok()?;
         let held = events.first().filter(|held| held.version == *version)?;
         let is_of_it = event.is_none_or(|event| {
@@ -263,7 +262,7 @@ impl Names {
                 findings.add(index.finding(kind, what));
             }
         })?;
-        // Records vanish when they are removed, which may have happened meanwhile.
+        // A record may have been removed meanwhile.
         let now = index.ask(|index| Ok(index.stored.lock().epoch))?;
         let has_moved = index.is_live() && (now != index.stored.epoch || index.is_replaced());
         for (key, record) in &self.records {
@@ -299,20 +298,20 @@ impl Names {
     }
 }
 
-/// Whether the index has, or had a moment ago, a value of the record that came after the audit had begun. To be
-/// asked after the value was.
+/// Whether the index has, or had a moment ago, a value of the record that is newer than the audit. Call this after
+/// reading the value.
 fn is_newer(index: &Audited<'_>, key: &str) -> bool {
     let held = index.ask(|index| index.stored_record(key.as_bytes()));
     let epoch = held.map(|held| held.map(|(held, _)| held.stamp.epoch));
     match epoch {
         Ok(Some(epoch)) if epoch > index.stored.epoch => true,
-        // What is not there any more was removed meanwhile.
+        // The record was removed meanwhile.
         Ok(None) => index.is_live(),
         _ => index.is_live() && index.is_replaced(),
     }
 }
 
-/// Whether the index has this event of the stream after the position `head`.
+/// Whether the index has the event `version` of `stream` at a position past `head`.
 fn is_behind(index: &Audited<'_>, stream: &StreamId, version: u64, head: u64) -> bool {
     let run = index.ask(|index| index.run_holding(stream, version));
     run.is_ok_and(|run| run.last().is_some_and(|last| last.position > head))
@@ -323,14 +322,14 @@ fn digest(content: &[u8]) -> Option<[u8; 32]> {
     (!content.is_empty()).then(|| *blake3::hash(content).as_bytes())
 }
 
-/// Where damage is reported, and as what; each damaged item is reported in one pass only.
+/// Where and as which kind damage is reported. Each damaged item is reported in the first pass only.
 struct Told<'a> {
     findings: &'a mut Findings,
     kind: FindingKind,
     is_first: bool,
 }
 
-/// Calls `check` with each item of a tree of the index; what is damaged is a finding.
+/// Calls `check` with each item of a tree of the index. A damaged item is a finding.
 fn each<T>(
     index: &Audited<'_>,
     told: Told<'_>,
@@ -376,8 +375,8 @@ mod tests {
         }
     }
 
-    /// Some of the story: the name for which half of the others were given up was kept even if it was of that
-    /// half itself. It was not looked for in the index then, and told as missing there.
+    /// Part of the story: when half of the names were dropped to make room for a new one, the new name was kept even
+    /// if it belonged to the dropped half. It was then not looked up in the index, and was reported as missing there.
     #[test]
     fn more_names_than_fit_are_all_checked_in_further_passes() {
         let mut names = Names::between(0, 50 * NAME_BYTES);

@@ -1,4 +1,4 @@
-//! What can be read of a frame whose body is damaged, each event with its position.
+//! Reads the events of a frame whose body is damaged, with their positions.
 
 use crate::codec::entry::{self, Entry, Salvaged};
 use crate::codec::frame::{EntryLocation, HEADER_BYTES, Header, Location};
@@ -13,8 +13,8 @@ pub(crate) fn events(at: Location, header: &Header, bytes: &Bytes) -> Vec<EventT
     let readable = entries.iter().filter(|(_, _, e)| matches!(e, Some(Entry::Event { .. })));
     let readable = readable.count() as u64;
     let damaged = entries.iter().filter(|(_, _, e)| e.is_none()).count() as u64;
-    // An entry that cannot be read does not say whether it was an event. The header's count does,
-    // unless some were and some were not.
+    // A damaged entry does not show whether it was an event. The header's count does, unless the damaged entries are
+    // of both kinds.
     let events = u64::from(header.events);
     let each_damaged = match whole {
         true if readable + damaged == events => Some(1),

@@ -1,4 +1,4 @@
-//! The sparse index, compared with the frames in order.
+//! Compares the sparse index with the frames, in order.
 
 use crate::codec::frame::{Frame, Location};
 use crate::codec::sparse_index::SparseEntry;
@@ -9,7 +9,7 @@ use crate::value::error::Result;
 use crate::value::finding::{Finding, FindingKind, Findings};
 use std::collections::VecDeque;
 
-/// A walk over the sparse index entries beside the walk over the frames.
+/// A walk over the sparse index entries, in parallel with the walk over the frames.
 pub(super) struct SparseEntries<'a> {
     index: &'a Audited<'a>,
     page: VecDeque<SparseEntry>,
@@ -17,7 +17,7 @@ pub(super) struct SparseEntries<'a> {
     ended: bool,
     /// The newest sparse index entry that points at a frame.
     last: Option<SparseEntry>,
-    /// Entries after this are of frames that the audit does not walk over.
+    /// The audit does not read the frames of entries after this position.
     walked: u64,
 }
 
@@ -33,7 +33,7 @@ impl<'a> SparseEntries<'a> {
         }
     }
 
-    /// Holds the frame at `at` against the sparse index entries.
+    /// Compares the frame at `at` with the sparse index entries.
     pub(super) fn frame(
         &mut self,
         at: Location,
@@ -70,13 +70,13 @@ impl<'a> SparseEntries<'a> {
                 format!("there is no sparse index entry for the frame at byte {}", at.offset);
             let finding = self.index.finding(FindingKind::IndexPosition, what);
             findings.add(finding.positions(expected.position, frame.header.last_position()));
-            // Only the first that is missing is named, not all that could lean on it.
+            // Report only the first missing entry, not those that depend on it.
             self.last = Some(expected);
         }
         Ok(())
     }
 
-    /// Names the sparse index entries that are left over.
+    /// Reports the remaining sparse index entries.
     pub(super) fn end(&mut self, findings: &mut Findings) -> Result<()> {
         while let Some(sparse_entry) = self.next(findings)? {
             self.page.pop_front();

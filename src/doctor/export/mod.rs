@@ -1,13 +1,13 @@
-//! Exporting what can be read of a damaged log into a new one.
+//! Exports the readable part of a damaged log into a new one.
 //!
-//! * The damaged one is only read.
-//! * Nothing is left out silently: whatever is, is counted, named, and written to a file.
+//! * The damaged log is only read.
+//! * Nothing is left out silently: everything left out is counted, named, and written to a file.
 //! * Positions are dense in every store. So events after a lost one move up, and keep their order, their ids, versions
 //!   and times; their former positions are reported.
-//! * Versions are dense in every stream. A stream that lacks one is cut there, and the rest of it goes
-//!   to the file.
-//! * The engine's keyed state holds positions, which have another meaning after a loss. It is taken
-//!   over as of before the first damage; what consumers have tracked of other logs, as of the end.
+//! * Versions are dense in every stream. A stream that lacks a version is cut there, and the rest of it goes to the
+//!   file.
+//! * The engine's keyed state holds positions, which have another meaning after a loss. It is exported as of before
+//!   the first damage. Positions of other logs that consumers have tracked are exported as of the end.
 
 mod plan;
 mod readable;
@@ -34,7 +34,7 @@ use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What an export came to.
+/// The result of an export.
 #[derive(Debug, Default)]
 pub(crate) struct Export {
     pub(crate) events: u64,
@@ -44,12 +44,12 @@ pub(crate) struct Export {
     pub(crate) cuts: Vec<(String, u64)>,
     pub(crate) left_out: u64,
     pub(crate) states_left_out: u64,
-    /// First and last position as they were, and what the first is now.
+    /// The old first and last position, and the new first position.
     pub(crate) renumbered: Vec<(u64, u64, u64)>,
 }
 
-/// Writes what can be read of `site` as the journal of the store `store` in the directory `to`, and what is left out,
-/// if anything is, to the file `aside`, which does not exist.
+/// Writes the readable part of `site` as the journal of the store `store` in the directory `to`, and what is left out,
+/// if anything, to the file `aside`, which must not exist.
 pub(crate) fn export(
     site: &Site<'_>,
     disk: &Arc<dyn Disk>,
@@ -75,7 +75,7 @@ pub(crate) fn export(
     exporter.finish()
 }
 
-/// What goes into the frame that is being gathered.
+/// An item of the frame that is being gathered.
 enum Item {
     Event { event: EventToIndex, begins_commit: bool },
     Record { bytes: Bytes, begins_commit: bool },
@@ -88,7 +88,7 @@ struct Exporter<'a> {
     export: Export,
     frame: Vec<Item>,
     is_before_damage: bool,
-    /// The first of a commit was left out; what comes next begins it.
+    /// Whether the first item of a commit was left out, so that the next item begins the commit.
     begins_commit: bool,
 }
 
@@ -143,7 +143,7 @@ impl Exporter<'_> {
         }
     }
 
-    /// Writes the frame that was gathered.
+    /// Writes the gathered frame.
     fn write(&mut self, kind: Kind, time: Micros) -> Result<()> {
         let items = std::mem::take(&mut self.frame);
         self.begins_commit = false;
@@ -174,7 +174,7 @@ impl Exporter<'_> {
         self.writer.write(buffer, &meaning).map(drop).map_err(failed)
     }
 
-    /// Counts an event that is now at `position`.
+    /// Counts an event, whose new position is `position`.
     fn count(&mut self, event: &EventToIndex, position: u64) -> Result<()> {
         self.export.events += 1;
         if self.plan.recovered.contains_key(&event.position) {

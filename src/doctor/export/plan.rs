@@ -1,4 +1,4 @@
-//! What an export takes and what it leaves, decided before anything is written.
+//! Decides what an export writes and what it leaves out, before anything is written.
 
 use crate::codec::frame::EntryLocation;
 use crate::codec::sst::event::Body;
@@ -11,16 +11,16 @@ use crate::value::limits::EXPORT_RECOVERED_BYTES_MAX;
 use crate::value::stream::StreamId;
 use std::collections::{BTreeMap, HashMap};
 
-/// What was recovered is in no journal yet.
+/// The location of recovered events, which are in no journal yet.
 const NOWHERE: EntryLocation = EntryLocation { segment: 0, offset: 0, length: 0 };
 
-/// What is known of a damaged log once it was walked over.
+/// The result of reading a damaged log.
 pub(super) struct Plan {
-    /// The positions that nobody can read, as ranges from first to last.
+    /// The positions that cannot be read, as ranges from first to last.
     pub(super) lost: Vec<(u64, u64)>,
-    /// What the index held of the positions that the journal lost.
+    /// Events at positions that the journal lost and the index holds.
     pub(super) recovered: BTreeMap<u64, EventToIndex>,
-    /// Streams that lack a version: the last one before the gap.
+    /// Streams that lack a version, with the last version before the gap.
     pub(super) cuts: HashMap<StreamId, u64>,
 }
 
@@ -61,7 +61,7 @@ fn lost(site: &Site<'_>, recovered: &BTreeMap<u64, EventToIndex>) -> Result<Vec<
     Ok(lost)
 }
 
-/// What the index holds of the lost positions, as much as fits.
+/// Events at lost positions that the index holds, as many as fit into memory.
 fn recover(site: &Site<'_>, lost: &[(u64, u64)]) -> Result<BTreeMap<u64, EventToIndex>> {
     let mut recovered = BTreeMap::new();
     let Some(index) = &site.index else { return Ok(recovered) };

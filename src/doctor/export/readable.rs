@@ -1,5 +1,4 @@
-//! Everything that can still be read of a damaged log, in order: from the journal, and where it is
-//! damaged from the index.
+//! Reads a damaged log in order: from the journal, and from the index where the journal is damaged.
 
 use crate::codec::entry::Entry;
 use crate::codec::frame::{Frame, Kind, Location};
@@ -14,10 +13,10 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The highest bit of an entry's first byte: it is the first of its commit.
+/// The highest bit of an entry's first byte: the entry is the first of its commit.
 const BEGINS_COMMIT: u8 = 0x80;
 
-/// One thing that can be read.
+/// One item of the damaged log.
 pub(super) enum Readable {
     Event {
         event: EventToIndex,
@@ -27,18 +26,18 @@ pub(super) enum Readable {
         bytes: Bytes,
         begins_commit: bool,
     },
-    /// What came since the last one stood in one frame.
+    /// Ends a frame: all items since the last `FrameEnds` were in it.
     FrameEnds {
         kind: Kind,
         time: Micros,
     },
-    /// An event of a frame that may be something that a user stored.
+    /// An event of a frame that may be a payload that looks like a frame.
     Doubtful(EventToIndex),
-    /// Something is missing here that may have been a record, whether or not it was events.
+    /// Something is missing here. Besides events, it may have been a record.
     Damage,
 }
 
-/// Walks over the log that `site` names. What `recovered` holds by position replaces what the journal lacks. Returns
+/// Reads the log that `site` names. Events of `recovered`, by position, replace those that the journal lacks. Returns
 /// the position after the end.
 pub(super) fn each(
     site: &Site<'_>,
@@ -76,7 +75,7 @@ pub(super) fn each(
             }
         }
     }
-    // An index that is ahead knows of events whose loss the journal does not show.
+    // An index that is ahead of the journal shows the loss of events that the journal does not show.
     let newest = match &site.index {
         Some(index) => index.newest_position()?,
         None => 0,
@@ -88,7 +87,7 @@ pub(super) fn each(
 
 struct Walk<'a, V> {
     recovered: &'a BTreeMap<u64, EventToIndex>,
-    /// The position that is to come next.
+    /// The next position.
     next: u64,
     visit: &'a mut V,
 }
@@ -98,8 +97,7 @@ impl<V: FnMut(Readable) -> Result<()>> Walk<'_, V> {
         self.fill(frame.header.first_position)?;
         let entries: Vec<_> = frame.entries().flatten().collect();
         let mut located = Vec::with_capacity(entries.len());
-        // A frame whose content is not what its checksum covers was never written by us; what can be
-        // read of it is taken.
+        // This engine never writes a frame with a right checksum and unreadable content; take what can be read.
         let _ = each_located(at, frame, |item| located.push(item));
         for ((offset, _, entry), item) in entries.into_iter().zip(located) {
             let begins_commit = frame.bytes()[offset as usize] & BEGINS_COMMIT != 0;
@@ -124,7 +122,7 @@ impl<V: FnMut(Readable) -> Result<()>> Walk<'_, V> {
         (self.visit)(Readable::FrameEnds { kind, time })
     }
 
-    /// Puts in what was recovered before `position`. What was of one frame has one time.
+    /// Inserts the recovered events before `position`. Events of one frame have the same time.
     fn fill(&mut self, position: u64) -> Result<()> {
         if self.next >= position {
             return Ok(());

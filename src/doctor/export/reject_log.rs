@@ -1,4 +1,4 @@
-//! The file of what was left out of an export, one JSON object on each line.
+//! The file that lists what was left out of an export, one JSON object per line.
 
 use crate::codec::envelope::{self, Place};
 use crate::index::flush_batch::EventToIndex;
@@ -14,7 +14,7 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Written as far as there is something to be said; there is no file if there is nothing.
+/// The file is created by the first line. If nothing is left out, there is no file.
 pub(crate) struct RejectLog {
     disk: Arc<dyn Disk>,
     path: PathBuf,
@@ -23,7 +23,7 @@ pub(crate) struct RejectLog {
 }
 
 impl RejectLog {
-    /// The file `path`, which does not exist, with the permissions `mode` at most.
+    /// Prepares the file `path`, which must not exist. It gets at most the permissions `mode`.
     pub(crate) fn new(disk: &Arc<dyn Disk>, path: PathBuf, mode: u32) -> RejectLog {
         RejectLog { disk: Arc::clone(disk), path, mode, file: None }
     }
@@ -40,7 +40,7 @@ impl RejectLog {
         self.line(&json!({ "stream_cut": { "stream": stream, "kept_up_to": version } }))
     }
 
-    /// An engine's record that was not taken over.
+    /// A record of the engine's state that was left out.
     pub(super) fn state(&mut self, key: &str, value: &[u8]) -> Result<()> {
         self.line(&json!({ "state": { "key": key, "value_hex": hex(value) } }))
     }
@@ -50,7 +50,7 @@ impl RejectLog {
         self.line(&json!({ "event": described(event) }))
     }
 
-    /// An event of a frame that nothing vouches for.
+    /// An event of a doubtful frame.
     pub(super) fn doubtful(&mut self, event: &EventToIndex) -> Result<()> {
         self.line(&json!({ "doubtful_event": described(event) }))
     }
@@ -76,7 +76,7 @@ impl RejectLog {
     }
 }
 
-/// An event, with everything that it has.
+/// An event, with all of its parts.
 fn described(event: &EventToIndex) -> Value {
     let place = Place {
         position: Position::new(event.position),
@@ -99,7 +99,7 @@ fn described(event: &EventToIndex) -> Value {
             line["schema_version"] = decoded.schema_version.into();
             line["occurred_at"] = time(Micros::of(decoded.occurred_at)).into();
             line["format"] = if is_json { "json" } else { "bytes" }.into();
-            // As text, so that it is the same to the byte.
+            // As text, so that its bytes are preserved exactly.
             match std::str::from_utf8(&decoded.payload) {
                 Ok(text) => line["payload"] = text.into(),
                 Err(_) => line["payload_hex"] = hex(&decoded.payload).into(),
@@ -117,8 +117,8 @@ fn described(event: &EventToIndex) -> Value {
     line
 }
 
-/// A value with its keys in order. Which order serde_json keeps depends on its features, which any crate of a program
-/// may switch on.
+/// Serialises a value with sorted keys. The order that serde_json keeps depends on its features, which any crate of a
+/// program may enable.
 struct Sorted<'a>(&'a Value);
 
 impl Serialize for Sorted<'_> {
@@ -151,7 +151,7 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// The story: with `serde_json/preserve_order` anywhere in the program, the keys of the file's lines came in
+    /// The story: if any crate of the program enabled `serde_json/preserve_order`, the keys in the file's lines had
     /// another order.
     #[test]
     fn a_line_has_its_keys_in_order() {
