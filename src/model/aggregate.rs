@@ -1,6 +1,6 @@
-//! Aggregates: state that is folded from events and decides on commands.
+//! Aggregates: state that is computed from events and decides on commands.
 //!
-//! They are pure: nothing here knows that a store exists.
+//! They are pure: nothing in this module knows that a store exists.
 
 use crate::model::event_set::set::Event;
 use crate::value::error::{Error, Result};
@@ -162,7 +162,7 @@ pub(crate) fn stream_of<A: Aggregate>(id: &str) -> Result<StreamId> {
     stream_in(A::CATEGORY, id)
 }
 
-/// The stream of the instance `id` in `category`, which is one.
+/// The stream of the instance `id` in `category`, which must be a valid category.
 pub(crate) fn stream_in(category: &str, id: &str) -> Result<StreamId> {
     if id.is_empty() {
         let message = format!("the id of a {category} is empty; it needs at least 1 byte");
@@ -171,7 +171,7 @@ pub(crate) fn stream_in(category: &str, id: &str) -> Result<StreamId> {
     StreamId::new(format!("{category}-{id}"))
 }
 
-/// Applies `events`, one after the other.
+/// Applies `events` to `state` in order.
 pub(crate) fn fold<'e, A: Aggregate>(
     state: &mut A,
     events: impl IntoIterator<Item = &'e A::Event>,
@@ -181,7 +181,7 @@ pub(crate) fn fold<'e, A: Aggregate>(
     }
 }
 
-/// Whether stream names can begin with `name` and a `-`.
+/// Whether `name` is a valid category: stream names can begin with `name` and a `-`.
 pub(crate) const fn is_category(name: &str) -> bool {
     let bytes = name.as_bytes();
     if bytes.is_empty() || bytes[0] == b'$' {

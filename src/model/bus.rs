@@ -1,7 +1,7 @@
 //! The command bus: a pool of threads that execute commands, fed by bounded channels.
 //!
 //! * All commands for one stream go to one worker, in the order in which they were sent.
-//! * Every ticket is answered: what was sent before the bus is closed is executed, or expires.
+//! * Every ticket gets an outcome: a command that was sent before the bus is closed is executed, or expires.
 //! * A panic in `decide` fails its command, not its worker.
 
 use crate::model::aggregate::Aggregate;
@@ -133,7 +133,7 @@ impl<A: Aggregate> Clone for Bus<A> {
 struct Inner<A: Aggregate> {
     /// One for each worker; `None` once the bus is closed.
     queues: RwLock<Option<Vec<Sender<Job<A>>>>>,
-    /// Held by the thread that waits for them to end.
+    /// The lock is held by the thread that joins them.
     threads: Mutex<Vec<JoinHandle<()>>>,
     workers: Arc<Vec<ThreadId>>,
     hasher: RandomState,
@@ -199,13 +199,13 @@ impl<A: Aggregate> Inner<A> {
         let is_worker = is_one_of(&self.workers);
         let mut threads = match self.threads.try_lock() {
             Some(threads) => threads,
-            // Somebody waits for this worker, which cannot wait in turn.
+            // Another thread is joining this worker, so the worker must not wait for that thread.
             None if is_worker => return,
             None => self.threads.lock(),
         };
-        // A command may hold the last handle; its worker cannot wait for itself.
+        // A command may hold the last handle; its worker cannot join itself.
         for thread in threads.extract_if(.., |thread| thread.thread().id() != here) {
-            // A worker catches panics, so its result says nothing.
+            // A worker catches panics, so the result of `join` says nothing.
             let _ = thread.join();
         }
     }
@@ -330,12 +330,12 @@ impl<A: Aggregate> CommandBuilder<'_, A> {
 fn work<A: Aggregate>(repository: &Repository<A>, jobs: &Receiver<Job<A>>) {
     for job in jobs {
         let (id, answer) = (job.id.clone(), job.answer.clone());
-        // The command is dropped in there too, and dropping it may panic.
+        // The command is also dropped in `execute`, and dropping it may panic.
         let outcome = catch(|| execute(repository, job)).unwrap_or_else(|cause| {
             let message = format!("a command to {}-{id} panicked: {cause}", A::CATEGORY);
             Err(Error::new(ErrorKind::Panicked, message).into())
         });
-        // The sender may not wait for the reply, which is then dropped here.
+        // If the sender does not wait for the outcome, it is dropped here.
         let _ = catch(|| drop(answer.send(outcome)));
     }
 }

@@ -1,4 +1,4 @@
-//! Deciding and reading: aggregates, projections, processes and what runs them.
+//! Aggregates, projections and processes, and the code that runs them.
 
 pub(crate) mod aggregate;
 pub(crate) mod bus;

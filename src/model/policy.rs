@@ -1,4 +1,4 @@
-//! What happens with an event that a projection or a process cannot handle.
+//! How failures to handle an event are treated.
 
 use crate::value::error::{Error, ErrorKind};
 use crate::value::failpoint::failpoint;
@@ -53,8 +53,8 @@ pub struct Retrying {
     pub cause: String,
 }
 
-/// How long to wait, after so many failures of the store in a row, before what led to `error` is tried again;
-/// `None` if it cannot pass without an operator.
+/// How long to wait before the retry, after `failures` consecutive failures of the store, the last with `error`.
+/// `None` if the failure needs an operator.
 pub(crate) fn recovery_delay(error: &Error, failures: u32) -> Option<Duration> {
     if failpoint!("model::full_disk_is_for_good")
         || !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::Timeout)
@@ -65,7 +65,7 @@ pub(crate) fn recovery_delay(error: &Error, failures: u32) -> Option<Duration> {
     Some(RECOVERY_WAIT_MIN.saturating_mul(doubled).min(RECOVERY_WAIT_MAX))
 }
 
-/// The failure of the store that `cause` came from, if it may pass by itself.
+/// The store's error behind `cause`, if it may pass without an operator.
 pub(crate) fn passing(cause: &(dyn std::error::Error + 'static)) -> Option<Error> {
     let sources = std::iter::successors(Some(cause), |cause| cause.source());
     let error = sources.filter_map(|cause| cause.downcast_ref::<Error>()).next()?;
@@ -100,7 +100,7 @@ impl OnError {
         self
     }
 
-    /// How long to wait before the attempt after `failures` failures; `None`: it is not retried.
+    /// How long to wait before the next attempt after `failures` failures; `None` if there is none.
     pub(crate) fn delay_after(&self, failures: u32) -> Option<Duration> {
         if failures > self.retries {
             return None;

@@ -1,7 +1,7 @@
-//! How far something that follows the log has come, and waiting for it.
+//! The position of something that follows the log, and waits for it.
 //!
 //! * The position never moves back, except by `restart`.
-//! * It moves after what it counts is visible: a caller who waited for it may read.
+//! * It moves after the effects of the counted events are visible, so a caller that has waited can read them.
 
 use crate::value::callback;
 use crate::value::clock::deadline_after;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub(crate) struct Progress {
     owner: Owner,
-    /// Whose progress it is, for messages: `read model Balances`.
+    /// The name of the follower in messages, such as `read model Balances`.
     who: String,
     state: Mutex<State>,
     moved: Condvar,
@@ -21,7 +21,7 @@ pub(crate) struct Progress {
 
 struct State {
     position: Position,
-    /// Why it goes no further.
+    /// The reason why it makes no more progress.
     ended: Option<Error>,
 }
 
@@ -35,12 +35,12 @@ impl Progress {
         self.state.lock().position
     }
 
-    /// Why it goes no further, if it does not.
+    /// The reason why it makes no more progress, if it has ended.
     pub(crate) fn ended(&self) -> Option<Error> {
         self.state.lock().ended.clone()
     }
 
-    /// Everything up to `position` is done.
+    /// Moves the position forward to `position`.
     pub(crate) fn advance(&self, position: Position) {
         let mut state = self.state.lock();
         if position > state.position {
@@ -50,19 +50,19 @@ impl Progress {
         }
     }
 
-    /// It begins again after `position`, which may be an earlier one.
+    /// Sets the position to `position`, which may be an earlier one, and clears the end.
     pub(crate) fn restart(&self, position: Position) {
         *self.state.lock() = State { position, ended: None };
         self.moved.notify_all();
     }
 
-    /// It goes no further, for this reason; an earlier reason stays.
+    /// Ends the progress for the reason `why`. An earlier reason is kept.
     pub(crate) fn end(&self, why: Error) {
         self.state.lock().ended.get_or_insert(why);
         self.moved.notify_all();
     }
 
-    /// It goes no further, because it or the store was closed.
+    /// Ends the progress because the follower or the store was closed.
     pub(crate) fn close(&self) {
         self.end(Error::new(ErrorKind::Closed, format!("{} has been closed", self.who)));
     }

@@ -1,7 +1,7 @@
 //! Read models: state in memory, computed from the log each time a program starts.
 //!
 //! * One thread applies; readers see the model between two batches, so never a part of a commit.
-//! * After an error or a panic it can no longer be read: it may hold a part of an event.
+//! * After an error or a panic the model can no longer be read, because it may hold a part of an event.
 
 use crate::follow::feed::{Batch, Feed, FeedStop};
 use crate::log::core::Log;
@@ -67,7 +67,7 @@ pub struct ReadModelHandle<M> {
     open: LogHandle,
 }
 
-/// What the handles and the applying thread share.
+/// The state shared by the handles and the applying thread.
 struct Shared<M> {
     model: Readable<M>,
     progress: Arc<Progress>,
@@ -114,13 +114,13 @@ impl<M: ReadModel> ReadModelHandle<M> {
     ///
     /// # Errors
     /// [`Faulted`](ErrorKind::Faulted) if `apply` failed or panicked; errors of reading the log. Within a model's own
-    /// `apply` it is [`InvalidInput`](ErrorKind::InvalidInput), and within that of another model that would have to
+    /// `apply` it is [`WouldDeadlock`](ErrorKind::WouldDeadlock), and within that of another model that would have to
     /// wait for this one, [`Timeout`](ErrorKind::Timeout).
     pub fn read<R>(&self, read: impl FnOnce(&M) -> R) -> Result<R> {
         self.open.log().owner.check()?;
         let model = self.shared.model.try_read().map_err(unreadable::<M>)?;
         match self.shared.progress.ended() {
-            // What was applied before the store was closed is whole, and may be read.
+            // After the store is closed, the model is consistent and can be read.
             Some(why) if why.kind() != ErrorKind::Closed => Err(why),
             _ => Ok(read(&model)),
         }
@@ -165,13 +165,13 @@ impl<M: ReadModel> Shared<M> {
     }
 
     fn apply(&self, log: &Log, batch: &Batch) -> Result<()> {
-        // A reader may be the one who closes the store, and waits for this thread.
+        // A reader may be closing the store and waiting for this thread.
         let mut model = self.model.change(|| log.refuse_if_closed().err())?;
         for event in &batch.events {
             let applied = catch(|| apply(&mut *model, event));
             let applied = applied.unwrap_or_else(|cause| Err(panicked::<M>(event, &cause)));
             if let Err(error) = applied {
-                // Under the lock, so that nobody reads what is half done.
+                // Set the end under the lock, so that nobody reads a half-applied event.
                 self.progress.end(error.clone());
                 return Err(error);
             }

@@ -1,10 +1,10 @@
-//! A value that the application's code reads for as long as it likes, and that one thread changes.
+//! A value that one thread changes and that the application's code may read for any length of time.
 //!
-//! * No reader waits for another through the thread that changes the value: who reads something already passes
-//!   a change that is only waited for, and everybody else does so when his patience ends.
-//! * Who waits to change the value looks around meanwhile and can give up. So a reader may ask that thread for
-//!   something, or join it.
-//! * Within a change, which may run the application's code too, nothing is waited for without an end.
+//! * No reader waits for another reader through the thread that changes the value. A thread that already reads
+//!   something does not wait for a pending change, and every other reader waits only for `CHANGE_COURTESY_MAX`.
+//! * The thread that waits to change the value checks for requests meanwhile and can give up. So a reader may send
+//!   that thread a request, or join it.
+//! * Within a change, which may also run the application's code, no wait is unbounded.
 
 use crate::value::callback::{Held, Holding};
 use crate::value::failpoint::failpoint;
@@ -17,7 +17,7 @@ use std::time::Instant;
 
 pub(crate) struct Readable<T> {
     value: RwLock<T>,
-    /// A change waits for readers.
+    /// Whether a change waits for readers.
     awaited: AtomicBool,
     turn: Mutex<()>,
     passed: Condvar,
@@ -33,7 +33,7 @@ pub(crate) enum Unreadable {
 }
 
 thread_local! {
-    /// The value that this thread is changing.
+    /// The address of the value that this thread is changing, or 0.
     static CHANGED_HERE: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -43,7 +43,7 @@ impl<T> Readable<T> {
         Readable { value, awaited, turn: Mutex::new(()), passed: Condvar::new() }
     }
 
-    /// The value between two changes. The changes must not run the application's code.
+    /// Reads the value between two changes. For values whose changes do not run the application's code.
     pub(crate) fn read(&self) -> Reading<'_, T> {
         if self.awaited.load(Ordering::Acquire) && !Holding::View.is_held() {
             self.give_way();
@@ -54,7 +54,7 @@ impl<T> Readable<T> {
         Reading::new(self.value.read_recursive())
     }
 
-    /// The value between two changes, which may run the application's code.
+    /// Reads the value between two changes. For values whose changes may run the application's code.
     pub(crate) fn try_read(&self) -> Result<Reading<'_, T>, Unreadable> {
         match CHANGED_HERE.get() {
             0 => Ok(self.read()),
@@ -68,7 +68,7 @@ impl<T> Readable<T> {
         }
     }
 
-    /// Waits until nobody reads the value, to change it, unless `give_up` has a reason not to.
+    /// Waits until nobody reads the value, and locks it for a change. Gives up if `give_up` returns a reason.
     pub(crate) fn change<E>(
         &self,
         mut give_up: impl FnMut() -> Option<E>,
@@ -96,7 +96,7 @@ impl<T> Readable<T> {
         changed
     }
 
-    /// Lets a change that waits go first.
+    /// Lets a pending change go first, for a bounded time.
     fn give_way(&self) {
         let deadline = Instant::now() + CHANGE_COURTESY_MAX;
         let mut turn = self.turn.lock();
@@ -112,7 +112,7 @@ impl<T> Readable<T> {
     }
 }
 
-/// A value while it is being read.
+/// A read guard.
 pub(crate) struct Reading<'a, T> {
     guard: RwLockReadGuard<'a, T>,
     _held: Held,
@@ -131,10 +131,10 @@ impl<T> Deref for Reading<'_, T> {
     }
 }
 
-/// A value while it is being changed.
+/// A write guard.
 pub(crate) struct Changing<'a, T> {
     guard: RwLockWriteGuard<'a, T>,
-    /// What this thread was changing before.
+    /// The address of the value that this thread was changing before.
     before: usize,
 }
 

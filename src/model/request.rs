@@ -1,7 +1,7 @@
-//! Asking a thread of the engine for something, and waiting for its answer.
+//! Sends a request to a thread of the engine, and waits for the reply.
 //!
-//! A caller gets a reply, or learns that the request was dropped, or that the thread has ended: a
-//! request may still wait in the channel then, which is not emptied when its receiver goes.
+//! A caller gets a reply, or learns that the request was dropped or that the thread has ended. The last is needed
+//! because a channel is not emptied when its receiver is dropped, so a request may stay in it.
 
 use crate::log::core::Log;
 use crate::value::callback;
@@ -15,43 +15,43 @@ use std::sync::OnceLock;
 use std::thread::ThreadId;
 use std::time::Duration;
 
-/// A question with the channel that its answer goes to.
+/// A request, and the channel for its reply.
 pub(crate) struct Request<A> {
     pub(crate) ask: A,
     pub(crate) answer: Sender<Result<()>>,
 }
 
-/// The side that asks. Holding it keeps the channel open when no handle is left.
+/// The requesting side. Holding it keeps the channel open when no handle is left.
 pub(crate) struct RequestSender<A> {
     owner: Owner,
     requests: Sender<Request<A>>,
-    /// Disconnected once nobody answers any more.
+    /// Disconnected when the replying thread has ended.
     ended: Receiver<()>,
-    /// The thread that answers, once it runs.
+    /// The replying thread, once it runs.
     thread: OnceLock<ThreadId>,
 }
 
-/// The side that answers: its requests. Dropping it replies to everybody who still waits.
+/// The replying side. Dropping it ends the wait of all callers.
 pub(crate) struct RequestReceiver<A> {
     requests: Receiver<Request<A>>,
     _answers: Sender<()>,
 }
 
 impl<A> RequestReceiver<A> {
-    /// The channel that the requests come through.
+    /// The channel of the requests.
     pub(crate) fn channel(&self) -> &Receiver<Request<A>> {
         &self.requests
     }
 }
 
-/// Why a question has no answer.
+/// Why a request got no reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoReply {
     /// The thread has ended.
     Ended,
-    /// The time has passed, or the thread would have waited for itself.
+    /// The timeout has passed, or the thread would have waited for itself.
     Late,
-    /// The thread has asked itself for more than it can remember.
+    /// The thread has sent itself more requests than the channel holds.
     Full,
 }
 
@@ -60,7 +60,7 @@ impl NoReply {
     pub(crate) fn by(self, who: &str) -> Error {
         match self {
             NoReply::Ended => Error::new(ErrorKind::Closed, format!("{who} has stopped")),
-            NoReply::Late => Error::new(ErrorKind::Timeout, format!("{who} has not answered")),
+            NoReply::Late => Error::new(ErrorKind::Timeout, format!("{who} has not replied")),
             NoReply::Full => {
                 let waiting = REQUESTS_WAITING_MAX;
                 let message = format!("{who} already waits for {waiting} requests to itself");
@@ -70,7 +70,7 @@ impl NoReply {
     }
 }
 
-/// A way to ask, and where the thread hears of it.
+/// Makes a channel for requests, with its two sides.
 pub(crate) fn requests<A>() -> (RequestSender<A>, RequestReceiver<A>) {
     let (sender, requests) = bounded(REQUESTS_WAITING_MAX);
     let (answers, ended) = bounded(0);
@@ -84,22 +84,21 @@ pub(crate) fn requests<A>() -> (RequestSender<A>, RequestReceiver<A>) {
 }
 
 impl<A> RequestSender<A> {
-    /// The present thread is the one that answers.
+    /// Registers the current thread as the one that replies.
     pub(crate) fn answered_here(&self) {
-        // A thread that begins again keeps its place.
+        // Only the first call has an effect.
         let _ = self.thread.set(std::thread::current().id());
     }
 
-    /// Whether somebody waits for the thread to come to what was asked.
+    /// Whether a request waits in the channel.
     #[cfg(test)]
     pub(crate) fn has_waiting(&self) -> bool {
         !self.requests.is_empty()
     }
 
-    /// Asks and waits for the answer, but no longer than `timeout`. In the application's code that the
-    /// answering thread calls, or waits for, nobody waits: it is done when the thread comes to it.
-    /// Other threads of the engine, which call the application's code too, wait for a while: two that ask each
-    /// other would not end.
+    /// Sends a request and waits for the reply, at most for `timeout`. Application code that the replying thread
+    /// calls or waits for does not wait: the request is handled later. Other threads of the engine, which also call
+    /// application code, wait for a bounded time, because two threads that send each other requests would deadlock.
     pub(crate) fn ask(&self, ask: A, timeout: Option<Duration>) -> Result<Result<()>, NoReply> {
         if let Err(forked) = self.owner.check() {
             return Ok(Err(forked));
@@ -131,7 +130,7 @@ impl<A> RequestSender<A> {
         sent?;
         select! {
             recv(answered) -> answer => answer.map_err(|_| NoReply::Ended),
-            // What the thread has answered, it has answered before it ended.
+            // If there is a reply, the thread sent it before it ended.
             recv(self.ended) -> _ => answered.try_recv().map_err(|_| NoReply::Ended),
             recv(deadline.map_or(never(), at)) -> _ => Err(NoReply::Late),
         }
@@ -162,7 +161,7 @@ mod tests {
         assert_eq!(asking.ask(4, Some(SHORT)).unwrap_err(), NoReply::Ended);
     }
 
-    /// The thread that answers, asked from the application's code that it calls, would wait for itself for ever.
+    /// A request from application code that the replying thread calls would make the thread wait for itself forever.
     #[test]
     fn a_thread_that_asks_itself_does_not_wait() {
         let (tell, told) = bounded(1);
@@ -180,9 +179,9 @@ mod tests {
         told.recv_timeout(LONG).expect("the thread waits for itself");
     }
 
-    /// Stopping a projection twice hung once in a run of the whole suite. The second request came
-    /// when the thread had answered the first one and was about to end. It stayed in the channel,
-    /// which is not emptied when its receiver goes, and kept the channel of its answer open.
+    /// Stopping a projection twice hung once in a run of the whole suite. The second request came after the thread
+    /// had replied to the first one and was about to end. The request stayed in the channel, which is not emptied
+    /// when its receiver is dropped, and kept the channel of its reply open.
     #[test]
     fn a_question_that_waits_when_the_thread_ends_is_not_waited_for() {
         let (asking, asked) = requests();

@@ -1,4 +1,4 @@
-//! What a sender of a command gets: a ticket for its outcome, or the command back with the reason.
+//! What the sender of a command gets: a ticket for the outcome, or the command back with the reason.
 
 use crate::model::aggregate::Aggregate;
 use crate::model::repository::outcome::{ExecuteError, Executed};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::Duration;
 
-/// What becomes of a command.
+/// The outcome of a command.
 pub(super) type Outcome<A> = Result<Executed<A>, ExecuteError<<A as Aggregate>::Error>>;
 
 /// A command that was not sent, and why.
@@ -53,18 +53,19 @@ impl<C> From<SendError<C>> for Error {
 pub struct Ticket<A: Aggregate> {
     pub(super) answered: Owned<Receiver<Outcome<A>>>,
     pub(super) owner: Owner,
-    /// The workers that may have to answer it.
+    /// The workers that may have to execute the command.
     pub(super) workers: Arc<Vec<ThreadId>>,
 }
 
 impl<A: Aggregate> Ticket<A> {
     /// Waits until the command was executed or refused.
     ///
-    /// # Errors Those of [`Repository::execute_with`](crate::model::repository::Repository::execute_with);
-    /// [`Expired`](ErrorKind::Expired), if its deadline passed before it began;
-    /// [`Panicked`](ErrorKind::Panicked), if `decide` or `evolve` did. Within a command of the same bus it is
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if it was not executed yet, because the waiting worker may be the one
-    /// to execute it; [`wait_timeout`](Ticket::wait_timeout) waits there too.
+    /// # Errors
+    /// Those of [`Repository::execute_with`](crate::model::repository::Repository::execute_with);
+    /// [`Expired`](ErrorKind::Expired), if its deadline passed before it began; [`Panicked`](ErrorKind::Panicked), if
+    /// `decide` or `evolve` did. Within a command of the same bus it is [`InvalidInput`](ErrorKind::InvalidInput) if it
+    /// was not executed yet, because the waiting worker may be the one to execute it;
+    /// [`wait_timeout`](Ticket::wait_timeout) waits there too.
     pub fn wait(self) -> Outcome<A> {
         self.owner.check()?;
         callback::refuse_if_commits_wait("Ticket::wait")?;
@@ -92,7 +93,7 @@ impl<A: Aggregate> Ticket<A> {
     }
 }
 
-/// Whether this thread is one of `workers`.
+/// Whether the current thread is one of `workers`.
 pub(super) fn is_one_of(workers: &[ThreadId]) -> bool {
     workers.contains(&std::thread::current().id())
 }

@@ -1,12 +1,12 @@
-//! Before an event is appended: does it read back as the same?
+//! Checks, before an event is appended, that it reads back unchanged.
 //!
-//! Each event is decoded from what would be stored, exactly as a load will do it, and compared. What a type cannot
-//! read may depend on each single value (a word that a user chose as the key of a flattened map), so the first
-//! event of a variant proves nothing for the next one; see docs/decisions/0012.
+//! Each event is decoded from its stored form, exactly as a load does it, and compared. Whether a type can read a
+//! value may depend on the value itself, such as a key of a flattened map that a user chose. So the first event of a
+//! variant proves nothing for the next one; see docs/decisions/0012.
 //!
-//! The first event of each variant, and the first one that writes a field which those before it left out, is also
-//! searched for fields that are written and not read. Such a type is no event set, even if this value happens to be the
-//! field's default.
+//! The first event of each variant, and the first one that writes a field which earlier ones left out, is also
+//! searched for fields that are written and not read. A type with such a field is not an event set, even if this
+//! value happens to be the field's default.
 
 use crate::model::event_set::decode::decode;
 use crate::model::event_set::joined::{Joined, join};
@@ -25,12 +25,12 @@ use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 use std::sync::LazyLock;
 
-/// The variants of which an event was read back, and with which of their fields.
+/// The variants of which an event was read back, with the fields that were written.
 static SEEN: LazyLock<RwLock<HashMap<(TypeId, &'static str), u64>>> =
     LazyLock::new(RwLock::default);
 
-/// What `event`, which was split into `parts` and `payload`, is when it is read back. It is refused if it
-/// is not the same.
+/// Reads back `event`, which was split into `parts` and `payload`, and returns the result. Refuses the event if it is
+/// not the same.
 pub(super) fn before_append<E: Event>(event: &E, parts: Parts, payload: &Bytes) -> Result<E> {
     let Parts { variant, written } = parts;
     let key = (TypeId::of::<E>(), variant);
@@ -42,7 +42,7 @@ pub(super) fn before_append<E: Event>(event: &E, parts: Parts, payload: &Bytes) 
     }
     let back = read_back(event, variant, payload).map_err(|what| match seen {
         None => refused::<E>(variant, &what),
-        // The variant does read back; so it is this value.
+        // Earlier events of the variant did read back, so the reason is this value.
         Some(_) => {
             let set = type_name::<E>();
             Error::invalid(format!("an event {variant} of {set} cannot be stored: it {what}"))
@@ -87,10 +87,10 @@ fn name(path: &Path<'_>) -> String {
     }
 }
 
-/// Why a load would not yield the event that is to be stored.
+/// Why a load would not return the event that is to be stored.
 enum NotReadBack {
     Refused(Error),
-    /// What is different about it.
+    /// The difference.
     Differs(String),
 }
 
@@ -103,8 +103,8 @@ impl Display for NotReadBack {
     }
 }
 
-/// The event as a load would yield it, if that is the same. What the set's upcaster makes of it on purpose may be
-/// another event, as in a program that still writes the form of an older one.
+/// The event as a load would return it, if that is the same event. The set's upcaster may change it on purpose, as in
+/// a program that still writes an older form.
 fn read_back<E: Event>(
     event: &E,
     variant: &'static str,

@@ -1,4 +1,4 @@
-//! Decodes a stored event: upcast first, as often as it changes, then put together.
+//! Decodes a stored event: upcasts it until it no longer changes, and then deserialises it.
 
 use crate::model::event_set::joined::{self, Failure};
 use crate::model::event_set::set::{Event, StoredEvent};
@@ -9,7 +9,7 @@ use crate::value::limits::UPCASTS_MAX;
 use std::any::type_name;
 use std::fmt;
 
-/// The event; `place` says where it is stored, for an error's message.
+/// Decodes `stored`; `place` says in error messages where it is stored.
 pub(super) fn decode<E: Event>(stored: StoredEvent, place: &dyn fmt::Display) -> Result<E> {
     let stored = upcast::<E>(stored, place)?;
     if stored.schema_version > E::schema_version(&stored.event_type) {
@@ -19,7 +19,7 @@ pub(super) fn decode<E: Event>(stored: StoredEvent, place: &dyn fmt::Display) ->
         .map_err(|failure| not_readable::<E>(failure, &stored, place))
 }
 
-/// Takes `stored` through the set's upcaster until it comes out as it went in.
+/// Passes `stored` through the set's upcaster until its type and version no longer change.
 fn upcast<E: Event>(mut stored: StoredEvent, place: &dyn fmt::Display) -> Result<StoredEvent> {
     for _ in 0..UPCASTS_MAX {
         let (event_type, schema_version) = (stored.event_type.clone(), stored.schema_version);
@@ -45,7 +45,8 @@ fn upcast<E: Event>(mut stored: StoredEvent, place: &dyn fmt::Display) -> Result
     ))
 }
 
-/// A type that the set does not know is not newer but unknown; `other` may even take it.
+/// Refuses a newer schema version. A type that the set does not know is not newer but unknown, and a variant with
+/// `other` may accept it.
 fn refuse_newer<E: Event>(stored: &StoredEvent, place: &dyn fmt::Display) -> Result<()> {
     if !shape::variants::<E>()?.contains(&stored.event_type.as_str()) {
         return Ok(());

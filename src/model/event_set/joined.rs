@@ -1,8 +1,8 @@
-//! Puts an event together again, from the name of its variant and its content as JSON.
+//! Deserialises an event from the name of its variant and its content as JSON.
 //!
-//! * The content is parsed once, straight into the event.
+//! * The content is parsed once, directly into the event.
 //! * A unit variant reads from any content, as a struct ignores fields that it does not know.
-//! * A struct variant reads from `null` as from `{}`: a unit variant may grow fields with defaults.
+//! * A struct variant reads from `null` as from `{}`, so that a unit variant can get fields with defaults.
 
 use crate::value::json::told::{Told, without_values};
 use serde::de::value::StrDeserializer;
@@ -13,14 +13,14 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use std::fmt;
 
-/// Why an event could not be put together.
+/// Why an event could not be deserialised.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The type is no externally tagged enum, but this.
+    /// The type is not an externally tagged enum; with a description of what it is.
     NoEnum(String),
-    /// The enum has no variant of this name, but these.
+    /// The enum has no variant of this name; with the variants that it has.
     UnknownVariant(String),
-    /// The content is not what the variant consists of.
+    /// The content does not fit the variant.
     Json(Told),
     /// A unit variant has content.
     Content,
@@ -28,7 +28,7 @@ pub(super) enum Failure {
     Other(String),
 }
 
-/// The event of this type and payload.
+/// Deserialises the event of this type and payload.
 pub(super) fn join<T: DeserializeOwned>(event_type: &str, payload: &[u8]) -> Result<T, Failure> {
     T::deserialize(Joined { event_type, payload, content_must_be_read: false })
 }
@@ -52,7 +52,7 @@ impl de::Error for Failure {
         Failure::Other(without_values(&message.to_string()))
     }
 
-    /// Comes from our own enum only: the enums within a payload speak with serde_json's error.
+    /// Only the event's own enum gets here: enums within a payload use serde_json's error type.
     fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Failure {
         Failure::UnknownVariant(if expected.is_empty() {
             "no type at all".to_owned()
@@ -72,7 +72,7 @@ impl From<serde_json::Error> for Failure {
 pub(super) struct Joined<'de> {
     pub(super) event_type: &'de str,
     pub(super) payload: &'de [u8],
-    /// Whether a unit variant may read from `null` only.
+    /// Whether a unit variant must read from `null` only.
     pub(super) content_must_be_read: bool,
 }
 
@@ -118,7 +118,7 @@ pub(super) struct Content<'de> {
 }
 
 impl<'de> Content<'de> {
-    /// All of the content, read by `read`.
+    /// Reads all of the content with `read`.
     fn parse<T>(
         self,
         read: impl FnOnce(&mut serde_json::Deserializer<serde_json::de::SliceRead<'de>>) -> Read<T>,
@@ -137,7 +137,7 @@ type Read<T> = Result<T, serde_json::Error>;
 impl<'de> VariantAccess<'de> for Content<'de> {
     type Error = Failure;
 
-    /// What is here is of no interest, and `other` may even meet what is not JSON at all.
+    /// The content is ignored; with `other` it need not even be JSON.
     fn unit_variant(self) -> Result<(), Failure> {
         if self.must_be_read && self.json != NULL {
             return Err(Failure::Content);

@@ -1,8 +1,8 @@
 //! Plain serde enums as sets of events.
 //!
-//! * An externally tagged enum's value is an event: the variant's serde name is the event type, its
-//!   content the JSON payload. `split` takes them apart, `joined` puts them together again.
-//! * Each event is read back before it is appended (`check`): what would not be read is refused.
+//! * A value of an externally tagged enum is an event: the variant's serde name is the event type, its content the
+//!   JSON payload. `split` serialises them, `joined` deserialises them.
+//! * Each event is read back before it is appended (`check`), and refused if it does not read back.
 //! * Reading parses the payload once, into the event itself, and allocates nothing for the type.
 //! * Every stored event passes through its set's `upcast` before it is decoded.
 
@@ -48,7 +48,7 @@ impl NewEvent {
     }
 }
 
-/// `event`, to be appended, and the event that will be read back.
+/// Makes the new event for `event`, and returns it with the event that will be read back.
 pub(crate) fn write<E: Event>(event: &E) -> Result<(NewEvent, E)> {
     let mut payload = Vec::with_capacity(128);
     let parts = split::split(event, &mut payload).map_err(|refused| match refused {

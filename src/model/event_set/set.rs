@@ -1,4 +1,4 @@
-//! What an event set is, and what is stored of an event.
+//! Event sets, and the stored parts of an event.
 
 use crate::value::error::{Error, ErrorKind, HandlerError, Result};
 use crate::value::event::EventType;

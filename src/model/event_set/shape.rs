@@ -1,4 +1,4 @@
-//! What a type is to serde, learned from how it asks to be read, without reading anything.
+//! Finds out what a type is to serde from the `Deserializer` method that it calls, without reading anything.
 
 use crate::model::event_set::set::Event;
 use crate::value::error::{Error, ErrorKind, Result};
@@ -7,7 +7,7 @@ use serde::forward_to_deserialize_any;
 use std::any::type_name;
 use std::fmt;
 
-/// The names that `E`'s variants are read by, aliases among them.
+/// The names that `E`'s variants are read by, including aliases.
 pub(super) fn variants<E: Event>() -> Result<&'static [&'static str]> {
     match E::deserialize(Probe) {
         Err(Shape::Enum(variants)) => Ok(variants),
@@ -16,9 +16,9 @@ pub(super) fn variants<E: Event>() -> Result<&'static [&'static str]> {
     }
 }
 
-/// The error that says that `E` is no event set; `met` is what it was met as.
+/// The error for an `E` that is not an event set; `met` says what it was written as.
 ///
-/// How a type asks to be read tells more than how it writes itself, so that is asked first.
+/// How a type is read says more than how it is written, so check that first.
 pub(super) fn not_a_set<E: Event>(met: &str) -> Error {
     match variants::<E>() {
         Err(reason) => reason,
@@ -38,7 +38,7 @@ fn refused<E: Event>(what: &str) -> Error {
     )
 }
 
-/// serde's words for what it wants to read, and what that most often is.
+/// Describes a type in serde's words for what it expected, or by what that most often means.
 fn describe(met: &str) -> String {
     match met {
         "any value" => "an untagged enum (it reads from any value)".to_owned(),
@@ -47,7 +47,7 @@ fn describe(met: &str) -> String {
     }
 }
 
-/// Answers the first question with an error that holds it.
+/// A deserializer that returns the first request as an error.
 struct Probe;
 
 #[derive(Debug)]

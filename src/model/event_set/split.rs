@@ -1,30 +1,30 @@
-//! Takes an event apart: the name of its variant, and its content as JSON.
+//! Splits an event into the name of its variant and its content as JSON.
 
 use crate::value::json::Strict;
 use serde::Serialize;
 use serde::ser::{self, SerializeStructVariant, SerializeTupleVariant, Serializer};
 use std::fmt;
 
-/// Why a value could not be taken apart.
+/// Why a value could not be split.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// It is no variant of an externally tagged enum, but this.
+    /// It is not a variant of an externally tagged enum; with a description of what it is.
     NoVariant(&'static str),
     /// Its content cannot be written.
     Json(serde_json::Error),
 }
 
-/// What an event was found to be.
+/// The variant of an event, and its written fields.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parts {
     /// The name of the variant.
     pub(super) variant: &'static str,
-    /// Which of the variant's fields were written, a bit for each in their order; all from the 64th on
-    /// share the last one. A field may be left out, by `skip_serializing_if`.
+    /// The variant's fields that were written, one bit each, in order; the 64th and later fields share the last bit.
+    /// `skip_serializing_if` may leave a field out.
     pub(super) written: u64,
 }
 
-/// What `event` is; its content is appended to `payload`.
+/// Splits `event`, and appends its content to `payload`.
 pub(super) fn split<T: Serialize>(event: &T, payload: &mut Vec<u8>) -> Result<Parts, Refusal> {
     event.serialize(Split { json: &mut serde_json::Serializer::new(payload) })
 }
@@ -58,7 +58,7 @@ struct Split<'a, 'p> {
     json: Json<'a, 'p>,
 }
 
-/// The fields of a tuple or struct variant on their way into the payload.
+/// Writes the fields of a tuple or struct variant into the payload.
 pub(super) struct Fields<C> {
     parts: Parts,
     /// The bit of the next field.

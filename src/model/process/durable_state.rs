@@ -1,9 +1,9 @@
-//! What a process remembers in the journal besides its own events: how far it is, which deadlines
-//! are to come, and which effects.
+//! The state of a process in the journal besides its own events: its position, its pending deadlines and its pending
+//! effects.
 //!
-//! * What is here is what the journal holds, except for two things that may lag there, because
-//!   having them again does no harm: how far it is past events that led to nothing, and that an
-//!   effect without further events is done. Both go with the next commit.
+//! * This state equals the journal's, except for two things that may lag there, because repeating them does no harm:
+//!   the position past events that led to nothing, and the end of an effect that returned no events. The next commit
+//!   writes both.
 
 use crate::codec::process::{
     Alarm, ProcessCursor, cursor_key, deadline_prefix, decode, decode_effects, effects_prefix,
@@ -17,20 +17,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub(super) struct DurableState {
     name: &'static str,
-    /// What was recorded up to here is ingested, or not wanted.
+    /// Every event up to this position is ingested, or not wanted.
     position: Position,
-    /// The same, as the journal has it; `None` if it has nothing.
+    /// The position in the journal; `None` if there is none.
     written: Option<Position>,
     alarms: BTreeMap<String, Alarm>,
     /// The alarms that have not fired, by time.
     due: BTreeSet<(i64, String)>,
-    /// Of each instance, the own events whose effects are to come.
+    /// The own events of each instance whose effects are pending.
     effects: BTreeMap<String, Pending>,
-    /// The instances of which the journal has more effects to come than there are.
+    /// The instances that have more pending effects in the journal than here.
     unwritten: BTreeSet<String>,
 }
 
-/// The versions of own events whose effects are to come, as ranges: a reaction's events follow each other.
+/// The versions of own events whose effects are pending, as ranges, because a reaction's events are consecutive.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Pending(VecDeque<(u64, u64)>);
 
@@ -47,7 +47,7 @@ impl Pending {
         self.0.front().map(|(first, _)| *first)
     }
 
-    /// The same without the first one.
+    /// Removes the first version.
     pub(super) fn without_first(mut self) -> Pending {
         match self.0.front_mut() {
             Some(range) if range.0 < range.1 => range.0 += 1,
@@ -56,7 +56,7 @@ impl Pending {
         self
     }
 
-    /// Adds the versions from `first` to `last`, which are after all others; none if `last` is before `first`.
+    /// Adds the versions from `first` to `last`, which must be after all others; none if `last` is less than `first`.
     pub(super) fn extend(&mut self, first: u64, last: u64) {
         if last < first {
             return;
@@ -68,7 +68,7 @@ impl Pending {
     }
 }
 
-/// What a commit changes of it.
+/// The change that a commit makes to the durable state.
 pub(super) struct Change {
     pub(super) position: Position,
     pub(super) instance: Option<InstanceChange>,
@@ -109,12 +109,12 @@ impl DurableState {
         self.position
     }
 
-    /// Everything up to `position` is ingested, and the last of it has led to nothing.
+    /// Moves the position over events that led to nothing.
     pub(super) fn pass(&mut self, position: Position) {
         self.position = position;
     }
 
-    /// The process has never ingested anything.
+    /// Whether the process has never written a position.
     pub(super) fn is_new(&self) -> bool {
         self.written.is_none()
     }
@@ -124,7 +124,7 @@ impl DurableState {
         self.position.get() - self.written.map_or(0, Position::get)
     }
 
-    /// Effects are done of which the journal does not know it.
+    /// Whether effects are done that are still pending in the journal.
     pub(super) fn has_unwritten_effects(&self) -> bool {
         !self.unwritten.is_empty()
     }
@@ -139,33 +139,33 @@ impl DurableState {
         self.due.len() as u64
     }
 
-    /// The alarm of the instance `id` when its state wants to be woken at `due`. A time that has
-    /// fired does not fire again, however long the state names it.
+    /// The alarm of the instance `id` if its state wants to be woken at `due`. A deadline that has fired does not
+    /// fire again, however long the state returns it.
     pub(super) fn rearmed(&self, id: &str, due: Option<i64>, fired: bool) -> Option<Alarm> {
         let due = due?;
         let same = self.alarms.get(id).filter(|alarm| alarm.due == due);
         Some(Alarm { due, fired: same.is_some_and(|alarm| alarm.fired || fired) })
     }
 
-    /// The next own event, by instance and version, whose effect is to come.
+    /// The next own event whose effect is pending, by instance and version.
     pub(super) fn next_effect(&self) -> Option<(String, u64)> {
         let (id, pending) = self.effects.first_key_value()?;
         pending.first().map(|version| (id.clone(), version))
     }
 
-    /// The own events of the instance `id` whose effects are to come.
+    /// The own events of the instance `id` whose effects are pending.
     pub(super) fn effects_of(&self, id: &str) -> Pending {
         self.effects.get(id).cloned().unwrap_or_default()
     }
 
-    /// The first effect of the instance `id` is done and has led to no event.
+    /// Marks the first effect of the instance `id` as done. It returned no events.
     pub(super) fn effect_done(&mut self, id: &str) {
         let effects = self.effects_of(id).without_first();
         self.set_effects(id, effects);
         self.unwritten.insert(id.to_owned());
     }
 
-    /// What a commit must write for `change`, and for what the journal does not know yet.
+    /// The records that a commit must write for `change`, and for done effects that the journal does not have yet.
     pub(super) fn records(&self, change: &Change) -> Vec<(String, Vec<u8>)> {
         let cursor = ProcessCursor { position: change.position.get() };
         let mut records = vec![(cursor_key(self.name), encode(&cursor))];
@@ -192,7 +192,7 @@ impl DurableState {
         (format!("{}{id}", effects_prefix(self.name)), value)
     }
 
-    /// Takes over what a commit has made durable.
+    /// Applies a change that a commit has made durable.
     pub(super) fn apply(&mut self, change: Change) {
         self.position = change.position;
         self.written = Some(change.position);
@@ -225,7 +225,7 @@ impl DurableState {
     }
 }
 
-/// What is kept under the keys that begin with `prefix`, by what follows it: an instance's id.
+/// The values of the keys that begin with `prefix`, by the rest of the key: an instance's id.
 fn load<T>(
     log: &Log,
     name: &str,
@@ -309,8 +309,8 @@ mod tests {
         assert_eq!(kept.rearmed("a", Some(6), true), Some(Alarm { due: 6, fired: false }));
         assert_eq!(kept.rearmed("a", None, true), None);
     }
-    /// Each effect that led to something wrote the list of all that were left: 10,000 effects of one reaction wrote
-    /// 150 MB of records. What is written for an effect does not grow with their number.
+    /// Each effect that returned events wrote the list of all remaining effects: 10,000 effects of one reaction wrote
+    /// 150 MB of records. The records of an effect must not grow with the number of effects.
     #[test]
     fn what_is_written_for_an_effect_does_not_grow_with_their_number() {
         const EFFECTS: u64 = 10_000;

@@ -69,12 +69,12 @@ pub(super) struct Executors {
 }
 
 impl Executors {
-    /// With no others named, they are those of this log.
+    /// Uses repositories of this log, unless `put` sets another one.
     pub(super) fn new(log: WeakLogHandle) -> Executors {
         Executors { log, by_kind: Mutex::default() }
     }
 
-    /// Commands to this kind of aggregate go to this repository.
+    /// Sends commands to this kind of aggregate to this repository.
     pub(super) fn put<A: Aggregate>(&self, repository: &Repository<A>) {
         let detached: Box<dyn Any + Send> = Box::new(repository.detached());
         self.by_kind.lock().insert(TypeId::of::<A>(), detached);
@@ -92,7 +92,7 @@ impl Executors {
     fn known<A: Aggregate>(&self) -> Option<Result<Repository<A>>> {
         let by_kind = self.by_kind.lock();
         let detached = by_kind.get(&TypeId::of::<A>())?.downcast_ref::<Detached<A>>();
-        Some(detached.expect("what is kept for a kind is of this kind").attached())
+        Some(detached.expect("each entry has the type of its key").attached())
     }
 }
 

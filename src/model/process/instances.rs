@@ -1,8 +1,7 @@
-//! The instances of one process: each folded from its own stream, and remembered for a while.
+//! A cache of the instances of one process. Each is computed from its own stream.
 //!
-//! * What is cached is never taken for the newest state: a caller gets it with all that its
-//!   stream holds by then.
-//! * Bounded: two generations, of which the older goes when the younger is full.
+//! * A cached state is never assumed to be the newest: `load` applies all later events of the stream to it.
+//! * It is bounded: there are two generations, and the older one is dropped when the younger one is full.
 
 use crate::codec::state::StreamState;
 use crate::log::core::Log;
@@ -21,7 +20,7 @@ use uuid::Uuid;
 pub(super) struct Instance<M> {
     pub(super) state: M,
     pub(super) version: Version,
-    /// That of its last event: what a deadline's events go on with.
+    /// The correlation id of its last event, which a deadline's events also get.
     pub(super) correlation_id: Option<Uuid>,
 }
 
@@ -35,7 +34,7 @@ impl<M: ProcessManager> Instances<M> {
         Instances { young: HashMap::new(), old: HashMap::new() }
     }
 
-    /// The instance with all that its stream holds.
+    /// Loads the instance with all events of its stream.
     pub(super) fn load(&mut self, log: &Arc<Log>, stream: &StreamId) -> Result<Instance<M>> {
         let last = log.stream_state(stream)?.unwrap_or_else(StreamState::absent).version;
         let known = self.young.get(stream).or_else(|| self.old.get(stream)).cloned();
@@ -51,7 +50,7 @@ impl<M: ProcessManager> Instances<M> {
         Ok(instance)
     }
 
-    /// Remembers an instance.
+    /// Caches an instance.
     pub(super) fn put(&mut self, stream: &StreamId, instance: Instance<M>) {
         if self.young.len() >= CACHED_AGGREGATES_MAX / 2 {
             self.old = std::mem::take(&mut self.young);

@@ -1,6 +1,6 @@
-//! Process managers: state that follows events of several streams, and sends commands.
+//! Process managers: they follow events of several streams, and send commands.
 //!
-//! * A reaction's events and the ingested position are one commit, so no event is reacted to twice.
+//! * A reaction's events and the ingested position are one commit, so each event gets one reaction.
 //! * An own event's effect runs after the event is durable and before anything else is ingested. It runs at least once;
 //!   its commands are identified by the event that caused them, and run once.
 //! * All other durable state of a process is in the journal too: a lost index changes nothing.
@@ -126,7 +126,7 @@ impl<M: ProcessManager> ProcessBuilder<M> {
             clock: log.log().watch_clock(),
             came_due: None,
         };
-        // The position where it begins is fixed now, not by its first commit.
+        // Fix the position where it begins now, not at its first commit.
         runner.write()?;
         Worker::start(log.log(), "filmstrip-process", runner, Arc::clone(&shared), registered)?;
         Ok(ProcessHandle { shared, log })

@@ -1,7 +1,7 @@
-//! An instance's reaction, and its recording.
+//! Computes and records an instance's reaction.
 //!
-//! * Its events, the ingested position, its deadline and the mark that the events' effects are
-//!   pending are one commit. So is an effect's mark with the events that the effect returned.
+//! * The reaction's events, the ingested position, the deadline and the pending effects of the events are one commit.
+//!   So are the events that an effect returned and the mark that the effect is done.
 //! * The commit's expected version decides. If another writer has written to the instance's stream,
 //!   the instance is loaded and reacts again.
 
@@ -26,25 +26,25 @@ use std::fmt;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What an instance has decided, not recorded yet.
+/// An instance's reaction that is not recorded yet.
 struct Reaction<M> {
     stream: StreamId,
     expected: Version,
     events: Vec<NewEvent>,
-    /// The instance with these events.
+    /// The instance after these events.
     then: Instance<M>,
-    /// When its state then wants to be woken.
+    /// The deadline of its new state.
     due: Option<i64>,
 }
 
-/// How a commit ended that another writer's could conflict with.
+/// The result of a commit that may conflict with another writer's.
 enum Recorded {
     Done,
     Conflict,
 }
 
 impl<M: ProcessManager> Runner<M> {
-    /// Lets the instance that `event` concerns, if there is one, react to it.
+    /// Lets the instance that `event` is routed to, if there is one, react to it.
     pub(super) fn react_to(&mut self, event: &RecordedEvent) -> Step {
         let route = || Ok(M::route(event)?);
         let Some(id) = self.tries.attempt(&At(event), route)? else {
@@ -65,11 +65,11 @@ impl<M: ProcessManager> Runner<M> {
         })
     }
 
-    /// Lets the instance `id` react to its deadline, which was to be at `due`.
+    /// Lets the instance `id` react to its deadline `due`.
     pub(super) fn wake(&mut self, id: &str, due: i64) -> Step {
         let at = format!("the deadline {} of {}-{id}", Micros(due).to_utc(), M::NAME);
         self.until_recorded(&at, |runner| {
-            // A program that has changed may want another time for the same state.
+            // A changed program may return another deadline for the same state.
             let react = |state: &M| match due_of(state) == Some(due) {
                 true => state.react(Trigger::Deadline),
                 false => Ok(Vec::new()),
@@ -114,7 +114,7 @@ impl<M: ProcessManager> Runner<M> {
         self.record(id, reaction, effects, self.kept.position(), false)
     }
 
-    /// Writes what could have waited for the next commit.
+    /// Writes the changes that were left to the next commit.
     pub(super) fn write(&mut self) -> Result<()> {
         if self.kept.ahead() == 0 && !self.kept.has_unwritten_effects() {
             return Ok(());
@@ -123,7 +123,7 @@ impl<M: ProcessManager> Runner<M> {
         self.commit(Commit::new(), change).map_err(Error::from)
     }
 
-    /// Lets the instance decide by `decide`.
+    /// Loads the instance and computes its reaction with `decide`.
     fn reaction(
         &mut self,
         at: &dyn fmt::Display,
@@ -142,7 +142,7 @@ impl<M: ProcessManager> Runner<M> {
             for event in &decided {
                 let (new, stored) = event_set::write(event).map_err(handler)?;
                 events.push(new.metadata(cause.metadata()));
-                // What will be loaded, which may lack what serde skips.
+                // Apply the event as it will be loaded; it may lack fields that serde skips.
                 then.state.evolve(&stored);
             }
             if !events.is_empty() {
@@ -154,8 +154,8 @@ impl<M: ProcessManager> Runner<M> {
         })
     }
 
-    /// Makes a reaction durable, with `position` as ingested and, after these `effects`, its own
-    /// pending ones. `fired`: the instance was woken at its deadline.
+    /// Makes a reaction durable, with the ingested `position`, and with the pending `effects` followed by its own.
+    /// `fired` says whether the instance was woken at its deadline.
     fn record(
         &mut self,
         id: &str,
@@ -216,7 +216,7 @@ impl<M: ProcessManager> Runner<M> {
     }
 }
 
-/// What an event follows from.
+/// The cause of an event.
 #[derive(Clone, Copy)]
 struct Cause {
     event: Option<Uuid>,

@@ -1,4 +1,4 @@
-//! The processes of one store that run.
+//! The running processes of one store.
 
 use crate::model::process::status::Shared;
 use crate::model::worker::registry::Registry;
@@ -6,7 +6,7 @@ use crate::value::error::Result;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What all handles of a store share of its processes.
+/// The processes of a store, shared by all of its handles.
 pub(crate) struct Processes(pub(super) Arc<Registry<Shared, ()>>);
 
 impl Default for Processes {
@@ -16,8 +16,7 @@ impl Default for Processes {
 }
 
 impl Processes {
-    /// Waits until each process that runs has nothing left to do, one after the other; false if none
-    /// runs.
+    /// Waits until each running process has nothing left to do, one after the other; false if none is running.
     pub(crate) fn settle(&self, timeout: Duration) -> Result<bool> {
         let begun = Instant::now();
         let running = self.0.running();

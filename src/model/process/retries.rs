@@ -1,4 +1,4 @@
-//! Calling the application's code: as often as it may be tried, and interrupted by requests.
+//! Calls the application's code and retries it; requests interrupt the retries.
 
 use crate::model::policy::passing;
 use crate::model::process::status::{Settle, Shown};
@@ -14,11 +14,11 @@ use std::time::Duration;
 pub(super) type Interrupt = desk::Interrupt<Settle>;
 pub(super) type Step = desk::Step<Settle>;
 
-/// Why a call led to nothing.
+/// Why a call failed.
 pub(super) enum Failure {
-    /// The log cannot be read or written: that is not the application's fault.
+    /// The log cannot be read or written, which is not the application's fault.
     Log(Error),
-    /// The application's code refused.
+    /// The application's code returned an error.
     Handler(HandlerError),
 }
 
@@ -30,14 +30,14 @@ impl From<HandlerError> for Failure {
 
 pub(super) struct RetryLoop {
     pub(super) desk: Desk<Settle, Shown>,
-    /// Callers that wait until nothing is left to do.
+    /// Callers that wait until the process has nothing left to do.
     pub(super) settling: Vec<Sender<Result<()>>>,
-    /// Why it goes no further, if it does not; then nobody waits.
+    /// The error at which the process has stopped, if it has. Then no caller waits.
     pub(super) fault: Option<Error>,
 }
 
 impl RetryLoop {
-    /// Calls until it succeeds, or has failed too often. `at` says where, for the error.
+    /// Calls `call` until it succeeds or has failed too often. `at` is the place for the error message.
     pub(super) fn attempt<T>(
         &mut self,
         at: &dyn Display,
@@ -54,7 +54,7 @@ impl RetryLoop {
                 }
                 Ok(Err(Failure::Log(error))) => return Err(error.into()),
                 Ok(Err(Failure::Handler(cause))) => match passing(&*cause) {
-                    // It is the store's, and passes by itself.
+                    // It is an error of the store that passes without an operator.
                     Some(error) => return Err(Interrupt::Fault(error)),
                     None => told::by_handler(cause),
                 },
@@ -73,7 +73,7 @@ impl RetryLoop {
         }
     }
 
-    /// Waits for a request, but no longer than this; `None` if the time has passed.
+    /// Waits for a request; `None` after `timeout`.
     pub(super) fn wait(&mut self, timeout: Option<Duration>) -> Option<Interrupt> {
         let timer = timer(timeout);
         loop {
@@ -83,7 +83,7 @@ impl RetryLoop {
         }
     }
 
-    /// Hears a request, if there is one.
+    /// Handles a request, if there is one.
     pub(super) fn listen(&mut self) -> Step {
         match self.desk.requests.channel().try_recv() {
             Ok(request) => self.note(Interrupt::Request(request)),
@@ -108,7 +108,7 @@ impl RetryLoop {
     /// Replies to all waiting callers.
     pub(super) fn settled(&mut self, how: &Result<()>) {
         for answer in self.settling.drain(..) {
-            // The caller may no longer wait.
+            // The caller may have stopped waiting.
             let _ = answer.send(how.clone());
         }
     }

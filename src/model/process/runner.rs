@@ -1,9 +1,9 @@
-//! The thread of a process: what comes next, and when to rest.
+//! The thread of a process: it decides what to do next, and when to rest.
 //!
-//! * An event, a deadline or a request at a time; before each, the effects of what came before are
-//!   done. So an instance sees its own events' effects before anything else.
-//! * A deadline has its place among the events: before those that were recorded after it, and after
-//!   those that were recorded before the clock showed it.
+//! * It handles one event, deadline or request at a time. Before each, it runs the pending effects. So an instance
+//!   sees the effects of its own events before anything else.
+//! * A deadline is ordered among the events: before those that were recorded after it, and after those that were
+//!   recorded before the clock reached it.
 
 use crate::follow::feed::{Batch, Feed, FeedStop};
 use crate::log::core::Log;
@@ -40,16 +40,16 @@ pub(super) struct Runner<M> {
     pub(super) came_due: Option<CameDue>,
 }
 
-/// Deadlines were seen to be due, and wait for what was recorded before.
+/// Due deadlines that wait until all earlier events are ingested.
 #[derive(Clone, Copy)]
 pub(super) struct CameDue {
-    /// The head when it was seen.
+    /// The head when they were found to be due.
     head: Position,
-    /// What the clock showed.
+    /// The clock's time then.
     now: Micros,
 }
 
-/// What has woken the thread.
+/// The reason why the thread woke up.
 enum Woken {
     Request(Result<Request<Ask<Settle>>, RecvError>),
     Batch(Result<Result<Batch>, RecvError>),
@@ -60,7 +60,7 @@ impl<M: ProcessManager> Work for Runner<M> {
     type Own = Settle;
     type Shown = Shown;
 
-    /// Effects included.
+    /// The position up to which everything is done, including effects.
     fn position(&self) -> Position {
         done(&self.kept)
     }
@@ -82,7 +82,7 @@ impl<M: ProcessManager> Work for Runner<M> {
     }
 
     fn answer(&mut self, _: Settle, _: &Sender<Result<()>>, _: bool) -> Answer {
-        // The loop of retries takes note of each before it gets here.
+        // `RetryLoop::note` handles this request earlier.
         Answer::Now(Ok(()))
     }
 
@@ -102,7 +102,7 @@ impl<M: ProcessManager> Work for Runner<M> {
 
 impl<M: ProcessManager> Runner<M> {
     fn follow_until_interrupted(&mut self) -> Result<Infallible, Interrupt> {
-        // What a crash or a fault has left.
+        // Run the effects that were pending after a crash or a fault.
         self.do_effects()?;
         self.show();
         let stop = FeedStop::new(Arc::clone(self.log()));
@@ -133,15 +133,15 @@ impl<M: ProcessManager> Runner<M> {
         }
     }
 
-    /// When it is time to look at the clock: for the next deadline, but at times also before, in case
-    /// the clock was set and has told nobody.
+    /// A timer for the next look at the clock: at the next deadline, or earlier, in case the clock was set without a
+    /// notification.
     fn timer(&self) -> Receiver<Instant> {
         match self.kept.next_due() {
             Some((due, _)) if self.came_due.is_none() => {
                 let wait = u64::try_from(due.saturating_sub(self.now().0)).unwrap_or(0);
                 after(Duration::from_micros(wait).min(CLOCK_LOOK_MAX))
             }
-            // What is due waits for events that are on their way.
+            // A due deadline waits for events that are still to be ingested.
             _ => never(),
         }
     }
@@ -165,14 +165,13 @@ impl<M: ProcessManager> Runner<M> {
     }
 
     fn take_in_event(&mut self, event: &RecordedEvent) -> Step {
-        // A deadline before this event comes before it, whenever both are noticed.
+        // A deadline before this event is handled first, even if it is noticed later.
         self.fire_until(Micros::of(event.recorded_at).0 - 1)?;
         self.react_to(event)?;
         self.do_effects()
     }
 
-    /// Wakes the instances whose time has come by the clock, once everything that was recorded before
-    /// is taken in.
+    /// Wakes the instances whose deadline has come by the clock, once all events recorded before are ingested.
     fn fire_due(&mut self) -> Step {
         let Some((due, _)) = self.kept.next_due() else {
             self.came_due = None;
@@ -192,7 +191,7 @@ impl<M: ProcessManager> Runner<M> {
         Ok(())
     }
 
-    /// Wakes the instances whose time is not after `time`.
+    /// Wakes the instances whose deadline is at or before `time`.
     fn fire_until(&mut self, time: i64) -> Step {
         while let Some((due, id)) = self.kept.next_due().filter(|(due, _)| *due <= time) {
             let id = id.to_owned();
@@ -204,7 +203,8 @@ impl<M: ProcessManager> Runner<M> {
         Ok(())
     }
 
-    /// If nothing is left to do: writes what could have waited, and tells those who wait for it.
+    /// If nothing is left to do, writes the done effects that were left to the next commit, and replies to the
+    /// waiting callers.
     fn rest(&mut self) -> Step {
         if self.came_due.is_some() || self.kept.position() < self.head() {
             return Ok(());
@@ -216,7 +216,7 @@ impl<M: ProcessManager> Runner<M> {
         Ok(())
     }
 
-    /// Shows how far it has come.
+    /// Updates the shared status.
     fn show(&self) {
         let shared = &self.tries.desk.shared;
         let mut seen = shared.seen.lock();
@@ -238,7 +238,7 @@ impl<M: ProcessManager> Runner<M> {
     }
 }
 
-/// Up to where all is done, effects included: not the last event, as long as its effects are to come.
+/// The position up to which everything is done, including effects: without the last event while effects are pending.
 pub(super) fn done(kept: &DurableState) -> Position {
     match kept.next_effect() {
         None => kept.position(),

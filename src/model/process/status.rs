@@ -49,11 +49,11 @@ impl From<&Doing> for ProcessState {
     }
 }
 
-/// What only a process is asked: to answer when nothing is left to do.
+/// The request that only a process handles: reply when nothing is left to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Settle;
 
-/// What only a process shows.
+/// The part of the status that only a process has.
 pub(crate) struct Shown {
     pub(super) deadlines: u64,
 }
@@ -71,15 +71,16 @@ impl Shared {
         ProcessStatus { state, position, lag, deadlines, retrying }
     }
 
-    /// Waits until it has nothing left to do. One that has ended has nothing.
+    /// Waits until the process has nothing left to do. A process that has ended has nothing left to do.
     pub(super) fn settle(&self, timeout: Duration) -> Result<()> {
         match self.requests.ask(Ask::Own(Settle), Some(timeout)) {
             Ok(answer) => answer,
             Err(NoReply::Ended) => Ok(()),
             Err(_) => {
                 let (who, position) = (&self.who, self.progress.position());
-                let message =
-                    format!("{who}, at position {position}, is not at rest after {timeout:?}");
+                let message = format!(
+                    "{who}, at position {position}, still has work to do after {timeout:?}"
+                );
                 Err(Error::new(ErrorKind::Timeout, message))
             }
         }

@@ -1,4 +1,4 @@
-//! Applying one event, and what has been applied and is not written yet.
+//! Applies events, and holds the changes that are not written yet.
 
 use crate::codec::parked::ParkedRecord;
 use crate::model::projection::contract::Projection;
@@ -16,18 +16,18 @@ use std::collections::HashMap;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// What a row takes in memory besides its key and its value: two allocations, and what leads to them.
+/// Bytes of memory that a row takes besides its key and its value: two allocations, and the map's entry.
 const ROW_OVERHEAD_BYTES: usize = 128;
 
 /// Why an event was not applied.
 pub(super) enum Failure {
-    /// The view cannot be read, which is not the event's fault.
+    /// The view cannot be read; the event is not at fault.
     View(Error),
-    /// `apply` refused it, or panicked.
+    /// `apply` returned an error or panicked.
     Event(String),
 }
 
-/// Applies `event` on top of `earlier`; returns what it changes.
+/// Applies `event` on top of the changes `earlier`; returns its own changes.
 pub(super) fn apply<P: Projection>(
     projection: &P,
     event: &RecordedEvent,
@@ -47,13 +47,13 @@ pub(super) fn apply<P: Projection>(
     }
 }
 
-/// What is to be written to a view in one go.
+/// Changes that will be written to a view at once.
 #[derive(Default)]
 pub(super) struct Pending {
     rows: Changes,
     bytes: usize,
     parked: Vec<(Position, StreamId, ParkedRecord)>,
-    /// Were parked before, and are with another record.
+    /// Events that were parked before and get another record.
     parked_again: Vec<(Position, ParkedRecord)>,
     released: Vec<(Position, StreamId)>,
 }
@@ -63,17 +63,17 @@ impl Pending {
         self.rows.is_empty() && !self.parks()
     }
 
-    /// Whether it changes what is parked.
+    /// Whether it parks or releases events.
     pub(super) fn parks(&self) -> bool {
         !self.parked.is_empty() || !self.parked_again.is_empty() || !self.released.is_empty()
     }
 
-    /// About how many bytes there are to be written.
+    /// The approximate number of bytes to write.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// About how many bytes of memory it takes.
+    /// The approximate memory that it takes, in bytes.
     pub(super) fn bytes_in_memory(&self) -> usize {
         self.bytes + self.rows.len() * ROW_OVERHEAD_BYTES
     }
@@ -82,7 +82,7 @@ impl Pending {
         &self.rows
     }
 
-    /// Takes over what one event has changed.
+    /// Adds the changes of one event.
     pub(super) fn take(&mut self, changes: Changes) {
         let bytes = |row: &Option<Bytes>| row.as_ref().map_or(0, Bytes::len);
         for (key, row) in changes {
@@ -107,7 +107,7 @@ impl Pending {
         self.parked.push((event.position, event.stream.detached(), record));
     }
 
-    /// An event that is parked already has failed once more.
+    /// Records another failure of an event that is parked already.
     pub(super) fn park_again(
         &mut self,
         event: &RecordedEvent,
@@ -120,22 +120,22 @@ impl Pending {
         self.parked_again.push((event.position, record));
     }
 
-    /// The event at `position`, of this stream, is parked no longer.
+    /// Releases the parked event at `position` of `stream`.
     pub(super) fn release(&mut self, position: Position, stream: &StreamId) {
         self.released.push((position, stream.detached()));
     }
 
-    /// The streams of the events that are parked no longer.
+    /// The streams of the released events.
     pub(super) fn released_streams(&self) -> impl Iterator<Item = &StreamId> {
         self.released.iter().map(|(_, stream)| stream)
     }
 
-    /// The streams of the events that are to be parked.
+    /// The streams of the events to park.
     pub(super) fn parked_streams(&self) -> impl Iterator<Item = &StreamId> {
         self.parked.iter().map(|(_, stream, _)| stream)
     }
 
-    /// All of it as changes to a view that is then done up to `place`.
+    /// Converts everything into changes, which also move the view's checkpoint to `place`.
     pub(super) fn into_changes(self, version: u32, store: Uuid, place: Place) -> Vec<Change> {
         let rows = self.rows.into_iter().map(|(key, row)| Change::Row(key, row));
         let parked = self.parked.iter().map(|(at, _, record)| parked_change(*at, Some(record)));
@@ -156,7 +156,7 @@ fn record(event: &RecordedEvent, error: String, attempts: u32, now: Micros) -> P
     }
 }
 
-/// How many events are parked, of each stream and in all.
+/// The number of parked events, for each stream and in total.
 #[derive(Default)]
 pub(super) struct ParkedCounts {
     streams: HashMap<StreamId, u64>,
@@ -182,7 +182,7 @@ impl ParkedCounts {
     }
 }
 
-/// The error for a projection that an event has stopped.
+/// The error for a projection that has stopped at an event.
 pub(super) fn stopped_at(name: &str, event: &RecordedEvent, cause: &str) -> Error {
     let RecordedEvent { position, event_type, stream, .. } = event;
     let message = format!(
@@ -191,7 +191,7 @@ pub(super) fn stopped_at(name: &str, event: &RecordedEvent, cause: &str) -> Erro
     Error::new(ErrorKind::Faulted, message)
 }
 
-/// The view of the projection `name` could not be changed, because it was being read all the time.
+/// The error for a view that could not be changed because it was being read all the time.
 pub(super) fn being_read(name: &str, waited: Duration) -> Error {
     let message = format!(
         "the view of projection {name} is being read, and could not be changed for {waited:?}"

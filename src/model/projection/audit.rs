@@ -1,4 +1,4 @@
-//! Whether the views can be read, are of the log's history, and none of them is ahead of it.
+//! Audits views: they must be readable, come from the log's history, and not be ahead of the log.
 
 use crate::codec::frame::Chain;
 use crate::codec::projection::{Generations, ViewCheckpoint, ViewOrigin, decode};
@@ -13,12 +13,12 @@ use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Which history the views say that they were made from.
+/// The origins of the views: the history that each was made from.
 #[derive(Debug, Default)]
 pub(crate) struct Origins(Vec<(String, ViewOrigin)>);
 
 impl Origins {
-    /// Those of `views`. What cannot be read says nothing; it is found when the views are audited.
+    /// Reads the origins of `views`. Skips unreadable ones, which the audit reports.
     pub(crate) fn of(views: &Arc<Views>) -> Result<Origins> {
         let mut origins = Vec::new();
         let named = match named(views) {
@@ -40,13 +40,13 @@ impl Origins {
         Ok(Origins(origins))
     }
 
-    /// The positions where the journal's chain must be known.
+    /// The positions for which `check` needs the journal's chain.
     pub(crate) fn positions(&self) -> BTreeSet<u64> {
         self.0.iter().map(|(_, origin)| origin.position).collect()
     }
 
-    /// Adds a finding for each view in `directory` that is not of `store`, or not of the history that the
-    /// journal's `chains` name.
+    /// Adds a finding for each view in `directory` that is not of `store`, or was made from another history than the
+    /// one with the journal's `chains`.
     pub(crate) fn check(
         &self,
         directory: &Path,
@@ -69,8 +69,7 @@ impl Origins {
     }
 }
 
-/// Audits `views`, which are in `directory`. `head` returns how far the log goes at the time of the call. Returns how
-/// many views there are.
+/// Audits `views`, which are in `directory`. `head` returns the current head. Returns the number of views.
 pub(crate) fn audit(
     views: &Arc<Views>,
     directory: &Path,
@@ -88,7 +87,7 @@ pub(crate) fn audit(
     }
 }
 
-/// The projections that have views, and which trees are theirs.
+/// The projections that have views, with the numbers of their trees.
 fn named(views: &Arc<Views>) -> Result<Vec<(String, Result<Generations, Corruption>)>> {
     let Some(meta) = views.existing(META)? else { return Ok(Vec::new()) };
     let states = meta.states_with_prefix(b"")?.into_iter();
@@ -129,7 +128,7 @@ impl Audit<'_> {
     ) -> Result<()> {
         let tree_name = format!("{}{number}", tree_name_prefix(name));
         let Some(tree) = self.views.existing(&tree_name)? else {
-            // One that was swapped out meanwhile is not named any more either.
+            // A view that was replaced meanwhile is no longer named either.
             if self.is_named(name, number)? {
                 self.wrong(format!("the view {tree_name} is missing"));
             }
@@ -141,9 +140,9 @@ impl Audit<'_> {
                 Err(what) => Err(what.to_string()),
             },
             Ok(None) if is_served => Err("there is none".to_owned()),
-            // Writing it was cut short: it is rebuilt.
+            // A write was interrupted, so the view is rebuilt.
             Ok(None) => Ok(0),
-            // It was swapped out, or removed, meanwhile; so below.
+            // The view was replaced or removed meanwhile. The same applies below.
             Err(error) if error.kind() == ErrorKind::Closed => return Ok(()),
             Err(error) => Err(error.to_string()),
         };

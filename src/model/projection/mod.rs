@@ -126,7 +126,7 @@ impl<P: Projection> ProjectionBuilder<P> {
     }
 }
 
-/// What is shown of a projection that was found as `views`, and the position up to which waits for it are over.
+/// The first status of a projection with the given `views`, and the position up to which waits return at once.
 fn shown(views: &Found) -> Result<(Position, Shown)> {
     let target = views.building.as_ref().unwrap_or(&views.current);
     let shown = Shown {
@@ -135,7 +135,7 @@ fn shown(views: &Found) -> Result<(Position, Shown)> {
         building: views.building.as_ref().map(|building| building.place.position),
         parked: parked(&target.tree)?.len() as u64,
     };
-    // A wait while a view is being built is for the new one.
+    // While a view is being built, callers wait for the new one.
     let done = match views.building {
         Some(_) => Position::START,
         None => views.current.place.position,
@@ -154,7 +154,7 @@ fn serve<P: Projection>(served: &Served, tree: Arc<ViewTree>) -> Result<()> {
     Ok(())
 }
 
-/// A view ahead of the log proves that the log lost what had been durable.
+/// Refuses a view that is ahead of the log: the log has lost durable events, or an older copy of it was restored.
 fn refuse_ahead<P: Projection>(log: &LogHandle, found: &Found) -> Result<()> {
     let head = log.log().head_position();
     let ahead = |generation: &&Generation| generation.place.position > head;

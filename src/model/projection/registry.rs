@@ -1,4 +1,4 @@
-//! The projections of one store: which ones run, and where their views are.
+//! The projections of one store: the running ones, and their views.
 
 use crate::log::commit::check_name;
 use crate::log::core::Log;
@@ -15,22 +15,21 @@ use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// What all handles of a store share of its projections.
+/// The projections of a store, shared by all of its handles.
 pub(crate) struct Projections {
     log: Arc<Log>,
     directory: Arc<Held>,
     cache_bytes: u64,
-    /// Opened at the first use: a store without projections has none.
+    /// Opened at the first use, so a store without projections has no views.
     views: Mutex<Option<Arc<Views>>>,
     /// All runs of a projection share one served view, so that a reader with an older handle still waits for writes.
     pub(super) known: Arc<Registry<Shared, Arc<Served>>>,
-    /// How far the read models are, as long as they follow.
+    /// The progress of the running read models.
     models: Mutex<Vec<Weak<Progress>>>,
 }
 
 impl Projections {
-    /// The projections of the store in `directory`, whose views may use so much memory for what they
-    /// read.
+    /// The projections of the store in `directory`. `cache_bytes` bounds the cache of their views.
     pub(crate) fn new(log: Arc<Log>, directory: Arc<Held>, cache_bytes: u64) -> Arc<Projections> {
         let (views, known) = (Mutex::new(None), Registry::new("projection"));
         let models = Mutex::new(Vec::new());
@@ -50,7 +49,8 @@ impl Projections {
         Trees::open(self.views()?, Arc::clone(&self.log), name)
     }
 
-    /// The views, if they are open; otherwise what `otherwise` makes while nobody can open them.
+    /// The views, if they are open. Otherwise returns the result of `otherwise`, which runs while nobody can open
+    /// them.
     pub(crate) fn open_views<T>(&self, otherwise: impl FnOnce() -> T) -> Result<Arc<Views>, T> {
         let views = self.views.lock();
         match &*views {
@@ -59,7 +59,7 @@ impl Projections {
         }
     }
 
-    /// The views, opened if they are not yet. They are closed with the log.
+    /// The views; opens them if they are not open. They are closed with the log.
     fn views(&self) -> Result<Arc<Views>> {
         let mut views = self.views.lock();
         if let Some(views) = &*views {
@@ -70,7 +70,7 @@ impl Projections {
         let opened = Views::open(self.log.journal.disk(), self.directory.path(), self.cache_bytes)?;
         let (its_views, closing) = (Arc::clone(&opened), self.log.closing());
         self.log.spawn("filmstrip-views", move || {
-            // Nothing is ever sent: it disconnects when the log closes.
+            // Nothing is ever sent; the channel disconnects when the log closes.
             let _ = closing.recv();
             if let Err(error) = its_views.close() {
                 tracing::error!(%error, "the views could not be closed cleanly");
@@ -80,13 +80,13 @@ impl Projections {
         Ok(opened)
     }
 
-    /// Removes a projection's views and all that is remembered of it.
+    /// Removes a projection's views and all of its state.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         self.log.owner.check()?;
         self.known.remove(name, || self.trees(name)?.remove_all())
     }
 
-    /// Waits until every projection that runs, and every read model, has applied everything up to `position`.
+    /// Waits until every running projection and every read model has applied everything up to `position`.
     pub(crate) fn wait_for_all(&self, position: Position, timeout: Duration) -> Result<()> {
         let begun = Instant::now();
         for shared in self.known.running() {
@@ -95,7 +95,7 @@ impl Projections {
         let models: Vec<_> = self.models.lock().iter().filter_map(Weak::upgrade).collect();
         for progress in models {
             match progress.wait_for(position, timeout.saturating_sub(begun.elapsed())) {
-                // Its last handle went meanwhile; that the store was closed, it tells itself.
+                // The model's last handle was dropped meanwhile, or the store was closed, which is an error.
                 Err(error) if error.kind() == ErrorKind::Closed => self.log.refuse_if_closed()?,
                 waited => waited?,
             }

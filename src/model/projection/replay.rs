@@ -13,17 +13,18 @@ pub(super) type ReplayReply = Sender<Result<()>>;
 
 /// A replay in progress.
 pub(super) struct Replay {
-    /// What is still to be tried, in order.
+    /// The positions that are still to be retried, in order.
     pub(super) left: VecDeque<Position>,
-    /// The last that was taken from `left`.
+    /// The last position taken from `left`.
     pub(super) tried_to: Position,
-    /// Since it began, events were parked because an earlier one of their stream is parked: they are tried too.
+    /// Whether events were parked since the replay began because an earlier event of their stream is parked. They are
+    /// retried too.
     pub(super) more_wait: bool,
-    /// Streams of which an event has failed again.
+    /// The streams of events that have failed again.
     pub(super) failed: HashSet<StreamId>,
     pub(super) events: EventCursor,
     answers: Vec<ReplayReply>,
-    /// Callers who have asked for another one meanwhile.
+    /// Callers who have requested another replay meanwhile.
     pub(super) then: Vec<ReplayReply>,
 }
 
@@ -44,10 +45,10 @@ impl Replay {
         }
     }
 
-    /// Sends its result to all callers who have asked for it.
+    /// Sends the result to all callers.
     pub(super) fn end(self, how: &Result<()>) {
         for answer in self.answers.into_iter().chain(self.then) {
-            // The caller may not wait for the reply.
+            // The caller may have stopped waiting.
             let _ = answer.send(how.clone());
         }
     }

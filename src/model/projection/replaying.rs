@@ -1,4 +1,4 @@
-//! Retries parked events, some at a time, so that new events are applied meanwhile.
+//! Retries parked events, a few at a time, so that new events are applied in between.
 
 use crate::model::policy::ErrorAction;
 use crate::model::projection::apply::{Failure, Pending, apply};
@@ -16,8 +16,8 @@ use crate::value::stream::StreamId;
 use std::time::Instant;
 
 impl<P: Projection> Runner<P> {
-    /// Begins a replay for the caller that waits for `answer`; a projection that does not follow the log does all of it
-    /// at once.
+    /// Begins a replay for the caller that waits for `answer`. A projection that does not follow the log does the
+    /// whole replay at once.
     pub(super) fn begin_replay(&mut self, answer: &ReplayReply, follows: bool) {
         if let Some(replay) = &mut self.replay {
             replay.then.push(answer.clone());
@@ -29,7 +29,7 @@ impl<P: Projection> Runner<P> {
         }
         while !follows && self.replay.is_some() {
             if self.replay_some().is_err() || self.log.refuse_if_closed().is_err() {
-                // Dropped: the callers learn that it has ended.
+                // Dropping the replay tells the callers that it has ended.
                 self.replay = None;
             }
         }
@@ -42,10 +42,10 @@ impl<P: Projection> Runner<P> {
         Ok(())
     }
 
-    /// Tries some of the parked events again; when there are no more, replies to the callers.
+    /// Retries some of the parked events. After the last one, replies to the callers.
     pub(super) fn replay_some(&mut self) -> Step {
         if self.replay.is_some() && !self.target.pending.is_empty() {
-            // The events that are tried again come on top of it.
+            // Write the pending changes first; retried events are applied on top of them.
             let pending = std::mem::take(&mut self.target.pending);
             self.write(pending, self.place(), true)?;
         }
@@ -63,7 +63,7 @@ impl<P: Projection> Runner<P> {
             }
             Err(Interrupt::Fault(error)) => {
                 replay.end(&Err(error));
-                // What was written of it, and how far the view is, is read again.
+                // Follow again, which reads the view's state and position again.
                 return Err(Interrupt::Again);
             }
             Err(interrupt) => return Err(interrupt),
@@ -71,7 +71,7 @@ impl<P: Projection> Runner<P> {
         Ok(())
     }
 
-    /// Whether there is more to be tried.
+    /// Retries the next events. Returns whether there are more.
     fn replay_next(&mut self, replay: &mut Replay) -> Result<bool, Interrupt> {
         let mut pending = Pending::default();
         let begun = Instant::now();
@@ -100,9 +100,10 @@ impl<P: Projection> Runner<P> {
             let parked = parked(&self.target.generation.tree).map_err(Interrupt::Fault)?;
             for (position, record) in parked {
                 match position > replay.tried_to {
-                    // It waits for an earlier one that this replay may have handled.
+                    // This event was parked because of an earlier one, which this replay may have handled.
                     true if record.attempts == 0 => replay.left.push_back(position),
-                    // It has failed since the replay began, which leaves it alone, and what waits for it.
+                    // This event has failed since the replay began. The replay skips it and the later events of its
+                    // stream.
                     true => {
                         let stream = StreamId::new(&record.stream).map_err(Interrupt::Fault)?;
                         replay.failed.insert(stream);
@@ -121,7 +122,7 @@ impl<P: Projection> Runner<P> {
         pending: &mut Pending,
     ) -> Result<()> {
         let tree = &self.target.generation.tree;
-        // It may have been discarded since.
+        // The event may have been discarded meanwhile.
         let Some(record) = parked_at(tree, position)? else { return Ok(()) };
         let event = replay.events.event_at(position)?;
         if self.desk.on_error.then == ErrorAction::ParkStream

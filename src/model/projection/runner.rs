@@ -1,9 +1,9 @@
-//! What a projection does with events: its worker alone writes its views.
+//! What a projection does with events. Only its worker writes its views.
 //!
 //! * Rows, parked events and the checkpoint move in one write, under the lock that readers share.
-//! * What one event changes is written as a whole or not at all, whatever `apply` does.
-//! * A view that takes another's place does not lag behind it. Until then nobody reads it, so what it gets is held in
-//!   memory and written now and then: most views have far fewer rows than events.
+//! * The changes of one event are written as a whole or not at all, whatever `apply` does.
+//! * A new view replaces the served one only when it does not lag behind it. Until then nobody reads the new view, so
+//!   its changes are held in memory and written now and then: most views have far fewer rows than events.
 
 use crate::follow::feed::{Batch, Feed, FeedStop};
 use crate::log::core::Log;
@@ -41,9 +41,9 @@ pub(super) struct Runner<P> {
     /// The number of the view that is served.
     pub(super) current: u64,
     pub(super) target: Target,
-    /// There may be views that are of no use any more.
+    /// Whether there may be views that are no longer used.
     pub(super) has_outdated: bool,
-    /// Parked events are being tried again.
+    /// The replay of parked events in progress.
     pub(super) replay: Option<Replay>,
 }
 
@@ -58,9 +58,9 @@ impl<P: Projection> Work for Runner<P> {
         self.place().position
     }
 
-    /// Leaves nothing pending.
+    /// Writes all pending changes before it returns.
     fn follow(&mut self) -> Interrupt {
-        // A write that a request led to may have failed.
+        // A write for a request may have failed before.
         if let Err(error) = self.prepare() {
             return error.into();
         }
@@ -88,7 +88,7 @@ impl<P: Projection> Work for Runner<P> {
         if self.target.torn { self.build_anew() } else { Ok(()) }
     }
 
-    /// A wait while a view is being built is for the new one.
+    /// While a view is being built, callers wait for the new one.
     fn resume(&mut self) -> Result<Position> {
         let building = self.target.building;
         self.seen().own.building = building.then(|| self.position());
@@ -132,7 +132,7 @@ impl<P: Projection> Work for Runner<P> {
 }
 
 impl<P: Projection> Runner<P> {
-    /// Takes in what is recorded; returns when the view that is being built has caught up.
+    /// Ingests events from the feed. Returns when a view that is being built has caught up.
     fn follow_feed(&mut self) -> Step {
         let stop = FeedStop::new(Arc::clone(&self.log));
         let filter = self.filter.clone();
@@ -145,7 +145,7 @@ impl<P: Projection> Runner<P> {
                 Some(_) => after(Duration::ZERO),
                 None => never(),
             };
-            // Requests are answered before the next batch; closing the store comes before that.
+            // Requests come before the next batch, and the close of the store before requests.
             let batch = select_biased! {
                 recv(self.desk.closed) -> _ => return Err(Interrupt::Closed),
                 recv(self.desk.requests.channel()) -> request => {
@@ -189,7 +189,7 @@ impl<P: Projection> Runner<P> {
         self.write(pending, until, false)
     }
 
-    /// The place of `position`, up to which `batch`, or what came before it, reaches.
+    /// The place of `position`, which is in `batch` or before it.
     fn place_in(&self, batch: &Batch, position: Position) -> Place {
         match batch.chain_at(position) {
             Some(chain) if position > self.position() => Place { position, chain },
@@ -225,7 +225,7 @@ impl<P: Projection> Runner<P> {
             failures += 1;
             match (self.desk.on_error.delay_after(failures), self.desk.on_error.then) {
                 (Some(delay), _) => {
-                    // What came before it can be seen meanwhile.
+                    // Readers can see the changes of earlier events meanwhile.
                     let before = self.place_in(batch, Position::new(event.position.get() - 1));
                     if !failpoint!("projection::hide_what_came_before") {
                         self.write(std::mem::take(pending), before, true)?;
@@ -253,7 +253,7 @@ impl<P: Projection> Runner<P> {
         self.target.parked.has(stream) || pending.parked_streams().any(|parked| parked == stream)
     }
 
-    /// Shows how far it has come.
+    /// Updates the shared status.
     pub(super) fn show(&self) {
         let position = self.position();
         let mut seen = self.seen();
@@ -278,10 +278,10 @@ impl<P: Projection> Runner<P> {
         self.position() >= served && lag <= VIEW_SWAP_EVENTS_MAX
     }
 
-    /// Serves the view that has been built.
+    /// Serves the new view.
     fn promote(&mut self) -> Step {
         self.write(Pending::default(), self.place(), true)?;
-        // Most of it goes to disk before anybody waits for it.
+        // Sync most of the data before readers have to wait.
         self.trees.sync()?;
         let generation = &self.target.generation;
         let begun = Instant::now();
@@ -307,20 +307,21 @@ impl<P: Projection> Runner<P> {
             Ok(none_is_left) => self.has_outdated = !none_is_left,
             Err(error) if error.kind() == ErrorKind::Closed => {}
             Err(error) => {
-                // They only take room, until the projection is started again.
+                // They only take space, until the projection is started again.
                 self.has_outdated = false;
                 tracing::warn!(projection = P::NAME, %error, "unused views could not be removed");
             }
         }
     }
 
-    /// Begins the view that is to take the place of the one that is served, instead of any that was begun.
+    /// Begins a new view that will replace the served one. Replaces any new view that was begun before.
     pub(super) fn build_anew(&mut self) -> Result<()> {
         if let Some(replay) = self.replay.take() {
-            // Every event is applied again, and nothing is parked any more.
+            // Every event will be applied again, and nothing is parked any more.
             replay.end(&Ok(()));
         }
-        // Until it is replaced: what is begun here removes it.
+        // Until it is replaced below, an unfinished target counts as torn: its tree is removed once the new one is
+        // named.
         self.target.torn = self.target.building;
         let generation = self.trees.begin_building(self.current, P::VERSION)?;
         self.has_outdated = true;
@@ -349,7 +350,7 @@ impl<P: Projection> Runner<P> {
     }
 }
 
-/// The description of an event in logs.
+/// Describes an event in the status.
 fn described(event: &RecordedEvent) -> String {
     let RecordedEvent { position, event_type, stream, .. } = event;
     format!("position {position}, event {event_type} of {stream}")

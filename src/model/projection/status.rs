@@ -44,7 +44,7 @@ pub enum ProjectionState {
     Stopped,
 }
 
-/// What only a projection is asked.
+/// The requests that only a projection handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProjectionRequest {
     Rebuild,
@@ -52,13 +52,13 @@ pub(super) enum ProjectionRequest {
     DiscardParked,
 }
 
-/// What only a projection shows.
+/// The part of the status that only a projection has.
 pub(crate) struct Shown {
-    /// The tree that it writes to.
+    /// The tree that the projection writes to.
     pub(super) target: Arc<ViewTree>,
     /// The position up to which the view that is served has everything.
     pub(super) checkpoint: Position,
-    /// The position up to which the view that is being built has everything.
+    /// The position up to which the view that is being built has everything, if there is one.
     pub(super) building: Option<Position>,
     pub(super) parked: u64,
 }

@@ -1,4 +1,4 @@
-//! The view that a projection writes to, and what is not written yet.
+//! The view that a projection writes to, and its pending changes.
 
 use crate::model::projection::apply::{ParkedCounts, Pending};
 use crate::model::projection::trees::{Generation, Place, parked};
@@ -7,16 +7,16 @@ use crate::value::limits::{VIEW_BUILD_BYTES_MAX, VIEW_BUILD_EVENTS_MAX, VIEW_CHA
 use crate::value::position::Position;
 use crate::value::stream::StreamId;
 
-/// The view that is written to.
+/// The view that a projection writes to.
 pub(super) struct Target {
     pub(super) generation: Generation,
-    /// It is to take the place of the one that is served.
+    /// Whether it is a new view that will replace the served one.
     pub(super) building: bool,
-    /// Up to where its checkpoint says that it has everything.
+    /// The place of its checkpoint on disk.
     pub(super) written: Place,
-    /// What is applied and not written yet.
+    /// Changes that are applied and not written yet.
     pub(super) pending: Pending,
-    /// A write failed half-way: it no longer has a checkpoint, and must be rebuilt.
+    /// Whether a write failed half-way. The view then has no checkpoint and must be rebuilt.
     pub(super) torn: bool,
     pub(super) parked: ParkedCounts,
 }
@@ -31,7 +31,7 @@ impl Target {
         Ok(Target { generation, building, written, pending, torn, parked: counts })
     }
 
-    /// Whether `pending`, which reaches up to `position`, is too much to be held.
+    /// Whether `pending`, which reaches up to `position`, must be written now.
     pub(super) fn is_too_much(&self, pending: &Pending, position: Position) -> bool {
         if !self.building {
             return pending.bytes() >= VIEW_CHANGES_BYTES_MIN;

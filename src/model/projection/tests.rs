@@ -1,4 +1,4 @@
-//! A view that is built again is written in parts, and not all of them may be.
+//! Rebuilt views, which are written in parts, when some of the writes fail.
 
 use super::*;
 use crate::log::commit::Commit;
@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const LONG: Duration = Duration::from_secs(60);
-/// More rows than one part has.
+/// More rows than fit into one part.
 const STREAMS: usize = VIEW_BUILD_CHANGES_MAX + 100;
 const EACH: u64 = 2;
 
@@ -67,9 +67,9 @@ fn check(handle: &ProjectionHandle, case: &str) {
     assert!(rows.iter().all(|(_, count)| *count == EACH), "{case}: not each event once");
 }
 
-/// Begins to build the view again, and lets a write fail after so many; false if none did.
+/// Begins a rebuild and makes the write after `after` writes fail. Returns false if no write failed.
 fn rebuild_and_fail(handle: &ProjectionHandle, views: &Views, store: &Store, after: u64) -> bool {
-    // Two are the new tree's checkpoint and the entry that names it.
+    // Two writes are the new tree's checkpoint and the entry that names it.
     views.fail_once_after(2 + after);
     handle.rebuild().unwrap();
     let failed = handle.wait_for(store.head(), LONG).is_err();
@@ -77,11 +77,11 @@ fn rebuild_and_fail(handle: &ProjectionHandle, views: &Views, store: &Store, aft
     failed
 }
 
-/// Going on after the last checkpoint would apply events a second time to the parts that were written before the disk
-/// was full.
+/// Continuing after the last checkpoint would apply events a second time to the parts that were written before the
+/// failure.
 #[test]
 fn a_rebuild_whose_writes_fail_half_way_begins_anew_when_it_is_resumed_or_opened_again() {
-    // Writes: that there is no checkpoint; a part; the other part.
+    // The writes are: the removal of the checkpoint, one part, the other part.
     for (after, reopens) in [(0, false), (1, false), (2, false), (2, true), (9, false)] {
         let case = format!("failed after {after} writes, reopens: {reopens}");
         let directory = tempfile::tempdir().unwrap();
@@ -111,8 +111,8 @@ fn a_rebuild_whose_writes_fail_half_way_begins_anew_when_it_is_resumed_or_opened
     }
 }
 
-/// The story: a rebuild that was asked for was forgotten if a kill met it in the middle of writing, because the
-/// served view is of the same version.
+/// The story: a requested rebuild was forgotten if the process was killed in the middle of its writes, because the
+/// served view has the same version.
 #[test]
 fn a_rebuild_that_was_cut_short_in_writing_is_begun_anew_and_not_forgotten() {
     let directory = tempfile::tempdir().unwrap();
@@ -129,12 +129,12 @@ fn a_rebuild_that_was_cut_short_in_writing_is_begun_anew_and_not_forgotten() {
     assert_eq!(found.current.number, 1, "and the old view is served");
 }
 
-/// Changes more rows than one part has, unless it is told to fail; waits in the middle of the log.
+/// Changes more rows than fit into one part, unless `fails` is set. Waits in the middle of the log.
 struct Wide {
     fails: Arc<AtomicBool>,
-    /// It says when it waits.
+    /// Gets a message when the projection waits.
     arrives: Sender<()>,
-    /// One message lets it go on once; when it is closed, always.
+    /// One message lets it continue once; when the channel is closed, it no longer waits.
     gate: Receiver<()>,
 }
 
@@ -166,8 +166,8 @@ impl Projection for Wide {
     }
 }
 
-/// The story: replaying a parked event into a view that was being built failed half-way, and following went on
-/// as if nothing had been: the next write said that the view was whole.
+/// The story: replaying a parked event into a view that was being built failed half-way. The projection continued as
+/// if nothing had happened, and the next write marked the view as complete.
 #[test]
 fn a_replay_whose_writes_fail_half_way_has_the_view_begun_anew() {
     const COMMITS: usize = 20;
@@ -192,15 +192,15 @@ fn a_replay_whose_writes_fail_half_way_has_the_view_begun_anew() {
     handle.wait_for(store.head(), LONG).unwrap();
     let views = projections.open_views(|| ()).unwrap();
     handle.rebuild().unwrap();
-    // The first time was when the view was built at first.
+    // The first message is from the first build of the view.
     (0..2).for_each(|_| arrived.recv_timeout(LONG).expect("it never came to the middle"));
     assert_eq!(handle.status().parked, 1);
     std::thread::scope(|scope| {
         let replaying = scope.spawn(|| handle.replay_parked());
         fails.store(false, Ordering::SeqCst);
-        // What is held is written; then that there is no checkpoint, and a part.
+        // The writes are: the pending changes, the removal of the checkpoint, one part.
         views.fail_once_after(3);
-        // Or the view could be built before it is asked.
+        // Otherwise the view could be complete before the request arrives.
         while !handle.shared.requests.has_waiting() {
             assert!(!replaying.is_finished(), "it was answered in the middle of an event");
             std::thread::yield_now();
@@ -217,9 +217,9 @@ fn a_replay_whose_writes_fail_half_way_has_the_view_begun_anew() {
     assert!(handle.parked().unwrap().is_empty());
 }
 
-/// The story: verifying had the views open, and asked for them again for each row. A view that was promoted in
-/// between waited to remove the old one, and both waited for ever. And a view that was removed at the right
-/// moment was told as damage.
+/// The story: a verification held the views' read lock and took it again for each row. A projection that was promoted
+/// in between waited for the write lock to remove the old view, which was a deadlock. Also, a view that was removed
+/// at a certain moment was reported as damage.
 #[test]
 fn views_are_verified_while_they_are_replaced() {
     let store = Arc::new(Store::temporary().unwrap());
@@ -242,14 +242,14 @@ fn views_are_verified_while_they_are_replaced() {
             handle.wait_for(store.head(), LONG).unwrap();
         }
     });
-    // Not joined before: then this would wait with them.
+    // Do not join earlier: in a deadlock this thread would wait too.
     let verifications = ended.recv_timeout(LONG).expect("they wait for each other");
     replaced.join().unwrap();
     assert!(verifications > 1);
 }
 
-/// A view of a version that wrote no origin is believed once, and says from then on what it was made from; a
-/// rebuild that was under way in another history is rebuilt.
+/// A view without an origin, from an older version, is accepted once and gets an origin. A rebuild that was in
+/// progress in another history begins again.
 #[test]
 fn views_are_held_against_the_history_that_they_say_they_are_of() {
     let directory = tempfile::tempdir().unwrap();
@@ -287,7 +287,7 @@ fn views_are_held_against_the_history_that_they_say_they_are_of() {
     assert_eq!(found.current.place, Place::START);
 }
 
-/// Keeps a row for each stream that is too long to be in one piece.
+/// Keeps a row for each stream that is so long that it is stored in pieces.
 struct LongRows;
 
 impl Projection for LongRows {
@@ -305,8 +305,8 @@ impl Projection for LongRows {
     }
 }
 
-/// The pieces of the row that was replaced are removed once the new row and the checkpoint are written. When a removal
-/// failed, the whole write was said to have failed, and the view counted the event again, for good.
+/// The pieces of a replaced row are removed after the new row and the checkpoint are written. When a removal failed,
+/// the whole write was reported as failed, and the view counted the event a second time.
 #[test]
 fn an_event_is_applied_once_whichever_write_of_a_long_row_fails() {
     let mut failed = 0;

@@ -1,9 +1,9 @@
-//! The trees of a projection: the one that is served, and the one that is to take its place.
+//! The trees of a projection: the served one, and the one that will replace it.
 //!
-//! * One entry says which is which, so that one write swaps them.
-//! * A tree that this entry does not name is of no use, and is removed while the projection runs.
-//! * So is one that was made from another history than the log's: another store's, or another
-//!   continuation of this one, after a backup was restored in its place.
+//! * One entry names both, so one write swaps them.
+//! * A tree that this entry does not name is not used, and is removed while the projection runs.
+//! * So is a tree that was made from another history than the log's: from another store, or from another continuation
+//!   of this one, after a backup was restored.
 
 use crate::codec::frame::Chain;
 use crate::codec::parked::ParkedRecord;
@@ -18,7 +18,7 @@ use crate::views::{Change, ViewTree, Views};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Where all projections' generations are kept.
+/// The tree that holds the generations of all projections.
 pub(super) const META: &str = "projections";
 pub(super) const CHECKPOINT: &[u8] = b"checkpoint";
 pub(super) const ORIGIN: &[u8] = b"origin";
@@ -32,7 +32,7 @@ pub(super) struct Trees {
     name: String,
 }
 
-/// How far a view has come.
+/// A view's position in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) position: Position,
@@ -41,22 +41,22 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Of a view that holds nothing yet.
+    /// The place of an empty view.
     pub(super) const START: Place = Place { position: Position::START, chain: [0; 32] };
 }
 
-/// A tree that a projection of some version is written to.
+/// One tree of a projection, and its place.
 pub(super) struct Generation {
     pub(super) number: u64,
     pub(super) tree: Arc<ViewTree>,
     pub(super) place: Place,
 }
 
-/// What a projection begins with.
+/// The views that a projection starts with.
 pub(super) struct Found {
     /// The view to be served.
     pub(super) current: Generation,
-    /// The view that is to take its place, if it must be made again.
+    /// The view that will replace it, if it must be rebuilt.
     pub(super) building: Option<Generation>,
 }
 
@@ -66,11 +66,11 @@ impl Trees {
         Ok(Trees { views, log, meta, name: name.to_owned() })
     }
 
-    /// Finds, or begins, what a projection of `version` needs.
+    /// Finds the views that a projection of `version` needs, and begins the missing ones.
     pub(super) fn find(&self, version: u32) -> Result<Found> {
         let mut generations = self.generations()?;
         if generations.current == 0 || self.is_of_another_history(generations.current)? {
-            // Rather none than rows of what never happened here.
+            // An empty view is better than rows from events that are not in this log.
             generations.current = self.begin(generations.newest() + 1, version)?;
         }
         let current = self.checkpoint(generations.current)?;
@@ -79,7 +79,7 @@ impl Trees {
             Some(number) => Some(self.checkpoint(number)?),
             None => None,
         };
-        // Writing it was cut short, or it was given up: it was wanted, of whichever version.
+        // A rebuild was interrupted, or its view was given up. It was requested, so begin another one.
         let is_torn = begun == Some(None);
         let building = begun.flatten().filter(|begun| begun.version == version);
         let is_present = current.is_some_and(|current| current.version == version);
@@ -99,7 +99,7 @@ impl Trees {
         })
     }
 
-    /// Begins a view of `version` that is to take the place of `current`.
+    /// Begins a view of `version` that will replace `current`.
     pub(super) fn begin_building(&self, current: u64, version: u32) -> Result<Generation> {
         let number = self.begin(self.generations()?.newest() + 1, version)?;
         let generations = Generations { current, building: Some(number) };
@@ -107,25 +107,24 @@ impl Trees {
         self.generation(number, None)
     }
 
-    /// Has everything that was written on disk.
+    /// Syncs everything that was written.
     pub(super) fn sync(&self) -> Result<()> {
         self.views.sync()
     }
 
-    /// Has `number` served from now on, also after a crash.
+    /// Makes the tree `number` the served one, durably.
     pub(super) fn promote(&self, number: u64) -> Result<()> {
-        // What the entry will name must not be lost while the entry is kept.
+        // Sync the tree before the entry that names it.
         self.views.sync()?;
         self.set(Generations { current: number, building: None })
     }
 
-    /// Removes every tree of the projection that is not of use, as long as `goes_on` says so. Returns
-    /// whether there is none left.
+    /// Removes every unused tree of the projection, while `goes_on` returns true. Returns whether none is left.
     pub(super) fn remove_outdated(&self, goes_on: impl Fn() -> bool) -> Result<bool> {
         self.remove_others(self.generations()?, goes_on)
     }
 
-    /// Removes all that there is of the projection.
+    /// Removes everything of the projection.
     pub(super) fn remove_all(&self) -> Result<()> {
         self.meta.write(vec![Change::State(self.name.clone().into_bytes(), None)])?;
         self.remove_others(Generations::default(), || true)?;
@@ -144,7 +143,7 @@ impl Trees {
         self.meta.write(vec![state])
     }
 
-    /// Makes an empty tree of this number, in place of one that a crash may have left.
+    /// Makes an empty tree `number`, and replaces one that a crash may have left.
     fn begin(&self, number: u64, version: u32) -> Result<u64> {
         let name = self.tree_name(number);
         self.views.remove_tree(&name, || true)?;
@@ -161,21 +160,22 @@ impl Trees {
         };
         let position = Position::new(found.position);
         if position > self.log.head_position() {
-            // The caller refuses it.
+            // The caller refuses this view.
             let place = Place { position, ..Place::START };
             return Ok(Generation { number, tree, place });
         }
         let place = Place { position, chain: chain_at(&self.log, position)? };
         let origin = origin(self.log.journal.store(), place);
         if self.origin(&tree)? != Some(origin) {
-            // An older version moved the checkpoint. What can be checked of such a view has been.
+            // An older version of filmstrip moved the checkpoint. Everything that can be checked of such a view has
+            // been checked.
             tree.write(vec![origin_change(&origin)])?;
         }
         Ok(Generation { number, tree, place })
     }
 
-    /// Whether the view was made from another history than the log's. Nothing can be said against one
-    /// that an older version made, or one that is ahead of the log.
+    /// Whether the view was made from another history than the log's. False for a view from an older version of
+    /// filmstrip and for one that is ahead of the log, because they cannot be checked.
     fn is_of_another_history(&self, number: u64) -> Result<bool> {
         let tree = self.views.tree(&self.tree_name(number))?;
         if failpoint!("views::believe_any_origin") {
@@ -234,7 +234,7 @@ impl Trees {
     }
 }
 
-/// What the names of all trees of the projection `name` begin with.
+/// The prefix of the names of all trees of the projection `name`.
 pub(super) fn tree_name_prefix(name: &str) -> String {
     format!("projection/{name}/")
 }
@@ -248,13 +248,13 @@ impl Generations {
         self.numbers().any(|named| named == number)
     }
 
-    /// The numbers of the trees that are of use.
+    /// The numbers of the used trees.
     pub(super) fn numbers(&self) -> impl Iterator<Item = u64> + use<> {
         std::iter::once(self.current).chain(self.building)
     }
 }
 
-/// The changes that move a view's checkpoint, itself the last of them.
+/// The changes that move a view's checkpoint. The last one is the checkpoint itself.
 pub(super) fn checkpoint_changes(version: u32, store: Uuid, place: Place) -> [Change; 2] {
     let checkpoint = ViewCheckpoint { version, position: place.position.get() };
     let checkpoint = Change::State(CHECKPOINT.to_vec(), Some(encode(&checkpoint)));
@@ -270,8 +270,8 @@ fn origin(store: Uuid, place: Place) -> ViewOrigin {
     ViewOrigin { store: store.into_bytes(), position: position.get(), chain }
 }
 
-/// Makes `changes`, the last of which moves the checkpoint, to a view that nobody reads yet. Not all at once: if
-/// it fails half-way, or a crash comes in between, the view has no checkpoint, and is rebuilt.
+/// Makes `changes`, the last of which moves the checkpoint, to a view that nobody reads yet. They are written in
+/// parts: after a failure or a crash in between, the view has no checkpoint and is rebuilt.
 pub(super) fn write_in_parts(tree: &ViewTree, changes: Vec<Change>) -> Result<()> {
     if changes.len() <= VIEW_BUILD_CHANGES_MAX {
         return tree.write(changes);
@@ -292,7 +292,7 @@ pub(super) fn parked_change(position: Position, record: Option<&ParkedRecord>) -
     Change::State(name, record.map(encode))
 }
 
-/// What is kept of the parked event at `position`, if it is parked.
+/// The record of the parked event at `position`, if it is parked.
 pub(super) fn parked_at(tree: &ViewTree, position: Position) -> Result<Option<ParkedRecord>> {
     let Change::State(name, _) = parked_change(position, None) else { return Ok(None) };
     let Some(bytes) = tree.state(&name)? else { return Ok(None) };

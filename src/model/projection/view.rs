@@ -1,8 +1,7 @@
-//! Reading a view.
+//! Reads a view.
 //!
-//! * Readers share a lock with the projector, which takes it alone for each batch of rows that it writes: so
-//!   what is read under it is of one moment, between two batches. What keeps them from waiting for each other
-//!   is in `model::readable`.
+//! * Readers share a lock with the projector, which takes it exclusively for each batch of rows that it writes. So
+//!   reads under the lock see one state, between two batches. `model::readable` prevents deadlocks between them.
 
 use crate::model::projection::writer::{Rows, decode};
 use crate::model::readable::Readable;
@@ -13,7 +12,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
-/// The tree that is served; it changes when a rebuilt view takes its place.
+/// The served tree. It changes when a rebuilt view replaces it.
 pub(crate) type Served = Readable<Arc<ViewTree>>;
 
 /// The rows of a projection, for reading. Cloning is cheap.
@@ -71,7 +70,7 @@ impl View {
 
 /// One state of a view.
 pub struct ViewReader<'a> {
-    /// Or why there is none to read.
+    /// The tree, or the reason why it cannot be read.
     tree: Result<&'a ViewTree>,
 }
 

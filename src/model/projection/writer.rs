@@ -1,4 +1,4 @@
-//! What `apply` writes to: the rows of a view, with pending changes.
+//! The writer for `apply`: the rows of a view, with pending changes.
 //!
 //! * The writes of one event are kept as a whole, when `apply` has succeeded, or not at all.
 //! * Reads see the writes of this event, then those of earlier ones, then the view.
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 /// Changes to rows; `None` deletes one.
 pub(crate) type Changes = BTreeMap<String, Option<Bytes>>;
 
-/// Where a view's rows are read.
+/// A source of a view's rows.
 pub(crate) trait Rows {
     /// The row of `key`.
     fn row(&self, key: &str) -> Result<Option<Bytes>>;
@@ -31,7 +31,7 @@ pub struct ViewWriter<'a> {
     /// Changes of earlier events that are not yet in the view.
     earlier: &'a Changes,
     changes: Changes,
-    /// The first failure of reading the view itself, which is not the event's fault.
+    /// The first failure to read the view itself, for which the event is not at fault.
     unreadable: RefCell<Option<Error>>,
 }
 
@@ -41,7 +41,7 @@ impl<'a> ViewWriter<'a> {
         ViewWriter { view, earlier, changes: Changes::new(), unreadable }
     }
 
-    /// What was changed, and why the view could not be read, if it could not.
+    /// The changes, and the error of reading the view, if there was one.
     pub(crate) fn finish(self) -> (Changes, Option<Error>) {
         (self.changes, self.unreadable.into_inner())
     }
@@ -110,7 +110,7 @@ impl<'a> ViewWriter<'a> {
     }
 }
 
-/// A row as the value that it was written from.
+/// Decodes a row.
 pub(crate) fn decode<T: DeserializeOwned>(key: &str, row: &[u8]) -> Result<T> {
     serde_json::from_slice(row).map_err(|cause| {
         let cause = Told::from(cause);
@@ -119,7 +119,7 @@ pub(crate) fn decode<T: DeserializeOwned>(key: &str, row: &[u8]) -> Result<T> {
     })
 }
 
-/// Rows in memory: a view without a store.
+/// Rows in memory, for a view without a store.
 impl Rows for BTreeMap<String, Bytes> {
     fn row(&self, key: &str) -> Result<Option<Bytes>> {
         Ok(self.get(key).cloned())

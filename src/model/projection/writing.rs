@@ -1,4 +1,4 @@
-//! Writes what was applied to the view, after its readers have finished.
+//! Writes pending changes to the view, after its readers have finished.
 
 use crate::model::projection::apply::{Pending, being_read};
 use crate::model::projection::contract::Projection;
@@ -10,26 +10,26 @@ use crate::views::Change;
 use crossbeam_channel::TryRecvError;
 use std::time::Instant;
 
-/// How long a write waits until nobody reads the view.
+/// How long a write waits for readers of the view.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waits {
-    /// Until there is a request: it may come from a reader, who waits for the reply.
+    /// Until there is a request, which may come from a reader that waits for the reply.
     UntilAsked,
-    /// Not for long: a caller waits for it.
+    /// For a bounded time, because a caller waits for the write.
     ForAWhile,
 }
 
 impl<P: Projection> Runner<P> {
-    /// Writes `pending`, and that everything up to `place` is done. A checkpoint alone is only
-    /// written if `at_once`, or if much would be read again without it.
+    /// Writes `pending`, and moves the checkpoint to `place`. A checkpoint without other changes is only written if
+    /// `at_once` is set, or if many events would be read again without it.
     pub(super) fn write(&mut self, pending: Pending, place: Place, at_once: bool) -> Step {
         self.write_as(pending, place, at_once, self.waits())
     }
 
-    /// How long a change of what is served waits.
+    /// How long a change of the served view waits.
     pub(super) fn waits(&self) -> Waits {
         match self.replay {
-            // Who waits for it may be waited for by a reader of the view, and asks for nothing more.
+            // A reader of the view may wait for the replay's caller, which sends no further request.
             Some(_) if !failpoint!("projection::replay_waits_for_its_reader") => Waits::ForAWhile,
             _ => Waits::UntilAsked,
         }
@@ -50,7 +50,7 @@ impl<P: Projection> Runner<P> {
             let released: Vec<_> = pending.released_streams().cloned().collect();
             let changes = pending.into_changes(P::VERSION, self.log.journal.store(), place);
             self.write_changes(changes, has_rows, waits).inspect_err(|_| {
-                // What was applied after it is lost, and is applied again.
+                // The changes since the last write are lost, and their events are applied again.
                 self.target.generation.place = self.target.written;
             })?;
             released.iter().for_each(|stream| self.target.parked.remove(stream));
@@ -67,7 +67,7 @@ impl<P: Projection> Runner<P> {
 
     fn write_changes(&mut self, changes: Vec<Change>, has_rows: bool, waits: Waits) -> Step {
         if !self.target.building {
-            // Readers wait here, so they see all of the rows or none; nothing else is read.
+            // Lock out readers, so that they see all of the rows or none. Only rows have readers.
             let begun = Instant::now();
             let give_up = || self.gives_up(waits, begun);
             let served = has_rows.then(|| self.served.change(give_up)).transpose()?;
@@ -81,7 +81,7 @@ impl<P: Projection> Runner<P> {
         Ok(())
     }
 
-    /// Why a change of the view does not wait any longer for those who read it.
+    /// Returns the reason if a change must stop waiting for readers of the view.
     pub(super) fn gives_up(&self, waits: Waits, begun: Instant) -> Option<Interrupt> {
         if self.desk.closed.try_recv() == Err(TryRecvError::Disconnected) {
             return Some(Interrupt::Closed);

@@ -1,4 +1,4 @@
-//! Where two traces differ. What has no order, maps and sets, may have come back in another one.
+//! Finds where two traces differ. Maps and sets may be read back in another order.
 
 use super::trace::mark;
 use std::mem;
@@ -9,11 +9,11 @@ struct Node<'t> {
     mark: u8,
     /// A value, or the name of a variant.
     text: &'t [u8],
-    /// The name of a field, or nothing, beside each value. Keys and values of a map come as pairs.
+    /// The values, each with the name of its field or an empty name. Keys and values of a map alternate.
     inner: Vec<(&'t [u8], Node<'t>)>,
 }
 
-/// Where and how two traces differ, but for the order of sequences and maps.
+/// Where and how two traces differ, ignoring the order of sequences and maps.
 pub(super) fn between(written: &[u8], read_back: &[u8]) -> Option<String> {
     let (mut left, mut right) = (written, read_back);
     let (Some(mut written), Some(mut read_back)) = (parse(&mut left), parse(&mut right)) else {
@@ -75,7 +75,7 @@ fn sized<'t>(bytes: &mut &'t [u8]) -> Option<&'t [u8]> {
 }
 
 impl Node<'_> {
-    /// Brings what may have no order into one: a set is written as a sequence.
+    /// Sorts maps and sequences, because a set is written as a sequence.
     fn sort(&mut self) {
         self.inner.iter_mut().for_each(|(_, node)| node.sort());
         match self.mark {
@@ -93,7 +93,7 @@ impl Node<'_> {
         }
     }
 
-    /// What it is, without its value.
+    /// Describes the node without its value.
     fn kind(&self) -> String {
         let name = || String::from_utf8_lossy(self.text);
         match self.mark {
@@ -134,7 +134,7 @@ impl Node<'_> {
     }
 }
 
-/// Where and how two nodes differ; `path` leads to them, by the names of fields only.
+/// Where and how two nodes differ. `path` is their path, which holds only names of fields.
 fn differ(written: &Node<'_>, read_back: &Node<'_>, path: &str) -> Option<String> {
     if written == read_back {
         return None;

@@ -1,12 +1,11 @@
-//! Whether a value is the same after it was written as JSON and read back.
+//! Checks that a value is the same after it was written as JSON and read back.
 //!
-//! Neither `PartialEq` nor the JSON can say so: a type need not have the one, and the other is the same for `None` and
-//! `Some(None)`, or for two variants of an untagged enum. So both values are compared by what they tell a serializer
-//! (`trace`): each call, with its values.
+//! Neither `PartialEq` nor the JSON can show this: a type need not implement `PartialEq`, and the JSON is the same
+//! for `None` and `Some(None)`, or for two variants of an untagged enum. So both values are compared by the calls
+//! that they make to a serializer (`trace`).
 //!
-//! What a type does not tell a serializer cannot be compared. That is what `#[serde(skip)]` leaves out, what a
-//! `Serialize` of the type's own rounds off, and the name of an untagged enum's variant. Where serde may have chosen
-//! among variants, `watch` notices.
+//! Differences that a serializer does not see cannot be found: fields with `#[serde(skip)]`, rounding by a type's own
+//! `Serialize`, and the variant of an untagged enum. `watch` notices where serde may have chosen among variants.
 
 mod difference;
 mod trace;
@@ -16,7 +15,7 @@ pub(super) use watch::read_watched;
 
 use serde::Serialize;
 
-/// How `read_back` differs from `written`, if it does. No values are named.
+/// How `read_back` differs from `written`, if it does. The text contains no values.
 pub(super) fn difference<T: Serialize + ?Sized>(written: &T, read_back: &T) -> Option<String> {
     let (Ok(written), Ok(read_back)) = (trace::of(written), trace::of(read_back)) else {
         return Some("it cannot be serialized again".to_owned());

@@ -1,14 +1,14 @@
-//! What a value tells a serializer, as bytes: a mark for each call, with its values. Two values that make the same
-//! calls have the same bytes.
+//! Records the calls that a value makes to a serializer, as bytes: a mark for each call, and its values. Two values
+//! that make the same calls have the same bytes.
 
 use serde::ser::{self, Serialize, Serializer};
 use std::fmt;
 
-/// The marks. What follows one is said beside it.
+/// The marks. The comment before a mark, or before its group, says what follows it.
 pub(super) mod mark {
-    /// The end of what was opened.
+    /// The end of a sequence, map or struct.
     pub(crate) const END: u8 = 0;
-    /// Values of a fixed length.
+    /// A value of a fixed length; none for `NONE`, `UNIT` and `UNIT_STRUCT`.
     pub(crate) const BOOL: u8 = 1;
     pub(crate) const I8: u8 = 2;
     pub(crate) const I16: u8 = 3;
@@ -29,7 +29,7 @@ pub(super) mod mark {
     /// A text: its length and its bytes.
     pub(crate) const STR: u8 = 18;
     pub(crate) const BYTES: u8 = 19;
-    /// A text, the variant's name.
+    /// A text: the variant's name.
     pub(crate) const UNIT_VARIANT: u8 = 20;
     /// One value.
     pub(crate) const SOME: u8 = 21;
@@ -50,7 +50,7 @@ pub(super) mod mark {
     pub(crate) const FIELD: u8 = 30;
 }
 
-/// What `value` tells a serializer.
+/// The trace of `value`.
 pub(super) fn of<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Untraceable> {
     let mut bytes = Vec::with_capacity(256);
     value.serialize(Trace(&mut bytes))?;
@@ -234,7 +234,7 @@ impl Serializer for Trace<'_> {
         self.text(mark::NEWTYPE_VARIANT, variant.as_bytes()).inner(value)
     }
 
-    /// As JSON is: many types have a form for people and another one for machines.
+    /// Like JSON: many types have a human-readable form and another form.
     fn is_human_readable(&self) -> bool {
         true
     }

@@ -1,8 +1,8 @@
-//! Reads JSON, and notices where serde may have had a choice.
+//! Reads JSON, and notices where serde may have chosen among variants.
 //!
-//! An untagged enum is read by trying its variants in turn, and the first that takes the value is it. serde's derives
-//! keep the value in a buffer for that, as they do for internal tags and for `flatten`, and what is read from a
-//! buffer cannot be followed. So each use of one is noticed.
+//! serde reads an untagged enum by trying its variants in order, and takes the first one that accepts the value. For
+//! that, serde's derives hold the value in a buffer, as they do for internal tags and for `flatten`. Reads from a
+//! buffer cannot be watched, so each use of a buffer is noticed.
 
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Expected, MapAccess,
@@ -12,7 +12,8 @@ use std::any::type_name;
 use std::cell::RefCell;
 use std::fmt;
 
-/// The value, and what of it was read from a buffer, if anything was: in serde's words.
+/// Reads the value. If a part of it was read from a buffer, also returns a description of that part, in serde's
+/// words.
 pub(in crate::model) fn read_watched<T: DeserializeOwned>(
     json: &[u8],
 ) -> serde_json::Result<(T, Option<String>)> {
@@ -31,7 +32,8 @@ impl Noticed {
         self.0.borrow_mut().get_or_insert(what);
     }
 
-    /// serde's buffer is read from anything. It has no public name: there are two signs of it.
+    /// Notices serde's buffer, which is filled by `deserialize_any`. It has no public name, but there are two signs
+    /// of it.
     fn any<'de, V: Visitor<'de>>(&self, visitor: &V) {
         let wanted = (visitor as &dyn Expected).to_string();
         if wanted == "any value" {
@@ -50,7 +52,7 @@ impl Noticed {
     }
 }
 
-/// Anything of serde's that reads, under watch.
+/// A wrapper of serde's deserializers, visitors, seeds and accesses that watches them.
 struct Watched<'w, T> {
     inner: T,
     noticed: &'w Noticed,
@@ -340,7 +342,7 @@ mod tests {
         read_watched::<BTreeMap<String, Vec<Option<(T,)>>>>(&json).unwrap().1
     }
 
-    /// serde does not promise the signs by which a buffer is known; this finds it if they change.
+    /// serde does not guarantee the signs of a buffer; this test fails if they change.
     #[test]
     fn what_serde_reads_from_a_buffer_is_noticed_and_nothing_else() {
         let list =

@@ -1,5 +1,5 @@
-//! How long to wait before deciding again after a conflict: at random, and longer each time, so that
-//! those who met once do not meet again.
+//! How long to wait before the retry after a conflict: a random time that grows, so that writers that conflicted once
+//! are unlikely to conflict again.
 
 use crate::value::limits::{COMMAND_RETRY_MAX, COMMAND_RETRY_MIN};
 use std::collections::hash_map::RandomState;
@@ -16,7 +16,7 @@ fn longest(retry: u32) -> Duration {
     COMMAND_RETRY_MIN.saturating_mul(doubled).min(COMMAND_RETRY_MAX)
 }
 
-/// From 0 to 1. The seeds of the standard library's hash maps are random enough to part rivals.
+/// A number from 0 to 1. The seeds of the standard library's hash maps are random enough for this.
 fn random() -> f64 {
     let bits = RandomState::new().hash_one(0_u8);
     (bits >> 11) as f64 / (1_u64 << 53) as f64

@@ -1,10 +1,10 @@
-//! The aggregates that a repository has lately loaded: their state at a version.
+//! The aggregates that a repository has loaded recently: their state at a version.
 //!
-//! * Nothing here is ever taken for the newest state: a caller that gets an entry reads on from its version.
-//! * Bounded in entries and in command ids; those unused for longest go first.
+//! * A cached state is never assumed to be the newest: a caller that gets an entry reads on from its version.
+//! * It is bounded in entries and in command ids; the least recently used entries are evicted first.
 //!
-//! `cargo bench --bench commands` measures what it buys: a command on an aggregate that is here, beside one that is not
-//! and beside a bare append.
+//! `cargo bench --bench commands` measures its benefit: a command on a cached aggregate, on one that is not cached,
+//! and a bare append.
 
 use crate::model::repository::commands::Commands;
 use crate::value::limits::{CACHED_AGGREGATES_MAX, CACHED_COMMAND_IDS_MAX, CACHED_STATE_WAIT_MAX};
@@ -20,9 +20,9 @@ pub(super) struct Known<A> {
     pub(super) state: A,
     pub(super) version: Version,
     pub(super) position: Position,
-    /// The commands that its events answer, if anybody has asked for them yet.
+    /// The commands that its events answer, if they were ever needed.
     pub(super) commands: Option<Arc<Commands>>,
-    /// The version of the newest snapshot that is known to be taken, or about to be.
+    /// The version of the newest known snapshot, taken or requested.
     pub(super) snapshot_at: Version,
 }
 
@@ -32,13 +32,13 @@ pub(super) struct Cache<A> {
 
 struct Entries<A> {
     known: HashMap<StreamId, Entry<A>>,
-    /// Counts uses, as a clock for what was used when.
+    /// Counts uses, to order the entries by their last use.
     uses: u64,
     command_ids: usize,
 }
 
 struct Entry<A> {
-    /// Behind a lock of its own: a large state is cloned without holding up other streams.
+    /// Has a lock of its own, so that cloning a large state does not block other streams.
     known: Arc<Mutex<Known<A>>>,
     version: Version,
     command_ids: usize,
@@ -51,15 +51,15 @@ impl<A: Clone> Cache<A> {
         Cache { entries: Mutex::new(entries) }
     }
 
-    /// What is known of `stream`.
+    /// The cached state of `stream`.
     pub(super) fn get(&self, stream: &StreamId) -> Option<Known<A>> {
         let known = self.entries.lock().get(stream)?;
-        // Cloning it is the application's code, and may ask for the same.
+        // `clone` is the application's code and may load the same aggregate.
         let known = known.try_lock_for(CACHED_STATE_WAIT_MAX)?;
         Some(known.clone())
     }
 
-    /// Keeps `known`, unless something newer was put here meanwhile.
+    /// Caches `known`, unless a newer state was cached meanwhile.
     pub(super) fn put(&self, stream: StreamId, known: Known<A>) {
         let mut entries = self.entries.lock();
         if entries.known.get(&stream).is_some_and(|entry| entry.version > known.version) {
@@ -68,7 +68,7 @@ impl<A: Clone> Cache<A> {
         let replaced = entries.insert(stream, known);
         let evicted = entries.evict();
         drop(entries);
-        // The states go when nobody waits for the lock.
+        // Drop the states after the lock is released.
         drop((replaced, evicted));
     }
 }
@@ -101,16 +101,16 @@ impl<A> Entries<A> {
         Some(entry)
     }
 
-    /// Makes room, if there is none, by an eighth at once: to find the oldest looks at every entry, and so it does that
-    /// once for 128 puts and not for each. A list in the order of use would move an entry for each command instead; the
-    /// eighth was not measured.
+    /// If the cache is full, evicts an eighth of it at once. To find the oldest entries it scans all of them, so it
+    /// does that once for 128 puts and not for each. A list in the order of use would move an entry for each command
+    /// instead; the eighth was not measured.
     fn evict(&mut self) -> Vec<Entry<A>> {
         let mut evicted = Vec::new();
         while self.known.len() > CACHED_AGGREGATES_MAX || self.command_ids > CACHED_COMMAND_IDS_MAX
         {
             let mut oldest: Vec<_> =
                 self.known.iter().map(|(stream, entry)| (entry.used, stream.clone())).collect();
-            // The newest stays: it is within the bounds by itself, so this comes to an end.
+            // The newest entry stays. It is within the bounds by itself, so the loop ends.
             let count = (oldest.len() / 8).clamp(1, oldest.len() - 1);
             oldest.select_nth_unstable(count);
             evicted.extend(oldest[..count].iter().filter_map(|(_, stream)| self.remove(stream)));

@@ -1,8 +1,7 @@
-//! Which commands a stream's events answer, so that none runs twice.
+//! The commands that a stream's events answer, so that none runs twice.
 //!
-//! * What it says is true for good: an event that answers a command does not go away.
-//! * It is complete for an aggregate once its whole stream has been read with it, and stays so as
-//!   long as it gets every event that is folded after that.
+//! * An entry never becomes wrong: an event that answers a command is never removed.
+//! * It is complete once it has every event of the stream, and stays complete as long as every later event is added.
 
 use crate::value::position::Version;
 use parking_lot::Mutex;
@@ -14,7 +13,7 @@ use uuid::Uuid;
 pub(super) struct Commands(Mutex<HashMap<Uuid, Version>>);
 
 impl Commands {
-    /// The event at `version` answers `command`.
+    /// Adds that the event at `version` answers `command`.
     pub(super) fn answered(&self, command: Uuid, version: Version) {
         let mut commands = self.0.lock();
         let last = commands.entry(command).or_insert(version);

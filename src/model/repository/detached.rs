@@ -1,4 +1,4 @@
-//! A repository as a thread of the engine holds it: it keeps no store open.
+//! A repository in the form that a thread of the engine holds: it does not keep the store open.
 
 use crate::log::handle::WeakLogHandle;
 use crate::model::aggregate::Aggregate;
@@ -7,7 +7,7 @@ use crate::model::repository::{Memory, Repository};
 use crate::value::error::{Error, Result};
 use std::sync::Arc;
 
-/// What a repository is made from again for as long as it is used. It waits for no view.
+/// The parts of a repository, from which it is made again for each use. It waits for no view.
 pub(crate) struct Detached<A: Aggregate> {
     log: WeakLogHandle,
     memory: Arc<Memory<A>>,
@@ -17,7 +17,7 @@ pub(crate) struct Detached<A: Aggregate> {
 }
 
 impl<A: Aggregate> Repository<A> {
-    /// The same repository, with the same memory, without a share in its store.
+    /// The same repository, with the same cache, but without a handle to the store.
     pub(crate) fn detached(&self) -> Detached<A> {
         Detached {
             log: self.log.downgrade(),
@@ -30,10 +30,10 @@ impl<A: Aggregate> Repository<A> {
 }
 
 impl<A: Aggregate> Detached<A> {
-    /// The repository, for a moment.
+    /// Makes the repository, to be held briefly.
     ///
     /// # Errors
-    /// `Closed`, if its store has been.
+    /// `Closed`, if its store is closed.
     pub(crate) fn attached(&self) -> Result<Repository<A>> {
         Ok(Repository {
             log: self.log.upgrade()?,

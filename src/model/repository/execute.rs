@@ -1,4 +1,4 @@
-//! Running one command: load, decide, append, and again after a conflict.
+//! Runs one command: loads, decides, appends, and retries after a conflict.
 
 use super::{ExecuteResult, Repository};
 use crate::log::commit::outcome::{AppendError, Appended};
@@ -15,7 +15,7 @@ use crate::value::stream::StreamId;
 use uuid::Uuid;
 
 impl<A: Aggregate> Repository<A> {
-    /// Tries until it is done, or as often as it may.
+    /// Attempts the command until it succeeds or has no retries left.
     pub(super) fn execute_now(
         &self,
         stream: &StreamId,
@@ -29,7 +29,7 @@ impl<A: Aggregate> Repository<A> {
             drop(turn);
             match tried {
                 Err(ExecuteError::Conflict(conflict)) if retries == self.retries => {
-                    // Perhaps the faster one was this very command, sent twice.
+                    // The other writer may have executed this same command, sent twice.
                     let known = self.newest(stream, metadata.command_id.is_some())?;
                     let executed = self.executed_before(stream, &known, metadata.command_id)?;
                     let executed = executed.ok_or(ExecuteError::Conflict(conflict))?;
@@ -56,7 +56,7 @@ impl<A: Aggregate> Repository<A> {
             return Ok(executed);
         }
         let decided = known.state.decide(command).map_err(ExecuteError::Rejected)?;
-        // What will be loaded: an event may lose what serde skips.
+        // Apply the events as they will be loaded; they may lack fields that serde skips.
         let mut events = Vec::with_capacity(decided.len());
         if !decided.is_empty() {
             let mut new = Vec::with_capacity(decided.len());

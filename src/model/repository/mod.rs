@@ -1,6 +1,6 @@
 //! Loads aggregates, runs commands on them, and appends the events that they decide.
 //!
-//! * The append's expected version decides: no cache, snapshot or stream lock is ever trusted to be the newest.
+//! * The append's expected version decides: no cached state, snapshot or stream lock is trusted to be the newest.
 //! * A command with an id runs at most once for each stream: its id is in the metadata of its events, and is looked up
 //!   there before anything is decided.
 //! * No half-finished state is kept: changes are made to a copy, which replaces the cached one at the end.
@@ -48,7 +48,7 @@ pub struct Repository<A: Aggregate> {
     fault: Option<Error>,
 }
 
-/// What the clones of a repository share.
+/// The state that the clones of a repository share.
 struct Memory<A> {
     cache: Cache<A>,
     locks: StreamLocks,
@@ -186,7 +186,7 @@ impl<A: Aggregate> Repository<A> {
         let events = self.events(&stream, Version::NONE, last);
         let (mut state, open) = (A::default(), self.log.clone());
         Ok(events.map(move |event| {
-            // Named here so that the iterator keeps the store open.
+            // Use `open` here, so that the closure captures it and the iterator keeps the store open.
             let _ = &open;
             let event = event?;
             let decoded = event.decode::<A::Event>()?;
@@ -249,12 +249,12 @@ impl<A: Aggregate> Repository<A> {
         Ok(())
     }
 
-    /// The process that opened its store.
+    /// The process that opened the store.
     pub(super) fn owner(&self) -> Owner {
         self.log.log().owner
     }
 
-    /// The stream of the aggregate `id`, for a call that is about to use it.
+    /// The stream of the aggregate `id`. Also returns the errors that every call must check for.
     fn stream(&self, id: &str) -> Result<StreamId> {
         self.log.log().owner.check()?;
         match &self.fault {
@@ -263,7 +263,7 @@ impl<A: Aggregate> Repository<A> {
         }
     }
 
-    /// The newest state, which is cached.
+    /// Loads the newest state and caches it.
     fn newest(&self, stream: &StreamId, with_commands: bool) -> Result<Known<A>> {
         let last = self.version(stream)?;
         let mut known = self.nearest(stream, last);
@@ -282,16 +282,16 @@ impl<A: Aggregate> Repository<A> {
         Ok(known)
     }
 
-    /// The state after the event at `version`, which is not past the end.
+    /// The state after the event at `version`, which must not be past the end.
     fn at(&self, stream: &StreamId, version: Version) -> Result<Known<A>> {
         let mut known = self.nearest(stream, version);
-        // Told of events that it knows already, it would still be right, but only by chance.
+        // `replay` would add events that the shared `commands` may already have, which would be right only by chance.
         known.commands = None;
         self.replay(stream, &mut known, version)?;
         Ok(known)
     }
 
-    /// The newest state at hand that is not past `at_most`.
+    /// The newest cached state or snapshot that is not past `at_most`.
     fn nearest(&self, stream: &StreamId, at_most: Version) -> Known<A> {
         let cached = self.memory.cache.get(stream).filter(|known| known.version <= at_most);
         let snapshot = || self.snapshots.as_ref()?.newest(self.log.log(), stream, at_most);
@@ -311,7 +311,7 @@ impl<A: Aggregate> Repository<A> {
         Ok(())
     }
 
-    /// The commands that the events up to `last` answer.
+    /// The commands that are answered by the events up to `last`.
     fn commands_until(&self, stream: &StreamId, last: Version) -> Result<Commands> {
         let commands = Commands::default();
         for event in self.events(stream, Version::NONE, last) {

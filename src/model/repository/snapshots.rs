@@ -1,12 +1,12 @@
-//! When snapshots are taken, and on which thread.
+//! Decides when snapshots are taken, and writes them on a thread of their own.
 //!
-//! * A snapshot is only a shortcut: one that is missing, unreadable, of another schema or late changes how long a load
-//!   takes, never its result.
-//! * Each names the last event in it. If the log does not have that event there, the snapshot is of another history,
-//!   given up when a backup was restored, and is not used.
-//! * Before one is kept it is read back, and compared with the original state.
-//! * They are written by a thread of their own, off the command's path. If it cannot keep up, the
-//!   next command offers a newer one.
+//! * A snapshot only saves time: if it is missing, unreadable, late or has another schema, the load takes longer,
+//!   with the same result.
+//! * Each snapshot names its last event. If the log does not have that event at that place, the snapshot comes from
+//!   another history, which was given up when a backup was restored, and is not used.
+//! * Before a snapshot is stored, it is read back and compared with the original state.
+//! * A thread of its own writes them, off the command's path. If it cannot keep up, the next command offers a newer
+//!   one.
 
 use super::cache::Known;
 use crate::codec::aggregate::{AggregateImage, ImageEvent};
@@ -43,8 +43,8 @@ struct Job<A> {
 }
 
 impl<A: Snapshot> Policy<A> {
-    /// One snapshot for each `every` events, 0 for none; written by a thread that ends with the
-    /// policy or the store.
+    /// Takes a snapshot after each `every` events, or none if `every` is 0. The writing thread ends with the policy
+    /// or the store.
     pub(super) fn start(log: &LogHandle, every: u32) -> Result<Policy<A>> {
         let (waiting, jobs) = bounded(SNAPSHOTS_WAITING_MAX);
         let its_log = Arc::clone(log.log());
@@ -54,14 +54,14 @@ impl<A: Snapshot> Policy<A> {
 }
 
 impl<A: Aggregate> Policy<A> {
-    /// The newest snapshot of `stream` at a version up to `at_most` that can be read.
+    /// The newest usable snapshot of `stream` at a version up to `at_most`.
     pub(super) fn newest(
         &self,
         log: &Arc<Log>,
         stream: &StreamId,
         at_most: Version,
     ) -> Option<Known<A>> {
-        // If reading it fails, the stream is replayed, or that returns the error.
+        // If reading fails, the stream is replayed, and the replay returns the error if it fails too.
         let snapshots = log.index.ask(|index| index.snapshots(stream, at_most.get())).ok()?;
         snapshots.into_iter().find_map(|(version, bytes)| {
             let version = Version::new(version);
@@ -89,7 +89,7 @@ impl<A: Aggregate> Policy<A> {
     }
 }
 
-/// Writes what comes, until the policy or the store goes.
+/// Writes the requested snapshots until the policy is dropped or the store closes.
 fn write_all<A: Snapshot>(log: &Arc<Log>, jobs: &Receiver<Job<A>>) {
     let closed = log.closing();
     loop {
@@ -127,7 +127,7 @@ pub(super) fn write<A: Snapshot>(
         event: last_event(log, stream, version).map(|(_, event)| event),
     };
     let bytes = image.encode();
-    // Newer ones of another history would be kept in its place.
+    // Remove newer snapshots of another history, or they would be kept instead of this one.
     for (newer, bytes) in log.index.ask(|index| index.snapshots_past(stream, version.get()))? {
         if !is_of_this_history(log, stream, Version::new(newer), &bytes) {
             log.index.ask(|index| index.remove_snapshot(stream, newer))?;
@@ -136,8 +136,8 @@ pub(super) fn write<A: Snapshot>(
     log.index.ask(|index| index.put_snapshot(stream, version.get(), &bytes))
 }
 
-/// Whether the log has the last event of a snapshot at its place. A snapshot that does not name its last event was
-/// written by an older version, and may be of any history.
+/// Whether the log has the snapshot's last event at its place. False for a snapshot that does not name its last
+/// event: an older version wrote it, and it may come from any history.
 fn is_of_this_history(log: &Arc<Log>, stream: &StreamId, version: Version, bytes: &[u8]) -> bool {
     let Some(image) = AggregateImage::decode(bytes) else { return false };
     if failpoint!("model::believe_any_snapshot") {
@@ -148,7 +148,7 @@ fn is_of_this_history(log: &Arc<Log>, stream: &StreamId, version: Version, bytes
     here.is_some_and(|here| event.is_some_and(|event| here == (position, event)))
 }
 
-/// The position of the event at `version`, and what tells it from others; `None` if it cannot be read.
+/// The position and the identity of the event at `version`; `None` if it cannot be read.
 fn last_event(
     log: &Arc<Log>,
     stream: &StreamId,
@@ -165,7 +165,7 @@ fn last_event(
     Some((event.position, ImageEvent { id: event.id, recorded_at }))
 }
 
-/// `state` as JSON from which the same state is read; otherwise why not.
+/// `state` as JSON, if it reads back as the same state; otherwise the reason.
 fn in_json<A: Snapshot>(state: &A) -> Result<Vec<u8>, String> {
     let json = json::to_vec(state)
         .map_err(|cause| format!("its state cannot be written as JSON: {}", Told::from(cause)))?;

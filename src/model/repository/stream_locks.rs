@@ -1,9 +1,9 @@
 //! One command at a time for each stream, among the threads of one repository.
 //!
-//! Without turns, commands on one hot aggregate would race, and all but one of each round would
-//! decide in vain. They are a courtesy, not a lock: a caller that has waited for `STREAM_LOCK_WAIT_MAX` goes on without
-//! one, so a command that gives another to its own stream is late but not stuck. What decides is
-//! always the append's expected version.
+//! Without these locks, commands on one hot aggregate would race, and all but one of each round would conflict. The
+//! locks are advisory: a caller that has waited for `STREAM_LOCK_WAIT_MAX` continues without one, so a command that
+//! executes another command on its own stream is delayed but not blocked. The append's expected version always
+//! decides.
 
 use crate::value::limits::STREAM_LOCK_WAIT_MAX;
 use crate::value::stream::StreamId;
@@ -13,8 +13,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
-/// Waiting rooms; a turn that ends wakes only those who wait in its room. More than an application has threads that
-/// command one repository at once, mostly; not measured.
+/// The number of shards. Releasing a lock wakes only the waiters in its shard. Mostly more than the threads that use
+/// one repository at once; not measured.
 const ROOMS: usize = 32;
 
 pub(super) struct StreamLocks {
@@ -28,9 +28,9 @@ struct Room {
     freed: Condvar,
 }
 
-/// The turn of a stream; it ends when this is dropped.
+/// The lock of a stream; dropping it releases the lock.
 pub(super) struct StreamLock<'a> {
-    /// The room in which the turn was taken, if it was.
+    /// The shard that holds the lock; `None` if the wait timed out.
     room: Option<&'a Room>,
     stream: StreamId,
 }
@@ -41,7 +41,7 @@ impl StreamLocks {
         StreamLocks { rooms, hasher: RandomState::new() }
     }
 
-    /// Waits until nobody else has the turn of `stream`.
+    /// Waits for the lock of `stream`.
     pub(super) fn take(&self, stream: &StreamId) -> StreamLock<'_> {
         self.take_within(stream, STREAM_LOCK_WAIT_MAX)
     }

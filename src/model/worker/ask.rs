@@ -1,11 +1,11 @@
-//! What the handles of a worker ask of it.
+//! The requests of a worker's handles.
 
-/// What a handle asks of a worker.
+/// A request to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ask<Own> {
     Pause,
     Resume,
     Stop,
-    /// What only this kind of worker can be asked.
+    /// A request that only this kind of worker handles.
     Own(Own),
 }

@@ -1,4 +1,4 @@
-//! A worker's side of its handles: where it hears what they ask, and shows why it does not get on.
+//! The worker's side of the connection to its handles: it receives requests, and shows the status.
 
 use crate::model::policy::OnError;
 use crate::model::request::{Request, RequestReceiver};
@@ -9,11 +9,11 @@ use crossbeam_channel::{Receiver, after, never, select};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What interrupts following the log.
+/// Interrupts following the log.
 pub(crate) enum Interrupt<Own> {
     Request(Request<Ask<Own>>),
     Fault(Error),
-    /// What is followed must be read again.
+    /// The feed must be started again.
     Again,
     Closed,
 }
@@ -21,7 +21,7 @@ pub(crate) enum Interrupt<Own> {
 pub(crate) type Step<Own> = Result<(), Interrupt<Own>>;
 
 impl<Own> From<Error> for Interrupt<Own> {
-    /// The end of the store is no fault of the worker.
+    /// That the store is closed is not a fault of the worker.
     fn from(error: Error) -> Interrupt<Own> {
         match error.kind() {
             ErrorKind::Closed => Interrupt::Closed,
@@ -31,7 +31,8 @@ impl<Own> From<Error> for Interrupt<Own> {
 }
 
 impl<Own> Interrupt<Own> {
-    /// This interrupt, if what had to be written before it was; else the callers with requests are told why not.
+    /// This interrupt, if the write before it succeeded. Otherwise the write's interrupt, and a caller with a request
+    /// gets the write's error.
     pub(crate) fn after(self, written: Step<Own>) -> Interrupt<Own> {
         let Err(instead) = written else { return self };
         if let (Interrupt::Request(Request { answer, .. }), Interrupt::Fault(error)) =
@@ -52,7 +53,7 @@ pub(crate) struct Desk<Own, Shown> {
 }
 
 impl<Own, Shown> Desk<Own, Shown> {
-    /// Waits for a request, but no longer than `timer` runs; `None` if it has run out.
+    /// Waits for a request; `None` when `timer` fires.
     pub(crate) fn wait(&self, timer: &Receiver<Instant>) -> Option<Interrupt<Own>> {
         select! {
             recv(self.requests.channel()) -> request => {
@@ -64,7 +65,7 @@ impl<Own, Shown> Desk<Own, Shown> {
     }
 }
 
-/// A timer that runs so long, or for ever.
+/// A timer that fires after `timeout`, or never.
 pub(crate) fn timer(timeout: Option<Duration>) -> Receiver<Instant> {
     timeout.map_or_else(never, after)
 }

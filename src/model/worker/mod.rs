@@ -1,10 +1,10 @@
-//! The worker: the one thread under each projection and each process. It follows the log, does what its handles
-//! ask, tries again what may succeed later, and shows how it is.
+//! The worker: the thread of each projection and each process. It follows the log, handles requests, retries steps
+//! that may succeed later, and shows its status.
 //!
-//! * What it does with events is its [`Work`]; when it does so, and when it rests, is here.
+//! * [`Work`] says what it does with events; this module says when.
 //! * Requests interrupt everything but the application's code.
-//! * After a failure of the store that may pass by itself it goes on by itself; after any other it is faulted, and
-//!   goes on when it is resumed.
+//! * After a failure of the store that passes without an operator it continues by itself. After any other failure it
+//!   is faulted, and continues when it is resumed.
 
 pub(crate) mod ask;
 pub(crate) mod desk;
@@ -24,70 +24,70 @@ use crossbeam_channel::Sender;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a worker is for.
+/// The work of one kind of worker.
 pub(crate) trait Work: Send + 'static {
-    /// What only this kind of worker can be asked.
+    /// The requests that only this kind of worker handles.
     type Own: Send + 'static;
-    /// What only this kind of worker shows.
+    /// The part of the status that only this kind of worker has.
     type Shown: Send + 'static;
 
-    /// Up to where everything is done.
+    /// The position up to which everything is done.
     fn position(&self) -> Position;
 
-    /// Follows the log until something comes in between.
+    /// Follows the log until it is interrupted.
     fn follow(&mut self) -> Interrupt<Self::Own>;
 
-    /// Waits for a request, but no longer than this; `None` if the time has passed.
+    /// Waits for a request; `None` after `timeout`.
     fn wait(&mut self, timeout: Option<Duration>) -> Option<Interrupt<Self::Own>>;
 
-    /// Is about to follow, or to rest.
+    /// Called before the worker follows the log or rests.
     fn begin(&mut self) {}
 
-    /// Is about to do what it was asked for: makes good what a failed write has left.
+    /// Called before a request is handled: repairs the remains of a failed write.
     fn prepare(&mut self) -> Result<()> {
         Ok(())
     }
 
-    /// Is about to follow again; returns the position from which its waiting callers count.
+    /// Called before the worker follows the log again. Returns the position at which its progress restarts.
     fn resume(&mut self) -> Result<Position>;
 
-    /// Does what it was asked for.
+    /// Handles a request.
     fn answer(&mut self, ask: Self::Own, answer: &Sender<Result<()>>, follows: bool) -> Answer;
 
-    /// Following the log has failed, and will be tried again, or not.
+    /// Called after following the log has failed, whether or not it is retried.
     fn failed(&mut self, _: &Error) {}
 
-    /// Says in the program's log why it goes no further.
+    /// Logs the error at which the worker stops.
     fn log_fault(&self, error: &Error);
 
-    /// Goes no further, which can be seen already.
+    /// Called after the status shows that the worker is faulted.
     fn faulted(&mut self, _: &Error) {}
 
-    /// Makes durable how far it has come: it is about to end.
+    /// Called before the worker ends: makes its position durable.
     fn finish(&mut self) -> Result<()>;
 }
 
-/// What came of a request.
+/// The result of a request.
 pub(crate) enum Answer {
     Now(Result<()>),
-    /// It is under way, and answered when it is done.
+    /// It is in progress, and the reply comes when it is done.
     Later,
-    /// It is done, and the worker follows again; its waiting callers count from this position.
+    /// It is done, and the worker follows the log again. Its progress restarts at this position.
     Resumes(Position),
 }
 
-/// A worker that runs.
+/// A running worker.
 pub(crate) struct Worker<W: Work> {
     work: W,
     shared: Arc<Shared<W::Own, W::Shown>>,
     registered: Registered,
     doing: Doing,
-    /// So often in a row following the log has failed.
+    /// How often in a row following the log has failed.
     failures: u32,
 }
 
 impl<W: Work> Worker<W> {
-    /// Runs on a thread of its own, called `name`, until it is stopped or the store is closed.
+    /// Runs the worker on a thread `name`, until it is stopped or the store is closed.
     pub(crate) fn start(
         log: &Log,
         name: &str,
@@ -124,9 +124,9 @@ impl<W: Work> Worker<W> {
                 Interrupt::Request(Request { ask: Ask::Stop, answer }) => {
                     let finished = self.work.finish();
                     self.shared.stopped();
-                    // Before the reply: its caller may then start another of this name.
+                    // Before the reply, because the caller may then start another worker of this name.
                     self.registered.end();
-                    // The caller may not wait for the answer.
+                    // The caller may have stopped waiting.
                     let _ = answer.send(finished);
                     return;
                 }
@@ -156,14 +156,14 @@ impl<W: Work> Worker<W> {
 
     fn fault(&mut self, error: Error) {
         self.work.log_fault(&error);
-        // The state first: a caller that waits in vain finds the cause there.
+        // Show the state first, so that a caller whose wait ends finds the cause there.
         self.doing = Doing::Faulted(error.clone());
         self.shared.see(&self.doing);
         self.shared.progress.end(error.clone());
         self.work.faulted(&error);
     }
 
-    /// Does what was asked for; `None` if it is answered later.
+    /// Handles a request; `None` if the reply comes later.
     fn answer(&mut self, ask: Ask<W::Own>, answer: &Sender<Result<()>>) -> Option<Result<()>> {
         let follows = matches!(self.doing, Doing::Following);
         let done = match ask {
@@ -184,7 +184,7 @@ impl<W: Work> Worker<W> {
                     Ok(())
                 }
             },
-            // Done where it is heard.
+            // `run_until_ended` handles it.
             Ask::Stop => Ok(()),
         };
         Some(done)

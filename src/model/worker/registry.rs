@@ -1,18 +1,18 @@
-//! The workers of one kind: which run, and what is kept of each for as long as the store is open.
+//! The workers of one kind: the running ones, and data that is kept for each while the store is open.
 
 use crate::value::error::{Error, ErrorKind, Result};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Workers whose handles share an `S`, and of which a `K` is kept.
+/// Workers whose handles share an `S`. A `K` is kept for each.
 pub(crate) struct Registry<S, K> {
     /// `projection` or `process`, for messages.
     kind: &'static str,
     known: Mutex<HashMap<String, Known<S, K>>>,
 }
 
-/// A worker that runs, or has run.
+/// A worker that is running or has run.
 struct Known<S, K> {
     running: Option<Arc<S>>,
     kept: K,
@@ -23,8 +23,8 @@ impl<S: Send + Sync + 'static, K: Clone + Send + 'static> Registry<S, K> {
         Arc::new(Registry { kind, known: Mutex::default() })
     }
 
-    /// Registers a worker that is about to run. `make` makes what its handles share, from what is kept of an
-    /// earlier run.
+    /// Registers a worker before it runs. `make` makes the shared state of its handles from the `K` of an earlier
+    /// run.
     pub(crate) fn register(
         self: &Arc<Self>,
         name: &str,
@@ -46,7 +46,7 @@ impl<S: Send + Sync + 'static, K: Clone + Send + 'static> Registry<S, K> {
         Ok((shared, Registered(Some(Box::new(end)))))
     }
 
-    /// Forgets the worker `name`, which does not run, when `remove` has succeeded.
+    /// Forgets the worker `name`, which must not be running, if `remove` succeeds.
     pub(crate) fn remove(&self, name: &str, remove: impl FnOnce() -> Result<()>) -> Result<()> {
         let mut known = self.known.lock();
         if known.get(name).is_some_and(|known| known.running.is_some()) {
@@ -57,7 +57,7 @@ impl<S: Send + Sync + 'static, K: Clone + Send + 'static> Registry<S, K> {
         Ok(())
     }
 
-    /// Those that run.
+    /// The running workers.
     pub(crate) fn running(&self) -> Vec<Arc<S>> {
         self.known.lock().values().filter_map(|known| known.running.clone()).collect()
     }
@@ -68,11 +68,11 @@ impl<S: Send + Sync + 'static, K: Clone + Send + 'static> Registry<S, K> {
     }
 }
 
-/// The place of a running worker among the others, until it ends.
+/// The registration of a running worker. Dropping it ends the registration.
 pub(crate) struct Registered(Option<Box<dyn FnOnce() + Send>>);
 
 impl Registered {
-    /// Another worker of this name may run from now on.
+    /// Ends the registration: another worker of this name may start.
     pub(crate) fn end(&mut self) {
         if let Some(end) = self.0.take() {
             end();

@@ -1,4 +1,4 @@
-//! What can be seen of a worker from outside its thread, and asking it for something.
+//! The status of a worker for other threads, and requests to it.
 
 use crate::model::policy::Retrying;
 use crate::model::progress::Progress;
@@ -19,25 +19,25 @@ pub(crate) enum Doing {
     Stopped,
 }
 
-/// What a worker's thread and its handles share.
+/// The state shared by a worker's thread and its handles.
 pub(crate) struct Shared<Own, Shown> {
-    /// For messages: `projection X`.
+    /// The worker's name in messages, such as `projection X`.
     pub(crate) who: String,
     pub(crate) progress: Progress,
     pub(crate) seen: Mutex<Seen<Shown>>,
     pub(crate) requests: RequestSender<Ask<Own>>,
 }
 
-/// What the thread was last seen doing.
+/// The last status of the thread.
 pub(crate) struct Seen<Shown> {
     pub(crate) doing: Doing,
     pub(crate) retrying: Option<Retrying>,
-    /// What only this kind of worker shows.
+    /// The part that only this kind of worker has.
     pub(crate) own: Shown,
 }
 
 impl<Own, Shown> Shared<Own, Shown> {
-    /// Of a worker of this `kind`, which has done everything up to `done` before it begins.
+    /// Makes the shared state of a worker of this `kind`, which has done everything up to `done`.
     pub(crate) fn new(
         kind: &str,
         name: &str,
@@ -51,8 +51,8 @@ impl<Own, Shown> Shared<Own, Shown> {
         Arc::new(Shared { who, progress, seen, requests })
     }
 
-    /// Asks the thread and waits for its answer. From within the application's code, which is on that thread,
-    /// nobody waits: it answers when it is done with what it is at.
+    /// Sends the thread a request and waits for the reply. Application code on that thread does not wait: the request
+    /// is handled after the current step.
     pub(crate) fn ask(&self, ask: Ask<Own>) -> Result<()> {
         let stops = matches!(ask, Ask::Stop);
         match self.requests.ask(ask, None) {
@@ -62,7 +62,7 @@ impl<Own, Shown> Shared<Own, Shown> {
         }
     }
 
-    /// Shows what it is doing.
+    /// Shows what the worker is doing.
     pub(super) fn see(&self, doing: &Doing) {
         let mut seen = self.seen.lock();
         seen.doing = doing.clone();
@@ -71,14 +71,14 @@ impl<Own, Shown> Shared<Own, Shown> {
         }
     }
 
-    /// Shows what has failed and will be tried again.
+    /// Shows what has failed and is being retried.
     pub(crate) fn retrying(&self, what: String, failures: u32, cause: String) {
         if !failpoint!("worker::retry_without_a_word") {
             self.seen.lock().retrying = Some(Retrying { what, failures, cause });
         }
     }
 
-    /// The thread does nothing more.
+    /// Shows that the thread has ended.
     pub(super) fn stopped(&self) {
         self.see(&Doing::Stopped);
         self.progress.close();

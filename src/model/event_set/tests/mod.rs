@@ -1,4 +1,4 @@
-//! Events of every shape there and back, through programs of different ages.
+//! Events of every shape are written and read back, by programs of different versions.
 
 mod refused;
 mod single;
@@ -331,7 +331,7 @@ fn a_field_of_a_newer_program_is_passed_over() {
     assert_eq!(stored.decode::<Shape>().unwrap(), expected);
 }
 
-/// `Opened` 1 {"door"} → 2 {"doors"} → 3 as `DoorsOpened` 1; counts how often it is asked.
+/// Upcasts `Opened` 1 {"door"} to `Opened` 2 {"doors"} and that to `DoorsOpened` 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Door {
     DoorsOpened { doors: Vec<u32> },

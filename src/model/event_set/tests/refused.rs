@@ -1,4 +1,4 @@
-//! What is no event set, and what an event may not hold.
+//! Types that are not event sets, and values that an event must not hold.
 
 use super::{Shape, check_not_decoded, check_round_trip, recorded};
 use crate::model::event_set::set::Event;
@@ -9,7 +9,7 @@ use crate::value::filter::Filter;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
-/// Whether `event` is refused as an event set that is `reason`.
+/// Checks that the type of `event` is refused as an event set because of `reason`.
 #[track_caller]
 fn check_no_set<E: Event>(event: &E, reason: &str) {
     let refused = NewEvent::of(event).unwrap_err();
@@ -133,8 +133,8 @@ fn what_would_be_written_and_not_read_is_refused_before_it_is_appended() {
     check_no_set(&Changed::A(4), "it is written as a u8 and reads back as another u8");
 }
 
-/// The story: only the first event of a variant was read back, and it may leave out the very field that is
-/// not read. The second one lost it.
+/// The story: only the first event of a variant was read back, and it may leave out the one field that is not read.
+/// The second event lost that field.
 #[test]
 fn a_field_that_the_first_events_leave_out_is_checked_when_it_is_written() {
     for _ in 0..2 {

@@ -1,7 +1,7 @@
-//! Single events that cannot be read back, of types that can.
+//! Single events that cannot be read back, of types whose other events can.
 //!
-//! The story: only the first event of each variant was read back. A later one of the same type that could not be read
-//! was stored for good, and then the aggregate could never be loaded or given a command again.
+//! The story: only the first event of each variant was read back. A later event of the same variant that could not be
+//! read was stored, and then the aggregate could never be loaded or get a command again.
 
 use crate::model::event_set;
 use crate::model::event_set::set::{Event, StoredEvent};
@@ -31,7 +31,7 @@ event_sets! {
     Defaulted { Set { #[serde(default = "ten", skip_serializing_if = "is_zero")] n: u8 } }
 }
 
-/// A tag is looked for in a buffer, which holds no 128 bits.
+/// serde reads an internally tagged enum through a buffer, which cannot hold 128-bit integers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "in")]
 enum Amount {
@@ -39,7 +39,7 @@ enum Amount {
     Wei { amount: u128 },
 }
 
-/// What is flattened is read from a buffer, where a key is text and not a number.
+/// serde reads flattened fields from a buffer, where a key is text and not a number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Count {
     total: u8,
@@ -56,7 +56,7 @@ enum Width {
     Wide(u64),
 }
 
-/// A value that the program may hold and does not read.
+/// A type with values that the program can hold and does not read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 struct Email(String);
@@ -84,7 +84,7 @@ fn is_zero(n: &u8) -> bool {
     *n == 0
 }
 
-/// `good` is taken, before and after `bad`, which is refused because of `why`.
+/// Checks that `good` is accepted before and after `bad`, and that `bad` is refused because of `why`.
 #[track_caller]
 #[expect(clippy::needless_pass_by_value, reason = "a table of cases reads better without &")]
 fn check<E: Event + PartialEq + Debug>(good: E, bad: E, why: &str) {
@@ -124,8 +124,8 @@ fn each_event_that_cannot_be_read_back_is_refused_whatever_was_read_before() {
     );
 }
 
-/// The story: `Some(None)` is `null` in JSON, as is `None`, and was read back as that: another fact than the one that
-/// was written. Every difference between what is written and what will be read is refused.
+/// The story: `Some(None)` is `null` in JSON, as is `None`, so it was read back as `None`: another fact than the one
+/// that was written. Now every difference between the written event and the one read back is refused.
 #[test]
 fn each_event_that_reads_back_as_another_one_is_refused() {
     let changed = |twice, unit, any| Optional::Changed { twice, unit, any };
@@ -149,13 +149,13 @@ fn each_event_that_reads_back_as_another_one_is_refused() {
         Defaulted::Set { n: 0 },
         "written as the variant Set and reads back with other fields",
     );
-    // A field that the first event did not reach.
+    // A field that the first event did not write.
     let entries = |notes: &[u8]| Hidden::Listed(notes.iter().map(|&note| Entry { note }).collect());
     check(entries(&[]), entries(&[1]), "`[].note` is written as a u8 and reads back as another u8");
 }
 
-/// The story: with `serde_json/preserve_order` anywhere in the program, a list of maps was compared in the order
-/// in which each map happened to be hashed, and refused at random.
+/// The story: if any crate of the program enabled `serde_json/preserve_order`, lists of maps were compared in the
+/// order of each map's hashes, and refused at random.
 #[test]
 fn a_list_of_maps_is_taken_however_they_are_hashed() {
     event_sets! { Order { Placed(Vec<HashMap<String, u32>>) } }
@@ -166,7 +166,7 @@ fn a_list_of_maps_is_taken_however_they_are_hashed() {
     }
 }
 
-/// What serde skips is not stored, so it is not in the event that a repository folds either.
+/// Fields that serde skips are not stored, so the event that a repository applies lacks them too.
 #[test]
 fn what_is_read_back_lacks_what_serde_skips() {
     event_sets! { Skips { Skipped { shown: u8, #[serde(skip)] cached: u8 } } }
