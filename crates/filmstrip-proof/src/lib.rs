@@ -1,16 +1,15 @@
-//! What shows that filmstrip keeps its promises, and no program needs: the proofs of docs/DURABILITY.md, and what the
-//! fuzzer checks.
+//! The proofs of docs/DURABILITY.md, and the fuzzer's checks. No program needs this crate.
 //!
-//! The engine's files are built once more, as modules of this crate. So the proofs reach what unit tests reach (a disk
-//! beneath a store, the bounds of the indexer), and nothing in the engine is public for their sake. In the tests' build
-//! the engine's unit tests are here too, because some planted defects are theirs to catch;
+//! This crate builds the engine's files once more, as its own modules. So the proofs can use everything that unit
+//! tests can use, such as the disk of a store and the bounds of the indexer, and nothing in the engine is public for
+//! them. The test build also contains the engine's unit tests, because some planted defects are caught by them;
 //! `cargo test -p filmstrip-proof -- proof:: fuzz::` leaves them out.
 
 pub mod fuzz;
 #[cfg(test)]
 mod proof;
 
-// The engine, whose warnings are those of its own crate: there it exports more than is used here.
+// The engine. Its own crate checks the warnings; here many of its items are unused.
 #[allow(warnings)]
 #[path = "../../../src/codec/mod.rs"]
 mod codec;

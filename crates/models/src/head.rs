@@ -1,4 +1,4 @@
-//! Callers that wait for the head are woken: by what is appended, by being stopped, by the log's end.
+//! Callers that wait for the head are woken by an append, by a stop, and by the close of the log.
 
 use crate::check;
 use crate::value::clock::Micros;
@@ -24,7 +24,7 @@ fn append(head: &Head) {
     }
 }
 
-/// Follows `head` to its last event, or until it is stopped; how far it came.
+/// Follows `head` to its last event or until it is stopped. Returns the position that it has reached.
 fn follow(head: &Head, stop: &StopFlag) -> u64 {
     let mut seen = 0;
     while seen < EVENTS {
@@ -89,8 +89,8 @@ fn nobody_waits_for_a_log_that_was_closed() {
     });
 }
 
-/// The models are believed because of this one: a flag that is set outside of the lock is missed by who is
-/// about to sleep, and the checker finds the schedule.
+/// Tests the checker: a thread that is about to sleep misses a flag that is set outside of the lock, and the checker
+/// must find that schedule.
 #[test]
 #[should_panic(expected = "deadlock")]
 fn a_wake_up_that_is_lost_is_found() {

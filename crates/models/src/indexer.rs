@@ -1,5 +1,5 @@
-//! Writers fill the tail, the indexer empties it: nobody waits for ever, nothing is left, and no more than
-//! the bound is ever in between.
+//! Writers fill the tail and the indexer empties it: no thread waits forever, nothing is left, and the tail never
+//! exceeds its bound.
 
 use crate::check;
 use crate::codec::frame::Location;
@@ -24,12 +24,12 @@ struct Log {
 
 impl Log {
     fn tail(&self) -> u64 {
-        // The index first: it never passes what is appended.
+        // Read `indexed` first: it never passes `appended`.
         let indexed = self.indexed.load(Ordering::SeqCst);
         self.appended.load(Ordering::SeqCst) - indexed
     }
 
-    /// What a leader does with each group.
+    /// The part of a leader's work that concerns the indexer.
     fn append(&self) -> crate::value::error::Result<()> {
         let steps = || self.indexed.load(Ordering::SeqCst);
         self.control.wait_for_room(|| self.tail() >= ROOM, steps)?;
@@ -47,7 +47,7 @@ impl Log {
         }
     }
 
-    /// What the indexer does; the first of its windows fail, so many.
+    /// The indexer's loop. Its first `failures` flush batches fail.
     fn index(&self, mut failures: u32) {
         while let Work::UpTo(to) = self.control.wait_for_work(|| self.due()) {
             if failures > 0 {
@@ -71,7 +71,7 @@ fn run(failures: u32, write: impl FnOnce(&Log)) {
     let indexer = thread::spawn(move || its.index(failures));
     write(&log);
     log.control.close();
-    // A caller that still waited for a wake-up would wait for ever.
+    // A thread that still waited for a wake-up would wait forever.
     indexer.join().unwrap();
 }
 
@@ -94,7 +94,7 @@ fn who_waits_for_an_indexer_that_fails_is_told_and_nobody_waits_for_ever() {
             for _ in 0..FRAMES {
                 match log.append() {
                     Ok(()) => assert!(log.tail() <= ROOM, "more than fits"),
-                    // Trying again takes time, and none passes here.
+                    // A retry waits for time to pass, and no time passes here.
                     Err(error) => return assert_eq!(error.kind(), ErrorKind::Io, "{error}"),
                 }
             }

@@ -1,9 +1,9 @@
-//! The engine's hand-overs under schedules that a checker (shuttle) chooses: how callers take turns at
-//! writing groups (`log::commit::queue`), the subscription's wake-up (`log::tail::head`), and what indexer and writers
-//! tell each other (`log::indexer::signal`).
+//! The engine's synchronisation under schedules that a checker (shuttle) chooses: the commit queue's hand-over
+//! (`log::commit::queue`), the wake-up of subscriptions (`log::tail::head`), and the signals between indexer and
+//! writers (`log::indexer::signal`).
 //!
-//! The files are the engine's own. What they name besides locks is here, as small as they need it.
-//! A wake-up that is lost is a deadlock here, which the checker finds.
+//! The files are the engine's own. This crate defines the few other items that they need besides locks. A lost
+//! wake-up is a deadlock here, which the checker finds.
 
 #![cfg(test)]
 #![allow(dead_code, reason = "the models use a part of each file")]
@@ -49,10 +49,10 @@ mod head;
 mod indexer;
 mod queue;
 
-/// How many schedules each model is tried under, in each of the checker's two ways.
+/// How many schedules each model runs under, in each of the checker's two modes.
 const SCHEDULES: usize = 2_000;
 
-/// Tries `model` under random schedules, and under those that need few unlikely switches.
+/// Runs `model` under random schedules, and under schedules with a few unlikely switches.
 fn check(model: impl Fn() + Send + Sync + Clone + 'static) {
     shuttle::check_random(model.clone(), SCHEDULES);
     shuttle::check_pct(model, SCHEDULES, 3);

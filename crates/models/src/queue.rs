@@ -1,5 +1,5 @@
-//! Callers take turns at leading: everyone is answered, once, with what its own turn came to; nobody waits for
-//! ever, and no two lead at once.
+//! Callers lead in turn: each gets one reply, with the result of its own work; no caller waits forever, and no two
+//! lead at once.
 
 use crate::check;
 use crate::value::error::{Error, ErrorKind};
@@ -13,11 +13,11 @@ const CALLERS: u64 = 4;
 const EACH: u64 = 2;
 const BYTES_MAX: usize = 1_000;
 
-/// How many groups one leads, and how many must wait for it to go on: so that it stops at each, and hands over in
-/// each way.
+/// The maximum number of groups that one caller leads, and how many callers must wait for it to continue. They make
+/// leaders stop at each bound and hand over in each way.
 const TERMS: [(usize, usize); 3] = [(2, 1), (2, 2), (3, 1)];
 
-/// What the journal is to the engine: one writes at a time, and each group goes after the one before.
+/// A model of the journal: one caller writes at a time, and each group comes after the one before.
 struct Journal {
     queue: CommitQueue<u64, Result<u64, ErrorKind>>,
     written: Mutex<Vec<u64>>,
@@ -43,7 +43,7 @@ impl Journal {
         })
     }
 
-    /// Where `value` is then.
+    /// Appends `value` and returns its place.
     fn append(&self, value: u64, bytes: usize) -> Result<u64, ErrorKind> {
         let mut led = 0;
         let mut lead = |group: Vec<u64>| {
@@ -84,7 +84,7 @@ impl Journal {
         }
     }
 
-    /// What each caller is told, in order.
+    /// The replies to each caller, in order.
     fn callers(self: &Arc<Journal>, bytes: usize) -> Vec<(u64, Result<u64, ErrorKind>)> {
         let callers: Vec<_> = (0..CALLERS)
             .map(|caller| {
@@ -99,7 +99,7 @@ impl Journal {
     }
 }
 
-/// Under each of the terms.
+/// Runs `model` under each of the terms.
 fn check_each(model: impl Fn((usize, usize)) + Send + Sync + Copy + 'static) {
     for terms in TERMS {
         check(move || model(terms));
@@ -114,7 +114,7 @@ fn everyone_is_answered_once_with_its_own_place() {
         let written = journal.written.lock().unwrap();
         assert_eq!(written.len() as u64, CALLERS * EACH);
         for (value, place) in told {
-            assert_eq!(written[place.unwrap() as usize], value, "told the place of another");
+            assert_eq!(written[place.unwrap() as usize], value, "the reply has the place of another value");
         }
     });
 }

@@ -1,4 +1,4 @@
-//! An event's envelope, of any bytes.
+//! Decodes arbitrary bytes as an event's envelope.
 
 use crate::codec::envelope::{self, Place};
 use crate::value::clock::Micros;
@@ -17,7 +17,7 @@ fn decode(bytes: Bytes) -> Option<RecordedEvent> {
     envelope::decode(bytes, place).ok()
 }
 
-/// What is decoded is written and decoded again as the same.
+/// A decoded event must be the same after it is encoded and decoded again.
 pub fn envelope(input: &[u8]) -> bool {
     let Some(event) = decode(Bytes::copy_from_slice(input)) else { return false };
     assert_eq!(envelope::id(input), Some(event.id), "its id alone is another");
@@ -45,7 +45,8 @@ fn all_of(event: &RecordedEvent) -> All<'_> {
         event.format,
         &event.payload,
         &event.metadata,
-        // On disk it has microseconds; the calendar's end, which stands for all beyond it, has more.
+        // On disk the time has microseconds. The end of the calendar, to which later times are clamped, is more
+        // precise.
         Micros::of(event.occurred_at),
     )
 }

@@ -1,4 +1,4 @@
-//! The deserializer of event sets, with a set that has a variant of every shape.
+//! Checks the deserializer of event sets, with a set that has a variant of every shape.
 
 use crate::model::event_set::set::{Event, StoredEvent};
 use crate::value::error::ErrorKind;
@@ -49,8 +49,8 @@ const TYPES: [&str; 12] = [
     "unknown", "", "Unit",
 ];
 
-/// The first byte chooses the event's type, the rest is its payload. What is decoded is written and
-/// decoded again as the same; and what `serde_json` reads of the whole enum, this reads as the same.
+/// The first byte chooses the event's type; the rest is its payload. A decoded event must be the same after it is
+/// written and decoded again. If `serde_json` can read the whole enum, the result must be the same.
 pub fn event_set(input: &[u8]) -> bool {
     let Some((choice, payload)) = input.split_first() else { return false };
     let event_type = TYPES[usize::from(*choice) % TYPES.len()];
@@ -71,7 +71,7 @@ pub fn event_set(input: &[u8]) -> bool {
                 "it came back changed"
             );
         }
-        // It may nest as deep as can be read, and one deeper where it is written.
+        // An event that nests as deep as can be read may be one level too deep to write.
         Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}"),
     }
     true

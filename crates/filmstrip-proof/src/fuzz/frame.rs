@@ -1,4 +1,4 @@
-//! A frame, of any bytes.
+//! Decodes arbitrary bytes as a frame.
 
 use crate::codec::entry;
 use crate::codec::frame::{self, Frame, Header};
@@ -7,8 +7,8 @@ use crate::log::read::located::each_located;
 use crate::value::corruption::Corruption;
 use bytes::Bytes;
 
-/// The first byte says whether checksums are mended, the rest is a frame. The entries of one that is
-/// whole lie one behind the other up to its end; what reads them damaged finds the same.
+/// The first byte says whether to repair the checksums; the rest is a frame. The entries of a valid frame must follow
+/// each other without a gap up to its end, and the reader of damaged frames must find the same entries.
 pub fn frame(input: &[u8]) -> bool {
     let Some((mode, bytes)) = input.split_first() else { return false };
     let mut bytes = bytes.to_vec();
@@ -38,8 +38,8 @@ pub fn frame(input: &[u8]) -> bool {
         }
         at += *length as usize;
     }
-    assert_eq!(at, frame.bytes().len(), "bytes behind the last entry");
-    // The reader of a frame has checked whether it is where it says.
+    assert_eq!(at, frame.bytes().len(), "bytes after the last entry");
+    // The reader of a frame has checked that the frame is at the location that it names.
     let location = frame::Location { segment: 1, offset: 4_096 };
     let mut events = 0;
     let count = |located| {

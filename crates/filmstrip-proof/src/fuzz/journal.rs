@@ -1,4 +1,5 @@
-//! A journal of one segment, of any bytes: recovered, written to, recovered again, scanned leniently.
+//! Takes arbitrary bytes as a journal of one segment: recovers it, writes to it, recovers it again, and scans it
+//! leniently.
 
 use crate::codec::cursor::array_at;
 use crate::codec::digest::digest;
@@ -17,18 +18,18 @@ use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Bytes of an input's watermark, and of the segment header's page, whose rest is zeros.
+/// Bytes of an input's watermark, and of the segment header's page; the rest of the page is zeros.
 pub(super) const MARK_BYTES: usize = 60;
 pub(super) const PAGE_BYTES: usize = 100;
 
 const DIRECTORY: &str = "/journal";
 
-/// The first byte says by its bits whether checksums are mended (1), whether there is no watermark (2), and
-/// whether the segment was cut behind its frames (4). Then follow the watermark, the segment's header, which
-/// also says which store it is, and the frames, behind which are zeros.
+/// The bits of the first byte say whether to repair the checksums (1), whether there is no watermark (2), and whether
+/// the segment ends after its frames (4). Then come the watermark, the segment's header, which also gives the store's
+/// id, and the frames, followed by zeros.
 ///
-/// What can be opened can be read, written to, opened again and scanned without a finding; what
-/// cannot is left as it was, and the scan finds why.
+/// A journal that opens must be readable and writable, open again, and have no finding in a scan. A journal that does
+/// not open must be left unchanged, and the scan must find the reason.
 pub fn journal(input: &[u8]) -> bool {
     let Some((disk, store)) = disk_of(input) else { return false };
     let segment = segment::path(Path::new(DIRECTORY), 1);
@@ -61,7 +62,7 @@ pub fn journal(input: &[u8]) -> bool {
     written
 }
 
-/// The disk that an input stands for, and the store.
+/// Makes the disk that an input describes, and the store's id.
 fn disk_of(input: &[u8]) -> Option<(Memory, Uuid)> {
     let (mode, rest) = input.split_first()?;
     let (watermark, rest) = rest.split_at_checked(MARK_BYTES)?;
@@ -93,7 +94,7 @@ fn open(disk: &Memory, store: Uuid) -> Result<Opened> {
     recover::open(Arc::new(disk.clone()), Path::new(DIRECTORY), store)
 }
 
-/// What a scan finds wrong.
+/// The findings of a lenient scan.
 fn findings(disk: &Memory, store: Uuid) -> Vec<String> {
     let (disk, directory): (Arc<dyn Disk>, _) = (Arc::new(disk.clone()), Path::new(DIRECTORY));
     let watermark = watermark::read(&*disk, directory, store).expect("memory can be read");
@@ -114,7 +115,7 @@ fn findings(disk: &Memory, store: Uuid) -> Vec<String> {
     }
 }
 
-/// Reads all frames; the last position.
+/// Reads all frames and returns the last position.
 fn last_position(opened: &Opened) -> Result<u64> {
     let mut last = 0;
     for frame in opened.journal.frames(opened.journal.start(), 1, opened.writer.end().next) {
@@ -123,7 +124,7 @@ fn last_position(opened: &Opened) -> Result<u64> {
     Ok(last)
 }
 
-/// Writes a frame of one event behind `end`.
+/// Writes a frame of one event at `end`.
 fn write(opened: &mut Opened, end: End) -> std::result::Result<(), String> {
     let (position, time) = (end.position + 1, Micros(end.time.0.saturating_add(1)));
     let mut buffer = vec![0; frame::HEADER_BYTES];

@@ -1,4 +1,4 @@
-//! A small disk in memory, on which nothing is lost.
+//! A small disk in memory that loses nothing.
 
 use crate::storage::disk::{Disk, DiskFile, Kind};
 use parking_lot::Mutex;
@@ -7,12 +7,12 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// More than this in one file, and the disk is full.
+/// The maximum bytes in one file; beyond it the disk is full.
 pub(super) const FILE_BYTES_MAX: usize = 1 << 20;
 
 type Bytes = Arc<Mutex<Vec<u8>>>;
 
-/// Files in one directory; clones are the same disk.
+/// Files in one directory. Clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Memory(Arc<Mutex<BTreeMap<PathBuf, Bytes>>>);
 

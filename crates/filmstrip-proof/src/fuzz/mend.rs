@@ -1,10 +1,10 @@
-//! Makes the checksums right in bytes that were changed, at the places that docs/FORMAT.md gives.
+//! Repairs the checksums in changed bytes, at the places that docs/FORMAT.md gives.
 
 use crate::codec::frame::{self, Chain, Frame, Header};
 use crate::codec::sst::TableId;
 use bytes::Bytes;
 
-/// Whether an input that begins with this byte wants its checksums mended.
+/// Whether an input that begins with `mode` gets its checksums repaired.
 pub(super) fn is_wanted(mode: u8) -> bool {
     mode & 1 != 0
 }
@@ -17,7 +17,7 @@ fn word(bytes: &[u8], at: usize) -> Option<usize> {
     Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize)
 }
 
-/// A block's of a table, over where it belongs and all behind the checksum.
+/// Repairs the checksum of a table's block. It covers the block's place and everything after the checksum.
 pub(super) fn block(id: TableId, offset: u64, block: &mut [u8]) {
     if block.len() >= 4 {
         let mut place = id.index.as_bytes().to_vec();
@@ -28,20 +28,20 @@ pub(super) fn block(id: TableId, offset: u64, block: &mut [u8]) {
     }
 }
 
-/// A segment header's, over its page.
+/// Repairs the checksum of a segment header, which covers its page.
 pub(super) fn segment_header(page: &mut [u8]) {
     let crc = crc32c::crc32c_append(crc32c::crc32c(&page[..96]), &page[100..4_096]);
     put(page, 96, crc);
 }
 
-/// A watermark's.
+/// Repairs the checksum of a watermark.
 pub(super) fn watermark(watermark: &mut [u8]) {
     let crc = crc32c::crc32c(&watermark[..56]);
     put(watermark, 56, crc);
 }
 
-/// Those of all frames that stand in `bytes` one after another, of their entries, and the chain, which
-/// was `chain` before them.
+/// Repairs the checksums of all consecutive frames in `bytes` and of their entries, and the chain, which is `chain`
+/// before the first frame.
 pub(super) fn frames(bytes: &mut [u8], chain: &Chain) {
     let (mut at, mut chain) = (0, *chain);
     while let Some(length) = word(bytes, at + 8) {

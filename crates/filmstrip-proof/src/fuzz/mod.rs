@@ -1,12 +1,11 @@
-//! What the fuzzer checks: any bytes may come to the decoders, and each answers with a value that holds
-//! together or with an error.
+//! The fuzzer's checks: a decoder may get arbitrary bytes, and must return a consistent value or an error.
 //!
-//! * The targets in `fuzz/` call these functions, and `fuzz::tests` runs them over bytes changed at random, so that
-//!   what the fuzzer checks is always in order.
-//! * Checksums stop nearly every change. So an input says whether they are `mend`ed after it, as somebody
-//!   would who forges a file: what is behind them must hold without them.
+//! * The targets in `fuzz/` call these functions, and `fuzz::tests` runs them over randomly changed bytes, so that
+//!   the checks are tested in every run.
+//! * Checksums detect nearly every change. So an input says whether to repair them (`mend`), as somebody who forges a
+//!   file would: the code behind the checksums must not rely on them.
 //!
-//! Each function answers whether its input was taken for something; a check that fails panics.
+//! Each function returns whether its input was accepted. A failing check panics.
 
 mod envelope;
 mod event_set;

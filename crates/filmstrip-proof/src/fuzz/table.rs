@@ -1,4 +1,4 @@
-//! A block of a table, of any bytes.
+//! Decodes arbitrary bytes as a block of a table.
 
 use crate::codec::sst::block::{self, EVENT_BLOCK_BYTES_MAX, EventBlockBuilder};
 use crate::codec::sst::block_index::{IndexBlock, IndexBlockBuilder};
@@ -11,13 +11,13 @@ use crate::value::stream::StreamId;
 use bytes::Bytes;
 use uuid::Uuid;
 
-/// The table that inputs are of.
+/// The table of the inputs.
 pub(super) const ID: TableId = TableId { index: Uuid::from_u128(0xabcd), number: 7 };
-/// Where in it they lie.
+/// The offset of the inputs in the table.
 pub(super) const OFFSET: u64 = 40;
 
-/// The first byte says whether the checksum is mended, the second how many events a run of an event block has, and
-/// the rest is the block. What is decoded holds together; written again it is the same.
+/// The first byte says whether to repair the checksum, the second how many events a key run of an event block has,
+/// and the rest is the block. A decoded block must be consistent, and the same after it is encoded again.
 pub fn table(input: &[u8]) -> bool {
     let Some((head, block)) = input.split_at_checked(2) else { return false };
     let mut block = block.to_vec();
@@ -52,7 +52,7 @@ fn check_event_block(content: &Bytes, events: u64) -> bool {
     let mut builder = EventBlockBuilder::default();
     for event in &run {
         if builder.is_full_for(&event.body) {
-            // What a forger tables may be longer than what we index.
+            // A forged event block may hold more than the index puts into one.
             return true;
         }
         builder.put(event.position, event.recorded_at, &event.body);
@@ -60,7 +60,7 @@ fn check_event_block(content: &Bytes, events: u64) -> bool {
     if !run.is_empty() && event_block.len() <= EVENT_BLOCK_BYTES_MAX {
         let mut again = Vec::new();
         builder.finish(&mut again);
-        let again = block::decompress(&again.into()).expect("what we table can be read");
+        let again = block::decompress(&again.into()).expect("an encoded block can be read");
         let again: Vec<LocatedEvent> = block::decode_run(&again, 0, events, 5).expect("read");
         assert_eq!(again, run, "it came back changed");
     }
@@ -87,7 +87,7 @@ fn check_index_block(content: Bytes) -> bool {
         let mut again = Vec::new();
         let next: Option<(&StreamId, u64)> = index_block.next();
         builder.finish(next, &mut again);
-        let again = IndexBlock::decode(again.into()).expect("what we write can be read");
+        let again = IndexBlock::decode(again.into()).expect("an encoded block can be read");
         assert_eq!(again.next(), next);
         for (number, run) in runs.iter().enumerate() {
             assert_eq!(again.run(number).as_ref(), Ok(run), "it came back changed");

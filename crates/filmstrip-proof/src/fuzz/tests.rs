@@ -1,9 +1,8 @@
-//! The fuzzer's checks over its seeds, and over bytes that are changed at random from them.
+//! Runs the fuzzer's checks over its seeds and over random changes of them.
 //!
-//! The seeds are in `fuzz/seeds`, a directory for each check; the fuzzer begins with the same ones.
-//! `just fuzz-seeds` rewrites them from a real store, which only a new check needs: a format that
-//! was ever written is read for ever. What a store makes today goes through the checks in every run.
-//! For more rounds, from another seed:
+//! The seeds are in `fuzz/seeds`, in a directory for each check; the fuzzer begins with the same ones. `just
+//! fuzz-seeds` rewrites them from a real store. Only a new check needs that, because every released format stays
+//! readable. Every run also checks the output of a current store. For more rounds, from another seed:
 //! `FILMSTRIP_ROUNDS=100 FILMSTRIP_SEED=7 cargo test --release -p filmstrip-proof fuzz::tests -- --nocapture`.
 
 use crate::codec::cursor::array_at;
@@ -32,7 +31,7 @@ use uuid::Uuid;
 
 type Check = fn(&[u8]) -> bool;
 
-/// Each check, by the name of its seeds and of its target in `fuzz/`.
+/// Each check, with the name of its seeds and of its target in `fuzz/`.
 const CHECKS: [(&str, Check); 5] = [
     ("envelope", super::envelope),
     ("event_set", super::event_set),
@@ -56,7 +55,7 @@ fn seeds(check: &str) -> Vec<(String, Vec<u8>)> {
     seeds
 }
 
-/// Otherwise the fuzzer would begin with nothing, and nobody would notice.
+/// If no seed were accepted, the fuzzer would begin with nothing, and nobody would notice.
 #[test]
 fn every_seed_is_taken_for_what_it_is() {
     for (name, check) in CHECKS {
@@ -119,7 +118,7 @@ fn change(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
                 bytes.extend_from_slice(&other[from..]);
             }
         }
-        // Half of all inputs have their checksums mended, whatever became of the first byte.
+        // Flip the bit for the repair of checksums in a fifth of the inputs, whatever the first byte is now.
         if let Some(mode) = bytes.first_mut()
             && random.percent(20)
         {
@@ -163,7 +162,7 @@ fn what_a_store_makes_today_is_taken_for_what_it_is_and_has_a_seed() {
     put_payloads();
 }
 
-/// A payload for each type of the event set, which nothing stores: its place among them goes before it.
+/// A payload for each type of the event set, which no store writes. The number of the type precedes it.
 fn put_payloads() {
     let nested = r#"{"amount":-9223372036854775808,"kind":{"is":"Tagged","at":7},"list":[[true,1.5],[false,-0.0]]}"#;
     let map = format!(r#"{{"7":[{nested}],"65535":[]}}"#);
@@ -209,7 +208,7 @@ fn write_some(store: &Store) {
     store.append("Customer-1", ExpectedVersion::Any, [long]).unwrap();
 }
 
-/// Where the frames lie in a segment.
+/// The ranges of the frames in a segment.
 fn frames(segment: &[u8]) -> Vec<std::ops::Range<usize>> {
     let (mut at, mut frames) = (4_096, Vec::new());
     while let Some(header) = Header::parse(&segment[at..]) {
@@ -219,10 +218,10 @@ fn frames(segment: &[u8]) -> Vec<std::ops::Range<usize>> {
     frames
 }
 
-/// A journal as the check takes it, in a segment of 16 KiB instead of 1 MiB.
+/// A journal in the form that the check takes, in a segment of 16 KiB instead of 1 MiB.
 fn journal_seed(mode: u8, watermark: &[u8], segment: &[u8]) -> Vec<u8> {
     let end = frames(segment).last().map_or(4_096, |last| last.end);
-    // A torn frame is not whole, and what there is of it is wanted too.
+    // Include the bytes of a torn frame, which `frames` does not list.
     let used = segment.iter().rposition(|byte| *byte != 0).unwrap() + 1;
     let mut page = segment[..4_096].to_vec();
     page[40..48].copy_from_slice(&(16u64 << 10).to_le_bytes());
@@ -232,7 +231,7 @@ fn journal_seed(mode: u8, watermark: &[u8], segment: &[u8]) -> Vec<u8> {
     [&[mode], watermark, &page[..PAGE_BYTES], frames].concat()
 }
 
-/// The envelopes in a frame, and blocks of a table with its events.
+/// Writes the seeds of a frame's envelopes, and of blocks of a table with its events.
 fn put_parts(bytes: &[u8], number: usize) {
     let header = Header::parse(bytes).unwrap();
     let at = frame::Location { segment: 1, offset: u64::from_le_bytes(array_at(bytes, 40)) };
@@ -253,7 +252,7 @@ fn put_parts(bytes: &[u8], number: usize) {
     }
 }
 
-/// The blocks of a table that hold these events of one stream.
+/// Writes the seeds of a table's blocks for these events of one stream.
 fn put_blocks(events: &[EventToIndex], number: usize) {
     let mut event_block = EventBlockBuilder::default();
     for (n, event) in events.iter().enumerate() {
@@ -299,7 +298,7 @@ fn put_blocks(events: &[EventToIndex], number: usize) {
     put_block("footer", BlockKind::Footer, &mut |out| footer.encode(out));
 }
 
-/// A seed as it would be made today; it is written only if that is asked for.
+/// Checks a seed as a current store makes it. Writes it only if `FILMSTRIP_WRITE_SEEDS` is set.
 fn put(check: &str, name: &str, bytes: &[u8]) {
     let (_, takes) = CHECKS.into_iter().find(|(name, _)| *name == check).unwrap();
     assert_eq!(takes(bytes), !name.starts_with("refused-"), "{check}/{name}");

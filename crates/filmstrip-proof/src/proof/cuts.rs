@@ -1,10 +1,9 @@
-//! The power is cut at every step that a store takes, and what is left is judged.
+//! Cuts the power at every step of a store, and checks what is left.
 //!
-//! A workload runs once over a disk that records; at each of its steps several images of what a cut
-//! leaves there are opened again. The same at each step of such an opening, and after a kill, whose
-//! page cache survives until the power goes too.
-//! For more rounds, from another seed:
-//! `FILMSTRIP_ROUNDS=100 FILMSTRIP_SEED=7 cargo test --release -p filmstrip-proof proof::cuts -- --nocapture`.
+//! A workload runs once over a recording disk. For each of its steps, several images that a cut may leave there are
+//! opened again. The same is done for each step of such an opening, and after a kill, where the page cache survives
+//! until the power is cut too. For more rounds, from another seed: `FILMSTRIP_ROUNDS=100 FILMSTRIP_SEED=7 cargo test
+//! --release -p filmstrip-proof proof::cuts -- --nocapture`.
 
 use crate::journal::recover;
 use crate::log::commit::Commit;
@@ -26,15 +25,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// What somebody came to know between two steps.
+/// Events that an observer learned of between two steps.
 pub(super) type Note = Vec<Known>;
 pub(super) type Recording = Vec<Step<Note>>;
 
-/// Where the store lies below the volume's root: in directories that are made with it.
+/// The path of the store below the volume's root, in directories that are created with it.
 const STORE: &str = "deep/er/store";
 
 pub(crate) fn scratch() -> TempDir {
-    // What is real here is the locks and sled's files, which need not be durable.
+    // Only the locks and sled's files are real, and need not be durable.
     let memory = Path::new("/dev/shm");
     match memory.is_dir() {
         true => tempfile::tempdir_in(memory).unwrap(),
@@ -50,7 +49,7 @@ fn open(disk: &SimulatedDisk<Note>, root: &Path) -> Store {
     Store::builder().disk(Arc::new(disk.clone())).open(store_path(root)).unwrap()
 }
 
-/// The events that a read of `store` behind `after` shows.
+/// The events that a read of `store` after position `after` returns.
 pub(super) fn read(store: &Store, after: u64) -> Result<Vec<Known>, String> {
     let events = store.read_all().after(Position::new(after)).collect();
     let events = events.map_err(|e| e.to_string())?;
@@ -61,7 +60,7 @@ pub(super) fn read(store: &Store, after: u64) -> Result<Vec<Known>, String> {
     known.collect()
 }
 
-/// What the acknowledgement of `planned` says of its events.
+/// The events of `planned`, as its acknowledgement describes them.
 pub(super) fn acknowledged(planned: &Planned, done: &Committed) -> Note {
     let of: usize = planned.appends.iter().map(|(_, payloads)| payloads.len()).sum();
     let mut part = 0;
@@ -87,7 +86,7 @@ pub(super) fn commit(planned: &Planned) -> Commit {
     })
 }
 
-/// Lets somebody read at every step of the disk, and note what is new.
+/// Reads at every step of the disk and notes the new events.
 fn look_on(disk: &SimulatedDisk<Note>, store: &Store) {
     let (noting, store, seen) = (disk.clone(), store.clone(), Mutex::new(store.head().get()));
     disk.set_onlooker(Some(Box::new(move || {
@@ -114,7 +113,7 @@ fn record(seed: u64) -> Recording {
         for n in 0..commits {
             number += 1;
             let planned = match session == 2 && n == commits - 2 {
-                // One that is sure to begin another segment.
+                // A commit that begins another segment.
                 true => Planned::large(number, SEGMENT_BYTES_FIRST as usize),
                 false => Planned::random(number, &mut random),
             };
@@ -162,7 +161,7 @@ fn recover(disk: &SimulatedDisk<Note>, root: &Path) -> Result<Vec<Known>, String
     Ok(known)
 }
 
-/// Opens a whole store on `disk`, reads it in every way, and goes on writing.
+/// Opens a whole store on `disk`, reads it in every way, and writes to it.
 fn recover_store(disk: &SimulatedDisk<Note>, root: &Path) -> Result<Vec<Known>, String> {
     let text = |error: crate::value::error::Error| error.to_string();
     let builder = Store::builder().disk(Arc::new(disk.clone()));
@@ -182,7 +181,7 @@ fn recover_store(disk: &SimulatedDisk<Note>, root: &Path) -> Result<Vec<Known>, 
     }
 }
 
-/// How a proof counts what it tried.
+/// The numbers of cuts and images that a proof has tried.
 #[derive(Default)]
 pub(super) struct Figures {
     pub(super) cuts: u64,
@@ -197,7 +196,7 @@ struct Proof {
 }
 
 impl Proof {
-    /// Cuts at every step of `recording`, which began with `volume`.
+    /// Cuts the power at every step of `recording`, which began with `volume`.
     fn cut_everywhere(
         &mut self,
         volume: &Volume,
@@ -217,7 +216,7 @@ impl Proof {
                     continue;
                 }
                 Step::Op(op) => {
-                    // Before the step: each one is cut off once.
+                    // Cut before the step, so that each step is lost once.
                     self.cut(&volume, &oracle, n, depth);
                     volume.apply(op);
                 }
@@ -240,7 +239,7 @@ impl Proof {
             let again = depth == 0 && self.random.below(20) == 0;
             self.open_again(image, oracle, whole_store, again, depth);
         }
-        // A kill: nothing is lost as yet, and what is not synced still may be.
+        // A kill: nothing is lost yet, but unsynced data may still be lost.
         if depth == 0 && self.random.below(6) == 0 {
             self.case = format!("{case}, killed at step {step}");
             self.open_again(volume.clone(), oracle, false, true, depth);
@@ -248,7 +247,7 @@ impl Proof {
         self.case = case;
     }
 
-    /// Opens `image`, judges what is there, and if `again`, cuts the power while it is opened.
+    /// Opens `image` and checks its events. With `again`, also cuts the power at each step of the opening.
     fn open_again(
         &mut self,
         image: Volume,
@@ -261,7 +260,7 @@ impl Proof {
         let disk = SimulatedDisk::new(self.root.path(), image.clone());
         let recovered = match whole_store {
             true => {
-                // With the index as the cut has left it.
+                // With the index that the cut left.
                 let own = scratch();
                 let disk = SimulatedDisk::new(own.path(), image.clone());
                 disk.materialize();
@@ -272,7 +271,7 @@ impl Proof {
         let judged = recovered.and_then(|events| oracle.judge(&events).map(|()| events));
         let events = judged.unwrap_or_else(|e| panic!("{}: {e}", self.case));
         if again && !whole_store {
-            // The opened store has read everything in it.
+            // Opening the store has read all of its events.
             disk.note(events);
             self.cut_everywhere(&image, &disk.trace(), oracle, depth + 1);
         }
@@ -301,8 +300,8 @@ fn a_power_cut_at_any_step_leaves_all_that_was_acknowledged_or_seen() {
     assert!(figures.images >= 500 * rounds, "only {} images", figures.images);
 }
 
-/// A store made in a directory whose parents did not exist either was gone after a power cut, with all
-/// that it had acknowledged: only the entries of its own directory and of the one above were synced.
+/// A store that was created together with its parent directories was gone after a power cut, with everything that it
+/// had acknowledged: only the entries of its own directory and of the one above were synced.
 #[test]
 fn a_store_whose_parent_directories_were_made_with_it_survives_a_power_cut() {
     let root = scratch();
@@ -320,10 +319,10 @@ fn a_store_whose_parent_directories_were_made_with_it_survives_a_power_cut() {
     assert_eq!(oracle.judge(&events), Ok(()));
 }
 
-/// A process was killed after it had renamed a prepared segment into use and before it synced that name.
-/// The next opening wrote a watermark that speaks of the segment, and the power went before the directory was
-/// synced: of the two names only the watermark's had reached the disk, so that the segment was missed, and
-/// opening the store was refused as `Corrupt`.
+/// A process was killed after it had renamed a prepared segment into use and before it synced that name. The next
+/// opening wrote a watermark that names the segment, and the power was cut before the directory was synced. Of the
+/// two names only the watermark's had reached the disk, so the segment was missing, and opening the store failed with
+/// `Corrupt`.
 #[test]
 fn a_mark_never_names_a_segment_whose_own_name_a_power_cut_can_take() {
     let mut volume = Volume::new();

@@ -8,24 +8,24 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What happened, in order: steps of the disk, and what the world came to know in between.
+/// One entry of a recording: a step of the disk, or a note between steps.
 #[derive(Debug, Clone)]
 pub(crate) enum Step<N> {
     Op(Op),
     Note(N),
 }
 
-/// A volume that records. Its paths lie below `root`, which also exists as a real directory: locks are real, and
-/// so is what sled does. A file that sled writes is in the volume as it was whenever it was synced.
+/// A recording volume. Its paths are below `root`, which also exists as a real directory: locks and sled's files are
+/// real. The volume has sled's files as they were at each sync.
 pub(crate) struct SimulatedDisk<N>(Arc<Shared<N>>);
 
-/// Looks on at a moment between two steps.
+/// Called between two steps.
 pub(crate) type Onlooker = Box<dyn Fn() + Send + Sync>;
 
 struct Shared<N> {
     root: PathBuf,
     state: Mutex<State<N>>,
-    /// Looks on before each step, as another thread might at that moment.
+    /// Called before each step, like a thread that reads at that moment.
     onlooker: RwLock<Option<Onlooker>>,
 }
 
@@ -41,7 +41,7 @@ impl<N> Clone for SimulatedDisk<N> {
 }
 
 impl<N: Clone + Send + 'static> SimulatedDisk<N> {
-    /// A disk that goes on with `volume`.
+    /// A disk with the content of `volume`.
     pub(crate) fn new(root: &Path, volume: Volume) -> SimulatedDisk<N> {
         SimulatedDisk(Arc::new(Shared {
             root: root.to_owned(),
@@ -50,7 +50,7 @@ impl<N: Clone + Send + 'static> SimulatedDisk<N> {
         }))
     }
 
-    /// Puts the directories of the volume, and sled's files in them, where they really are.
+    /// Creates the volume's directories and sled's files below the real root.
     pub(crate) fn materialize(&self) {
         let state = self.0.state.lock();
         let mut directories = vec![(ROOT, self.0.root.clone())];
@@ -69,7 +69,7 @@ impl<N: Clone + Send + 'static> SimulatedDisk<N> {
         }
     }
 
-    /// Puts a note between what was done and what will be.
+    /// Adds a note to the recording.
     pub(crate) fn note(&self, note: N) {
         self.0.state.lock().trace.push(Step::Note(note));
     }
@@ -78,12 +78,12 @@ impl<N: Clone + Send + 'static> SimulatedDisk<N> {
         self.0.state.lock().trace.clone()
     }
 
-    /// Everything as the running system sees it.
+    /// The volume as the running system sees it.
     pub(crate) fn volume(&self) -> Volume {
         self.0.state.lock().volume.clone()
     }
 
-    /// Lets `onlooker` look on from now on. The one before it has come to its end when this returns.
+    /// Sets the onlooker. Returns after the last call of the previous one has ended.
     pub(crate) fn set_onlooker(&self, onlooker: Option<Onlooker>) {
         *self.0.onlooker.write() = onlooker;
     }
@@ -100,7 +100,7 @@ impl<N: Clone + Send + 'static> Shared<N> {
         Ok(made)
     }
 
-    /// The directory of `path`, and its name there.
+    /// The directory of `path`, and the name in it.
     fn place(&self, path: &Path) -> io::Result<(Node, String)> {
         let directory = self.find(path.parent().ok_or(ErrorKind::NotFound)?)?;
         let name = path.file_name().ok_or(ErrorKind::NotFound)?;
@@ -133,8 +133,8 @@ impl<N: Clone + Send + 'static> DiskFile for SimulatedFile<N> {
         self.disk.apply(Op::Write { file: self.node, offset, bytes: bytes.into() }).map(drop)
     }
 
-    /// One operation: a crash amid the zeros of a file that is not in use yet shows little, so that few of the cuts
-    /// may fall there.
+    /// One operation: a crash in the middle of writing zeros to an unused file shows little, so few cuts should fall
+    /// there.
     fn write_zeros_at(&self, bytes: usize, offset: u64, _: usize) -> io::Result<()> {
         self.write_all_at(&vec![0; bytes], offset)
     }
@@ -148,7 +148,7 @@ impl<N: Clone + Send + 'static> DiskFile for SimulatedFile<N> {
     }
 }
 
-/// Bytes of such a file that are compared at once.
+/// Bytes of sled's files that are compared at once.
 const PAGE: usize = 4_096;
 
 /// A file that sled writes.
@@ -158,7 +158,7 @@ struct ForeignFile<N> {
 }
 
 impl<N: Clone + Send + 'static> ForeignFile<N> {
-    /// What differs between the real file and the one in the volume: from where on, and the bytes.
+    /// The changed range of the real file, compared with the one in the volume: its offset and bytes.
     fn written(&self) -> io::Result<Option<(u64, Vec<u8>)>> {
         let mut bytes = std::fs::read(&self.path)?;
         let mut known = vec![0; bytes.len()];
@@ -216,7 +216,7 @@ impl<N: Clone + Send + 'static> Disk for SimulatedDisk<N> {
 
     fn open_to_write(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         match self.0.find(path) {
-            // A file that is locked is real.
+            // A lock file is real.
             Err(_) if path.is_file() => self.create_new(path, 0),
             _ => self.open(path),
         }
@@ -244,7 +244,7 @@ impl<N: Clone + Send + 'static> Disk for SimulatedDisk<N> {
         }
         let (directory, from) = self.0.place(from)?;
         let (to_directory, to) = self.0.place(to)?;
-        assert_eq!(directory, to_directory, "nothing moves from one directory to another");
+        assert_eq!(directory, to_directory, "files are renamed only within a directory");
         self.0.apply(Op::Rename { directory, from, to }).map(drop)
     }
 
@@ -293,10 +293,10 @@ impl<N: Clone + Send + 'static> Disk for SimulatedDisk<N> {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        // What lies above the root is somebody else's, and durable.
+        // Directories above the root are outside of the volume, and durable.
         match self.0.find(path) {
             Err(_) if self.0.root.starts_with(path) => Ok(()),
-            // sled has made it.
+            // sled has created it.
             Err(_) if path.is_dir() => {
                 let (directory, name) = self.0.place(path)?;
                 self.0.apply(Op::CreateDirectory { directory, name }).map(drop)

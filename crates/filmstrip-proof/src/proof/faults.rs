@@ -1,5 +1,5 @@
-//! What a store does when its disk fails, or its leader panics: everyone is answered, nothing
-//! acknowledged is lost, and nothing is served that is not durable.
+//! A store whose disk fails, or whose leader panics: every caller gets a reply, nothing acknowledged is lost, and
+//! only durable events are served.
 
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
@@ -50,7 +50,7 @@ fn kind(error: AppendError) -> ErrorKind {
     Error::from(error).kind()
 }
 
-/// Appends 1, 2, 3… until one fails, at most `count`; what was acknowledged, and the failure.
+/// Appends 1, 2, 3… up to `count` or until one fails. Returns the number of acknowledged events, and the failure.
 fn append_until_failure(store: &Store, count: u64, bytes: usize) -> (u64, Option<ErrorKind>) {
     for n in 1..=count {
         let filler = NewEvent::bytes("Filler", vec![7; bytes]);
@@ -93,7 +93,7 @@ fn whichever_write_or_sync_fails_the_acknowledged_stand_and_a_reopened_store_goe
             }
             let store = Store::open(directory.path()).unwrap_or_else(|e| panic!("{case}: {e}"));
             let read = numbers(&store);
-            // The failed one may have become durable all the same.
+            // The failed one may be durable.
             let whole: Vec<u64> = (1..=read.len() as u64).collect();
             assert_eq!(read, whole, "{case}");
             assert!((acknowledged..=acknowledged + 1).contains(&(read.len() as u64)), "{case}");
@@ -138,7 +138,7 @@ fn a_full_disk_is_storage_full_with_nothing_written_and_with_space_again_it_goes
     assert_eq!(failure, Some(ErrorKind::StorageFull));
     assert!(acknowledged > 5, "{acknowledged}: the first segment had room");
     assert_eq!(store.head().get(), acknowledged);
-    // What still fits is taken: nothing was refused for good.
+    // An event that still fits is accepted: the store did not become read-only.
     store.append("B-1", ExpectedVersion::NoStream, [event(1)]).expect("it fits the segment");
     let large = || NewEvent::bytes("Filler", vec![7; 100_000]);
     let again = store.append("A-1", Version::new(acknowledged), [large()]).unwrap_err();
@@ -150,10 +150,10 @@ fn a_full_disk_is_storage_full_with_nothing_written_and_with_space_again_it_goes
     assert_eq!(store.head().get(), acknowledged + 2);
 }
 
-/// A segment's room is no room on a filesystem that copies what is overwritten: a full btrfs refused a frame in
-/// the middle of a segment, and the answer was that nobody knows whether it is durable, although nothing was written;
-/// the store refused everything until it was opened again. Where it can be shown that nothing of a frame is left,
-/// nothing was written, and the store goes on.
+/// A prepared segment reserves no space on a copy-on-write filesystem. A full btrfs refused a frame in the middle of
+/// a segment; the reply was `OutcomeUnknown`, although nothing was written, and the store refused everything until it
+/// was reopened. If the store can show that nothing of the frame is left, it must report that nothing was written,
+/// and continue.
 #[test]
 fn a_frame_that_finds_no_room_on_a_disk_that_copies_was_not_written_if_nothing_of_it_is_left() {
     const BYTES: usize = 5_000;
@@ -170,7 +170,7 @@ fn a_frame_that_finds_no_room_on_a_disk_that_copies_was_not_written_if_nothing_o
         assert!(error.to_string().contains("nothing was written"), "{room}: {error}");
         assert_eq!(kind(error), ErrorKind::StorageFull, "{room}");
         assert_eq!(store.head().get(), 3, "{room}");
-        // As a crash would leave it now.
+        // A copy, as a crash would leave the store now.
         let crashed = tempfile::tempdir().unwrap();
         let copy = crashed.path().join("copy");
         crate::kv::files::copy_all(directory.path(), &copy).unwrap();
@@ -187,7 +187,7 @@ fn a_frame_that_finds_no_room_on_a_disk_that_copies_was_not_written_if_nothing_o
     }
 }
 
-/// What cannot be taken back may be found when the store is opened: nobody knows.
+/// If a part of the frame cannot be removed, reopening the store may find it, so the outcome is unknown.
 #[test]
 fn a_frame_of_which_something_is_left_has_an_unknown_outcome() {
     let directory = tempfile::tempdir().unwrap();
@@ -203,12 +203,12 @@ fn a_frame_of_which_something_is_left_has_an_unknown_outcome() {
     assert_eq!(store.head().get(), 3);
 }
 
-/// The same for the header of a new segment: until a prepared file has its name, it is none.
+/// The same for the header of a new segment: a prepared file is not a segment until it has its name.
 #[test]
 fn a_segment_whose_header_finds_no_room_was_not_begun() {
     let directory = tempfile::tempdir().unwrap();
     let (faults, store) = faulty(directory.path());
-    // Ten fit the first segment.
+    // Ten events fit into the first segment.
     assert_eq!(append_until_failure(&store, 10, 100_000), (10, None));
     let next = |name: &str| directory.path().join("journal").join(format!("{:020}{name}", 2));
     let length = || next(".prepared").metadata().map_or(0, |prepared| prepared.len());
@@ -235,7 +235,7 @@ fn a_segment_whose_header_finds_no_room_was_not_begun() {
     assert!(store.verify().unwrap().is_whole());
 }
 
-/// A clock that panics when it is asked for the `n`-th time: in the middle of a leader's work.
+/// A clock that panics at one of its calls.
 struct Bomb {
     asked: AtomicU64,
     explodes_at: u64,
@@ -249,10 +249,10 @@ impl Clock for Bomb {
     }
 }
 
-/// So few that a leader hands over behind each group, and so many that it goes on.
+/// So few writers that a leader hands over after each group, and so many that it continues.
 const WRITERS: [usize; 2] = [8, 24];
 
-/// Lets so many threads append together; each one's acknowledged count and first failure.
+/// Appends from `writers` threads at once. Returns each thread's number of acknowledged events and its first failure.
 fn append_at_once(store: &Store, writers: usize) -> Vec<(u64, Option<ErrorKind>)> {
     let (answers, answered) = channel();
     let barrier = Arc::new(Barrier::new(writers));
@@ -279,7 +279,7 @@ fn append_at_once(store: &Store, writers: usize) -> Vec<(u64, Option<ErrorKind>)
         match answered.recv_timeout(PATIENCE) {
             Ok(answer) => all.push(answer),
             Err(RecvTimeoutError::Disconnected) => return all,
-            Err(RecvTimeoutError::Timeout) => panic!("somebody waits for ever: {all:?}"),
+            Err(RecvTimeoutError::Timeout) => panic!("a caller waits forever: {all:?}"),
         }
     }
 }
@@ -305,7 +305,7 @@ fn when_a_group_fails_at_its_write_or_sync_everyone_is_answered() {
         let answers = append_at_once(&store, writers);
         assert_eq!(answers.len(), writers);
         assert!(faults.has_failed());
-        // An operation that only wrote the watermark, or prepared a segment, fails nobody.
+        // An operation that only wrote the watermark or prepared a segment fails no caller.
         if answers.iter().any(|(_, failure)| failure.is_some()) {
             failures += 1;
             let case = format!("operation {n}, {writers} writers");
@@ -318,8 +318,8 @@ fn when_a_group_fails_at_its_write_or_sync_everyone_is_answered() {
     assert!(failures >= 6, "of 14 failed operations only {failures} failed a group");
 }
 
-/// The story: a leader caught a panic, and dropped its payload, which may be the application's and panicked
-/// again: the leader was gone, nobody led, and all writers waited for ever.
+/// The story: a leader caught a panic and dropped its payload. The payload may be the application's type; it panicked
+/// again. The leader was gone, nobody led, and all writers waited forever.
 #[test]
 fn when_a_leader_panics_everyone_is_answered() {
     let mut panics = 0;
@@ -331,7 +331,7 @@ fn when_a_leader_panics_everyone_is_answered() {
         faults.fail_in(n);
         let answers = append_at_once(&store, writers);
         assert_eq!(answers.len(), writers);
-        // Not those of the thread that prepares segments.
+        // Panics of the thread that prepares segments fail no caller.
         if answers.iter().any(|(_, failure)| failure.is_some()) {
             panics += 1;
             assert_everyone_was_answered(
@@ -347,8 +347,8 @@ fn when_a_leader_panics_everyone_is_answered() {
     assert!(panics >= 4, "of 14 panics only {panics} were a leader's");
 }
 
-/// The story: the leader asked the clock, which is the application's: a panic there ended all writing, and a clock
-/// that waited for somebody who appended hung. It is asked before anything is waited for.
+/// The story: the leader called the clock, which is the application's code. A panic there ended all writing, and a
+/// clock that waited for a thread that was appending hung. Now each caller reads the clock before it waits.
 #[test]
 fn a_clock_that_panics_fails_one_commit_and_no_other() {
     for (n, writers) in [2, 10, 47].iter().flat_map(|n| WRITERS.map(|writers| (*n, writers))) {
@@ -362,7 +362,7 @@ fn a_clock_that_panics_fails_one_commit_and_no_other() {
     }
 }
 
-/// Listens to what is logged, and panics at each error.
+/// A `tracing` subscriber that panics at each error.
 struct PanicsAtErrors;
 
 impl tracing::Subscriber for PanicsAtErrors {
@@ -387,8 +387,8 @@ impl tracing::Subscriber for PanicsAtErrors {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
-/// The story: that a store refuses further commits is logged, and a listener that panicked at it took the leader with
-/// it: its group and everybody behind it waited for ever, and so did a caller that closed the store.
+/// The story: the store logs that it refuses further commits. A subscriber that panicked at this message ended the
+/// leader: its group and all waiting callers waited forever, and so did a caller that closed the store.
 #[test]
 fn a_listener_that_panics_leaves_nobody_waiting() {
     let directory = tempfile::tempdir().unwrap();
@@ -400,12 +400,12 @@ fn a_listener_that_panics_leaves_nobody_waiting() {
         let failed = tracing::subscriber::with_default(PanicsAtErrors, append);
         let _ = answers.send([failed, append(), store.close().unwrap_err().kind()]);
     });
-    let answers = answered.recv_timeout(PATIENCE).expect("somebody waits for ever");
+    let answers = answered.recv_timeout(PATIENCE).expect("a caller waits forever");
     let expected = [ErrorKind::OutcomeUnknown, ErrorKind::ReadOnly, ErrorKind::ReadOnly];
     assert_eq!(answers, expected);
 }
 
-/// Lets nobody write a checkpoint of the index, as a full disk or a directory without permission do.
+/// Makes every write of the index's checkpoint fail, like a full disk or a missing permission.
 struct Blocked(PathBuf);
 
 impl Blocked {
@@ -422,7 +422,7 @@ impl Drop for Blocked {
     }
 }
 
-/// Overwrites the tables of the index, which stay open.
+/// Overwrites the tables of the open index.
 fn spoil_tables(store: &Path) {
     for table in std::fs::read_dir(store.join("index/packs")).unwrap() {
         let table = std::fs::OpenOptions::new().write(true).open(table.unwrap().path()).unwrap();
@@ -442,10 +442,10 @@ fn until_it_works<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> T {
     }
 }
 
-/// Damage to the index and one rebuild that failed ended a live store until it was reopened: reads and appends
-/// failed long after there was space again, `rebuild_index` said that the store was closed, and writers that
-/// the index held up were refused for good. Building it is tried again; meanwhile what does not need the index
-/// goes on, as far as the bounds allow, and the rest gets the cause.
+/// Damage to the index and one failed rebuild made a live store unusable until it was reopened: reads and appends
+/// failed long after there was space again, `rebuild_index` said that the store was closed, and writers that waited
+/// for the index were refused from then on. Now the rebuild is retried. Meanwhile calls that do not need the index
+/// succeed, as far as the bounds allow, and the others get the cause.
 #[test]
 fn an_index_that_cannot_be_built_again_is_tried_again_and_what_does_not_need_it_goes_on() {
     const FILLER: usize = 64 << 10;
@@ -482,7 +482,7 @@ fn an_index_that_cannot_be_built_again_is_tried_again_and_what_does_not_need_it_
     let verified = store.verify().unwrap();
     assert!(verified.findings.iter().all(|finding| finding.kind == FindingKind::Index));
     assert_eq!((verified.findings.len(), verified.indexed), (1, None));
-    // Each caller of a group gets an answer of its own.
+    // Each caller of a group gets its own reply.
     std::thread::scope(|scope| {
         for n in 0..4 {
             let (store, append) = (&store, &append);
@@ -524,7 +524,7 @@ fn an_index_that_cannot_be_built_again_is_tried_again_and_what_does_not_need_it_
     assert_eq!(store.head().get(), head + 2);
 }
 
-/// A flush batch that failed half-way left an index that took nothing in any more until the store was reopened.
+/// A flush batch that failed half-way left an index that ingested nothing more until the store was reopened.
 #[test]
 fn an_index_that_failed_half_way_is_opened_again() {
     let directory = tempfile::tempdir().unwrap();
@@ -545,7 +545,7 @@ fn an_index_that_failed_half_way_is_opened_again() {
     assert_eq!(
         store.log.log().tail.indexed().position,
         0,
-        "the index cannot have taken anything in"
+        "the index cannot have ingested anything"
     );
     drop(blocked);
     for _ in 0..200 {
@@ -555,9 +555,9 @@ fn an_index_that_failed_half_way_is_opened_again() {
     assert!(store.verify().unwrap().is_whole());
 }
 
-/// A crash in the middle of a flush batch leaves records and sparse index entries in the index that its checkpoint does
-/// not cover. Then a backup was restored over the store that the checkpoint is in, but not the flush batch: what was
-/// kept of the flush batch's consumers was served, though nobody had written it in the history that stood.
+/// A crash in the middle of a flush batch leaves records and sparse index entries in the index that its checkpoint
+/// does not cover. Then a backup was restored whose history includes the checkpoint but not the flush batch. The
+/// leftover records were served, although nobody had written them in the restored history.
 #[test]
 fn what_a_window_of_a_history_that_was_given_up_left_in_the_index_is_not_served() {
     const KEY: &str = "group/gone";
@@ -583,7 +583,7 @@ fn what_a_window_of_a_history_that_was_given_up_left_in_the_index_is_not_served(
         };
         let records = records.into_iter().chain([("last".to_owned(), vec![1])]).collect();
         let end = Checkpoint { position: 1, next: location, chain: [0; 32], time: Micros(0) };
-        // The last write fails, and with it the checkpoint.
+        // The last write fails, so the checkpoint is not written.
         index.db.die_after(1);
         index.insert(FlushBatch { events: vec![], sparse_entries, records, end }).unwrap_err();
         drop(index);
@@ -598,9 +598,9 @@ fn what_a_window_of_a_history_that_was_given_up_left_in_the_index_is_not_served(
     }
 }
 
-/// Memory or descriptors that were exhausted while a running index was asked were taken for damage of the index: it was
-/// quarantined and rebuilt, of all times when memory was short. The question fails and says why; an index whose
-/// database has panicked for want of memory is opened again as it is.
+/// If memory or descriptors were exhausted during a query of a running index, that was taken for damage: the index
+/// was quarantined and rebuilt while memory was short. Now the query fails with the cause. An index whose database
+/// has panicked for lack of memory is reopened as it is.
 #[test]
 fn exhausted_memory_says_nothing_against_a_running_index() {
     let directory = tempfile::tempdir().unwrap();
@@ -637,7 +637,7 @@ fn exhausted_memory_says_nothing_against_a_running_index() {
     healthy("after a panic");
 }
 
-/// Records something large for each event.
+/// Records a large event for each event.
 #[derive(Default, Clone)]
 struct Verbose;
 
@@ -670,8 +670,8 @@ impl ProcessManager for Verbose {
     }
 }
 
-/// The story: when a full disk had room again, writes went on by themselves, but a process that had met it stayed
-/// `Faulted` until somebody resumed it.
+/// The story: when a full disk had space again, writes continued by themselves, but a process that had met the full
+/// disk stayed `Faulted` until it was resumed.
 #[test]
 fn a_process_that_met_a_full_disk_goes_on_by_itself() {
     let directory = tempfile::tempdir().unwrap();

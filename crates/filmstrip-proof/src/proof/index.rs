@@ -1,5 +1,5 @@
-//! The disk fails at each operation in turn, and the power is cut at each one: an index that is opened again holds what
-//! its checkpoint says, and that is all that was acknowledged.
+//! Fails each disk operation of the index in turn, and cuts the power at each one. A reopened index must hold what
+//! its checkpoint covers, and the checkpoint must cover everything acknowledged.
 
 use crate::index::core::{Index, Opened};
 use crate::index::tests::{CACHE_BYTES, STORE, Truth};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// Events of one flush batch.
 const BATCH: u64 = 12;
-/// Enough flush batches for a compaction, and one after it.
+/// Enough flush batches for a compaction, and one more.
 const BATCHES: u64 = TABLES_COMPACTED_IDLE as u64 + 1;
 
 fn truth(seed: u64) -> Truth {
@@ -26,7 +26,8 @@ fn truth(seed: u64) -> Truth {
     truth
 }
 
-/// Takes in what the index lacks of `truth`, and compacts whatever is due. `acknowledged` is told of each flush batch.
+/// Ingests what the index lacks of `truth`, and does all compactions that are due. Calls `acknowledged` after each
+/// flush batch.
 fn fill(truth: &Truth, index: &Index, mut acknowledged: impl FnMut(u64)) -> Result<()> {
     let mut position = index.checkpoint().map_or(0, |reached| reached.position);
     while position < BATCH * BATCHES {
@@ -41,13 +42,14 @@ fn fill(truth: &Truth, index: &Index, mut acknowledged: impl FnMut(u64)) -> Resu
     Ok(())
 }
 
-/// Opens what a fault or a cut has left, of which `acknowledged` had been ingested. It is whole, and goes on.
+/// Opens the index that a fault or a cut has left, after everything up to `acknowledged` was ingested. Checks that it
+/// is complete and can ingest the rest.
 fn judge(truth: &Truth, disk: &Arc<dyn Disk>, dir: &Path, acknowledged: u64, case: &str) {
     let (index, opened) = Index::open(disk, dir, STORE, CACHE_BYTES)
         .unwrap_or_else(|error| panic!("{case}: {error}"));
     let position = match opened {
         Opened::Whole(checkpoint) => checkpoint.position,
-        // One that was never finished is made again.
+        // An index that was never finished is created again.
         Opened::Fresh { reason } => {
             assert_eq!(acknowledged, 0, "{case}: it was quarantined: {reason:?}");
             0
@@ -118,7 +120,7 @@ fn a_power_cut_at_any_operation_of_the_index_leaves_what_its_checkpoint_lists() 
             };
             cuts += 1;
             let left = [Left::Synced, Left::All, Left::Some(10), Left::Some(50), Left::Some(90)];
-            // The short form takes one of them.
+            // The short form tries one of them.
             let taken = if rounds > 1 { left.len() } else { 1 };
             for from in 0..taken {
                 images += 1;

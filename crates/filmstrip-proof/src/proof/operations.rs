@@ -1,10 +1,9 @@
-//! Each operation of the disk fails in turn, and the power is cut at each one, beneath what a store does now and then:
-//! it is backed up, restored and exported, its index is built again, its views are closed, and what is damaged is
-//! quarantined.
+//! Fails each disk operation in turn, and cuts the power at each one, during rare operations of a store: backup,
+//! restore, export, rebuild of the index, close of the views, and quarantine of damaged data.
 //!
-//! * What returned without an error is done. What did not may be done or not: what is left is whole, or is refused by
-//!   an error that says what it is, and doing it again succeeds.
-//! * The store itself has everything that was acknowledged, and goes on.
+//! * An operation that returned without an error is done. One that failed may be done or not: its result is complete,
+//!   or is refused with an error that describes it, and a retry succeeds.
+//! * The store itself has everything that was acknowledged, and can be written to.
 //!
 //! `FILMSTRIP_ROUNDS=2 cargo test --release -p filmstrip-proof proof::operations -- --nocapture` for more.
 
@@ -39,41 +38,41 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_secs(60);
 /// Events before the operation.
 const EVENTS: u64 = 8;
-/// The one that does not fit the first segment.
+/// The event that does not fit into the first segment.
 const LARGE: u64 = 3;
-/// The one that is damaged where something is exported.
+/// The event that is damaged before an export.
 const LOST: u64 = 5;
-/// Bytes of a write that a crash has torn.
+/// The bytes of a torn write.
 const TORN: [u8; 300] = [0xab; 300];
 
-/// Where it all is.
+/// The disk and the directory of a case.
 struct Site {
     disk: Arc<dyn Disk>,
     root: PathBuf,
     /// The files of the journal before the operation.
     journal: Arc<BTreeMap<String, Vec<u8>>>,
-    /// Whether files are where other libraries look for them.
+    /// Whether the files are real, so that other libraries find them.
     is_real: bool,
 }
 
-/// How far an operation came.
+/// How far an operation has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Reached {
     /// The last event that was acknowledged.
     acknowledged: u64,
-    /// The operation returned without an error.
+    /// Whether the operation returned without an error.
     is_done: bool,
 }
 
-/// Tells how far an operation has come.
+/// Reports how far an operation has come.
 type Tell<'a> = &'a dyn Fn(Reached);
 
 struct Operation {
     name: &'static str,
-    /// Makes what is there before, and returns the last event of the store that is changed.
+    /// Makes the state before the operation, and returns the last event of the store that it changes.
     prepare: fn(&Site) -> u64,
     act: fn(&Site, Tell<'_>) -> Result<()>,
-    /// Checks what is there after it, does it again, and checks that it is done.
+    /// Checks the state after the operation, does it again, and checks that it is done.
     judge: fn(&Site, Reached),
 }
 
@@ -127,7 +126,7 @@ impl Site {
         self.root.join("store")
     }
 
-    /// Where a backup or an export is made.
+    /// The directory of a backup or an export.
     fn target(&self) -> PathBuf {
         self.root.join("made/target")
     }
@@ -159,18 +158,18 @@ impl Site {
         names.map(|name| (name.clone(), self.read(&directory.join(name)))).collect()
     }
 
-    /// Overwrites what is in a file of the engine's, durably.
+    /// Overwrites bytes in a file of the engine, durably.
     fn overwrite(&self, path: &Path, bytes: &[u8], offset: u64) {
         let file = self.disk.open_to_write(path).unwrap();
         file.write_all_at(bytes, offset).unwrap();
         file.sync_data().unwrap();
     }
 
-    /// What verifying the closed store in `path` finds.
+    /// The findings of a verification of the closed store in `path`.
     fn findings(&self, path: &Path) -> Vec<Finding> {
         let verified = Repair::on(&self.disk, path).unwrap().verify().unwrap();
         let findings = verified.findings.into_iter();
-        // The index is verified as a copy of what is really there.
+        // Verifying the index needs a copy of its real files.
         findings.filter(|finding| self.is_real || finding.kind != FindingKind::Index).collect()
     }
 }
@@ -191,7 +190,7 @@ fn append(store: &Store, n: u64) -> Result<()> {
     Ok(())
 }
 
-/// The numbers of the events in `store`, in their order, which each stream has its part of.
+/// The numbers of the events in `store`, in order. Also checks that each stream has its events.
 fn numbers(store: &Store) -> Vec<u64> {
     let number = |event: &RecordedEvent| event.json::<(u64, String)>().unwrap().0;
     let numbers: Vec<u64> = store.read_all().collect().unwrap().iter().map(number).collect();
@@ -225,14 +224,14 @@ fn go_on(site: &Site, tell: Tell<'_>) -> Result<()> {
     store.close()
 }
 
-/// The store in `path` is whole, has what was acknowledged, and goes on.
+/// Checks that the store in `path` is whole, has everything acknowledged, and can be written to.
 fn judge_at(site: &Site, path: &Path, acknowledged: u64) {
     let store =
         site.open_at(path).unwrap_or_else(|e| panic!("{} does not open: {e}", path.display()));
     let read = numbers(&store);
     let last = read.len() as u64;
     assert_eq!(read, up_to(last));
-    // What failed may have become durable all the same.
+    // The failed append may be durable.
     assert!((acknowledged..=acknowledged + 1).contains(&last), "{last} of {acknowledged}");
     append(&store, last + 1).unwrap_or_else(|e| panic!("{} does not go on: {e}", path.display()));
     assert_eq!(numbers(&store), up_to(last + 1));
@@ -294,7 +293,7 @@ fn judge_backup(site: &Site, reached: Reached) {
     restored.close().unwrap();
 }
 
-/// A directory without a manifest in which there are events is not opened as a store.
+/// Checks that a directory with events but without a manifest does not open as a store.
 fn refuses_what_is_half(site: &Site) {
     let path = site.target();
     let has_events = site.journal_of(&path).iter().any(|(name, bytes)| {
@@ -307,7 +306,7 @@ fn refuses_what_is_half(site: &Site) {
     }
 }
 
-/// The backup is what is gone on with.
+/// Makes a backup that lacks the store's last event, and from which the restored store continues.
 fn lose_what_follows(site: &Site) -> u64 {
     back_up_once(site);
     EVENTS
@@ -329,7 +328,7 @@ fn judge_restored(site: &Site, reached: Reached) {
 
 // ---- exports ----------------------------------------------------------------------------------
 
-/// A store of which one event cannot be read, and is not in the index.
+/// A store with one unreadable event that is not in the index either.
 fn damage_event(site: &Site) -> u64 {
     fill(site);
     Repair::on(&site.disk, &site.store()).unwrap().rebuild_index().unwrap();
@@ -364,7 +363,7 @@ fn judge_export(site: &Site, reached: Reached) {
     let path = site.target();
     if !site.is_there(&path.join("MANIFEST")) {
         let is_left = site.is_there(&path) || site.is_there(&site.left_out());
-        // Only a cut, after which nothing can be done, leaves something.
+        // Only a power cut, after which no cleanup is possible, may leave something.
         assert!(!is_left || !site.is_real, "the export failed, and left {path:?}");
     }
     judge_exported(site, reached);
@@ -424,7 +423,7 @@ fn judge_repair(site: &Site, reached: Reached) {
 fn rebuild(site: &Site, tell: Tell<'_>) -> Result<()> {
     let store = site.open()?;
     let rebuilt = store.rebuild_index();
-    // Whatever became of it.
+    // Append even if the rebuild failed.
     append(&store, EVENTS + 1)?;
     tell(Reached { acknowledged: EVENTS + 1, is_done: rebuilt.is_ok() });
     rebuilt?;
@@ -467,7 +466,7 @@ fn fill_views(site: &Site) -> u64 {
     EVENTS + 1
 }
 
-/// Appends an event, and lets a view take it in.
+/// Appends an event, and waits until a view has it.
 fn project(site: &Site, tell: Tell<'_>) -> Result<()> {
     let store = site.open()?;
     let acknowledged = store.head().get() + 1;
@@ -534,12 +533,13 @@ fn judge_torn(site: &Site, reached: Reached) {
 
 // ---- each operation of the disk fails ---------------------------------------------------------
 
-/// How an operation of the disk fails: the disk is full, or broken, or broken in the middle of a write.
+/// How an operation of the disk fails, and whether it writes half first: the disk is full, or broken, or broken in
+/// the middle of a write.
 const FAILURES: [(i32, bool); 3] = [(28, false), (5, false), (5, true)];
-/// In the short form, one of so many operations of the disk fails, or is cut off.
+/// In the short form, one of this many operations of the disk fails or is cut off.
 const SHORT: u64 = 8;
 
-/// Runs `work` and says which case it was if it panics.
+/// Runs `work`, and prints `case` if it panics.
 fn in_case(case: &str, work: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
         eprintln!("{case}");
@@ -547,8 +547,8 @@ fn in_case(case: &str, work: impl FnOnce()) {
     }
 }
 
-/// Does `operation` on a copy of `prepared`, with the `n`-th operation of the disk failing; 0 for none. Returns how
-/// many there were, and whether one failed.
+/// Does `operation` on a copy of `prepared` with a failure in the `n`-th operation of the disk, or none if `n` is 0.
+/// Returns how many operations there were, and whether one failed.
 fn fail(
     operation: &Operation,
     prepared: &Path,
@@ -589,7 +589,7 @@ fn fail_everywhere(operation: &Operation) {
     let (operations, _) = fail(operation, &root, acknowledged, 0, FAILURES[0]);
     let mut failed = 0;
     for n in (1 + seed % step..=operations).step_by(step as usize) {
-        // The short form takes one of them.
+        // The short form tries one of them.
         let taken = if rounds > 1 { FAILURES.len() } else { 1 };
         for from in 0..taken {
             let failure = FAILURES[((n / step) as usize + from) % FAILURES.len()];
@@ -615,14 +615,14 @@ fn cut_everywhere(operation: &Operation) {
     assert!(images > 5 * rounds, "only {images} images");
 }
 
-/// Returns how many images were judged.
+/// Returns the number of images.
 fn cut_with(operation: &Operation, seed: u64, is_short: bool) -> u64 {
     let random = &mut Random::new(seed);
     let root = scratch();
     let disk = SimulatedDisk::<Reached>::new(root.path(), Volume::new());
     let site = Site::new(Arc::new(disk.clone()), root.path(), false);
     let acknowledged = (operation.prepare)(&site);
-    // What is there before is durable.
+    // The state before the operation is durable.
     let mut volume = disk.volume().cut(Left::All, random);
     let recording = SimulatedDisk::new(root.path(), volume.clone());
     let mut site = Site::new(Arc::new(recording.clone()), root.path(), false);
@@ -648,7 +648,7 @@ fn cut_with(operation: &Operation, seed: u64, is_short: bool) -> u64 {
             Step::Op(op) => {
                 let left =
                     [Left::Synced, Left::All, Left::Some(10), Left::Some(50), Left::Some(90)];
-                // The short form takes one of them.
+                // The short form tries one of them.
                 let taken = if is_short { 1 } else { left.len() };
                 let taken = if n as u64 % step == seed % step { taken } else { 0 };
                 for from in 0..taken {
@@ -656,8 +656,8 @@ fn cut_with(operation: &Operation, seed: u64, is_short: bool) -> u64 {
                     cut(&volume, left, reached, &format!("before step {n}, {}", said_of(op)));
                 }
                 volume.apply(op);
-                // A file counts once its new name is durable. What it says must be so by then: the moment at which
-                // a wrong order shows, in the short form too.
+                // A file counts once its new name is durable, and then its content must be true. A wrong order shows
+                // at this moment, so cut here in the short form too.
                 let is_named = is_renamed && matches!(op, Op::Sync { .. });
                 if is_named {
                     cut(&volume, Left::Synced, reached, &format!("after step {n}, a name's sync"));
@@ -670,7 +670,7 @@ fn cut_with(operation: &Operation, seed: u64, is_short: bool) -> u64 {
     images
 }
 
-/// A step, without the bytes of a write.
+/// Describes a step, without the bytes of a write.
 fn said_of(op: &Op) -> String {
     match op {
         Op::Write { file, offset, bytes } => {

@@ -1,7 +1,7 @@
-//! What must be true after a crash, judged by who has only seen the store from outside.
+//! Checks what must be true after a crash, with the knowledge of an outside observer of the store.
 //!
-//! Each event says in its payload which commit it belongs to, which of its events it is and how many
-//! there are, so that a commit which is there in part is noticed.
+//! The payload of each event holds the number of its commit, the event's number in it, and the number of the commit's
+//! events, so that a partial commit is noticed.
 
 use crate::value::event::NewEvent;
 use crate::value::random::Random;
@@ -9,18 +9,18 @@ use std::collections::BTreeMap;
 
 const HEAD_BYTES: usize = 12;
 
-/// An event as somebody got it: by an acknowledgement, or by reading.
+/// An event as an observer got it: from an acknowledgement or a read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) position: u64,
     pub(crate) stream: String,
     pub(crate) version: u64,
-    /// The number of its commit, its own in it, and how many there are.
+    /// The number of its commit, its own number in it, and the number of the commit's events.
     pub(crate) part: [u32; 3],
 }
 
 impl Known {
-    /// The event with this payload, if that is exactly what was written.
+    /// The event with this payload. Returns an error if it is not exactly what was written.
     pub(crate) fn read(
         position: u64,
         stream: &str,
@@ -33,7 +33,7 @@ impl Known {
     }
 }
 
-/// A commit of the workload: to each stream, the payloads of its events.
+/// A commit of the workload: the payloads of its events, by stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Planned {
     pub(crate) number: u32,
@@ -77,14 +77,14 @@ impl Planned {
     }
 }
 
-/// What is known at one moment, and what it demands of every later one.
+/// The events known at one moment, which every later state must have.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Oracle {
     known: BTreeMap<u64, Known>,
 }
 
 impl Oracle {
-    /// Somebody has been told of `event`.
+    /// Adds an event that an observer has learned of.
     pub(crate) fn learn(&mut self, event: &Known) -> Result<(), String> {
         match self.known.insert(event.position, event.clone()) {
             Some(before) if before != *event => {
@@ -94,7 +94,7 @@ impl Oracle {
         }
     }
 
-    /// Judges all `events` that are there after a crash, in their order.
+    /// Checks all `events` found after a crash, in their order.
     pub(crate) fn judge(&self, events: &[Known]) -> Result<(), String> {
         let mut versions: BTreeMap<&str, u64> = BTreeMap::new();
         for (event, position) in events.iter().zip(1..) {
@@ -118,7 +118,7 @@ impl Oracle {
     }
 }
 
-/// Each commit is there as a whole, its events one after the other.
+/// Checks that each commit is complete and that its events are consecutive.
 fn judge_commits(events: &[Known]) -> Result<(), String> {
     let mut rest = events;
     while let [first, ..] = rest {

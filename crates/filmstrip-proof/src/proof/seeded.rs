@@ -1,4 +1,4 @@
-//! A proof is believed when it catches what it should: each planted defect makes one fail.
+//! Tests the proofs: each planted defect must make a proof or a test fail.
 
 use crate::value::failpoint::VARIABLE;
 use crate::value::random::first_seed;
@@ -6,12 +6,12 @@ use std::process::Command;
 
 const CUTS: &str = "proof::cuts::a_power_cut_at_any_step_leaves_all_that_was_acknowledged_or_seen";
 
-/// Runs the test `proof` in a process that has `bug`, and expects that it fails.
+/// Runs the test `proof` in a process with the planted defect `bug`, and expects that it fails.
 fn assert_caught(bug: &str, proof: &str) {
     assert_caught_within(1, bug, proof);
 }
 
-/// The same for a proof that may miss it, and is run with so many seeds, at most.
+/// The same for a proof that may miss the defect. Runs it with at most `runs` seeds.
 fn assert_caught_within(runs: u64, bug: &str, proof: &str) {
     let mut said = String::new();
     for seed in first_seed()..first_seed() + runs {
@@ -138,7 +138,7 @@ fn a_position_given_out_again_after_a_failed_group_is_caught() {
     assert_caught("log::reuse_position_after_failed_group", proof);
 }
 
-/// When sled writes its log is up to its threads, and in one run of four nothing is lost by it.
+/// sled's threads decide when they write its log, and in one run of four nothing is lost.
 #[test]
 fn log_of_sleds_left_unsynced_is_caught() {
     let proof = "index::tests::pace::a_power_cut_takes_nothing_that_was_synced";
@@ -288,7 +288,7 @@ fn a_stall_that_is_told_by_the_clock_alone_is_caught() {
     assert_caught("log::tell_stall_by_clock", proof);
 }
 
-/// It takes a verification that meets the moment of a rebuild.
+/// The verification must run at the moment of a rebuild.
 #[test]
 fn a_rebuilt_index_that_a_verification_overlooks_is_caught() {
     let proof = "proof::windows::an_audit_whose_index_is_replaced_holds_nothing_newer_against_it";
@@ -378,8 +378,6 @@ fn a_thread_that_asks_itself_and_waits_is_caught() {
     assert_caught("model::ask_and_wait_for_itself", proof);
 }
 
-/// The proofs beneath backups, exports, repairs and views that find what a planted defect does there. The short form
-/// takes one of several operations of the disk, by its seed.
 #[test]
 fn a_removal_that_fails_a_write_which_was_made_is_caught() {
     let proof = "model::projection::tests::\
@@ -387,6 +385,8 @@ fn a_removal_that_fails_a_write_which_was_made_is_caught() {
     assert_caught("views::fail_write_that_was_made", proof);
 }
 
+/// Planted defects in backups, exports, torn writes and views, and the proof of `proof::operations` that catches each.
+/// The short form of a proof tries one of several operations of the disk, chosen by its seed.
 #[test]
 fn what_goes_wrong_when_an_operation_of_the_disk_is_the_last_one_is_caught() {
     const FAILS: &str = "whichever_operation_of_the_disk_fails_it_is_done_or_can_be_done_again";

@@ -1,4 +1,4 @@
-//! Tables of the index that are many, and cannot be compacted: the index ingests what comes all the same.
+//! Many tables of the index, and failing compactions: the index must continue to ingest.
 
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
@@ -26,9 +26,9 @@ fn append(store: &Store, bytes: usize) -> u64 {
     store.append("A-1", ExpectedVersion::Any, [event]).unwrap().position.get()
 }
 
-/// The story: with 64 tables, compacting them went before everything else; and when it failed, a full disk say, it
-/// was not tried again, and nothing else was either. The index stood still for good, and as soon as the
-/// tail was full, each append was refused until the store was opened again.
+/// The story: with 64 tables, a compaction came before everything else. When it failed, for example on a full disk,
+/// neither it nor anything else was tried again. The index made no more progress, and as soon as the tail was full,
+/// each append was refused until the store was reopened.
 #[test]
 fn a_merge_that_fails_keeps_no_window_from_the_index_however_many_tables_there_are() {
     let directory = scratch();
@@ -43,21 +43,21 @@ fn a_merge_that_fails_keeps_no_window_from_the_index_however_many_tables_there_a
         Ok(())
     };
     store.log.log().index.inspect(lay_in_the_way).unwrap();
-    // As large as they are, few of them fill the segments that are worth a flush batch.
+    // The events are so large that a few of them fill enough segments for a flush batch.
     let mut last = (0..20).fold(0, |_, _| append(&store, 8 * MIB));
     let begun = Instant::now();
     while store.log.log().tail.indexed().position == 1 {
         assert!(begun.elapsed() < Duration::from_secs(10), "nothing more was ingested");
-        // After a failure it is the next frame that has it tried again.
+        // Writers must be able to continue while the indexer retries.
         last = append(&store, 10);
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(store.read_stream("A-1").collect().unwrap().len() as u64, last);
 }
 
-/// The story: an index that was built again, or that was far behind when its store was opened, ingested flush batch
-/// after flush batch without a compaction: a thousand of them, of 256 MiB each, were a thousand open files, and
-/// with the next one the store could not be opened any more.
+/// The story: an index that was being rebuilt, or that lagged far behind when its store was opened, ingested flush
+/// batches without a compaction. A thousand of them, of 256 MiB each, were a thousand open files, and with the next
+/// one the store could no longer be opened.
 #[test]
 fn an_index_that_is_brought_up_a_long_way_has_few_tables() {
     let directory = scratch();
@@ -81,8 +81,8 @@ fn an_index_that_is_brought_up_a_long_way_has_few_tables() {
     slot.close().unwrap();
 }
 
-/// The story: the indexer tried again after a failure when the next frame came. But with a full tail no
-/// frame came: each append was refused with the old failure, long after the disk had room again.
+/// The story: after a failure the indexer retried when the next frame came. But with a full tail no frame came: each
+/// append was refused with the old failure, long after the disk had space again.
 #[test]
 fn a_writer_that_is_refused_for_an_old_failure_has_the_indexer_try_again() {
     let control = Control::default();
@@ -92,7 +92,7 @@ fn a_writer_that_is_refused_for_an_old_failure_has_the_indexer_try_again() {
         let work = scope.spawn(|| control.wait_for_work(|| Due::Now(Work::UpTo(anywhere))));
         let begun = Instant::now();
         while !work.is_finished() && begun.elapsed() < Duration::from_secs(10) {
-            // It waits for nothing while the failure stands, and else for the indexer.
+            // While the failure is pending this returns at once; otherwise it waits for the indexer.
             if control.has_failed() {
                 let _ = control.wait_for_room(|| !work.is_finished(), || 0);
             }
@@ -104,10 +104,10 @@ fn a_writer_that_is_refused_for_an_old_failure_has_the_indexer_try_again() {
     });
 }
 
-/// The story: the index referred to a wrong place of the journal (its own checksums were right), and reading
-/// the stream said that the journal was damaged, for good; a wrong sparse index entry did the same to a read of
-/// everything. It is the index that is wrong: it is built again, and nobody needs a sparse index entry. Where the
-/// journal itself is damaged, that is said, and the index stays.
+/// The story: the index, with right checksums, referred to a wrong place in the journal, and every read of the stream
+/// reported damage of the journal; a wrong sparse index entry did the same to a read of everything. But it is the
+/// index that is wrong: it must be rebuilt, and a wrong sparse index entry must be ignored. If the journal itself is
+/// damaged, the read must say so, and the index must stay.
 #[test]
 fn a_wrong_reference_of_the_index_is_not_told_as_damage_of_the_journal() {
     let directory = scratch();
@@ -124,7 +124,7 @@ fn a_wrong_reference_of_the_index_is_not_told_as_damage_of_the_journal() {
     for frame in log.journal.frames(log.journal.start(), 1, next) {
         let (at, frame) = frame.unwrap();
         let sparse_entry = sparse_entry_of(at, &frame);
-        // Where no frame begins.
+        // A location where no frame begins.
         sparse_entries.push(SparseEntry {
             location: Location { offset: at.offset + 64, ..at },
             ..sparse_entry
@@ -145,7 +145,7 @@ fn a_wrong_reference_of_the_index_is_not_told_as_damage_of_the_journal() {
     drop_newest_frames(&store);
 
     let aside = |n: u32| path.join(format!("index.damaged-{n}")).exists();
-    assert_eq!(store.read_all().collect().unwrap().len(), 6, "by a wrong mark");
+    assert_eq!(store.read_all().collect().unwrap().len(), 6, "by a wrong sparse index entry");
     assert!(!aside(1));
     for stream in streams {
         let events = store.read_stream(stream).collect().unwrap();
@@ -165,7 +165,7 @@ fn a_wrong_reference_of_the_index_is_not_told_as_damage_of_the_journal() {
     assert!(!aside(2), "the index was not to blame");
 }
 
-/// Pushes out what the tail has in memory.
+/// Appends so much that the tail drops the earlier frames.
 fn drop_newest_frames(store: &Store) {
     let event = NewEvent::bytes("T", vec![0; TAIL_BODY_BYTES_MAX / 3 + 1]);
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! An index that cannot be written to loses nothing: its events stay where they are.
+//! A failing write to the index loses nothing: the events stay in the tail.
 
 use crate::log::indexer;
 use crate::proof::cuts::{acknowledged, commit, read, scratch};
@@ -6,7 +6,7 @@ use crate::proof::oracle::{Known, Oracle, Planned};
 use crate::store::Store;
 use crate::value::random::Random;
 
-/// What reading stream by stream shows, in the order of the positions.
+/// Reads all streams one by one, and returns the events in the order of their positions.
 fn read_streams(store: &Store) -> Vec<Known> {
     let mut events = Vec::new();
     for info in store.streams().collect().unwrap() {

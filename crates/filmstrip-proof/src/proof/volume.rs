@@ -1,10 +1,10 @@
-//! A filesystem as a power cut knows it: what was written, what was synced, and what lies between.
+//! A model of a filesystem under power cuts: what was written, and what was synced.
 //!
-//! * A written sector is on disk for certain after a sync of its file, a directory's entry after a
-//!   sync of the directory, and a file's length after a sync of the file. Before that each of them is
-//!   there or not, independently of the others, and of several writes to a sector any may be there.
-//! * A sector is never half written, and a rename is one step.
-//! * That is less than what ext4, xfs or btrfs promise, and as much as POSIX does.
+//! * A written sector is durable after a sync of its file, a directory's entry after a sync of the directory, and a
+//!   file's length after a sync of the file. Before that each of them may be on disk or not, independently of the
+//!   others, and of several writes to a sector any one may be on disk.
+//! * A sector is never half written, and a rename is atomic.
+//! * That is weaker than what ext4, xfs or btrfs guarantee, and as much as POSIX guarantees.
 
 use crate::value::random::Random;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ type Sector = Arc<[u8; SECTOR]>;
 /// A file or a directory, by its number.
 pub(crate) type Node = usize;
 
-/// The directory that is there from the beginning, and durable.
+/// The root directory, which always exists and is durable.
 pub(crate) const ROOT: Node = 0;
 
 /// One step of a writer.
@@ -33,12 +33,12 @@ pub(crate) enum Op {
     Remove { directory: Node, name: String },
 }
 
-/// What is left of the steps that no sync has confirmed.
+/// Which unsynced steps survive a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Left {
     /// Nothing.
     Synced,
-    /// All of them: as if everything had just been synced.
+    /// All of them, as if everything had just been synced.
     All,
     /// Each with this probability, in per cent.
     Some(u64),
@@ -91,7 +91,7 @@ impl Volume {
         Volume { nodes: vec![Entry::Directory(Directory::default())] }
     }
 
-    /// Does one step; the node that it made, if it makes one.
+    /// Does one step. Returns the node that it created, if any.
     pub(crate) fn apply(&mut self, op: &Op) -> Option<Node> {
         match op {
             Op::CreateFile { directory, name } => {
@@ -136,7 +136,7 @@ impl Volume {
         directory.pending.push(NameOp::Set(name.to_owned(), node));
     }
 
-    /// What a power cut leaves now, all of it durable.
+    /// The volume that a power cut leaves now, all of it durable.
     pub(crate) fn cut(&self, left: Left, random: &mut Random) -> Volume {
         let nodes = self.nodes.iter().map(|entry| match entry {
             Entry::File(file) => Entry::File(file.cut(left, random)),
@@ -145,7 +145,7 @@ impl Volume {
         Volume { nodes: nodes.collect() }
     }
 
-    /// The node of this name as the running system sees it.
+    /// The node of `name` as the running system sees it.
     pub(crate) fn look_up(&self, directory: Node, name: &str) -> Option<Node> {
         match &self.nodes[directory] {
             Entry::Directory(directory) => directory.now.get(name).copied(),
@@ -218,7 +218,7 @@ impl File {
             let mut sector = self.now.sectors.get(&number).map_or([0; SECTOR], |sector| **sector);
             sector[inside..inside + part.len()].copy_from_slice(part);
             let sector = (sector != [0; SECTOR]).then(|| Arc::new(sector));
-            // Zeros over what never was anything else change nothing.
+            // Writing zeros over a sector that has always been zeros changes nothing.
             if sector.is_some() || self.now.sectors.contains_key(&number) || self.was_ever(number) {
                 self.pending.push((number, sector.clone()));
             }

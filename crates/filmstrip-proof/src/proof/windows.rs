@@ -1,4 +1,4 @@
-//! When the indexer begins a flush batch, when writers wait for it, and that what is read beside it is right.
+//! When the indexer begins a flush batch, when writers wait for it, and whether concurrent reads are right.
 
 use crate::doctor::audit::audited::{Audited, IndexAccess};
 use crate::doctor::audit::{Site, audit};
@@ -41,8 +41,8 @@ fn sealed_bytes(store: &Path) -> u64 {
     segments.iter().map(|(_, length)| length).sum()
 }
 
-/// The story: a young store's segments counted as if they were of their usual length. But a large commit makes
-/// a long one: nine of them, with commits of 64 MiB, were 577 MiB that the index lacked, not 256.
+/// The story: the segments of a young store were counted with their usual length. But a large commit makes a long
+/// segment: with commits of 64 MiB, the index lacked nine segments of 577 MiB in total, not 256.
 #[test]
 fn a_window_is_due_and_writers_wait_by_the_bytes_that_lie_there() {
     for event_bytes in [MIB / 2, 8 * MIB] {
@@ -51,7 +51,7 @@ fn a_window_is_due_and_writers_wait_by_the_bytes_that_lie_there() {
         let store = Store::builder().bounds(BOUNDS).open(&path).unwrap();
         let log = store.log.log();
         let met = log.index.inspect(|index| {
-            // The indexer can take nothing in meanwhile.
+            // This lock keeps the indexer from ingesting meanwhile.
             let _progress = index.progress.lock();
             let (mut were_due, mut were_not) = (0, 0);
             while !indexer::is_full(log) {
@@ -70,12 +70,12 @@ fn a_window_is_due_and_writers_wait_by_the_bytes_that_lie_there() {
         });
         let (were_due, were_not) = met.unwrap();
         assert!(were_due > 0 && were_not > 0, "{were_due} due, {were_not} not");
-        // Writers wait no longer once the indexer goes on.
+        // Writers stop waiting when the indexer continues.
         store.append("A-1", ExpectedVersion::Any, [NewEvent::bytes("T", "")]).unwrap();
     }
 }
 
-/// Each segment that is sealed is a flush batch here, ingested while others write and read.
+/// Here each sealed segment is a flush batch, ingested while other threads write and read.
 #[test]
 fn what_is_read_while_windows_are_taken_in_is_whole() {
     const WRITERS: u64 = 2;
@@ -127,7 +127,7 @@ fn what_is_read_while_windows_are_taken_in_is_whole() {
 const STOPPED: &str = "FILMSTRIP_STOPPED_STORE";
 const TOLD: &str = "told to go on";
 
-/// Not a test of its own: a process whose writer waits for an indexer that can take nothing in.
+/// Not a test of its own: a child process whose writer waits for a blocked indexer.
 #[test]
 fn child_that_is_stopped_while_a_writer_waits() {
     let Some(path) = std::env::var_os(STOPPED) else { return };
@@ -146,7 +146,7 @@ fn child_that_is_stopped_while_a_writer_waits() {
             println!("it waits");
             let mut line = String::new();
             std::io::stdin().read_line(&mut line).unwrap();
-            // The writer's thread runs again as well.
+            // Let the writer's thread run again too.
             std::thread::sleep(Duration::from_millis(500));
             assert!(!waiting.is_finished(), "{:?}", waiting.join());
             drop(progress);
@@ -157,9 +157,9 @@ fn child_that_is_stopped_while_a_writer_waits() {
     println!("{TOLD}");
 }
 
-/// A laptop that was closed, or a paused container, for more than ten seconds while writers waited for the
-/// indexer: when it ran again, the clock said that the indexer had stood still for too long, and the store
-/// refused every write until it was reopened. Only the time in which the process runs counts.
+/// A laptop was closed, or a container paused, for more than ten seconds while writers waited for the indexer. When
+/// the process ran again, by the clock the indexer had made no progress for too long, and the store refused every
+/// write until it was reopened. Only the time in which the process runs counts.
 #[test]
 fn a_process_that_was_stopped_for_a_while_goes_on() {
     let directory = scratch();
@@ -191,9 +191,9 @@ fn a_process_that_was_stopped_for_a_while_goes_on() {
     assert!(child.wait().unwrap().success() && has_gone_on);
 }
 
-/// The story: while an index was built again, verifying beside it had findings. What is newer than the
-/// verification was recognised by numbers that begin again in each index, and by ones that were read before the
-/// content that they were held against.
+/// The story: a verification during a rebuild of the index had false findings. Data newer than the verification was
+/// recognised by epochs, which begin again in each index, and by epochs that were read before the content that they
+/// belong to.
 #[test]
 fn verifying_beside_windows_merges_and_rebuilds_of_the_index_finds_nothing() {
     let bounds = Bounds { batch_bytes_min: 1, unindexed_bytes_max: 64 * MIB as u64 };
@@ -224,7 +224,7 @@ fn verifying_beside_windows_merges_and_rebuilds_of_the_index_finds_nothing() {
                 }
             });
             scope.spawn(move || {
-                // Not without an end: callers that need the index wait for each of them.
+                // A bounded number, because callers that need the index wait for each rebuild.
                 for _ in 0..40 {
                     if !is_rebuilt || ended.load(Ordering::SeqCst) {
                         break;
@@ -245,8 +245,8 @@ fn verifying_beside_windows_merges_and_rebuilds_of_the_index_finds_nothing() {
     }
 }
 
-/// The same, in the one order that must be told: an index that began its numbers again, with a record that is newer
-/// than the audit.
+/// The same, in the one order that an audit must detect: an index that counts its epochs from the start again and has
+/// a record that is newer than the audit.
 #[test]
 fn an_audit_whose_index_is_replaced_holds_nothing_newer_against_it() {
     const EPOCHS: u64 = 5;
@@ -273,7 +273,7 @@ fn an_audit_whose_index_is_replaced_holds_nothing_newer_against_it() {
         index: Some(index),
         chains_at: BTreeSet::new(),
     };
-    // A rebuild takes in as much as the index had.
+    // A rebuild ingests as much as the index had.
     let head = store.head().get();
     while log.tail.indexed().position <= head {
         track(tracked.next().unwrap());

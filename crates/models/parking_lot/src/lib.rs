@@ -1,7 +1,6 @@
-//! `parking_lot`'s locks, as much of them as the models need, over those of the checker.
+//! The part of `parking_lot` that the models need, on top of the checker's locks.
 //!
-//! No time passes: a wait up to a moment lasts until it is woken, so that a wake-up that is lost is
-//! a deadlock, and not a delay.
+//! No time passes: a wait with a timeout lasts until it is woken, so a lost wake-up is a deadlock and not a delay.
 
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 pub struct Mutex<T>(shuttle::sync::Mutex<T>);
 
-/// Holds the checker's guard; none only while its thread waits.
+/// Holds the checker's guard; `None` only while the thread waits.
 pub struct MutexGuard<'a, T>(Option<shuttle::sync::MutexGuard<'a, T>>);
 
 impl<T> Mutex<T> {

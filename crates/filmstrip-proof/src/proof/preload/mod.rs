@@ -1,11 +1,10 @@
-//! The power is cut beneath a real process, sled included.
+//! Cuts the power beneath a real process, including sled.
 //!
-//! A library in C, preloaded beneath a child, writes down each of its writes, syncs and renames, with
-//! the data, and each event that it tells of on its standard output. From that, directories are built
-//! as a cut at a random moment may leave them, and opened again. `sync_file_range`, by which sled
-//! syncs, counts for nothing.
-//! For more rounds, from another seed:
-//! `FILMSTRIP_ROUNDS=20 FILMSTRIP_SEED=7 cargo test --release -p filmstrip-proof proof::preload -- --nocapture`.
+//! A library in C, preloaded into a child process, records each of its writes, syncs and renames, with the data, and
+//! each event that it prints on its standard output. From the recording, the proof builds directories as a cut at a
+//! random moment may leave them, and opens them. `sync_file_range`, which sled uses to sync, does not count as a
+//! sync. For more rounds, from another seed: `FILMSTRIP_ROUNDS=20 FILMSTRIP_SEED=7 cargo test --release -p
+//! filmstrip-proof proof::preload -- --nocapture`.
 
 mod replay;
 mod workload;
@@ -18,7 +17,7 @@ use crate::value::random::{Random, first_seed, rounds};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Images that one recorded run is tried with.
+/// The number of images per recorded run.
 const IMAGES: u64 = 40;
 
 /// Builds the library in `directory`; `None` if there is no C compiler.
@@ -37,7 +36,7 @@ fn build(directory: &Path) -> Option<PathBuf> {
     }
 }
 
-/// Runs the workload in a process of its own and returns what it did.
+/// Runs the workload in a process of its own and returns its recording.
 fn record(library: &Path, seed: u64) -> Vec<Step> {
     let scratch = scratch();
     let (root, trace) = (scratch.path().join("root"), scratch.path().join("trace"));
@@ -56,7 +55,7 @@ fn record(library: &Path, seed: u64) -> Vec<Step> {
     replay(&std::fs::read(trace).unwrap(), &root)
 }
 
-/// The state of the disk, and what is known, after so many steps of a recording.
+/// The state of the disk and of the oracle after some steps of a recording.
 struct Moment {
     volume: Volume,
     oracle: Oracle,

@@ -1,8 +1,8 @@
-/* Preloaded beneath a process, writes down what it does to the files below FILMSTRIP_TRACE_ROOT, and
- * what it says on its standard output, in the order in which it happens.
+/* Preloaded into a process. Records what it does to the files below FILMSTRIP_TRACE_ROOT, and what it
+ * prints on its standard output, in the order of the calls.
  *
- * A record: kind (1 byte), descriptor (4), number (8), length (4), bytes. sync_file_range is let
- * through and not written down, because it makes nothing durable. */
+ * A record: kind (1 byte), descriptor (4), number (8), length (4), bytes. sync_file_range is passed
+ * through and not recorded, because it makes nothing durable. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -63,7 +63,7 @@ static int is_ours(const char *path) {
     return trace >= 0 && root && strncmp(path, root, strlen(root)) == 0;
 }
 
-/* The path of what is below a directory that is named by its descriptor; others as they are. */
+/* Resolves a path that begins with a directory's descriptor. Returns other paths unchanged. */
 static const char *resolved(const char *path, char *buffer) {
     static const char below[] = "/proc/self/fd/";
     const char *rest = path + sizeof below - 1;
@@ -186,7 +186,7 @@ SYNC(fdatasync)
 TRUNCATE(ftruncate, off_t)
 TRUNCATE(ftruncate64, off64_t)
 
-/* No file of a store is made longer in this way; if one ever is, the proof must learn of it. */
+/* No file of a store is extended with this call. If one ever is, the proof must record it. */
 int fallocate(int fd, int mode, off_t offset, off_t length) {
     if (is_tracked(fd))
         abort();

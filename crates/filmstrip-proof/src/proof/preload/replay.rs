@@ -1,4 +1,4 @@
-//! From what a process wrote down to the steps of a volume, and from a volume to a directory.
+//! Converts the recording of a process into the steps of a volume, and a volume into a directory.
 
 use crate::proof::oracle::Known;
 use crate::proof::volume::{Node, Op, ROOT, Volume};
@@ -7,10 +7,10 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-/// What happened, in order.
+/// One entry of a recording.
 pub(super) enum Step {
     Op(Op),
-    /// The process has told of an event.
+    /// The process has printed an event.
     Note(Known),
 }
 
@@ -24,7 +24,7 @@ struct Replay<'a> {
     renamed: Option<String>,
 }
 
-/// The steps in `trace`, of a process whose files lie below `root`.
+/// The steps in `trace`, the recording of a process whose files are below `root`.
 pub(super) fn replay(trace: &[u8], root: &Path) -> Vec<Step> {
     let mut replay = Replay {
         root,
@@ -105,7 +105,7 @@ impl Replay<'_> {
         made
     }
 
-    /// The directory of a path, and its name there.
+    /// The directory of `path`, and the name in it.
     fn place(&self, path: &[u8]) -> (Node, String) {
         let path = Path::new(std::str::from_utf8(path).unwrap());
         let below = path.strip_prefix(self.root).unwrap();
@@ -118,7 +118,7 @@ impl Replay<'_> {
     }
 }
 
-/// The line that tells of `event`.
+/// The line that the process prints for `event`.
 pub(super) fn line(event: &Known) -> String {
     let Known { position, stream, version, part: [commit, part, of] } = event;
     format!("known {position} {stream} {version} {commit} {part} {of}\n")
@@ -140,7 +140,7 @@ fn said(bytes: &[u8]) -> impl Iterator<Item = Known> {
     lines.collect::<Vec<_>>().into_iter()
 }
 
-/// Writes what the system sees in `volume` to the real directory `to`.
+/// Writes `volume`, as the running system sees it, to the real directory `to`.
 pub(super) fn materialise(volume: &Volume, to: &Path) {
     write_directory(volume, ROOT, to);
 }

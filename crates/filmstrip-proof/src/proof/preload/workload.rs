@@ -1,4 +1,4 @@
-//! What the recorded process does, and what is looked at afterwards.
+//! The workload of the recorded process, and the checks after a cut.
 
 use crate::model::projection::contract::Projection;
 use crate::model::projection::writer::ViewWriter;
@@ -17,9 +17,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-/// The test that is the recorded process.
+/// The test that runs in the recorded process.
 pub(super) const CHILD: &str = "proof::preload::workload::child_that_is_recorded";
-/// The variable that tells it where its store is; without it, it does nothing.
+/// The environment variable with the store's path. Without it, the test does nothing.
 pub(super) const STORE: &str = "FILMSTRIP_RECORDED_STORE";
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,13 +58,13 @@ fn child_that_is_recorded() {
     }
 }
 
-/// One write for each batch of events, so that it is told of at one moment.
+/// Prints events with one write for each batch, so that they become known at one moment.
 fn tell(events: &[Known]) {
     let lines: String = events.iter().map(line).collect();
     std::io::stdout().write_all(lines.as_bytes()).unwrap();
 }
 
-/// Writers, a subscriber who tells what it sees, a view, and snapshots, all at once.
+/// Runs writers, a subscriber that prints what it reads, a view, and snapshots, all at once.
 fn work(store: &Store, session: u32) {
     let counts = store.project(Counts).start().unwrap();
     let seen = store.subscribe().after(store.head()).start().unwrap();
@@ -109,7 +109,7 @@ fn write(store: &Store, writer: u32) {
     }
 }
 
-/// Opens what a cut has left, looks at it in every way, and goes on. Returns its events.
+/// Opens the store that a cut has left, reads it in every way, and writes to it. Returns its events.
 pub(super) fn open_again(path: &Path) -> Result<Vec<Known>, String> {
     let store = Store::open(path).map_err(|e| e.to_string())?;
     let events = read(&store, 0)?;
