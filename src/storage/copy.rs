@@ -1,4 +1,4 @@
-//! Copying files and directories of a store that nobody changes meanwhile.
+//! Copies files and directories of a store that nobody changes meanwhile.
 
 use crate::storage::files;
 use crate::storage::regular;
@@ -7,8 +7,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Copies the file or directory `from` to `to`, which does not exist yet. Nothing is copied if there is nothing.
-/// What `never_changes` needs no copy where the filesystem can give a file a second name.
+/// Copies the file or directory `from` to `to`, which must not exist yet. Copies nothing if `from` does not exist.
+/// A file for which `never_changes` returns true becomes a hard link where the filesystem allows one.
 pub(crate) fn copy_all(
     from: &Path,
     to: &Path,

@@ -1,5 +1,5 @@
-//! The narrow interface through which the engine touches files, so that tests can fail, tear and
-//! reorder what a disk does.
+//! The narrow interface through which the engine uses files. Tests implement it with disks that fail,
+//! tear and reorder writes.
 
 use crate::storage::files;
 use crate::storage::regular;
@@ -15,7 +15,7 @@ pub(crate) trait DiskFile: Send + Sync {
     /// Reads up to `buffer.len()` bytes; fewer only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Writes so many zeros, `at_once` with each write.
+    /// Writes `bytes` zeros, at most `at_once` with each write.
     fn write_zeros_at(&self, bytes: usize, offset: u64, at_once: usize) -> io::Result<()> {
         let zeros = vec![0; at_once.min(bytes)];
         for at in (0..bytes).step_by(at_once) {
@@ -24,18 +24,18 @@ pub(crate) trait DiskFile: Send + Sync {
         }
         Ok(())
     }
-    /// `fdatasync`: the written bytes and what is needed to find them again.
+    /// `fdatasync`: syncs the written bytes and the metadata that is needed to read them.
     fn sync_data(&self) -> io::Result<()>;
-    /// `fsync`: the file's permissions as well.
+    /// `fsync`: syncs the file's permissions as well.
     fn sync_all(&self) -> io::Result<()> {
         self.sync_data()
     }
     fn length(&self) -> io::Result<u64>;
-    /// What tells this file from every other one that exists at the same time; `None` if nothing does.
+    /// Tells this file from every other file that exists at the same time; `None` if the disk cannot tell.
     fn identity(&self) -> io::Result<Option<FileIdentity>> {
         Ok(None)
     }
-    /// Whether it was removed, so that what is written to it goes with the last handle.
+    /// Whether the file was removed. What is written to it is then lost when its last handle is closed.
     fn is_removed(&self) -> io::Result<bool> {
         Ok(false)
     }
@@ -43,10 +43,10 @@ pub(crate) trait DiskFile: Send + Sync {
 
 /// A directory tree.
 pub(crate) trait Disk: Send + Sync + 'static {
-    /// Creates a file, with those permissions of its directory that are in `mode`.
+    /// Creates a file. Its permissions are those of its directory, limited to `mode`.
     fn create_new(&self, path: &Path, mode: u32) -> io::Result<Arc<dyn DiskFile>>;
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
-    /// Opens a file to read as much of it as it says, unless most of it is holes.
+    /// Opens a file that will be read whole, unless most of it is holes.
     fn open_dense(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         self.open(path)
     }
@@ -57,32 +57,32 @@ pub(crate) trait Disk: Send + Sync + 'static {
         Err(io::ErrorKind::Unsupported.into())
     }
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Creates a directory, with the permissions of the one that it is in.
+    /// Creates a directory with the permissions of its parent.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
-    /// Creates a directory and those above it that are missing, with the permissions `mode` at most.
+    /// Creates a directory and its missing parents, with at most the permissions `mode`.
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()>;
     /// `fsync` of a directory: its entries become durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// The names in a directory, in no order; none if it does not exist.
+    /// The names in a directory, in no particular order; none if it does not exist.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
-    /// What is at `path`, if [`DiskFile::identity`] can tell as well.
+    /// The identity of the file that `path` leads to; `None` if [`DiskFile::identity`] returns none either.
     fn identity_at(&self, _path: &Path) -> io::Result<Option<FileIdentity>> {
         Ok(None)
     }
-    /// Whether a file that is not at `path` any more was taken out of its directory, or removed with it: if it
-    /// was not, the directory was renamed, and the file is still in it.
+    /// For a file that is no longer at `path`: whether it was removed from its directory, or with it. If not, the
+    /// directory was renamed, and the file is still in it.
     fn has_lost(&self, _path: &Path) -> io::Result<bool> {
         Ok(false)
     }
-    /// What is at `path` itself, a symbolic link not followed; `None` if there is nothing.
+    /// What is at `path`, without following a symbolic link; `None` if nothing is there.
     fn kind(&self, path: &Path) -> io::Result<Option<Kind>>;
-    /// What is where `path` leads; `None` if there is nothing, a symbolic link that leads nowhere included.
+    /// What `path` leads to, following symbolic links; `None` if nothing is there, or a link leads nowhere.
     fn kind_there(&self, path: &Path) -> io::Result<Option<Kind>> {
         self.kind(path)
     }
-    /// Opens a file that another party writes, by its path, in order to sync it.
+    /// Opens a file that another library writes, in order to sync it.
     fn open_foreign(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         self.open(path)
     }
@@ -93,9 +93,9 @@ pub(crate) trait Disk: Send + Sync + 'static {
 pub(crate) enum Kind {
     File,
     Directory,
-    /// A symbolic link; where a path leads, one that leads to itself.
+    /// A symbolic link. [`Disk::kind_there`] returns it only for a link that leads to itself.
     Link,
-    /// A pipe, a device.
+    /// A pipe, a socket or a device.
     Other,
 }
 
@@ -113,7 +113,7 @@ impl Kind {
     }
 }
 
-/// Writes a file from its beginning on.
+/// Writes a file sequentially from its beginning.
 pub(crate) struct SequentialWriter {
     file: Arc<dyn DiskFile>,
     written: u64,
@@ -124,7 +124,7 @@ impl SequentialWriter {
         SequentialWriter { file, written: 0 }
     }
 
-    /// Has everything on disk that was written.
+    /// Syncs everything that was written.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }

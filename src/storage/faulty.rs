@@ -1,4 +1,4 @@
-//! A disk that fails as a test tells it to, on top of real files.
+//! A disk over real files that fails where a test asks for it.
 
 use crate::storage::disk::{Disk, DiskFile, Kind, RealDisk};
 use crate::storage::stat::FileIdentity;
@@ -9,19 +9,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
-/// Which operation fails, and how. Operations are writes, syncs of files and directories, and whatever gives a name or
-/// takes one away.
+/// Which operation fails, and how. Operations are writes, syncs of files and directories, and whatever creates,
+/// renames or removes a file or directory.
 #[derive(Default)]
 pub(crate) struct Faults {
     done: AtomicU64,
     fail_at: AtomicU64,
-    /// The system's number of the error that it fails with; 0 for an error that has none.
+    /// The `errno` that it fails with; 0 for an error without one.
     errno: AtomicI32,
-    /// A failing write leaves its first half.
+    /// A failing write writes the first half of its bytes.
     halves: AtomicBool,
     /// Files cannot grow.
     full: AtomicBool,
-    /// A disk that is full and copies what is overwritten.
+    /// If set, the disk is full and copies on write.
     copying: Mutex<Option<Copying>>,
     /// The operation panics instead of failing.
     panics: AtomicBool,
@@ -38,31 +38,31 @@ impl Drop for Bomb {
     }
 }
 
-/// A full disk that takes no write but one of what it took before.
+/// A full disk that copies on write. It accepts only a write over bytes that its last failed write has written.
 #[derive(Default)]
 struct Copying {
-    /// Bytes that the next write still brings before it fails.
+    /// Bytes that the next write still writes before it fails.
     room: usize,
-    /// What a write that failed has brought: that can be overwritten.
+    /// What the last failed write has written. It can be overwritten.
     brought: Range<u64>,
-    /// Not even that can be.
+    /// Not even that can be overwritten.
     refuses_all: bool,
 }
 
 impl Faults {
-    /// Lets the `n`-th operation from now fail, counted from 1; 0 for none.
+    /// Makes the `n`-th operation from now fail, counted from 1; 0 for none.
     pub(crate) fn fail_in(&self, n: u64) {
         let at = if n == 0 { 0 } else { self.done.load(Ordering::SeqCst) + n };
         self.fail_at.store(at, Ordering::SeqCst);
     }
 
-    /// Lets the operation that is told to fail panic, with a payload that panics when it is dropped. One of the
-    /// thread that prepares segments does neither.
+    /// Makes the chosen operation panic instead, with a payload that panics when it is dropped. On the thread that
+    /// prepares segments, the operation succeeds.
     pub(crate) fn panic_instead(&self) {
         self.panics.store(true, Ordering::SeqCst);
     }
 
-    /// Lets operations fail with this error of the system's.
+    /// Makes the chosen operation fail with this error of the operating system.
     pub(crate) fn fail_with(&self, errno: i32) {
         self.errno.store(errno, Ordering::SeqCst);
     }
@@ -75,23 +75,23 @@ impl Faults {
         self.full.store(full, Ordering::SeqCst);
     }
 
-    /// Lets the disk be one on which no file has two names.
+    /// Makes the disk one that supports no hard links.
     pub(crate) fn refuse_links(&self) {
         self.has_no_links.store(true, Ordering::SeqCst);
     }
 
-    /// Lets the disk be full and copy what is overwritten, as btrfs does: the next write brings `room` bytes and
-    /// fails. With `refuses_all` even these cannot be overwritten.
+    /// Makes the disk full and copy on write, as btrfs does: the next write writes `room` bytes and fails. With
+    /// `refuses_all`, not even these can be overwritten.
     pub(crate) fn set_copying(&self, room: usize, refuses_all: bool) {
         *self.copying.lock() = Some(Copying { room, refuses_all, ..Copying::default() });
     }
 
-    /// Gives such a disk room again.
+    /// Undoes [`Faults::set_copying`].
     pub(crate) fn end_copying(&self) {
         *self.copying.lock() = None;
     }
 
-    /// How many of the bytes of a write at `offset` such a disk takes.
+    /// How many bytes of a write at `offset` are written if the disk is full and copies on write.
     fn taken(&self, offset: u64, bytes: usize) -> usize {
         let mut copying = self.copying.lock();
         let Some(Copying { room, brought, refuses_all }) = &mut *copying else { return bytes };
@@ -104,7 +104,7 @@ impl Faults {
         taken
     }
 
-    /// Whether an operation has failed as it was told to.
+    /// Whether the chosen operation has been reached.
     pub(crate) fn has_failed(&self) -> bool {
         let at = self.fail_at.load(Ordering::SeqCst);
         at != 0 && self.done.load(Ordering::SeqCst) >= at
@@ -170,7 +170,7 @@ impl DiskFile for FaultyFile {
         self.file.write_all_at(bytes, offset)
     }
 
-    /// One operation: each of them fails once in the tests.
+    /// One operation, because tests make each operation fail once.
     fn write_zeros_at(&self, bytes: usize, offset: u64, _: usize) -> io::Result<()> {
         self.write_all_at(&vec![0; bytes], offset)
     }

@@ -1,4 +1,4 @@
-//! Creating files, and their permissions.
+//! Creates files and limits their permissions.
 //!
 //! A file gets no permission that its directory does not have.
 
@@ -9,12 +9,12 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Reading, writing and searching, for everybody.
+/// Permission to read, write and search, for everybody.
 pub(crate) const MODE_ALL: u32 = 0o777;
-/// The same of a file: it is searched by nobody.
+/// The same for a file, which nobody searches.
 const FILE_MODE: u32 = 0o666;
 
-/// The path from the root on, whatever the working directory will be. It may lead nowhere yet.
+/// The absolute path, which stays valid when the working directory changes. It need not exist yet.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     match path.as_os_str().is_empty() {
         true => Err(Error::invalid("the path is empty")),
@@ -23,29 +23,29 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The path itself, without symbolic links on the way.
+/// The absolute path with all symbolic links resolved.
 pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
     fs::canonicalize(path)
 }
 
-/// Creates the file `path`, with those permissions of its directory that are in `mode`.
+/// Creates the file `path`. Its permissions are those of its directory, limited to `mode`.
 pub(crate) fn create_file(path: &Path, mode: u32) -> io::Result<File> {
     let above = if failpoint!("storage::overlook_mode") { MODE_ALL } else { mode_above(path)? };
     let mode = above & mode & FILE_MODE;
     OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path)
 }
 
-/// Creates the directory `path`, with the permissions of the one that it is in.
+/// Creates the directory `path` with the permissions of its parent.
 pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(mode_above(path)?).create(path)
 }
 
-/// Creates the directory `path` and those above it that are missing, with the permissions `mode` at most.
+/// Creates the directory `path` and its missing parents, with at most the permissions `mode`.
 pub(crate) fn create_dir_all(path: &Path, mode: u32) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(mode).create(path)
 }
 
-/// Takes those permissions of `path` away that the directory which it is in does not have.
+/// Removes the permissions of `path` that its directory does not have.
 pub(crate) fn restrict(path: &Path) -> io::Result<()> {
     let (above, met) = (mode_above(path)?, fs::symlink_metadata(path)?);
     let allowed = if met.is_dir() { above } else { above & FILE_MODE };

@@ -1,5 +1,5 @@
-//! A disk on which nothing is done in a directory that was moved away, or to one that took its place: neither in the
-//! directory that is held, nor in one in it, such as `journal`.
+//! A disk that refuses to work in a directory that was moved, or in another one that took its place. This goes for
+//! the directory that is held, and for directories in it, such as `journal`.
 
 use crate::storage::disk::{Disk, DiskFile, Kind};
 use crate::storage::held::Held;
@@ -13,13 +13,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A disk on which one directory is held, and those in it that were used.
+/// A disk that guards one held directory, and the directories in it that were used.
 pub(crate) struct GuardedDisk {
     disk: Arc<dyn Disk>,
     held: Arc<Held>,
-    /// The directories in it, from their first use on. While one is open, its number is given to no other.
+    /// The directories in it, open since their first use. The inode number of an open directory is not reused.
     below: Mutex<HashMap<PathBuf, File>>,
-    /// The permissions that what is created there gets at most.
+    /// The most permissions that a file created there gets.
     mode: u32,
 }
 
@@ -28,12 +28,12 @@ impl GuardedDisk {
         GuardedDisk { disk, held, below: Mutex::default(), mode }
     }
 
-    /// The disk, if the directory that the file `path` is in is still what was held there.
+    /// The disk, if the directory of the file `path` was not moved or replaced.
     fn at(&self, path: &Path) -> io::Result<&dyn Disk> {
         self.within(path.parent().unwrap_or(path))
     }
 
-    /// The disk, if the directory `path` is still what was held there.
+    /// The disk, if the directory `path` was not moved or replaced.
     fn within(&self, path: &Path) -> io::Result<&dyn Disk> {
         if self.is_held(path) {
             self.held.check()?;
@@ -44,7 +44,7 @@ impl GuardedDisk {
         Ok(&*self.disk)
     }
 
-    /// Makes sure that `path` leads to the directory that it led to when it was first used.
+    /// Checks that `path` leads to the directory that it led to at its first use.
     fn check_below(&self, path: &Path) -> io::Result<()> {
         let mut below = self.below.lock();
         if let Some(directory) = below.get(path) {
@@ -53,7 +53,7 @@ impl GuardedDisk {
                 false => Err(io::Error::other(Moved::from_path(path))),
             };
         }
-        // Whatever else is there, or nothing, is for the call itself to meet.
+        // If there is no directory, the call itself reports it.
         if path.is_dir() {
             below.insert(path.to_owned(), File::open(path)?);
         }
@@ -113,7 +113,7 @@ impl Disk for GuardedDisk {
     }
 
     fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {
-        // One that is gone is not created again in its place.
+        // A directory that was used and is gone is not created again.
         let disk = self.at(path)?;
         if self.below.lock().contains_key(path) {
             self.check_below(path)?;
@@ -129,7 +129,7 @@ impl Disk for GuardedDisk {
         self.within(path)?.list(path)
     }
 
-    /// Without a look at the directories: it is asked for each group of commits, and nothing is done there.
+    /// Does not check the directories: this is called for each group of commits, and changes nothing.
     fn identity_at(&self, path: &Path) -> io::Result<Option<FileIdentity>> {
         self.disk.identity_at(path)
     }

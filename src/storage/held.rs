@@ -1,10 +1,9 @@
 //! A directory that is held open.
 //!
-//! * Its path is resolved once. A change of the working directory, or of a symbolic link on the way, makes no
-//!   difference afterwards.
-//! * Files are created, renamed and removed by their paths. Each of these steps is preceded by a look whether
-//!   the path still leads to the directory that is held, so that nothing is ever done to another one that has
-//!   taken its place.
+//! * Its path is resolved once. Later changes of the working directory, or of a symbolic link in the path, have no
+//!   effect.
+//! * Files are created, renamed and removed by their paths. Before each of these steps, the engine checks that the
+//!   path still leads to the held directory, so that it changes no other directory that has taken its place.
 
 use crate::storage::files::MODE_ALL;
 use crate::storage::lock::LockHandle;
@@ -20,12 +19,12 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) struct Held {
     path: PathBuf,
-    /// While it is open, its number is given to no other.
+    /// While it is open, its inode number is not reused.
     directory: LockHandle,
 }
 
 impl Held {
-    /// Holds the directory `path`.
+    /// Opens and holds the directory `path`.
     pub(crate) fn open(path: &Path) -> Result<Held> {
         let open = || {
             let path = match failpoint!("storage::keep_relative_path") {
@@ -46,8 +45,8 @@ impl Held {
         &self.path
     }
 
-    /// A path that leads to it wherever it is moved, as long as it is held, for code that takes paths and looks
-    /// each of them up again: sled. Its own path where the system has none.
+    /// A path that leads to the held directory wherever it is moved. It is for sled, which looks up its paths again
+    /// each time. Where the system has no such path, this is the directory's own path.
     pub(crate) fn steady_path(&self) -> PathBuf {
         let steady = PathBuf::from(format!("/proc/self/fd/{}", self.directory.file().as_raw_fd()));
         let is_steady = !failpoint!("storage::look_up_each_path");
@@ -57,19 +56,19 @@ impl Held {
         }
     }
 
-    /// To lock it.
+    /// The handle that locks the directory.
     pub(crate) fn directory(&self) -> &LockHandle {
         &self.directory
     }
 
-    /// What may be done with what it holds, and by whom.
+    /// The permissions of the directory.
     pub(crate) fn mode(&self) -> Result<u32> {
         let metadata = self.directory.file().metadata();
         let metadata = metadata.map_err(|e| Error::io("look at", &self.path, e))?;
         Ok(metadata.mode() & MODE_ALL)
     }
 
-    /// Makes sure that its path still leads to it.
+    /// Checks that its path still leads to it.
     pub(crate) fn check(&self) -> io::Result<()> {
         match self.directory.is_at(&self.path)? {
             true => Ok(()),
@@ -78,7 +77,7 @@ impl Held {
         }
     }
 
-    /// The same, for a caller that is about to `action` something in it.
+    /// The same; an error names the `action` that the caller was about to take.
     pub(crate) fn check_before(&self, action: &str) -> Result<()> {
         self.check().map_err(|e| Error::io(action, &self.path, e))
     }
@@ -88,7 +87,7 @@ impl Held {
 mod tests {
     use super::*;
 
-    /// sled makes the directories on the way to its files. In a directory that was renamed while sled opened, it made
+    /// sled creates the missing parents of its files. When a directory was renamed while sled opened it, sled created
     /// the old one again.
     #[test]
     fn what_is_made_by_a_steady_path_is_made_where_the_directory_is_now() {

@@ -1,4 +1,4 @@
-//! Advisory locks of the operating system's, on files and directories that are open.
+//! Advisory locks of the operating system, on open files and directories.
 
 use crate::storage::files;
 use crate::storage::regular;
@@ -12,7 +12,7 @@ use std::path::Path;
 pub(crate) struct LockHandle(File);
 
 impl LockHandle {
-    /// Creates the file `path`, with those permissions of its directory that are in `mode`.
+    /// Creates the file `path`. Its permissions are those of its directory, limited to `mode`.
     pub(crate) fn create(path: &Path, mode: u32) -> io::Result<LockHandle> {
         files::create_file(path, mode).map(LockHandle)
     }
@@ -22,7 +22,7 @@ impl LockHandle {
         regular::open(path).map(LockHandle)
     }
 
-    /// The same, to write: some filesystems lock only what could be written.
+    /// The same, for writing: some filesystems lock only files that are open for writing.
     pub(crate) fn open_to_write(path: &Path) -> io::Result<LockHandle> {
         regular::check(path)?;
         OpenOptions::new().read(true).write(true).open(path).map(LockHandle)
@@ -33,7 +33,7 @@ impl LockHandle {
         File::open(path).map(LockHandle)
     }
 
-    /// Locks it. Returns whether it did: somebody else may have it locked.
+    /// Tries to lock it. Returns false if another handle has it locked.
     pub(crate) fn try_lock(&self) -> io::Result<bool> {
         match self.0.try_lock() {
             Ok(()) => Ok(true),
@@ -42,7 +42,7 @@ impl LockHandle {
         }
     }
 
-    /// Locks it, as soon as nobody else has it locked.
+    /// Waits until no other handle has it locked, and locks it.
     pub(crate) fn lock(&self) -> io::Result<()> {
         self.0.lock()
     }

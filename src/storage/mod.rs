@@ -1,7 +1,7 @@
-//! Files and directories: the one place through which the engine touches them.
+//! Files and directories. The engine uses them only through this module.
 //!
-//! Nothing here knows what the bytes mean. Tests put a disk of their own in the place of the real one, which
-//! fails, tears and reorders as they say.
+//! Nothing here knows what the bytes mean. Tests replace the real disk with one that fails, tears and reorders
+//! writes.
 
 pub(crate) mod copy;
 pub(crate) mod disk;

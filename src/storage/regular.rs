@@ -1,9 +1,9 @@
-//! Opening files that somebody else may have replaced.
+//! Opens files that somebody else may have replaced.
 //!
-//! * Opening a FIFO waits until another process opens its other end, and reading a device may never end. Only a
-//!   regular file, or a symbolic link to one, is ever opened.
-//! * A sparse file of any length takes no room on the disk. A file is never read into memory as a whole without a
-//!   bound that does not come from the file.
+//! * Opening a FIFO waits until another process opens its other end, and reading a device may never end. The engine
+//!   opens only regular files and symbolic links to them.
+//! * A sparse file of any length takes no room on disk. The engine never reads a whole file into memory without a
+//!   bound that is independent of the file.
 
 use crate::value::error::Unfit;
 use crate::value::failpoint::failpoint;
@@ -19,7 +19,7 @@ const BLOCK_BYTES: u64 = 512;
 /// Refuses what is not a regular file.
 ///
 /// # Errors
-/// [`Unfit`] if it is something else; `NotFound` if there is nothing.
+/// [`Unfit`] if it is something else; `NotFound` if nothing is there.
 pub(crate) fn check(path: &Path) -> io::Result<()> {
     let found = match fs::metadata(path) {
         Err(error) if is_loop(&error) && !failpoint!("storage::take_a_loop_for_the_systems") => {
@@ -33,14 +33,16 @@ pub(crate) fn check(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Refuses what is not a regular file, or consists of holes: a reader of the whole file would not come to an end.
+/// Refuses what is not a regular file, and a file that is mostly holes: reading all of it would not end.
 pub(crate) fn check_dense(path: &Path) -> io::Result<()> {
     check(path)?;
     let metadata = fs::metadata(path)?;
     let (length, occupied) = (metadata.len(), metadata.blocks().saturating_mul(BLOCK_BYTES));
     match length > HOLES_BYTES_MAX.saturating_add(occupied.saturating_mul(HOLES_TIMES_MAX)) {
         false => Ok(()),
-        true => Err(unfit(format!("it is {length} bytes long, of which it occupies {occupied}"))),
+        true => {
+            Err(unfit(format!("it is {length} bytes long and occupies only {occupied} on disk")))
+        }
     }
 }
 
@@ -55,7 +57,7 @@ pub(crate) fn too_long(length: u64, max: u64) -> io::Error {
     unfit(format!("it is {length} bytes long; at most {max} are allowed"))
 }
 
-/// Whether a symbolic link leads to itself. std has no stable name for it.
+/// Whether the error is `ELOOP`: a symbolic link leads to itself. std has no stable name for this error.
 pub(crate) fn is_loop(error: &io::Error) -> bool {
     const ELOOP: i32 = if cfg!(target_os = "linux") { 40 } else { 62 };
     error.raw_os_error() == Some(ELOOP)

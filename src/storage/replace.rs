@@ -1,4 +1,4 @@
-//! Small files that are read and replaced as a whole.
+//! Reads and replaces small files as a whole.
 
 use crate::storage::disk::Disk;
 use crate::storage::files::MODE_ALL;
@@ -8,16 +8,16 @@ use crate::value::failpoint::failpoint;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What is appended to the name of a file of the journal while it is written.
+/// The suffix of a journal file's name while the file is being written.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
-/// Writes `bytes` as the whole file `path`, so that after a crash it is the old file or the new one. Until it has
-/// its name, the new one has the `suffix` appended.
+/// Replaces the content of the file `path` by `bytes`. After a crash, the file is the old one or the new one. The
+/// new file is written under its name with `suffix` appended, and then renamed.
 pub(crate) fn replace(disk: &dyn Disk, path: &Path, suffix: &str, bytes: &[u8]) -> Result<()> {
     replace_if(disk, path, suffix, bytes, &|| Ok(()))
 }
 
-/// The same, if `check` says so before each step.
+/// The same, but calls `check` before it writes and before it renames, and stops if it fails.
 pub(crate) fn replace_if(
     disk: &dyn Disk,
     path: &Path,
@@ -27,7 +27,7 @@ pub(crate) fn replace_if(
 ) -> Result<()> {
     let temporary = with_suffix(path, suffix);
     check()?;
-    // What a crash has left is not opened: it may be a FIFO.
+    // A file that a crash has left is removed and not opened: it may be a FIFO.
     remove_if_there(disk, &temporary)?;
     let write = || {
         let file = disk.create_new(&temporary, MODE_ALL)?;
@@ -39,7 +39,7 @@ pub(crate) fn replace_if(
     rename(disk, &temporary, path).map_err(|e| Error::io("write", path, e))
 }
 
-/// Gives a file, whose content is durable, another name in its directory, durably. What had that name is gone.
+/// Durably renames a file within its directory, and replaces the file of that name. The content must be durable.
 pub(crate) fn rename(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
     let directory = to.parent().expect("a file of the store is in a directory");
     disk.rename(from, to)?;
@@ -49,7 +49,7 @@ pub(crate) fn rename(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> 
     }
 }
 
-/// The whole file of at most `max` bytes, or `None` if it does not exist.
+/// Reads a whole file of at most `max` bytes; `None` if it does not exist.
 ///
 /// # Errors
 /// `Corrupt` if it is longer.
@@ -61,7 +61,7 @@ pub(crate) fn read_whole(disk: &dyn Disk, path: &Path, max: u64) -> Result<Optio
     }
 }
 
-/// The whole regular file of at most `max` bytes.
+/// Reads a whole regular file of at most `max` bytes.
 pub(crate) fn read(disk: &dyn Disk, path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let file = disk.open(path)?;
     let length = file.length()?;

@@ -1,5 +1,5 @@
-//! Directories in the system's temporary directory that go with the process. They are locked, so that what a kill
-//! leaves can be told from what is in use.
+//! Directories in the system's temporary directory that do not outlive the process. They are locked, so that one
+//! that a kill has left can be told from one in use.
 
 use crate::storage::lock::LockHandle;
 use crate::value::limits::LOCK_ATTEMPTS;
@@ -13,18 +13,18 @@ use tempfile::TempDir;
 
 /// A directory that is removed when this is dropped.
 pub(crate) struct ScratchDirectory {
-    // Removed before the lock goes.
+    // Dropped before the lock: the directory is removed while it is locked.
     directory: TempDir,
     _lock: LockHandle,
 }
 
 impl ScratchDirectory {
-    /// Where such directories are made.
+    /// Where such directories are created.
     pub(crate) fn above() -> PathBuf {
         env::temp_dir()
     }
 
-    /// Creates one whose name begins with `prefix`, with the permissions `mode`.
+    /// Creates a directory whose name begins with `prefix`, with the permissions `mode`.
     pub(crate) fn create(prefix: &str, mode: u32) -> io::Result<ScratchDirectory> {
         for _ in 0..LOCK_ATTEMPTS {
             let mut builder = tempfile::Builder::new();
@@ -41,7 +41,7 @@ impl ScratchDirectory {
         self.directory.path()
     }
 
-    /// Removes the directories of this user that a kill has left, of those that `is_ours` accepts by name and path.
+    /// Removes this user's directories that a kill has left, if `is_ours` accepts their name and path.
     pub(crate) fn remove_abandoned(&self, is_ours: impl Fn(&OsStr, &Path) -> bool) {
         let owner = |path: &Path| {
             let found = path.symlink_metadata().ok().filter(Metadata::is_dir);
@@ -65,7 +65,7 @@ impl ScratchDirectory {
     }
 }
 
-/// The directory `path`, locked, if nobody else has it locked or removed.
+/// Opens and locks the directory `path`; `None` if another handle has it locked, or it was removed.
 pub(crate) fn lock(path: &Path) -> Option<LockHandle> {
     let directory = LockHandle::open_directory(path).ok()?;
     let is_locked = directory.try_lock().ok()?;

@@ -1,10 +1,11 @@
-//! What a file is, and how long, without a look at its times.
+//! A file's identity and length, without reading its timestamps.
 //!
-//! From Linux 6.13 on, a file whose time of change was asked for gets a time of its own from the next write; without
-//! that, all writes within one tick of the clock (4 ms, often) have the same time, and only the first of them changes
-//! the inode (Documentation/filesystems/multigrain-ts.rst of the kernel). Each append looks whether its segment is
-//! still in its place. A `stat` there asks for the times too: on ext4 every append then changed the inode, and one
-//! write with its `fdatasync` took 215 us in place of 150. So this asks for the inode and the length, and nothing else.
+//! Since Linux 6.13, the next write after a query of a file's change time gives the file a distinct timestamp.
+//! Otherwise all writes within one tick of the clock (often 4 ms) get the same timestamp, and only the first of them
+//! changes the inode (Documentation/filesystems/multigrain-ts.rst in the kernel's source). Each append checks that its
+//! segment is still in its place. A `stat` for this queries the timestamps too: on ext4, every append then changed the
+//! inode, and one write with its `fdatasync` took 215 us instead of 150. So this module queries only the inode number,
+//! the number of links and the length.
 
 use crate::storage::regular::is_loop;
 use std::fs::{File, Metadata};
@@ -12,8 +13,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The device of a file, and its number there. A number may be given out again once its file is gone and
-/// nobody holds it open.
+/// A file's device and inode number. The filesystem may reuse the number once the file is removed and no longer
+/// open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileIdentity {
     device: u64,
@@ -21,7 +22,7 @@ pub(crate) struct FileIdentity {
 }
 
 impl FileIdentity {
-    /// That of the file to which `path` leads.
+    /// The identity of the file that `path` leads to.
     pub(crate) fn at(path: &Path) -> io::Result<FileIdentity> {
         Ok(look_at(path)?.identity)
     }
@@ -31,17 +32,17 @@ impl FileIdentity {
     }
 }
 
-/// Whether no name is left of `file`, so that what is written to it goes with the last handle.
+/// Whether `file` has no name any more. What is written to it is then lost when its last handle is closed.
 pub(crate) fn is_removed(file: &File) -> io::Result<bool> {
     Ok(look(file)?.links == 0)
 }
 
-/// The bytes of `file`.
+/// The length of `file` in bytes.
 pub(crate) fn length(file: &File) -> io::Result<u64> {
     Ok(look(file)?.length)
 }
 
-/// The bytes of the file that `path` leads to: one that another library writes by its path.
+/// The length in bytes of the file that `path` leads to. It is for files that another library writes.
 pub(crate) fn length_at(path: &Path) -> io::Result<u64> {
     Ok(look_at(path)?.length)
 }
@@ -55,7 +56,7 @@ pub(crate) fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
     }
 }
 
-/// Whether nothing can be at the path: a symbolic link that leads to itself leads to nothing either.
+/// Whether the error says that nothing is at the path. A symbolic link that leads to itself leads to nothing.
 pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) || is_loop(error)
 }
@@ -107,7 +108,7 @@ mod linux {
         StatxFlags::INO | StatxFlags::NLINK | StatxFlags::SIZE
     }
 
-    /// The kernel does not have this call, or a sandbox does not let it through: each has `stat`.
+    /// Whether the kernel lacks this call, or a sandbox forbids it. `stat` is always there.
     fn is_unknown(error: Errno) -> bool {
         matches!(error, Errno::NOSYS | Errno::PERM)
     }
@@ -137,9 +138,9 @@ mod tests {
     use std::collections::HashSet;
     use std::io::Write;
 
-    /// An append looks at its segment, and a look that asks for the times as well makes the next write change the
-    /// inode: one commit after the other took half as long again. Files that are written within one tick of the
-    /// kernel's clock have the same time, unless it was asked for.
+    /// An append queries its segment. A query that includes the timestamps makes the next write change the inode:
+    /// commits, one after the other, took half as long again. Files that are written within one tick of the kernel's
+    /// clock have the same timestamp, unless it was queried.
     #[test]
     fn a_look_leaves_the_time_of_the_next_write_as_coarse_as_it_is() {
         let directory = tempfile::tempdir().unwrap();
