@@ -1,10 +1,10 @@
-//! One sled database under discipline: the only place that calls sled.
+//! One sled database. Nothing else calls sled.
 //!
-//! * No panic of sled's passes: each call is caught, and after a panic this handle answers every
-//!   later call with an error.
-//! * No write of sled's can destroy what was synced before it. See [`Database::keep_pace`].
-//! * What sled has replaced is given back, memory and log, as fast as more is written.
-//! * When `close` returns, sled has let go of its files, and they can be opened again.
+//! * Each call catches sled's panics. After a panic, every later call on this handle returns an
+//!   error.
+//! * No write of sled can destroy what was synced before it. See [`Database::keep_pace`].
+//! * Replaced values give back their memory and their place in the log as fast as new ones are written.
+//! * When `close` returns, sled has closed its files, and they can be opened again.
 
 #[cfg(test)]
 mod hooks;
@@ -27,7 +27,7 @@ use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-/// What removing a tree is taken for where garbage is collected.
+/// How many changes the removal of a tree counts as when garbage is collected.
 const TREE_REMOVED_CHANGES: usize = 65_536;
 
 /// An open sled database.
@@ -37,19 +37,19 @@ pub(crate) struct Database {
     db: Option<sled::Db>,
     path: PathBuf,
     cache_bytes: u64,
-    /// An own handle on sled's one data file: sled never syncs it in a way that survives a power
-    /// cut.
+    /// Our own handle on sled's data file, because sled never syncs it in a way that survives a power
+    /// loss.
     file: Arc<dyn DiskFile>,
     disk: Arc<dyn Disk>,
     pace: SyncPolicy,
-    /// The directory. Files are made in it by its path, by sled only while it is opened.
+    /// The directory. Files are created in it by its path; sled does so only while it opens.
     held: Arc<Held>,
-    /// What sled panicked with; it is not called again.
+    /// The message of sled's panic. sled is not called after one.
     panicked: OnceLock<String>,
     unsynced: Mutex<Unsynced>,
 }
 
-/// One tree of a database. Dropped before the database is closed.
+/// One tree of a database. It must be dropped before the database is closed.
 pub(crate) struct Tree(Option<sled::Tree>);
 
 impl Tree {
@@ -59,11 +59,11 @@ impl Tree {
 }
 
 impl Drop for Tree {
-    /// sled flushes, and may panic in doing so.
+    /// sled flushes here, and may panic.
     fn drop(&mut self) {
         let tree = self.0.take();
         if let Err(panic) = catch(|| drop(tree)) {
-            tracing::warn!(%panic, "sled panicked at closing a tree");
+            tracing::warn!(%panic, "sled panicked while it closed a tree");
         }
     }
 }
@@ -86,13 +86,13 @@ impl Entries<'_> {
     }
 }
 
-/// A copy: what sled gives out may keep a buffer alive that is many times larger.
+/// Copies the value: sled's own may keep a much larger buffer alive.
 fn bytes(from_sled: &sled::IVec) -> Bytes {
     Bytes::copy_from_slice(from_sled)
 }
 
 impl Database {
-    /// Opens the database in the directory `path`, which exists; creates it if it is empty.
+    /// Opens the database in the directory `path`, which must exist; creates one if the directory is empty.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         path: &Path,
@@ -117,8 +117,8 @@ impl Database {
             let reason = format!("it holds {name:?}, which sled would remove");
             return Err(Corruption::Database(reason.into()).into());
         }
-        // sled makes what is missing on the way to its files, at any time: where its directory was before it was moved,
-        // it would make another one.
+        // While it opens, sled creates the missing parents of its files. If its directory was moved meanwhile, it would
+        // create another one at the old path.
         let config = sled::Config::new()
             .path(held.steady_path())
             .cache_capacity(cache_bytes.max(SLED_CACHE_BYTES_MIN))
@@ -135,7 +135,7 @@ impl Database {
             Err(panic) => {
                 return Err(unusable_or_system(
                     path,
-                    "sled panicked at opening it",
+                    "sled panicked while it opened it",
                     &panic.to_string(),
                 ));
             }
@@ -143,7 +143,7 @@ impl Database {
         let file = match held.check_before("open").and_then(|()| sync_files(&**disk, path)) {
             Ok(file) => file,
             Err(error) => {
-                // sled flushes when it goes, and panics if that fails.
+                // sled flushes when it is dropped, and panics if that fails.
                 let _ = catch(move || drop(db));
                 return Err(OpenError::System(error));
             }
@@ -155,12 +155,12 @@ impl Database {
         Ok(Database { owner, db, path, cache_bytes, file, disk, pace, held, panicked, unsynced })
     }
 
-    /// Refuses a process that was forked from the one that opened it.
+    /// Refuses a process that was forked from the one that opened the database.
     pub(crate) fn check_owner(&self) -> Result<()> {
         self.owner.check()
     }
 
-    /// Bytes of a tree's keys and values that sled may read into memory to remove it.
+    /// Bytes of keys and values that sled may read into memory to remove a tree.
     pub(crate) fn removed_bytes_max(&self) -> u64 {
         self.cache_bytes / 4
     }
@@ -175,20 +175,20 @@ impl Database {
         &self.path
     }
 
-    /// The directory it is in, which is checked before a file is made there.
+    /// The same directory, for checks before a file is created there.
     pub(crate) fn held(&self) -> &Arc<Held> {
         &self.held
     }
 
-    /// The tree of this name, created if there is none.
+    /// Opens the tree of this name; creates it if there is none.
     pub(crate) fn tree(&self, name: &str) -> Result<Tree> {
-        // No write comes between the two.
+        // The lock keeps writes out between these two calls.
         let mut unsynced = self.unsynced.lock();
         self.catch_up(&mut unsynced)?;
         self.call("open a tree of", |db| db.open_tree(name)).map(|tree| Tree(Some(tree)))
     }
 
-    /// The names of the trees that were ever created.
+    /// The names of all trees.
     pub(crate) fn tree_names(&self) -> Result<Vec<Bytes>> {
         self.call("list the trees of", |db| Ok(db.tree_names().iter().map(bytes).collect()))
     }
@@ -198,7 +198,7 @@ impl Database {
         Ok(self.call("read", |_| tree.sled().get(key))?.as_ref().map(bytes))
     }
 
-    /// The entries whose keys are in `range`, from either end. Not a snapshot: each step reads again.
+    /// The entries with keys in `range`, from either end. It is no snapshot: each step reads again.
     pub(crate) fn range<K: AsRef<[u8]>>(
         &self,
         tree: &Tree,
@@ -207,19 +207,19 @@ impl Database {
         Entries { db: self, entries: tree.sled().range(range) }
     }
 
-    /// The entries whose keys begin with `prefix`.
+    /// The entries with keys that begin with `prefix`.
     pub(crate) fn prefix(&self, tree: &Tree, prefix: &[u8]) -> Entries<'_> {
         Entries { db: self, entries: tree.sled().scan_prefix(prefix) }
     }
 
-    /// The tree of this name, which is about to be written.
+    /// Opens or creates the tree of this name in order to write to it.
     pub(crate) fn new_tree(&self, name: &str) -> Result<Tree> {
         let mut unsynced = self.unsynced.lock();
         self.catch_up(&mut unsynced)?;
         self.change("create a tree of", |db| db.open_tree(name)).map(|tree| Tree(Some(tree)))
     }
 
-    /// Sets `key` to `value`. Durable after [`Database::sync`], or earlier.
+    /// Sets `key` to `value`. The change is durable once [`Database::sync`] returns, or earlier.
     pub(crate) fn insert(&self, tree: &Tree, key: &[u8], value: Vec<u8>) -> Result<()> {
         check_size("a key of the index", key.len(), KEY_BYTES_MAX)?;
         check_size("a value of the index", value.len(), STORED_BYTES_MAX)?;
@@ -232,7 +232,7 @@ impl Database {
         self.write(1, key.len(), || tree.sled().remove(key).map(drop))
     }
 
-    /// Makes all of these changes, or, if a power cut comes in between, none; `None` removes a key.
+    /// Makes these changes atomically: after a power loss, either all are there or none. `None` removes a key.
     pub(crate) fn batch(
         &self,
         tree: &Tree,
@@ -241,7 +241,7 @@ impl Database {
         let mut batch = sled::Batch::default();
         let (mut bytes, count) = (0, changes.len());
         if changes.len() > CHANGES_PACED_MAX {
-            // A batch is one write to the pace, but may log more than a segment.
+            // The sync policy counts a batch as one write, but a batch may log more than a segment.
             self.sync()?;
         }
         for (key, value) in changes {
@@ -257,7 +257,7 @@ impl Database {
         self.write(count, bytes, || tree.sled().apply_batch(batch))
     }
 
-    /// Frees what `changes` have replaced. It calls sled, as every thread that happens to free may.
+    /// Frees what `changes` changes have replaced. Freeing runs sled's code on this thread.
     fn collect(&self, unsynced: &mut Unsynced, changes: usize) -> Result<()> {
         if failpoint!("kv::leave_garbage") {
             return Ok(());
@@ -268,25 +268,25 @@ impl Database {
         })
     }
 
-    /// Removes a whole tree, which sled reads into memory for it. Handles to it must not be used any more.
+    /// Removes a whole tree. sled reads it into memory first. The caller must not use handles to it any more.
     pub(crate) fn remove_tree(&self, name: &str) -> Result<()> {
         let mut unsynced = self.unsynced.lock();
-        // It logs a few bytes for each node of the tree.
+        // sled logs a few bytes for each node of the tree.
         self.flush_and_sync(&mut unsynced)?;
         self.change("remove a tree of", |db| db.drop_tree(name).map(drop))?;
         self.collect(&mut unsynced, TREE_REMOVED_CHANGES)?;
         self.flush_and_sync(&mut unsynced)
     }
 
-    /// Has everything that was written so far on disk when it returns.
+    /// Syncs everything that was written so far.
     pub(crate) fn sync(&self) -> Result<()> {
         self.flush_and_sync(&mut self.unsynced.lock())
     }
 
-    /// Writers take turns, so that none runs ahead of the pace of another.
+    /// Writes are made one at a time, so that the sync policy holds for all writers together.
     ///
-    /// An error means that nothing was changed: the caller may do the same again. What was changed and could not be
-    /// synced is synced before the next write, which fails if that fails.
+    /// An error means that nothing was changed, and the caller may retry. A change that was made but could not be
+    /// synced returns `Ok`. It is synced before the next write, which fails if that fails.
     fn write(
         &self,
         changes: usize,
@@ -303,16 +303,16 @@ impl Database {
             if failpoint!("kv::fail_write_that_was_made") {
                 return Err(error);
             }
-            tracing::warn!(%error, "what was written cannot be synced for now");
+            tracing::warn!(%error, "the last write cannot be synced yet; the next write tries again");
             unsynced.is_behind = true;
         }
         if let Err(error) = self.collect(&mut unsynced, changes) {
-            tracing::warn!(%error, "what was replaced cannot be freed for now");
+            tracing::warn!(%error, "sled's garbage cannot be collected yet");
         }
         Ok(())
     }
 
-    /// Syncs what the last write made, if that could not be done then.
+    /// Syncs the last write, if that failed at the time.
     fn catch_up(&self, unsynced: &mut Unsynced) -> Result<()> {
         if unsynced.is_behind {
             self.keep_pace(unsynced)?;
@@ -321,24 +321,24 @@ impl Database {
         Ok(())
     }
 
-    /// Syncs, between two writes, as soon as sled has written log that is not synced.
+    /// Called between two writes. Syncs if sled has written log that is not synced.
     ///
-    /// sled is log-structured: it gives a segment of its file to new log once everything that
-    /// lived there has been written again further on. It takes "written" for safe. If a power cut
-    /// then loses what was written further on, while the new log reached the segment, both are gone.
+    /// sled is log-structured: it reuses a segment of its file for new log once everything in the
+    /// segment has been rewritten further on. It treats what is written as durable. If a power loss
+    /// then takes what was written further on, but not the new log in the segment, both copies are gone.
     ///
-    /// From sled's source (`SegmentAccountant`): a segment X is handed out for log that begins at N
-    /// only when all that replaced it is before some H, where H is how far the log was written
-    /// when a segment M was begun, and M has since been written, so H ≤ M and M < N. M is written
-    /// when it is full (at least `SLED_SEGMENT_BYTES` of log after it was begun, so after many
-    /// writes of ours, each of which ends here) or when we flush. So if, when the next write begins, all
-    /// log that sled has written by then is synced, then everything before H is on disk before N
-    /// begins, and a power cut can only take away the log's end. One write logs less than a segment:
-    /// always with keys of up to 400 bytes; with longer ones, unless nodes on three levels that are
-    /// full of them split at once.
+    /// From sled's source (`SegmentAccountant`): sled reuses a segment X for log that begins at N
+    /// only when everything that replaced X is before some H. H is how far the log was written
+    /// when sled began a segment M, and M has since been written, so H ≤ M and M < N. M is written
+    /// when it is full (after at least `SLED_SEGMENT_BYTES` of log, so after many writes of ours,
+    /// each of which ends with this call) or when we flush. So if all log that sled has written is
+    /// synced when the next write begins, everything before H is on disk before N begins, and a
+    /// power loss can take only the end of the log. One write logs less than a segment: always with
+    /// keys of up to 400 bytes; with longer keys, unless nodes on three levels that are full of them
+    /// split at once.
     ///
-    /// The bound on the bytes keeps the end that a power cut takes short, and lets a writer that is
-    /// faster than the disk wait for it.
+    /// The bound on unsynced bytes limits what a power loss takes, and makes a writer that is faster
+    /// than the disk wait for it.
     fn keep_pace(&self, unsynced: &mut Unsynced) -> Result<()> {
         if failpoint!("kv::leave_sled_log_unsynced") {
             return Ok(());
@@ -373,20 +373,20 @@ impl Database {
         self.db.as_ref().map_or(-1, |db| db.context.pagecache.log.stable_offset())
     }
 
-    /// Calls sled to read. What the system cannot read counts as damage: it can be built again.
+    /// Calls sled to read. Data that cannot be read counts as damage, because it can be rebuilt.
     fn call<T>(&self, action: &str, f: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T> {
         self.call_sled(action, is_the_systems, f)
     }
 
-    /// Calls sled to write. What the system cannot write says nothing against what is there.
+    /// Calls sled to write. A failed write does not mean that the data on disk is damaged.
     fn change<T>(&self, action: &str, f: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T> {
-        // A file that is cut short fails to be read on the way; sled's copies of an error have lost
-        // its code, so that nothing more can be asked of them.
+        // A write may read, and a file that was cut short then fails with these kinds. sled's copies
+        // of an error have no code, so only the kind can be compared.
         use std::io::ErrorKind::{InvalidData, UnexpectedEof};
         self.call_sled(action, |e| !matches!(e.kind(), InvalidData | UnexpectedEof), f)
     }
 
-    /// Calls sled and turns what goes wrong, panics included, into an error.
+    /// Calls sled and turns its errors and panics into errors of ours.
     fn call_sled<T>(
         &self,
         action: &str,
@@ -417,13 +417,13 @@ impl Database {
         }
     }
 
-    /// Whether sled has panicked: it is not called any more, and the database must be opened again.
+    /// Whether sled has panicked. Then it is not called any more, and the database must be opened again.
     pub(crate) fn has_panicked(&self) -> bool {
         self.panicked.get().is_some()
     }
 
-    /// Has everything on disk and the files free for another open, if it returns without an error.
-    /// Every [`Tree`] of it must have been dropped.
+    /// Syncs and closes the database. After `Ok`, everything is on disk and the files can be opened again.
+    /// The caller must have dropped every [`Tree`] of it.
     pub(crate) fn close(mut self) -> Result<()> {
         let synced = self.sync();
         let released = self.release();
@@ -434,16 +434,16 @@ impl Database {
     fn release(&mut self) -> Result<()> {
         let Some(db) = self.db.take() else { return Ok(()) };
         if let Err(panic) = catch(|| drop(db)) {
-            // That nothing is damaged by it is certain: all that counts was synced before.
+            // It damages nothing: everything that counts was synced before.
             let (path, message) = (self.path.display(), panic);
-            let message = format!("sled panicked at closing {path}: {message}");
+            let message = format!("sled panicked while it closed {path}: {message}");
             return Err(Error::new(ErrorKind::Panicked, message));
         }
         let file = self.path.join("db");
         let is_ours = || Ok(self.disk.identity_at(&file)? == self.file.identity()?);
         let is_ours: std::io::Result<bool> = is_ours();
         match is_ours {
-            // Somebody else's is there now, and he may have it open for long.
+            // Another process's file is there now, and that process may keep it open for long.
             Ok(false) if !failpoint!("kv::wait_for_a_strangers_file") => Ok(()),
             _ => wait_for_release(&file),
         }
@@ -462,8 +462,8 @@ impl Drop for Database {
     }
 }
 
-/// sled's threads are made once for a process, and are not made again in one that was forked from it: what it opened
-/// there would wait for them for ever.
+/// Refuses a process that was forked from one that had called this. sled starts its threads once for a process and not
+/// again after a fork, so a database that is opened there would wait for them forever.
 pub(crate) fn refuse_forked() -> Result<()> {
     static FIRST: OnceLock<Owner> = OnceLock::new();
     if FIRST.get_or_init(Owner::this_process).is_this_process() {

@@ -1,7 +1,9 @@
-//! What a failure of sled's says: of the system, which may help itself, or of the files, which can be built again.
+//! Whether a failure of sled comes from the system, so that a retry may succeed, or from the files, which can be
+//! rebuilt.
 //!
-//! * What is exhausted, forbidden or moved is the system's, and never damage. sled tells some of it by panics only.
-//! * Everything else that sled says while it opens or reads makes what is there unusable.
+//! * An exhausted resource, a missing permission or a moved directory is the system's failure and never damage. sled
+//!   reports some of these only by panics.
+//! * Any other failure of sled while it opens or reads makes the files unusable.
 
 use crate::value::corruption::{CheckpointFault, Corruption, IndexFault};
 use crate::value::error::{Error, ErrorKind, Moved, is_exhaustion};
@@ -12,18 +14,18 @@ use std::path::Path;
 /// Why a database could not be opened.
 #[derive(Debug)]
 pub(crate) enum OpenError {
-    /// What is there cannot be used. Another may be made in its place.
+    /// The files cannot be used. New ones may be created in their place.
     Unusable(Unusable),
-    /// The system refuses; another attempt may succeed, with the same files.
+    /// The system refuses. Another attempt with the same files may succeed.
     System(Error),
 }
 
-/// Why what is there cannot be used.
+/// Why a database's files cannot be used.
 #[derive(Debug)]
 pub(crate) enum Unusable {
-    /// It is damaged.
+    /// The database is damaged.
     Whole(Corruption),
-    /// A file of it is damaged; the error names it.
+    /// One file of it is damaged; the error names the file.
     File(Error),
 }
 
@@ -54,8 +56,7 @@ impl From<IndexFault> for OpenError {
     }
 }
 
-/// While an index is opened, whatever sled says of it makes it unusable, unless the system is full
-/// or forbids it.
+/// While an index is opened, damage makes it unusable, and every other error is the system's.
 impl From<Error> for OpenError {
     fn from(error: Error) -> OpenError {
         match error.kind() {
@@ -65,7 +66,7 @@ impl From<Error> for OpenError {
     }
 }
 
-/// Why sled could not open what is in `path`, by what it said.
+/// Why sled could not open the files in `path`, according to its message `said`.
 pub(super) fn unusable_or_system(path: &Path, what: &str, said: &str) -> OpenError {
     match said_of_the_system(said) {
         Some(source) => OpenError::System(systems(path, what, said, source)),
@@ -73,7 +74,7 @@ pub(super) fn unusable_or_system(path: &Path, what: &str, said: &str) -> OpenErr
     }
 }
 
-/// What sled's panic with `message` says of the database in `path`.
+/// The error for a panic of sled with `message` in the database in `path`.
 pub(super) fn panicked(path: &Path, message: &str) -> Error {
     if let Some(source) = said_of_the_system(message) {
         return systems(path, "sled panicked", message, source);
@@ -82,12 +83,12 @@ pub(super) fn panicked(path: &Path, message: &str) -> Error {
 }
 
 fn systems(path: &Path, what: &str, said: &str, source: std::io::Error) -> Error {
-    let message = format!("{}: {what}: {said}; the system had no more to give", path.display());
+    let message = format!("{}: {what}: {said}; the operating system refused it", path.display());
     Error::with_source(ErrorKind::Io, message, source)
 }
 
-/// The system's error, if what sled said, mostly in a panic, says more of the system than of the file: it has no
-/// other way to tell that there is no memory, and it unwraps what some system calls return.
+/// The system's error, if sled's message comes from one. Most such messages are panics: sled cannot report otherwise
+/// that there is no memory, and it unwraps the results of some system calls.
 fn said_of_the_system(said: &str) -> Option<std::io::Error> {
     if failpoint!("kv::want_of_memory_is_damage") {
         return None;
@@ -102,7 +103,7 @@ fn said_of_the_system(said: &str) -> Option<std::io::Error> {
     error.filter(is_the_systems)
 }
 
-/// Whether a failure says more of the system than of the file.
+/// Whether an error is the system's and not the file's.
 pub(crate) fn is_the_systems(e: &std::io::Error) -> bool {
     use std::io::ErrorKind as Kind;
     is_exhaustion(e)
@@ -122,7 +123,7 @@ pub(crate) fn is_the_systems(e: &std::io::Error) -> bool {
 mod tests {
     use super::*;
 
-    /// Memory that was exhausted while sled opened its files was taken for damage: healthy views and a healthy
+    /// When memory was exhausted while sled opened its files, this was taken for damage: healthy views and a healthy
     /// index were quarantined, and the error said that they were damaged. sled reports it by these panics.
     #[test]
     fn a_panic_for_want_of_memory_is_the_systems_and_others_are_the_files() {
@@ -130,7 +131,8 @@ mod tests {
         let unwrapped = format!("called `Result::unwrap()` on an `Err` value: {enomem:?}");
         let said = ["failed to allocate Arc", "failed to allocate critical IO buffer", &unwrapped];
         for said in said {
-            let error = unusable_or_system(Path::new("views"), "sled panicked at opening it", said);
+            let error =
+                unusable_or_system(Path::new("views"), "sled panicked while it opened it", said);
             let OpenError::System(error) = error else { panic!("{said:?} is told as {error:?}") };
             assert_eq!(error.kind(), ErrorKind::Io);
             assert!(error.to_string().contains(said), "{error}");
@@ -138,7 +140,8 @@ mod tests {
         let eio = std::io::Error::from_raw_os_error(5);
         let unwrapped = format!("called `Result::unwrap()` on an `Err` value: {eio:?}");
         for said in ["index out of bounds", "assertion failed", &unwrapped] {
-            let error = unusable_or_system(Path::new("views"), "sled panicked at opening it", said);
+            let error =
+                unusable_or_system(Path::new("views"), "sled panicked while it opened it", said);
             assert!(matches!(error, OpenError::Unusable(_)), "{said:?} is told as {error:?}");
         }
     }

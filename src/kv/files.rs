@@ -1,4 +1,4 @@
-//! sled's other files: those that it creates and never syncs, does not remove, or keeps open.
+//! Files that sled creates and never syncs, does not remove, or keeps open.
 
 use crate::storage::copy;
 use crate::storage::disk::{Disk, DiskFile, Kind};
@@ -11,19 +11,19 @@ use crate::value::limits::{SLED_RELEASE_WAIT, SLED_RELEASE_WAITS_MAX};
 use std::path::Path;
 use std::sync::Arc;
 
-/// The directory of an index's tables in that of the index.
+/// The directory of the sorted tables, in the directory of an index.
 pub(crate) const PACKS: &str = "packs";
 /// The directory in which sled keeps values that are too long for its log. Ours never are.
 const BLOBS: &str = "blobs";
 
 /// Waits until nobody holds sled's lock on its data file.
 ///
-/// sled's last handle is not always ours: a thread of its pool that has just written a buffer holds
-/// one until it has done its bookkeeping, a moment after `flush` returned. The lock is an advisory
-/// one of the operating system's on the file, so that waiting for it is a system call of its own
-/// thread, which ends if the bound passes and the lock is free at last.
+/// The last handle is not always ours: a thread of sled's pool that has just written a buffer holds
+/// one until it has done its bookkeeping, a moment after `flush` returned. sled's lock is an
+/// advisory lock of the operating system on the file. A thread of its own waits for it in a system
+/// call; if this function gives up first, that thread ends once the lock is free.
 pub(crate) fn wait_for_release(file: &Path) -> Result<()> {
-    // If it is not there, or cannot be opened, sled will say what is wrong with it.
+    // If the file is missing or cannot be opened, sled will report that.
     let Ok(handle) = LockHandle::open_to_write(file) else { return Ok(()) };
     if handle.try_lock().map_err(|e| Error::io("lock", file, e))? {
         return Ok(());
@@ -50,9 +50,9 @@ pub(crate) fn wait_for_release(file: &Path) -> Result<()> {
     Err(Error::new(ErrorKind::Locked, message))
 }
 
-/// A kill while sled opens leaves a half-written snapshot of its page table, which makes its next
-/// open fail. The name says that it was never finished, so it can go. Returns the name of a file that sled
-/// would take for a snapshot and remove, although it is none.
+/// Removes unfinished snapshots. A kill while sled opens leaves a half-written snapshot of its page
+/// table, which makes its next open fail. The name of such a file says that it was never finished. Returns the name
+/// of a file that sled would take for a snapshot and remove, although it is not one.
 pub(crate) fn remove_unfinished_snapshots(disk: &dyn Disk, path: &Path) -> Result<Option<String>> {
     let mut foreign = None;
     for name in disk.list(path).unwrap_or_default() {
@@ -70,7 +70,7 @@ fn is_unfinished_snapshot(name: &str) -> bool {
     name.ends_with(".generating") && is_sleds(name)
 }
 
-/// Whether `name` is one that sled gives to a file in its directory.
+/// Whether sled gives this name to a file in its directory.
 fn is_sleds(name: &str) -> bool {
     let is_lsn = |name: &str| name.len() == 16 && name.bytes().all(|b| b.is_ascii_hexdigit());
     let snapshot = name.strip_prefix("snap.");
@@ -78,8 +78,8 @@ fn is_sleds(name: &str) -> bool {
     name == "conf" || name == "db" || snapshot.is_some_and(is_lsn)
 }
 
-/// What is wrong with a file that sled would open in the directory `path`, if it is none that sled could have
-/// written: it would wait for ever for a FIFO, and read a file of holes to its end.
+/// What is wrong with a file in the directory `path` that sled would open and cannot have written. sled would wait
+/// forever for a FIFO, and read a file of holes to its end.
 pub(crate) fn unfit_in(disk: &dyn Disk, path: &Path) -> Option<String> {
     let mut names = disk.list(path).ok()?.into_iter().filter(|name| is_sleds(name));
     names.find_map(|name| {
@@ -89,14 +89,15 @@ pub(crate) fn unfit_in(disk: &dyn Disk, path: &Path) -> Option<String> {
     })
 }
 
-/// A name in the directory of an index or of views that is none of theirs, if there is one.
+/// The name of a file that does not belong in the directory of an index or of views, if there is one.
 pub(crate) fn foreign_in(disk: &dyn Disk, directory: &Path) -> Result<Option<String>> {
     let names = disk.list(directory).map_err(|e| Error::io("list", directory, e))?;
     let is_ours = |name: &String| name == PACKS || name == BLOBS || is_sleds(name);
     Ok(names.into_iter().find(|name| !is_ours(name)))
 }
 
-/// Removes the directory of an index or of views, but nothing in it that is none of theirs: then it stays.
+/// Removes the directory of an index or of views. If it holds files that do not belong there, these and the directory
+/// stay, and the result is an error.
 pub(crate) fn remove_database(disk: &dyn Disk, directory: &Path) -> std::io::Result<()> {
     match disk.kind(directory)? {
         None => return Err(std::io::ErrorKind::NotFound.into()),
@@ -118,7 +119,7 @@ pub(crate) fn remove_database(disk: &dyn Disk, directory: &Path) -> std::io::Res
     disk.remove_dir(directory)
 }
 
-/// Removes a directory of files that are named by numbers, unless something else is in it.
+/// Removes a directory of files with numbers for names. If it holds something else, that and the directory stay.
 fn remove_numbered(disk: &dyn Disk, directory: &Path) -> std::io::Result<()> {
     for name in disk.list(directory)? {
         let path = directory.join(&name);
@@ -130,7 +131,7 @@ fn remove_numbered(disk: &dyn Disk, directory: &Path) -> std::io::Result<()> {
     disk.remove_dir(directory)
 }
 
-/// Syncs what sled creates and never syncs, and returns an own handle on its data file.
+/// Syncs what sled creates and never syncs. Returns our own handle on its data file.
 pub(crate) fn sync_files(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn DiskFile>> {
     let (conf, db, blobs) = (path.join("conf"), path.join("db"), path.join(BLOBS));
     let synced = disk.open_foreign(&conf).and_then(|file| file.sync_all());
@@ -144,7 +145,7 @@ pub(crate) fn sync_files(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn DiskFil
     Ok(file)
 }
 
-/// Gives what sled has made no permission that the directory does not have.
+/// Removes the permissions of sled's files that the directory does not have.
 fn restrict_files(disk: &dyn Disk, path: &Path) -> std::io::Result<()> {
     for name in disk.list(path)? {
         if name == BLOBS || is_sleds(&name) {
@@ -154,8 +155,8 @@ fn restrict_files(disk: &dyn Disk, path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Copies the file or directory `from` to `to`, which does not exist yet. Nothing is copied if there
-/// is nothing. Tables never change, so they need no copy where the filesystem has a second name for them.
+/// Copies the file or directory `from` to `to`, which must not exist yet. Copies nothing if `from` does not
+/// exist. Sorted tables never change, so they become hard links where the filesystem allows it.
 pub(crate) fn copy_all(from: &Path, to: &Path) -> Result<()> {
     let is_table = |file: &Path| file.parent().is_some_and(|directory| directory.ends_with(PACKS));
     copy::copy_all(from, to, &is_table).map_err(|e| Error::io("copy", from, e))

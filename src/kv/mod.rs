@@ -1,7 +1,7 @@
-//! sled, wrapped so that it cannot do harm: the only room that names it.
+//! A safe wrapper of sled. No other module names sled.
 //!
-//! * No panic of sled's passes, and no write of sled's can destroy what was synced before it.
-//! * When a database is closed, sled has let go of its files.
+//! * Panics of sled become errors, and no write of sled can destroy what was synced before it.
+//! * Closing a database waits until sled has closed its files.
 
 pub(crate) mod database;
 pub(crate) mod failure;

@@ -1,12 +1,12 @@
-//! Overflow values in pieces. The pieces are written before what refers to them, which keeps how long
-//! the value is, and its checksum.
+//! Overflow values, stored in pieces. The pieces are written before the entry that refers to them. That entry
+//! holds the value's length and checksum.
 
 use crate::codec::overflow::Overflow;
 use crate::kv::database::{Database, Tree};
 use crate::value::error::Result;
 use crate::value::limits::VALUE_BYTES_MAX;
 
-/// Writes `value` in pieces, the numbers of which have these keys.
+/// Writes `value` in pieces; `key` returns the key of a piece by its number.
 pub(crate) fn put(
     db: &Database,
     tree: &Tree,
@@ -17,14 +17,14 @@ pub(crate) fn put(
     pieces.try_for_each(|(number, piece)| db.insert(tree, &key(number), piece.to_vec()))
 }
 
-/// The value in these pieces; `None` if these are not the bytes written.
+/// The value in these pieces; `None` if a piece is missing or they are not the bytes that were written.
 pub(crate) fn get(
     db: &Database,
     tree: &Tree,
     key: impl Fn(u32) -> Vec<u8>,
     overflow: Overflow,
 ) -> Result<Option<Vec<u8>>> {
-    // Room is made as there are pieces: the length may be forged.
+    // Memory is allocated piece by piece, because the length may be forged.
     let mut value = Vec::new();
     for number in 0..overflow.pieces() {
         let Some(piece) = db.get(tree, &key(number))? else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! How much sled may write between two syncs, and what that rests on; and how it gives memory back.
+//! How much sled may write between two syncs, the bounds that this relies on, and when sled's garbage is collected.
 
 use crate::codec::keys::EVENT_KEY_BYTES_MAX;
 #[cfg(test)]
@@ -9,29 +9,29 @@ use crate::value::limits::{SLED_SEGMENT_BYTES, SLED_UNSYNCED_BYTES_MAX, VALUE_BY
 #[cfg(test)]
 use std::path::Path;
 
-/// Bytes of a key: those of a stream's longest name, and what a form of ours adds.
+/// The most bytes of a key: the longest name of a stream, and what the key's form adds.
 pub(crate) const KEY_BYTES_MAX: usize = 1_088;
-/// Bytes of a value: one of at most `VALUE_BYTES_MAX`, and its head.
+/// The most bytes of a stored value: `VALUE_BYTES_MAX`, and its header.
 pub(crate) const STORED_BYTES_MAX: usize = VALUE_BYTES_MAX + 64;
 
-// sled splits a leaf of more than 16 entries and an inner node of more than 256, when it next comes
-// by. Each entry has a few bytes of lengths or a page number, each node its bounds and links.
+// sled splits a leaf of more than 16 entries and an inner node of more than 256 when it next visits
+// them. Each entry has a few bytes of lengths or a page number, each node its bounds and links.
 const LEAF_BYTES_MAX: usize = 17 * (KEY_BYTES_MAX + STORED_BYTES_MAX + 16) + NODE_FIXED_BYTES_MAX;
 const INNER_BYTES_MAX: usize = 257 * (KEY_BYTES_MAX + 16) + NODE_FIXED_BYTES_MAX;
 const NODE_FIXED_BYTES_MAX: usize = 2 * KEY_BYTES_MAX + 64;
-// What sled would put into a file of its own, never synced, in place of its log.
+// sled would write a longer node to a file of its own, which it never syncs, instead of to its log.
 const NODE_IN_LOG_BYTES_MAX: usize = SLED_SEGMENT_BYTES / 4 - 64;
 const _: () = assert!(max(LEAF_BYTES_MAX, INNER_BYTES_MAX) <= NODE_IN_LOG_BYTES_MAX);
 
-/// Changes of one batch that log less than a segment, like one write.
+/// The most changes of a batch that logs less than a segment, as one write does.
 pub(crate) const CHANGES_PACED_MAX: usize = 8;
 
-/// Changes after which sled's garbage is collected: each retires a node or two, and what sled notes of it.
+/// Changes after which sled's garbage is collected. Each change retires a node or two, and sled's notes about them.
 const CHANGES_PER_COLLECTION: usize = 64;
 
-/// What one write may add to sled's log, with keys of up to `key_bytes`: a leaf's two halves and
-/// its parent's new form, the same on each level above, and for each form that replaces another
-/// one node of anywhere that sled moves out of an old segment.
+/// The most bytes that one write may add to sled's log, with keys of up to `key_bytes`: the two halves
+/// of a leaf and the new form of its parent, the same on each level above, and for each replaced form
+/// one node, from anywhere, that sled moves out of an old segment.
 pub(crate) const fn log_bytes_of_one_write(key_bytes: usize) -> usize {
     const LEVELS: usize = 4;
     let fixed = 2 * key_bytes + 96;
@@ -48,7 +48,7 @@ const fn max(a: usize, b: usize) -> usize {
     if a > b { a } else { b }
 }
 
-/// Refuses what is over a bound that the pace rests on.
+/// Refuses a size over a bound that the sync policy relies on.
 pub(crate) fn check_size(what: &str, met: usize, allowed: usize) -> Result<()> {
     if met > allowed {
         return Err(Error::too_large(what, met, allowed, "bytes"));
@@ -56,7 +56,7 @@ pub(crate) fn check_size(what: &str, met: usize, allowed: usize) -> Result<()> {
     Ok(())
 }
 
-/// How much may be written between two syncs; a test wants it to happen sooner.
+/// How much may be written between two syncs. Tests set smaller numbers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SyncPolicy {
     pub(crate) segment_bytes: usize,
@@ -72,14 +72,14 @@ impl Default for SyncPolicy {
     }
 }
 
-/// What may not have reached the disk yet.
+/// What may not be on disk yet.
 #[derive(Default)]
 pub(crate) struct Unsynced {
-    /// sled's log is on disk up to here.
+    /// How far sled's log is synced.
     pub(crate) synced_to: i64,
-    /// Bytes of keys and values written since.
+    /// Bytes of keys and values written since the last flush.
     pub(crate) bytes: u64,
-    /// What the last write made could not be synced: no further one begins before it is.
+    /// The last write could not be synced. The next one does not begin before it is.
     pub(crate) is_behind: bool,
     /// Changes since sled's garbage was last collected.
     pub(crate) changes: usize,
@@ -88,12 +88,12 @@ pub(crate) struct Unsynced {
 }
 
 impl Unsynced {
-    /// Frees what so many further changes have replaced, once no thread can be reading it any more.
+    /// Frees what `changes` further changes have replaced, once no thread can be reading it any more.
     ///
-    /// sled writes a new form of a node for each change and retires the old one, and with it the places of
-    /// the log that only the old one needed. Both are given back by a collector that frees some 500 things
-    /// for each 128 times that a thread begins to use sled. A batch begins once, for however many changes:
-    /// without this, a writer of batches retires more than is ever freed, in memory and on disk.
+    /// For each change, sled writes a new form of a node and retires the old one, with the places in the
+    /// log that only the old one needed. A collector frees both: some 500 objects for every 128 times that a
+    /// thread begins to use sled. A batch begins once, however many changes it has. Without this function, a
+    /// writer of batches would retire more than is ever freed, in memory and on disk.
     pub(crate) fn collect(&mut self, changes: usize) {
         if failpoint!("kv::leave_garbage") {
             return;
@@ -106,13 +106,13 @@ impl Unsynced {
     }
 }
 
-/// What a test wants to happen, and to know.
+/// The faults that a test injects, and what it observes.
 #[cfg(test)]
 #[derive(Default)]
 pub(crate) struct Faults {
-    /// Writes until one fails, and with it every later one: the process is taken for dead.
+    /// Writes that still succeed. Every later one fails, as if the process were dead.
     pub(crate) writes_left: Option<u64>,
-    /// Only that one fails.
+    /// Only the first later one fails.
     pub(crate) fails_once: bool,
     pub(crate) keeps_synced: bool,
     /// The data file as of the last sync, if it is kept.
@@ -121,7 +121,7 @@ pub(crate) struct Faults {
 
 #[cfg(test)]
 impl Faults {
-    /// Before a write.
+    /// Called before each write.
     pub(crate) fn die_if_told(&mut self) -> Result<()> {
         match &mut self.writes_left {
             None => Ok(()),
@@ -129,7 +129,7 @@ impl Faults {
                 if self.fails_once {
                     self.writes_left = None;
                 }
-                Err(Error::new(ErrorKind::Io, "the test has this write fail"))
+                Err(Error::new(ErrorKind::Io, "a failure that the test injects"))
             }
             Some(left) => {
                 *left -= 1;
@@ -138,7 +138,7 @@ impl Faults {
         }
     }
 
-    /// After a sync of the data file.
+    /// Called after each sync of the data file.
     pub(crate) fn synced(&mut self, file: &Path) {
         if self.keeps_synced {
             self.synced = std::fs::read(file).expect("sled's data file can be read");

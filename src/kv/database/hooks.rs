@@ -1,30 +1,30 @@
-//! What tests do to a database: let its writes fail, look at what is synced, and have sled write or panic.
+//! Hooks for tests: they make writes fail, read what is synced, and make sled write or panic.
 
 use super::Database;
 
 impl Database {
-    /// Lets every write after the next `writes` fail.
+    /// Makes every write after the next `writes` fail.
     pub(crate) fn die_after(&self, writes: u64) {
         self.unsynced.lock().faults.writes_left = Some(writes);
     }
 
-    /// Lets one write fail after the next `writes`, like a disk that is full for a moment.
+    /// Makes one write fail after the next `writes`, as on a disk that is full for a moment.
     pub(crate) fn fail_once_after(&self, writes: u64) {
         let faults = &mut self.unsynced.lock().faults;
         (faults.writes_left, faults.fails_once) = (Some(writes), true);
     }
 
-    /// Whether this process is taken for dead.
+    /// Whether writes fail from now on, as if the process were dead.
     pub(crate) fn is_dead(&self) -> bool {
         self.unsynced.lock().faults.writes_left == Some(0)
     }
 
-    /// Keeps the data file as of each sync from now on.
+    /// Keeps a copy of the data file at each sync from now on.
     pub(crate) fn keep_synced(&self) {
         self.unsynced.lock().faults.keeps_synced = true;
     }
 
-    /// Has sled write its log, and does not sync it: as it may do at any time.
+    /// Makes sled write its log without a sync, as it may at any time.
     pub(crate) fn write_out(&self) {
         self.call("flush", |db| db.flush().map(drop)).expect("sled can write");
     }
@@ -34,7 +34,7 @@ impl Database {
         self.unsynced.lock().faults.synced.clone()
     }
 
-    /// Writes and returns how much sled's log has grown since the last such write.
+    /// Runs `f`, which writes, and returns by how many bytes sled's log grew.
     pub(crate) fn log_growth(&self, f: impl FnOnce()) -> i64 {
         self.sync().expect("sled can sync");
         let before = self.written_to();
@@ -43,7 +43,7 @@ impl Database {
         self.written_to() - before
     }
 
-    /// As if sled had panicked and said `message`.
+    /// Simulates a panic of sled with `message`.
     #[allow(dead_code, reason = "for the proofs")]
     pub(crate) fn panic_with(&self, message: &str) {
         self.panicked.set(message.to_owned()).expect("it has not panicked");
