@@ -1,11 +1,11 @@
-//! Copying a journal's durable prefix into another directory, beside its writer.
+//! Copies a journal's durable prefix into another directory while its writer goes on.
 //!
-//! * What is copied is whole when it gets its name: it was synced, read back, and its frames, their
-//!   checksums and the hash chain hold.
-//! * Each step leaves a journal in the other directory that opens: the one of the backup before, or a
-//!   longer prefix of this one.
-//! * Sealed segments never change, so one that is there already is not copied again. Its header is read each time,
-//!   and all of it in turn with others, within a budget: what has rotted there is copied again.
+//! * A copy is complete when it gets its name: it was synced and read back, and its frames, their checksums and
+//!   the hash chain hold.
+//! * After each step, the other directory holds a journal that opens: that of the previous backup, or a longer
+//!   prefix of this one.
+//! * Sealed segments never change, so a segment that was copied is not copied again. Each backup reads the headers of
+//!   these copies, and checks some of them as a whole, in turn and within a budget. A damaged copy is replaced.
 
 use crate::codec::frame::{self, Chain, Header, Location};
 use crate::codec::length::in_memory;
@@ -25,23 +25,23 @@ use bytes::Bytes;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Bytes that are copied at once.
+/// Bytes that are read and written at once.
 const COPY_BYTES: usize = 1 << 20;
 
-/// What is copied: the journal up to a moment.
+/// What is copied: the journal up to some moment.
 pub(crate) struct Prefix<'a> {
     pub(crate) journal: &'a Journal,
-    /// The position, the place and the chain after the last frame.
+    /// The last frame's last position, the place after it, and the chain after it.
     pub(crate) position: u64,
     pub(crate) end: Location,
     pub(crate) chain: Chain,
 }
 
-/// How much of what is there already is read and checked.
+/// How much of the existing copy is read and checked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Check {
-    /// Sealed segments from the one of this number on, and then from the first on, until these are so many bytes or
-    /// more.
+    /// Sealed segments from number `from` on, continuing with the first after the last, until they are at least `bytes`
+    /// long.
     Some {
         from: u64,
         bytes: u64,
@@ -49,37 +49,37 @@ pub(crate) enum Check {
     All,
 }
 
-/// What copying came to.
+/// What a backup has copied, reused and checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Copied {
     pub(crate) bytes: u64,
     pub(crate) segments: u64,
     pub(crate) reused: u64,
-    /// Segments that were there, and were read and checked.
+    /// Existing segments that were read and checked.
     pub(crate) checked: u64,
     pub(crate) bytes_checked: u64,
-    /// Segments that were there, were damaged, and were copied again.
+    /// Existing segments that were damaged and were copied again.
     pub(crate) replaced: u64,
-    /// Where the next check is to begin.
+    /// The segment with which the next check begins.
     pub(crate) next_check: u64,
 }
 
 struct Target {
     disk: Arc<dyn Disk>,
-    /// The journal over there, for its paths and its store.
+    /// The journal in the other directory, for its paths and its store.
     journal: Journal,
     directory: PathBuf,
 }
 
-/// The segment over there that may go on, and what it holds; nothing that counts if it is damaged.
+/// The last segment in the other directory, which may grow, and what it holds; `None` if it is damaged.
 struct Newest {
     number: u64,
     scan: Option<Scan>,
 }
 
-/// The sealed segments that are checked.
+/// Which sealed segments are checked.
 struct Checks {
-    /// The first of them, and how many; they go on with segment 1 after the last.
+    /// The first of them, and how many there are. Segment 1 follows the last one.
     from: u64,
     count: u64,
     sealed: u64,
@@ -114,12 +114,12 @@ impl Checks {
     }
 }
 
-/// Brings the journal in `directory` on `disk` up to `prefix`, which it must be a part of already. What is there
-/// already is checked as `check` says.
+/// Extends the journal in `directory` on `disk` to `prefix`. The existing copy must be a part of `prefix`, and is
+/// checked as `check` says.
 ///
 /// # Errors
-/// `InvalidInput`, if what is there is not a part of this journal; `Corrupt`, if this journal is damaged. What is there
-/// stays whole.
+/// `InvalidInput` if the existing copy is not a part of this journal; `Corrupt` if this journal is damaged. The
+/// existing copy stays complete.
 pub(crate) fn copy(
     prefix: &Prefix<'_>,
     disk: &Arc<dyn Disk>,
@@ -173,13 +173,13 @@ pub(crate) fn copy(
     let begin = Location { segment: prefix.end.segment, offset: segment::HEADER_BYTES };
     let frame = last_frame.filter(|at| at.segment == begin.segment).unwrap_or(begin);
     let watermark = DurableWatermark { frame, end: prefix.end.offset, position: prefix.position };
-    // Last: it must never say more than is there.
+    // Last, because the watermark must never promise more than the copy holds.
     WatermarkFile::create(&*target.disk, &target.directory, store, watermark)?;
     Ok(copied)
 }
 
-/// Refuses a journal in `directory` with a file that no backup has written, whatever its name. In a directory
-/// with a manifest such a file is a damaged one of the backup's; without one it may be a stranger's.
+/// Refuses a journal in `directory` with a segment or watermark that no backup has written. In a directory with a
+/// manifest, such a file is a damaged file of the backup; without one, it may be somebody else's.
 pub(crate) fn refuse_unknown(disk: &dyn Disk, directory: &Path) -> Result<()> {
     let refuse = |path: &Path| {
         let message = format!(
@@ -213,7 +213,7 @@ fn header(journal: &Journal, number: u64) -> Result<SegmentHeader> {
     })
 }
 
-/// Whether `end`, which is where a segment's copy ends, is where the segment does.
+/// Whether `end`, where a segment's copy ends, is where the segment itself ends.
 fn is_complete(prefix: &Prefix<'_>, source: &SegmentHeader, end: &End) -> Result<bool> {
     if source.number == prefix.end.segment {
         return Ok(end.next == prefix.end && end.chain == prefix.chain);
@@ -223,7 +223,7 @@ fn is_complete(prefix: &Prefix<'_>, source: &SegmentHeader, end: &End) -> Result
 }
 
 impl Target {
-    /// The last segment that is there, if any is; refuses one that is not a part of the journal.
+    /// The last existing segment, if there is one. Refuses a segment that is not a part of the journal.
     fn newest(&self, prefix: &Prefix<'_>) -> Result<Option<Newest>> {
         let numbers = recover::segment_numbers(&*self.disk, &self.directory)?;
         let Some(&number) = numbers.last() else { return Ok(None) };
@@ -250,7 +250,7 @@ impl Target {
         Ok(Some(Newest { number, scan: Some(scan) }))
     }
 
-    /// The header of a segment that is there; `None` if it is damaged. Refuses one of another store.
+    /// The header of an existing segment; `None` if it is damaged. Refuses a segment of another store.
     fn header(&self, number: u64) -> Result<Option<SegmentHeader>> {
         let store = self.journal.store();
         let error = match recover::read_header(&*self.disk, &self.directory, store, number, false) {
@@ -273,12 +273,12 @@ impl Target {
         }
     }
 
-    /// What the frames of a segment that is there come to; `None` if it is damaged.
+    /// Scans the frames of an existing segment; `None` if it is damaged.
     fn whole(&self, there: &SegmentHeader) -> Option<Scan> {
         match self.scan(&self.path(there.number), there) {
             Ok((scan, true)) => Some(scan),
             Ok((scan, false)) => {
-                let what = "what follows its frames is neither a frame nor zeros";
+                let what = "the bytes after its frames are neither a frame nor zeros";
                 warn_of(there.number, &self.journal.corrupt(scan.end.next, None, what));
                 None
             }
@@ -289,7 +289,7 @@ impl Target {
         }
     }
 
-    /// Removes what a backup that was killed has left.
+    /// Removes the unfinished files of a backup that was killed.
     fn remove_leftovers(&self) -> Result<()> {
         let listed = self.disk.list(&self.directory);
         for name in listed.map_err(|e| Error::io("list", &self.directory, e))? {
@@ -302,15 +302,16 @@ impl Target {
 
     fn foreign(&self, number: u64) -> Error {
         let message = format!(
-            "segment {number} in {} holds a history that this store does not have: it is of a \
-             store that went on from a backup, or of a newer one; back up into another directory",
+            "segment {number} in {} has a history that this store does not have: the backup is of \
+             a store that was restored and written to, or of a newer one; back up into another \
+             directory",
             self.directory.display()
         );
         Error::new(ErrorKind::InvalidInput, message)
     }
 
-    /// Whether the sealed segment is there already, as it is here: its header, and with `all` everything in it.
-    /// Whatever is wrong with it, it is to be copied again.
+    /// Whether the sealed segment was copied before and the copy is right: its header, and with `all` everything in it.
+    /// A damaged copy must be made again.
     fn holds(&self, prefix: &Prefix<'_>, source: &SegmentHeader, all: bool) -> Result<bool> {
         match self.header(source.number)? {
             None => Ok(false),
@@ -331,8 +332,8 @@ impl Target {
         }
     }
 
-    /// Copies one segment, as far as it counts. Returns the bytes that were written and what they
-    /// hold.
+    /// Copies the part of a segment that belongs to `prefix`. Returns the number of bytes that were written, and
+    /// a scan of the copy.
     fn copy_segment(&self, prefix: &Prefix<'_>, source: &SegmentHeader) -> Result<(u64, Scan)> {
         let path = self.path(source.number);
         let temporary = self.directory.join(format!("{:020}.tmp", source.number));
@@ -356,7 +357,7 @@ impl Target {
         let (scan, _) = self.scan(temporary, source)?;
         if !is_complete(prefix, source, &scan.end)? {
             let at = scan.end.next;
-            let what = "its frames do not continue here as they must; it is not backed up";
+            let what = "frames are missing or damaged here; the segment is not backed up";
             return Err(prefix.journal.corrupt(at, Some(scan.end.position + 1), what));
         }
         let named = replace::rename(&*self.disk, temporary, path);
@@ -387,7 +388,7 @@ impl Target {
         }
         let complete = || {
             if file.length()? < source.length {
-                // What is between reads as zeros.
+                // The bytes between read as zeros.
                 file.write_all_at(&[0], source.length - 1)?;
             }
             match failpoint!("journal::leave_copy_unsynced") {
@@ -399,7 +400,7 @@ impl Target {
         Ok(written)
     }
 
-    /// What the frames in the file come to, up to the first place where none is; and whether what follows is zeros.
+    /// Scans the frames in the file up to the first place without one. Also returns whether only zeros follow.
     fn scan(&self, path: &Path, header: &SegmentHeader) -> Result<(Scan, bool)> {
         let bytes = replace::read_whole(&*self.disk, path, SEGMENT_LENGTH_MAX)?;
         let bytes = Bytes::from(bytes.unwrap_or_default());

@@ -1,11 +1,11 @@
-//! A walk over a journal that continues after damage: everything that can be read, and everything that is wrong, each
-//! with its place.
+//! A walk over a journal that continues after damage. It returns everything that can be read and everything that is
+//! wrong, each with its place.
 //!
-//! * It writes nothing and believes nothing: a frame is one only if its checksums hold and it names
-//!   this store, segment and offset.
-//! * After damage it continues at the next frame that can be distinguished from a user's payload (see `found`), at the
-//!   latest in the next segment. What is between is lost, and is named with its positions.
-//! * One frame, or one chunk of the file, is in memory at a time.
+//! * It writes nothing, and trusts nothing: bytes are a frame only if their checksums hold and they name this store,
+//!   segment and offset.
+//! * After damage, it continues at the next frame that can be distinguished from a user's payload (see `found`), or in
+//!   the next segment. Everything between is lost, and is reported with its positions.
+//! * It holds one frame, or one chunk of the file, in memory at a time.
 
 mod chunk;
 mod found;
@@ -25,19 +25,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What the walk meets next.
+/// One step of the walk.
 pub(crate) enum Step {
     /// A whole frame.
     Frame { at: Location, frame: Frame },
-    /// A frame whose header is whole and whose body is not; its bytes as they are.
+    /// A frame with a whole header and a damaged body, and its bytes.
     Broken { at: Location, header: Header, bytes: Bytes },
-    /// A whole frame that nothing links to the others: it may be something that a user stored.
+    /// A whole frame that nothing links to the others. It may be a payload that a user stored.
     Doubtful { at: Location, frame: Frame },
-    /// Something wrong.
+    /// Damage.
     Wrong(Finding),
 }
 
-/// What the next frame must follow from.
+/// What the next frame must continue.
 #[derive(Debug, Clone, Copy)]
 struct Expected {
     position: u64,
@@ -49,9 +49,9 @@ struct Expected {
 /// How far to walk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Until {
-    /// A writer has the journal open: up to here, and nothing after it counts.
+    /// A writer has the journal open: walk up to here, and ignore everything after it.
     Visible(Location),
-    /// Nobody has it open: all of it, which must hold at least what the watermark names.
+    /// Nobody has the journal open: walk all of it. It must hold at least what the watermark names.
     End(Option<DurableWatermark>),
 }
 
@@ -66,7 +66,7 @@ struct Open {
     chunk_offset: u64,
 }
 
-/// Damage whose lost positions only what follows can tell.
+/// Damage whose lost positions are known only when the next frame or segment is found.
 struct Pending {
     kind: FindingKind,
     path: PathBuf,
@@ -90,7 +90,7 @@ pub(crate) struct LenientScan {
     pending: Vec<Pending>,
     steps: VecDeque<Step>,
     ended: bool,
-    /// Bytes of the journal that were read.
+    /// Bytes that were read.
     pub(crate) bytes: u64,
     pub(crate) segments: u64,
 }
@@ -131,7 +131,7 @@ impl LenientScan {
         })
     }
 
-    /// The position after everything that was walked over.
+    /// The position after everything walked so far.
     pub(crate) fn next_position(&self) -> u64 {
         self.expected.position
     }
@@ -139,7 +139,7 @@ impl LenientScan {
     /// The next step, or `None` at the end.
     ///
     /// # Errors
-    /// `UnsupportedFormat`: a newer version wrote it, and nothing can be said of it.
+    /// `UnsupportedFormat` if a newer version wrote the journal.
     pub(crate) fn next(&mut self) -> Result<Option<Step>> {
         loop {
             if let Some(step) = self.steps.pop_front() {
@@ -162,7 +162,7 @@ impl LenientScan {
     fn end(&mut self) {
         self.ended = true;
         if !self.pending.is_empty() {
-            // Nothing follows that could tell how much is lost; only the watermark may.
+            // Nothing follows that shows how much is lost. Only the watermark may know.
             let known = match &self.until {
                 Until::End(Some(watermark)) => watermark.position,
                 _ => 0,
@@ -174,13 +174,13 @@ impl LenientScan {
 
     // ---- damage ----------------------------------------------------------------------------------
 
-    /// Remembers damage until what follows tells its positions.
+    /// Remembers damage until the next frame or segment shows its positions.
     fn lose(&mut self, kind: FindingKind, path: PathBuf, offset: u64, what: &'static str) {
         self.expected.chain = None;
         self.pending.push(Pending { kind, path, offset, what });
     }
 
-    /// What follows says where it goes on: so much is lost.
+    /// Reports the remembered damage: everything before `follows` is lost.
     fn settle(&mut self, follows: &Expected) {
         if !self.pending.is_empty() {
             self.lost_up_to(follows.position - 1);
@@ -218,7 +218,7 @@ impl LenientScan {
         Ok(())
     }
 
-    /// The header at the current place, if it says that it is of a frame there.
+    /// The header at the current place, if it names that place.
     fn header_here(&mut self, open: &mut Open) -> Option<Header> {
         if open.at + frame::HEADER_BYTES as u64 > open.length {
             return None;
@@ -272,25 +272,25 @@ impl LenientScan {
         Ok(())
     }
 
-    /// Whether a frame that is not whole is what a crash left: nothing follows it, and it was not known to be
-    /// durable. Recovery also takes one that was durable for a torn write (`refuse_if_more_followed` in `recover`),
-    /// because it keeps its bytes and reports it as `acknowledged`. Here it is a damaged frame, whose events are lost.
+    /// Whether a crash left this incomplete frame: nothing follows it, and it is not known to have been durable.
+    /// Recovery also treats a frame that was durable as a torn write (`refuse_if_more_followed` in `recover`), because
+    /// it saves the bytes and reports the write as `acknowledged`. Here, that frame is damaged and its events are lost.
     fn is_torn(&mut self, open: &mut Open, at: Location) -> bool {
         let is_last = open.number == self.last_number;
         if !is_last || matches!(self.until, Until::Visible(_)) || self.was_durable(at) {
             return false;
         }
         let (behind, length) = (open.at, open.length);
-        // A frame may follow at once.
+        // The next frame may follow without a gap.
         let (next, _) = self.look_ahead(open, length, 0);
         open.at = behind;
         next.is_none()
     }
 
-    /// Whether the watermark knows of a durable frame at `at` or after it.
+    /// Whether the watermark names a durable frame at `at` or after it.
     fn was_durable(&self, at: Location) -> bool {
         let Until::End(Some(watermark)) = &self.until else { return false };
-        // The watermark of a journal without a frame names the place where the first one will be.
+        // The watermark of a journal without frames names the place of the first frame.
         watermark.frame > at || (watermark.frame == at && watermark.end > at.offset)
     }
 
@@ -313,7 +313,7 @@ impl LenientScan {
         let finding = |kind, what: String| {
             Finding::new(kind, &open.path, what).at(at.offset).positions(first, last)
         };
-        // Without the link before it, a frame's own cannot be computed; but its entries can be read.
+        // Without the chain before it, the frame's chain cannot be checked. Its entries can still be read.
         let before = self.expected.chain.unwrap_or_default();
         match frame.chain_after(&before) {
             Err(what) => self.wrong(finding(FindingKind::Entry, what.to_string())),
@@ -325,7 +325,7 @@ impl LenientScan {
     }
 }
 
-/// Nothing can be said of what a newer version wrote: neither that it is whole, nor that it is damaged.
+/// Refuses a frame of a newer version: this version can judge neither that it is whole nor that it is damaged.
 fn refuse_newer(path: &Path, at: Location, header: &Header, newer: Option<String>) -> Result<()> {
     match newer {
         Some(what) => Err(Error::newer(path, at.offset, Some(header.first_position), what)),

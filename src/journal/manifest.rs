@@ -1,4 +1,4 @@
-//! `MANIFEST`: what makes a directory a store. Four lines that a person can read:
+//! `MANIFEST`: the file that makes a directory a store. It has four readable lines:
 //!
 //! ```text
 //! filmstrip 1
@@ -7,8 +7,8 @@
 //! crc32c 5f3a9c01
 //! ```
 //!
-//! The first line names the format; the last is the checksum of what is before it. It is written
-//! last when a store is created, so a directory without one is no store yet.
+//! The first line names the format; the last is the checksum of the lines before it. The manifest is
+//! written last when a store is created, so a directory without one is not a store yet.
 
 use crate::storage::disk::Disk;
 use crate::storage::replace::{self, TEMPORARY};
@@ -20,10 +20,10 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-/// The format of this version's stores.
+/// The format of stores that this version writes.
 pub(crate) const FORMAT: u32 = 1;
 
-/// What a manifest says.
+/// A manifest's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Manifest {
     pub(crate) store: Uuid,
@@ -61,7 +61,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Manifest> {
     let text = std::str::from_utf8(bytes).map_err(|_| corrupt("it is not text"))?;
     let (body, crc) =
         text.rsplit_once("crc32c ").ok_or_else(|| corrupt("it has no checksum line"))?;
-    // The checksum comes first: a damaged format line must not pass for a newer format.
+    // The checksum is compared first: a damaged format line must not pass for a newer format.
     if crc != format!("{:08x}\n", crc32c::crc32c(body.as_bytes())) {
         return Err(corrupt("its checksum does not match"));
     }
@@ -121,8 +121,8 @@ mod tests {
         }
     }
 
-    /// A line that this version does not know was passed over. A newer version that adds one means something
-    /// by it, and then what this version does to the store may be wrong.
+    /// An unknown line was ignored. A newer version that adds a line gives it a meaning, and this version may then
+    /// do something wrong to the store.
     #[test]
     fn a_line_that_is_not_known_is_refused_by_name() {
         for (surplus, says) in [("encrypted yes\n", "encrypted yes"), ("\n", "\"\"")] {

@@ -2,13 +2,13 @@
 //!
 //! * A frame is acknowledged only after one `fdatasync` that followed its one write.
 //! * Only one write is ever in flight, and each is one frame.
-//! * A segment file has its final name only when it is zero-filled, its header is synced, and its
-//!   directory entry is synced: so a segment that is short or headless is damaged, never torn.
-//! * What is before the last frame is never cut away, whatever happened to it.
+//! * A segment file gets its final name only after it is filled with zeros and its header is synced, and it is
+//!   used only after that name is synced. So a segment that is short or has no header is damaged, never torn.
+//! * Nothing before the last frame is ever truncated, whatever its damage.
 //!
-//! Nothing here knows streams' heads, the index or a caller: bytes in, frames out.
+//! The journal does not know stream heads, the index or its callers.
 
-// Numbers of a file that rot has changed come by here.
+// Numbers from damaged files pass through here.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation, clippy::indexing_slicing))]
 
 pub(crate) mod backup;

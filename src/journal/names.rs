@@ -1,4 +1,4 @@
-//! The names of a journal's files. No file with another name is ever removed.
+//! The names of a journal's files. The journal never removes a file with another name.
 
 use crate::journal::segment;
 use crate::storage::disk::Disk;
@@ -11,12 +11,12 @@ pub(crate) fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>> {
     disk.list(directory).map_err(|e| Error::io("list", directory, e))
 }
 
-/// Whether `name` is one that the journal gives to a file.
+/// Whether the journal gives this name to a file.
 pub(crate) fn is_ours(name: &str) -> bool {
     is_final(name) || is_leftover(name) || failpoint!("journal::take_any_name_for_ours")
 }
 
-/// Whether a file of this name was never in use: a crash left it, and it can go.
+/// Whether a file of this name was never in use: a crash left it, and it can be removed.
 pub(crate) fn is_leftover(name: &str) -> bool {
     if failpoint!("journal::remove_any_leftover") {
         return name.ends_with(".tmp") || name.ends_with(".prepared");
@@ -26,12 +26,12 @@ pub(crate) fn is_leftover(name: &str) -> bool {
         || name.strip_suffix(".tmp").is_some_and(is_final)
 }
 
-/// Whether `name` is that of a torn write's copy.
+/// Whether this is the name of a torn write's copy.
 pub(crate) fn is_torn(name: &str) -> bool {
     torn_place(name).is_some()
 }
 
-/// Where a torn write was, and how many there were before it at the same place.
+/// Where a torn write was, and how many were at the same place before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TornPlace {
     pub(crate) segment: u64,
@@ -50,7 +50,7 @@ impl TornPlace {
     }
 }
 
-/// What the name of a torn write's copy says.
+/// Parses the name of a torn write's copy.
 pub(crate) fn torn_place(name: &str) -> Option<TornPlace> {
     let mut parts = name.strip_prefix("torn-")?.split('-');
     let mut number = || parts.next().map(|part| part.parse::<u64>().ok());
@@ -65,7 +65,7 @@ fn is_final(name: &str) -> bool {
     name == "durable" || segment::number_of(name).is_some() || is_torn(name)
 }
 
-/// A name in `directory` that is none of a journal's, if there is one.
+/// A name in `directory` that the journal does not use, if there is one.
 pub(crate) fn foreign_in(disk: &dyn Disk, directory: &Path) -> Result<Option<String>> {
     let names = disk.list(directory).map_err(|e| Error::io("list", directory, e))?;
     Ok(names.into_iter().find(|name| !is_ours(name)))

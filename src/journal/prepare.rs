@@ -1,11 +1,11 @@
-//! Preparing the next segment ahead of its use, on a thread of its own.
+//! Prepares the next segment before it is needed, on a thread of its own.
 //!
-//! A segment is zero-filled and synced before it is used: an `fdatasync` that must also allocate
-//! costs a third more. Until it is in use it has another name, so what a crash leaves here
-//! is no segment and is removed when the journal is opened.
+//! A segment is filled with zeros and synced before it is used, because an `fdatasync` that must also
+//! allocate costs a third more. Until then it has another name, so opening the journal can remove one
+//! that a crash has left.
 //!
-//! How it is filled is a compromise between the commits beside it and a writer that needs it. The figures are in
-//! docs/decisions/0015.
+//! Filling fast delays commits that happen meanwhile; filling slowly delays a writer that needs the segment. The
+//! figures are in docs/decisions/0015.
 
 use crate::codec::length::in_memory;
 use crate::journal::segment;
@@ -20,40 +20,39 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Bytes that a segment is filled with between two syncs. A writer's sync beside one of these waits for it, about
-/// 1 ms.
+/// Bytes that are filled between two syncs. A commit's sync beside one of these waits for it, about 1 ms.
 const FILL_BYTES: u64 = 1 << 20;
-/// The same where there is time: a sync beside it hardly waits. With 64 writers, 99 of 100 commits took 1,800 µs
-/// instead of 2,750. It takes twice as long to fill a segment, a quarter of a second for 64 MiB.
+/// The same when there is time: a commit's sync beside it hardly waits. With 64 writers, 99 of 100 commits took at most
+/// 1,800 µs instead of 2,750. Filling a segment takes twice as long: a quarter of a second for 64 MiB.
 const FILL_BYTES_GENTLE: u64 = 256 << 10;
-/// Bytes of zeros in one write. Linux caches what one write brings as one folio, and looks at every block of a folio
-/// for each write into it, and again for each `fdatasync`: in folios of 1 MiB, a commit of one event took a tenth
-/// longer, and 64 writers with 64 events each a third.
+/// Bytes of zeros in one write. Linux caches the bytes of one write as one folio, and visits every block of a folio
+/// for each write into it, and again for each `fdatasync`. In folios of 1 MiB, a commit of one event took a tenth
+/// longer, and commits of 64 writers with 64 events each a third longer.
 const ZEROS_BYTES: usize = 16 << 10;
-/// The same before writers who are fast. They write more than a folio at a time anyway, and what they lack is the
-/// processor: 64 MiB of zeros cost 15 ms of it in writes of 64 KiB, and 31 ms in writes of 16.
+/// The same for fast writers. They write more than a folio at a time anyway, and lack processor time: 64 MiB of zeros
+/// cost 15 ms of it in writes of 64 KiB, and 31 ms in writes of 16 KiB.
 const ZEROS_BYTES_FAST: usize = 64 << 10;
-/// Bytes a second of writing up to which there is time: a long segment then lasts for a second. For faster writers
-/// short steps gained nothing.
+/// Up to this rate of writing there is time: a long segment then lasts for a second. For faster writers, short
+/// steps gained nothing.
 const GENTLE_BYTES_PER_SECOND: f64 = (64 << 20) as f64;
 
-/// Whether there is time to fill a segment gently beside writers who wrote so many bytes in so long a time.
+/// Whether there is time to fill a segment gently beside writers that wrote `bytes` in the time `took`.
 fn has_time(bytes: u64, took: Duration) -> bool {
     bytes as f64 <= took.as_secs_f64() * GENTLE_BYTES_PER_SECOND
 }
 
-/// How much of a segment the thread has filled, and how it is to go on.
+/// How much of a segment the thread has filled, and how it fills the rest.
 #[derive(Default)]
 struct Progress {
     filled: AtomicU64,
     gently: AtomicBool,
-    /// There was no time when it was ordered: its writers are fast.
+    /// There was no time when the segment was ordered: its writers are fast.
     fast: AtomicBool,
     /// Nobody needs the segment any more.
     given_up: AtomicBool,
 }
 
-/// A zero-filled file that is not a segment yet.
+/// A file of zeros that is not a segment yet.
 pub(crate) struct Prepared {
     pub(crate) number: u64,
     pub(crate) length: u64,
@@ -67,7 +66,7 @@ pub(crate) struct Preparer {
     orders: Option<Sender<u64>>,
     results: Receiver<Result<Prepared>>,
     progress: Arc<Progress>,
-    /// The segment that was ordered and not yet taken.
+    /// The segment that was ordered and not taken yet.
     ordered: Option<u64>,
     thread: Option<JoinHandle<()>>,
 }
@@ -102,27 +101,28 @@ impl Preparer {
         })
     }
 
-    /// Begins to prepare segment `number`, unless that is under way already. The one before has room for `room`
-    /// bytes more, of which `written` came since `since`.
+    /// Begins to prepare segment `number`, unless a segment is ordered already. The current segment has `room` bytes
+    /// left; `written` bytes were written to it since `since`.
     pub(crate) fn order(&mut self, number: u64, room: u64, written: u64, since: Instant) {
         let progress = &self.progress;
         if self.ordered.is_none() {
             progress.filled.store(0, Ordering::Relaxed);
             progress.fast.store(!has_time(written, since.elapsed()), Ordering::Relaxed);
             let orders = self.orders.as_ref().expect("nothing is ordered after the end");
-            // One order at a time fits the channel; a thread that died is noticed by `take`.
+            // The channel has room for the one order. If the thread has died, `take` notices.
             let _ = orders.send(number);
             self.ordered = Some(number);
         }
-        // Writers may become faster, or a young store's next segment be twice as long. Filling gently takes a quarter
-        // of the time that writers at `GENTLE_BYTES_PER_SECOND` take for as many bytes: it must end before the room.
+        // Writers may become faster, and a young store's next segment is twice as long. Filling gently takes a quarter
+        // of the time in which writers at `GENTLE_BYTES_PER_SECOND` write as many bytes. It must end before `room` is
+        // full.
         let left = segment::length_for(number, 0) - progress.filled.load(Ordering::Relaxed);
         let has_time = !progress.fast.load(Ordering::Relaxed);
         progress.gently.store(has_time && left / 4 < room, Ordering::Relaxed);
     }
 
-    /// Segment `number`, long enough for a frame of `frame_bytes`. Waits for it if it is under way.
-    /// If preparing it had failed, it is tried once more here: space may have come back.
+    /// Returns segment `number`, long enough for a frame of `frame_bytes`. Waits for it if it was ordered.
+    /// If preparing it has failed, tries once more: there may be space again.
     pub(crate) fn take(&mut self, number: u64, frame_bytes: u64) -> Result<Prepared> {
         self.progress.gently.store(false, Ordering::Relaxed);
         let ready = match self.ordered.take() {
@@ -137,13 +137,13 @@ impl Preparer {
 }
 
 impl Preparer {
-    /// Ends the thread, and gives up what it is at. Nothing is ordered after that.
+    /// Ends the thread, which gives up its work. The caller must not order anything after this.
     pub(crate) fn end(&mut self) {
         self.orders = None;
         self.progress.given_up.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // The thread may still hold a result that nobody wants: take it, so that it can end, and
-            // give its space back. What stays is removed when the journal is opened.
+            // The thread may still hold a result that nobody wants. Taking it lets the thread end;
+            // removing it frees its space. Opening the journal removes what stays.
             if self.ordered.take().is_some()
                 && let Ok(Ok(prepared)) = self.results.recv()
             {
@@ -171,7 +171,7 @@ fn lengthen(prepared: Prepared, frame_bytes: u64, preparer: &Preparer) -> Result
     Ok(Prepared { length, ..prepared })
 }
 
-/// Creates the file of segment `number`, zero-filled and synced, under its preliminary name.
+/// Creates the file of segment `number`, filled with zeros and synced, under its preliminary name.
 pub(crate) fn prepare(
     disk: &dyn Disk,
     journal: &std::path::Path,
@@ -199,14 +199,14 @@ fn prepare_with(
     match create() {
         Ok(file) => Ok(Prepared { number, length, file }),
         Err(error) => {
-            // Give back at once what a full disk needs most.
+            // Free the space at once: the disk may be full.
             let _ = disk.remove(&path);
             Err(Error::io("prepare the journal segment", &path, error))
         }
     }
 }
 
-/// Lengthens `file` with zeros, durably.
+/// Durably fills `file` with zeros from `from` to `to`.
 pub(crate) fn fill(file: &dyn DiskFile, from: u64, to: u64) -> std::io::Result<()> {
     fill_with(file, from, to, &Progress::default())
 }
@@ -215,7 +215,7 @@ fn fill_with(file: &dyn DiskFile, from: u64, to: u64, progress: &Progress) -> st
     let mut at = from;
     while at < to {
         if progress.given_up.load(Ordering::Relaxed) {
-            return Err(std::io::Error::other("it is no longer needed"));
+            return Err(std::io::Error::other("the segment is no longer needed"));
         }
         let step = match progress.gently.load(Ordering::Relaxed) {
             true => FILL_BYTES_GENTLE,
@@ -240,9 +240,9 @@ mod tests {
     use crate::storage::disk::RealDisk;
     use std::sync::Mutex;
 
-    /// A file that tells of each step, and that a step may be changed by.
+    /// A file that records each step, and calls `after` after it.
     struct Steps<'a> {
-        /// KiB, and how many of them at once.
+        /// KiB of a step, and KiB of each write in it.
         taken: Mutex<Vec<(usize, usize)>>,
         after: Box<dyn Fn(usize) + Send + Sync + 'a>,
     }
@@ -299,7 +299,7 @@ mod tests {
         let preparer = || Preparer::start(Arc::new(RealDisk), directory.path().to_owned()).unwrap();
         let is_gentle = |preparer: &Preparer| preparer.progress.gently.load(Ordering::Relaxed);
         let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
-        // Slow writers, and much room.
+        // Slow writers and much room.
         let mut slow = preparer();
         slow.order(9, 60 << 20, 4 << 20, long_ago);
         assert!(is_gentle(&slow) && !slow.progress.fast.load(Ordering::Relaxed));
@@ -310,11 +310,11 @@ mod tests {
         waiting.order(9, 60 << 20, 4 << 20, long_ago);
         assert_eq!(waiting.take(9, 100).unwrap().length, 64 << 20);
         assert!(!is_gentle(&waiting));
-        // Slow so far, and there is little room.
+        // Slow writers and little room.
         let mut late = preparer();
         late.order(10, 1 << 20, 4 << 20, long_ago);
         assert!(!is_gentle(&late));
-        // Fast.
+        // Fast writers.
         let mut fast = preparer();
         fast.order(11, 60 << 20, 4 << 20, Instant::now());
         assert!(!is_gentle(&fast) && fast.progress.fast.load(Ordering::Relaxed));

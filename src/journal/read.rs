@@ -1,7 +1,7 @@
-//! Reading the journal: a scan of its frames in order, and single entries by their places.
+//! Reads the journal: its frames in order, and single entries by their places.
 //!
-//! Readers see only what is before the end that they are given, which is durable; so a frame that
-//! is not whole there is damage, and never one that is just being written.
+//! A reader is given an end, and everything before it is durable. So an incomplete frame there is damage, and
+//! never one that is being written.
 
 use crate::codec::entry::{self, Entry};
 use crate::codec::frame::{self, EntryLocation, Frame, Header, Location};
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The journal for readers. The writer adds segments to it.
+/// The journal as readers see it. The writer adds segments to it.
 pub(crate) struct Journal {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
@@ -29,13 +29,13 @@ pub(crate) struct Journal {
     handles: Mutex<Handles>,
 }
 
-/// The segments' files that are open for reading, by number.
+/// The open segment files for readers, by number.
 #[derive(Default)]
 struct Handles {
     open: HashMap<u64, Handle>,
-    /// Counts the uses of all of them.
+    /// The number of uses of all handles.
     uses: u64,
-    /// Counts how often all were forgotten.
+    /// How often all handles were forgotten.
     forgotten: u64,
 }
 
@@ -52,7 +52,7 @@ impl Handles {
         Some(Arc::clone(&handle.file))
     }
 
-    /// Keeps `file`, in place of the one that was not used for the longest time if there are too many.
+    /// Keeps `file`. If there are too many handles, drops the least recently used one.
     fn keep(&mut self, number: u64, file: Arc<dyn DiskFile>) {
         if self.open.len() >= READ_HANDLES_MAX {
             let oldest = self.open.iter().min_by_key(|(_, handle)| handle.last_use);
@@ -104,7 +104,7 @@ impl Journal {
         Location { segment, offset: segment::HEADER_BYTES }
     }
 
-    /// The header of the last segment whose events begin at or before `position`.
+    /// The header of the last segment that begins at or before `position`.
     pub(crate) fn segment_at(&self, position: u64) -> Option<SegmentHeader> {
         let segments = self.segments.read();
         segments.values().rev().find(|header| header.first_position <= position).cloned()
@@ -114,7 +114,7 @@ impl Journal {
         self.segments.read().get(&number).cloned()
     }
 
-    /// Bytes of the segments of these numbers.
+    /// The length in bytes of the segments with these numbers.
     pub(crate) fn bytes_of(&self, segments: Range<u64>) -> u64 {
         if segments.is_empty() {
             return 0;
@@ -135,7 +135,7 @@ impl Journal {
         Error::corrupt(&self.path(at.segment), at.offset, position, what)
     }
 
-    /// The error for a frame at `at` that cannot be read because of `what`: it is damaged, or of a form that
+    /// The error for a frame at `at` that cannot be read because of `what`: the frame is damaged, or has a form that
     /// only a newer version knows.
     pub(crate) fn unreadable(
         &self,
@@ -160,7 +160,7 @@ impl Journal {
         let read = || {
             let mut length = length;
             if length > READ_AHEAD_CHUNK_BYTES {
-                // A damaged length must not ask for memory that the file has no bytes for.
+                // A damaged length must not allocate more memory than the file has bytes.
                 let left = file.length()?.saturating_sub(at.offset).min(SEGMENT_LENGTH_MAX);
                 length = length.min(left as usize);
             }
@@ -173,15 +173,15 @@ impl Journal {
         Ok(bytes.into())
     }
 
-    /// The entry at `at`, its own checksum verified.
+    /// The entry at `at`, after its own checksum was verified.
     pub(crate) fn entry(&self, at: EntryLocation) -> Result<Entry> {
         let place = Location { segment: at.segment, offset: at.offset.into() };
         let bytes = self.read(place, at.length as usize)?;
         entry::decode(&bytes).map_err(|what| self.corrupt(place, None, what))
     }
 
-    /// The whole frames from `from`, which is where the one with `next_position` begins, up to
-    /// `end`, which is where the one after the last would begin.
+    /// The frames from `from` up to `end`. The frame at `from` begins with `next_position`; `end` is the place
+    /// after the last frame.
     pub(crate) fn frames(
         self: &Arc<Journal>,
         from: Location,
@@ -199,7 +199,7 @@ impl Journal {
         }
     }
 
-    /// Lets go of all files: others may have taken their places.
+    /// Closes all files, because other files may have taken their places.
     pub(crate) fn forget_handles(&self) {
         let handles = &mut *self.handles.lock();
         handles.open.clear();
@@ -214,11 +214,11 @@ impl Journal {
             }
             handles.forgotten
         };
-        // Not under the lock: opening may take long, and callers that have a file need not wait for it.
+        // Not under the lock: opening may take long, and callers with an open file must not wait for it.
         let path = self.path(number);
         let file = self.disk.open(&path).map_err(|e| Error::io("open", &path, e))?;
         let handles = &mut *self.handles.lock();
-        // What was opened before the files were forgotten may have been replaced since.
+        // A file that was opened before the handles were forgotten may have been replaced since.
         if handles.forgotten == forgotten {
             handles.keep(number, Arc::clone(&file));
         }
@@ -232,7 +232,7 @@ pub(crate) struct Frames {
     at: Location,
     end: Location,
     chunk_bytes: usize,
-    /// What was read ahead, and where in the segment it begins.
+    /// Bytes that were read ahead, and where in the segment they begin.
     chunk: Bytes,
     chunk_offset: u64,
     /// The position that the next frame must begin with.
@@ -245,15 +245,15 @@ impl Frames {
         self.at
     }
 
-    /// Lets each further read be of so many bytes.
+    /// Sets how many bytes each further read takes.
     pub(crate) fn read_in(&mut self, chunk_bytes: usize) {
         self.chunk_bytes = chunk_bytes;
     }
 
-    /// Lets the scan go on to a later end.
+    /// Moves the end of the scan to `end`, if that is later.
     pub(crate) fn extend(&mut self, end: Location) {
         if end > self.end {
-            // What was read ahead may hold the zeros that the newer frames have overwritten.
+            // The chunk may hold zeros from before the newer frames were written.
             self.chunk = Bytes::new();
             self.end = end;
         }
@@ -329,7 +329,7 @@ impl Frames {
         Ok(())
     }
 
-    /// Makes at least `length` bytes from the current place available, or all the file has.
+    /// Reads at least `length` bytes from the current place into the chunk, or all that the file has.
     fn fill(&mut self, length: usize) -> Result<()> {
         if self.ahead().len() < length {
             self.chunk = self.journal.read(self.at, length.max(self.chunk_bytes))?;
@@ -369,8 +369,8 @@ impl Iterator for Frames {
 mod tests {
     use super::*;
 
-    /// The handle with the lowest number was closed for want of room, which is the one that a reader of old
-    /// events uses all the time: each of its reads opened the file again, and closed somebody else's.
+    /// When there were too many handles, the one with the lowest number was closed. A reader of old events uses that
+    /// one all the time: each of its reads opened the file again, and closed another reader's.
     #[test]
     fn the_handle_that_was_not_used_for_the_longest_time_makes_room() {
         let mut handles = Handles::default();

@@ -1,17 +1,17 @@
-//! Opening a journal: finding its end, and deciding what a crash left there.
+//! Opens a journal: finds its end, and decides what a crash left there.
 //!
-//! * Only one write is ever in flight and each is one frame, so a crash can damage the last frame
-//!   only. An incomplete last frame, nearly always cut by a crash, is a torn write: it is copied to `torn-*`,
+//! * Only one write is ever in flight, and each is one frame. So a crash can damage only the last frame.
+//!   An incomplete last frame, nearly always cut by a crash, is a torn write: it is copied to `torn-*`,
 //!   reported, and zeroed. If the durable watermark names it, it is `acknowledged`: the disk lost it.
-//! * Damage before the last frame is `Corrupt` and nothing is changed. "Before" means that a frame
-//!   that names this store, segment and offset follows, or that the durable watermark knows of one.
-//! * A last frame of which nothing is left, although the durable watermark knows of it, is `Corrupt` too: there
-//!   is nothing that could be kept and reported, and its positions must not be given out again in silence.
-//! * The last whole frame is written and synced again before anyone reads: it may have been in the
-//!   page cache only, and what is shown must not vanish.
-//! * What a newer version wrote is `UnsupportedFormat`, and nothing is changed.
+//! * Damage before the last frame is `Corrupt`, and nothing is changed. "Before" means that a frame
+//!   follows that names this store, segment and offset, or that the durable watermark names a later one.
+//! * If nothing is left of a last frame that the durable watermark names, that is `Corrupt` too: there is nothing
+//!   to save and report, and its positions must not silently be assigned again.
+//! * The last whole frame is written and synced again before anyone reads it: it may have been only in
+//!   the page cache, and what a reader has seen must not vanish.
+//! * A journal with a form of a newer version is `UnsupportedFormat`, and nothing is changed.
 //!
-//! The last segment is read whole; of the others only the headers are.
+//! Opening reads the whole last segment, and the headers of the others.
 
 use crate::codec::frame::{self, Frame, Header, Location};
 use crate::codec::length::in_memory;
@@ -42,8 +42,8 @@ pub(crate) struct Opened {
     pub(crate) torn: Option<TornWrite>,
 }
 
-/// Whether the journal in `directory` holds no frame at all, so that nothing is lost without it. A file
-/// with a name of the journal's and another content counts as one that holds something.
+/// Whether the journal in `directory` holds no frame, so that removing it loses nothing. A file that has the name of
+/// a journal's file but other content counts as a frame.
 pub(crate) fn is_empty(disk: &dyn Disk, directory: &Path) -> Result<bool> {
     for number in segment_numbers(disk, directory)? {
         let path = segment::path(directory, number);
@@ -60,8 +60,8 @@ pub(crate) fn is_empty(disk: &dyn Disk, directory: &Path) -> Result<bool> {
     Ok(watermark.is_none_or(|watermark| watermark::is_watermark(&watermark)))
 }
 
-/// Makes an empty journal in `directory`, in place of an empty one that may be there. The copies of torn
-/// writes stay, and so does every file that is not the journal's.
+/// Creates an empty journal in `directory`, and replaces an empty one. Keeps the copies of torn writes, and every
+/// file that does not belong to the journal.
 pub(crate) fn create(disk: &Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result<()> {
     disk.create_dir_all(directory, MODE_ALL).map_err(|e| Error::io("create", directory, e))?;
     for name in names::list(&**disk, directory)? {
@@ -83,13 +83,13 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, directory: &Path, store: Uuid) -> Res
     Ok(())
 }
 
-/// Opens the journal in `directory` of the store `store`.
+/// Opens the journal of `store` in `directory`.
 pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result<Opened> {
     if failpoint!("journal::remove_leftovers_first") {
         remove_leftovers(&*disk, directory)?;
     }
-    // A kill may have left a segment whose name is in the page cache only. The watermark must not speak of
-    // it before the name is durable.
+    // After a kill, the name of a segment may be only in the page cache. The watermark must not name the segment
+    // before its name is durable.
     disk.sync_dir(directory).map_err(|e| Error::io("sync", directory, e))?;
     let watermark = watermark::read(&*disk, directory, store)?;
     let segments = read_headers(&*disk, directory, store, watermark)?;
@@ -99,7 +99,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result
     let file = disk.open_to_write(&path).map_err(|e| Error::io("open", &path, e))?;
 
     let scanned = scan_last(&journal, &*file, &last, watermark)?;
-    // Not before: until all of it is known to be this store's and of a known format, nothing is changed.
+    // Only now: nothing is changed before the journal is known to be this store's and of a known format.
     remove_leftovers(&*disk, directory)?;
     let torn = match scanned.torn_bytes {
         0 => None,
@@ -121,7 +121,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result
     Ok(Opened { journal, writer, torn })
 }
 
-/// What a crash may leave beside the segments: files that were not in use yet.
+/// Removes files that a crash has left and that were never in use.
 fn remove_leftovers(disk: &dyn Disk, directory: &Path) -> Result<()> {
     for name in names::list(disk, directory)? {
         if names::is_leftover(&name) {
@@ -131,7 +131,7 @@ fn remove_leftovers(disk: &dyn Disk, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The headers of all segments, in order, each checked against its file and its neighbour.
+/// Reads the headers of all segments in order. Checks each against its file and the segment before it.
 fn read_headers(
     disk: &dyn Disk,
     directory: &Path,
@@ -199,8 +199,8 @@ pub(crate) fn read_header(
     if header.number != number {
         return Err(corrupt(32, format!("it is segment {}, not {number}", header.number)));
     }
-    // A segment has its whole length before it has its name. One that is shorter was cut; whether
-    // frames went with the cut, only the watermark can tell, and only of the last segment.
+    // A segment has its whole length before it has its name, so a shorter one was cut. Only the
+    // watermark can tell whether frames were cut off, and only for the last segment.
     if length > header.length || (length < header.length && !may_be_short) {
         let what = format!("it is {length} bytes long; it was created with {}", header.length);
         return Err(corrupt(length.min(header.length), what));
@@ -211,7 +211,7 @@ pub(crate) fn read_header(
 struct Scanned {
     end: End,
     last_frame: Option<(Location, Frame)>,
-    /// Bytes after the end that are not zero up to their last; 0 if there are none.
+    /// Bytes from the end to the last one that is not zero; 0 if there is none.
     torn_bytes: u64,
 }
 
@@ -223,7 +223,7 @@ fn scan_last(
 ) -> Result<Scanned> {
     let start = Location { segment: segment.number, offset: 0 };
     let length = file.length().map_err(|e| Error::io("read", &journal.path(segment.number), e))?;
-    // What the header says may be more than there is.
+    // The header may claim more than the file has.
     let bytes = journal.read(start, in_memory(length.min(segment.length)))?;
     let (end, last_frame) = whole_frames(journal, &bytes, segment)?;
     let rest = bytes.get(in_memory(end.next.offset)..).unwrap_or(&[]);
@@ -233,13 +233,13 @@ fn scan_last(
     Ok(Scanned { end, last_frame, torn_bytes })
 }
 
-/// Where a segment's whole frames end, and where the last of them begins.
+/// Where a segment's whole frames end, and where the last one begins.
 pub(crate) struct Scan {
     pub(crate) end: End,
     pub(crate) last_frame: Option<Location>,
 }
 
-/// Walks over the whole frames in the bytes of `segment`, each of which follows from the one before.
+/// Walks over the whole frames in the bytes of `segment`, and checks that each continues the one before.
 pub(crate) fn scan(journal: &Journal, bytes: &Bytes, segment: &SegmentHeader) -> Result<Scan> {
     let (end, last_frame) = whole_frames(journal, bytes, segment)?;
     Ok(Scan { end, last_frame: last_frame.map(|(at, _)| at) })
@@ -270,8 +270,8 @@ fn whole_frames(
     Ok((end, last_frame))
 }
 
-/// How many of `bytes` there are before the zeros at the end, which are compared by the page: of a young
-/// segment they are nearly all.
+/// The length of `bytes` without the zeros at the end. Compares whole pages, because nearly all of a young segment is
+/// zeros.
 #[allow(
     clippy::indexing_slicing,
     reason = "a part of a slice is no longer than the slice, nor than the page that it was cut by"
@@ -283,8 +283,8 @@ pub(crate) fn used(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
-/// The whole frame at `end`, or `None` if there is none: zeros, or damage of whatever kind. A whole
-/// frame that does not follow from the ones before it is an error: no crash makes one.
+/// The whole frame at `end`; `None` if there are zeros, or damage of any kind. A whole frame that does
+/// not continue the one before it is an error, because no crash causes that.
 fn whole_frame(journal: &Journal, bytes: &Bytes, end: &End) -> Result<Option<Frame>> {
     let at = end.next;
     let here = in_memory(at.offset);
@@ -294,7 +294,7 @@ fn whole_frame(journal: &Journal, bytes: &Bytes, end: &End) -> Result<Option<Fra
     if !header.lies_at(journal.store(), at.segment, at.offset) {
         return Ok(None);
     }
-    // Whole or torn: what a newer version writes, only that may clear away.
+    // Whole or torn, only a newer version may clear away what it wrote.
     if let Some(newer) = header.newer_form() {
         return Err(journal.newer(at, end.position + 1, newer));
     }
@@ -319,9 +319,9 @@ fn whole_frame(journal: &Journal, bytes: &Bytes, end: &End) -> Result<Option<Fra
     Ok(Some(frame))
 }
 
-/// Damage is a torn write only if nothing followed it. It may have been durable: an opened store needs an end to go on
-/// from, and `acknowledged` reports the loss. A lenient scan does not call that a torn write (`is_torn` in
-/// `lenient_scan`): what it finds is a report of what is lost.
+/// Refuses damage that something follows: only damage at the end is a torn write. A torn write may have been durable:
+/// the store must have an end in order to open, and `acknowledged` reports the loss. A lenient scan, which reports
+/// what is lost, does not call that a torn write (`is_torn` in `lenient_scan`).
 fn refuse_if_more_followed(
     journal: &Journal,
     rest: &[u8],
@@ -335,8 +335,8 @@ fn refuse_if_more_followed(
     let at = end.next;
     let position = Some(end.position + 1);
     let step = in_memory(frame::ALIGNMENT);
-    // Whatever looks like a frame within a frame is what a user stored. The length in a header that is whole
-    // tells where the next frame would begin; without it, damage must not pass for a torn write.
+    // Anything that looks like a frame within a frame is a user's payload. The length in a whole header shows where
+    // the next frame would begin. Without that header, damage must not pass for a torn write.
     let torn_length = Header::parse(rest)
         .filter(|header| header.lies_at(journal.store(), at.segment, at.offset))
         .filter(|_| !failpoint!("journal::believe_header_in_torn_frame"))
@@ -353,7 +353,7 @@ fn refuse_if_more_followed(
     match watermark {
         Some(watermark) if is_gone(&watermark, at, used) => {
             let what = format!(
-                "the journal was durable up to position {} at byte {}, and what was there is missing",
+                "the journal was durable up to position {} at byte {}, but frames before that are missing",
                 watermark.position, watermark.end
             );
             Err(journal.corrupt(at, position, what))
@@ -362,8 +362,8 @@ fn refuse_if_more_followed(
     }
 }
 
-/// Whether frames are gone that `watermark` says were durable: a later one than the frame at `at`, of which
-/// `used` bytes are left, or that one without a trace. A trace is kept as a torn write, and reported.
+/// Whether frames are gone that were durable according to `watermark`: one after the frame at `at`, or that frame
+/// itself if nothing of it is left (`used` is 0). What is left of it is saved as a torn write, and reported.
 fn is_gone(watermark: &DurableWatermark, at: Location, used: usize) -> bool {
     if failpoint!("journal::overlook_lost_last_frame") {
         return watermark.frame > at;
@@ -372,7 +372,7 @@ fn is_gone(watermark: &DurableWatermark, at: Location, used: usize) -> bool {
     watermark.frame > at || (was_durable_at && used == 0)
 }
 
-/// Gives a last segment that was cut after its frames its whole length again.
+/// Restores the length of a last segment that was cut after its frames.
 fn lengthen(journal: &Journal, file: &dyn DiskFile, segment: &SegmentHeader) -> Result<()> {
     let extend = || prepare::fill(file, file.length()?, segment.length);
     extend().map_err(|e| Error::io("lengthen", &journal.path(segment.number), e))

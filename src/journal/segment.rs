@@ -27,7 +27,7 @@ use uuid::Uuid;
 const MAGIC: [u8; 8] = *b"FSSEGMNT";
 const FORMAT: u32 = 1;
 const CRC_OFFSET: usize = 96;
-/// Bytes of a segment's header: a page of its own, which is never rewritten.
+/// Bytes of a segment's header. It has a page of its own, which is never rewritten.
 pub(crate) const HEADER_PAGE_BYTES: usize = 4_096;
 /// Where a segment's first frame begins.
 pub(crate) const HEADER_BYTES: u64 = HEADER_PAGE_BYTES as u64;
@@ -36,7 +36,7 @@ pub(crate) const HEADER_BYTES: u64 = HEADER_PAGE_BYTES as u64;
 const SEGMENT_DOUBLINGS_MAX: u64 = 16;
 const _: () = assert!(SEGMENT_BYTES_FIRST << SEGMENT_DOUBLINGS_MAX >= SEGMENT_BYTES);
 
-/// What a segment's header says.
+/// A segment's header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
     pub(crate) store: Uuid,
@@ -50,15 +50,15 @@ pub(crate) struct SegmentHeader {
 /// Why a segment's header cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HeaderError {
-    /// The segment is shorter than its header: so many bytes.
+    /// The segment has only this many bytes, less than a header.
     Cut(usize),
     Checksum,
     Magic,
-    /// It is whole, and of a format that this version does not know.
+    /// The header is whole, but of a format that this version does not know.
     Format(u32),
     /// A length that no segment has.
     Length(u64),
-    /// It claims to begin at position 0.
+    /// The segment claims to begin at position 0.
     NoPosition,
 }
 
@@ -99,7 +99,7 @@ impl SegmentHeader {
         page
     }
 
-    /// The header in a segment's first page; otherwise, what is wrong with it.
+    /// Decodes the header in a segment's first page.
     pub(crate) fn decode(page: &[u8]) -> Result<SegmentHeader, HeaderError> {
         let page = page.get(..HEADER_PAGE_BYTES).ok_or(HeaderError::Cut(page.len()))?;
         if u32::from_le_bytes(array_at(page, CRC_OFFSET)) != checksum(page) {
@@ -112,7 +112,7 @@ impl SegmentHeader {
         if format != FORMAT {
             return Err(HeaderError::Format(format));
         }
-        // A forged header has a correct checksum; what is computed from it must hold all the same.
+        // A forged header may have a correct checksum, so its numbers are checked too.
         let length = u64::from_le_bytes(array_at(page, 40));
         let is_believed = failpoint!("journal::believe_any_length");
         if !is_believed && !(HEADER_BYTES..=SEGMENT_LENGTH_MAX).contains(&length) {
@@ -133,7 +133,7 @@ impl SegmentHeader {
     }
 }
 
-/// Over everything in the page but the checksum itself.
+/// The checksum of everything in the page but the checksum itself.
 #[allow(clippy::indexing_slicing, reason = "constant places in a page")]
 fn checksum(page: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&page[..CRC_OFFSET]), &page[CRC_OFFSET + 4..])
@@ -149,10 +149,10 @@ pub(crate) fn prepared_path(journal: &Path, number: u64) -> PathBuf {
     journal.join(format!("{number:020}.prepared"))
 }
 
-/// The number of the segment in use that a file's name means.
+/// The number of the segment that has this file name, if it is that of a segment in use.
 pub(crate) fn number_of(name: &str) -> Option<u64> {
     let is_number = name.len() == 20 && name.bytes().all(|b| b.is_ascii_digit());
-    // The last number has no next one.
+    // The highest number has no successor.
     is_number.then(|| name.parse().ok())?.filter(|number| *number < u64::MAX)
 }
 
@@ -162,7 +162,7 @@ pub(crate) fn usual_length(number: u64) -> u64 {
     (SEGMENT_BYTES_FIRST << doublings).min(SEGMENT_BYTES)
 }
 
-/// The length that segment `number` needs to hold a frame of `frame_bytes`.
+/// The length of segment `number` if it must hold a frame of `frame_bytes`.
 pub(crate) fn length_for(number: u64, frame_bytes: u64) -> u64 {
     usual_length(number).max(HEADER_BYTES + padded(frame_bytes))
 }
@@ -208,7 +208,7 @@ mod tests {
         }
     }
 
-    /// Found by inputs whose checksums were corrected: opening such a journal took all memory, or panicked.
+    /// Found by fuzzing with corrected checksums: opening such a journal took all memory, or panicked.
     #[test]
     fn a_forged_header_that_claims_what_cannot_be_is_damaged_and_says_why() {
         let refused = |header: SegmentHeader| match SegmentHeader::decode(&header.encode()) {

@@ -1,4 +1,4 @@
-//! What a journal makes of every kind of damage.
+//! How a journal handles every kind of damage.
 
 use super::lenient_scan::{LenientScan, Step, Until};
 use super::recover::{self, Opened};
@@ -44,7 +44,7 @@ fn write(opened: &mut Opened, events: u64, bytes: usize) -> Location {
     let mut buffer = vec![0; frame::HEADER_BYTES];
     for n in 0..events {
         let version = first_position + n;
-        // Neither flags nor extras; the rest may be anything.
+        // No flags and no extras; the rest may be anything.
         let mut envelope = vec![version as u8; bytes];
         for known in [16..18, 30..34] {
             envelope[known.start.min(bytes)..known.end.min(bytes)].fill(0);
@@ -68,7 +68,7 @@ fn write_payload(opened: &mut Opened, payload: &[u8]) -> Location {
     opened.writer.write(buffer, &meaning).expect("the disk works").at
 }
 
-/// The bytes of a frame of one event, whose header is to be completed, and the chain after it.
+/// The bytes of a frame of one event, without a completed header, and the chain after it.
 fn one_event(
     before: &frame::Chain,
     position: u64,
@@ -142,7 +142,7 @@ fn a_closing_frame_is_written_once_and_read_over() {
     assert_eq!(positions(&opened).unwrap(), [2, 2, 3]);
 }
 
-/// A journal of three frames with the places where each begins, and where the last ends.
+/// A journal of three frames, the places where each begins, and the end of the last one.
 fn small() -> (TempDir, Vec<u8>, Vec<u64>, End) {
     let (directory, mut opened) = new_journal();
     let places: Vec<u64> = [(1, 20), (3, 10), (2, 30)]
@@ -220,9 +220,9 @@ fn every_truncation_before_the_last_frame_is_corrupt_and_in_it_leaves_the_prefix
     }
 }
 
-/// The search for a frame after the damage left out the last place in a segment where one can begin, so that a closing
-/// frame just there proved nothing: without a watermark, the damaged frame before it was taken for a torn write, and
-/// cut away.
+/// The search for a frame after the damage omitted the last place in a segment where one can begin. A closing frame
+/// at that place was not found: without a watermark, the damaged frame before it was taken for a torn write and
+/// cleared.
 #[test]
 fn damage_before_a_closing_frame_at_the_very_end_of_a_segment_is_corrupt() {
     let (directory, mut opened) = new_journal();
@@ -261,7 +261,7 @@ fn a_missing_mark_or_segment_is_healed_or_named() {
     let opened = open(directory.path()).unwrap();
     assert_eq!(positions(&opened).unwrap().len(), 40);
     drop(opened);
-    // Nothing but a later segment or the watermark, which is whole again, tells of the missing one.
+    // Only a later segment or the watermark, which is whole again, shows that one is missing.
     for number in [1, 2, 3] {
         let path = segment::path(directory.path(), number);
         let kept = directory.path().join("kept");
@@ -296,9 +296,9 @@ fn a_torn_write_is_kept_aside_and_its_place_is_used_again() {
     assert_eq!(positions(&opened).unwrap(), [1, 4, 5]);
 }
 
-/// The last acknowledged frame read as zeros, or was cut off, and the watermark knew of it: the store opened
-/// without a report, gave the lost position out again, and views kept the lost event. Only frames *after*
-/// the place that the watermark names were missed.
+/// The last acknowledged frame read as zeros, or was cut off, and the watermark named it. The store opened without a
+/// report and assigned the lost position again, and views kept the lost event. Only frames *after* the one that the
+/// watermark names were found missing.
 #[test]
 fn a_last_durable_frame_that_is_gone_without_a_trace_is_corrupt() {
     let (directory, bytes, places, end) = small();
@@ -314,7 +314,7 @@ fn a_last_durable_frame_that_is_gone_without_a_trace_is_corrupt() {
         assert_eq!((damage.offset, damage.position), (last as u64, Some(end.position - 1)));
         assert_eq!(fs::read(&path).unwrap(), damaged, "{case}: something was changed");
     }
-    // One byte of it is enough to keep and to report.
+    // One byte of it is enough to save and report.
     zeroed[last] = 1;
     fs::write(&path, &zeroed).unwrap();
     assert!(open(directory.path()).unwrap().torn.unwrap().acknowledged);
@@ -336,7 +336,7 @@ fn newer_forms() -> Vec<(&'static str, Kind, Vec<u8>)> {
         entry::seal_event(&mut body, 1);
         body
     };
-    // The extras end with the tags and the key: no tag, no key. A tag takes one more byte and its text.
+    // The extras end with the tags and the key, here no tag and no key. A tag takes one more byte and its text.
     let extras_end = |bytes: &[u8]| bytes.len() - 1;
     let lengthen = |bytes: &mut Vec<u8>, by: u32| {
         let length = u32::from_le_bytes(bytes[30..34].try_into().unwrap()) + by;
@@ -376,9 +376,9 @@ fn newer_forms() -> Vec<(&'static str, Kind, Vec<u8>)> {
     ]
 }
 
-/// A last frame of an unknown kind, whole, was taken for a torn write and zeroed; tags and keys of an event
-/// were dropped in silence. Whatever a newer version writes into a journal is refused by name, by everything
-/// that reads one, and not a byte is changed.
+/// A whole last frame of an unknown kind was taken for a torn write and zeroed; tags and keys of an event were
+/// silently dropped. Everything that reads a journal must refuse a newer version's forms by name, and not change a
+/// byte.
 #[test]
 fn what_a_newer_version_wrote_is_refused_and_nothing_is_changed() {
     for (form, kind, body) in newer_forms() {
@@ -415,7 +415,7 @@ fn what_a_newer_version_wrote_is_refused_and_nothing_is_changed() {
             }
         };
         refused(met, "verifying");
-        // Torn, too, it is another version's to clear away.
+        // Only the newer version may clear it away, even if it is torn.
         if kind == Kind::Newer(3) {
             newer[end.next.offset as usize + buffer.len() - 9] ^= 1;
             fs::write(&path, &newer).unwrap();
@@ -489,8 +489,8 @@ fn damage_in_a_sealed_segment_is_found_by_whoever_reads_it() {
     }
 }
 
-/// Found by inputs whose checksums were mended: verifying remembered each number that was missing, and a
-/// file with a segment's name far ahead, or such a watermark, took all memory.
+/// Found by fuzzing with corrected checksums: verifying remembered each missing number, so a file with the name of
+/// a segment far ahead, or such a watermark, took all memory.
 #[test]
 fn a_segment_named_far_ahead_is_one_finding_and_takes_no_memory() {
     let (directory, mut opened) = new_journal();
@@ -510,8 +510,8 @@ fn a_segment_named_far_ahead_is_one_finding_and_takes_no_memory() {
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
 }
 
-/// Found by inputs whose checksums were mended: a journal whose first segment says that it goes on from
-/// somewhere was opened, and each read of it was then refused.
+/// Found by fuzzing with corrected checksums: a journal whose first segment claims to continue another one was
+/// opened, and then each read of it was refused.
 #[test]
 fn a_first_segment_that_does_not_begin_the_journal_is_refused_when_it_is_opened() {
     let (directory, opened) = new_journal();
@@ -530,7 +530,7 @@ fn a_first_segment_that_does_not_begin_the_journal_is_refused_when_it_is_opened(
     }
 }
 
-/// The story: the next segment was prepared as soon as this one held 4 MiB, no matter who had written them. So a
+/// The next segment was prepared as soon as this one held 4 MiB, no matter which process had written them. So a
 /// program that opened a store, appended an event and closed it again wrote 64 MiB of zeros each time, and
 /// waited for them.
 #[test]
@@ -546,11 +546,11 @@ fn who_writes_a_little_into_a_long_segment_does_not_wait_for_the_next_one() {
     let before = faults.operations();
     write(&mut opened, 1, 100);
     opened.writer.end_preparing();
-    // Its write, its sync and the watermark.
+    // The frame's write and sync, and the watermark.
     assert_eq!(faults.operations() - before, 3);
 }
 
-/// The bytes of a header that says that it is at `at`.
+/// The bytes of a header that claims to be at `at`.
 fn forged_header(at: Location, first_position: u64) -> Vec<u8> {
     let meaning =
         Meaning { kind: Kind::Group, events: 1, first_position, time: Micros(9), chain: [7; 32] };
@@ -559,9 +559,9 @@ fn forged_header(at: Location, first_position: u64) -> Vec<u8> {
     forged
 }
 
-/// A payload with a frame's header in it, for the very place where it was stored, made a write that a crash had
-/// cut short look like damage before the last frame: the store did not open. What is within the length of a
-/// torn frame is never a frame; without a header to say the length, nothing is cleared away.
+/// A payload held a frame's header for the exact place where the payload was stored. When a crash cut that write
+/// short, it looked like damage before the last frame, and the store did not open. Bytes within the length of a torn
+/// frame are never a frame. Without a header that gives the length, nothing is cleared.
 #[test]
 fn a_header_within_a_torn_frame_is_no_frame() {
     let (directory, mut opened) = new_journal();
@@ -574,7 +574,7 @@ fn a_header_within_a_torn_frame_is_no_frame() {
     let forged = forged_header(at, 3);
     bytes[at.offset as usize..][..forged.len()].copy_from_slice(&forged);
     fs::write(&path, &bytes).unwrap();
-    // After a power cut the watermark is older, or gone.
+    // After a power loss the watermark is older, or gone.
     let watermark = directory.path().join("durable");
     fs::remove_file(&watermark).unwrap();
     let opened = open(directory.path()).unwrap();
@@ -590,8 +590,8 @@ fn a_header_within_a_torn_frame_is_no_frame() {
     assert_eq!(fs::read(&path).unwrap(), bytes, "something was changed");
 }
 
-/// A scan took a damaged frame that another one followed at once for a torn write, and ended there: what
-/// followed was not saved.
+/// When another frame followed a damaged one without a gap, a scan took the damaged one for a torn write and ended
+/// there. The frames that followed were not saved.
 #[test]
 fn a_survey_goes_on_with_a_frame_that_follows_a_damaged_one_at_once() {
     let (directory, mut opened) = new_journal();
@@ -616,7 +616,7 @@ fn a_survey_goes_on_with_a_frame_that_follows_a_damaged_one_at_once() {
     assert_eq!(frames.last(), Some(&last));
 }
 
-/// The copies of torn writes were kept for ever. The newest sixteen are, and never is the newest removed.
+/// The copies of torn writes were kept forever. Now the newest sixteen are kept, and the newest is never removed.
 #[test]
 fn only_the_newest_copies_of_torn_writes_are_kept() {
     let (directory, mut opened) = new_journal();
@@ -642,8 +642,8 @@ fn only_the_newest_copies_of_torn_writes_are_kept() {
     }
 }
 
-/// A last segment whose header claimed 4 GiB, its checksum right, aborted the process in the allocator, and
-/// took a quarter of a minute to verify. No segment is as long, so that the header is damaged.
+/// A last segment whose header claimed 4 GiB, with a correct checksum, aborted the process in the allocator, and took
+/// a quarter of a minute to verify. No segment is that long, so the header is damaged.
 #[test]
 fn a_segment_that_claims_more_than_any_has_is_corrupt() {
     let (directory, mut opened) = new_journal();
@@ -665,7 +665,7 @@ fn a_segment_that_claims_more_than_any_has_is_corrupt() {
     }
 }
 
-/// Whole frames that a user who knows the store, the place and the position could have stored, each linked to the
+/// Whole frames that a user could have stored who knows the store, the place and the position. Each is linked to the
 /// one before it.
 fn forged_frames(mut at: Location, first_position: u64, frames: u64) -> Vec<u8> {
     let (mut all, mut before) = (Vec::new(), [7; 32]);
@@ -675,7 +675,7 @@ fn forged_frames(mut at: Location, first_position: u64, frames: u64) -> Vec<u8> 
         let meaning =
             Meaning { kind: Kind::Group, events: 1, first_position: position, time, chain };
         bytes.resize(bytes.len().next_multiple_of(8), 0);
-        // Its length is a multiple of the alignment, so there is no padding to be told.
+        // The length is a multiple of the alignment, so there is no padding.
         frame::complete(&mut bytes, &meaning, STORE, at);
         at.offset += bytes.len() as u64;
         all.extend_from_slice(&bytes);
@@ -684,7 +684,7 @@ fn forged_frames(mut at: Location, first_position: u64, frames: u64) -> Vec<u8> 
     all
 }
 
-/// What a scan comes to: the frames that it believes, and those that it doubts.
+/// The frames that a scan believes, and those that it doubts.
 fn scan_leniently(directory: &Path, with_watermark: bool) -> (Vec<Location>, Vec<Location>) {
     let watermark = watermark::read(&*disk(), directory, STORE).unwrap().filter(|_| with_watermark);
     let mut scan = LenientScan::new(disk(), directory, STORE, Until::End(watermark)).unwrap();
@@ -701,10 +701,10 @@ fn scan_leniently(directory: &Path, with_watermark: bool) -> (Vec<Location>, Vec
     (frames, doubtful)
 }
 
-/// Where a frame's own header was destroyed, verifying and exporting searched for the next one within its body,
-/// and took a whole frame that a user had stored there for one of the journal: its events were exported. What is
-/// within a sound entry is no frame, and what is found elsewhere is believed only if the hash chain links it to
-/// what no payload can forge. Sound frames after the damage are found all the same.
+/// When a frame's header was destroyed, verifying and exporting searched for the next frame within its body, and took
+/// a whole frame that a user had stored there for one of the journal: its events were exported. Bytes within a sound
+/// entry are no frame, and a frame found elsewhere is believed only if the hash chain links it to something that no
+/// payload can forge. Sound frames after the damage are still found.
 #[test]
 fn a_frame_that_a_user_stored_is_not_believed_after_damage() {
     let entry_begins = (frame::HEADER_BYTES + entry::HEADER_BYTES + 10 + 3 + 64) as u64;
@@ -714,12 +714,12 @@ fn a_frame_that_a_user_stored_is_not_believed_after_damage() {
         let (directory, mut opened) = new_journal();
         let first = write(&mut opened, 1, 100);
         let next = opened.writer.end().next;
-        // Where the payload is, rounded up to where a frame may begin.
+        // The payload's place, rounded up to where a frame may begin.
         let skip = entry_begins.next_multiple_of(8) - entry_begins;
         let inner = Location { offset: next.offset + entry_begins + skip, ..next };
         let mut forged = forged_frames(inner, 2, frames);
         if let Some(length) = claimed {
-            // A header alone, which claims what is after it.
+            // Only a header, which claims the bytes after it.
             forged.resize(length, 0);
             let meaning = Meaning {
                 kind: Kind::Group,
@@ -744,7 +744,7 @@ fn a_frame_that_a_user_stored_is_not_believed_after_damage() {
             bytes
         };
         for with_watermark in [true, false] {
-            // The header alone; then that of the entry too.
+            // The frame's header is zeroed; then that of the entry too.
             fs::write(&path, with_zeros(damaged.offset + 104)).unwrap();
             let (believed, doubtful) = scan_leniently(directory.path(), with_watermark);
             assert_eq!(believed, [first, third, fourth]);
@@ -753,14 +753,14 @@ fn a_frame_that_a_user_stored_is_not_believed_after_damage() {
             let (believed, doubtful) = scan_leniently(directory.path(), with_watermark);
             assert_eq!(believed, [first, third, fourth]);
             assert_eq!(doubtful.len() as u64, if claimed.is_some() { 0 } else { frames });
-            // Two frames are damaged: the one between is believed.
+            // Two frames are damaged. The frame between them is believed.
             let mut bytes = with_zeros(damaged.offset + 104);
             bytes[fourth.offset as usize..][..8].fill(0);
             fs::write(&path, bytes).unwrap();
             let (believed, _) = scan_leniently(directory.path(), with_watermark);
             assert_eq!(believed, [first, third]);
         }
-        // The frame is the last: the watermark says so.
+        // The frame is the last one, and the watermark names it.
         let mut bytes = with_zeros(damaged.offset + 120);
         bytes[third.offset as usize..].fill(0);
         fs::write(&path, bytes).unwrap();
@@ -769,7 +769,7 @@ fn a_frame_that_a_user_stored_is_not_believed_after_damage() {
     }
 }
 
-/// After damage in a sealed segment, the header of the next one tells which frames belong to the journal.
+/// After damage in a sealed segment, the header of the next one confirms which frames belong to the journal.
 #[test]
 fn the_next_segment_vouches_for_the_frames_before_it() {
     let (directory, mut opened) = new_journal();

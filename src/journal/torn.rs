@@ -1,6 +1,6 @@
-//! What becomes of a torn write: its bytes are copied to a file of their own, durably, before their place is cleared.
+//! Saves a torn write: its bytes are durably copied to a file of their own before they are cleared.
 //!
-//! Of such files the newest `TORN_COPIES_MAX` are kept.
+//! The newest `TORN_COPIES_MAX` of these files are kept.
 
 use crate::codec::frame::Location;
 use crate::codec::length::in_memory;
@@ -31,7 +31,7 @@ pub struct TornWrite {
     pub acknowledged: bool,
 }
 
-/// Keeps the torn bytes in a file of their own, then zeroes them where they are.
+/// Copies the torn bytes to a file of their own, then zeroes them in the segment.
 pub(super) fn set_aside(
     journal: &Journal,
     file: &dyn DiskFile,
@@ -60,7 +60,7 @@ pub(super) fn set_aside(
             offset = at.offset,
             bytes,
             copy = %copy.display(),
-            "the journal's last frame is damaged although it had been durable; its bytes are kept"
+            "the journal's last frame is damaged although it was durable; its bytes were saved"
         );
     } else {
         tracing::warn!(
@@ -68,21 +68,21 @@ pub(super) fn set_aside(
             offset = at.offset,
             bytes,
             copy = %copy.display(),
-            "a write was cut short by a crash; its bytes are kept"
+            "a write was cut short by a crash; its bytes were saved"
         );
     }
     let file = journal.path(at.segment);
     Ok(TornWrite { file, offset: at.offset, bytes, copy, acknowledged })
 }
 
-/// Keeps `torn`, which was at `at`, in a file of its own, and removes the oldest such files if there are too many.
+/// Saves `torn`, which was at `at`, in a file of its own. Removes the oldest such files if there are too many.
 fn keep_copy(journal: &Journal, at: Location, torn: &[u8]) -> Result<PathBuf> {
     let disk = &**journal.disk();
     let mut kept: Vec<(TornPlace, String)> = names::list(disk, journal.directory())?
         .into_iter()
         .filter_map(|name| Some((names::torn_place(&name)?, name)))
         .collect();
-    // The journal only grows, so what is further on is newer; and of one place, what has the higher number.
+    // The journal only grows, so a torn write further on is newer. At one place, a higher number is newer.
     kept.sort_unstable();
     let here = kept.iter().map(|(place, _)| place);
     let newest_here = here.filter(|place| (place.segment, place.offset) == (at.segment, at.offset));

@@ -1,4 +1,4 @@
-//! The durable watermark, `journal/durable`: how far the journal was durable when it was last written.
+//! The durable watermark, `journal/durable`: how far the journal was durable when this file was last written.
 //!
 //! ```text
 //! offset  bytes  field
@@ -11,10 +11,9 @@
 //!     56      4  CRC-32C of bytes 0–55
 //! ```
 //!
-//! It is written after each `fdatasync` of the journal and itself not synced, so what it says is
-//! always true and may be old. Two readers use it: a follower in another process shows nothing
-//! beyond it, and recovery tells by it that frames are
-//! *gone* whose absence a scan alone cannot notice.
+//! It is written after each `fdatasync` of the journal, but not synced itself. So it is always true, but
+//! may be old. Followers in other processes read nothing beyond it. Recovery and lenient scans detect by it
+//! that frames are *gone*, which the journal's frames alone cannot show.
 
 use crate::codec::cursor::array_at;
 use crate::codec::frame::Location;
@@ -54,7 +53,7 @@ impl DurableWatermark {
         bytes
     }
 
-    /// The watermark in `bytes` and whose it is, if it is whole: a torn one says nothing.
+    /// The watermark in `bytes` and its store, if it is whole. A torn one is ignored.
     fn decode(bytes: &[u8]) -> Option<(Uuid, DurableWatermark)> {
         let bytes = bytes.get(..BYTES)?;
         let (said, crc) = bytes.split_at(CRC_OFFSET);
@@ -73,7 +72,7 @@ impl DurableWatermark {
     }
 }
 
-/// Whether `bytes` are those of a watermark, of whatever store.
+/// Whether `bytes` look like the watermark of any store.
 pub(crate) fn is_watermark(bytes: &[u8]) -> bool {
     bytes.len() == BYTES && bytes.starts_with(&MAGIC)
 }
@@ -86,7 +85,7 @@ pub(crate) struct WatermarkFile {
 }
 
 impl WatermarkFile {
-    /// Replaces the file by one that says `watermark`, durably, and keeps it open.
+    /// Durably replaces the file by one with `watermark`, and keeps it open.
     pub(crate) fn create(
         disk: &dyn Disk,
         journal: &Path,
@@ -105,7 +104,7 @@ impl WatermarkFile {
     }
 }
 
-/// What the watermark on disk says, if there is a whole one of this store.
+/// Reads the watermark on disk, if there is a whole one of this store.
 pub(crate) fn read(
     disk: &dyn Disk,
     journal: &Path,
@@ -119,11 +118,11 @@ pub(crate) fn read(
     })
 }
 
-/// A look at the watermark's file by a follower, which must notice when another file takes its place.
+/// What a follower reads of the watermark's file. It must notice when another file takes its place.
 pub(crate) enum Look {
-    /// There is none.
+    /// There is no file.
     Missing,
-    /// The file, what it is, and which store's watermark it says, if that is whole.
+    /// The file, its identity, and its store and watermark if that is whole.
     Found {
         file: Arc<dyn DiskFile>,
         identity: Option<FileIdentity>,
@@ -131,7 +130,7 @@ pub(crate) enum Look {
     },
 }
 
-/// Looks at the watermark on disk.
+/// Reads the watermark's file.
 pub(crate) fn look(disk: &dyn Disk, journal: &Path) -> Result<Look> {
     let path = path(journal);
     let look = || {

@@ -1,8 +1,9 @@
-//! The journal's one writer: a frame, one write, one `fdatasync`.
+//! The journal's one writer. For each frame it makes one write and one `fdatasync`.
 //!
-//! * `write` returns only when the frame is durable and the watermark says so.
-//! * After `WriteError::Stopped` and `WriteError::Unknown` the writer must not be used again: what is on disk
-//!   is not known, and only recovery may decide.
+//! * When `write` returns, the frame is durable, and the watermark names it unless it could not be written. An
+//!   unhurried writer does both in `finish`.
+//! * After `WriteError::Stopped` or `WriteError::Unknown`, the writer must not be used again: the state on disk
+//!   is unknown, and only recovery can decide.
 
 use crate::codec::frame::{self, Chain, Frame, Kind, Location, Meaning};
 use crate::journal::prepare::{Prepared, Preparer};
@@ -24,13 +25,13 @@ use std::time::Instant;
 pub(crate) struct End {
     /// Where the next frame begins, unless it does not fit there.
     pub(crate) next: Location,
-    /// The last position given out.
+    /// The last assigned position.
     pub(crate) position: u64,
     pub(crate) time: Micros,
     pub(crate) chain: Chain,
 }
 
-/// A frame that is durable.
+/// A frame that was written. It is durable unless the writer is unhurried.
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) at: Location,
@@ -40,31 +41,31 @@ pub(crate) struct Written {
 /// Why a frame was not written.
 #[derive(Debug)]
 pub(crate) enum WriteError {
-    /// Nothing reached the journal, which can go on: there was no room to grow.
+    /// Nothing was written to the journal, and the writer can go on. There was no room, for example.
     NotWritten(Error),
-    /// Nothing of the frame was written, but a segment may have been begun for it: the directory was moved just then.
+    /// Nothing of the frame was written, but a segment may have been begun for it: the directory was moved meanwhile.
     Stopped(Error),
     /// The frame may be durable or not.
     Unknown(Error),
 }
 
-/// The only thing that writes frames.
+/// Writes frames. A journal has only one writer.
 pub(crate) struct Writer {
     journal: Arc<Journal>,
     file: Arc<dyn DiskFile>,
-    /// Where the file is, and what it is.
+    /// The path and the identity of the file.
     place: (PathBuf, Option<FileIdentity>),
     segment: SegmentHeader,
     end: End,
     watermark: WatermarkFile,
     preparer: Preparer,
-    /// Whether the last frame is not a closing one.
+    /// Whether this writer has written a frame that no closing frame has followed.
     open: bool,
-    /// Frames are durable only after `finish`: for a journal that nobody relies on before.
+    /// Frames are durable only after `finish`. This is for a journal on which nobody relies before.
     is_unhurried: bool,
     /// Where the last frame begins.
     last: Location,
-    /// Since when this segment is written here, and from where on.
+    /// When this writer began to write to this segment, and at which offset.
     begun: (Instant, u64),
 }
 
@@ -97,16 +98,16 @@ impl Writer {
         }
     }
 
-    /// The same writer, whose frames become durable together, by `finish`.
+    /// A writer whose frames become durable together, in `finish`.
     pub(crate) fn unhurried(self) -> Writer {
         Writer { is_unhurried: true, ..self }
     }
 
-    /// Has everything durable, and the watermark say so.
+    /// Syncs everything and writes the watermark.
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
         let path = self.journal.path(self.segment.number);
         self.file.sync_data().map_err(|e| Error::io("sync", &path, e))?;
-        // Nothing is written after it that would mend half a watermark.
+        // No later write would repair half a watermark, so a failure is an error here.
         self.watermark.write(self.durable_at(self.last))
     }
 
@@ -114,7 +115,7 @@ impl Writer {
         self.end
     }
 
-    /// Writes the frame whose entries are in `buffer` after room for its header.
+    /// Writes a frame. `buffer` has room for its header, and then its entries.
     pub(crate) fn write(
         &mut self,
         mut buffer: Vec<u8>,
@@ -152,12 +153,12 @@ impl Writer {
         Ok(Written { at, frame })
     }
 
-    /// Makes sure that nothing is left where a frame of `length` bytes found no room. True only if nothing is,
-    /// durably.
+    /// Clears what is left of a frame of `length` bytes that found no room. Returns true only if durably nothing is
+    /// left.
     ///
-    /// On a filesystem that copies what is overwritten (btrfs, say), a full disk has no room for a frame although its
-    /// segment has. What the write brought before it failed, if anything, is read back: that shows what a later
-    /// sync would write out. It is overwritten with zeros, which takes no new room.
+    /// On a filesystem that copies on write (btrfs, say), a full disk has no room for a frame even if its segment has.
+    /// The writer reads back what the failed write has written, because a later sync would write that out. It
+    /// overwrites these bytes with zeros, which takes no new room.
     fn take_back(&self, at: Location, length: usize) -> bool {
         if failpoint!("journal::leave_failed_frame") {
             return true;
@@ -173,7 +174,7 @@ impl Writer {
         take_back().unwrap_or(false)
     }
 
-    /// How many of the `length` bytes at `at` there are before the zeros at their end.
+    /// How many of the `length` bytes at `at` come before the zeros at their end.
     fn used(&self, at: Location, length: usize) -> std::io::Result<usize> {
         let mut bytes = vec![0; length];
         let read = self.file.read_at(&mut bytes, at.offset)?;
@@ -181,8 +182,9 @@ impl Writer {
         Ok(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1))
     }
 
-    /// What is written to a file that was removed is lost with the last handle, however often it is synced; or it is
-    /// in a copy that was made of hard links, which is no store of anybody's who was told `Ok`.
+    /// Refuses to write to a segment that was removed. Writes to a removed file are lost when its last handle is
+    /// closed, even if they are synced; or they go to a copy made of hard links, which is not the store that
+    /// returned `Ok`.
     fn refuse_if_removed(&self) -> Result<(), Error> {
         let (path, identity) = &self.place;
         let disk = self.journal.disk();
@@ -211,12 +213,12 @@ impl Writer {
         self.file.sync_data()
     }
 
-    /// The sync that the failpoint `log::publish_before_durable` has put off.
+    /// Makes the sync that the failpoint `log::publish_before_durable` has delayed.
     pub(crate) fn sync_late(&self) {
         self.file.sync_data().expect("no other fault is injected");
     }
 
-    /// Writes the closing frame, unless nothing was written since the last one or it has no room.
+    /// Writes the closing frame, unless nothing was written since the last one, or there is no room.
     pub(crate) fn close(&mut self) -> Result<(), WriteError> {
         let room = self.segment.length - self.end.next.offset;
         if !self.open || room < frame::HEADER_BYTES as u64 {
@@ -234,7 +236,7 @@ impl Writer {
         self.write(vec![0; frame::HEADER_BYTES], &meaning).map(|_| ())
     }
 
-    /// Ends the thread that prepares segments: nothing is written to the journal's directory any more.
+    /// Ends the thread that prepares segments. Nothing writes to the journal's directory after this.
     pub(crate) fn end_preparing(&mut self) {
         self.preparer.end();
     }
@@ -249,8 +251,8 @@ impl Writer {
         self.order_next();
     }
 
-    /// Has the next segment prepared before this one is full: that takes up to a quarter of a second, and many
-    /// writers can fill a segment in a third of one. A process that writes a little does not pay for it.
+    /// Orders the next segment before this one is full. Preparing one takes up to a quarter of a second, and many
+    /// writers can fill a segment in a third of a second. A process that writes little orders none.
     fn order_next(&mut self) {
         let (since, from) = self.begun;
         let (written, room) =
@@ -261,21 +263,21 @@ impl Writer {
         }
     }
 
-    /// The frame is durable already, so a watermark that cannot be written only holds followers back.
+    /// Writes the watermark. The frame is durable already, so a failure only delays followers.
     fn say_durable(&self, frame: Location) {
         if let Err(error) = self.watermark.write(self.durable_at(frame)) {
             tracing::warn!(%error, "the durable watermark could not be written");
         }
     }
 
-    /// That everything is durable up to the end, the last frame of which begins at `frame`.
+    /// The watermark for everything up to the end. The last frame begins at `frame`.
     fn durable_at(&self, frame: Location) -> DurableWatermark {
         debug_assert_eq!(frame.segment, self.end.next.segment, "the last frame is in this segment");
         debug_assert!(frame.offset <= self.end.next.offset);
         DurableWatermark { frame, end: self.end.next.offset, position: self.end.position }
     }
 
-    /// Goes on in the next segment, which holds at least a frame of `bytes`.
+    /// Continues in the next segment, which has room for a frame of `bytes`.
     fn roll(&mut self, bytes: u64) -> Result<(), WriteError> {
         if self.is_unhurried {
             self.finish().map_err(WriteError::Unknown)?;
@@ -306,7 +308,7 @@ impl Writer {
     }
 }
 
-/// Where the file of segment `number` is, put together once, and what it is.
+/// The path of segment `number`, built only once, and the identity of `file`.
 fn place(journal: &Journal, number: u64, file: &dyn DiskFile) -> (PathBuf, Option<FileIdentity>) {
     (journal.path(number), file.identity().ok().flatten())
 }
@@ -314,9 +316,9 @@ fn place(journal: &Journal, number: u64, file: &dyn DiskFile) -> (PathBuf, Optio
 /// Why a prepared file is not a segment.
 #[derive(Debug)]
 pub(crate) enum ActivateError {
-    /// There was no room, or the directory was moved, and the journal is as it was.
+    /// There was no room, or the directory was moved. The journal is unchanged.
     Before(Error),
-    /// It may be one or not.
+    /// It may be a segment or not.
     Unknown(Error),
 }
 
@@ -328,7 +330,7 @@ impl From<ActivateError> for Error {
     }
 }
 
-/// Turns a prepared file into the segment that `header` describes, durably.
+/// Durably turns a prepared file into the segment that `header` describes.
 pub(crate) fn activate(
     journal: &Journal,
     prepared: Prepared,
@@ -348,7 +350,7 @@ pub(crate) fn activate(
     begin().map_err(|error| {
         let (is_full, error) = (is_full(&error), failed(error));
         if is_full {
-            // Until it has its name, it does not count; the next attempt prepares it again.
+            // Without its final name it is no segment; the next attempt prepares it again.
             let _ = journal.disk().remove(&from);
         }
         match is_full || error.kind() == ErrorKind::Moved {
@@ -364,12 +366,12 @@ pub(crate) fn activate(
     Ok(prepared.file)
 }
 
-/// Whether a write failed for want of room alone.
+/// Whether a write failed only because there was no room.
 fn is_full(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }
 
-/// A segment that cannot be prepared for want of space leaves the journal as it was.
+/// The error for a segment that could not be prepared, which leaves the journal unchanged.
 fn not_written(error: Error) -> WriteError {
     match error.kind() {
         ErrorKind::StorageFull => {

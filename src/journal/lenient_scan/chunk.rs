@@ -1,4 +1,4 @@
-//! The bytes of a segment, a chunk at a time. What the disk cannot read is reported, and counts as zeros.
+//! Reads a segment in chunks. Bytes that the disk cannot read are reported, and count as zeros.
 
 use crate::codec::frame::{self, Header};
 use crate::codec::length::in_memory;
@@ -9,8 +9,8 @@ use crate::value::limits::{SCAN_CHUNK_BYTES, UNREADABLE_BYTES};
 use bytes::Bytes;
 
 impl LenientScan {
-    /// Where the next frame begins, `first` bytes or more after the current place and before `limit`; and the
-    /// last byte on the way that is not zero.
+    /// Searches for the next frame, at least `first` bytes after the current place and before `limit`. Returns its
+    /// offset, and that of the last byte seen that is not zero.
     pub(super) fn look_ahead(
         &mut self,
         open: &mut Open,
@@ -38,7 +38,7 @@ impl LenientScan {
             if let Some(i) = (first..used).step_by(step).find(begins_frame) {
                 return (Some(open.at + i as u64), last_used);
             }
-            // A header may reach from this chunk into the next.
+            // A header may span this chunk and the next.
             let is_last = open.at + ahead.len() as u64 >= open.length;
             let on = ahead.len().saturating_sub(if is_last { 0 } else { frame::HEADER_BYTES });
             open.at += (on.next_multiple_of(step)).max(step) as u64;
@@ -46,7 +46,7 @@ impl LenientScan {
         (None, last_used)
     }
 
-    /// At least `length` bytes from the current place on, or all that the segment has.
+    /// At least `length` bytes from the current place, or all that the segment has left.
     pub(super) fn fill(&mut self, open: &mut Open, length: usize) -> Bytes {
         let skip = in_memory(open.at.saturating_sub(open.chunk_offset));
         let there = open.chunk.len().saturating_sub(skip);
@@ -59,7 +59,7 @@ impl LenientScan {
         open.chunk.slice(skip..)
     }
 
-    /// Reads up to `length` bytes. What the disk cannot read is reported, and counts as zeros.
+    /// Reads up to `length` bytes. Bytes that the disk cannot read are reported, and count as zeros.
     pub(super) fn read(&mut self, open: &Open, offset: u64, length: usize) -> Bytes {
         let length = length.min(in_memory(open.length.saturating_sub(offset)));
         let mut bytes = vec![0; length];

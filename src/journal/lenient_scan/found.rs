@@ -1,13 +1,13 @@
-//! What is found after damage, and whether it is a frame or something that a user stored.
+//! Decides whether something found after damage is a frame, or a payload that looks like one.
 //!
-//! A payload may hold anything, a whole frame for the very place where it is stored too. It cannot hold
-//! what links it to a frame written later: the hash chain covers the payload. So a frame that was searched
-//! for is believed only
+//! A payload may hold anything, even a whole frame for the exact place where it is stored. It cannot be linked to a
+//! frame written later, because the hash chain covers the payload. So the scan believes a frame that it has searched
+//! for only
 //!
-//! * if it begins exactly where the sound entries of a frame whose header is damaged end, because those
-//!   bytes are never a user's; or
-//! * if the hash chain links it to something that no payload can forge: the header of the next segment, or
-//!   the frame that the durable watermark names. Without either, it must reach the end of what was written.
+//! * if it begins exactly where the sound entries of a frame with a damaged header end, because those bytes
+//!   are never a user's; or
+//! * if the hash chain links it to something that no payload can forge: the header of the next segment, or the
+//!   frame that the durable watermark names. If there is neither, it must reach the end of what was written.
 
 use crate::codec::entry;
 use crate::codec::frame::{self, Frame, Header, Location};
@@ -20,7 +20,7 @@ use crate::value::finding::{Finding, FindingKind};
 use crate::value::limits::{COMMIT_BYTES_MAX, DOUBT_BYTES_MAX, SCAN_CHUNK_BYTES};
 
 impl LenientScan {
-    /// There is no frame here: the end, or damage, after which the next frame is looked for.
+    /// Handles a place without a frame: the end, or damage. After damage, it searches for the next frame.
     pub(super) fn find_next(&mut self, mut open: Open, visible_end: Option<u64>) {
         let from = open.at;
         let limit = visible_end.unwrap_or(open.length);
@@ -49,7 +49,8 @@ impl LenientScan {
             open.at = next;
             if let Some((at, frame)) = self.whole_at(&mut open, next, &mut doubt) {
                 first = frame.header.padded_length();
-                let what = "a whole frame after damage, which no other frame vouches for";
+                let what =
+                    "a whole frame after damage that nothing links to the journal's other frames";
                 self.wrong(Finding::new(FindingKind::Frame, &open.path, what).at(next));
                 self.steps.push_back(Step::Doubtful { at, frame });
             }
@@ -66,7 +67,7 @@ impl LenientScan {
         }
     }
 
-    /// Where the sound entries end that follow a header at the current place, whatever is left of that.
+    /// Where the sound entries end that follow the header at the current place. The header itself may be damaged.
     fn after_entries(&mut self, open: &mut Open, limit: u64) -> u64 {
         open.at += frame::HEADER_BYTES as u64;
         while open.at < limit {
@@ -85,7 +86,7 @@ impl LenientScan {
         frame::padded(open.at)
     }
 
-    /// Whether something that no payload can forge says that the header at `next` is a frame's.
+    /// Whether something that no payload can forge confirms the frame at `next`.
     fn is_vouched_for(&mut self, open: &mut Open, next: u64, limit: u64, doubt: &mut u64) -> bool {
         open.at = next;
         let Some(mut last) = self.header_here(open) else { return false };
@@ -119,7 +120,7 @@ impl LenientScan {
         matches!(&self.until, Until::End(Some(watermark)) if watermark.frame == at && watermark.end == end)
     }
 
-    /// Whether the frame `last`, which ends at the current place, is the last one where one must be.
+    /// Whether the frame `last`, which ends at the current place, ends where the segment's last frame must.
     fn ends_well(&mut self, open: &mut Open, limit: u64, last: &Header) -> bool {
         if open.number < self.last_number {
             return self.header_of(open.number + 1).is_some_and(|header| {
@@ -133,7 +134,7 @@ impl LenientScan {
         }
     }
 
-    /// Whether there are only zeros from the current place on.
+    /// Whether only zeros follow from the current place.
     fn is_unused(&mut self, open: &mut Open) -> bool {
         while open.at < open.length {
             let bytes = self.fill(open, SCAN_CHUNK_BYTES);
@@ -145,7 +146,7 @@ impl LenientScan {
         true
     }
 
-    /// What the header of segment `number` says, if it is a sound one of this store.
+    /// The header of segment `number`, if it is sound and of this store.
     fn header_of(&self, number: u64) -> Option<SegmentHeader> {
         let file = self.disk.open(&segment::path(&self.directory, number)).ok()?;
         let mut page = vec![0; segment::HEADER_PAGE_BYTES];
@@ -154,7 +155,7 @@ impl LenientScan {
         (header.store == self.store && header.number == number).then_some(header)
     }
 
-    /// The whole frame at `at`, if there is one.
+    /// The frame at `at`, if there is a whole one.
     fn whole_at(&mut self, open: &mut Open, at: u64, doubt: &mut u64) -> Option<(Location, Frame)> {
         open.at = at;
         let header = self.header_here(open)?;

@@ -1,5 +1,4 @@
-//! Entering a segment and leaving it: what its header says, whether its length is as it was made, and whether the next
-//! one follows.
+//! Enters and leaves segments: checks a segment's header, its length, and whether the next segment follows it.
 
 use crate::codec::frame::Location;
 use crate::journal::lenient_scan::{Expected, LenientScan, Open, Until};
@@ -20,8 +19,8 @@ impl LenientScan {
         let path = segment::path(&self.directory, number);
         let next = self.numbers.front().copied();
         if next != Some(number) {
-            // One finding for all that are missing up to the next: a stray name, or a forged watermark, may
-            // make them as many as numbers go.
+            // One finding for all missing segments up to the next one: a stray file name or a forged
+            // watermark can make them as many as there are numbers.
             self.lose(FindingKind::SegmentMissing, path, 0, "the segment is missing");
             match next {
                 Some(next) => self.next_number = next,
@@ -33,7 +32,7 @@ impl LenientScan {
         let opened = self.disk.open(&path).and_then(|file| Ok((file.length()?, file)));
         let (length, file) = match opened {
             Ok(opened) => opened,
-            // It says nothing of the segment.
+            // Exhaustion says nothing about the segment.
             Err(error) if is_exhaustion(&error) => return Err(Error::io("open", &path, error)),
             Err(error) => {
                 tracing::warn!(%error, path = %path.display(), "a segment cannot be opened");
@@ -56,7 +55,7 @@ impl LenientScan {
                 self.wrong(Finding::new(FindingKind::SegmentHeader, &open.path, what).at(0));
             }
         }
-        // Without a header to say it, no segment is longer than the longest.
+        // A damaged header gives no length. No segment is longer than this.
         open.length = open.length.min(SEGMENT_LENGTH_MAX);
         self.open = Some(open);
         Ok(())
@@ -95,14 +94,14 @@ impl LenientScan {
         self.expected = follows;
     }
 
-    /// No frame follows in this segment. Behind the last one must be zeros, and the next segment must
-    /// go on from it.
+    /// Leaves a segment after its last frame. Only zeros may follow that frame, and the next segment must
+    /// continue from it.
     pub(super) fn leave(&mut self, open: Open, last_used: Option<u64>) {
         let Open { number, path, at: from, .. } = open;
         if number == self.last_number {
             let Until::End(_) = self.until else { return };
             if self.was_durable(Location { segment: number, offset: from }) {
-                let what = "the journal was durable beyond its present end";
+                let what = "the journal ends before the end that was durable";
                 self.lose(FindingKind::Frame, path, from, what);
             } else if let Some(last) = last_used {
                 let what = format!("{} bytes follow the journal's last frame", last + 1 - from);
@@ -113,13 +112,13 @@ impl LenientScan {
                 "frames are missing at the segment's end, or the next segment does not follow it";
             self.lose(FindingKind::Frame, path, from, what);
         } else if last_used.is_some() {
-            let what = "what follows the segment's last frame is not zero";
+            let what = "the bytes after the segment's last frame are not zero";
             self.wrong(Finding::new(FindingKind::Unused, &path, what).at(from));
         }
     }
 
-    /// Whether segment `number` says that it begins where we are. One that says nothing is asked no
-    /// further.
+    /// Whether segment `number` begins at the current position. True also if its header cannot be read,
+    /// which is reported when the segment is entered.
     fn next_segment_follows(&self, number: u64) -> bool {
         let path = segment::path(&self.directory, number);
         let Ok(file) = self.disk.open(&path) else { return true };
