@@ -1,4 +1,4 @@
-//! What a snapshot of an aggregate holds.
+//! The content of an aggregate's snapshot.
 //!
 //! ```text
 //! offset  bytes  field
@@ -7,10 +7,10 @@
 //!     12      8  taken at, UTC microseconds
 //!     20         the state, JSON
 //!            24  the last event in the state: its id, and when it was recorded, UTC microseconds
-//!             1  0xFF, which ends no JSON
+//!             1  0xFF, with which no JSON ends
 //! ```
 //!
-//! Older versions wrote neither of the last two.
+//! Older versions did not write the last two fields.
 
 use crate::codec::cursor::array_at;
 use crate::value::clock::Micros;
@@ -26,11 +26,11 @@ pub(crate) struct AggregateImage<'a> {
     pub(crate) position: u64,
     pub(crate) taken_at: Micros,
     pub(crate) state: &'a [u8],
-    /// The last event in the state; `None` in what an older version wrote.
+    /// The last event in the state; `None` if an older version wrote the snapshot.
     pub(crate) event: Option<ImageEvent>,
 }
 
-/// What tells an event from the one that has its place in another history.
+/// Tells an event from the one that has the same place in another history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ImageEvent {
     pub(crate) id: Uuid,
@@ -52,7 +52,7 @@ impl<'a> AggregateImage<'a> {
         bytes
     }
 
-    /// `None` if `bytes` are too short to be an image.
+    /// Decodes an image; `None` if `bytes` are too short for one.
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<AggregateImage<'a>> {
         let (schema, rest) = bytes.split_first_chunk()?;
         let (position, rest) = rest.split_first_chunk()?;

@@ -1,6 +1,6 @@
 //! The one place that names bincode, which is unmaintained: its configuration and its limit.
 //!
-//! The forms that go through here are small records of our own; what users define never does.
+//! It encodes only small records of our own, and never a user-defined type.
 
 use crate::value::corruption::Corruption;
 use crate::value::limits::RECORD_BYTES_MAX;
@@ -11,7 +11,7 @@ fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<RECORD_BYTES_MAX>()
 }
 
-/// The bytes of `value`. Our own forms hold nothing that bincode refuses.
+/// Encodes `value`. Our records hold nothing that bincode refuses.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let bytes = bincode::serde::encode_to_vec(value, config());
     let bytes = bytes.expect("our own forms can be encoded");
@@ -19,7 +19,7 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     bytes
 }
 
-/// The value whose form is exactly `bytes`; otherwise, why not.
+/// Decodes a value that must take up all of `bytes`.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Corruption> {
     match bincode::serde::decode_from_slice(bytes, config()) {
         Ok((value, read)) if read == bytes.len() => Ok(value),

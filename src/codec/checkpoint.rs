@@ -1,11 +1,11 @@
-//! `index.checkpoint`: how far the index is known to hold the journal, and what it held then.
+//! `index.checkpoint`: how far the index is known to hold the journal, and what it held at that point.
 //!
 //! ```text
 //! offset  bytes  field
 //!      0      8  magic "FSINDEX\0"
 //!      8      4  format, 2
 //!     12     16  store id
-//!     28     16  id of the index: another one each time it is built again
+//!     28     16  id of the index: a new one each time it is built again
 //!     44      8  epoch: how many flush batches the index has ingested; 0: created, nothing indexed
 //!     52      8  number of the next table
 //!     60      8  record keys that have a value
@@ -17,8 +17,8 @@
 //!    108     32  chain after the last indexed frame
 //!    140      4  tables
 //!    144         for each table, from the oldest to the newest: its number (8), the bytes of its file (8),
-//!                and how many times what it holds was compacted (1)
-//!             4  CRC-32C of all before
+//!                and how often its content was compacted (1)
+//!             4  CRC-32C of everything before
 //! ```
 
 use crate::codec::cursor::array_at;
@@ -34,10 +34,10 @@ const FORMAT: u32 = 2;
 const TABLES_OFFSET: usize = 144;
 const TABLE_BYTES: usize = 17;
 const CRC_BYTES: usize = 4;
-/// More than any number in a checkpoint reaches that is counted on from there, by far.
+/// A bound far above any number in a checkpoint that the index continues to count.
 const NUMBER_MAX: u64 = 1 << 62;
 
-/// The numbers that are counted on from, and where they are.
+/// The numbers that the index continues to count, and their offsets.
 const COUNTED: [(&str, usize); 5] =
     [("epoch", 44), ("next table", 52), ("position", 76), ("segment", 84), ("offset", 92)];
 
@@ -62,7 +62,7 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    /// Replaces a value of contribution `old` by one of contribution `new`; 0 means none.
+    /// Replaces a value with the contribution `old` by one with the contribution `new`; 0 means no value.
     pub(crate) fn replace(&mut self, old: u64, new: u64) {
         self.sum = self.sum.wrapping_sub(old).wrapping_add(new);
         self.count = self.count.wrapping_sub((old != 0).into()).wrapping_add((new != 0).into());
@@ -73,13 +73,13 @@ impl Sum {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ListedTable {
     pub(crate) number: u64,
-    /// Of its file.
+    /// The length of its file.
     pub(crate) length: u64,
-    /// How many times what it holds was compacted.
+    /// How often its content was compacted.
     pub(crate) level: u8,
 }
 
-/// What the file says.
+/// The file's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredCheckpoint {
     pub(crate) store: Uuid,
@@ -93,7 +93,7 @@ pub(crate) struct StoredCheckpoint {
 }
 
 impl StoredCheckpoint {
-    /// Of an index that was just created.
+    /// The checkpoint of an index that was just created.
     pub(crate) fn initial(store: Uuid, index: Uuid) -> StoredCheckpoint {
         let next = Location { segment: 0, offset: 0 };
         StoredCheckpoint {
@@ -137,7 +137,7 @@ impl StoredCheckpoint {
         bytes
     }
 
-    /// What the file's bytes say; otherwise, why they cannot be used.
+    /// Decodes the file's bytes.
     pub(crate) fn decode(bytes: &[u8]) -> Result<StoredCheckpoint, CheckpointFault> {
         if bytes.get(..8) != Some(&MAGIC) {
             return Err(CheckpointFault::Magic);
@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(bytes[178..], [44, 21, 170, 65], "CRC");
     }
 
-    /// The numbers that are counted on from are far from where that would overflow, forged ones too.
+    /// Numbers that the index continues to count must be far from overflow, even if they are forged.
     #[test]
     fn a_checkpoint_with_a_number_that_no_store_reaches_is_not_used() {
         for (what, offset) in COUNTED {

@@ -1,4 +1,4 @@
-//! Reading fixed forms from bytes without a panic: every read says whether it was there.
+//! Reads fixed forms from bytes without a panic: every read returns `None` if the bytes end too early.
 
 use bytes::Bytes;
 use std::ops::Range;
@@ -15,7 +15,7 @@ impl<'a> Cursor<'a> {
         Cursor::within(bytes, 0..bytes.len())
     }
 
-    /// A cursor over a part of `bytes`, which must hold it.
+    /// A cursor over `range` of `bytes`, which must be within them.
     pub(crate) fn within(bytes: &'a Bytes, range: Range<usize>) -> Cursor<'a> {
         Cursor { bytes, at: range.start, end: range.end }
     }
@@ -55,7 +55,7 @@ impl<'a> Cursor<'a> {
         Some(self.bytes.slice(start..self.at))
     }
 
-    /// The next `length` bytes, borrowed: where a share in the buffer is not needed.
+    /// The next `length` bytes, borrowed, where sharing the buffer is not needed.
     pub(crate) fn pass(&mut self, length: usize) -> Option<&'a [u8]> {
         let end = self.at.checked_add(length).filter(|end| *end <= self.end)?;
         let passed = self.bytes.get(self.at..end)?;
@@ -63,7 +63,7 @@ impl<'a> Cursor<'a> {
         Some(passed)
     }
 
-    /// All that is left, sharing the buffer.
+    /// The remaining bytes, sharing the buffer.
     pub(crate) fn rest(self) -> Bytes {
         self.bytes.slice(self.at..self.end)
     }
@@ -74,7 +74,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The little-endian value at a constant offset of a slice that is known to be long enough.
+/// The array at a constant offset in a slice that is known to be long enough.
 #[allow(clippy::indexing_slicing, reason = "callers have compared the slice's length")]
 pub(crate) fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
     bytes[offset..offset + N].try_into().expect("the slice is N long")

@@ -1,14 +1,15 @@
-//! Digests of events: BLAKE3, of many events side by side.
+//! Digests of events: BLAKE3, computed for many events in parallel.
 //!
-//! What is as short as most events is one chunk of BLAKE3's, whose blocks can only be hashed one after the other: 70 ns
-//! each, however wide the processor's vectors are. Its library hashes as many chunks at a time as they have lanes; here
-//! each lane is an event. The blocks of a chunk, the flags and the first chaining value are those of sections 2.1 to
-//! 2.4 of the [specification](https://github.com/BLAKE3-team/BLAKE3-specs/blob/master/blake3.pdf).
+//! Most events are short enough for one BLAKE3 chunk. The blocks of a chunk must be hashed one after the other, which
+//! takes 70 ns each however wide the processor's vectors are. The library hashes as many chunks at a time as a vector
+//! has lanes; here each lane is an event. The blocks of a chunk, the flags and the first chaining value are those of
+//! sections 2.1 to 2.4 of the
+//! [specification](https://github.com/BLAKE3-team/BLAKE3-specs/blob/master/blake3.pdf).
 
 use blake3::platform::{Platform, le_bytes_from_words_32, words_from_le_bytes_32};
 use blake3::{BLOCK_LEN, CHUNK_LEN, IncrementCounter, OUT_LEN};
 
-/// What the chain holds of an event.
+/// An event's digest, which goes into the chain.
 pub(crate) type Digest = [u8; OUT_LEN];
 
 /// The first chaining value of a chunk.
@@ -26,10 +27,10 @@ const CHUNK_START: u8 = 1;
 const CHUNK_END: u8 = 2;
 const ROOT: u8 = 8;
 
-/// Contents that are worth being hashed together, and still in the processor's cache.
+/// How many contents to hash together: enough to gain from it, and few enough for the processor's cache.
 pub(crate) const DIGESTED_TOGETHER: usize = 64;
 
-/// Fewer are faster one by one.
+/// Fewer contents are hashed faster one by one.
 const LANES_MIN: usize = 3;
 
 /// The digest of `content`.
@@ -74,7 +75,7 @@ pub(crate) fn digest_each(contents: &[&[u8]]) -> Vec<Digest> {
 
 const MAX_LANES: usize = blake3::platform::MAX_SIMD_DEGREE;
 
-/// The blocks before the last one, if all are of one chunk; 0 for what is hashed alone.
+/// The number of blocks before the last one, if the content is one chunk; 0 for content that is hashed alone.
 fn full_blocks(content: &[u8]) -> usize {
     match content.len() {
         length @ 1..=CHUNK_LEN => (length - 1) / BLOCK_LEN,
@@ -82,8 +83,8 @@ fn full_blocks(content: &[u8]) -> usize {
     }
 }
 
-/// Hashes the first so many blocks of each of `contents`, side by side, and puts their chaining values one after the
-/// other.
+/// Hashes the first `blocks` blocks of each of `contents` in parallel. Writes their chaining values to `out`, one after
+/// the other.
 fn chain_full_blocks(platform: Platform, contents: &[&[u8]], blocks: usize, out: &mut [u8]) {
     macro_rules! chain {
         ($($blocks:literal)*) => {
@@ -106,7 +107,7 @@ fn chain_blocks<const BYTES: usize>(platform: Platform, contents: &[&[u8]], out:
     platform.hash_many(inputs, &IV, 0, IncrementCounter::No, 0, CHUNK_START, 0, out);
 }
 
-/// The digest of content that ends with `last`, of up to a block, after blocks whose chaining value is `chained`.
+/// The digest of content whose last block is `last`. The blocks before it have the chaining value `chained`.
 #[allow(clippy::indexing_slicing, reason = "what is last is no longer than a block")]
 fn finish(platform: Platform, last: &[u8], chained: &[u8; OUT_LEN]) -> Digest {
     let mut block = [0; BLOCK_LEN];

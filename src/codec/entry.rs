@@ -2,15 +2,15 @@
 //!
 //! ```text
 //! offset  bytes  field
-//!      0      1  kind: 1 event, 2 record; bit 7: it is the first of a commit
+//!      0      1  kind: 1 event, 2 record; bit 7: the first entry of a commit
 //!      1      4  length of the content
 //!      5      4  CRC-32C of kind, length and content
 //!      9         content
 //! ```
 //!
 //! An event's content is the length of its stream's name (2), its version (8), the name, and its
-//! envelope; a record's is its bincode form. An entry has a checksum of its own, apart from its
-//! frame's, so that one event can be read without reading its frame.
+//! envelope. A record's content is its bincode form. Besides the frame's checksum, each entry has
+//! its own, so that an event can be read without its frame.
 
 use crate::codec::cursor::{Cursor, array_at};
 use crate::codec::length::{in_four_bytes, in_two_bytes};
@@ -25,7 +25,7 @@ const KIND_RECORD: u8 = 2;
 const BIT_FIRST: u8 = 0x80;
 const CRC_OFFSET: usize = 5;
 pub(crate) const HEADER_BYTES: usize = 9;
-/// Where an event entry holds its version.
+/// The offset of the version in an event entry.
 const VERSION_OFFSET: usize = HEADER_BYTES + 2;
 
 /// One entry, sharing its frame's buffer.
@@ -52,8 +52,8 @@ pub(crate) struct EventParts {
     pub(crate) envelope: Range<usize>,
 }
 
-/// Appends an event entry whose version and checksum are still to be `seal`ed. `envelope` appends
-/// the envelope's bytes; what they are is returned as a range of `out`.
+/// Appends an event entry without its version and checksum, which [`seal_event`] sets. `envelope`
+/// appends the envelope. Returns the envelope's range in `out`.
 #[allow(clippy::indexing_slicing, reason = "the entry's header was appended from `start` on")]
 pub(crate) fn begin_event(
     stream: &str,
@@ -75,7 +75,7 @@ pub(crate) fn begin_event(
     begin..out.len()
 }
 
-/// Gives the event entry that `entry` is exactly its version and its checksum.
+/// Sets the version and the checksum of an event entry. `entry` is exactly that entry.
 #[allow(clippy::indexing_slicing, reason = "`begin_event` has made it, with room for both")]
 pub(crate) fn seal_event(entry: &mut [u8], version: u64) {
     debug_assert_eq!(entry[0] & !BIT_FIRST, KIND_EVENT, "only an event has a version");
@@ -98,7 +98,7 @@ pub(crate) fn put_record(record: &[u8], first_of_commit: bool, out: &mut Vec<u8>
     out[start + CRC_OFFSET..start + HEADER_BYTES].copy_from_slice(&crc);
 }
 
-/// The entries of a frame's body with their offsets in it; an error ends them.
+/// Iterates over the entries of a frame's body, with their offsets in it. An error ends the iteration.
 pub(crate) struct Entries {
     body: Bytes,
     at: usize,
@@ -114,7 +114,7 @@ impl Entries {
         &self.body
     }
 
-    /// The parts of the next event, to look at before sharing the buffer. Records are skipped.
+    /// The parts of the next event, without sharing the buffer. Skips records.
     #[allow(
         clippy::indexing_slicing,
         reason = "`next_range` gives ranges of the body that an entry's header fits into"
@@ -136,7 +136,7 @@ impl Entries {
         }
     }
 
-    /// Where the next entry is.
+    /// The range of the next entry.
     #[allow(clippy::indexing_slicing, reason = "`at` is never beyond the body's end")]
     fn next_range(&mut self) -> Option<Result<Range<usize>, Corruption>> {
         if self.at == self.body.len() {
@@ -155,8 +155,8 @@ impl Entries {
 impl Iterator for Entries {
     type Item = Result<(usize, usize, Entry), Corruption>;
 
-    /// Offset in the body, length, and the entry. The frame's checksum has covered the body, so the
-    /// entry's own is not computed again.
+    /// The next entry with its offset in the body and its length. The frame's checksum has covered
+    /// the body, so the entry's own checksum is not verified.
     fn next(&mut self) -> Option<Self::Item> {
         let parsed = self.next_range()?.and_then(|range| {
             let entry = parse(&self.body, range.clone())?;
@@ -166,20 +166,20 @@ impl Iterator for Entries {
     }
 }
 
-/// What can be read of a damaged body: each entry whose own checksum holds, with its offset and its
-/// length; `None` means one that does not, and `whole` says whether the end was reached.
+/// The entries of a damaged body, each with its offset and length. An entry is `None` if its own
+/// checksum does not match. `whole` is whether the end of the body was reached.
 pub(crate) struct Salvaged {
     pub(crate) entries: Vec<(usize, usize, Option<Entry>)>,
     pub(crate) whole: bool,
 }
 
-/// Reads what can be read of a damaged body.
+/// Reads the entries of a damaged body that can be read.
 #[allow(clippy::indexing_slicing, reason = "`at` is before the body's end")]
 pub(crate) fn salvage(body: &Bytes) -> Salvaged {
     let mut entries = Vec::new();
     let mut at = 0;
     while at < body.len() {
-        // A damaged length leads astray, to bytes whose checksums do not hold.
+        // After a damaged length, the following bytes have no matching checksums.
         let Some(length) = entry_length(&body[at..]) else { break };
         let entry = decode(&body.slice(at..at + length)).ok();
         entries.push((at, length, entry));
@@ -188,8 +188,8 @@ pub(crate) fn salvage(body: &Bytes) -> Salvaged {
     Salvaged { entries, whole: at == body.len() }
 }
 
-/// What in a frame's body is of a form that this version does not know, if anything is: an entry of another
-/// kind, or what its content holds.
+/// Describes a form in a frame's body that this version does not know, if there is one: an entry's kind, or
+/// something in its content.
 #[allow(clippy::indexing_slicing, reason = "an entry is as long as its header at least")]
 pub(crate) fn newer_form(body: &Bytes) -> Option<String> {
     let mut at = 0;
@@ -212,7 +212,7 @@ pub(crate) fn newer_form(body: &Bytes) -> Option<String> {
     None
 }
 
-/// The entry that `bytes` are exactly, its checksum verified.
+/// Decodes the entry that takes up all of `bytes`, and verifies its checksum.
 pub(crate) fn decode(bytes: &Bytes) -> Result<Entry, Corruption> {
     if entry_length(bytes) != Some(bytes.len()) {
         return Err(Corruption::EntryLength);
@@ -224,18 +224,18 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<Entry, Corruption> {
     parse(bytes, 0..bytes.len())
 }
 
-/// The length of the entry that `bytes` begin with, if they hold all of it.
+/// The length of the entry at the beginning of `bytes`, if they hold all of it.
 fn entry_length(bytes: &[u8]) -> Option<usize> {
     claimed_length(bytes).filter(|length| *length <= bytes.len())
 }
 
-/// The length that the entry which `bytes` begin with says it has.
+/// The length that the entry at the beginning of `bytes` claims.
 pub(crate) fn claimed_length(bytes: &[u8]) -> Option<usize> {
     let content = u32::from_le_bytes(bytes.get(1..CRC_OFFSET)?.try_into().ok()?) as usize;
     HEADER_BYTES.checked_add(content)
 }
 
-/// The entry at `range` of `bytes`, which an entry's length has given.
+/// The entry at `range` of `bytes`, which is at least as long as an entry's header.
 #[allow(clippy::indexing_slicing, reason = "an entry is as long as its header at least")]
 fn parse(bytes: &Bytes, range: Range<usize>) -> Result<Entry, Corruption> {
     let content = range.start + HEADER_BYTES..range.end;
@@ -255,14 +255,14 @@ fn event_parts(bytes: &Bytes, content: Range<usize>) -> Option<EventParts> {
     let end = content.end;
     let mut cursor = Cursor::within(bytes, content);
     let name_length = cursor.u16()?;
-    // A forged entry has a correct checksum; its version must be one that has a next one.
+    // A forged entry may have a correct checksum. Its version must be one that another can follow.
     let version = cursor.u64().filter(|version| (1..u64::MAX).contains(version))?;
     let name = cursor.at();
     cursor.pass(name_length.into())?;
     Some(EventParts { stream: name..cursor.at(), version, envelope: cursor.at()..end })
 }
 
-/// Over everything but the checksum itself, of what is as long as an entry's header at least.
+/// The checksum of everything in an entry but the checksum itself. `entry` is at least as long as its header.
 #[allow(clippy::indexing_slicing, reason = "an entry is as long as its header at least")]
 fn checksum(entry: &[u8]) -> u32 {
     let head = crc32c::crc32c(&entry[..CRC_OFFSET]);

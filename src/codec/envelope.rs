@@ -1,18 +1,18 @@
-//! What an event is, apart from its place: the part of it that its writer decides.
+//! An event without its place: the part that its writer decides.
 //!
 //! ```text
 //! offset  bytes  field
 //!      0     16  id
 //!     16      2  flags: bit 0 the payload is JSON; bit 1 (reserved) it is encrypted; others zero
 //!     18      2  schema version
-//!     20      8  occurred at, UTC microseconds; i64::MIN: when it was recorded
+//!     20      8  occurred at, UTC microseconds; i64::MIN: the same as recorded at
 //!     28      2  length of the type's name
 //!     30      4  length of the extras, 0 if there are none
 //!     34         type, UTF-8; extras, bincode; payload, the rest
 //! ```
 //!
-//! The extras hold what most events lack: metadata, tags, the id of an encryption key. An event's
-//! digest is BLAKE3 over its envelope, so an erased event can leave its digest in the chain.
+//! The extras hold what most events do not have: metadata, tags, the id of an encryption key. An event's
+//! digest is the BLAKE3 hash of its envelope, so an erased event can leave its digest in the chain.
 
 use crate::codec::bin;
 use crate::codec::cursor::Cursor;
@@ -83,7 +83,7 @@ pub(crate) fn event_type(envelope: &[u8]) -> Option<&str> {
     std::str::from_utf8(name).ok()
 }
 
-/// Where the store put an event: what its envelope does not say.
+/// An event's place in the store, which is not in its envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) position: Position,
@@ -92,13 +92,13 @@ pub(crate) struct Place {
     pub(crate) recorded_at: DateTime<Utc>,
 }
 
-/// The event in `envelope`, sharing its buffer; otherwise, what is wrong with it.
+/// Decodes the event in `envelope`, sharing its buffer.
 pub(crate) fn decode(envelope: Bytes, place: Place) -> Result<RecordedEvent, Corruption> {
     let Some(read) = read(&envelope) else { return Err(Corruption::Envelope) };
     Ok(read.into_event(envelope, place))
 }
 
-/// What in `envelope` is of a form that this version does not know, if anything is.
+/// Describes a form in `envelope` that this version does not know, if there is one.
 pub(crate) fn newer_form(envelope: &Bytes) -> Option<String> {
     let mut cursor = Cursor::new(envelope);
     cursor.take(FLAGS_OFFSET)?;
@@ -122,7 +122,7 @@ pub(crate) fn newer_form(envelope: &Bytes) -> Option<String> {
     Some(format!("an event with {unknown}, which this version does not know"))
 }
 
-/// What an envelope says.
+/// An envelope's content.
 pub(crate) struct Read {
     id: Uuid,
     event_type: EventType,
@@ -134,11 +134,11 @@ pub(crate) struct Read {
 }
 
 impl Read {
-    /// The event in `envelope`, of which this was read. To be made where it is wanted: to move something
-    /// as large from one place to the next costs as much as to read it.
+    /// The event in `envelope`, from which this was read. Callers should create it where it is used: moving a value
+    /// this large costs as much as reading it.
     #[inline]
     pub(crate) fn into_event(self, envelope: Bytes, place: Place) -> RecordedEvent {
-        // The envelope's own share becomes the payload's: counting one up and another down costs.
+        // The payload takes over the envelope's reference, which saves two changes of the reference count.
         let mut payload = envelope;
         payload.advance(self.payload_offset);
         RecordedEvent {
@@ -157,7 +157,7 @@ impl Read {
     }
 }
 
-/// Reads all of `envelope` but its payload.
+/// Reads everything in `envelope` but its payload.
 #[inline]
 pub(crate) fn read(envelope: &Bytes) -> Option<Read> {
     let mut cursor = Cursor::new(envelope);
@@ -198,7 +198,7 @@ fn encode_extras(metadata: &Metadata) -> Vec<u8> {
     })
 }
 
-/// `None` too for what would have to be left out: tags and keys that this version does not know.
+/// Also `None` if there are tags or a key id, which this version does not know and would drop.
 fn decode_extras(bytes: &[u8]) -> Option<Metadata> {
     let extras: Extras = bin::decode(bytes).ok()?;
     let is_known = extras.tags.is_empty() && extras.key_id.is_none();

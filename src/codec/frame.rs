@@ -1,28 +1,28 @@
-//! A frame: what one write puts into the journal. One group, one header, one checksum.
+//! A frame: the bytes of one write to the journal. One group, one header, one checksum.
 //!
 //! ```text
 //! offset  bytes  field
 //!      0      4  magic "FSFR"
-//!      4      1  kind: 1 group, 2 closing; others are of a later version
+//!      4      1  kind: 1 group, 2 closing; others belong to later versions
 //!      5      3  zero
 //!      8      4  length of the frame, header included, without padding
 //!     12      4  events
 //!     16     16  store id
 //!     32      8  segment
 //!     40      8  offset in the segment
-//!     48      8  first position: of its first event, or of the next one if it holds none
-//!     56      8  time, UTC microseconds: when the store took every event in it
+//!     48      8  first position: of its first event, or of the next event if it holds none
+//!     56      8  time, UTC microseconds: when the store recorded every event in it
 //!     64     32  chain: BLAKE3 over the previous chain and this frame's logical fields
 //!     96      4  CRC-32C of bytes 0–95 and of the body
 //!    100      4  CRC-32C of bytes 0–99
 //!    104         body: entries; then zeros up to a multiple of 8
 //! ```
 //!
-//! The header's own checksum lets recovery tell a frame from a payload that looks like one; segment
-//! and offset distinguish it from a copy elsewhere.
+//! The header's own checksum lets recovery tell a frame from a payload that looks like one. Segment
+//! and offset distinguish a frame from a copy of it elsewhere.
 //!
-//! Every later form keeps this header. So a frame that a newer version wrote is distinguished from damage, and is
-//! refused as such: it is never taken for a torn write, whose place would be cleared.
+//! Every later form keeps this header. So this version can tell a newer version's frame from damage and refuse it. It
+//! never treats such a frame as a torn write, which would be cleared.
 
 use crate::codec::cursor::array_at;
 use crate::codec::digest::{DIGESTED_TOGETHER, Digest, digest_each};
@@ -47,9 +47,9 @@ pub(crate) const ALIGNMENT: u64 = 8;
 pub(crate) enum Kind {
     /// Commits that became durable together.
     Group,
-    /// The store was closed in order; nothing was in flight.
+    /// The store was shut down with nothing in flight.
     Closing,
-    /// Of a version that is newer than this one.
+    /// A kind that only a newer version knows.
     Newer(u8),
 }
 
@@ -75,7 +75,7 @@ pub(crate) type Chain = [u8; 32];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,
-    /// Bytes of the frame without its padding.
+    /// The length of the frame in bytes, without its padding.
     pub(crate) length: u32,
     pub(crate) events: u32,
     pub(crate) store: Uuid,
@@ -88,7 +88,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// The header that `bytes` begin with, if its checksum holds. Says nothing of the body.
+    /// The header at the beginning of `bytes`, if its checksum matches. Does not check the body.
     #[allow(clippy::indexing_slicing, reason = "constant places in a slice of `HEADER_BYTES`")]
     pub(crate) fn parse(bytes: &[u8]) -> Option<Header> {
         let header = bytes.get(..HEADER_BYTES)?;
@@ -108,7 +108,7 @@ impl Header {
         let length = u32::from_le_bytes(array_at(header, 8));
         let events = u32::from_le_bytes(array_at(header, 12));
         let first_position = u64::from_le_bytes(array_at(header, 48));
-        // A forged header has a correct checksum; its positions must be such as can be given out.
+        // A forged header may have a correct checksum. Its positions must be possible.
         let has_positions =
             first_position > 0 && first_position.checked_add(events.into()).is_some();
         (length as usize >= HEADER_BYTES && has_positions).then(|| Header {
@@ -125,12 +125,12 @@ impl Header {
         })
     }
 
-    /// Whether the frame says that it is where it was found.
+    /// Whether the frame names the place where it was found.
     pub(crate) fn lies_at(&self, store: Uuid, segment: u64, offset: u64) -> bool {
         self.store == store && self.segment == segment && self.offset == offset
     }
 
-    /// What is of a form that this version does not know, if anything is.
+    /// Describes the frame's kind, if this version does not know it.
     pub(crate) fn newer_form(&self) -> Option<String> {
         match self.kind {
             Kind::Newer(kind) => Some(format!("a frame of kind {kind}; 1 and 2 are known")),
@@ -138,7 +138,7 @@ impl Header {
         }
     }
 
-    /// Bytes on disk, padding included.
+    /// The length on disk in bytes, with the padding.
     pub(crate) fn padded_length(&self) -> u64 {
         padded(self.length.into())
     }
@@ -148,13 +148,13 @@ impl Header {
         self.first_position + u64::from(self.events)
     }
 
-    /// The last position that is durable with this frame.
+    /// The last position that is durable once this frame is.
     pub(crate) fn last_position(&self) -> u64 {
         self.next_position() - 1
     }
 }
 
-/// A whole frame whose checksums hold.
+/// A whole frame with matching checksums.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
     pub(crate) header: Header,
@@ -162,7 +162,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// The frame whose header was `header` and whose bytes, padding included, begin `bytes`.
+    /// Verifies the frame with this header. `bytes` begin with the frame and its padding.
     #[allow(
         clippy::indexing_slicing,
         reason = "the length was compared, and padding is no shorter than what is padded"
@@ -195,8 +195,8 @@ impl Frame {
         Frame { header, bytes }
     }
 
-    /// What of the frame is of a form that this version does not know, if anything is. It costs a walk over
-    /// the entries, so it is asked before anything is decided for good, and after something could not be read.
+    /// Describes a form in the frame that this version does not know, if there is one. This walks over the entries, so
+    /// it is called only before something irreversible is decided, or after something could not be read.
     pub(crate) fn newer_form(&self) -> Option<String> {
         if let Some(what) = self.header.newer_form() {
             return Some(what);
@@ -246,7 +246,7 @@ impl Frame {
     }
 }
 
-/// The entries of a frame; an error ends them.
+/// Iterates over the entries of a frame. An error ends the iteration.
 pub(crate) struct Entries(entry::Entries);
 
 impl Entries {
@@ -255,7 +255,7 @@ impl Entries {
         self.0.body()
     }
 
-    /// The parts of the next event in the body, to look at before sharing the buffer.
+    /// The parts of the next event in the body, without sharing the buffer.
     pub(crate) fn next_event(&mut self) -> Option<Result<EventParts, Corruption>> {
         self.0.next_event()
     }
@@ -272,17 +272,18 @@ impl Iterator for Entries {
     }
 }
 
-/// Computes the chain over a frame's logical fields: never over where it is, so that a scavenge
-/// can move it and an erased event can leave its digest behind.
+/// Computes the chain over a frame's logical fields. The frame's place is not one of them, so that a
+/// scavenge can move the frame. An event's envelope is there as its digest, so that an erased event
+/// can leave the digest behind.
 pub(crate) struct ChainHasher {
     hasher: blake3::Hasher,
-    /// Fields that are still to be hashed: many at once, which BLAKE3 then does side by side.
+    /// Fields that are not hashed yet. BLAKE3 hashes many of them in parallel.
     fields: Vec<u8>,
 }
 
-/// Bytes of fields that are hashed at once.
+/// How many bytes of fields are hashed at once.
 const CHAIN_FIELDS_BYTES: usize = 16 * 1_024;
-/// About what an event adds to them.
+/// About how many bytes of fields an event adds.
 const CHAIN_EVENT_BYTES: usize = 64;
 
 impl ChainHasher {
@@ -334,7 +335,7 @@ impl ChainHasher {
     }
 }
 
-/// What the header says of a frame that is about to be written.
+/// The logical fields of the header of a frame that is about to be written.
 pub(crate) struct Meaning {
     pub(crate) kind: Kind,
     pub(crate) events: u32,
@@ -343,7 +344,7 @@ pub(crate) struct Meaning {
     pub(crate) chain: Chain,
 }
 
-/// Completes the frame in `buffer`: `HEADER_BYTES` of anything, then the body. Pads it.
+/// Completes and pads the frame in `buffer`, which holds `HEADER_BYTES` of anything and then the body.
 #[allow(clippy::indexing_slicing, reason = "constant places in a header that there is room for")]
 pub(crate) fn complete(
     buffer: &mut Vec<u8>,
@@ -375,7 +376,7 @@ pub(crate) fn complete(
     header
 }
 
-/// `length` rounded up to where the next frame may begin.
+/// `length` rounded up to the alignment of frames.
 pub(crate) fn padded(length: u64) -> u64 {
     length.next_multiple_of(ALIGNMENT)
 }
@@ -449,8 +450,8 @@ mod tests {
         }
     }
 
-    /// The fuzzer's first find: a forged header, its checksum right, let verifying a store compute a
-    /// position beyond the last one, and panic.
+    /// The fuzzer's first find: with a forged header and its correct checksum, verifying a store computed
+    /// a position beyond the last possible one, and panicked.
     #[test]
     fn a_header_whose_positions_cannot_be_given_out_is_none() {
         let parse = |first_position: u64, events: u32| {
@@ -487,7 +488,7 @@ mod tests {
         assert_ne!(chain(AT), [0; 32]);
     }
 
-    /// Fields are hashed many at once; that must not show.
+    /// Fields are hashed many at once, which must not change the result.
     #[test]
     fn the_chain_is_the_hash_of_all_fields_one_after_the_other() {
         let stream = [b'x'; 300];

@@ -1,13 +1,14 @@
-//! What is kept of a consumer group, as bincode, under keys of the engine's own state:
+//! The durable state of a consumer group, as bincode, under keys of the engine's own state:
 //!
 //! ```text
 //! group/NAME                      the group: a `GroupRecord`
-//! group/NAME, NUL, since/N        what has changed since it was written, part N: a `GroupRecord`
+//! group/NAME, NUL, since/N        what has changed since the group was written, part N: a `GroupRecord`
 //! group/NAME, NUL, parked/POS     a parked event: a `ParkedRecord`
-//! group/NAME, NUL, replay/POS     a parked event that is to be tried again: a `ParkedRecord`
+//! group/NAME, NUL, replay/POS     a parked event that will be tried again: a `ParkedRecord`
 //! ```
 //!
-//! POS is the event's position, and N a number from 0, in 20 digits. A name holds no control character, so NUL ends it.
+//! POS is the event's position, and N a number from 0, both in 20 digits. Names have no control characters, so NUL
+//! ends a name.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -16,15 +17,15 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct GroupRecord {
     pub(crate) filter: FilterRecord,
-    /// Every event up to here is finished, or not wanted.
+    /// Every event up to here is finished, or not wanted by the group.
     pub(crate) cursor: u64,
-    /// Behind the cursor, the first and last positions of what is finished as well, in order.
+    /// Ranges of finished events after the cursor, by first and last position, in order.
     pub(crate) finished: Vec<(u64, u64)>,
     /// Unfinished events that have been tried, in order.
     pub(crate) tried: Vec<TriedRecord>,
 }
 
-/// Which events the group wants: each list in order, and without a name twice.
+/// Which events the group wants. Each list is in order and has no name twice.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct FilterRecord {
     pub(crate) streams: Vec<String>,
@@ -36,15 +37,15 @@ pub(crate) struct FilterRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TriedRecord {
     pub(crate) position: u64,
-    /// How often it was delivered.
+    /// How often the event was delivered.
     pub(crate) attempts: u32,
-    /// Not to be delivered before this time, in UTC microseconds.
+    /// The event is not delivered before this time, in UTC microseconds.
     pub(crate) due: i64,
 }
 
 impl GroupRecord {
-    /// The group as `parts`, in order, have changed it: the cursor that they have come to, what was finished
-    /// in addition, and what was tried since, in place of what was known of it.
+    /// The group as changed by `parts`, in order: they move the cursor, add finished ranges, and replace the
+    /// records of tried events.
     pub(crate) fn with_parts(self, parts: impl IntoIterator<Item = GroupRecord>) -> GroupRecord {
         let GroupRecord { filter, mut cursor, mut finished, tried } = self;
         let mut tried: BTreeMap<_, _> = tried.into_iter().map(|t| (t.position, t)).collect();
@@ -72,7 +73,7 @@ impl GroupRecord {
     }
 }
 
-/// Whether an event is parked, or to be tried again.
+/// Whether a parked event stays parked or will be tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shelf {
     Parked,
@@ -84,7 +85,7 @@ pub(crate) fn group_key(name: &str) -> String {
     format!("group/{name}")
 }
 
-/// What the keys of all events on a group's shelf begin with.
+/// The prefix of the keys of all events on a group's shelf.
 pub(crate) fn shelf_prefix(name: &str, shelf: Shelf) -> String {
     let shelf = match shelf {
         Shelf::Parked => "parked",
@@ -93,7 +94,7 @@ pub(crate) fn shelf_prefix(name: &str, shelf: Shelf) -> String {
     format!("group/{name}\0{shelf}/")
 }
 
-/// What the keys of the parts of a group's record begin with.
+/// The prefix of the keys of the parts of a group's record.
 pub(crate) fn part_prefix(name: &str) -> String {
     format!("group/{name}\0since/")
 }
@@ -108,7 +109,7 @@ pub(crate) fn shelf_key(name: &str, shelf: Shelf, position: u64) -> String {
     format!("{}{position:020}", shelf_prefix(name, shelf))
 }
 
-/// The position in a key of a group's shelf, or the number in that of a part.
+/// The position in the key of an event on a shelf, or the number in the key of a part.
 pub(crate) fn shelf_position(key: &str) -> Option<u64> {
     let digits = key.rsplit_once('/')?.1;
     (digits.len() == 20).then(|| digits.parse().ok()).flatten()

@@ -1,4 +1,4 @@
-//! The keys of sled's trees in the index: byte order is the order that readers need.
+//! The keys of sled's trees in the index. Their byte order is the order in which they are read.
 //!
 //! ```text
 //! events-<table>      stream name, NUL, version as 20 decimal digits, of the first key run of an index block
@@ -8,14 +8,14 @@
 //! pieces              's' or 'r', the whole value's key, NUL, [epoch, 20 digits,] number, 8 digits
 //! ```
 //!
-//! Events and the states of streams are not in sled but in sorted tables. A stream's name holds no control
-//! character, so NUL ends it, and one stream's keys are neighbours.
+//! Events and stream states are not in sled but in sorted tables. The names of streams have no control characters,
+//! so NUL ends a name, and the keys of a stream are neighbours.
 
 use crate::value::limits::STREAM_NAME_BYTES_MAX;
 use crate::value::stream::StreamId;
 
 const DIGITS: usize = 20;
-/// Bytes of the longest key of a table's tree and of `snapshots`.
+/// The length of the longest key of a table's tree and of `snapshots`.
 pub(crate) const EVENT_KEY_BYTES_MAX: usize = STREAM_NAME_BYTES_MAX + 1 + DIGITS;
 
 /// The key of the index block whose first key run begins with `version` of `stream`.
@@ -28,7 +28,7 @@ pub(crate) fn snapshot_key(stream: &StreamId, version: u64) -> Vec<u8> {
     versioned(stream.as_str(), version)
 }
 
-/// What all keys of `stream` in a table's tree or in `snapshots` begin with.
+/// The prefix of all keys of `stream` in a table's tree or in `snapshots`.
 pub(crate) fn stream_prefix(stream: &StreamId) -> Vec<u8> {
     let mut key = stream.as_str().as_bytes().to_vec();
     key.push(0);
@@ -56,7 +56,7 @@ pub(crate) fn position_of(key: &[u8]) -> Option<u64> {
     (key.len() == DIGITS).then(|| digits(key)).flatten()
 }
 
-/// What the keys of all pieces of a snapshot begin with.
+/// The prefix of the keys of all pieces of a snapshot.
 pub(crate) fn snapshot_pieces(snapshot_key: &[u8]) -> Vec<u8> {
     let mut prefix = vec![b's'];
     prefix.extend_from_slice(snapshot_key);
@@ -64,7 +64,7 @@ pub(crate) fn snapshot_pieces(snapshot_key: &[u8]) -> Vec<u8> {
     prefix
 }
 
-/// What the keys of all pieces of a record's value, as `epoch` wrote it, begin with.
+/// The prefix of the keys of all pieces of a record's value that was written in `epoch`.
 pub(crate) fn record_pieces(record_key: &[u8], epoch: u64) -> Vec<u8> {
     let mut prefix = vec![b'r'];
     prefix.extend_from_slice(record_key);
@@ -73,7 +73,7 @@ pub(crate) fn record_pieces(record_key: &[u8], epoch: u64) -> Vec<u8> {
     prefix
 }
 
-/// The record's key and the epoch in the key of one of its pieces.
+/// The record's key and the epoch, from the key of one of the record's pieces.
 pub(crate) fn record_of_piece(key: &[u8]) -> Option<(&[u8], u64)> {
     let record = key.strip_prefix(b"r")?;
     let (record, _number) = record.split_last_chunk::<8>()?;
@@ -81,7 +81,7 @@ pub(crate) fn record_of_piece(key: &[u8]) -> Option<(&[u8], u64)> {
     Some((name.strip_suffix(&[0])?, digits(epoch)?))
 }
 
-/// The key of piece `number` of the value whose pieces begin with `prefix`.
+/// The key of piece `number`, where `prefix` is that of the value's pieces.
 pub(crate) fn piece_key(prefix: &[u8], number: u32) -> Vec<u8> {
     let mut key = prefix.to_vec();
     key.extend_from_slice(format!("{number:08}").as_bytes());

@@ -1,9 +1,9 @@
 //! The bytes on disk: pure functions between values and bytes, each with a golden-byte test.
 //!
-//! Nothing here knows a file. Integers are little-endian, except in sled keys, whose order matters.
-//! `docs/FORMAT.md` shows every form as a whole.
+//! Nothing here uses files. Integers are little-endian, except in sled keys, where byte order matters.
+//! `docs/FORMAT.md` describes every form.
 
-// Numbers of a file that rot has changed come by here.
+// Numbers from damaged files pass through here.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation, clippy::indexing_slicing))]
 
 pub(crate) mod aggregate;

@@ -1,5 +1,5 @@
-//! Values that may be too long for one entry of a database. A longer one overflows: it is cut into pieces with
-//! entries of their own, and the value's entry says what they make when they are put together.
+//! Values that may be too long for one entry of a database. A value that is too long overflows: it is cut into pieces,
+//! each in an entry of its own. The value's own entry then holds its length and checksum.
 //!
 //! ```text
 //! offset  bytes  field
@@ -8,14 +8,14 @@
 //!      8         the value, if it is not longer than `VALUE_BYTES_MAX`; otherwise it is in pieces
 //! ```
 //!
-//! Records and snapshots have this form within their entries; a row has the first two fields if it overflows.
+//! Records and snapshots have this form within their entries. A row that overflows has only the first two fields.
 
 use crate::codec::cursor::Cursor;
 use crate::codec::length::in_four_bytes;
 use crate::value::limits::VALUE_BYTES_MAX;
 use bytes::Bytes;
 
-/// What the pieces of a value must be once they are put together.
+/// The length and checksum of a value that is stored in pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Overflow {
     pub(crate) length: u32,
@@ -23,7 +23,7 @@ pub(crate) struct Overflow {
 }
 
 impl Overflow {
-    /// `None`: the value fits into one entry.
+    /// `None` if the value fits into one entry.
     pub(crate) fn of(value: &[u8]) -> Option<Overflow> {
         (value.len() > VALUE_BYTES_MAX).then(|| Overflow::unchecked(value))
     }
@@ -38,7 +38,7 @@ impl Overflow {
         self.length.div_ceil(in_four_bytes(VALUE_BYTES_MAX))
     }
 
-    /// Whether `value` is what was cut into pieces.
+    /// Whether `value` is the one that was cut into pieces.
     pub(crate) fn is(self, value: &[u8]) -> bool {
         value.len() == self.length as usize && crc32c::crc32c(value) == self.crc
     }
@@ -61,7 +61,7 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    /// How `value` is to be kept.
+    /// How to store `value`.
     pub(crate) fn of(value: &[u8]) -> Content {
         match Overflow::of(value) {
             None => Content::Inline(Bytes::copy_from_slice(value)),
@@ -83,7 +83,7 @@ impl Content {
         }
     }
 
-    /// The content in the rest of an entry, whose own checksum holds.
+    /// The content in the rest of an entry. The caller has verified the entry's checksum.
     pub(crate) fn decode(mut cursor: Cursor<'_>) -> Option<Content> {
         let (overflow, rest) = (Overflow::decode(&mut cursor)?, cursor.rest());
         let length = overflow.length as usize;

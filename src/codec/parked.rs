@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What is kept of such an event; its position is in the key.
+/// A parked event's record. Its position is in the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ParkedRecord {
     pub(crate) stream: String,
     pub(crate) event_type: String,
-    /// What went wrong with it last; empty if nothing was said.
+    /// Its last error; empty if no reason was given.
     pub(crate) error: String,
     /// How often it was tried.
     pub(crate) attempts: u32,

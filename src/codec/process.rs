@@ -1,12 +1,12 @@
-//! What a process keeps in the journal besides its own events: under which keys, and as bincode.
+//! The durable state of a process besides its own events, as bincode, and its keys.
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `process/cursor/<name>` | how far it has ingested the log |
-//! | `process/deadline/<name>-<id>` | when an instance is to be woken |
-//! | `process/effects/<name>-<id>` | an instance's own events whose effects are still to come: their versions, or if there are many, 0 and ranges of versions |
+//! | `process/cursor/<name>` | how far the process has ingested the log |
+//! | `process/deadline/<name>-<id>` | when an instance wakes up |
+//! | `process/effects/<name>-<id>` | an instance's own events with effects that have not run: their versions, or if there are many, 0 and ranges of versions |
 //!
-//! `<name>-<id>` is the instance's stream. A name holds no `-`, so no process sees another's keys.
+//! `<name>-<id>` is the instance's stream. Names have no `-`, so no process sees another's keys.
 
 pub(crate) use crate::codec::bin::{decode, encode};
 use crate::value::corruption::Corruption;
@@ -16,39 +16,40 @@ use serde::{Deserialize, Serialize};
 /// How far a process has ingested the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProcessCursor {
-    /// What was recorded up to here is ingested, or not wanted.
+    /// Every event up to here is ingested, or not wanted by the process.
     pub(crate) position: u64,
 }
 
-/// When an instance is to be woken.
+/// When an instance wakes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Alarm {
     /// UTC microseconds.
     pub(crate) due: i64,
-    /// It was woken at this time, and is not again.
+    /// The instance was woken for this time, and is not woken again.
     pub(crate) fired: bool,
 }
 
-/// An instance's own events whose effects are still to come.
+/// An instance's own events with effects that have not run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct EffectsToCome {
-    /// Their versions, in order.
+    /// The events' versions, in order.
     pub(crate) versions: Vec<u64>,
 }
 
-/// The effects to come as ranges of versions, first and last: of a reaction with many events they are as short as
-/// those of one with a few.
+/// The same events as ranges of versions, first and last. So a reaction with many events takes no more bytes than one
+/// with a few.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct EffectsInRanges {
-    /// No list of versions, which would be as long as it says: an empty one is never kept.
+    /// 0, where [`EffectsToCome`] has the number of its versions. An empty list is never stored, so this tells the
+    /// two forms apart.
     no_versions: u64,
     ranges: Vec<(u64, u64)>,
 }
 
-/// How many versions are kept one by one.
+/// Up to this number, versions are listed one by one.
 const VERSIONS_MAX: u64 = 4;
 
-/// The bytes of effects to come, which are of the own events in `ranges` of versions, in order.
+/// Encodes the effects to come of the events in `ranges` of versions, which are in order.
 pub(crate) fn encode_effects(ranges: &[(u64, u64)]) -> Vec<u8> {
     let mut versions = 0_u64;
     for (first, last) in ranges {
@@ -63,7 +64,7 @@ pub(crate) fn encode_effects(ranges: &[(u64, u64)]) -> Vec<u8> {
     }
 }
 
-/// The ranges of versions in the bytes of effects to come.
+/// Decodes effects to come into ranges of versions.
 pub(crate) fn decode_effects(bytes: &[u8]) -> Result<Vec<(u64, u64)>, Corruption> {
     let ranges: Vec<(u64, u64)> = match bytes {
         [0, _, ..] => decode::<EffectsInRanges>(bytes)?.ranges,
@@ -79,17 +80,17 @@ pub(crate) fn decode_effects(bytes: &[u8]) -> Result<Vec<(u64, u64)>, Corruption
     }
 }
 
-/// Where the cursor of the process `name` is kept.
+/// The key of the cursor of the process `name`.
 pub(crate) fn cursor_key(name: &str) -> String {
     format!("process/cursor/{name}")
 }
 
-/// What the keys of all deadlines of the process `name` begin with; an instance's id follows.
+/// The prefix of the keys of all deadlines of the process `name`; an instance's id follows.
 pub(crate) fn deadline_prefix(name: &str) -> String {
     format!("process/deadline/{name}-")
 }
 
-/// What the keys of all effects to come of the process `name` begin with; an instance's id follows.
+/// The prefix of the keys of all effects to come of the process `name`; an instance's id follows.
 pub(crate) fn effects_prefix(name: &str) -> String {
     format!("process/effects/{name}-")
 }
@@ -113,7 +114,7 @@ mod tests {
         check(&[(2, 2), (300, 300)], &[2, 2, 251, 44, 1]);
         check(&[(2, 300)], &[0, 1, 2, 251, 44, 1]);
         check(&[(2, 5), (7, 8)], &[0, 2, 2, 5, 7, 8]);
-        // An earlier version kept every version.
+        // An earlier version listed every version.
         assert_eq!(decode_effects(&[5, 2, 3, 4, 5, 6]).map(|ranges| ranges.len()), Ok(5));
         for wrong in [&[0, 1, 3, 2][..], &[0, 1, 0, 2], &[0, 2, 1, 4, 4, 5], &[2, 3, 2], &[0, 1]] {
             assert!(decode_effects(wrong).is_err(), "{wrong:?}");

@@ -1,29 +1,29 @@
-//! What a projection remembers besides its rows, as bincode.
+//! The durable state of a projection besides its rows, as bincode.
 
 pub(crate) use crate::codec::bin::{decode, encode};
 use crate::codec::frame::Chain;
 use serde::{Deserialize, Serialize};
 
-/// Which of a projection's trees are of use.
+/// Which of a projection's trees are in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Generations {
-    /// The tree that is served.
+    /// The tree that queries read.
     pub(crate) current: u64,
-    /// The tree that is being built to take its place.
+    /// The tree that is being built to replace it.
     pub(crate) building: Option<u64>,
 }
 
-/// How far a view has come.
+/// How far a view has ingested the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ViewCheckpoint {
-    /// The `VERSION` of the projection that has made it.
+    /// The `VERSION` of the projection that built the view.
     pub(crate) version: u32,
-    /// Everything up to here is in the view, parked, or not wanted.
+    /// Every event up to here is in the view, parked, or not wanted by the projection.
     pub(crate) position: u64,
 }
 
-/// The history that a view was made from: which store's, and what that store's journal held at the
-/// view's position. Older versions did not write it.
+/// The history that a view was built from: the store, and its journal's chain at the view's position.
+/// Older versions did not write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ViewOrigin {
     /// The store's id.

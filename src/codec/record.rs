@@ -1,6 +1,6 @@
-//! System records: what events cannot recompute, kept in the journal without a position.
+//! System records: state that cannot be recomputed from events. The journal holds them without a position.
 //!
-//! A variant's place in the enum is its number on disk: new ones go to the end.
+//! A variant's place in the enum is its number on disk, so new variants go to the end.
 
 use crate::codec::bin;
 use crate::value::corruption::Corruption;
@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Record {
     /// `consumer` has ingested another log up to `position`.
     Tracked { consumer: String, position: u64 },
-    /// The state of `key` in the keyed state of the engine's own features (`group/mailer`, …) is
-    /// now `value`; an empty value removes it.
+    /// The engine's own state under `key` (`group/mailer`, …) is now `value`. An empty value
+    /// removes it.
     State { key: String, value: Vec<u8> },
 }
 
@@ -24,7 +24,7 @@ impl Record {
         bin::encode(self)
     }
 
-    /// As many bytes as its encoding takes, or a few more.
+    /// The length of its encoding in bytes, or a few more.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Record::Tracked { consumer, .. } => consumer.len() + 32,
@@ -36,8 +36,8 @@ impl Record {
         bin::decode(bytes)
     }
 
-    /// The key under which its value is kept, until the next record with this key. An empty value
-    /// is as good as none.
+    /// The key and the value that this record sets, until the next record with this key. An empty
+    /// value means none.
     pub(crate) fn into_kept(self) -> (String, Vec<u8>) {
         match self {
             Record::Tracked { consumer, position } => {
@@ -48,8 +48,8 @@ impl Record {
     }
 }
 
-/// What in an encoded record is of a form that this version does not know, if anything is: bincode writes a
-/// variant's number first.
+/// Describes the kind of an encoded record, if this version does not know it. bincode writes a variant's number
+/// first.
 pub(crate) fn newer_form(encoded: &[u8]) -> Option<String> {
     let number = *encoded.first()?;
     let last = Record::VARIANTS - 1;
@@ -57,12 +57,12 @@ pub(crate) fn newer_form(encoded: &[u8]) -> Option<String> {
         .then(|| format!("a record of kind {number}; 0 to {last} are known"))
 }
 
-/// The key of what `consumer` has tracked.
+/// The key of the position that `consumer` has tracked.
 pub(crate) fn tracked_key(consumer: &str) -> String {
     format!("tracked/{consumer}")
 }
 
-/// The position that is kept under a `tracked_key`.
+/// The position in the value of a `tracked_key`.
 pub(crate) fn tracked_position(kept: &[u8]) -> Option<u64> {
     kept.try_into().ok().map(u64::from_le_bytes)
 }

@@ -1,21 +1,21 @@
-//! How a view keeps a row: keys and values of its tree.
+//! How a view stores rows: the keys and values of its tree.
 //!
 //! ```text
 //! key                                        value
-//! 0  name                                    one of the view's own states
+//! 0  name                                    a state of the view itself
 //! 1  row key                                 a row
 //! 2  row key, NUL, generation (8), number (4)   a piece of a row too large for one value
 //!
 //! value of a row or state
 //! offset  bytes  field
-//!      0      4  CRC-32C of the key and of all that follows
+//!      0      4  CRC-32C of the key and of everything that follows
 //!      4      1  0: the bytes follow; 1: they are in pieces, and these fields follow:
 //!      5      8  generation
 //!     13      4  length of all pieces
 //!     17      4  CRC-32C of all pieces
 //! ```
 //!
-//! Numbers within keys are big-endian, so that pieces are in order.
+//! Numbers in keys are big-endian, so that pieces are in order.
 
 use crate::codec::cursor::Cursor;
 use crate::codec::overflow::Overflow;
@@ -29,20 +29,20 @@ const SPACE_PIECE: u8 = 2;
 const INLINE: u8 = 0;
 const OVERFLOW: u8 = 1;
 const CRC_BYTES: usize = 4;
-/// Bytes of a piece's key after its row's.
+/// The bytes that a piece's key has after its row's key.
 const PIECE_SUFFIX_BYTES: usize = 1 + 8 + 4;
 
-/// The key of one of the view's own states.
+/// The key of a state of the view itself.
 pub(crate) fn state_key(name: &[u8]) -> Vec<u8> {
     spaced(SPACE_STATE, name)
 }
 
-/// The tree's key of the row `key`.
+/// The key in the tree of the row `key`.
 pub(crate) fn row_key(key: &str) -> Vec<u8> {
     spaced(SPACE_ROW, key.as_bytes())
 }
 
-/// The name of a state, or the key of a row, from its key in the tree.
+/// The name of a state, or the key of a row, in a key of the tree.
 pub(crate) fn name_of(key: &[u8]) -> Option<&[u8]> {
     key.split_first().map(|(_, name)| name)
 }
@@ -52,12 +52,12 @@ pub(crate) fn rows_end() -> Vec<u8> {
     vec![SPACE_PIECE]
 }
 
-/// What all keys of pieces begin with.
+/// The prefix of all keys of pieces.
 pub(crate) fn pieces_prefix() -> Vec<u8> {
     vec![SPACE_PIECE]
 }
 
-/// The key of a piece of the row that the tree has under `row_key`.
+/// The key of a piece of the row whose key in the tree is `row_key`.
 pub(crate) fn piece_key(row_key: &[u8], generation: u64, number: u32) -> Vec<u8> {
     let (_, row) = row_key.split_first().expect("a row's key begins with its space");
     let mut key = spaced(SPACE_PIECE, row);
@@ -67,7 +67,7 @@ pub(crate) fn piece_key(row_key: &[u8], generation: u64, number: u32) -> Vec<u8>
     key
 }
 
-/// The tree's key of the row that a piece belongs to, and the piece's generation and number.
+/// The key in the tree of a piece's row, and the piece's generation and number.
 pub(crate) fn piece_of(piece_key: &[u8]) -> Option<(Vec<u8>, u64, u32)> {
     let at = piece_key.len().checked_sub(PIECE_SUFFIX_BYTES)?;
     let (row, suffix) = piece_key.get(1..)?.split_at_checked(at.checked_sub(1)?)?;
@@ -84,7 +84,7 @@ fn spaced(space: u8, name: &[u8]) -> Vec<u8> {
     key
 }
 
-/// A row's value: the row, or where its pieces are.
+/// The value of a row in the tree: the row itself, or what its pieces are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StoredRow {
     Inline(Bytes),
@@ -109,12 +109,12 @@ impl StoredRow {
         let crc = checksum(key, &value).to_le_bytes();
         value[..CRC_BYTES].copy_from_slice(&crc);
         let read = || StoredRow::decode(key, &Bytes::copy_from_slice(&value));
-        // A test forges pieces that are too long.
+        // A test forges an overflow that is too long to be decoded.
         debug_assert!(matches!(self, StoredRow::Overflow { .. }) || read().as_ref() == Some(self));
         value
     }
 
-    /// The row that was kept as `value` under `key`; `None` if these are not the bytes written.
+    /// The row that was stored as `value` under `key`; `None` if these are not the bytes that were written.
     pub(crate) fn decode(key: &[u8], value: &Bytes) -> Option<StoredRow> {
         let mut cursor = Cursor::new(value);
         if cursor.u32()? != checksum(key, value) {
@@ -124,7 +124,7 @@ impl StoredRow {
             INLINE => Some(StoredRow::Inline(cursor.rest())),
             OVERFLOW => {
                 let (generation, overflow) = (cursor.u64()?, Overflow::decode(&mut cursor)?);
-                // Pieces are read, and removed, as many as this says.
+                // This length decides how many pieces are read and removed.
                 let is_possible = overflow.length as usize <= VIEW_ROW_BYTES_MAX;
                 let is_believed = is_possible || failpoint!("codec::believe_any_row_length");
                 is_believed.then_some(StoredRow::Overflow { generation, overflow })
@@ -181,7 +181,7 @@ mod tests {
         }
     }
 
-    /// Room for a row in pieces was made by its length before a piece was read, up to 4 GiB.
+    /// Memory for a row in pieces was allocated by its length before a piece was read, up to 4 GiB.
     #[test]
     fn a_row_in_pieces_that_is_longer_than_any_is_not_what_was_written() {
         let key = row_key("k");

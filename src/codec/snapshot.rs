@@ -1,8 +1,8 @@
-//! A snapshot of an aggregate as the index keeps it; what is in it is its writer's affair.
+//! A snapshot of an aggregate as the index stores it. The index does not look into its content.
 //!
 //! ```text
 //! offset  bytes  field
-//!      0      4  CRC-32C of the key and of all that follows
+//!      0      4  CRC-32C of the key and of everything that follows
 //!      4      4  length of the snapshot
 //!      8      4  CRC-32C of the snapshot
 //!     12         the snapshot, if it is not longer than `VALUE_BYTES_MAX`; otherwise it is in pieces
@@ -25,7 +25,7 @@ pub(crate) fn encode(key: &[u8], snapshot: &Content) -> Vec<u8> {
     value
 }
 
-/// The snapshot that was kept as `value` under `key`; `None` if these are not the bytes written.
+/// The snapshot that was stored as `value` under `key`; `None` if these are not the bytes that were written.
 pub(crate) fn decode(key: &[u8], value: &Bytes) -> Option<Content> {
     let mut cursor = Cursor::new(value);
     let is_right = cursor.u32()? == checksum(key, value);

@@ -1,8 +1,8 @@
-//! An entry of the sparse index: the place in the journal of the frame that begins at a position.
+//! An entry of the sparse index: a position, and the place in the journal of the frame that begins with it.
 //!
 //! ```text
 //! offset  bytes  field
-//!      0      4  CRC-32C of the key (the position) and of all that follows
+//!      0      4  CRC-32C of the key (the position) and of everything that follows
 //!      4      8  time, UTC microseconds
 //!     12      8  segment
 //!     20      8  offset of the frame in the segment
@@ -15,7 +15,7 @@ use crate::value::clock::Micros;
 
 const BYTES: usize = 28;
 
-/// A frame's first position and time, and where it is.
+/// A frame's first position, its time and its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SparseEntry {
     pub(crate) position: u64,
@@ -37,7 +37,7 @@ impl SparseEntry {
         (key, value)
     }
 
-    /// The sparse index entry that was kept as `value` under `key`; `None` if these are not the bytes written.
+    /// The entry that was stored as `value` under `key`; `None` if these are not the bytes that were written.
     pub(crate) fn decode(key: &[u8], value: &[u8]) -> Option<SparseEntry> {
         let position = keys::position_of(key)?;
         if value.len() != BYTES || u32::from_le_bytes(array_at(value, 0)) != checksum(key, value) {

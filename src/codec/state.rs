@@ -1,12 +1,12 @@
-//! What is known of a stream, and what the index keeps under each record's key.
+//! A stream's state, and the value that the index stores for each record's key.
 //!
 //! A record:
 //!
 //! ```text
 //! offset  bytes  field
-//!      0      4  CRC-32C of the key and of all that follows
+//!      0      4  CRC-32C of the key and of everything that follows
 //!      4      8  epoch: the number of the checkpoint that first covers this value
-//!     12      8  contribution of the value that the checkpoint before it covered, 0 for none
+//!     12      8  contribution of the value that the checkpoint before that one covered, 0 for none
 //!     20      4  length of the content; 0: the key was removed
 //!     24      4  CRC-32C of the content
 //!     28         the content, if it is not longer than `VALUE_BYTES_MAX`; otherwise it is in pieces
@@ -28,7 +28,7 @@ const RECORD_FIXED_BYTES: usize = 28;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StreamState {
     pub(crate) version: Version,
-    /// 1, because no stream can be truncated yet. Nothing reads by it: the journal has every event, and reading a
+    /// 1, because no stream can be truncated yet. Readers ignore it: the journal has every event, and reading a
     /// stream, loading an aggregate and counting events begin with the first one.
     pub(crate) first_readable: Version,
     /// When its first event was recorded.
@@ -51,18 +51,18 @@ impl StreamState {
     }
 }
 
-/// When a value was written, and what stood there as of the checkpoint before.
+/// When a value was written, and the contribution of the value that the checkpoint before covered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) epoch: u64,
     pub(crate) previous: u64,
 }
 
-/// The newest value of a record's key as the index keeps it.
+/// The newest value of a record's key as the index stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredRecord {
     pub(crate) stamp: Stamp,
-    /// Empty: the key was removed.
+    /// Empty if the key was removed.
     pub(crate) content: Content,
 }
 
@@ -78,7 +78,7 @@ impl StoredRecord {
         value
     }
 
-    /// The record that was kept as `value` under `key`; `None` if these are not the bytes written.
+    /// The record that was stored as `value` under `key`; `None` if these are not the bytes that were written.
     pub(crate) fn decode(key: &[u8], value: &Bytes) -> Option<StoredRecord> {
         let stamp = unseal(key, value)?;
         let mut cursor = Cursor::new(value);
@@ -86,13 +86,13 @@ impl StoredRecord {
         Some(StoredRecord { stamp, content: Content::decode(cursor)? })
     }
 
-    /// The key was removed.
+    /// Whether the key was removed.
     pub(crate) fn is_removed(&self) -> bool {
         self.content.is_empty()
     }
 }
 
-/// What a value adds to its tree's sum. Never 0, which means no value.
+/// A value's contribution to its tree's sum. Never 0, which means no value.
 pub(crate) fn contribution(key: &[u8], value: &[u8]) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&in_four_bytes(key.len()).to_le_bytes());

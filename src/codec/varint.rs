@@ -1,7 +1,7 @@
-//! Whole numbers in as few bytes as they need: seven bits a byte, the lowest first; bit 7 says that more
-//! follow (LEB128). Signed ones are folded first, so that small ones of either sign stay short.
+//! Integers of variable length (LEB128): seven bits in each byte, the lowest first; bit 7 is set if another byte
+//! follows. Signed numbers are zigzag-encoded first, so that small numbers of either sign are short.
 
-/// Bytes of the longest form.
+/// The most bytes of a number.
 pub(crate) const BYTES_MAX: usize = 10;
 
 /// Appends `number`.
@@ -19,7 +19,7 @@ pub(crate) fn put_signed(number: i64, out: &mut Vec<u8>) {
     put((number << 1 ^ number >> 63) as u64, out);
 }
 
-/// Takes a number from the front of `bytes`; `None` if there is none.
+/// Takes a number from the front of `bytes`; `None` if there is no valid one.
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for (n, byte) in bytes.iter().take(BYTES_MAX).enumerate() {

@@ -1,4 +1,4 @@
-//! `views.closed`: what the views were when they were closed in order.
+//! `views.closed`: what the views' database was when it was closed properly.
 //!
 //! ```text
 //! offset  bytes  field
@@ -6,7 +6,7 @@
 //!      8      4  format, 1
 //!     12      8  bytes of the database's file
 //!     20         the names of its trees, as bincode
-//!             4  CRC-32C of all before
+//!             4  CRC-32C of everything before
 //! ```
 
 use crate::codec::bin;
@@ -18,10 +18,10 @@ const FORMAT: u32 = 1;
 const NAMES_OFFSET: usize = 20;
 const CRC_BYTES: usize = 4;
 
-/// What the views were.
+/// What the views' database was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClosedViews {
-    /// Of the database's file.
+    /// The length of the database's file.
     pub(crate) bytes: u64,
     pub(crate) trees: Vec<String>,
 }
@@ -37,7 +37,7 @@ impl ClosedViews {
         bytes
     }
 
-    /// What the file's bytes say; otherwise, why they cannot be used.
+    /// Decodes the file's bytes.
     pub(crate) fn decode(bytes: &[u8]) -> Result<ClosedViews, Corruption> {
         if bytes.get(..8) != Some(&MAGIC) || bytes.len() < NAMES_OFFSET + CRC_BYTES {
             return Err(NoteFault::Magic.into());

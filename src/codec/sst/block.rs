@@ -1,9 +1,9 @@
-//! An event block: events of one stream or of several, one after another, compressed together.
+//! An event block: events of one or several streams, one after another, compressed together.
 //!
 //! ```text
 //! offset  bytes  field
 //!      0      4  bytes of the events, uncompressed
-//!      4      1  1: they are compressed, as one LZ4 block; 0: they are not, which would not be shorter
+//!      4      1  1: the events are one LZ4 block; 0: they are not compressed, because LZ4 does not shorten them
 //!      5         the events
 //! ```
 //!
@@ -20,10 +20,9 @@
 //!         entry there: segment (8), offset in the segment (4), length (4)
 //! ```
 //!
-//! Whose events they are, and which versions, the block index says: a run of one stream's begins at a byte of
-//! the event block and is so many events long. Events of a stream, and of streams of one kind, are alike, so
-//! they are compressed where that makes them shorter. Decoding slices the one buffer that an event block was read
-//! into, or decompressed into.
+//! The block index holds the streams and versions of the events: each key run of a stream begins at a byte of the event
+//! block and has a number of events. Events of one stream or category are alike, so they are compressed where that
+//! makes them shorter. Decoding slices the one buffer into which the event block was read or decompressed.
 
 use crate::codec::cursor::array_at;
 use crate::codec::frame::EntryLocation;
@@ -42,19 +41,20 @@ use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into};
 const FIXED_BYTES: usize = 5;
 const BASE_BYTES: usize = 16;
 const REFERENCE_BYTES: usize = 16;
-/// What an event takes beside its body, at most.
+/// The most bytes that an event takes besides its body.
 const HEAD_BYTES_MAX: usize = 3 * varint::BYTES_MAX;
-/// Bytes of the events of any event block, and some to spare.
+/// The most bytes of the events of an event block, with some to spare.
 pub(crate) const EVENT_BLOCK_BYTES_MAX: usize =
     BASE_BYTES + HEAD_BYTES_MAX + TABLE_EVENT_BLOCK_BYTES_MAX;
-// Any event fits into an event block of its own, and nearly any where a stream may begin.
+// Any event fits into an event block of its own, and nearly any into a block where another stream may still begin.
 const _: () =
     assert!(TABLE_EVENT_BLOCK_BYTES_MIN + TABLE_INLINE_BYTES_MAX <= TABLE_EVENT_BLOCK_BYTES_MAX);
 
-/// Bytes that any event block takes in the file; what is not made shorter stays as it is.
+/// The most bytes that an event block takes in the file. Events that compression does not shorten are stored as they
+/// are.
 pub(crate) const STORED_EVENT_BLOCK_BYTES_MAX: usize = EVENT_BLOCK_BYTES_MAX + 16;
 
-/// Makes event blocks, and keeps its buffers from one to the next.
+/// Builds event blocks, and reuses its buffers from one to the next.
 #[derive(Default)]
 pub(crate) struct EventBlockBuilder {
     events: Vec<u8>,
@@ -67,13 +67,13 @@ impl EventBlockBuilder {
         self.first.is_none()
     }
 
-    /// Whether the next stream is to begin another event block. One that begins here goes on here as far as it can:
-    /// reading it then decompresses little else.
+    /// Whether the next stream must begin another event block. A stream that begins in this one continues in it as far
+    /// as possible, so that reading the stream decompresses little else.
     pub(crate) fn is_full(&self) -> bool {
         self.events.len() >= TABLE_EVENT_BLOCK_BYTES_MIN
     }
 
-    /// Whether an event with this body is to begin another event block.
+    /// Whether an event with this body must begin another event block.
     pub(crate) fn is_full_for(&self, body: &Body) -> bool {
         let body_bytes = match body {
             Body::Inline(envelope) => envelope.len(),
@@ -83,12 +83,12 @@ impl EventBlockBuilder {
             && self.events.len() + body_bytes + HEAD_BYTES_MAX > TABLE_EVENT_BLOCK_BYTES_MAX
     }
 
-    /// Where the next event will begin, if it is put into this event block.
+    /// Where the next event begins, if it is put into this event block.
     pub(crate) fn next_start(&self) -> u32 {
         in_four_bytes(self.events.len().max(BASE_BYTES))
     }
 
-    /// Puts an event after those that are here.
+    /// Appends an event.
     pub(crate) fn put(&mut self, position: u64, recorded_at: Micros, body: &Body) {
         let (first_position, first_time) = *self.first.get_or_insert_with(|| {
             self.events.extend_from_slice(&position.to_le_bytes());
@@ -112,7 +112,7 @@ impl EventBlockBuilder {
         }
     }
 
-    /// Appends the content of the event block, and begins another one.
+    /// Appends the content of the event block to `out`, and begins another block.
     #[allow(clippy::indexing_slicing, reason = "places in what was just appended")]
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
         assert!(self.events.len() <= EVENT_BLOCK_BYTES_MAX, "a longer block would not be read");
@@ -140,7 +140,7 @@ impl EventBlockBuilder {
     }
 }
 
-/// The events of an event block with this content, uncompressed.
+/// Decompresses the events of an event block with this content.
 pub(crate) fn decompress(content: &Bytes) -> Result<Bytes, Corruption> {
     unpack(content).ok_or(Corruption::EventBlock)
 }
@@ -161,8 +161,8 @@ fn unpack(content: &Bytes) -> Option<Bytes> {
     (events.len() == length && length >= BASE_BYTES).then_some(events)
 }
 
-/// The run of `count` events, the first of which is of `first_version`, at byte `start` of an event block's
-/// `events`.
+/// Decodes the run of `count` events at byte `start` of an event block's `events`. The first of them has
+/// `first_version`.
 pub(crate) fn decode_run(
     events: &Bytes,
     start: u32,
@@ -182,7 +182,7 @@ fn read_run(
     let first_position = u64::from_le_bytes(array_at(events.get(..8)?, 0));
     let first_time = i64::from_le_bytes(array_at(events.get(8..BASE_BYTES)?, 0));
     let mut left = events.get(start.max(BASE_BYTES)..)?;
-    // Each takes more than a byte, so a forged count cannot ask for much memory.
+    // Each event takes more than a byte, so a forged count cannot allocate much memory.
     let mut run = Vec::with_capacity(in_memory(count).min(left.len()));
     for n in 0..count {
         let distance = varint::take_signed(&mut left)?;
@@ -259,7 +259,7 @@ mod tests {
         golden.extend([40, 3, 0]);
         let golden = Bytes::from(golden);
         assert_eq!(unpack(&golden, 3, 5), Ok(sample()));
-        // LZ4 makes even this shorter, in a way of its own.
+        // LZ4 shortens even this, in its own way, so the written bytes differ.
         assert_eq!(decompress(&table(&sample())), decompress(&golden));
         let mut noise = [0; 200];
         blake3::Hasher::new().finalize_xof().fill(&mut noise);
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(content[..5], [220, 0, 0, 0, 0], "what is not made shorter stays as it is");
     }
 
-    /// What compresses an event block may do so better one day, so the bytes are only read.
+    /// The compressor may improve, so the test only reads these bytes.
     #[test]
     fn a_compressed_chunk_is_read_from_its_golden_bytes() {
         let events = vec![event(5, inline(200))];

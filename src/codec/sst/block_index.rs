@@ -1,14 +1,14 @@
-//! An index block of a table: which runs of events the table holds, in the order of their streams and
-//! versions, and where.
+//! An index block of a table: the key runs of the table, in the order of their streams and versions, and
+//! their places.
 //!
 //! ```text
 //! offset  bytes  field
 //!      0      2  runs in this block
-//!      2      8  time that the runs' times are counted from, UTC microseconds
-//!     10      8  offset in the file that their event blocks' offsets are counted from
+//!      2      8  time to which the runs' times are relative, UTC microseconds
+//!     10      8  offset in the file to which the offsets of event blocks are relative
 //!     18      2  for each run, where it begins in this block
 //!             2  bytes of the name that the next block begins with; 0: this is the last block
-//!             8  the version that it begins with
+//!             8  the version that the next block begins with
 //!                that name
 //! ```
 //!
@@ -26,8 +26,8 @@
 //!         where the run begins in the event block
 //! ```
 //!
-//! A stream's last run tells its state. Each block names what the next one begins with: so one that is
-//! lost is missed, and never mistaken for streams that were not written.
+//! A stream's last run holds its state. Each block names what the next one begins with. So a lost block is noticed,
+//! and never mistaken for streams that were not written.
 
 use crate::codec::cursor::array_at;
 use crate::codec::length::in_two_bytes;
@@ -48,7 +48,7 @@ const NEXT_FIXED_BYTES: usize = 10;
 const FLAG_DELETED: u8 = 1;
 const FLAG_TRUNCATED: u8 = 2;
 
-// Where a run begins in its block fits into two bytes.
+// A run's offset in its block fits into two bytes.
 const _: () =
     assert!(TABLE_INDEX_BLOCK_BYTES + 2 * STREAM_NAME_BYTES_MAX + 256 <= u16::MAX as usize);
 
@@ -61,7 +61,7 @@ pub(crate) struct KeyRun {
     /// The stream's state after the run.
     pub(crate) state: StreamState,
     pub(crate) event_block: BlockPlace,
-    /// Where it begins in the event block.
+    /// Where the run begins in the event block.
     pub(crate) start: u32,
 }
 
@@ -71,7 +71,7 @@ impl KeyRun {
     }
 }
 
-/// Makes a block of runs that come in their order.
+/// Builds a block from runs, which must come in order.
 #[derive(Default)]
 pub(crate) struct IndexBlockBuilder {
     first: Option<KeyRun>,
@@ -85,7 +85,7 @@ impl IndexBlockBuilder {
         self.first.as_ref()
     }
 
-    /// Whether the next run is to begin another block.
+    /// Whether the next run must begin another block.
     pub(crate) fn is_full(&self) -> bool {
         self.runs.len() + 2 * self.starts.len() >= TABLE_INDEX_BLOCK_BYTES
     }
@@ -117,8 +117,8 @@ impl IndexBlockBuilder {
         varint::put(run.start.into(), out);
     }
 
-    /// Appends the block of all runs that were put in, before one that begins with `next`, and begins
-    /// another.
+    /// Appends the block of all runs that were put in, and begins another one. The next block begins
+    /// with `next`.
     pub(crate) fn finish(&mut self, next: Option<(&StreamId, u64)>, out: &mut Vec<u8>) {
         let first = self.first.take().expect("a block has a run");
         let (name, version) = next.map_or(("", 0), |(stream, version)| (stream.as_str(), version));
@@ -148,7 +148,7 @@ impl IndexBlockBuilder {
     }
 }
 
-/// An index block that was read back. Its runs are decoded when they are asked for.
+/// An index block that was read. Its runs are decoded on demand.
 #[derive(Debug, Clone)]
 pub(crate) struct IndexBlock {
     content: Bytes,
@@ -178,12 +178,12 @@ impl IndexBlock {
         Some(IndexBlock { content, count, next })
     }
 
-    /// Bytes that it takes.
+    /// The length of the block in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.content.len()
     }
 
-    /// How many runs there are.
+    /// The number of runs.
     pub(crate) fn count(&self) -> usize {
         self.count
     }
@@ -193,7 +193,7 @@ impl IndexBlock {
         self.next.as_ref().map(|(stream, version)| (stream, *version))
     }
 
-    /// Whether this is the block that has, or would have, the run which begins with `version` of `stream`.
+    /// Whether a run that begins with `version` of `stream` is in this block, if it exists.
     pub(crate) fn covers(&self, stream: &StreamId, version: u64) -> Result<bool, Corruption> {
         if !self.reaches(stream.as_str(), version) {
             return Ok(false);
@@ -206,12 +206,12 @@ impl IndexBlock {
         self.run_begin(0).ok_or(Corruption::IndexBlock)
     }
 
-    /// The name of the stream of the run of this number.
+    /// The stream's name of run `number`.
     pub(crate) fn name(&self, number: usize) -> Result<&[u8], Corruption> {
         self.run_begin(number).map(|(name, _)| name).ok_or(Corruption::IndexBlock)
     }
 
-    /// Stream and version that the run of this number begins with.
+    /// The stream's name and the version that run `number` begins with.
     fn run_begin(&self, number: usize) -> Option<(&[u8], u64)> {
         let mut left = self.run_bytes(number)?;
         let name = take_name(&mut left)?;
@@ -223,7 +223,7 @@ impl IndexBlock {
         self.next().is_none_or(|(next, first)| (next.as_str(), first) > (stream, version))
     }
 
-    /// How many of the runs come before `version` of `stream`, or begin with it.
+    /// The number of runs that begin at or before `version` of `stream`.
     pub(crate) fn runs_up_to(&self, stream: &str, version: u64) -> Result<usize, Corruption> {
         let (mut low, mut high) = (0, self.count);
         while low < high {
@@ -237,7 +237,7 @@ impl IndexBlock {
         Ok(low)
     }
 
-    /// The run of this number.
+    /// Run `number`.
     pub(crate) fn run(&self, number: usize) -> Result<KeyRun, Corruption> {
         self.read_run(number).ok_or(Corruption::IndexBlock)
     }
@@ -259,7 +259,8 @@ impl IndexBlock {
         if flags & !(FLAG_DELETED | FLAG_TRUNCATED) != 0 || first_version == 0 || events == 0 {
             return None;
         }
-        // All of them are in one event block, in some bytes each. Room is made for so many before they are read.
+        // A run's events are in one event block and take some bytes each. Memory for them is allocated before they are
+        // read.
         if events > EVENT_BLOCK_BYTES_MAX as u64 && !failpoint!("codec::believe_any_run_length") {
             return None;
         }
@@ -274,7 +275,7 @@ impl IndexBlock {
             return None;
         }
         let state = StreamState {
-            // There can be a next one.
+            // The addition leaves room for a next version.
             version: Version::new(first_version.checked_add(events)? - 1),
             first_readable: Version::new(first_readable),
             created,
@@ -285,7 +286,7 @@ impl IndexBlock {
         Some(KeyRun { stream, first_version, events, state, event_block, start })
     }
 
-    /// What follows from the beginning of a run on.
+    /// The block's bytes from the beginning of run `number`.
     fn run_bytes(&self, number: usize) -> Option<&[u8]> {
         if number >= self.count {
             return None;
@@ -380,8 +381,8 @@ mod tests {
         }
     }
 
-    /// Room for the events of a run was made before they were read: a forged number of them aborted the process in
-    /// the allocator. It is no more than an event block can hold.
+    /// Memory for the events of a run was allocated before they were read, and a forged number aborted the process in
+    /// the allocator. Now it is at most as many as an event block can hold.
     #[test]
     fn a_run_that_claims_more_events_than_an_event_block_holds_is_malformed() {
         let most = EVENT_BLOCK_BYTES_MAX as u64;
@@ -390,7 +391,7 @@ mod tests {
             let found = IndexBlock::decode(block(&[run("A-1", 5, events)], None)).unwrap();
             assert_eq!(found.run(0).is_ok(), is_possible, "{events} events");
         }
-        // No version can follow.
+        // No version can follow the last one.
         let last = KeyRun { first_version: u64::MAX, ..run("A-1", 5, 1) };
         let found = IndexBlock::decode(block(&[last], None)).unwrap();
         assert!(found.run(0).is_err());
@@ -423,7 +424,7 @@ mod tests {
         builder.finish(None, &mut content);
         assert!((50..100).contains(&put), "{put}");
         assert_eq!(IndexBlock::decode(content.into()).unwrap().count(), put);
-        // The longest names still leave room to tell where each run begins.
+        // With the longest names, the runs' offsets still fit.
         while !builder.is_full() {
             builder.put(&run(&"x".repeat(STREAM_NAME_BYTES_MAX), u64::MAX / 2, 2));
         }

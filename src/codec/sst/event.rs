@@ -1,12 +1,12 @@
-//! An event of a known stream, with its body or where that is.
+//! An event of a known stream, with its body or the body's place.
 
 use crate::codec::frame::EntryLocation;
 use crate::value::clock::Micros;
 use crate::value::limits::TABLE_INLINE_BYTES_MAX;
 use bytes::Bytes;
 
-/// An event of a known stream, not decoded yet. `B` says where its body is: here as the envelope (`Bytes`), or
-/// here or in the journal, as the index ([`Body`]) or the tail knows it.
+/// An event of a known stream that is not decoded yet. `B` is its body: the envelope (`Bytes`), or what the index
+/// ([`Body`]) or the tail has instead, the envelope or its place in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LocatedEvent<B = Body> {
     pub(crate) version: u64,
@@ -23,15 +23,15 @@ impl<B> LocatedEvent<B> {
     }
 }
 
-/// An event's envelope, or where to find it.
+/// An event's envelope, or its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Body {
     Inline(Bytes),
-    /// Too large to be held twice: the entry in the journal.
+    /// The envelope is too large to be stored twice. This is its entry in the journal.
     At(EntryLocation),
 }
 
-/// The body to keep for an event with this envelope, whose entry is at `location`.
+/// The body to store for an event with this envelope and with its entry at `location`.
 pub(crate) fn body_of(envelope: &Bytes, location: EntryLocation) -> Body {
     match envelope.len() <= TABLE_INLINE_BYTES_MAX {
         true => Body::Inline(envelope.clone()),

@@ -1,5 +1,5 @@
-//! The last block of a table: what it holds as a whole, and a filter that tells most streams that it does
-//! not hold.
+//! The last block of a table: what the table holds as a whole, and a Bloom filter that excludes most streams
+//! that it does not hold.
 //!
 //! ```text
 //! offset  bytes  field
@@ -9,21 +9,21 @@
 //!     18         that name
 //!             2  bytes of the name of the last stream
 //!                that name
-//!                the filter, a Bloom filter: bits
+//!                the bits of the filter
 //! ```
 //!
-//! Each name sets `FILTER_PROBES` bits. Where, its BLAKE3 hash says: with its first two numbers of 64
-//! bits, a and b, the second made odd, bit (a + n × b modulo 2⁶⁴) modulo the number of bits, for n from 0 on.
+//! Each name sets `FILTER_PROBES` bits. Let a and b be the first two 64-bit numbers of the name's BLAKE3 hash, with b
+//! made odd. For n from 0, the bits are (a + n × b modulo 2⁶⁴) modulo the number of bits.
 
 use crate::codec::cursor::{Cursor, array_at};
 use crate::codec::length::{in_memory, in_two_bytes};
 use crate::value::stream::StreamId;
 use bytes::Bytes;
 
-/// Bits that a name sets. Seven would be best for ten bits a name; with six one in a hundred look-ups goes on in vain
-/// too, and each look-up asks for one bit less. It is part of format 1.
+/// Bits that a name sets. For ten bits a name, seven would be best. With six, one in a hundred look-ups is a false
+/// positive too, and each look-up reads one bit less. The number is part of format 1.
 const FILTER_PROBES: u64 = 6;
-/// Bits for each stream: with ten, one in a hundred look-ups goes on in vain, which a test holds.
+/// Bits for each stream. With ten, one in a hundred look-ups is a false positive; a test checks this.
 const FILTER_BITS_EACH: u64 = 10;
 
 /// What a table holds as a whole.
@@ -58,7 +58,7 @@ impl Footer {
         let (events, version) = (cursor.u64()?, cursor.u64()?);
         let mut name = || {
             let length = cursor.u16()?;
-            // Names of their own: the footer's buffer is mostly filter.
+            // Copies of the names, because the footer's buffer is mostly the filter.
             StreamId::from_stored(Bytes::copy_from_slice(cursor.pass(length.into())?))
         };
         let (first, last) = (name()?, name()?);
@@ -72,13 +72,13 @@ impl Footer {
     }
 }
 
-/// Tells of most names that were not put in that they were not; of those that were, never.
+/// A Bloom filter. It excludes most names that were not put in, and never one that was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Filter {
     bits: Vec<u8>,
 }
 
-/// What a filter asks about a name.
+/// The hash of a name, from which its bits in a filter follow.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NameHash(u64, u64);
 
@@ -95,18 +95,18 @@ impl NameHash {
 }
 
 impl Filter {
-    /// An empty filter for up to so many names.
+    /// An empty filter for up to `names` names.
     pub(crate) fn for_names(names: u64) -> Filter {
         let bytes = (names.max(1) * FILTER_BITS_EACH).div_ceil(8);
         Filter { bits: vec![0; in_memory(bytes)] }
     }
 
-    /// Makes it smaller, if it was made for more names than the `names` that were put in: halves of it are
-    /// laid over each other, as long as they have room and are of whole bytes.
+    /// Shrinks a filter that was made for more names than the `names` that were put in: combines its halves with OR, as
+    /// long as the result has room and the halves are whole bytes.
     pub(crate) fn fold_for(&mut self, names: u64) {
         let needed = Filter::for_names(names).bits.len();
         while self.bits.len().is_multiple_of(2) && self.bits.len() / 2 >= needed {
-            // A number modulo all bits, modulo half of them, is the number modulo half of them.
+            // A number modulo n, modulo n/2, is the number modulo n/2.
             let upper = self.bits.split_off(self.bits.len() / 2);
             for (lower, upper) in self.bits.iter_mut().zip(upper) {
                 *lower |= upper;
@@ -115,7 +115,7 @@ impl Filter {
         self.bits.shrink_to_fit();
     }
 
-    /// How many names it was made for, or a few more.
+    /// The number of names it was made for, or a few more.
     pub(crate) fn names(&self) -> u64 {
         8 * self.bits.len() as u64 / FILTER_BITS_EACH
     }

@@ -1,11 +1,11 @@
-//! A table: the events of a stretch of the journal in the order of their streams, in one file. Immutable.
+//! A sorted table: an immutable file with the events of a stretch of the journal, in the order of their streams.
 //!
 //! ```text
 //! offset  bytes  field
 //!      0      8  magic "FSPACK\0\0"
 //!      8      4  format, 1
-//!     12     16  id of the index that it is of
-//!     28      8  its number
+//!     12     16  id of the index that it belongs to
+//!     28      8  number of the table
 //!     36      4  zero
 //!     40         blocks, one after another: event blocks, and after some of them an index block;
 //!                the footer is the last
@@ -17,13 +17,13 @@
 //!
 //! ```text
 //! offset  bytes  field
-//!      0      4  CRC-32C of the index's id, the table's number, the block's offset, and all that follows
-//!      4      1  what it is: 1 an event block, 2 an index block, 3 the footer
-//!      5         its content, which `block`, `block_index` and `footer` describe
+//!      0      4  CRC-32C of the index's id, the table's number, the block's offset, and everything that follows
+//!      4      1  kind: 1 an event block, 2 an index block, 3 the footer
+//!      5         content, which `block`, `block_index` and `footer` describe
 //! ```
 //!
-//! The checksum covers where a block belongs: one that a disk puts elsewhere, in this file or in another, is
-//! no block there.
+//! The checksum covers a block's place. So a block that the disk has written elsewhere, in this file or in another, is
+//! not valid there.
 
 pub(crate) mod block;
 pub(crate) mod block_index;
@@ -41,14 +41,14 @@ const CONTENT_OFFSET: usize = 5;
 pub(crate) const HEADER_BYTES: usize = 40;
 pub(crate) const TRAILER_BYTES: usize = 12;
 
-/// Which table of which index; every block of it is sealed with this.
+/// An index and the number of a table in it. The checksum of each of the table's blocks covers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TableId {
     pub(crate) index: Uuid,
     pub(crate) number: u64,
 }
 
-/// What a block is.
+/// A block's kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BlockKind {
     Events = 1,
@@ -64,7 +64,7 @@ pub(crate) struct BlockPlace {
 }
 
 impl TableId {
-    /// What the table's file begins with.
+    /// The first bytes of the table's file.
     pub(crate) fn header(self) -> [u8; HEADER_BYTES] {
         let mut header = [0; HEADER_BYTES];
         header[..8].copy_from_slice(&MAGIC);
@@ -74,7 +74,7 @@ impl TableId {
         header
     }
 
-    /// Appends the block of this `kind` that will be at `offset`; `content` appends its content.
+    /// Appends a block of this `kind`, which will be at `offset`. `content` appends its content.
     #[allow(clippy::indexing_slicing, reason = "the block was appended from `start` on")]
     pub(crate) fn seal(
         self,
@@ -94,7 +94,7 @@ impl TableId {
         BlockPlace { offset, length: u32::try_from(length).expect("a block is below 4 GiB") }
     }
 
-    /// The content of the block that `bytes` are exactly, if it is of this `kind` and at `offset`.
+    /// The content of the block that takes up all of `bytes`, if it is valid and of this `kind` at `offset`.
     pub(crate) fn unseal(self, kind: BlockKind, offset: u64, bytes: &Bytes) -> Option<Bytes> {
         let is_whole = bytes.len() >= CONTENT_OFFSET
             && (u32::from_le_bytes(array_at(bytes, 0)) == self.checksum(offset, bytes)
@@ -122,7 +122,7 @@ impl BlockPlace {
         self.offset.saturating_add(self.length.into())
     }
 
-    /// What the table's file ends with, if this is where its footer is.
+    /// The last bytes of the table's file, if this is the place of its footer.
     pub(crate) fn trailer(self) -> [u8; TRAILER_BYTES] {
         let mut trailer = [0; TRAILER_BYTES];
         trailer[..8].copy_from_slice(&self.offset.to_le_bytes());
@@ -130,7 +130,7 @@ impl BlockPlace {
         trailer
     }
 
-    /// The place that a trailer, or a value of the index, says.
+    /// The place in a trailer, or in a value of a table's tree.
     pub(crate) fn decode(bytes: &[u8]) -> Option<BlockPlace> {
         let bytes: &[u8; TRAILER_BYTES] = bytes.try_into().ok()?;
         let offset = u64::from_le_bytes(array_at(bytes, 0));
