@@ -1,11 +1,11 @@
-//! Blocks of tables that were read lately: index blocks, and event blocks, decompressed. A table's number is
-//! given out once, and what it holds never changes, so a block that is here is the one in the file.
+//! A cache of recently read blocks: index blocks, and decompressed event blocks. A table's number is never
+//! reused and its content never changes, so a cached block is always the one in the file.
 //!
-//! Index blocks: with 500,000 streams in turn, each append to a stream that the tail had forgotten read one from the
-//! file, a fifth of the writer's time. Event blocks: streams of 20 that are read again and again, 500 of them, are read
-//! at 3,900,000 events a second with them and 2,050,000 without; 4,000 of them at 2,400,000 and 1,900,000. An event
-//! block is kept at its second read only: to keep each at its first made 8,000 streams, twice what there is room for,
-//! 10 % slower than to keep none (docs/decisions/0008).
+//! Index blocks: with 500,000 streams written in turn, each append to a stream that had left the tail read an index
+//! block from the file, which took a fifth of the writer's time. Event blocks: 500 streams of 20 events that are read
+//! again and again are read at 3,900,000 events a second with the cache and 2,050,000 without it; 4,000 of them at
+//! 2,400,000 and 1,900,000. An event block is kept only at its second read: keeping each at its first made 8,000
+//! streams, twice what there is room for, 10 % slower than keeping none (docs/decisions/0008).
 
 use crate::codec::sst::BlockPlace;
 use crate::codec::sst::block_index::IndexBlock;
@@ -16,20 +16,20 @@ use quick_cache::sync::Cache;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// About what a block takes in memory besides its content: its key, its place in the cache, and the allocation. It is
-/// an estimate, so that many short blocks do not exceed the bound unseen.
+/// About how much memory a block takes besides its content: its key, its place in the cache, and the allocation. With
+/// this estimate, many short blocks do not exceed the bound.
 const OVERHEAD_BYTES: usize = 128;
-/// About what a block takes: how many places the cache begins with follows from it, and nothing else.
+/// About how much memory a block takes. It decides only how many places the cache begins with.
 const BLOCK_BYTES: u64 = 4_096;
 
-/// An event block is kept when it is read again, for whatever stream, before about as many others as there is room for.
-/// So what is read once pushes nothing out.
+/// An event block is kept when it is read again, for any stream, before about as many other blocks as there is room
+/// for. So a block that is read once evicts nothing.
 pub(crate) struct BlockCache {
     blocks: Cache<(u64, u64), Block, ByBytes>,
     hasher: RandomState,
-    /// Hashes of the event blocks that were read last and not kept: in the place that the hash says, the last two. With
-    /// one for each place, two blocks of one place that are read in turn would never be kept. None if there is no room
-    /// for an event block.
+    /// Hashes of event blocks that were read lately and not kept. The hash gives the place, which holds the last two.
+    /// With only one, two blocks with the same place that are read in turn would never be kept. Empty if there is no
+    /// room for an event block.
     missed: Box<[[AtomicU64; 2]]>,
 }
 
@@ -53,7 +53,7 @@ impl Weighter<(u64, u64), Block> for ByBytes {
 }
 
 impl BlockCache {
-    /// A cache of blocks of up to so many bytes.
+    /// A cache for up to `bytes_max` bytes of blocks.
     pub(crate) fn new(bytes_max: u64) -> BlockCache {
         let blocks = usize::try_from(bytes_max / BLOCK_BYTES).unwrap_or(usize::MAX);
         let event_blocks =
@@ -65,12 +65,12 @@ impl BlockCache {
         }
     }
 
-    /// Forgets all of them.
+    /// Forgets all blocks.
     pub(crate) fn clear(&self) {
         self.blocks.clear();
     }
 
-    /// The index block at `place` of table `number`, if it is here.
+    /// The index block at `place` of table `number`, if it is cached.
     pub(crate) fn index_block(&self, number: u64, place: BlockPlace) -> Option<IndexBlock> {
         match self.blocks.get(&(number, place.offset))? {
             Block::IndexBlock(index_block) => Some(index_block),
@@ -82,7 +82,7 @@ impl BlockCache {
         self.blocks.insert((number, place.offset), Block::IndexBlock(index_block.clone()));
     }
 
-    /// The events of the event block at `place` of table `number`, if they are here.
+    /// The events of the event block at `place` of table `number`, if they are cached.
     pub(crate) fn event_block(&self, number: u64, place: BlockPlace) -> Option<Bytes> {
         match self.blocks.get(&(number, place.offset))? {
             Block::EventBlock(events) => Some(events),
@@ -90,17 +90,17 @@ impl BlockCache {
         }
     }
 
-    /// Takes in the events of an event block, if they are asked for again and again.
+    /// Keeps the events of an event block if they were read before, not long ago.
     pub(crate) fn put_event_block(&self, number: u64, place: BlockPlace, events: &Bytes) {
         let key = (number, place.offset);
         let hash = self.hasher.hash_one(key);
         let place = hash.checked_rem(self.missed.len() as u64);
         let missed = place.and_then(|place| self.missed.get(usize::try_from(place).ok()?));
         let Some([last, before]) = missed else { return };
-        // The order of other threads decides only what is kept.
+        // A race with other threads affects only which blocks are kept.
         let was_last = last.swap(hash, Ordering::Relaxed);
         if was_last == hash || before.swap(was_last, Ordering::Relaxed) == hash {
-            // A copy: an event block that is not compressed shares the buffer that it was read into with others.
+            // A copy, because an uncompressed event block shares its buffer with other blocks.
             self.blocks.insert(key, Block::EventBlock(Bytes::copy_from_slice(events)));
         }
     }
@@ -163,7 +163,7 @@ mod tests {
         }
     }
 
-    /// How many of `places` are kept after each was read, so often one after the other.
+    /// How many of `places` are kept after each was read `times` times in a row.
     fn kept(cache: &BlockCache, times: u64, places: std::ops::Range<u64>) -> usize {
         let event_block = Bytes::from(vec![0; TABLE_EVENT_BLOCK_BYTES_MAX]);
         for offset in places.clone() {
@@ -176,12 +176,12 @@ mod tests {
     fn what_is_read_once_is_not_kept_and_what_is_read_again_is() {
         let cache = BlockCache::new(1_000 * (TABLE_EVENT_BLOCK_BYTES_MAX + OVERHEAD_BYTES) as u64);
         assert_eq!(kept(&cache, 1, 0..5_000), 0);
-        // Those of long ago are forgotten; by the way they were, an odd one may be left.
+        // Blocks that were read long ago are forgotten, but a few hashes may be left.
         assert!(kept(&cache, 1, 0..100) < 10);
         let again = kept(&cache, 1, 0..100);
         assert!(again > 90, "{again} of 100 were kept");
         assert_eq!(kept(&cache, 2, 200..300), 100);
-        // What comes once goes by.
+        // Blocks that are read once evict nothing.
         kept(&cache, 1, 1_000..9_000);
         assert_eq!(kept(&cache, 0, 200..300), 100);
     }

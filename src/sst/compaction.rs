@@ -1,8 +1,8 @@
-//! Compacting tables, so that a stream's events are in few of them.
+//! Compacts tables, so that a stream's events are in few of them.
 //!
-//! Neighbouring tables of one level become one of the next level, step by step between the
-//! flush batches: each event is written again once for each level, and there are few levels. Until the compacted
-//! table is listed in their place, the ones that it is made of are what is read.
+//! Neighbouring tables of one level become one table of the next level, in steps between the flush batches. Each event
+//! is written again once for each level, and there are few levels. Readers use the inputs until the compacted table is
+//! listed in their place.
 
 use crate::codec::sst::TableId;
 use crate::codec::sst::event::Body;
@@ -24,25 +24,25 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A table that is made for a multiple of so many streams has a filter that can be halved four times: 64 streams are 80
-/// bytes of it. `TABLES_COMPACTED` inputs that all hold the same streams need three. Without folding, the filters of
+/// The filter of a table for a multiple of this many streams can be halved four times: 64 streams take 80 bytes of it.
+/// `TABLES_COMPACTED` inputs that all hold the same streams need three halvings. Without folding, the filters of
 /// 100,000 streams that are written again and again took half a gigabyte after 4,096 flush batches; with it they take
 /// 125 KiB.
 const FILTER_STREAMS: u64 = 8 * TABLES_COMPACTED as u64;
 
-/// What an event counts for beside its body, in the work of a step: events without a body of their own take time too.
-/// It is an estimate, and only decides how often a compaction looks up.
+/// How many bytes of a step's work an event counts as, besides its body: events without a body of their own take time
+/// too. It is an estimate, and decides only how long a step is.
 const EVENT_BYTES: usize = 32;
 
-/// Whether there is something to be compacted.
+/// Whether and when there is something to compact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CompactionPriority {
     None,
-    /// When nobody writes.
+    /// Compact when nobody writes.
     Idle,
-    /// When there is nothing to ingest.
+    /// Compact when there is nothing to ingest.
     Normal,
-    /// Before anything more is ingested.
+    /// Compact before anything more is ingested.
     Urgent,
 }
 
@@ -50,7 +50,7 @@ pub(crate) enum CompactionPriority {
 pub(crate) struct Compaction {
     inputs: Vec<Input>,
     writer: TableWriter,
-    /// The stream whose runs are being taken, and the last version of it that was.
+    /// The stream whose runs are being taken, and its last version that was taken.
     taken: Option<(StreamId, u64)>,
     level: u8,
 }
@@ -60,13 +60,13 @@ struct Input {
     event_block: OpenEventBlock,
 }
 
-/// Which of `tables` are to be compacted next, if there are as many as `tables_min` of a level.
+/// Which of `tables` to compact next, if a level has at least `tables_min` of them.
 pub(crate) fn due(tables: &[Arc<Table>], tables_min: usize) -> Option<Range<usize>> {
     let levels = tables.iter().map(|table| table.listed.level).collect::<Vec<_>>();
     due_of_levels(&levels, tables_min)
 }
 
-/// Levels never rise from the oldest to the newest: those of one level are neighbours.
+/// Levels never rise from the oldest table to the newest, so the tables of one level are neighbours.
 fn due_of_levels(levels: &[u8], tables_min: usize) -> Option<Range<usize>> {
     let mut groups = levels.chunk_by(|a, b| a == b).rev();
     let mut end = levels.len();
@@ -78,7 +78,7 @@ fn due_of_levels(levels: &[u8], tables_min: usize) -> Option<Range<usize>> {
 }
 
 impl Compaction {
-    /// Begins to make table `id` of `tables`, which are neighbours.
+    /// Begins to compact `tables`, which are neighbours, into table `id`.
     pub(crate) fn begin(
         db: &Database,
         directory: &Path,
@@ -86,7 +86,7 @@ impl Compaction {
         tables: &[Arc<Table>],
         cache: &Arc<BlockCache>,
     ) -> Result<Compaction> {
-        // As many as there can be: no more than the filters of all were made for.
+        // An upper bound: the filters of all inputs were made for this many.
         let streams: u64 = tables.iter().map(|table| table.footer.filter.names()).sum();
         let streams = streams.next_multiple_of(FILTER_STREAMS);
         let inputs = tables.iter().map(|table| {
@@ -101,12 +101,12 @@ impl Compaction {
         Ok(Compaction { inputs, writer, taken: None, level: level.saturating_add(1) })
     }
 
-    /// The tables that go into it.
+    /// The tables that are being compacted.
     pub(crate) fn inputs(&self) -> impl Iterator<Item = &Arc<Table>> {
         self.inputs.iter().map(|input| &input.cursor.table)
     }
 
-    /// Takes in about `bytes` of events. Returns whether there are more.
+    /// Takes about `bytes` of events. Returns whether there are more.
     pub(crate) fn step(&mut self, db: &Database, bytes: usize) -> Result<bool> {
         let mut taken = 0;
         while taken < bytes {
@@ -118,12 +118,12 @@ impl Compaction {
         Ok(true)
     }
 
-    /// Has the compacted table on disk.
+    /// Syncs and opens the compacted table.
     pub(crate) fn finish(self, db: &Database) -> Result<Option<Table>> {
         self.writer.finish(db, self.level)
     }
 
-    /// Takes in the next run. Returns its bytes, or `None` at the end.
+    /// Takes the next run. Returns its bytes, or `None` at the end.
     fn take_run(&mut self, db: &Database) -> Result<Option<usize>> {
         let Some((stream, input)) = self.next_input(db)? else { return Ok(None) };
         let input = self.inputs.get_mut(input).expect("it is the number of an input");
@@ -142,7 +142,7 @@ impl Compaction {
             let before = StreamState { version: Version::new(before), ..run.state };
             self.writer.begin_stream(&stream, NameHash::of(&stream), before);
         }
-        // The newer run knows better.
+        // The newer run has the newer state.
         self.writer.take_over(&run.state);
         self.taken = Some((stream, run.last_version()));
         if run.first_version > 1 && failpoint!("sst::drop_run_in_compaction") {
@@ -159,14 +159,14 @@ impl Compaction {
         Ok(Some(bytes))
     }
 
-    /// Where the next run is to be taken from, and its stream. Of one stream, the older table has the older
-    /// events.
+    /// The stream of the next run, and the number of the input that has it. The older table has the stream's older
+    /// events, so it comes first.
     fn next_input(&mut self, db: &Database) -> Result<Option<(StreamId, usize)>> {
         let mut next: Option<(StreamId, usize)> = None;
         for (number, input) in self.inputs.iter_mut().enumerate() {
             let Some(run) = input.cursor.peek(db)? else { continue };
             if next.as_ref().is_none_or(|(stream, _)| run.stream < *stream) {
-                // A name of its own: the run's shares its index block.
+                // A copy of the name, because the run's name shares its index block.
                 next = Some((run.stream.detached(), number));
             }
         }

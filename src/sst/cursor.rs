@@ -1,5 +1,5 @@
-//! A walk through the runs of one table, in order. It can skip ahead, which costs a look-up only where the
-//! block at hand does not reach.
+//! Walks over the runs of one table in order. It can skip runs, which costs a look-up only if the target is not in
+//! the current block.
 
 use crate::codec::sst::block_index::{IndexBlock, KeyRun};
 use crate::kv::database::Database;
@@ -12,26 +12,26 @@ use std::sync::Arc;
 pub(crate) struct TableCursor {
     pub(crate) table: Arc<Table>,
     block: Option<IndexBlock>,
-    /// The number in its block of the run that comes next.
+    /// The number of the next run in its block.
     at: usize,
-    /// That run, once it was looked at.
+    /// The next run, once it is decoded.
     next: Option<KeyRun>,
 }
 
 impl TableCursor {
-    /// A walk that begins with the first run.
+    /// A cursor before the first run.
     pub(crate) fn of(db: &Database, table: &Arc<Table>) -> Result<TableCursor> {
         let (stream, version) = &table.footer.first;
         let block = Some(table.index_block_beginning(db, stream, *version)?);
         Ok(TableCursor { table: Arc::clone(table), block, at: 0, next: None })
     }
 
-    /// A walk that must still `seek`.
+    /// A cursor without a place. The caller must call [`TableCursor::seek_behind`] first.
     pub(crate) fn anywhere(table: &Arc<Table>) -> TableCursor {
         TableCursor { table: Arc::clone(table), block: None, at: 0, next: None }
     }
 
-    /// Looks at the run that comes next; `None` at the end.
+    /// Returns the next run without taking it; `None` at the end.
     pub(crate) fn peek(&mut self, db: &Database) -> Result<Option<&KeyRun>> {
         if self.next.is_none() {
             self.enter_next_block(db)?;
@@ -42,7 +42,7 @@ impl TableCursor {
         Ok(self.next.as_ref())
     }
 
-    /// Takes the run that comes next.
+    /// Takes the next run; `None` at the end.
     pub(crate) fn take(&mut self, db: &Database) -> Result<Option<KeyRun>> {
         self.peek(db)?;
         let run = self.next.take();
@@ -50,13 +50,13 @@ impl TableCursor {
         Ok(run)
     }
 
-    /// Takes the run that comes next, if it is of `stream`.
+    /// Takes the next run, if it is of `stream`.
     pub(crate) fn take_of(&mut self, db: &Database, stream: &StreamId) -> Result<Option<KeyRun>> {
         self.enter_next_block(db)?;
         let Some(block) = self.block.as_ref().filter(|block| self.at < block.count()) else {
             return Ok(None);
         };
-        // Mostly it is another's, and needs not be decoded.
+        // Usually the run is another stream's, and need not be decoded.
         match self.table.sound(block.name(self.at))? == stream.as_str().as_bytes() {
             true => self.take(db),
             false => Ok(None),
@@ -74,8 +74,8 @@ impl TableCursor {
         Ok(())
     }
 
-    /// Goes on after `version` of `stream`, and after the run that begins with it. Returns the run just before, if it
-    /// is of that stream.
+    /// Moves after all runs that begin at or before `version` of `stream`. Returns the last of these, if it is of that
+    /// stream.
     pub(crate) fn seek_behind(
         &mut self,
         db: &Database,

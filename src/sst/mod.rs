@@ -1,13 +1,13 @@
 //! Sorted tables: the events themselves, in the order of their streams.
 //!
-//! * A table is written by a flush batch, or by compacting others; it is immutable and durable before a checkpoint
-//!   names it. A file that no checkpoint names is nothing, and is removed when the index is opened.
-//! * Tables are kept from the oldest to the newest. A stream's events go on from one to the next, without a
-//!   gap: so its state is what the newest table that holds it says.
-//! * A tree of sled's for each table, keyed by stream and version, leads to its index blocks. If sled loses an
+//! * A flush batch or a compaction writes a table. The table is immutable, and durable before a checkpoint names it.
+//!   Opening the index removes files that no checkpoint names.
+//! * Tables are in order from the oldest to the newest. A stream's events continue from one table to the next without
+//!   a gap, so the newest table that holds the stream has its state.
+//! * Each table has a tree in sled, keyed by stream and version, with the places of its index blocks. If sled loses an
 //!   entry, a look-up notices it (`codec::sst::block_index`).
 
-// Numbers of a file that rot has changed come by here.
+// Numbers from damaged files pass through here.
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation, clippy::indexing_slicing))]
 
 pub(crate) mod block_cache;

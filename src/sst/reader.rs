@@ -1,4 +1,4 @@
-//! One table, read.
+//! Reads one table.
 
 use crate::codec::checkpoint::ListedTable;
 use crate::codec::keys;
@@ -30,11 +30,11 @@ pub(crate) struct Table {
     path: PathBuf,
     file: Arc<dyn DiskFile>,
     pub(crate) footer: Footer,
-    /// The places of the index blocks, by what they begin with.
+    /// The places of the index blocks, by the stream and version that they begin with.
     pub(crate) tree: Tree,
-    /// Blocks of all tables.
+    /// The cache for the blocks of all tables.
     cache: Arc<BlockCache>,
-    /// The block that was looked up last: after a stream's state, its events are asked for next.
+    /// The index block that was looked up last. A reader of a stream's state often reads its events next.
     recent: Mutex<Option<IndexBlock>>,
 }
 
@@ -48,17 +48,17 @@ pub(crate) fn tree_name(number: u64) -> String {
     format!("{TREE_PREFIX}{number:020}")
 }
 
-/// What the names of such trees begin with.
+/// The prefix of these trees' names.
 const TREE_PREFIX: &str = "events-";
 
-/// Of which table the tree of this name is, if it is of one.
+/// The number of the table that the tree of this name belongs to, if it belongs to one.
 pub(crate) fn number_of_tree(name: &[u8]) -> Option<u64> {
     std::str::from_utf8(name).ok()?.strip_prefix(TREE_PREFIX)?.parse().ok()
 }
 
 /// The numbers of the tables whose files are in `directory`.
 pub(crate) fn numbers(disk: &dyn Disk, directory: &Path) -> Result<Vec<u64>> {
-    // It comes with the first table.
+    // The directory may not exist: the first table creates it.
     let names = disk.list(directory).map_err(|e| match e.kind() {
         ErrorKind::NotADirectory => Error::corrupt(directory, 0, None, "it is not a directory"),
         _ if is_loop(&e) => {
@@ -68,7 +68,7 @@ pub(crate) fn numbers(disk: &dyn Disk, directory: &Path) -> Result<Vec<u64>> {
     })?;
     let numbers = names.iter().filter_map(|name| {
         let number = name.parse().ok()?;
-        // Other names that read as a number are not ours.
+        // Other names that parse as a number are not those of tables.
         path(directory, number).ends_with(name).then_some(number)
     });
     Ok(numbers.collect())
@@ -83,7 +83,7 @@ pub(crate) fn remove(disk: &dyn Disk, directory: &Path, number: u64) -> Result<(
     })
 }
 
-/// What the system cannot read of a table counts as damage: it can be built again.
+/// The error for a table that cannot be read. Unless the system is at fault, it counts as damaged and can be rebuilt.
 fn unreadable(action: &str, path: &Path, offset: u64, e: std::io::Error) -> Error {
     match is_the_systems(&e) {
         true => Error::io(action, path, e),
@@ -91,9 +91,9 @@ fn unreadable(action: &str, path: &Path, offset: u64, e: std::io::Error) -> Erro
     }
 }
 
-/// Bytes between two event blocks that are read with them rather than apart: an index block, say.
+/// The most bytes between two event blocks that are read at once: an index block, say.
 const SPAN_GAP_BYTES: u64 = 4 << 10;
-/// More than an event block or an index block ever takes.
+/// The most bytes of an event block or an index block, with some to spare.
 const BLOCK_BYTES_MAX: usize =
     STORED_EVENT_BLOCK_BYTES_MAX + 2 * (TABLE_INDEX_BLOCK_BYTES + STREAM_NAME_BYTES_MAX);
 
@@ -101,7 +101,7 @@ impl Table {
     /// Opens the table that a checkpoint lists.
     ///
     /// # Errors
-    /// `Corrupt` if it is not as it was written; the system's errors.
+    /// `Corrupt` if the table is not as it was written; the system's errors.
     pub(crate) fn open(
         disk: &dyn Disk,
         directory: &Path,
@@ -112,7 +112,7 @@ impl Table {
     ) -> Result<Table> {
         let path = path(directory, listed.number);
         let id = TableId { index, number: listed.number };
-        // The footer is read whole, and is as long as the file says: a file of holes has room for any length.
+        // The footer is read whole and is as long as the file says, which can be any length in a file of holes.
         let opened = match failpoint!("sst::open_file_of_holes") {
             true => disk.open(&path),
             false => disk.open_dense(&path),
@@ -125,13 +125,13 @@ impl Table {
         Ok(Table { listed, id, path, file, footer, tree, cache, recent: Mutex::new(None) })
     }
 
-    /// Whether it may hold events of `stream`, whose name's hash is asked for if the name alone does not tell.
+    /// Whether the table may hold events of `stream`. Calls `hash` only if the name is within the table's range.
     pub(crate) fn may_hold(&self, stream: &StreamId, hash: impl FnOnce() -> NameHash) -> bool {
         (&self.footer.first.0..=&self.footer.last).contains(&stream)
             && self.footer.filter.may_hold(hash())
     }
 
-    /// Of the runs of `stream` the last that begins at or before `version`.
+    /// The last run of `stream` that begins at or before `version`.
     pub(crate) fn run_up_to(
         &self,
         db: &Database,
@@ -148,8 +148,8 @@ impl Table {
         Ok((run.stream == *stream).then_some(run))
     }
 
-    /// The index block that has, or would have, the run which begins with `version` of
-    /// `stream`; `None` if that is before all runs.
+    /// The index block that holds the run which begins with `version` of `stream`, if that run exists;
+    /// `None` if that is before all runs.
     pub(crate) fn index_block_for(
         &self,
         db: &Database,
@@ -187,8 +187,8 @@ impl Table {
         Ok(Some(index_block))
     }
 
-    /// The index block that begins with exactly this run, from the file: for a caller that goes through all
-    /// of them.
+    /// Reads the index block that begins with exactly this run. It does not use the cache, because the caller goes
+    /// through all blocks.
     pub(crate) fn index_block_beginning(
         &self,
         db: &Database,
@@ -211,13 +211,13 @@ impl Table {
         self.sound(IndexBlock::decode(content))
     }
 
-    /// `index_block`, if it is the block that the tree should have at `key`.
+    /// Checks that `index_block` begins as the tree's `key` says.
     fn check_begin(&self, index_block: IndexBlock, key: &[u8]) -> Result<IndexBlock> {
         let is_right = keys::begin_of(key) == Some(self.sound(index_block.begin())?);
         self.sound(is_right.then_some(index_block).ok_or(Corruption::IndexBlockTree))
     }
 
-    /// The events of `runs`, which come in their order. Event blocks that are next to each other are read at once.
+    /// The events of `runs`, which must be in order. Event blocks that are close to each other are read at once.
     pub(crate) fn events_of(&self, runs: &[KeyRun]) -> Result<Vec<LocatedEvent>> {
         let counts = runs.iter().map(|run| usize::try_from(run.events).unwrap_or_default());
         let mut events = Vec::with_capacity(counts.sum());
@@ -232,7 +232,7 @@ impl Table {
                 let event_block = match self.cache.event_block(number, place) {
                     Some(event_block) => event_block,
                     None => {
-                        // From here on: what comes before it was not needed.
+                        // Read from here: the blocks before were cached.
                         let (from, bytes) = match &read {
                             Some(read) => read,
                             None => {
@@ -267,12 +267,12 @@ impl Table {
         self.sound(block::decompress(&content))
     }
 
-    /// The events of `run`, whose event block holds `events`.
+    /// The events of `run`, from the decompressed `events` of its event block.
     pub(crate) fn events_in(&self, events: &Bytes, run: &KeyRun) -> Result<Vec<LocatedEvent>> {
         self.sound(block::decode_run(events, run.start, run.events, run.first_version))
     }
 
-    /// Forgets what was looked up last.
+    /// Forgets the index block that was looked up last.
     pub(crate) fn forget(&self) {
         *self.recent.lock() = None;
     }
@@ -281,7 +281,8 @@ impl Table {
         RawTable { id: self.id, path: &self.path, file: &*self.file }
     }
 
-    /// What a checksum has covered and cannot be read all the same was never written by us.
+    /// Turns a decoding failure into an error that names this file. We have never written bytes that have a matching
+    /// checksum and cannot be decoded.
     pub(crate) fn sound<T>(&self, decoded: Result<T, Corruption>) -> Result<T> {
         decoded.map_err(|what| Error::corrupt(&self.path, 0, None, what))
     }
@@ -292,12 +293,12 @@ impl Table {
     }
 }
 
-/// Whether two event blocks are to be read at once: `b` is `a`, or comes soon after it.
+/// Whether to read two event blocks at once: `b` is `a`, or comes soon after it.
 fn are_close(a: BlockPlace, b: BlockPlace) -> bool {
     a == b || (a.end()..=a.end().saturating_add(SPAN_GAP_BYTES)).contains(&b.offset)
 }
 
-/// The file of a table, block by block.
+/// A table's file, read block by block.
 struct RawTable<'a> {
     id: TableId,
     path: &'a Path,
@@ -305,26 +306,26 @@ struct RawTable<'a> {
 }
 
 impl RawTable<'_> {
-    /// What the table holds, if its frame is as it was written: header, length, footer and trailer.
+    /// The footer, after the file's length, header and trailer are checked.
     fn footer(&self, length: u64) -> Result<Footer> {
         let met = self.file.length().map_err(|e| unreadable("look at", self.path, 0, e))?;
         if met != length {
-            return Err(self.damaged(0, "it has another length than its index says"));
+            return Err(self.damaged(0, "its length is not the one that the index lists"));
         }
         if self.read(0, HEADER_BYTES as u64)? != self.id.header()[..] {
-            return Err(self.damaged(0, "it does not begin as this table does"));
+            return Err(self.damaged(0, "its header is not that of this table"));
         }
         let trailer = length.saturating_sub(TRAILER_BYTES as u64);
         let footer = BlockPlace::decode(&self.read(trailer, TRAILER_BYTES as u64)?)
             .filter(|footer| footer.offset.checked_add(footer.length.into()) == Some(trailer))
-            .ok_or_else(|| self.damaged(trailer, "it does not say where its footer is"))?;
+            .ok_or_else(|| self.damaged(trailer, "its trailer is damaged"))?;
         let content = self.block(BlockKind::Footer, footer)?;
         let decoded = Footer::decode(&content);
         decoded.ok_or_else(|| self.damaged(footer.offset, "its footer is malformed"))
     }
 
     fn block(&self, kind: BlockKind, at: BlockPlace) -> Result<Bytes> {
-        // A place that rot has changed must not ask for memory that no block has.
+        // A damaged place must not allocate more memory than any block takes.
         if kind != BlockKind::Footer && at.length as usize > BLOCK_BYTES_MAX {
             return Err(self.damaged(at.offset, "a block is longer than any block can be"));
         }

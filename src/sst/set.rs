@@ -1,4 +1,4 @@
-//! The tables of an index, from the oldest to the newest, and what they hold together.
+//! The tables of an index, from the oldest to the newest, and reads across them.
 
 use crate::codec::checkpoint::ListedTable;
 use crate::codec::sst::block_index::KeyRun;
@@ -14,7 +14,7 @@ use parking_lot::RwLock;
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-/// The tables that a checkpoint lists. A reader keeps the ones that it began with.
+/// The tables that a checkpoint lists. A reader keeps the tables that it began with.
 pub(crate) struct TableSet {
     live: RwLock<Arc<Vec<Arc<Table>>>>,
 }
@@ -24,7 +24,7 @@ impl TableSet {
         TableSet { live: RwLock::new(Arc::new(tables.into_iter().map(Arc::new).collect())) }
     }
 
-    /// From the oldest to the newest.
+    /// The tables, from the oldest to the newest.
     pub(crate) fn live(&self) -> Arc<Vec<Arc<Table>>> {
         Arc::clone(&self.live.read())
     }
@@ -33,12 +33,12 @@ impl TableSet {
         *self.live.write() = Arc::new(tables);
     }
 
-    /// What a checkpoint says of `tables`.
+    /// `tables` as a checkpoint lists them.
     pub(crate) fn listed(tables: &[Arc<Table>]) -> Vec<ListedTable> {
         tables.iter().map(|table| table.listed).collect()
     }
 
-    /// The last run of `stream`, which tells its state.
+    /// The last run of `stream`, which holds its state.
     pub(crate) fn last_run(&self, db: &Database, stream: &StreamId) -> Result<Option<KeyRun>> {
         for table in may_hold(&self.live(), stream) {
             if let Some(run) = table.run_up_to(db, stream, u64::MAX)? {
@@ -67,8 +67,8 @@ impl TableSet {
         Ok(Vec::new())
     }
 
-    /// Events of `stream` that follow one another, the first run of which holds `version`: a run at
-    /// least, and no further one from `limit` events on. None if no run holds `version`.
+    /// Consecutive events of `stream`, beginning with the run that holds `version`. Returns whole runs: at
+    /// least one, and no further one once there are `limit` events. Empty if no run holds `version`.
     pub(crate) fn events_from(
         &self,
         db: &Database,
@@ -76,7 +76,7 @@ impl TableSet {
         version: u64,
         limit: usize,
     ) -> Result<Vec<LocatedEvent>> {
-        // From the newest table back to the one that holds the version: each with where it begins.
+        // From the newest table back to the one that holds the version, each with its run that holds it, if any.
         let mut cursors = Vec::new();
         for table in may_hold(&self.live(), stream) {
             let mut cursor = TableCursor::anywhere(table);
@@ -102,7 +102,7 @@ impl TableSet {
                 runs.push(found);
                 run = cursor.take_of(db, stream)?;
             }
-            // A table whose filter let the stream through in vain has none.
+            // A false positive of a table's filter gives no runs.
             events.extend(cursor.table.events_of(&runs)?);
             if left == 0 {
                 break;
@@ -111,8 +111,8 @@ impl TableSet {
         Ok(events)
     }
 
-    /// Up to `limit` streams whose names begin with `prefix` and come after `after`, in order: the last run
-    /// of each.
+    /// The last runs of up to `limit` streams with names that begin with `prefix` and come after `after`, in
+    /// order.
     pub(crate) fn streams_after(
         &self,
         db: &Database,
@@ -120,7 +120,8 @@ impl TableSet {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<KeyRun>> {
-        // A name is at least one byte long, and '\0' in none.
+        // `prefix` need not be a name. No run has version 0, so the cursors begin before all names with the prefix,
+        // or after all runs of `after`.
         let (from, version) = match after.filter(|after| *after >= prefix) {
             Some(after) => (after, u64::MAX),
             None => (prefix, 0),
@@ -151,12 +152,12 @@ impl TableSet {
     }
 }
 
-/// Those of `tables` that may hold events of `stream`, the newest first.
+/// The tables of `tables` that may hold events of `stream`, the newest first.
 fn may_hold<'a>(
     tables: &'a [Arc<Table>],
     stream: &'a StreamId,
 ) -> impl Iterator<Item = &'a Arc<Table>> {
-    // Where no table reaches to the name, it is not hashed.
+    // The name is hashed only if it is within some table's range.
     let hash = OnceCell::new();
     tables
         .iter()
@@ -164,7 +165,7 @@ fn may_hold<'a>(
         .filter(move |table| table.may_hold(stream, || *hash.get_or_init(|| NameHash::of(stream))))
 }
 
-/// The least name that any of `walks` comes to next.
+/// The least name among the next runs of `cursors`.
 fn least(db: &Database, cursors: &mut [TableCursor]) -> Result<Option<StreamId>> {
     let mut least: Option<StreamId> = None;
     for cursor in cursors {
@@ -177,7 +178,7 @@ fn least(db: &Database, cursors: &mut [TableCursor]) -> Result<Option<StreamId>>
     Ok(least)
 }
 
-/// The event block that was opened last: the next run is often in it too.
+/// The event block that was opened last. The next run is often in it too.
 #[derive(Default)]
 pub(crate) struct OpenEventBlock {
     offset: u64,
@@ -185,7 +186,7 @@ pub(crate) struct OpenEventBlock {
 }
 
 impl OpenEventBlock {
-    /// The events of a run of `table`, always the same one.
+    /// The events of a run of `table`, which must be the same table at each call.
     pub(crate) fn events(&mut self, table: &Table, run: &KeyRun) -> Result<Vec<LocatedEvent>> {
         let events = match self.events.take().filter(|_| self.offset == run.event_block.offset) {
             Some(events) => events,

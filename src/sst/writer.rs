@@ -1,7 +1,7 @@
-//! Writing a table: runs in their order, in one pass, in bounded memory.
+//! Writes a table: runs in order, in one pass, in bounded memory.
 //!
-//! Nothing reads it before it is finished, and then it is durable: its file, and the file's name. The places of its
-//! index blocks go into its tree as they are written, to be synced by the code that lists it.
+//! Nothing reads the table before it is finished. Then its file and the file's name are durable. The writer inserts the
+//! places of the index blocks into the table's tree; the code that lists the table syncs the tree.
 
 use crate::codec::checkpoint::ListedTable;
 use crate::codec::keys;
@@ -25,30 +25,30 @@ use crate::value::stream::StreamId;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Bytes that are handed to the system at once.
+/// About how many bytes are written to the file at once.
 const WRITE_BYTES: usize = 256 << 10;
 
 /// A table that is being written.
 pub(crate) struct TableWriter {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
-    /// The directory of the index, as long as the table is written.
+    /// The directory of the index, held while the table is written.
     held: Arc<Held>,
     id: TableId,
-    /// For the table's readers.
+    /// The block cache for the finished table.
     cache: Arc<BlockCache>,
     file: Arc<dyn DiskFile>,
-    /// Until the table is finished.
+    /// `None` once the table is finished.
     tree: Option<Tree>,
-    /// What is not handed to the system yet, and where in the file it begins.
+    /// Bytes that are not written yet, and where in the file they begin.
     buffer: Vec<u8>,
     written: u64,
     synced: u64,
     is_finished: bool,
     event_block: EventBlockBuilder,
-    /// Runs whose event block is not written yet.
+    /// Runs of the current event block.
     waiting: Vec<WaitingRun>,
-    /// The stream that is being written, and its state before what comes next.
+    /// The stream that is being written, and its state before the next event.
     stream: Option<(StreamId, StreamState)>,
     runs: IndexBlockBuilder,
     events: u64,
@@ -67,7 +67,7 @@ struct WaitingRun {
 }
 
 impl TableWriter {
-    /// Begins table `number` in the directory of tables, for events of up to so many streams.
+    /// Begins table `id` in the directory of tables, for events of up to `streams` streams.
     pub(crate) fn create(
         db: &Database,
         directory: &Path,
@@ -108,7 +108,7 @@ impl TableWriter {
         })
     }
 
-    /// Goes on with the next stream. `before` is its state before the first event that will come.
+    /// Begins the next stream. `before` is its state before its first event in this table.
     pub(crate) fn begin_stream(&mut self, stream: &StreamId, hash: NameHash, before: StreamState) {
         assert!(self.last.as_ref().is_none_or(|last| last < stream), "streams come in order");
         if self.first.is_none() {
@@ -120,14 +120,14 @@ impl TableWriter {
         self.stream = Some((stream.clone(), before));
     }
 
-    /// Takes over what `state` says of the stream besides its versions and times, for what comes next.
+    /// Copies what `state` says besides versions and times to the current stream's state.
     pub(crate) fn take_over(&mut self, state: &StreamState) {
         if let Some((_, here)) = &mut self.stream {
             (here.first_readable, here.deleted) = (state.first_readable, state.deleted);
         }
     }
 
-    /// Puts in the next event of the stream.
+    /// Appends the next event of the stream.
     pub(crate) fn put(
         &mut self,
         db: &Database,
@@ -197,12 +197,12 @@ impl TableWriter {
         db.insert(tree, &key, place.trailer().to_vec())
     }
 
-    /// Where what is put into the buffer next will be.
+    /// Where in the file the buffer ends.
     fn offset(&self) -> u64 {
         self.written + self.buffer.len() as u64
     }
 
-    /// Hands the buffer to the system if it has at least so many bytes.
+    /// Writes the buffer to the file if it has at least `bytes_min` bytes.
     fn write_out(&mut self, bytes_min: usize) -> Result<()> {
         if self.buffer.len() < bytes_min {
             return Ok(());
@@ -221,8 +221,8 @@ impl TableWriter {
         written.map_err(|e| Error::io("write", &reader::path(&self.directory, self.id.number), e))
     }
 
-    /// Has the whole table on disk, and opens it; its tree is still to be synced. `None` if no event was
-    /// put in.
+    /// Completes and syncs the table, and opens it. The caller must still sync its tree. `None` if the table has no
+    /// event.
     pub(crate) fn finish(mut self, db: &Database, level: u8) -> Result<Option<Table>> {
         self.finish_event_block(db)?;
         let (Some(first), Some(last)) = (self.first.take(), self.last.take()) else {
@@ -253,8 +253,8 @@ impl TableWriter {
 }
 
 impl Drop for TableWriter {
-    /// What is not finished is nothing, and gives back at once what a full disk needs most. Its tree goes
-    /// when the index is opened.
+    /// Removes the file of an unfinished table at once: the disk may be full. Its tree is removed when the
+    /// index is opened.
     fn drop(&mut self) {
         if !self.is_finished && self.held.check().is_ok() {
             let _ = reader::remove(&*self.disk, &self.directory, self.id.number);
