@@ -35,8 +35,6 @@ struct Handles {
     open: HashMap<u64, Handle>,
     /// The number of uses of all handles.
     uses: u64,
-    /// How often all handles were forgotten.
-    forgotten: u64,
 }
 
 struct Handle {
@@ -199,29 +197,14 @@ impl Journal {
         }
     }
 
-    /// Closes all files, because other files may have taken their places.
-    pub(crate) fn forget_handles(&self) {
-        let handles = &mut *self.handles.lock();
-        handles.open.clear();
-        handles.forgotten += 1;
-    }
-
     fn handle(&self, number: u64) -> Result<Arc<dyn DiskFile>> {
-        let forgotten = {
-            let handles = &mut *self.handles.lock();
-            if let Some(file) = handles.get(number) {
-                return Ok(file);
-            }
-            handles.forgotten
-        };
+        if let Some(file) = self.handles.lock().get(number) {
+            return Ok(file);
+        }
         // Not under the lock: opening may take long, and callers with an open file must not wait for it.
         let path = self.path(number);
         let file = self.disk.open(&path).map_err(|e| Error::io("open", &path, e))?;
-        let handles = &mut *self.handles.lock();
-        // A file that was opened before the handles were forgotten may have been replaced since.
-        if handles.forgotten == forgotten {
-            handles.keep(number, Arc::clone(&file));
-        }
+        self.handles.lock().keep(number, Arc::clone(&file));
         Ok(file)
     }
 }
@@ -243,6 +226,11 @@ impl Frames {
     /// Where the next frame begins.
     pub(crate) fn at(&self) -> Location {
         self.at
+    }
+
+    /// Whether `journal` reads them.
+    pub(crate) fn are_of(&self, journal: &Arc<Journal>) -> bool {
+        Arc::ptr_eq(&self.journal, journal)
     }
 
     /// Sets how many bytes each further read takes.

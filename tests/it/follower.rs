@@ -2,6 +2,7 @@
 
 use crate::common::whole::{PATIENCE, contents, copy, copy_into, write_some};
 use crate::common::{self, Random, child, whole};
+use filmstrip::follow::Following;
 use filmstrip::repair::{Finding, FindingKind};
 use filmstrip::{ErrorKind, ExpectedVersion, Follower, NewEvent, Position, Store};
 use std::fs;
@@ -317,6 +318,57 @@ fn a_follower_of_a_backup_goes_on_with_the_next_backup() {
     let left = follower.read().after(Position::new(read)).collect().unwrap();
     assert!(left == following.by_ref().take(left.len()).collect::<Result<Vec<_>, _>>().unwrap());
     assert!(left.last().is_none_or(|event| event.position == store.head()));
+}
+
+/// A backup that was restored at an earlier position than the original had reached, and written further, has other
+/// segments behind what was read. The follower went on by the headers of the earlier ones, and said `Corrupt`; and a
+/// reader that had read ahead showed events of the earlier files after those of the new ones were there.
+#[test]
+fn a_follower_goes_on_in_a_longer_continuation_of_its_store() {
+    let write = |store: &Store, events: u64, bytes: usize, by: u8| {
+        for _ in 0..events {
+            let event = NewEvent::bytes("T", vec![by; bytes]);
+            store.append("A-1", ExpectedVersion::Any, [event]).unwrap();
+        }
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let (path, restored) = (directory.path().join("store"), directory.path().join("restored"));
+    let store = Store::open(&path).unwrap();
+    // The first segment is full, so that the continuations differ in where each later one begins.
+    write(&store, 30, 100_000, 0);
+    write(&store, 10, 10, 0);
+    store.backup(&restored).unwrap();
+    write(&store, 20, 10, 1);
+    write(&store, 40, 200_000, 1);
+    let follower = Follower::open(&path).unwrap();
+    let recv = |following: &mut Following, position: u64| {
+        let event = following.recv_timeout(PATIENCE).unwrap();
+        let by = if position > 40 { 2 } else { 0 };
+        assert!(
+            event.position.get() == position && event.payload.iter().all(|byte| *byte == by),
+            "{position}: {} by {}",
+            event.position,
+            event.payload[0]
+        );
+    };
+    // One has read nothing yet, one is in a segment before the last that was read.
+    let mut readers = [0, 3, 40].map(|read| {
+        let mut following = follower.read().follow();
+        (1..=read).for_each(|position| recv(&mut following, position));
+        (following, read)
+    });
+    store.close().unwrap();
+    let continued = Store::open(&restored).unwrap();
+    write(&continued, 15, 200_000, 2);
+    write(&continued, 100, 10, 2);
+    let head = continued.head();
+    fs::rename(&path, directory.path().join("earlier")).unwrap();
+    fs::rename(&restored, &path).unwrap_or_else(|error| panic!("{error}"));
+    for (following, read) in &mut readers {
+        (*read + 1..=head.get()).for_each(|position| recv(following, position));
+    }
+    assert_eq!(follower.head().unwrap(), head);
+    assert_eq!(follower.read().collect().unwrap().len() as u64, head.get());
 }
 
 /// A follower whose store was replaced by another waited for ever silently, since the other store's mark

@@ -131,6 +131,14 @@ const CAUGHT: &[(&str, &str)] = &[
         "follow::keep_replaced_files",
         "follower::a_follower_of_a_backup_goes_on_with_the_next_backup",
     ),
+    (
+        "follow::keep_replaced_headers",
+        "follower::a_follower_goes_on_in_a_longer_continuation_of_its_store",
+    ),
+    (
+        "follow::show_what_was_replaced",
+        "follower::a_follower_goes_on_in_a_longer_continuation_of_its_store",
+    ),
     ("follow::look_out_of_order", "follower::threads_that_share_a_follower_never_see_it_go_back"),
     (
         "views::believe_any_origin",

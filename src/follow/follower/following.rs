@@ -1,11 +1,10 @@
 //! Reading a followed store, and waiting for more of it.
 
-use crate::codec::frame::Location;
-use crate::follow::follower::watch::Shared;
+use crate::codec::frame::{Header, Location};
+use crate::follow::follower::watch::{Known, Shared};
 use crate::follow::stopper::{Stopper, Stops};
-use crate::journal::read::Frames;
+use crate::journal::read::{Frames, Journal};
 use crate::journal::segment;
-use crate::journal::watermark::DurableWatermark;
 use crate::log::read::frame_events::FrameEvents;
 use crate::log::read::options::ReadOptions;
 use crate::value::clock::deadline_after;
@@ -40,6 +39,10 @@ pub struct Following {
     /// What is still wanted: `after` is the last position that was read.
     options: ReadOptions,
     poll: Duration,
+    /// What the last look has found, if no frame was read since.
+    known: Option<Known>,
+    /// The last frame that was read, and where it is.
+    last: Option<(Location, Header)>,
     frames: Option<Frames>,
     page: VecDeque<RecordedEvent>,
     stop: Arc<Stop>,
@@ -61,7 +64,8 @@ impl Stops for Stop {
 impl Following {
     pub(super) fn new(shared: Arc<Shared>, options: ReadOptions, poll: Duration) -> Following {
         let stop = Arc::new(Stop::default());
-        Following { shared, options, poll, frames: None, page: VecDeque::new(), stop }
+        let (known, last, frames, page) = (None, None, None, VecDeque::new());
+        Following { shared, options, poll, known, last, frames, page, stop }
     }
 
     /// The position up to which everything has been read, or was not wanted: where to continue another time.
@@ -107,10 +111,17 @@ impl Following {
             if self.options.after >= self.options.until {
                 return Ok(Next::Ended);
             }
-            match self.shared.look(1)?.filter(|watermark| watermark.position > self.options.after) {
-                Some(watermark) => self.read_frame(&watermark)?,
-                None if !self.wait(deadline) => return Ok(Next::TimedOut),
-                None => {}
+            let after = self.options.after;
+            match self.known.take().filter(|known| known.watermark.position > after) {
+                Some(known) => self.read_frame(&known)?,
+                None => {
+                    self.known = self.shared.look(1)?;
+                    let is_more =
+                        self.known.as_ref().is_some_and(|known| known.watermark.position > after);
+                    if !is_more && !self.wait(deadline) {
+                        return Ok(Next::TimedOut);
+                    }
+                }
             }
         }
     }
@@ -134,12 +145,34 @@ impl Following {
         true
     }
 
-    /// Reads the next frame that is not past `watermark`, which names more than was read.
-    fn read_frame(&mut self, watermark: &DurableWatermark) -> Result<()> {
+    /// Reads the next frame that is not past what is `known`, which is more than was read.
+    fn read_frame(&mut self, known: &Known) -> Result<()> {
+        let read = self.next_page(known);
+        // Not before: what is read while other files take the places of these may be of either. What this look finds is
+        // what the next frame is read by.
+        self.known = self.shared.look(1)?;
+        if !self.shared.note(&known.journal, read.as_ref().ok().map(|(frame, _)| frame))
+            && !failpoint!("follow::show_what_was_replaced")
+        {
+            return Ok(());
+        }
+        let (frame, page) = read?;
+        // Not before: a frame that could not be read was not passed, and is read again by the next call.
+        self.options.after = self.options.after.max(frame.1.last_position());
+        (self.last, self.page) = (Some(frame), page);
+        Ok(())
+    }
+
+    /// The next frame's place and header, and the events in it that are wanted.
+    fn next_page(
+        &mut self,
+        known: &Known,
+    ) -> Result<((Location, Header), VecDeque<RecordedEvent>)> {
+        let Known { journal, watermark } = known;
         let end = Location { segment: watermark.frame.segment, offset: watermark.end };
         let mut frames = match self.frames.take() {
-            Some(frames) => frames,
-            None => self.begin(end)?,
+            Some(frames) if frames.are_of(journal) => frames,
+            _ => self.begin(journal, end)?,
         };
         frames.extend(end);
         let (first, last) = (self.options.after + 1, self.options.until);
@@ -149,26 +182,28 @@ impl Following {
                 "the durable watermark names position {}, which does not exist",
                 watermark.position
             );
-            self.shared.journal.corrupt(frames.at(), Some(first), what)
+            journal.corrupt(frames.at(), Some(first), what)
         })?;
-        self.shared.note(at, &frame.header);
-        let read_up_to = frame.header.last_position();
+        let header = frame.header.clone();
         if failpoint!("follow::pass_before_reading") {
-            self.options.after = self.options.after.max(read_up_to);
+            self.options.after = self.options.after.max(header.last_position());
         }
         let mut page = Vec::new();
-        let events = FrameEvents::new(frame, first..=last);
-        events.take_all(&self.shared.journal, &self.options.filter, &mut page)?;
-        // Not before: a frame that could not be read was not passed, and is read again by the next call.
-        self.options.after = self.options.after.max(read_up_to);
-        self.page = page.into();
+        FrameEvents::new(frame, first..=last).take_all(journal, &self.options.filter, &mut page)?;
         self.frames = Some(frames);
-        Ok(())
+        Ok(((at, header), page.into()))
     }
 
-    /// A scan from the segment on that holds the next position.
-    fn begin(&self, end: Location) -> Result<Frames> {
-        let journal = &self.shared.journal;
+    /// A scan from behind the last frame that was read, or from the segment on that holds the next position: in other
+    /// files the frame may be elsewhere.
+    fn begin(&self, journal: &Arc<Journal>, end: Location) -> Result<Frames> {
+        if let Some(last) = self.last.as_ref()
+            && self.shared.holds(last)?
+        {
+            let (at, header) = last;
+            let from = Location { offset: at.offset + header.padded_length(), ..*at };
+            return Ok(journal.frames(from, header.next_position(), end));
+        }
         let header = journal.segment_at(self.options.after + 1).ok_or_else(|| {
             journal.corrupt(end, Some(self.options.after + 1), "no segment holds the position")
         })?;

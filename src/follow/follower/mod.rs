@@ -11,21 +11,17 @@ mod watch;
 pub use following::Following;
 
 use crate::journal::manifest;
-use crate::journal::read::Journal;
-use crate::log::core::journal_directory;
 use crate::log::read::options::{ReadOptions, filter_methods, range_methods, stream_method};
 use crate::storage::disk::{Disk, RealDisk};
 use crate::storage::files::{absolute, resolve};
 use crate::value::error::{Error, Result};
 use crate::value::event::RecordedEvent;
-use crate::value::fork::Owner;
 use crate::value::limits::{FOLLOWER_POLL, READ_AGAIN_MAX};
 use crate::value::position::Position;
-use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use watch::{Seen, Shared};
+use watch::Shared;
 
 /// A read-only view of a store that another process writes.
 ///
@@ -79,12 +75,7 @@ impl Follower {
             let message = format!("{} is not a store: it has no MANIFEST", path.display());
             Error::invalid(message)
         })?;
-        let (store, directory) = (manifest.store, journal_directory(&path));
-        let journal = Arc::new(Journal::new(Arc::clone(&disk), directory, store, Vec::new()));
-        let seen = Seen { watermark: None, segment: 0, file: None, read: None };
-        let (owner, seen) = (Owner::this_process(), Mutex::new(seen));
-        let shared = Shared { owner, path, disk, store, journal, seen };
-        let follower = Follower { shared: Arc::new(shared) };
+        let follower = Follower { shared: Arc::new(Shared::new(path, disk, manifest.store)) };
         follower.shared.look(READ_AGAIN_MAX)?;
         Ok(follower)
     }
@@ -98,8 +89,8 @@ impl Follower {
     ///   as well.
     /// * Errors of reading the watermark, or the header of a new segment.
     pub fn head(&self) -> Result<Position> {
-        let watermark = self.shared.look(1)?;
-        Ok(Position::new(watermark.map_or(0, |watermark| watermark.position)))
+        let known = self.shared.look(1)?;
+        Ok(Position::new(known.map_or(0, |known| known.watermark.position)))
     }
 
     /// Begins a read of the global sequence: what is durable now, or that and everything that follows.
@@ -145,7 +136,7 @@ impl FollowerRead {
     /// # Errors
     /// Invalid settings of the builder; errors of reading the watermark.
     pub fn iter(mut self) -> Result<impl Iterator<Item = Result<RecordedEvent>> + Send + use<>> {
-        let head = self.shared.look(1)?.map_or(0, |watermark| watermark.position);
+        let head = self.shared.look(1)?.map_or(0, |known| known.watermark.position);
         self.options.until = self.options.until.min(head);
         self.options.check()?;
         Ok(self.follow())

@@ -6,6 +6,7 @@ use crate::journal::read::Journal;
 use crate::journal::recover::read_header;
 use crate::journal::segment;
 use crate::journal::watermark::{self, DurableWatermark, Look};
+use crate::log::core::journal_directory;
 use crate::storage::disk::{Disk, DiskFile};
 use crate::storage::stat::FileIdentity;
 use crate::value::error::{Error, ErrorKind, Result};
@@ -23,54 +24,78 @@ pub(super) struct Shared {
     pub(super) path: PathBuf,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) store: Uuid,
-    pub(super) journal: Arc<Journal>,
-    /// How far the journal is known to be durable.
-    pub(super) seen: Mutex<Seen>,
+    /// The directory of the journal.
+    pub(super) directory: PathBuf,
+    seen: Mutex<Seen>,
 }
 
-pub(super) struct Seen {
-    pub(super) watermark: Option<DurableWatermark>,
-    /// The last segment that the journal's reader knows; 0: none.
-    pub(super) segment: u64,
-    /// The file that the watermark was read from. While it is held, no other file can pass for it.
-    pub(super) file: Option<(Arc<dyn DiskFile>, FileIdentity)>,
+struct Seen {
+    /// How far the journal is known to be durable.
+    watermark: Option<DurableWatermark>,
+    files: Files,
     /// The last frame that any reader has read, and where it is.
-    pub(super) read: Option<(Location, Header)>,
+    read: Option<(Location, Header)>,
+}
+
+/// The files of one journal. Others that take their places get a reader of their own, so that no segment's header and
+/// no open file of theirs is taken for one of the others.
+#[derive(Clone)]
+struct Files {
+    journal: Arc<Journal>,
+    /// The last segment that the journal's reader knows; 0: none.
+    segment: u64,
+    /// The file that the watermark was read from. While it is held, no other file can pass for it.
+    watermark: Option<(Arc<dyn DiskFile>, FileIdentity)>,
+}
+
+/// What a look has found: the journal's reader, and how far the journal is durable.
+pub(super) struct Known {
+    pub(super) journal: Arc<Journal>,
+    pub(super) watermark: DurableWatermark,
 }
 
 impl Shared {
+    pub(super) fn new(path: PathBuf, disk: Arc<dyn Disk>, store: Uuid) -> Shared {
+        let directory = journal_directory(&path);
+        let journal = Journal::new(Arc::clone(&disk), directory.clone(), store, Vec::new());
+        let files = Files { journal: Arc::new(journal), segment: 0, watermark: None };
+        let seen = Mutex::new(Seen { watermark: None, files, read: None });
+        Shared { owner: Owner::this_process(), path, disk, store, directory, seen }
+    }
+
     /// How far the journal is durable, as the watermark says now. A watermark that is just being written says nothing;
     /// then what is known still holds.
-    pub(super) fn look(&self, attempts: u32) -> Result<Option<DurableWatermark>> {
+    pub(super) fn look(&self, attempts: u32) -> Result<Option<Known>> {
         self.owner.check()?;
         // Held over the reading: of two threads, one must not come with an older watermark than the other did.
         let mut seen = self.seen.lock();
         for _ in 0..attempts {
-            let look = || watermark::look(&*self.disk, self.journal.directory());
+            let look = || watermark::look(&*self.disk, &self.directory);
             let look = match failpoint!("follow::look_out_of_order") {
                 true => MutexGuard::unlocked(&mut seen, look)?,
                 false => look()?,
             };
             let seen = &mut *seen;
-            if let Some(watermark) = self.take(seen, look)? {
-                self.advance(seen, watermark)?;
+            if let Some((watermark, files)) = self.take(seen, look)? {
+                self.advance(seen, watermark, files)?;
                 break;
             }
         }
-        Ok(seen.watermark)
+        let known = |watermark| Known { journal: Arc::clone(&seen.files.journal), watermark };
+        Ok(seen.watermark.map(known))
     }
 
-    /// What the watermark that was looked at says, if it says anything. A watermark in another file is the sign that
-    /// all files may be others: a writer has opened the store, a backup was taken into its directory, or something
-    /// else was put in its place.
-    fn take(&self, seen: &mut Seen, look: Look) -> Result<Option<DurableWatermark>> {
+    /// What the watermark that was looked at says, if it says anything, and of which files. A watermark in another file
+    /// is the sign that all files may be others: a writer has opened the store, a backup was taken into its directory,
+    /// or something else was put in its place.
+    fn take(&self, seen: &Seen, look: Look) -> Result<Option<(DurableWatermark, Files)>> {
         let Look::Found { file, identity, watermark } = look else {
             self.check_manifest()?;
             self.check_unwritten(seen)?;
             return Ok(None);
         };
         let is_the_same = identity.is_none_or(|identity| {
-            seen.file.as_ref().is_some_and(|(_, before)| *before == identity)
+            seen.files.watermark.as_ref().is_some_and(|(_, before)| *before == identity)
         });
         let Some((store, watermark)) = watermark else {
             // Torn: it is just being written.
@@ -81,35 +106,47 @@ impl Shared {
             self.check_manifest()?;
             return self.refuse_another_store(store);
         }
-        if !is_the_same {
-            self.check_manifest()?;
-            self.check_history(seen, &watermark)?;
-            if !failpoint!("follow::keep_replaced_files") {
-                self.journal.forget_handles();
-            }
-            seen.file = identity.map(|identity| (file, identity));
+        if is_the_same {
+            return Ok(Some((watermark, seen.files.clone())));
         }
-        Ok(Some(watermark))
+        self.check_manifest()?;
+        self.check_history(seen, &watermark)?;
+        let watermark_file = identity.map(|identity| (file, identity));
+        if failpoint!("follow::keep_replaced_files") {
+            return Ok(Some((
+                watermark,
+                Files { watermark: watermark_file, ..seen.files.clone() },
+            )));
+        }
+        // Of the headers, those before what was read may be others too: the chain does not cover where a frame is.
+        let kept = if failpoint!("follow::keep_replaced_headers") { seen.files.segment } else { 0 };
+        let headers = (1..=kept).filter_map(|number| seen.files.journal.segment(number)).collect();
+        let (disk, directory) = (Arc::clone(&self.disk), self.directory.clone());
+        let journal = Arc::new(Journal::new(disk, directory, self.store, headers));
+        Ok(Some((watermark, Files { journal, segment: kept, watermark: watermark_file })))
     }
 
-    /// Shows what `watermark` says is durable.
-    fn advance(&self, seen: &mut Seen, watermark: DurableWatermark) -> Result<()> {
+    /// Shows what `watermark` says is durable in `files`.
+    fn advance(
+        &self,
+        seen: &mut Seen,
+        watermark: DurableWatermark,
+        mut files: Files,
+    ) -> Result<()> {
         if seen.watermark.is_some_and(|before| watermark.position < before.position) {
             let what = "the durable watermark has gone back to before what was shown";
-            let (path, position) =
-                (watermark::path(self.journal.directory()), watermark.position + 1);
-            return Err(Error::corrupt(&path, 48, Some(position), what));
+            let path = watermark::path(&self.directory);
+            return Err(Error::corrupt(&path, 48, Some(watermark.position + 1), what));
         }
         // A segment that the watermark names has its name and its header for good.
-        while seen.segment < watermark.frame.segment {
-            let number = seen.segment + 1;
-            let directory = self.journal.directory();
-            let header = read_header(&*self.disk, directory, self.store, number, true)
+        while files.segment < watermark.frame.segment {
+            let number = files.segment + 1;
+            let header = read_header(&*self.disk, &self.directory, self.store, number, true)
                 .or_else(|error| self.check_manifest().and(Err(error)))?;
-            self.journal.add_segment(header);
-            seen.segment = number;
+            files.journal.add_segment(header);
+            files.segment = number;
         }
-        seen.watermark = Some(watermark);
+        (seen.watermark, seen.files) = (Some(watermark), files);
         Ok(())
     }
 
@@ -132,10 +169,10 @@ impl Shared {
         if failpoint!("follow::wait_without_watermark") {
             return Ok(());
         }
-        let directory = self.journal.directory();
+        let directory = &*self.directory;
         read_header(&*self.disk, directory, self.store, 1, true)?;
         let mut first = [0; HEADER_BYTES];
-        let path = self.journal.path(1);
+        let path = segment::path(directory, 1);
         let read = self.disk.open(&path);
         let read = read.and_then(|file| file.read_at(&mut first, segment::HEADER_BYTES));
         read.map_err(|e| Error::io("read", &path, e))?;
@@ -149,11 +186,11 @@ impl Shared {
         Err(Error::corrupt(&watermark::path(directory), 0, None, what))
     }
 
-    fn refuse_another_store(&self, met: Uuid) -> Result<Option<DurableWatermark>> {
+    fn refuse_another_store(&self, met: Uuid) -> Result<Option<(DurableWatermark, Files)>> {
         if failpoint!("follow::wait_without_watermark") {
             return Ok(None);
         }
-        let (directory, store) = (self.journal.directory().display(), self.store);
+        let (directory, store) = (self.directory.display(), self.store);
         let message = format!("{directory} holds the journal of the store {met}, not of {store}");
         Err(Error::new(ErrorKind::Replaced, message))
     }
@@ -172,9 +209,19 @@ impl Shared {
         if failpoint!("follow::overlook_another_history") {
             return Ok(());
         }
-        let Some((at, read)) = &seen.read else { return Ok(()) };
+        match &seen.read {
+            Some(read) if !self.holds(read)? => {
+                let position = read.1.last_position();
+                Err(self.other_history(&format!("it differs up to position {position}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the current files hold this frame at its place.
+    pub(super) fn holds(&self, (at, read): &(Location, Header)) -> Result<bool> {
         let mut bytes = [0; HEADER_BYTES];
-        let path = self.journal.path(at.segment);
+        let path = segment::path(&self.directory, at.segment);
         let filled =
             match self.disk.open(&path).and_then(|file| file.read_at(&mut bytes, at.offset)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -182,12 +229,9 @@ impl Shared {
                 }
                 filled => filled.unwrap_or(0),
             };
-        let position = read.last_position();
         let header = Header::parse(&bytes[..filled]);
-        match header.is_some_and(|it| it.chain == read.chain && it.last_position() == position) {
-            true => Ok(()),
-            false => Err(self.other_history(&format!("it differs up to position {position}"))),
-        }
+        let position = read.last_position();
+        Ok(header.is_some_and(|it| it.chain == read.chain && it.last_position() == position))
     }
 
     fn other_history(&self, what: &str) -> Error {
@@ -196,11 +240,16 @@ impl Shared {
         Error::new(ErrorKind::Replaced, message)
     }
 
-    /// Records that the frame with this header, at `at`, was read.
-    pub(super) fn note(&self, at: Location, header: &Header) {
-        let read = &mut self.seen.lock().read;
-        if read.as_ref().is_none_or(|(before, _)| *before < at) {
-            *read = Some((at, header.clone()));
+    /// Records that `frame` was read in the files of `journal`. False if others have taken their places since: then it
+    /// may be of another history.
+    pub(super) fn note(&self, journal: &Arc<Journal>, frame: Option<&(Location, Header)>) -> bool {
+        let seen = &mut *self.seen.lock();
+        let is_now = Arc::ptr_eq(journal, &seen.files.journal);
+        if let Some(frame) = frame.filter(|_| is_now)
+            && seen.read.as_ref().is_none_or(|(before, _)| *before < frame.0)
+        {
+            seen.read = Some(frame.clone());
         }
+        is_now
     }
 }
