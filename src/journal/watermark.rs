@@ -111,7 +111,7 @@ pub(crate) fn read(
     store: Uuid,
 ) -> Result<Option<DurableWatermark>> {
     Ok(match look(disk, journal)? {
-        Look::Missing => None,
+        Look::Missing | Look::Empty => None,
         Look::Found { watermark, .. } => {
             watermark.filter(|(its_store, _)| *its_store == store).map(|(_, watermark)| watermark)
         }
@@ -122,6 +122,9 @@ pub(crate) fn read(
 pub(crate) enum Look {
     /// There is no file.
     Missing,
+    /// The file is empty. No writer leaves it so, not even for a moment: it gets its name after its bytes, and is
+    /// never truncated.
+    Empty,
     /// The file, its identity, and its store and watermark if that is whole.
     Found {
         file: Arc<dyn DiskFile>,
@@ -138,6 +141,9 @@ pub(crate) fn look(disk: &dyn Disk, journal: &Path) -> Result<Look> {
         let identity = file.identity()?;
         let mut bytes = [0; BYTES];
         let read = file.read_at(&mut bytes, 0)?;
+        if read == 0 {
+            return Ok(Look::Empty);
+        }
         let watermark = DurableWatermark::decode(bytes.get(..read).unwrap_or_default());
         Ok(Look::Found { file, identity, watermark })
     };

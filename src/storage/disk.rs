@@ -4,6 +4,8 @@
 use crate::storage::files;
 use crate::storage::regular;
 use crate::storage::stat::{self, FileIdentity};
+use crate::value::error::{Error, Result};
+use crate::value::failpoint::failpoint;
 use std::fs::{self, File, FileType, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -110,6 +112,17 @@ impl Kind {
         } else {
             Kind::Other
         }
+    }
+}
+
+/// Refuses a path that leads to something other than a directory.
+pub(crate) fn refuse_no_directory(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let is_taken = failpoint!("storage::take_file_for_directory");
+    match disk.kind_there(path) {
+        Ok(Some(Kind::File | Kind::Other)) if !is_taken => {
+            Err(Error::invalid(format!("{} is not a directory", path.display())))
+        }
+        _ => Ok(()),
     }
 }
 

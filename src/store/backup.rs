@@ -3,7 +3,7 @@
 use crate::journal::backup::{self, Check, Prefix};
 use crate::journal::manifest;
 use crate::log::core::journal_directory;
-use crate::storage::disk::{Disk, Kind};
+use crate::storage::disk::{Disk, Kind, refuse_no_directory};
 use crate::storage::files;
 use crate::storage::replace;
 use crate::store::Store;
@@ -236,7 +236,7 @@ fn refuse_foreign_note(disk: &dyn Disk, path: &Path) -> Result<()> {
 }
 
 fn refuse_foreign(disk: &dyn Disk, path: &Path) -> Result<()> {
-    directory::refuse_no_directory(disk, path)?;
+    refuse_no_directory(disk, path)?;
     refuse_foreign_note(disk, path)?;
     let names = disk.list(path).map_err(|e| Error::io("list", path, e))?;
     let is_ours = |name: &str| OURS.contains(&name) || directory::is_volumes(path, name);

@@ -5,7 +5,7 @@ use crate::journal::manifest::{self, Manifest};
 use crate::journal::{names, recover, segment};
 use crate::kv::files;
 use crate::log::core::journal_directory;
-use crate::storage::disk::{Disk, Kind, RealDisk};
+use crate::storage::disk::{Disk, Kind, RealDisk, refuse_no_directory};
 use crate::storage::files::{MODE_ALL, absolute, resolve};
 use crate::storage::guarded::GuardedDisk;
 use crate::storage::held::Held;
@@ -300,16 +300,6 @@ fn locked(path: &Path) -> Error {
          another"
     );
     Error::new(ErrorKind::Locked, message)
-}
-
-/// Refuses a path that leads to something else than a directory.
-pub(crate) fn refuse_no_directory(disk: &dyn Disk, path: &Path) -> Result<()> {
-    match disk.kind_there(path) {
-        Ok(Some(Kind::File | Kind::Other)) => {
-            Err(Error::invalid(format!("{} is not a directory", path.display())))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// A directory with other files in it is not taken for a store to be created.

@@ -11,7 +11,7 @@ use crate::doctor::export::RejectLog;
 use crate::journal::manifest::{self, Manifest};
 use crate::journal::names;
 use crate::log::core::journal_directory;
-use crate::storage::disk::{Disk, DiskFile, Kind};
+use crate::storage::disk::{Disk, DiskFile, Kind, refuse_no_directory};
 use crate::storage::files::{MODE_ALL, mode_above};
 use crate::storage::replace::remove_if_there;
 use crate::store::directory::{self, Lock};
@@ -209,7 +209,7 @@ impl Drop for ExportTarget {
 /// Refuses a directory `to` that cannot take an export of what is in `origin`. Returns whether it holds an unfinished
 /// one.
 fn refuse(disk: &dyn Disk, to: &Path, origin: &Path) -> Result<bool> {
-    directory::refuse_no_directory(disk, to)?;
+    refuse_no_directory(disk, to)?;
     let names = disk.list(to).map_err(|e| Error::io("list", to, e))?;
     let is_begun = names.iter().any(|name| name == UNFINISHED);
     let ours = [UNFINISHED, LEFT_OUT, "journal", MANIFEST_TMP];

@@ -434,12 +434,39 @@ fn a_follower_says_that_its_store_was_replaced() {
     }
 }
 
-/// A follower whose store lost its journal or the watermark in it, or whose journal became another store's, waited for
-/// ever silently, and so did one that was opened afterwards.
+/// A follower whose store lost its journal or the watermark in it, or whose watermark was emptied or journal became
+/// another store's, waited for ever silently, and so did one that was opened afterwards. A file in the place of the
+/// store or its journal was told as a failure of the system.
 #[test]
 fn a_follower_says_what_became_of_the_journal() {
     type Case = (&'static str, fn(&Path, &Path), ErrorKind, &'static str);
-    let cases: [Case; 4] = [
+    let no_directory = "is not a directory";
+    let cases: [Case; 7] = [
+        (
+            "in a file",
+            |journal, _| {
+                let store = journal.parent().unwrap();
+                fs::remove_dir_all(store).unwrap();
+                fs::write(store, "not a store").unwrap();
+            },
+            ErrorKind::InvalidInput,
+            no_directory,
+        ),
+        (
+            "a file",
+            |journal, _| {
+                fs::remove_dir_all(journal).unwrap();
+                fs::write(journal, "not a journal").unwrap();
+            },
+            ErrorKind::InvalidInput,
+            no_directory,
+        ),
+        (
+            "with an empty watermark",
+            |journal, _| fs::write(journal.join("durable"), "").unwrap(),
+            ErrorKind::Corrupt,
+            "journal/durable",
+        ),
         (
             "removed",
             |journal, _| fs::remove_dir_all(journal).unwrap(),
@@ -493,7 +520,9 @@ fn a_follower_says_what_became_of_the_journal() {
         ];
         for error in errors {
             assert_eq!(error.kind(), kind, "{case}: {error}");
-            assert!(error.to_string().contains(says), "{case}: {error}");
+            let said = error.to_string();
+            let names_it = said.contains(path.to_str().unwrap());
+            assert!(said.contains(says) && names_it, "{case}: {error}");
         }
     }
 }

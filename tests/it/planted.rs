@@ -124,6 +124,8 @@ const CAUGHT: &[(&str, &str)] = &[
         "log::blame_journal_for_index",
         "damage::index::an_index_of_another_continuation_is_built_again",
     ),
+    ("follow::wait_for_empty_watermark", "follower::a_follower_says_what_became_of_the_journal"),
+    ("storage::take_file_for_directory", "follower::a_follower_says_what_became_of_the_journal"),
     ("follow::wait_without_watermark", "follower::a_follower_says_what_became_of_the_journal"),
     ("follow::overlook_another_store", "follower::a_follower_says_that_its_store_was_replaced"),
     ("follow::overlook_another_history", "follower::a_follower_says_that_its_store_was_replaced"),

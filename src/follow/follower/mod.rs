@@ -12,7 +12,7 @@ pub use following::Following;
 
 use crate::journal::manifest;
 use crate::log::read::options::{ReadOptions, filter_methods, range_methods, stream_method};
-use crate::storage::disk::{Disk, RealDisk};
+use crate::storage::disk::{Disk, RealDisk, refuse_no_directory};
 use crate::storage::files::{absolute, resolve};
 use crate::value::error::{Error, Result};
 use crate::value::event::RecordedEvent;
@@ -54,10 +54,10 @@ impl Follower {
     /// Opens the store in the directory `path` for following, whether or not a process has it open.
     ///
     /// # Errors
-    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): there is no store.
+    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): there is no store, or its journal is not a directory.
     /// * [`UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat): a newer version wrote it.
-    /// * [`Corrupt`](crate::ErrorKind::Corrupt): the manifest or a segment's header is damaged, or the journal or its
-    ///   watermark is missing.
+    /// * [`Corrupt`](crate::ErrorKind::Corrupt): the manifest or a segment's header is damaged, the journal or its
+    ///   watermark is missing, or the watermark is empty.
     /// * [`Replaced`](crate::ErrorKind::Replaced): the journal is another store's.
     pub fn open(path: impl AsRef<Path>) -> Result<Follower> {
         let path = absolute(path.as_ref())?;
@@ -71,6 +71,7 @@ impl Follower {
             resolved => resolved.map_err(|e| Error::io("find", &path, e))?,
         };
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        refuse_no_directory(&*disk, &path)?;
         let manifest = manifest::read(&*disk, &path)?.ok_or_else(|| {
             let message = format!("{} is not a store: it has no MANIFEST", path.display());
             Error::invalid(message)
@@ -85,8 +86,9 @@ impl Follower {
     ///
     /// # Errors
     /// * [`Replaced`](crate::ErrorKind::Replaced): what is at the path now is not what was opened.
-    /// * [`Corrupt`](crate::ErrorKind::Corrupt): the journal or its watermark is missing. Each read fails with either
-    ///   as well.
+    /// * [`Corrupt`](crate::ErrorKind::Corrupt): the journal or its watermark is missing, or the watermark is empty.
+    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): the path, or the journal in it, is not a directory any more.
+    ///   Each read fails with any of these as well.
     /// * Errors of reading the watermark, or the header of a new segment.
     pub fn head(&self) -> Result<Position> {
         let known = self.shared.look(1)?;

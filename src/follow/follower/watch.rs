@@ -7,7 +7,7 @@ use crate::journal::recover::read_header;
 use crate::journal::segment;
 use crate::journal::watermark::{self, DurableWatermark, Look};
 use crate::log::core::journal_directory;
-use crate::storage::disk::{Disk, DiskFile};
+use crate::storage::disk::{Disk, DiskFile, refuse_no_directory};
 use crate::storage::stat::FileIdentity;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
@@ -70,7 +70,7 @@ impl Shared {
         // Held over the reading: of two threads, one must not come with an older watermark than the other did.
         let mut seen = self.seen.lock();
         for _ in 0..attempts {
-            let look = || watermark::look(&*self.disk, &self.directory);
+            let look = || self.look_at_watermark();
             let look = match failpoint!("follow::look_out_of_order") {
                 true => MutexGuard::unlocked(&mut seen, look)?,
                 false => look()?,
@@ -85,14 +85,29 @@ impl Shared {
         Ok(seen.watermark.map(known))
     }
 
+    fn look_at_watermark(&self) -> Result<Look> {
+        watermark::look(&*self.disk, &self.directory).map_err(|error| {
+            let paths = [&self.path, &self.directory];
+            let refused = paths.map(|path| refuse_no_directory(&*self.disk, path).err());
+            refused.into_iter().flatten().next().unwrap_or(error)
+        })
+    }
+
     /// What the watermark that was looked at says, if it says anything, and of which files. A watermark in another file
     /// is the sign that all files may be others: a writer has opened the store, a backup was taken into its directory,
     /// or something else was put in its place.
     fn take(&self, seen: &Seen, look: Look) -> Result<Option<(DurableWatermark, Files)>> {
-        let Look::Found { file, identity, watermark } = look else {
-            self.check_manifest()?;
-            self.check_unwritten(seen)?;
-            return Ok(None);
+        let (file, identity, watermark) = match look {
+            Look::Found { file, identity, watermark } => (file, identity, watermark),
+            Look::Empty if !failpoint!("follow::wait_for_empty_watermark") => {
+                self.check_manifest()?;
+                return Err(self.no_watermark("it is empty"));
+            }
+            Look::Empty | Look::Missing => {
+                self.check_manifest()?;
+                self.check_unwritten(seen)?;
+                return Ok(None);
+            }
         };
         let is_the_same = identity.is_none_or(|identity| {
             seen.files.watermark.as_ref().is_some_and(|(_, before)| *before == identity)
@@ -181,9 +196,12 @@ impl Shared {
         if !is_written || !matches!(watermark::look(&*self.disk, directory)?, Look::Missing) {
             return Ok(());
         }
-        let what =
-            "it is missing, although the journal was written; opening the store creates it again";
-        Err(Error::corrupt(&watermark::path(directory), 0, None, what))
+        Err(self.no_watermark("it is missing, although the journal was written"))
+    }
+
+    fn no_watermark(&self, what: &str) -> Error {
+        let what = format!("{what}; opening the store creates it again");
+        Error::corrupt(&watermark::path(&self.directory), 0, None, what)
     }
 
     fn refuse_another_store(&self, met: Uuid) -> Result<Option<(DurableWatermark, Files)>> {
