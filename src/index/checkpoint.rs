@@ -13,7 +13,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const NAME: &str = "index.checkpoint";
+/// The checkpoint in the directory of the store.
+pub(crate) const CHECKPOINT: &str = "index.checkpoint";
 /// The suffix of the name of a checkpoint that is being written.
 const NEW: &str = ".new";
 /// The prefix of the name that a directory in the place of a checkpoint is renamed to.
@@ -21,7 +22,7 @@ const DAMAGED: &str = "index.checkpoint.damaged-";
 
 /// Whether `name` is the name of a checkpoint, of one that is being written, or of a directory that was in its place.
 pub(crate) fn is_checkpoint(name: &str) -> bool {
-    name == NAME || name == "index.checkpoint.new" || name.starts_with(DAMAGED)
+    name == CHECKPOINT || name == "index.checkpoint.new" || name.starts_with(DAMAGED)
 }
 
 /// The checkpoint's file.
@@ -33,7 +34,7 @@ pub(crate) struct CheckpointFile {
 
 impl CheckpointFile {
     pub(crate) fn of(disk: &Arc<dyn Disk>, store_dir: &Path) -> CheckpointFile {
-        let (disk, path) = (Arc::clone(disk), store_dir.join(NAME));
+        let (disk, path) = (Arc::clone(disk), store_dir.join(CHECKPOINT));
         CheckpointFile { disk, store_dir: store_dir.to_owned(), path }
     }
 

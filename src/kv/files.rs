@@ -1,7 +1,7 @@
 //! Files that sled creates and never syncs, does not remove, or keeps open.
 
 use crate::storage::copy;
-use crate::storage::disk::{Disk, DiskFile, Kind};
+use crate::storage::disk::{Disk, DiskFile, Kind, holds_only};
 use crate::storage::files;
 use crate::storage::lock::LockHandle;
 use crate::storage::regular;
@@ -96,6 +96,18 @@ pub(crate) fn foreign_in(disk: &dyn Disk, directory: &Path) -> Result<Option<Str
     Ok(names.into_iter().find(|name| !is_ours(name)))
 }
 
+/// Whether the directory of an index or of views holds, at any depth, only what they put there.
+pub(crate) fn holds_a_database(disk: &dyn Disk, directory: &Path) -> bool {
+    holds_only(disk, directory, |name, kind| match kind {
+        Kind::Directory if name == PACKS || name == BLOBS => {
+            let is_ours = |name: &str, kind| kind != Kind::Directory && is_number(name);
+            holds_only(disk, &directory.join(name), is_ours)
+        }
+        Kind::Directory => false,
+        _ => is_sleds(name),
+    })
+}
+
 /// Removes the directory of an index or of views. If it holds files that do not belong there, these and the directory
 /// stay, and the result is an error.
 pub(crate) fn remove_database(disk: &dyn Disk, directory: &Path) -> std::io::Result<()> {
@@ -123,12 +135,15 @@ pub(crate) fn remove_database(disk: &dyn Disk, directory: &Path) -> std::io::Res
 fn remove_numbered(disk: &dyn Disk, directory: &Path) -> std::io::Result<()> {
     for name in disk.list(directory)? {
         let path = directory.join(&name);
-        let is_number = name.bytes().all(|byte| byte.is_ascii_digit());
-        if is_number && disk.kind(&path)? != Some(Kind::Directory) {
+        if is_number(&name) && disk.kind(&path)? != Some(Kind::Directory) {
             disk.remove(&path)?;
         }
     }
     disk.remove_dir(directory)
+}
+
+fn is_number(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Syncs what sled creates and never syncs. Returns our own handle on its data file.

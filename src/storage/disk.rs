@@ -126,6 +126,20 @@ pub(crate) fn refuse_no_directory(disk: &dyn Disk, path: &Path) -> Result<()> {
     }
 }
 
+/// Whether `is_ours` accepts the name and the kind of everything in the directory `path`.
+pub(crate) fn holds_only(
+    disk: &dyn Disk,
+    path: &Path,
+    is_ours: impl Fn(&str, Kind) -> bool,
+) -> bool {
+    let is_ours = |name: &String| match disk.kind(&path.join(name)) {
+        Ok(Some(Kind::Directory)) if failpoint!("storage::look_at_top_names_only") => true,
+        Ok(Some(kind)) => is_ours(name, kind),
+        _ => false,
+    };
+    disk.list(path).is_ok_and(|names| names.iter().all(is_ours))
+}
+
 /// Writes a file sequentially from its beginning.
 pub(crate) struct SequentialWriter {
     file: Arc<dyn DiskFile>,

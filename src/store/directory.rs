@@ -5,7 +5,7 @@ use crate::journal::manifest::{self, Manifest};
 use crate::journal::{names, recover, segment};
 use crate::kv::files;
 use crate::log::core::journal_directory;
-use crate::storage::disk::{Disk, Kind, RealDisk, refuse_no_directory};
+use crate::storage::disk::{Disk, Kind, RealDisk, holds_only, refuse_no_directory};
 use crate::storage::files::{MODE_ALL, absolute, resolve};
 use crate::storage::guarded::GuardedDisk;
 use crate::storage::held::Held;
@@ -325,15 +325,16 @@ fn is_ours(name: &str) -> bool {
     OURS.contains(&name) || quarantine::is_ours(name) || views::is_ours(name)
 }
 
-/// Whether each name in the directory `path` `is_ours`.
-pub(super) fn holds_only(path: &Path, is_ours: impl Fn(&str) -> bool) -> bool {
-    RealDisk.list(path).is_ok_and(|names| names.iter().all(|name| is_ours(name)))
-}
-
-/// Whether nothing is in the directory `path` but what a store puts there.
-pub(crate) fn holds_a_store(path: &Path) -> bool {
-    let is_ours = |name: &str| is_ours(name) || ["MANIFEST", BACKUP_LOCK].contains(&name);
-    holds_only(path, is_ours) && matches!(foreign_below(path, &RealDisk), Ok(None))
+/// Whether nothing is in the directory `path`, however deep, but what a store puts there.
+pub(super) fn holds_a_store(path: &Path) -> bool {
+    holds_only(&RealDisk, path, |name, kind| match kind {
+        Kind::Directory if name == "journal" => {
+            let is_ours = |name: &str, kind| kind != Kind::Directory && names::is_ours(name);
+            holds_only(&RealDisk, &path.join(name), is_ours)
+        }
+        Kind::Directory => is_ours(name) && files::holds_a_database(&RealDisk, &path.join(name)),
+        _ => is_ours(name) || ["MANIFEST", BACKUP_LOCK].contains(&name),
+    })
 }
 
 /// Whether `name` in the directory `path` is the filesystem's own.

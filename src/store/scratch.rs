@@ -1,11 +1,15 @@
 //! Directories in the system's temporary directory that go with the process: copies of a store's databases, to be
 //! looked at, and temporary stores. They are private, and removed even after a kill.
 
-use crate::storage::disk::{Disk, Kind, RealDisk};
+use crate::index::checkpoint::CHECKPOINT;
+use crate::index::quarantine::INDEX;
+use crate::kv::files::holds_a_database;
+use crate::storage::disk::{Kind, RealDisk, holds_only};
 use crate::storage::scratch::ScratchDirectory;
 use crate::store::directory;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
+use crate::views::VIEWS;
 use std::path::Path;
 
 /// What a directory is made for.
@@ -34,20 +38,16 @@ impl Purpose {
         }
     }
 
-    /// Whether nothing is in the directory but what is put there for this.
+    /// Whether nothing is in the directory, however deep, but what is put there for this.
     fn is_all(self, path: &Path) -> bool {
-        match self {
-            Purpose::Copy => directory::holds_only(path, |name| {
-                ["index", "index.checkpoint", "views"].contains(&name)
-            }),
-            Purpose::Store => {
-                directory::holds_only(path, |name| name == STORE)
-                    && match RealDisk.kind(&path.join(STORE)) {
-                        Ok(Some(Kind::Directory)) => directory::holds_a_store(&path.join(STORE)),
-                        found => matches!(found, Ok(None)),
-                    }
+        holds_only(&RealDisk, path, |name, kind| match (self, name, kind) {
+            (Purpose::Copy, INDEX | VIEWS, Kind::Directory) => {
+                holds_a_database(&RealDisk, &path.join(name))
             }
-        }
+            (Purpose::Copy, CHECKPOINT, kind) => kind != Kind::Directory,
+            (Purpose::Store, STORE, Kind::Directory) => directory::holds_a_store(&path.join(name)),
+            _ => false,
+        })
     }
 }
 
@@ -105,6 +105,48 @@ mod tests {
         let path = scratch.path().to_owned();
         drop(scratch);
         assert!(!path.exists());
+    }
+
+    /// Directories that a kill had left were recognised by the names at their top, and then removed with everything in
+    /// them.
+    #[test]
+    fn a_strangers_file_at_any_depth_keeps_an_abandoned_directory() {
+        const COPIES: &[&str] =
+            &["index", "index/packs", "index/blobs", "views", "views/blobs", "index/db"];
+        const STORES: &[&str] =
+            &["store/journal", "store/index.damaged-3", "store/journal/durable", "store/lock"];
+        let of = |purpose, below: &'static [&str]| below.iter().map(move |below| (purpose, *below));
+        let cases = of(Purpose::Copy, COPIES).chain(of(Purpose::Store, STORES));
+        let strangers: Vec<_> = cases
+            .map(|(purpose, below)| {
+                let directory = named(purpose, "strangers");
+                let _lock = lock(directory.path()).unwrap();
+                let below = directory.path().join(below);
+                fs::create_dir_all(&below).unwrap();
+                fs::write(below.join("thesis.txt"), "years of work").unwrap();
+                (directory, below)
+            })
+            .collect();
+        let abandoned = named(Purpose::Copy, "abandoned");
+        // Until it is as it is to be found: another test may look for abandoned ones.
+        let abandoned_lock = lock(abandoned.path()).unwrap();
+        for below in ["index/packs", "index/blobs", "views/blobs"] {
+            fs::create_dir_all(abandoned.path().join(below)).unwrap();
+        }
+        for below in ["index/packs/00000000000000000007", "index/db", "views/conf", CHECKPOINT] {
+            fs::write(abandoned.path().join(below), "ours").unwrap();
+        }
+        drop(abandoned_lock);
+        let _scratch = Scratch::new(Purpose::Copy).unwrap();
+        // Another test may be removing it, and then this one did not.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while abandoned.path().exists() && std::time::Instant::now() < deadline {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert!(!abandoned.path().exists(), "nothing but ours is in it");
+        for (_directory, below) in &strangers {
+            assert!(below.join("thesis.txt").exists(), "{} is gone", below.display());
+        }
     }
 
     /// A temporary store whose process was killed stayed for ever. It is removed by the next one that is made, unless

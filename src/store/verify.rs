@@ -6,6 +6,7 @@
 
 use crate::doctor::audit::audited::{Audited, IndexAccess};
 use crate::doctor::audit::{Site, Walked, audit};
+use crate::index::checkpoint::CHECKPOINT;
 use crate::index::core::Index;
 use crate::index::quarantine::INDEX;
 use crate::journal::lenient_scan::Until;
@@ -30,8 +31,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
-
-const CHECKPOINT: &str = "index.checkpoint";
 
 /// The result of a verification; see [`Store::verify`].
 ///

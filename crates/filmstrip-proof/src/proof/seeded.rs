@@ -259,6 +259,12 @@ fn a_copy_that_everybody_can_read_is_caught() {
 }
 
 #[test]
+fn a_strangers_file_below_the_top_that_goes_is_caught() {
+    let proof = "store::scratch::tests::a_strangers_file_at_any_depth_keeps_an_abandoned_directory";
+    assert_caught("storage::look_at_top_names_only", proof);
+}
+
+#[test]
 fn what_a_refused_creation_leaves_is_caught() {
     let proof = "store::directory::tests::a_creation_that_fails_leaves_nothing_behind";
     assert_caught("store::leave_what_was_made", proof);
