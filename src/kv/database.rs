@@ -9,8 +9,12 @@
 #[cfg(test)]
 mod hooks;
 
-use crate::kv::failure::{OpenError, is_the_systems, panicked, unusable_or_system};
-use crate::kv::files::{remove_unfinished_snapshots, sync_files, unfit_in, wait_for_release};
+use crate::kv::failure::{
+    OpenError, is_failed_write, is_the_systems, panicked, unusable_or_system,
+};
+use crate::kv::files::{
+    can_be_read, remove_unfinished_snapshots, sync_files, unfit_in, wait_for_release,
+};
 use crate::kv::sync_policy::{
     CHANGES_PACED_MAX, KEY_BYTES_MAX, STORED_BYTES_MAX, SyncPolicy, Unsynced, check_size,
 };
@@ -126,7 +130,9 @@ impl Database {
             .flush_every_ms(None);
         let db = match catch(|| config.open()) {
             Ok(Ok(db)) => db,
-            Ok(Err(sled::Error::Io(e))) if is_the_systems(&e) => {
+            Ok(Err(sled::Error::Io(e)))
+                if is_the_systems(&e) || is_failed_write(&e, || can_be_read(&**disk, path)) =>
+            {
                 return Err(OpenError::System(Error::io("open", path, e)));
             }
             Ok(Err(e)) => {

@@ -3,6 +3,7 @@
 //!
 //! * An exhausted resource, a missing permission or a moved directory is the system's failure and never damage. sled
 //!   reports some of these only by panics.
+//! * A failure of the disk while a database is opened is the system's, unless the files cannot be read.
 //! * Any other failure of sled while it opens or reads makes the files unusable.
 
 use crate::value::corruption::{CheckpointFault, Corruption, IndexFault};
@@ -117,6 +118,15 @@ pub(crate) fn is_the_systems(e: &std::io::Error) -> bool {
                 | Kind::Interrupted
                 | Kind::TimedOut
         )
+}
+
+/// Whether a failure of the disk was one to write or to sync, although it does not say so: what is there
+/// `can_be_read`. What cannot be read is built again.
+pub(super) fn is_failed_write(e: &std::io::Error, can_be_read: impl FnOnce() -> bool) -> bool {
+    /// EIO on every Unix; it has no kind of its own.
+    const FAILED: i32 = 5;
+    let is_damage = failpoint!("kv::failed_sync_is_damage");
+    e.raw_os_error() == Some(FAILED) && !is_damage && can_be_read()
 }
 
 #[cfg(test)]

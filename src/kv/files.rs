@@ -7,7 +7,7 @@ use crate::storage::lock::LockHandle;
 use crate::storage::regular;
 use crate::value::error::{Error, ErrorKind, Result, Unfit};
 use crate::value::failpoint::failpoint;
-use crate::value::limits::{SLED_RELEASE_WAIT, SLED_RELEASE_WAITS_MAX};
+use crate::value::limits::{SCAN_CHUNK_BYTES, SLED_RELEASE_WAIT, SLED_RELEASE_WAITS_MAX};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -87,6 +87,23 @@ pub(crate) fn unfit_in(disk: &dyn Disk, path: &Path) -> Option<String> {
         let reason = Unfit::within(&error)?;
         Some(format!("{name} cannot be opened: {reason}"))
     })
+}
+
+/// Whether sled's files in the directory `path` can be read to their ends.
+pub(crate) fn can_be_read(disk: &dyn Disk, path: &Path) -> bool {
+    let mut chunk = vec![0; SCAN_CHUNK_BYTES];
+    let mut read = |name: &String| -> std::io::Result<()> {
+        let (file, mut at) = (disk.open(&path.join(name))?, 0);
+        loop {
+            match file.read_at(&mut chunk, at)? {
+                0 => return Ok(()),
+                read => at += read as u64,
+            }
+        }
+    };
+    let names = disk.list(path).unwrap_or_default();
+    names.iter().any(|name| name == "db")
+        && names.iter().filter(|name| is_sleds(name)).all(|name| read(name).is_ok())
 }
 
 /// The name of a file that does not belong in the directory of an index or of views, if there is one.

@@ -206,6 +206,29 @@ fn a_full_table_of_descriptors_is_a_clear_error_and_moves_nothing_aside() {
     assert!(failures > 0, "no run met a failure");
 }
 
+/// A sync that failed while sled opened its files was taken for damage, and a healthy index was quarantined.
+#[test]
+fn a_failed_sync_while_a_store_is_opened_moves_nothing_aside() {
+    if !can_run("strace", &["-f", "-e", "trace=none", "-o", "/dev/null", "true"]) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("store");
+    judge_child(&run(&["env"], &store), "a healthy disk");
+    for n in 1..=8 {
+        let inject = format!("inject=fsync:error=EIO:when={n}");
+        let strace = ["strace", "-f", "-e", "trace=fsync", "-e", &inject, "-o", "/dev/null"];
+        let case = format!("sync {n} fails");
+        let (acknowledged, failed) = judge_child(&run(&strace, &store), &case);
+        for entry in std::fs::read_dir(&store).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(!name.contains(".damaged-"), "{case}: {name} is there, {failed:?}");
+        }
+        let head = Store::open(&store).unwrap().head().get();
+        assert!(head >= acknowledged, "{case}: {head}");
+    }
+}
+
 /// Where memory is exhausted, an allocation of Rust's ends the process, and one of sled's panics: that was taken
 /// for damage, and healthy views and a healthy index were quarantined.
 #[test]

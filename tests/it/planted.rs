@@ -124,6 +124,10 @@ const CAUGHT: &[(&str, &str)] = &[
         "log::blame_journal_for_index",
         "damage::index::an_index_of_another_continuation_is_built_again",
     ),
+    (
+        "kv::failed_sync_is_damage",
+        "faults::a_failed_sync_while_a_store_is_opened_moves_nothing_aside",
+    ),
     ("follow::wait_for_empty_watermark", "follower::a_follower_says_what_became_of_the_journal"),
     ("storage::take_file_for_directory", "follower::a_follower_says_what_became_of_the_journal"),
     ("follow::wait_without_watermark", "follower::a_follower_says_what_became_of_the_journal"),
