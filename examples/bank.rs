@@ -120,7 +120,7 @@ impl Projection for Balances {
     const VERSION: u32 = 1;
 
     fn filter(&self) -> Filter {
-        Filter::category(Account::CATEGORY)
+        Filter::aggregate::<Account>()
     }
 
     fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {

@@ -133,7 +133,7 @@ impl Projection for CustomersByCity {
     const VERSION: u32 = 1;
 
     fn filter(&self) -> Filter {
-        Filter::category(Customer::CATEGORY)
+        Filter::aggregate::<Customer>()
     }
 
     /// Rows: `Cambridge/1001`, and `#1001` to find a customer's row again.

@@ -2,9 +2,11 @@
 //!
 //! They are pure: nothing in this module knows that a store exists.
 
+use crate::model::event_set;
 use crate::model::event_set::set::Event;
 use crate::value::error::{Error, Result};
-use crate::value::stream::StreamId;
+use crate::value::filter::Filter;
+use crate::value::stream::{StreamId, is_category};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -151,14 +153,61 @@ pub trait Snapshot: Aggregate + Serialize + DeserializeOwned {
     }
 }
 
-/// The stream of the aggregate `id`.
-pub(crate) fn stream_of<A: Aggregate>(id: &str) -> Result<StreamId> {
+impl Filter {
+    /// Accepts the events of one kind of aggregate: those of its event set, in the streams of its category.
+    ///
+    /// ```
+    /// # use filmstrip::{Aggregate, Event, Filter};
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Clone, Serialize, Deserialize)]
+    /// enum OrderEvent {
+    ///     Placed,
+    ///     Cancelled,
+    /// }
+    /// # impl Event for OrderEvent {}
+    /// # #[derive(Default, Clone)]
+    /// # struct Order;
+    /// impl Aggregate for Order {
+    ///     const CATEGORY: &'static str = "Order";
+    ///     type Event = OrderEvent;
+    ///     // …
+    /// #   type Command = ();
+    /// #   type Error = std::convert::Infallible;
+    /// #   fn decide(&self, _: &()) -> Result<Vec<OrderEvent>, Self::Error> { Ok(vec![]) }
+    /// #   fn evolve(&mut self, _: &OrderEvent) {}
+    /// }
+    ///
+    /// let filter = Filter::aggregate::<Order>();
+    /// assert!(filter.wants("Order-1", "Cancelled"));
+    /// // An event type of another kind of aggregate may have the same name.
+    /// assert!(!filter.wants("Shipment-1", "Cancelled"));
+    /// ```
+    pub fn aggregate<A: Aggregate>() -> Filter {
+        Filter::all().and_aggregate::<A>()
+    }
+
+    /// Adds the events of another kind of aggregate, as an alternative to the categories that are accepted.
+    pub fn and_aggregate<A: Aggregate>(self) -> Filter {
+        check_category::<A>();
+        match event_set::types_to_filter_by::<A::Event>() {
+            Ok(types) => self.with_category(A::CATEGORY.to_owned(), Some(types)),
+            Err(error) => self.unusable(error.kind(), error.to_string()),
+        }
+    }
+}
+
+const fn check_category<A: Aggregate>() {
     const {
         assert!(
             is_category(A::CATEGORY),
             "CATEGORY must not be empty, hold a '-' or a control character, or begin with '$'"
         );
     }
+}
+
+/// The stream of the aggregate `id`.
+pub(crate) fn stream_of<A: Aggregate>(id: &str) -> Result<StreamId> {
+    check_category::<A>();
     stream_in(A::CATEGORY, id)
 }
 
@@ -179,24 +228,6 @@ pub(crate) fn fold<'e, A: Aggregate>(
     for event in events {
         state.evolve(event);
     }
-}
-
-/// Whether `name` is a valid category: stream names can begin with `name` and a `-`.
-pub(crate) const fn is_category(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    if bytes.is_empty() || bytes[0] == b'$' {
-        return false;
-    }
-    let mut at = 0;
-    while at < bytes.len() {
-        // U+0080 to U+009F are control characters too: C2 80 to C2 9F in UTF-8.
-        let is_upper_control = bytes[at] == 0xC2 && at + 1 < bytes.len() && bytes[at + 1] < 0xA0;
-        if bytes[at] == b'-' || bytes[at].is_ascii_control() || is_upper_control {
-            return false;
-        }
-        at += 1;
-    }
-    true
 }
 
 #[cfg(test)]

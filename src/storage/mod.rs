@@ -12,6 +12,7 @@ pub(crate) mod files;
 pub(crate) mod guarded;
 pub(crate) mod held;
 pub(crate) mod lock;
+pub(crate) mod lock_holder;
 pub(crate) mod regular;
 pub(crate) mod replace;
 pub(crate) mod scratch;

@@ -30,6 +30,13 @@ impl FileIdentity {
     pub(crate) fn of(file: &File) -> io::Result<FileIdentity> {
         Ok(look(file)?.identity)
     }
+
+    /// Its name in `/proc/locks`: the device's major and minor number, in hexadecimal, and the inode number.
+    pub(super) fn name(self) -> String {
+        let major = (self.device >> 32 & 0xffff_f000) | (self.device >> 8 & 0xfff);
+        let minor = (self.device >> 12 & 0xffff_ff00) | (self.device & 0xff);
+        format!("{major:02x}:{minor:02x}:{}", self.inode)
+    }
 }
 
 /// Whether `file` has no name any more. What is written to it is then lost when its last handle is closed.

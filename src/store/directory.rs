@@ -10,6 +10,7 @@ use crate::storage::files::{MODE_ALL, absolute, resolve};
 use crate::storage::guarded::GuardedDisk;
 use crate::storage::held::Held;
 use crate::storage::lock::LockHandle;
+use crate::storage::lock_holder::LockHolder;
 use crate::value::clock::{Clock, Micros};
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
@@ -294,10 +295,15 @@ fn hold_locked(path: &Path) -> Result<Held> {
 }
 
 fn locked(path: &Path) -> Error {
+    let places =
+        [path.to_owned(), path.join(LOCK), path.join(BACKUP_LOCK), journal_directory(path)];
+    let by = match places.iter().find_map(|place| LockHolder::of(place)) {
+        Some(holder) if !failpoint!("store::hide_lock_holder") => holder.to_string(),
+        _ => "this process or another".to_owned(),
+    };
     let path = path.display();
     let message = format!(
-        "{path} is locked: it is open as a store, backed up into, or being repaired, in this process or \
-         another"
+        "{path} is locked by {by}: it is open as a store, backed up into, or being repaired there"
     );
     Error::new(ErrorKind::Locked, message)
 }

@@ -9,6 +9,7 @@ use crate::log::read::stream::{StreamEvents, StreamRange};
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::RecordedEvent;
+use crate::value::filter::Filter;
 use crate::value::limits::STREAMS_PAGE;
 use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
@@ -218,11 +219,12 @@ pub struct Streams {
     log: LogHandle,
     prefix: String,
     category: Option<String>,
+    after: Option<StreamId>,
 }
 
 impl Streams {
     pub(crate) fn new(log: LogHandle) -> Streams {
-        Streams { log, prefix: String::new(), category: None }
+        Streams { log, prefix: String::new(), category: None, after: None }
     }
 
     /// Lists only streams whose names begin with `prefix`.
@@ -237,23 +239,49 @@ impl Streams {
         self
     }
 
+    /// Lists only streams whose names are after this one, in the order of bytes: the last name of a page begins the
+    /// next one, whether or not there still is such a stream.
+    ///
+    /// ```
+    /// use filmstrip::{ExpectedVersion, NewEvent, Store};
+    /// let store = Store::temporary()?;
+    /// for door in ["Door-1", "Door-2", "Door-3"] {
+    ///     store.append(door, ExpectedVersion::Any, [NewEvent::json("Opened", &())?])?;
+    /// }
+    /// let page: Vec<_> = store.streams().iter()?.take(2).collect::<Result<_, _>>()?;
+    /// let next = store.streams().after(page[1].stream.clone()).collect()?;
+    /// assert_eq!(next[0].stream, "Door-3");
+    /// # Ok::<(), filmstrip::Error>(())
+    /// ```
+    pub fn after(mut self, stream: StreamId) -> Streams {
+        self.after = Some(stream);
+        self
+    }
+
     /// Begins to list. A stream that is created meanwhile may be listed or not.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed).
+    /// [`Closed`](ErrorKind::Closed); [`InvalidInput`](ErrorKind::InvalidInput) if the category is none, such as
+    /// `Door-1`.
     pub fn iter(self) -> Result<impl Iterator<Item = Result<StreamInfo>> + Send + use<>> {
         self.log.log().refuse_if_closed()?;
-        let Streams { log, prefix, category } = self;
+        let Streams { log, prefix, category, after } = self;
+        if let Some(category) = &category {
+            Filter::category(category).check()?;
+        }
         // Names of one category share its beginning, so the longer of the two narrows the search.
         let prefix = match &category {
             Some(category) if category.starts_with(&prefix) => category.clone(),
             _ => prefix,
         };
-        let wanted = |stream: &StreamId| stream.as_str().starts_with(&prefix);
+        let wanted = |stream: &StreamId| {
+            stream.as_str().starts_with(&prefix)
+                && after.as_ref().is_none_or(|after| stream > after)
+        };
         // The tail first, the index second: what moves in between is seen twice and merged.
         let mut tail = log.log().tail.streams(wanted);
         tail.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let listing = Listing { log, prefix, tail: tail.into(), page: Page::Before(None) };
+        let listing = Listing { log, prefix, tail: tail.into(), page: Page::Before(after) };
         let in_category = move |info: &StreamInfo| {
             category.as_ref().is_none_or(|category| info.stream.category() == category)
         };

@@ -64,6 +64,9 @@ pub enum ErrorKind {
     UnknownEventType,
     /// A type cannot serve as an event set; the message says why.
     NotAnEventSet,
+    /// A stored event, or a row of a view, does not decode as the type that was asked for: its content is not what the
+    /// type expects, or an upcaster refuses it.
+    Undecodable,
     /// A stored event's schema version is above the one that this program knows.
     NewerSchema,
     /// This consumer has already ingested this position.

@@ -1,8 +1,11 @@
 //! Which events a reader wants.
 
 use crate::value::error::{Error, ErrorKind, Result};
-use crate::value::stream::{StreamId, category_of};
+use crate::value::failpoint::failpoint;
+use crate::value::stream::{StreamId, category_of, is_category};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Selects events for a read, a subscription or a projection. Conditions of one kind are
 /// alternatives (OR); different kinds must all hold (AND).
@@ -19,11 +22,64 @@ use std::collections::BTreeSet;
 #[must_use]
 pub struct Filter {
     streams: Vec<StreamId>,
-    categories: Vec<String>,
+    categories: Vec<CategoryFilter>,
     event_types: Vec<String>,
-    /// Why it cannot be used: it was made from a type that is not an event set.
-    fault: Option<String>,
+    /// Why it cannot be used.
+    fault: Option<Fault>,
+    spread: Spread,
 }
+
+/// The events of one category.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct CategoryFilter {
+    category: String,
+    /// The accepted event types; `None`: all.
+    event_types: Option<Vec<String>>,
+}
+
+impl CategoryFilter {
+    fn wants(&self, category: &str, event_type: &str) -> bool {
+        self.category == category
+            && self.event_types.as_deref().is_none_or(|types| one_of(types, event_type))
+    }
+
+    /// Its name, and after a NUL each its event types, sorted and without duplicates. No category holds a NUL.
+    fn name(&self) -> String {
+        let types = self.event_types.iter().flatten().collect::<BTreeSet<_>>().into_iter();
+        types.fold(self.category.clone(), |name, event_type| format!("{name}\0{event_type}"))
+    }
+}
+
+/// Why nothing can be read with a filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fault {
+    kind: ErrorKind,
+    message: String,
+}
+
+/// Notices that events of one set come from several categories.
+#[derive(Debug, Clone, Default)]
+struct Spread {
+    /// The event set that the filter was made from without a category.
+    set: Option<&'static str>,
+    seen: Arc<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// The category of the first event that was accepted.
+    category: OnceLock<String>,
+    warned: AtomicBool,
+}
+
+/// It is no part of what a filter accepts.
+impl PartialEq for Spread {
+    fn eq(&self, _: &Spread) -> bool {
+        true
+    }
+}
+
+impl Eq for Spread {}
 
 impl Filter {
     /// Accepts every event.
@@ -36,7 +92,9 @@ impl Filter {
         Filter::all().and_stream(stream)
     }
 
-    /// Accepts the events of all streams of a category.
+    /// Accepts the events of all streams of a category: the part of a stream's name before the first `-`. If the name
+    /// is not a category, such as `Door-1`, reading with the filter returns
+    /// [`InvalidInput`](ErrorKind::InvalidInput).
     pub fn category(category: impl Into<String>) -> Filter {
         Filter::all().and_category(category)
     }
@@ -53,9 +111,8 @@ impl Filter {
     }
 
     /// Adds a category to those that are accepted.
-    pub fn and_category(mut self, category: impl Into<String>) -> Filter {
-        self.categories.push(category.into());
-        self
+    pub fn and_category(self, category: impl Into<String>) -> Filter {
+        self.with_category(category.into(), None)
     }
 
     /// Adds an event type to those that are accepted.
@@ -64,16 +121,40 @@ impl Filter {
         self
     }
 
-    /// Nothing can be read with this filter, for this reason.
-    pub(crate) fn unusable(mut self, why: String) -> Filter {
-        self.fault.get_or_insert(why);
+    /// Adds the events of a category; with `event_types` only those of these types.
+    pub(crate) fn with_category(
+        mut self,
+        category: String,
+        event_types: Option<Vec<String>>,
+    ) -> Filter {
+        if !is_category(&category) && !failpoint!("value::accept_any_category") {
+            let message = format!(
+                "{category:?} is not a category: a category is the part of a stream's name before the first '-', \
+                 not empty, without control characters, and does not begin with '$'"
+            );
+            return self.unusable(ErrorKind::InvalidInput, message);
+        }
+        self.categories.push(CategoryFilter { category, event_types });
         self
     }
 
-    /// Refuses a filter that was made from a type that is not an event set.
+    /// Adds the events of these types, of the event set `set`, in streams of any category.
+    pub(crate) fn with_set(mut self, set: &'static str, event_types: Vec<String>) -> Filter {
+        self.event_types.extend(event_types);
+        self.spread.set.get_or_insert(set);
+        self
+    }
+
+    /// Makes the filter unusable: reading with it returns this error.
+    pub(crate) fn unusable(mut self, kind: ErrorKind, message: String) -> Filter {
+        self.fault.get_or_insert(Fault { kind, message });
+        self
+    }
+
+    /// Refuses an unusable filter.
     pub(crate) fn check(&self) -> Result<()> {
         match &self.fault {
-            Some(why) => Err(Error::new(ErrorKind::NotAnEventSet, why)),
+            Some(Fault { kind, message }) => Err(Error::new(*kind, message)),
             None => Ok(()),
         }
     }
@@ -81,24 +162,41 @@ impl Filter {
     /// Whether an event of this stream and type passes.
     #[must_use]
     pub fn wants(&self, stream: &str, event_type: &str) -> bool {
-        self.wants_stream(stream) && any_or_one_of(&self.event_types, event_type)
+        let category = category_of(stream);
+        (self.streams.is_empty() || self.streams.iter().any(|wanted| wanted == stream))
+            && (self.event_types.is_empty() || one_of(&self.event_types, event_type))
+            && (self.categories.is_empty()
+                || self.categories.iter().any(|wanted| wanted.wants(category, event_type)))
+    }
+
+    /// Warns, once, if this event and an earlier one that it accepted are of different categories, although it was
+    /// made from one event set. To be called with each accepted event.
+    #[inline]
+    pub(crate) fn note_accepted(&self, stream: &str) {
+        if let Some(set) = self.spread.set
+            && self.categories.is_empty()
+        {
+            self.spread.seen.note(set, category_of(stream));
+        }
     }
 
     /// Whether some event of this stream may pass.
     pub(crate) fn wants_stream(&self, stream: &str) -> bool {
         (self.streams.is_empty() || self.streams.iter().any(|wanted| wanted == stream))
-            && (self.categories.is_empty() || any_or_one_of(&self.categories, category_of(stream)))
+            && (self.categories.is_empty()
+                || self.categories.iter().any(|wanted| wanted.category == category_of(stream)))
     }
 
     /// The streams, categories and event types that it names, each list sorted and without
-    /// duplicates, so that filters which name the same things are equal.
+    /// duplicates, so that filters which name the same things are equal. A category with types of its own is followed
+    /// by a NUL and the type, for each of them.
     pub(crate) fn names(&self) -> [Vec<String>; 3] {
         let sorted = |names: &mut dyn Iterator<Item = String>| {
             names.collect::<BTreeSet<_>>().into_iter().collect()
         };
         [
             sorted(&mut self.streams.iter().map(ToString::to_string)),
-            sorted(&mut self.categories.iter().cloned()),
+            sorted(&mut self.categories.iter().map(CategoryFilter::name)),
             sorted(&mut self.event_types.iter().cloned()),
         ]
     }
@@ -109,6 +207,72 @@ impl Filter {
     }
 }
 
-fn any_or_one_of(wanted: &[String], met: &str) -> bool {
-    wanted.is_empty() || wanted.iter().any(|wanted| wanted == met)
+impl Seen {
+    fn note(&self, set: &str, category: &str) {
+        let first = self.category.get_or_init(|| category.to_owned());
+        if first != category && !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                event_set = set,
+                first,
+                category,
+                "Filter::of accepts events of the same names in two categories; Filter::aggregate accepts one category"
+            );
+        }
+    }
+}
+
+fn one_of(wanted: &[String], met: &str) -> bool {
+    wanted.iter().any(|wanted| wanted == met)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn types(names: &[&str]) -> Option<Vec<String>> {
+        Some(names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    /// A filter of event types alone also accepted the `Cancelled` of another category.
+    #[test]
+    fn a_category_with_types_of_its_own_is_an_alternative_to_other_categories() {
+        let orders = Filter::all().with_category("Order".into(), types(&["Placed", "Cancelled"]));
+        let filter = orders.clone().and_category("Payment");
+        assert!(filter.wants("Order-1", "Cancelled") && filter.wants("Payment-1", "Paid"));
+        assert!(!filter.wants("Order-1", "Paid") && !filter.wants("Shipment-1", "Cancelled"));
+        assert!(filter.wants_stream("Order-1") && !filter.wants_stream("Shipment-1"));
+        let placed = filter.and_event_type("Placed");
+        assert!(placed.wants("Order-1", "Placed") && !placed.wants("Order-1", "Cancelled"));
+        assert!(placed.wants("Payment-1", "Placed") && !placed.wants("Payment-1", "Paid"));
+        let same = Filter::all()
+            .with_category("Order".into(), types(&["Cancelled", "Placed", "Cancelled"]));
+        assert_eq!(orders.names(), same.names());
+        assert_eq!(orders.names()[1], ["Order\0Cancelled\0Placed"]);
+        assert_ne!(orders.names(), Filter::category("Order").names());
+    }
+
+    /// With a stream's name in place of a category, a filter accepted nothing, and said nothing.
+    #[test]
+    fn what_is_no_category_is_refused() {
+        for wrong in ["Door-1", "", "$Door", "Do\0or"] {
+            let error = Filter::category(wrong).check().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.to_string().contains(&format!("{wrong:?} is not a category")), "{error}");
+        }
+        assert!(Filter::category("Door").and_category("Lamp").check().is_ok());
+    }
+
+    #[test]
+    fn events_of_one_set_in_two_categories_are_noticed() {
+        let filter = Filter::all().with_set("OrderEvent", vec!["Cancelled".into()]);
+        let is_warned = |filter: &Filter| filter.spread.seen.warned.load(Ordering::Relaxed);
+        filter.note_accepted("Order-1");
+        filter.note_accepted("Order-2");
+        assert!(!is_warned(&filter));
+        filter.note_accepted("Shipment-1");
+        assert!(is_warned(&filter));
+        let bounded = Filter::category("Order").with_set("OrderEvent", vec!["Cancelled".into()]);
+        bounded.note_accepted("Order-1");
+        assert!(bounded.spread.seen.category.get().is_none());
+    }
 }

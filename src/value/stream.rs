@@ -47,6 +47,18 @@ impl StreamId {
         category_of(self.as_str())
     }
 
+    /// Returns the name after the first `-`: the id of the aggregate, in its category. `None` if there is no `-`.
+    ///
+    /// ```
+    /// use filmstrip::StreamId;
+    /// assert_eq!(StreamId::new("Door-front-left")?.id(), Some("front-left"));
+    /// # Ok::<(), filmstrip::Error>(())
+    /// ```
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.as_str().split_once('-').map(|(_, id)| id)
+    }
+
     /// A name read back from disk, sharing the buffer it was read into; `None` if the bytes are no
     /// name that was ever accepted.
     pub(crate) fn from_stored(name: Bytes) -> Option<StreamId> {
@@ -88,6 +100,24 @@ fn owned(name: &str) -> ByteString {
 /// The category of a stream's name.
 pub(crate) fn category_of(name: &str) -> &str {
     name.split_once('-').map_or(name, |(category, _)| category)
+}
+
+/// Whether `name` is a valid category: stream names can begin with `name` and a `-`.
+pub(crate) const fn is_category(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    if bytes.is_empty() || bytes[0] == b'$' {
+        return false;
+    }
+    let mut at = 0;
+    while at < bytes.len() {
+        // U+0080 to U+009F are control characters too: C2 80 to C2 9F in UTF-8.
+        let is_upper_control = bytes[at] == 0xC2 && at + 1 < bytes.len() && bytes[at + 1] < 0xA0;
+        if bytes[at] == b'-' || bytes[at].is_ascii_control() || is_upper_control {
+            return false;
+        }
+        at += 1;
+    }
+    true
 }
 
 fn check(name: &str) -> Result<()> {

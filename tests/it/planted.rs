@@ -55,6 +55,7 @@ const CAUGHT: &[(&str, &str)] = &[
         "journal::write_to_removed_segment",
         "directory::a_store_that_was_deleted_acknowledges_nothing_more",
     ),
+    ("store::hide_lock_holder", "kill::a_store_that_another_process_has_open_is_locked"),
     ("store::lock_files_only", "directory::a_store_whose_lock_file_was_removed_is_still_locked"),
     (
         "store::lock_files_only",

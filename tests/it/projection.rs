@@ -163,7 +163,7 @@ fn rows_are_read_by_key_by_prefix_and_by_range() {
     assert_eq!(keys(view.prefix("").unwrap()).len(), 5);
     assert_eq!(view.get::<u64>("nothing").unwrap(), None);
     let error = view.get::<String>("events").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert_eq!(error.kind(), ErrorKind::Undecodable);
     let nested = view.read(|reader| (reader.get::<u64>("events"), view.get::<u64>("events")));
     assert_eq!((nested.0.unwrap(), nested.1.unwrap()), (Some(4), Some(4)));
 }

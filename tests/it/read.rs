@@ -1,7 +1,9 @@
 //! What reading promises: every selection, both directions, over tail and index alike.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use filmstrip::{Clock, ErrorKind, ExpectedVersion, Filter, NewEvent, Position, Store, Version};
+use filmstrip::{
+    Clock, ErrorKind, ExpectedVersion, Filter, NewEvent, Position, Store, StreamId, Version,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tempfile::TempDir;
@@ -204,6 +206,18 @@ fn streams_are_listed_in_the_order_of_their_names_with_what_is_known_of_them() {
     assert_eq!(names(store.streams().prefix("Even-2")), ["Even-2", "Even-2b"]);
     assert_eq!(names(store.streams().prefix("Even-2").category("Even")), ["Even-2", "Even-2b"]);
     assert_eq!(names(store.streams().prefix("Odd").category("Even")), [""; 0]);
+    let after = |name| store.streams().after(StreamId::new(name).unwrap());
+    assert_eq!(names(after("Even-2")), ["Even-2b", "Evening", "Odd-1"]);
+    assert_eq!(
+        names(after("Even-1")),
+        ["Even-2", "Even-2b", "Evening", "Odd-1"],
+        "it need not exist"
+    );
+    assert_eq!(names(after("A").prefix("Odd")), ["Odd-1"]);
+    assert_eq!(names(after("Z").prefix("Odd")), [""; 0]);
+    assert_eq!(names(after("Even-2").category("Even")), ["Even-2b"]);
+    let refused = store.streams().category("Even-2").iter().err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput, "{refused}");
     let info = store.stream_info("Odd-1").unwrap();
     assert_eq!((info.version.get(), info.count), (ROUNDS, ROUNDS));
     assert_eq!(info.created, seconds(10));

@@ -73,6 +73,12 @@ impl Stops for Ending {
 }
 
 impl Consumer {
+    /// Returns the name of its group.
+    #[must_use]
+    pub fn group_name(&self) -> &str {
+        &self.member.name
+    }
+
     /// A consumer of `group`, which counts it already.
     pub(super) fn new(
         log: LogHandle,

@@ -147,6 +147,12 @@ impl ConsumerGroup {
         ConsumerGroup { log, groups, name }
     }
 
+    /// Returns the group's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Returns the position up to which everything is finished, parked, or not wanted; the start if the group was never
     /// started.
     ///
@@ -205,6 +211,8 @@ impl ConsumerGroup {
 impl fmt::Display for FilterRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let FilterRecord { streams, categories, event_types } = self;
+        // A category with types of its own names them after NULs.
+        let categories: Vec<_> = categories.iter().map(|name| name.replace('\0', ":")).collect();
         write!(f, "streams {streams:?}, categories {categories:?}, event types {event_types:?}")
     }
 }

@@ -91,9 +91,17 @@ impl FrameEvents {
     fn wants(&self, filter: &Filter, parts: &EventParts) -> bool {
         let body = self.entries.body();
         let Ok(stream) = std::str::from_utf8(&body[parts.stream.clone()]) else { return true };
-        filter.wants_stream(stream)
-            && envelope::event_type(&body[parts.envelope.clone()])
-                .is_none_or(|event_type| filter.wants(stream, event_type))
+        if !filter.wants_stream(stream) {
+            return false;
+        }
+        match envelope::event_type(&body[parts.envelope.clone()]) {
+            None => true,
+            Some(event_type) if filter.wants(stream, event_type) => {
+                filter.note_accepted(stream);
+                true
+            }
+            Some(_) => false,
+        }
     }
 
     /// The event at `position`, sharing the frame's buffer. Never `None`: with its caller's return type, the value is

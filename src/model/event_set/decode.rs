@@ -27,14 +27,14 @@ fn upcast<E: Event>(mut stored: StoredEvent, place: &dyn fmt::Display) -> Result
             let set = type_name::<E>();
             let cause = told::by_handler(cause);
             let message = format!("{place} is refused by the upcaster of {set}: {cause}");
-            Error::with_source(ErrorKind::InvalidInput, message, cause)
+            Error::with_source(ErrorKind::Undecodable, message, cause)
         })?;
         if stored.schema_version == schema_version && stored.event_type == event_type {
             return Ok(stored);
         }
     }
     Err(Error::new(
-        ErrorKind::InvalidInput,
+        ErrorKind::Undecodable,
         format!(
             "{place} goes round in circles in the upcaster of {}: it is {} of schema version {} \
              after {UPCASTS_MAX} steps",
@@ -76,7 +76,7 @@ fn not_readable<E: Event>(
             ),
         ),
         Failure::Json(cause) => Error::with_source(
-            ErrorKind::InvalidInput,
+            ErrorKind::Undecodable,
             format!(
                 "{place} does not decode as {event_type} of {set}: {cause} (schema version {})",
                 stored.schema_version
@@ -84,7 +84,7 @@ fn not_readable<E: Event>(
             cause,
         ),
         cause @ (Failure::Other(_) | Failure::Content) => Error::new(
-            ErrorKind::InvalidInput,
+            ErrorKind::Undecodable,
             format!("{place} does not decode as {event_type} of {set}: {cause}"),
         ),
     }

@@ -15,7 +15,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-use crate::value::error::Result;
+use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::{NewEvent, PayloadFormat, RecordedEvent};
 use crate::value::filter::Filter;
 use bytes::Bytes;
@@ -82,9 +82,13 @@ impl RecordedEvent {
 }
 
 impl Filter {
-    /// Accepts the events of an event set, in any stream: its variants, their aliases, and the [former
+    /// Accepts the events of an event set, in streams of any category: its variants, their aliases, and the [former
     /// types](Event::former_types). If the type is not an event set, reading with the filter returns
     /// [`NotAnEventSet`](crate::ErrorKind::NotAnEventSet).
+    ///
+    /// Events are selected by the names of their types alone: if another category has an event type of the same name,
+    /// its events are accepted too, and the first time that two categories are met is logged as a warning. To follow
+    /// one kind of aggregate, use [`aggregate`](Filter::aggregate).
     ///
     /// ```
     /// # use filmstrip::{Event, Filter};
@@ -107,14 +111,21 @@ impl Filter {
 
     /// Adds the events of an event set to those that are accepted.
     pub fn and_of<E: Event>(self) -> Filter {
-        match stored_types::<E>() {
-            Ok(types) if types.is_empty() => {
-                self.unusable(format!("{} has no variants to filter by", type_name::<E>()))
-            }
-            Ok(types) => types.into_iter().fold(self, Filter::and_event_type),
-            Err(error) => self.unusable(error.to_string()),
+        match types_to_filter_by::<E>() {
+            Ok(types) => self.with_set(type_name::<E>(), types),
+            Err(error) => self.unusable(error.kind(), error.to_string()),
         }
     }
+}
+
+/// The same names for a filter, which has at least one.
+pub(crate) fn types_to_filter_by<E: Event>() -> Result<Vec<String>> {
+    let types = stored_types::<E>()?;
+    if types.is_empty() {
+        let message = format!("{} has no variants to filter by", type_name::<E>());
+        return Err(Error::new(ErrorKind::NotAnEventSet, message));
+    }
+    Ok(types.into_iter().map(str::to_owned).collect())
 }
 
 /// The names under which events of `E` may be stored: its variants, their aliases, its former types.

@@ -152,13 +152,13 @@ impl StoredEvent {
     /// Decodes the payload as JSON.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if the payload is not JSON of this type.
+    /// [`Undecodable`](ErrorKind::Undecodable) if the payload is not JSON of this type.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(&self.payload).map_err(|cause| {
             let (event_type, wanted) = (&self.event_type, type_name::<T>());
             let cause = Told::from(cause);
             let message = format!("event {event_type} does not decode as {wanted}: {cause}");
-            Error::with_source(ErrorKind::InvalidInput, message, cause)
+            Error::with_source(ErrorKind::Undecodable, message, cause)
         })
     }
 }

@@ -16,7 +16,7 @@ mod runner;
 pub(crate) mod status;
 
 use crate::log::handle::LogHandle;
-use crate::model::aggregate::{Aggregate, is_category};
+use crate::model::aggregate::Aggregate;
 use crate::model::policy::{ErrorAction, OnError};
 use crate::model::repository::Repository;
 use crate::model::request::requests;
@@ -25,6 +25,7 @@ use crate::model::worker::ask::Ask;
 use crate::model::worker::desk::Desk;
 use crate::value::error::{Error, Result};
 use crate::value::position::Position;
+use crate::value::stream::is_category;
 use contract::ProcessManager;
 use durable_state::DurableState;
 use effects::Executors;
@@ -164,6 +165,12 @@ pub struct ProcessHandle {
 }
 
 impl ProcessHandle {
+    /// Returns the process's [`NAME`](ProcessManager::NAME).
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
     /// Waits until every event up to `position` is ingested, or not wanted, and the resulting effects are done.
     ///
     /// # Errors

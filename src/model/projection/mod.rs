@@ -185,6 +185,12 @@ pub struct ProjectionHandle {
 }
 
 impl ProjectionHandle {
+    /// Returns the projection's [`NAME`](Projection::NAME).
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
     /// Returns its view, to read the rows.
     #[must_use]
     pub fn view(&self) -> View {

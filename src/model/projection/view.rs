@@ -33,7 +33,7 @@ impl View {
     /// Returns the row of `key`, if there is one.
     ///
     /// # Errors
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the row is not a `T`;
+    /// [`Undecodable`](crate::ErrorKind::Undecodable) if the row is not a `T`;
     /// [`Closed`](crate::ErrorKind::Closed); errors of reading it.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         self.read(|view| view.get(key))

@@ -56,7 +56,7 @@ impl<'a> ViewWriter<'a> {
     /// The row of `key`, if there is one.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if the row is not a `T`; errors of reading it.
+    /// [`Undecodable`](ErrorKind::Undecodable) if the row is not a `T`; errors of reading it.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         let changed = self.changes.get(key).or_else(|| self.earlier.get(key));
         let row = match changed {
@@ -115,7 +115,7 @@ pub(crate) fn decode<T: DeserializeOwned>(key: &str, row: &[u8]) -> Result<T> {
     serde_json::from_slice(row).map_err(|cause| {
         let cause = Told::from(cause);
         let message = format!("the row {key:?} does not decode as {}: {cause}", type_name::<T>());
-        Error::with_source(ErrorKind::InvalidInput, message, cause)
+        Error::with_source(ErrorKind::Undecodable, message, cause)
     })
 }
 

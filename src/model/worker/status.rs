@@ -21,6 +21,7 @@ pub(crate) enum Doing {
 
 /// The state shared by a worker's thread and its handles.
 pub(crate) struct Shared<Own, Shown> {
+    pub(crate) name: String,
     /// The worker's name in messages, such as `projection X`.
     pub(crate) who: String,
     pub(crate) progress: Progress,
@@ -48,7 +49,7 @@ impl<Own, Shown> Shared<Own, Shown> {
         let who = format!("{kind} {name}");
         let progress = Progress::new(who.clone(), done);
         let seen = Mutex::new(Seen { doing: Doing::Following, retrying: None, own });
-        Arc::new(Shared { who, progress, seen, requests })
+        Arc::new(Shared { name: name.to_owned(), who, progress, seen, requests })
     }
 
     /// Sends the thread a request and waits for the reply. Application code on that thread does not wait: the request

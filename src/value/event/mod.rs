@@ -313,7 +313,7 @@ impl RecordedEvent {
     /// Decodes the payload as JSON.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if the payload is not JSON of this type.
+    /// [`Undecodable`](ErrorKind::Undecodable) if the payload is not JSON of this type.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(&self.payload).map_err(|e| {
             let e = Told::from(e);
@@ -324,7 +324,7 @@ impl RecordedEvent {
                 self.stream,
                 std::any::type_name::<T>()
             );
-            Error::with_source(ErrorKind::InvalidInput, message, e)
+            Error::with_source(ErrorKind::Undecodable, message, e)
         })
     }
 }

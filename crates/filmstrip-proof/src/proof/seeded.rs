@@ -111,6 +111,14 @@ fn a_path_that_stays_when_its_directory_is_moved_is_caught() {
 }
 
 #[test]
+fn a_name_of_a_stream_that_is_taken_for_a_category_is_caught() {
+    assert_caught(
+        "value::accept_any_category",
+        "value::filter::tests::what_is_no_category_is_refused",
+    );
+}
+
+#[test]
 fn an_event_published_before_it_is_durable_is_caught() {
     assert_caught("log::publish_before_durable", CUTS);
 }

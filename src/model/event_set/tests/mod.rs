@@ -385,9 +385,9 @@ fn an_older_schema_that_nobody_upcasts_is_read_as_it_is() {
 fn an_upcaster_that_fails_or_circles_is_an_error_with_the_cause() {
     let lost = recorded("Lost", 1, "null");
     let parts = ["version 3 of Thing-1", "its hinges are gone", "Door"];
-    check_not_decoded::<Door>(&lost, ErrorKind::InvalidInput, &parts);
+    check_not_decoded::<Door>(&lost, ErrorKind::Undecodable, &parts);
     let circling = recorded("Circling", 1, "null");
-    check_not_decoded::<Door>(&circling, ErrorKind::InvalidInput, &["circles", "1024 steps"]);
+    check_not_decoded::<Door>(&circling, ErrorKind::Undecodable, &["circles", "1024 steps"]);
 }
 
 #[test]
@@ -419,13 +419,13 @@ fn an_unknown_variant_within_a_payload_is_no_unknown_event_type() {
     let stored = recorded("NewtypeEnum", 1, r#"{"kind":"pigeon"}"#);
     check_not_decoded::<Shape>(
         &stored,
-        ErrorKind::InvalidInput,
+        ErrorKind::Undecodable,
         &["unknown variant, expected", "NewtypeEnum"],
     );
     let stored = recorded("NewtypeSelf", 1, r#""Pigeon""#);
     check_not_decoded::<Shape>(
         &stored,
-        ErrorKind::InvalidInput,
+        ErrorKind::Undecodable,
         &["unknown variant, expected", "NewtypeSelf"],
     );
 }
@@ -446,9 +446,9 @@ fn a_payload_that_is_not_the_variants_content_is_an_error_with_the_cause() {
     ] {
         let stored = recorded(event_type, 1, payload);
         let parts = [event_type, cause, "version 3 of Thing-1", "position 7"];
-        check_not_decoded::<Shape>(&stored, ErrorKind::InvalidInput, &parts);
+        check_not_decoded::<Shape>(&stored, ErrorKind::Undecodable, &parts);
     }
     let mut bytes = recorded("NewtypeText", 1, "");
     bytes.payload = vec![b'"', 0xFF, b'"'].into();
-    check_not_decoded::<Shape>(&bytes, ErrorKind::InvalidInput, &["invalid unicode"]);
+    check_not_decoded::<Shape>(&bytes, ErrorKind::Undecodable, &["invalid unicode"]);
 }
