@@ -233,6 +233,10 @@ const CAUGHT: &[(&str, &str)] = &[
         "subscription::after_a_stop_nothing_is_handed_out_but_by_the_channel_itself",
     ),
     (
+        "worker::resume_unasked",
+        "projection::a_rebuild_of_a_paused_projection_waits_until_it_is_resumed_or_started_again",
+    ),
+    (
         "projection::drop_half_taken_batch",
         "projection::whatever_interrupts_a_batch_each_event_is_applied_once",
     ),

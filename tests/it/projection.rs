@@ -612,6 +612,36 @@ fn a_paused_projection_rests_until_it_is_resumed() {
     assert_eq!(get(&sums, "events"), 2);
 }
 
+/// A rebuild that was asked for while the projection was paused, so that nothing would run, ran at once.
+#[test]
+fn a_rebuild_of_a_paused_projection_waits_until_it_is_resumed_or_started_again() {
+    let store = Store::temporary().unwrap();
+    for is_reopened in [false, true] {
+        let mut sums = store.project(Sums::<1>::default()).start().unwrap();
+        let before = append(&store, "Sum-1", (1..4).map(counted));
+        sums.wait_for(before, LONG).unwrap();
+        let events = get(&sums, "events");
+        sums.pause();
+        sums.rebuild().unwrap();
+        assert!(matches!(sums.status().state, ProjectionState::Paused));
+        let head = append(&store, "Sum-1", [counted(4)]);
+        // A wait is for the new view already.
+        let early = sums.wait_for(before, SOON).unwrap_err();
+        assert_eq!(early.kind(), ErrorKind::Timeout);
+        assert!(matches!(sums.status().state, ProjectionState::Paused));
+        assert_eq!(get(&sums, "events"), events, "the view that is served has changed");
+        if is_reopened {
+            sums.stop().unwrap();
+            sums = store.project(Sums::<1>::default()).start().unwrap();
+        } else {
+            sums.resume();
+        }
+        sums.wait_for(head, LONG).unwrap();
+        assert_eq!(get(&sums, "events"), head.get());
+        sums.stop().unwrap();
+    }
+}
+
 #[test]
 fn what_is_not_wanted_counts_as_done_and_is_not_read_again_for_ever() {
     let directory = tempfile::tempdir().unwrap();

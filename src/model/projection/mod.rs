@@ -243,7 +243,8 @@ impl ProjectionHandle {
     }
 
     /// Rebuilds the view from the first event on, beside the one that is served, which no longer changes until the new
-    /// one replaces it. Clears the parked events. Returns when the rebuild has begun.
+    /// one replaces it. Clears the parked events. Returns when the rebuild has begun. It ends a fault, but not a pause:
+    /// a paused projection begins to build when it is resumed, or started again.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); errors of writing.

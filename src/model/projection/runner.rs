@@ -103,7 +103,7 @@ impl<P: Projection> Work for Runner<P> {
     ) -> Answer {
         match ask {
             ProjectionRequest::Rebuild => match self.build_anew().and_then(|()| self.resume()) {
-                Ok(position) => Answer::Resumes(position),
+                Ok(position) => Answer::BeginsAt(position),
                 Err(error) => Answer::Now(Err(error)),
             },
             ProjectionRequest::DiscardParked => {

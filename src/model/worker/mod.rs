@@ -19,6 +19,7 @@ use crate::model::worker::desk::Interrupt;
 use crate::model::worker::registry::Registered;
 use crate::model::worker::status::{Doing, Shared};
 use crate::value::error::{Error, ErrorKind, Result, catch};
+use crate::value::failpoint::failpoint;
 use crate::value::position::Position;
 use crossbeam_channel::Sender;
 use std::sync::Arc;
@@ -72,8 +73,8 @@ pub(crate) enum Answer {
     Now(Result<()>),
     /// It is in progress, and the reply comes when it is done.
     Later,
-    /// It is done, and the worker follows the log again. Its progress restarts at this position.
-    Resumes(Position),
+    /// It is done; the waiting callers count from this position, and the worker follows again unless it is paused.
+    BeginsAt(Position),
 }
 
 /// A running worker.
@@ -179,8 +180,12 @@ impl<W: Work> Worker<W> {
             Ask::Own(own) => match self.work.answer(own, answer, follows) {
                 Answer::Now(done) => done,
                 Answer::Later => return None,
-                Answer::Resumes(position) => {
+                Answer::BeginsAt(position) => {
+                    let is_paused = matches!(self.doing, Doing::Paused);
                     self.resume(position);
+                    if is_paused && !failpoint!("worker::resume_unasked") {
+                        self.doing = Doing::Paused;
+                    }
                     Ok(())
                 }
             },
