@@ -215,6 +215,7 @@ pub mod projection {
     pub use crate::follow::parked::Parked;
     pub use crate::model::policy::{ErrorAction, OnError, Retrying};
     pub use crate::model::projection::contract::Projection;
+    pub use crate::model::projection::rows::Rows;
     pub use crate::model::projection::status::{ProjectionState, ProjectionStatus};
     pub use crate::model::projection::view::{View, ViewReader};
     pub use crate::model::projection::writer::ViewWriter;

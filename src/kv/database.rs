@@ -48,6 +48,8 @@ pub(crate) struct Database {
     pace: SyncPolicy,
     /// The directory. Files are created in it by its path; sled does so only while it opens.
     held: Arc<Held>,
+    #[cfg(test)]
+    counts: hooks::Counts,
     /// The message of sled's panic. sled is not called after one.
     panicked: OnceLock<String>,
     unsynced: Mutex<Unsynced>,
@@ -80,11 +82,15 @@ pub(crate) struct Entries<'a> {
 
 impl Entries<'_> {
     pub(crate) fn next(&mut self) -> Result<Option<(Bytes, Bytes)>> {
+        #[cfg(test)]
+        self.db.counts.read_one();
         let next = self.db.call("read", |_| self.entries.next().transpose())?;
         Ok(next.map(|(key, value)| (bytes(&key), bytes(&value))))
     }
 
     pub(crate) fn next_back(&mut self) -> Result<Option<(Bytes, Bytes)>> {
+        #[cfg(test)]
+        self.db.counts.read_one();
         let next = self.db.call("read", |_| self.entries.next_back().transpose())?;
         Ok(next.map(|(key, value)| (bytes(&key), bytes(&value))))
     }
@@ -158,7 +164,20 @@ impl Database {
         let (db, path, panicked) = (Some(db), path.to_owned(), OnceLock::new());
         let owner = Owner::this_process();
         let disk = Arc::clone(disk);
-        Ok(Database { owner, db, path, cache_bytes, file, disk, pace, held, panicked, unsynced })
+        Ok(Database {
+            owner,
+            db,
+            path,
+            cache_bytes,
+            file,
+            disk,
+            pace,
+            held,
+            panicked,
+            unsynced,
+            #[cfg(test)]
+            counts: hooks::Counts::default(),
+        })
     }
 
     /// Refuses a process that was forked from the one that opened the database.
@@ -201,6 +220,8 @@ impl Database {
 
     /// The value of `key`.
     pub(crate) fn get(&self, tree: &Tree, key: &[u8]) -> Result<Option<Bytes>> {
+        #[cfg(test)]
+        self.counts.read_one();
         Ok(self.call("read", |_| tree.sled().get(key))?.as_ref().map(bytes))
     }
 
@@ -300,6 +321,8 @@ impl Database {
         f: impl FnOnce() -> sled::Result<()>,
     ) -> Result<()> {
         let mut unsynced = self.unsynced.lock();
+        #[cfg(test)]
+        self.counts.write_one();
         #[cfg(test)]
         unsynced.faults.die_if_told()?;
         self.catch_up(&mut unsynced)?;

@@ -2,7 +2,9 @@
 
 use crate::model::event_set::set::Event;
 use crate::model::projection::contract::Projection;
-use crate::model::projection::writer::{Changes, ViewWriter, decode};
+use crate::model::projection::merged::Changes;
+use crate::model::projection::rows::decode;
+use crate::model::projection::writer::ViewWriter;
 use crate::testing::diff::differ;
 use crate::value::error::HandlerError;
 use crate::value::event::{NewEvent, RecordedEvent, RecordedMetadata};

@@ -204,6 +204,10 @@ pub(crate) const VIEW_BUILD_BYTES_MAX: usize = 32 * MIB;
 pub(crate) const VIEW_BUILD_EVENTS_MAX: u64 = 1_000_000;
 /// Changes that a view which is being built again writes in one batch of sled's, which others that write wait for.
 pub(crate) const VIEW_BUILD_CHANGES_MAX: usize = 4_096;
+/// Rows that an iterator over a view reads at once, and holds: nothing is written to the view meanwhile.
+pub(crate) const VIEW_PAGE_ROWS_MAX: u64 = 512;
+/// Bytes of rows from which on such a page takes no further one.
+pub(crate) const VIEW_PAGE_BYTES_MIN: usize = 256 * KIB;
 /// Events that a view may be past its written checkpoint if it wanted none of them, and a process
 /// past its cursor in the journal if they led to nothing.
 pub(crate) const CHECKPOINT_EVENTS_MAX: u64 = 4_096;

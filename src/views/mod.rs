@@ -6,12 +6,14 @@
 
 mod inspect;
 pub(crate) mod note;
+pub(crate) mod range;
 mod remove;
+pub(crate) mod rows;
 
 use crate::codec::overflow::Overflow;
 use crate::codec::row::{self, StoredRow};
 use crate::index::quarantine::{is_quarantined, quarantine};
-use crate::kv::database::{Database, Entries, Tree};
+use crate::kv::database::{Database, Tree};
 use crate::kv::failure::{OpenError, Unusable};
 use crate::kv::overflow;
 use crate::storage::disk::{Disk, Kind};
@@ -101,6 +103,13 @@ impl Views {
     /// Syncs everything that was written so far.
     pub(crate) fn sync(&self) -> Result<()> {
         self.read()?.db().sync()
+    }
+
+    /// How many entries were read so far, and how many writes were made.
+    #[cfg(test)]
+    pub(crate) fn reads_and_writes(&self) -> (u64, u64) {
+        let views = self.read().expect("open");
+        (views.db().entries_read(), views.db().writes())
     }
 
     /// Makes every write after the next `writes` fail.
@@ -247,30 +256,6 @@ impl ViewTree {
         self.value(&row::state_key(name))
     }
 
-    /// The rows whose keys begin with `prefix`, in order.
-    pub(crate) fn rows_with_prefix(&self, prefix: &str) -> Result<Vec<(String, Bytes)>> {
-        let views = self.views.read()?;
-        let tree = views.tree(&self.name)?;
-        let mut entries = views.db().prefix(tree, &row::row_key(prefix));
-        self.rows(&views, &mut entries)
-    }
-
-    /// The rows with `from` <= key < `to`, in order.
-    pub(crate) fn rows_between(
-        &self,
-        from: &str,
-        to: Option<&str>,
-    ) -> Result<Vec<(String, Bytes)>> {
-        let (from, to) = (row::row_key(from), to.map_or_else(row::rows_end, row::row_key));
-        if from >= to {
-            return Ok(Vec::new());
-        }
-        let views = self.views.read()?;
-        let tree = views.tree(&self.name)?;
-        let mut entries = views.db().range(tree, from..to);
-        self.rows(&views, &mut entries)
-    }
-
     /// The states whose names begin with `prefix`, in order.
     pub(crate) fn states_with_prefix(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Bytes)>> {
         let views = self.views.read()?;
@@ -382,20 +367,6 @@ impl ViewTree {
             Some(value) => self.whole(views, key, &value).map(Some),
             None => Ok(None),
         }
-    }
-
-    fn rows(
-        &self,
-        views: &OpenViews<'_>,
-        entries: &mut Entries<'_>,
-    ) -> Result<Vec<(String, Bytes)>> {
-        let mut rows = Vec::new();
-        while let Some((key, value)) = entries.next()? {
-            let name = row::name_of(&key).and_then(|name| std::str::from_utf8(name).ok());
-            let name = name.ok_or_else(|| self.damaged(views))?.to_owned();
-            rows.push((name, self.whole(views, &key, &value)?));
-        }
-        Ok(rows)
     }
 
     /// The whole value that is stored as `value` under `key`, with its pieces, if it has any.

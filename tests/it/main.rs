@@ -31,6 +31,7 @@ mod read_ahead;
 mod read_model;
 mod repair;
 mod repository;
+mod rows;
 mod subscription;
 mod testing;
 mod tidy;

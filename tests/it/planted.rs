@@ -233,6 +233,22 @@ const CAUGHT: &[(&str, &str)] = &[
         "subscription::after_a_stop_nothing_is_handed_out_but_by_the_channel_itself",
     ),
     (
+        "projection::decode_all_within_the_scan",
+        "rows::a_page_decodes_the_rows_that_it_returns_and_no_others",
+    ),
+    (
+        "projection::decode_all_within_the_scan",
+        "rows::while_rows_are_decoded_the_projection_goes_on",
+    ),
+    (
+        "projection::end_with_the_view",
+        "rows::rows_are_read_in_order_from_either_end_by_whoever_reads_them",
+    ),
+    (
+        "projection::merge_forwards",
+        "rows::rows_are_read_in_order_from_either_end_by_whoever_reads_them",
+    ),
+    (
         "worker::resume_unasked",
         "projection::a_rebuild_of_a_paused_projection_waits_until_it_is_resumed_or_started_again",
     ),

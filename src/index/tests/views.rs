@@ -1,5 +1,7 @@
 use super::*;
+use crate::views::range::RowRange;
 use crate::views::{Change, Views};
+use std::ops::ControlFlow;
 
 /// Writes a view whose rows and checkpoint all hold the number `n`.
 fn write(views: &std::sync::Arc<Views>, n: u64) -> Result<()> {
@@ -14,9 +16,11 @@ fn check(directory: &Path, written: u64, case: &str) {
     let views = Views::open(&disk(), directory, CACHE_BYTES).unwrap();
     let tree = views.tree("projection/all/1").unwrap();
     let checkpoint = tree.state(b"checkpoint").unwrap();
-    for (key, row) in tree.rows_with_prefix("").unwrap() {
-        assert_eq!(Some(row), checkpoint, "{case}: {key} is not of the checkpoint's time");
-    }
+    tree.scan(&RowRange::all(), &mut |key, row| {
+        assert_eq!(Some(row()?), checkpoint, "{case}: {key} is not of the checkpoint's time");
+        Ok(ControlFlow::Continue(()))
+    })
+    .unwrap();
     let reached = checkpoint.map_or(0, |n| String::from_utf8_lossy(&n).parse().unwrap());
     assert!((written..=written + 1).contains(&reached), "{case}: {reached}, {written} written");
 }

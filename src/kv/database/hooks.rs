@@ -1,8 +1,36 @@
 //! Hooks for tests: they make writes fail, read what is synced, and make sled write or panic.
 
 use super::Database;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How often sled was read, entry by entry, and written.
+#[derive(Default)]
+pub(super) struct Counts {
+    read: AtomicU64,
+    written: AtomicU64,
+}
+
+impl Counts {
+    pub(super) fn read_one(&self) {
+        self.read.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn write_one(&self) {
+        self.written.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 impl Database {
+    /// How many entries were read so far.
+    pub(crate) fn entries_read(&self) -> u64 {
+        self.counts.read.load(Ordering::Relaxed)
+    }
+
+    /// How many writes were made so far.
+    pub(crate) fn writes(&self) -> u64 {
+        self.counts.written.load(Ordering::Relaxed)
+    }
+
     /// Makes every write after the next `writes` fail.
     pub(crate) fn die_after(&self, writes: u64) {
         self.unsynced.lock().faults.writes_left = Some(writes);

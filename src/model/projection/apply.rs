@@ -2,8 +2,9 @@
 
 use crate::codec::parked::ParkedRecord;
 use crate::model::projection::contract::Projection;
+use crate::model::projection::merged::Changes;
 use crate::model::projection::trees::{Place, checkpoint_changes, parked_change};
-use crate::model::projection::writer::{Changes, ViewWriter};
+use crate::model::projection::writer::ViewWriter;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, catch};
 use crate::value::event::RecordedEvent;

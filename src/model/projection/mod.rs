@@ -7,9 +7,11 @@
 mod apply;
 pub(crate) mod audit;
 pub(crate) mod contract;
+pub(crate) mod merged;
 pub(crate) mod registry;
 mod replay;
 mod replaying;
+pub(crate) mod rows;
 mod runner;
 pub(crate) mod status;
 mod target;

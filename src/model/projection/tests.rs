@@ -1,5 +1,7 @@
 //! Rebuilt views, which are written in parts, when some of the writes fail.
 
+mod work;
+
 use super::*;
 use crate::log::commit::Commit;
 use crate::model::policy::ErrorAction;

@@ -2,12 +2,15 @@
 //!
 //! * Readers share a lock with the projector, which takes it exclusively for each batch of rows that it writes. So
 //!   reads under the lock see one state, between two batches. `model::readable` prevents deadlocks between them.
+//! * Rows are decoded by the application's code after the lock is released, except within `View::read`.
 
-use crate::model::projection::writer::{Rows, decode};
+use crate::model::projection::rows::{RowSource, Rows, decode};
 use crate::model::readable::Readable;
 use crate::value::error::Result;
 use crate::value::fork::Owner;
 use crate::views::ViewTree;
+use crate::views::range::RowRange;
+use crate::views::rows::EachRow;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -36,7 +39,7 @@ impl View {
     /// [`Undecodable`](crate::ErrorKind::Undecodable) if the row is not a `T`;
     /// [`Closed`](crate::ErrorKind::Closed); errors of reading it.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        self.read(|view| view.get(key))
+        self.row(key)?.map(|row| decode(key, &row)).transpose()
     }
 
     /// Returns the rows whose keys begin with `prefix`, in the order of their keys.
@@ -44,7 +47,7 @@ impl View {
     /// # Errors
     /// Those of [`get`](View::get).
     pub fn prefix<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>> {
-        self.read(|view| view.prefix(prefix))
+        self.rows().prefix(prefix).collect()
     }
 
     /// Returns the rows with keys from `from` up to, but not including, `to`, in the order of their keys.
@@ -52,7 +55,12 @@ impl View {
     /// # Errors
     /// Those of [`get`](View::get).
     pub fn range<T: DeserializeOwned>(&self, from: &str, to: &str) -> Result<Vec<(String, T)>> {
-        self.read(|view| view.range(from, to))
+        self.rows().range(from..to).collect()
+    }
+
+    /// Reads rows by pages, from either end, or one after the other.
+    pub fn rows(&self) -> Rows<'_> {
+        Rows::new(self)
     }
 
     /// Reads several times from one state of the view. Keep the read short: while it lasts, nothing is written to the
@@ -65,6 +73,17 @@ impl View {
         }
         let served = self.served.read();
         read(&ViewReader { tree: Ok(&served) })
+    }
+}
+
+/// What is given out was read under the lock, and is decoded after it.
+impl RowSource for View {
+    fn row(&self, key: &str) -> Result<Option<Bytes>> {
+        self.read(|view| view.row(key))
+    }
+
+    fn scan(&self, range: &RowRange, each: &mut EachRow<'_>) -> Result<()> {
+        self.read(|view| view.scan(range, each))
     }
 }
 
@@ -84,7 +103,7 @@ impl<'a> ViewReader<'a> {
     /// # Errors
     /// Those of [`View::get`].
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        self.tree()?.row(key)?.map(|row| decode(key, &row)).transpose()
+        self.row(key)?.map(|row| decode(key, &row)).transpose()
     }
 
     /// Returns the rows whose keys begin with `prefix`, in the order of their keys.
@@ -92,7 +111,7 @@ impl<'a> ViewReader<'a> {
     /// # Errors
     /// Those of [`View::get`].
     pub fn prefix<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>> {
-        decode_all(self.tree()?.rows_with_prefix(prefix)?)
+        self.rows().prefix(prefix).collect()
     }
 
     /// Returns the rows with keys from `from` up to, but not including, `to`, in the order of their keys.
@@ -100,20 +119,31 @@ impl<'a> ViewReader<'a> {
     /// # Errors
     /// Those of [`View::get`].
     pub fn range<T: DeserializeOwned>(&self, from: &str, to: &str) -> Result<Vec<(String, T)>> {
-        decode_all(self.tree()?.rows_between(from, Some(to))?)
+        self.rows().range(from..to).collect()
+    }
+
+    /// Reads rows by pages, from either end, or one after the other.
+    pub fn rows(&self) -> Rows<'_> {
+        Rows::new(self)
     }
 }
 
-fn decode_all<T: DeserializeOwned>(rows: Vec<(String, Bytes)>) -> Result<Vec<(String, T)>> {
-    rows.into_iter().map(|(key, row)| decode(&key, &row).map(|row| (key, row))).collect()
+impl RowSource for ViewReader<'_> {
+    fn row(&self, key: &str) -> Result<Option<Bytes>> {
+        self.tree()?.row(key)
+    }
+
+    fn scan(&self, range: &RowRange, each: &mut EachRow<'_>) -> Result<()> {
+        self.tree()?.scan(range, each)
+    }
 }
 
-impl Rows for ViewTree {
+impl RowSource for ViewTree {
     fn row(&self, key: &str) -> Result<Option<Bytes>> {
         ViewTree::row(self, key)
     }
 
-    fn rows(&self, prefix: &str) -> Result<Vec<(String, Bytes)>> {
-        self.rows_with_prefix(prefix)
+    fn scan(&self, range: &RowRange, each: &mut EachRow<'_>) -> Result<()> {
+        ViewTree::scan(self, range, each)
     }
 }

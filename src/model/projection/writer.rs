@@ -3,31 +3,22 @@
 //! * The writes of one event are kept as a whole, when `apply` has succeeded, or not at all.
 //! * Reads see the writes of this event, then those of earlier ones, then the view.
 
+use crate::model::projection::merged::{Changes, scan_merged};
+use crate::model::projection::rows::{RowSource, Rows, decode};
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::json;
 use crate::value::json::told::Told;
 use crate::value::limits::{VIEW_KEY_BYTES_MAX, VIEW_ROW_BYTES_MAX};
+use crate::views::range::RowRange;
+use crate::views::rows::EachRow;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::any::type_name;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-
-/// Changes to rows; `None` deletes one.
-pub(crate) type Changes = BTreeMap<String, Option<Bytes>>;
-
-/// A source of a view's rows.
-pub(crate) trait Rows {
-    /// The row of `key`.
-    fn row(&self, key: &str) -> Result<Option<Bytes>>;
-    /// The rows whose keys begin with `prefix`, in the order of their keys.
-    fn rows(&self, prefix: &str) -> Result<Vec<(String, Bytes)>>;
-}
 
 /// The rows of a view, which an event changes. See [`Projection::apply`](crate::Projection::apply).
 pub struct ViewWriter<'a> {
-    view: &'a dyn Rows,
+    view: &'a dyn RowSource,
     /// Changes of earlier events that are not yet in the view.
     earlier: &'a Changes,
     changes: Changes,
@@ -36,7 +27,7 @@ pub struct ViewWriter<'a> {
 }
 
 impl<'a> ViewWriter<'a> {
-    pub(crate) fn new(view: &'a dyn Rows, earlier: &'a Changes) -> ViewWriter<'a> {
+    pub(crate) fn new(view: &'a dyn RowSource, earlier: &'a Changes) -> ViewWriter<'a> {
         let unreadable = RefCell::new(None);
         ViewWriter { view, earlier, changes: Changes::new(), unreadable }
     }
@@ -58,12 +49,7 @@ impl<'a> ViewWriter<'a> {
     /// # Errors
     /// [`Undecodable`](ErrorKind::Undecodable) if the row is not a `T`; errors of reading it.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        let changed = self.changes.get(key).or_else(|| self.earlier.get(key));
-        let row = match changed {
-            Some(row) => row.clone(),
-            None => self.noted(self.view.row(key))?,
-        };
-        row.map(|row| decode(key, &row)).transpose()
+        self.row(key)?.map(|row| decode(key, &row)).transpose()
     }
 
     /// The rows whose keys begin with `prefix`, in the order of their keys.
@@ -71,16 +57,21 @@ impl<'a> ViewWriter<'a> {
     /// # Errors
     /// Those of [`get`](ViewWriter::get).
     pub fn prefix<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>> {
-        let mut rows: BTreeMap<String, Option<Bytes>> = BTreeMap::new();
-        let stored = self.noted(self.view.rows(prefix))?;
-        rows.extend(stored.into_iter().map(|(key, row)| (key, Some(row))));
-        for changes in [self.earlier, &self.changes] {
-            let changed = changes.range(prefix.to_owned()..);
-            let changed = changed.take_while(|(key, _)| key.starts_with(prefix));
-            rows.extend(changed.map(|(key, row)| (key.clone(), row.clone())));
-        }
-        let rows = rows.into_iter().filter_map(|(key, row)| Some((key, row?)));
-        rows.map(|(key, row)| decode(&key, &row).map(|row| (key, row))).collect()
+        self.rows().prefix(prefix).collect()
+    }
+
+    /// The rows with keys from `from` up to, but not including, `to`, in the order of their keys.
+    ///
+    /// # Errors
+    /// Those of [`get`](ViewWriter::get).
+    pub fn range<T: DeserializeOwned>(&self, from: &str, to: &str) -> Result<Vec<(String, T)>> {
+        self.rows().range(from..to).collect()
+    }
+
+    /// Reads rows, as this event and the ones before it have left them, by pages, from either end, or one after the
+    /// other.
+    pub fn rows(&self) -> Rows<'_> {
+        Rows::new(self)
     }
 
     /// Writes the row of `key`, and replaces the one that may be there.
@@ -110,30 +101,24 @@ impl<'a> ViewWriter<'a> {
     }
 }
 
-/// Decodes a row.
-pub(crate) fn decode<T: DeserializeOwned>(key: &str, row: &[u8]) -> Result<T> {
-    serde_json::from_slice(row).map_err(|cause| {
-        let cause = Told::from(cause);
-        let message = format!("the row {key:?} does not decode as {}: {cause}", type_name::<T>());
-        Error::with_source(ErrorKind::Undecodable, message, cause)
-    })
-}
-
-/// Rows in memory, for a view without a store.
-impl Rows for BTreeMap<String, Bytes> {
+/// The rows as `apply` sees them.
+impl RowSource for ViewWriter<'_> {
     fn row(&self, key: &str) -> Result<Option<Bytes>> {
-        Ok(self.get(key).cloned())
+        match self.changes.get(key).or_else(|| self.earlier.get(key)) {
+            Some(row) => Ok(row.clone()),
+            None => self.noted(self.view.row(key)),
+        }
     }
 
-    fn rows(&self, prefix: &str) -> Result<Vec<(String, Bytes)>> {
-        let rows = self.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
-        Ok(rows.map(|(key, row)| (key.clone(), row.clone())).collect())
+    fn scan(&self, range: &RowRange, each: &mut EachRow<'_>) -> Result<()> {
+        self.noted(scan_merged(self.view, self.earlier, &self.changes, range, each))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     fn view(rows: &[(&str, &str)]) -> BTreeMap<String, Bytes> {
         let row = |(key, row): &(&str, &str)| ((*key).to_owned(), Bytes::from((*row).to_owned()));

@@ -395,6 +395,13 @@ fn a_thread_that_asks_itself_and_waits_is_caught() {
 }
 
 #[test]
+fn a_page_that_reads_past_its_rows_is_caught() {
+    let proof = "model::projection::tests::work::\
+         a_page_reads_its_own_rows_however_many_there_are";
+    assert_caught("projection::read_past_the_page", proof);
+}
+
+#[test]
 fn a_removal_that_fails_a_write_which_was_made_is_caught() {
     let proof = "model::projection::tests::\
          an_event_is_applied_once_whichever_write_of_a_long_row_fails";
