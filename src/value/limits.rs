@@ -195,8 +195,11 @@ pub(crate) const VIEWS_NOTE_BYTES_MAX: u64 = MIB as u64;
 pub const VIEW_KEY_BYTES_MAX: usize = 1_024;
 /// Bytes of a view's row.
 pub const VIEW_ROW_BYTES_MAX: usize = 16 * MIB;
-/// Bytes of changes to a served view from which on they are written, though the batch of events is not done.
+/// Bytes of changes to a served view from which on they are written at the next end of a commit, and with twice as
+/// many within one.
 pub(crate) const VIEW_CHANGES_BYTES_MIN: usize = 256 * KIB;
+/// How long changes to a served view that lags behind may wait for those of further events.
+pub(crate) const VIEW_HELD_MAX: Duration = Duration::from_millis(50);
 /// Bytes of changes that a view which is being built again holds until it writes them: a row that changes
 /// often is then written once: 758,000 events a second instead of 224,000 (docs/decisions/0009).
 pub(crate) const VIEW_BUILD_BYTES_MAX: usize = 32 * MIB;

@@ -642,6 +642,49 @@ fn a_rebuild_of_a_paused_projection_waits_until_it_is_resumed_or_started_again()
     }
 }
 
+/// Each commit writes its number into three rows, the last of them slowly.
+struct Three;
+
+impl Projection for Three {
+    const NAME: &'static str = "three";
+    const VERSION: u32 = 1;
+
+    fn filter(&self) -> Filter {
+        Filter::all()
+    }
+
+    fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
+        let (row, commit): (u64, u64) = event.json()?;
+        if row == 2 {
+            std::thread::sleep(5 * SOON);
+        }
+        view.put(&format!("commit/{row}"), &commit)?;
+        Ok(view.put(&format!("large/{row}/{}", commit % 10), &"x".repeat(35_000))?)
+    }
+}
+
+/// A batch of several commits that changed more than 256 KiB together was cut where it had so many, in the middle of a
+/// commit of 105 KB.
+#[test]
+fn a_commit_is_not_seen_half_though_what_is_written_together_is_cut() {
+    let store = Store::temporary().unwrap();
+    let mut head = Position::START;
+    for commit in 0..60_u64 {
+        let event = |row: u64| NewEvent::json("Written", &(row, commit)).unwrap();
+        head = append(&store, "Three-1", (0..3).map(event));
+    }
+    let three = store.project(Three).start().unwrap();
+    let view = three.view();
+    let mut seen = std::collections::BTreeSet::new();
+    while three.status().checkpoint < head {
+        let rows: Vec<(String, u64)> = view.prefix("commit/").unwrap();
+        let Some((_, commit)) = rows.first() else { continue };
+        assert!(rows.len() == 3 && rows.iter().all(|(_, other)| other == commit), "{rows:?}");
+        seen.insert(*commit);
+    }
+    assert!(seen.len() > 1, "it was written at once");
+}
+
 #[test]
 fn what_is_not_wanted_counts_as_done_and_is_not_read_again_for_ever() {
     let directory = tempfile::tempdir().unwrap();

@@ -14,6 +14,7 @@ mod replaying;
 pub(crate) mod rows;
 mod runner;
 pub(crate) mod status;
+mod taking_in;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -88,7 +88,7 @@ impl<P: Projection> Runner<P> {
                 continue;
             }
             if begun.elapsed() >= REPLAY_TIME_MAX
-                || self.target.is_too_much(&pending, self.position())
+                || self.target.is_enough(&pending, self.position())
             {
                 break;
             }

@@ -5,10 +5,9 @@
 //! * A new view replaces the served one only when it does not lag behind it. Until then nobody reads the new view, so
 //!   its changes are held in memory and written now and then: most views have far fewer rows than events.
 
-use crate::follow::feed::{Batch, Feed, FeedStop};
+use crate::follow::feed::{Feed, FeedStop};
 use crate::log::core::Log;
-use crate::model::policy::ErrorAction;
-use crate::model::projection::apply::{Failure, Pending, apply, stopped_at};
+use crate::model::projection::apply::Pending;
 use crate::model::projection::contract::Projection;
 use crate::model::projection::replay::Replay;
 use crate::model::projection::status::{ProjectionRequest, Shown};
@@ -20,8 +19,6 @@ use crate::model::worker::status::Seen;
 use crate::model::worker::{Answer, Work};
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
-use crate::value::event::RecordedEvent;
-use crate::value::failpoint::failpoint;
 use crate::value::filter::Filter;
 use crate::value::limits::VIEW_SWAP_EVENTS_MAX;
 use crate::value::position::Position;
@@ -155,102 +152,12 @@ impl<P: Projection> Runner<P> {
                 recv(idle) -> _ => None,
             };
             match batch {
-                Some(Ok(batch)) => self.take_in(&batch?)?,
+                Some(Ok(batch)) => self.take_in(&batch?, !feed.batches().is_empty())?,
                 Some(Err(_)) => return Err(Interrupt::Closed),
                 None => {}
             }
             self.replay_some()?;
         }
-    }
-
-    fn take_in(&mut self, batch: &Batch) -> Step {
-        let mut pending = std::mem::take(&mut self.target.pending);
-        for event in &batch.events {
-            if let Err(interrupt) = self.take_in_event(event, batch, &mut pending) {
-                let before = match failpoint!("projection::drop_half_taken_batch") {
-                    true => self.place_in(batch, batch.until),
-                    false => self.place_in(batch, Position::new(event.position.get() - 1)),
-                };
-                return Err(interrupt.after(self.write(pending, before, true)));
-            }
-            if self.target.is_too_much(&pending, event.position) {
-                let pending = std::mem::take(&mut pending);
-                let place = self.place_in(batch, event.position);
-                self.write(pending, place, true)?;
-            }
-        }
-        let until = self.place_in(batch, batch.until);
-        if self.target.building && !pending.is_empty() && !pending.parks() {
-            self.target.pending = pending;
-            self.target.generation.place = until;
-            self.show();
-            return Ok(());
-        }
-        self.write(pending, until, false)
-    }
-
-    /// The place of `position`, which is in `batch` or before it.
-    fn place_in(&self, batch: &Batch, position: Position) -> Place {
-        match batch.chain_at(position) {
-            Some(chain) if position > self.position() => Place { position, chain },
-            _ => self.place(),
-        }
-    }
-
-    fn take_in_event(
-        &mut self,
-        event: &RecordedEvent,
-        batch: &Batch,
-        pending: &mut Pending,
-    ) -> Step {
-        let parks_streams = self.desk.on_error.then == ErrorAction::ParkStream;
-        if parks_streams && self.is_parked(&event.stream, pending) {
-            pending.park(event, String::new(), 0, self.now());
-            if let Some(replay) = &mut self.replay {
-                replay.more_wait = true;
-            }
-            return Ok(());
-        }
-        let mut failures = 0;
-        loop {
-            let tree = &self.target.generation.tree;
-            let cause = match apply(&self.projection, event, tree, pending.rows()) {
-                Ok(changes) => {
-                    pending.take(changes);
-                    return Ok(());
-                }
-                Err(Failure::View(error)) => return Err(error.into()),
-                Err(Failure::Event(cause)) => cause,
-            };
-            failures += 1;
-            match (self.desk.on_error.delay_after(failures), self.desk.on_error.then) {
-                (Some(delay), _) => {
-                    // Readers can see the changes of earlier events meanwhile.
-                    let before = self.place_in(batch, Position::new(event.position.get() - 1));
-                    if !failpoint!("projection::hide_what_came_before") {
-                        self.write(std::mem::take(pending), before, true)?;
-                    }
-                    self.desk.shared.retrying(described(event), failures, cause);
-                    if let Some(interrupt) = self.wait(Some(delay)) {
-                        return Err(interrupt);
-                    }
-                }
-                (None, ErrorAction::Stop) => {
-                    let error = stopped_at(P::NAME, event, &cause);
-                    return Err(Interrupt::Fault(error));
-                }
-                (None, ErrorAction::ParkEvent | ErrorAction::ParkStream) => {
-                    let (projection, position) = (P::NAME, event.position);
-                    tracing::warn!(projection, %position, cause, "an event was parked");
-                    pending.park(event, cause, failures, self.now());
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    fn is_parked(&self, stream: &StreamId, pending: &Pending) -> bool {
-        self.target.parked.has(stream) || pending.parked_streams().any(|parked| parked == stream)
     }
 
     /// Updates the shared status.
@@ -348,12 +255,6 @@ impl<P: Projection> Runner<P> {
     pub(super) fn now(&self) -> Micros {
         self.log.now()
     }
-}
-
-/// Describes an event in the status.
-fn described(event: &RecordedEvent) -> String {
-    let RecordedEvent { position, event_type, stream, .. } = event;
-    format!("position {position}, event {event_type} of {stream}")
 }
 
 /// The outcome of a step that no request interrupts.

@@ -3,9 +3,19 @@
 use crate::model::projection::apply::{ParkedCounts, Pending};
 use crate::model::projection::trees::{Generation, Place, parked};
 use crate::value::error::Result;
+use crate::value::failpoint::failpoint;
 use crate::value::limits::{VIEW_BUILD_BYTES_MAX, VIEW_BUILD_EVENTS_MAX, VIEW_CHANGES_BYTES_MIN};
 use crate::value::position::Position;
 use crate::value::stream::StreamId;
+use std::time::{Duration, Instant};
+
+/// The last write to a view.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastWrite {
+    pub(super) ended: Instant,
+    /// Includes the wait for readers of the view.
+    pub(super) took: Duration,
+}
 
 /// The view that a projection writes to.
 pub(super) struct Target {
@@ -16,6 +26,8 @@ pub(super) struct Target {
     pub(super) written: Place,
     /// Changes that are applied and not written yet.
     pub(super) pending: Pending,
+    /// The last write since the projection began to write to it.
+    pub(super) last_write: Option<LastWrite>,
     /// Whether a write failed half-way. The view then has no checkpoint and must be rebuilt.
     pub(super) torn: bool,
     pub(super) parked: ParkedCounts,
@@ -28,11 +40,19 @@ impl Target {
             counts.add(StreamId::new(&record.stream)?);
         }
         let (written, pending, torn) = (generation.place, Pending::default(), false);
-        Ok(Target { generation, building, written, pending, torn, parked: counts })
+        let last_write = None;
+        Ok(Target { generation, building, written, pending, last_write, torn, parked: counts })
     }
 
-    /// Whether `pending`, which reaches up to `position`, must be written now.
+    /// Whether `pending`, which reaches up to `position`, must be written now, also in the middle of a commit.
     pub(super) fn is_too_much(&self, pending: &Pending, position: Position) -> bool {
+        let is_whole = pending.bytes() < 2 * VIEW_CHANGES_BYTES_MIN;
+        let waits = is_whole && !self.building && !failpoint!("projection::cut_within_commits");
+        !waits && self.is_enough(pending, position)
+    }
+
+    /// Whether `pending`, which reaches up to `position`, must be written at the end of the commit.
+    pub(super) fn is_enough(&self, pending: &Pending, position: Position) -> bool {
         if !self.building {
             return pending.bytes() >= VIEW_CHANGES_BYTES_MIN;
         }

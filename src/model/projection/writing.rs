@@ -3,6 +3,7 @@
 use crate::model::projection::apply::{Pending, being_read};
 use crate::model::projection::contract::Projection;
 use crate::model::projection::runner::{Interrupt, Runner, Step};
+use crate::model::projection::target::LastWrite;
 use crate::model::projection::trees::{Place, write_in_parts};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{CHECKPOINT_EVENTS_MAX, VIEW_READERS_WAIT_MAX};
@@ -49,10 +50,13 @@ impl<P: Projection> Runner<P> {
             let parked: Vec<_> = pending.parked_streams().cloned().collect();
             let released: Vec<_> = pending.released_streams().cloned().collect();
             let changes = pending.into_changes(P::VERSION, self.log.journal.store(), place);
+            let begun = Instant::now();
             self.write_changes(changes, has_rows, waits).inspect_err(|_| {
                 // The changes since the last write are lost, and their events are applied again.
                 self.target.generation.place = self.target.written;
             })?;
+            let ended = Instant::now();
+            self.target.last_write = Some(LastWrite { ended, took: ended - begun });
             released.iter().for_each(|stream| self.target.parked.remove(stream));
             parked.into_iter().for_each(|stream| self.target.parked.add(stream));
             self.target.written = place;

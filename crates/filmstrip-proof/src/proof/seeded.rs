@@ -402,6 +402,13 @@ fn a_page_that_reads_past_its_rows_is_caught() {
 }
 
 #[test]
+fn a_view_that_is_written_for_each_batch_though_it_lags_behind_is_caught() {
+    let proof = "model::projection::tests::work::\
+         a_view_that_lags_behind_is_not_written_for_each_batch";
+    assert_caught("projection::write_each_batch", proof);
+}
+
+#[test]
 fn a_removal_that_fails_a_write_which_was_made_is_caught() {
     let proof = "model::projection::tests::\
          an_event_is_applied_once_whichever_write_of_a_long_row_fails";

@@ -5,6 +5,7 @@ use crate::model::projection::merged::Changes;
 use crate::model::projection::rows::RowSource;
 use crate::model::readable::Readable;
 use crate::value::fork::Owner;
+use crate::value::limits::FEED_BATCH_EVENTS_MIN;
 
 const ROWS: u64 = 20_000;
 
@@ -94,4 +95,49 @@ fn apply_reads_the_rows_of_its_page_and_those_that_were_deleted_in_it() {
         assert_eq!((page[0].1, page[1].1, page[2].1, page[3].1), (112, 0, 1, 100));
         assert_eq!(page.len(), 20);
     });
+}
+
+/// Counts by the rest of the position; waits until it may begin.
+struct Hot(Receiver<()>);
+
+const HOT_ROWS: u64 = 1_000;
+
+impl Projection for Hot {
+    const NAME: &'static str = "hot";
+    const VERSION: u32 = 1;
+
+    fn filter(&self) -> Filter {
+        Filter::category("Hot")
+    }
+
+    fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
+        let _ = self.0.recv();
+        let key = key(event.position.get() % HOT_ROWS);
+        let count: u64 = view.get(&key)?.unwrap_or(0);
+        Ok(view.put(&key, &(count + 1))?)
+    }
+}
+
+/// A projection that lagged behind wrote its rows after each batch, and had no time for more events.
+#[test]
+fn a_view_that_lags_behind_is_not_written_for_each_batch() {
+    const BATCHES: u64 = 60;
+    let store = Store::temporary().unwrap();
+    for _ in 0..BATCHES {
+        let events = (0..FEED_BATCH_EVENTS_MIN).map(|_| NewEvent::bytes("Counted", ""));
+        store.append("Hot-1", ExpectedVersion::Any, events).unwrap();
+    }
+    let (open, gate) = bounded(0);
+    let builder = store.project(Hot(gate));
+    let projections = Arc::clone(&builder.projections);
+    let handle = builder.start().unwrap();
+    let views = projections.open_views(|| ()).unwrap();
+    let (_, before) = views.reads_and_writes();
+    drop(open);
+    handle.wait_for(store.head(), LONG).unwrap();
+    let writes = views.reads_and_writes().1 - before;
+    assert!(writes < BATCHES * 3 / 4, "{writes} writes for {BATCHES} batches");
+    let rows: Vec<(String, u64)> = handle.view().prefix("").unwrap();
+    let events: u64 = rows.iter().map(|(_, count)| count).sum();
+    assert_eq!((rows.len() as u64, events), (HOT_ROWS, store.head().get()));
 }
