@@ -256,19 +256,6 @@ impl ViewTree {
         self.value(&row::state_key(name))
     }
 
-    /// The states whose names begin with `prefix`, in order.
-    pub(crate) fn states_with_prefix(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Bytes)>> {
-        let views = self.views.read()?;
-        let tree = views.tree(&self.name)?;
-        let mut entries = views.db().prefix(tree, &row::state_key(prefix));
-        let mut states = Vec::new();
-        while let Some((key, value)) = entries.next()? {
-            let name = row::name_of(&key).unwrap_or_default().to_vec();
-            states.push((name, self.whole(&views, &key, &value)?));
-        }
-        Ok(states)
-    }
-
     /// Makes all of `changes`, or none of them. They are durable after the views' `sync`, or earlier.
     pub(crate) fn write(&self, changes: Vec<Change>) -> Result<()> {
         self.write_to(&self.views.read()?, changes)

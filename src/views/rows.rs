@@ -41,4 +41,29 @@ impl ViewTree {
             }
         }
     }
+
+    /// The states whose names begin with `prefix`, in order.
+    pub(crate) fn states_with_prefix(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Bytes)>> {
+        self.states_from(prefix, prefix, usize::MAX)
+    }
+
+    /// The first `most` states from `first` on whose names begin with `prefix`, in order.
+    pub(crate) fn states_from(
+        &self,
+        prefix: &[u8],
+        first: &[u8],
+        most: usize,
+    ) -> Result<Vec<(Vec<u8>, Bytes)>> {
+        let views = self.views.read()?;
+        let mut entries = views.db().range(views.tree(&self.name)?, row::state_key(first)..);
+        let mut states = Vec::new();
+        while states.len() < most
+            && let Some((key, value)) = entries.next()?
+            && key.starts_with(&row::state_key(prefix))
+        {
+            let name = row::name_of(&key).unwrap_or_default().to_vec();
+            states.push((name, self.whole(&views, &key, &value)?));
+        }
+        Ok(states)
+    }
 }

@@ -44,7 +44,7 @@ use status::{ProjectionRequest, ProjectionStatus, Shared, Shown};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use target::Target;
-use trees::{Found, Generation, parked};
+use trees::{Found, Generation, count_parked, parked};
 use view::{Served, View};
 
 /// Settings for running a projection; see [`Store::project`](crate::Store::project).
@@ -136,7 +136,7 @@ fn shown(views: &Found) -> Result<(Position, Shown)> {
         target: Arc::clone(&target.tree),
         checkpoint: views.current.place.position,
         building: views.building.as_ref().map(|building| building.place.position),
-        parked: parked(&target.tree)?.len() as u64,
+        parked: count_parked(&target.tree)?,
     };
     // While a view is being built, callers wait for the new one.
     let done = match views.building {

@@ -6,17 +6,19 @@ use crate::value::error::Result;
 use crate::value::position::Position;
 use crate::value::stream::StreamId;
 use crossbeam_channel::Sender;
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 pub(super) type ReplayReply = Sender<Result<()>>;
 
 /// A replay in progress.
 pub(super) struct Replay {
-    /// The positions that are still to be retried, in order.
-    pub(super) left: VecDeque<Position>,
-    /// The last position taken from `left`.
+    /// The position up to which parked events were retried.
     pub(super) tried_to: Position,
+    /// The position up to which they are to be retried.
+    pub(super) until: Position,
+    /// The projection's position when the replay began. Later events are retried only if they wait for an earlier one.
+    pub(super) began_at: Position,
     /// Whether events were parked since the replay began because an earlier event of their stream is parked. They are
     /// retried too.
     pub(super) more_wait: bool,
@@ -29,14 +31,12 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    pub(super) fn new(
-        log: &Arc<Log>,
-        left: VecDeque<Position>,
-        answers: Vec<ReplayReply>,
-    ) -> Replay {
+    /// Of everything that is parked when the log was read up to `began_at`.
+    pub(super) fn new(log: &Arc<Log>, began_at: Position, answers: Vec<ReplayReply>) -> Replay {
         Replay {
-            left,
             tried_to: Position::START,
+            until: began_at,
+            began_at,
             more_wait: false,
             failed: HashSet::new(),
             events: EventCursor::new(log),

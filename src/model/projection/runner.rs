@@ -12,7 +12,7 @@ use crate::model::projection::contract::Projection;
 use crate::model::projection::replay::Replay;
 use crate::model::projection::status::{ProjectionRequest, Shown};
 use crate::model::projection::target::Target;
-use crate::model::projection::trees::{Place, Trees, parked};
+use crate::model::projection::trees::{Place, Trees, each_parked};
 use crate::model::projection::view::Served;
 use crate::model::worker::desk::{self, Desk, timer};
 use crate::model::worker::status::Seen;
@@ -242,9 +242,10 @@ impl<P: Projection> Runner<P> {
 
     fn discard_parked(&mut self) -> Result<()> {
         let mut pending = Pending::default();
-        for (position, record) in parked(&self.target.generation.tree)? {
+        each_parked(&self.target.generation.tree, |position, record| {
             pending.release(position, &StreamId::new(&record.stream)?);
-        }
+            Ok(())
+        })?;
         result_of(self.write(pending, self.place(), true))
     }
 

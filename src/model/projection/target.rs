@@ -1,7 +1,7 @@
 //! The view that a projection writes to, and its pending changes.
 
 use crate::model::projection::apply::{ParkedCounts, Pending};
-use crate::model::projection::trees::{Generation, Place, parked};
+use crate::model::projection::trees::{Generation, Place, each_parked};
 use crate::value::error::Result;
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{VIEW_BUILD_BYTES_MAX, VIEW_BUILD_EVENTS_MAX, VIEW_CHANGES_BYTES_MIN};
@@ -36,9 +36,10 @@ pub(super) struct Target {
 impl Target {
     pub(super) fn new(generation: Generation, building: bool) -> Result<Target> {
         let mut counts = ParkedCounts::default();
-        for (_, record) in parked(&generation.tree)? {
+        each_parked(&generation.tree, |_, record| {
             counts.add(StreamId::new(&record.stream)?);
-        }
+            Ok(())
+        })?;
         let (written, pending, torn) = (generation.place, Pending::default(), false);
         let last_write = None;
         Ok(Target { generation, building, written, pending, last_write, torn, parked: counts })

@@ -12,7 +12,7 @@ use crate::log::core::Log;
 use crate::log::read::frame_cursor::chain_at;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
-use crate::value::limits::VIEW_BUILD_CHANGES_MAX;
+use crate::value::limits::{PARKED_PAGE, VIEW_BUILD_CHANGES_MAX};
 use crate::value::position::Position;
 use crate::views::{Change, ViewTree, Views};
 use std::sync::Arc;
@@ -287,16 +287,11 @@ pub(super) fn write_in_parts(tree: &ViewTree, changes: Vec<Change>) -> Result<()
 
 /// The change that parks the event at `position`, or, with `None`, releases it.
 pub(super) fn parked_change(position: Position, record: Option<&ParkedRecord>) -> Change {
-    let mut name = PARKED.to_vec();
-    name.extend_from_slice(&position.get().to_be_bytes());
-    Change::State(name, record.map(encode))
+    Change::State(parked_name(position.get()), record.map(encode))
 }
 
-/// The record of the parked event at `position`, if it is parked.
-pub(super) fn parked_at(tree: &ViewTree, position: Position) -> Result<Option<ParkedRecord>> {
-    let Change::State(name, _) = parked_change(position, None) else { return Ok(None) };
-    let Some(bytes) = tree.state(&name)? else { return Ok(None) };
-    decode(&bytes).map(Some).map_err(|what| damaged_parked(tree, &what))
+fn parked_name(position: u64) -> Vec<u8> {
+    [PARKED, &position.to_be_bytes()].concat()
 }
 
 fn damaged_parked(tree: &ViewTree, what: impl std::fmt::Display) -> Error {
@@ -306,7 +301,41 @@ fn damaged_parked(tree: &ViewTree, what: impl std::fmt::Display) -> Error {
 
 /// The parked events of a view, in order.
 pub(super) fn parked(tree: &ViewTree) -> Result<Vec<(Position, ParkedRecord)>> {
-    let records = tree.states_with_prefix(PARKED)?.into_iter().map(|(name, bytes)| {
+    parked_after(tree, Position::START, usize::MAX)
+}
+
+/// How many events of a view are parked.
+pub(super) fn count_parked(tree: &ViewTree) -> Result<u64> {
+    let mut count = 0;
+    each_parked(tree, |_, _| {
+        count += 1;
+        Ok(())
+    })?;
+    Ok(count)
+}
+
+/// Calls `each` with the parked events of a view, in order, some of which are in memory at a time.
+pub(super) fn each_parked(
+    tree: &ViewTree,
+    mut each: impl FnMut(Position, ParkedRecord) -> Result<()>,
+) -> Result<()> {
+    let mut after = Position::START;
+    loop {
+        let page = parked_after(tree, after, PARKED_PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = *last;
+        page.into_iter().try_for_each(|(position, record)| each(position, record))?;
+    }
+}
+
+/// The first `most` parked events of a view after `after`, in order.
+pub(super) fn parked_after(
+    tree: &ViewTree,
+    after: Position,
+    most: usize,
+) -> Result<Vec<(Position, ParkedRecord)>> {
+    let first = parked_name(after.get().saturating_add(1));
+    let records = tree.states_from(PARKED, &first, most)?.into_iter().map(|(name, bytes)| {
         let position = name[PARKED.len()..].try_into();
         let position = position.map_err(|_| damaged_parked(tree, "its key is not a position"))?;
         let record = decode(&bytes).map_err(|what| damaged_parked(tree, what))?;
