@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | what decides | [`aggregates`], with [`snapshots`], [`time_travel`] and the command [`bus`] |
 //! | what answers | [`projections`] |
+//! | what follows | [`subscriptions`] |
 //! | what acts | [`groups`] of consumers, and [`processes`] |
 //! | what proves it | [`testing`] |
 //!
@@ -32,6 +33,9 @@ pub mod bus {}
 
 #[doc = include_str!("../docs/book/projections.md")]
 pub mod projections {}
+
+#[doc = include_str!("../docs/book/subscriptions.md")]
+pub mod subscriptions {}
 
 #[doc = include_str!("../docs/book/groups.md")]
 pub mod groups {}

@@ -89,7 +89,7 @@
 //! | read the state at an earlier time | `.as_of(time)` on a read, or [`Repository::load_as_of`] |
 //! | follow new events only | [`Store::subscribe`] with `.after(store.head())` |
 //! | share events among several consumers, each delivered at least once | [`SubscriptionBuilder::group`](follow::SubscriptionBuilder::group); each `start` is one [`Consumer`] |
-//! | resume a subscription after a restart | store the last position you handled; `.after(position)` |
+//! | resume a subscription after a restart | store its [`position`](Subscription::position); `.after(position)` |
 //! | ingest another store's events exactly once | [`Commit::tracking`] and [`Store::tracked`] |
 //! | commit only if another stream is unchanged | [`Commit::check`] |
 //! | turn the events of one stream into commands for another | [`ProcessManager`] |

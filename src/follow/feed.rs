@@ -7,18 +7,16 @@
 //!   are large; live, each holds what one wake-up brought.
 
 use crate::codec::frame::{Chain, Header};
-use crate::follow::stopper::{Stopper, Stops};
 use crate::log::core::Log;
 use crate::log::read::frame_cursor::FrameCursor;
 use crate::log::read::frame_events::FrameEvents;
-use crate::log::tail::head::{StopFlag, Waited};
+use crate::log::tail::head::{Waited, Waiter};
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;
-use crate::value::failpoint::failpoint;
 use crate::value::filter::Filter;
 use crate::value::limits::{FEED_BATCH_BYTES_MIN, FEED_BATCH_EVENTS_MIN, FEED_BATCHES_WAITING_MAX};
 use crate::value::position::Position;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -46,27 +44,16 @@ pub(crate) struct Feed {
     stop: FeedStop,
 }
 
-/// Ends what a [`Reader`] fills from another thread.
+/// Ends a feed from another thread.
 #[derive(Clone)]
 pub(crate) struct FeedStop(Arc<StopInner>);
 
 struct StopInner {
     log: Arc<Log>,
-    flag: StopFlag,
+    waiter: Arc<Waiter>,
     /// Dropping it wakes a reader that waits for room in the channel, and a consumer.
     stop: Mutex<Option<Sender<()>>>,
     stopped: Receiver<()>,
-}
-
-impl Stops for StopInner {
-    fn stop(&self) {
-        // A forked process has no thread to stop.
-        if !self.log.owner.is_this_process() {
-            return;
-        }
-        self.stop.lock().take();
-        self.log.head.stop(&self.flag);
-    }
 }
 
 impl FeedStop {
@@ -74,20 +61,19 @@ impl FeedStop {
     pub(crate) fn new(log: Arc<Log>) -> FeedStop {
         let (stop, stopped) = bounded(0);
         let stop = Mutex::new(Some(stop));
-        FeedStop(Arc::new(StopInner { log, flag: StopFlag::default(), stop, stopped }))
+        FeedStop(Arc::new(StopInner { log, waiter: Arc::default(), stop, stopped }))
     }
 
     pub(crate) fn stop(&self) {
-        self.0.stop();
-    }
-
-    /// The same for the user.
-    pub(crate) fn stopper(&self) -> Stopper {
-        Stopper::new(Arc::clone(&self.0) as Arc<dyn Stops>)
+        // A forked process has no thread to stop.
+        if self.0.log.owner.is_this_process() {
+            self.0.stop.lock().take();
+            self.0.log.head.stop(&self.0.waiter);
+        }
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
-        self.0.flag.is_set()
+        self.0.waiter.is_stopped()
     }
 
     /// Disconnected once it is stopped.
@@ -105,14 +91,18 @@ impl Feed {
         filter: Filter,
     ) -> Result<Feed> {
         filter.check()?;
-        let room = FEED_BATCHES_WAITING_MAX;
-        let batches = Reader::start(stop, name, after, filter, room, |reader| {
-            let batch = reader.read_batch();
-            // Nothing can be read after an error.
-            let last = batch.is_err();
-            reader.send(batch)?;
-            if last { Err(Ended) } else { Ok(()) }
-        })?;
+        let log = &stop.0.log;
+        let (sender, batches) = bounded(FEED_BATCHES_WAITING_MAX);
+        let reader = Reader {
+            cursor: FrameCursor::new(Arc::clone(log)),
+            log: Arc::clone(log),
+            position: after.get(),
+            filter,
+            sender,
+            closed: log.closing(),
+            stop: stop.clone(),
+        };
+        log.spawn(name, move || reader.run())?;
         Ok(Feed { batches, stop: stop.clone() })
     }
 
@@ -136,81 +126,35 @@ impl Drop for Feed {
     }
 }
 
-/// The thread that reads for one follower of the log, and fills its channel with `T`.
-pub(super) struct Reader<T> {
+/// The thread that reads for one feed, and fills its channel.
+struct Reader {
     log: Arc<Log>,
     cursor: FrameCursor,
     /// The last position that was read.
     position: u64,
     filter: Filter,
-    sender: Sender<Result<T>>,
+    sender: Sender<Result<Batch>>,
     closed: Receiver<()>,
     stop: FeedStop,
 }
 
-/// The consumer wants nothing more.
-pub(super) struct Ended;
-
-impl<T: Send + 'static> Reader<T> {
-    /// Reads after `position`, on a thread of its own called `name`, into a channel with so much `room`: `fill`
-    /// is called whenever the log holds more than was read.
-    pub(super) fn start(
-        stop: &FeedStop,
-        name: &str,
-        after: Position,
-        filter: Filter,
-        room: usize,
-        mut fill: impl FnMut(&mut Reader<T>) -> Result<(), Ended> + Send + 'static,
-    ) -> Result<Receiver<Result<T>>> {
-        let log = &stop.0.log;
-        let (sender, items) = bounded(room);
-        let mut reader = Reader {
-            cursor: FrameCursor::new(Arc::clone(log)),
-            log: Arc::clone(log),
-            position: after.get(),
-            filter,
-            sender,
-            closed: log.closing(),
-            stop: stop.clone(),
-        };
-        log.spawn(name, move || while reader.has_more() && fill(&mut reader).is_ok() {})?;
-        Ok(items)
+impl Reader {
+    fn run(mut self) {
+        while self.has_more() {
+            let batch = self.read_batch();
+            // Nothing can be read after an error.
+            let is_last = batch.is_err();
+            if !self.send(batch) || is_last {
+                return;
+            }
+        }
     }
 
     /// Waits until the log holds more than was read; false if it was stopped, or the store is closed.
     fn has_more(&self) -> bool {
-        self.log.head.wait_past(self.position, None, &self.stop.0.flag) == Waited::Passed
+        self.log.head.wait_past(self.position, None, &self.stop.0.waiter) == Waited::Passed
     }
 
-    /// Reads one frame, and adds the events that are wanted of it.
-    pub(super) fn read_frame(&mut self, events: &mut Vec<RecordedEvent>) -> Result<Header> {
-        let first = self.position + 1;
-        let frame = self.cursor.frame_holding(first)?;
-        let header = frame.header.clone();
-        self.position = header.last_position();
-        let wanted = first..=self.position;
-        FrameEvents::new(frame, wanted).take_all(&self.log.journal, &self.filter, events)?;
-        Ok(header)
-    }
-
-    pub(super) fn send(&self, item: Result<T>) -> Result<(), Ended> {
-        let item = match self.sender.try_send(item) {
-            Ok(()) => return Ok(()),
-            Err(TrySendError::Disconnected(_)) => return Err(Ended),
-            Err(TrySendError::Full(_)) if failpoint!("subscription::drop_what_has_no_room") => {
-                return Ok(());
-            }
-            Err(TrySendError::Full(item)) => item,
-        };
-        select! {
-            send(self.sender, item) -> sent => sent.map_err(|_| Ended),
-            recv(self.stop.stopped()) -> _ => Err(Ended),
-            recv(self.closed) -> _ => Err(Ended),
-        }
-    }
-}
-
-impl Reader<Batch> {
     /// Reads what there is, but not much more than one batch should hold.
     fn read_batch(&mut self) -> Result<Batch> {
         let (mut events, mut frames, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -224,5 +168,25 @@ impl Reader<Batch> {
             frames.push((Position::new(self.position), header.chain));
         }
         Ok(Batch { events, until: Position::new(self.position), frames })
+    }
+
+    /// Reads one frame, and adds the events that are wanted of it.
+    fn read_frame(&mut self, events: &mut Vec<RecordedEvent>) -> Result<Header> {
+        let first = self.position + 1;
+        let frame = self.cursor.frame_holding(first)?;
+        let header = frame.header.clone();
+        self.position = header.last_position();
+        let wanted = first..=self.position;
+        FrameEvents::new(frame, wanted).take_all(&self.log.journal, &self.filter, events)?;
+        Ok(header)
+    }
+
+    /// Waits for room; false if nothing more is wanted.
+    fn send(&self, batch: Result<Batch>) -> bool {
+        select! {
+            send(self.sender, batch) -> sent => sent.is_ok(),
+            recv(self.stop.stopped()) -> _ => false,
+            recv(self.closed) -> _ => false,
+        }
     }
 }

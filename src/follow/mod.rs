@@ -6,6 +6,7 @@
 pub(crate) mod feed;
 pub(crate) mod follower;
 pub(crate) mod group;
+pub(crate) mod live;
 pub(crate) mod parked;
 pub(crate) mod stopper;
 pub(crate) mod subscription;

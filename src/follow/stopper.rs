@@ -17,10 +17,8 @@ impl Stopper {
         Stopper(stops)
     }
 
-    /// Ends it: it returns no more events, not even those already read ahead. A wait in progress ends too.
-    ///
-    /// The threads that read for a store's subscriptions wait in one place, so each stop, and each drop of a
-    /// subscription or of a group's last consumer, wakes all of them for a moment.
+    /// Ends it: it returns no more events, not even those already read ahead. A wait in progress ends too. Nobody else
+    /// is woken.
     pub fn stop(&self) {
         self.0.stop();
     }

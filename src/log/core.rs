@@ -5,6 +5,7 @@ use crate::journal::read::Journal;
 use crate::journal::torn::TornWrite;
 use crate::log::indexer::managed::IndexSlot;
 use crate::log::indexer::signal::Control;
+use crate::log::interest::Interest;
 use crate::log::tail::Tail;
 use crate::log::tail::head::Head;
 use crate::value::clock::{AskedClock, Clock, ClockWaiter, Micros};
@@ -32,6 +33,8 @@ pub(crate) struct Log {
     pub(crate) index: IndexSlot,
     pub(crate) tail: Tail,
     pub(crate) head: Head,
+    /// What the live followers want.
+    pub(crate) interest: Interest,
     clock: Box<dyn Clock>,
     pub(crate) indexer: Control,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -83,6 +86,7 @@ impl Log {
             index,
             tail,
             head,
+            interest: Interest::default(),
             clock: Box::new(AskedClock(clock)),
             indexer: Control::default(),
             threads: Mutex::new(Vec::new()),
@@ -125,11 +129,16 @@ impl Log {
         self.head.close();
         self.closing.0.lock().take();
         self.indexer.close();
-        let threads = std::mem::take(&mut *self.threads.lock());
         let here = std::thread::current().id();
-        // The last handle may be dropped on one of the engine's own threads, which cannot join itself.
-        for thread in threads.into_iter().filter(|thread| thread.thread().id() != here) {
-            let _ = thread.join();
+        loop {
+            let threads = std::mem::take(&mut *self.threads.lock());
+            if threads.is_empty() {
+                return;
+            }
+            // The last handle may be dropped on one of the engine's own threads, which cannot join itself.
+            for thread in threads.into_iter().filter(|thread| thread.thread().id() != here) {
+                let _ = thread.join();
+            }
         }
     }
 

@@ -10,5 +10,6 @@ pub(crate) mod core;
 pub(crate) mod engine;
 pub(crate) mod handle;
 pub(crate) mod indexer;
+pub(crate) mod interest;
 pub(crate) mod read;
 pub(crate) mod tail;

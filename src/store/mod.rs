@@ -19,6 +19,7 @@ pub use reads::{ReadAll, ReadStream, StreamInfo, Streams};
 
 use crate::follow::group::ConsumerGroup;
 use crate::follow::group::registry::Groups;
+use crate::follow::live::roster::Roster;
 use crate::follow::subscription::SubscriptionBuilder;
 use crate::journal::torn::TornWrite;
 use crate::kv::database::refuse_forked;
@@ -81,6 +82,7 @@ pub struct Store {
     directory: Arc<Held>,
     projections: Arc<Projections>,
     groups: Arc<Groups>,
+    live: Arc<Roster>,
     processes: Arc<Processes>,
 }
 
@@ -266,7 +268,8 @@ impl Store {
 
     /// Follows the log: first the recorded events, then new ones.
     pub fn subscribe(&self) -> SubscriptionBuilder {
-        SubscriptionBuilder::new(self.log.clone(), Arc::clone(&self.groups))
+        let (live, groups) = (Arc::clone(&self.live), Arc::clone(&self.groups));
+        SubscriptionBuilder::new(self.log.clone(), live, groups)
     }
 
     /// Returns a handle to the consumer group `name`: its progress and its parked events. Start its consumers with
@@ -398,7 +401,7 @@ impl StoreBuilder {
         let its_directory = Arc::clone(&directory);
         let projections = Projections::new(Arc::clone(engine.log()), its_directory, cache_bytes);
         let (log, processes) = (LogHandle::new(engine, belongings), Arc::default());
-        let groups = Arc::default();
-        Ok(Store { log, directory, projections, groups, processes })
+        let (groups, live) = (Arc::default(), Arc::default());
+        Ok(Store { log, directory, projections, groups, live, processes })
     }
 }

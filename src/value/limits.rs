@@ -263,6 +263,8 @@ pub(crate) const FEED_BATCHES_WAITING_MAX: usize = 2;
 pub(crate) const SUBSCRIPTION_BUFFER_DEFAULT: usize = 1_024;
 /// Events that a subscription may read ahead of its consumer, or a consumer group hold unfinished.
 pub const SUBSCRIPTION_BUFFER_MAX: usize = 65_536;
+/// Events that a subscription which lags reads at once on its consumer's thread, beside what is in its buffer.
+pub(crate) const SUBSCRIPTION_STEP_EVENTS_MAX: usize = 256;
 /// Bytes of unfinished events' payloads from which on a consumer group reads no further ones.
 pub(crate) const GROUP_UNFINISHED_BYTES_MAX: usize = 16 * MIB;
 /// Events that a group's cursor may be past its written one if the group wanted none of them.

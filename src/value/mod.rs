@@ -9,6 +9,7 @@ pub(crate) mod error;
 pub(crate) mod event;
 pub(crate) mod failpoint;
 pub(crate) mod filter;
+pub(crate) mod filter_index;
 pub(crate) mod finding;
 pub(crate) mod fork;
 pub(crate) mod head_hash;

@@ -229,10 +229,6 @@ const CAUGHT: &[(&str, &str)] = &[
         "subscription::whatever_its_buffer_and_however_it_is_read_each_event_comes_once_and_in_order",
     ),
     (
-        "subscription::hand_out_after_stop",
-        "subscription::after_a_stop_nothing_is_handed_out_but_by_the_channel_itself",
-    ),
-    (
         "projection::decode_all_within_the_scan",
         "rows::a_page_decodes_the_rows_that_it_returns_and_no_others",
     ),
@@ -255,6 +251,26 @@ const CAUGHT: &[(&str, &str)] = &[
     (
         "projection::cut_within_commits",
         "projection::a_commit_is_not_seen_half_though_what_is_written_together_is_cut",
+    ),
+    (
+        "subscription::hand_out_after_stop",
+        "subscription::after_a_stop_both_ways_of_taking_end_and_what_was_not_taken_is_not_passed",
+    ),
+    (
+        "subscription::pass_what_waits",
+        "subscription::its_position_passes_what_is_not_wanted_and_never_what_was_not_taken",
+    ),
+    (
+        "live::join_past_what_was_seen",
+        "subscription::one_that_begins_in_the_past_beside_one_that_is_live_misses_nothing",
+    ),
+    (
+        "live::wake_for_the_unwanted",
+        "subscription::those_for_whom_nothing_comes_have_no_thread_and_nobody_is_woken_for_them",
+    ),
+    (
+        "live::watch_for_nobody",
+        "subscription::those_for_whom_nothing_comes_have_no_thread_and_nobody_is_woken_for_them",
     ),
     (
         "projection::drop_half_taken_batch",

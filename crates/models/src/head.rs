@@ -1,9 +1,9 @@
 //! Callers that wait for the head are woken by an append, by a stop, and by the close of the log.
 
 use crate::check;
-use crate::value::clock::Micros;
 use crate::codec::frame::Location;
-use crate::log::tail::head::{Head, StopFlag, Waited};
+use crate::log::tail::head::{Head, Waited, Waiter};
+use crate::value::clock::Micros;
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::sync::{Arc, Condvar, Mutex};
 use shuttle::thread;
@@ -20,15 +20,18 @@ fn empty() -> Arc<Head> {
 
 fn append(head: &Head) {
     for position in 1..=EVENTS {
-        head.advance(position, end(position), [position as u8; 32], Micros(position as i64));
+        let (place, chain) = ((position, end(position)), [position as u8; 32]);
+        if head.advance(place, chain, Micros(position as i64), None) {
+            head.wake();
+        }
     }
 }
 
 /// Follows `head` to its last event or until it is stopped. Returns the position that it has reached.
-fn follow(head: &Head, stop: &StopFlag) -> u64 {
+fn follow(head: &Head, waiter: &std::sync::Arc<Waiter>) -> u64 {
     let mut seen = 0;
     while seen < EVENTS {
-        match head.wait_past(seen, None, stop) {
+        match head.wait_past(seen, None, waiter) {
             Waited::Passed => {
                 let (position, at, chain) = head.visible_with_chain();
                 assert!(position > seen, "woken for nothing new");
@@ -48,7 +51,7 @@ fn every_follower_is_woken_for_what_is_appended() {
         let head = empty();
         let follower = || {
             let head = Arc::clone(&head);
-            thread::spawn(move || assert_eq!(follow(&head, &StopFlag::default()), EVENTS))
+            thread::spawn(move || assert_eq!(follow(&head, &std::sync::Arc::default()), EVENTS))
         };
         let followers = [follower(), follower()];
         append(&head);
@@ -61,11 +64,11 @@ fn every_follower_is_woken_for_what_is_appended() {
 #[test]
 fn a_follower_that_is_stopped_ends_and_the_others_go_on() {
     check(|| {
-        let (head, stop) = (empty(), Arc::new(StopFlag::default()));
-        let (its_head, its_stop) = (Arc::clone(&head), Arc::clone(&stop));
+        let (head, stop) = (empty(), std::sync::Arc::<Waiter>::default());
+        let (its_head, its_stop) = (Arc::clone(&head), std::sync::Arc::clone(&stop));
         let stopped = thread::spawn(move || follow(&its_head, &its_stop));
         let its_head = Arc::clone(&head);
-        let other = thread::spawn(move || follow(&its_head, &StopFlag::default()));
+        let other = thread::spawn(move || follow(&its_head, &std::sync::Arc::default()));
         head.stop(&stop);
         assert!(stopped.join().unwrap() <= EVENTS);
         append(&head);
@@ -79,7 +82,7 @@ fn nobody_waits_for_a_log_that_was_closed() {
         let head = empty();
         let follower = || {
             let head = Arc::clone(&head);
-            thread::spawn(move || follow(&head, &StopFlag::default()))
+            thread::spawn(move || follow(&head, &std::sync::Arc::default()))
         };
         let followers = [follower(), follower()];
         head.close();

@@ -1,6 +1,6 @@
 //! The engine's synchronisation under schedules that a checker (shuttle) chooses: the commit queue's hand-over
-//! (`log::commit::queue`), the wake-up of subscriptions (`log::tail::head`), and the signals between indexer and
-//! writers (`log::indexer::signal`).
+//! (`log::commit::queue`), the wake-up of followers (`log::tail::head`), how subscriptions join and leave the thread
+//! that reads for them (`follow::live`), and the signals between indexer and writers (`log::indexer::signal`).
 //!
 //! The files are the engine's own. This crate defines the few other items that they need besides locks. A lost
 //! wake-up is a deadlock here, which the checker finds.
@@ -12,11 +12,52 @@
 mod value {
     pub(crate) mod error;
     pub(crate) mod failpoint;
+    pub(crate) mod filter_index;
     pub(crate) mod limits;
 
     pub(crate) mod clock {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) struct Micros(pub(crate) i64);
+    }
+
+    pub(crate) mod position {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) struct Position(pub(crate) u64);
+
+        impl Position {
+            pub(crate) fn get(self) -> u64 {
+                self.0
+            }
+        }
+    }
+
+    pub(crate) mod event {
+        #[derive(Debug, Clone)]
+        pub(crate) struct RecordedEvent {
+            pub(crate) position: super::position::Position,
+        }
+    }
+
+    pub(crate) mod stream {
+        pub(crate) fn category_of(stream: &str) -> &str {
+            stream
+        }
+    }
+
+    pub(crate) mod filter {
+        /// Wants one type, or all.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub(crate) struct Filter(pub(crate) Option<&'static str>);
+
+        impl Filter {
+            pub(crate) fn names(&self) -> [Vec<String>; 3] {
+                [vec![], vec![], self.0.iter().map(ToString::to_string).collect()]
+            }
+
+            pub(crate) fn wants(&self, _: &str, event_type: &str) -> bool {
+                self.0.is_none_or(|wanted| wanted == event_type)
+            }
+        }
     }
 }
 
@@ -43,10 +84,28 @@ mod log {
     pub(crate) mod tail {
         pub(crate) mod head;
     }
+
+    pub(crate) mod core {
+        pub(crate) use crate::live::Log;
+    }
+}
+
+#[path = "../../../src/follow"]
+mod follow {
+    pub(crate) mod live {
+        pub(crate) mod inbox;
+        pub(crate) mod roster;
+        pub(crate) mod taking;
+
+        pub(crate) mod reader {
+            pub(crate) use crate::live::{Reader, Step};
+        }
+    }
 }
 
 mod head;
 mod indexer;
+mod live;
 mod queue;
 
 /// How many schedules each model runs under, in each of the checker's two modes.

@@ -102,7 +102,7 @@ impl GroupBuilder {
             return Err(Error::invalid(message));
         }
         subscription.check()?;
-        let SubscriptionBuilder { log, groups, options, buffer } = subscription;
+        let SubscriptionBuilder { log, groups, options, buffer, .. } = subscription;
         let settings = Settings {
             unfinished_max: buffer,
             redeliver_after,

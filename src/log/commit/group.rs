@@ -326,7 +326,7 @@ fn seal(
     }
 }
 
-/// Makes a durable group visible: moves the tail and the head together, and wakes the followers.
+/// Makes a durable group visible: moves the tail and the head together, and wakes the followers that may want it.
 fn publish(
     log: &Log,
     end: &End,
@@ -334,12 +334,21 @@ fn publish(
     admitted: &[PlacedCommit<'_>],
     streams: &[(Slot, StreamState)],
 ) -> Result<()> {
+    let unwanted = log.head.judge(|| log.interest.may_want(&written.frame));
+    let mut is_awaited = false;
     // The head moves before the reply, so a caller that has its position finds the head at or past it.
-    let shown = || log.head.advance(end.position, end.next, end.chain, end.time);
+    let shown = || {
+        let place = (end.position, end.next);
+        is_awaited = log.head.advance(place, end.chain, end.time, unwanted);
+    };
     let runs = admitted.iter().flat_map(|admitted| admitted.runs(written.at, streams));
     let records = admitted.iter().flat_map(|admitted| admitted.encoded.records.iter().cloned());
     let published = log.tail.publish(written.at, &written.frame, runs, records, shown);
     published.map_err(|what| Error::new(ErrorKind::OutcomeUnknown, what))?;
+    // They read what is in the tail, whose lock was held until here.
+    if is_awaited {
+        log.head.wake();
+    }
     log.indexer.published(end.next);
     Ok(())
 }

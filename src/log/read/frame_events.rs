@@ -4,6 +4,7 @@ use crate::codec::entry::EventParts;
 use crate::codec::envelope::{self, Place};
 use crate::codec::frame::{self, Frame, Location};
 use crate::journal::read::Journal;
+use crate::log::interest::names;
 use crate::value::corruption::Corruption;
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;
@@ -48,7 +49,29 @@ impl FrameEvents {
         journal: &Journal,
         filter: &Filter,
     ) -> Option<Result<RecordedEvent>> {
-        match self.find(filter)? {
+        let wants_all = filter.wants_all();
+        self.next_of(journal, |body, parts| wants_all || wants(filter, body, parts))
+    }
+
+    /// The next event that `wants`, which is given its stream and type, accepts. One whose names cannot be read is
+    /// an error.
+    pub(crate) fn next_named(
+        &mut self,
+        journal: &Journal,
+        mut wants: impl FnMut(&str, &str) -> bool,
+    ) -> Option<Result<RecordedEvent>> {
+        self.next_of(journal, |body, parts| {
+            names(body, parts).is_none_or(|(stream, event_type)| wants(stream, event_type))
+        })
+    }
+
+    #[inline]
+    fn next_of(
+        &mut self,
+        journal: &Journal,
+        wants: impl FnMut(&[u8], &EventParts) -> bool,
+    ) -> Option<Result<RecordedEvent>> {
+        match self.find(wants)? {
             Ok((position, parts)) => self.event(position, parts, journal),
             Err(what) => self.corrupt(journal, what),
         }
@@ -67,9 +90,12 @@ impl FrameEvents {
         Ok(())
     }
 
-    /// The position and the parts of the next event that `filter` accepts.
+    /// The position and the parts of the next event that `wants` accepts.
     #[inline]
-    fn find(&mut self, filter: &Filter) -> Option<Result<(u64, EventParts), Corruption>> {
+    fn find(
+        &mut self,
+        mut wants: impl FnMut(&[u8], &EventParts) -> bool,
+    ) -> Option<Result<(u64, EventParts), Corruption>> {
         loop {
             let parts = match self.entries.next_event()? {
                 Ok(parts) => parts,
@@ -80,27 +106,10 @@ impl FrameEvents {
             if !self.wanted.contains(&position) {
                 continue;
             }
-            match filter.wants_all() || self.wants(filter, &parts) {
+            match wants(self.entries.body(), &parts) {
                 true => return Some(Ok((position, parts))),
                 false => continue,
             }
-        }
-    }
-
-    /// Whether `filter` accepts an event. An event that cannot be read is accepted, so that the read fails.
-    fn wants(&self, filter: &Filter, parts: &EventParts) -> bool {
-        let body = self.entries.body();
-        let Ok(stream) = std::str::from_utf8(&body[parts.stream.clone()]) else { return true };
-        if !filter.wants_stream(stream) {
-            return false;
-        }
-        match envelope::event_type(&body[parts.envelope.clone()]) {
-            None => true,
-            Some(event_type) if filter.wants(stream, event_type) => {
-                filter.note_accepted(stream);
-                true
-            }
-            Some(_) => false,
         }
     }
 
@@ -135,5 +144,21 @@ impl FrameEvents {
         let header = &self.frame.header;
         let at = Location { segment: header.segment, offset: header.offset };
         Some(Err(journal.unreadable(at, header.first_position, &self.frame, what)))
+    }
+}
+
+/// Whether `filter` accepts an event. An event that cannot be read is accepted, so that the read fails.
+fn wants(filter: &Filter, body: &[u8], parts: &EventParts) -> bool {
+    let Ok(stream) = std::str::from_utf8(&body[parts.stream.clone()]) else { return true };
+    if !filter.wants_stream(stream) {
+        return false;
+    }
+    match envelope::event_type(&body[parts.envelope.clone()]) {
+        None => true,
+        Some(event_type) if filter.wants(stream, event_type) => {
+            filter.note_accepted(stream);
+            true
+        }
+        Some(_) => false,
     }
 }

@@ -169,6 +169,7 @@ fn child_that_forks() {
             asked("ticket, briefly", other_ticket.wait_timeout(PATIENCE).expect("an answer")),
             asked("subscription", subscription.recv_timeout(PATIENCE)),
             asked("subscription, next", subscription.next().expect("an error")),
+            asked("subscription, channel", subscription.receiver().recv().expect("an error")),
             asked("consumer", consumer.recv_timeout(PATIENCE)),
             asked("consumer, next", consumer.next().expect("an error")),
             asked("ack", one.ack()),
@@ -191,6 +192,7 @@ fn child_that_forks() {
         say(&format!("said wrong: {wrong:?}"));
         assert!(subscription.next().is_none() && consumer.next().is_none(), "an error is the last");
         counts.pause();
+        assert_eq!(subscription.position(), Position::START);
         subscription.stopper().stop();
         bus.close();
         // In whatever order: none of it waits.

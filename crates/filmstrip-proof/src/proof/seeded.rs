@@ -345,6 +345,13 @@ fn an_event_that_reads_back_as_another_and_is_kept_is_caught() {
 }
 
 #[test]
+fn a_judgement_that_is_older_than_who_joined_and_is_believed_is_caught() {
+    let proof = "follow::live::tests::\
+         what_was_judged_before_somebody_joined_wakes_the_thread_that_watches";
+    assert_caught("live::believe_older_judgement", proof);
+}
+
+#[test]
 fn a_wait_without_end_that_is_none_is_caught() {
     let proof = "follow::group::tests::a_wait_too_long_for_any_clock_never_ends";
     assert_caught("group::endless_wait_is_none", proof);

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 pub struct Mutex<T>(shuttle::sync::Mutex<T>);
 
-/// Holds the checker's guard; `None` only while the thread waits.
-pub struct MutexGuard<'a, T>(Option<shuttle::sync::MutexGuard<'a, T>>);
+/// Holds the checker's guard; `None` only while the thread waits, or works without the lock.
+pub struct MutexGuard<'a, T>(&'a Mutex<T>, Option<shuttle::sync::MutexGuard<'a, T>>);
 
 impl<T> Mutex<T> {
     pub fn new(value: T) -> Mutex<T> {
@@ -17,20 +17,49 @@ impl<T> Mutex<T> {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        MutexGuard(Some(self.0.lock().expect("no model goes on after a panic")))
+        MutexGuard(self, Some(self.0.lock().expect("no model goes on after a panic")))
+    }
+}
+
+impl<T> MutexGuard<'_, T> {
+    pub fn unlocked<U>(guard: &mut Self, work: impl FnOnce() -> U) -> U {
+        guard.1 = None;
+        let done = work();
+        guard.1 = Some(guard.0.0.lock().expect("no model goes on after a panic"));
+        done
     }
 }
 
 impl<T> Deref for MutexGuard<'_, T> {
     type Target = T;
     fn deref(&self) -> &T {
-        self.0.as_ref().expect("it does not wait")
+        self.1.as_ref().expect("it does not wait")
     }
 }
 
 impl<T> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.0.as_mut().expect("it does not wait")
+        self.1.as_mut().expect("it does not wait")
+    }
+}
+
+#[derive(Default)]
+pub struct RwLock<T>(shuttle::sync::RwLock<T>);
+
+pub type RwLockReadGuard<'a, T> = shuttle::sync::RwLockReadGuard<'a, T>;
+pub type RwLockWriteGuard<'a, T> = shuttle::sync::RwLockWriteGuard<'a, T>;
+
+impl<T> RwLock<T> {
+    pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        self.0.read().expect("no model goes on after a panic")
+    }
+
+    pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
+        self.0.try_read().ok()
+    }
+
+    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        self.0.write().expect("no model goes on after a panic")
     }
 }
 
@@ -51,8 +80,8 @@ impl Condvar {
     }
 
     pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-        let held = guard.0.take().expect("it does not wait");
-        guard.0 = Some(self.0.wait(held).expect("no model goes on after a panic"));
+        let held = guard.1.take().expect("it does not wait");
+        guard.1 = Some(self.0.wait(held).expect("no model goes on after a panic"));
     }
 
     pub fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _: Instant) -> WaitTimeoutResult {
