@@ -254,6 +254,10 @@ const CAUGHT: &[(&str, &str)] = &[
     ),
     (
         "subscription::hand_out_after_stop",
+        "subscription::after_a_stop_nothing_is_handed_out_but_by_the_channel_itself",
+    ),
+    (
+        "subscription::hand_out_after_stop",
         "subscription::after_a_stop_both_ways_of_taking_end_and_what_was_not_taken_is_not_passed",
     ),
     (
