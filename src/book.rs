@@ -5,7 +5,7 @@
 //!
 //! | what happens | [`events`] |
 //! | --- | --- |
-//! | what decides | [`aggregates`], with [`snapshots`], [`time_travel`] and the command [`bus`] |
+//! | what decides | [`aggregates`], with [`transactions`], [`snapshots`], [`time_travel`] and the command [`bus`] |
 //! | what answers | [`projections`] |
 //! | what follows | [`subscriptions`] |
 //! | what acts | [`groups`] of consumers, and [`processes`] |
@@ -21,6 +21,9 @@ pub mod events {}
 
 #[doc = include_str!("../docs/book/aggregates.md")]
 pub mod aggregates {}
+
+#[doc = include_str!("../docs/book/transactions.md")]
+pub mod transactions {}
 
 #[doc = include_str!("../docs/book/snapshots.md")]
 pub mod snapshots {}

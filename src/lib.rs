@@ -67,6 +67,7 @@
 //! | [`follow`] | subscriptions in this process, followers in another |
 //! | [`group`] | consumers that share events, acknowledgements, parked events |
 //! | [`repository`] | aggregates, snapshots, the outcome of commands, earlier states |
+//! | [`transaction`] | commands across several aggregates |
 //! | [`bus`] | the queue of commands and its tickets |
 //! | [`projection`] | views and read models, their handles and states |
 //! | [`process`] | process managers, their effects, handles and states |
@@ -91,6 +92,7 @@
 //! | share events among several consumers, each delivered at least once | [`SubscriptionBuilder::group`](follow::SubscriptionBuilder::group); each `start` is one [`Consumer`] |
 //! | resume a subscription after a restart | store its [`position`](Subscription::position); `.after(position)` |
 //! | ingest another store's events exactly once | [`Commit::tracking`] and [`Store::tracked`] |
+//! | decide on several aggregates at once, keep a name unique | [`Store::transact`] |
 //! | commit only if another stream is unchanged | [`Commit::check`] |
 //! | turn the events of one stream into commands for another | [`ProcessManager`] |
 //! | act when an expected event does not come in time | [`ProcessManager::deadline`] |
@@ -190,15 +192,24 @@ pub mod group {
 pub mod repository {
     //! Aggregates, and the repository that loads them and runs commands on them.
     //!
-    //! The book has chapters on [aggregates](crate::book::aggregates), [snapshots](crate::book::snapshots) and
+    //! The book has chapters on [aggregates](crate::book::aggregates),
+    //! [transactions](crate::book::transactions), [snapshots](crate::book::snapshots) and
     //! [time travel](crate::book::time_travel).
 
     pub use crate::model::aggregate::{Aggregate, Snapshot};
+    pub use crate::model::envelope::Envelope;
     pub use crate::model::event_set::set::{Event, StoredEvent};
     pub use crate::model::repository::Repository;
     pub use crate::model::repository::outcome::{
         AsOf, ExecuteError, Executed, HistoryEntry, Loaded,
     };
+}
+
+pub mod transaction {
+    //! Commands across several aggregates, recorded by one commit: see [the book](crate::book::transactions).
+
+    pub use crate::model::transaction::outcome::{Decision, Transacted};
+    pub use crate::model::transaction::{Transaction, TransactionBuilder};
 }
 
 pub mod bus {

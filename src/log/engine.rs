@@ -10,7 +10,8 @@ use crate::journal::segment;
 use crate::journal::write::End;
 use crate::log::commit::EncodedCommit;
 use crate::log::commit::group::{GroupCommit, Outcome};
-use crate::log::commit::outcome::AppendError;
+use crate::log::commit::outcome::{AppendError, Committed};
+use crate::log::commit::turns::Turns;
 use crate::log::core::{Log, journal_directory};
 use crate::log::indexer;
 use crate::log::indexer::managed::{Bounds, IndexSite, IndexSlot};
@@ -26,6 +27,7 @@ use crate::value::failpoint::failpoint;
 use crate::value::limits::INDEX_FLUSH_BATCH_BYTES_MAX;
 use crate::value::position::Version;
 use crate::value::stream::StreamId;
+use std::any::Any;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -34,7 +36,11 @@ use uuid::Uuid;
 pub(crate) struct Engine {
     log: Arc<Log>,
     group_commit: GroupCommit,
+    turns: Arc<StreamTurns>,
 }
+
+/// Whose turn it is to decide on a stream. What is handed on is a state of the application's.
+pub(crate) type StreamTurns = Turns<StreamId, Arc<dyn Any + Send + Sync>>;
 
 /// The options to open a log with.
 pub(crate) struct LogOptions {
@@ -91,7 +97,8 @@ impl Engine {
         }
         let its_log = Arc::clone(&log);
         log.spawn("filmstrip-indexer", move || indexer::run(&its_log))?;
-        Ok(Engine { log, group_commit: GroupCommit::new(opened.writer) })
+        let group_commit = GroupCommit::new(opened.writer);
+        Ok(Engine { log, group_commit, turns: Arc::new(Turns::new()) })
     }
 
     /// Closes the engine in order: refuses commits, ends the waits, ingests a flush batch if it is worth one, and
@@ -110,14 +117,25 @@ impl Engine {
         &self.log
     }
 
+    /// Whose turn it is to decide on a stream.
+    pub(crate) fn turns(&self) -> &Arc<StreamTurns> {
+        &self.turns
+    }
+
     /// Makes `encoded` durable, together with the other waiting commits.
-    pub(crate) fn commit(&self, encoded: EncodedCommit) -> Outcome {
+    pub(crate) fn commit(&self, encoded: EncodedCommit) -> Result<Committed, AppendError> {
+        self.commit_queued(encoded, || {}).map(|(committed, _)| committed)
+    }
+
+    /// The same. Calls `queued`, which must not panic, once its place among all commits is fixed. Also returns the time
+    /// at which it was recorded.
+    pub(crate) fn commit_queued(&self, encoded: EncodedCommit, queued: impl FnOnce()) -> Outcome {
         // Each caller checks this before it takes a lock: in a forked process a lock may never be released.
         if !failpoint!("log::append_in_forked_process") {
             self.log.owner.check()?;
         }
         callback::refuse_if_commits_wait("a commit")?;
-        self.group_commit.commit(&self.log, encoded).map_err(|error| match error {
+        self.group_commit.commit(&self.log, encoded, queued).map_err(|error| match error {
             // If the store's directory was moved, reopening at the old path would not help; return that error
             // instead.
             AppendError::Store(refused) if refused.kind() == ErrorKind::ReadOnly => {

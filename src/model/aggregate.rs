@@ -2,6 +2,7 @@
 //!
 //! They are pure: nothing in this module knows that a store exists.
 
+use crate::model::envelope::Envelope;
 use crate::model::event_set;
 use crate::model::event_set::set::Event;
 use crate::value::error::{Error, Result};
@@ -96,6 +97,48 @@ pub trait Aggregate: Default + Clone + Send + 'static {
 
     /// Applies an event to the state. It cannot fail: what has happened is not refused.
     fn evolve(&mut self, event: &Self::Event);
+
+    /// Applies an event to the state, and sees also its id, its place, its times and its metadata. This is what the
+    /// store calls; by default it calls [`evolve`](Aggregate::evolve).
+    ///
+    /// ```
+    /// # use filmstrip::{Aggregate, Event, Store};
+    /// # use filmstrip::repository::Envelope;
+    /// # use filmstrip::chrono::{DateTime, Utc};
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Clone, Serialize, Deserialize)]
+    /// enum DoorEvent {
+    ///     Opened,
+    /// }
+    /// # impl Event for DoorEvent {}
+    ///
+    /// #[derive(Default, Clone)]
+    /// struct Door {
+    ///     opened_at: Option<DateTime<Utc>>,
+    /// }
+    ///
+    /// impl Aggregate for Door {
+    ///     # const CATEGORY: &'static str = "Door";
+    ///     # type Command = ();
+    ///     # type Event = DoorEvent;
+    ///     # type Error = std::convert::Infallible;
+    ///     # fn decide(&self, (): &()) -> Result<Vec<DoorEvent>, Self::Error> { Ok(vec![DoorEvent::Opened]) }
+    ///     fn evolve(&mut self, _: &DoorEvent) {}
+    ///
+    ///     fn evolve_at(&mut self, DoorEvent::Opened: &DoorEvent, envelope: &Envelope<'_>) {
+    ///         self.opened_at = Some(envelope.recorded_at());
+    ///     }
+    /// }
+    ///
+    /// let store = Store::temporary()?;
+    /// let opened = store.repository::<Door>().execute("1", &())?;
+    /// assert_eq!(opened.state.opened_at, opened.recorded_at);
+    /// # Ok::<(), filmstrip::Error>(())
+    /// ```
+    fn evolve_at(&mut self, event: &Self::Event, envelope: &Envelope<'_>) {
+        let _ = envelope;
+        self.evolve(event);
+    }
 }
 
 /// An aggregate whose state can be kept as a snapshot, so that loading it need not replay its whole stream.
@@ -218,16 +261,6 @@ pub(crate) fn stream_in(category: &str, id: &str) -> Result<StreamId> {
         return Err(Error::invalid(message));
     }
     StreamId::new(format!("{category}-{id}"))
-}
-
-/// Applies `events` to `state` in order.
-pub(crate) fn fold<'e, A: Aggregate>(
-    state: &mut A,
-    events: impl IntoIterator<Item = &'e A::Event>,
-) {
-    for event in events {
-        state.evolve(event);
-    }
 }
 
 #[cfg(test)]

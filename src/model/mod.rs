@@ -2,6 +2,7 @@
 
 pub(crate) mod aggregate;
 pub(crate) mod bus;
+pub(crate) mod envelope;
 pub(crate) mod event_set;
 pub(crate) mod policy;
 pub(crate) mod process;
@@ -13,4 +14,5 @@ mod readback;
 pub(crate) mod repository;
 pub(crate) mod request;
 pub(crate) mod ticket;
+pub(crate) mod transaction;
 pub(crate) mod worker;

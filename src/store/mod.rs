@@ -31,6 +31,7 @@ use crate::log::handle::LogHandle;
 use crate::log::indexer::managed::Bounds;
 use crate::model::process::registry::Processes;
 use crate::model::projection::registry::Projections;
+use crate::model::repository::kinds::Kinds;
 use crate::storage::disk::{Disk, RealDisk};
 use crate::storage::held::Held;
 use crate::value::clock::{Clock, SystemClock};
@@ -84,6 +85,8 @@ pub struct Store {
     groups: Arc<Groups>,
     live: Arc<Roster>,
     processes: Arc<Processes>,
+    /// What transactions load from.
+    kinds: Arc<Kinds>,
 }
 
 impl Store {
@@ -401,7 +404,7 @@ impl StoreBuilder {
         let its_directory = Arc::clone(&directory);
         let projections = Projections::new(Arc::clone(engine.log()), its_directory, cache_bytes);
         let (log, processes) = (LogHandle::new(engine, belongings), Arc::default());
-        let (groups, live) = (Arc::default(), Arc::default());
-        Ok(Store { log, directory, projections, groups, live, processes })
+        let (groups, live, kinds) = (Arc::default(), Arc::default(), Arc::default());
+        Ok(Store { log, directory, projections, groups, live, processes, kinds })
     }
 }

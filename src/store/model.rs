@@ -7,8 +7,12 @@ use crate::model::projection::ProjectionBuilder;
 use crate::model::projection::contract::Projection;
 use crate::model::read_model::{ReadModel, ReadModelHandle};
 use crate::model::repository::Repository;
+use crate::model::repository::outcome::ExecuteError;
+use crate::model::transaction::outcome::Transacted;
+use crate::model::transaction::{Transaction, TransactionBuilder};
 use crate::store::Store;
 use crate::value::error::Result;
+use crate::value::event::Metadata;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +22,75 @@ impl Store {
     #[must_use]
     pub fn repository<A: Aggregate>(&self) -> Repository<A> {
         Repository::new(self.log.clone())
+    }
+
+    /// Runs `closure`, in which several aggregates decide, and makes everything that they decided durable in one
+    /// commit, or nothing of it.
+    ///
+    /// Each aggregate that the closure asks for is as the last one before it has left it, and nobody else changes it
+    /// until this is recorded; otherwise the closure runs again on the newer states, up to 3 times
+    /// ([`transaction`](Store::transaction) sets another number). So it must be pure, like
+    /// [`decide`](Aggregate::decide). Its error ends it, and nothing is written.
+    ///
+    /// All events get this metadata. With a `command_id` the transaction runs at most once, even across restarts: sent
+    /// again, it returns what it recorded, but not what its closure returned. It is recognised by any stream that it
+    /// wrote to, as soon as its closure asks for that one again. So let the closure ask first for a stream to which it
+    /// always writes.
+    ///
+    /// ```
+    /// # use filmstrip::{Aggregate, Event, Metadata, Store};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Clone, Serialize, Deserialize)]
+    /// # enum Changed { Changed(i64) }
+    /// # impl Event for Changed {}
+    /// # #[derive(Debug)]
+    /// # struct Overdrawn;
+    /// # impl std::fmt::Display for Overdrawn {
+    /// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("overdrawn") }
+    /// # }
+    /// # impl std::error::Error for Overdrawn {}
+    /// # #[derive(Default, Clone)]
+    /// # struct Account { balance: i64 }
+    /// # impl Aggregate for Account {
+    /// #     const CATEGORY: &'static str = "Account";
+    /// #     type Command = i64;
+    /// #     type Event = Changed;
+    /// #     type Error = Overdrawn;
+    /// #     fn decide(&self, by: &i64) -> Result<Vec<Changed>, Overdrawn> {
+    /// #         if self.balance + by < 0 { Err(Overdrawn) } else { Ok(vec![Changed::Changed(*by)]) }
+    /// #     }
+    /// #     fn evolve(&mut self, Changed::Changed(by): &Changed) { self.balance += by; }
+    /// # }
+    /// let store = Store::temporary()?;
+    /// store.repository::<Account>().execute("a", &50)?;
+    /// let transfer = |amount: i64| {
+    ///     store.transact(Metadata::default(), |tx| -> filmstrip::Result<i64> {
+    ///         tx.execute::<Account>("b", &amount)?;
+    ///         Ok(tx.execute::<Account>("a", &-amount)?.state.balance)
+    ///     })
+    /// };
+    /// assert_eq!(transfer(30)?.outcome, Some(20));
+    /// assert!(transfer(30).is_err());
+    /// assert_eq!(store.repository::<Account>().load("b")?.state.balance, 30);
+    /// # Ok::<(), filmstrip::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// * [`Rejected`](ExecuteError::Rejected): the closure returned this error; nothing was written.
+    /// * [`Conflict`](ExecuteError::Conflict): each run met a conflict; nothing was written.
+    /// * [`Store`](ExecuteError::Store): see there. An error of the store within the closure is returned as this one,
+    ///   whatever the closure makes of it.
+    pub fn transact<T, E>(
+        &self,
+        metadata: Metadata,
+        closure: impl FnMut(&mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<Transacted<T>, ExecuteError<E>> {
+        self.transaction().run(metadata, closure)
+    }
+
+    /// Describes how transactions run that need other settings than those of [`transact`](Store::transact).
+    pub fn transaction(&self) -> TransactionBuilder {
+        TransactionBuilder::new(self.log.clone(), Arc::clone(&self.kinds))
     }
 
     /// Starts a model in memory that is computed from the whole log and then follows it. This returns at once;

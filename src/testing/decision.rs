@@ -1,30 +1,59 @@
 //! Tests of an aggregate's decisions, without a store.
 
-use crate::model::aggregate::{Aggregate, fold};
+use crate::model::aggregate::Aggregate;
+use crate::model::envelope::Envelope;
 use crate::testing::diff::{differ, indented};
 use crate::testing::events::round_trips;
+use crate::value::event::Metadata;
+use crate::value::position::{Position, Version};
+use chrono::{DateTime, Utc};
 use std::fmt::Debug;
+use uuid::Uuid;
 
-/// Makes an aggregate to which these events have happened.
+/// Makes an aggregate to which these events have happened. Their ids, versions and positions count from 1, without
+/// metadata, and they were recorded at 1970-01-01, unless [`at`](Given::at) says otherwise for those after it.
 #[must_use = "nothing is tested before `when` and `then`"]
 pub fn given<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) -> Given<A> {
-    let mut state = A::default();
-    for event in events {
-        state.evolve(&event);
-    }
-    Given { state }
+    let time = DateTime::UNIX_EPOCH;
+    Given { state: A::default(), happened: 0, time }.and(events)
 }
 
 /// An aggregate in a state, to be given a command. Made by [`given`].
 #[derive(Debug, Clone)]
 pub struct Given<A> {
     state: A,
+    /// How many events have happened to it.
+    happened: u64,
+    /// When the next ones are recorded.
+    time: DateTime<Utc>,
 }
 
 impl<A: Aggregate> Given<A> {
+    /// Sets when the events after this are recorded, for an aggregate that looks at
+    /// [times](Aggregate::evolve_at).
+    #[must_use]
+    pub fn at(mut self, time: DateTime<Utc>) -> Given<A> {
+        self.time = time;
+        self
+    }
+
+    /// Lets further events happen.
+    #[must_use]
+    pub fn and(mut self, events: impl IntoIterator<Item = A::Event>) -> Given<A> {
+        let metadata = Metadata::default();
+        for event in events {
+            self.happened += 1;
+            let (id, version) =
+                (Uuid::from_u128(self.happened.into()), Version::new(self.happened));
+            let at = (Position::new(self.happened), self.time);
+            self.state.evolve_at(&event, &Envelope::recorded(id, version, &metadata, at));
+        }
+        self
+    }
+
     /// Calls the aggregate's `decide` with `command`.
     pub fn when(self, command: &A::Command) -> Decided<A> {
-        Decided { decision: self.state.decide(command), state: self.state }
+        Decided { decision: self.state.decide(command), given: self }
     }
 
     /// Returns the state after the events.
@@ -37,7 +66,7 @@ impl<A: Aggregate> Given<A> {
 #[derive(Debug)]
 #[must_use = "nothing is tested before `then` or `then_rejected`"]
 pub struct Decided<A: Aggregate> {
-    state: A,
+    given: Given<A>,
     decision: Result<Vec<A::Event>, A::Error>,
 }
 
@@ -61,9 +90,7 @@ impl<A: Aggregate> Decided<A> {
             ),
         };
         events.iter().for_each(round_trips);
-        let mut state = self.state;
-        fold(&mut state, &events);
-        Given { state }
+        self.given.and(events)
     }
 
     /// Expects a rejection with this error.
@@ -81,7 +108,7 @@ impl<A: Aggregate> Decided<A> {
         if *error != expected {
             differ("the command was rejected with another error", &expected, error);
         }
-        Given { state: self.state }
+        self.given
     }
 
     /// Expects a rejection, and passes its error to `check`; for errors that cannot be compared.
@@ -94,7 +121,7 @@ impl<A: Aggregate> Decided<A> {
         A::Event: Debug,
     {
         check(self.refusal());
-        Given { state: self.state }
+        self.given
     }
 
     #[track_caller]

@@ -77,6 +77,8 @@ pub enum ErrorKind {
     /// The call would wait for something that the calling code itself blocks: it was made from within a clock, or from
     /// within a read of a view. The message names both.
     WouldDeadlock,
+    /// Within a transaction: it has run before, and its closure must return. The caller gets what was recorded then.
+    AlreadyExecuted,
     /// This process was forked from the one that opened the store, and cannot use it.
     Forked,
 }

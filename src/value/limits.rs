@@ -169,8 +169,9 @@ pub(crate) const SNAPSHOTS_KEPT: usize = 2;
 /// How long a cached state is waited for while another thread clones it; then it is made from the stream. To clone is
 /// the application's code, and may ask for the same state.
 pub(crate) const CACHED_STATE_WAIT_MAX: Duration = Duration::from_secs(1);
-/// How long a command waits for its turn on an aggregate: one that gives another to its own stream is late, not stuck.
-pub(crate) const STREAM_LOCK_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How long a command waits for its turn on an aggregate while nobody gets it: one that waits for another thread, which
+/// waits for its turn, is late, not stuck.
+pub(crate) const TURN_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How often a command decides again after a conflict, unless its repository says otherwise.
 pub(crate) const COMMAND_RETRIES_DEFAULT: u32 = 3;
 /// The longest of the random waits before the first such retry; twice as long before each further one.

@@ -16,8 +16,8 @@ use filmstrip::process::{Effects, ProcessHandle, Trigger};
 use filmstrip::projection::{ErrorAction, OnError, ProjectionHandle, ReadModelHandle};
 use filmstrip::{
     Aggregate, Bus, Clock, Consumer, ErrorKind, Event, ExpectedVersion, Filter, HandlerError,
-    NewEvent, Position, ProcessManager, Projection, ReadModel, RecordedEvent, Repository, Result,
-    Store, View, ViewWriter,
+    Metadata, NewEvent, Position, ProcessManager, Projection, ReadModel, RecordedEvent, Repository,
+    Result, Store, View, ViewWriter,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use std::panic::panic_any;
@@ -57,12 +57,20 @@ enum Callback {
 type Call = fn(&World) -> Result<()>;
 
 /// What is done within them.
-const CALLS: [(&str, Call); 24] = [
+const CALLS: [(&str, Call); 25] = [
     ("append", |w| w.append("Other-1").map(drop)),
     ("read_stream", |w| w.store.read_stream("Seen-1").collect().map(drop)),
     ("read_all", |w| w.store.read_all().limit(10).collect().map(drop)),
     ("execute", |w| Ok(w.tallies.execute("other", &Command::Add).map(drop)?)),
     ("execute same", |w| Ok(w.tallies.execute("a", &Command::Add).map(drop)?)),
+    ("transact", |w| {
+        let both = w.store.transact(Metadata::default(), |tx| -> filmstrip::Result<()> {
+            tx.execute::<Tally>("other", &Command::Add)?;
+            tx.execute::<Tally>("a", &Command::Add)?;
+            Ok(())
+        });
+        Ok(both.map(drop)?)
+    }),
     ("load", |w| w.tallies.load("a").map(drop)),
     ("view read", |w| w.view.read(|view| view.get::<u64>("events")).map(drop)),
     ("model read", |w| w.model.read(|_| ())),
@@ -142,6 +150,7 @@ fn refused_within(callback: Callback) -> &'static [&'static str] {
             "append",
             "execute",
             "execute same",
+            "transact",
             "group next, ack",
             "group replay",
             "bus send, wait",

@@ -35,5 +35,6 @@ mod rows;
 mod subscription;
 mod testing;
 mod tidy;
+mod transaction;
 mod verify;
 mod views;

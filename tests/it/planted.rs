@@ -292,6 +292,22 @@ const CAUGHT: &[(&str, &str)] = &[
         "kv::leave_garbage",
         "views::the_memory_of_a_view_of_new_rows_does_not_grow_with_its_rows_or_rebuilds",
     ),
+    (
+        "log::believe_assumed_commits",
+        "transaction::queued::whatever_conflicts_nobody_is_told_of_a_state_that_never_was",
+    ),
+    (
+        "model::reject_on_a_queued_state",
+        "transaction::queued::whatever_conflicts_nobody_is_told_of_a_state_that_never_was",
+    ),
+    (
+        "model::overlook_queued_command",
+        "transaction::queued::a_command_that_is_sent_again_while_it_is_queued_runs_once",
+    ),
+    (
+        "model::keep_expected_times",
+        "transaction::queued::a_state_has_the_places_and_times_that_its_events_have_got",
+    ),
 ];
 
 /// Runs each test alone with its defect planted, and expects that it fails by itself.

@@ -3,7 +3,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use filmstrip::process::{Effects, Trigger};
-use filmstrip::testing::{process, projecting};
+use filmstrip::repository::Envelope;
+use filmstrip::testing::{given, process, projecting};
 use filmstrip::{
     Aggregate, Event, Filter, HandlerError, ProcessManager, Projection, RecordedEvent, ViewWriter,
 };
@@ -226,4 +227,53 @@ fn a_process_that_does_otherwise_fails_and_shows_what_differs() {
         let _ = process::<Reminder>().when("Loan-1", [lent("")]);
     };
     check_fails(failing, &["position 1, event Lent of Loan-1: no book"]);
+}
+
+// ---- an aggregate that looks at times -------------------------------------------------------------
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Oven {
+    lit_at: Option<DateTime<Utc>>,
+    last: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum OvenEvent {
+    Lit,
+}
+impl Event for OvenEvent {}
+
+impl Aggregate for Oven {
+    const CATEGORY: &'static str = "Oven";
+    type Command = ();
+    type Event = OvenEvent;
+    type Error = std::convert::Infallible;
+
+    fn decide(&self, (): &()) -> Result<Vec<OvenEvent>, Self::Error> {
+        Ok(vec![OvenEvent::Lit])
+    }
+
+    fn evolve(&mut self, _: &OvenEvent) {}
+
+    fn evolve_at(&mut self, _: &OvenEvent, envelope: &Envelope<'_>) {
+        assert_eq!(envelope.position().get(), envelope.version().get());
+        self.lit_at = Some(envelope.recorded_at());
+        self.last = envelope.version().get();
+    }
+}
+
+#[test]
+fn given_events_have_the_time_that_the_test_says() {
+    let noon: DateTime<Utc> = "2025-03-03T12:00:00Z".parse().unwrap();
+    let oven = |lit_at, last| Oven { lit_at: Some(lit_at), last };
+    given::<Oven>([OvenEvent::Lit])
+        .then_state(oven(DateTime::UNIX_EPOCH, 1))
+        .at(noon)
+        .then_state(oven(DateTime::UNIX_EPOCH, 1))
+        .and([OvenEvent::Lit])
+        .then_state(oven(noon, 2))
+        .at(noon + TimeDelta::days(1))
+        .when(&())
+        .then([OvenEvent::Lit])
+        .then_state(oven(noon + TimeDelta::days(1), 3));
 }

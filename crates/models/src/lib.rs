@@ -1,6 +1,7 @@
 //! The engine's synchronisation under schedules that a checker (shuttle) chooses: the commit queue's hand-over
-//! (`log::commit::queue`), the wake-up of followers (`log::tail::head`), how subscriptions join and leave the thread
-//! that reads for them (`follow::live`), and the signals between indexer and writers (`log::indexer::signal`).
+//! (`log::commit::queue`), the hand-over of queued states between commands on one stream (`log::commit::turns`), the
+//! wake-up of followers (`log::tail::head`), how subscriptions join and leave the thread that reads for them
+//! (`follow::live`), and the signals between indexer and writers (`log::indexer::signal`).
 //!
 //! The files are the engine's own. This crate defines the few other items that they need besides locks. A lost
 //! wake-up is a deadlock here, which the checker finds.
@@ -76,7 +77,9 @@ mod codec {
 #[path = "../../../src/log"]
 mod log {
     pub(crate) mod commit {
+        pub(crate) mod promise;
         pub(crate) mod queue;
+        pub(crate) mod turns;
     }
     pub(crate) mod indexer {
         pub(crate) mod signal;
@@ -107,6 +110,7 @@ mod head;
 mod indexer;
 mod live;
 mod queue;
+mod turns;
 
 /// How many schedules each model runs under, in each of the checker's two modes.
 const SCHEDULES: usize = 2_000;

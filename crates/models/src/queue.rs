@@ -72,7 +72,7 @@ impl Journal {
             answers
         };
         let is_slow = || self.groups.load(Ordering::SeqCst) == self.slow;
-        match self.queue.join(value, bytes) {
+        match self.queue.join(value, bytes, || {}) {
             Ok(Turn::Answered(answer)) => answer,
             Ok(Turn::Leads(mut leader)) => loop {
                 let answers = lead(leader.take_group());

@@ -3,6 +3,7 @@
 //! * It is pure: it takes facts and encoded commits, and returns admissions. It touches no clock, disk or channel, so
 //!   the same input gives the same admissions on every machine.
 //! * Whether an encoded commit is admitted depends only on what is durable and on what the group admitted before it.
+//! * A commit that was decided on an earlier one, before that was durable, is refused if that one was.
 //! * A repetition is recognised before any check of the commit. The records that it carries besides its events are
 //!   checked like those of any other commit, and written without the events.
 
@@ -29,6 +30,17 @@ pub(crate) struct Facts {
     pub(crate) tracked: HashMap<String, u64>,
     /// The durable events right after an expected version that no longer holds, by stream and version.
     pub(crate) stored: HashMap<(usize, u64), StoredEvent>,
+    /// What encoded commits assume of earlier ones, by their numbers in the group, in order.
+    pub(crate) assumed: Vec<(usize, Assumed)>,
+}
+
+/// An earlier commit that a commit was decided on before it was durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Assumed {
+    /// It was in an earlier group; whether it is durable.
+    Known(bool),
+    /// It has this number in the same group.
+    InGroup(usize),
 }
 
 /// The numbers of the streams that an encoded commit names.
@@ -93,14 +105,37 @@ pub(crate) struct PlacedAppend {
 
 /// Admits or refuses the encoded commits of one group, in order.
 pub(crate) fn admit(facts: Facts, encoded: &[EncodedCommit]) -> Vec<Admission> {
-    let Facts { head, mentions, versions, tracked, stored } = facts;
+    let Facts { head, mentions, versions, tracked, stored, assumed } = facts;
     let runs = GroupRuns { newest: vec![None; versions.len()], runs: Vec::new() };
     let mut group = GroupState { next_position: head + 1, versions, tracked, stored, runs };
-    encoded
-        .iter()
-        .zip(&mentions)
-        .map(|(encoded, mentions)| group.admit_one(encoded, mentions))
-        .collect()
+    let mut assumed = &assumed[..];
+    let mut admissions = Vec::with_capacity(encoded.len());
+    for (number, (encoded, mentions)) in encoded.iter().zip(&mentions).enumerate() {
+        let mut holds = true;
+        while let Some(((of, its), others)) = assumed.split_first()
+            && *of == number
+        {
+            holds &= its.holds(&admissions) || failpoint!("log::believe_assumed_commits");
+            assumed = others;
+        }
+        admissions.push(match holds {
+            true => group.admit_one(encoded, mentions),
+            false => group.unfounded(encoded, mentions),
+        });
+    }
+    admissions
+}
+
+impl Assumed {
+    /// Whether the commit that is assumed is durable, or will be with its group, of which so many are decided.
+    fn holds(self, admissions: &[Admission]) -> bool {
+        match self {
+            Assumed::Known(is_kept) => is_kept,
+            Assumed::InGroup(number) => {
+                matches!(admissions.get(number), Some(Admission::Admitted(_)))
+            }
+        }
+    }
 }
 
 struct GroupState<'a> {
@@ -147,6 +182,17 @@ impl<'a> GroupState<'a> {
             .or_else(|| self.refuse_tracked(encoded));
         refused
             .unwrap_or_else(|| Admission::Admitted(self.place(&encoded.appends, encoded, mentions)))
+    }
+
+    /// The conflict of a commit that was decided on events which are not there.
+    fn unfounded(&self, encoded: &EncodedCommit, mentions: &Mentions) -> Admission {
+        let appends = encoded.appends.iter().map(|append| (&append.stream, append.expected));
+        let checks = encoded.checks.iter().map(|(stream, expected)| (stream, *expected));
+        let numbers = mentions.appends.iter().chain(&mentions.checks);
+        let named = appends.chain(checks).zip(numbers).next();
+        let ((stream, expected), number) = named.expect("what assumes something names a stream");
+        let (stream, actual) = (stream.clone(), Version::new(self.versions[*number]));
+        Admission::Conflict(Conflict { stream, expected, actual })
     }
 
     /// The conflict of the first stream whose version is not as expected.
@@ -338,6 +384,7 @@ mod tests {
             versions: vec![2, 1],
             tracked: HashMap::from([("consumer".to_owned(), 5)]),
             stored: stored.collect(),
+            assumed: Vec::new(),
         }
     }
 
@@ -362,6 +409,36 @@ mod tests {
                 format!("{consumer} is at {tracked}")
             }
         }
+    }
+
+    /// A commit was decided on the events of one before it, which was refused because another writer's event had come
+    /// first. Its version was the expected one, and what it was decided on never happened.
+    #[test]
+    fn what_assumes_a_commit_that_was_refused_is_refused_though_its_version_holds() {
+        let append = |expected, n| {
+            let commit = Commit::new().append(STREAM, expected, events(n..=n));
+            EncodedCommit::new(commit).unwrap()
+        };
+        let exact = |version| ExpectedVersion::Exact(Version::new(version));
+        let all = |meddled: bool, assumed: Vec<(usize, Assumed)>| {
+            let first = if meddled { ExpectedVersion::Any } else { exact(2) };
+            let group = [append(first, 11), append(exact(2), 12), append(exact(3), 13)];
+            let facts = Facts { assumed, ..facts(&group) };
+            admit(facts, &group).iter().map(say).collect::<Vec<_>>().join(", ")
+        };
+        let conflict = "conflict in Copy-1";
+        let in_group = |number| vec![(2, Assumed::InGroup(number))];
+        let after_other = format!("admitted at 4, {conflict}, {conflict}");
+        assert_eq!(all(true, in_group(1)), after_other);
+        assert_eq!(all(true, in_group(0)), format!("admitted at 4, {conflict}, admitted at 5"));
+        for (is_kept, then) in [(true, "admitted at 5"), (false, conflict)] {
+            let assumed = vec![(2, Assumed::InGroup(0)), (2, Assumed::Known(is_kept))];
+            assert_eq!(all(true, assumed), format!("admitted at 4, {conflict}, {then}"));
+        }
+        // What the first one assumes is refused, and with it all that assumes it.
+        let chain =
+            vec![(0, Assumed::Known(false)), (1, Assumed::InGroup(0)), (2, Assumed::InGroup(1))];
+        assert_eq!(all(false, chain), format!("{conflict}, {conflict}, {conflict}"));
     }
 
     /// A commit that repeated recorded events got the reply "already recorded", whatever else it held: a consumer

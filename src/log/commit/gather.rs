@@ -4,7 +4,8 @@ use crate::codec::digest::digest;
 use crate::codec::envelope;
 use crate::codec::record::{self, Record};
 use crate::codec::state::StreamState;
-use crate::log::commit::admit::{Facts, Mentions, StoredEvent, compared_versions};
+use crate::log::commit::admit::{Assumed, Facts, Mentions, StoredEvent, compared_versions};
+use crate::log::commit::promise::Promised;
 use crate::log::commit::{EncodedAppend, EncodedCommit};
 use crate::log::core::Log;
 use crate::log::tail::stream_table::Slot;
@@ -12,6 +13,7 @@ use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::stream::StreamId;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 /// The facts for a group. Each stream is looked up by name once and gets a number; admitting and publishing use only
 /// the numbers.
@@ -34,7 +36,35 @@ pub(crate) fn gather<'a>(log: &'a Log, encoded: &'a [EncodedCommit]) -> Result<G
     for encoded in encoded {
         gathering.add(encoded)?;
     }
+    gathering.gathered.facts.assumed = assumed(encoded);
     Ok(gathering.gathered)
+}
+
+/// What each of `group` assumes of commits that were queued before it.
+fn assumed(group: &[EncodedCommit]) -> Vec<(usize, Assumed)> {
+    fn promised(encoded: &EncodedCommit) -> Option<&Promised> {
+        encoded.promised.as_deref()
+    }
+    if group.iter().filter_map(promised).all(|promised| promised.assumes.is_empty()) {
+        return Vec::new();
+    }
+    let in_group = group
+        .iter()
+        .enumerate()
+        .filter_map(|(number, encoded)| Some((Arc::as_ptr(&promised(encoded)?.promise), number)));
+    let in_group: HashMap<_, _> = in_group.collect();
+    let assumes = group.iter().enumerate().flat_map(|(number, encoded)| {
+        let assumes = promised(encoded).map_or(&[][..], |promised| &promised.assumes);
+        assumes.iter().map(move |promise| (number, promise))
+    });
+    let assumed = assumes.map(|(number, promise)| {
+        let assumed = match in_group.get(&Arc::as_ptr(promise)) {
+            Some(earlier) => Assumed::InGroup(*earlier),
+            None => Assumed::Known(promise.is_kept()),
+        };
+        (number, assumed)
+    });
+    assumed.collect()
 }
 
 struct Gathering<'a> {

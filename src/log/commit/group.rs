@@ -34,17 +34,18 @@ use parking_lot::Mutex;
 /// separately.
 const SPARE_BYTES_MAX: usize = 64;
 
-/// The result that a caller gets.
-pub(crate) type Outcome = Result<Committed, AppendError>;
+/// The result that a caller gets, and when what was written of its commit was recorded.
+pub(crate) type Outcome = Result<(Committed, Micros), AppendError>;
 
 /// The leader's message to a caller, who turns it into an `Outcome` on its own thread.
 type Reply = Result<DecidedCommit, AppendError>;
 
-/// An encoded commit, the decision about it, and the head after its group.
+/// An encoded commit, the decision about it, and the head and the time after its group.
 struct DecidedCommit {
     encoded: EncodedCommit,
     admission: Admission,
     head: u64,
+    time: Micros,
 }
 
 /// The commit queue, and the journal's writer, which the leader locks.
@@ -59,12 +60,18 @@ impl GroupCommit {
         GroupCommit { queue: CommitQueue::new(Terms::default()), writer: Mutex::new(writer) }
     }
 
-    /// Makes `encoded` durable, together with the other waiting commits.
-    pub(crate) fn commit(&self, log: &Log, mut encoded: EncodedCommit) -> Outcome {
+    /// Makes `encoded` durable, together with the other waiting commits. Calls `queued`, which must not panic, once
+    /// its place is fixed.
+    pub(crate) fn commit(
+        &self,
+        log: &Log,
+        mut encoded: EncodedCommit,
+        queued: impl FnOnce(),
+    ) -> Outcome {
         // Before any wait: the clock is the application's code and may block.
         encoded.time = log.ask_clock()?;
         let bytes = encoded.bytes();
-        let reply = match self.queue.join(encoded, bytes)? {
+        let reply = match self.queue.join(encoded, bytes, queued)? {
             Turn::Answered(reply) => reply,
             Turn::Leads(mut leader) => loop {
                 let replies = self.replies_to(log, leader.take_group());
@@ -183,13 +190,17 @@ fn write_group(
             WriteError::Unknown(error) => Failed::Unknown(error),
         })?;
         publish(log, &writer.end(), &written, &admitted, &streams).map_err(Failed::Unknown)?;
+        let promised = admitted.iter().filter_map(|admitted| admitted.encoded.promised.as_ref());
+        promised.for_each(|promised| promised.promise.keep());
         if failpoint!("log::publish_before_durable") {
             writer.sync_late();
         }
     }
     let head = log.head.position();
     let decided = group.into_iter().zip(admissions);
-    Ok(decided.map(|(encoded, admission)| Ok(DecidedCommit { encoded, admission, head })).collect())
+    let decided =
+        decided.map(|(encoded, admission)| Ok(DecidedCommit { encoded, admission, head, time }));
+    Ok(decided.collect())
 }
 
 /// Writes the commits of `group` whose facts can be gathered. The others failed with an error such as `error`, which
@@ -354,13 +365,13 @@ fn publish(
 }
 
 fn outcome(decided: DecidedCommit) -> Outcome {
-    let DecidedCommit { encoded, admission, head } = decided;
+    let DecidedCommit { encoded, admission, head, time } = decided;
     match admission {
-        Admission::Admitted(placement) => Ok(committed(encoded, &placement, head)),
+        Admission::Admitted(placement) => Ok((committed(encoded, &placement, head), time)),
         Admission::AlreadyRecorded(appended) | Admission::RecordsOnly(_, appended) => {
             let position = appended.iter().map(|a| a.position).max();
             let position = position.unwrap_or(Position::new(head));
-            Ok(Committed { appended, position, already_recorded: true })
+            Ok((Committed { appended, position, already_recorded: true }, time))
         }
         Admission::Conflict(conflict) => Err(AppendError::Conflict(conflict)),
         Admission::AlreadyTracked { consumer, tracked, offered } => {

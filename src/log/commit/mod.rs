@@ -4,13 +4,18 @@ pub(crate) mod admit;
 pub(crate) mod gather;
 pub(crate) mod group;
 pub(crate) mod outcome;
+pub(crate) mod promise;
 pub(crate) mod queue;
+pub(crate) mod turns;
+#[cfg(test)]
+mod turns_tests;
 
 use crate::codec::digest::{DIGESTED_TOGETHER, Digest, digest, digest_each};
 use crate::codec::entry;
 use crate::codec::envelope;
 use crate::codec::frame;
 use crate::codec::record::Record;
+use crate::log::commit::promise::Promised;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, Result};
 use crate::value::event::NewEvent;
@@ -141,6 +146,8 @@ pub(crate) struct EncodedCommit {
     digested: usize,
     /// When the caller asked for the commit.
     pub(crate) time: Micros,
+    /// What others may build on, and what it builds on itself before that is durable.
+    pub(crate) promised: Option<Box<Promised>>,
 }
 
 /// One stream's part of an encoded commit.

@@ -142,16 +142,22 @@ impl<T, R> CommitQueue<T, R> {
         }
     }
 
-    /// Queues `wanted`, of size `bytes`, and waits until the caller has a reply or must lead.
+    /// Queues `wanted`, of size `bytes`, calls `queued`, and waits until the caller has a reply or must lead. What is
+    /// queued after the call of `queued` comes after it, in its group or a later one.
     ///
     /// # Errors
     /// `Closed` or `ReadOnly`, if it was not queued.
-    pub(crate) fn join(&self, wanted: T, bytes: usize) -> Result<Turn<'_, T, R>> {
+    pub(crate) fn join(
+        &self,
+        wanted: T,
+        bytes: usize,
+        queued: impl FnOnce(),
+    ) -> Result<Turn<'_, T, R>> {
         let (state, changed) = (Mutex::new(TicketState::Waiting), Condvar::new());
         let ticket = Arc::new(Ticket { state, changed });
-        if !self.enqueue(Waiting { wanted, bytes, ticket: Arc::clone(&ticket) })?
-            && let Some(reply) = ticket.wait()
-        {
+        let leads = self.enqueue(Waiting { wanted, bytes, ticket: Arc::clone(&ticket) })?;
+        queued();
+        if !leads && let Some(reply) = ticket.wait() {
             return Ok(Turn::Answered(reply));
         }
         Ok(Turn::Leads(Leader { queue: self, led: 0, tickets: Vec::new(), own: None }))

@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 use std::time::Duration;
 
 /// The wait before the `retry`th retry; the first is 1.
-pub(super) fn wait(retry: u32) -> Duration {
+pub(crate) fn wait(retry: u32) -> Duration {
     longest(retry).mul_f64(random())
 }
 

@@ -26,6 +26,16 @@ pub(super) struct Known<A> {
     pub(super) snapshot_at: Version,
 }
 
+/// A state that is cloned without blocking other streams.
+pub(super) type Shared<A> = Arc<Mutex<A>>;
+
+/// A clone of what is shared, or `None` if it is being cloned for too long. `clone` is the application's code and may
+/// load the same aggregate.
+pub(super) fn clone_of<A: Clone>(shared: &Shared<A>) -> Option<A> {
+    let state = shared.try_lock_for(CACHED_STATE_WAIT_MAX)?;
+    Some(state.clone())
+}
+
 pub(super) struct Cache<A> {
     entries: Mutex<Entries<A>>,
 }
@@ -38,9 +48,7 @@ struct Entries<A> {
 }
 
 struct Entry<A> {
-    /// Has a lock of its own, so that cloning a large state does not block other streams.
-    known: Arc<Mutex<Known<A>>>,
-    version: Version,
+    known: Known<Shared<A>>,
     command_ids: usize,
     used: u64,
 }
@@ -54,15 +62,15 @@ impl<A: Clone> Cache<A> {
     /// The cached state of `stream`.
     pub(super) fn get(&self, stream: &StreamId) -> Option<Known<A>> {
         let known = self.entries.lock().get(stream)?;
-        // `clone` is the application's code and may load the same aggregate.
-        let known = known.try_lock_for(CACHED_STATE_WAIT_MAX)?;
-        Some(known.clone())
+        let state = clone_of(&known.state)?;
+        Some(known.with(state))
     }
 
     /// Caches `known`, unless a newer state was cached meanwhile.
-    pub(super) fn put(&self, stream: StreamId, known: Known<A>) {
+    pub(super) fn put(&self, stream: StreamId, known: Known<Shared<A>>) {
         let mut entries = self.entries.lock();
-        if entries.known.get(&stream).is_some_and(|entry| entry.version > known.version) {
+        let is_newer = |entry: &Entry<A>| entry.known.version > known.version;
+        if entries.known.get(&stream).is_some_and(is_newer) {
             return;
         }
         let replaced = entries.insert(stream, known);
@@ -73,15 +81,23 @@ impl<A: Clone> Cache<A> {
     }
 }
 
+impl<A> Known<A> {
+    /// The same with another state.
+    pub(super) fn with<B>(&self, state: B) -> Known<B> {
+        let Known { version, position, snapshot_at, .. } = *self;
+        Known { state, version, position, commands: self.commands.clone(), snapshot_at }
+    }
+}
+
 impl<A> Entries<A> {
-    fn get(&mut self, stream: &StreamId) -> Option<Arc<Mutex<Known<A>>>> {
+    fn get(&mut self, stream: &StreamId) -> Option<Known<Shared<A>>> {
         self.uses += 1;
         let entry = self.known.get_mut(stream)?;
         entry.used = self.uses;
-        Some(Arc::clone(&entry.known))
+        Some(entry.known.clone())
     }
 
-    fn insert(&mut self, stream: StreamId, mut known: Known<A>) -> Option<Entry<A>> {
+    fn insert(&mut self, stream: StreamId, mut known: Known<Shared<A>>) -> Option<Entry<A>> {
         let replaced = self.remove(&stream);
         let mut command_ids = known.commands.as_ref().map_or(0, |commands| commands.len());
         if command_ids > CACHED_COMMAND_IDS_MAX {
@@ -89,9 +105,7 @@ impl<A> Entries<A> {
         }
         self.uses += 1;
         self.command_ids += command_ids;
-        let version = known.version;
-        let known = Arc::new(Mutex::new(known));
-        self.known.insert(stream, Entry { known, version, command_ids, used: self.uses });
+        self.known.insert(stream, Entry { known, command_ids, used: self.uses });
         replaced
     }
 
@@ -128,14 +142,14 @@ mod tests {
         StreamId::new(format!("A-{n}")).unwrap()
     }
 
-    fn known(version: u64, command_ids: usize) -> Known<u64> {
+    fn known(version: u64, command_ids: usize) -> Known<Shared<u64>> {
         let commands = Commands::default();
         let version = Version::new(version);
         for n in 0..command_ids {
             commands.answered(Uuid::from_u128(n as u128), version);
         }
         Known {
-            state: version.get(),
+            state: Arc::new(Mutex::new(version.get())),
             version,
             position: Position::new(version.get()),
             commands: (command_ids > 0).then(|| Arc::new(commands)),

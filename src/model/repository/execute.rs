@@ -1,18 +1,27 @@
 //! Runs one command: loads, decides, appends, and retries after a conflict.
 
 use super::{ExecuteResult, Repository};
-use crate::log::commit::outcome::{AppendError, Appended};
-use crate::log::commit::{Commit, EncodedCommit};
-use crate::model::aggregate::{Aggregate, fold};
-use crate::model::event_set;
+use crate::model::aggregate::Aggregate;
 use crate::model::repository::backoff;
 use crate::model::repository::cache::Known;
+use crate::model::repository::commit::{Failed, commit, stand};
 use crate::model::repository::outcome::{ExecuteError, Executed};
+use crate::model::repository::part::{Part, Trust};
+use crate::model::repository::turn;
+use crate::value::clock::Micros;
 use crate::value::error::Result;
-use crate::value::event::{Metadata, NewEvent};
-use crate::value::position::{ExpectedVersion, Version};
+use crate::value::event::Metadata;
+use crate::value::failpoint::failpoint;
+use crate::value::position::Version;
 use crate::value::stream::StreamId;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
+
+/// How one attempt ended, unless it failed for good.
+enum Attempt<A: Aggregate> {
+    Done(Executed<A>),
+    Failed(Failed),
+}
 
 impl<A: Aggregate> Repository<A> {
     /// Attempts the command until it succeeds or has no retries left.
@@ -22,24 +31,24 @@ impl<A: Aggregate> Repository<A> {
         command: &A::Command,
         metadata: &Metadata,
     ) -> ExecuteResult<A> {
-        let mut retries = 0;
+        let (mut retries, mut trust) = (0, Trust::Handed);
         loop {
-            let turn = self.memory.locks.take(stream);
-            let tried = self.attempt(stream, command, metadata);
-            drop(turn);
-            match tried {
-                Err(ExecuteError::Conflict(conflict)) if retries == self.retries => {
+            match self.attempt(stream, command, metadata, trust)? {
+                Attempt::Done(executed) => return Ok(Executed { retries, ..executed }),
+                // Another command's conflict is no conflict of this one, and happens to it once at most.
+                Attempt::Failed(Failed::Superseded) => trust = Trust::Durable,
+                Attempt::Failed(Failed::Conflict(conflict)) if retries == self.retries => {
                     // The other writer may have executed this same command, sent twice.
-                    let known = self.newest(stream, metadata.command_id.is_some())?;
-                    let executed = self.executed_before(stream, &known, metadata.command_id)?;
+                    let part = self.part(stream, None, metadata, Trust::Durable)?;
+                    let executed = self.executed_before(stream, part.ran_before(), metadata)?;
                     let executed = executed.ok_or(ExecuteError::Conflict(conflict))?;
                     return Ok(Executed { retries, ..executed });
                 }
-                Err(ExecuteError::Conflict(_)) => {
-                    retries += 1;
+                Attempt::Failed(Failed::Conflict(_)) => {
+                    (retries, trust) = (retries + 1, Trust::Handed);
                     std::thread::sleep(backoff::wait(retries));
                 }
-                tried => return tried.map(|executed| Executed { retries, ..executed }),
+                Attempt::Failed(Failed::Store(error)) => return Err(error.into()),
             }
         }
     }
@@ -50,73 +59,74 @@ impl<A: Aggregate> Repository<A> {
         stream: &StreamId,
         command: &A::Command,
         metadata: &Metadata,
-    ) -> ExecuteResult<A> {
-        let mut known = self.newest(stream, metadata.command_id.is_some())?;
-        if let Some(executed) = self.executed_before(stream, &known, metadata.command_id)? {
-            return Ok(executed);
+        trust: Trust,
+    ) -> Result<Attempt<A>, ExecuteError<A::Error>> {
+        let turn = turn::take(&self.log, stream);
+        let mut part = self.part(stream, turn, metadata, trust)?;
+        if let Some(executed) = self.executed_before(stream, part.ran_before(), metadata)? {
+            return Ok(Attempt::Done(executed));
         }
-        let decided = known.state.decide(command).map_err(ExecuteError::Rejected)?;
-        // Apply the events as they will be loaded; they may lack fields that serde skips.
-        let mut events = Vec::with_capacity(decided.len());
-        if !decided.is_empty() {
-            let mut new = Vec::with_capacity(decided.len());
-            for event in &decided {
-                let (event, stored) = event_set::write(event)?;
-                new.push(event.metadata(metadata.clone()));
-                events.push(stored);
+        let decided = part.decide(command);
+        if !matches!(decided, Ok(1..)) {
+            if !stand(&mut [&mut part]) && !failpoint!("model::reject_on_a_queued_state") {
+                return Ok(Attempt::Failed(Failed::Superseded));
             }
-            let appended = self.append(stream, known.version, new)?;
-            fold(&mut known.state, &events);
-            known.version = appended.version;
-            known.position = appended.position;
-            if let (Some(commands), Some(id)) = (&known.commands, metadata.command_id) {
-                commands.answered(id, appended.version);
-            }
-            self.remember(stream, &mut known);
+            decided?;
+            return Ok(Attempt::Done(executed(part, None)));
         }
-        Ok(executed(known, events, false))
+        match commit(self.log.engine(), &mut [&mut part]) {
+            Ok((_, time)) => Ok(Attempt::Done(executed(part, Some(time)))),
+            Err(failed) => Ok(Attempt::Failed(failed)),
+        }
     }
 
-    fn append(
-        &self,
-        stream: &StreamId,
-        expected: Version,
-        new: Vec<NewEvent>,
-    ) -> Result<Appended, AppendError> {
-        let commit = Commit::new().append(stream, ExpectedVersion::Exact(expected), new);
-        let committed = self.log.engine().commit(EncodedCommit::new(commit)?)?;
-        let appended = committed.appended.into_iter().next();
-        Ok(appended.expect("a commit with one append has appended once"))
-    }
-
-    /// The outcome of the command with this id, if it has run.
+    /// The outcome of the command, if its last event is at `version`.
     fn executed_before(
         &self,
         stream: &StreamId,
-        known: &Known<A>,
-        command: Option<Uuid>,
+        version: Option<Version>,
+        metadata: &Metadata,
     ) -> Result<Option<Executed<A>>> {
-        let (Some(command), Some(commands)) = (command, &known.commands) else { return Ok(None) };
-        let Some(version) = commands.ran(command) else { return Ok(None) };
-        let mut events = Vec::new();
+        let Some(version) = version else { return Ok(None) };
+        let (mut events, mut event_ids, mut recorded_at) = (Vec::new(), Vec::new(), None);
         for event in self.backwards(stream, version) {
             let event = event?;
-            if event.metadata.command_id != Some(command) {
+            if event.metadata.command_id != metadata.command_id {
                 break;
             }
             events.push(event.decode::<A::Event>()?);
+            event_ids.push(event.id);
+            recorded_at = Some(event.recorded_at);
         }
         events.reverse();
+        event_ids.reverse();
         let then = self.at(stream, version)?;
-        Ok(Some(executed(then, events, true)))
+        Ok(Some(outcome(then, events, event_ids, recorded_at, true)))
     }
 }
 
-fn executed<A: Aggregate>(
+fn executed<A: Aggregate>(part: Part<A>, time: Option<Micros>) -> Executed<A> {
+    let (known, events, ids) = part.end();
+    outcome(known, events, ids, time.map(Micros::to_utc), false)
+}
+
+fn outcome<A: Aggregate>(
     known: Known<A>,
     events: Vec<A::Event>,
+    event_ids: Vec<Uuid>,
+    recorded_at: Option<DateTime<Utc>>,
     already_executed: bool,
 ) -> Executed<A> {
     let Known { state, version, position, .. } = known;
-    Executed { state, version, position, events, already_executed, view_lagging: false, retries: 0 }
+    Executed {
+        state,
+        version,
+        position,
+        events,
+        event_ids,
+        recorded_at,
+        already_executed,
+        view_lagging: false,
+        retries: 0,
+    }
 }

@@ -1,22 +1,26 @@
 //! Loads aggregates, runs commands on them, and appends the events that they decide.
 //!
-//! * The append's expected version decides: no cached state, snapshot or stream lock is trusted to be the newest.
+//! * The append's expected version decides: no cached state, snapshot or turn is trusted to be the newest.
 //! * A command with an id runs at most once for each stream: its id is in the metadata of its events, and is looked up
 //!   there before anything is decided.
 //! * No half-finished state is kept: changes are made to a copy, which replaces the cached one at the end.
 
-mod backoff;
+pub(crate) mod backoff;
 mod cache;
 mod commands;
+pub(crate) mod commit;
 pub(crate) mod detached;
 mod execute;
+pub(crate) mod kinds;
 pub(crate) mod outcome;
+pub(crate) mod part;
 mod snapshots;
-mod stream_locks;
+pub(crate) mod turn;
 
 use crate::log::handle::LogHandle;
 use crate::log::read::stream::{StreamEvents, StreamRange};
 use crate::model::aggregate::{Aggregate, Snapshot, stream_of};
+use crate::model::envelope::Envelope;
 use crate::model::projection::ProjectionHandle;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
@@ -28,10 +32,10 @@ use crate::value::stream::StreamId;
 use cache::{Cache, Known};
 use commands::Commands;
 use outcome::{AsOf, ExecuteError, Executed, HistoryEntry, Loaded};
+use parking_lot::Mutex;
 use snapshots::Policy;
 use std::sync::Arc;
 use std::time::Duration;
-use stream_locks::StreamLocks;
 
 type ExecuteResult<A> = Result<Executed<A>, ExecuteError<<A as Aggregate>::Error>>;
 
@@ -51,7 +55,6 @@ pub struct Repository<A: Aggregate> {
 /// The state that the clones of a repository share.
 struct Memory<A> {
     cache: Cache<A>,
-    locks: StreamLocks,
 }
 
 impl<A: Aggregate> Clone for Repository<A> {
@@ -71,7 +74,7 @@ impl<A: Aggregate> Repository<A> {
     pub(crate) fn new(log: LogHandle) -> Repository<A> {
         Repository {
             log,
-            memory: Arc::new(Memory { cache: Cache::new(), locks: StreamLocks::new() }),
+            memory: Arc::new(Memory { cache: Cache::new() }),
             snapshots: None,
             retries: COMMAND_RETRIES_DEFAULT,
             view: None,
@@ -190,7 +193,7 @@ impl<A: Aggregate> Repository<A> {
             let _ = &open;
             let event = event?;
             let decoded = event.decode::<A::Event>()?;
-            state.evolve(&decoded);
+            state.evolve_at(&decoded, &Envelope::of(&event));
             Ok(HistoryEntry { event, decoded, state: state.clone() })
         }))
     }
@@ -244,7 +247,7 @@ impl<A: Aggregate> Repository<A> {
             let Known { version, position, ref state, .. } = known;
             snapshots::write(self.log.log(), &stream, version, position, state)?;
             known.snapshot_at = version;
-            self.memory.cache.put(stream, known);
+            self.keep(stream, known);
         }
         Ok(())
     }
@@ -255,7 +258,7 @@ impl<A: Aggregate> Repository<A> {
     }
 
     /// The stream of the aggregate `id`. Also returns the errors that every call must check for.
-    fn stream(&self, id: &str) -> Result<StreamId> {
+    pub(crate) fn stream(&self, id: &str) -> Result<StreamId> {
         self.log.log().owner.check()?;
         match &self.fault {
             Some(fault) => Err(fault.clone()),
@@ -301,7 +304,7 @@ impl<A: Aggregate> Repository<A> {
     fn replay(&self, stream: &StreamId, known: &mut Known<A>, last: Version) -> Result<()> {
         for event in self.events(stream, known.version, last) {
             let event = event?;
-            known.state.evolve(&event.decode::<A::Event>()?);
+            known.state.evolve_at(&event.decode::<A::Event>()?, &Envelope::of(&event));
             known.version = event.version;
             known.position = event.position;
             if let (Some(commands), Some(id)) = (&known.commands, event.metadata.command_id) {
@@ -327,7 +330,14 @@ impl<A: Aggregate> Repository<A> {
         if let Some(policy) = &self.snapshots {
             policy.offer(stream, known);
         }
-        self.memory.cache.put(stream.clone(), known.clone());
+        self.keep(stream.clone(), known.clone());
+    }
+
+    fn keep(&self, stream: StreamId, known: Known<A>) {
+        let Known { state, version, position, commands, snapshot_at } = known;
+        let state = Arc::new(Mutex::new(state));
+        let known = Known { state, version, position, commands, snapshot_at };
+        self.memory.cache.put(stream, known);
     }
 
     fn version(&self, stream: &StreamId) -> Result<Version> {

@@ -7,6 +7,7 @@ use crate::value::event::RecordedEvent;
 use crate::value::position::{Position, Version};
 use chrono::{DateTime, Utc};
 use std::fmt;
+use uuid::Uuid;
 
 /// The outcome of a command. Its events are durable.
 #[derive(Debug, Clone)]
@@ -20,6 +21,10 @@ pub struct Executed<A: Aggregate> {
     pub position: Position,
     /// The events that it decided; empty if there was nothing to do.
     pub events: Vec<A::Event>,
+    /// The ids of these events, in the same order. Their positions follow each other up to `position`.
+    pub event_ids: Vec<Uuid>,
+    /// When they were recorded; `None` if there are none.
+    pub recorded_at: Option<DateTime<Utc>>,
     /// A command with this id has run before, and this is its first outcome.
     pub already_executed: bool,
     /// The view to wait for does not hold these events yet; see

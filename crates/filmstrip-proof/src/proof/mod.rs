@@ -5,6 +5,7 @@ pub(crate) mod disk;
 pub(crate) mod oracle;
 pub(crate) mod volume;
 
+mod commands;
 mod faults;
 mod index;
 mod operations;

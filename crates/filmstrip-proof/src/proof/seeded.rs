@@ -98,6 +98,20 @@ fn an_index_that_is_moved_aside_for_want_of_memory_is_caught() {
 }
 
 #[test]
+fn a_commit_that_is_admitted_though_what_it_assumes_was_refused_is_caught() {
+    let proof = "log::commit::admit::tests::\
+         what_assumes_a_commit_that_was_refused_is_refused_though_its_version_holds";
+    assert_caught("log::believe_assumed_commits", proof);
+}
+
+#[test]
+fn a_turn_that_goes_to_the_last_who_came_is_caught() {
+    let proof =
+        "log::commit::turns_tests::turns_are_given_in_the_order_in_which_they_were_asked_for";
+    assert_caught("log::last_come_first", proof);
+}
+
+#[test]
 fn effects_that_are_listed_one_by_one_are_caught() {
     let proof = "model::process::durable_state::tests::what_is_written_for_an_effect_does_not_grow_with_their_number";
     assert_caught("codec::list_each_effect", proof);
