@@ -238,12 +238,13 @@ pub mod process {
     //! Process managers: they follow events, give commands, and act when an event does not come in time. See
     //! [the book](crate::book::processes).
 
-    pub use crate::follow::parked::Parked;
     pub use crate::model::policy::{ErrorAction, OnError, Retrying};
+    pub use crate::model::process::builder::ProcessBuilder;
     pub use crate::model::process::contract::{ProcessManager, Trigger};
-    pub use crate::model::process::effects::Effects;
-    pub use crate::model::process::status::{ProcessState, ProcessStatus};
-    pub use crate::model::process::{ProcessBuilder, ProcessHandle};
+    pub use crate::model::process::effects::{CommandOutcome, Effects};
+    pub use crate::model::process::handle::ProcessHandle;
+    pub use crate::model::process::passing_on::PassOn;
+    pub use crate::model::process::status::{Parked, ParkedKind, ProcessState, ProcessStatus};
 }
 
 pub mod repair {
@@ -279,8 +280,8 @@ pub mod limits {
 
     pub use crate::value::limits::{
         COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
-        EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX, STREAM_NAME_BYTES_MAX, SUBSCRIPTION_BUFFER_MAX,
-        VIEW_KEY_BYTES_MAX, VIEW_ROW_BYTES_MAX,
+        EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX, LANES_MAX, STREAM_NAME_BYTES_MAX,
+        SUBSCRIPTION_BUFFER_MAX, VIEW_KEY_BYTES_MAX, VIEW_ROW_BYTES_MAX,
     };
 }
 

@@ -26,13 +26,15 @@ pub use crate::model::event_set::set::StoredEvent;
 #[doc(hidden)]
 pub use crate::model::policy::{ErrorAction, ErrorAction as Then, OnError, Retrying};
 #[doc(hidden)]
+pub use crate::model::process::builder::ProcessBuilder;
+#[doc(hidden)]
 pub use crate::model::process::contract::Trigger;
 #[doc(hidden)]
 pub use crate::model::process::effects::Effects;
 #[doc(hidden)]
-pub use crate::model::process::status::{ProcessState, ProcessStatus};
+pub use crate::model::process::handle::ProcessHandle;
 #[doc(hidden)]
-pub use crate::model::process::{ProcessBuilder, ProcessHandle};
+pub use crate::model::process::status::{ProcessState, ProcessStatus};
 #[doc(hidden)]
 pub use crate::model::projection::status::{ProjectionState, ProjectionStatus as Status};
 #[doc(hidden)]

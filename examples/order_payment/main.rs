@@ -93,7 +93,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// Starts both services: each follows the other's store, and the checkout runs with the orders.
 fn start(orders: &Store, payments: &Store) -> Result<[Follower; 2]> {
     let refunds: Repository<Payment> = payments.repository();
-    orders.process::<Checkout>().executes(refunds.clone()).start()?;
+    // Several orders are seen through at a time; each of them, one step after the other.
+    orders.process::<Checkout>().lanes(8).executes(refunds.clone()).start()?;
     let listening =
         follow(orders, "Order", payments, move |event| payments::take_in_order(event, &refunds))?;
     let answers = follow(payments, "Payment", orders, orders::take_in_answer)?;

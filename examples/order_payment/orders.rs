@@ -154,13 +154,16 @@ impl ProcessManager for Checkout {
         let id = id(&out.event().stream).to_owned();
         match event {
             CheckoutEvent::PaymentAwaited { .. } => {}
-            CheckoutEvent::PaymentCame => drop(out.execute::<Order>(&id, &OrderCommand::Ship)?),
+            CheckoutEvent::PaymentCame => {
+                out.execute::<Order>(&id, &OrderCommand::Ship)?.into_result()?;
+            }
             CheckoutEvent::GivenUp { why } => {
-                out.execute::<Order>(&id, &OrderCommand::Cancel { why: why.clone() })?;
+                let cancel = OrderCommand::Cancel { why: why.clone() };
+                out.execute::<Order>(&id, &cancel)?.into_result()?;
             }
             // This one goes to the other service's store.
             CheckoutEvent::PaymentCameTooLate => {
-                out.execute::<Payment>(&id, &PaymentCommand::Refund)?;
+                out.execute::<Payment>(&id, &PaymentCommand::Refund)?.into_result()?;
             }
         }
         Ok(vec![])

@@ -2,11 +2,15 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `process/cursor/<name>` | how far the process has ingested the log |
-//! | `process/deadline/<name>-<id>` | when an instance wakes up |
-//! | `process/effects/<name>-<id>` | an instance's own events with effects that have not run: their versions, or if there are many, 0 and ranges of versions |
+//! | `process/cursor/<name>` | how far it has ingested the log |
+//! | `process/deadline/<name>-<id>` | when an instance is to be woken |
+//! | `process/effects/<name>-<id>` | an instance's own events whose effects are still to come: their versions, or if there are many, 0 and ranges of versions |
+//! | `process/waits/<name>-<id>` | from which position on an instance's events wait, though the cursor is past it |
+//! | `process/parked/<name>-<id>` | what a parked instance stopped at |
+//! | `process/aside/<name>-<step>-<id>` | a step that was parked alone, while its instance went on |
 //!
-//! `<name>-<id>` is the instance's stream. Names have no `-`, so no process sees another's keys.
+//! `<name>-<id>` is the instance's stream. A name holds no `-`, so no process sees another's keys. `<step>` is a letter
+//! and a number of 20 digits.
 
 pub(crate) use crate::codec::bin::{decode, encode};
 use crate::value::corruption::Corruption;
@@ -20,7 +24,78 @@ pub(crate) struct ProcessCursor {
     pub(crate) position: u64,
 }
 
-/// When an instance wakes up.
+/// The cursor of a process that has instances whose events wait or that are parked: what came before these knew would
+/// lose their events, so it must not read this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct CursorPastSome {
+    /// No position, for a position of 0 is not followed by anything.
+    no_position: u64,
+    form: u64,
+    position: u64,
+}
+
+/// The newest form of a cursor that is known.
+const CURSOR_FORM: u64 = 1;
+
+/// What is kept as a cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cursor {
+    At(u64),
+    /// It has a form that only a newer version knows.
+    Newer(u64),
+}
+
+/// The bytes of a cursor at `position`. `past_some`: there are instances that wait or are parked.
+pub(crate) fn encode_cursor(position: u64, past_some: bool) -> Vec<u8> {
+    match past_some && !failpoint!("codec::hide_waiting_instances") {
+        true => encode(&CursorPastSome { no_position: 0, form: CURSOR_FORM, position }),
+        false => encode(&ProcessCursor { position }),
+    }
+}
+
+pub(crate) fn decode_cursor(bytes: &[u8]) -> Result<Cursor, Corruption> {
+    match bytes {
+        [0, form, ..] if u64::from(*form) > CURSOR_FORM => Ok(Cursor::Newer((*form).into())),
+        [0, _, ..] => decode::<CursorPastSome>(bytes).map(|cursor| Cursor::At(cursor.position)),
+        _ => decode::<ProcessCursor>(bytes).map(|cursor| Cursor::At(cursor.position)),
+    }
+}
+
+/// From where on an instance's events wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WaitsFrom {
+    /// The first position whose event, if it is the instance's, is not ingested.
+    pub(crate) position: u64,
+}
+
+/// A step of a process. A variant's place is its number on disk: new ones go to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) enum StoredStep {
+    /// The reaction to the event at this position.
+    Event(u64),
+    /// The effect of the own event of this version.
+    Effect(u64),
+    /// The reaction to the deadline at this time, in UTC microseconds.
+    Deadline(i64),
+    /// Finding out whom the event at this position concerns.
+    Route(u64),
+}
+
+/// A step that has failed too often.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ParkedStep {
+    pub(crate) step: StoredStep,
+    /// What it is, in words.
+    pub(crate) what: String,
+    /// What went wrong with it last; empty if nothing was said.
+    pub(crate) error: String,
+    /// How often it was tried.
+    pub(crate) attempts: u32,
+    /// UTC microseconds.
+    pub(crate) parked_at: i64,
+}
+
+/// When an instance is to be woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Alarm {
     /// UTC microseconds.
@@ -95,6 +170,38 @@ pub(crate) fn effects_prefix(name: &str) -> String {
     format!("process/effects/{name}-")
 }
 
+/// What the keys begin with that say from where on events of instances of the process `name` wait.
+pub(crate) fn waits_prefix(name: &str) -> String {
+    format!("process/waits/{name}-")
+}
+
+/// What the keys of all parked instances of the process `name` begin with; an instance's id follows.
+pub(crate) fn parked_prefix(name: &str) -> String {
+    format!("process/parked/{name}-")
+}
+
+/// What the keys of all steps of the process `name` begin with that are parked alone.
+pub(crate) fn aside_prefix(name: &str) -> String {
+    format!("process/aside/{name}-")
+}
+
+/// What follows the prefix in the key of a step that is parked alone.
+pub(crate) fn aside_suffix(step: StoredStep, id: &str) -> String {
+    let (letter, number) = match step {
+        StoredStep::Event(position) => ('e', position),
+        StoredStep::Effect(version) => ('f', version),
+        // In order, those before 1970 too.
+        StoredStep::Deadline(due) => ('d', due.cast_unsigned() ^ (1 << 63)),
+        StoredStep::Route(position) => ('r', position),
+    };
+    format!("{letter}{number:020}-{id}")
+}
+
+/// The instance's id in such a key.
+pub(crate) fn aside_id(suffix: &str) -> Result<&str, Corruption> {
+    suffix.get(22..).ok_or_else(|| Corruption::Form("a key is too short".into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +226,51 @@ mod tests {
         for wrong in [&[0, 1, 3, 2][..], &[0, 1, 0, 2], &[0, 2, 1, 4, 4, 5], &[2, 3, 2], &[0, 1]] {
             assert!(decode_effects(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    /// A version that does not know of waiting instances would lose their events: it must take such a cursor for
+    /// damaged.
+    #[test]
+    fn a_cursor_past_events_that_wait_is_not_read_by_who_does_not_know_of_them() {
+        assert_eq!(encode_cursor(300, false), [251, 44, 1]);
+        assert_eq!(encode_cursor(0, false), [0]);
+        for (position, golden) in [(0, &[0, 1, 0][..]), (7, &[0, 1, 7]), (300, &[0, 1, 251, 44, 1])]
+        {
+            let bytes = encode_cursor(position, true);
+            assert_eq!(bytes, golden);
+            assert!(decode::<ProcessCursor>(&bytes).is_err(), "an older version reads it");
+            assert_eq!(decode_cursor(&bytes), Ok(Cursor::At(position)));
+            assert_eq!(decode_cursor(&encode_cursor(position, false)), Ok(Cursor::At(position)));
+        }
+        assert_eq!(decode_cursor(&[0, 2, 7, 7]), Ok(Cursor::Newer(2)));
+        for wrong in [&[][..], &[0, 1], &[0, 0], &[7, 7]] {
+            assert!(decode_cursor(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_waits_and_what_is_parked_has_its_golden_bytes() {
+        check(&WaitsFrom { position: 300 }, &[251, 44, 1]);
+        let parked = |step| ParkedStep {
+            step,
+            what: "w".into(),
+            error: "no".into(),
+            attempts: 4,
+            parked_at: 5,
+        };
+        let rest = [1, b'w', 2, b'n', b'o', 4, 10];
+        let steps = [
+            (StoredStep::Event(7), "e00000000000000000007-a-1", [0, 7]),
+            (StoredStep::Effect(2), "f00000000000000000002-a-1", [1, 2]),
+            (StoredStep::Deadline(-1), "d09223372036854775807-a-1", [2, 1]),
+            (StoredStep::Route(9), "r00000000000000000009-a-1", [3, 9]),
+        ];
+        for (step, suffix, golden) in steps {
+            check(&parked(step), &[&golden[..], &rest].concat());
+            assert_eq!(aside_suffix(step, "a-1"), suffix);
+            assert_eq!(aside_id(suffix), Ok("a-1"));
+        }
+        assert!(aside_id("e0-a").is_err());
     }
 
     #[test]

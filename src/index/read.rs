@@ -10,7 +10,9 @@ use crate::index::core::Index;
 use crate::index::verify::record_contribution;
 use crate::value::error::Result;
 use crate::value::stream::StreamId;
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 /// The remains of an interrupted flush batch in an index, which its checkpoint does not cover.
 #[derive(Debug, Default)]
@@ -120,20 +122,41 @@ impl Index {
         let mut entries = self.db.prefix(&self.trees.records, prefix.as_bytes());
         let mut records = Vec::new();
         while let Some((key, value)) = entries.next()? {
-            let held = StoredRecord::decode(&key, &value);
-            let name = std::str::from_utf8(&key).ok();
-            let (Some(held), Some(name)) = (held, name) else {
-                let key = String::from_utf8_lossy(&key);
-                return Err(self.damaged(None, format!("the record {key:?} is damaged")));
-            };
-            if let Some(content) = self.content(&key, &held)? {
-                records.push((name.to_owned(), content));
-            }
+            records.extend(self.decoded_record(&key, &value)?);
         }
         Ok(records)
     }
 
-    /// The stored record of `key`, and its contribution to the sum.
+    /// The same, no more than `limit` of them, whose keys are after `after`.
+    pub(crate) fn records_page(
+        &self,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>> {
+        let range = (Bound::Excluded(after.as_bytes().to_vec()), Bound::Unbounded);
+        let mut entries = self.db.range(&self.trees.records, range);
+        let mut records = Vec::new();
+        while records.len() < limit
+            && let Some((key, value)) = entries.next()?
+            && key.starts_with(prefix.as_bytes())
+        {
+            records.extend(self.decoded_record(&key, &value)?);
+        }
+        Ok(records)
+    }
+
+    /// The record of this entry, unless it was removed.
+    fn decoded_record(&self, key: &[u8], value: &Bytes) -> Result<Option<(String, Vec<u8>)>> {
+        let held = StoredRecord::decode(key, value);
+        let (Some(held), Ok(name)) = (held, std::str::from_utf8(key)) else {
+            let key = String::from_utf8_lossy(key);
+            return Err(self.damaged(None, format!("the record {key:?} is damaged")));
+        };
+        Ok(self.content(key, &held)?.map(|content| (name.to_owned(), content)))
+    }
+
+    /// What is kept under a record's key, and what it contributes.
     pub(crate) fn stored_record(&self, key: &[u8]) -> Result<Option<(StoredRecord, u64)>> {
         let Some(value) = self.db.get(&self.trees.records, key)? else { return Ok(None) };
         match StoredRecord::decode(key, &value) {

@@ -12,16 +12,16 @@ use crate::value::clock::{AskedClock, Clock, ClockWaiter, Micros};
 use crate::value::error::{Error, ErrorKind, Result, catch};
 use crate::value::failpoint::failpoint;
 use crate::value::fork::Owner;
-use crate::value::limits::CLOCK_BEHIND_MAX;
+use crate::value::limits::{CLOCK_BEHIND_MAX, RECORDS_PAGE};
 use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -38,13 +38,17 @@ pub(crate) struct Log {
     clock: Box<dyn Clock>,
     pub(crate) indexer: Control,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    closers: Mutex<Vec<Weak<Closer>>>,
     closing: (Mutex<Option<Sender<()>>>, Receiver<()>),
     torn: Option<TornWrite>,
     /// Whether the last message about the clock said that it lags.
     is_clock_behind: AtomicBool,
 }
 
-/// The directory of the journal in a store's directory.
+/// Wakes threads, so that they end: what is called when the log closes, before its threads are joined.
+pub(crate) type Closer = dyn Fn() + Send + Sync;
+
+/// Where the journal is in a store's directory.
 pub(crate) fn journal_directory(store_directory: &Path) -> PathBuf {
     store_directory.join("journal")
 }
@@ -90,6 +94,7 @@ impl Log {
             clock: Box::new(AskedClock(clock)),
             indexer: Control::default(),
             threads: Mutex::new(Vec::new()),
+            closers: Mutex::new(Vec::new()),
             closing: (Mutex::new(Some(closing)), closed),
             torn,
             is_clock_behind: AtomicBool::new(false),
@@ -124,10 +129,21 @@ impl Log {
         self.closing.1.clone()
     }
 
-    /// Ends all waits for the head, lets the indexer finish, and joins the threads.
+    /// Calls `closer` when the log closes, if it is still held by then: for threads that wait for something else than
+    /// a channel, and whose owner may be the one who closes.
+    pub(crate) fn when_closing(&self, closer: &Arc<Closer>) {
+        let mut closers = self.closers.lock();
+        closers.retain(|known| known.strong_count() > 0);
+        closers.push(Arc::downgrade(closer));
+    }
+
+    /// Lets nobody wait for the head any more, lets the indexer come to its end, and joins the
+    /// threads.
     pub(crate) fn end_threads(&self) {
         self.head.close();
         self.closing.0.lock().take();
+        let closers = std::mem::take(&mut *self.closers.lock());
+        closers.iter().filter_map(Weak::upgrade).for_each(|close| close());
         self.indexer.close();
         let here = std::thread::current().id();
         loop {
@@ -244,6 +260,29 @@ impl Log {
         records.extend(newest);
         records.retain(|_, value| !value.is_empty());
         Ok(records)
+    }
+
+    /// Shows `visit` what is kept under each key that begins with `prefix`, in no order. No more is held in memory at
+    /// once than the tail holds, and a page.
+    pub(crate) fn visit_records(
+        &self,
+        prefix: &str,
+        mut visit: impl FnMut(&str, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        // As above: the tail first.
+        let newest: HashMap<_, _> = self.tail.records_with_prefix(prefix).into_iter().collect();
+        for (key, value) in newest.iter().filter(|(_, value)| !value.is_empty()) {
+            visit(key, value)?;
+        }
+        let mut after = prefix.to_owned();
+        loop {
+            let page = self.index.ask(|index| index.records_page(prefix, &after, RECORDS_PAGE))?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after.clone_from(last);
+            for (key, value) in page.iter().filter(|(key, _)| !newest.contains_key(key)) {
+                visit(key, value)?;
+            }
+        }
     }
 
     /// Returns an error if the log is closed, or if another process has opened it.

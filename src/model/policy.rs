@@ -23,22 +23,38 @@ pub struct OnError {
     /// How long to wait before the first retry: 100 ms by default. Each further
     /// wait is twice as long, up to a minute.
     pub first_delay: Duration,
-    /// What to do then.
+    /// What to do then: by default what is [usual](ErrorAction::Usual).
     pub then: ErrorAction,
 }
 
-/// What to do with an event that has failed too often.
+/// What to do with an event, or another step of a process, that has failed too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ErrorAction {
-    /// Stop; the status holds the cause.
+    /// What is usual: a projection stops, a process parks the instance.
     #[default]
+    Usual,
+    /// Stop; the status holds the cause.
     Stop,
-    /// Park the event, and continue with the next one.
+    /// Park the event, and continue with the next one. In a process: park the event, effect or deadline, and continue
+    /// with the next one of the same instance.
     ParkEvent,
     /// Park the event and all later events of its stream, so that the stream's order
-    /// is kept; continue with other streams.
+    /// is kept; continue with other streams. For projections.
     ParkStream,
+    /// Park the instance: what failed and all that comes after it for this instance waits, so that the instance's order
+    /// is kept; continue with other instances. For processes.
+    ParkInstance,
+}
+
+impl ErrorAction {
+    /// This, with `usual` for what is usual.
+    pub(crate) fn or_usual(self, usual: ErrorAction) -> ErrorAction {
+        match self {
+            ErrorAction::Usual => usual,
+            other => other,
+        }
+    }
 }
 
 /// What is being retried, and why. The next attempt is automatic.
@@ -61,20 +77,31 @@ pub(crate) fn recovery_delay(error: &Error, failures: u32) -> Option<Duration> {
     {
         return None;
     }
-    let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-    Some(RECOVERY_WAIT_MIN.saturating_mul(doubled).min(RECOVERY_WAIT_MAX))
+    Some(recovery_wait(failures))
 }
 
-/// The store's error behind `cause`, if it may pass without an operator.
-pub(crate) fn passing(cause: &(dyn std::error::Error + 'static)) -> Option<Error> {
-    let sources = std::iter::successors(Some(cause), |cause| cause.source());
-    let error = sources.filter_map(|cause| cause.downcast_ref::<Error>()).next()?;
-    recovery_delay(error, 1).map(|_| error.clone())
+/// The same for what an effect of a process meets: other writers, and a full queue, pass by themselves too.
+pub(crate) fn outage_delay(error: &Error, failures: u32) -> Option<Duration> {
+    match error.kind() {
+        ErrorKind::Conflict | ErrorKind::QueueFull => Some(recovery_wait(failures)),
+        _ => recovery_delay(error, failures),
+    }
+}
+
+fn recovery_wait(failures: u32) -> Duration {
+    let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+    RECOVERY_WAIT_MIN.saturating_mul(doubled).min(RECOVERY_WAIT_MAX)
+}
+
+/// The failure of a store that `cause` came from, if it came from one.
+pub(crate) fn of_store(cause: &(dyn std::error::Error + 'static)) -> Option<Error> {
+    let mut sources = std::iter::successors(Some(cause), |cause| cause.source());
+    sources.find_map(|cause| cause.downcast_ref::<Error>()).cloned()
 }
 
 impl Default for OnError {
     fn default() -> OnError {
-        OnError { retries: 3, first_delay: Duration::from_millis(100), then: ErrorAction::Stop }
+        OnError { retries: 3, first_delay: Duration::from_millis(100), then: ErrorAction::Usual }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::value::failpoint::failpoint;
 use crate::value::fork::Owner;
 use crate::value::limits::{CROSSED_WAIT_MAX, REQUESTS_WAITING_MAX};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, at, bounded, never, select};
-use std::sync::OnceLock;
+use parking_lot::Mutex;
 use std::thread::ThreadId;
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ pub(crate) struct RequestSender<A> {
     requests: Sender<Request<A>>,
     /// Disconnected when the replying thread has ended.
     ended: Receiver<()>,
-    /// The replying thread, once it runs.
-    thread: OnceLock<ThreadId>,
+    /// The thread that answers, once it runs, and those that it waits for.
+    threads: Mutex<Vec<ThreadId>>,
 }
 
 /// The replying side. Dropping it ends the wait of all callers.
@@ -78,16 +78,15 @@ pub(crate) fn requests<A>() -> (RequestSender<A>, RequestReceiver<A>) {
         owner: Owner::this_process(),
         requests: sender,
         ended,
-        thread: OnceLock::new(),
+        threads: Mutex::default(),
     };
     (asking, RequestReceiver { requests, _answers: answers })
 }
 
 impl<A> RequestSender<A> {
-    /// Registers the current thread as the one that replies.
+    /// The present thread is the one that answers, or one that it may wait for before it does.
     pub(crate) fn answered_here(&self) {
-        // Only the first call has an effect.
-        let _ = self.thread.set(std::thread::current().id());
+        self.threads.lock().push(std::thread::current().id());
     }
 
     /// Whether a request waits in the channel.
@@ -103,7 +102,7 @@ impl<A> RequestSender<A> {
         if let Err(forked) = self.owner.check() {
             return Ok(Err(forked));
         }
-        let answers_here = self.thread.get() == Some(&std::thread::current().id());
+        let answers_here = self.threads.lock().contains(&std::thread::current().id());
         let is_behind = (answers_here || callback::holds_anything())
             && !failpoint!("model::ask_and_wait_for_itself");
         let longest = (!is_behind && Log::is_own_thread()).then_some(CROSSED_WAIT_MAX);

@@ -1,7 +1,7 @@
 //! The store's side of the model: where aggregates, views, read models and processes get its log.
 
 use crate::model::aggregate::Aggregate;
-use crate::model::process::ProcessBuilder;
+use crate::model::process::builder::ProcessBuilder;
 use crate::model::process::contract::ProcessManager;
 use crate::model::projection::ProjectionBuilder;
 use crate::model::projection::contract::Projection;

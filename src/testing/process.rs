@@ -2,7 +2,7 @@
 
 use crate::model::aggregate::Aggregate;
 use crate::model::event_set::set::Event;
-use crate::model::policy::OnError;
+use crate::model::policy::{ErrorAction, OnError};
 use crate::model::process::contract::ProcessManager;
 use crate::store::Store;
 use crate::testing::clock::ManualClock;
@@ -74,7 +74,7 @@ const BEGINNING: DateTime<Utc> = match DateTime::from_timestamp(1_704_067_200, 0
 /// #         self.until = match event { StayEvent::Begun { until } => Some(*until), _ => None };
 /// #     }
 /// #     fn effect(&self, event: &StayEvent, out: &mut Effects<'_>) -> Result<Vec<StayEvent>, HandlerError> {
-/// #         if *event == StayEvent::Overdue { out.execute::<Bell>("door", &())?; }
+/// #         if *event == StayEvent::Overdue { out.execute::<Bell>("door", &())?.into_result()?; }
 /// #         Ok(vec![])
 /// #     }
 /// #     fn deadline(&self) -> Option<DateTime<Utc>> { self.until }
@@ -101,7 +101,10 @@ pub fn process<M: ProcessManager>() -> Process<M> {
     let clock = ManualClock::new(BEGINNING);
     let started = || {
         let store = Store::builder().clock(clock.clone()).temporary()?;
-        store.process::<M>().on_error(OnError::default().retries(0)).start()?;
+        store
+            .process::<M>()
+            .on_error(OnError::default().retries(0).then(ErrorAction::Stop))
+            .start()?;
         Ok(store)
     };
     match started() {

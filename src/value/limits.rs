@@ -156,9 +156,42 @@ pub(crate) const SLED_SEGMENT_BYTES: usize = 2 * MIB;
 /// Events that one page of a stream read locates at once: what a reader holds in memory, and reads in vain at most if
 /// it stops early.
 pub(crate) const STREAM_PAGE_EVENTS: usize = 256;
-/// Aggregates that one repository, or instances that one process, remembers the state of. Their size is the
-/// application's, so it is a count, and a small one.
+/// Aggregates that one repository remembers the state of. Their size is the application's, so it is a count, and a
+/// small one.
 pub(crate) const CACHED_AGGREGATES_MAX: usize = 1_024;
+/// Instances that one process remembers the state of, in the same way. Each of them is asked again for each of its
+/// events and effects.
+pub(crate) const CACHED_INSTANCES_MAX: usize = 4_096;
+/// Lanes of one process, unless its builder says otherwise: docs/decisions/0018.
+pub(crate) const LANES_DEFAULT: usize = 16;
+/// Lanes of one process at most; each is a thread.
+pub const LANES_MAX: usize = 64;
+/// Instances of one process that have something to do, or are tried again; beyond it, nothing more is ingested. It
+/// bounds memory when effects are slower than events come.
+pub(crate) const INSTANCES_ACTIVE_MAX: usize = 1_024;
+/// Events that wait in memory for one instance, whose effects are to be done first; further ones are read again later.
+pub(crate) const INSTANCE_WAITING_MAX: usize = 128;
+/// Bytes of payloads of the events that wait in memory for all instances of one process; beyond it, an event that has
+/// to wait is read again later.
+pub(crate) const INSTANCES_WAITING_BYTES_MAX: usize = 16 * MIB;
+/// Bytes of events from which on a process's reactions become a commit, though the batch of events is not done. One
+/// reaction may be larger.
+pub(crate) const REACTIONS_BYTES_MIN: usize = GROUP_BYTES_MAX;
+/// Events of reactions from which on they become a commit.
+pub(crate) const REACTIONS_EVENTS_MIN: usize = 8_192;
+/// Instances whose records in the journal may lag behind, because having their steps again does no harm; beyond it,
+/// they are written.
+pub(crate) const INSTANCES_UNWRITTEN_MAX: usize = 512;
+/// Deadlines of one process that are held in memory: the nearest ones, some 100 bytes each. When they have passed, all
+/// are looked through in the records for the next ones.
+pub(crate) const DEADLINES_HELD_MAX: usize = 16_384;
+/// Instances and single steps of one process that may be parked together; beyond it, the process stops instead. Each is
+/// kept in memory by its name, and in the records with its error.
+pub(crate) const PROCESS_PARKED_MAX: usize = 16_384;
+/// Bytes of UTF-8 of the error that is kept of a parked step.
+pub(crate) const PARKED_ERROR_BYTES_MAX: usize = 1_024;
+/// Records that a walk over all with a prefix reads from the index at once.
+pub(crate) const RECORDS_PAGE: usize = 1_024;
 /// Command ids that one repository remembers, of all its aggregates: about 48 bytes each, 12 MiB in all.
 pub(crate) const CACHED_COMMAND_IDS_MAX: usize = 262_144;
 /// Aggregates of one repository whose states wait to be written as snapshots; beyond it a snapshot is skipped.
@@ -365,6 +398,10 @@ const _: () = assert!(COMMIT_BYTES_MAX <= QUEUE_BYTES_MAX);
 // A leader goes on only where callers wait.
 const _: () = assert!(GO_ON_WAITING_MIN > 0);
 const _: () = assert!(SEGMENT_BYTES_FIRST <= SEGMENT_BYTES);
+// One reaction more than what is enough is still a commit.
+const _: () =
+    assert!(REACTIONS_BYTES_MIN < COMMIT_BYTES_MAX && REACTIONS_EVENTS_MIN < COMMIT_EVENTS_MAX);
+const _: () = assert!(LANES_DEFAULT <= LANES_MAX);
 const _: () = assert!(GROUP_BYTES_MAX as u64 * 4 <= SEGMENT_BYTES);
 // Frame lengths and offsets in a frame are 32-bit.
 const _: () = assert!(COMMIT_BYTES_MAX + GROUP_BYTES_MAX < u32::MAX as usize);

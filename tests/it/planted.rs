@@ -10,6 +10,32 @@ const CAUGHT: &[(&str, &str)] = &[
         "group::drop_half_taken_batch",
         "group::whatever_consumers_do_each_event_is_delivered_until_it_is_finished",
     ),
+    ("process::forget_events_of_effect", "process::a_rejected_command_can_become_an_event"),
+    ("process::forget_who_asked", "process::every_event_tells_what_it_follows_from"),
+    (
+        "process::react_before_deadline",
+        "process::deadlines::a_deadline_has_its_place_among_the_events",
+    ),
+    (
+        "process::claim_before_effects",
+        "process::lanes::an_instance_whose_effect_takes_long_holds_up_nobody_and_its_own_events_wait_for_it",
+    ),
+    (
+        "process::leave_lanes_running",
+        "process::lanes::who_has_paused_or_stopped_a_process_finds_all_lanes_at_rest",
+    ),
+    (
+        "process::forget_what_is_parked",
+        "process::parking::an_instance_that_fails_for_good_is_parked_and_all_others_go_on_over_restarts",
+    ),
+    (
+        "process::keep_what_was_replayed",
+        "process::parking::with_park_event_the_step_alone_is_set_aside_and_its_instance_goes_on",
+    ),
+    (
+        "process::blame_instance_for_outage",
+        "process::parking::what_passes_by_itself_is_tried_again_without_parking_anybody",
+    ),
     (
         "storage::keep_relative_path",
         "directory::a_relative_path_means_the_same_whatever_the_working_directory_is_later",

@@ -98,7 +98,7 @@ impl ProcessManager for Reminder {
         out: &mut Effects<'_>,
     ) -> Result<Vec<ReminderEvent>, HandlerError> {
         if let ReminderEvent::Reminded { .. } = event {
-            out.execute::<Mails>("reader", &())?;
+            out.execute::<Mails>("reader", &())?.into_result()?;
         }
         Ok(vec![])
     }

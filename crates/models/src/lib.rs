@@ -1,7 +1,8 @@
 //! The engine's synchronisation under schedules that a checker (shuttle) chooses: the commit queue's hand-over
 //! (`log::commit::queue`), the hand-over of queued states between commands on one stream (`log::commit::turns`), the
 //! wake-up of followers (`log::tail::head`), how subscriptions join and leave the thread that reads for them
-//! (`follow::live`), and the signals between indexer and writers (`log::indexer::signal`).
+//! (`follow::live`), the signals between indexer and writers (`log::indexer::signal`), and what passes between a
+//! process's thread and its lanes (`model::process::lanes`, `model::process::schedule`).
 //!
 //! The files are the engine's own. This crate defines the few other items that they need besides locks. A lost
 //! wake-up is a deadlock here, which the checker finds.
@@ -15,6 +16,23 @@ mod value {
     pub(crate) mod failpoint;
     pub(crate) mod filter_index;
     pub(crate) mod limits;
+
+    pub(crate) mod position {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+        pub(crate) struct Position(u64);
+
+        impl Position {
+            pub(crate) const START: Position = Position(0);
+
+            pub(crate) fn new(position: u64) -> Position {
+                Position(position)
+            }
+
+            pub(crate) fn get(self) -> u64 {
+                self.0
+            }
+        }
+    }
 
     pub(crate) mod clock {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,8 +124,18 @@ mod follow {
     }
 }
 
+#[path = "../../../src/model"]
+mod model {
+    pub(crate) mod process {
+        pub(crate) mod lanes;
+        pub(crate) mod pending;
+        pub(crate) mod schedule;
+    }
+}
+
 mod head;
 mod indexer;
+mod lanes;
 mod live;
 mod queue;
 mod turns;

@@ -344,7 +344,16 @@ pub(crate) fn check_name(whose: &str, name: &str) -> Result<()> {
 }
 
 fn check_event(event: &NewEvent) -> Result<()> {
-    let event_type = &event.event_type;
+    check_event_type(&event.event_type)?;
+    if event.payload.len() > EVENT_BYTES_MAX {
+        let max = EVENT_BYTES_MAX;
+        return Err(Error::too_large("event payload", event.payload.len(), max, "bytes"));
+    }
+    Ok(())
+}
+
+/// Whether this can be an event's type.
+pub(crate) fn check_event_type(event_type: &str) -> Result<()> {
     if event_type.is_empty() {
         return Err(Error::invalid("an event type is empty; it needs at least 1 byte"));
     }
@@ -355,10 +364,6 @@ fn check_event(event: &NewEvent) -> Result<()> {
     if event_type.chars().any(char::is_control) {
         let message = format!("event type {event_type:?} holds a control character");
         return Err(Error::invalid(message));
-    }
-    if event.payload.len() > EVENT_BYTES_MAX {
-        let max = EVENT_BYTES_MAX;
-        return Err(Error::too_large("event payload", event.payload.len(), max, "bytes"));
     }
     Ok(())
 }

@@ -28,6 +28,10 @@ pub enum Trigger<'a> {
 ///    position of the ingested event, so each event is reacted to once, after a crash too.
 /// 3. Each own event has its [effect](ProcessManager::effect): commands to aggregates, and further events of its own.
 ///    An effect runs after its event is durable, and at least once; a command that is sent again does not run again.
+///    The instance ingests nothing more before it is done.
+///
+/// Instances are independent of each other. The effects of several run side by side, on the
+/// [lanes](crate::process::ProcessBuilder::lanes) of the process, and one that fails does not hold up the others.
 ///
 /// ```
 /// use chrono::{DateTime, TimeDelta, Utc};
@@ -114,8 +118,9 @@ pub trait ProcessManager: Default + Clone + Send + 'static {
     /// that instance's stream. It must be pure.
     ///
     /// # Errors
-    /// An error or a panic, here as in `react` and `effect`, is retried, and then stops the process; see
-    /// [`ProcessBuilder::on_error`](crate::process::ProcessBuilder::on_error).
+    /// An error or a panic in `react` or `effect` is retried, and then its instance is parked, or what
+    /// [`ProcessBuilder::on_error`](crate::process::ProcessBuilder::on_error) says. For an event that `route` fails on
+    /// no instance is known. It is parked alone and at once, unless the process is to stop at failures.
     fn route(event: &RecordedEvent) -> Result<Option<String>, HandlerError>;
 
     /// Returns what the instance records about the trigger: nothing, or events that become durable together. It must be
@@ -136,8 +141,8 @@ pub trait ProcessManager: Default + Clone + Send + 'static {
     /// not run again.
     ///
     /// # Errors
-    /// As for [`route`](ProcessManager::route). A rejected command is an error of `execute` that this code can turn
-    /// into an event.
+    /// As for [`route`](ProcessManager::route). A rejected command is no error but an
+    /// [outcome](crate::process::CommandOutcome), which this code can turn into an event.
     fn effect(
         &self,
         event: &Self::Event,
@@ -147,9 +152,9 @@ pub trait ProcessManager: Default + Clone + Send + 'static {
     /// Returns when this state wants to be woken, to the microsecond; `None` if it does not, which cancels an earlier
     /// state's deadline. The deadline is durable together with the events that led to the state.
     ///
-    /// A time that has come triggers [`Trigger::Deadline`] once, even if the state continues to return it. Deadlines
-    /// and events have one order: what was recorded after a deadline is ingested after it, even if the process was not
-    /// running at the time.
+    /// A time that has come triggers [`Trigger::Deadline`] once, even if the state continues to return it. An
+    /// instance's deadlines and events have one order: what was recorded after a deadline is ingested after it, even if
+    /// the process was not running at the time.
     fn deadline(&self) -> Option<DateTime<Utc>> {
         None
     }

@@ -1,28 +1,79 @@
 //! The effects of a process: commands to aggregates, each of which runs once.
 
+use crate::log::commit::outcome::AppendError;
 use crate::log::handle::WeakLogHandle;
 use crate::model::aggregate::Aggregate;
+use crate::model::process::passing_on::Passed;
 use crate::model::repository::Repository;
 use crate::model::repository::detached::Detached;
 use crate::model::repository::outcome::{ExecuteError, Executed};
 use crate::value::error::Result;
-use crate::value::event::{Metadata, RecordedEvent};
+use crate::value::event::RecordedEvent;
 use parking_lot::Mutex;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
+use std::fmt;
 use uuid::Uuid;
+
+/// What came of a command that an [effect](crate::ProcessManager::effect) has sent.
+///
+/// Both are answers, and neither is a failure: what stopped the command from being answered is the error that
+/// [`Effects::execute`] returns instead.
+#[must_use = "a rejection is an answer that the process may have to record; `into_result` makes it a failure"]
+pub enum CommandOutcome<A: Aggregate> {
+    /// It was executed, now or before.
+    Done(Executed<A>),
+    /// The aggregate rejected it, and nothing was written.
+    Rejected(A::Error),
+}
+
+impl<A: Aggregate> fmt::Debug for CommandOutcome<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CommandOutcome::Done(Executed { version, .. }) => {
+                f.debug_struct("Done").field("version", version).finish_non_exhaustive()
+            }
+            CommandOutcome::Rejected(why) => f.debug_tuple("Rejected").field(why).finish(),
+        }
+    }
+}
+
+impl<A: Aggregate> CommandOutcome<A> {
+    /// Returns whether it was executed.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self, CommandOutcome::Done(_))
+    }
+
+    /// Returns a rejection as an error, for an effect that cannot go on after one: with `?` it is a failure, which is
+    /// retried, and then parks the instance.
+    ///
+    /// # Errors
+    /// The aggregate's rejection.
+    pub fn into_result(self) -> Result<Executed<A>, A::Error> {
+        match self {
+            CommandOutcome::Done(executed) => Ok(executed),
+            CommandOutcome::Rejected(why) => Err(why),
+        }
+    }
+}
 
 /// Executes the commands of an [effect](crate::ProcessManager::effect).
 pub struct Effects<'a> {
     event: &'a RecordedEvent,
+    passed: &'a Passed,
     executors: &'a Executors,
     /// Commands sent so far.
     given: u32,
 }
 
 impl<'a> Effects<'a> {
-    pub(super) fn new(event: &'a RecordedEvent, executors: &'a Executors) -> Effects<'a> {
-        Effects { event, executors, given: 0 }
+    pub(super) fn new(
+        event: &'a RecordedEvent,
+        passed: &'a Passed,
+        executors: &'a Executors,
+    ) -> Effects<'a> {
+        Effects { event, passed, executors, given: 0 }
     }
 
     /// Returns the own event that this is the effect of, as it is in the instance's stream.
@@ -35,25 +86,29 @@ impl<'a> Effects<'a> {
     /// [`executes`](crate::process::ProcessBuilder::executes) set.
     ///
     /// The command's id is the UUID of version 5 of the own event's id and the command's place among those of this
-    /// effect ("1", "2", …). So it runs once, however often the effect is repeated. Its events carry the own event's
-    /// correlation id, and the own event's id as their causation id.
+    /// effect ("1", "2", …). So it runs once, however often the effect is repeated. Its events carry what the process
+    /// [passes on](crate::process::PassOn) of the own event's metadata, and the own event's id as their causation id.
+    ///
+    /// A rejection is an answer: [`CommandOutcome::Rejected`].
     ///
     /// # Errors
-    /// Those of [`Repository::execute`]. [`Rejected`](ExecuteError::Rejected) is the aggregate's decision, which
-    /// deserves an own event; return the others with `?`, and the effect is retried.
+    /// Failures of a store; return them with `?`, and the effect is tried again. A conflict, a full disk and a time-out
+    /// are tried again for as long as it takes; others as often as
+    /// [`on_error`](crate::process::ProcessBuilder::on_error) says.
     pub fn execute<A: Aggregate>(
         &mut self,
         id: &str,
         command: &A::Command,
-    ) -> Result<Executed<A>, ExecuteError<A::Error>> {
+    ) -> Result<CommandOutcome<A>> {
         self.given += 1;
-        let metadata = Metadata {
-            correlation_id: self.event.metadata.correlation_id,
-            causation_id: Some(self.event.id),
-            command_id: Some(command_id(self.event.id, self.given)),
-            ..Metadata::default()
-        };
-        self.executors.repository::<A>()?.execute_with(id, command, metadata)
+        let mut metadata = self.passed.metadata(Some(self.event.id));
+        metadata.command_id = Some(command_id(self.event.id, self.given));
+        match self.executors.repository::<A>()?.execute_with(id, command, metadata) {
+            Ok(executed) => Ok(CommandOutcome::Done(executed)),
+            Err(ExecuteError::Rejected(why)) => Ok(CommandOutcome::Rejected(why)),
+            Err(ExecuteError::Conflict(conflict)) => Err(AppendError::Conflict(conflict).into()),
+            Err(ExecuteError::Store(error)) => Err(error),
+        }
     }
 }
 

@@ -1,14 +1,23 @@
-//! A cache of the instances of one process. Each is computed from its own stream.
+//! The instances of one process: each folded from its own stream, and remembered for a while.
 //!
-//! * A cached state is never assumed to be the newest: `load` applies all later events of the stream to it.
-//! * It is bounded: there are two generations, and the older one is dropped when the younger one is full.
+//! * What is cached is never taken for the newest state: a caller gets it with all that its
+//!   stream holds by then.
+//! * Bounded: two generations, of which the older goes when the younger is full.
 
+use crate::codec::process::{Alarm, deadline_prefix, decode};
 use crate::codec::state::StreamState;
 use crate::log::core::Log;
 use crate::log::read::stream::{StreamEvents, StreamRange};
+use crate::model::aggregate::stream_in;
+use crate::model::event_set;
 use crate::model::process::contract::ProcessManager;
-use crate::value::error::Result;
-use crate::value::limits::CACHED_AGGREGATES_MAX;
+use crate::model::process::durable_state::damaged;
+use crate::model::process::passing_on::{PassOn, Passed};
+use crate::model::process::schedule::Id;
+use crate::value::clock::Micros;
+use crate::value::error::{HandlerError, Result};
+use crate::value::event::NewEvent;
+use crate::value::limits::CACHED_INSTANCES_MAX;
 use crate::value::position::Version;
 use crate::value::stream::StreamId;
 use std::collections::HashMap;
@@ -16,17 +25,102 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// An instance's state after the event at `version` of its stream.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Instance<M> {
+    pub(super) stream: StreamId,
     pub(super) state: M,
     pub(super) version: Version,
-    /// The correlation id of its last event, which a deadline's events also get.
-    pub(super) correlation_id: Option<Uuid>,
+    /// That of its last event: what a deadline's events go on with.
+    pub(super) passed: Passed,
+    /// When it is woken, or was.
+    pub(super) alarm: Option<Alarm>,
+}
+
+/// What an instance has decided, not recorded yet.
+pub(super) struct Decided<M> {
+    /// When it was to be woken before that.
+    pub(super) before: Option<Alarm>,
+    pub(super) expected: Version,
+    pub(super) events: Vec<NewEvent>,
+    /// The instance with these events.
+    pub(super) then: Instance<M>,
+}
+
+impl<M: ProcessManager> Instance<M> {
+    /// The instance `id` as the log has it.
+    pub(super) fn load(log: &Arc<Log>, pass_on: &PassOn, id: &str) -> Result<Instance<M>> {
+        let (stream, alarm) = (stream_in(M::NAME, id)?, alarm(log, M::NAME, id)?);
+        let (state, version, passed) = (M::default(), Version::NONE, Passed::default());
+        let mut instance = Instance { stream, state, version, passed, alarm };
+        instance.refresh(log, pass_on)?;
+        Ok(instance)
+    }
+
+    /// Brings it up to what its stream holds.
+    pub(super) fn refresh(&mut self, log: &Arc<Log>, pass_on: &PassOn) -> Result<()> {
+        let last = log.stream_state(&self.stream)?.unwrap_or_else(StreamState::absent).version;
+        if last <= self.version {
+            return Ok(());
+        }
+        let (first, last) = (self.version.get() + 1, last.get());
+        let range = StreamRange { first, last, backwards: false, limit: u64::MAX };
+        for event in StreamEvents::new(Arc::clone(log), self.stream.clone(), range) {
+            let event = event?;
+            self.state.evolve(&event.decode::<M::Event>()?);
+            self.version = event.version;
+            self.passed = pass_on.of(&event.metadata);
+        }
+        Ok(())
+    }
+
+    /// The time at which its state wants to be woken.
+    pub(super) fn due(&self) -> Option<i64> {
+        self.state.deadline().map(|due| Micros::of(due).0)
+    }
+
+    /// Its alarm when its state wants to be woken at `due`. A time that has fired does not fire again, however long the
+    /// state names it.
+    pub(super) fn rearmed(&self, due: Option<i64>) -> Option<Alarm> {
+        let due = due?;
+        let fired = self.alarm.is_some_and(|alarm| alarm.due == due && alarm.fired);
+        Some(Alarm { due, fired })
+    }
+
+    /// What `decided` is when it is recorded, as what follows from `cause`, with what is passed on.
+    pub(super) fn decide(
+        &self,
+        decided: &[M::Event],
+        passed: Passed,
+        cause: Option<Uuid>,
+    ) -> Result<Decided<M>, HandlerError> {
+        let (expected, before) = (self.version, self.alarm);
+        let mut then = self.clone();
+        let mut events = Vec::with_capacity(decided.len());
+        for event in decided {
+            let (new, stored) = event_set::write(event)?;
+            events.push(new.metadata(passed.metadata(cause)));
+            // What will be loaded, which may lack what serde skips.
+            then.state.evolve(&stored);
+        }
+        if !events.is_empty() {
+            then.version = Version::new(expected.get() + events.len() as u64);
+            then.passed = passed;
+        }
+        then.alarm = then.rearmed(then.due());
+        Ok(Decided { before, expected, events, then })
+    }
+}
+
+/// When the instance `id` is to be woken, as the log has it.
+pub(super) fn alarm(log: &Log, name: &str, id: &str) -> Result<Option<Alarm>> {
+    let alarm = log.record(&format!("{}{id}", deadline_prefix(name)))?;
+    let alarm = alarm.map(|bytes| decode(&bytes)).transpose();
+    alarm.map_err(|what| damaged(name, &what))
 }
 
 pub(super) struct Instances<M> {
-    young: HashMap<StreamId, Instance<M>>,
-    old: HashMap<StreamId, Instance<M>>,
+    young: HashMap<Id, Instance<M>>,
+    old: HashMap<Id, Instance<M>>,
 }
 
 impl<M: ProcessManager> Instances<M> {
@@ -34,27 +128,28 @@ impl<M: ProcessManager> Instances<M> {
         Instances { young: HashMap::new(), old: HashMap::new() }
     }
 
-    /// Loads the instance with all events of its stream.
-    pub(super) fn load(&mut self, log: &Arc<Log>, stream: &StreamId) -> Result<Instance<M>> {
-        let last = log.stream_state(stream)?.unwrap_or_else(StreamState::absent).version;
-        let known = self.young.get(stream).or_else(|| self.old.get(stream)).cloned();
-        let mut instance = known.filter(|known| known.version <= last).unwrap_or_default();
-        let (first, last) = (instance.version.get() + 1, last.get());
-        let range = StreamRange { first, last, backwards: false, limit: u64::MAX };
-        for event in StreamEvents::new(Arc::clone(log), stream.clone(), range) {
-            let event = event?;
-            instance.state.evolve(&event.decode::<M::Event>()?);
-            instance.version = event.version;
-            instance.correlation_id = event.metadata.correlation_id;
-        }
-        Ok(instance)
+    /// What is remembered of an instance.
+    pub(super) fn get(&self, id: &str) -> Option<&Instance<M>> {
+        self.young.get(id).or_else(|| self.old.get(id))
     }
 
-    /// Caches an instance.
-    pub(super) fn put(&mut self, stream: &StreamId, instance: Instance<M>) {
-        if self.young.len() >= CACHED_AGGREGATES_MAX / 2 {
+    /// What is remembered of an instance, not any more: somebody else has it now.
+    pub(super) fn take(&mut self, id: &str) -> Option<Instance<M>> {
+        let old = self.old.remove(id);
+        self.young.remove(id).or(old)
+    }
+
+    /// Remembers an instance.
+    pub(super) fn put(&mut self, id: &Id, instance: Instance<M>) {
+        if self.young.len() >= CACHED_INSTANCES_MAX / 2 {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(stream.detached(), instance);
+        self.old.remove(id);
+        self.young.insert(Arc::clone(id), instance);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.young.clear();
+        self.old.clear();
     }
 }

@@ -1,30 +1,41 @@
-//! The thread of a process: it decides what to do next, and when to rest.
+//! The thread of a process: what comes next, and when to rest.
 //!
-//! * It handles one event, deadline or request at a time. Before each, it runs the pending effects. So an instance
-//!   sees the effects of its own events before anything else.
-//! * A deadline is ordered among the events: before those that were recorded after it, and after those that were
-//!   recorded before the clock reached it.
+//! * It alone writes what the process records. It reads events and lets instances react; its lanes run their effects.
+//! * A deadline has its place among an instance's events: before those that were recorded after it, and after those
+//!   that were recorded before the clock showed it.
+//! * What is in memory is ahead of the journal only until the next commit. When one fails, memory is made again from
+//!   the journal, as after a restart.
 
 use crate::follow::feed::{Batch, Feed, FeedStop};
-use crate::log::core::Log;
+use crate::log::core::{Closer, Log};
 use crate::log::engine::Engine;
 use crate::model::process::contract::ProcessManager;
+use crate::model::process::deadlines::Deadlines;
 use crate::model::process::durable_state::DurableState;
-use crate::model::process::effects::Executors;
+use crate::model::process::failure::Failing;
+use crate::model::process::incoming::Incoming;
 use crate::model::process::instances::Instances;
-use crate::model::process::retries::{Interrupt, RetryLoop, Step};
-use crate::model::process::status::{Settle, Shown};
+use crate::model::process::lane::{Ran, Task};
+use crate::model::process::lanes::Closing;
+use crate::model::process::listening::{Interrupt, Settling, Step};
+use crate::model::process::passing_on::PassOn;
+use crate::model::process::plan::Plan;
+use crate::model::process::schedule::{Id, Schedule};
+use crate::model::process::second_reading::Rereading;
+use crate::model::process::status::{Own, Shown};
 use crate::model::request::Request;
 use crate::model::worker::ask::Ask;
+use crate::model::worker::desk::Desk;
 use crate::model::worker::{Answer, Work};
 use crate::value::clock::{ClockWaiter, Micros};
 use crate::value::error::{Error, Result};
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
 use crate::value::filter::Filter;
-use crate::value::limits::{CHECKPOINT_EVENTS_MAX, CLOCK_LOOK_MAX};
+use crate::value::limits::{CLOCK_LOOK_MAX, INSTANCES_ACTIVE_MAX};
 use crate::value::position::Position;
-use crossbeam_channel::{Receiver, RecvError, Sender, after, never, select};
+use crossbeam_channel::{Receiver, RecvError, Sender, after, at, never, select};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,58 +43,124 @@ use std::time::{Duration, Instant};
 pub(super) struct Runner<M> {
     pub(super) engine: Arc<Engine>,
     pub(super) filter: Filter,
-    pub(super) tries: RetryLoop,
-    pub(super) instances: Instances<M>,
+    pub(super) pass_on: PassOn,
+    pub(super) desk: Desk<Own, Shown>,
+    pub(super) settling: Settling,
     pub(super) kept: DurableState,
-    pub(super) executors: Arc<Executors>,
+    pub(super) schedule: Schedule<RecordedEvent>,
+    pub(super) deadlines: Deadlines,
+    pub(super) instances: Instances<M>,
+    pub(super) plan: Plan,
+    pub(super) lanes: Closing<Task<M>, Ran<M>>,
+    /// Closes them when the log closes: this thread may be the one who closes it, in the application's code.
+    pub(super) _closer: Arc<Closer>,
+    /// Rings when there are results of lanes.
+    pub(super) bell: Receiver<()>,
+    /// Results of lanes that are not taken over yet.
+    pub(super) ran: VecDeque<Ran<M>>,
+    pub(super) incoming: Incoming,
+    pub(super) rereading: Option<Rereading>,
+    /// Events that were parked alone and are to be reacted to now, by instance.
+    pub(super) replays: HashMap<Id, VecDeque<Position>>,
+    /// Instances whose next step is to be taken.
+    pub(super) woken: Vec<Id>,
+    /// Events that were read again and that nobody is to get, since who gets them cannot be found out any more.
+    pub(super) given_up: HashSet<Position>,
+    pub(super) failing: HashMap<Id, Failing>,
+    pub(super) retries: BTreeSet<(Instant, Id)>,
     pub(super) clock: ClockWaiter,
     pub(super) came_due: Option<CameDue>,
+    /// There is something that others look for in the journal.
+    pub(super) must_write: bool,
+    /// A commit has failed: memory may be ahead of the journal.
+    pub(super) stale: bool,
+    /// So often in a row another writer has written to an instance's stream.
+    pub(super) conflicts: u32,
 }
 
-/// Due deadlines that wait until all earlier events are ingested.
+/// Deadlines were seen to be due, and wait for what was recorded before.
 #[derive(Clone, Copy)]
 pub(super) struct CameDue {
-    /// The head when they were found to be due.
+    /// The head when it was seen.
     head: Position,
-    /// The clock's time then.
+    /// What the clock showed.
     now: Micros,
 }
 
-/// The reason why the thread woke up.
+/// What has woken the thread.
 enum Woken {
-    Request(Result<Request<Ask<Settle>>, RecvError>),
+    Request(Result<Request<Ask<Own>>, RecvError>),
     Batch(Result<Result<Batch>, RecvError>),
-    Time,
+    Again(Result<Result<Batch>, RecvError>),
+    Other,
 }
 
 impl<M: ProcessManager> Work for Runner<M> {
-    type Own = Settle;
+    type Own = Own;
     type Shown = Shown;
 
-    /// The position up to which everything is done, including effects.
+    /// Effects included.
     fn position(&self) -> Position {
-        done(&self.kept)
-    }
-
-    fn follow(&mut self) -> Interrupt {
-        match self.follow_until_interrupted() {
-            Ok(never) => match never {},
-            Err(interrupt) => interrupt,
+        match self.stale {
+            // Memory may be ahead of what is durable.
+            true => self.kept.at_last_commit(),
+            false => done(&self.kept, &self.schedule),
         }
     }
 
+    fn follow(&mut self) -> Interrupt {
+        let interrupt = match self.follow_until_interrupted() {
+            Ok(never) => match never {},
+            Err(interrupt) => interrupt,
+        };
+        if !matches!(interrupt, Interrupt::Closed) {
+            self.quiesce();
+        }
+        let written = match interrupt {
+            Interrupt::Request(_) if !self.stale => self.commit(),
+            _ => Ok(()),
+        };
+        let interrupt = interrupt.after(written);
+        self.show();
+        self.incoming = Incoming::default();
+        self.rereading = None;
+        interrupt
+    }
+
     fn wait(&mut self, timeout: Option<Duration>) -> Option<Interrupt> {
-        self.tries.wait(timeout)
+        self.settling.wait(&self.desk, timeout)
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        self.reload_if_stale()
     }
 
     fn resume(&mut self) -> Result<Position> {
-        self.tries.fault = None;
+        self.settling.fault = None;
+        // All of it is tried at once, and as often as at first.
+        self.failing.clear();
+        self.retries.clear();
+        self.desk.shared.seen.lock().own.stopped_at = None;
         Ok(self.position())
     }
 
-    fn answer(&mut self, _: Settle, _: &Sender<Result<()>>, _: bool) -> Answer {
-        // `RetryLoop::note` handles this request earlier.
-        Answer::Now(Ok(()))
+    fn answer(&mut self, ask: Own, _: &Sender<Result<()>>, follows: bool) -> Answer {
+        let answered = self.reload_if_stale().and_then(|()| match ask {
+            // Noted before it gets here.
+            Own::Settle => Ok(false),
+            Own::Replay(id) => self.replay(&id).map(|()| false),
+            Own::Skip(id) => self.skip(&id),
+        });
+        if answered.is_ok() {
+            self.show();
+        }
+        match answered {
+            Ok(true) if !follows => match self.resume() {
+                Ok(position) => Answer::BeginsAt(position),
+                Err(error) => Answer::Now(Err(error)),
+            },
+            answered => Answer::Now(answered.map(drop)),
+        }
     }
 
     fn log_fault(&self, error: &Error) {
@@ -91,89 +168,116 @@ impl<M: ProcessManager> Work for Runner<M> {
     }
 
     fn faulted(&mut self, error: &Error) {
-        self.tries.settled(&Err(error.clone()));
-        self.tries.fault = Some(error.clone());
+        self.settling.settled(&Err(error.clone()));
+        self.settling.fault = Some(error.clone());
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.write()
+        self.lanes.0.close();
+        match self.stale {
+            true => Ok(()),
+            false => self.write().map_err(Error::from),
+        }
     }
 }
 
 impl<M: ProcessManager> Runner<M> {
     fn follow_until_interrupted(&mut self) -> Result<Infallible, Interrupt> {
-        // Run the effects that were pending after a crash or a fault.
-        self.do_effects()?;
+        self.reload_if_stale()?;
+        self.woken = self.schedule.all_busy();
         self.show();
         let stop = FeedStop::new(Arc::clone(self.log()));
-        let (after, filter) = (self.kept.position(), self.filter.clone());
-        let feed = Feed::start(&stop, "filmstrip-read", after, filter)?;
+        let (position, filter) = (self.kept.position(), self.filter.clone());
+        let feed = Feed::start(&stop, "filmstrip-read", position, filter)?;
         loop {
-            self.fire_due()?;
+            self.take_steps()?;
             self.rest()?;
             match self.sleep(&feed) {
-                Woken::Request(Ok(request)) => self.tries.note(Interrupt::Request(request))?,
-                Woken::Batch(Ok(batch)) => self.take_in(&batch?)?,
-                Woken::Request(Err(RecvError)) | Woken::Batch(Err(RecvError)) => {
-                    return Err(Interrupt::Closed);
-                }
-                Woken::Time => {}
+                Woken::Request(Ok(request)) => self.settling.note(Interrupt::Request(request))?,
+                Woken::Batch(Ok(batch)) => self.incoming.put(batch?),
+                Woken::Again(Ok(batch)) => self.reread(batch?),
+                Woken::Request(Err(RecvError))
+                | Woken::Batch(Err(RecvError))
+                | Woken::Again(Err(RecvError)) => return Err(Interrupt::Closed),
+                Woken::Other => {}
             }
         }
     }
 
-    /// Waits for an event, a request, or a time.
-    fn sleep(&self, feed: &Feed) -> Woken {
-        let timer = self.timer();
-        select! {
-            recv(self.tries.desk.requests.channel()) -> asked => Woken::Request(asked),
-            recv(feed.batches()) -> batch => Woken::Batch(batch),
-            recv(self.clock.woken()) -> _ => Woken::Time,
-            recv(timer) -> _ => Woken::Time,
-        }
-    }
-
-    /// A timer for the next look at the clock: at the next deadline, or earlier, in case the clock was set without a
-    /// notification.
-    fn timer(&self) -> Receiver<Instant> {
-        match self.kept.next_due() {
-            Some((due, _)) if self.came_due.is_none() => {
-                let wait = u64::try_from(due.saturating_sub(self.now().0)).unwrap_or(0);
-                after(Duration::from_micros(wait).min(CLOCK_LOOK_MAX))
+    /// Does all that can be done now.
+    fn take_steps(&mut self) -> Step {
+        loop {
+            self.hear_lanes()?;
+            self.retry_due()?;
+            self.advance_woken()?;
+            self.ingest_incoming()?;
+            self.ingest_reread()?;
+            self.fire_due()?;
+            self.settling.listen(&self.desk)?;
+            if self.woken.is_empty() {
+                break;
             }
-            // A due deadline waits for events that are still to be ingested.
-            _ => never(),
         }
-    }
-
-    fn take_in(&mut self, batch: &Batch) -> Step {
-        for event in &batch.events {
-            self.take_in_event(event)?;
-            self.show();
-            let heard = self.tries.listen();
-            if heard.is_err() && failpoint!("process::drop_half_taken_batch") {
-                self.kept.pass(batch.until);
-            }
-            heard?;
-        }
-        self.kept.pass(batch.until);
-        if self.kept.ahead() >= CHECKPOINT_EVENTS_MAX {
-            self.write()?;
-        }
+        self.commit_if_needed()?;
         self.show();
+        self.give_to_lanes();
         Ok(())
     }
 
-    fn take_in_event(&mut self, event: &RecordedEvent) -> Step {
-        // A deadline before this event is handled first, even if it is noticed later.
-        self.fire_until(Micros::of(event.recorded_at).0 - 1)?;
-        self.react_to(event)?;
-        self.do_effects()
+    /// Waits for an event, a request, a lane or a time.
+    fn sleep(&self, feed: &Feed) -> Woken {
+        let (no_batch, timer) = (never(), self.timer());
+        let batches = match self.incoming.is_empty() && self.has_room() {
+            true => feed.batches(),
+            false => &no_batch,
+        };
+        let again = self.rereading.as_ref().and_then(Rereading::batches).unwrap_or(&no_batch);
+        select! {
+            recv(self.desk.requests.channel()) -> asked => Woken::Request(asked),
+            recv(self.bell) -> _ => Woken::Other,
+            recv(batches) -> batch => Woken::Batch(batch),
+            recv(again) -> batch => Woken::Again(batch),
+            recv(self.clock.woken()) -> _ => Woken::Other,
+            recv(self.desk.closed) -> _ => Woken::Request(Err(RecvError)),
+            recv(timer) -> _ => Woken::Other,
+        }
     }
 
-    /// Wakes the instances whose deadline has come by the clock, once all events recorded before are ingested.
+    /// Whether further instances may become active.
+    pub(super) fn has_room(&self) -> bool {
+        self.schedule.busy() < INSTANCES_ACTIVE_MAX
+    }
+
+    /// When it is time to try something again, or to look at the clock: for the next deadline, but at times also
+    /// before, in case the clock was set and has told nobody.
+    fn timer(&self) -> Receiver<Instant> {
+        let retry = self.retries.first().map(|(at, _)| *at);
+        let again = self.rereading.as_ref().and_then(Rereading::retry_at);
+        let retry = [retry, self.incoming.retry_at(), again].into_iter().flatten().min();
+        let look = match self.deadlines.next() {
+            Some((due, _)) if self.came_due.is_none() => {
+                let wait = u64::try_from(due.saturating_sub(self.now().0)).unwrap_or(0);
+                let wait = Duration::from_micros(wait).min(CLOCK_LOOK_MAX);
+                Some(Instant::now() + wait)
+            }
+            // What is due waits for events that are on their way.
+            _ => None,
+        };
+        match [retry, look].into_iter().flatten().min() {
+            Some(next) if next <= Instant::now() => after(Duration::ZERO),
+            Some(next) => at(next),
+            None => never(),
+        }
+    }
+
+    /// Wakes the instances whose time has come by the clock, once everything that was recorded before
+    /// is taken in.
     fn fire_due(&mut self) -> Step {
-        let Some((due, _)) = self.kept.next_due() else {
+        if self.deadlines.has_run_out() {
+            self.commit()?;
+            self.deadlines = self.kept.load_deadlines(self.engine.log(), &self.schedule)?;
+        }
+        let Some((due, _)) = self.deadlines.next() else {
             self.came_due = None;
             return Ok(());
         };
@@ -186,43 +290,82 @@ impl<M: ProcessManager> Runner<M> {
         if self.kept.position() < seen.head {
             return Ok(());
         }
-        self.fire_until(seen.now.0)?;
-        self.came_due = None;
-        Ok(())
-    }
-
-    /// Wakes the instances whose deadline is at or before `time`.
-    fn fire_until(&mut self, time: i64) -> Step {
-        while let Some((due, id)) = self.kept.next_due().filter(|(due, _)| *due <= time) {
-            let id = id.to_owned();
-            self.wake(&id, due)?;
-            self.do_effects()?;
-            self.show();
-            self.tries.listen()?;
+        while let Some((due, id)) = self.deadlines.next()
+            && due <= seen.now.0
+            && self.has_room()
+        {
+            let id = Arc::clone(id);
+            self.fire(&id, due)?;
+            if self.plan.is_large() {
+                self.commit()?;
+            }
+        }
+        if self.has_room() {
+            self.came_due = None;
         }
         Ok(())
     }
 
-    /// If nothing is left to do, writes the done effects that were left to the next commit, and replies to the
-    /// waiting callers.
+    /// If nothing is left to do: writes what could have waited, and tells those who wait for it.
     fn rest(&mut self) -> Step {
-        if self.came_due.is_some() || self.kept.position() < self.head() {
+        let is_busy = self.schedule.busy() > 0 || !self.incoming.is_empty();
+        if is_busy || self.came_due.is_some() || self.kept.position() < self.head() {
             return Ok(());
         }
-        if self.kept.has_unwritten_effects() {
-            self.write()?;
+        if self.kept.lagging() > 0 {
+            self.commit()?;
         }
-        self.tries.settled(&Ok(()));
+        self.settling.settled(&Ok(()));
         Ok(())
     }
 
-    /// Updates the shared status.
-    fn show(&self) {
-        let shared = &self.tries.desk.shared;
+    /// Gives the lanes what is ready, whose events are durable.
+    fn give_to_lanes(&mut self) {
+        let mut tasks = Vec::new();
+        while let Some((id, effects)) = self.schedule.give_to_lane() {
+            let instance = self.instances.take(&id);
+            tasks.push(Task { id, instance, effects });
+        }
+        if !tasks.is_empty() {
+            self.lanes.0.offer(tasks);
+        }
+    }
+
+    /// Waits until no lane is at anything, or the store is closed. What lanes have done counts; what has failed there
+    /// is tried again.
+    fn quiesce(&mut self) {
+        for Task { id, instance, .. } in self.lanes.0.rest() {
+            self.schedule.back_from_lane(&id);
+            if let Some(instance) = instance {
+                self.instances.put(&id, instance);
+            }
+        }
+        while !self.lanes.0.is_idle() && !failpoint!("process::leave_lanes_running") {
+            select! {
+                recv(self.bell) -> _ => {}
+                recv(self.desk.closed) -> _ => return,
+            }
+        }
+        self.ran.extend(self.lanes.0.results());
+        while let Some(ran) = self.ran.pop_front() {
+            self.note(ran);
+        }
+    }
+
+    /// Shows how far it has come.
+    pub(super) fn show(&self) {
+        let shared = &self.desk.shared;
         let mut seen = shared.seen.lock();
-        (seen.own.deadlines, seen.retrying) = (self.kept.deadlines(), None);
+        seen.own.deadlines = self.kept.deadlines();
+        seen.own.parked = self.kept.parked() as u64;
+        seen.own.active = self.schedule.busy() as u64;
+        if self.failing.is_empty() && !self.incoming.is_retrying() {
+            seen.retrying = None;
+        }
         drop(seen);
-        shared.progress.advance(self.position());
+        if !self.stale && self.plan.is_empty() {
+            shared.progress.advance(self.position());
+        }
     }
 
     pub(super) fn log(&self) -> &Arc<Log> {
@@ -238,10 +381,10 @@ impl<M: ProcessManager> Runner<M> {
     }
 }
 
-/// The position up to which everything is done, including effects: without the last event while effects are pending.
-pub(super) fn done(kept: &DurableState) -> Position {
-    match kept.next_effect() {
-        None => kept.position(),
-        Some(_) => Position::new(kept.position().get().saturating_sub(1)),
+/// Up to where all is done, effects included.
+pub(super) fn done(kept: &DurableState, schedule: &Schedule<RecordedEvent>) -> Position {
+    if failpoint!("process::claim_before_effects") {
+        return kept.position();
     }
+    schedule.floor().map_or(kept.position(), |floor| floor.min(kept.position()))
 }

@@ -1,11 +1,14 @@
 //! The state of a process, for other threads.
 
+use crate::codec::process::ParkedStep;
 use crate::model::policy::Retrying;
 use crate::model::request::NoReply;
 use crate::model::worker::ask::Ask;
 use crate::model::worker::status::{self, Doing};
+use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::position::Position;
+use chrono::{DateTime, Utc};
 use std::time::Duration;
 
 /// A process's state and progress.
@@ -20,8 +23,50 @@ pub struct ProcessStatus {
     pub lag: u64,
     /// How many instances wait for a deadline.
     pub deadlines: u64,
-    /// What has failed and is being retried, if anything is.
+    /// How many instances have effects to run, or events that wait for them.
+    pub active: u64,
+    /// How many instances and single steps are parked; see
+    /// [`ProcessHandle::parked`](crate::process::ProcessHandle::parked).
+    pub parked: u64,
+    /// What has failed last and is being retried, if anything is.
     pub retrying: Option<Retrying>,
+}
+
+/// What is parked, because it has failed too often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Parked {
+    /// The instance's id; empty for an event that [`route`](crate::ProcessManager::route) failed on.
+    pub id: String,
+    /// Whether all of the instance waits.
+    pub kind: ParkedKind,
+    /// What has failed: an event, an effect or a deadline, and where it is.
+    pub what: String,
+    /// Why it failed the last time, up to 1 KiB.
+    pub error: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was parked.
+    pub parked_at: DateTime<Utc>,
+}
+
+/// What waits because a step has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParkedKind {
+    /// The instance: the step and all that comes after it.
+    Instance,
+    /// The step alone.
+    Step,
+    /// The process: it has stopped at the step.
+    Stopped,
+}
+
+impl Parked {
+    pub(super) fn new(id: String, step: ParkedStep, kind: ParkedKind) -> Parked {
+        let ParkedStep { what, error, attempts, parked_at, .. } = step;
+        Parked { id, kind, what, error, attempts, parked_at: Micros(parked_at).to_utc() }
+    }
 }
 
 /// The state of a process.
@@ -49,38 +94,50 @@ impl From<&Doing> for ProcessState {
     }
 }
 
-/// The request that only a process handles: reply when nothing is left to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Settle;
-
-/// The part of the status that only a process has.
-pub(crate) struct Shown {
-    pub(super) deadlines: u64,
+/// What only a process is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Own {
+    /// To answer when nothing is left to do.
+    Settle,
+    /// To try again what is parked of an instance.
+    Replay(String),
+    /// To give it up.
+    Skip(String),
 }
 
-pub(super) type Shared = status::Shared<Settle, Shown>;
+/// What only a process shows.
+#[derive(Default)]
+pub(crate) struct Shown {
+    pub(super) deadlines: u64,
+    pub(super) active: u64,
+    pub(super) parked: u64,
+    /// The instance and the step that it has stopped at.
+    pub(super) stopped_at: Option<(String, ParkedStep)>,
+}
+
+pub(super) type Shared = status::Shared<Own, Shown>;
 
 impl Shared {
     pub(super) fn status(&self, head: Position) -> ProcessStatus {
         let seen = self.seen.lock();
-        let (state, deadlines) = (ProcessState::from(&seen.doing), seen.own.deadlines);
+        let state = ProcessState::from(&seen.doing);
+        let Shown { deadlines, active, parked, .. } = seen.own;
         let retrying = seen.retrying.clone();
         drop(seen);
         let position = self.progress.position();
         let lag = head.get().saturating_sub(position.get());
-        ProcessStatus { state, position, lag, deadlines, retrying }
+        ProcessStatus { state, position, lag, deadlines, active, parked, retrying }
     }
 
-    /// Waits until the process has nothing left to do. A process that has ended has nothing left to do.
+    /// Waits until it has nothing left to do. One that has ended has nothing.
     pub(super) fn settle(&self, timeout: Duration) -> Result<()> {
-        match self.requests.ask(Ask::Own(Settle), Some(timeout)) {
+        match self.requests.ask(Ask::Own(Own::Settle), Some(timeout)) {
             Ok(answer) => answer,
             Err(NoReply::Ended) => Ok(()),
             Err(_) => {
                 let (who, position) = (&self.who, self.progress.position());
-                let message = format!(
-                    "{who}, at position {position}, still has work to do after {timeout:?}"
-                );
+                let message =
+                    format!("{who}, at position {position}, is not at rest after {timeout:?}");
                 Err(Error::new(ErrorKind::Timeout, message))
             }
         }

@@ -25,7 +25,7 @@ mod writing;
 
 use crate::follow::parked::Parked;
 use crate::log::handle::LogHandle;
-use crate::model::policy::OnError;
+use crate::model::policy::{ErrorAction, OnError};
 use crate::model::readable::Readable;
 use crate::model::request::requests;
 use crate::model::worker::Worker;
@@ -74,12 +74,20 @@ impl<P: Projection> ProjectionBuilder<P> {
     /// Starts the projection after the last event in its view; it catches up in the background.
     ///
     /// # Errors
-    /// [`AlreadyRunning`](ErrorKind::AlreadyRunning); [`InvalidInput`](ErrorKind::InvalidInput) for an invalid name;
+    /// [`AlreadyRunning`](ErrorKind::AlreadyRunning); [`InvalidInput`](ErrorKind::InvalidInput) for an invalid name, or
+    /// for parking instances;
     /// [`Corrupt`](ErrorKind::Corrupt) if the view holds events after the log's end. A view of another history of the
     /// log is rebuilt instead.
     pub fn start(self) -> Result<ProjectionHandle> {
         let ProjectionBuilder { log, projections, projection, on_error } = self;
         callback::refuse_if_anything_waits("starting a projection")?;
+        if on_error.then == ErrorAction::ParkInstance {
+            let message = format!(
+                "projection {} cannot do ParkInstance with an event; Stop, ParkEvent and ParkStream are allowed",
+                P::NAME
+            );
+            return Err(Error::invalid(message));
+        }
         let filter = projection.filter();
         filter.check()?;
         let trees = projections.trees(P::NAME)?;

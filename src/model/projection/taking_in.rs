@@ -112,15 +112,15 @@ impl<P: Projection> Runner<P> {
                         return Err(interrupt);
                     }
                 }
-                (None, ErrorAction::Stop) => {
-                    let error = stopped_at(P::NAME, event, &cause);
-                    return Err(Interrupt::Fault(error));
-                }
                 (None, ErrorAction::ParkEvent | ErrorAction::ParkStream) => {
                     let (projection, position) = (P::NAME, event.position);
                     tracing::warn!(projection, %position, cause, "an event was parked");
                     pending.park(event, cause, failures, self.now());
                     return Ok(());
+                }
+                (None, _) => {
+                    let error = stopped_at(P::NAME, event, &cause);
+                    return Err(Interrupt::Fault(error));
                 }
             }
         }

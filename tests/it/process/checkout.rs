@@ -2,11 +2,11 @@
 //! interfered with.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use filmstrip::process::{Effects, Trigger};
+use filmstrip::process::{CommandOutcome, Effects, Trigger};
 use filmstrip::testing::ManualClock;
 use filmstrip::{
-    Aggregate, Event, ExecuteError, ExpectedVersion, Filter, HandlerError, NewEvent, Position,
-    ProcessManager, RecordedEvent, Store,
+    Aggregate, Event, ExpectedVersion, Filter, HandlerError, NewEvent, Position, ProcessManager,
+    RecordedEvent, Store,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 /// An order of this amount does nothing at its deadline, and goes on naming it.
 pub(crate) const STUBBORN: u64 = 999_999;
 
-/// What a test does whenever the process of its number comes to a point.
+/// What a test does whenever the process of its number comes to a point: told the point, and again with the instance.
 type Hook = Arc<dyn Fn(&str) -> Result<(), HandlerError> + Send + Sync>;
 static HOOKS: LazyLock<Mutex<HashMap<u32, Hook>>> = LazyLock::new(Mutex::default);
 
@@ -32,9 +32,11 @@ pub(crate) fn hook(
     HOOKS.lock().unwrap().insert(test, Arc::new(hook));
 }
 
-fn at(test: u32, point: &str) -> Result<(), HandlerError> {
+fn at(test: u32, point: &str, id: &str) -> Result<(), HandlerError> {
     let hook = HOOKS.lock().unwrap().get(&test).cloned();
-    hook.map_or(Ok(()), |hook| hook(point))
+    let Some(hook) = hook else { return Ok(()) };
+    hook(point)?;
+    hook(&format!("{point} {id}"))
 }
 
 /// Sees orders through: asks for the payment, within an hour. Each test has one of its own.
@@ -42,13 +44,23 @@ fn at(test: u32, point: &str) -> Result<(), HandlerError> {
 pub(crate) struct Checkout<const TEST: u32> {
     until: Option<DateTime<Utc>>,
     amount: u64,
+    id: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum CheckoutEvent {
-    Asked { amount: u64, until: DateTime<Utc> },
-    Taken { sum: u64 },
-    Refused { why: String },
+    Asked {
+        amount: u64,
+        until: DateTime<Utc>,
+        #[serde(default)]
+        id: String,
+    },
+    Taken {
+        sum: u64,
+    },
+    Refused {
+        why: String,
+    },
     Thanked,
     Expired,
 }
@@ -63,17 +75,21 @@ impl<const TEST: u32> ProcessManager for Checkout<TEST> {
     }
 
     fn route(event: &RecordedEvent) -> Result<Option<String>, HandlerError> {
-        at(TEST, "route")?;
         let id = event.stream.as_str().strip_prefix("Order-");
+        at(TEST, "route", id.unwrap_or_default())?;
         Ok(id.filter(|_| event.event_type != "Looked").map(str::to_owned))
     }
 
     fn react(&self, trigger: Trigger<'_>) -> Result<Vec<CheckoutEvent>, HandlerError> {
-        at(TEST, "react")?;
+        let id = match trigger {
+            Trigger::Event(event) => event.stream.as_str().trim_start_matches("Order-"),
+            Trigger::Deadline => &self.id,
+        };
+        at(TEST, "react", id)?;
         Ok(match trigger {
             Trigger::Event(event) if event.event_type == "Placed" => {
                 let (amount, until) = (event.json()?, event.recorded_at + TimeDelta::hours(1));
-                vec![CheckoutEvent::Asked { amount, until }]
+                vec![CheckoutEvent::Asked { amount, until, id: id.to_owned() }]
             }
             Trigger::Event(event) if event.event_type == "Thanked" && self.until.is_none() => {
                 vec![CheckoutEvent::Thanked]
@@ -86,7 +102,8 @@ impl<const TEST: u32> ProcessManager for Checkout<TEST> {
 
     fn evolve(&mut self, event: &CheckoutEvent) {
         match event {
-            CheckoutEvent::Asked { amount, until } => {
+            CheckoutEvent::Asked { amount, until, id } => {
+                self.id.clone_from(id);
                 self.amount = *amount;
                 self.until = Some(*until);
             }
@@ -100,27 +117,26 @@ impl<const TEST: u32> ProcessManager for Checkout<TEST> {
         event: &CheckoutEvent,
         out: &mut Effects<'_>,
     ) -> Result<Vec<CheckoutEvent>, HandlerError> {
-        at(TEST, "effect begins")?;
         let id =
             out.event().stream.as_str().strip_prefix("Checkout-").unwrap_or_default().to_owned();
+        at(TEST, "effect begins", &id)?;
         let events = match event {
             // Nobody answers for an order of nothing.
             CheckoutEvent::Asked { amount: 0 | STUBBORN, .. } => vec![],
-            CheckoutEvent::Asked { amount, .. } => match out.execute::<Account>(&id, amount) {
-                Ok(done) => vec![CheckoutEvent::Taken { sum: done.state.sum }],
-                Err(ExecuteError::Rejected(why)) => {
+            CheckoutEvent::Asked { amount, .. } => match out.execute::<Account>(&id, amount)? {
+                CommandOutcome::Done(done) => vec![CheckoutEvent::Taken { sum: done.state.sum }],
+                CommandOutcome::Rejected(why) => {
                     vec![CheckoutEvent::Refused { why: why.to_string() }]
                 }
-                Err(error) => return Err(error.into()),
             },
             CheckoutEvent::Taken { .. } => {
-                out.execute::<Account>("all", &self.amount)?;
-                out.execute::<Account>("all", &self.amount)?;
+                out.execute::<Account>("all", &self.amount)?.into_result()?;
+                out.execute::<Account>("all", &self.amount)?.into_result()?;
                 vec![]
             }
             _ => vec![],
         };
-        at(TEST, "effect ends")?;
+        at(TEST, "effect ends", &id)?;
         Ok(events)
     }
 

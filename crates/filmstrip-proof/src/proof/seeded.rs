@@ -118,6 +118,39 @@ fn effects_that_are_listed_one_by_one_are_caught() {
 }
 
 #[test]
+fn an_instance_that_reacts_before_its_effects_is_caught() {
+    let proof = "model::process::schedule::tests::an_event_waits_for_the_effects_of_the_one_before";
+    assert_caught("process::react_before_effects", proof);
+}
+
+#[test]
+fn an_instance_in_two_lanes_is_caught() {
+    let proof = "model::process::schedule::tests::an_instance_is_with_one_lane_at_a_time";
+    assert_caught("process::run_in_two_lanes", proof);
+}
+
+#[test]
+fn every_deadline_in_memory_is_caught() {
+    let proof = "model::process::deadlines::tests::\
+                 a_million_deadlines_take_the_memory_of_a_few_and_come_in_order";
+    assert_caught("process::hold_every_deadline", proof);
+}
+
+#[test]
+fn a_cursor_past_events_that_nobody_remembers_is_caught() {
+    let proof = "model::process::durable_state::tests::\
+                 a_commit_writes_what_has_changed_and_what_the_journal_does_not_know";
+    assert_caught("process::forget_who_waits", proof);
+}
+
+#[test]
+fn a_cursor_that_hides_waiting_events_from_older_versions_is_caught() {
+    let proof = "codec::process::tests::\
+                 a_cursor_past_events_that_wait_is_not_read_by_who_does_not_know_of_them";
+    assert_caught("codec::hide_waiting_instances", proof);
+}
+
+#[test]
 fn a_path_that_stays_when_its_directory_is_moved_is_caught() {
     let proof =
         "storage::held::tests::what_is_made_by_a_steady_path_is_made_where_the_directory_is_now";

@@ -1,0 +1,99 @@
+//! One commit for all that instances have decided since the last one, and for what the journal does not know yet.
+//!
+//! * Its expected versions decide. If another writer has written to an instance's stream, nothing of the commit is
+//!   there, and everything is decided again.
+
+use crate::codec::process::StoredStep;
+use crate::log::commit::outcome::{AppendError, Conflict};
+use crate::model::process::contract::ProcessManager;
+use crate::model::process::durable_state::{DurableState, Found};
+use crate::model::process::failure::Failed;
+use crate::model::process::listening::{Interrupt, Step};
+use crate::model::process::runner::Runner;
+use crate::model::process::schedule::Id;
+use crate::value::error::{Error, Result};
+use crate::value::limits::{
+    CHECKPOINT_EVENTS_MAX, INSTANCES_UNWRITTEN_MAX, REACTION_CONFLICTS_MAX,
+};
+use crate::value::position::Position;
+
+impl<M: ProcessManager> Runner<M> {
+    /// Writes what instances have decided; what can wait for the next commit waits, within its bounds.
+    pub(super) fn commit_if_needed(&mut self) -> Step {
+        let must = self.must_write
+            || !self.plan.is_empty()
+            || self.kept.lagging() >= INSTANCES_UNWRITTEN_MAX
+            || self.kept.ahead() >= CHECKPOINT_EVENTS_MAX;
+        if must { self.commit() } else { Ok(()) }
+    }
+
+    /// Writes all that the journal does not know.
+    pub(super) fn commit(&mut self) -> Step {
+        match self.write() {
+            Ok(()) => Ok(()),
+            Err(AppendError::Store(error)) => Err(error.into()),
+            Err(AppendError::Conflict(conflict)) => self.conflicted(&conflict),
+        }
+    }
+
+    /// The same.
+    pub(super) fn write(&mut self) -> Result<(), AppendError> {
+        if self.plan.is_empty() && self.kept.ahead() == 0 && self.kept.lagging() == 0 {
+            return Ok(());
+        }
+        let records = self.kept.records(&self.schedule);
+        let commit = std::mem::take(&mut self.plan).into_commit(records);
+        // Until it is known to be durable.
+        self.stale = true;
+        self.engine.commit(commit?)?;
+        self.stale = false;
+        self.must_write = false;
+        self.conflicts = 0;
+        self.kept.written(&self.schedule);
+        Ok(())
+    }
+
+    /// Somebody else has written to an instance's stream: all is decided again, unless that is so time after time.
+    fn conflicted(&mut self, conflict: &Conflict) -> Step {
+        self.conflicts += 1;
+        if self.conflicts <= REACTION_CONFLICTS_MAX {
+            return Err(Interrupt::Again);
+        }
+        let times = std::mem::take(&mut self.conflicts);
+        self.reload_if_stale()?;
+        let id = conflict.stream.as_str().strip_prefix(M::NAME).and_then(|id| id.strip_prefix('-'));
+        let id = Id::from(id.unwrap_or_default());
+        let from = Position::new(self.kept.position().get() + 1);
+        if !self.schedule.is_active(&id) {
+            self.activate(&id, self.kept.position());
+        }
+        let step = match self.schedule.effects(&id).first() {
+            Some(version) => StoredStep::Effect(version),
+            None => StoredStep::Event(self.schedule.waits_from(&id).unwrap_or(from).get()),
+        };
+        let cause = format!("another writer has written to its stream {times} times meanwhile");
+        let at = format!("a step of {}-{id}", M::NAME);
+        self.give_up(&id, Failed { step, at, cause: cause.into() }, times, false)?;
+        Err(Interrupt::Again)
+    }
+
+    /// After a commit that failed: makes memory again from the journal. What lanes have done meanwhile is done again.
+    pub(super) fn reload_if_stale(&mut self) -> Result<(), Error> {
+        if !self.stale {
+            return Ok(());
+        }
+        let Found { kept, schedule, deadlines } = DurableState::load(self.engine.log(), M::NAME)?;
+        (self.kept, self.schedule, self.deadlines) = (kept, schedule, deadlines);
+        self.instances.clear();
+        self.plan = super::plan::Plan::default();
+        self.ran.clear();
+        self.woken.clear();
+        self.retries.clear();
+        self.rereading = None;
+        self.came_due = None;
+        let schedule = &self.schedule;
+        self.failing.retain(|id, _| schedule.is_active(id));
+        self.stale = false;
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! What becomes of a step that fails: it is tried again beside the others, and then the process stops, the instance is
+//! parked, or the step alone is.
+
+use crate::codec::process::{ParkedStep, StoredStep};
+use crate::model::policy::ErrorAction;
+use crate::model::process::contract::ProcessManager;
+use crate::model::process::failure::{Failed, Fault, fault_of};
+use crate::model::process::listening::{Interrupt, Step};
+use crate::model::process::runner::Runner;
+use crate::model::process::schedule::{Id, State};
+use crate::value::error::{Error, ErrorKind};
+use crate::value::json::told;
+use crate::value::limits::{PARKED_ERROR_BYTES_MAX, PROCESS_PARKED_MAX};
+use crate::value::position::Position;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl<M: ProcessManager> Runner<M> {
+    /// A step of the active instance `id` has failed.
+    pub(super) fn failed(&mut self, id: &Id, failed: Failed) -> Step {
+        let failed = Failed { cause: told::by_handler(failed.cause), ..failed };
+        let mut failing = self.failing.get(id).copied().unwrap_or_default();
+        let fault = fault_of(&failed.cause, failing.outages + 1);
+        if let Fault::Store = fault {
+            // The end of the store is no fault of anybody.
+            self.log().refuse_if_ended()?;
+        }
+        let delay = match fault {
+            Fault::Passing(delay) => {
+                failing.outages += 1;
+                Some(delay)
+            }
+            Fault::Store | Fault::Instance => {
+                failing.failures += 1;
+                self.desk.on_error.delay_after(failing.failures)
+            }
+        };
+        let Some(delay) = delay else {
+            self.failing.remove(id);
+            let stops = matches!(fault, Fault::Store);
+            return self.give_up(id, failed, failing.failures, stops);
+        };
+        let tries = failing.failures + failing.outages;
+        self.desk.shared.retrying(failed.at, tries, failed.cause.to_string());
+        self.failing.insert(Arc::clone(id), failing);
+        self.retries.insert((Instant::now() + delay, Arc::clone(id)));
+        Ok(())
+    }
+
+    /// A step of the instance `id` has succeeded.
+    pub(super) fn succeeded(&mut self, id: &Id) {
+        if !self.failing.is_empty() {
+            self.failing.remove(id);
+        }
+    }
+
+    /// Tries again what has waited long enough.
+    pub(super) fn retry_due(&mut self) -> Step {
+        let now = Instant::now();
+        while let Some((at, _)) = self.retries.first()
+            && *at <= now
+        {
+            let Some((_, id)) = self.retries.pop_first() else { break };
+            if self.schedule.state(&id) == Some(State::Busy) {
+                self.woken.push(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// A step has failed too often.
+    pub(super) fn give_up(&mut self, id: &Id, failed: Failed, attempts: u32, stops: bool) -> Step {
+        let then = match stops {
+            true => ErrorAction::Stop,
+            false => self.desk.on_error.then.or_usual(ErrorAction::ParkInstance),
+        };
+        if then == ErrorAction::Stop {
+            return self.stop_at(id, failed, attempts);
+        }
+        if self.kept.parked() >= PROCESS_PARKED_MAX {
+            let what = format!(
+                "{PROCESS_PARKED_MAX} instances and steps are parked already, no more are allowed: {}",
+                failed.cause
+            );
+            return self.stop_at(id, Failed { cause: what.into(), ..failed }, attempts);
+        }
+        let parked = self.parked_step(&failed, attempts);
+        let (process, at, cause) = (M::NAME, &parked.what, &parked.error);
+        self.must_write = true;
+        if then == ErrorAction::ParkInstance {
+            tracing::error!(process, instance = &**id, at, cause, "an instance was parked");
+            self.kept.park(id, &parked);
+            self.schedule.park(id);
+            return Ok(());
+        }
+        tracing::error!(process, instance = &**id, at, cause, "a step was parked");
+        self.kept.set_aside(id, &parked);
+        self.pass_step(id, parked.step)?;
+        self.woken.push(Arc::clone(id));
+        Ok(())
+    }
+
+    /// The process stops at a step.
+    pub(super) fn stop_at(&mut self, id: &Id, failed: Failed, attempts: u32) -> Step {
+        // So that what it stopped at can be skipped, and the others have come as far as they could.
+        self.commit()?;
+        let parked = self.parked_step(&failed, attempts);
+        self.desk.shared.seen.lock().own.stopped_at = Some((id.to_string(), parked));
+        let message =
+            format!("{} stopped at {}: {}", self.desk.shared.who, failed.at, failed.cause);
+        Err(Interrupt::Fault(Error::with_source(ErrorKind::Faulted, message, failed.cause)))
+    }
+
+    /// What is kept of a step that has failed.
+    pub(super) fn parked_step(&self, failed: &Failed, attempts: u32) -> ParkedStep {
+        let mut error = failed.cause.to_string();
+        error.truncate(error.floor_char_boundary(PARKED_ERROR_BYTES_MAX));
+        let parked_at = self.log().now().0;
+        ParkedStep { step: failed.step, what: failed.at.clone(), error, attempts, parked_at }
+    }
+
+    /// The active instance `id` goes on without `step`, which is its next one.
+    pub(super) fn pass_step(&mut self, id: &Id, step: StoredStep) -> Step {
+        if self.schedule.is_active(id) {
+            self.kept.touch(id);
+        }
+        match step {
+            StoredStep::Event(position) => self.schedule.give_up(id, Position::new(position)),
+            StoredStep::Effect(version) => {
+                if self.schedule.effects(id).first() == Some(version) {
+                    self.schedule.effects_done(id, 1);
+                }
+            }
+            StoredStep::Deadline(due) => self.set_fired(id, due, true)?,
+            StoredStep::Route(position) if position <= self.kept.position().get() => {
+                self.given_up.insert(Position::new(position));
+            }
+            StoredStep::Route(position) => self.kept.pass(Position::new(position)),
+        }
+        Ok(())
+    }
+
+    /// Whether the instance `id` was woken at `due` changes without its being asked.
+    pub(super) fn set_fired(&mut self, id: &Id, due: i64, fired: bool) -> Result<(), Error> {
+        let mut instance = self.instance(id)?;
+        let before = instance.alarm;
+        if let Some(alarm) = instance.alarm.as_mut().filter(|alarm| alarm.due == due) {
+            alarm.fired = fired;
+        }
+        self.kept.set_alarm(id, before, instance.alarm);
+        self.instances.put(id, instance);
+        Ok(())
+    }
+}

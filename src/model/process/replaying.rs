@@ -1,0 +1,173 @@
+//! Letting go on what was parked: with what it stopped at, or without.
+
+use crate::codec::process::{ParkedStep, StoredStep, aside_prefix, aside_suffix, decode};
+use crate::log::read::event_cursor::EventCursor;
+use crate::model::process::contract::ProcessManager;
+use crate::model::process::durable_state::damaged;
+use crate::model::process::failure::Failed;
+use crate::model::process::listening::Interrupt;
+use crate::model::process::runner::Runner;
+use crate::model::process::schedule::Id;
+use crate::value::error::{Error, HandlerError, Result};
+use crate::value::event::RecordedEvent;
+use crate::value::failpoint::failpoint;
+use crate::value::json::told;
+use crate::value::position::Position;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+impl<M: ProcessManager> Runner<M> {
+    /// Lets go on what is parked of the instance `id`; with an empty one, the events whose instance is not known.
+    pub(super) fn replay(&mut self, id: &str) -> Result<()> {
+        let (id, aside) = self.parked_of(id)?;
+        for step in aside {
+            match step {
+                StoredStep::Route(position) => {
+                    self.replay_unrouted(&id, Position::new(position))?;
+                }
+                StoredStep::Event(position) => {
+                    let replays = self.replays.entry(Arc::clone(&id)).or_default();
+                    if !replays.contains(&Position::new(position)) {
+                        replays.push_back(Position::new(position));
+                    }
+                }
+                StoredStep::Effect(version) => {
+                    self.keep_active(&id);
+                    self.schedule.effect_again(&id, version);
+                    self.kept.take_back(&id, step);
+                    self.kept.touch(&id);
+                }
+                StoredStep::Deadline(due) => {
+                    self.set_fired(&id, due, false)?;
+                    self.kept.take_back(&id, step);
+                }
+            }
+        }
+        self.go_on(&id)
+    }
+
+    /// Gives up what the instance `id` stopped at; true if that is what the process has stopped at.
+    pub(super) fn skip(&mut self, id: &str) -> Result<bool> {
+        let stopped_at = self.desk.shared.seen.lock().own.stopped_at.clone();
+        if let Some((_, parked)) = stopped_at.filter(|(stopped, _)| stopped == id) {
+            let id = self.schedule.id(id).unwrap_or_else(|| id.into());
+            self.give_up_step(&id, parked.step)?;
+            return Ok(true);
+        }
+        let (id, aside) = self.parked_of(id)?;
+        for step in aside {
+            self.kept.take_back(&id, step);
+        }
+        if let Some(step) = self.kept.parked_at(&id) {
+            self.give_up_step(&id, step)?;
+        }
+        self.go_on(&id).map(|()| false)
+    }
+
+    /// The id, and the steps that are parked alone; an error if nothing is parked.
+    fn parked_of(&self, id: &str) -> Result<(Id, Vec<StoredStep>)> {
+        let (known, aside) = (Id::from(id), self.kept.aside(id));
+        if aside.is_empty() && self.kept.parked_at(id).is_none() {
+            let message =
+                format!("nothing is parked of the instance {id:?} of process {}", M::NAME);
+            return Err(Error::invalid(message));
+        }
+        Ok((known, aside))
+    }
+
+    fn give_up_step(&mut self, id: &Id, step: StoredStep) -> Result<()> {
+        if !matches!(step, StoredStep::Route(_)) {
+            self.keep_active(id);
+        }
+        match self.pass_step(id, step) {
+            Err(Interrupt::Fault(error)) => Err(error),
+            _ => self.write_now(),
+        }
+    }
+
+    /// What was parked of the instance `id` goes on.
+    fn go_on(&mut self, id: &Id) -> Result<()> {
+        if self.kept.parked_at(id).is_some() {
+            self.kept.unpark(id);
+            self.schedule.unpark(id);
+        }
+        if self.replays.contains_key(id) {
+            self.keep_active(id);
+        }
+        if !self.schedule.is_active(id) && !id.is_empty() {
+            // Its deadline may be to come again.
+            self.keep_active(id);
+        }
+        self.write_now()
+    }
+
+    fn keep_active(&mut self, id: &Id) {
+        if !self.schedule.is_active(id) {
+            self.activate(id, self.kept.position());
+        }
+    }
+
+    fn write_now(&mut self) -> Result<()> {
+        self.write().map_err(Error::from)
+    }
+
+    /// Finds out once more whose the event at `position` is.
+    fn replay_unrouted(&mut self, none: &Id, position: Position) -> Result<()> {
+        let event = EventCursor::new(self.log()).event_at(position)?;
+        let step = StoredStep::Route(position.get());
+        match self.route(&event) {
+            Ok(None) => self.kept.take_back(none, step),
+            Ok(Some(id)) => {
+                let parked = self.record_of(none, step)?;
+                self.kept.take_back(none, step);
+                let step = StoredStep::Event(position.get());
+                self.kept.set_aside(&id, &ParkedStep { step, ..parked });
+                self.replays.entry(Arc::clone(&id)).or_default().push_back(position);
+                self.keep_active(&id);
+            }
+            Err(cause) => self.park_again(none, step, cause)?,
+        }
+        Ok(())
+    }
+
+    /// Lets the instance `id` react to the next event that was parked alone; false if there is none.
+    pub(super) fn replay_next(&mut self, id: &Id) -> Result<bool, Interrupt> {
+        if self.replays.is_empty() {
+            return Ok(false);
+        }
+        let Some(position) = self.replays.get_mut(id).and_then(VecDeque::pop_front) else {
+            self.replays.remove(id);
+            return Ok(false);
+        };
+        let step = StoredStep::Event(position.get());
+        // It may have been skipped meanwhile.
+        if !self.kept.aside(id).contains(&step) {
+            return Ok(true);
+        }
+        let event: RecordedEvent = EventCursor::new(self.log()).event_at(position)?;
+        match self.react_late(id, &event) {
+            Ok(()) if failpoint!("process::keep_what_was_replayed") => {}
+            Ok(()) => self.kept.take_back(id, step),
+            Err(Failed { cause, .. }) => self.park_again(id, step, cause)?,
+        }
+        self.must_write = true;
+        Ok(true)
+    }
+
+    /// What was parked alone has failed once more.
+    fn park_again(&mut self, id: &Id, step: StoredStep, cause: HandlerError) -> Result<()> {
+        let ParkedStep { what, attempts, .. } = self.record_of(id, step)?;
+        let failed = Failed { step, at: what, cause: told::by_handler(cause) };
+        let parked = self.parked_step(&failed, attempts.saturating_add(1));
+        self.kept.set_aside(id, &parked);
+        Ok(())
+    }
+
+    fn record_of(&self, id: &Id, step: StoredStep) -> Result<ParkedStep> {
+        let key = format!("{}{}", aside_prefix(M::NAME), aside_suffix(step, id));
+        let record = self.log().record(&key)?;
+        let record = record.map(|bytes| decode(&bytes)).transpose();
+        let record = record.map_err(|what| damaged(M::NAME, what))?;
+        record.ok_or_else(|| damaged(M::NAME, format!("{key:?} is missing")))
+    }
+}
