@@ -1022,11 +1022,18 @@ fn nothing_goes_into_a_part_of_its_own_store_that_is_elsewhere() {
 fn an_export_below_a_directory_that_may_not_be_read_leaves_nothing() {
     const CHILD: &str = "FILMSTRIP_TEST_UNREADABLE";
     let name = "an_export_below_a_directory_that_may_not_be_read_leaves_nothing";
-    if std::env::var_os(CHILD).is_none() {
+    let Some(place) = std::env::var_os(CHILD) else {
+        let place = tempfile::tempdir().unwrap();
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let mut command = child(module_path!(), name);
-        return run_as_user(command.env(CHILD, "").current_dir("/"));
-    }
-    let directory = tempfile::tempdir().unwrap();
+        return run_as_user(command.env(CHILD, place.path()).current_dir("/"));
+    };
+    let directory = match tempfile::tempdir_in(place) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            return println!("skipped: another user may not enter the temporary directory");
+        }
+        directory => directory.unwrap(),
+    };
     let (store, above) = (directory.path().join("store"), directory.path().join("above"));
     whole::sample(&store);
     fs::create_dir_all(above.join("empty")).unwrap();
