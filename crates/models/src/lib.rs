@@ -19,7 +19,7 @@ mod value {
 
     pub(crate) mod position {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-        pub(crate) struct Position(u64);
+        pub(crate) struct Position(pub(crate) u64);
 
         impl Position {
             pub(crate) const START: Position = Position(0);
@@ -37,17 +37,6 @@ mod value {
     pub(crate) mod clock {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) struct Micros(pub(crate) i64);
-    }
-
-    pub(crate) mod position {
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub(crate) struct Position(pub(crate) u64);
-
-        impl Position {
-            pub(crate) fn get(self) -> u64 {
-                self.0
-            }
-        }
     }
 
     pub(crate) mod event {
