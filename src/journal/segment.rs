@@ -208,7 +208,7 @@ mod tests {
         }
     }
 
-    /// Found by fuzzing with corrected checksums: opening such a journal took all memory, or panicked.
+    /// Found by a fuzzer that corrects checksums: opening such a journal took all memory, or panicked.
     #[test]
     fn a_forged_header_that_claims_what_cannot_be_is_damaged_and_says_why() {
         let refused = |header: SegmentHeader| match SegmentHeader::decode(&header.encode()) {

@@ -489,7 +489,7 @@ fn damage_in_a_sealed_segment_is_found_by_whoever_reads_it() {
     }
 }
 
-/// Found by fuzzing with corrected checksums: verifying remembered each missing number, so a file with the name of
+/// Found by a fuzzer that corrects checksums: verifying remembered each missing number, so a file with the name of
 /// a segment far ahead, or such a watermark, took all memory.
 #[test]
 fn a_segment_named_far_ahead_is_one_finding_and_takes_no_memory() {
@@ -510,7 +510,7 @@ fn a_segment_named_far_ahead_is_one_finding_and_takes_no_memory() {
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
 }
 
-/// Found by fuzzing with corrected checksums: a journal whose first segment claims to continue another one was
+/// Found by a fuzzer that corrects checksums: a journal whose first segment claims to continue another one was
 /// opened, and then each read of it was refused.
 #[test]
 fn a_first_segment_that_does_not_begin_the_journal_is_refused_when_it_is_opened() {
