@@ -291,8 +291,7 @@ impl Target {
 
     /// Removes the unfinished files of a backup that was killed.
     fn remove_leftovers(&self) -> Result<()> {
-        let listed = self.disk.list(&self.directory);
-        for name in listed.map_err(|e| Error::io("list", &self.directory, e))? {
+        for name in names::list(&*self.disk, &self.directory)? {
             if name.ends_with(".tmp") && names::is_leftover(&name) {
                 replace::remove_if_there(&*self.disk, &self.directory.join(name))?;
             }

@@ -1,14 +1,15 @@
 //! The names of a journal's files. The journal never removes a file with another name.
 
 use crate::journal::segment;
-use crate::storage::disk::Disk;
+use crate::storage::disk::{Disk, unless_no_directory};
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use std::path::Path;
 
 /// The names of the files in the journal's directory.
 pub(crate) fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>> {
-    disk.list(directory).map_err(|e| Error::io("list", directory, e))
+    let names = disk.list(directory).map_err(|e| Error::io("list", directory, e));
+    names.map_err(|error| unless_no_directory(disk, directory, error))
 }
 
 /// Whether the journal gives this name to a file.
@@ -67,8 +68,7 @@ fn is_final(name: &str) -> bool {
 
 /// A name in `directory` that the journal does not use, if there is one.
 pub(crate) fn foreign_in(disk: &dyn Disk, directory: &Path) -> Result<Option<String>> {
-    let names = disk.list(directory).map_err(|e| Error::io("list", directory, e))?;
-    Ok(names.into_iter().find(|name| !is_ours(name)))
+    Ok(list(disk, directory)?.into_iter().find(|name| !is_ours(name)))
 }
 
 #[cfg(test)]

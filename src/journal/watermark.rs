@@ -17,7 +17,7 @@
 
 use crate::codec::cursor::array_at;
 use crate::codec::frame::Location;
-use crate::storage::disk::{Disk, DiskFile};
+use crate::storage::disk::{Disk, DiskFile, unless_no_directory};
 use crate::storage::replace::{self, TEMPORARY};
 use crate::storage::stat::FileIdentity;
 use crate::value::error::{Error, Result};
@@ -111,9 +111,9 @@ pub(crate) fn read(
     store: Uuid,
 ) -> Result<Option<DurableWatermark>> {
     Ok(match look(disk, journal)? {
-        Look::Missing | Look::Empty => None,
-        Look::Found { watermark, .. } => {
-            watermark.filter(|(its_store, _)| *its_store == store).map(|(_, watermark)| watermark)
+        Look::Missing | Look::Empty | Look::Torn(_) => None,
+        Look::Found { store: its_store, watermark, .. } => {
+            (its_store == store).then_some(watermark)
         }
     })
 }
@@ -125,11 +125,15 @@ pub(crate) enum Look {
     /// The file is empty. No writer leaves it so, not even for a moment: it gets its name after its bytes, and is
     /// never truncated.
     Empty,
-    /// The file, its identity, and its store and watermark if that is whole.
+    /// The file holds no whole watermark: it is just being written, or is damaged. These are its first bytes, and
+    /// zeros behind its end.
+    Torn([u8; BYTES]),
+    /// The file, its identity, and what it says.
     Found {
         file: Arc<dyn DiskFile>,
         identity: Option<FileIdentity>,
-        watermark: Option<(Uuid, DurableWatermark)>,
+        store: Uuid,
+        watermark: DurableWatermark,
     },
 }
 
@@ -144,12 +148,15 @@ pub(crate) fn look(disk: &dyn Disk, journal: &Path) -> Result<Look> {
         if read == 0 {
             return Ok(Look::Empty);
         }
-        let watermark = DurableWatermark::decode(bytes.get(..read).unwrap_or_default());
-        Ok(Look::Found { file, identity, watermark })
+        let decoded = DurableWatermark::decode(bytes.get(..read).unwrap_or_default());
+        Ok(match decoded {
+            Some((store, watermark)) => Look::Found { file, identity, store, watermark },
+            None => Look::Torn(bytes),
+        })
     };
     match look() {
         Err(error) if io::Error::kind(&error) == io::ErrorKind::NotFound => Ok(Look::Missing),
-        look => look.map_err(|e| Error::io("read", &path, e)),
+        look => look.map_err(|e| unless_no_directory(disk, journal, Error::io("read", &path, e))),
     }
 }
 

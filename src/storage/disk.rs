@@ -126,6 +126,11 @@ pub(crate) fn refuse_no_directory(disk: &dyn Disk, path: &Path) -> Result<()> {
     }
 }
 
+/// The reason for `error`, which concerns something in `directory`, if that is not a directory; else `error`.
+pub(crate) fn unless_no_directory(disk: &dyn Disk, directory: &Path, error: Error) -> Error {
+    refuse_no_directory(disk, directory).err().unwrap_or(error)
+}
+
 /// Whether `is_ours` accepts the name and the kind of everything in the directory `path`.
 pub(crate) fn holds_only(
     disk: &dyn Disk,

@@ -396,7 +396,7 @@ fn create(lock: &mut Lock, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Ma
 /// Refuses a `journal` without a manifest that is a symbolic link to files: nothing says that they are not the
 /// journal of another store, which creating one would replace.
 fn refuse_linked(disk: &dyn Disk, journal: &Path) -> Result<()> {
-    let names = disk.list(journal).map_err(|e| Error::io("list", journal, e))?;
+    let names = names::list(disk, journal)?;
     let is_linked = is_link(journal) && !failpoint!("store::replace_linked_journal");
     let Some(name) = names.first().filter(|_| is_linked) else { return Ok(()) };
     let journal = journal.display();

@@ -171,7 +171,7 @@ impl ExportTarget {
         remove_if_there(disk, &self.path.join(MANIFEST_TMP))?;
         self.sync(&self.path)?;
         let journal = journal_directory(&self.path);
-        for name in disk.list(&journal).map_err(|e| Error::io("list", &journal, e))? {
+        for name in names::list(disk, &journal)? {
             if names::is_ours(&name) {
                 remove_if_there(disk, &journal.join(name))?;
             }

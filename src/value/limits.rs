@@ -339,6 +339,11 @@ pub(crate) const EXPORT_RECOVERED_BYTES_MAX: usize = 256 * MIB;
 pub(crate) const PROGRESS_BYTES: u64 = 64 * MIB as u64;
 /// How often a follower in another process looks at the durable watermark, unless its builder says otherwise.
 pub(crate) const FOLLOWER_POLL: Duration = Duration::from_millis(10);
+/// How long a follower takes a torn durable watermark, whose bytes stay the same, for one that is just being written.
+/// Writing its 60 bytes takes the system a few microseconds.
+pub(crate) const TORN_WATERMARK_MAX: Duration = Duration::from_secs(1);
+/// How long opening a follower waits before it looks again at a torn durable watermark.
+pub(crate) const TORN_WATERMARK_PAUSE: Duration = Duration::from_millis(1);
 /// How often what another process or thread may be replacing at the moment (the durable watermark, a row in pieces) is
 /// read again until it counts as damaged: each attempt meets another replacement only by chance.
 pub(crate) const READ_AGAIN_MAX: u32 = 16;

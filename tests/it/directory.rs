@@ -72,6 +72,35 @@ fn a_strangers_folder_with_a_name_of_ours_is_refused_and_left_alone() {
     }
 }
 
+/// It was an error of the system, `cannot list …: Not a directory`, from which nobody learns what to do.
+#[test]
+fn a_file_in_the_place_of_the_journal_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, journal) = (directory.path(), directory.path().join("journal"));
+    for has_manifest in [false, true] {
+        if has_manifest {
+            fs::remove_file(&journal).unwrap();
+            Store::open(path).unwrap().close().unwrap();
+            fs::remove_dir_all(&journal).unwrap();
+        }
+        fs::write(&journal, "a diary").unwrap();
+        let before = everything(path);
+        let refused = [
+            Store::open(path).map(drop).unwrap_err(),
+            Store::verify_at(path).map(drop).unwrap_err(),
+            Store::repair(path)
+                .and_then(|repair| repair.export(directory.path().join("to")))
+                .map(drop)
+                .unwrap_err(),
+        ];
+        for error in refused {
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+            assert_eq!(error.to_string(), format!("{} is not a directory", journal.display()));
+        }
+        assert!(everything(path) == before, "something was changed");
+    }
+}
+
 /// A file with the name of a segment, or of the mark, and another content is not a journal's either.
 #[test]
 fn a_strangers_file_with_the_name_of_a_segment_is_refused_and_left_alone() {

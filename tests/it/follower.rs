@@ -7,9 +7,11 @@ use filmstrip::repair::{Finding, FindingKind};
 use filmstrip::{ErrorKind, ExpectedVersion, Follower, NewEvent, Position, Store};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 const WRITTEN: &str = "FILMSTRIP_FOLLOWED_WRITER";
@@ -174,8 +176,8 @@ fn nothing_beyond_the_durable_mark_is_shown() {
     assert_eq!(following.position().get(), 4);
     fs::write(&its_mark, "torn").unwrap();
     assert_eq!(following.recv_timeout(PATIENCE).unwrap().position.get(), 5, "what is known holds");
-    let nothing = Follower::open(image.path()).unwrap();
-    assert_eq!(nothing.head().unwrap(), Position::START, "without a mark nothing is shown");
+    let error = Follower::open(image.path()).expect_err("without a mark nothing is shown");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
 }
 
 #[test]
@@ -441,7 +443,7 @@ fn a_follower_says_that_its_store_was_replaced() {
 fn a_follower_says_what_became_of_the_journal() {
     type Case = (&'static str, fn(&Path, &Path), ErrorKind, &'static str);
     let no_directory = "is not a directory";
-    let cases: [Case; 7] = [
+    let cases: [Case; 9] = [
         (
             "in a file",
             |journal, _| {
@@ -466,6 +468,27 @@ fn a_follower_says_what_became_of_the_journal() {
             |journal, _| fs::write(journal.join("durable"), "").unwrap(),
             ErrorKind::Corrupt,
             "journal/durable",
+        ),
+        (
+            "with a torn watermark",
+            |journal, _| {
+                let path = journal.join("durable");
+                let mut bytes = fs::read(&path).unwrap();
+                bytes[40] ^= 1;
+                fs::write(path, bytes).unwrap();
+            },
+            ErrorKind::Corrupt,
+            "it has been torn for 1s; opening the store creates it again",
+        ),
+        (
+            "with half a watermark",
+            |journal, _| {
+                let path = journal.join("durable");
+                let bytes = fs::read(&path).unwrap();
+                fs::write(path, &bytes[..30]).unwrap();
+            },
+            ErrorKind::Corrupt,
+            "it has been torn for 1s; opening the store creates it again",
         ),
         (
             "removed",
@@ -525,6 +548,33 @@ fn a_follower_says_what_became_of_the_journal() {
             assert!(said.contains(says) && names_it, "{case}: {error}");
         }
     }
+}
+
+/// A watermark is torn for a moment while it is written: a follower waits for the whole one, also while it is being
+/// opened.
+#[test]
+fn a_follower_waits_for_a_watermark_that_is_being_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    append(&store, 1, 10);
+    store.close().unwrap();
+    let path = directory.path().join("journal/durable");
+    let whole = fs::read(&path).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let tear = || file.write_all_at(&[0; 20], 40).unwrap();
+    let mend = || file.write_all_at(&whole, 0).unwrap();
+    tear();
+    let follower = thread::scope(|scope| {
+        let opening = scope.spawn(|| Follower::open(directory.path()).unwrap());
+        thread::sleep(Duration::from_millis(50));
+        mend();
+        opening.join().unwrap()
+    });
+    assert_eq!(follower.head().unwrap(), Position::new(1));
+    tear();
+    assert_eq!(follower.head().unwrap(), Position::new(1), "what is known still holds");
+    mend();
+    assert_eq!(follower.head().unwrap(), Position::new(1));
 }
 
 /// A store that nobody has written yet may lack the watermark: a crash came between its creation and its opening.

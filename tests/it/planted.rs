@@ -156,6 +156,7 @@ const CAUGHT: &[(&str, &str)] = &[
         "faults::a_failed_sync_while_a_store_is_opened_moves_nothing_aside",
     ),
     ("follow::wait_for_empty_watermark", "follower::a_follower_says_what_became_of_the_journal"),
+    ("follow::wait_for_torn_watermark", "follower::a_follower_says_what_became_of_the_journal"),
     ("storage::take_file_for_directory", "follower::a_follower_says_what_became_of_the_journal"),
     ("follow::wait_without_watermark", "follower::a_follower_says_what_became_of_the_journal"),
     ("follow::overlook_another_store", "follower::a_follower_says_that_its_store_was_replaced"),

@@ -115,7 +115,7 @@ impl Following {
             match self.known.take().filter(|known| known.watermark.position > after) {
                 Some(known) => self.read_frame(&known)?,
                 None => {
-                    self.known = self.shared.look(1)?;
+                    self.known = self.shared.look()?;
                     let is_more =
                         self.known.as_ref().is_some_and(|known| known.watermark.position > after);
                     if !is_more && !self.wait(deadline) {
@@ -150,7 +150,7 @@ impl Following {
         let read = self.next_page(known);
         // Not before: what is read while other files take the places of these may be of either. What this look finds is
         // what the next frame is read by.
-        self.known = self.shared.look(1)?;
+        self.known = self.shared.look()?;
         if !self.shared.note(&known.journal, read.as_ref().ok().map(|(frame, _)| frame))
             && !failpoint!("follow::show_what_was_replaced")
         {

@@ -16,7 +16,7 @@ use crate::storage::disk::{Disk, RealDisk, refuse_no_directory};
 use crate::storage::files::{absolute, resolve};
 use crate::value::error::{Error, Result};
 use crate::value::event::RecordedEvent;
-use crate::value::limits::{FOLLOWER_POLL, READ_AGAIN_MAX};
+use crate::value::limits::FOLLOWER_POLL;
 use crate::value::position::Position;
 use std::path::Path;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl Follower {
     /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): there is no store, or its journal is not a directory.
     /// * [`UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat): a newer version wrote it.
     /// * [`Corrupt`](crate::ErrorKind::Corrupt): the manifest or a segment's header is damaged, the journal or its
-    ///   watermark is missing, or the watermark is empty.
+    ///   watermark is missing, or the watermark is empty or torn for good.
     /// * [`Replaced`](crate::ErrorKind::Replaced): the journal is another store's.
     pub fn open(path: impl AsRef<Path>) -> Result<Follower> {
         let path = absolute(path.as_ref())?;
@@ -77,7 +77,7 @@ impl Follower {
             Error::invalid(message)
         })?;
         let follower = Follower { shared: Arc::new(Shared::new(path, disk, manifest.store)) };
-        follower.shared.look(READ_AGAIN_MAX)?;
+        follower.shared.look_first()?;
         Ok(follower)
     }
 
@@ -86,12 +86,13 @@ impl Follower {
     ///
     /// # Errors
     /// * [`Replaced`](crate::ErrorKind::Replaced): what is at the path now is not what was opened.
-    /// * [`Corrupt`](crate::ErrorKind::Corrupt): the journal or its watermark is missing, or the watermark is empty.
+    /// * [`Corrupt`](crate::ErrorKind::Corrupt): the journal or its watermark is missing, or the watermark is empty
+    ///   or torn for good.
     /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): the path, or the journal in it, is not a directory any more.
     ///   Each read fails with any of these as well.
     /// * Errors of reading the watermark, or the header of a new segment.
     pub fn head(&self) -> Result<Position> {
-        let known = self.shared.look(1)?;
+        let known = self.shared.look()?;
         Ok(Position::new(known.map_or(0, |known| known.watermark.position)))
     }
 
@@ -138,7 +139,7 @@ impl FollowerRead {
     /// # Errors
     /// Invalid settings of the builder; errors of reading the watermark.
     pub fn iter(mut self) -> Result<impl Iterator<Item = Result<RecordedEvent>> + Send + use<>> {
-        let head = self.shared.look(1)?.map_or(0, |known| known.watermark.position);
+        let head = self.shared.look()?.map_or(0, |known| known.watermark.position);
         self.options.until = self.options.until.min(head);
         self.options.check()?;
         Ok(self.follow())

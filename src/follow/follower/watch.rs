@@ -7,15 +7,17 @@ use crate::journal::recover::read_header;
 use crate::journal::segment;
 use crate::journal::watermark::{self, DurableWatermark, Look};
 use crate::log::core::journal_directory;
-use crate::storage::disk::{Disk, DiskFile, refuse_no_directory};
+use crate::storage::disk::{Disk, DiskFile, unless_no_directory};
 use crate::storage::stat::FileIdentity;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::fork::Owner;
+use crate::value::limits::{TORN_WATERMARK_MAX, TORN_WATERMARK_PAUSE};
 use parking_lot::{Mutex, MutexGuard};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 use uuid::Uuid;
 
 /// What a follower and its reads share.
@@ -35,6 +37,8 @@ struct Seen {
     files: Files,
     /// The last frame that any reader has read, and where it is.
     read: Option<(Location, Header)>,
+    /// The bytes of the torn watermark that the last look has met, and when they were met first.
+    torn: Option<([u8; watermark::BYTES], Instant)>,
 }
 
 /// The files of one journal. Others that take their places get a reader of their own, so that no segment's header and
@@ -59,46 +63,53 @@ impl Shared {
         let directory = journal_directory(&path);
         let journal = Journal::new(Arc::clone(&disk), directory.clone(), store, Vec::new());
         let files = Files { journal: Arc::new(journal), segment: 0, watermark: None };
-        let seen = Mutex::new(Seen { watermark: None, files, read: None });
+        let seen = Mutex::new(Seen { watermark: None, files, read: None, torn: None });
         Shared { owner: Owner::this_process(), path, disk, store, directory, seen }
+    }
+
+    /// Looks for the first time, until the watermark is not torn.
+    pub(super) fn look_first(&self) -> Result<()> {
+        while self.look()?.is_none() && self.seen.lock().torn.is_some() {
+            std::thread::sleep(TORN_WATERMARK_PAUSE);
+        }
+        Ok(())
     }
 
     /// How far the journal is durable, as the watermark says now. A watermark that is just being written says nothing;
     /// then what is known still holds.
-    pub(super) fn look(&self, attempts: u32) -> Result<Option<Known>> {
+    pub(super) fn look(&self) -> Result<Option<Known>> {
         self.owner.check()?;
         // Held over the reading: of two threads, one must not come with an older watermark than the other did.
         let mut seen = self.seen.lock();
-        for _ in 0..attempts {
-            let look = || self.look_at_watermark();
-            let look = match failpoint!("follow::look_out_of_order") {
-                true => MutexGuard::unlocked(&mut seen, look)?,
-                false => look()?,
-            };
-            let seen = &mut *seen;
-            if let Some((watermark, files)) = self.take(seen, look)? {
-                self.advance(seen, watermark, files)?;
-                break;
-            }
+        let look = || self.look_at_watermark();
+        let look = match failpoint!("follow::look_out_of_order") {
+            true => MutexGuard::unlocked(&mut seen, look)?,
+            false => look()?,
+        };
+        let seen = &mut *seen;
+        if let Some((watermark, files)) = self.take(seen, look)? {
+            self.advance(seen, watermark, files)?;
         }
         let known = |watermark| Known { journal: Arc::clone(&seen.files.journal), watermark };
         Ok(seen.watermark.map(known))
     }
 
     fn look_at_watermark(&self) -> Result<Look> {
-        watermark::look(&*self.disk, &self.directory).map_err(|error| {
-            let paths = [&self.path, &self.directory];
-            let refused = paths.map(|path| refuse_no_directory(&*self.disk, path).err());
-            refused.into_iter().flatten().next().unwrap_or(error)
-        })
+        let look = watermark::look(&*self.disk, &self.directory);
+        look.map_err(|error| unless_no_directory(&*self.disk, &self.path, error))
     }
 
     /// What the watermark that was looked at says, if it says anything, and of which files. A watermark in another file
     /// is the sign that all files may be others: a writer has opened the store, a backup was taken into its directory,
     /// or something else was put in its place.
-    fn take(&self, seen: &Seen, look: Look) -> Result<Option<(DurableWatermark, Files)>> {
-        let (file, identity, watermark) = match look {
-            Look::Found { file, identity, watermark } => (file, identity, watermark),
+    fn take(&self, seen: &mut Seen, look: Look) -> Result<Option<(DurableWatermark, Files)>> {
+        let torn_before = seen.torn.take();
+        let (file, identity, store, watermark) = match look {
+            Look::Found { file, identity, store, watermark } => (file, identity, store, watermark),
+            Look::Torn(bytes) => {
+                self.check_manifest()?;
+                return self.take_torn(seen, bytes, torn_before);
+            }
             Look::Empty if !failpoint!("follow::wait_for_empty_watermark") => {
                 self.check_manifest()?;
                 return Err(self.no_watermark("it is empty"));
@@ -112,11 +123,6 @@ impl Shared {
         let is_the_same = identity.is_none_or(|identity| {
             seen.files.watermark.as_ref().is_some_and(|(_, before)| *before == identity)
         });
-        let Some((store, watermark)) = watermark else {
-            // Torn: it is just being written.
-            self.check_manifest()?;
-            return Ok(None);
-        };
         if store != self.store {
             self.check_manifest()?;
             return self.refuse_another_store(store);
@@ -197,6 +203,22 @@ impl Shared {
             return Ok(());
         }
         Err(self.no_watermark("it is missing, although the journal was written"))
+    }
+
+    /// Takes a torn watermark for one that is just being written, unless it stays as it is.
+    fn take_torn(
+        &self,
+        seen: &mut Seen,
+        bytes: [u8; watermark::BYTES],
+        before: Option<([u8; watermark::BYTES], Instant)>,
+    ) -> Result<Option<(DurableWatermark, Files)>> {
+        let same = before.filter(|(before, _)| *before == bytes);
+        let since = same.map_or_else(Instant::now, |(_, since)| since);
+        seen.torn = Some((bytes, since));
+        if since.elapsed() >= TORN_WATERMARK_MAX && !failpoint!("follow::wait_for_torn_watermark") {
+            return Err(self.no_watermark(&format!("it has been torn for {TORN_WATERMARK_MAX:?}")));
+        }
+        Ok(None)
     }
 
     fn no_watermark(&self, what: &str) -> Error {

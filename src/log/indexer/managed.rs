@@ -1,7 +1,8 @@
 //! The index as the log uses it: queried, filled from the journal, and healed when it is damaged.
 //!
-//! * The index is derived. If anything is wrong with it, it is quarantined and rebuilt from the journal, and nobody
-//!   has to repair anything.
+//! * The index is derived. If anything is wrong with it (also that a file of it may not be read), it is quarantined
+//!   and rebuilt from the journal, and nobody has to repair anything. Only exhausted memory or descriptors say nothing
+//!   about it.
 //! * While it is rebuilt, callers that need it wait.
 //! * If it cannot be rebuilt, because the disk is full for example, it is lost for now: callers that need it get an
 //!   error with the reason. After a pause, which grows with each failure, the next caller retries the rebuild.
