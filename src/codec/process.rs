@@ -2,12 +2,12 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `process/cursor/<name>` | how far it has ingested the log |
-//! | `process/deadline/<name>-<id>` | when an instance is to be woken |
-//! | `process/effects/<name>-<id>` | an instance's own events whose effects are still to come: their versions, or if there are many, 0 and ranges of versions |
-//! | `process/waits/<name>-<id>` | from which position on an instance's events wait, though the cursor is past it |
-//! | `process/parked/<name>-<id>` | what a parked instance stopped at |
-//! | `process/aside/<name>-<step>-<id>` | a step that was parked alone, while its instance went on |
+//! | `process/cursor/<name>` | the position up to which the process has ingested the log |
+//! | `process/deadline/<name>-<id>` | an instance's deadline |
+//! | `process/effects/<name>-<id>` | an instance's own events whose effects are pending: their versions, or if there are many, 0 and ranges of versions |
+//! | `process/waits/<name>-<id>` | the first position whose event waits for the instance; the cursor is past it |
+//! | `process/parked/<name>-<id>` | the step at which a parked instance stopped |
+//! | `process/aside/<name>-<step>-<id>` | a step that is parked alone, while its instance continues |
 //!
 //! `<name>-<id>` is the instance's stream. A name holds no `-`, so no process sees another's keys. `<step>` is a letter
 //! and a number of 20 digits.
@@ -24,28 +24,29 @@ pub(crate) struct ProcessCursor {
     pub(crate) position: u64,
 }
 
-/// The cursor of a process that has instances whose events wait or that are parked: what came before these knew would
-/// lose their events, so it must not read this.
+/// The cursor of a process that has waiting events or parked steps. A version of filmstrip that does not know of these
+/// would lose them, so it must not be able to read this form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct CursorPastSome {
-    /// No position, for a position of 0 is not followed by anything.
+    /// 0, where [`ProcessCursor`] has the position. A `ProcessCursor` with a position of 0 is one byte, so this tells
+    /// the two forms apart.
     no_position: u64,
     form: u64,
     position: u64,
 }
 
-/// The newest form of a cursor that is known.
+/// The newest form of a cursor that this version reads.
 const CURSOR_FORM: u64 = 1;
 
-/// What is kept as a cursor.
+/// A cursor as it was decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cursor {
     At(u64),
-    /// It has a form that only a newer version knows.
+    /// A form that only a newer version reads.
     Newer(u64),
 }
 
-/// The bytes of a cursor at `position`. `past_some`: there are instances that wait or are parked.
+/// Encodes a cursor at `position`. `past_some` tells whether there are waiting events or parked steps.
 pub(crate) fn encode_cursor(position: u64, past_some: bool) -> Vec<u8> {
     match past_some && !failpoint!("codec::hide_waiting_instances") {
         true => encode(&CursorPastSome { no_position: 0, form: CURSOR_FORM, position }),
@@ -61,14 +62,14 @@ pub(crate) fn decode_cursor(bytes: &[u8]) -> Result<Cursor, Corruption> {
     }
 }
 
-/// From where on an instance's events wait.
+/// The position from which an instance's events wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WaitsFrom {
     /// The first position whose event, if it is the instance's, is not ingested.
     pub(crate) position: u64,
 }
 
-/// A step of a process. A variant's place is its number on disk: new ones go to the end.
+/// A step of a process. The order of the variants gives their numbers on disk, so new ones go to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum StoredStep {
     /// The reaction to the event at this position.
@@ -77,7 +78,7 @@ pub(crate) enum StoredStep {
     Effect(u64),
     /// The reaction to the deadline at this time, in UTC microseconds.
     Deadline(i64),
-    /// Finding out whom the event at this position concerns.
+    /// Finding the instance that the event at this position concerns.
     Route(u64),
 }
 
@@ -85,9 +86,9 @@ pub(crate) enum StoredStep {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ParkedStep {
     pub(crate) step: StoredStep,
-    /// What it is, in words.
+    /// The step in words, for an operator.
     pub(crate) what: String,
-    /// What went wrong with it last; empty if nothing was said.
+    /// The message of its last failure; may be empty.
     pub(crate) error: String,
     /// How often it was tried.
     pub(crate) attempts: u32,
@@ -95,16 +96,16 @@ pub(crate) struct ParkedStep {
     pub(crate) parked_at: i64,
 }
 
-/// When an instance is to be woken.
+/// The deadline of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Alarm {
     /// UTC microseconds.
     pub(crate) due: i64,
-    /// The instance was woken for this time, and is not woken again.
+    /// Whether the instance was woken for this deadline. It is not woken again.
     pub(crate) fired: bool,
 }
 
-/// An instance's own events with effects that have not run.
+/// An instance's own events whose effects are pending.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct EffectsToCome {
     /// The events' versions, in order.
@@ -124,7 +125,7 @@ struct EffectsInRanges {
 /// Up to this number, versions are listed one by one.
 const VERSIONS_MAX: u64 = 4;
 
-/// Encodes the effects to come of the events in `ranges` of versions, which are in order.
+/// Encodes the pending effects of the events in `ranges` of versions, which must be in order.
 pub(crate) fn encode_effects(ranges: &[(u64, u64)]) -> Vec<u8> {
     let mut versions = 0_u64;
     for (first, last) in ranges {
@@ -139,7 +140,7 @@ pub(crate) fn encode_effects(ranges: &[(u64, u64)]) -> Vec<u8> {
     }
 }
 
-/// Decodes effects to come into ranges of versions.
+/// Decodes pending effects into ranges of versions.
 pub(crate) fn decode_effects(bytes: &[u8]) -> Result<Vec<(u64, u64)>, Corruption> {
     let ranges: Vec<(u64, u64)> = match bytes {
         [0, _, ..] => decode::<EffectsInRanges>(bytes)?.ranges,
@@ -165,39 +166,39 @@ pub(crate) fn deadline_prefix(name: &str) -> String {
     format!("process/deadline/{name}-")
 }
 
-/// The prefix of the keys of all effects to come of the process `name`; an instance's id follows.
+/// The prefix of the keys of all pending effects of the process `name`; an instance's id follows.
 pub(crate) fn effects_prefix(name: &str) -> String {
     format!("process/effects/{name}-")
 }
 
-/// What the keys begin with that say from where on events of instances of the process `name` wait.
+/// The prefix of the keys of all [`WaitsFrom`] of the process `name`; an instance's id follows.
 pub(crate) fn waits_prefix(name: &str) -> String {
     format!("process/waits/{name}-")
 }
 
-/// What the keys of all parked instances of the process `name` begin with; an instance's id follows.
+/// The prefix of the keys of all parked instances of the process `name`; an instance's id follows.
 pub(crate) fn parked_prefix(name: &str) -> String {
     format!("process/parked/{name}-")
 }
 
-/// What the keys of all steps of the process `name` begin with that are parked alone.
+/// The prefix of the keys of all steps of the process `name` that are parked alone; [`aside_suffix`] follows.
 pub(crate) fn aside_prefix(name: &str) -> String {
     format!("process/aside/{name}-")
 }
 
-/// What follows the prefix in the key of a step that is parked alone.
+/// The rest of the key of a step that is parked alone, after [`aside_prefix`].
 pub(crate) fn aside_suffix(step: StoredStep, id: &str) -> String {
     let (letter, number) = match step {
         StoredStep::Event(position) => ('e', position),
         StoredStep::Effect(version) => ('f', version),
-        // In order, those before 1970 too.
+        // Keeps the order of deadlines before 1970, too.
         StoredStep::Deadline(due) => ('d', due.cast_unsigned() ^ (1 << 63)),
         StoredStep::Route(position) => ('r', position),
     };
     format!("{letter}{number:020}-{id}")
 }
 
-/// The instance's id in such a key.
+/// The instance's id in an [`aside_suffix`].
 pub(crate) fn aside_id(suffix: &str) -> Result<&str, Corruption> {
     suffix.get(22..).ok_or_else(|| Corruption::Form("a key is too short".into()))
 }
@@ -228,8 +229,7 @@ mod tests {
         }
     }
 
-    /// A version that does not know of waiting instances would lose their events: it must take such a cursor for
-    /// damaged.
+    /// A version that does not know of waiting events would lose them, so it must treat such a cursor as damaged.
     #[test]
     fn a_cursor_past_events_that_wait_is_not_read_by_who_does_not_know_of_them() {
         assert_eq!(encode_cursor(300, false), [251, 44, 1]);

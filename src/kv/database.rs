@@ -127,31 +127,7 @@ impl Database {
             let reason = format!("it holds {name:?}, which sled would remove");
             return Err(Corruption::Database(reason.into()).into());
         }
-        // While it opens, sled creates the missing parents of its files. If its directory was moved meanwhile, it would
-        // create another one at the old path.
-        let config = sled::Config::new()
-            .path(held.steady_path())
-            .cache_capacity(cache_bytes.max(SLED_CACHE_BYTES_MIN))
-            .segment_size(pace.segment_bytes)
-            .flush_every_ms(None);
-        let db = match catch(|| config.open()) {
-            Ok(Ok(db)) => db,
-            Ok(Err(sled::Error::Io(e)))
-                if is_the_systems(&e) || is_failed_write(&e, || can_be_read(&**disk, path)) =>
-            {
-                return Err(OpenError::System(Error::io("open", path, e)));
-            }
-            Ok(Err(e)) => {
-                return Err(unusable_or_system(path, "sled cannot open it", &e.to_string()));
-            }
-            Err(panic) => {
-                return Err(unusable_or_system(
-                    path,
-                    "sled panicked while it opened it",
-                    &panic.to_string(),
-                ));
-            }
-        };
+        let db = open_sled(&**disk, path, &held, cache_bytes, pace)?;
         let file = match held.check_before("open").and_then(|()| sync_files(&**disk, path)) {
             Ok(file) => file,
             Err(error) => {
@@ -487,6 +463,36 @@ impl Drop for Database {
         }
         if let Err(error) = self.release() {
             tracing::warn!(%error, "sled did not close cleanly");
+        }
+    }
+}
+
+/// Opens sled, and tells a database that is damaged from a system that fails.
+fn open_sled(
+    disk: &dyn Disk,
+    path: &Path,
+    held: &Held,
+    cache_bytes: u64,
+    pace: SyncPolicy,
+) -> Result<sled::Db, OpenError> {
+    // While it opens, sled creates the missing parents of its files. If its directory was moved meanwhile, it would
+    // create another one at the old path.
+    let config = sled::Config::new()
+        .path(held.steady_path())
+        .cache_capacity(cache_bytes.max(SLED_CACHE_BYTES_MIN))
+        .segment_size(pace.segment_bytes)
+        .flush_every_ms(None);
+    match catch(|| config.open()) {
+        Ok(Ok(db)) => Ok(db),
+        Ok(Err(sled::Error::Io(e)))
+            if is_the_systems(&e) || is_failed_write(&e, || can_be_read(disk, path)) =>
+        {
+            Err(OpenError::System(Error::io("open", path, e)))
+        }
+        Ok(Err(e)) => Err(unusable_or_system(path, "sled cannot open it", &e.to_string())),
+        Err(panic) => {
+            let what = "sled panicked while it opened it";
+            Err(unusable_or_system(path, what, &panic.to_string()))
         }
     }
 }

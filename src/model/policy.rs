@@ -80,7 +80,7 @@ pub(crate) fn recovery_delay(error: &Error, failures: u32) -> Option<Duration> {
     Some(recovery_wait(failures))
 }
 
-/// The same for what an effect of a process meets: other writers, and a full queue, pass by themselves too.
+/// As [`recovery_delay`], for effects of a process, which are also retried after a conflict and when a queue is full.
 pub(crate) fn outage_delay(error: &Error, failures: u32) -> Option<Duration> {
     match error.kind() {
         ErrorKind::Conflict | ErrorKind::QueueFull => Some(recovery_wait(failures)),
@@ -93,7 +93,7 @@ fn recovery_wait(failures: u32) -> Duration {
     RECOVERY_WAIT_MIN.saturating_mul(doubled).min(RECOVERY_WAIT_MAX)
 }
 
-/// The failure of a store that `cause` came from, if it came from one.
+/// The store's error behind `cause`, if there is one.
 pub(crate) fn of_store(cause: &(dyn std::error::Error + 'static)) -> Option<Error> {
     let mut sources = std::iter::successors(Some(cause), |cause| cause.source());
     sources.find_map(|cause| cause.downcast_ref::<Error>()).cloned()

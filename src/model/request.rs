@@ -27,7 +27,7 @@ pub(crate) struct RequestSender<A> {
     requests: Sender<Request<A>>,
     /// Disconnected when the replying thread has ended.
     ended: Receiver<()>,
-    /// The thread that answers, once it runs, and those that it waits for.
+    /// The replying thread, once it runs, and the threads that it waits for.
     threads: Mutex<Vec<ThreadId>>,
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn requests<A>() -> (RequestSender<A>, RequestReceiver<A>) {
 }
 
 impl<A> RequestSender<A> {
-    /// The present thread is the one that answers, or one that it may wait for before it does.
+    /// Registers the current thread as the one that replies, or as one that the replying thread may wait for.
     pub(crate) fn answered_here(&self) {
         self.threads.lock().push(std::thread::current().id());
     }

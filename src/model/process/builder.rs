@@ -1,6 +1,6 @@
 //! Starting a process.
 
-use crate::log::core::Closer;
+use crate::log::core::{Closer, Log};
 use crate::log::handle::LogHandle;
 use crate::model::aggregate::Aggregate;
 use crate::model::policy::{ErrorAction, OnError};
@@ -10,23 +10,24 @@ use crate::model::process::effects::Executors;
 use crate::model::process::handle::ProcessHandle;
 use crate::model::process::incoming::Incoming;
 use crate::model::process::instances::Instances;
-use crate::model::process::lane::LaneContext;
+use crate::model::process::lane::{LaneContext, Ran, Task};
 use crate::model::process::lanes::{Closing, Lanes};
 use crate::model::process::listening::Settling;
 use crate::model::process::passing_on::PassOn;
 use crate::model::process::plan::Plan;
 use crate::model::process::registry::Processes;
 use crate::model::process::runner::{Runner, done};
-use crate::model::process::status::{Shared, Shown};
+use crate::model::process::status::{Own, Shared, Shown};
 use crate::model::repository::Repository;
 use crate::model::request::requests;
 use crate::model::worker::Worker;
 use crate::model::worker::desk::Desk;
 use crate::value::error::{Error, Result};
+use crate::value::event::RecordedEvent;
 use crate::value::limits::{LANES_DEFAULT, LANES_MAX};
 use crate::value::position::Position;
 use crate::value::stream::is_category;
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, bounded};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -124,50 +125,16 @@ impl<M: ProcessManager> ProcessBuilder<M> {
             found = Some(state);
             Ok((Shared::new("process", M::NAME, done, shown, requests), ()))
         })?;
-        let Found { kept, schedule, deadlines } = found.expect("found where it was registered");
+        let found = found.expect("found where it was registered");
         let closed = log.log().closing();
         let desk = Desk { shared: Arc::clone(&shared), on_error, requests: asked, closed };
         let (ring, bell) = bounded(1);
         let lanes = Arc::new(Lanes::new(move || {
-            // One that is not heard yet is enough.
+            // One message is enough, so a full channel needs no other.
             let _ = ring.try_send(());
         }));
-        let weak = Arc::downgrade(&lanes);
-        let closer: Arc<Closer> = Arc::new(move || {
-            if let Some(lanes) = weak.upgrade() {
-                lanes.close();
-            }
-        });
-        log.log().when_closing(&closer);
-        let mut runner = Runner::<M> {
-            engine: Arc::clone(log.engine()),
-            filter: M::filter(),
-            pass_on: self.pass_on.clone(),
-            desk,
-            settling: Settling::default(),
-            kept,
-            schedule,
-            deadlines,
-            instances: Instances::new(),
-            plan: Plan::default(),
-            lanes: Closing(Arc::clone(&lanes)),
-            _closer: closer,
-            bell,
-            ran: VecDeque::new(),
-            incoming: Incoming::default(),
-            rereading: None,
-            replays: HashMap::new(),
-            woken: Vec::new(),
-            given_up: HashSet::new(),
-            failing: HashMap::new(),
-            retries: BTreeSet::new(),
-            clock: log.log().watch_clock(),
-            came_due: None,
-            must_write: false,
-            stale: false,
-            conflicts: 0,
-        };
-        // The position where it begins is fixed now, not by its first commit.
+        let mut runner = runner::<M>(&log, self.pass_on.clone(), desk, found, &lanes, bell);
+        // Fix the position where it begins now, not at its first commit.
         runner.write()?;
         runner.show();
         let context = LaneContext::<M> {
@@ -206,6 +173,58 @@ impl<M: ProcessManager> ProcessBuilder<M> {
     }
 }
 
+/// A runner that begins at the state `found`.
+fn runner<M: ProcessManager>(
+    log: &LogHandle,
+    pass_on: PassOn,
+    desk: Desk<Own, Shown>,
+    found: Found<RecordedEvent>,
+    lanes: &Arc<Lanes<Task<M>, Ran<M>>>,
+    bell: Receiver<()>,
+) -> Runner<M> {
+    let Found { kept, schedule, deadlines } = found;
+    Runner {
+        engine: Arc::clone(log.engine()),
+        filter: M::filter(),
+        pass_on,
+        desk,
+        settling: Settling::default(),
+        kept,
+        schedule,
+        deadlines,
+        instances: Instances::new(),
+        plan: Plan::default(),
+        lanes: Closing(Arc::clone(lanes)),
+        _closer: close_with(log.log(), lanes),
+        bell,
+        ran: VecDeque::new(),
+        incoming: Incoming::default(),
+        rereading: None,
+        replays: HashMap::new(),
+        woken: Vec::new(),
+        given_up: HashSet::new(),
+        failing: HashMap::new(),
+        retries: BTreeSet::new(),
+        clock: log.log().watch_clock(),
+        came_due: None,
+        must_write: false,
+        stale: false,
+        conflicts: 0,
+    }
+}
+
+/// Closes `lanes` when the log closes, for as long as the caller holds the result.
+fn close_with<M: ProcessManager>(log: &Log, lanes: &Arc<Lanes<Task<M>, Ran<M>>>) -> Arc<Closer> {
+    let lanes = Arc::downgrade(lanes);
+    let closer: Arc<Closer> = Arc::new(move || {
+        if let Some(lanes) = lanes.upgrade() {
+            lanes.close();
+        }
+    });
+    log.when_closing(&closer);
+    closer
+}
+
 fn start_lanes<M: ProcessManager>(
     log: &LogHandle,
     context: LaneContext<M>,
@@ -216,7 +235,7 @@ fn start_lanes<M: ProcessManager>(
     for _ in 0..lanes {
         let (context, shared) = (Arc::clone(&context), Arc::clone(shared));
         log.log().spawn("filmstrip-lane", move || {
-            // Callers within an effect would wait for themselves.
+            // A caller within an effect would wait for itself.
             shared.requests.answered_here();
             context.run();
         })?;

@@ -1,10 +1,10 @@
-//! What a process remembers in the journal besides its own events: how far it is, and of its instances which effects
-//! are to come, from where on events wait, which deadlines are to come, and what is parked.
+//! The state of a process in the journal besides its own events: its position, and the pending effects, waiting events,
+//! pending deadlines and parked steps of its instances.
 //!
-//! * It is written with the own events that it belongs to. What may lag behind does no harm when it is had again: how
-//!   far the process is past events that led to nothing, and that an effect without further events is done. That goes
-//!   with the next commit.
-//! * After a commit that failed, all of it is loaded again.
+//! * It is written with the own events that it belongs to, except for two things that may lag in the journal, because
+//!   repeating them does no harm: the position past events that led to nothing, and the end of an effect that returned
+//!   no events. The next commit writes both.
+//! * After a failed commit, all of it is loaded again.
 
 use crate::codec::process::{
     Alarm, Cursor, ParkedStep, StoredStep, WaitsFrom, aside_id, aside_prefix, aside_suffix,
@@ -24,27 +24,29 @@ use std::sync::Arc;
 
 pub(super) struct DurableState {
     name: &'static str,
-    /// What was recorded up to here is ingested, or waits for its instance, or is not wanted.
+    /// Every event up to this position is ingested, or waits for its instance, or is not wanted.
     position: Position,
-    /// The same, as the journal has it; `None` if it has nothing.
+    /// The position in the journal; `None` if there is none.
     written: Option<Position>,
-    /// As the journal has it: the effects to come, and from where on events wait.
+    /// The pending effects in the journal.
     effects: HashMap<Id, Pending>,
+    /// The position in the journal from which an instance's events wait.
     waits: HashMap<Id, Position>,
-    /// Instances for which the journal may lag behind.
+    /// Instances whose effects and waiting events may differ from the journal's.
     touched: HashSet<Id>,
-    /// What else the journal does not have yet, by key.
+    /// Other records that the journal does not have yet, by key. An empty value removes the key.
     unwritten: BTreeMap<String, Vec<u8>>,
     /// Alarms that the journal does not have yet.
     alarms: HashMap<Id, Option<Alarm>>,
     /// How many instances wait for a deadline.
     armed: u64,
+    /// The step at which each parked instance stopped.
     parked: HashMap<Id, StoredStep>,
     /// Steps that are parked alone, by the instance's id.
     aside: BTreeSet<(Id, StoredStep)>,
 }
 
-/// What a restart finds.
+/// The state of a process after a restart.
 pub(super) struct Found<E> {
     pub(super) kept: DurableState,
     pub(super) schedule: Schedule<E>,
@@ -94,7 +96,7 @@ impl DurableState {
         Ok(Found { kept, schedule, deadlines })
     }
 
-    /// The instances that have something to do.
+    /// A schedule of the instances that have something to do.
     fn schedule<E>(&self) -> Schedule<E> {
         let mut schedule = Schedule::new();
         let ids: HashSet<&Id> =
@@ -109,7 +111,7 @@ impl DurableState {
         schedule
     }
 
-    /// The nearest deadlines of the instances that have nothing else to do.
+    /// Loads the nearest deadlines of the instances that have nothing else to do.
     pub(super) fn load_deadlines<E>(
         &mut self,
         log: &Log,
@@ -148,17 +150,17 @@ impl DurableState {
         self.position
     }
 
-    /// The same, as the journal has it.
+    /// The position in the journal.
     pub(super) fn at_last_commit(&self) -> Position {
         self.written.unwrap_or_default()
     }
 
-    /// Everything up to `position` is ingested, or waits.
+    /// Moves the position to `position`, unless it is past it.
     pub(super) fn pass(&mut self, position: Position) {
         self.position = self.position.max(position);
     }
 
-    /// The process has never ingested anything.
+    /// Whether the process has never written a position.
     pub(super) fn is_new(&self) -> bool {
         self.written.is_none()
     }
@@ -168,7 +170,7 @@ impl DurableState {
         self.position.get() - self.written.map_or(0, Position::get)
     }
 
-    /// How many instances have records that the journal lacks.
+    /// How many instances and records the journal may lack.
     pub(super) fn lagging(&self) -> usize {
         self.touched.len() + self.unwritten.len()
     }
@@ -178,12 +180,13 @@ impl DurableState {
         self.armed
     }
 
-    /// What the journal has of the instance `id` may lag behind.
+    /// Notes that the effects or waiting events of the instance `id` may differ from the journal's.
     pub(super) fn touch(&mut self, id: &Id) {
         self.touched.insert(Arc::clone(id));
     }
 
-    /// The instance `id` has nothing more to do; what the journal has of it may lag behind.
+    /// Notes that the instance `id` has nothing left to do. The journal lags only if it has effects or waiting events
+    /// of the instance.
     pub(super) fn touch_retired(&mut self, id: &Id) {
         if self.effects.contains_key(id) || self.waits.contains_key(id) {
             self.touch(id);
@@ -192,12 +195,12 @@ impl DurableState {
         }
     }
 
-    /// An alarm that the journal does not have yet.
+    /// The alarm of the instance `id`, if the journal does not have it yet.
     pub(super) fn unwritten_alarm(&self, id: &str) -> Option<Option<Alarm>> {
         self.alarms.get(id).copied()
     }
 
-    /// The alarm of the instance `id` is `after`.
+    /// Sets the alarm of the instance `id` from `before` to `after`.
     pub(super) fn set_alarm(&mut self, id: &Id, before: Option<Alarm>, after: Option<Alarm>) {
         if before == after {
             return;
@@ -209,7 +212,7 @@ impl DurableState {
         self.alarms.insert(Arc::clone(id), after);
     }
 
-    /// What the parked instance `id` stopped at.
+    /// The step at which the parked instance `id` stopped.
     pub(super) fn parked_at(&self, id: &str) -> Option<StoredStep> {
         self.parked.get(id).copied()
     }
@@ -237,7 +240,7 @@ impl DurableState {
         self.unwritten.insert(self.aside_key(id, parked.step), encode(parked));
     }
 
-    /// The step is not parked any more.
+    /// Removes a step that is parked alone.
     pub(super) fn take_back(&mut self, id: &Id, step: StoredStep) {
         self.aside.remove(&(Arc::clone(id), step));
         self.unwritten.insert(self.aside_key(id, step), Vec::new());
@@ -254,7 +257,7 @@ impl DurableState {
         format!("{}{}", aside_prefix(self.name), aside_suffix(step, id))
     }
 
-    /// What a commit must write now.
+    /// The records that the next commit must write.
     pub(super) fn records<E>(&self, schedule: &Schedule<E>) -> Vec<(String, Vec<u8>)> {
         let mut records: Vec<_> =
             self.unwritten.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
@@ -283,7 +286,7 @@ impl DurableState {
         records
     }
 
-    /// The journal has all of it.
+    /// Notes that a commit has made all of it durable.
     pub(super) fn written<E>(&mut self, schedule: &Schedule<E>) {
         self.written = Some(self.position);
         for id in self.touched.drain() {
@@ -301,7 +304,7 @@ impl DurableState {
     }
 }
 
-/// What is kept under the keys that begin with `prefix`, by what follows it.
+/// The values of the keys that begin with `prefix`, by the rest of the key.
 fn load<T>(
     log: &Log,
     name: &str,

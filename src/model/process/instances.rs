@@ -1,8 +1,7 @@
-//! The instances of one process: each folded from its own stream, and remembered for a while.
+//! The instances of one process, each computed from its own stream, and a cache of them.
 //!
-//! * What is cached is never taken for the newest state: a caller gets it with all that its
-//!   stream holds by then.
-//! * Bounded: two generations, of which the older goes when the younger is full.
+//! * A cached state is never assumed to be the newest: `refresh` applies all later events of the stream to it.
+//! * The cache is bounded: it has two generations, and the older one is dropped when the younger one is full.
 
 use crate::codec::process::{Alarm, deadline_prefix, decode};
 use crate::codec::state::StreamState;
@@ -30,24 +29,24 @@ pub(super) struct Instance<M> {
     pub(super) stream: StreamId,
     pub(super) state: M,
     pub(super) version: Version,
-    /// That of its last event: what a deadline's events go on with.
+    /// The metadata that its last event passes on, which a deadline's events also get.
     pub(super) passed: Passed,
-    /// When it is woken, or was.
+    /// Its deadline, and whether that has fired.
     pub(super) alarm: Option<Alarm>,
 }
 
-/// What an instance has decided, not recorded yet.
+/// An instance's decision that is not recorded yet.
 pub(super) struct Decided<M> {
-    /// When it was to be woken before that.
+    /// The alarm before it.
     pub(super) before: Option<Alarm>,
     pub(super) expected: Version,
     pub(super) events: Vec<NewEvent>,
-    /// The instance with these events.
+    /// The instance after these events.
     pub(super) then: Instance<M>,
 }
 
 impl<M: ProcessManager> Instance<M> {
-    /// The instance `id` as the log has it.
+    /// Loads the instance `id` with all events of its stream.
     pub(super) fn load(log: &Arc<Log>, pass_on: &PassOn, id: &str) -> Result<Instance<M>> {
         let (stream, alarm) = (stream_in(M::NAME, id)?, alarm(log, M::NAME, id)?);
         let (state, version, passed) = (M::default(), Version::NONE, Passed::default());
@@ -56,7 +55,7 @@ impl<M: ProcessManager> Instance<M> {
         Ok(instance)
     }
 
-    /// Brings it up to what its stream holds.
+    /// Applies the events that its stream has after `version`.
     pub(super) fn refresh(&mut self, log: &Arc<Log>, pass_on: &PassOn) -> Result<()> {
         let last = log.stream_state(&self.stream)?.unwrap_or_else(StreamState::absent).version;
         if last <= self.version {
@@ -78,15 +77,15 @@ impl<M: ProcessManager> Instance<M> {
         self.state.deadline().map(|due| Micros::of(due).0)
     }
 
-    /// Its alarm when its state wants to be woken at `due`. A time that has fired does not fire again, however long the
-    /// state names it.
+    /// Its alarm if its state wants to be woken at `due`. A deadline that has fired does not fire again, however long
+    /// the state returns it.
     pub(super) fn rearmed(&self, due: Option<i64>) -> Option<Alarm> {
         let due = due?;
         let fired = self.alarm.is_some_and(|alarm| alarm.due == due && alarm.fired);
         Some(Alarm { due, fired })
     }
 
-    /// What `decided` is when it is recorded, as what follows from `cause`, with what is passed on.
+    /// Makes the events `decided` ready to be recorded, with `cause` as their cause and the metadata in `passed`.
     pub(super) fn decide(
         &self,
         decided: &[M::Event],
@@ -99,7 +98,7 @@ impl<M: ProcessManager> Instance<M> {
         for event in decided {
             let (new, stored) = event_set::write(event)?;
             events.push(new.metadata(passed.metadata(cause)));
-            // What will be loaded, which may lack what serde skips.
+            // The event as it will be loaded, which may lack fields that serde skips.
             then.state.evolve(&stored);
         }
         if !events.is_empty() {
@@ -111,7 +110,7 @@ impl<M: ProcessManager> Instance<M> {
     }
 }
 
-/// When the instance `id` is to be woken, as the log has it.
+/// The alarm of the instance `id` in the log.
 pub(super) fn alarm(log: &Log, name: &str, id: &str) -> Result<Option<Alarm>> {
     let alarm = log.record(&format!("{}{id}", deadline_prefix(name)))?;
     let alarm = alarm.map(|bytes| decode(&bytes)).transpose();
@@ -128,18 +127,18 @@ impl<M: ProcessManager> Instances<M> {
         Instances { young: HashMap::new(), old: HashMap::new() }
     }
 
-    /// What is remembered of an instance.
+    /// The cached state of an instance.
     pub(super) fn get(&self, id: &str) -> Option<&Instance<M>> {
         self.young.get(id).or_else(|| self.old.get(id))
     }
 
-    /// What is remembered of an instance, not any more: somebody else has it now.
+    /// Removes an instance from the cache and returns it.
     pub(super) fn take(&mut self, id: &str) -> Option<Instance<M>> {
         let old = self.old.remove(id);
         self.young.remove(id).or(old)
     }
 
-    /// Remembers an instance.
+    /// Caches an instance.
     pub(super) fn put(&mut self, id: &Id, instance: Instance<M>) {
         if self.young.len() >= CACHED_INSTANCES_MAX / 2 {
             self.old = std::mem::take(&mut self.young);

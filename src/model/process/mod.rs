@@ -1,10 +1,10 @@
-//! Process managers: state that follows events of several streams, and sends commands.
+//! Process managers: they follow events of several streams, and send commands.
 //!
-//! * Instances are independent of each other: the effects of several run side by side, in lanes, and one that fails
-//!   does not hold up the others. Each instance goes one step after the other.
-//! * The events that instances record and the ingested position are one commit, so no event is reacted to twice.
-//! * An own event's effect runs after the event is durable and before its instance ingests anything else. It runs at
-//!   least once; its commands are identified by the event that caused them, and run once.
+//! * Instances are independent: the effects of several instances run in parallel, in lanes, and an instance that fails
+//!   does not delay the others. Each instance takes one step at a time.
+//! * The events that instances record and the ingested position are one commit, so each event gets one reaction.
+//! * The effect of an own event runs after the event is durable and before its instance ingests anything else. It runs
+//!   at least once; its commands are identified by the event that caused them, and run once.
 //! * All durable state of a process is in the journal: a lost index changes nothing.
 
 pub(crate) mod builder;

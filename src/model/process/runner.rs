@@ -1,10 +1,10 @@
-//! The thread of a process: what comes next, and when to rest.
+//! The thread of a process: it decides what to do next, and when to rest.
 //!
-//! * It alone writes what the process records. It reads events and lets instances react; its lanes run their effects.
-//! * A deadline has its place among an instance's events: before those that were recorded after it, and after those
-//!   that were recorded before the clock showed it.
-//! * What is in memory is ahead of the journal only until the next commit. When one fails, memory is made again from
-//!   the journal, as after a restart.
+//! * Only this thread commits for the process. It reads events and lets instances react; the lanes run their effects.
+//! * A deadline is ordered among an instance's events: before those that were recorded after it, and after those that
+//!   were recorded before the clock reached it.
+//! * The state in memory is ahead of the journal only until the next commit. If a commit fails, the state is loaded
+//!   from the journal again, as after a restart.
 
 use crate::follow::feed::{Batch, Feed, FeedStop};
 use crate::log::core::{Closer, Log};
@@ -52,42 +52,43 @@ pub(super) struct Runner<M> {
     pub(super) instances: Instances<M>,
     pub(super) plan: Plan,
     pub(super) lanes: Closing<Task<M>, Ran<M>>,
-    /// Closes them when the log closes: this thread may be the one who closes it, in the application's code.
+    /// Closes the lanes when the log closes. That must not wait for this thread, because application code that it calls
+    /// may be what closes the log.
     pub(super) _closer: Arc<Closer>,
-    /// Rings when there are results of lanes.
+    /// Has a message when there are results of lanes.
     pub(super) bell: Receiver<()>,
-    /// Results of lanes that are not taken over yet.
+    /// Results of lanes that are not handled yet.
     pub(super) ran: VecDeque<Ran<M>>,
     pub(super) incoming: Incoming,
     pub(super) rereading: Option<Rereading>,
-    /// Events that were parked alone and are to be reacted to now, by instance.
+    /// Events that were parked alone and that are replayed now, by instance.
     pub(super) replays: HashMap<Id, VecDeque<Position>>,
     /// Instances whose next step is to be taken.
     pub(super) woken: Vec<Id>,
-    /// Events that were read again and that nobody is to get, since who gets them cannot be found out any more.
+    /// Events that were read again and that no instance gets, because `route` has failed on them.
     pub(super) given_up: HashSet<Position>,
     pub(super) failing: HashMap<Id, Failing>,
     pub(super) retries: BTreeSet<(Instant, Id)>,
     pub(super) clock: ClockWaiter,
     pub(super) came_due: Option<CameDue>,
-    /// There is something that others look for in the journal.
+    /// The next commit must not be put off, because callers look for its records in the journal.
     pub(super) must_write: bool,
-    /// A commit has failed: memory may be ahead of the journal.
+    /// A commit has failed, so the state in memory may be ahead of the journal.
     pub(super) stale: bool,
-    /// So often in a row another writer has written to an instance's stream.
+    /// How many consecutive commits failed because another writer had written to an instance's stream.
     pub(super) conflicts: u32,
 }
 
-/// Deadlines were seen to be due, and wait for what was recorded before.
+/// Due deadlines that wait until all earlier events are ingested.
 #[derive(Clone, Copy)]
 pub(super) struct CameDue {
-    /// The head when it was seen.
+    /// The head when they were found to be due.
     head: Position,
-    /// What the clock showed.
+    /// The clock's time then.
     now: Micros,
 }
 
-/// What has woken the thread.
+/// The reason why the thread woke up.
 enum Woken {
     Request(Result<Request<Ask<Own>>, RecvError>),
     Batch(Result<Result<Batch>, RecvError>),
@@ -99,10 +100,10 @@ impl<M: ProcessManager> Work for Runner<M> {
     type Own = Own;
     type Shown = Shown;
 
-    /// Effects included.
+    /// The position up to which everything is done, including effects.
     fn position(&self) -> Position {
         match self.stale {
-            // Memory may be ahead of what is durable.
+            // The state in memory may be ahead of the journal.
             true => self.kept.at_last_commit(),
             false => done(&self.kept, &self.schedule),
         }
@@ -137,7 +138,7 @@ impl<M: ProcessManager> Work for Runner<M> {
 
     fn resume(&mut self) -> Result<Position> {
         self.settling.fault = None;
-        // All of it is tried at once, and as often as at first.
+        // Everything that has failed is tried at once, with all its retries.
         self.failing.clear();
         self.retries.clear();
         self.desk.shared.seen.lock().own.stopped_at = None;
@@ -146,7 +147,7 @@ impl<M: ProcessManager> Work for Runner<M> {
 
     fn answer(&mut self, ask: Own, _: &Sender<Result<()>>, follows: bool) -> Answer {
         let answered = self.reload_if_stale().and_then(|()| match ask {
-            // Noted before it gets here.
+            // `Settling::note` handles this request earlier.
             Own::Settle => Ok(false),
             Own::Replay(id) => self.replay(&id).map(|()| false),
             Own::Skip(id) => self.skip(&id),
@@ -204,7 +205,7 @@ impl<M: ProcessManager> Runner<M> {
         }
     }
 
-    /// Does all that can be done now.
+    /// Takes all steps that are possible now.
     fn take_steps(&mut self) -> Step {
         loop {
             self.hear_lanes()?;
@@ -224,7 +225,7 @@ impl<M: ProcessManager> Runner<M> {
         Ok(())
     }
 
-    /// Waits for an event, a request, a lane or a time.
+    /// Waits for an event, a request, a lane's result or a deadline.
     fn sleep(&self, feed: &Feed) -> Woken {
         let (no_batch, timer) = (never(), self.timer());
         let batches = match self.incoming.is_empty() && self.has_room() {
@@ -248,8 +249,8 @@ impl<M: ProcessManager> Runner<M> {
         self.schedule.busy() < INSTANCES_ACTIVE_MAX
     }
 
-    /// When it is time to try something again, or to look at the clock: for the next deadline, but at times also
-    /// before, in case the clock was set and has told nobody.
+    /// A timer for the next retry or the next look at the clock: at the next deadline, or earlier, in case the clock
+    /// was set without a notification.
     fn timer(&self) -> Receiver<Instant> {
         let retry = self.retries.first().map(|(at, _)| *at);
         let again = self.rereading.as_ref().and_then(Rereading::retry_at);
@@ -260,7 +261,7 @@ impl<M: ProcessManager> Runner<M> {
                 let wait = Duration::from_micros(wait).min(CLOCK_LOOK_MAX);
                 Some(Instant::now() + wait)
             }
-            // What is due waits for events that are on their way.
+            // A due deadline waits for events that are still to be ingested.
             _ => None,
         };
         match [retry, look].into_iter().flatten().min() {
@@ -270,8 +271,7 @@ impl<M: ProcessManager> Runner<M> {
         }
     }
 
-    /// Wakes the instances whose time has come by the clock, once everything that was recorded before
-    /// is taken in.
+    /// Wakes the instances whose deadline has come by the clock, once all events recorded before are ingested.
     fn fire_due(&mut self) -> Step {
         if self.deadlines.has_run_out() {
             self.commit()?;
@@ -306,7 +306,7 @@ impl<M: ProcessManager> Runner<M> {
         Ok(())
     }
 
-    /// If nothing is left to do: writes what could have waited, and tells those who wait for it.
+    /// If nothing is left to do, commits what was left to the next commit, and replies to the waiting callers.
     fn rest(&mut self) -> Step {
         let is_busy = self.schedule.busy() > 0 || !self.incoming.is_empty();
         if is_busy || self.came_due.is_some() || self.kept.position() < self.head() {
@@ -319,7 +319,7 @@ impl<M: ProcessManager> Runner<M> {
         Ok(())
     }
 
-    /// Gives the lanes what is ready, whose events are durable.
+    /// Gives the lanes the effects whose events are durable.
     fn give_to_lanes(&mut self) {
         let mut tasks = Vec::new();
         while let Some((id, effects)) = self.schedule.give_to_lane() {
@@ -331,8 +331,8 @@ impl<M: ProcessManager> Runner<M> {
         }
     }
 
-    /// Waits until no lane is at anything, or the store is closed. What lanes have done counts; what has failed there
-    /// is tried again.
+    /// Waits until no lane runs an effect, or the store is closed. Effects that lanes have done count; effects that
+    /// have failed are tried again.
     fn quiesce(&mut self) {
         for Task { id, instance, .. } in self.lanes.0.rest() {
             self.schedule.back_from_lane(&id);
@@ -352,7 +352,7 @@ impl<M: ProcessManager> Runner<M> {
         }
     }
 
-    /// Shows how far it has come.
+    /// Updates the shared status.
     pub(super) fn show(&self) {
         let shared = &self.desk.shared;
         let mut seen = shared.seen.lock();
@@ -381,7 +381,7 @@ impl<M: ProcessManager> Runner<M> {
     }
 }
 
-/// Up to where all is done, effects included.
+/// The position up to which everything is done, including effects.
 pub(super) fn done(kept: &DurableState, schedule: &Schedule<RecordedEvent>) -> Position {
     if failpoint!("process::claim_before_effects") {
         return kept.position();

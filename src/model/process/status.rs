@@ -32,15 +32,15 @@ pub struct ProcessStatus {
     pub retrying: Option<Retrying>,
 }
 
-/// What is parked, because it has failed too often.
+/// A parked instance or step, which has failed too often.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Parked {
     /// The instance's id; empty for an event that [`route`](crate::ProcessManager::route) failed on.
     pub id: String,
-    /// Whether all of the instance waits.
+    /// What waits: all of the instance, the step alone, or the process.
     pub kind: ParkedKind,
-    /// What has failed: an event, an effect or a deadline, and where it is.
+    /// The failed step: an event, an effect or a deadline, and its position or version.
     pub what: String,
     /// Why it failed the last time, up to 1 KiB.
     pub error: String,
@@ -94,24 +94,24 @@ impl From<&Doing> for ProcessState {
     }
 }
 
-/// What only a process is asked.
+/// The requests that only a process handles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Own {
-    /// To answer when nothing is left to do.
+    /// Reply when nothing is left to do.
     Settle,
-    /// To try again what is parked of an instance.
+    /// Retry the parked steps of this instance.
     Replay(String),
-    /// To give it up.
+    /// Discard the parked steps of this instance.
     Skip(String),
 }
 
-/// What only a process shows.
+/// The part of the status that only a process has.
 #[derive(Default)]
 pub(crate) struct Shown {
     pub(super) deadlines: u64,
     pub(super) active: u64,
     pub(super) parked: u64,
-    /// The instance and the step that it has stopped at.
+    /// The instance and the step at which the process has stopped.
     pub(super) stopped_at: Option<(String, ParkedStep)>,
 }
 
@@ -129,15 +129,16 @@ impl Shared {
         ProcessStatus { state, position, lag, deadlines, active, parked, retrying }
     }
 
-    /// Waits until it has nothing left to do. One that has ended has nothing.
+    /// Waits until the process has nothing left to do. A process that has ended has nothing left to do.
     pub(super) fn settle(&self, timeout: Duration) -> Result<()> {
         match self.requests.ask(Ask::Own(Own::Settle), Some(timeout)) {
             Ok(answer) => answer,
             Err(NoReply::Ended) => Ok(()),
             Err(_) => {
                 let (who, position) = (&self.who, self.progress.position());
-                let message =
-                    format!("{who}, at position {position}, is not at rest after {timeout:?}");
+                let message = format!(
+                    "{who}, at position {position}, still has work to do after {timeout:?}"
+                );
                 Err(Error::new(ErrorKind::Timeout, message))
             }
         }
