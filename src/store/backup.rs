@@ -7,7 +7,9 @@ use crate::storage::disk::{Disk, Kind, refuse_no_directory};
 use crate::storage::files;
 use crate::storage::replace;
 use crate::store::Store;
-use crate::store::directory::{self, BACKUP_LOCK, LOCK, Lock};
+use crate::store::directory;
+use crate::store::directory::contents::{BACKUP_LOCK, LOCK, foreign_in_journal, is_volumes};
+use crate::store::directory::store_lock::{Lock, lock_new};
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::head_hash::HeadHash;
@@ -162,7 +164,7 @@ impl Store {
     fn take_directory(&self, path: &Path) -> Result<Lock> {
         let (disk, store) = (self.log.log().journal.disk(), self.log.log().journal.store());
         refuse(&**disk, path, self.path(), store)?;
-        let lock = directory::lock_new(path, self.directory.mode()?, disk, Some(BACKUP_LOCK))?;
+        let lock = lock_new(path, self.directory.mode()?, disk, Some(BACKUP_LOCK))?;
         // What is read there is final only under the lock.
         refuse(&**disk, lock.held().path(), self.path(), store)?;
         Ok(lock)
@@ -239,10 +241,10 @@ fn refuse_foreign(disk: &dyn Disk, path: &Path) -> Result<()> {
     refuse_no_directory(disk, path)?;
     refuse_foreign_note(disk, path)?;
     let names = disk.list(path).map_err(|e| Error::io("list", path, e))?;
-    let is_ours = |name: &str| OURS.contains(&name) || directory::is_volumes(path, name);
+    let is_ours = |name: &str| OURS.contains(&name) || is_volumes(path, name);
     let foreign = match names.iter().find(|name| !is_ours(name)) {
         Some(foreign) => Some(foreign.clone()),
-        None => directory::foreign_in_journal(path, disk)?,
+        None => foreign_in_journal(path, disk)?,
     };
     let Some(foreign) = foreign else { return Ok(()) };
     let path = path.display();

@@ -14,7 +14,9 @@ use crate::log::core::journal_directory;
 use crate::storage::disk::{Disk, DiskFile, Kind, refuse_no_directory};
 use crate::storage::files::{MODE_ALL, mode_above};
 use crate::storage::replace::remove_if_there;
-use crate::store::directory::{self, Lock};
+use crate::store::directory;
+use crate::store::directory::contents::{self, is_volumes};
+use crate::store::directory::store_lock::{Lock, lock_new};
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use std::io;
@@ -54,7 +56,7 @@ impl ExportTarget {
         mode: u32,
     ) -> Result<ExportTarget> {
         refuse(&**disk, to, origin)?;
-        let lock = directory::lock_new(to, mode, disk, None)?;
+        let lock = lock_new(to, mode, disk, None)?;
         let path = lock.held().path().to_owned();
         // Only under the lock is what is read there the last word.
         let is_begun = refuse(&**disk, &path, origin)?;
@@ -213,8 +215,7 @@ fn refuse(disk: &dyn Disk, to: &Path, origin: &Path) -> Result<bool> {
     let names = disk.list(to).map_err(|e| Error::io("list", to, e))?;
     let is_begun = names.iter().any(|name| name == UNFINISHED);
     let ours = [UNFINISHED, LEFT_OUT, "journal", MANIFEST_TMP];
-    let is_ours =
-        |name: &str| directory::is_volumes(to, name) || (is_begun && ours.contains(&name));
+    let is_ours = |name: &str| is_volumes(to, name) || (is_begun && ours.contains(&name));
     let foreign = match names.into_iter().find(|name| !is_ours(name)) {
         None if is_begun => foreign_in_journal(disk, to)?,
         foreign => foreign,
@@ -235,7 +236,7 @@ fn foreign_in_journal(disk: &dyn Disk, to: &Path) -> Result<Option<String>> {
     let journal = journal_directory(to);
     match disk.kind(&journal).map_err(|e| Error::io("look for", &journal, e))? {
         None => Ok(None),
-        Some(Kind::Directory) => directory::foreign_in_journal(to, disk),
+        Some(Kind::Directory) => contents::foreign_in_journal(to, disk),
         Some(_) => Ok(Some("journal".to_owned())),
     }
 }

@@ -22,7 +22,7 @@ use crate::follow::group::registry::Groups;
 use crate::follow::live::roster::Roster;
 use crate::follow::subscription::SubscriptionBuilder;
 use crate::journal::torn::TornWrite;
-use crate::kv::database::refuse_forked;
+use crate::kv::database::opening::refuse_forked;
 use crate::log::commit::gather::tracked;
 use crate::log::commit::outcome::{AppendError, Appended, Committed};
 use crate::log::commit::{Commit, EncodedCommit, check_name};

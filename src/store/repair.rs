@@ -9,7 +9,7 @@ use crate::log::core::journal_directory;
 use crate::storage::disk::{Disk, RealDisk};
 use crate::storage::files;
 use crate::store::Store;
-use crate::store::directory::{self, Lock};
+use crate::store::directory::store_lock::{Lock, lock_existing};
 use crate::store::export_target::ExportTarget;
 use crate::store::verify::{
     Verification, read_manifest, stores_of_journal, verify_still, with_still_site,
@@ -137,7 +137,7 @@ impl Repair {
             let message = format!("{} is not a store", path.display());
             return Err(Error::invalid(message));
         }
-        let lock = directory::lock_existing(&path, disk)?;
+        let lock = lock_existing(&path, disk)?;
         let path = lock.held().path().to_owned();
         let disk = lock.guard(disk, lock.held().mode()?);
         let stores = stores_of_journal(&*disk, &journal_directory(&path))?;

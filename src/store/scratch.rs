@@ -6,7 +6,7 @@ use crate::index::quarantine::INDEX;
 use crate::kv::files::holds_a_database;
 use crate::storage::disk::{Kind, RealDisk, holds_only};
 use crate::storage::scratch::ScratchDirectory;
-use crate::store::directory;
+use crate::store::directory::contents::holds_a_store;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use crate::views::VIEWS;
@@ -45,7 +45,7 @@ impl Purpose {
                 holds_a_database(&RealDisk, &path.join(name))
             }
             (Purpose::Copy, CHECKPOINT, kind) => kind != Kind::Directory,
-            (Purpose::Store, STORE, Kind::Directory) => directory::holds_a_store(&path.join(name)),
+            (Purpose::Store, STORE, Kind::Directory) => holds_a_store(&path.join(name)),
             _ => false,
         })
     }
