@@ -1,6 +1,7 @@
 //! A commit: the caller's builder, and its encoded form, which is made before any lock is held.
 
 pub(crate) mod admit;
+mod assembly;
 pub(crate) mod gather;
 pub(crate) mod group;
 pub(crate) mod outcome;
