@@ -7,35 +7,22 @@
 //! * Sealed segments never change, so a segment that was copied is not copied again. Each backup reads the headers of
 //!   these copies, and checks some of them as a whole, in turn and within a budget. A damaged copy is replaced.
 
-use crate::codec::frame::{self, Chain, Header, Location};
-use crate::codec::length::in_memory;
-use crate::journal::names;
-use crate::journal::read::Journal;
-use crate::journal::recover::{self, Scan};
+pub(crate) mod prefix;
+mod target;
+
+use crate::codec::frame::Location;
+use crate::journal::recover;
 use crate::journal::segment::{self, HeaderError, SegmentHeader};
 use crate::journal::watermark::{self, DurableWatermark, WatermarkFile};
-use crate::journal::write::End;
 use crate::storage::disk::Disk;
 use crate::storage::files::MODE_ALL;
 use crate::storage::replace;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
-use crate::value::limits::SEGMENT_LENGTH_MAX;
-use bytes::Bytes;
-use std::path::{Path, PathBuf};
+use prefix::Prefix;
+use std::path::Path;
 use std::sync::Arc;
-
-/// Bytes that are read and written at once.
-const COPY_BYTES: usize = 1 << 20;
-
-/// What is copied: the journal up to some moment.
-pub(crate) struct Prefix<'a> {
-    pub(crate) journal: &'a Journal,
-    /// The last frame's last position, the place after it, and the chain after it.
-    pub(crate) position: u64,
-    pub(crate) end: Location,
-    pub(crate) chain: Chain,
-}
+use target::{Newest, Target};
 
 /// How much of the existing copy is read and checked.
 #[derive(Debug, Clone, Copy)]
@@ -64,19 +51,6 @@ pub(crate) struct Copied {
     pub(crate) next_check: u64,
 }
 
-struct Target {
-    disk: Arc<dyn Disk>,
-    /// The journal in the other directory, for its paths and its store.
-    journal: Journal,
-    directory: PathBuf,
-}
-
-/// The last segment in the other directory, which may grow, and what it holds; `None` if it is damaged.
-struct Newest {
-    number: u64,
-    scan: Option<Scan>,
-}
-
 /// Which sealed segments are checked.
 struct Checks {
     /// The first of them, and how many there are. Segment 1 follows the last one.
@@ -95,7 +69,7 @@ impl Checks {
         let mut checks = Checks { from, count: 0, sealed };
         let mut read = 0;
         while read < bytes && checks.count < sealed {
-            read += header(prefix.journal, checks.next())?.length;
+            read += prefix.header(checks.next())?.length;
             checks.count += 1;
         }
         Ok(checks)
@@ -126,11 +100,9 @@ pub(crate) fn copy(
     directory: &Path,
     check: Check,
 ) -> Result<Copied> {
-    let disk = Arc::clone(disk);
     disk.create_dir_all(directory, MODE_ALL).map_err(|e| Error::io("create", directory, e))?;
-    let (store, directory) = (prefix.journal.store(), directory.to_owned());
-    let journal = Journal::new(Arc::clone(&disk), directory.clone(), store, Vec::new());
-    let target = Target { disk, journal, directory };
+    let store = prefix.journal.store();
+    let target = Target::new(disk, directory, store);
     let newest = target.newest(prefix)?;
     target.remove_leftovers()?;
     let sealed = newest.as_ref().map_or(0, |newest| newest.number - 1);
@@ -138,7 +110,7 @@ pub(crate) fn copy(
     let mut copied = Copied { next_check: checks.next(), ..Copied::default() };
     let mut last_frame = None;
     for number in 1..=prefix.end.segment {
-        let source = header(prefix.journal, number)?;
+        let source = prefix.header(number)?;
         let (mut is_checked, mut is_damaged) = (false, false);
         let reused = match &newest {
             Some(newest) if number < newest.number => {
@@ -150,7 +122,7 @@ pub(crate) fn copy(
             Some(Newest { scan: Some(scan), .. }) if number == sealed + 1 => {
                 is_checked = true;
                 last_frame = scan.last_frame;
-                is_complete(prefix, &source, &scan.end)?
+                prefix.is_complete(&source, &scan.end)?
             }
             Some(_) if number == sealed + 1 => {
                 (is_checked, is_damaged) = (true, true);
@@ -204,215 +176,4 @@ pub(crate) fn refuse_unknown(disk: &dyn Disk, directory: &Path) -> Result<()> {
         Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
         _ => refuse(&path),
     }
-}
-
-fn header(journal: &Journal, number: u64) -> Result<SegmentHeader> {
-    journal.segment(number).ok_or_else(|| {
-        let at = Location { segment: number, offset: 0 };
-        journal.corrupt(at, None, "the segment is missing")
-    })
-}
-
-/// Whether `end`, where a segment's copy ends, is where the segment itself ends.
-fn is_complete(prefix: &Prefix<'_>, source: &SegmentHeader, end: &End) -> Result<bool> {
-    if source.number == prefix.end.segment {
-        return Ok(end.next == prefix.end && end.chain == prefix.chain);
-    }
-    let next = header(prefix.journal, source.number + 1)?;
-    Ok(end.position + 1 == next.first_position && end.chain == next.chain)
-}
-
-impl Target {
-    /// The last existing segment, if there is one. Refuses a segment that is not a part of the journal.
-    fn newest(&self, prefix: &Prefix<'_>) -> Result<Option<Newest>> {
-        let numbers = recover::segment_numbers(&*self.disk, &self.directory)?;
-        let Some(&number) = numbers.last() else { return Ok(None) };
-        if number > prefix.end.segment {
-            return Err(self.foreign(number));
-        }
-        let damaged = Newest { number, scan: None };
-        let Some(there) = self.header(number)? else { return Ok(Some(damaged)) };
-        if prefix.journal.segment(number).as_ref() != Some(&there) {
-            return Err(self.foreign(number));
-        }
-        let Some(scan) = self.whole(&there) else { return Ok(Some(damaged)) };
-        // The chain in the last frame covers everything before it.
-        if let Some(at) = scan.last_frame {
-            let (end, chain) = (scan.end.next, scan.end.chain);
-            let here = prefix.journal.read(at, frame::HEADER_BYTES)?;
-            let same = Header::parse(&here).is_some_and(|header| {
-                header.chain == chain && header.last_position() == scan.end.position
-            });
-            if end > prefix.end || !same {
-                return Err(self.foreign(number));
-            }
-        }
-        Ok(Some(Newest { number, scan: Some(scan) }))
-    }
-
-    /// The header of an existing segment; `None` if it is damaged. Refuses a segment of another store.
-    fn header(&self, number: u64) -> Result<Option<SegmentHeader>> {
-        let store = self.journal.store();
-        let error = match recover::read_header(&*self.disk, &self.directory, store, number, false) {
-            Ok(there) => return Ok(Some(there)),
-            Err(error) if error.kind() == ErrorKind::UnsupportedFormat => return Err(error),
-            Err(error) => error,
-        };
-        let mut page = vec![0; segment::HEADER_PAGE_BYTES];
-        let read = self.disk.open(&self.path(number)).and_then(|it| it.read_at(&mut page, 0));
-        let is_foreign = read.is_ok_and(|read| {
-            page.truncate(read);
-            SegmentHeader::decode(&page).is_ok_and(|header| header.store != store)
-        });
-        match is_foreign {
-            true => Err(self.foreign(number)),
-            false => {
-                warn_of(number, &error);
-                Ok(None)
-            }
-        }
-    }
-
-    /// Scans the frames of an existing segment; `None` if it is damaged.
-    fn whole(&self, there: &SegmentHeader) -> Option<Scan> {
-        match self.scan(&self.path(there.number), there) {
-            Ok((scan, true)) => Some(scan),
-            Ok((scan, false)) => {
-                let what = "the bytes after its frames are neither a frame nor zeros";
-                warn_of(there.number, &self.journal.corrupt(scan.end.next, None, what));
-                None
-            }
-            Err(error) => {
-                warn_of(there.number, &error);
-                None
-            }
-        }
-    }
-
-    /// Removes the unfinished files of a backup that was killed.
-    fn remove_leftovers(&self) -> Result<()> {
-        for name in names::list(&*self.disk, &self.directory)? {
-            if name.ends_with(".tmp") && names::is_leftover(&name) {
-                replace::remove_if_there(&*self.disk, &self.directory.join(name))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn foreign(&self, number: u64) -> Error {
-        let message = format!(
-            "segment {number} in {} has a history that this store does not have: the backup is of \
-             a store that was restored and written to, or of a newer one; back up into another \
-             directory",
-            self.directory.display()
-        );
-        Error::new(ErrorKind::InvalidInput, message)
-    }
-
-    /// Whether the sealed segment was copied before and the copy is right: its header, and with `all` everything in it.
-    /// A damaged copy must be made again.
-    fn holds(&self, prefix: &Prefix<'_>, source: &SegmentHeader, all: bool) -> Result<bool> {
-        match self.header(source.number)? {
-            None => Ok(false),
-            Some(there) if there != *source => Err(self.foreign(source.number)),
-            Some(_) if failpoint!("journal::reuse_unchecked") => Ok(true),
-            Some(_) if !all => Ok(true),
-            Some(there) => match self.whole(&there) {
-                None => Ok(false),
-                Some(scan) => {
-                    let holds = is_complete(prefix, source, &scan.end)?;
-                    if !holds {
-                        let what = "its frames end too early";
-                        warn_of(there.number, &self.journal.corrupt(scan.end.next, None, what));
-                    }
-                    Ok(holds)
-                }
-            },
-        }
-    }
-
-    /// Copies the part of a segment that belongs to `prefix`. Returns the number of bytes that were written, and
-    /// a scan of the copy.
-    fn copy_segment(&self, prefix: &Prefix<'_>, source: &SegmentHeader) -> Result<(u64, Scan)> {
-        let path = self.path(source.number);
-        let temporary = self.directory.join(format!("{:020}.tmp", source.number));
-        replace::remove_if_there(&*self.disk, &temporary)?;
-        let copied = self.copy_to(prefix, source, &temporary, &path);
-        if copied.is_err() {
-            // Perhaps the disk is full. What cannot be removed now, the next backup removes.
-            let _ = self.disk.remove(&temporary);
-        }
-        copied
-    }
-
-    fn copy_to(
-        &self,
-        prefix: &Prefix<'_>,
-        source: &SegmentHeader,
-        temporary: &Path,
-        path: &Path,
-    ) -> Result<(u64, Scan)> {
-        let bytes = self.write(prefix, source, temporary)?;
-        let (scan, _) = self.scan(temporary, source)?;
-        if !is_complete(prefix, source, &scan.end)? {
-            let at = scan.end.next;
-            let what = "frames are missing or damaged here; the segment is not backed up";
-            return Err(prefix.journal.corrupt(at, Some(scan.end.position + 1), what));
-        }
-        let named = replace::rename(&*self.disk, temporary, path);
-        named.map_err(|e| Error::io("complete", path, e))?;
-        tracing::info!(segment = source.number, bytes, "a segment was backed up");
-        Ok((bytes, scan))
-    }
-
-    fn write(&self, prefix: &Prefix<'_>, source: &SegmentHeader, to: &Path) -> Result<u64> {
-        let used = match source.number == prefix.end.segment {
-            true => prefix.end.offset,
-            false => source.length,
-        };
-        let create = self.disk.create_new(to, MODE_ALL);
-        let file = create.map_err(|e| Error::io("create", to, e))?;
-        let (mut at, mut written) = (0, 0);
-        while at < used {
-            let from = Location { segment: source.number, offset: at };
-            let bytes = prefix.journal.read(from, COPY_BYTES.min(in_memory(used - at)))?;
-            if bytes.is_empty() {
-                return Err(prefix.journal.corrupt(from, None, "the segment ends too early"));
-            }
-            if bytes.iter().any(|byte| *byte != 0) {
-                file.write_all_at(&bytes, at).map_err(|e| Error::io("write", to, e))?;
-                written += bytes.len() as u64;
-            }
-            at += bytes.len() as u64;
-        }
-        let complete = || {
-            if file.length()? < source.length {
-                // The bytes between read as zeros.
-                file.write_all_at(&[0], source.length - 1)?;
-            }
-            match failpoint!("journal::leave_copy_unsynced") {
-                true => Ok(()),
-                false => file.sync_data(),
-            }
-        };
-        complete().map_err(|e| Error::io("write", to, e))?;
-        Ok(written)
-    }
-
-    /// Scans the frames in the file up to the first place without one. Also returns whether only zeros follow.
-    fn scan(&self, path: &Path, header: &SegmentHeader) -> Result<(Scan, bool)> {
-        let bytes = replace::read_whole(&*self.disk, path, SEGMENT_LENGTH_MAX)?;
-        let bytes = Bytes::from(bytes.unwrap_or_default());
-        let scan = recover::scan(&self.journal, &bytes, header)?;
-        let rest = bytes.get(in_memory(scan.end.next.offset)..).unwrap_or_default();
-        Ok((scan, rest.iter().all(|byte| *byte == 0)))
-    }
-
-    fn path(&self, number: u64) -> PathBuf {
-        segment::path(&self.directory, number)
-    }
-}
-
-fn warn_of(segment: u64, error: &Error) {
-    tracing::warn!(segment, %error, "a segment of the backup is damaged and is copied again");
 }

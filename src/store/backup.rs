@@ -1,6 +1,7 @@
 //! Backing a store up while it is open.
 
-use crate::journal::backup::{self, Check, Prefix};
+use crate::journal::backup::prefix::Prefix;
+use crate::journal::backup::{self, Check};
 use crate::journal::manifest;
 use crate::log::core::journal_directory;
 use crate::storage::disk::{Disk, Kind, refuse_no_directory};

@@ -80,14 +80,14 @@ fn a_block_that_is_read_without_its_checksum_is_caught() {
 
 #[test]
 fn a_log_truncated_at_damage_in_its_middle_is_caught() {
-    let proof = "journal::tests::\
+    let proof = "journal::tests::recovery::\
          every_flipped_byte_before_the_last_frame_is_corrupt_and_in_it_leaves_the_prefix";
     assert_caught("journal::truncate_at_mid_log_damage", proof);
 }
 
 #[test]
 fn a_frame_within_a_payload_that_is_believed_is_caught() {
-    let proof = "journal::tests::a_frame_that_a_user_stored_is_not_believed_after_damage";
+    let proof = "journal::tests::damage::a_frame_that_a_user_stored_is_not_believed_after_damage";
     assert_caught("journal::believe_any_found_frame", proof);
 }
 
@@ -222,7 +222,8 @@ fn a_groups_batch_dropped_when_half_of_it_was_taken_in_is_caught() {
 
 #[test]
 fn a_lost_last_frame_that_is_overlooked_is_caught() {
-    let proof = "journal::tests::a_last_durable_frame_that_is_gone_without_a_trace_is_corrupt";
+    let proof =
+        "journal::tests::recovery::a_last_durable_frame_that_is_gone_without_a_trace_is_corrupt";
     assert_caught("journal::overlook_lost_last_frame", proof);
 }
 
@@ -241,7 +242,8 @@ fn a_segment_of_a_backup_that_is_reused_unchecked_is_caught() {
 
 #[test]
 fn what_a_newer_version_wrote_and_is_ignored_is_caught() {
-    let proof = "journal::tests::what_a_newer_version_wrote_is_refused_and_nothing_is_changed";
+    let proof =
+        "journal::tests::damage::what_a_newer_version_wrote_is_refused_and_nothing_is_changed";
     for bug in [
         "codec::ignore_newer_entry",
         "codec::ignore_newer_record",
@@ -260,7 +262,7 @@ fn a_line_of_a_newer_manifest_that_is_ignored_is_caught() {
 
 #[test]
 fn a_length_of_a_segment_that_is_believed_is_caught() {
-    let proof = "journal::tests::a_segment_that_claims_more_than_any_has_is_corrupt";
+    let proof = "journal::tests::damage::a_segment_that_claims_more_than_any_has_is_corrupt";
     assert_caught("journal::believe_any_length", proof);
 }
 
@@ -286,13 +288,13 @@ fn numbers_of_the_index_and_the_views_that_are_believed_are_caught() {
 
 #[test]
 fn a_frames_header_in_a_torn_frame_that_is_believed_is_caught() {
-    let proof = "journal::tests::a_header_within_a_torn_frame_is_no_frame";
+    let proof = "journal::tests::recovery::a_header_within_a_torn_frame_is_no_frame";
     assert_caught("journal::believe_header_in_torn_frame", proof);
 }
 
 #[test]
 fn copies_of_torn_writes_that_are_all_kept_are_caught() {
-    let proof = "journal::tests::only_the_newest_copies_of_torn_writes_are_kept";
+    let proof = "journal::tests::recovery::only_the_newest_copies_of_torn_writes_are_kept";
     assert_caught("journal::keep_every_torn", proof);
 }
 
