@@ -4,13 +4,13 @@
 //! * Views can be rebuilt from the log. A database that cannot be used is quarantined, and replaced by an empty one.
 //! * After `close` every call returns `Closed`, even on a tree that is still held.
 
+pub(crate) mod changes;
 mod inspect;
 pub(crate) mod note;
 pub(crate) mod range;
 mod remove;
 pub(crate) mod rows;
 
-use crate::codec::overflow::Overflow;
 use crate::codec::row::{self, StoredRow};
 use crate::index::quarantine::{is_quarantined, quarantine};
 use crate::kv::database::{Database, Tree};
@@ -24,7 +24,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// The name of the views' directory in the store's directory.
 pub(crate) const VIEWS: &str = "views";
@@ -224,15 +224,6 @@ impl OpenViews<'_> {
     }
 }
 
-/// One change of a write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// Sets or deletes a row.
-    Row(String, Option<Bytes>),
-    /// Sets or deletes one of the view's own states, such as its checkpoint.
-    State(Vec<u8>, Option<Vec<u8>>),
-}
-
 /// One view's rows and states.
 pub(crate) struct ViewTree {
     views: Arc<Views>,
@@ -254,93 +245,6 @@ impl ViewTree {
     /// The state `name`.
     pub(crate) fn state(&self, name: &[u8]) -> Result<Option<Bytes>> {
         self.value(&row::state_key(name))
-    }
-
-    /// Makes all of `changes`, or none of them. They are durable after the views' `sync`, or earlier.
-    pub(crate) fn write(&self, changes: Vec<Change>) -> Result<()> {
-        self.write_to(&self.views.read()?, changes)
-    }
-
-    /// Makes the changes of each part in turn. Closing the views waits for the last part.
-    pub(crate) fn write_each(&self, mut parts: impl Iterator<Item = Vec<Change>>) -> Result<()> {
-        let views = self.views.read()?;
-        parts.try_for_each(|part| self.write_to(&views, part))
-    }
-
-    fn write_to(&self, views: &OpenViews<'_>, changes: Vec<Change>) -> Result<()> {
-        // The application's code, which ran before this, may have forked.
-        views.db().check_owner()?;
-        let (db, tree) = (views.db(), views.tree(&self.name)?);
-        let mut batch = Vec::with_capacity(changes.len());
-        let mut replaced = Vec::new();
-        for change in changes {
-            let (key, value) = match change {
-                Change::Row(key, value) => (row::row_key(&key), value),
-                Change::State(name, value) => (row::state_key(&name), value.map(Bytes::from)),
-            };
-            let old = self.overflow_of(db, tree, &key)?;
-            replaced.extend(old.map(|(generation, overflow)| (key.clone(), generation, overflow)));
-            let value = match value {
-                Some(value) => {
-                    let generation = old.map_or(0, |(generation, _)| generation).wrapping_add(1);
-                    Some(self.stored(db, tree, &key, generation, value)?.encode(&key))
-                }
-                None => None,
-            };
-            batch.push((key, value));
-        }
-        if failpoint!("views::checkpoint_before_view") {
-            let (states, rows) = batch.into_iter().partition(|(key, _)| key[0] == 0);
-            db.batch(tree, states)?;
-            batch = rows;
-        }
-        db.batch(tree, batch)?;
-        // The changes are made. An error would say that none was, and the same events would be applied again.
-        // Leftover pieces are never read, and are removed with the view.
-        let removed = replaced.iter().try_for_each(|(key, generation, overflow)| {
-            let mut pieces = 0..overflow.pieces();
-            pieces.try_for_each(|number| db.remove(tree, &row::piece_key(key, *generation, number)))
-        });
-        match removed {
-            Err(error) if failpoint!("views::fail_write_that_was_made") => Err(error),
-            Err(error) => {
-                tracing::warn!(%error, "pieces of rows that were replaced could not be removed");
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
-    }
-
-    /// The stored form of `value`. Writes its pieces, if it needs any.
-    fn stored(
-        &self,
-        db: &Database,
-        tree: &Tree,
-        key: &[u8],
-        generation: u64,
-        value: Bytes,
-    ) -> Result<StoredRow> {
-        let Some(overflow) = Overflow::of(&value) else { return Ok(StoredRow::Inline(value)) };
-        self.has_pieces.store(true, Ordering::Relaxed);
-        overflow::put(db, tree, |number| row::piece_key(key, generation, number), &value)?;
-        Ok(StoredRow::Overflow { generation, overflow })
-    }
-
-    /// The generation and the overflow of the value of `key`, if it has pieces.
-    fn overflow_of(
-        &self,
-        db: &Database,
-        tree: &Tree,
-        key: &[u8],
-    ) -> Result<Option<(u64, Overflow)>> {
-        if !self.has_pieces.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        let Some(value) = db.get(tree, key)? else { return Ok(None) };
-        match StoredRow::decode(key, &value) {
-            Some(StoredRow::Overflow { generation, overflow }) => Ok(Some((generation, overflow))),
-            _ => Ok(None),
-        }
     }
 
     fn value(&self, key: &[u8]) -> Result<Option<Bytes>> {
@@ -371,32 +275,5 @@ impl ViewTree {
     fn damaged(&self, views: &OpenViews<'_>) -> Error {
         let what = format!("a row of the view {:?} is not what was written", self.name);
         Error::corrupt(views.db().path(), 0, None, what)
-    }
-
-    /// Removes the pieces that a crash has left without a row.
-    fn sweep(&self) -> Result<()> {
-        let views = self.views.read()?;
-        let (db, tree) = (views.db(), views.tree(&self.name)?);
-        let mut entries = db.prefix(tree, &row::pieces_prefix());
-        let mut orphans = Vec::new();
-        let mut last: Option<(Vec<u8>, Option<StoredRow>)> = None;
-        while let Some((key, _)) = entries.next()? {
-            self.has_pieces.store(true, Ordering::Relaxed);
-            let Some((row_key, generation, number)) = row::piece_of(&key) else { continue };
-            if last.as_ref().is_none_or(|(last, _)| *last != row_key) {
-                let value = db.get(tree, &row_key)?;
-                let stored = value.and_then(|value| StoredRow::decode(&row_key, &value));
-                last = Some((row_key, stored));
-            }
-            let wanted = matches!(&last, Some((_, Some(StoredRow::Overflow { generation: of, overflow })))
-                if *of == generation && number < overflow.pieces());
-            if !wanted {
-                orphans.push(key);
-            }
-        }
-        for key in orphans {
-            db.remove(tree, &key)?;
-        }
-        Ok(())
     }
 }

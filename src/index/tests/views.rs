@@ -1,6 +1,7 @@
 use super::*;
+use crate::views::Views;
+use crate::views::changes::Change;
 use crate::views::range::RowRange;
-use crate::views::{Change, Views};
 use std::ops::ControlFlow;
 
 /// Writes a view whose rows and checkpoint all hold the number `n`.

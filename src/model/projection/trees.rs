@@ -14,7 +14,8 @@ use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{PARKED_PAGE, VIEW_BUILD_CHANGES_MAX};
 use crate::value::position::Position;
-use crate::views::{Change, ViewTree, Views};
+use crate::views::changes::Change;
+use crate::views::{ViewTree, Views};
 use std::sync::Arc;
 use uuid::Uuid;
 

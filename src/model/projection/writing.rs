@@ -7,7 +7,7 @@ use crate::model::projection::target::LastWrite;
 use crate::model::projection::trees::{Place, write_in_parts};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{CHECKPOINT_EVENTS_MAX, VIEW_READERS_WAIT_MAX};
-use crate::views::Change;
+use crate::views::changes::Change;
 use crossbeam_channel::TryRecvError;
 use std::time::Instant;
 
