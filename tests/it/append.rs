@@ -1,5 +1,6 @@
 //! What appending promises: expected versions, several streams, repetition, limits.
 
+use crate::common::domain::counted;
 use filmstrip::limits::{COMMIT_EVENTS_MAX, EVENT_BYTES_MAX};
 use filmstrip::{
     AppendError, Commit, ErrorKind, ExpectedVersion, Metadata, NewEvent, Position, Store, Version,
@@ -10,12 +11,8 @@ fn store() -> Store {
     Store::temporary().expect("a temporary store")
 }
 
-fn event(n: u64) -> NewEvent {
-    NewEvent::json("Counted", &n).unwrap()
-}
-
 fn events(numbers: std::ops::RangeInclusive<u64>) -> Vec<NewEvent> {
-    numbers.map(event).collect()
+    numbers.map(counted).collect()
 }
 
 fn kind<T: std::fmt::Debug>(result: Result<T, AppendError>) -> ErrorKind {
@@ -48,7 +45,7 @@ fn each_expected_version_holds_for_the_streams_it_describes() {
                 store.append(&stream, Any, events(1..=before as u64)).unwrap();
             }
             let head = store.head();
-            let result = store.append(&stream, expected, [event(9)]);
+            let result = store.append(&stream, expected, [counted(9)]);
             if holds {
                 let appended = result.unwrap();
                 assert_eq!(appended.first.get(), before as u64 + 1, "{stream}");
@@ -72,9 +69,9 @@ fn a_conflict_in_one_stream_leaves_every_stream_of_the_commit_unchanged() {
     let store = store();
     store.append("A-1", ExpectedVersion::Any, events(1..=2)).unwrap();
     let commit = Commit::new()
-        .append("B-1", ExpectedVersion::NoStream, [event(1)])
-        .append("A-1", Version::new(1), [event(3)])
-        .append("C-1", ExpectedVersion::NoStream, [event(1)]);
+        .append("B-1", ExpectedVersion::NoStream, [counted(1)])
+        .append("A-1", Version::new(1), [counted(3)])
+        .append("C-1", ExpectedVersion::NoStream, [counted(1)]);
     let Err(AppendError::Conflict(conflict)) = store.commit(commit) else { panic!("no conflict") };
     assert_eq!(conflict.stream, "A-1");
     assert_eq!(store.head(), Position::new(2));
@@ -105,10 +102,10 @@ fn a_commit_gives_its_streams_consecutive_positions_and_one_time() {
 #[test]
 fn a_stream_that_is_only_checked_is_not_written() {
     let store = store();
-    store.append("Rate-eur", ExpectedVersion::Any, [event(1)]).unwrap();
+    store.append("Rate-eur", ExpectedVersion::Any, [counted(1)]).unwrap();
     let commit = |checked: u64| {
         Commit::new()
-            .append("Invoice-1", ExpectedVersion::Any, [event(1)])
+            .append("Invoice-1", ExpectedVersion::Any, [counted(1)])
             .check("Rate-eur", Version::new(checked))
             .check("Customer-9", ExpectedVersion::NoStream)
     };
@@ -150,7 +147,7 @@ fn what_only_resembles_a_repetition_is_a_conflict() {
         changed.push(change(last));
         changed
     };
-    let longer: Vec<_> = batch.iter().cloned().chain([event(4)]).collect();
+    let longer: Vec<_> = batch.iter().cloned().chain([counted(4)]).collect();
     let cases = [
         ("other ids", with(|event| event.id(Uuid::from_u128(1)))),
         ("other metadata", with(|e| e.metadata(Metadata::default().user("x")))),
@@ -188,7 +185,7 @@ fn a_repeated_commit_of_several_streams_is_recognised_only_as_a_whole() {
     assert!(again.already_recorded);
     assert_eq!(again.position, first.position);
     assert_eq!(store.head(), Position::new(3));
-    assert!(store.commit(commit(&[event(9)])).is_err());
+    assert!(store.commit(commit(&[counted(9)])).is_err());
     assert_eq!(store.head(), Position::new(3));
 }
 
@@ -219,7 +216,7 @@ fn a_repeated_commit_records_its_newer_tracked_position() {
     let mixed = commit(20).tracking("payments", Position::new(1));
     assert_eq!(kind(store.commit(mixed)), ErrorKind::AlreadyTracked);
     assert_eq!(store.tracked("payments").unwrap(), Position::START);
-    store.append("Rate-eur", ExpectedVersion::NoStream, [event(9)]).unwrap();
+    store.append("Rate-eur", ExpectedVersion::NoStream, [counted(9)]).unwrap();
     assert_eq!(kind(store.commit(commit(21))), ErrorKind::Conflict, "its check does not hold");
     assert!(store.commit(commit(20)).unwrap().already_recorded, "it was recorded when it held");
     drop(store);
@@ -234,7 +231,7 @@ fn a_position_is_tracked_once_and_only_forwards() {
     let store = store();
     let take = |position| {
         let commit = Commit::new()
-            .append("Copy-1", ExpectedVersion::Any, [event(position)])
+            .append("Copy-1", ExpectedVersion::Any, [counted(position)])
             .tracking("orders", Position::new(position));
         store.commit(commit)
     };
@@ -257,14 +254,14 @@ fn bad_input_is_refused_with_the_value_met_and_the_value_allowed() {
     let store = store();
     let any = ExpectedVersion::Any;
     let big = NewEvent::bytes("Big", vec![0; EVENT_BYTES_MAX + 1]);
-    let fat = event(1).metadata(Metadata::default().entry("k", "v".repeat(EVENT_BYTES_MAX)));
-    let twice = event(1);
-    let many = (0..=COMMIT_EVENTS_MAX as u64).map(event).collect();
+    let fat = counted(1).metadata(Metadata::default().entry("k", "v".repeat(EVENT_BYTES_MAX)));
+    let twice = counted(1);
+    let many = (0..=COMMIT_EVENTS_MAX as u64).map(counted).collect();
     let cases: Vec<(&str, Vec<NewEvent>, ErrorKind, &str)> = vec![
-        ("", vec![event(1)], ErrorKind::InvalidInput, "empty"),
-        ("a\u{0}b", vec![event(1)], ErrorKind::InvalidInput, "control"),
-        ("line\nbreak", vec![event(1)], ErrorKind::InvalidInput, "control"),
-        ("$all", vec![event(1)], ErrorKind::InvalidInput, "'$'"),
+        ("", vec![counted(1)], ErrorKind::InvalidInput, "empty"),
+        ("a\u{0}b", vec![counted(1)], ErrorKind::InvalidInput, "control"),
+        ("line\nbreak", vec![counted(1)], ErrorKind::InvalidInput, "control"),
+        ("$all", vec![counted(1)], ErrorKind::InvalidInput, "'$'"),
         ("A-1", vec![], ErrorKind::InvalidInput, "at least 1"),
         ("A-1", vec![NewEvent::bytes("", "x")], ErrorKind::InvalidInput, "at least 1"),
         ("A-1", vec![NewEvent::bytes("a\tb", "x")], ErrorKind::InvalidInput, "control"),
@@ -285,11 +282,11 @@ fn bad_input_is_refused_with_the_value_met_and_the_value_allowed() {
         assert!(error.to_string().contains(says), "{error} does not say {says:?}");
     }
     let long = "s".repeat(1_025);
-    let error = filmstrip::Error::from(store.append(&long, any, [event(1)]).unwrap_err());
+    let error = filmstrip::Error::from(store.append(&long, any, [counted(1)]).unwrap_err());
     assert!(error.to_string().contains("1025 bytes; at most 1024"), "{error}");
     let named_twice = [
-        Commit::new().append("A-1", any, [event(1)]).append("A-1", any, [event(2)]),
-        Commit::new().append("A-1", any, [event(1)]).check("A-1", any),
+        Commit::new().append("A-1", any, [counted(1)]).append("A-1", any, [counted(2)]),
+        Commit::new().append("A-1", any, [counted(1)]).check("A-1", any),
     ];
     for commit in named_twice {
         let error = filmstrip::Error::from(store.commit(commit).unwrap_err());
@@ -299,7 +296,7 @@ fn bad_input_is_refused_with_the_value_met_and_the_value_allowed() {
         assert!(store.commit(empty).is_err(), "a commit of nothing was taken");
     }
     assert_eq!(store.head(), Position::START, "something was written");
-    store.append("s".repeat(1_024), any, [event(1)]).expect("the longest name");
+    store.append("s".repeat(1_024), any, [counted(1)]).expect("the longest name");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Durable views: exactly once, never torn, parked, rebuilt, removed.
 
-use crate::common::{Random, seed, variable, within};
+use crate::common::domain::counted;
+use crate::common::{Random, seed, variable, wait_until, within};
 use filmstrip::projection::{ErrorAction, OnError, ProjectionHandle, ProjectionState};
 use filmstrip::repair::FindingKind;
 use filmstrip::{
@@ -11,14 +12,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_millis(1);
-
-fn counted(n: u64) -> NewEvent {
-    NewEvent::json("Counted", &n).unwrap()
-}
 
 fn append(store: &Store, stream: &str, events: impl IntoIterator<Item = NewEvent>) -> Position {
     store.append(stream, ExpectedVersion::Any, events).unwrap().position
@@ -99,14 +96,6 @@ fn get(projection: &ProjectionHandle, key: &str) -> u64 {
 
 fn patient(then: ErrorAction) -> OnError {
     OnError::default().retries(2).first_delay(SOON).then(then)
-}
-
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what} did not come");
-        std::thread::yield_now();
-    }
 }
 
 #[test]
@@ -261,7 +250,9 @@ fn an_event_that_fails_stops_the_projection_with_the_cause_and_leaves_no_writes(
         let message = error.to_string();
         assert!(message.contains(cause) && message.contains("position 2"), "{message}");
         assert_eq!(tries.load(Ordering::SeqCst), 3);
-        wait_until("the fault", || matches!(sums.status().state, ProjectionState::Faulted(_)));
+        wait_until(LONG, "the fault", || {
+            matches!(sums.status().state, ProjectionState::Faulted(_))
+        });
         assert_eq!((get(&sums, "events"), get(&sums, "sum/Sum-1")), (1, 5));
         assert_eq!(sums.status().checkpoint, Position::new(1));
         assert_eq!(store.drain(LONG).unwrap_err().kind(), ErrorKind::Faulted);
@@ -283,7 +274,7 @@ fn a_failure_that_passes_is_tried_again_until_it_does() {
     let on_error = OnError::default().retries(u32::MAX).first_delay(Duration::from_micros(1));
     let sums = store.project(projection).on_error(on_error).start().unwrap();
     append(&store, "Sum-1", [NewEvent::json("Failing", &()).unwrap()]);
-    wait_until("the tenth try", || tries.load(Ordering::SeqCst) >= 10);
+    wait_until(LONG, "the tenth try", || tries.load(Ordering::SeqCst) >= 10);
     mend.store(false, Ordering::SeqCst);
     sums.wait_for(Position::new(1), LONG).unwrap();
     assert_eq!((get(&sums, "events"), get(&sums, "mended")), (1, 1));
@@ -934,7 +925,7 @@ fn while_an_event_is_tried_again_what_came_before_it_can_be_seen_and_the_status_
     let projection = store.project(failing()).on_error(on_error).start().unwrap();
     projection.wait_for(Position::new(2), LONG).unwrap();
     assert_eq!(get(&projection, "sum/Sum-1"), 3);
-    wait_until("the first failure", || projection.status().retrying.is_some());
+    wait_until(LONG, "the first failure", || projection.status().retrying.is_some());
     let status = projection.status();
     assert!(matches!(status.state, ProjectionState::Running), "{status:?}");
     assert_eq!(status.checkpoint, Position::new(2));

@@ -1,5 +1,6 @@
 //! Models in memory that follow a store.
 
+use crate::common::domain::counted;
 use filmstrip::{
     ErrorKind, ExpectedVersion, Filter, HandlerError, NewEvent, Position, ReadModel, RecordedEvent,
     Store,
@@ -8,10 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(30);
-
-fn counted(n: u64) -> NewEvent {
-    NewEvent::json("Counted", &n).unwrap()
-}
 
 /// Sums up, and remembers where each event stood.
 #[derive(Default)]

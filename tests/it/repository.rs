@@ -1,5 +1,6 @@
 //! Commands, time travel and snapshots on a real store.
 
+use crate::common::domain::command_id;
 use crate::common::in_its_own_process;
 use filmstrip::projection::{ErrorAction, OnError};
 use filmstrip::repository::{AsOf, StoredEvent};
@@ -94,10 +95,6 @@ impl Aggregate for Account {
 
 impl Snapshot for Account {
     const SCHEMA: u32 = 1;
-}
-
-fn command_id(n: u128) -> Metadata {
-    Metadata::default().command_id(Uuid::from_u128(n))
 }
 
 #[test]

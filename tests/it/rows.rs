@@ -1,5 +1,6 @@
 //! Rows of a view by pages, from either end, and one after the other: which they are, and what reading them costs.
 
+use crate::common::domain::counted;
 use crate::common::{Random, seed};
 use filmstrip::projection::{ProjectionHandle, Rows};
 use filmstrip::{
@@ -189,7 +190,7 @@ fn rows_are_read_in_order_from_either_end_by_whoever_reads_them() {
 }
 
 fn append(store: &Store, events: u64) -> Position {
-    let events = (0..events).map(|n| NewEvent::json("Counted", &n).unwrap());
+    let events = (0..events).map(counted);
     store.append("Counted-1", ExpectedVersion::Any, events).unwrap().position
 }
 

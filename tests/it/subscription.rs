@@ -1,6 +1,6 @@
 //! What a subscription promises: all that was and all that comes, once, in order, until stopped.
 
-use crate::common::{Random, in_its_own_process, seed, variable, within};
+use crate::common::{Random, in_its_own_process, seed, variable, wait_until, within};
 use crossbeam_channel::select;
 use filmstrip::{ErrorKind, ExpectedVersion, Filter, NewEvent, Position, Store, Subscription};
 use std::thread;
@@ -173,11 +173,7 @@ fn its_position_passes_what_is_not_wanted_and_never_what_was_not_taken() {
     append(&store, "Door-1", "T");
     append(&store, "Lamp-1", "T");
     reaches(&doors, 5);
-    let begun = Instant::now();
-    while channel.is_empty() {
-        assert!(begun.elapsed() < PATIENCE, "nothing comes through the channel");
-        thread::yield_now();
-    }
+    wait_until(PATIENCE, "an event through the channel", || !channel.is_empty());
     assert!(successor.position() < Position::new(6));
     assert_eq!(channel.recv().unwrap().unwrap().position, Position::new(6));
     reaches(&successor, 7);
@@ -216,11 +212,7 @@ fn those_for_whom_nothing_comes_have_no_thread_and_nobody_is_woken_for_them() {
         append(&store, "Other-1", "T");
         assert_eq!(take(&idle[0], 1), [1]);
         let reader = threads("filmstrip-live")[0].clone();
-        let begun = Instant::now();
-        while !status(&reader, "State").starts_with('S') {
-            assert!(begun.elapsed() < PATIENCE, "the thread finds no rest");
-            thread::yield_now();
-        }
+        wait_until(PATIENCE, "the thread's rest", || status(&reader, "State").starts_with('S'));
         let before = wake_ups(&reader);
         for _ in 0..500 {
             append(&store, "Lamp-1", "T");
@@ -234,11 +226,7 @@ fn those_for_whom_nothing_comes_have_no_thread_and_nobody_is_woken_for_them() {
         let woken = wake_ups(&reader) - before;
         assert!(woken < 50, "it was woken {woken} times by 2,999 that ended");
         idle.clear();
-        let begun = Instant::now();
-        while !threads("filmstrip-live").is_empty() {
-            assert!(begun.elapsed() < PATIENCE / 4, "it reads for nobody");
-            thread::yield_now();
-        }
+        wait_until(PATIENCE / 4, "the thread's end", || threads("filmstrip-live").is_empty());
     });
 }
 
@@ -275,11 +263,7 @@ fn after_a_stop_nothing_is_handed_out_but_by_the_channel_itself() {
     }
     let mut subscription = store.subscribe().start().unwrap();
     assert_eq!(take(&subscription, 1), [1]);
-    let begun = Instant::now();
-    while subscription.receiver().len() < 2 {
-        assert!(begun.elapsed() < PATIENCE, "nothing was read ahead");
-        thread::yield_now();
-    }
+    wait_until(PATIENCE, "what is read ahead", || subscription.receiver().len() >= 2);
     subscription.stopper().stop();
     let error = subscription.recv_timeout(PATIENCE).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed, "{error}");

@@ -5,7 +5,8 @@
 //! So has the memory that views take: `FILMSTRIP_EVENTS=300000` rows.
 //! A run prints its seed; `FILMSTRIP_SEED=…` repeats its choices, though not the timing of its kills.
 
-use crate::common::{Random, child, seed, variable};
+use crate::common::domain::counted;
+use crate::common::{Random, child, seed, variable, wait_until};
 use filmstrip::projection::{ProjectionHandle, ProjectionState};
 use filmstrip::{
     ExpectedVersion, Filter, HandlerError, NewEvent, Position, Projection, RecordedEvent, Store,
@@ -22,16 +23,8 @@ use std::time::{Duration, Instant};
 const LONG: Duration = Duration::from_secs(120);
 
 fn append(store: &Store, stream: &str, events: u64) -> Position {
-    let events = (0..events).map(|n| NewEvent::json("Counted", &n).unwrap());
+    let events = (0..events).map(counted);
     store.append(stream, ExpectedVersion::Any, events).unwrap().position
-}
-
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what} did not come");
-        std::thread::yield_now();
-    }
 }
 
 // ---- killed --------------------------------------------------------------------------------------
@@ -272,8 +265,8 @@ impl Traffic {
         let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (reads, appended) = (now(&self.old_reads), now(&self.appended));
         let is_over = || self.over.load(Ordering::Relaxed);
-        wait_until("a query", || is_over() || now(&self.old_reads) > reads + 4);
-        wait_until("an append", || is_over() || now(&self.appended) > appended + 4);
+        wait_until(LONG, "a query", || is_over() || now(&self.old_reads) > reads + 4);
+        wait_until(LONG, "an append", || is_over() || now(&self.appended) > appended + 4);
     }
 }
 
@@ -313,7 +306,9 @@ fn queries_and_appends_go_on_during_a_rebuild_and_see_the_old_view_or_the_new_on
         println!("rebuilt from {old} events in {took:?}, beside {during} appends, {reads} queries");
         assert!(matches!(second.status().state, ProjectionState::Running));
         let is_over = || traffic.over.load(Ordering::Relaxed);
-        wait_until("the new view", || is_over() || traffic.new_reads.load(Ordering::Relaxed) > 4);
+        wait_until(LONG, "the new view", || {
+            is_over() || traffic.new_reads.load(Ordering::Relaxed) > 4
+        });
     });
     store.drain(LONG).unwrap();
     let rows: Vec<(String, Row)> = view.prefix("Counted-").unwrap();
@@ -354,7 +349,7 @@ fn a_projection_that_stops_itself_does_not_wait_for_itself_and_keeps_the_event()
     append(&store, "Counted-1", 3);
     let stop = NewEvent::json("Stop", &()).unwrap();
     let last = store.append("Counted-1", ExpectedVersion::Any, [stop]).unwrap().position;
-    wait_until("the end", || matches!(stops.status().state, ProjectionState::Stopped));
+    wait_until(LONG, "the end", || matches!(stops.status().state, ProjectionState::Stopped));
     assert_eq!(stops.view().get::<Position>("last").unwrap(), Some(last));
     assert_eq!(stops.status().checkpoint, last);
     let again = store.project(StopsItself::default()).start().unwrap();

@@ -1,13 +1,23 @@
-//! What stores hold in the tests that kill, damage and mislead them: an aggregate that counts its own events,
-//! and a view that counts those of each stream.
+//! What stores hold in the tests: events that are numbers, an aggregate that counts its own events, and a view that
+//! counts those of each stream.
 
 use filmstrip::{
-    Aggregate, Event, Filter, HandlerError, Projection, RecordedEvent, Snapshot, ViewWriter,
+    Aggregate, Event, Filter, HandlerError, Metadata, NewEvent, Projection, RecordedEvent,
+    Snapshot, ViewWriter,
 };
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 use std::path::Path;
 use tempfile::TempDir;
+use uuid::Uuid;
+
+pub(crate) fn counted(n: u64) -> NewEvent {
+    NewEvent::json("Counted", &n).unwrap()
+}
+
+pub(crate) fn command_id(n: u128) -> Metadata {
+    Metadata::default().command_id(Uuid::from_u128(n))
+}
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Ticked {

@@ -1,11 +1,11 @@
-//! What the tests share: random numbers from a seed that is printed, settings for long forms, and processes of
-//! their own.
+//! What the tests share: random numbers from a seed that is printed, settings for long forms, waiting within a bound,
+//! and processes of their own.
 
 pub(crate) mod domain;
 pub(crate) mod whole;
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The name by which the test binary knows the test `name` of a module: of its `module_path!()`.
 pub(crate) fn test_name(module: &str, name: &str) -> String {
@@ -78,6 +78,15 @@ pub(crate) fn within<T: Send + 'static>(
         panic!("it has not ended within {limit:?}");
     }
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Waits until `condition` holds; the test fails if that takes longer than `limit`.
+pub(crate) fn wait_until(limit: Duration, what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + limit;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what} did not come");
+        std::thread::yield_now();
+    }
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, and the same everywhere.

@@ -161,8 +161,8 @@ fn replace(name: &str, store: &Path, from: &Path) {
     }
 }
 
-#[test]
-fn an_index_left_from_an_older_time_is_brought_up_or_built_again() {
+/// A closed store, and a copy of it when it had half as much.
+fn store_and_its_past() -> (TempDir, TempDir) {
     let directory = scratch();
     let store = Store::open(directory.path()).unwrap();
     write(&store, 1..=ROUNDS / 2);
@@ -171,6 +171,12 @@ fn an_index_left_from_an_older_time_is_brought_up_or_built_again() {
     let store = Store::open(directory.path()).unwrap();
     write(&store, ROUNDS / 2 + 1..=ROUNDS);
     store.close().unwrap();
+    (directory, old)
+}
+
+#[test]
+fn an_index_left_from_an_older_time_is_brought_up_or_built_again() {
+    let (directory, old) = store_and_its_past();
     for (case, names) in [
         ("index and checkpoint", &["index", "index.checkpoint"][..]),
         ("index alone", &["index"]),
@@ -199,14 +205,7 @@ fn an_index_of_another_store_is_not_believed() {
 
 #[test]
 fn an_index_that_is_ahead_of_its_journal_is_corrupt_and_not_served() {
-    let directory = scratch();
-    let store = Store::open(directory.path()).unwrap();
-    write(&store, 1..=ROUNDS / 2);
-    store.close().unwrap();
-    let old = copy(directory.path());
-    let store = Store::open(directory.path()).unwrap();
-    write(&store, ROUNDS / 2 + 1..=ROUNDS);
-    store.close().unwrap();
+    let (directory, old) = store_and_its_past();
     replace("journal", directory.path(), old.path());
     let error = Store::open(directory.path()).expect_err("the journal lost durable events");
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");

@@ -7,6 +7,7 @@ mod kills;
 mod lanes;
 mod parking;
 
+use crate::common::whole::Tally;
 use crate::common::{Random, seed, variable};
 use crate::process::checkout::*;
 use filmstrip::process::{PassOn, ProcessHandle, ProcessState, Trigger};
@@ -15,7 +16,7 @@ use filmstrip::repository::StoredEvent;
 use filmstrip::testing::ManualClock;
 use filmstrip::{
     Commit, ErrorKind, Event, ExpectedVersion, Filter, HandlerError, Metadata, NewEvent, Position,
-    ProcessManager, Projection, RecordedEvent, Store, ViewWriter,
+    ProcessManager, RecordedEvent, Store,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Mutex;
@@ -476,27 +477,11 @@ impl ProcessManager for Thanks {
     }
 }
 
-struct Count;
-impl Projection for Count {
-    const NAME: &'static str = "count";
-    const VERSION: u32 = 1;
-
-    fn filter(&self) -> Filter {
-        Filter::all()
-    }
-
-    fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
-        let n = view.get::<u64>(event.stream.category())?.unwrap_or(0);
-        view.put(event.stream.category(), &(n + 1))?;
-        Ok(())
-    }
-}
-
 #[test]
 fn a_drained_store_is_at_rest_whatever_led_to_what() {
     let clock = clock();
     let store = temporary(&clock);
-    let count = store.project(Count).start().unwrap();
+    let count = store.project(Tally).start().unwrap();
     let _checkout = start::<12>(&store);
     let _thanks = store.process::<Thanks>().start().unwrap();
     for n in 0..20 {

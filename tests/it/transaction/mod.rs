@@ -2,6 +2,7 @@
 
 mod queued;
 
+use crate::common::domain::command_id;
 use crate::common::{Random, seed, within};
 use filmstrip::testing::given;
 use filmstrip::transaction::Transaction;
@@ -97,10 +98,6 @@ impl Aggregate for Email {
     fn evolve(&mut self, _: &EmailEvent) {
         self.taken = true;
     }
-}
-
-fn command_id(n: u128) -> Metadata {
-    Metadata::default().command_id(Uuid::from_u128(n))
 }
 
 fn transfer(tx: &mut Transaction<'_>, from: &str, to: &str, sum: i64) -> filmstrip::Result<i64> {

@@ -5,7 +5,7 @@ use crate::model::aggregate::Aggregate;
 use crate::model::envelope::Envelope;
 use crate::model::event_set::set::Event;
 use crate::model::repository::outcome::ExecuteError;
-use crate::storage::faulty::{Faults, FaultyDisk};
+use crate::proof::faults::faulty;
 use crate::store::Store;
 use crate::value::error::{Error, ErrorKind};
 use crate::value::event::Metadata;
@@ -13,7 +13,6 @@ use crate::value::random::{Random, first_seed, rounds};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -69,12 +68,6 @@ impl Aggregate for Chain {
         let hash = Uuid::new_v5(&Uuid::from_u128(hash), envelope.id().as_bytes());
         self.0 = Link { version: version + 1, hash: hash.as_u128() };
     }
-}
-
-fn faulty(directory: &Path) -> (Arc<Faults>, Store) {
-    let faults = Arc::new(Faults::default());
-    let disk = Arc::new(FaultyDisk(Arc::clone(&faults)));
-    (faults, Store::builder().disk(disk).open(directory).unwrap())
 }
 
 /// Every state that the hot stream has had, each event of which was decided on the one before.

@@ -31,7 +31,8 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn faulty(directory: &Path) -> (Arc<Faults>, Store) {
+/// A store in `directory`, on a disk that fails when it is told to.
+pub(crate) fn faulty(directory: &Path) -> (Arc<Faults>, Store) {
     let faults = Arc::new(Faults::default());
     let disk = Arc::new(FaultyDisk(Arc::clone(&faults)));
     (faults, Store::builder().disk(disk).open(directory).unwrap())
