@@ -1,6 +1,7 @@
-//! The store: the handle that a user holds, and the wiring of everything beneath it.
+//! The store: the handle that a user holds.
 
 pub(crate) mod backup;
+pub(crate) mod builder;
 pub(crate) mod directory;
 mod export_target;
 mod history;
@@ -22,29 +23,19 @@ use crate::follow::group::registry::Groups;
 use crate::follow::live::roster::Roster;
 use crate::follow::subscription::SubscriptionBuilder;
 use crate::journal::torn::TornWrite;
-use crate::kv::database::opening::refuse_forked;
 use crate::log::commit::gather::tracked;
 use crate::log::commit::outcome::{AppendError, Appended, Committed};
 use crate::log::commit::{Commit, EncodedCommit, check_name};
-use crate::log::engine::{Engine, LogOptions};
 use crate::log::handle::LogHandle;
-use crate::log::indexer::managed::Bounds;
 use crate::model::process::registry::Processes;
 use crate::model::projection::registry::Projections;
 use crate::model::repository::kinds::Kinds;
-use crate::storage::disk::{Disk, RealDisk};
 use crate::storage::held::Held;
-use crate::value::clock::{Clock, SystemClock};
 use crate::value::error::{Error, Result};
 use crate::value::event::NewEvent;
-use crate::value::fork::Owned;
-use crate::value::limits::CACHE_BYTES_DEFAULT;
 use crate::value::position::{ExpectedVersion, Position};
 use crate::value::stream::StreamId;
-use crate::views;
-use directory::Directory;
-use scratch::{Purpose, STORE, Scratch};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,41 +81,6 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in the directory `path`, creating it if that is empty or absent. A `lost+found` at the
-    /// top of a volume does not count.
-    ///
-    /// The path is made absolute, and its symbolic links are resolved, once: later changes of the working directory or
-    /// of a link have no effect. Created files have at most the permissions of the directory. If the directory is
-    /// renamed, removed or replaced while the store is open, calls that must create a file fail with
-    /// [`Moved`](crate::ErrorKind::Moved), an append at the latest when the segment is full.
-    ///
-    /// # Errors
-    /// * [`Locked`](crate::ErrorKind::Locked): it is open already, here or in another process. A process that was
-    ///   forked from the one which had it open keeps it locked while it lives. If the parent was killed while it was
-    ///   starting another program, that lasts a moment.
-    /// * [`Corrupt`](crate::ErrorKind::Corrupt): the journal is damaged; the error names the place.
-    /// * [`UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat): a newer version wrote it.
-    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): the directory holds something else, which the error
-    ///   names. Nothing is changed in it.
-    /// * [`StorageFull`](crate::ErrorKind::StorageFull): opening needs some MiB. A [`Follower`](crate::Follower) reads
-    ///   the store meanwhile, and needs none.
-    pub fn open(path: impl AsRef<Path>) -> Result<Store> {
-        Store::builder().open(path)
-    }
-
-    /// Opens a real store, with the same durability, in a temporary directory that is removed with it: for tests.
-    ///
-    /// # Errors
-    /// Those of [`open`](Store::open).
-    pub fn temporary() -> Result<Store> {
-        Store::builder().temporary()
-    }
-
-    /// Settings for opening a store.
-    pub fn builder() -> StoreBuilder {
-        StoreBuilder::default()
-    }
-
     /// The store's directory: an absolute path, whose symbolic links were resolved when it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -242,8 +198,8 @@ impl Store {
         self.log.log().head_position()
     }
 
-    /// Returns how far the [clock](StoreBuilder::clock) lags behind the time of the last commit: zero, unless the clock
-    /// was set back, or was ahead when that commit was recorded.
+    /// Returns how far the [clock](crate::StoreBuilder::clock) lags behind the time of the last commit: zero, unless
+    /// the clock was set back, or was ahead when that commit was recorded.
     ///
     /// Recorded times never decrease along positions, so a read `as_of` a time ends at one position and never
     /// splits a commit. While the clock lags, commits get the time of the last one, and `as_of` a time in between
@@ -303,108 +259,5 @@ impl Store {
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("path", &self.path()).field("head", &self.head()).finish()
-    }
-}
-
-/// Settings for opening a store. None of them makes an acknowledged commit less than durable.
-///
-/// ```
-/// # let directory = tempfile::tempdir()?;
-/// let store = filmstrip::Store::builder()
-///     .cache_bytes(256 << 20)
-///     .open(directory.path().join("orders"))?;
-/// assert_eq!(store.head().get(), 0);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[must_use = "a builder does nothing until it opens a store"]
-pub struct StoreBuilder {
-    cache_bytes: u64,
-    clock: Box<dyn Clock>,
-    disk: Arc<dyn Disk>,
-    bounds: Bounds,
-}
-
-impl Default for StoreBuilder {
-    fn default() -> StoreBuilder {
-        StoreBuilder {
-            cache_bytes: CACHE_BYTES_DEFAULT,
-            clock: Box::new(SystemClock),
-            disk: Arc::new(RealDisk),
-            bounds: Bounds::default(),
-        }
-    }
-}
-
-impl StoreBuilder {
-    /// Sets how much memory the index may use to cache what it read: 64 MiB by default. Views
-    /// may use as much again. Sizes count as on disk; small rows take up to four times as
-    /// much in memory, plus about 50 bytes for each row.
-    pub fn cache_bytes(mut self, bytes: u64) -> StoreBuilder {
-        self.cache_bytes = bytes;
-        self
-    }
-
-    /// Sets the source of times, in place of the system's clock.
-    pub fn clock(mut self, clock: impl Clock) -> StoreBuilder {
-        self.clock = Box::new(clock);
-        self
-    }
-
-    /// Bounds of what the index may lack, small enough for a test to meet them.
-    #[cfg(test)]
-    #[allow(dead_code, reason = "for the proofs")]
-    pub(crate) fn bounds(mut self, bounds: Bounds) -> StoreBuilder {
-        self.bounds = bounds;
-        self
-    }
-
-    /// A disk that fails as a test wants it to.
-    #[cfg(test)]
-    pub(crate) fn disk(mut self, disk: Arc<dyn Disk>) -> StoreBuilder {
-        self.disk = disk;
-        self
-    }
-
-    /// Opens the store in the directory `path`, creating it if that is empty or absent.
-    ///
-    /// # Errors
-    /// Those of [`Store::open`].
-    pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
-        self.open_in(path.as_ref().to_owned(), None)
-    }
-
-    /// Opens a store in a temporary directory that is removed with it.
-    ///
-    /// # Errors
-    /// Those of [`Store::open`].
-    pub fn temporary(self) -> Result<Store> {
-        let directory = Scratch::new(Purpose::Store)?;
-        self.open_in(directory.path().join(STORE), Some(directory))
-    }
-
-    fn open_in(self, path: PathBuf, temporary: Option<Scratch>) -> Result<Store> {
-        let StoreBuilder { cache_bytes, clock, disk, bounds } = self;
-        refuse_forked()?;
-        let Directory { store, lock, disk } = Directory::open(&path, &disk, &*clock)?;
-        let directory = Arc::clone(lock.held());
-        let engine = Engine::open(LogOptions {
-            directory: Arc::clone(&directory),
-            store,
-            cache_bytes,
-            clock,
-            disk,
-            bounds,
-        })?;
-        if engine.log().torn().is_some_and(|torn| torn.acknowledged) {
-            // A view may hold events that are lost, and whose positions are given out again.
-            views::set_aside(&**engine.log().journal.disk(), directory.path())?;
-        }
-        // The lock is released before its directory is removed.
-        let belongings = Box::new((lock, temporary.map(Owned::new)));
-        let its_directory = Arc::clone(&directory);
-        let projections = Projections::new(Arc::clone(engine.log()), its_directory, cache_bytes);
-        let (log, processes) = (LogHandle::new(engine, belongings), Arc::default());
-        let (groups, live, kinds) = (Arc::default(), Arc::default(), Arc::default());
-        Ok(Store { log, directory, projections, groups, live, processes, kinds })
     }
 }
