@@ -72,6 +72,7 @@
 //! | [`projection`] | views and read models, their handles and states |
 //! | [`process`] | process managers, their effects, handles and states |
 //! | [`repair`] | backups, verification, findings, export |
+//! | [`copy`] | copying a store with some of its events changed |
 //! | [`clock`] | clocks |
 //! | [`limits`] | the largest sizes and counts that are accepted |
 //! | the root | events, commits, errors, filters, and the traits that a program implements |
@@ -100,6 +101,7 @@
 //! | see whether a crash cut a write short | [`Store::torn_write`] |
 //! | check a store for damage | [`Store::verify`]; [`Store::verify_at`] if it does not open |
 //! | recover what is still readable in a damaged store | [`Store::repair`], then [`Repair::export`](repair::Repair::export) |
+//! | split one recorded event into several | [`Store::copy_into`]: into a new store |
 //! | back up while writers continue | [`Store::backup`], each time into the same directory |
 //! | read from another process | [`Follower`] |
 //! | prove later that nothing was changed | keep [`Store::head_hash`] elsewhere; [`Store::check_hash`] |
@@ -266,6 +268,14 @@ pub mod repair {
     pub use crate::value::error::Damage;
     pub use crate::value::finding::{Finding, FindingKind};
     pub use crate::value::head_hash::{HashCheck, HeadHash};
+}
+
+pub mod copy {
+    //! A store as a copy of another one, with some of its events changed: split, merged into less, or left out.
+    //!
+    //! The book says [when to copy](crate::book::events).
+
+    pub use crate::store::copy::{Copied, CopyAs};
 }
 
 pub mod clock {

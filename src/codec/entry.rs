@@ -136,6 +136,23 @@ impl Entries {
         }
     }
 
+    /// The next record. Skips events, without sharing the buffer.
+    #[allow(
+        clippy::indexing_slicing,
+        reason = "`next_range` gives ranges of the body that an entry's header fits into"
+    )]
+    pub(crate) fn next_record(&mut self) -> Option<Result<Bytes, Corruption>> {
+        loop {
+            let range = match self.next_range()? {
+                Ok(range) => range,
+                Err(what) => return Some(Err(what)),
+            };
+            if self.body[range.start] & !BIT_FIRST == KIND_RECORD {
+                return Some(Ok(self.body.slice(range.start + HEADER_BYTES..range.end)));
+            }
+        }
+    }
+
     /// The range of the next entry.
     #[allow(clippy::indexing_slicing, reason = "`at` is never beyond the body's end")]
     fn next_range(&mut self) -> Option<Result<Range<usize>, Corruption>> {
@@ -222,6 +239,11 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<Entry, Corruption> {
         return Err(Corruption::EntryChecksum);
     }
     parse(bytes, 0..bytes.len())
+}
+
+/// Whether the entry with this first byte is the first one of its commit.
+pub(crate) fn begins_commit(first_byte: u8) -> bool {
+    first_byte & BIT_FIRST != 0
 }
 
 /// The length of the entry at the beginning of `bytes`, if they hold all of it.

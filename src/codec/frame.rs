@@ -209,6 +209,11 @@ impl Frame {
         &self.bytes
     }
 
+    /// Whether the entry at `offset` in the frame is the first one of its commit.
+    pub(crate) fn begins_commit(&self, offset: u32) -> bool {
+        self.bytes.get(offset as usize).is_some_and(|byte| entry::begins_commit(*byte))
+    }
+
     /// The entries with their offsets in the *frame* and their lengths.
     pub(crate) fn entries(&self) -> Entries {
         Entries(entry::Entries::new(self.bytes.slice(HEADER_BYTES..)))
@@ -258,6 +263,11 @@ impl Entries {
     /// The parts of the next event in the body, without sharing the buffer.
     pub(crate) fn next_event(&mut self) -> Option<Result<EventParts, Corruption>> {
         self.0.next_event()
+    }
+
+    /// The next record. Skips events.
+    pub(crate) fn next_record(&mut self) -> Option<Result<Bytes, Corruption>> {
+        self.0.next_record()
     }
 }
 

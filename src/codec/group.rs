@@ -115,6 +115,29 @@ pub(crate) fn shelf_position(key: &str) -> Option<u64> {
     (digits.len() == 20).then(|| digits.parse().ok()).flatten()
 }
 
+/// What is kept under a key of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GroupKey<'a> {
+    /// A `GroupRecord`: the group, or a part of it.
+    Group,
+    /// A `ParkedRecord` of the event at this position; the key ends with it, after the prefix.
+    OnShelf { prefix: &'a str, position: u64 },
+}
+
+/// What is kept under `key`; `None` if it is no key of a group.
+pub(crate) fn group_key_of(key: &str) -> Option<GroupKey<'_>> {
+    let name = key.strip_prefix("group/")?;
+    let Some((_, inner)) = name.split_once('\0') else { return Some(GroupKey::Group) };
+    match inner.split_once('/')?.0 {
+        "since" => Some(GroupKey::Group),
+        "parked" | "replay" => {
+            let position = shelf_position(key)?;
+            Some(GroupKey::OnShelf { prefix: key.get(..key.len() - 20)?, position })
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +179,21 @@ mod tests {
         assert_eq!(changed.tried, [tried(14, 1), tried(31, 3), tried(40, 1)]);
         assert_eq!(changed.filter, FilterRecord::default());
         assert_eq!(part_key("a", 7), "group/a\0since/00000000000000000007");
+    }
+
+    #[test]
+    fn a_key_says_what_is_kept_under_it() {
+        for key in [group_key("mailer"), group_key("a/b"), part_key("a/b", 3)] {
+            assert_eq!(group_key_of(&key), Some(GroupKey::Group), "{key:?}");
+        }
+        for shelf in [Shelf::Parked, Shelf::Replay] {
+            let (key, prefix) = (shelf_key("a/b", shelf, 7), shelf_prefix("a/b", shelf));
+            let expected = GroupKey::OnShelf { prefix: &prefix, position: 7 };
+            assert_eq!(group_key_of(&key), Some(expected));
+        }
+        for other in ["process/cursor/P", "group/a\0other/1", "group/a\0parked/1", "tracked/a"] {
+            assert_eq!(group_key_of(other), None, "{other:?}");
+        }
     }
 
     #[test]

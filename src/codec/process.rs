@@ -62,6 +62,11 @@ pub(crate) fn decode_cursor(bytes: &[u8]) -> Result<Cursor, Corruption> {
     }
 }
 
+/// The bytes of a cursor with another position, and in the same form.
+pub(crate) fn move_cursor(bytes: &[u8], position: u64) -> Vec<u8> {
+    encode_cursor(position, matches!(bytes, [0, _, ..]))
+}
+
 /// The position from which an instance's events wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WaitsFrom {
@@ -203,6 +208,40 @@ pub(crate) fn aside_id(suffix: &str) -> Result<&str, Corruption> {
     suffix.get(22..).ok_or_else(|| Corruption::Form("a key is too short".into()))
 }
 
+/// What is kept under a key of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProcessKey<'a> {
+    Cursor,
+    Deadline,
+    /// Of the instance that has this stream.
+    Effects(&'a str),
+    Waits,
+    /// The same.
+    Parked(&'a str),
+    /// Of the instance `id` of the process `name`.
+    Aside {
+        name: &'a str,
+        id: &'a str,
+    },
+}
+
+/// What is kept under `key`; `None` if it is no key of a process.
+pub(crate) fn process_key_of(key: &str) -> Option<ProcessKey<'_>> {
+    let (room, rest) = key.strip_prefix("process/")?.split_once('/')?;
+    match room {
+        "cursor" => Some(ProcessKey::Cursor),
+        "deadline" => Some(ProcessKey::Deadline),
+        "effects" => Some(ProcessKey::Effects(rest)),
+        "waits" => Some(ProcessKey::Waits),
+        "parked" => Some(ProcessKey::Parked(rest)),
+        "aside" => {
+            let (name, suffix) = rest.split_once('-')?;
+            Some(ProcessKey::Aside { name, id: aside_id(suffix).ok()? })
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,6 +284,27 @@ mod tests {
         assert_eq!(decode_cursor(&[0, 2, 7, 7]), Ok(Cursor::Newer(2)));
         for wrong in [&[][..], &[0, 1], &[0, 0], &[7, 7]] {
             assert!(decode_cursor(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_says_what_is_kept_under_it() {
+        let aside = |id| format!("{}{}", aside_prefix("P"), aside_suffix(StoredStep::Event(7), id));
+        for (key, expected) in [
+            (cursor_key("P"), Some(ProcessKey::Cursor)),
+            (format!("{}a-1/2", deadline_prefix("P")), Some(ProcessKey::Deadline)),
+            (format!("{}a-1/2", effects_prefix("P")), Some(ProcessKey::Effects("P-a-1/2"))),
+            (format!("{}a", waits_prefix("P")), Some(ProcessKey::Waits)),
+            (format!("{}a-1/2", parked_prefix("P")), Some(ProcessKey::Parked("P-a-1/2"))),
+            (aside("a-1/2"), Some(ProcessKey::Aside { name: "P", id: "a-1/2" })),
+            ("process/other/P".to_owned(), None),
+            ("group/process/cursor/P".to_owned(), None),
+        ] {
+            assert_eq!(process_key_of(&key), expected, "{key:?}");
+        }
+        for past_some in [false, true] {
+            let moved = move_cursor(&encode_cursor(300, past_some), 7);
+            assert_eq!(moved, encode_cursor(7, past_some));
         }
     }
 

@@ -225,7 +225,7 @@ fn refuse(disk: &dyn Disk, to: &Path, origin: &Path) -> Result<bool> {
         return Err(Error::invalid(message));
     }
     if directory::lies_in_store(to, origin) {
-        let message = format!("{} is inside the store that is exported", to.display());
+        let message = format!("{} is inside the store that it would be made from", to.display());
         return Err(Error::invalid(message));
     }
     Ok(is_begun)

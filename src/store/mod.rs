@@ -2,6 +2,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod builder;
+pub(crate) mod copy;
 pub(crate) mod directory;
 mod export_target;
 mod history;

@@ -50,7 +50,8 @@ pub enum ErrorKind {
     Timeout,
     /// The store, or the subscription, has been closed.
     Closed,
-    /// A projection or read model has stopped at an error; its status holds the cause.
+    /// A projection or read model has stopped at an error, and its status holds the cause; or a copy has, and the cause
+    /// is its source.
     Faulted,
     /// A command's deadline passed before its turn came; it did not run.
     Expired,

@@ -335,6 +335,11 @@ pub(crate) const INSPECT_PAGE: usize = 512;
 pub(crate) const VERIFY_CACHE_BYTES: u64 = 64 * MIB as u64;
 /// Bytes of events that an export holds to put them in the place of what the journal has lost.
 pub(crate) const EXPORT_RECOVERED_BYTES_MAX: usize = 256 * MIB;
+/// Bytes of what a copy knows of the streams whose versions are others in it: about two million streams.
+pub(crate) const COPY_STREAMS_BYTES_MAX: usize = 256 * MIB;
+/// Bytes of the newest state of consumer groups and processes that a copy holds, to translate the positions in it. It
+/// holds up to six times as much to know where these have come to.
+pub(crate) const COPY_STATE_BYTES_MAX: usize = 32 * MIB;
 /// Bytes of journal between two reports of a long walk's progress.
 pub(crate) const PROGRESS_BYTES: u64 = 64 * MIB as u64;
 /// How often a follower in another process looks at the durable watermark, unless its builder says otherwise.

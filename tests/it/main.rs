@@ -13,6 +13,7 @@ mod callbacks;
 mod clock;
 mod compatibility;
 mod concurrency;
+mod copy;
 mod damage;
 mod directory;
 mod faults;

@@ -13,20 +13,14 @@ mod plan;
 mod readable;
 mod reject_log;
 
-use crate::codec::digest::digest;
-use crate::codec::entry;
-use crate::codec::frame::{ChainHasher, HEADER_BYTES, Kind, Meaning};
 use crate::codec::record::Record;
 use crate::doctor::audit::Site;
+use crate::doctor::new_journal::NewJournal;
 use crate::index::flush_batch::EventToIndex;
-use crate::journal::recover;
-use crate::journal::write::{WriteError, Writer};
 use crate::log::core::journal_directory;
 use crate::storage::disk::Disk;
-use crate::value::clock::Micros;
-use crate::value::error::{Error, Result};
+use crate::value::error::Result;
 use crate::value::failpoint::failpoint;
-use bytes::Bytes;
 use plan::Plan;
 use readable::Readable;
 pub(crate) use reject_log::RejectLog;
@@ -58,15 +52,11 @@ pub(crate) fn export(
     aside: RejectLog,
 ) -> Result<Export> {
     let plan = Plan::of(site)?;
-    let journal = journal_directory(to);
-    recover::create(disk, &journal, store)?;
-    let writer = recover::open(Arc::clone(disk), &journal, store)?.writer.unhurried();
     let mut exporter = Exporter {
         plan: &plan,
-        writer,
+        journal: NewJournal::create(disk, &journal_directory(to), store)?,
         aside,
         export: Export::default(),
-        frame: Vec::new(),
         is_before_damage: true,
         begins_commit: false,
     };
@@ -75,18 +65,11 @@ pub(crate) fn export(
     exporter.finish()
 }
 
-/// An item of the frame that is being gathered.
-enum Item {
-    Event { event: EventToIndex, begins_commit: bool },
-    Record { bytes: Bytes, begins_commit: bool },
-}
-
 struct Exporter<'a> {
     plan: &'a Plan,
-    writer: Writer,
+    journal: NewJournal,
     aside: RejectLog,
     export: Export,
-    frame: Vec<Item>,
     is_before_damage: bool,
     /// Whether the first item of a commit was left out, so that the next item begins the commit.
     begins_commit: bool,
@@ -112,7 +95,10 @@ impl Exporter<'_> {
         match item {
             Readable::Damage => self.is_before_damage = false,
             Readable::Doubtful(event) => self.aside.doubtful(&event)?,
-            Readable::FrameEnds { kind, time } => self.write(kind, time)?,
+            Readable::FrameEnds { kind, time } => {
+                self.begins_commit = false;
+                self.journal.end_frame(kind, time)?;
+            }
             Readable::Event { event, begins_commit } => {
                 self.begins_commit |= begins_commit;
                 if self.plan.leaves_out(&event) {
@@ -120,8 +106,11 @@ impl Exporter<'_> {
                     self.export.left_out += 1;
                     return self.aside.event(&event);
                 }
+                self.count(&event)?;
                 let begins_commit = std::mem::take(&mut self.begins_commit);
-                self.frame.push(Item::Event { event, begins_commit });
+                let write = |out: &mut Vec<u8>| out.extend_from_slice(&event.envelope);
+                let stream = event.stream.as_str();
+                self.journal.event(stream, event.version, begins_commit, write);
             }
             Readable::Record { bytes, begins_commit } => {
                 self.begins_commit |= begins_commit;
@@ -130,7 +119,7 @@ impl Exporter<'_> {
                     return self.aside.state(&key, &value);
                 }
                 let begins_commit = std::mem::take(&mut self.begins_commit);
-                self.frame.push(Item::Record { bytes, begins_commit });
+                self.journal.record(&bytes, begins_commit);
             }
         }
         Ok(())
@@ -143,39 +132,9 @@ impl Exporter<'_> {
         }
     }
 
-    /// Writes the gathered frame.
-    fn write(&mut self, kind: Kind, time: Micros) -> Result<()> {
-        let items = std::mem::take(&mut self.frame);
-        self.begins_commit = false;
-        if items.is_empty() && kind == Kind::Group {
-            return Ok(());
-        }
-        let end = self.writer.end();
-        let (first_position, time) = (end.position + 1, time.max(end.time));
-        let events = items.iter().filter(|item| matches!(item, Item::Event { .. })).count() as u32;
-        let mut chain = ChainHasher::new(&end.chain, kind, first_position, time, events);
-        let mut buffer = vec![0; HEADER_BYTES];
-        let mut position = first_position;
-        for item in &items {
-            match item {
-                Item::Event { event, begins_commit } => {
-                    put(event, *begins_commit, &mut buffer, &mut chain);
-                    self.count(event, position)?;
-                    position += 1;
-                }
-                Item::Record { bytes, begins_commit } => {
-                    entry::put_record(bytes, *begins_commit, &mut buffer);
-                    chain.record(bytes);
-                }
-            }
-        }
-        let chain = chain.finish();
-        let meaning = Meaning { kind, events, first_position, time, chain };
-        self.writer.write(buffer, &meaning).map(drop).map_err(failed)
-    }
-
-    /// Counts an event, whose new position is `position`.
-    fn count(&mut self, event: &EventToIndex, position: u64) -> Result<()> {
+    /// Counts the next event.
+    fn count(&mut self, event: &EventToIndex) -> Result<()> {
+        let position = self.journal.next_position();
         self.export.events += 1;
         if self.plan.recovered.contains_key(&event.position) {
             self.export.from_index += 1;
@@ -199,28 +158,11 @@ impl Exporter<'_> {
         if let Some((first, last, now)) = self.export.renumbered.last().copied() {
             self.aside.renumbered(first, last, now)?;
         }
-        self.writer.close().map_err(failed)?;
+        self.journal.close()?;
         if !failpoint!("doctor::export_without_finish") {
-            self.writer.finish()?;
+            self.journal.finish()?;
         }
         self.aside.finish()?;
         Ok(self.export)
-    }
-}
-
-fn put(event: &EventToIndex, begins_commit: bool, buffer: &mut Vec<u8>, chain: &mut ChainHasher) {
-    let start = buffer.len();
-    let write = |out: &mut Vec<u8>| out.extend_from_slice(&event.envelope);
-    entry::begin_event(event.stream.as_str(), begins_commit, write, buffer);
-    entry::seal_event(&mut buffer[start..], event.version);
-    let digest = digest(&event.envelope);
-    chain.event(event.stream.as_str().as_bytes(), event.version, &digest);
-}
-
-fn failed(error: WriteError) -> Error {
-    match error {
-        WriteError::NotWritten(error) | WriteError::Stopped(error) | WriteError::Unknown(error) => {
-            error
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! Reads a damaged log in order: from the journal, and from the index where the journal is damaged.
 
-use crate::codec::entry::Entry;
+use crate::codec::entry::{self, Entry};
 use crate::codec::frame::{Frame, Kind, Location};
 use crate::doctor::audit::{Site, salvage};
 use crate::index::flush_batch::EventToIndex;
@@ -12,9 +12,6 @@ use crate::value::finding::FindingKind;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// The highest bit of an entry's first byte: the entry is the first of its commit.
-const BEGINS_COMMIT: u8 = 0x80;
 
 /// One item of the damaged log.
 pub(super) enum Readable {
@@ -67,7 +64,7 @@ pub(super) fn each(
             Step::Broken { at, header, bytes } => {
                 for event in salvage::events(at, &header, &bytes) {
                     let offset = u64::from(event.location.offset) - at.offset;
-                    let begins_commit = bytes[offset as usize] & BEGINS_COMMIT != 0;
+                    let begins_commit = entry::begins_commit(bytes[offset as usize]);
                     walk.event(event, begins_commit)?;
                 }
                 walk.fill(header.next_position())?;
@@ -100,7 +97,7 @@ impl<V: FnMut(Readable) -> Result<()>> Walk<'_, V> {
         // This engine never writes a frame with a right checksum and unreadable content; take what can be read.
         let _ = each_located(at, frame, |item| located.push(item));
         for ((offset, _, entry), item) in entries.into_iter().zip(located) {
-            let begins_commit = frame.bytes()[offset as usize] & BEGINS_COMMIT != 0;
+            let begins_commit = frame.begins_commit(offset);
             match (entry, item) {
                 (_, Located::Event(event)) => self.event(event, begins_commit)?,
                 (Entry::Record(bytes), _) => {

@@ -345,7 +345,8 @@ pub(crate) fn check_name(whose: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_event(event: &NewEvent) -> Result<()> {
+/// Whether this can be an event, but for the bytes of its metadata.
+pub(crate) fn check_event(event: &NewEvent) -> Result<()> {
     check_event_type(&event.event_type)?;
     if event.payload.len() > EVENT_BYTES_MAX {
         let max = EVENT_BYTES_MAX;
@@ -370,7 +371,8 @@ pub(crate) fn check_event_type(event_type: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_event_bytes(event: &NewEvent, envelope: usize) -> Result<()> {
+/// Whether an event may have an envelope of so many bytes.
+pub(crate) fn check_event_bytes(event: &NewEvent, envelope: usize) -> Result<()> {
     let met = envelope - envelope::FIXED_BYTES - event.event_type.len();
     if met > EVENT_BYTES_MAX {
         let what = "event payload and metadata together";

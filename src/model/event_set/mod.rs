@@ -25,6 +25,15 @@ use std::any::type_name;
 use std::fmt;
 
 impl StoredEvent {
+    /// Makes the stored form of `event`, as an append would write it.
+    ///
+    /// # Errors
+    /// Those of [`NewEvent::of`].
+    pub fn of<E: Event>(event: &E) -> Result<StoredEvent> {
+        let (new, _) = write(event)?;
+        Ok(StoredEvent::new(new.event_type, new.schema_version, new.payload))
+    }
+
     /// Decodes the event as a store would, upcast first: for tests of an upcaster.
     ///
     /// # Errors

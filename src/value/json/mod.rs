@@ -5,6 +5,7 @@
 //!
 //! Both would otherwise be accepted, stored for good, and never be read again.
 
+pub(crate) mod readable;
 pub(crate) mod told;
 
 use crate::value::limits::JSON_NESTING_MAX;

@@ -1,5 +1,5 @@
 //! Fails each disk operation in turn, and cuts the power at each one, during rare operations of a store: backup,
-//! restore, export, rebuild of the index, close of the views, and quarantine of damaged data.
+//! restore, export, copy, rebuild of the index, close of the views, and quarantine of damaged data.
 //!
 //! * An operation that returned without an error is done. One that failed may be done or not: its result is complete,
 //!   or is refused with an error that describes it, and a retry succeeds.
@@ -12,6 +12,7 @@ use crate::journal::segment;
 use crate::journal::{names, recover};
 use crate::log::core::journal_directory;
 use crate::log::indexer;
+use crate::model::event_set::set::StoredEvent;
 use crate::model::projection::contract::Projection;
 use crate::model::projection::writer::ViewWriter;
 use crate::proof::cuts::scratch;
@@ -21,6 +22,7 @@ use crate::storage::disk::Disk;
 use crate::storage::faulty::{Faults, FaultyDisk};
 use crate::storage::replace;
 use crate::store::Store;
+use crate::store::copy::CopyAs;
 use crate::store::repair::Repair;
 use crate::value::error::{Error, ErrorKind, HandlerError, Result};
 use crate::value::event::{NewEvent, RecordedEvent};
@@ -108,6 +110,7 @@ operations! {
     a_restore: lose_what_follows, restore, judge_restored;
     an_export: damage_event, export, judge_export;
     an_export_over_another: damage_event, export_over_another, judge_exported;
+    a_copy: fill, copy, judge_copy;
     a_repair: fill_index, repair, judge_repair;
     an_index_built_again: fill_index, rebuild, judge_store;
     first_views: fill, project, judge_views;
@@ -126,7 +129,7 @@ impl Site {
         self.root.join("store")
     }
 
-    /// The directory of a backup or an export.
+    /// The directory of a backup, an export or a copy.
     fn target(&self) -> PathBuf {
         self.root.join("made/target")
     }
@@ -388,6 +391,48 @@ fn judge_exported(site: &Site, reached: Reached) {
     let left_out = String::from_utf8(site.read(&site.left_out())).unwrap();
     let kinds: Vec<_> = left_out.lines().map(|line| line.split('"').nth(1).unwrap()).collect();
     assert_eq!(kinds, ["lost", "stream_cut", "event", "renumbered"], "{left_out}");
+}
+
+// ---- copies -----------------------------------------------------------------------------------
+
+/// Event 2 is there twice in a copy, and event 5 is not.
+const COPIED: [u64; 8] = [1, 2, 2, 3, 4, 6, 7, 8];
+
+fn copy(site: &Site, tell: Tell<'_>) -> Result<()> {
+    let store = site.open()?;
+    let copied = store.copy_into(site.target(), |event| {
+        let (number, text) = event.json::<(u64, String)>()?;
+        let part = || StoredEvent::json_of("Part", 2, &(number, &text));
+        Ok(match number {
+            2 => CopyAs::Events(vec![part()?, part()?]),
+            5 => CopyAs::Nothing,
+            _ => CopyAs::Unchanged,
+        })
+    })?;
+    tell(Reached { acknowledged: EVENTS, is_done: true });
+    assert_eq!((copied.events, copied.replaced, copied.left_out), (EVENTS, 1, 1));
+    store.close()
+}
+
+fn judge_copy(site: &Site, reached: Reached) {
+    let path = site.target();
+    if !site.is_there(&path.join("MANIFEST")) {
+        assert!(!reached.is_done, "there is no store");
+        // Only a power cut, after which no cleanup is possible, may leave something.
+        let is_left = site.is_there(&path);
+        assert!(!is_left || !site.is_real, "the copy failed, and left {path:?}");
+        if is_left && !site.disk.list(&path).unwrap().is_empty() {
+            let error = site.open_at(&path).expect_err("half of it was opened");
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        }
+        copy(site, &|_| ()).unwrap_or_else(|e| panic!("it is not copied again: {e}"));
+    }
+    let findings = site.findings(&path);
+    assert!(findings.is_empty(), "{findings:#?}");
+    let copied = site.open_at(&path).expect("the copy opens");
+    assert_eq!(numbers(&copied), COPIED);
+    copied.close().unwrap();
+    judge_at(site, &site.store(), EVENTS);
 }
 
 // ---- the index --------------------------------------------------------------------------------

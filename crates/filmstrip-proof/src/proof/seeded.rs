@@ -471,7 +471,8 @@ fn a_removal_that_fails_a_write_which_was_made_is_caught() {
     assert_caught("views::fail_write_that_was_made", proof);
 }
 
-/// Planted defects in backups, exports, torn writes and views, and the proof of `proof::operations` that catches each.
+/// Planted defects in backups, exports, copies, torn writes and views, and the proof of `proof::operations` that
+/// catches each.
 /// The short form of a proof tries one of several operations of the disk, chosen by its seed.
 #[test]
 fn what_goes_wrong_when_an_operation_of_the_disk_is_the_last_one_is_caught() {
@@ -482,6 +483,7 @@ fn what_goes_wrong_when_an_operation_of_the_disk_is_the_last_one_is_caught() {
         ("store::leave_export_unmarked", "an_export", IS_CUT),
         ("store::trust_found_mark", "an_export_over_another", IS_CUT),
         ("doctor::export_without_finish", "an_export", IS_CUT),
+        ("doctor::copy_without_finish", "a_copy", IS_CUT),
         ("storage::leave_name_unsynced", "a_first_backup", IS_CUT),
         ("store::backup_manifest_first", "a_first_backup", IS_CUT),
         ("journal::leave_copy_unsynced", "a_first_backup", IS_CUT),
@@ -490,6 +492,12 @@ fn what_goes_wrong_when_an_operation_of_the_disk_is_the_last_one_is_caught() {
     ] {
         assert_caught_within(20, bug, &format!("proof::operations::{operation}::{proof}"));
     }
+}
+
+#[test]
+fn a_copy_that_takes_commits_apart_is_caught() {
+    let proof = "doctor::copy::tests::what_was_in_one_commit_is_in_one_commit";
+    assert_caught("doctor::copy_commits_apart", proof);
 }
 
 #[test]
