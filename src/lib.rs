@@ -271,7 +271,7 @@ pub mod repair {
 }
 
 pub mod copy {
-    //! A store as a copy of another one, with some of its events changed: split, merged into less, or left out.
+    //! A store as a copy of another one, with some of its events split, replaced or left out.
     //!
     //! The book says [when to copy](crate::book::events).
 

@@ -11,6 +11,7 @@
 
 use crate::common::{in_its_own_process, variable, within};
 use chrono::{DateTime, TimeDelta, Utc};
+use filmstrip::copy::CopyAs;
 use filmstrip::group::Nack;
 use filmstrip::process::{Effects, ProcessHandle, Trigger};
 use filmstrip::projection::{ErrorAction, OnError, ProjectionHandle, ReadModelHandle};
@@ -57,7 +58,7 @@ enum Callback {
 type Call = fn(&World) -> Result<()>;
 
 /// What is done within them.
-const CALLS: [(&str, Call); 25] = [
+const CALLS: [(&str, Call); 26] = [
     ("append", |w| w.append("Other-1").map(drop)),
     ("read_stream", |w| w.store.read_stream("Seen-1").collect().map(drop)),
     ("read_all", |w| w.store.read_all().limit(10).collect().map(drop)),
@@ -111,6 +112,11 @@ const CALLS: [(&str, Call); 25] = [
         Ok(())
     }),
     ("verify", |w| w.store.verify().map(drop)),
+    ("copy_into", |w| {
+        let directory = tempfile::tempdir().unwrap();
+        let to = directory.path().join("copy");
+        w.store.copy_into(to, |_| Ok(CopyAs::Unchanged)).map(drop)
+    }),
     ("drop a consumer", |w| {
         drop(w.spare.lock().unwrap().take());
         Ok(())

@@ -1,6 +1,7 @@
 //! What a store makes of its directory: creation, locking, strangers.
 
 use crate::common::{Random, child, in_its_own_process, seed, variable, whole};
+use filmstrip::copy::CopyAs;
 use filmstrip::repair::{Finding, FindingKind};
 use filmstrip::{Error, ErrorKind, ExpectedVersion, Follower, NewEvent, Store};
 use std::fs;
@@ -157,9 +158,10 @@ fn a_store_lies_at_the_top_of_a_volume() {
     store.append("A-1", ExpectedVersion::NoStream, [event()]).unwrap();
     store.backup(path("backup")).unwrap();
     store.backup(path("backup")).expect("a further one");
+    store.copy_into(path("copy"), |_| Ok(CopyAs::Unchanged)).unwrap();
     store.close().unwrap();
     Store::repair(path("store")).unwrap().export(path("export")).unwrap();
-    for name in ["store", "backup", "export"] {
+    for name in ["store", "backup", "copy", "export"] {
         assert_eq!(Store::open(path(name)).unwrap().head().get(), 1, "{name}");
     }
 }
@@ -899,6 +901,7 @@ fn an_empty_path_is_refused_and_nothing_is_left_in_the_working_directory() {
                 ("repair", Store::repair("").map(drop)),
                 ("follow", Follower::open("").map(drop)),
                 ("backup", store.backup("").map(drop)),
+                ("copy", store.copy_into("", |_| Ok(CopyAs::Unchanged)).map(drop)),
                 ("export", {
                     store.backup("backup").unwrap();
                     Store::repair("backup").unwrap().export("").map(drop)
@@ -939,6 +942,7 @@ fn what_is_refused_leaves_nothing_behind() {
     let kept = Store::temporary().unwrap();
     kept.backup(path("kept")).unwrap();
     let repair = Store::repair(path("kept")).unwrap();
+    let copy = |to: &str| store.copy_into(path(to), |_| Ok(CopyAs::Unchanged)).map(drop);
     for (what, result) in [
         ("open", Store::open(path(&too_long)).map(drop)),
         ("open what lost its manifest", Store::open(path("headless")).map(drop)),
@@ -948,6 +952,12 @@ fn what_is_refused_leaves_nothing_behind() {
         ("back up", store.backup(path(&too_long)).map(drop)),
         ("back up into itself", store.backup(path("store/new/backup")).map(drop)),
         ("back up what was opened", store.backup(path("store")).map(drop)),
+        ("copy", copy(&too_long)),
+        ("copy beside a file", copy("taken")),
+        ("copy into itself", copy("store/new")),
+        ("copy what cannot be copied", {
+            store.copy_into(path("new"), |_| Err("no".into())).map(drop)
+        }),
         ("export", repair.export(path(&too_long)).map(drop)),
         ("export beside a file", repair.export(path("taken")).map(drop)),
         ("export into itself", repair.export(path("kept/new")).map(drop)),
@@ -976,6 +986,7 @@ fn nobody_may_read_what_he_may_not_read_in_the_store() {
     let store = Store::open(path("store")).unwrap();
     store.backup(path("backup")).unwrap();
     store.backup(path("loose")).unwrap();
+    store.copy_into(path("copy"), |_| Ok(CopyAs::Unchanged)).unwrap();
     store.close().unwrap();
     // Damage, so that an export has something to say in a file beside it.
     let segment = path("store/journal/00000000000000000001");
@@ -992,7 +1003,7 @@ fn nobody_may_read_what_he_may_not_read_in_the_store() {
         assert_eq!(mode & !allowed, 0, "{} has the mode {mode:o}", path.display());
         seen += 1;
     };
-    for name in ["store", "backup", "export"] {
+    for name in ["store", "backup", "copy", "export"] {
         each_below(&path(name), &mut check);
         check(&path(name));
     }
@@ -1033,6 +1044,7 @@ fn nothing_goes_into_a_part_of_its_own_store_that_is_elsewhere() {
     for part in ["journal", "index", "views"] {
         let into = at(part).join(part).join("new");
         refuse(open.backup(&into).map(drop), part);
+        refuse(open.copy_into(&into, |_| Ok(CopyAs::Unchanged)).map(drop), part);
         assert!(!into.exists(), "{part}");
     }
     refuse(open.backup(at("journal")).map(drop), "a backup around the journal");

@@ -11,6 +11,7 @@
 use crate::common::child;
 use crate::common::domain::{Counts, Ticked, Ticks, scratch};
 use crate::kill::work::say;
+use filmstrip::copy::CopyAs;
 use filmstrip::process::{Effects, Trigger};
 use filmstrip::{
     Error, ErrorKind, ExpectedVersion, Filter, Follower, HandlerError, NewEvent, Position,
@@ -183,6 +184,7 @@ fn child_that_forks() {
             asked("repair", repair.verify()),
             asked("repair, rebuild", repair.rebuild_index()),
             asked("repair, export", repair.export(path.join("export"))),
+            asked("copy", store.copy_into(path.join("copy"), |_| Ok(CopyAs::Unchanged))),
             asked("open", Store::open(path.join("of the child"))),
             asked("temporary", Store::temporary()),
             asked("close", temporary.clone().close()),
@@ -198,8 +200,9 @@ fn child_that_forks() {
         // In whatever order: none of it waits.
         drop((repair, temporary, following, follower, consumer, subscription, bus, repository));
         drop((process, model, view, counts, store));
-        let left = ["backup", "export", "of the child"].map(|name| path.join(name).exists());
-        exit(i32::from(left != [false; 3]) + 2 * i32::from(!wrong.is_empty()));
+        let left =
+            ["backup", "export", "copy", "of the child"].map(|name| path.join(name).exists());
+        exit(i32::from(left != [false; 4]) + 2 * i32::from(!wrong.is_empty()));
     }
     assert_eq!(wait(), 0, "the child did not end as it should");
 
