@@ -78,7 +78,7 @@ impl RecordedEvent {
     /// * [`UnknownEventType`](crate::ErrorKind::UnknownEventType): the set has no such variant.
     /// * [`NewerSchema`](crate::ErrorKind::NewerSchema): a newer program wrote it.
     /// * [`NotAnEventSet`](crate::ErrorKind::NotAnEventSet): `E` is not an externally tagged enum.
-    /// * [`InvalidInput`](crate::ErrorKind::InvalidInput): the upcaster refused it, or its payload does not fit the
+    /// * [`Undecodable`](crate::ErrorKind::Undecodable): the upcaster refused it, or its payload does not fit the
     ///   variant.
     pub fn decode<E: Event>(&self) -> Result<E> {
         let stored = StoredEvent {
