@@ -1,20 +1,21 @@
-//! The example `order_payment`, killed at random moments and run again: no payment happens twice, and
-//! none is missing.
+//! The example `order_payment`, killed at random moments and run again: each order is shipped or cancelled once, no
+//! payment happens twice, and none is missing.
 //!
-//! `FILMSTRIP_ROUNDS=200 cargo test --release --test it order_payment::` for a long run. A failure says the
-//! seed; `FILMSTRIP_SEED` runs it again with that one.
+//! `FILMSTRIP_ROUNDS=200 cargo test --release --test it order_payment::` for a long run, of so many kills. A failure
+//! says the seed; `FILMSTRIP_SEED` runs it again with that one.
 
 #[allow(dead_code, reason = "the example's own main is not called here")]
 #[path = "../../examples/order_payment/main.rs"]
 mod example;
 
-use crate::common::child;
+use crate::common::{Random, child, seed, variable};
 use example::Options;
 use filmstrip::Store;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 const CHILD: &str = "FILMSTRIP_ORDER_PAYMENT";
 const ORDERS: u64 = 60;
@@ -40,18 +41,24 @@ fn start(directory: &Path) -> Child {
         .unwrap()
 }
 
-/// Runs it until it has told of so many orders, then kills it; true if it came to its end before.
-fn run_and_kill(directory: &Path, after: u64) -> bool {
+/// Runs it until a random moment, soon after it has told of some of the orders, then kills it; false if it came to its
+/// end before.
+fn run_and_kill(directory: &Path, random: &mut Random) -> bool {
+    // Most often soon, so that few runs come to their end; at times while it opens its stores.
+    let after = random.below(12);
     let mut child = start(directory);
     let mut told = 0;
-    for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    while told < after
+        && let Some(line) = lines.next()
+    {
         told += u64::from(line.contains("Order-"));
-        if told >= after {
-            break;
-        }
     }
+    std::thread::sleep(Duration::from_micros(random.below(30_000)));
     child.kill().unwrap();
-    child.wait().unwrap().success()
+    let status = child.wait().unwrap();
+    assert!(status.success() || status.code().is_none(), "it failed by itself: {status}");
+    !status.success()
 }
 
 /// The types of the events of each stream of a category.
@@ -88,27 +95,27 @@ fn check(directory: &Path, context: &str) {
     }
 }
 
+/// Each run goes on from where the one before was killed. When all orders are done with, an empty directory follows.
 #[test]
 fn no_payment_happens_twice_and_none_is_missing_whenever_it_is_killed() {
-    let number = |name| std::env::var(name).ok().map(|n| n.parse::<u64>().expect("a number"));
-    let rounds = number("FILMSTRIP_ROUNDS").unwrap_or(3);
-    let seed = number("FILMSTRIP_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    println!("FILMSTRIP_SEED={seed}");
-    let mut random = seed;
-    for round in 0..rounds {
-        let directory = tempfile::tempdir().unwrap();
-        let mut kills = 0;
-        loop {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            // Most often soon, so that a round sees many kills; at times not before the end.
-            if run_and_kill(directory.path(), (random >> 33) % 25) {
-                break;
-            }
+    let (mut random, rounds) = (Random(seed()), variable("FILMSTRIP_ROUNDS").unwrap_or(6));
+    let mut directory = tempfile::tempdir().unwrap();
+    let (mut kills, mut orders) = (0, 0);
+    while kills < rounds {
+        if run_and_kill(directory.path(), &mut random) {
             kills += 1;
-            assert!(kills < 200, "it does not come to its end; round {round}, seed {seed}");
+            continue;
         }
-        check(directory.path(), &format!("round {round} with {kills} kills, seed {seed}"));
+        check(directory.path(), &format!("{kills} kills so far"));
+        orders += ORDERS;
+        directory = tempfile::tempdir().unwrap();
     }
+    example::run(&options(directory.path())).unwrap();
+    check(directory.path(), &format!("{kills} kills"));
+    println!(
+        "figures: kills of the example order_payment: {kills} kills, {} orders, each done with once",
+        orders + ORDERS
+    );
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! `FILMSTRIP_ROUNDS=200 cargo test --release --test it process::kills` for a long run.
 
+mod under_load;
+
 use crate::common::{Random, child, seed, variable};
 use crate::process::checkout::*;
 use crate::process::quick;
