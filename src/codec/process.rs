@@ -6,11 +6,13 @@
 //! | `process/deadline/<name>-<id>` | an instance's deadline |
 //! | `process/effects/<name>-<id>` | an instance's own events whose effects are pending: their versions, or if there are many, 0 and ranges of versions |
 //! | `process/waits/<name>-<id>` | the first position whose event waits for the instance; the cursor is past it |
+//! | `process/done/<name>` | the position up to which everything is done, including effects, as of a commit that left effects pending |
+//! | `process/given-up/<name>-<position>` | an event that no instance gets, although events of some instance wait from before it |
 //! | `process/parked/<name>-<id>` | the step at which a parked instance stopped |
 //! | `process/aside/<name>-<step>-<id>` | a step that is parked alone, while its instance continues |
 //!
 //! `<name>-<id>` is the instance's stream. A name holds no `-`, so no process sees another's keys. `<step>` is a letter
-//! and a number of 20 digits.
+//! and a number of 20 digits, and `<position>` has 20 digits.
 
 pub(crate) use crate::codec::bin::{decode, encode};
 use crate::value::corruption::Corruption;
@@ -65,6 +67,12 @@ pub(crate) fn decode_cursor(bytes: &[u8]) -> Result<Cursor, Corruption> {
 /// The bytes of a cursor with another position, and in the same form.
 pub(crate) fn move_cursor(bytes: &[u8], position: u64) -> Vec<u8> {
     encode_cursor(position, matches!(bytes, [0, _, ..]))
+}
+
+/// A position by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredPosition {
+    pub(crate) position: u64,
 }
 
 /// The position from which an instance's events wait.
@@ -179,6 +187,21 @@ pub(crate) fn effects_prefix(name: &str) -> String {
 /// The prefix of the keys of all [`WaitsFrom`] of the process `name`; an instance's id follows.
 pub(crate) fn waits_prefix(name: &str) -> String {
     format!("process/waits/{name}-")
+}
+
+/// The key of the position up to which the process `name` has done everything.
+pub(crate) fn done_key(name: &str) -> String {
+    format!("process/done/{name}")
+}
+
+/// The prefix of the keys of all events that no instance of the process `name` gets.
+pub(crate) fn given_up_prefix(name: &str) -> String {
+    format!("process/given-up/{name}-")
+}
+
+/// The key of the event at `position` that no instance of the process `name` gets.
+pub(crate) fn given_up_key(name: &str, position: u64) -> String {
+    format!("{}{position:020}", given_up_prefix(name))
 }
 
 /// The prefix of the keys of all parked instances of the process `name`; an instance's id follows.
@@ -311,6 +334,8 @@ mod tests {
     #[test]
     fn what_waits_and_what_is_parked_has_its_golden_bytes() {
         check(&WaitsFrom { position: 300 }, &[251, 44, 1]);
+        check(&StoredPosition { position: 300 }, &[251, 44, 1]);
+        assert_eq!(given_up_key("P", 7), "process/given-up/P-00000000000000000007");
         let parked = |step| ParkedStep {
             step,
             what: "w".into(),

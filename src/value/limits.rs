@@ -179,6 +179,10 @@ pub(crate) const INSTANCES_WAITING_BYTES_MAX: usize = 16 * MIB;
 pub(crate) const REACTIONS_BYTES_MIN: usize = GROUP_BYTES_MAX;
 /// Events of reactions from which on they become a commit.
 pub(crate) const REACTIONS_EVENTS_MIN: usize = 8_192;
+/// Events of one reaction, or of what one effect returns: with what was decided before them, they are still one commit.
+pub(crate) const REACTION_EVENTS_MAX: usize = COMMIT_EVENTS_MAX - REACTIONS_EVENTS_MIN;
+/// Bytes of the same events, as they are encoded.
+pub(crate) const REACTION_BYTES_MAX: usize = COMMIT_BYTES_MAX - REACTIONS_BYTES_MIN;
 /// Instances whose records in the journal may lag behind, because having their steps again does no harm; beyond it,
 /// they are written.
 pub(crate) const INSTANCES_UNWRITTEN_MAX: usize = 512;
@@ -408,9 +412,8 @@ const _: () = assert!(COMMIT_BYTES_MAX <= QUEUE_BYTES_MAX);
 // A leader goes on only where callers wait.
 const _: () = assert!(GO_ON_WAITING_MIN > 0);
 const _: () = assert!(SEGMENT_BYTES_FIRST <= SEGMENT_BYTES);
-// One reaction more than what is enough is still a commit.
-const _: () =
-    assert!(REACTIONS_BYTES_MIN < COMMIT_BYTES_MAX && REACTIONS_EVENTS_MIN < COMMIT_EVENTS_MAX);
+// A single event may be as long as any.
+const _: () = assert!(EVENT_BYTES_MAX < REACTION_BYTES_MAX);
 const _: () = assert!(LANES_DEFAULT <= LANES_MAX);
 const _: () = assert!(GROUP_BYTES_MAX as u64 * 4 <= SEGMENT_BYTES);
 // Frame lengths and offsets in a frame are 32-bit.

@@ -33,6 +33,34 @@ const CAUGHT: &[(&str, &str)] = &[
         "process::parking::with_park_event_the_step_alone_is_set_aside_and_its_instance_goes_on",
     ),
     (
+        "process::forget_what_was_done",
+        "process::restarts::after_a_restart_what_was_done_before_the_effects_to_come_is_done",
+    ),
+    (
+        "process::forget_what_was_skipped",
+        "process::restarts::an_event_that_was_skipped_when_it_was_read_again_stays_skipped_over_restarts",
+    ),
+    (
+        "process::read_again_without_end",
+        "process::restarts::an_event_that_was_skipped_when_it_was_read_again_stays_skipped_over_restarts",
+    ),
+    (
+        "process::read_again_what_is_apart",
+        "process::restarts::an_event_that_is_parked_alone_comes_once_though_its_instance_reads_again",
+    ),
+    (
+        "process::add_to_a_large_commit",
+        "process::limits::what_instances_decide_together_is_as_many_commits_as_it_takes",
+    ),
+    (
+        "process::park_without_end",
+        "process::limits::as_many_instances_as_may_be_are_parked_and_the_next_one_stops_the_process",
+    ),
+    (
+        "process::ingest_without_room",
+        "process::limits::no_more_instances_than_may_be_are_at_something_and_the_others_come_later",
+    ),
+    (
         "process::blame_instance_for_outage",
         "process::parking::what_passes_by_itself_is_tried_again_without_parking_anybody",
     ),

@@ -967,6 +967,17 @@ impl Projection for Replayed {
     }
 }
 
+#[test]
+fn parking_instances_is_refused_for_a_projection_has_none() {
+    let store = Store::temporary().unwrap();
+    let on_error = OnError::default().then(ErrorAction::ParkInstance);
+    let error = store.project(Three).on_error(on_error).start().map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    let expected = "projection three cannot do ParkInstance with an event; \
+                    Stop, ParkEvent and ParkStream are allowed";
+    assert_eq!(error.to_string(), expected);
+}
+
 /// The story: a replay read all that was parked again for each parked event: 8,000 took two minutes, and no new
 /// event was applied meanwhile.
 #[test]

@@ -16,7 +16,7 @@ use crate::model::process::listening::Settling;
 use crate::model::process::passing_on::PassOn;
 use crate::model::process::plan::Plan;
 use crate::model::process::registry::Processes;
-use crate::model::process::runner::{Runner, done};
+use crate::model::process::runner::Runner;
 use crate::model::process::status::{Own, Shared, Shown};
 use crate::model::repository::Repository;
 use crate::model::request::requests;
@@ -28,7 +28,7 @@ use crate::value::limits::{LANES_DEFAULT, LANES_MAX};
 use crate::value::position::Position;
 use crate::value::stream::is_category;
 use crossbeam_channel::{Receiver, bounded};
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -120,7 +120,7 @@ impl<M: ProcessManager> ProcessBuilder<M> {
             if state.kept.is_new() {
                 state.kept.pass(begin_after);
             }
-            let done = done(&state.kept, &state.schedule);
+            let done = state.kept.done(&state.schedule);
             let shown = Shown { deadlines: state.kept.deadlines(), ..Shown::default() };
             found = Some(state);
             Ok((Shared::new("process", M::NAME, done, shown, requests), ()))
@@ -202,7 +202,6 @@ fn runner<M: ProcessManager>(
         rereading: None,
         replays: HashMap::new(),
         woken: Vec::new(),
-        given_up: HashSet::new(),
         failing: HashMap::new(),
         retries: BTreeSet::new(),
         clock: log.log().watch_clock(),

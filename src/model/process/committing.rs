@@ -12,6 +12,7 @@ use crate::model::process::listening::{Interrupt, Step};
 use crate::model::process::runner::Runner;
 use crate::model::process::schedule::Id;
 use crate::value::error::{Error, Result};
+use crate::value::failpoint::failpoint;
 use crate::value::limits::{
     CHECKPOINT_EVENTS_MAX, INSTANCES_UNWRITTEN_MAX, REACTION_CONFLICTS_MAX,
 };
@@ -25,6 +26,14 @@ impl<M: ProcessManager> Runner<M> {
             || self.kept.lagging() >= INSTANCES_UNWRITTEN_MAX
             || self.kept.ahead() >= CHECKPOINT_EVENTS_MAX;
         if must { self.commit() } else { Ok(()) }
+    }
+
+    /// Writes what instances have decided, if it is so much that nothing may be added.
+    pub(super) fn commit_if_large(&mut self) -> Step {
+        match self.plan.is_large() && !failpoint!("process::add_to_a_large_commit") {
+            true => self.commit(),
+            false => Ok(()),
+        }
     }
 
     /// Writes all that the journal does not know.
@@ -41,6 +50,7 @@ impl<M: ProcessManager> Runner<M> {
         if self.plan.is_empty() && self.kept.ahead() == 0 && self.kept.lagging() == 0 {
             return Ok(());
         }
+        self.kept.forget_given_up(&self.schedule);
         let records = self.kept.records(&self.schedule);
         let commit = std::mem::take(&mut self.plan).into_commit(records);
         // Until it is known to be durable.

@@ -7,9 +7,10 @@
 //! * After a failed commit, all of it is loaded again.
 
 use crate::codec::process::{
-    Alarm, Cursor, ParkedStep, StoredStep, WaitsFrom, aside_id, aside_prefix, aside_suffix,
-    cursor_key, deadline_prefix, decode, decode_cursor, decode_effects, effects_prefix, encode,
-    encode_cursor, encode_effects, parked_prefix, waits_prefix,
+    Alarm, Cursor, ParkedStep, StoredPosition, StoredStep, WaitsFrom, aside_id, aside_prefix,
+    aside_suffix, cursor_key, deadline_prefix, decode, decode_cursor, decode_effects, done_key,
+    effects_prefix, encode, encode_cursor, encode_effects, given_up_prefix, parked_prefix,
+    waits_prefix,
 };
 use crate::log::core::Log;
 use crate::model::process::deadlines::Deadlines;
@@ -28,6 +29,9 @@ pub(super) struct DurableState {
     position: Position,
     /// The position in the journal; `None` if there is none.
     written: Option<Position>,
+    /// In the journal: everything up to here is done, including effects. It may be less than what is done, but is never
+    /// more.
+    done: Position,
     /// The pending effects in the journal.
     effects: HashMap<Id, Pending>,
     /// The position in the journal from which an instance's events wait.
@@ -44,6 +48,8 @@ pub(super) struct DurableState {
     parked: HashMap<Id, StoredStep>,
     /// Steps that are parked alone, by the instance's id.
     aside: BTreeSet<(Id, StoredStep)>,
+    /// Events that no instance is to get when they are read again.
+    given_up: BTreeSet<Position>,
 }
 
 /// The state of a process after a restart.
@@ -59,6 +65,7 @@ impl DurableState {
             name,
             position: written.unwrap_or(Position::START),
             written,
+            done: Position::START,
             effects: HashMap::new(),
             waits: HashMap::new(),
             touched: HashSet::new(),
@@ -67,6 +74,7 @@ impl DurableState {
             armed: 0,
             parked: HashMap::new(),
             aside: BTreeSet::new(),
+            given_up: BTreeSet::new(),
         }
     }
 
@@ -78,6 +86,10 @@ impl DurableState {
             None => None,
         };
         let mut kept = DurableState::new(name, written);
+        if let Some(done) = log.record(&done_key(name))? {
+            let done: StoredPosition = decode(&done).map_err(|what| damaged(name, &what))?;
+            kept.done = Position::new(done.position).min(kept.position);
+        }
         for (id, ranges) in load(log, name, &effects_prefix(name), decode_effects)? {
             kept.effects.insert(id.into(), Pending::of(ranges));
         }
@@ -91,6 +103,9 @@ impl DurableState {
             let id = aside_id(&suffix).map_err(|what| damaged(name, &what))?;
             kept.aside.insert((id.into(), parked.step));
         }
+        for (_, event) in load(log, name, &given_up_prefix(name), decode::<StoredPosition>)? {
+            kept.given_up.insert(Position::new(event.position));
+        }
         let schedule = kept.schedule();
         let deadlines = kept.load_deadlines(log, &schedule)?;
         Ok(Found { kept, schedule, deadlines })
@@ -103,7 +118,7 @@ impl DurableState {
             self.effects.keys().chain(self.waits.keys()).chain(self.parked.keys()).collect();
         for id in ids {
             let effects = self.effects.get(id).cloned().unwrap_or_default();
-            schedule.restore(id, effects, self.waits.get(id).copied());
+            schedule.restore(id, effects, self.waits.get(id).copied(), self.done);
         }
         for id in self.parked.keys().filter(|_| !failpoint!("process::forget_what_is_parked")) {
             schedule.park(id);
@@ -150,9 +165,17 @@ impl DurableState {
         self.position
     }
 
-    /// The position in the journal.
-    pub(super) fn at_last_commit(&self) -> Position {
-        self.written.unwrap_or_default()
+    /// The position up to which everything is done, including effects.
+    pub(super) fn done<E>(&self, schedule: &Schedule<E>) -> Position {
+        if failpoint!("process::claim_before_effects") {
+            return self.position;
+        }
+        schedule.floor().map_or(self.position, |floor| floor.min(self.position))
+    }
+
+    /// The same in the journal, which may be less.
+    pub(super) fn done_at_last_commit(&self) -> Position {
+        self.done
     }
 
     /// Moves the position to `position`, unless it is past it.
@@ -246,6 +269,11 @@ impl DurableState {
         self.unwritten.insert(self.aside_key(id, step), Vec::new());
     }
 
+    /// Whether the step is parked alone.
+    pub(super) fn is_aside(&self, id: &Id, step: StoredStep) -> bool {
+        self.aside.contains(&(Arc::clone(id), step))
+    }
+
     /// The steps of the instance `id` that are parked alone, in order.
     pub(super) fn aside(&self, id: &str) -> Vec<StoredStep> {
         let from = (Id::from(id), StoredStep::Event(0));
@@ -279,6 +307,12 @@ impl DurableState {
                 records.push((key, waits.unwrap_or_default()));
             }
         }
+        let done = self.done(schedule);
+        // Where nothing is under way, the cursor says as much.
+        if done != self.done && done < self.position {
+            let done = encode(&StoredPosition { position: done.get() });
+            records.push((done_key(self.name), done));
+        }
         let past_some = !self.waits.is_empty()
             || self.parked() > 0
             || self.touched.iter().any(|id| schedule.waits_from(id).is_some());
@@ -289,6 +323,10 @@ impl DurableState {
     /// Notes that a commit has made all of it durable.
     pub(super) fn written<E>(&mut self, schedule: &Schedule<E>) {
         self.written = Some(self.position);
+        let done = self.done(schedule);
+        if done < self.position {
+            self.done = done;
+        }
         for id in self.touched.drain() {
             match schedule.effects(&id) {
                 none if none.is_empty() => drop(self.effects.remove(&id)),
@@ -331,5 +369,6 @@ fn newer(name: &str, form: u64) -> Error {
     Error::new(ErrorKind::UnsupportedFormat, message)
 }
 
+mod given_up;
 #[cfg(test)]
 mod tests;

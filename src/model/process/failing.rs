@@ -8,7 +8,8 @@ use crate::model::process::failure::{Failed, Fault, fault_of};
 use crate::model::process::listening::{Interrupt, Step};
 use crate::model::process::runner::Runner;
 use crate::model::process::schedule::{Id, State};
-use crate::value::error::{Error, ErrorKind};
+use crate::value::error::{Error, ErrorKind, HandlerError};
+use crate::value::failpoint::failpoint;
 use crate::value::json::told;
 use crate::value::limits::{PARKED_ERROR_BYTES_MAX, PROCESS_PARKED_MAX};
 use crate::value::position::Position;
@@ -77,12 +78,8 @@ impl<M: ProcessManager> Runner<M> {
         if then == ErrorAction::Stop {
             return self.stop_at(id, failed, attempts);
         }
-        if self.kept.parked() >= PROCESS_PARKED_MAX {
-            let what = format!(
-                "{PROCESS_PARKED_MAX} instances and steps are parked already, no more are allowed: {}",
-                failed.cause
-            );
-            return self.stop_at(id, Failed { cause: what.into(), ..failed }, attempts);
+        if let Some(full) = self.no_more_parked(&failed) {
+            return self.stop_at(id, Failed { cause: full, ..failed }, attempts);
         }
         let parked = self.parked_step(&failed, attempts);
         let (process, at, cause) = (M::NAME, &parked.what, &parked.error);
@@ -98,6 +95,18 @@ impl<M: ProcessManager> Runner<M> {
         self.pass_step(id, parked.step)?;
         self.woken.push(Arc::clone(id));
         Ok(())
+    }
+
+    /// Why `failed` cannot be parked, if so many are parked that it cannot.
+    pub(super) fn no_more_parked(&self, failed: &Failed) -> Option<HandlerError> {
+        let (parked, cause) = (self.kept.parked(), &failed.cause);
+        let is_full = parked >= PROCESS_PARKED_MAX && !failpoint!("process::park_without_end");
+        is_full.then(|| {
+            let full = format!(
+                "{parked} instances and steps are parked, at most {PROCESS_PARKED_MAX} are allowed: {cause}"
+            );
+            full.into()
+        })
     }
 
     /// The process stops at a step.
@@ -133,7 +142,7 @@ impl<M: ProcessManager> Runner<M> {
             }
             StoredStep::Deadline(due) => self.set_fired(id, due, true)?,
             StoredStep::Route(position) if position <= self.kept.position().get() => {
-                self.given_up.insert(Position::new(position));
+                self.kept.give_up(Position::new(position));
             }
             StoredStep::Route(position) => self.kept.pass(Position::new(position)),
         }

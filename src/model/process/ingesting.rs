@@ -15,7 +15,6 @@ use crate::value::error::{HandlerError, catch};
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
 use crate::value::json::told;
-use crate::value::limits::PROCESS_PARKED_MAX;
 use crate::value::position::Position;
 use std::time::Instant;
 
@@ -33,9 +32,7 @@ impl<M: ProcessManager> Runner<M> {
             }
             self.incoming.events.pop_front();
             self.incoming.failing = None;
-            if self.plan.is_large() {
-                self.commit()?;
-            }
+            self.commit_if_large()?;
             let heard = self.settling.listen(&self.desk);
             if let Some(until) = self.incoming.until
                 && heard.is_err()
@@ -116,7 +113,11 @@ impl<M: ProcessManager> Runner<M> {
             return Ok(false);
         }
         let (id, failed) = (Id::from(""), Failed { step, at, cause });
-        if stops || self.kept.parked() >= PROCESS_PARKED_MAX {
+        if stops {
+            return self.stop_at(&id, failed, failures).map(|()| false);
+        }
+        if let Some(full) = self.no_more_parked(&failed) {
+            let failed = Failed { cause: full, ..failed };
             return self.stop_at(&id, failed, failures).map(|()| false);
         }
         let parked = self.parked_step(&failed, failures);

@@ -36,6 +36,7 @@ impl<M: ProcessManager> Runner<M> {
             if self.schedule.state(&id) == Some(State::Busy) {
                 self.advance(&id)?;
             }
+            self.commit_if_large()?;
         }
         Ok(())
     }
@@ -198,9 +199,7 @@ impl<M: ProcessManager> Runner<M> {
         self.ran.extend(self.lanes.0.results());
         while let Some(ran) = self.ran.pop_front() {
             self.take_over(ran)?;
-            if self.plan.is_large() {
-                self.commit()?;
-            }
+            self.commit_if_large()?;
         }
         Ok(())
     }

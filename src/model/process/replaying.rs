@@ -20,10 +20,13 @@ impl<M: ProcessManager> Runner<M> {
     /// Lets go on what is parked of the instance `id`; with an empty one, the events whose instance is not known.
     pub(super) fn replay(&mut self, id: &str) -> Result<()> {
         let (id, aside) = self.parked_of(id)?;
+        // They are in order, and may be of one frame.
+        let mut events = EventCursor::new(self.log());
         for step in aside {
             match step {
                 StoredStep::Route(position) => {
-                    self.replay_unrouted(&id, Position::new(position))?;
+                    let event = events.event_at(Position::new(position))?;
+                    self.replay_unrouted(&id, &event)?;
                 }
                 StoredStep::Event(position) => {
                     let replays = self.replays.entry(Arc::clone(&id)).or_default();
@@ -57,6 +60,9 @@ impl<M: ProcessManager> Runner<M> {
         let (id, aside) = self.parked_of(id)?;
         for step in aside {
             self.kept.take_back(&id, step);
+            if let StoredStep::Route(position) = step {
+                self.kept.give_up(Position::new(position));
+            }
         }
         if let Some(step) = self.kept.parked_at(&id) {
             self.give_up_step(&id, step)?;
@@ -111,11 +117,11 @@ impl<M: ProcessManager> Runner<M> {
         self.write().map_err(Error::from)
     }
 
-    /// Finds out once more whose the event at `position` is.
-    fn replay_unrouted(&mut self, none: &Id, position: Position) -> Result<()> {
-        let event = EventCursor::new(self.log()).event_at(position)?;
+    /// Finds out once more whose `event` is.
+    fn replay_unrouted(&mut self, none: &Id, event: &RecordedEvent) -> Result<()> {
+        let position = event.position;
         let step = StoredStep::Route(position.get());
-        match self.route(&event) {
+        match self.route(event) {
             Ok(None) => self.kept.take_back(none, step),
             Ok(Some(id)) => {
                 let parked = self.record_of(none, step)?;
@@ -141,7 +147,7 @@ impl<M: ProcessManager> Runner<M> {
         };
         let step = StoredStep::Event(position.get());
         // It may have been skipped meanwhile.
-        if !self.kept.aside(id).contains(&step) {
+        if !self.kept.is_aside(id, step) {
             return Ok(true);
         }
         let event: RecordedEvent = EventCursor::new(self.log()).event_at(position)?;

@@ -13,6 +13,7 @@ use crate::model::process::schedule::Id;
 use crate::model::process::second_reading::Rereading;
 use crate::value::error::{HandlerError, Result};
 use crate::value::event::RecordedEvent;
+use crate::value::failpoint::failpoint;
 use crate::value::json::told;
 use crate::value::position::Position;
 use std::collections::VecDeque;
@@ -64,10 +65,14 @@ impl<M: ProcessManager> Runner<M> {
                 break;
             }
             let (position, bytes) = (event.position, event.payload.len());
-            let id = match self.route(event) {
+            let id = match self.route_again(event) {
                 Ok(id) => id,
-                Err(_) if self.is_set_aside(position) => None,
                 Err(cause) => {
+                    if !failpoint!("process::read_again_without_end") {
+                        // Otherwise those that lack what was read so far would have it read once more.
+                        let before = Position::new(position.get() - 1);
+                        self.woken.extend(self.schedule.read_again(before, false));
+                    }
                     let failures = rereading.failing.map_or(0, |(_, failures)| failures) + 1;
                     rereading.failing =
                         Some((self.not_routed_again(event, cause, failures)?, failures));
@@ -92,10 +97,14 @@ impl<M: ProcessManager> Runner<M> {
         Ok((!caught_up).then_some(rereading))
     }
 
-    /// Whether it was settled that nobody gets the event at `position` for now.
-    fn is_set_aside(&self, position: Position) -> bool {
-        let step = StoredStep::Route(position.get());
-        self.given_up.contains(&position) || self.kept.aside("").contains(&step)
+    /// The instance that gets `event`, which was read again; none if it was settled that none gets it, or not here.
+    fn route_again(&self, event: &RecordedEvent) -> Result<Option<Id>, HandlerError> {
+        let is_apart = !failpoint!("process::read_again_what_is_apart");
+        if is_apart && self.kept.is_withheld(event.position, &Id::from("")) {
+            return Ok(None);
+        }
+        let step = StoredStep::Event(event.position.get());
+        Ok(self.route(event)?.filter(|id| !(is_apart && self.kept.is_aside(id, step))))
     }
 
     /// Whose `event` is was known once. Without knowing it now, its instance could lose it: after the last retry the

@@ -35,7 +35,7 @@ use crate::value::filter::Filter;
 use crate::value::limits::{CLOCK_LOOK_MAX, INSTANCES_ACTIVE_MAX};
 use crate::value::position::Position;
 use crossbeam_channel::{Receiver, RecvError, Sender, after, at, never, select};
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,8 +65,6 @@ pub(super) struct Runner<M> {
     pub(super) replays: HashMap<Id, VecDeque<Position>>,
     /// Instances whose next step is to be taken.
     pub(super) woken: Vec<Id>,
-    /// Events that were read again and that no instance gets, because `route` has failed on them.
-    pub(super) given_up: HashSet<Position>,
     pub(super) failing: HashMap<Id, Failing>,
     pub(super) retries: BTreeSet<(Instant, Id)>,
     pub(super) clock: ClockWaiter,
@@ -104,8 +102,8 @@ impl<M: ProcessManager> Work for Runner<M> {
     fn position(&self) -> Position {
         match self.stale {
             // The state in memory may be ahead of the journal.
-            true => self.kept.at_last_commit(),
-            false => done(&self.kept, &self.schedule),
+            true => self.kept.done_at_last_commit(),
+            false => self.kept.done(&self.schedule),
         }
     }
 
@@ -114,13 +112,14 @@ impl<M: ProcessManager> Work for Runner<M> {
             Ok(never) => match never {},
             Err(interrupt) => interrupt,
         };
-        if !matches!(interrupt, Interrupt::Closed) {
-            self.quiesce();
-        }
-        let written = match interrupt {
+        let at_rest = match interrupt {
+            Interrupt::Closed => Ok(()),
+            _ => self.quiesce(),
+        };
+        let written = at_rest.and_then(|()| match interrupt {
             Interrupt::Request(_) if !self.stale => self.commit(),
             _ => Ok(()),
-        };
+        });
         let interrupt = interrupt.after(written);
         self.show();
         self.incoming = Incoming::default();
@@ -246,7 +245,7 @@ impl<M: ProcessManager> Runner<M> {
 
     /// Whether further instances may become active.
     pub(super) fn has_room(&self) -> bool {
-        self.schedule.busy() < INSTANCES_ACTIVE_MAX
+        self.schedule.busy() < INSTANCES_ACTIVE_MAX || failpoint!("process::ingest_without_room")
     }
 
     /// A timer for the next retry or the next look at the clock: at the next deadline, or earlier, in case the clock
@@ -296,9 +295,7 @@ impl<M: ProcessManager> Runner<M> {
         {
             let id = Arc::clone(id);
             self.fire(&id, due)?;
-            if self.plan.is_large() {
-                self.commit()?;
-            }
+            self.commit_if_large()?;
         }
         if self.has_room() {
             self.came_due = None;
@@ -333,7 +330,7 @@ impl<M: ProcessManager> Runner<M> {
 
     /// Waits until no lane runs an effect, or the store is closed. Effects that lanes have done count; effects that
     /// have failed are tried again.
-    fn quiesce(&mut self) {
+    fn quiesce(&mut self) -> Step {
         for Task { id, instance, .. } in self.lanes.0.rest() {
             self.schedule.back_from_lane(&id);
             if let Some(instance) = instance {
@@ -343,13 +340,18 @@ impl<M: ProcessManager> Runner<M> {
         while !self.lanes.0.is_idle() && !failpoint!("process::leave_lanes_running") {
             select! {
                 recv(self.bell) -> _ => {}
-                recv(self.desk.closed) -> _ => return,
+                recv(self.desk.closed) -> _ => return Ok(()),
             }
         }
         self.ran.extend(self.lanes.0.results());
-        while let Some(ran) = self.ran.pop_front() {
+        // After a commit that failed it is all done again.
+        while let Some(ran) = self.ran.pop_front()
+            && !self.stale
+        {
             self.note(ran);
+            self.commit_if_large()?;
         }
+        Ok(())
     }
 
     /// Updates the shared status.
@@ -359,7 +361,8 @@ impl<M: ProcessManager> Runner<M> {
         seen.own.deadlines = self.kept.deadlines();
         seen.own.parked = self.kept.parked() as u64;
         seen.own.active = self.schedule.busy() as u64;
-        if self.failing.is_empty() && !self.incoming.is_retrying() {
+        let rereads = self.rereading.as_ref().is_some_and(Rereading::is_retrying);
+        if self.failing.is_empty() && !self.incoming.is_retrying() && !rereads {
             seen.retrying = None;
         }
         drop(seen);
@@ -379,12 +382,4 @@ impl<M: ProcessManager> Runner<M> {
     fn now(&self) -> Micros {
         self.log().now()
     }
-}
-
-/// The position up to which everything is done, including effects.
-pub(super) fn done(kept: &DurableState, schedule: &Schedule<RecordedEvent>) -> Position {
-    if failpoint!("process::claim_before_effects") {
-        return kept.position();
-    }
-    schedule.floor().map_or(kept.position(), |floor| floor.min(kept.position()))
 }

@@ -116,12 +116,21 @@ impl<E> Schedule<E> {
     }
 
     /// What a restart has found of the instance `id`: its effects to come, and from where on its events wait.
-    pub(crate) fn restore(&mut self, id: &Id, effects: Pending, waits_from: Option<Position>) {
+    /// Everything up to `done` is done with.
+    pub(crate) fn restore(
+        &mut self,
+        id: &Id,
+        effects: Pending,
+        waits_from: Option<Position>,
+        done: Position,
+    ) {
         let before = |position: Position| Position::new(position.get().saturating_sub(1));
         let complete_to = waits_from.map(before);
         if !self.is_active(id) {
-            // Which event its effects are of is not known any more.
-            let floor = complete_to.filter(|_| effects.is_empty()).unwrap_or(Position::START);
+            // Which event its effects are of is not known any more, but none that is done with.
+            let done =
+                if failpoint!("process::forget_what_was_done") { Position::START } else { done };
+            let floor = complete_to.filter(|_| effects.is_empty()).unwrap_or(done);
             self.activate(id, floor);
         }
         let active = self.at(id);
@@ -269,6 +278,11 @@ impl<E> Schedule<E> {
         let first = active.waits.front().map(|waiting| waiting.position);
         let lacking = || active.complete_to.map(|to| Position::new(to.get() + 1));
         first.or_else(lacking)
+    }
+
+    /// The first position from which on events of any instance wait, parked ones too.
+    pub(crate) fn first_wait(&self) -> Option<Position> {
+        self.active.keys().filter_map(|id| self.waits_from(id)).min()
     }
 
     /// The instance `id` rests until somebody lets it go on. Nothing that waits for it is held in memory.

@@ -25,6 +25,10 @@ impl Rereading {
         self.until.is_none().then(|| self.feed.batches())
     }
 
+    pub(super) fn is_retrying(&self) -> bool {
+        self.failing.is_some()
+    }
+
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.failing.map(|(at, _)| at)
     }

@@ -5,7 +5,9 @@ mod crashes;
 mod deadlines;
 mod kills;
 mod lanes;
+mod limits;
 mod parking;
+mod restarts;
 
 use crate::common::whole::Tally;
 use crate::common::{Random, seed, variable};

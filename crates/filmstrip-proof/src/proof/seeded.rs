@@ -118,6 +118,13 @@ fn effects_that_are_listed_one_by_one_are_caught() {
 }
 
 #[test]
+fn a_reaction_that_no_commit_has_room_for_and_is_taken_is_caught() {
+    let proof =
+        "model::process::plan::tests::what_is_not_large_and_the_largest_reaction_are_one_commit";
+    assert_caught("process::take_any_reaction", proof);
+}
+
+#[test]
 fn an_instance_that_reacts_before_its_effects_is_caught() {
     let proof = "model::process::schedule::tests::an_event_waits_for_the_effects_of_the_one_before";
     assert_caught("process::react_before_effects", proof);

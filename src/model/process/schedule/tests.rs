@@ -101,9 +101,9 @@ fn a_parked_instance_holds_up_nothing_and_goes_on_from_where_it_waits() {
 #[test]
 fn after_a_restart_nothing_is_claimed_before_the_effects_that_were_left() {
     let (mut schedule, a) = (Schedule::<u64>::new(), id("a"));
-    schedule.restore(&a, Pending::of([(3, 4)]), Some(at(9)));
-    schedule.restore(&id("b"), Pending::default(), Some(at(6)));
-    assert_eq!((schedule.floor(), schedule.next(&a)), (Some(Position::START), Next::Effects));
+    schedule.restore(&a, Pending::of([(3, 4)]), Some(at(9)), at(2));
+    schedule.restore(&id("b"), Pending::default(), Some(at(6)), at(2));
+    assert_eq!((schedule.floor(), schedule.next(&a)), (Some(at(2)), Next::Effects));
     assert_eq!(schedule.next("b"), Next::Reread);
     assert_eq!(schedule.to_reread(), Some(at(5)), "the earliest");
     schedule.effects_done(&a, 2);
