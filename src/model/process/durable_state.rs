@@ -293,6 +293,7 @@ impl DurableState {
             let effects = schedule.effects(id);
             if self.effects.get(id).is_none_or(|before| *before != effects)
                 && (self.effects.contains_key(id) || !effects.is_empty())
+                && !failpoint!("process::forget_effects_to_come")
             {
                 let value = match effects.is_empty() {
                     true => Vec::new(),

@@ -9,6 +9,7 @@ use crate::model::repository::detached::Detached;
 use crate::model::repository::outcome::{ExecuteError, Executed};
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;
+use crate::value::failpoint::failpoint;
 use parking_lot::Mutex;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -113,6 +114,9 @@ impl<'a> Effects<'a> {
 }
 
 fn command_id(event: Uuid, place: u32) -> Uuid {
+    if failpoint!("process::give_commands_new_ids") {
+        return Uuid::now_v7();
+    }
     Uuid::new_v5(&event, place.to_string().as_bytes())
 }
 

@@ -10,6 +10,7 @@ mod faults;
 mod index;
 mod operations;
 mod preload;
+mod processes;
 mod seeded;
 mod tables;
 mod tail;

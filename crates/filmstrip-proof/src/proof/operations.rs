@@ -48,7 +48,7 @@ const LOST: u64 = 5;
 const TORN: [u8; 300] = [0xab; 300];
 
 /// The disk and the directory of a case.
-struct Site {
+pub(super) struct Site {
     disk: Arc<dyn Disk>,
     root: PathBuf,
     /// The files of the journal before the operation.
@@ -59,23 +59,23 @@ struct Site {
 
 /// How far an operation has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Reached {
+pub(super) struct Reached {
     /// The last event that was acknowledged.
-    acknowledged: u64,
+    pub(super) acknowledged: u64,
     /// Whether the operation returned without an error.
-    is_done: bool,
+    pub(super) is_done: bool,
 }
 
 /// Reports how far an operation has come.
-type Tell<'a> = &'a dyn Fn(Reached);
+pub(super) type Tell<'a> = &'a dyn Fn(Reached);
 
-struct Operation {
-    name: &'static str,
+pub(super) struct Operation {
+    pub(super) name: &'static str,
     /// Makes the state before the operation, and returns the last event of the store that it changes.
-    prepare: fn(&Site) -> u64,
-    act: fn(&Site, Tell<'_>) -> Result<()>,
+    pub(super) prepare: fn(&Site) -> u64,
+    pub(super) act: fn(&Site, Tell<'_>) -> Result<()>,
     /// Checks the state after the operation, does it again, and checks that it is done.
-    judge: fn(&Site, Reached),
+    pub(super) judge: fn(&Site, Reached),
 }
 
 /// Each operation, with its two tests.
@@ -93,12 +93,14 @@ macro_rules! operations {
 
             #[test]
             fn whichever_operation_of_the_disk_fails_it_is_done_or_can_be_done_again() {
-                fail_everywhere(&OPERATION);
+                let failed = fail_everywhere(&OPERATION);
+                println!("figures: failing operations beneath backups, exports, repairs and views: {failed}");
             }
 
             #[test]
             fn wherever_the_power_is_cut_it_is_done_or_can_be_done_again() {
-                cut_everywhere(&OPERATION);
+                let images = cut_everywhere(&OPERATION);
+                println!("figures: power cuts beneath backups, exports, repairs and views: {images}");
             }
         }
     )*};
@@ -125,7 +127,7 @@ impl Site {
         Site { disk, root: root.to_owned(), journal: Arc::default(), is_real }
     }
 
-    fn store(&self) -> PathBuf {
+    pub(super) fn store(&self) -> PathBuf {
         self.root.join("store")
     }
 
@@ -142,7 +144,11 @@ impl Site {
         Store::builder().disk(Arc::clone(&self.disk)).open(path)
     }
 
-    fn open(&self) -> Result<Store> {
+    pub(super) fn disk(&self) -> Arc<dyn Disk> {
+        Arc::clone(&self.disk)
+    }
+
+    pub(super) fn open(&self) -> Result<Store> {
         self.open_at(&self.store())
     }
 
@@ -623,7 +629,8 @@ fn fail(
     (operations, has_failed)
 }
 
-fn fail_everywhere(operation: &Operation) {
+/// Returns how many have failed.
+pub(super) fn fail_everywhere(operation: &Operation) -> u64 {
     let (seed, rounds) = (first_seed(), rounds(1));
     let step = if rounds > 1 { 1 } else { SHORT };
     let prepared = scratch();
@@ -644,20 +651,21 @@ fn fail_everywhere(operation: &Operation) {
             });
         }
     }
-    println!("figures: failing operations beneath backups, exports, repairs and views: {failed}");
     assert!(failed > 2, "only {failed} of {operations} failed");
+    failed
 }
 
 // ---- the power is cut at each of them ----------------------------------------------------------
 
-fn cut_everywhere(operation: &Operation) {
+/// Returns the number of images.
+pub(super) fn cut_everywhere(operation: &Operation) -> u64 {
     let (first, rounds) = (first_seed(), rounds(1));
     let mut images = 0;
     for seed in first..first + rounds {
         images += cut_with(operation, seed, rounds == 1);
     }
-    println!("figures: power cuts beneath backups, exports, repairs and views: {images}");
     assert!(images > 5 * rounds, "only {images} images");
+    images
 }
 
 /// Returns the number of images.

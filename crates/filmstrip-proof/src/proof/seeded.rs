@@ -125,6 +125,14 @@ fn a_reaction_that_no_commit_has_room_for_and_is_taken_is_caught() {
 }
 
 #[test]
+fn effects_that_are_forgotten_or_give_other_commands_after_a_crash_are_caught() {
+    let proof = "proof::processes::wherever_the_power_is_cut_each_command_runs_once";
+    for bug in ["process::forget_effects_to_come", "process::give_commands_new_ids"] {
+        assert_caught_within(20, bug, proof);
+    }
+}
+
+#[test]
 fn an_instance_that_reacts_before_its_effects_is_caught() {
     let proof = "model::process::schedule::tests::an_event_waits_for_the_effects_of_the_one_before";
     assert_caught("process::react_before_effects", proof);
