@@ -239,7 +239,13 @@ pub(crate) enum ProcessKey<'a> {
     /// Of the instance that has this stream.
     Effects(&'a str),
     Waits,
-    /// The same.
+    Done,
+    /// Of the event at `position`, which no instance of the process `name` gets.
+    GivenUp {
+        name: &'a str,
+        position: u64,
+    },
+    /// The same as of effects.
     Parked(&'a str),
     /// Of the instance `id` of the process `name`.
     Aside {
@@ -256,6 +262,11 @@ pub(crate) fn process_key_of(key: &str) -> Option<ProcessKey<'_>> {
         "deadline" => Some(ProcessKey::Deadline),
         "effects" => Some(ProcessKey::Effects(rest)),
         "waits" => Some(ProcessKey::Waits),
+        "done" => Some(ProcessKey::Done),
+        "given-up" => {
+            let (name, position) = rest.split_once('-')?;
+            Some(ProcessKey::GivenUp { name, position: position.parse().ok()? })
+        }
         "parked" => Some(ProcessKey::Parked(rest)),
         "aside" => {
             let (name, suffix) = rest.split_once('-')?;
@@ -318,6 +329,8 @@ mod tests {
             (format!("{}a-1/2", deadline_prefix("P")), Some(ProcessKey::Deadline)),
             (format!("{}a-1/2", effects_prefix("P")), Some(ProcessKey::Effects("P-a-1/2"))),
             (format!("{}a", waits_prefix("P")), Some(ProcessKey::Waits)),
+            (done_key("P"), Some(ProcessKey::Done)),
+            (given_up_key("P", 7), Some(ProcessKey::GivenUp { name: "P", position: 7 })),
             (format!("{}a-1/2", parked_prefix("P")), Some(ProcessKey::Parked("P-a-1/2"))),
             (aside("a-1/2"), Some(ProcessKey::Aside { name: "P", id: "a-1/2" })),
             ("process/other/P".to_owned(), None),

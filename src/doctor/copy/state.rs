@@ -12,8 +12,8 @@ use crate::codec::bin::{decode, encode};
 use crate::codec::frame::Frame;
 use crate::codec::group::{GroupKey, GroupRecord, group_key_of};
 use crate::codec::process::{
-    Cursor, ParkedStep, ProcessKey, StoredStep, WaitsFrom, aside_prefix, aside_suffix,
-    decode_cursor, move_cursor, process_key_of,
+    Cursor, ParkedStep, ProcessKey, StoredPosition, StoredStep, WaitsFrom, aside_prefix,
+    aside_suffix, decode_cursor, given_up_key, move_cursor, process_key_of,
 };
 use crate::codec::record::Record;
 use crate::doctor::copy::versions::Versions;
@@ -175,6 +175,16 @@ fn of_record(
         ProcessKey::Waits => {
             let WaitsFrom { position } = decode(&value).map_err(failed)?;
             value = encode(&WaitsFrom { position: range(position, position, after).0 });
+        }
+        ProcessKey::Done => {
+            let StoredPosition { position } = decode(&value).map_err(failed)?;
+            value = encode(&StoredPosition { position: after(position) });
+        }
+        ProcessKey::GivenUp { name, position } => {
+            let (first, last) = range(position, position, after);
+            let given_up =
+                |position| (given_up_key(name, position), encode(&StoredPosition { position }));
+            return Ok((first..=last).map(given_up).collect());
         }
         ProcessKey::Parked(stream) => {
             value = encode(&of_step(decode(&value).map_err(failed)?, stream, after, is_moved)?);

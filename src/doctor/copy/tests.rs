@@ -2,8 +2,9 @@ use super::*;
 use crate::codec::bin::encode;
 use crate::codec::group::{GroupRecord, Shelf, TriedRecord, group_key, part_key, shelf_key};
 use crate::codec::process::{
-    ParkedStep, StoredStep, WaitsFrom, aside_prefix, aside_suffix, cursor_key, deadline_prefix,
-    effects_prefix, encode_cursor, encode_effects, parked_prefix, waits_prefix,
+    ParkedStep, StoredPosition, StoredStep, WaitsFrom, aside_prefix, aside_suffix, cursor_key,
+    deadline_prefix, done_key, effects_prefix, encode_cursor, encode_effects, given_up_key,
+    parked_prefix, waits_prefix,
 };
 use crate::doctor::copy::state::{KeptState, Moves};
 use crate::journal::recover;
@@ -261,6 +262,15 @@ fn a_process_goes_on_where_it_was() {
         same(aside(StoredStep::Effect(7), "a")),
         same(aside(StoredStep::Deadline(7), "moved")),
     ];
+    let done = |position| (done_key("P"), encode(&StoredPosition { position }));
+    assert_eq!(moved(&[done(5)]).unwrap(), [done(6)]);
+    let given_up = |position| (given_up_key("P", position), encode(&StoredPosition { position }));
+    let given_up_moved = moved(&[given_up(1), given_up(3), given_up(5)]).unwrap();
+    assert_eq!(
+        given_up_moved,
+        [1, 4, 5, 6].map(given_up),
+        "one is left out, one is split in three"
+    );
     for ((key, value), expected) in cases {
         assert_eq!(one_moved(&key, value).unwrap(), expected, "{key}");
     }
