@@ -6,9 +6,10 @@ use crate::value::error::Result;
 use crate::value::position::Position;
 use crate::value::stream::StreamId;
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 /// An event that a projection or a consumer group has parked, because handling it failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Parked {
     /// The event's place in the global sequence.

@@ -12,20 +12,24 @@ use crate::storage::replace::{self, TEMPORARY};
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::TORN_COPIES_MAX;
+use crate::value::shown;
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// An incomplete last frame, nearly always cut by a crash, as opening the store found and kept it; see
 /// [`Store::torn_write`](crate::Store::torn_write).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TornWrite {
     /// The journal segment that it was in.
+    #[serde(serialize_with = "shown::path")]
     pub file: PathBuf,
     /// Where in the segment it began.
     pub offset: u64,
     /// How many bytes it left.
     pub bytes: u64,
     /// The file that its bytes were copied to before their place was cleared.
+    #[serde(serialize_with = "shown::path")]
     pub copy: PathBuf,
     /// It had been durable: the disk lost what it had confirmed, and no crash cut it.
     pub acknowledged: bool,

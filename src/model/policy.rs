@@ -3,6 +3,7 @@
 use crate::value::error::{Error, ErrorKind};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{RECOVERY_WAIT_MAX, RECOVERY_WAIT_MIN, RETRY_WAIT_MAX};
+use serde::Serialize;
 use std::time::Duration;
 
 /// What to do when the application's code fails or panics while it handles an event: retry a few
@@ -58,7 +59,7 @@ impl ErrorAction {
 }
 
 /// What is being retried, and why. The next attempt is automatic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Retrying {
     /// What is tried: an event, a deadline, an effect, or following the log.

@@ -16,6 +16,7 @@ use crate::value::failpoint::failpoint;
 use crate::value::head_hash::HeadHash;
 use crate::value::limits::{BACKUP_CHECK_BYTES, BACKUP_NOTE_BYTES_MAX};
 use crate::value::position::Position;
+use serde::Serialize;
 use std::io;
 use std::path::Path;
 use uuid::Uuid;
@@ -24,7 +25,7 @@ use uuid::Uuid;
 const OURS: [&str; 4] = ["MANIFEST", "MANIFEST.tmp", "journal", BACKUP_LOCK];
 
 /// The result of a backup; see [`Store::backup`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Backup {
     /// The last position that is in it: the head when the backup began.

@@ -13,6 +13,8 @@ mod scratch;
 pub(crate) mod verify;
 
 #[cfg(test)]
+mod as_json;
+#[cfg(test)]
 mod records;
 #[cfg(test)]
 mod unreadable;

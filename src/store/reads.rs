@@ -14,6 +14,7 @@ use crate::value::limits::STREAMS_PAGE;
 use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -160,7 +161,7 @@ impl ReadAll {
 }
 
 /// Information about a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StreamInfo {
     /// Its name.

@@ -20,6 +20,8 @@ use crate::value::failpoint::failpoint;
 use crate::value::finding::{Finding, FindingKind, Findings};
 use crate::value::fork::Owner;
 use crate::value::position::{Position, Version};
+use crate::value::shown;
+use serde::Serialize;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -55,10 +57,11 @@ pub struct Repair {
 }
 
 /// The result of [`Repair::rebuild_index`] and [`Store::rebuild_index`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct IndexRebuilt {
     /// Where the old index is now; `None` if there was none. The newest two are kept.
+    #[serde(serialize_with = "shown::optional_path")]
     pub moved_to: Option<PathBuf>,
     /// How far the new index holds the journal; the start if it is built when the store is opened.
     pub position: Position,
@@ -257,7 +260,7 @@ impl Repair {
 }
 
 /// What [`Repair::export`] has copied into the new store, and what it has not.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Exported {
     /// Events in the new store.
@@ -275,11 +278,12 @@ pub struct Exported {
     /// Events that have another position now.
     pub renumbered: Vec<Renumbered>,
     /// The file that lists all of this, if there was anything to list.
+    #[serde(serialize_with = "shown::optional_path")]
     pub left_out_file: Option<PathBuf>,
 }
 
 /// A stream that was cut at a gap.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CutStream {
     /// Its name.
@@ -289,7 +293,7 @@ pub struct CutStream {
 }
 
 /// Consecutive events that have moved up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Renumbered {
     /// The position of the first of them in the old store.

@@ -26,6 +26,7 @@ use crate::value::finding::{Finding, FindingKind, Findings};
 use crate::value::limits::{READ_AGAIN_MAX, VERIFY_CACHE_BYTES};
 use crate::value::position::Position;
 use crate::views::VIEWS;
+use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ use verified_views::{SomeViews, copy_views};
 /// assert_eq!((verified.events, verified.head.get()), (1, 1));
 /// # Ok::<(), filmstrip::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Verification {
     /// Everything that is wrong, in the order in which it was found. The first 10,000 are kept.

@@ -4,6 +4,8 @@
 //! `ExecuteError`); everything else is an [`Error`]. The message of a conflict is in `log::commit::outcome`.
 
 use crate::value::failpoint::failpoint;
+use crate::value::shown;
+use serde::{Serialize, Serializer};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -16,8 +18,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The kind of an error, for a program to match on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
+#[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// A stream's version was not the expected one; nothing was written.
     Conflict,
@@ -85,10 +88,11 @@ pub enum ErrorKind {
 }
 
 /// The place of damage on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Damage {
     /// The damaged file.
+    #[serde(serialize_with = "shown::path")]
     pub file: PathBuf,
     /// Where in the file, in bytes from its start.
     pub offset: u64,
@@ -97,6 +101,9 @@ pub struct Damage {
 }
 
 /// Any failure of the store. Cloning is cheap, because all callers of a failed group get it.
+///
+/// serde writes it with the fields `kind` (such as `"storage_full"`), `message` and `damage`, which is null unless the
+/// kind is `Corrupt`.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -238,6 +245,28 @@ impl fmt::Debug for Error {
         }
         debug.finish()
     }
+}
+
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Shown<'a> {
+            kind: ErrorKind,
+            message: &'a str,
+            damage: Option<&'a Damage>,
+        }
+        let Inner { kind, message, damage, .. } = &*self.0;
+        Shown { kind: *kind, message, damage: damage.as_ref() }.serialize(to)
+    }
+}
+
+/// An error as the field `error`.
+pub(crate) fn under_error<S: Serializer>(error: &Error, to: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Shown<'a> {
+        error: &'a Error,
+    }
+    Shown { error }.serialize(to)
 }
 
 /// Whether a system call failed because the system ran out of memory or descriptors.

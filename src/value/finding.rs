@@ -2,14 +2,17 @@
 
 use crate::value::limits::FINDINGS_MAX;
 use crate::value::position::Position;
+use crate::value::shown;
 use crate::value::stream::StreamId;
+use serde::Serialize;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// The kind of a finding, for a program to match on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[non_exhaustive]
+#[serde(rename_all = "snake_case")]
 pub enum FindingKind {
     /// `MANIFEST` is missing or damaged.
     Manifest,
@@ -70,12 +73,13 @@ pub enum FindingKind {
 /// assert!(finding.file.ends_with("journal/durable"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Finding {
     /// The kind of the finding.
     pub kind: FindingKind,
     /// The file, or for a database the directory, with the problem.
+    #[serde(serialize_with = "shown::path")]
     pub file: PathBuf,
     /// The offset in the file in bytes, if it is known.
     pub offset: Option<u64>,

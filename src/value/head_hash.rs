@@ -2,6 +2,7 @@
 
 use crate::value::error::{Error, Result};
 use crate::value::position::Position;
+use serde::{Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
@@ -34,8 +35,9 @@ pub struct HeadHash {
 }
 
 /// The result of comparing a log with a noted [`HeadHash`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
+#[serde(rename_all = "snake_case")]
 pub enum HashCheck {
     /// The log has exactly the history that was noted.
     Same,
@@ -48,6 +50,12 @@ pub enum HashCheck {
 impl HeadHash {
     pub(crate) fn new(position: u64, hash: [u8; 32]) -> HeadHash {
         HeadHash { position: Position::new(position), hash }
+    }
+}
+
+impl Serialize for HeadHash {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
     }
 }
 

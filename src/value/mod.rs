@@ -19,4 +19,5 @@ pub(crate) mod position;
 #[cfg(test)]
 #[allow(dead_code, reason = "for the proofs")]
 pub(crate) mod random;
+pub(crate) mod shown;
 pub(crate) mod stream;

@@ -4,6 +4,7 @@ use crate::value::error::{Error, Result};
 use crate::value::limits::STREAM_NAME_BYTES_MAX;
 use bytes::Bytes;
 use bytestring::ByteString;
+use serde::{Serialize, Serializer};
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
@@ -22,6 +23,12 @@ use std::str::FromStr;
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(ByteString);
+
+impl Serialize for StreamId {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
 
 impl StreamId {
     /// Makes the id of the stream with this name.

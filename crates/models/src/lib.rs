@@ -16,6 +16,7 @@ mod value {
     pub(crate) mod failpoint;
     pub(crate) mod filter_index;
     pub(crate) mod limits;
+    pub(crate) mod shown;
 
     pub(crate) mod position {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

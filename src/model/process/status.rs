@@ -6,13 +6,15 @@ use crate::model::request::NoReply;
 use crate::model::worker::ask::Ask;
 use crate::model::worker::status::{self, Doing};
 use crate::value::clock::Micros;
-use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::error::{Error, ErrorKind, Result, under_error};
 use crate::value::position::Position;
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use std::time::Duration;
 
-/// A process's state and progress.
-#[derive(Debug, Clone)]
+/// A process's state and progress. serde writes it as it writes a
+/// [projection's](crate::projection::ProjectionStatus).
+#[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct ProcessStatus {
     /// Its state.
@@ -33,7 +35,7 @@ pub struct ProcessStatus {
 }
 
 /// A parked instance or step, which has failed too often.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Parked {
     /// The instance's id; empty for an event that [`route`](crate::ProcessManager::route) failed on.
@@ -51,8 +53,9 @@ pub struct Parked {
 }
 
 /// What waits because a step has failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
+#[serde(rename_all = "snake_case")]
 pub enum ParkedKind {
     /// The instance: the step and all that comes after it.
     Instance,
@@ -70,15 +73,16 @@ impl Parked {
 }
 
 /// The state of a process.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
+#[serde(tag = "name", rename_all = "snake_case")]
 pub enum ProcessState {
     /// It follows the log.
     Running,
     /// It was paused, and waits to be resumed.
     Paused,
     /// It has stopped at an error; resuming it retries.
-    Faulted(Error),
+    Faulted(#[serde(serialize_with = "under_error")] Error),
     /// It was stopped, or the store is closed.
     Stopped,
 }

@@ -2,13 +2,40 @@
 
 use crate::model::policy::Retrying;
 use crate::model::worker::status::{self, Doing};
-use crate::value::error::Error;
+use crate::value::error::{Error, under_error};
 use crate::value::position::Position;
 use crate::views::ViewTree;
+use serde::Serialize;
 use std::sync::Arc;
 
 /// A projection's state and lag.
-#[derive(Debug, Clone)]
+///
+/// As JSON, which a page of an operator's can show, the fields have the names that they have here:
+///
+/// ```
+/// # use filmstrip::{Filter, HandlerError, Projection, RecordedEvent, Store, ViewWriter};
+/// # struct Doors;
+/// # impl Projection for Doors {
+/// #     const NAME: &'static str = "doors";
+/// #     const VERSION: u32 = 1;
+/// #     fn filter(&self) -> Filter { Filter::category("Door") }
+/// #     fn apply(&self, _: &RecordedEvent, _: &mut ViewWriter<'_>) -> Result<(), HandlerError> { Ok(()) }
+/// # }
+/// let store = Store::temporary()?;
+/// let doors = store.project(Doors).start()?;
+/// assert_eq!(
+///     serde_json::to_value(doors.status())?,
+///     serde_json::json!({
+///         "state": {"name": "running"}, // also rebuilding with `done` and `of`; faulted with `error`
+///         "checkpoint": 0,
+///         "lag": 0,
+///         "parked": 0,
+///         "retrying": null,
+///     })
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct ProjectionStatus {
     /// Its state.
@@ -24,8 +51,9 @@ pub struct ProjectionStatus {
 }
 
 /// The state of a projection.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
+#[serde(tag = "name", rename_all = "snake_case")]
 pub enum ProjectionState {
     /// It follows the log.
     Running,
@@ -39,7 +67,7 @@ pub enum ProjectionState {
     /// It was paused, and waits to be resumed.
     Paused,
     /// It has stopped at an error; resuming it retries, rebuilding it begins again.
-    Faulted(Error),
+    Faulted(#[serde(serialize_with = "under_error")] Error),
     /// It was stopped, or the store is closed.
     Stopped,
 }

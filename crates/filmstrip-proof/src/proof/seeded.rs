@@ -166,6 +166,12 @@ fn a_cursor_that_hides_waiting_events_from_older_versions_is_caught() {
 }
 
 #[test]
+fn a_path_that_cannot_be_shown_is_caught() {
+    let proof = "store::as_json::what_is_in_a_directory_whose_name_is_not_utf_8_is_shown";
+    assert_caught("value::refuse_some_paths", proof);
+}
+
+#[test]
 fn a_path_that_stays_when_its_directory_is_moved_is_caught() {
     let proof =
         "storage::held::tests::what_is_made_by_a_steady_path_is_made_where_the_directory_is_now";
