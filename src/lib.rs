@@ -162,6 +162,7 @@ pub use model::repository::outcome::ExecuteError;
 pub use renamed::*;
 pub use store::Store;
 pub use store::builder::StoreBuilder;
+pub use store::weak::WeakStore;
 pub use value::clock::Clock;
 pub use value::error::{Error, ErrorKind, HandlerError, Result};
 pub use value::event::{EventType, Metadata, NewEvent, RecordedEvent};

@@ -11,6 +11,7 @@ mod reads;
 pub(crate) mod repair;
 mod scratch;
 pub(crate) mod verify;
+pub(crate) mod weak;
 
 #[cfg(test)]
 mod as_json;
@@ -46,6 +47,9 @@ use std::time::Duration;
 ///
 /// A store is a directory. One process at a time has it open for writing; within it, any number of threads use clones
 /// of this handle. The store closes when the last handle is dropped; [`close`](Store::close) also returns errors.
+/// What was made from a store and uses it (a subscription, a consumer, a repository, a bus, an iterator, the handle of
+/// a projection) keeps it open in the same way. What the store runs itself, such as a projection, runs as long as the
+/// store is open, so it holds a [`WeakStore`](crate::WeakStore) if it needs the store.
 ///
 /// A store belongs to the process that opened it. In a process that was forked from it, each call returns
 /// [`Forked`](crate::ErrorKind::Forked), and dropping a handle changes nothing for the parent. So open stores after

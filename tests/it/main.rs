@@ -11,6 +11,7 @@ mod backup;
 mod bus;
 mod callbacks;
 mod clock;
+mod closing;
 mod compatibility;
 mod concurrency;
 mod copy;

@@ -65,6 +65,10 @@ const CAUGHT: &[(&str, &str)] = &[
         "process::parking::what_passes_by_itself_is_tried_again_without_parking_anybody",
     ),
     (
+        "store::keep_open_by_weak_handle",
+        "closing::what_holds_a_weak_handle_does_not_keep_its_store_open",
+    ),
+    (
         "storage::keep_relative_path",
         "directory::a_relative_path_means_the_same_whatever_the_working_directory_is_later",
     ),

@@ -10,6 +10,9 @@ use crate::value::filter::Filter;
 /// A projection has no other state: everything it knows is in its rows, which are updated together with its checkpoint.
 /// So each event is in the view exactly once, after a crash too.
 ///
+/// A projection that reads its store holds a [`WeakStore`](crate::WeakStore). With a [`Store`](crate::Store), or with
+/// something that keeps one open, the store is closed by [`close`](crate::Store::close) alone.
+///
 /// ```
 /// use filmstrip::{
 ///     ExpectedVersion, Filter, HandlerError, NewEvent, Projection, RecordedEvent, Store, ViewWriter,
