@@ -19,6 +19,7 @@ Measures filmstrip beside other engines, and writes the tables.
       zipf           (long)  streams of very different lengths
       following      (short) a subscriber that waits, and one under full write load
       models         (long)  filmstrip alone: views built again, commands
+      model          (long)  filmstrip alone: processes, subscriptions, views and transactions under load
       history        (long)  a git repository's history; left out without --repository
   --repository PATH  the git repository of `history`: its first so many events
   --directory DIR    where the stores are made, on the disk to be measured; the system's temporary

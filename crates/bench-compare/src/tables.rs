@@ -177,8 +177,23 @@ pub const COMMANDS: Table = table(
     "A command on a hot aggregate beside a bare append, microseconds",
     "The same event, in the same store, in turn. Of these engines only filmstrip has aggregates.",
 );
+pub const MODEL: Table = table(
+    "model",
+    High,
+    "The model under load: rates, and what was asked of them",
+    "A process with one command for each event, of 1,000 instances; subscriptions that want nothing of what is \
+     appended; a view of 1,000 hot keys; an order of three streams in one commit, one of them the same for 64 \
+     threads. Both sides of a ratio are of one run, and took turns. What was asked for is in brackets: the least.",
+);
+pub const MODEL_LOW: Table = table(
+    "model-low",
+    Low,
+    "The model under load: times and lags, and what was asked of them",
+    "Of the same, and of pages of a view at random keys, and of events that were parked and are replayed. What was \
+     asked for is in brackets: the most.",
+);
 
-pub const ALL: [&Table; 23] = [
+pub const ALL: [&Table; 25] = [
     &WRITERS,
     &WRITERS_P50,
     &WRITERS_P99,
@@ -202,4 +217,6 @@ pub const ALL: [&Table; 23] = [
     &LAG_RATE,
     &VIEWS,
     &COMMANDS,
+    &MODEL,
+    &MODEL_LOW,
 ];

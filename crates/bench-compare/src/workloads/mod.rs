@@ -6,6 +6,7 @@ mod commits;
 mod following;
 pub mod history;
 pub mod kill;
+mod model;
 mod models;
 mod payloads;
 mod zipf;
@@ -46,7 +47,7 @@ pub struct Run<'a> {
     pub input: &'a Path,
 }
 
-pub const ALL: [Workload; 8] = [
+pub const ALL: [Workload; 9] = [
     Workload { name: "commits", length: Length::Short, suits: |_| true, run: commits::run },
     Workload { name: "bulk", length: Length::Long, suits: |_| true, run: bulk::run },
     Workload {
@@ -68,6 +69,12 @@ pub const ALL: [Workload; 8] = [
         length: Length::Long,
         suits: |engine| engine.name() == "filmstrip",
         run: models::run,
+    },
+    Workload {
+        name: "model",
+        length: Length::Long,
+        suits: |engine| engine.name() == "filmstrip",
+        run: model::run,
     },
     Workload {
         name: "history",
