@@ -43,7 +43,7 @@ pub(crate) fn gather<'a>(log: &'a Log, encoded: &'a [EncodedCommit]) -> Result<G
 /// What each of `group` assumes of commits that were queued before it.
 fn assumed(group: &[EncodedCommit]) -> Vec<(usize, Assumed)> {
     fn promised(encoded: &EncodedCommit) -> Option<&Promised> {
-        encoded.promised.as_deref()
+        encoded.promised.as_ref()
     }
     if group.iter().filter_map(promised).all(|promised| promised.assumes.is_empty()) {
         return Vec::new();

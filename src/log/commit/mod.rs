@@ -149,7 +149,7 @@ pub(crate) struct EncodedCommit {
     /// When the caller asked for the commit.
     pub(crate) time: Micros,
     /// What others may build on, and what it builds on itself before that is durable.
-    pub(crate) promised: Option<Box<Promised>>,
+    pub(crate) promised: Option<Promised>,
 }
 
 /// One stream's part of an encoded commit.

@@ -89,6 +89,8 @@ struct Waiter {
 pub(crate) struct Turn<K: Eq + Hash, S> {
     /// None only once it has been handed on.
     place: Option<Place<K, S>>,
+    /// Nothing had been handed on when it began, and nobody else hands anything on while it lasts.
+    is_first: bool,
 }
 
 /// A stream's line among all turns.
@@ -132,8 +134,9 @@ impl<K: Clone + Eq + Hash, S: Clone> Turns<K, S> {
             match line.holder {
                 None => {
                     line.holder = Some(thread);
+                    let is_first = line.handed.is_none();
                     drop(room);
-                    return Some(self.turn(stream));
+                    return Some(self.turn(stream, is_first));
                 }
                 Some(holder) if holder == thread => return None,
                 Some(_) => (line.join(thread), line.moves),
@@ -150,7 +153,7 @@ impl<K: Clone + Eq + Hash, S: Clone> Turns<K, S> {
             }
             moves = line.moves;
         }
-        Some(self.turn(stream))
+        Some(self.turn(stream, false))
     }
 
     /// The turn of `stream`, if nobody has it.
@@ -162,12 +165,13 @@ impl<K: Clone + Eq + Hash, S: Clone> Turns<K, S> {
             return None;
         }
         line.holder = Some(thread);
+        let is_first = line.handed.is_none();
         drop(room);
-        Some(self.turn(stream))
+        Some(self.turn(stream, is_first))
     }
 
-    fn turn(self: &Arc<Self>, stream: Hashed<K>) -> Turn<K, S> {
-        Turn { place: Some(Place { turns: Arc::clone(self), stream }) }
+    fn turn(self: &Arc<Self>, stream: Hashed<K>, is_first: bool) -> Turn<K, S> {
+        Turn { place: Some(Place { turns: Arc::clone(self), stream }), is_first }
     }
 
     fn hashed(&self, stream: &K) -> Hashed<K> {
@@ -262,6 +266,9 @@ impl Waiter {
 impl<K: Eq + Hash, S: Clone> Turn<K, S> {
     /// What the last commit that was queued leads to, unless it is settled.
     pub(crate) fn handed(&self) -> Option<Handed<S>> {
+        if self.is_first {
+            return None;
+        }
         let place = self.place.as_ref()?;
         place.turns.room(&place.stream).lock().get(&place.stream)?.handed.clone()
     }

@@ -12,6 +12,7 @@ use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Place;
 use std::sync::Arc;
 
 /// An aggregate's state after the event at `version`.
@@ -69,10 +70,6 @@ impl<A: Clone> Cache<A> {
     /// Caches `known`, unless a newer state was cached meanwhile.
     pub(super) fn put(&self, stream: StreamId, known: Known<Shared<A>>) {
         let mut entries = self.entries.lock();
-        let is_newer = |entry: &Entry<A>| entry.known.version > known.version;
-        if entries.known.get(&stream).is_some_and(is_newer) {
-            return;
-        }
         let replaced = entries.insert(stream, known);
         let evicted = entries.evict();
         drop(entries);
@@ -97,16 +94,29 @@ impl<A> Entries<A> {
         Some(entry.known.clone())
     }
 
+    /// Puts `known` in the place of an older state. Returns the one of the two that is not kept.
     fn insert(&mut self, stream: StreamId, mut known: Known<Shared<A>>) -> Option<Entry<A>> {
-        let replaced = self.remove(&stream);
         let mut command_ids = known.commands.as_ref().map_or(0, |commands| commands.len());
         if command_ids > CACHED_COMMAND_IDS_MAX {
             (known.commands, command_ids) = (None, 0);
         }
         self.uses += 1;
-        self.command_ids += command_ids;
-        self.known.insert(stream, Entry { known, command_ids, used: self.uses });
-        replaced
+        let entry = Entry { known, command_ids, used: self.uses };
+        match self.known.entry(stream) {
+            Place::Vacant(place) => {
+                place.insert(entry);
+                self.command_ids += command_ids;
+                None
+            }
+            Place::Occupied(place) if place.get().known.version > entry.known.version => {
+                Some(entry)
+            }
+            Place::Occupied(mut place) => {
+                let replaced = place.insert(entry);
+                self.command_ids = self.command_ids + command_ids - replaced.command_ids;
+                Some(replaced)
+            }
+        }
     }
 
     fn remove(&mut self, stream: &StreamId) -> Option<Entry<A>> {

@@ -45,7 +45,7 @@ pub(crate) fn commit(
     let mut encoded = EncodedCommit::new(commit)?;
     let assumes: Vec<_> = parts.iter().filter_map(|part| part.assumed().cloned()).collect();
     let promised = Promised { promise: Arc::clone(&promise.0), assumes: assumes.clone() };
-    encoded.promised = Some(Box::new(promised));
+    encoded.promised = Some(promised);
     let queued = || parts.iter_mut().for_each(|part| part.queued(&promise.0));
     let (committed, time) = match engine.commit_queued(encoded, queued) {
         Ok(done) => done,
