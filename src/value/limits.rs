@@ -256,9 +256,11 @@ pub(crate) const CHECKPOINT_EVENTS_MAX: u64 = 4_096;
 pub(crate) const VIEW_SWAP_EVENTS_MAX: u64 = 64;
 /// Parked events that a replay tries between two batches of new ones: the projection must not fall behind for a long
 /// replay. A row that many of them change is written once.
-pub(crate) const REPLAY_EVENTS_MAX: usize = 4_096;
-/// Parked events that are read from a view at once.
-pub(crate) const PARKED_PAGE: usize = 512;
+pub(crate) const REPLAY_EVENTS_MAX: usize = 16_384;
+/// Parked events of one entry in a view: they are removed, or written again, together.
+pub(crate) const PARKED_RUN_EVENTS_MAX: usize = 256;
+/// Entries of parked events that are read from a view at once, or discarded: up to 8,192 events.
+pub(crate) const PARKED_PAGE: usize = 32;
 /// How long a replay tries at most between two batches of new events.
 pub(crate) const REPLAY_TIME_MAX: Duration = Duration::from_millis(100);
 /// How long a change with a waiting caller waits until nobody reads the view.

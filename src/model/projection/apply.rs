@@ -1,15 +1,15 @@
 //! Applies events, and holds the changes that are not written yet.
 
-use crate::codec::parked::ParkedRecord;
+use crate::codec::parked::{ParkedEvents, ParkedRecord};
 use crate::model::projection::contract::Projection;
 use crate::model::projection::merged::Changes;
-use crate::model::projection::trees::{Place, checkpoint_changes, parked_change};
+use crate::model::projection::parked::{left_changes, parked_changes};
+use crate::model::projection::trees::{Place, checkpoint_changes};
 use crate::model::projection::writer::ViewWriter;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, catch};
 use crate::value::event::RecordedEvent;
 use crate::value::json::told;
-use crate::value::position::Position;
 use crate::value::stream::StreamId;
 use crate::views::ViewTree;
 use crate::views::changes::Change;
@@ -54,10 +54,13 @@ pub(super) fn apply<P: Projection>(
 pub(super) struct Pending {
     rows: Changes,
     bytes: usize,
-    parked: Vec<(Position, StreamId, ParkedRecord)>,
-    /// Events that were parked before and get another record.
-    parked_again: Vec<(Position, ParkedRecord)>,
-    released: Vec<(Position, StreamId)>,
+    parked: ParkedEvents,
+    /// The streams of the events in `parked`.
+    parked_streams: Vec<StreamId>,
+    /// What is left of entries with events that were parked before, by the positions in their keys.
+    left: Vec<(u64, ParkedEvents)>,
+    /// The streams of events that are parked no longer.
+    released: Vec<StreamId>,
 }
 
 impl Pending {
@@ -67,7 +70,7 @@ impl Pending {
 
     /// Whether it parks or releases events.
     pub(super) fn parks(&self) -> bool {
-        !self.parked.is_empty() || !self.parked_again.is_empty() || !self.released.is_empty()
+        !self.parked.is_empty() || !self.left.is_empty()
     }
 
     /// The approximate number of bytes to write.
@@ -105,50 +108,53 @@ impl Pending {
         now: Micros,
     ) {
         let record = record(event, error, attempts, now);
-        self.bytes += record.error.len() + record.stream.len();
-        self.parked.push((event.position, event.stream.detached(), record));
+        self.bytes += bytes_of(&record);
+        self.parked.push((event.position.get(), record));
+        self.parked_streams.push(event.stream.detached());
     }
 
-    /// Records another failure of an event that is parked already.
-    pub(super) fn park_again(
-        &mut self,
-        event: &RecordedEvent,
-        error: String,
-        attempts: u32,
-        now: Micros,
-    ) {
-        let record = record(event, error, attempts, now);
-        self.bytes += record.error.len() + record.stream.len();
-        self.parked_again.push((event.position, record));
+    /// Leaves `events` of the entry `key`, whose others are released.
+    pub(super) fn leave(&mut self, key: u64, events: ParkedEvents) {
+        self.bytes += events.iter().map(|(_, record)| bytes_of(record)).sum::<usize>();
+        self.left.push((key, events));
     }
 
-    /// Releases the parked event at `position` of `stream`.
-    pub(super) fn release(&mut self, position: Position, stream: &StreamId) {
-        self.released.push((position, stream.detached()));
+    /// Releases a parked event of `stream`. Its entry is left without it.
+    pub(super) fn release(&mut self, stream: StreamId) {
+        self.released.push(stream);
     }
 
     /// The streams of the released events.
-    pub(super) fn released_streams(&self) -> impl Iterator<Item = &StreamId> {
-        self.released.iter().map(|(_, stream)| stream)
+    pub(super) fn released_streams(&self) -> &[StreamId] {
+        &self.released
     }
 
     /// The streams of the events to park.
-    pub(super) fn parked_streams(&self) -> impl Iterator<Item = &StreamId> {
-        self.parked.iter().map(|(_, stream, _)| stream)
+    pub(super) fn parked_streams(&self) -> &[StreamId] {
+        &self.parked_streams
     }
 
     /// Converts everything into changes, which also move the view's checkpoint to `place`.
     pub(super) fn into_changes(self, version: u32, store: Uuid, place: Place) -> Vec<Change> {
         let rows = self.rows.into_iter().map(|(key, row)| Change::Row(key, row));
-        let parked = self.parked.iter().map(|(at, _, record)| parked_change(*at, Some(record)));
-        let again = self.parked_again.iter().map(|(at, record)| parked_change(*at, Some(record)));
-        let released = self.released.iter().map(|(at, _)| parked_change(*at, None));
+        let left = self.left.iter().flat_map(|(key, events)| left_changes(*key, events));
+        let parked = parked_changes(&self.parked);
         let checkpoint = checkpoint_changes(version, store, place);
-        rows.chain(released).chain(again).chain(parked).chain(checkpoint).collect()
+        rows.chain(left).chain(parked).chain(checkpoint).collect()
     }
 }
 
-fn record(event: &RecordedEvent, error: String, attempts: u32, now: Micros) -> ParkedRecord {
+fn bytes_of(record: &ParkedRecord) -> usize {
+    record.error.len() + record.stream.len()
+}
+
+/// The record of `event`, which has failed with `error`.
+pub(super) fn record(
+    event: &RecordedEvent,
+    error: String,
+    attempts: u32,
+    now: Micros,
+) -> ParkedRecord {
     ParkedRecord {
         stream: event.stream.as_str().to_owned(),
         event_type: event.event_type.as_str().to_owned(),

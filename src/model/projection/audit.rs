@@ -2,7 +2,8 @@
 
 use crate::codec::frame::Chain;
 use crate::codec::projection::{Generations, ViewCheckpoint, ViewOrigin, decode};
-use crate::model::projection::trees::{CHECKPOINT, META, ORIGIN, parked, tree_name_prefix};
+use crate::model::projection::parked::each_parked;
+use crate::model::projection::trees::{CHECKPOINT, META, ORIGIN, tree_name_prefix};
 use crate::value::corruption::Corruption;
 use crate::value::error::{ErrorKind, Result};
 use crate::value::failpoint::failpoint;
@@ -156,7 +157,7 @@ impl Audit<'_> {
                 }
             }
         }
-        match parked(&tree) {
+        match each_parked(&tree, |_, _| Ok(())) {
             Err(error) if error.kind() == ErrorKind::Closed => return Ok(()),
             Err(error) => self.wrong(error.to_string()),
             Ok(_) => {}

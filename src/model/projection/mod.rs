@@ -8,6 +8,7 @@ mod apply;
 pub(crate) mod audit;
 pub(crate) mod contract;
 pub(crate) mod merged;
+mod parked;
 pub(crate) mod registry;
 mod replay;
 mod replaying;
@@ -38,13 +39,14 @@ use crate::value::position::Position;
 use crate::views::ViewTree;
 use apply::being_read;
 use contract::Projection;
+use parked::{count_parked, parked};
 use registry::Projections;
 use runner::Runner;
 use status::{ProjectionRequest, ProjectionStatus, Shared, Shown};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use target::Target;
-use trees::{Found, Generation, count_parked, parked};
+use trees::{Found, Generation};
 use view::{Served, View};
 
 /// Settings for running a projection; see [`Store::project`](crate::Store::project).
@@ -245,7 +247,8 @@ impl ProjectionHandle {
         self.shared.ask(Ask::Own(ProjectionRequest::ReplayParked))
     }
 
-    /// Discards the parked events: they will not be in the view until it is rebuilt.
+    /// Discards the parked events: they will not be in the view until it is rebuilt. They are discarded some thousands
+    /// at a time: after an error or a crash, those that are left are still parked.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); errors of writing.

@@ -2,19 +2,36 @@
 
 use crate::codec::parked::ParkedRecord;
 use crate::model::policy::ErrorAction;
-use crate::model::projection::apply::{Failure, Pending, apply};
+use crate::model::projection::apply::{Failure, Pending, apply, record as parked_record};
 use crate::model::projection::contract::Projection;
+use crate::model::projection::parked::{Entry, entries_after};
 use crate::model::projection::replay::{Replay, ReplayReply};
 use crate::model::projection::runner::{Interrupt, Runner, Step};
-use crate::model::projection::trees::parked_after;
 use crate::model::projection::writing::Waits;
 use crate::model::worker::Work;
 use crate::value::error::Result;
 use crate::value::failpoint::failpoint;
-use crate::value::limits::{PARKED_PAGE, REPLAY_EVENTS_MAX, REPLAY_TIME_MAX};
+use crate::value::limits::{REPLAY_EVENTS_MAX, REPLAY_TIME_MAX};
 use crate::value::position::Position;
 use crate::value::stream::StreamId;
 use std::time::Instant;
+
+/// What a replay does between two batches of new events.
+struct Turn {
+    begun: Instant,
+    tried: usize,
+    pending: Pending,
+}
+
+/// What came of a parked event.
+enum Tried {
+    /// It was not retried.
+    Not,
+    /// It has failed again, and gets another record.
+    Again(ParkedRecord),
+    /// It was applied. This is its stream.
+    Applied(StreamId),
+}
 
 impl<P: Projection> Runner<P> {
     /// Begins a replay for the caller that waits for `answer`. A projection that does not follow the log does the
@@ -70,51 +87,72 @@ impl<P: Projection> Runner<P> {
 
     /// Retries the next events. Returns whether there are more.
     fn replay_next(&mut self, replay: &mut Replay) -> Result<bool, Interrupt> {
-        let mut pending = Pending::default();
-        let begun = Instant::now();
-        let at_once = failpoint!("projection::replay_all_at_once");
-        let (mut tried, mut is_over) = (0, false);
-        while !is_over && (tried < REPLAY_EVENTS_MAX || at_once) {
+        let mut turn = Turn { begun: Instant::now(), tried: 0, pending: Pending::default() };
+        let mut is_all = false;
+        while !is_all && !self.is_over(&turn) {
             let tree = &self.target.generation.tree;
-            let page =
-                parked_after(tree, replay.tried_to, PARKED_PAGE).map_err(Interrupt::Fault)?;
-            tried += page.len();
-            let last = page.last().map(|(position, _)| *position);
-            is_over = last.is_none_or(|last| last >= replay.until);
-            let page = page.into_iter().take_while(|(position, _)| *position <= replay.until);
-            let in_time = self.replay_page(page.collect(), replay, &mut pending, begun);
-            if !in_time.map_err(Interrupt::Fault)? && !at_once {
-                is_over = false;
-                break;
+            let entries = entries_after(tree, replay.tried_to).map_err(Interrupt::Fault)?;
+            is_all = entries.last().is_none_or(|last| last.key >= replay.until.get());
+            for entry in entries {
+                let is_whole = self.replay_entry(entry, replay, &mut turn);
+                if !is_whole.map_err(Interrupt::Fault)? {
+                    is_all = false;
+                    break;
+                }
             }
         }
-        if !pending.is_empty() {
-            self.write_as(pending, self.place(), true, Waits::ForAWhile)?;
+        if !turn.pending.is_empty() {
+            self.write_as(turn.pending, self.place(), true, Waits::ForAWhile)?;
         }
-        if is_over && std::mem::take(&mut replay.more_wait) {
+        if is_all && std::mem::take(&mut replay.more_wait) {
             (replay.tried_to, replay.until) = (replay.until, self.position());
             return Ok(true);
         }
-        Ok(!is_over)
+        Ok(!is_all)
     }
 
-    /// Retries the parked events in `page`, until it is time to write. Returns whether all of them were retried.
-    fn replay_page(
-        &mut self,
-        page: Vec<(Position, ParkedRecord)>,
-        replay: &mut Replay,
-        pending: &mut Pending,
-        begun: Instant,
-    ) -> Result<bool> {
-        for (position, record) in page {
+    /// Whether it is time to write, and to take in new events.
+    fn is_over(&self, turn: &Turn) -> bool {
+        turn.tried > 0
+            && !failpoint!("projection::replay_all_at_once")
+            && (turn.tried >= REPLAY_EVENTS_MAX
+                || turn.begun.elapsed() >= REPLAY_TIME_MAX
+                || self.target.is_enough(&turn.pending, self.position()))
+    }
+
+    /// Retries the events of `entry`, until the turn is over. Returns whether it was not.
+    fn replay_entry(&mut self, entry: Entry, replay: &mut Replay, turn: &mut Turn) -> Result<bool> {
+        let (mut left, mut is_changed, mut is_whole) = (Vec::new(), false, true);
+        for (at, record) in entry.events {
+            let position = Position::new(at);
+            if position <= replay.tried_to || position > replay.until {
+                left.push((at, record));
+                continue;
+            }
+            is_whole = is_whole && !self.is_over(turn);
+            if !is_whole {
+                if !failpoint!("projection::lose_rest_of_entry") {
+                    left.push((at, record));
+                }
+                continue;
+            }
+            turn.tried += 1;
+            let tried = self.replay_event(position, &record, replay, &mut turn.pending)?;
             replay.tried_to = position;
-            self.replay_event(position, &record, replay, pending)?;
-            if begun.elapsed() >= REPLAY_TIME_MAX || self.target.is_enough(pending, self.position())
-            {
-                return Ok(false);
+            is_changed |= !matches!(tried, Tried::Not);
+            match tried {
+                Tried::Not => left.push((at, record)),
+                Tried::Again(record) => left.push((at, record)),
+                Tried::Applied(stream) => turn.pending.release(stream),
             }
         }
-        Ok(true)
+        if is_whole {
+            replay.tried_to = replay.tried_to.max(replay.until.min(Position::new(entry.key)));
+        }
+        if is_changed {
+            turn.pending.leave(entry.key, left);
+        }
+        Ok(is_whole)
     }
 
     fn replay_event(
@@ -123,30 +161,30 @@ impl<P: Projection> Runner<P> {
         record: &ParkedRecord,
         replay: &mut Replay,
         pending: &mut Pending,
-    ) -> Result<()> {
+    ) -> Result<Tried> {
         if position > replay.began_at && record.attempts > 0 {
             // This event has failed since the replay began. The replay skips it and the later events of its stream.
             replay.failed.insert(StreamId::new(&record.stream)?);
-            return Ok(());
+            return Ok(Tried::Not);
         }
         let event = replay.events.event_at(position)?;
         if self.desk.on_error.then == ErrorAction::ParkStream
             && replay.failed.contains(&event.stream)
         {
-            return Ok(());
+            return Ok(Tried::Not);
         }
         let tree = &self.target.generation.tree;
         match apply(&self.projection, &event, tree, pending.rows()) {
             Ok(changes) => {
                 pending.take(changes);
-                pending.release(position, &event.stream);
+                Ok(Tried::Applied(event.stream.detached()))
             }
-            Err(Failure::View(error)) => return Err(error),
+            Err(Failure::View(error)) => Err(error),
             Err(Failure::Event(cause)) => {
-                pending.park_again(&event, cause, record.attempts.saturating_add(1), self.now());
                 replay.failed.insert(event.stream.detached());
+                let attempts = record.attempts.saturating_add(1);
+                Ok(Tried::Again(parked_record(&event, cause, attempts, self.now())))
             }
         }
-        Ok(())
     }
 }

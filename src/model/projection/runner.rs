@@ -9,16 +9,18 @@ use crate::follow::feed::{Feed, FeedStop};
 use crate::log::core::Log;
 use crate::model::projection::apply::Pending;
 use crate::model::projection::contract::Projection;
+use crate::model::projection::parked::entries_after;
 use crate::model::projection::replay::Replay;
 use crate::model::projection::status::{ProjectionRequest, Shown};
 use crate::model::projection::target::Target;
-use crate::model::projection::trees::{Place, Trees, each_parked};
+use crate::model::projection::trees::{Place, Trees};
 use crate::model::projection::view::Served;
 use crate::model::worker::desk::{self, Desk, timer};
 use crate::model::worker::status::Seen;
 use crate::model::worker::{Answer, Work};
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::failpoint::failpoint;
 use crate::value::filter::Filter;
 use crate::value::limits::VIEW_SWAP_EVENTS_MAX;
 use crate::value::position::Position;
@@ -241,12 +243,25 @@ impl<P: Projection> Runner<P> {
     }
 
     fn discard_parked(&mut self) -> Result<()> {
-        let mut pending = Pending::default();
-        each_parked(&self.target.generation.tree, |position, record| {
-            pending.release(position, &StreamId::new(&record.stream)?);
-            Ok(())
-        })?;
-        result_of(self.write(pending, self.place(), true))
+        let (mut after, mut pending) = (Position::START, Pending::default());
+        loop {
+            let entries = entries_after(&self.target.generation.tree, after)?;
+            let is_last = entries.is_empty();
+            for entry in entries {
+                after = Position::new(entry.key);
+                for (_, record) in &entry.events {
+                    pending.release(StreamId::new(&record.stream)?);
+                }
+                pending.leave(entry.key, Vec::new());
+            }
+            if is_last || !failpoint!("projection::discard_all_at_once") {
+                let pending = std::mem::take(&mut pending);
+                result_of(self.write(pending, self.place(), true))?;
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
     }
 
     pub(super) fn place(&self) -> Place {

@@ -1,7 +1,8 @@
 //! The view that a projection writes to, and its pending changes.
 
 use crate::model::projection::apply::{ParkedCounts, Pending};
-use crate::model::projection::trees::{Generation, Place, each_parked};
+use crate::model::projection::parked::each_parked;
+use crate::model::projection::trees::{Generation, Place};
 use crate::value::error::Result;
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{VIEW_BUILD_BYTES_MAX, VIEW_BUILD_EVENTS_MAX, VIEW_CHANGES_BYTES_MIN};

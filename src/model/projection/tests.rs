@@ -1,5 +1,6 @@
 //! Rebuilt views, which are written in parts, when some of the writes fail.
 
+mod parking;
 mod work;
 
 use super::*;

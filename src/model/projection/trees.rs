@@ -6,13 +6,12 @@
 //!   of this one, after a backup was restored.
 
 use crate::codec::frame::Chain;
-use crate::codec::parked::ParkedRecord;
 use crate::codec::projection::{Generations, ViewCheckpoint, ViewOrigin, decode, encode};
 use crate::log::core::Log;
 use crate::log::read::frame_cursor::chain_at;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
-use crate::value::limits::{PARKED_PAGE, VIEW_BUILD_CHANGES_MAX};
+use crate::value::limits::VIEW_BUILD_CHANGES_MAX;
 use crate::value::position::Position;
 use crate::views::changes::Change;
 use crate::views::{ViewTree, Views};
@@ -23,7 +22,6 @@ use uuid::Uuid;
 pub(super) const META: &str = "projections";
 pub(super) const CHECKPOINT: &[u8] = b"checkpoint";
 pub(super) const ORIGIN: &[u8] = b"origin";
-const PARKED: &[u8] = b"parked/";
 
 /// The trees of one projection.
 pub(super) struct Trees {
@@ -284,63 +282,4 @@ pub(super) fn write_in_parts(tree: &ViewTree, changes: Vec<Change>) -> Result<()
         (!part.is_empty()).then_some(part)
     });
     tree.write_each(std::iter::once(uncover).chain(parts))
-}
-
-/// The change that parks the event at `position`, or, with `None`, releases it.
-pub(super) fn parked_change(position: Position, record: Option<&ParkedRecord>) -> Change {
-    Change::State(parked_name(position.get()), record.map(encode))
-}
-
-fn parked_name(position: u64) -> Vec<u8> {
-    [PARKED, &position.to_be_bytes()].concat()
-}
-
-fn damaged_parked(tree: &ViewTree, what: impl std::fmt::Display) -> Error {
-    let message = format!("a parked event in {} is damaged: {what}", tree.name());
-    Error::new(crate::value::error::ErrorKind::Corrupt, message)
-}
-
-/// The parked events of a view, in order.
-pub(super) fn parked(tree: &ViewTree) -> Result<Vec<(Position, ParkedRecord)>> {
-    parked_after(tree, Position::START, usize::MAX)
-}
-
-/// How many events of a view are parked.
-pub(super) fn count_parked(tree: &ViewTree) -> Result<u64> {
-    let mut count = 0;
-    each_parked(tree, |_, _| {
-        count += 1;
-        Ok(())
-    })?;
-    Ok(count)
-}
-
-/// Calls `each` with the parked events of a view, in order, some of which are in memory at a time.
-pub(super) fn each_parked(
-    tree: &ViewTree,
-    mut each: impl FnMut(Position, ParkedRecord) -> Result<()>,
-) -> Result<()> {
-    let mut after = Position::START;
-    loop {
-        let page = parked_after(tree, after, PARKED_PAGE)?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        after = *last;
-        page.into_iter().try_for_each(|(position, record)| each(position, record))?;
-    }
-}
-
-/// The first `most` parked events of a view after `after`, in order.
-pub(super) fn parked_after(
-    tree: &ViewTree,
-    after: Position,
-    most: usize,
-) -> Result<Vec<(Position, ParkedRecord)>> {
-    let first = parked_name(after.get().saturating_add(1));
-    let records = tree.states_from(PARKED, &first, most)?.into_iter().map(|(name, bytes)| {
-        let position = name[PARKED.len()..].try_into();
-        let position = position.map_err(|_| damaged_parked(tree, "its key is not a position"))?;
-        let record = decode(&bytes).map_err(|what| damaged_parked(tree, what))?;
-        Ok((Position::new(u64::from_be_bytes(position)), record))
-    });
-    records.collect()
 }

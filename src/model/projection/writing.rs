@@ -47,8 +47,8 @@ impl<P: Projection> Runner<P> {
         let moves_only = pending.is_empty();
         if !moves_only || (at_once && ahead > 0) || ahead >= CHECKPOINT_EVENTS_MAX {
             let (parks, has_rows) = (pending.parks(), !pending.rows().is_empty());
-            let parked: Vec<_> = pending.parked_streams().cloned().collect();
-            let released: Vec<_> = pending.released_streams().cloned().collect();
+            let parked = pending.parked_streams().to_vec();
+            let released = pending.released_streams().to_vec();
             let changes = pending.into_changes(P::VERSION, self.log.journal.store(), place);
             let begun = Instant::now();
             self.write_changes(changes, has_rows, waits).inspect_err(|_| {

@@ -485,6 +485,28 @@ fn a_view_that_is_written_for_each_batch_though_it_lags_behind_is_caught() {
     assert_caught("projection::write_each_batch", proof);
 }
 
+/// Planted defects in what is parked.
+#[test]
+fn what_goes_wrong_with_parked_events_is_caught() {
+    for (bug, test) in [
+        ("codec::park_each_alone", "what_is_parked_together_is_in_few_entries_of_the_view"),
+        (
+            "projection::lose_rest_of_entry",
+            "a_parked_event_is_applied_once_whichever_write_of_its_replay_fails",
+        ),
+        (
+            "views::checkpoint_before_view",
+            "a_parked_event_is_applied_once_whichever_write_of_its_replay_fails",
+        ),
+        (
+            "projection::discard_all_at_once",
+            "a_discard_takes_a_bounded_number_of_parked_events_at_a_time",
+        ),
+    ] {
+        assert_caught(bug, &format!("model::projection::tests::parking::{test}"));
+    }
+}
+
 #[test]
 fn a_removal_that_fails_a_write_which_was_made_is_caught() {
     let proof = "model::projection::tests::\
