@@ -212,8 +212,9 @@ impl<M: ProcessManager> Runner<M> {
             self.advance_woken()?;
             self.ingest_incoming()?;
             self.ingest_reread()?;
-            self.fire_due()?;
+            // Who asks whether it is at rest may have set the clock before.
             self.settling.listen(&self.desk)?;
+            self.fire_due()?;
             if self.woken.is_empty() {
                 break;
             }
