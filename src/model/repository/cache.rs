@@ -7,7 +7,7 @@
 //! and a bare append.
 
 use crate::model::repository::commands::Commands;
-use crate::value::limits::{CACHED_AGGREGATES_MAX, CACHED_COMMAND_IDS_MAX, CACHED_STATE_WAIT_MAX};
+use crate::value::limits::{CACHED_COMMAND_IDS_MAX, CACHED_STATE_WAIT_MAX};
 use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
 use parking_lot::Mutex;
@@ -39,6 +39,7 @@ pub(super) fn clone_of<A: Clone>(shared: &Shared<A>) -> Option<A> {
 
 pub(super) struct Cache<A> {
     entries: Mutex<Entries<A>>,
+    entries_max: usize,
 }
 
 struct Entries<A> {
@@ -55,9 +56,10 @@ struct Entry<A> {
 }
 
 impl<A: Clone> Cache<A> {
-    pub(super) fn new() -> Cache<A> {
+    /// A cache of at most `entries_max` aggregates, but at least one.
+    pub(super) fn new(entries_max: usize) -> Cache<A> {
         let entries = Entries { known: HashMap::new(), uses: 0, command_ids: 0 };
-        Cache { entries: Mutex::new(entries) }
+        Cache { entries: Mutex::new(entries), entries_max: entries_max.max(1) }
     }
 
     /// The cached state of `stream`.
@@ -71,7 +73,7 @@ impl<A: Clone> Cache<A> {
     pub(super) fn put(&self, stream: StreamId, known: Known<Shared<A>>) {
         let mut entries = self.entries.lock();
         let replaced = entries.insert(stream, known);
-        let evicted = entries.evict();
+        let evicted = entries.evict(self.entries_max);
         drop(entries);
         // Drop the states after the lock is released.
         drop((replaced, evicted));
@@ -126,12 +128,11 @@ impl<A> Entries<A> {
     }
 
     /// If the cache is full, evicts an eighth of it at once. To find the oldest entries it scans all of them, so it
-    /// does that once for 128 puts and not for each. A list in the order of use would move an entry for each command
+    /// does that once for many puts and not for each. A list in the order of use would move an entry for each command
     /// instead; the eighth was not measured.
-    fn evict(&mut self) -> Vec<Entry<A>> {
+    fn evict(&mut self, entries_max: usize) -> Vec<Entry<A>> {
         let mut evicted = Vec::new();
-        while self.known.len() > CACHED_AGGREGATES_MAX || self.command_ids > CACHED_COMMAND_IDS_MAX
-        {
+        while self.known.len() > entries_max || self.command_ids > CACHED_COMMAND_IDS_MAX {
             let mut oldest: Vec<_> =
                 self.known.iter().map(|(stream, entry)| (entry.used, stream.clone())).collect();
             // The newest entry stays. It is within the bounds by itself, so the loop ends.
@@ -146,6 +147,7 @@ impl<A> Entries<A> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::limits::CACHED_AGGREGATES_DEFAULT;
     use uuid::Uuid;
 
     fn stream(n: usize) -> StreamId {
@@ -169,7 +171,7 @@ mod tests {
 
     #[test]
     fn an_older_state_does_not_replace_a_newer_one() {
-        let cache = Cache::new();
+        let cache = Cache::new(CACHED_AGGREGATES_DEFAULT);
         cache.put(stream(1), known(5, 0));
         cache.put(stream(1), known(4, 0));
         assert_eq!(cache.get(&stream(1)).unwrap().state, 5);
@@ -179,19 +181,35 @@ mod tests {
 
     #[test]
     fn entries_are_bounded_and_the_least_used_go_first() {
-        let cache = Cache::new();
-        for n in 0..CACHED_AGGREGATES_MAX * 3 {
+        let cache = Cache::new(CACHED_AGGREGATES_DEFAULT);
+        let max = CACHED_AGGREGATES_DEFAULT;
+        for n in 0..max * 3 {
             cache.put(stream(n), known(1, 0));
             assert!(cache.get(&stream(0)).is_some(), "the first is used all the time");
         }
         let entries = cache.entries.lock();
-        assert!(entries.known.len() <= CACHED_AGGREGATES_MAX, "{} entries", entries.known.len());
-        assert!(entries.known.len() >= CACHED_AGGREGATES_MAX / 2, "too many went");
+        assert!(entries.known.len() <= max, "{} entries", entries.known.len());
+        assert!(entries.known.len() >= max / 2, "too many went");
+    }
+
+    /// One entry for each aggregate that is used in turn is what keeps commands from reading streams again: with 1,024
+    /// entries, a shop of 1,000 customers and 1,000 products read most of them for each order.
+    #[test]
+    fn as_many_as_were_asked_for_are_kept() {
+        for max in [0, 1, 2, 100] {
+            let cache = Cache::new(max);
+            (0..max.max(1)).for_each(|n| cache.put(stream(n), known(1, 0)));
+            assert!((0..max.max(1)).all(|n| cache.get(&stream(n)).is_some()), "{max}");
+            cache.put(stream(max + 1), known(1, 0));
+            let entries = cache.entries.lock();
+            assert!(entries.known.contains_key(&stream(max + 1)), "{max}: the newest stays");
+            assert!(entries.known.len() <= max.max(1), "{max}: {}", entries.known.len());
+        }
     }
 
     #[test]
     fn command_ids_are_bounded_and_counted_right() {
-        let cache = Cache::new();
+        let cache = Cache::new(CACHED_AGGREGATES_DEFAULT);
         for n in 0..20 {
             cache.put(stream(n % 7), known(n as u64 + 1, CACHED_COMMAND_IDS_MAX / 3));
         }

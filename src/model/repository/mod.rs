@@ -26,7 +26,7 @@ use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::Metadata;
 use crate::value::fork::Owner;
-use crate::value::limits::COMMAND_RETRIES_DEFAULT;
+use crate::value::limits::{CACHED_AGGREGATES_DEFAULT, COMMAND_RETRIES_DEFAULT};
 use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
 use cache::{Cache, Known};
@@ -74,7 +74,7 @@ impl<A: Aggregate> Repository<A> {
     pub(crate) fn new(log: LogHandle) -> Repository<A> {
         Repository {
             log,
-            memory: Arc::new(Memory { cache: Cache::new() }),
+            memory: Arc::new(Memory { cache: Cache::new(CACHED_AGGREGATES_DEFAULT) }),
             snapshots: None,
             retries: COMMAND_RETRIES_DEFAULT,
             view: None,
@@ -87,6 +87,16 @@ impl<A: Aggregate> Repository<A> {
     #[must_use]
     pub fn retries(mut self, retries: u32) -> Repository<A> {
         self.retries = retries;
+        self
+    }
+
+    /// Sets how many aggregates are cached, each with its newest state and the ids of its commands: 8,192 by default,
+    /// and at least 1. The least recently used are evicted first. A command on an aggregate that is not cached reads
+    /// its stream, so choose as many as are used in turn, and memory has room for. Call this before the repository is
+    /// cloned: clones that were made before keep the earlier cache.
+    #[must_use]
+    pub fn cached_aggregates(mut self, count: usize) -> Repository<A> {
+        self.memory = Arc::new(Memory { cache: Cache::new(count) });
         self
     }
 
