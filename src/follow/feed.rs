@@ -5,12 +5,20 @@
 //! * A batch never holds a part of a commit, for a frame never does.
 //! * One thread reads and decodes, another consumes, with a bounded channel between them. Far behind the head, batches
 //!   are large; live, each holds what one wake-up brought.
+//! * The reading thread sleeps at the head until there is something for its filter, and does not read what it passed
+//!   over. Meanwhile its consumer, once it has consumed everything, may count itself at the head: see
+//!   [`Feed::reached`].
+//! * Who waits for a consumer to come to a position that is not there yet has the thread woken at that position: see
+//!   [`FeedStop::await_position`].
+
+#[cfg(test)]
+mod tests;
 
 use crate::codec::frame::{Chain, Header};
 use crate::log::core::Log;
 use crate::log::read::frame_cursor::FrameCursor;
 use crate::log::read::frame_events::FrameEvents;
-use crate::log::tail::head::{Waited, Waiter};
+use crate::log::tail::sleepers::{EndOfFrame, Enrolled, Slept, Waiter};
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;
 use crate::value::filter::Filter;
@@ -18,7 +26,7 @@ use crate::value::limits::{FEED_BATCH_BYTES_MIN, FEED_BATCH_EVENTS_MIN, FEED_BAT
 use crate::value::position::Position;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Some events in order, and how far they reach.
 #[derive(Debug)]
@@ -44,13 +52,15 @@ pub(crate) struct Feed {
     stop: FeedStop,
 }
 
-/// Ends a feed from another thread.
+/// Ends a feed from another thread, and tells how far it has come.
 #[derive(Clone)]
 pub(crate) struct FeedStop(Arc<StopInner>);
 
 struct StopInner {
     log: Arc<Log>,
     waiter: Arc<Waiter>,
+    /// Set when the feed begins.
+    reader: OnceLock<Enrolled>,
     /// Dropping it wakes a reader that waits for room in the channel, and a consumer.
     stop: Mutex<Option<Sender<()>>>,
     stopped: Receiver<()>,
@@ -61,7 +71,8 @@ impl FeedStop {
     pub(crate) fn new(log: Arc<Log>) -> FeedStop {
         let (stop, stopped) = bounded(0);
         let stop = Mutex::new(Some(stop));
-        FeedStop(Arc::new(StopInner { log, waiter: Arc::default(), stop, stopped }))
+        let (waiter, reader) = (Arc::default(), OnceLock::new());
+        FeedStop(Arc::new(StopInner { log, waiter, reader, stop, stopped }))
     }
 
     pub(crate) fn stop(&self) {
@@ -76,9 +87,42 @@ impl FeedStop {
         self.0.waiter.is_stopped()
     }
 
+    /// Where a consumer is that has consumed everything up to `done`: at the head, if nothing between them is wanted.
+    pub(crate) fn reached(&self, done: Position) -> Position {
+        self.place_reached(done).map_or(done, |(position, _)| Position::new(position))
+    }
+
+    fn place_reached(&self, done: Position) -> Option<EndOfFrame> {
+        let reader = self.0.reader.get()?;
+        self.0.log.head.reached(reader, done.get())
+    }
+
+    /// Has the consumer get a batch when the log comes to `position`, whatever is wanted, until this is dropped.
+    pub(crate) fn await_position(&self, position: Position) -> Awaited<'_> {
+        if let Some(reader) = self.0.reader.get() {
+            self.0.log.head.await_position(reader, position.get());
+        }
+        Awaited { feed: self, position }
+    }
+
     /// Disconnected once it is stopped.
     pub(crate) fn stopped(&self) -> &Receiver<()> {
         &self.0.stopped
+    }
+}
+
+/// Somebody waits for a feed to come to a position.
+pub(crate) struct Awaited<'a> {
+    feed: &'a FeedStop,
+    position: Position,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        let inner = &self.feed.0;
+        if let Some(reader) = inner.reader.get() {
+            inner.log.head.no_longer_await(reader, self.position.get());
+        }
     }
 }
 
@@ -93,7 +137,11 @@ impl Feed {
         filter.check()?;
         let log = &stop.0.log;
         let (sender, batches) = bounded(FEED_BATCHES_WAITING_MAX);
+        let enrolled = log.head.enroll(log.interest.add_feed(&filter), &stop.0.waiter);
+        let enrolled = stop.0.reader.get_or_init(|| enrolled).clone();
         let reader = Reader {
+            enrolled,
+            passed: None,
             cursor: FrameCursor::new(Arc::clone(log)),
             log: Arc::clone(log),
             position: after.get(),
@@ -114,6 +162,13 @@ impl Feed {
         self.batches.recv().ok()
     }
 
+    /// Where its consumer is, if it has consumed everything up to `done` and nothing between them is wanted: at the
+    /// head, while the feed sleeps. The next batch begins there, or later.
+    pub(crate) fn reached(&self, done: Position) -> Option<(Position, Chain)> {
+        let reached = self.stop.place_reached(done);
+        reached.map(|(position, chain)| (Position::new(position), chain))
+    }
+
     /// The channel that the batches come through, for a `select!` over several.
     pub(crate) fn batches(&self) -> &Receiver<Result<Batch>> {
         &self.batches
@@ -128,6 +183,9 @@ impl Drop for Feed {
 
 /// The thread that reads for one feed, and fills its channel.
 struct Reader {
+    enrolled: Enrolled,
+    /// The end of what was passed over in sleep since the last batch.
+    passed: Option<EndOfFrame>,
     log: Arc<Log>,
     cursor: FrameCursor,
     /// The last position that was read.
@@ -136,6 +194,13 @@ struct Reader {
     sender: Sender<Result<Batch>>,
     closed: Receiver<()>,
     stop: FeedStop,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.log.head.dismiss(&self.enrolled);
+        self.log.interest.remove_feed(self.enrolled.filter);
+    }
 }
 
 impl Reader {
@@ -150,14 +215,24 @@ impl Reader {
         }
     }
 
-    /// Waits until the log holds more than was read; false if it was stopped, or the store is closed.
-    fn has_more(&self) -> bool {
-        self.log.head.wait_past(self.position, None, &self.stop.0.waiter) == Waited::Passed
+    /// Sleeps until there may be something to read; false if it was stopped, or the store is closed.
+    fn has_more(&mut self) -> bool {
+        match self.log.head.sleep(&self.enrolled, self.position) {
+            Slept::Stopped => return false,
+            Slept::Woken(Some(until)) if until.0 > self.position => {
+                self.position = until.0;
+                self.passed = Some(until);
+                self.cursor.leave_unless_near(self.position + 1);
+            }
+            Slept::Woken(_) => {}
+        }
+        true
     }
 
     /// Reads what there is, but not much more than one batch should hold.
     fn read_batch(&mut self) -> Result<Batch> {
-        let (mut events, mut frames, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let passed = self.passed.take().map(|(position, chain)| (Position::new(position), chain));
+        let (mut events, mut frames, mut bytes) = (Vec::new(), Vec::from_iter(passed), 0);
         let head = self.log.head.position();
         while self.position < head
             && events.len() < FEED_BATCH_EVENTS_MIN

@@ -1,4 +1,4 @@
-//! Which events the live followers want: a writer asks before it wakes the thread that reads for them.
+//! Which events the live followers want: a writer asks before it wakes the threads that read for them.
 
 use crate::codec::entry::EventParts;
 use crate::codec::envelope;
@@ -11,23 +11,32 @@ use parking_lot::{RwLock, RwLockReadGuard};
 /// short. The count was not measured.
 const JUDGED_EVENTS_MAX: u32 = 256;
 
+/// The same, for threads that read for one follower each: there may be hundreds, and to wake one for nothing costs more
+/// than to compare a hundred events. The count was not measured.
+const JUDGED_FOR_FEEDS_MAX: u32 = 4_096;
+
 /// The filters of the live followers.
 #[derive(Default)]
-pub(crate) struct Interest(RwLock<FilterIndex>);
+pub(crate) struct Interest {
+    /// Those for which one thread reads.
+    live: RwLock<FilterIndex>,
+    /// Those of feeds.
+    feeds: RwLock<FilterIndex>,
+}
 
 impl Interest {
     /// Adds a filter. It counts for what comes after the next [`Head::join`](crate::log::tail::head::Head::join).
     pub(crate) fn add(&self, filter: &Filter) -> FilterId {
-        self.0.write().add(filter)
+        self.live.write().add(filter)
     }
 
     pub(crate) fn remove(&self, id: FilterId) {
-        self.0.write().remove(id);
+        self.live.write().remove(id);
     }
 
     /// The filters, which stay as they are until the guard is dropped.
     pub(crate) fn filters(&self) -> RwLockReadGuard<'_, FilterIndex> {
-        self.0.read()
+        self.live.read()
     }
 
     /// Whether somebody wants an event of `frame`, as far as its writer can tell without a wait: no lock is waited
@@ -36,7 +45,7 @@ impl Interest {
         if frame.header.events > JUDGED_EVENTS_MAX {
             return true;
         }
-        let Some(filters) = self.0.try_read() else { return true };
+        let Some(filters) = self.live.try_read() else { return true };
         let mut entries = frame.entries();
         while let Some(parts) = entries.next_event() {
             let is_wanted = parts.ok().and_then(|parts| {
@@ -48,6 +57,40 @@ impl Interest {
             }
         }
         false
+    }
+
+    /// Adds a feed's filter. It counts for what is judged after the next
+    /// [`Head::enroll`](crate::log::tail::head::Head::enroll).
+    pub(crate) fn add_feed(&self, filter: &Filter) -> FilterId {
+        self.feeds.write().add(filter)
+    }
+
+    pub(crate) fn remove_feed(&self, id: FilterId) {
+        self.feeds.write().remove(id);
+    }
+
+    /// The filters of feeds that want an event of `frame`, as far as its writer can tell without a wait; `None`, if it
+    /// cannot.
+    pub(crate) fn feeds_wanting(&self, frame: &Frame) -> Option<Vec<FilterId>> {
+        if frame.header.events > JUDGED_FOR_FEEDS_MAX {
+            return None;
+        }
+        let filters = self.feeds.try_read()?;
+        let (mut wanting, mut entries, mut last) = (Vec::new(), frame.entries(), ("", ""));
+        let body = entries.body().clone();
+        while wanting.len() < filters.len()
+            && let Some(parts) = entries.next_event()
+        {
+            let named = names(&body, &parts.ok()?)?;
+            // Often many events of one stream and type come one after another.
+            if named != last {
+                last = named;
+                let more: Vec<_> =
+                    filters.wanting(named.0, named.1).filter(|id| !wanting.contains(id)).collect();
+                wanting.extend(more);
+            }
+        }
+        Some(wanting)
     }
 }
 

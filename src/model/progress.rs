@@ -2,7 +2,10 @@
 //!
 //! * The position never moves back, except by `restart`.
 //! * It moves after the effects of the counted events are visible, so a caller that has waited can read them.
+//! * Of what is not wanted, the feed knows: while it sleeps, and everything that it has read is done, the position is
+//!   the head.
 
+use crate::follow::feed::FeedStop;
 use crate::value::callback;
 use crate::value::clock::deadline_after;
 use crate::value::error::{Error, ErrorKind, Result};
@@ -21,18 +24,36 @@ pub(crate) struct Progress {
 
 struct State {
     position: Position,
+    /// The feed that is followed.
+    feed: Option<FeedStop>,
     /// The reason why it makes no more progress.
     ended: Option<Error>,
 }
 
+impl State {
+    fn reached(&mut self) -> Position {
+        if let Some(feed) = &self.feed {
+            self.position = feed.reached(self.position);
+        }
+        self.position
+    }
+}
+
 impl Progress {
     pub(crate) fn new(who: String, position: Position) -> Progress {
-        let state = Mutex::new(State { position, ended: None });
+        let state = Mutex::new(State { position, feed: None, ended: None });
         Progress { owner: Owner::this_process(), who, state, moved: Condvar::new() }
     }
 
     pub(crate) fn position(&self) -> Position {
-        self.state.lock().position
+        self.state.lock().reached()
+    }
+
+    /// Follows this feed from now on.
+    pub(crate) fn follow(&self, feed: &FeedStop) {
+        self.state.lock().feed = Some(feed.clone());
+        // Who waits for a position asks it.
+        self.moved.notify_all();
     }
 
     /// The reason why it makes no more progress, if it has ended.
@@ -52,7 +73,7 @@ impl Progress {
 
     /// Sets the position to `position`, which may be an earlier one, and clears the end.
     pub(crate) fn restart(&self, position: Position) {
-        *self.state.lock() = State { position, ended: None };
+        *self.state.lock() = State { position, feed: None, ended: None };
         self.moved.notify_all();
     }
 
@@ -73,7 +94,10 @@ impl Progress {
         let deadline = deadline_after(timeout);
         let mut state = self.state.lock();
         loop {
-            if state.position >= position {
+            let feed = state.feed.clone();
+            // Before the feed is asked how far it has come.
+            let _awaited = feed.as_ref().map(|feed| feed.await_position(position));
+            if state.reached() >= position {
                 return Ok(());
             }
             if let Some(why) = &state.ended {
@@ -87,7 +111,7 @@ impl Progress {
                     false
                 }
             };
-            if timed_out && state.position < position && state.ended.is_none() {
+            if timed_out && state.reached() < position && state.ended.is_none() {
                 return Err(self.late(state.position, position, timeout));
             }
         }

@@ -98,8 +98,9 @@ impl<M: ReadModel> ReadModelHandle<M> {
         let stop = FeedStop::new(Arc::clone(log.log()));
         let start = Position::START;
         let feed = Feed::start(&stop, "filmstrip-read", start, M::filter())?;
-        let running = Arc::new(Running(stop));
         let progress = Progress::new(format!("read model {}", type_name::<M>()), start);
+        progress.follow(&stop);
+        let running = Arc::new(Running(stop));
         let (model, progress) = (Readable::new(M::default()), Arc::new(progress));
         projections.add_model(&progress);
         let shared = Arc::new(Shared { model, progress });

@@ -110,6 +110,11 @@ impl FilterIndex {
         Some((by, names.iter().map(String::as_str).collect()))
     }
 
+    /// How many filters there are.
+    pub(crate) fn len(&self) -> usize {
+        self.filters.len()
+    }
+
     /// The filters that want an event of this stream and type, each once.
     pub(crate) fn wanting<'a>(
         &'a self,

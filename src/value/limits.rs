@@ -297,6 +297,10 @@ pub(crate) const BUS_QUEUE_DEFAULT: usize = 1_024;
 pub(crate) const BUS_QUEUE_MAX: usize = 1_048_576;
 /// How long something waits for a time without a look at the clock, which may have been set.
 pub(crate) const CLOCK_LOOK_MAX: Duration = Duration::from_secs(60);
+/// Events that a feed which wants none of them lets pass at most before its follower notes how far it has come: what is
+/// read again after a close or a crash, in exchange for a wake-up and a write. It begins with `CHECKPOINT_EVENTS_MAX`,
+/// and doubles. For 200 projections beside 64 writers at 109,000 events a second, the notes take a tenth of the rate.
+pub(crate) const FEED_ASLEEP_EVENTS_MAX: u64 = 65_536;
 /// Batches that a feed reads ahead of its taker: one is applied, and the next is there when that is done.
 pub(crate) const FEED_BATCHES_WAITING_MAX: usize = 2;
 

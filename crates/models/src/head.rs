@@ -2,7 +2,10 @@
 
 use crate::check;
 use crate::codec::frame::Location;
-use crate::log::tail::head::{Head, Waited, Waiter};
+use crate::log::tail::head::{Head, Audience};
+use crate::log::tail::sleepers::{Slept, Waiter};
+use crate::value::filter::Filter;
+use crate::value::filter_index::FilterIndex;
 use crate::value::clock::Micros;
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::sync::{Arc, Condvar, Mutex};
@@ -21,7 +24,7 @@ fn empty() -> Arc<Head> {
 fn append(head: &Head) {
     for position in 1..=EVENTS {
         let (place, chain) = ((position, end(position)), [position as u8; 32]);
-        if head.advance(place, chain, Micros(position as i64), None) {
+        if head.advance(place, chain, Micros(position as i64), &Audience::default()) {
             head.wake();
         }
     }
@@ -30,16 +33,16 @@ fn append(head: &Head) {
 /// Follows `head` to its last event or until it is stopped. Returns the position that it has reached.
 fn follow(head: &Head, waiter: &std::sync::Arc<Waiter>) -> u64 {
     let mut seen = 0;
+    let who = head.enroll(FilterIndex::default().add(&Filter(None)), waiter);
     while seen < EVENTS {
-        match head.wait_past(seen, None, waiter) {
-            Waited::Passed => {
+        match head.sleep(&who, seen) {
+            Slept::Woken(_) => {
                 let (position, at, chain) = head.visible_with_chain();
                 assert!(position > seen, "woken for nothing new");
                 assert_eq!((at, chain), (end(position), [position as u8; 32]), "of two moments");
                 seen = position;
             }
-            Waited::Stopped => break,
-            Waited::TimedOut => unreachable!("no time passes"),
+            Slept::Stopped => break,
         }
     }
     seen

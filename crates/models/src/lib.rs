@@ -1,8 +1,8 @@
 //! The engine's synchronisation under schedules that a checker (shuttle) chooses: the commit queue's hand-over
 //! (`log::commit::queue`), the hand-over of queued states between commands on one stream (`log::commit::turns`), the
-//! wake-up of followers (`log::tail::head`), how subscriptions join and leave the thread that reads for them
-//! (`follow::live`), the signals between indexer and writers (`log::indexer::signal`), and what passes between a
-//! process's thread and its lanes (`model::process::lanes`, `model::process::schedule`).
+//! wake-up of followers (`log::tail::head`, `log::tail::sleepers`), how subscriptions join and leave the thread that
+//! reads for them (`follow::live`), the signals between indexer and writers (`log::indexer::signal`), and what passes
+//! between a process's thread and its lanes (`model::process::lanes`, `model::process::schedule`).
 //!
 //! The files are the engine's own. This crate defines the few other items that they need besides locks. A lost
 //! wake-up is a deadlock here, which the checker finds.
@@ -94,6 +94,7 @@ mod log {
     }
     pub(crate) mod tail {
         pub(crate) mod head;
+        pub(crate) mod sleepers;
     }
 
     pub(crate) mod core {
@@ -128,6 +129,7 @@ mod indexer;
 mod lanes;
 mod live;
 mod queue;
+mod sleepers;
 mod turns;
 
 /// How many schedules each model runs under, in each of the checker's two modes.

@@ -6,7 +6,7 @@ use crate::codec::frame::Location;
 use crate::follow::live::inbox::Inbox;
 use crate::follow::live::roster::Roster;
 use crate::follow::live::taking::Next;
-use crate::log::tail::head::Head;
+use crate::log::tail::head::{Head, Audience};
 use crate::value::clock::Micros;
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;
@@ -76,9 +76,10 @@ impl Log {
     /// What the writer of each frame does.
     fn append(&self, frame: &[&str]) {
         let unwanted = self.head.judge(|| self.interest.may_want(frame));
+        let judged = Audience { unwanted, wanted: None };
         let last = self.head.position() + frame.len() as u64;
         self.frames.lock().unwrap().push(last);
-        if self.head.advance((last, end(last)), [0; 32], Micros(0), unwanted) {
+        if self.head.advance((last, end(last)), [0; 32], Micros(0), &judged) {
             self.head.wake();
         }
     }

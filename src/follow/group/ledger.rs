@@ -155,6 +155,11 @@ impl Ledger {
         self.open.first().map_or(self.taken, |position| position - 1)
     }
 
+    /// Everything up to here was read, or is not wanted.
+    pub(super) fn read(&self) -> u64 {
+        self.read
+    }
+
     pub(super) fn filter(&self) -> &FilterRecord {
         &self.filter
     }

@@ -122,12 +122,22 @@ impl RunningGroup {
     /// How far the group has come, durably.
     pub(super) fn cursor(&self) -> Result<u64> {
         let mut state = self.state.lock();
+        self.pass_unwanted(&mut state);
         let cursor = state.ledger.cursor();
         if cursor > state.cursor {
             state.changes += 1;
             self.write(state)?;
         }
         Ok(cursor)
+    }
+
+    /// Counts as read what the feed has passed over.
+    fn pass_unwanted(&self, state: &mut State) {
+        let read = state.ledger.read();
+        let reached = self.stop.reached(Position::new(read)).get();
+        if reached > read {
+            state.ledger.take_batch(Vec::new(), reached);
+        }
     }
 
     /// Why nothing is delivered any more.
@@ -168,6 +178,7 @@ impl RunningGroup {
         let mut state = self.state.lock();
         let closed = || Error::new(ErrorKind::Closed, "the group no longer has consumers");
         state.ended.get_or_insert_with(closed);
+        self.pass_unwanted(&mut state);
         self.stop.stop();
         self.nudge();
         if state.ledger.cursor() == state.cursor && state.changes == state.written {

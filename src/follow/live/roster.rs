@@ -8,7 +8,8 @@
 use crate::follow::live::inbox::{Inbox, Place};
 use crate::follow::live::reader::{Reader, Step};
 use crate::log::core::Log;
-use crate::log::tail::head::{Waited, Waiter};
+use crate::log::tail::head::Waited;
+use crate::log::tail::sleepers::Waiter;
 use crate::value::error::{Error, ErrorKind, Result, catch};
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;

@@ -2,7 +2,7 @@
 //! (`crates/models`), which compile those files again, and so cannot hold these.
 
 use crate::codec::frame::Location;
-use crate::log::tail::head::Head;
+use crate::log::tail::head::{Audience, Head};
 use crate::value::clock::Micros;
 use crate::value::filter::Filter;
 use crate::value::filter_index::FilterIndex;
@@ -15,8 +15,10 @@ use std::sync::Arc;
 fn what_was_judged_before_somebody_joined_wakes_the_thread_that_watches() {
     let end = |offset| Location { segment: 1, offset };
     let head = Head::new(0, end(0), [0; 32], Micros(0));
-    let show =
-        |position, unwanted| head.advance((position, end(position)), [0; 32], Micros(0), unwanted);
+    let show = |position, unwanted| {
+        let judged = Audience { unwanted, wanted: None };
+        head.advance((position, end(position)), [0; 32], Micros(0), &judged)
+    };
     assert_eq!(head.judge(|| false), None, "nobody watches");
     assert!(!show(1, None), "nobody waits");
     head.set_seen(1);

@@ -17,6 +17,7 @@ use crate::log::commit::outcome::{AppendError, Appended, Committed};
 use crate::log::commit::queue::{CommitQueue, Terms, Turn};
 use crate::log::core::Log;
 use crate::log::indexer;
+use crate::log::tail::head::Audience;
 use crate::log::tail::stream_table::Slot;
 use crate::value::callback::Holding;
 use crate::value::clock::Micros;
@@ -231,12 +232,15 @@ fn publish(
     admitted: &[PlacedCommit<'_>],
     streams: &[(Slot, StreamState)],
 ) -> Result<()> {
-    let unwanted = log.head.judge(|| log.interest.may_want(&written.frame));
+    let judged = Audience {
+        unwanted: log.head.judge(|| log.interest.may_want(&written.frame)),
+        wanted: log.head.judge_for_sleepers(|| log.interest.feeds_wanting(&written.frame)),
+    };
     let mut is_awaited = false;
     // The head moves before the reply, so a caller that has its position finds the head at or past it.
     let shown = || {
         let place = (end.position, end.next);
-        is_awaited = log.head.advance(place, end.chain, end.time, unwanted);
+        is_awaited = log.head.advance(place, end.chain, end.time, &judged);
     };
     let runs = admitted.iter().flat_map(|admitted| admitted.runs(written.at, streams));
     let records = admitted.iter().flat_map(|admitted| admitted.encoded.records.iter().cloned());

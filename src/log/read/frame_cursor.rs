@@ -113,7 +113,7 @@ impl FrameCursor {
     }
 
     /// Ends the scan, if there are many events between it and `position`.
-    pub(super) fn leave_unless_near(&mut self, position: u64) {
+    pub(crate) fn leave_unless_near(&mut self, position: u64) {
         if self.scan.as_ref().is_some_and(|scan| position.saturating_sub(scan.next) > NEAR_EVENTS) {
             self.scan = None;
         }

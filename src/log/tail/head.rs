@@ -1,19 +1,21 @@
-//! The newest durable position, and waits for it to pass a given one.
+//! The newest durable position, and those who wait for it to move.
 //!
 //! * `Head` never moves backwards.
 //! * `Head` ≥ every position that `append` has returned.
 //! * Only `log::commit::group` moves it.
-//! * What moves it wakes each thread that waits, by its own condition variable. To end one wait wakes nobody else.
+//! * What moves it wakes each thread that waits and may want what is new (`log::tail::sleepers`), by its own condition
+//!   variable. To end one wait wakes nobody else.
 //! * One thread may watch the head for many followers (`follow::live`). A writer whose events none of them wants moves
 //!   `seen` for it and lets it sleep.
 
 use crate::codec::frame::{Chain, Location};
+use crate::log::tail::sleepers::{EndOfFrame, Enrolled, Sleepers, Slept, Waiter, Wanted};
 use crate::value::clock::Micros;
 use crate::value::failpoint::failpoint;
-use parking_lot::{Condvar, Mutex};
+use crate::value::filter_index::FilterId;
+use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// The visible end of the log.
 pub(crate) struct Head {
@@ -25,6 +27,10 @@ pub(crate) struct Head {
     joined: AtomicU64,
     /// The thread that watches sleeps.
     is_watched: AtomicBool,
+    /// How many threads have enrolled that may sleep.
+    enrolled: AtomicU64,
+    /// How many of them sleep.
+    asleep: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -37,23 +43,10 @@ struct State {
     time: Micros,
     /// Set once, when the log closes; it ends all waits.
     closed: bool,
-    /// The threads that wait for the head to pass a position.
-    waiting: Vec<Arc<Waiter>>,
+    /// The threads that wait for something to read for a follower.
+    sleepers: Sleepers,
     /// The thread that watches, while it sleeps.
     watching: Option<Arc<Waiter>>,
-}
-
-/// One thread's waits for the head. They can be ended, for good, from another thread.
-#[derive(Default)]
-pub(crate) struct Waiter {
-    is_stopped: AtomicBool,
-    woken: Condvar,
-}
-
-impl Waiter {
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.is_stopped.load(Ordering::Acquire)
-    }
 }
 
 /// How a wait ended.
@@ -61,10 +54,16 @@ impl Waiter {
 pub(crate) enum Waited {
     Passed,
     Stopped,
-    TimedOut,
 }
 
-/// What a writer found out about the events that it shows next: nobody who had joined by then wants one of them.
+/// What a writer found out about who wants the events that it shows next.
+#[derive(Default)]
+pub(crate) struct Audience {
+    pub(crate) unwanted: Option<Unwanted>,
+    pub(crate) wanted: Option<Wanted>,
+}
+
+/// What it found out for those for whom one thread watches: nobody who had joined by then wants one of the events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unwanted {
     joined: u64,
@@ -72,13 +71,15 @@ pub(crate) struct Unwanted {
 
 impl Head {
     pub(crate) fn new(position: u64, end: Location, chain: Chain, time: Micros) -> Head {
-        let (waiting, watching) = (Vec::new(), None);
+        let (sleepers, watching) = (Sleepers::default(), None);
         Head {
             position: AtomicU64::new(position),
             seen: AtomicU64::new(position),
             joined: AtomicU64::new(0),
             is_watched: AtomicBool::new(false),
-            state: Mutex::new(State { end, chain, time, closed: false, waiting, watching }),
+            enrolled: AtomicU64::new(0),
+            asleep: AtomicUsize::new(0),
+            state: Mutex::new(State { end, chain, time, closed: false, sleepers, watching }),
         }
     }
 
@@ -108,30 +109,32 @@ impl Head {
     }
 
     /// Makes everything up to `position` visible, which ends at `end` and was recorded at `time`. Returns whether a
-    /// thread waits for it: then `wake` must follow, once the caller holds no lock that such a thread needs.
+    /// thread is to be woken: then `wake` must follow, once the caller holds no lock that such a thread needs.
     #[must_use = "who waits must be woken"]
     pub(crate) fn advance(
         &self,
         (position, end): (u64, Location),
         chain: Chain,
         time: Micros,
-        unwanted: Option<Unwanted>,
+        judged: &Audience,
     ) -> bool {
         let mut state = self.state.lock();
         let before = self.position();
         assert!(position >= before && end > state.end, "the head never moves back");
         state.end = end;
-        state.chain = chain;
+        let chain_before = std::mem::replace(&mut state.chain, chain);
         state.time = time;
         if position == before {
             return false;
         }
         self.position.store(position, Ordering::Release);
-        let mut is_awaited = !state.waiting.is_empty();
+        state.sleepers.advance((before, chain_before), (position, chain), judged.wanted.as_ref());
+        self.asleep.store(state.sleepers.len(), Ordering::Release);
+        let mut is_awaited = state.sleepers.must_notify();
         if state.watching.is_some() {
             // Under the lock under which others join: they find `seen` moved, or are in the count.
             let joined = self.joined.load(Ordering::Acquire);
-            let is_judged = unwanted.is_some_and(|unwanted| {
+            let is_judged = judged.unwanted.is_some_and(|unwanted| {
                 unwanted.joined == joined || failpoint!("live::believe_older_judgement")
             });
             if is_judged && self.seen() == before {
@@ -143,10 +146,10 @@ impl Head {
         is_awaited
     }
 
-    /// Wakes those who wait for what is visible now.
+    /// Wakes those who may want what is visible now.
     pub(crate) fn wake(&self) {
         let mut state = self.state.lock();
-        for waiter in state.waiting.drain(..) {
+        for waiter in state.sleepers.unnotified() {
             waiter.woken.notify_one();
         }
         if self.seen() < self.position() {
@@ -158,36 +161,6 @@ impl Head {
         if let Some(waiter) = state.watching.take() {
             self.is_watched.store(false, Ordering::Release);
             waiter.woken.notify_one();
-        }
-    }
-
-    /// Waits until the head is past `position`.
-    pub(crate) fn wait_past(
-        &self,
-        position: u64,
-        deadline: Option<Instant>,
-        waiter: &Arc<Waiter>,
-    ) -> Waited {
-        let mut state = self.state.lock();
-        loop {
-            if waiter.is_stopped() || state.closed {
-                return Waited::Stopped;
-            }
-            if self.position() > position {
-                return Waited::Passed;
-            }
-            state.waiting.push(Arc::clone(waiter));
-            let timed_out = match deadline {
-                None => {
-                    waiter.woken.wait(&mut state);
-                    false
-                }
-                Some(deadline) => waiter.woken.wait_until(&mut state, deadline).timed_out(),
-            };
-            state.waiting.retain(|other| !Arc::ptr_eq(other, waiter));
-            if timed_out {
-                return Waited::TimedOut;
-            }
         }
     }
 
@@ -206,7 +179,7 @@ impl Head {
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        for waiter in state.waiting.drain(..) {
+        for waiter in state.sleepers.all() {
             waiter.woken.notify_one();
         }
         self.wake_watching(&mut state);
@@ -267,5 +240,86 @@ impl Head {
         // Before the filters are asked: who joins afterwards is not in the count.
         let joined = self.joined.load(Ordering::Acquire);
         (!wants() && !failpoint!("live::wake_for_the_unwanted")).then_some(Unwanted { joined })
+    }
+}
+
+/// For threads that read for one follower each.
+impl Head {
+    /// A thread that may sleep, with a filter that writers know by now.
+    pub(crate) fn enroll(&self, filter: FilterId, waiter: &Arc<Waiter>) -> Enrolled {
+        let number = self.enrolled.fetch_add(1, Ordering::AcqRel) + 1;
+        Enrolled { number, filter, waiter: Arc::clone(waiter) }
+    }
+
+    /// Sleeps until there may be something after `position` that `who` wants, or its alarm. Returns at once if the head
+    /// is past it.
+    pub(crate) fn sleep(&self, who: &Enrolled, position: u64) -> Slept {
+        let mut state = self.state.lock();
+        let is_past = self.position() > position;
+        if !is_past {
+            state.sleepers.put(who, position);
+        }
+        loop {
+            if who.waiter.is_stopped() || state.closed {
+                state.sleepers.forget(who.number);
+                self.asleep.store(state.sleepers.len(), Ordering::Release);
+                return Slept::Stopped;
+            }
+            if is_past {
+                return Slept::Woken(None);
+            }
+            if let Some(until) = state.sleepers.take_woken(who.number) {
+                return Slept::Woken(Some(until));
+            }
+            self.asleep.store(state.sleepers.len(), Ordering::Release);
+            who.waiter.woken.wait(&mut state);
+        }
+    }
+
+    /// Who of those that sleep wants what comes next: `by` gives the filters, if it can tell.
+    pub(crate) fn judge_for_sleepers(
+        &self,
+        by: impl FnOnce() -> Option<Vec<FilterId>>,
+    ) -> Option<Wanted> {
+        if self.asleep.load(Ordering::Acquire) == 0 || failpoint!("feed::wake_for_the_unwanted") {
+            return None;
+        }
+        // Before the filters are asked: who enrolls afterwards is not in the count.
+        let enrolled = self.enrolled.load(Ordering::Acquire);
+        by().map(|by| Wanted { enrolled, by })
+    }
+
+    /// Up to where `who` wants nothing after `done`, if it is known that it had come no further than that before it
+    /// slept: while it sleeps, up to the head.
+    pub(crate) fn reached(&self, who: &Enrolled, done: u64) -> Option<EndOfFrame> {
+        let state = self.state.lock();
+        let head = (self.position(), state.chain);
+        state.sleepers.reached(who.number, done, head).filter(|(position, _)| *position > done)
+    }
+
+    /// `who` will not sleep any more.
+    pub(crate) fn dismiss(&self, who: &Enrolled) {
+        self.state.lock().sleepers.forget(who.number);
+    }
+
+    /// Wakes `who` once the head is at `position`, until `no_longer_await` is called.
+    pub(crate) fn await_position(&self, who: &Enrolled, position: u64) {
+        self.state.lock().sleepers.await_position(who.number, position);
+    }
+
+    pub(crate) fn no_longer_await(&self, who: &Enrolled, position: u64) {
+        self.state.lock().sleepers.no_longer_await(who.number, position);
+    }
+
+    /// How many sleep.
+    #[cfg(test)]
+    pub(crate) fn asleep(&self) -> usize {
+        self.state.lock().sleepers.len()
+    }
+
+    /// How often a sleeper was woken.
+    #[cfg(test)]
+    pub(crate) fn wake_ups(&self) -> u64 {
+        self.state.lock().sleepers.wake_ups
     }
 }

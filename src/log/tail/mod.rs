@@ -7,6 +7,7 @@
 //!   wait for the indexer; at the bound on frames, the oldest frames are dropped.
 
 pub(crate) mod head;
+pub(crate) mod sleepers;
 pub(crate) mod stream_table;
 
 use crate::codec::checkpoint::Checkpoint;

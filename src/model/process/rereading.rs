@@ -90,6 +90,8 @@ impl<M: ProcessManager> Runner<M> {
             rereading.left.pop_front();
             rereading.position = position;
         }
+        // Its feed may sleep, and give no further batch.
+        let until = rereading.feed.reached(until).map_or(until, |(position, _)| position);
         rereading.until = None;
         rereading.position = until;
         let caught_up = until >= self.kept.position();

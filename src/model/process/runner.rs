@@ -189,10 +189,17 @@ impl<M: ProcessManager> Runner<M> {
         let stop = FeedStop::new(Arc::clone(self.log()));
         let (position, filter) = (self.kept.position(), self.filter.clone());
         let feed = Feed::start(&stop, "filmstrip-read", position, filter)?;
+        self.desk.shared.progress.follow(&stop);
+        let interrupted = self.follow_feed(&feed);
+        self.pass_unwanted(&feed);
+        interrupted
+    }
+
+    fn follow_feed(&mut self, feed: &Feed) -> Result<Infallible, Interrupt> {
         loop {
-            self.take_steps()?;
-            self.rest()?;
-            match self.sleep(&feed) {
+            self.take_steps(feed)?;
+            self.rest(feed)?;
+            match self.sleep(feed) {
                 Woken::Request(Ok(request)) => self.settling.note(Interrupt::Request(request))?,
                 Woken::Batch(Ok(batch)) => self.incoming.put(batch?),
                 Woken::Again(Ok(batch)) => self.reread(batch?),
@@ -204,8 +211,17 @@ impl<M: ProcessManager> Runner<M> {
         }
     }
 
+    /// Counts as passed what the feed has passed over.
+    fn pass_unwanted(&mut self, feed: &Feed) {
+        if !self.stale
+            && let Some((position, _)) = feed.reached(self.kept.position())
+        {
+            self.kept.pass(position);
+        }
+    }
+
     /// Takes all steps that are possible now.
-    fn take_steps(&mut self) -> Step {
+    fn take_steps(&mut self, feed: &Feed) -> Step {
         loop {
             self.hear_lanes()?;
             self.retry_due()?;
@@ -214,7 +230,7 @@ impl<M: ProcessManager> Runner<M> {
             self.ingest_reread()?;
             // Who asks whether it is at rest may have set the clock before.
             self.settling.listen(&self.desk)?;
-            self.fire_due()?;
+            self.fire_due(feed)?;
             if self.woken.is_empty() {
                 break;
             }
@@ -272,7 +288,7 @@ impl<M: ProcessManager> Runner<M> {
     }
 
     /// Wakes the instances whose deadline has come by the clock, once all events recorded before are ingested.
-    fn fire_due(&mut self) -> Step {
+    fn fire_due(&mut self, feed: &Feed) -> Step {
         if self.deadlines.has_run_out() {
             self.commit()?;
             self.deadlines = self.kept.load_deadlines(self.engine.log(), &self.schedule)?;
@@ -287,6 +303,7 @@ impl<M: ProcessManager> Runner<M> {
             return Ok(());
         }
         self.came_due = Some(seen);
+        self.pass_unwanted(feed);
         if self.kept.position() < seen.head {
             return Ok(());
         }
@@ -305,9 +322,11 @@ impl<M: ProcessManager> Runner<M> {
     }
 
     /// If nothing is left to do, commits what was left to the next commit, and replies to the waiting callers.
-    fn rest(&mut self) -> Step {
+    fn rest(&mut self, feed: &Feed) -> Step {
         let is_busy = self.schedule.busy() > 0 || !self.incoming.is_empty();
-        if is_busy || self.came_due.is_some() || self.kept.position() < self.head() {
+        let head = self.head();
+        self.pass_unwanted(feed);
+        if is_busy || self.came_due.is_some() || self.kept.position() < head {
             return Ok(());
         }
         if self.kept.lagging() > 0 {

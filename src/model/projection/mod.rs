@@ -53,7 +53,7 @@ use view::{Served, View};
 #[must_use = "a projection begins with `start`"]
 pub struct ProjectionBuilder<P> {
     log: LogHandle,
-    projections: Arc<Projections>,
+    pub(crate) projections: Arc<Projections>,
     projection: P,
     on_error: OnError,
 }

@@ -66,7 +66,10 @@ impl<P: Projection> Work for Runner<P> {
         let followed = self.follow_feed();
         let pending = std::mem::take(&mut self.target.pending);
         let written = match pending.is_empty() {
-            true => Ok(()),
+            true => {
+                self.show_position();
+                Ok(())
+            }
             false => self.write(pending, self.place(), true),
         };
         match followed {
@@ -136,9 +139,30 @@ impl<P: Projection> Runner<P> {
         let stop = FeedStop::new(Arc::clone(&self.log));
         let filter = self.filter.clone();
         let feed = Feed::start(&stop, "filmstrip-read", self.position(), filter)?;
+        if !self.target.building {
+            self.desk.shared.progress.follow(&stop);
+        }
+        let followed = self.ingest_from(&feed);
+        self.pass_unwanted(&feed);
+        followed
+    }
+
+    /// Counts as passed what the feed has passed over. What is applied is written first, or with it, before that shows.
+    fn pass_unwanted(&mut self, feed: &Feed) {
+        if let Some((position, chain)) = feed.reached(self.position())
+            && position > self.position()
+        {
+            self.target.generation.place = Place { position, chain };
+        }
+    }
+
+    fn ingest_from(&mut self, feed: &Feed) -> Step {
         loop {
-            if self.target.building && self.has_caught_up() {
-                return Ok(());
+            if self.target.building {
+                self.pass_unwanted(feed);
+                if self.has_caught_up() {
+                    return Ok(());
+                }
             }
             let idle = match self.replay {
                 Some(_) => after(Duration::ZERO),
@@ -164,9 +188,13 @@ impl<P: Projection> Runner<P> {
 
     /// Updates the shared status.
     pub(super) fn show(&self) {
+        self.seen().retrying = None;
+        self.show_position();
+    }
+
+    fn show_position(&self) {
         let position = self.position();
         let mut seen = self.seen();
-        seen.retrying = None;
         if self.target.building {
             seen.own.building = Some(position);
             return;

@@ -95,6 +95,7 @@ pub(super) type Shared = status::Shared<ProjectionRequest, Shown>;
 
 impl Shared {
     pub(super) fn status(&self, head: Position) -> ProjectionStatus {
+        let reached = self.progress.position();
         let seen = self.seen.lock();
         let state = match (&seen.doing, seen.own.building) {
             (Doing::Following, Some(done)) => ProjectionState::Rebuilding { done, of: head },
@@ -103,10 +104,15 @@ impl Shared {
             (Doing::Faulted(error), _) => ProjectionState::Faulted(error.clone()),
             (Doing::Stopped, _) => ProjectionState::Stopped,
         };
+        // While a view is being built, its position is not that of the one that is served.
+        let checkpoint = match seen.own.building {
+            None => seen.own.checkpoint.max(reached),
+            Some(_) => seen.own.checkpoint,
+        };
         ProjectionStatus {
             state,
-            checkpoint: seen.own.checkpoint,
-            lag: head.get().saturating_sub(seen.own.checkpoint.get()),
+            checkpoint,
+            lag: head.get().saturating_sub(checkpoint.get()),
             parked: seen.own.parked,
             retrying: seen.retrying.clone(),
         }

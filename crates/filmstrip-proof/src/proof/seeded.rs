@@ -485,6 +485,29 @@ fn a_view_that_is_written_for_each_batch_though_it_lags_behind_is_caught() {
     assert_caught("projection::write_each_batch", proof);
 }
 
+/// Planted defects in what wakes feeds.
+#[test]
+fn what_goes_wrong_with_feeds_that_sleep_is_caught() {
+    for (bug, test) in [
+        (
+            "feed::wake_for_the_unwanted",
+            "who_wants_nothing_of_what_is_appended_is_not_woken_and_is_at_the_head_all_the_same",
+        ),
+        (
+            "feed::sleep_past_what_is_awaited",
+            "who_waits_for_a_position_to_come_is_answered_though_nothing_of_it_is_wanted",
+        ),
+        ("feed::note_nothing", "what_is_passed_over_is_noted_now_and_then"),
+        ("feed::claim_what_waits", "what_waits_to_be_applied_is_not_counted_as_passed"),
+        (
+            "feed::believe_older_judgement",
+            "who_enrolled_after_a_judgement_is_woken_and_nobody_else",
+        ),
+    ] {
+        assert_caught(bug, &format!("follow::feed::tests::{test}"));
+    }
+}
+
 /// Planted defects in what is parked.
 #[test]
 fn what_goes_wrong_with_parked_events_is_caught() {
