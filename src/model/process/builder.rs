@@ -71,7 +71,8 @@ impl<M: ProcessManager> ProcessBuilder<M> {
 
     /// Sets how many instances' effects run at a time, from 1 to [`LANES_MAX`]: each lane is a thread. The default is
     /// 64, because effects mostly wait for commits, which share one `fdatasync`: a process keeps up with as many
-    /// threads that write what it follows as it has lanes. An instance's effects run one after the other in any case. With 1 lane, no two effects of this process run at once.
+    /// threads that write what it follows as it has lanes. An instance's effects run one after the other in any case.
+    /// With 1 lane, no two effects of this process run at once.
     pub fn lanes(mut self, lanes: usize) -> ProcessBuilder<M> {
         self.lanes = lanes;
         self
