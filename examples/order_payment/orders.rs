@@ -151,19 +151,19 @@ impl ProcessManager for Checkout {
         event: &CheckoutEvent,
         out: &mut Effects<'_>,
     ) -> Result<Vec<CheckoutEvent>, HandlerError> {
-        let id = id(&out.event().stream).to_owned();
+        let id = out.id();
         match event {
             CheckoutEvent::PaymentAwaited { .. } => {}
             CheckoutEvent::PaymentCame => {
-                out.execute::<Order>(&id, &OrderCommand::Ship)?.into_result()?;
+                out.execute::<Order>(id, &OrderCommand::Ship)?.into_result()?;
             }
             CheckoutEvent::GivenUp { why } => {
                 let cancel = OrderCommand::Cancel { why: why.clone() };
-                out.execute::<Order>(&id, &cancel)?.into_result()?;
+                out.execute::<Order>(id, &cancel)?.into_result()?;
             }
             // This one goes to the other service's store.
             CheckoutEvent::PaymentCameTooLate => {
-                out.execute::<Payment>(&id, &PaymentCommand::Refund)?.into_result()?;
+                out.execute::<Payment>(id, &PaymentCommand::Refund)?.into_result()?;
             }
         }
         Ok(vec![])

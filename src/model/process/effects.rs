@@ -79,8 +79,15 @@ impl<'a> Effects<'a> {
 
     /// Returns the own event that this is the effect of, as it is in the instance's stream.
     #[must_use]
-    pub fn event(&self) -> &RecordedEvent {
+    pub fn event(&self) -> &'a RecordedEvent {
         self.event
+    }
+
+    /// Returns the id of the instance: what [`route`](crate::ProcessManager::route) returned for it. It does not borrow
+    /// from `self`, so it can be passed to [`execute`](Effects::execute).
+    #[must_use]
+    pub fn id(&self) -> &'a str {
+        self.event.stream.id().expect("the stream of an instance is named after it")
     }
 
     /// Executes a command on the aggregate `id` of this store, or of the repository that

@@ -19,6 +19,12 @@ pub struct ProcessHandle {
 }
 
 impl ProcessHandle {
+    /// Returns the process's [`NAME`](crate::ProcessManager::NAME).
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name
+    }
+
     /// Waits until every event up to `position` is ingested, or not wanted, and the resulting effects are done. What is
     /// parked is not waited for.
     ///
@@ -30,6 +36,11 @@ impl ProcessHandle {
     }
 
     /// Returns its state and progress.
+    ///
+    /// [`lag`](ProcessStatus::lag) counts every event of the store past the position, whether the process wants it or
+    /// not: also its own events, and those of its commands. So it is above zero for a moment after each effect.
+    /// [`deadlines`](ProcessStatus::deadlines) counts the parked instances that have one, too; theirs do not fire
+    /// while they are parked.
     #[must_use]
     pub fn status(&self) -> ProcessStatus {
         self.shared.status(self.log.log().head_position())

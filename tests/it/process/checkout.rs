@@ -117,13 +117,12 @@ impl<const TEST: u32> ProcessManager for Checkout<TEST> {
         event: &CheckoutEvent,
         out: &mut Effects<'_>,
     ) -> Result<Vec<CheckoutEvent>, HandlerError> {
-        let id =
-            out.event().stream.as_str().strip_prefix("Checkout-").unwrap_or_default().to_owned();
-        at(TEST, "effect begins", &id)?;
+        let id = out.id();
+        at(TEST, "effect begins", id)?;
         let events = match event {
             // Nobody answers for an order of nothing.
             CheckoutEvent::Asked { amount: 0 | STUBBORN, .. } => vec![],
-            CheckoutEvent::Asked { amount, .. } => match out.execute::<Account>(&id, amount)? {
+            CheckoutEvent::Asked { amount, .. } => match out.execute::<Account>(id, amount)? {
                 CommandOutcome::Done(done) => vec![CheckoutEvent::Taken { sum: done.state.sum }],
                 CommandOutcome::Rejected(why) => {
                     vec![CheckoutEvent::Refused { why: why.to_string() }]
@@ -136,7 +135,7 @@ impl<const TEST: u32> ProcessManager for Checkout<TEST> {
             }
             _ => vec![],
         };
-        at(TEST, "effect ends", &id)?;
+        at(TEST, "effect ends", id)?;
         Ok(events)
     }
 

@@ -198,6 +198,7 @@ fn a_rejected_command_can_become_an_event() {
     let store = temporary(&clock());
     let process = start::<3>(&store);
     process.wait_for(place(&store, "1", 1_000), LONG).unwrap();
+    assert_eq!(process.name(), "Checkout");
     assert_eq!(added(&store, "1"), [0; 0]);
     let refused = &events(&store, "Checkout-1")[1];
     let why = "1000 is too much".to_owned();
