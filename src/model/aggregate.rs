@@ -199,6 +199,9 @@ pub trait Snapshot: Aggregate + Serialize + DeserializeOwned {
 impl Filter {
     /// Accepts the events of one kind of aggregate: those of its event set, in the streams of its category.
     ///
+    /// [`and_event_type`](Filter::and_event_type) narrows it to the named types;
+    /// [`and_aggregate`](Filter::and_aggregate) and [`and_category`](Filter::and_category) widen it.
+    ///
     /// ```
     /// # use filmstrip::{Aggregate, Event, Filter};
     /// # use serde::{Deserialize, Serialize};
@@ -229,7 +232,8 @@ impl Filter {
         Filter::all().and_aggregate::<A>()
     }
 
-    /// Adds the events of another kind of aggregate, as an alternative to the categories that are accepted.
+    /// Adds the events of another kind of aggregate, as an alternative to the categories that are accepted. If there
+    /// are none yet, it narrows the filter: `Filter::of::<E>().and_aggregate::<A>()` accepts only what both accept.
     pub fn and_aggregate<A: Aggregate>(self) -> Filter {
         check_category::<A>();
         match event_set::types_to_filter_by::<A::Event>() {
@@ -257,7 +261,8 @@ pub(crate) fn stream_of<A: Aggregate>(id: &str) -> Result<StreamId> {
 /// The stream of the instance `id` in `category`, which must be a valid category.
 pub(crate) fn stream_in(category: &str, id: &str) -> Result<StreamId> {
     if id.is_empty() {
-        let message = format!("the id of a {category} is empty; it needs at least 1 byte");
+        let message =
+            format!("an id in the category {category} is empty; it needs at least 1 byte");
         return Err(Error::invalid(message));
     }
     StreamId::new(format!("{category}-{id}"))

@@ -8,7 +8,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Selects events for a read, a subscription or a projection. Conditions of one kind are
-/// alternatives (OR); different kinds must all hold (AND).
+/// alternatives (OR); different kinds must all hold (AND). There are three kinds: streams, categories and event types.
+///
+/// A kind of aggregate is a category that has event types of its own. They hold for that category only, beside the
+/// event types of the whole filter:
+///
+/// | filter | accepts |
+/// | --- | --- |
+/// | `aggregate::<Order>()` | the types of `OrderEvent`, in `Order` |
+/// | `aggregate::<Order>().and_aggregate::<Stock>()` | these, and the types of `StockEvent`, in `Stock` |
+/// | `aggregate::<Order>().and_category("Stock")` | these, and everything in `Stock` |
+/// | `aggregate::<Order>().and_event_type("Placed")` | only `Placed`, in `Order` |
+/// | `aggregate::<Order>().and_event_type("Paid")` | nothing, if `OrderEvent` has no `Paid`: an error |
+/// | `category("Order").and_event_type("Paid")` | only `Paid`, in `Order` |
+/// | `of::<OrderEvent>().and_event_type("Paid")` | the types of `OrderEvent`, and `Paid`, in any stream |
+/// | `stream(id).and_category("Order")` | that stream, if it is in `Order`; otherwise nothing |
 ///
 /// ```
 /// use filmstrip::Filter;
@@ -104,18 +118,24 @@ impl Filter {
         Filter::all().and_event_type(event_type)
     }
 
-    /// Adds a stream to those that are accepted.
+    /// Adds a stream to those that are accepted. The first one leaves out all other streams; those in none of the
+    /// filter's categories stay out, if it has any.
     pub fn and_stream(mut self, stream: StreamId) -> Filter {
         self.streams.push(stream);
         self
     }
 
-    /// Adds a category to those that are accepted.
+    /// Adds a category to those that are accepted, as an alternative to the categories and aggregates before. All of
+    /// its event types are accepted, unless the filter names event types. The first category leaves out all others.
     pub fn and_category(self, category: impl Into<String>) -> Filter {
         self.with_category(category.into(), None)
     }
 
-    /// Adds an event type to those that are accepted.
+    /// Adds an event type to those that are accepted, whatever the stream. The first one leaves out all other types.
+    ///
+    /// It adds no type to those of an [aggregate](Filter::aggregate): of these, it leaves only those that are named
+    /// here, too. If none is left in any category, reading with the filter returns
+    /// [`InvalidInput`](ErrorKind::InvalidInput).
     pub fn and_event_type(mut self, event_type: impl Into<String>) -> Filter {
         self.event_types.push(event_type.into());
         self
@@ -151,12 +171,27 @@ impl Filter {
         self
     }
 
-    /// Refuses an unusable filter.
+    /// Refuses an unusable filter, and one of aggregates that have none of its event types.
     pub(crate) fn check(&self) -> Result<()> {
-        match &self.fault {
-            Some(Fault { kind, message }) => Err(Error::new(*kind, message)),
-            None => Ok(()),
+        if let Some(Fault { kind, message }) = &self.fault {
+            return Err(Error::new(*kind, message));
         }
+        let types = &self.event_types;
+        let lacks_all = |wanted: &CategoryFilter| {
+            let own = wanted.event_types.as_deref();
+            own.is_some_and(|own| !types.iter().any(|event_type| one_of(own, event_type)))
+        };
+        if !types.is_empty() && !self.categories.is_empty() && self.categories.iter().all(lacks_all)
+        {
+            let categories: Vec<&str> =
+                self.categories.iter().map(|c| c.category.as_str()).collect();
+            let message = format!(
+                "the filter accepts nothing: the event types {types:?} are not among those of the aggregates \
+                 {categories:?}; an event type narrows an aggregate, and adds nothing to it"
+            );
+            return Err(Error::invalid(message));
+        }
+        Ok(())
     }
 
     /// Whether an event of this stream and type passes.
@@ -249,6 +284,19 @@ mod tests {
         assert_eq!(orders.names(), same.names());
         assert_eq!(orders.names()[1], ["Order\0Cancelled\0Placed"]);
         assert_ne!(orders.names(), Filter::category("Order").names());
+    }
+
+    /// A process was to follow the payments, too, and followed nothing, silently.
+    #[test]
+    fn event_types_that_no_aggregate_has_are_refused() {
+        let orders = Filter::all().with_category("Order".into(), types(&["Placed", "Cancelled"]));
+        assert!(orders.clone().and_event_type("Paid").and_event_type("Placed").check().is_ok());
+        let nothing = orders.and_event_type("Paid");
+        let error = nothing.check().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("[\"Paid\"] are not among those of"), "{error}");
+        assert!(nothing.and_category("Payment").check().is_ok());
+        assert!(Filter::category("Order").and_event_type("Paid").check().is_ok());
     }
 
     /// With a stream's name in place of a category, a filter accepted nothing, and said nothing.
