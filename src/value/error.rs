@@ -24,7 +24,8 @@ pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 pub enum ErrorKind {
     /// A stream's version was not the expected one; nothing was written.
     Conflict,
-    /// The aggregate refused the command; nothing was written.
+    /// The aggregate refused the command; nothing was written. The error's [source](std::error::Error::source) is the
+    /// aggregate's own: [`ExecuteError`](crate::ExecuteError) shows how to get it.
     Rejected,
     /// The stream has never been written.
     StreamNotFound,

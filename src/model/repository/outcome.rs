@@ -6,6 +6,7 @@ use crate::value::error::{Error, ErrorKind};
 use crate::value::event::RecordedEvent;
 use crate::value::position::{Position, Version};
 use chrono::{DateTime, Utc};
+use std::any::Any;
 use std::fmt;
 use uuid::Uuid;
 
@@ -35,6 +36,56 @@ pub struct Executed<A: Aggregate> {
 }
 
 /// Why a command failed.
+///
+/// `?` turns it into an [`Error`]; a rejection becomes one of the kind [`Rejected`](ErrorKind::Rejected), whose
+/// [source](std::error::Error::source) is the aggregate's own error:
+///
+/// ```
+/// # use filmstrip::{Aggregate, ErrorKind, Event, Metadata, Store};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Clone, Serialize, Deserialize)]
+/// # enum StockEvent { Sold }
+/// # impl Event for StockEvent {}
+/// # #[derive(Debug, PartialEq)]
+/// # struct SoldOut;
+/// # impl std::fmt::Display for SoldOut {
+/// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("sold out") }
+/// # }
+/// # impl std::error::Error for SoldOut {}
+/// # #[derive(Default, Clone)]
+/// # struct Stock;
+/// # impl Aggregate for Stock {
+/// #     const CATEGORY: &'static str = "Stock";
+/// #     type Command = ();
+/// #     type Event = StockEvent;
+/// #     type Error = SoldOut;
+/// #     fn decide(&self, _: &()) -> Result<Vec<StockEvent>, SoldOut> { Err(SoldOut) }
+/// #     fn evolve(&mut self, _: &StockEvent) {}
+/// # }
+/// use std::error::Error as _;
+///
+/// fn sell(store: &Store) -> filmstrip::Result<()> {
+///     store.repository::<Stock>().execute("tea", &())?;
+///     Ok(())
+/// }
+///
+/// fn sell_two(store: &Store) -> filmstrip::Result<()> {
+///     store.transact(Metadata::default(), |tx| -> filmstrip::Result<()> {
+///         tx.execute::<Stock>("tea", &())?;
+///         tx.execute::<Stock>("coffee", &())?;
+///         Ok(())
+///     })?;
+///     Ok(())
+/// }
+///
+/// let store = Store::temporary()?;
+/// for error in [sell(&store).unwrap_err(), sell_two(&store).unwrap_err()] {
+///     assert_eq!(error.kind(), ErrorKind::Rejected);
+///     assert_eq!(error.source().and_then(|why| why.downcast_ref()), Some(&SoldOut));
+///     assert_eq!(error.to_string(), "the command was rejected: sold out");
+/// }
+/// # Ok::<(), filmstrip::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ExecuteError<E> {
@@ -86,14 +137,23 @@ impl<E> From<AppendError> for ExecuteError<E> {
 impl<E: std::error::Error + Send + Sync + 'static> From<ExecuteError<E>> for Error {
     fn from(error: ExecuteError<E>) -> Error {
         match error {
-            ExecuteError::Rejected(reason) => {
-                let message = format!("the command was rejected: {reason}");
-                Error::with_source(ErrorKind::Rejected, message, reason)
-            }
+            ExecuteError::Rejected(reason) => match known_rejection(&reason) {
+                Some(error) => error.clone(),
+                None => {
+                    let message = format!("the command was rejected: {reason}");
+                    Error::with_source(ErrorKind::Rejected, message, reason)
+                }
+            },
             ExecuteError::Conflict(conflict) => AppendError::Conflict(conflict).into(),
             ExecuteError::Store(error) => error,
         }
     }
+}
+
+/// `reason` as it is, if it is a rejection already: that of a command within a transaction, whose closure passed it on.
+fn known_rejection<E: 'static>(reason: &E) -> Option<&Error> {
+    let error = (reason as &dyn Any).downcast_ref::<Error>()?;
+    (error.kind() == ErrorKind::Rejected).then_some(error)
 }
 
 /// An aggregate's state at some point of its stream.

@@ -117,7 +117,7 @@ pub(super) fn write<A: Snapshot>(
 ) -> Result<()> {
     let state = in_json(state).map_err(|why| {
         let what = std::any::type_name::<A>();
-        Error::invalid(format!("no snapshot can be taken of {stream}, a {what}: {why}"))
+        Error::invalid(format!("no snapshot can be taken of {stream} ({what}): {why}"))
     })?;
     let image = AggregateImage {
         schema: A::SCHEMA,

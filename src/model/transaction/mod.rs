@@ -213,7 +213,7 @@ impl<'a> Transaction<'a> {
         part.downcast_mut().ok_or_else(|| {
             let what = std::any::type_name::<A>();
             Error::invalid(format!(
-                "stream {stream} is asked for as a {what}, and as something else before"
+                "stream {stream} is asked for as {what}, and as something else before"
             ))
         })
     }

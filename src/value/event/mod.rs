@@ -67,7 +67,9 @@ impl Metadata {
         self
     }
 
-    /// Sets the command id.
+    /// Sets the command id. Let it belong to one command: another one to the same aggregate that is sent under it does
+    /// not run, and returns the first one's outcome, with
+    /// [`already_executed`](crate::repository::Executed::already_executed).
     #[must_use]
     pub fn command_id(mut self, id: Uuid) -> Metadata {
         self.command_id = Some(id);
