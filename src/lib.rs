@@ -226,6 +226,8 @@ pub mod bus {
 pub mod projection {
     //! Durable views and read models in memory, both built from the events: see
     //! [the book](crate::book::projections).
+    //!
+    //! [`Parked`] is a parked event, and the same type as [`group::Parked`](crate::group::Parked).
 
     pub use crate::follow::parked::Parked;
     pub use crate::model::policy::{ErrorAction, OnError, Retrying};
@@ -241,6 +243,9 @@ pub mod projection {
 pub mod process {
     //! Process managers: they follow events, give commands, and act when an event does not come in time. See
     //! [the book](crate::book::processes).
+    //!
+    //! [`Parked`] is an instance or a single step that is parked. An event that a projection has parked is a
+    //! [`projection::Parked`](crate::projection::Parked).
 
     pub use crate::model::policy::{ErrorAction, OnError, Retrying};
     pub use crate::model::process::builder::ProcessBuilder;

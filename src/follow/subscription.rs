@@ -203,6 +203,10 @@ impl Subscription {
 
     /// Waits for the next event, at most this long.
     ///
+    /// With [`Duration::ZERO`] it returns what is there already, and does not wait: so one thread can ask many
+    /// subscriptions in turn. One that lags takes a look at the log even then. That look is bounded, and may end before
+    /// a wanted event: ask again as long as [`position`](Subscription::position) moves on.
+    ///
     /// # Errors
     /// [`Timeout`](ErrorKind::Timeout) if none came; [`Closed`](ErrorKind::Closed) if none will come, also after a
     /// stop; or an error of reading, once.

@@ -226,7 +226,11 @@ impl ProjectionHandle {
         self.shared.status(self.log.log().head_position())
     }
 
-    /// Returns the parked events, in order.
+    /// Returns the parked events, in order. They can be replayed or discarded all together, not one of them: see
+    /// [`replay_parked`](ProjectionHandle::replay_parked) and [`discard_parked`](ProjectionHandle::discard_parked).
+    ///
+    /// This [`Parked`] is an event, as a consumer group's. A process parks instances and single steps, with causes of
+    /// their own: [`process::Parked`](crate::process::Parked).
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); errors of reading them.
@@ -238,7 +242,9 @@ impl ProjectionHandle {
     }
 
     /// Retries each parked event once, in order; those that fail again stay parked, and so do the later events of
-    /// their streams. New events are applied meanwhile.
+    /// their streams. New events are applied meanwhile, between turns of the replay. A turn ends after 100 ms, or
+    /// 16,384 parked events, or when what it has changed is enough for one write; so the view lags for as long as a
+    /// turn takes.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); [`Timeout`](ErrorKind::Timeout) if a read of the view does not end; errors of
