@@ -210,6 +210,7 @@ fn runner<M: ProcessManager>(
         must_write: false,
         stale: false,
         conflicts: 0,
+        contested: None,
     }
 }
 

@@ -3,20 +3,16 @@
 //! * Its expected versions decide. If another writer has written to an instance's stream, nothing of the commit is
 //!   there, and everything is decided again.
 
-use crate::codec::process::StoredStep;
 use crate::log::commit::outcome::{AppendError, Conflict};
 use crate::model::process::contract::ProcessManager;
 use crate::model::process::durable_state::{DurableState, Found};
-use crate::model::process::failure::Failed;
 use crate::model::process::listening::{Interrupt, Step};
 use crate::model::process::runner::Runner;
-use crate::model::process::schedule::Id;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{
     CHECKPOINT_EVENTS_MAX, INSTANCES_UNWRITTEN_MAX, REACTION_CONFLICTS_MAX,
 };
-use crate::value::position::Position;
 
 impl<M: ProcessManager> Runner<M> {
     /// Writes what instances have decided; what can wait for the next commit waits, within its bounds.
@@ -59,31 +55,19 @@ impl<M: ProcessManager> Runner<M> {
         self.stale = false;
         self.must_write = false;
         self.conflicts = 0;
+        self.contested = None;
         self.kept.written(&self.schedule);
         Ok(())
     }
 
-    /// Somebody else has written to an instance's stream: all is decided again, unless that is so time after time.
+    /// Somebody else has written to an instance's stream: all is decided again. If that is so time after time, the step
+    /// of that instance fails when it is decided again.
     fn conflicted(&mut self, conflict: &Conflict) -> Step {
         self.conflicts += 1;
-        if self.conflicts <= REACTION_CONFLICTS_MAX {
-            return Err(Interrupt::Again);
+        if self.conflicts > REACTION_CONFLICTS_MAX {
+            let times = std::mem::take(&mut self.conflicts);
+            self.contested = Some((conflict.stream.clone(), times));
         }
-        let times = std::mem::take(&mut self.conflicts);
-        self.reload_if_stale()?;
-        let id = conflict.stream.as_str().strip_prefix(M::NAME).and_then(|id| id.strip_prefix('-'));
-        let id = Id::from(id.unwrap_or_default());
-        let from = Position::new(self.kept.position().get() + 1);
-        if !self.schedule.is_active(&id) {
-            self.activate(&id, self.kept.position());
-        }
-        let step = match self.schedule.effects(&id).first() {
-            Some(version) => StoredStep::Effect(version),
-            None => StoredStep::Event(self.schedule.waits_from(&id).unwrap_or(from).get()),
-        };
-        let cause = format!("another writer has written to its stream {times} times meanwhile");
-        let at = format!("a step of {}-{id}", M::NAME);
-        self.give_up(&id, Failed { step, at, cause: cause.into() }, times, false)?;
         Err(Interrupt::Again)
     }
 

@@ -14,6 +14,7 @@ use crate::value::error::{Error, ErrorKind, HandlerError, Panicked, Result, catc
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
 use crate::value::position::Position;
+use crate::value::stream::StreamId;
 use std::sync::Arc;
 
 /// What an instance has done with an event.
@@ -166,6 +167,9 @@ impl<M: ProcessManager> Runner<M> {
     /// Adds what an instance has decided to the next commit.
     fn record(&mut self, id: &Id, decided: Decided<M>) -> Result<(), HandlerError> {
         let Decided { before, expected, events, then } = decided;
+        if !events.is_empty() {
+            self.refuse_if_contested(id, &then.stream)?;
+        }
         plan::check(&then.stream, &events)?;
         self.kept.set_alarm(id, before, then.alarm);
         if !events.is_empty() {
@@ -175,6 +179,15 @@ impl<M: ProcessManager> Runner<M> {
         }
         self.instances.put(id, then);
         Ok(())
+    }
+
+    /// An error if other writers have been in this instance's stream too often. Each time counts as a failure of the
+    /// step that is decided now.
+    fn refuse_if_contested(&mut self, id: &Id, stream: &StreamId) -> Result<(), HandlerError> {
+        let is_it = |of: &StreamId| of == stream || failpoint!("process::blame_any_step");
+        let Some((_, times)) = self.contested.take_if(|(of, _)| is_it(of)) else { return Ok(()) };
+        self.failing.entry(Arc::clone(id)).or_default().failures = times - 1;
+        Err(format!("another writer has written to its stream {times} times meanwhile").into())
     }
 
     /// The instance `id` as it is with everything that is recorded of it or will be with the next commit.

@@ -154,7 +154,11 @@ impl<M: ProcessManager> Runner<M> {
         match self.react_late(id, &event) {
             Ok(()) if failpoint!("process::keep_what_was_replayed") => {}
             Ok(()) => self.kept.take_back(id, step),
-            Err(Failed { cause, .. }) => self.park_again(id, step, cause)?,
+            Err(Failed { cause, .. }) => {
+                // It is tried again only when that is asked for.
+                self.failing.remove(id);
+                self.park_again(id, step, cause)?;
+            }
         }
         self.must_write = true;
         Ok(true)

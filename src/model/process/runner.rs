@@ -34,6 +34,7 @@ use crate::value::failpoint::failpoint;
 use crate::value::filter::Filter;
 use crate::value::limits::{CLOCK_LOOK_MAX, INSTANCES_ACTIVE_MAX};
 use crate::value::position::Position;
+use crate::value::stream::StreamId;
 use crossbeam_channel::{Receiver, RecvError, Sender, after, at, never, select};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::convert::Infallible;
@@ -75,6 +76,8 @@ pub(super) struct Runner<M> {
     pub(super) stale: bool,
     /// How many consecutive commits failed because another writer had written to an instance's stream.
     pub(super) conflicts: u32,
+    /// The stream where that was so too often, and how often. The next step that writes to it fails.
+    pub(super) contested: Option<(StreamId, u32)>,
 }
 
 /// Due deadlines that wait until all earlier events are ingested.

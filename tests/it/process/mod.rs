@@ -3,6 +3,7 @@
 mod checkout;
 mod crashes;
 mod deadlines;
+mod given_up;
 mod kills;
 mod lanes;
 mod limits;

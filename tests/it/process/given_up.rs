@@ -1,0 +1,111 @@
+//! Which step is given up, parked or replayed, when several things go wrong at once.
+
+use crate::process::checkout::*;
+use crate::process::quick;
+use filmstrip::process::{Parked, ProcessHandle};
+use filmstrip::projection::ErrorAction;
+use filmstrip::{ExpectedVersion, NewEvent, Store};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+
+fn start<const TEST: u32>(store: &Store, then: ErrorAction) -> ProcessHandle {
+    store.process::<Checkout<TEST>>().on_error(quick().then(then)).start().unwrap()
+}
+
+/// Appends `event` to the stream of the instance `id`, as nobody but the process should.
+fn intrude(store: &Store, id: &str, event: NewEvent) {
+    store.append(format!("Checkout-{id}"), ExpectedVersion::Any, [event]).unwrap();
+}
+
+fn thanked() -> NewEvent {
+    NewEvent::of(&CheckoutEvent::Thanked).unwrap()
+}
+
+/// Another writer writes to the stream of the instance "a" whenever that comes to `point`, as often as is set.
+fn intrudes_at(test: u32, store: &Store, point: &'static str) -> Arc<AtomicU32> {
+    let (left, weak) = (Arc::new(AtomicU32::new(0)), store.downgrade());
+    let times = Arc::clone(&left);
+    hook(test, move |at| {
+        if at == point && times.load(Ordering::SeqCst) > 0 {
+            times.fetch_sub(1, Ordering::SeqCst);
+            intrude(&weak.upgrade()?, "a", thanked());
+        }
+        Ok(())
+    });
+    left
+}
+
+/// The types of the instance's events without those that another writer may have written.
+fn own(store: &Store, id: &str) -> Vec<String> {
+    let mut own = film(store, &format!("Checkout-{id}"));
+    own.retain(|event_type| event_type != "Thanked");
+    own
+}
+
+/// The story: which step had conflicted was guessed. Another instance's event was parked for this one, and when that
+/// was replayed, it reacted to it.
+#[test]
+fn a_step_that_conflicts_time_after_time_is_the_one_that_is_parked() {
+    // While an order of nothing is handled, no other commit succeeds: the conflicts follow each other.
+    for (point, amounts, others, what) in [
+        ("react a", [1, 2, 3], vec!["Asked", "Taken"], "position 2, event Placed of Order-a"),
+        ("effect ends a", [0, 2, 0], vec!["Asked"], ", event Asked of Checkout-a"),
+        (
+            "react a",
+            [0, 0, 0],
+            vec!["Asked", "Expired"],
+            "the deadline 2024-05-01 13:00:00 UTC of Checkout-a",
+        ),
+    ] {
+        let waits = amounts == [0; 3];
+        for (then, skips) in [
+            (ErrorAction::ParkInstance, false),
+            (ErrorAction::ParkInstance, true),
+            (ErrorAction::ParkEvent, false),
+            (ErrorAction::ParkEvent, true),
+        ] {
+            let case = format!("{what}, {then:?}, skipped: {skips}");
+            let clock = clock();
+            let store = temporary(&clock);
+            let left = intrudes_at(89, &store, point);
+            for (id, amount) in ["b", "a", "c"].into_iter().zip(amounts) {
+                place(&store, id, amount);
+            }
+            if !waits {
+                left.store(101, Ordering::SeqCst);
+            }
+            let process = start::<89>(&store, then);
+            store.drain(LONG).unwrap();
+            if waits {
+                left.store(101, Ordering::SeqCst);
+                clock.advance(HOUR);
+                store.drain(LONG).unwrap();
+            }
+            assert_eq!(left.load(Ordering::SeqCst), 0);
+            for id in ["b", "c"] {
+                assert_eq!(own(&store, id), others, "{case}");
+            }
+            let before = own(&store, "a");
+            assert_eq!(before.len(), usize::from(!what.starts_with("position")), "{case}");
+            let mut parked = process.parked().unwrap();
+            assert_eq!(parked.len(), 1, "{parked:#?}");
+            let Parked { id, what: told, error, attempts, .. } = parked.remove(0);
+            assert_eq!((&*id, attempts), ("a", 101), "{case}");
+            assert!(told.ends_with(what), "{told}, and not {what}");
+            assert_eq!(error, "another writer has written to its stream 101 times meanwhile");
+            match skips {
+                true => process.skip("a").unwrap(),
+                false => process.replay("a").unwrap(),
+            }
+            store.drain(LONG).unwrap();
+            let last = if waits { "Expired" } else { "Taken" };
+            let whole = if skips { before } else { vec!["Asked".to_owned(), last.to_owned()] };
+            assert_eq!(own(&store, "a"), whole, "{case}");
+            let paid: &[u64] = if skips || waits { &[] } else { &[2] };
+            if point == "react a" {
+                assert_eq!(added(&store, "a"), paid, "{case}");
+            }
+            assert_eq!(process.status().parked, 0, "{case}");
+        }
+    }
+}
