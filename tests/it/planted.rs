@@ -45,6 +45,10 @@ const CAUGHT: &[(&str, &str)] = &[
         "process::given_up::a_step_that_conflicts_time_after_time_is_the_one_that_is_parked",
     ),
     (
+        "process::load_to_skip",
+        "process::given_up::the_deadline_of_an_instance_that_does_not_load_is_parked_and_can_be_skipped",
+    ),
+    (
         "process::read_again_without_end",
         "process::restarts::an_event_that_was_skipped_when_it_was_read_again_stays_skipped_over_restarts",
     ),

@@ -1,10 +1,11 @@
 //! What becomes of a step that fails: it is tried again beside the others, and then the process stops, the instance is
 //! parked, or the step alone is.
 
-use crate::codec::process::{ParkedStep, StoredStep};
+use crate::codec::process::{Alarm, ParkedStep, StoredStep};
 use crate::model::policy::ErrorAction;
 use crate::model::process::contract::ProcessManager;
 use crate::model::process::failure::{Failed, Fault, fault_of};
+use crate::model::process::instances::{Instance, alarm};
 use crate::model::process::listening::{Interrupt, Step};
 use crate::model::process::runner::Runner;
 use crate::model::process::schedule::{Id, State};
@@ -149,15 +150,23 @@ impl<M: ProcessManager> Runner<M> {
         Ok(())
     }
 
-    /// Whether the instance `id` was woken at `due` changes without its being asked.
+    /// Whether the instance `id` was woken at `due` changes without its being asked. It may be one that does not load.
     pub(super) fn set_fired(&mut self, id: &Id, due: i64, fired: bool) -> Result<(), Error> {
-        let mut instance = self.instance(id)?;
-        let before = instance.alarm;
-        if let Some(alarm) = instance.alarm.as_mut().filter(|alarm| alarm.due == due) {
-            alarm.fired = fired;
+        if failpoint!("process::load_to_skip") {
+            self.instance(id)?;
         }
-        self.kept.set_alarm(id, before, instance.alarm);
-        self.instances.put(id, instance);
+        let before = match self.kept.unwritten_alarm(id) {
+            Some(unwritten) => unwritten,
+            None => alarm(self.log(), M::NAME, id)?,
+        };
+        let after = before.map(|alarm| match alarm.due == due {
+            true => Alarm { due, fired },
+            false => alarm,
+        });
+        self.kept.set_alarm(id, before, after);
+        if let Some(instance) = self.instances.take(id) {
+            self.instances.put(id, Instance { alarm: after, ..instance });
+        }
         Ok(())
     }
 }

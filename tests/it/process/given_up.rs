@@ -4,7 +4,7 @@ use crate::process::checkout::*;
 use crate::process::quick;
 use filmstrip::process::{Parked, ProcessHandle};
 use filmstrip::projection::ErrorAction;
-use filmstrip::{ExpectedVersion, NewEvent, Store};
+use filmstrip::{ErrorKind, ExpectedVersion, NewEvent, Store};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 
@@ -106,6 +106,48 @@ fn a_step_that_conflicts_time_after_time_is_the_one_that_is_parked() {
                 assert_eq!(added(&store, "a"), paid, "{case}");
             }
             assert_eq!(process.status().parked, 0, "{case}");
+        }
+    }
+}
+
+/// The story: to set that the deadline of an instance has passed, the instance was loaded. One that did not load
+/// stopped the process at each look at the clock, and could not be skipped.
+#[test]
+fn the_deadline_of_an_instance_that_does_not_load_is_parked_and_can_be_skipped() {
+    for then in [ErrorAction::ParkInstance, ErrorAction::ParkEvent, ErrorAction::Stop] {
+        for replays in [false, true] {
+            let clock = clock();
+            let store = temporary(&clock);
+            let process = start::<90>(&store, then);
+            for id in ["x", "y"] {
+                place(&store, id, 0);
+            }
+            store.drain(LONG).unwrap();
+            intrude(&store, "x", NewEvent::json("Strange", &()).unwrap());
+            clock.advance(HOUR);
+            let stops = then == ErrorAction::Stop;
+            let is_parked = || {
+                let met = store.drain(LONG).map_err(|error| error.kind());
+                assert_eq!(met, if stops { Err(ErrorKind::Faulted) } else { Ok(()) }, "{then:?}");
+                let parked = process.parked().unwrap();
+                let told: Vec<_> = parked.iter().map(|parked| &*parked.what).collect();
+                assert_eq!(told, ["the deadline 2024-05-01 13:00:00 UTC of Checkout-x"]);
+            };
+            is_parked();
+            if replays {
+                match stops {
+                    true => process.resume(),
+                    false => process.replay("x").unwrap(),
+                }
+                is_parked();
+            }
+            process.skip("x").unwrap();
+            place(&store, "z", 5);
+            store.drain(LONG).unwrap();
+            assert_eq!(film(&store, "Checkout-y"), ["Asked", "Expired"], "{then:?}");
+            assert_eq!(film(&store, "Checkout-x"), ["Asked", "Strange"]);
+            assert_eq!(film(&store, "Checkout-z"), ["Asked", "Taken"]);
+            assert_eq!((process.status().parked, process.status().deadlines), (0, 0), "{then:?}");
         }
     }
 }
