@@ -49,6 +49,10 @@ const CAUGHT: &[(&str, &str)] = &[
         "process::given_up::the_deadline_of_an_instance_that_does_not_load_is_parked_and_can_be_skipped",
     ),
     (
+        "process::forget_replays",
+        "process::given_up::what_is_to_be_replayed_is_replayed_after_a_commit_that_failed",
+    ),
+    (
         "process::read_again_without_end",
         "process::restarts::an_event_that_was_skipped_when_it_was_read_again_stays_skipped_over_restarts",
     ),

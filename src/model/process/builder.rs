@@ -202,6 +202,7 @@ fn runner<M: ProcessManager>(
         incoming: Incoming::default(),
         rereading: None,
         replays: HashMap::new(),
+        replayed: Vec::new(),
         woken: Vec::new(),
         failing: HashMap::new(),
         retries: BTreeSet::new(),

@@ -56,6 +56,7 @@ impl<M: ProcessManager> Runner<M> {
         self.must_write = false;
         self.conflicts = 0;
         self.contested = None;
+        self.replayed.clear();
         self.kept.written(&self.schedule);
         Ok(())
     }
@@ -88,6 +89,9 @@ impl<M: ProcessManager> Runner<M> {
         let schedule = &self.schedule;
         self.failing.retain(|id, _| schedule.is_active(id));
         self.stale = false;
+        if !failpoint!("process::forget_replays") {
+            self.resume_replays();
+        }
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use crate::log::read::event_cursor::EventCursor;
 use crate::model::process::contract::ProcessManager;
 use crate::model::process::durable_state::damaged;
 use crate::model::process::failure::Failed;
-use crate::model::process::listening::Interrupt;
+use crate::model::process::listening::{Interrupt, Step};
 use crate::model::process::runner::Runner;
 use crate::model::process::schedule::Id;
 use crate::value::error::{Error, HandlerError, Result};
@@ -141,15 +141,22 @@ impl<M: ProcessManager> Runner<M> {
         if self.replays.is_empty() {
             return Ok(false);
         }
-        let Some(position) = self.replays.get_mut(id).and_then(VecDeque::pop_front) else {
+        let Some(&position) = self.replays.get(id).and_then(VecDeque::front) else {
             self.replays.remove(id);
             return Ok(false);
         };
-        let step = StoredStep::Event(position.get());
         // It may have been skipped meanwhile.
-        if !self.kept.is_aside(id, step) {
-            return Ok(true);
+        if self.kept.is_aside(id, StoredStep::Event(position.get())) {
+            self.replay_event(id, position)?;
+            self.replayed.push((Arc::clone(id), position));
+            self.must_write = true;
         }
+        self.replays.get_mut(id).map(VecDeque::pop_front);
+        Ok(true)
+    }
+
+    fn replay_event(&mut self, id: &Id, position: Position) -> Step {
+        let step = StoredStep::Event(position.get());
         let event: RecordedEvent = EventCursor::new(self.log()).event_at(position)?;
         match self.react_late(id, &event) {
             Ok(()) if failpoint!("process::keep_what_was_replayed") => {}
@@ -160,8 +167,17 @@ impl<M: ProcessManager> Runner<M> {
                 self.park_again(id, step, cause)?;
             }
         }
-        self.must_write = true;
-        Ok(true)
+        Ok(())
+    }
+
+    /// After a commit that failed: what was asked to be replayed, and is still parked, is replayed.
+    pub(super) fn resume_replays(&mut self) {
+        for (id, position) in std::mem::take(&mut self.replayed).into_iter().rev() {
+            self.replays.entry(id).or_default().push_front(position);
+        }
+        for id in self.replays.keys().map(Arc::clone).collect::<Vec<_>>() {
+            self.keep_active(&id);
+        }
     }
 
     /// What was parked alone has failed once more.

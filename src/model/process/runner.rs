@@ -64,6 +64,8 @@ pub(super) struct Runner<M> {
     pub(super) rereading: Option<Rereading>,
     /// Events that were parked alone and that are replayed now, by instance.
     pub(super) replays: HashMap<Id, VecDeque<Position>>,
+    /// Those of them that were tried since the last commit.
+    pub(super) replayed: Vec<(Id, Position)>,
     /// Instances whose next step is to be taken.
     pub(super) woken: Vec<Id>,
     pub(super) failing: HashMap<Id, Failing>,

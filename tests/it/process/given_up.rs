@@ -151,3 +151,24 @@ fn the_deadline_of_an_instance_that_does_not_load_is_parked_and_can_be_skipped()
         }
     }
 }
+
+/// The story: `replay` returned `Ok`, the next commit met another writer, and nothing of what was parked was tried.
+#[test]
+fn what_is_to_be_replayed_is_replayed_after_a_commit_that_failed() {
+    let store = temporary(&clock());
+    hook(91, |point| match point {
+        "react a" => Err("on purpose".into()),
+        _ => Ok(()),
+    });
+    let process = start::<91>(&store, ErrorAction::ParkEvent);
+    for _ in 0..3 {
+        happened(&store, "a", "Thanked");
+    }
+    store.drain(LONG).unwrap();
+    assert_eq!(process.status().parked, 3);
+    intrudes_at(91, &store, "react a").store(1, Ordering::SeqCst);
+    process.replay("a").unwrap();
+    store.drain(LONG).unwrap();
+    assert_eq!(process.status().parked, 0);
+    assert_eq!(film(&store, "Checkout-a"), ["Thanked"; 1 + 3]);
+}
