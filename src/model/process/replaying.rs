@@ -58,10 +58,19 @@ impl<M: ProcessManager> Runner<M> {
             return Ok(true);
         }
         let (id, aside) = self.parked_of(id)?;
+        let waits_from = self.schedule.waits_from(&id);
         for step in aside {
             self.kept.take_back(&id, step);
-            if let StoredStep::Route(position) = step {
-                self.kept.give_up(Position::new(position));
+            match step {
+                StoredStep::Route(position) => self.kept.give_up(Position::new(position)),
+                // It would be read again.
+                StoredStep::Event(position)
+                    if waits_from.is_some_and(|from| from.get() <= position)
+                        && !failpoint!("process::read_again_what_was_skipped") =>
+                {
+                    self.kept.give_up(Position::new(position));
+                }
+                _ => {}
             }
         }
         if let Some(step) = self.kept.parked_at(&id) {

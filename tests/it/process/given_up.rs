@@ -5,8 +5,9 @@ use crate::process::quick;
 use filmstrip::process::{Parked, ProcessHandle};
 use filmstrip::projection::ErrorAction;
 use filmstrip::{ErrorKind, ExpectedVersion, NewEvent, Store};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 fn start<const TEST: u32>(store: &Store, then: ErrorAction) -> ProcessHandle {
     store.process::<Checkout<TEST>>().on_error(quick().then(then)).start().unwrap()
@@ -40,6 +41,49 @@ fn own(store: &Store, id: &str) -> Vec<String> {
     let mut own = film(store, &format!("Checkout-{id}"));
     own.retain(|event_type| event_type != "Thanked");
     own
+}
+
+/// The story: `skip` gave up an event that was parked alone, and its instance, which waited from before it on, read it
+/// again and reacted to it.
+#[test]
+fn an_event_that_is_skipped_with_its_instance_is_not_read_again_for_it() {
+    for restarts in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let failing = Arc::new(Mutex::new(HashSet::from(["react a"])));
+        let at = Arc::clone(&failing);
+        hook(88, move |point| match at.lock().unwrap().contains(point) {
+            true => Err("on purpose".into()),
+            false => Ok(()),
+        });
+        let mut store = open(&path, &clock());
+        let mut process = start::<88>(&store, ErrorAction::ParkInstance);
+        place(&store, "a", 5);
+        store.drain(LONG).unwrap();
+        failing.lock().unwrap().insert("route a");
+        happened(&store, "a", "Thanked");
+        store.drain(LONG).unwrap();
+        failing.lock().unwrap().remove("route a");
+        happened(&store, "a", "Thanked");
+        store.drain(LONG).unwrap();
+        process.replay("").unwrap();
+        let ids: Vec<_> = process.parked().unwrap().into_iter().map(|parked| parked.id).collect();
+        assert_eq!(ids, ["a", "a"], "the instance, and an event of it");
+        failing.lock().unwrap().clear();
+        if restarts {
+            process.pause();
+        }
+        process.skip("a").unwrap();
+        if restarts {
+            store.close().unwrap();
+            store = open(&path, &clock());
+            process = start::<88>(&store, ErrorAction::ParkInstance);
+        }
+        store.drain(LONG).unwrap();
+        assert_eq!(film(&store, "Checkout-a"), ["Thanked"], "restarts: {restarts}");
+        assert_eq!(process.status().parked, 0);
+        store.close().unwrap();
+    }
 }
 
 /// The story: which step had conflicted was guessed. Another instance's event was parked for this one, and when that

@@ -1,4 +1,4 @@
-//! Events that no instance is to get: it could not be found out whose they are, and they were skipped.
+//! Events that no instance is to get: they were parked alone, and skipped.
 //!
 //! * They are remembered as long as some instance waits from before them on, for then they are read again.
 
