@@ -65,9 +65,10 @@ impl Store {
     /// * **Positions of other logs** that consumers have [tracked](crate::Commit::tracking) stay.
     /// * **Views and snapshots** are not copied; they are built again.
     ///
-    /// The copy has an id of its own. Without a change, groups and processes, its [`head_hash`](Store::head_hash) is
-    /// that of this store. It becomes a store only once all of it is durable. Memory is bounded, whatever the length of
-    /// the store: some commits, 256 MiB for the streams whose versions move, and the state of groups and processes.
+    /// The copy has an id of its own. Without a change, groups and processes, each hash that was noted of this store
+    /// [holds](Store::check_hash) in it. Its own [`head_hash`](Store::head_hash) may be another one, because it ends as
+    /// a store that was closed. It becomes a store only once all of it is durable. Memory is bounded, whatever the
+    /// length of the store: some commits, 256 MiB for the streams whose versions move, and the state of groups and processes.
     ///
     /// To cancel, return an error from `change`. Progress is reported as `tracing` events, every 64 MiB.
     ///

@@ -191,6 +191,30 @@ fn a_copy_without_a_change_has_the_same_hash() {
     assert_eq!(copy.tracked("importer").unwrap(), Position::new(40));
 }
 
+/// It was said that the copy has the same `head_hash`, which is wrong: a frame that closes the copy may follow.
+#[test]
+fn each_hash_that_was_noted_holds_in_a_copy_without_a_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, mut noted) = (directory.path().join("store"), Vec::new());
+    for n in 0..3 {
+        let store = Store::open(&path).unwrap();
+        noted.push(store.head_hash());
+        write_some(&store, n..n + 1, 100);
+        // Of one large commit, and of a single event.
+        let large = (0..4).map(|_| NewEvent::bytes("T", vec![7; 3 << 20]));
+        store.append("A-1", ExpectedVersion::Any, large.collect::<Vec<_>>()).unwrap();
+        store.append("A-1", ExpectedVersion::Any, [NewEvent::bytes("T", vec![n as u8])]).unwrap();
+        noted.push(store.head_hash());
+        let copy = directory.path().join(format!("copy-{n}"));
+        let (_, copy) = copied(&store, &copy, unchanged);
+        for noted in &noted {
+            assert_eq!(copy.check_hash(noted).unwrap(), HashCheck::Same, "{noted}");
+        }
+        assert_eq!(copy.head(), store.head());
+        store.close().unwrap();
+    }
+}
+
 #[test]
 fn a_stream_of_which_nothing_is_left_is_new() {
     let directory = tempfile::tempdir().unwrap();
