@@ -68,7 +68,9 @@ impl Store {
     /// The copy has an id of its own. Without a change, groups and processes, each hash that was noted of this store
     /// [holds](Store::check_hash) in it. Its own [`head_hash`](Store::head_hash) may be another one, because it ends as
     /// a store that was closed. It becomes a store only once all of it is durable. Memory is bounded, whatever the
-    /// length of the store: some commits, 256 MiB for the streams whose versions move, and the state of groups and processes.
+    /// length of the store: some commits, 256 MiB for the streams whose versions move, and 32 MiB of the state of
+    /// groups and processes without deadlines, of which there may be any number, with up to six times as much for where
+    /// its positions have come to.
     ///
     /// To cancel, return an error from `change`. Progress is reported as `tracing` events, every 64 MiB.
     ///
@@ -79,7 +81,9 @@ impl Store {
     ///   is parked at an event, or has effects to come of one, that the copy does not have as one event. The last is
     ///   found at the end: let processes come to rest first.
     /// * [`TooLarge`](ErrorKind::TooLarge): an event, or a commit with what takes the place of its events, is over the
-    ///   [limits](crate::limits); or more streams have moved than can be held.
+    ///   [limits](crate::limits); more streams have moved than can be held; or the state of groups and processes
+    ///   without deadlines, which is what is parked or to come, is 32 MiB or more, each entry counted with 64 bytes
+    ///   more.
     /// * [`Locked`](ErrorKind::Locked): another copy into the directory is under way.
     /// * [`Corrupt`](ErrorKind::Corrupt), [`UnsupportedFormat`](ErrorKind::UnsupportedFormat),
     ///   [`StorageFull`](ErrorKind::StorageFull), [`Io`](ErrorKind::Io), [`Moved`](ErrorKind::Moved),

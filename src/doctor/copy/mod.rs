@@ -5,7 +5,8 @@
 //!   a copy of everything as it was has the same hash chain, up to what the engine keeps for itself.
 //! * Positions and versions are dense in the copy. Only versions that a change has moved are held in memory.
 //! * What the engine keeps for itself says positions and versions. It is translated, in its newest state, and follows
-//!   the events (`state`). Positions of other logs that consumers have tracked stay where they are.
+//!   the events (`state`). Deadlines, and the positions of other logs that consumers have tracked, say none: they stay
+//!   where they are, and nothing of them is held.
 
 mod commands;
 mod ids;
@@ -20,7 +21,7 @@ use crate::codec::frame::{Frame, Kind, Location};
 use crate::codec::record::Record;
 use crate::doctor::copy::commands::Commands;
 use crate::doctor::copy::ids::Ids;
-use crate::doctor::copy::state::{KeptState, Moves};
+use crate::doctor::copy::state::{KeptState, Moves, stays};
 use crate::doctor::copy::versions::Versions;
 use crate::doctor::new_journal::{Mark, NewJournal};
 use crate::log::commit::{check_event, check_event_bytes};
@@ -136,14 +137,20 @@ struct Copier<'a> {
 
 /// One item of a commit.
 enum Item {
-    Event { stream: Bytes, version: u64, position: u64, envelope: Bytes },
-    Tracked(Bytes),
+    Event {
+        stream: Bytes,
+        version: u64,
+        position: u64,
+        envelope: Bytes,
+    },
+    /// A record that is the same in the copy.
+    Record(Bytes),
 }
 
 fn ids_of(items: &[Item]) -> HashSet<Uuid> {
     let id = |item: &Item| match item {
         Item::Event { envelope, .. } => envelope::id(envelope),
-        Item::Tracked(_) => None,
+        Item::Record(_) => None,
     };
     items.iter().filter_map(id).collect()
 }
@@ -180,9 +187,9 @@ impl Copier<'_> {
                     next += 1;
                 }
                 Entry::Record(bytes) => match Record::decode(&bytes) {
-                    Ok(Record::Tracked { .. }) => self.read.push(Item::Tracked(bytes)),
+                    Ok(record) if stays(&record) => self.read.push(Item::Record(bytes)),
                     // The newest ones follow the events.
-                    Ok(Record::State { .. }) => {}
+                    Ok(_) => {}
                     Err(what) => return Err(unreadable(self.log, frame, what)),
                 },
             }
@@ -211,7 +218,7 @@ impl Copier<'_> {
         };
         for item in &items {
             match item {
-                Item::Tracked(bytes) => self.journal.record(bytes, commit.begins()),
+                Item::Record(bytes) => self.journal.record(bytes, commit.begins()),
                 Item::Event { stream, version, position, envelope } => {
                     let time = frame.header.time;
                     let event = recorded(stream, *version, *position, time, envelope);

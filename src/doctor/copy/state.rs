@@ -3,6 +3,7 @@
 //! It is told in positions and versions of the log, which are others in the copy. So its newest form is gathered
 //! first; then the copy notes where the positions that it names have come to; then it is written with these.
 //!
+//! * Deadlines name none, and there may be millions of them. They are copied where they stand.
 //! * What is finished up to a position is finished up to the last event that takes the place of those up to there.
 //! * Finished ranges, parked events and attempts go to what takes their place, or are gone with it.
 //! * A process that is to go on at an event, or with the effect of one, needs that one event. If the copy does not have
@@ -22,6 +23,15 @@ use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::COPY_STATE_BYTES_MAX;
 use std::collections::BTreeMap;
+
+/// Whether `record` is the same in the copy: it says no position or version of the log.
+pub(super) fn stays(record: &Record) -> bool {
+    match record {
+        Record::Tracked { .. } => true,
+        Record::State { .. } if failpoint!("doctor::hold_deadlines") => false,
+        Record::State { key, .. } => process_key_of(key) == Some(ProcessKey::Deadline),
+    }
+}
 
 /// Bytes that a key and its value are counted with besides their own.
 const RECORD_BYTES: usize = 64;
@@ -43,8 +53,10 @@ impl KeptState {
         let mut entries = frame.entries();
         while let Some(record) = entries.next_record() {
             let record = record.and_then(|bytes| Record::decode(&bytes));
-            if let Record::State { key, value } = record.map_err(&unreadable)? {
-                self.put(key, value)?;
+            match record.map_err(&unreadable)? {
+                record if stays(&record) => {}
+                Record::State { key, value } => self.put(key, value)?,
+                Record::Tracked { .. } => {}
             }
         }
         Ok(())

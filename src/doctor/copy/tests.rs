@@ -315,3 +315,57 @@ fn more_state_than_may_be_held_is_an_error_with_both_numbers() {
     let allowed = COPY_STATE_BYTES_MAX.to_string();
     assert!(said.contains(&met) && said.contains(&allowed), "{said}");
 }
+
+/// A store with a quarter of a million deadlines could not be copied.
+#[test]
+fn deadlines_are_not_held() {
+    const RECORDS: usize = 250_000;
+    let directory = tempfile::tempdir().unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let (path, store) = (journal_directory(directory.path()), Uuid::now_v7());
+    let mut journal = NewJournal::create(&disk, &path, store).unwrap();
+    let instance = "i".repeat(COPY_STATE_BYTES_MAX / RECORDS);
+    for n in 0..RECORDS {
+        let key = format!("{}{instance}{n}", deadline_prefix("P"));
+        let begin = journal.mark();
+        journal.record(&Record::State { key, value: vec![10, 0] }.encode(), true);
+        journal.end_long_frame(begin, GROUP_BYTES_MAX, Micros(5)).unwrap();
+    }
+    journal.record(&Record::State { key: group_key("g"), value: vec![1] }.encode(), true);
+    journal.end_frame(Kind::Group, Micros(5)).unwrap();
+    journal.finish().unwrap();
+    let read = recover::open(disk, &path, store).unwrap();
+    let frames = read.journal.frames(read.journal.start(), 1, read.writer.end().next);
+    let mut kept = KeptState::default();
+    for frame in frames {
+        kept.see(&frame.unwrap().1, |what| panic!("{what}")).unwrap();
+    }
+    let moved = kept.moved(&Moves::of(&KeptState::default()).unwrap(), &Versions::default());
+    assert!(moved.is_err_and(|error| error.to_string().contains("group/g")), "only it is held");
+}
+
+#[test]
+fn deadlines_are_copied_where_they_stand() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path().join("store")).unwrap();
+    let set = |n: u8, value: Vec<u8>| {
+        let event = NewEvent::bytes("T", vec![n]);
+        let commit = NewCommit::new().append(format!("P-{n}"), ExpectedVersion::Any, [event]);
+        store.commit(commit.state(format!("{}{n}", deadline_prefix("P")), value)).unwrap();
+    };
+    for (n, value) in [(1, vec![1]), (2, vec![2]), (3, vec![3]), (2, vec![]), (3, vec![4])] {
+        set(n, value);
+    }
+    set(1, vec![]);
+    set(1, vec![5]);
+    let kept = |store: &Store| store.log.log().records_with_prefix(&deadline_prefix("P")).unwrap();
+    assert_eq!(kept(&store).into_values().collect::<Vec<_>>(), [vec![5], vec![4]]);
+    for (name, others) in [("unchanged", 1), ("split", 2), ("nothing", 0)] {
+        let (copy, target) = copied(&store, &directory.path().join(name), |event| match others {
+            1 => Instead::Itself,
+            _ => parts(event, others),
+        });
+        assert_eq!(copy.events, others * copy.position);
+        assert_eq!(kept(&target), kept(&store), "{name}");
+    }
+}

@@ -567,6 +567,12 @@ fn a_copy_that_takes_commits_apart_is_caught() {
 }
 
 #[test]
+fn a_copy_that_holds_every_deadline_is_caught() {
+    let proof = "doctor::copy::tests::deadlines_are_not_held";
+    assert_caught("doctor::hold_deadlines", proof);
+}
+
+#[test]
 fn an_export_that_takes_a_strangers_list_for_its_own_is_caught() {
     let proof = "store::export_target::tests::\
          a_strangers_file_that_appears_beside_an_export_stays";
