@@ -10,6 +10,7 @@
 //! POS is the event's position, and N a number from 0, both in 20 digits. Names have no control characters, so NUL
 //! ends a name.
 
+use crate::value::stream::category_of;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -25,12 +26,29 @@ pub(crate) struct GroupRecord {
     pub(crate) tried: Vec<TriedRecord>,
 }
 
-/// Which events the group wants. Each list is in order and has no name twice.
+/// Which events the group wants. Each list is in order and has no name twice. A category may be followed by the types
+/// that are wanted of it, each after a NUL.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct FilterRecord {
     pub(crate) streams: Vec<String>,
     pub(crate) categories: Vec<String>,
     pub(crate) event_types: Vec<String>,
+}
+
+impl FilterRecord {
+    /// Whether the group wants an event of this stream and type.
+    pub(crate) fn wants(&self, stream: &str, event_type: &str) -> bool {
+        let names = |list: &[String], name: &str| list.iter().any(|listed| listed == name);
+        let of_category = |wanted: &String| match wanted.split_once('\0') {
+            None => wanted == category_of(stream),
+            Some((category, types)) => {
+                category == category_of(stream) && types.split('\0').any(|name| name == event_type)
+            }
+        };
+        (self.streams.is_empty() || names(&self.streams, stream))
+            && (self.event_types.is_empty() || names(&self.event_types, event_type))
+            && (self.categories.is_empty() || self.categories.iter().any(of_category))
+    }
 }
 
 /// An event that was delivered and has not been finished.
@@ -63,13 +81,17 @@ impl GroupRecord {
             }
             joins
         });
-        let is_finished = |position: u64| {
-            let next = finished.partition_point(|(first, _)| *first <= position);
-            let before = next.checked_sub(1).and_then(|before| finished.get(before));
-            before.is_some_and(|(_, last)| position <= *last)
-        };
-        tried.retain(|position, _| *position > cursor && !is_finished(*position));
-        GroupRecord { filter, cursor, tried: tried.into_values().collect(), finished }
+        let mut group = GroupRecord { filter, cursor, finished, tried: Vec::new() };
+        tried.retain(|position, _| !group.is_finished(*position));
+        group.tried = tried.into_values().collect();
+        group
+    }
+
+    /// Whether the event at `position` is finished, or not wanted.
+    pub(crate) fn is_finished(&self, position: u64) -> bool {
+        let next = self.finished.partition_point(|(first, _)| *first <= position);
+        let before = next.checked_sub(1).and_then(|before| self.finished.get(before));
+        position <= self.cursor || before.is_some_and(|(_, last)| position <= *last)
     }
 }
 

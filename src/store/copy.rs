@@ -61,7 +61,9 @@ impl Store {
     /// * **Commands** that have run are known to have run, as long as one of their events in the stream is left. A
     ///   retry of an append with expected versions is recognised only where the stream is unchanged up to there.
     /// * **Consumer groups and processes** go on where they were. What takes the place of a finished or parked event is
-    ///   finished or parked, too. Deadlines stay.
+    ///   finished or parked, too. Deadlines stay. A group keeps its filter: if that names event types that the copy
+    ///   no longer has, remove the group there, and start it again with the new ones, after the copy's head. A process
+    ///   reads on with the filter of its program, which has to name the new types.
     /// * **Positions of other logs** that consumers have [tracked](crate::Commit::tracking) stay.
     /// * **Views and snapshots** are not copied; they are built again.
     ///
@@ -77,9 +79,11 @@ impl Store {
     /// # Errors
     /// * [`Faulted`](ErrorKind::Faulted): `change` returned an error, which is the source; the message has its place.
     /// * [`InvalidInput`](ErrorKind::InvalidInput): the directory is not empty, or is inside this store; an event that
-    ///   `change` returned has no valid type, or a payload that is not JSON in the place of one that is; or a process
-    ///   is parked at an event, or has effects to come of one, that the copy does not have as one event. The last is
-    ///   found at the end: let processes come to rest first.
+    ///   `change` returned has no valid type, or a payload that is not JSON in the place of one that is; a consumer
+    ///   group has not finished, or has parked, an event in whose place is one that its filter does not want: let the
+    ///   group finish it, or [remove](crate::group::ConsumerGroup::remove) the group; or a process is parked at an
+    ///   event, or has effects to come of one, that the copy does not have as one event. The last is found at the end:
+    ///   let processes come to rest first.
     /// * [`TooLarge`](ErrorKind::TooLarge): an event, or a commit with what takes the place of its events, is over the
     ///   [limits](crate::limits); more streams have moved than can be held; or the state of groups and processes
     ///   without deadlines, which is what is parked or to come, is 32 MiB or more, each entry counted with 64 bytes

@@ -399,6 +399,14 @@ const CAUGHT: &[(&str, &str)] = &[
         "doctor::copy_without_closings",
         "copy::each_hash_that_was_noted_holds_in_a_copy_without_a_change",
     ),
+    (
+        "doctor::take_events_from_groups",
+        "copy::going_on::a_copy_takes_no_event_from_a_group_that_wants_only_its_type",
+    ),
+    (
+        "doctor::copy_with_old_words",
+        "copy::going_on::what_is_parked_is_described_as_it_is_in_the_copy",
+    ),
     ("doctor::copy_with_old_cursors", "copy::going_on::a_consumer_group_goes_on_where_it_was"),
 ];
 

@@ -21,7 +21,7 @@ use crate::codec::frame::{Frame, Kind, Location};
 use crate::codec::record::Record;
 use crate::doctor::copy::commands::Commands;
 use crate::doctor::copy::ids::Ids;
-use crate::doctor::copy::state::{KeptState, Moves, stays};
+use crate::doctor::copy::state::{KeptState, Moves, TypedGroups, stays};
 use crate::doctor::copy::versions::Versions;
 use crate::doctor::new_journal::{Mark, NewJournal};
 use crate::log::commit::{check_event, check_event_bytes};
@@ -87,6 +87,7 @@ pub(crate) fn copy(
         change,
         versions: Versions::default(),
         moves: Moves::of(&state)?,
+        groups: TypedGroups::of(&state)?,
         copy: Copy { position: head, ..Copy::default() },
         read: Vec::new(),
     };
@@ -130,6 +131,7 @@ struct Copier<'a> {
     change: &'a mut dyn FnMut(&RecordedEvent) -> Result<Instead>,
     versions: Versions,
     moves: Moves,
+    groups: TypedGroups,
     copy: Copy,
     /// What was read of a commit.
     read: Vec<Item>,
@@ -284,6 +286,8 @@ impl Copier<'_> {
         commit: &mut Commit<'_>,
     ) -> Result<()> {
         check(&new)?;
+        self.groups.check(event, &new.event_type)?;
+        self.moves.put(event, &new.event_type, self.journal.next_position())?;
         let write = |out: &mut Vec<u8>| envelope::encode(&new, out);
         let stream = event.stream.as_str();
         let bytes = self.journal.event(stream, version, commit.begins(), write);

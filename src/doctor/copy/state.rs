@@ -6,12 +6,15 @@
 //! * Deadlines name none, and there may be millions of them. They are copied where they stand.
 //! * What is finished up to a position is finished up to the last event that takes the place of those up to there.
 //! * Finished ranges, parked events and attempts go to what takes their place, or are gone with it.
+//! * What a group with a filter of event types has not finished must not become what the filter does not want, because
+//!   the group would lose it silently. Such a copy is refused.
 //! * A process that is to go on at an event, or with the effect of one, needs that one event. If the copy does not have
 //!   just one in its place, it is refused.
 
 use crate::codec::bin::{decode, encode};
 use crate::codec::frame::Frame;
-use crate::codec::group::{GroupKey, GroupRecord, group_key_of};
+use crate::codec::group::{FilterRecord, GroupKey, GroupRecord, group_key_of};
+use crate::codec::parked::ParkedRecord;
 use crate::codec::process::{
     Cursor, ParkedStep, ProcessKey, StoredPosition, StoredStep, WaitsFrom, aside_prefix,
     aside_suffix, decode_cursor, given_up_key, move_cursor, process_key_of,
@@ -20,9 +23,10 @@ use crate::codec::record::Record;
 use crate::doctor::copy::versions::Versions;
 use crate::value::corruption::Corruption;
 use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
 use crate::value::limits::COPY_STATE_BYTES_MAX;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Whether `record` is the same in the copy: it says no position or version of the log.
 pub(super) fn stays(record: &Record) -> bool {
@@ -91,13 +95,87 @@ impl KeptState {
                 continue;
             }
             let mut after = |position| moves.after(position);
-            let is_moved = |stream: &str| versions.has_moved(stream);
-            for (key, value) in of_record(&key, &value, &mut after, &is_moved)? {
+            let known =
+                Known { is_moved: &|stream| versions.has_moved(stream), parts: &moves.parts };
+            for (key, value) in of_record(&key, &value, &mut after, known)? {
                 moved.put(key, value)?;
             }
         }
         Ok(moved.values.into_iter().collect())
     }
+}
+
+/// The consumer groups whose filters name event types.
+pub(super) struct TypedGroups(Vec<TypedGroup>);
+
+struct TypedGroup {
+    name: String,
+    record: GroupRecord,
+    parked: HashSet<u64>,
+}
+
+impl TypedGroups {
+    pub(super) fn of(state: &KeptState) -> Result<TypedGroups> {
+        let mut groups: Vec<TypedGroup> = Vec::new();
+        // A group comes first, and then what belongs to it.
+        for (key, value) in &state.values {
+            let Some(of_group) = group_key_of(key) else { continue };
+            let name = key.strip_prefix("group/").and_then(|rest| rest.split('\0').next());
+            let name = name.unwrap_or_default();
+            match (of_group, groups.last_mut().filter(|group| group.name == name)) {
+                (GroupKey::OnShelf { position, .. }, Some(group)) => {
+                    group.parked.insert(position);
+                }
+                (GroupKey::OnShelf { .. }, None) => {}
+                (GroupKey::Group, group) => {
+                    let record: GroupRecord =
+                        decode(value).map_err(|what| unreadable(key, &what))?;
+                    match group {
+                        Some(group) => {
+                            let whole = std::mem::take(&mut group.record);
+                            group.record = whole.with_parts([record]);
+                        }
+                        None => {
+                            let (name, parked) = (name.to_owned(), HashSet::new());
+                            groups.push(TypedGroup { name, record, parked });
+                        }
+                    }
+                }
+            }
+        }
+        groups.retain(|group| {
+            let FilterRecord { categories, event_types, .. } = &group.record.filter;
+            !event_types.is_empty() || categories.iter().any(|category| category.contains('\0'))
+        });
+        Ok(TypedGroups(groups))
+    }
+
+    /// Refuses an event of the type `becomes` in the place of `event`, if a group that has not finished it does not
+    /// want that.
+    pub(super) fn check(&self, event: &RecordedEvent, becomes: &str) -> Result<()> {
+        if failpoint!("doctor::take_events_from_groups") {
+            return Ok(());
+        }
+        let (stream, position) = (event.stream.as_str(), event.position.get());
+        let loses = |group: &&TypedGroup| {
+            let GroupRecord { filter, .. } = &group.record;
+            (!group.record.is_finished(position) || group.parked.contains(&position))
+                && filter.wants(stream, &event.event_type)
+                && !filter.wants(stream, becomes)
+        };
+        let Some(TypedGroup { name, .. }) = self.0.iter().find(loses) else { return Ok(()) };
+        let message = format!(
+            "the consumer group {name:?} has not finished it, and its filter, which is fixed, does not want {becomes}: \
+             let the group finish it, or remove the group, before the store is copied"
+        );
+        Err(Error::invalid(message))
+    }
+}
+
+/// An event of the copy that has the place of another one.
+struct Part {
+    stream: String,
+    event_type: String,
 }
 
 /// Where the positions that the state names have come to in the copy.
@@ -108,6 +186,9 @@ pub(super) struct Moves {
     after: Vec<u64>,
     /// The same for the last position that was passed.
     last: u64,
+    /// By their positions in the copy, what was put in the place of events at these positions.
+    parts: BTreeMap<u64, Part>,
+    parts_bytes: usize,
 }
 
 impl Moves {
@@ -119,11 +200,13 @@ impl Moves {
                 positions.push(position);
                 position
             };
-            of_record(key, value, &mut note, &|_| false)?;
+            let known = Known { is_moved: &|_| false, parts: &BTreeMap::new() };
+            of_record(key, value, &mut note, known)?;
         }
         positions.sort_unstable();
         positions.dedup();
-        let mut moves = Moves { positions, after: Vec::new(), last: 0 };
+        let (after, parts) = (Vec::new(), BTreeMap::new());
+        let mut moves = Moves { positions, after, last: 0, parts, parts_bytes: 0 };
         moves.pass(0, 0);
         Ok(moves)
     }
@@ -136,10 +219,36 @@ impl Moves {
         }
     }
 
+    /// An event of this type is at `now` in the copy, in the place of `event`, which is passed next.
+    pub(super) fn put(&mut self, event: &RecordedEvent, event_type: &str, now: u64) -> Result<()> {
+        let is_named = self.positions.get(self.after.len()) == Some(&event.position.get());
+        if !is_named || failpoint!("doctor::copy_with_old_words") {
+            return Ok(());
+        }
+        let (stream, event_type) = (event.stream.to_string(), event_type.to_owned());
+        self.parts_bytes += stream.len() + event_type.len() + RECORD_BYTES;
+        if self.parts_bytes > COPY_STATE_BYTES_MAX {
+            let what = "what takes the place of events that groups and processes name";
+            let (met, allowed) = (self.parts_bytes, COPY_STATE_BYTES_MAX);
+            return Err(Error::too_large(what, met, allowed, "bytes or more"));
+        }
+        self.parts.insert(now, Part { stream, event_type });
+        Ok(())
+    }
+
     fn after(&self, position: u64) -> u64 {
         let place = self.positions.binary_search(&position).unwrap_or_else(|place| place);
         self.after.get(place).copied().unwrap_or(self.last)
     }
+}
+
+/// What is known of the copy.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    /// Whether versions of a stream have moved.
+    is_moved: &'a dyn Fn(&str) -> bool,
+    /// See `Moves`.
+    parts: &'a BTreeMap<u64, Part>,
 }
 
 /// Says of a position where in the copy everything up to it ends.
@@ -151,19 +260,20 @@ fn range(first: u64, last: u64, after: After<'_>) -> (u64, u64) {
     (after(first.saturating_sub(1)) + 1, after(last))
 }
 
-/// What is kept in the copy in place of `value` under `key`. `is_moved` says whether versions of a stream have moved.
+fn unreadable(key: &str, what: &Corruption) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("the state under {key:?} cannot be read: {what}"))
+}
+
+/// What is kept in the copy in place of `value` under `key`.
 fn of_record(
     key: &str,
     value: &[u8],
     after: After<'_>,
-    is_moved: &dyn Fn(&str) -> bool,
+    known: Known<'_>,
 ) -> Result<Vec<(String, Vec<u8>)>> {
-    let failed = |what: Corruption| {
-        let message = format!("the state under {key:?} cannot be read: {what}");
-        Error::new(ErrorKind::Corrupt, message)
-    };
+    let failed = |what: Corruption| unreadable(key, &what);
     if let Some(of_group) = group_key_of(key) {
-        return of_group_key(of_group, key, value, after).map_err(failed);
+        return of_group_key(of_group, key, value, after, known).map_err(failed);
     }
     let Some(of_process) = process_key_of(key) else {
         let message = format!("the state under {key:?} has a key that this version does not know");
@@ -180,7 +290,7 @@ fn of_record(
                 return Err(Error::new(ErrorKind::UnsupportedFormat, message));
             }
         },
-        ProcessKey::Effects(stream) if is_moved(stream) => {
+        ProcessKey::Effects(stream) if (known.is_moved)(stream) => {
             return Err(unclear(stream, "has effects to come of events"));
         }
         ProcessKey::Effects(_) => {}
@@ -199,11 +309,11 @@ fn of_record(
             return Ok((first..=last).map(given_up).collect());
         }
         ProcessKey::Parked(stream) => {
-            value = encode(&of_step(decode(&value).map_err(failed)?, stream, after, is_moved)?);
+            value = encode(&of_step(decode(&value).map_err(failed)?, stream, after, known)?);
         }
         ProcessKey::Aside { name, id } => {
             let parked = decode(&value).map_err(failed)?;
-            let parked = of_step(parked, &format!("{name}-{id}"), after, is_moved)?;
+            let parked = of_step(parked, &format!("{name}-{id}"), after, known)?;
             let moved = format!("{}{}", aside_prefix(name), aside_suffix(parked.step, id));
             (key, value) = (moved, encode(&parked));
         }
@@ -216,6 +326,7 @@ fn of_group_key(
     key: &str,
     value: &[u8],
     after: After<'_>,
+    known: Known<'_>,
 ) -> Result<Vec<(String, Vec<u8>)>, Corruption> {
     match of {
         GroupKey::Group => {
@@ -235,7 +346,17 @@ fn of_group_key(
         }
         GroupKey::OnShelf { prefix, position } => {
             let (first, last) = range(position, position, after);
-            Ok((first..=last).map(|now| (format!("{prefix}{now:020}"), value.to_vec())).collect())
+            let parked = |now| {
+                let value = match known.parts.get(&now) {
+                    None => value.to_vec(),
+                    Some(Part { event_type, .. }) => {
+                        let event_type = event_type.clone();
+                        encode(&ParkedRecord { event_type, ..decode(value)? })
+                    }
+                };
+                Ok((format!("{prefix}{now:020}"), value))
+            };
+            (first..=last).map(parked).collect()
         }
     }
 }
@@ -245,21 +366,43 @@ fn of_step(
     parked: ParkedStep,
     stream: &str,
     after: After<'_>,
-    is_moved: &dyn Fn(&str) -> bool,
+    known: Known<'_>,
 ) -> Result<ParkedStep> {
     let mut one = |position: u64| match range(position, position, after) {
         (first, last) if first == last => Ok(first),
         _ => Err(unclear(stream, &format!("is parked at the event at position {position}"))),
     };
-    let step = match parked.step {
-        StoredStep::Event(position) => StoredStep::Event(one(position)?),
-        StoredStep::Route(position) => StoredStep::Route(one(position)?),
-        StoredStep::Effect(_) if is_moved(stream) => {
+    let ParkedStep { step, what, .. } = &parked;
+    let (step, words) = match *step {
+        StoredStep::Event(position) => {
+            let now = one(position)?;
+            (StoredStep::Event(now), event_in_words(what, position, now, known))
+        }
+        StoredStep::Route(position) => {
+            let now = one(position)?;
+            (StoredStep::Route(now), event_in_words(what, position, now, known))
+        }
+        StoredStep::Effect(_) if (known.is_moved)(stream) => {
             return Err(unclear(stream, "is parked at the effect of an event"));
         }
-        step @ (StoredStep::Effect(_) | StoredStep::Deadline(_)) => step,
+        // Where the event is now is not known, but its version is.
+        step @ StoredStep::Effect(version) => {
+            let named_position = what.starts_with("the effect of position ");
+            (step, named_position.then(|| format!("the effect of version {version} of {stream}")))
+        }
+        step @ StoredStep::Deadline(_) => (step, None),
     };
-    Ok(ParkedStep { step, ..parked })
+    let what = words.unwrap_or_else(|| what.clone());
+    Ok(ParkedStep { step, what, ..parked })
+}
+
+/// `what` was said of the event at `position`: what is to be said of the one at `now`, if it is something else.
+fn event_in_words(what: &str, position: u64, now: u64, known: Known<'_>) -> Option<String> {
+    if let Some(Part { stream, event_type }) = known.parts.get(&now) {
+        return Some(format!("position {now}, event {event_type} of {stream}"));
+    }
+    let rest = what.strip_prefix(&format!("position {position}, "))?;
+    Some(format!("position {now}, {rest}"))
 }
 
 /// The error for a process's instance with `stream` that could not go on in the copy.

@@ -224,7 +224,7 @@ fn refuse_ahead(name: &str, record: &GroupRecord, head: Position) -> Result<()> 
     Err(Error::new(ErrorKind::Corrupt, message))
 }
 
-fn filter_record(filter: &Filter) -> FilterRecord {
+pub(super) fn filter_record(filter: &Filter) -> FilterRecord {
     let [streams, categories, event_types] = filter.names();
     FilterRecord { streams, categories, event_types }
 }

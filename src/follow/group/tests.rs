@@ -10,7 +10,9 @@ use crate::store::Store;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind};
 use crate::value::event::{NewEvent, RecordedEvent};
+use crate::value::filter::Filter;
 use crate::value::position::{ExpectedVersion, Position};
+use crate::value::stream::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -550,4 +552,25 @@ fn placed(names: &str, five: &[RecordedEvent]) -> Vec<RecordedEvent> {
         event
     });
     placed.collect()
+}
+
+#[test]
+fn a_filter_that_is_kept_wants_what_the_filter_wants() {
+    let types = || Some(vec!["T".to_owned(), "U".to_owned()]);
+    let filters = [
+        Filter::all(),
+        Filter::category("A"),
+        Filter::event_type("T").and_category("A").and_category("B"),
+        Filter::stream(StreamId::new("A-1").unwrap()).and_event_type("U"),
+        Filter::all().with_category("A".into(), types()).and_category("B"),
+    ];
+    for filter in filters {
+        let record = super::registry::filter_record(&filter);
+        for stream in ["A-1", "A-2", "B-1", "AB-1", "A"] {
+            for event_type in ["T", "U", "V"] {
+                let wants = record.wants(stream, event_type);
+                assert_eq!(wants, filter.wants(stream, event_type), "{record:?}, {stream}");
+            }
+        }
+    }
 }

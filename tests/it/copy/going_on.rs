@@ -295,3 +295,90 @@ fn a_process_that_is_parked_at_an_event_needs_that_event() {
     assert_eq!((film(&copy, "Watch-1").len(), process.parked().unwrap().len()), (1, 0));
     process.stop().unwrap();
 }
+
+/// What a group of sales had not finished was lost silently: the copy has no sales.
+#[test]
+fn a_copy_takes_no_event_from_a_group_that_wants_only_its_type() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path().join("store")).unwrap();
+    let orders = store.repository::<Order>();
+    let of_type = |event_type: &str| {
+        let events = store.subscribe().category("Order").event_type(event_type);
+        events.group(format!("for {event_type}")).start().unwrap()
+    };
+    orders.execute("1", &OrderEvent::Sold { sum: 1 }).unwrap();
+    orders.execute("1", &OrderEvent::Placed).unwrap();
+    // It has finished nothing, and loses nothing.
+    drop(of_type("Placed"));
+    let sales = of_type("Sold");
+    sales.recv_timeout(LONG).unwrap().ack().unwrap();
+    drop(sales);
+    copied(&store, &directory.path().join("finished"), split);
+
+    let refused = || {
+        let to = directory.path().join("refused");
+        let error = store.copy_into(&to, split).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        let error = error.to_string();
+        assert!(error.contains("position 3") && error.contains("\"for Sold\""), "{error}");
+        assert!(error.contains("Paid") && !std::fs::exists(&to).unwrap(), "{error}");
+    };
+    orders.execute("1", &OrderEvent::Sold { sum: 2 }).unwrap();
+    refused();
+    let sales = of_type("Sold");
+    sales.recv_timeout(LONG).unwrap().nack(Nack::Park).unwrap();
+    drop(sales);
+    refused();
+    // Who leaves it out says so.
+    let without = |event: &RecordedEvent| {
+        Ok(match event.event_type == "Sold" {
+            true => CopyAs::Nothing,
+            false => CopyAs::Unchanged,
+        })
+    };
+    copied(&store, &directory.path().join("without"), without);
+    store.group("for Sold").remove().unwrap();
+    copied(&store, &directory.path().join("removed"), split);
+}
+
+#[test]
+fn what_is_parked_is_described_as_it_is_in_the_copy() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path().join("store")).unwrap();
+    let orders = store.repository::<Order>();
+    let once = || OnError::default().retries(0);
+    let process = store.process::<Watch>().on_error(once()).start().unwrap();
+    orders.execute("1", &OrderEvent::Sold { sum: 1 }).unwrap();
+    let last = orders.execute("bad", &OrderEvent::Sold { sum: 2 }).unwrap().position;
+    process.wait_for(last, LONG).unwrap();
+    process.stop().unwrap();
+    let group = store.subscribe().category("Order").group("mailer").start().unwrap();
+    for _ in 0..2 {
+        group.recv_timeout(LONG).unwrap().nack(Nack::Park).unwrap();
+    }
+    drop(group);
+    for (name, event_type) in [("unchanged", "Sold"), ("replaced", "Returned")] {
+        let (_, copy) = copied(&store, &directory.path().join(name), |event| {
+            if event.stream.id() != Some("bad") {
+                return split(event);
+            }
+            let returned = StoredEvent::new("Returned", 1, event.payload.clone());
+            Ok(match name {
+                "unchanged" => CopyAs::Unchanged,
+                _ => CopyAs::Events(vec![returned]),
+            })
+        });
+        let (events, parked) = (copy.read_all().collect().unwrap(), copy.group("mailer").parked());
+        let parked = parked.unwrap();
+        let types: Vec<&str> = parked.iter().map(|parked| parked.event_type.as_str()).collect();
+        assert_eq!(types, ["Paid", "Shipped", event_type]);
+        for parked in &parked {
+            let event = &events[parked.position.get() as usize - 1];
+            assert_eq!(event.event_type, parked.event_type.as_str());
+        }
+        let process = copy.process::<Watch>().on_error(once()).start().unwrap();
+        let what = format!("position {}, event {event_type} of Order-bad", parked[2].position);
+        assert_eq!(process.parked().unwrap()[0].what, what);
+        process.stop().unwrap();
+    }
+}
