@@ -9,7 +9,7 @@ use filmstrip::{
     RecordedEvent, Store,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -30,6 +30,21 @@ pub(crate) fn hook(
     hook: impl Fn(&str) -> Result<(), HandlerError> + Send + Sync + 'static,
 ) {
     HOOKS.lock().unwrap().insert(test, Arc::new(hook));
+}
+
+/// The points at which `Checkout<TEST>` fails, by test.
+pub(crate) type Failing = Arc<Mutex<HashSet<String>>>;
+
+/// Has `Checkout<TEST>` fail at these points, for as long as they are in the set that is returned.
+pub(crate) fn fails_at(test: u32, points: &[&str]) -> Failing {
+    let failing: Failing = Arc::default();
+    failing.lock().unwrap().extend(points.iter().map(|point| (*point).to_owned()));
+    let at = Arc::clone(&failing);
+    hook(test, move |point| match at.lock().unwrap().contains(point) {
+        true => Err("on purpose".into()),
+        false => Ok(()),
+    });
+    failing
 }
 
 fn at(test: u32, point: &str, id: &str) -> Result<(), HandlerError> {

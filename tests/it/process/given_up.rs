@@ -1,17 +1,13 @@
 //! Which step is given up, parked or replayed, when several things go wrong at once.
 
 use crate::process::checkout::*;
-use crate::process::quick;
-use filmstrip::process::{Parked, ProcessHandle};
+use crate::process::start_then;
+use filmstrip::process::Parked;
 use filmstrip::projection::ErrorAction;
 use filmstrip::{ErrorKind, ExpectedVersion, NewEvent, Store};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-
-fn start<const TEST: u32>(store: &Store, then: ErrorAction) -> ProcessHandle {
-    store.process::<Checkout<TEST>>().on_error(quick().then(then)).start().unwrap()
-}
 
 /// Appends `event` to the stream of the instance `id`, as nobody but the process should.
 fn intrude(store: &Store, id: &str, event: NewEvent) {
@@ -57,7 +53,7 @@ fn an_event_that_is_skipped_with_its_instance_is_not_read_again_for_it() {
             false => Ok(()),
         });
         let mut store = open(&path, &clock());
-        let mut process = start::<88>(&store, ErrorAction::ParkInstance);
+        let mut process = start_then::<88>(&store, ErrorAction::ParkInstance);
         place(&store, "a", 5);
         store.drain(LONG).unwrap();
         failing.lock().unwrap().insert("route a");
@@ -77,7 +73,7 @@ fn an_event_that_is_skipped_with_its_instance_is_not_read_again_for_it() {
         if restarts {
             store.close().unwrap();
             store = open(&path, &clock());
-            process = start::<88>(&store, ErrorAction::ParkInstance);
+            process = start_then::<88>(&store, ErrorAction::ParkInstance);
         }
         store.drain(LONG).unwrap();
         assert_eq!(film(&store, "Checkout-a"), ["Thanked"], "restarts: {restarts}");
@@ -118,7 +114,7 @@ fn a_step_that_conflicts_time_after_time_is_the_one_that_is_parked() {
             if !waits {
                 left.store(101, Ordering::SeqCst);
             }
-            let process = start::<89>(&store, then);
+            let process = start_then::<89>(&store, then);
             store.drain(LONG).unwrap();
             if waits {
                 left.store(101, Ordering::SeqCst);
@@ -162,7 +158,7 @@ fn the_deadline_of_an_instance_that_does_not_load_is_parked_and_can_be_skipped()
         for replays in [false, true] {
             let clock = clock();
             let store = temporary(&clock);
-            let process = start::<90>(&store, then);
+            let process = start_then::<90>(&store, then);
             for id in ["x", "y"] {
                 place(&store, id, 0);
             }
@@ -204,7 +200,7 @@ fn what_is_to_be_replayed_is_replayed_after_a_commit_that_failed() {
         "react a" => Err("on purpose".into()),
         _ => Ok(()),
     });
-    let process = start::<91>(&store, ErrorAction::ParkEvent);
+    let process = start_then::<91>(&store, ErrorAction::ParkEvent);
     for _ in 0..3 {
         happened(&store, "a", "Thanked");
     }

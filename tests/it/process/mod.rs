@@ -35,7 +35,12 @@ fn quick() -> OnError {
 }
 
 fn start<const TEST: u32>(store: &Store) -> ProcessHandle {
-    store.process::<Checkout<TEST>>().on_error(quick()).start().unwrap()
+    start_then::<TEST>(store, ErrorAction::Stop)
+}
+
+/// Starts a process that does `then` with what fails three times.
+fn start_then<const TEST: u32>(store: &Store, then: ErrorAction) -> ProcessHandle {
+    store.process::<Checkout<TEST>>().on_error(quick().then(then)).start().unwrap()
 }
 
 #[track_caller]

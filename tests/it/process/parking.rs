@@ -1,31 +1,12 @@
 //! What fails for good: it stops itself, and nobody else.
 
 use crate::process::checkout::*;
-use crate::process::{SOON, quick};
+use crate::process::{SOON, start_then};
 use filmstrip::process::{Parked, ParkedKind, ProcessHandle, ProcessState};
 use filmstrip::projection::{ErrorAction, OnError};
 use filmstrip::{ErrorKind, Store};
-use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
-
-/// The points at which `Checkout<TEST>` fails, by test.
-type Failing = Arc<Mutex<HashSet<String>>>;
-
-fn fails_at(test: u32, points: &[&str]) -> Failing {
-    let failing: Failing = Arc::default();
-    failing.lock().unwrap().extend(points.iter().map(|point| (*point).to_owned()));
-    let at = Arc::clone(&failing);
-    hook(test, move |point| match at.lock().unwrap().contains(point) {
-        true => Err("on purpose".into()),
-        false => Ok(()),
-    });
-    failing
-}
-
-fn start<const TEST: u32>(store: &Store, then: ErrorAction) -> ProcessHandle {
-    store.process::<Checkout<TEST>>().on_error(quick().then(then)).start().unwrap()
-}
 
 fn only(process: &ProcessHandle) -> Parked {
     let mut parked = process.parked().unwrap();
@@ -68,7 +49,7 @@ fn an_instance_that_fails_for_good_is_parked_and_all_others_go_on_over_restarts(
     store.close().unwrap();
     // Over a restart it stays parked, and what has come for it stays its.
     let store = open(&path, &clock());
-    let process = start::<50>(&store, ErrorAction::ParkInstance);
+    let process = start_then::<50>(&store, ErrorAction::ParkInstance);
     is_done(&store, "good-1");
     place(&store, "late", 5);
     store.drain(LONG).unwrap();
@@ -104,7 +85,7 @@ fn what_a_parked_instance_stopped_at_is_skipped_and_the_rest_comes() {
         let clock = clock();
         let failing = fails_at(51, &[&format!("{point} bad")]);
         let store = open(&path.join(test.to_string()), &clock);
-        let process = start::<51>(&store, ErrorAction::ParkInstance);
+        let process = start_then::<51>(&store, ErrorAction::ParkInstance);
         place(&store, "bad", 5);
         store.drain(LONG).unwrap();
         assert_eq!(only(&process).id, "bad");
@@ -116,7 +97,7 @@ fn what_a_parked_instance_stopped_at_is_skipped_and_the_rest_comes() {
         // What was skipped stays skipped.
         store.close().unwrap();
         let store = open(&path.join(test.to_string()), &clock);
-        let process = start::<51>(&store, ErrorAction::ParkInstance);
+        let process = start_then::<51>(&store, ErrorAction::ParkInstance);
         store.drain(LONG).unwrap();
         assert_eq!(film(&store, "Checkout-bad"), expected, "{point}");
         assert_eq!(process.status().parked, 0);
@@ -131,7 +112,7 @@ fn a_deadline_that_fails_parks_its_instance_and_can_be_skipped_or_replayed() {
         let clock = clock();
         let failing = fails_at(52, &[]);
         let store = temporary(&clock);
-        let process = start::<52>(&store, ErrorAction::ParkInstance);
+        let process = start_then::<52>(&store, ErrorAction::ParkInstance);
         for id in ["bad", "good"] {
             place(&store, id, 0);
         }
@@ -158,7 +139,7 @@ fn with_park_event_the_step_alone_is_set_aside_and_its_instance_goes_on() {
     let clock = clock();
     let store = temporary(&clock);
     let failing = fails_at(53, &["react bad", "effect begins worse"]);
-    let process = start::<53>(&store, ErrorAction::ParkEvent);
+    let process = start_then::<53>(&store, ErrorAction::ParkEvent);
     place(&store, "bad", 5);
     place(&store, "worse", 0);
     store.drain(LONG).unwrap();
@@ -194,7 +175,7 @@ fn with_park_event_the_step_alone_is_set_aside_and_its_instance_goes_on() {
 fn an_event_that_nobody_is_found_for_is_parked_alone() {
     let store = temporary(&clock());
     let failing = fails_at(54, &["route bad"]);
-    let process = start::<54>(&store, ErrorAction::ParkInstance);
+    let process = start_then::<54>(&store, ErrorAction::ParkInstance);
     place(&store, "bad", 5);
     place(&store, "good", 5);
     store.drain(LONG).unwrap();
@@ -221,7 +202,7 @@ fn a_process_that_stopped_at_a_step_goes_on_without_it_when_it_is_skipped() {
     for point in ["route bad", "react bad", "effect begins bad"] {
         let store = temporary(&clock());
         fails_at(55, &[point]);
-        let process = start::<55>(&store, ErrorAction::Stop);
+        let process = start_then::<55>(&store, ErrorAction::Stop);
         place(&store, "bad", 5);
         let good = place(&store, "good", 5);
         let last = filmstrip::Position::new(u64::MAX);

@@ -1,31 +1,11 @@
 //! What a restart finds: how far the process was done, what was skipped, and what is parked apart from its instance.
 
 use crate::process::checkout::*;
-use crate::process::{SOON, quick};
+use crate::process::{SOON, start_then};
 use filmstrip::process::{ProcessHandle, ProcessState};
 use filmstrip::projection::{ErrorAction, OnError};
 use filmstrip::{ErrorKind, Position, Store};
-use std::collections::HashSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-
-/// The points at which `Checkout<TEST>` fails.
-type Failing = Arc<Mutex<HashSet<String>>>;
-
-fn fails_at(test: u32, points: &[&str]) -> Failing {
-    let failing: Failing = Arc::default();
-    failing.lock().unwrap().extend(points.iter().map(|point| (*point).to_owned()));
-    let at = Arc::clone(&failing);
-    hook(test, move |point| match at.lock().unwrap().contains(point) {
-        true => Err("on purpose".into()),
-        false => Ok(()),
-    });
-    failing
-}
-
-fn start<const TEST: u32>(store: &Store, then: ErrorAction) -> ProcessHandle {
-    store.process::<Checkout<TEST>>().on_error(quick().then(then)).start().unwrap()
-}
 
 #[track_caller]
 fn runs(process: &ProcessHandle) {
@@ -86,7 +66,7 @@ fn an_event_of_no_known_instance_that_was_skipped_is_not_reacted_to_after_a_rest
         let directory = tempfile::tempdir().unwrap();
         let failing = fails_at(84, &["route bad"]);
         let store = open(&directory.path().join("s"), &clock());
-        let process = start::<84>(&store, then);
+        let process = start_then::<84>(&store, then);
         place(&store, "bad", 5);
         let placed = place(&store, "good", 5);
         let met = process.wait_for(placed, LONG).map_err(|error| error.kind());
@@ -100,7 +80,7 @@ fn an_event_of_no_known_instance_that_was_skipped_is_not_reacted_to_after_a_rest
         failing.lock().unwrap().clear();
         for path in [directory.path().join("s"), image] {
             let store = open(&path, &clock());
-            let process = start::<84>(&store, then);
+            let process = start_then::<84>(&store, then);
             process.wait_for(placed, LONG).unwrap();
             store.drain(LONG).unwrap();
             assert_eq!(film(&store, "Checkout-bad"), [""; 0], "{then:?}");
@@ -132,7 +112,7 @@ fn an_event_that_was_skipped_when_it_was_read_again_stays_skipped_over_restarts(
     let path = directory.path().join("s");
     let failing = fails_at(85, &["effect begins bad", "effect begins worse"]);
     let store = open(&path, &clock());
-    let process = start::<85>(&store, ErrorAction::ParkInstance);
+    let process = start_then::<85>(&store, ErrorAction::ParkInstance);
     for id in ["bad", "worse"] {
         place(&store, id, 5);
     }
@@ -156,7 +136,7 @@ fn an_event_that_was_skipped_when_it_was_read_again_stays_skipped_over_restarts(
     assert_eq!(film(&store, "Checkout-bad"), ["Asked", "Taken", "Thanked"]);
     store.close().unwrap();
     let store = open(&path, &clock());
-    let process = start::<85>(&store, ErrorAction::ParkInstance);
+    let process = start_then::<85>(&store, ErrorAction::ParkInstance);
     process.replay("worse").unwrap();
     store.drain(LONG).expect("it stops at what was skipped");
     assert_eq!(film(&store, "Checkout-worse"), ["Asked", "Taken", "Thanked"]);
@@ -184,7 +164,7 @@ fn an_event_that_is_parked_alone_comes_once_though_its_instance_reads_again() {
         let path = directory.path().join("s");
         let failing = fails_at(86, &["effect begins bad"]);
         let mut store = open(&path, &clock());
-        let mut process = start::<86>(&store, ErrorAction::ParkInstance);
+        let mut process = start_then::<86>(&store, ErrorAction::ParkInstance);
         place(&store, "bad", 5);
         store.drain(LONG).unwrap();
         happened(&store, "bad", "Thanked");
@@ -204,7 +184,7 @@ fn an_event_that_is_parked_alone_comes_once_though_its_instance_reads_again() {
             if restarts {
                 store.close().unwrap();
                 store = open(&path, &clock());
-                process = start::<86>(&store, ErrorAction::ParkInstance);
+                process = start_then::<86>(&store, ErrorAction::ParkInstance);
             }
             store.drain(LONG).unwrap();
         }
