@@ -113,7 +113,7 @@ impl Store {
         let mut lock = self.take_directory(&path)?;
         let path = &lock.held().path().to_owned();
         // The copy must not be readable for more users than the store.
-        let disk = &lock.guard(journal.disk(), self.directory.mode()?);
+        let disk = &lock.guard(journal.disk(), self.parts.directory.mode()?);
         let prefix = Prefix { journal, position, end, chain };
         let check = match checks_all {
             true => Check::All,
@@ -166,7 +166,7 @@ impl Store {
     fn take_directory(&self, path: &Path) -> Result<Lock> {
         let (disk, store) = (self.log.log().journal.disk(), self.log.log().journal.store());
         refuse(&**disk, path, self.path(), store)?;
-        let lock = lock_new(path, self.directory.mode()?, disk, Some(BACKUP_LOCK))?;
+        let lock = lock_new(path, self.parts.directory.mode()?, disk, Some(BACKUP_LOCK))?;
         // What is read there is final only under the lock.
         refuse(&**disk, lock.held().path(), self.path(), store)?;
         Ok(lock)

@@ -6,9 +6,9 @@ use crate::log::handle::LogHandle;
 use crate::log::indexer::managed::Bounds;
 use crate::model::projection::registry::Projections;
 use crate::storage::disk::{Disk, RealDisk};
-use crate::store::Store;
 use crate::store::directory::Directory;
 use crate::store::scratch::{Purpose, STORE, Scratch};
+use crate::store::{Store, StoreParts};
 use crate::value::clock::{Clock, SystemClock};
 use crate::value::error::Result;
 use crate::value::fork::Owned;
@@ -153,6 +153,7 @@ impl StoreBuilder {
         let projections = Projections::new(Arc::clone(engine.log()), its_directory, cache_bytes);
         let (log, processes) = (LogHandle::new(engine, belongings), Arc::default());
         let (groups, live, kinds) = (Arc::default(), Arc::default(), Arc::default());
-        Ok(Store { log, directory, projections, groups, live, processes, kinds })
+        let parts = StoreParts { directory, projections, groups, live, processes, kinds };
+        Ok(Store { log, parts: Arc::new(parts) })
     }
 }

@@ -140,7 +140,7 @@ impl Store {
         log.refuse_if_closed()?;
         let path = files::absolute(path.as_ref())?;
         // The copy must not be readable for more users than the store.
-        let (disk, mode) = (log.journal.disk(), self.directory.mode()?);
+        let (disk, mode) = (log.journal.disk(), self.parts.directory.mode()?);
         let mut target = ExportTarget::begin(&path, self.path(), disk, mode)?;
         let (path, its_disk) = target.make_journal()?;
         let store = Uuid::now_v7();

@@ -78,6 +78,11 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Store {
     pub(crate) log: LogHandle,
+    parts: Arc<StoreParts>,
+}
+
+/// What all handles of an open store share besides its log.
+struct StoreParts {
     directory: Arc<Held>,
     projections: Arc<Projections>,
     groups: Arc<Groups>,
@@ -91,7 +96,7 @@ impl Store {
     /// The store's directory: an absolute path, whose symbolic links were resolved when it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.directory.path()
+        self.parts.directory.path()
     }
 
     /// Appends `events` to `stream`, if its version is as `expected`. When this returns, they are durable: they survive
@@ -234,7 +239,7 @@ impl Store {
 
     /// Follows the log: first the recorded events, then new ones.
     pub fn subscribe(&self) -> SubscriptionBuilder {
-        let (live, groups) = (Arc::clone(&self.live), Arc::clone(&self.groups));
+        let (live, groups) = (Arc::clone(&self.parts.live), Arc::clone(&self.parts.groups));
         SubscriptionBuilder::new(self.log.clone(), live, groups)
     }
 
@@ -242,7 +247,7 @@ impl Store {
     /// [`SubscriptionBuilder::group`].
     #[must_use]
     pub fn group(&self, name: impl Into<String>) -> ConsumerGroup {
-        ConsumerGroup::new(self.log.clone(), Arc::clone(&self.groups), name.into())
+        ConsumerGroup::new(self.log.clone(), Arc::clone(&self.parts.groups), name.into())
     }
 
     /// Returns the incomplete last frame, if opening the store found one; a crash is nearly always the cause. None of

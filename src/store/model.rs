@@ -90,7 +90,7 @@ impl Store {
 
     /// Describes how transactions run that need other settings than those of [`transact`](Store::transact).
     pub fn transaction(&self) -> TransactionBuilder {
-        TransactionBuilder::new(self.log.clone(), Arc::clone(&self.kinds))
+        TransactionBuilder::new(self.log.clone(), Arc::clone(&self.parts.kinds))
     }
 
     /// Starts a model in memory that is computed from the whole log and then follows it. This returns at once;
@@ -99,12 +99,12 @@ impl Store {
     /// # Errors
     /// [`Closed`](crate::ErrorKind::Closed), or the error of starting a thread.
     pub fn read_model<M: ReadModel>(&self) -> Result<ReadModelHandle<M>> {
-        ReadModelHandle::start(self.log.clone(), &self.projections)
+        ReadModelHandle::start(self.log.clone(), &self.parts.projections)
     }
 
     /// Describes a durable view that follows the log; see [`Projection`].
     pub fn project<P: Projection>(&self, projection: P) -> ProjectionBuilder<P> {
-        ProjectionBuilder::new(self.log.clone(), Arc::clone(&self.projections), projection)
+        ProjectionBuilder::new(self.log.clone(), Arc::clone(&self.parts.projections), projection)
     }
 
     /// Removes a projection's view and everything else that is stored for it. Does nothing if there is no projection of
@@ -114,12 +114,12 @@ impl Store {
     /// [`AlreadyRunning`](crate::ErrorKind::AlreadyRunning) if it has not been
     /// [stopped](crate::projection::ProjectionHandle::stop); errors of writing.
     pub fn remove_projection(&self, name: &str) -> Result<()> {
-        self.projections.remove(name)
+        self.parts.projections.remove(name)
     }
 
     /// Describes a process manager that follows the log; see [`ProcessManager`].
     pub fn process<M: ProcessManager>(&self) -> ProcessBuilder<M> {
-        ProcessBuilder::new(self.log.clone(), Arc::clone(&self.processes))
+        ProcessBuilder::new(self.log.clone(), Arc::clone(&self.parts.processes))
     }
 
     /// Waits until the store is at rest: every running process has ingested everything that is durable, its own events
@@ -136,10 +136,10 @@ impl Store {
         let left = || timeout.saturating_sub(begun.elapsed());
         loop {
             let head = self.head();
-            let has_processes = self.processes.settle(left())?;
+            let has_processes = self.parts.processes.settle(left())?;
             // One that was at rest may have got to do since, from another.
             if !has_processes || self.head() == head {
-                return self.projections.wait_for_all(head, left());
+                return self.parts.projections.wait_for_all(head, left());
             }
         }
     }

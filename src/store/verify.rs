@@ -105,7 +105,7 @@ impl Store {
     /// [`Closed`](ErrorKind::Closed), or what prevented the verification itself. Damage is a finding, not an error.
     pub fn verify(&self) -> Result<Verification> {
         self.log.log().refuse_if_closed()?;
-        self.directory.check_before("verify")?;
+        self.parts.directory.check_before("verify")?;
         let journal = &self.log.log().journal;
         let (disk, directory) = (journal.disk(), journal.directory());
         let mut findings = Findings::default();
@@ -113,7 +113,8 @@ impl Store {
         let _ = read_manifest(&**disk, self.path(), &mut findings)?;
         // The index and the views first: what they hold now is visible a moment later.
         let mut found = Findings::default();
-        let opened = self.projections.open_views(|| copy_views(&**disk, self.path(), &mut found));
+        let opened =
+            self.parts.projections.open_views(|| copy_views(&**disk, self.path(), &mut found));
         let views = match opened {
             Ok(views) => SomeViews::Live(views),
             Err(copy) => SomeViews::still(self.path(), copy?, &mut found)?,

@@ -1,13 +1,7 @@
 //! A handle of a store that does not keep it open, for what the store itself runs.
 
-use crate::follow::group::registry::Groups;
-use crate::follow::live::roster::Roster;
 use crate::log::handle::WeakLogHandle;
-use crate::model::process::registry::Processes;
-use crate::model::projection::registry::Projections;
-use crate::model::repository::kinds::Kinds;
-use crate::storage::held::Held;
-use crate::store::Store;
+use crate::store::{Store, StoreParts};
 use crate::value::error::Result;
 use crate::value::failpoint::failpoint;
 use std::sync::Arc;
@@ -54,24 +48,17 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct WeakStore {
     log: WeakLogHandle,
-    directory: Arc<Held>,
-    projections: Arc<Projections>,
-    groups: Arc<Groups>,
-    live: Arc<Roster>,
-    processes: Arc<Processes>,
-    kinds: Arc<Kinds>,
+    parts: Arc<StoreParts>,
 }
 
 impl Store {
     /// Returns a handle that does not keep the store open.
     #[must_use]
     pub fn downgrade(&self) -> WeakStore {
-        let Store { log, directory, projections, groups, live, processes, kinds } = self.clone();
         if failpoint!("store::keep_open_by_weak_handle") {
-            std::mem::forget(log.clone());
+            std::mem::forget(self.log.clone());
         }
-        let log = log.downgrade();
-        WeakStore { log, directory, projections, groups, live, processes, kinds }
+        WeakStore { log: self.log.downgrade(), parts: Arc::clone(&self.parts) }
     }
 }
 
@@ -84,13 +71,14 @@ impl WeakStore {
     pub fn upgrade(&self) -> Result<Store> {
         let log = self.log.upgrade()?;
         log.log().refuse_if_closed()?;
-        let WeakStore { directory, projections, groups, live, processes, kinds, .. } = self.clone();
-        Ok(Store { log, directory, projections, groups, live, processes, kinds })
+        Ok(Store { log, parts: Arc::clone(&self.parts) })
     }
 }
 
 impl std::fmt::Debug for WeakStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WeakStore").field("path", &self.directory.path()).finish_non_exhaustive()
+        f.debug_struct("WeakStore")
+            .field("path", &self.parts.directory.path())
+            .finish_non_exhaustive()
     }
 }
