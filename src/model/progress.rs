@@ -3,12 +3,13 @@
 //! * The position never moves back, except by `restart`.
 //! * It moves after the effects of the counted events are visible, so a caller that has waited can read them.
 //! * Of what is not wanted, the feed knows: while it sleeps, and everything that it has read is done, the position is
-//!   the head.
+//!   the head. So a caller that asks may find that the position has moved. Whatever moves it wakes those who wait.
 
 use crate::follow::feed::FeedStop;
 use crate::value::callback;
 use crate::value::clock::deadline_after;
 use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::failpoint::failpoint;
 use crate::value::fork::Owner;
 use crate::value::position::Position;
 use parking_lot::{Condvar, Mutex};
@@ -30,15 +31,6 @@ struct State {
     ended: Option<Error>,
 }
 
-impl State {
-    fn reached(&mut self) -> Position {
-        if let Some(feed) = &self.feed {
-            self.position = feed.reached(self.position);
-        }
-        self.position
-    }
-}
-
 impl Progress {
     pub(crate) fn new(who: String, position: Position) -> Progress {
         let state = Mutex::new(State { position, feed: None, ended: None });
@@ -46,7 +38,26 @@ impl Progress {
     }
 
     pub(crate) fn position(&self) -> Position {
-        self.state.lock().reached()
+        self.look(&mut self.state.lock())
+    }
+
+    /// Asks the feed how far it has come.
+    fn look(&self, state: &mut State) -> Position {
+        if let Some(feed) = &state.feed {
+            let position = feed.reached(state.position);
+            match failpoint!("progress::move_in_silence") {
+                true => state.position = position,
+                false => self.set(state, position),
+            }
+        }
+        state.position
+    }
+
+    fn set(&self, state: &mut State, position: Position) {
+        if position > state.position {
+            state.position = position;
+            self.moved.notify_all();
+        }
     }
 
     /// Follows this feed from now on.
@@ -63,12 +74,7 @@ impl Progress {
 
     /// Moves the position forward to `position`.
     pub(crate) fn advance(&self, position: Position) {
-        let mut state = self.state.lock();
-        if position > state.position {
-            state.position = position;
-            drop(state);
-            self.moved.notify_all();
-        }
+        self.set(&mut self.state.lock(), position);
     }
 
     /// Sets the position to `position`, which may be an earlier one, and clears the end.
@@ -97,7 +103,7 @@ impl Progress {
             let feed = state.feed.clone();
             // Before the feed is asked how far it has come.
             let _awaited = feed.as_ref().map(|feed| feed.await_position(position));
-            if state.reached() >= position {
+            if self.look(&mut state) >= position {
                 return Ok(());
             }
             if let Some(why) = &state.ended {
@@ -111,7 +117,7 @@ impl Progress {
                     false
                 }
             };
-            if timed_out && state.reached() < position && state.ended.is_none() {
+            if timed_out && self.look(&mut state) < position && state.ended.is_none() {
                 return Err(self.late(state.position, position, timeout));
             }
         }

@@ -171,6 +171,38 @@ fn who_waits_for_a_position_to_come_is_answered_though_nothing_of_it_is_wanted()
     store.close().unwrap();
 }
 
+/// The story: a caller that waited for a position slept on, for ever on a quiet store, if another one asked how far the
+/// follower was just when the log came there: asking moved the position, and only what moved it later told who waited.
+#[test]
+fn who_waits_for_a_position_is_answered_though_another_caller_was_first_to_see_it() {
+    let store = Store::temporary().unwrap();
+    let model = store.read_model::<Idle>().unwrap();
+    wait_until_asleep(&store, 1);
+    let end = Position::new(store.head().get() + 1);
+    let (answer, answered) = unbounded();
+    std::thread::scope(|scope| {
+        scope.spawn(|| answer.send(model.wait_for(end, Duration::MAX)).unwrap());
+        while !store.log.log().head.is_awaited(end.get()) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // A reader keeps the model from taking in that the log has come to the end.
+        let answers: Vec<_> = model
+            .read(|_| {
+                let others = scope.spawn(|| {
+                    append(&store, "Busy");
+                    model.wait_for(end, Duration::ZERO)
+                });
+                others.join().unwrap().unwrap();
+                (0..1).map(|_| answered.recv_timeout(LONG / 6)).collect()
+            })
+            .unwrap();
+        // This ends the wait of one that was forgotten.
+        append(&store, "Rare");
+        assert!(matches!(answers[..], [Ok(Ok(()))]), "{answers:?}");
+    });
+    store.close().unwrap();
+}
+
 /// A crash would have a view that wants nothing read the whole log again.
 #[test]
 fn what_is_passed_over_is_noted_now_and_then() {

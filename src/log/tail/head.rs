@@ -311,6 +311,12 @@ impl Head {
         self.state.lock().sleepers.no_longer_await(who.number, position);
     }
 
+    /// Whether somebody waits for a sleeper to come to `position`.
+    #[cfg(test)]
+    pub(crate) fn is_awaited(&self, position: u64) -> bool {
+        self.state.lock().sleepers.is_awaited(position)
+    }
+
     /// How many sleep.
     #[cfg(test)]
     pub(crate) fn asleep(&self) -> usize {

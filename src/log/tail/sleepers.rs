@@ -241,6 +241,11 @@ impl Sleepers {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_awaited(&self, position: u64) -> bool {
+        self.awaited.values().any(|positions| positions.contains_key(&position))
+    }
+
     fn set_alarm(&mut self, number: u64, position: u64) {
         let Some(sleeper) = self.asleep.get_mut(&number) else { return };
         if position > sleeper.since

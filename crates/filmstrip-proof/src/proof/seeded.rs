@@ -497,6 +497,10 @@ fn what_goes_wrong_with_feeds_that_sleep_is_caught() {
             "feed::sleep_past_what_is_awaited",
             "who_waits_for_a_position_to_come_is_answered_though_nothing_of_it_is_wanted",
         ),
+        (
+            "progress::move_in_silence",
+            "who_waits_for_a_position_is_answered_though_another_caller_was_first_to_see_it",
+        ),
         ("feed::note_nothing", "what_is_passed_over_is_noted_now_and_then"),
         ("feed::claim_what_waits", "what_waits_to_be_applied_is_not_counted_as_passed"),
         (
