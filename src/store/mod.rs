@@ -46,7 +46,8 @@ use std::time::Duration;
 /// An open event store. The handle is cheap to clone, and made to be shared.
 ///
 /// A store is a directory. One process at a time has it open for writing; within it, any number of threads use clones
-/// of this handle. The store closes when the last handle is dropped; [`close`](Store::close) also returns errors.
+/// of this handle. The store closes when the last handle is dropped; [`close`](Store::close) also returns errors. A
+/// command that a process or a bus runs at that moment holds a handle until it is done.
 /// What was made from a store and uses it (a subscription, a consumer, a repository, a bus, an iterator, the handle of
 /// a projection) keeps it open in the same way. What the store runs itself, such as a projection, runs as long as the
 /// store is open, so it holds a [`WeakStore`](crate::WeakStore) if it needs the store.
