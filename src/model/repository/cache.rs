@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// An aggregate's state after the event at `version`.
 #[derive(Debug, Clone, Default)]
@@ -23,8 +24,9 @@ pub(super) struct Known<A> {
     pub(super) position: Position,
     /// The commands that its events answer, if they were ever needed.
     pub(super) commands: Option<Arc<Commands>>,
-    /// The version of the newest known snapshot, taken or requested.
-    pub(super) snapshot_at: Version,
+    /// The version of the newest known snapshot, taken or requested; `None` where none was wanted yet. It is shared
+    /// with what is handed on, whose commands otherwise would each request the same snapshot.
+    pub(super) snapshot_at: Option<Arc<AtomicU64>>,
 }
 
 /// A state that is cloned without blocking other streams.
@@ -83,8 +85,9 @@ impl<A: Clone> Cache<A> {
 impl<A> Known<A> {
     /// The same with another state.
     pub(super) fn with<B>(&self, state: B) -> Known<B> {
-        let Known { version, position, snapshot_at, .. } = *self;
-        Known { state, version, position, commands: self.commands.clone(), snapshot_at }
+        let Known { version, position, .. } = *self;
+        let (commands, snapshot_at) = (self.commands.clone(), self.snapshot_at.clone());
+        Known { state, version, position, commands, snapshot_at }
     }
 }
 
@@ -165,7 +168,7 @@ mod tests {
             version,
             position: Position::new(version.get()),
             commands: (command_ids > 0).then(|| Arc::new(commands)),
-            snapshot_at: Version::NONE,
+            snapshot_at: None,
         }
     }
 

@@ -35,6 +35,7 @@ use outcome::{AsOf, ExecuteError, Executed, HistoryEntry, Loaded};
 use parking_lot::Mutex;
 use snapshots::Policy;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 type ExecuteResult<A> = Result<Executed<A>, ExecuteError<<A as Aggregate>::Error>>;
@@ -256,7 +257,7 @@ impl<A: Aggregate> Repository<A> {
         if known.version > Version::NONE {
             let Known { version, position, ref state, .. } = known;
             snapshots::write(self.log.log(), &stream, version, position, state)?;
-            known.snapshot_at = version;
+            known.snapshot_at.get_or_insert_default().fetch_max(version.get(), Ordering::Relaxed);
             self.keep(stream, known);
         }
         Ok(())

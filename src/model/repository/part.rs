@@ -80,7 +80,12 @@ impl<A: Aggregate> Repository<A> {
         trust: Trust,
     ) -> Result<Part<A>> {
         let command = metadata.command_id;
-        let Found { known, pending, assumed } = self.find(stream, turn.as_ref(), command, trust)?;
+        let found = self.find(stream, turn.as_ref(), command, trust)?;
+        let Found { mut known, pending, assumed } = found;
+        if self.snapshots.is_some() {
+            // Before it is handed on: then it is shared.
+            known.snapshot_at.get_or_insert_default();
+        }
         Ok(Part {
             repository: self.clone(),
             stream: stream.clone(),
@@ -139,6 +144,9 @@ impl<A: Aggregate> Repository<A> {
         }
         let Some(cloned) = clone_of(&state.known.state) else { return Ok(None) };
         let mut known = state.known.with(cloned);
+        if failpoint!("model::forget_offered_snapshots") {
+            known.snapshot_at = None;
+        }
         if command.is_some() && known.commands.is_none() {
             known.commands = self.newest(stream, true)?.commands;
         }

@@ -26,6 +26,8 @@ use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// How a repository uses snapshots.
 pub(super) struct Policy<A> {
@@ -69,22 +71,28 @@ impl<A: Aggregate> Policy<A> {
                 return None;
             }
             let (state, position) = (self.restore)(&bytes)?;
-            Some(Known { state, version, position, commands: None, snapshot_at: version })
+            let snapshot_at = Some(Arc::new(AtomicU64::new(version.get())));
+            Some(Known { state, version, position, commands: None, snapshot_at })
         })
     }
 
-    /// Requests a snapshot of `known`, if one is due.
+    /// Requests a snapshot of `known`, if one is due and no other command requests it.
     pub(super) fn offer(&self, stream: &StreamId, known: &mut Known<A>) {
-        if self.every == 0 || known.version.get() - known.snapshot_at.get() < self.every {
+        let &mut Known { ref state, version, position, ref mut snapshot_at, .. } = known;
+        let (snapshot_at, here) = (snapshot_at.get_or_insert_default(), version.get());
+        let last = snapshot_at.load(Relaxed);
+        // One of a later version may be requested already.
+        let is_due = self.every > 0 && here.saturating_sub(last) >= self.every;
+        if !is_due || self.waiting.is_full() {
             return;
         }
-        let &mut Known { ref state, version, position, .. } = known;
-        if self.waiting.is_full() {
+        if snapshot_at.compare_exchange(last, here, Relaxed, Relaxed).is_err() {
             return;
         }
         let job = Job { stream: stream.clone(), version, position, state: state.clone() };
-        if self.waiting.try_send(job).is_ok() {
-            known.snapshot_at = version;
+        if self.waiting.try_send(job).is_err() {
+            // The queue has become full meanwhile.
+            let _ = snapshot_at.compare_exchange(here, last, Relaxed, Relaxed);
         }
     }
 }
@@ -198,4 +206,68 @@ fn restore<A: Snapshot>(bytes: &[u8]) -> Option<(A, Position)> {
     }
     let state = serde_json::from_slice(image.state).ok()?;
     Some((state, Position::new(image.position)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event_set::set::Event;
+    use crate::store::Store;
+    use crossbeam_channel::unbounded;
+    use serde::{Deserialize, Serialize};
+    use std::convert::Infallible;
+
+    #[derive(Clone, Serialize, Deserialize)]
+    enum Counted {
+        Counted,
+    }
+    impl Event for Counted {}
+
+    #[derive(Clone, Default, Serialize, Deserialize)]
+    struct Count(u64);
+
+    impl Aggregate for Count {
+        const CATEGORY: &'static str = "Count";
+        type Command = ();
+        type Event = Counted;
+        type Error = Infallible;
+
+        fn decide(&self, (): &()) -> Result<Vec<Counted>, Infallible> {
+            Ok(vec![Counted::Counted])
+        }
+
+        fn evolve(&mut self, _: &Counted) {
+            self.0 += 1;
+        }
+    }
+
+    impl Snapshot for Count {
+        const SCHEMA: u32 = 1;
+    }
+
+    /// Commands that build on each other's queued states offered one snapshot each, once the first one was due: none
+    /// of them learned that one before it had offered one.
+    #[test]
+    fn commands_of_several_threads_on_one_stream_offer_one_snapshot_for_so_many_events() {
+        const THREADS: u64 = 8;
+        const COMMANDS: u64 = 100;
+        const EVERY: u64 = 20;
+        let store = Store::temporary().unwrap();
+        // Nobody writes them, so that all are counted.
+        let (waiting, offered) = unbounded();
+        let policy =
+            Policy { every: EVERY, restore: restore::<Count>, waiting: Owned::new(waiting) };
+        let mut counts = store.repository::<Count>();
+        counts.snapshots = Some(Arc::new(policy));
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| (0..COMMANDS).for_each(|_| drop(counts.execute("a", &()).unwrap())));
+            }
+        });
+        let (offered, due) = (offered.len() as u64, THREADS * COMMANDS / EVERY);
+        assert!(
+            (due / 2..=due).contains(&offered),
+            "{offered} snapshots were offered, {due} were due"
+        );
+    }
 }

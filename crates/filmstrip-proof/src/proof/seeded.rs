@@ -112,6 +112,13 @@ fn a_turn_that_goes_to_the_last_who_came_is_caught() {
 }
 
 #[test]
+fn a_snapshot_for_each_of_the_commands_that_build_on_each_other_is_caught() {
+    let proof = "model::repository::snapshots::tests::\
+                 commands_of_several_threads_on_one_stream_offer_one_snapshot_for_so_many_events";
+    assert_caught("model::forget_offered_snapshots", proof);
+}
+
+#[test]
 fn effects_that_are_listed_one_by_one_are_caught() {
     let proof = "model::process::durable_state::tests::what_is_written_for_an_effect_does_not_grow_with_their_number";
     assert_caught("codec::list_each_effect", proof);
