@@ -131,16 +131,14 @@ impl<K: Clone + Eq + Hash, S: Clone> Turns<K, S> {
         let (waiter, mut moves) = {
             let mut room = self.room(&stream).lock();
             let line = room.entry(stream.clone()).or_default();
-            match line.holder {
-                None => {
-                    line.holder = Some(thread);
-                    let is_first = line.handed.is_none();
-                    drop(room);
-                    return Some(self.turn(stream, is_first));
-                }
-                Some(holder) if holder == thread => return None,
-                Some(_) => (line.join(thread), line.moves),
+            if let Some(is_first) = line.give(thread) {
+                drop(room);
+                return Some(self.turn(stream, is_first));
             }
+            if line.holder == Some(thread) {
+                return None;
+            }
+            (line.join(thread), line.moves)
         };
         while !waiter.is_called_until(Instant::now() + patience) {
             let mut room = self.room(&stream).lock();
@@ -159,14 +157,7 @@ impl<K: Clone + Eq + Hash, S: Clone> Turns<K, S> {
     /// The turn of `stream`, if nobody has it.
     pub(crate) fn try_take(self: &Arc<Self>, stream: &K, thread: u64) -> Option<Turn<K, S>> {
         let stream = self.hashed(stream);
-        let mut room = self.room(&stream).lock();
-        let line = room.entry(stream.clone()).or_default();
-        if line.holder.is_some() {
-            return None;
-        }
-        line.holder = Some(thread);
-        let is_first = line.handed.is_none();
-        drop(room);
+        let is_first = self.room(&stream).lock().entry(stream.clone()).or_default().give(thread)?;
         Some(self.turn(stream, is_first))
     }
 
@@ -237,6 +228,15 @@ impl<K: Eq + Hash, S> Place<K, S> {
 impl<S> Line<S> {
     fn is_idle(&self) -> bool {
         self.holder.is_none() && self.waiting.is_empty() && self.handed.is_none()
+    }
+
+    /// Gives the turn to `thread`, if nobody has it. Returns whether nothing is handed on.
+    fn give(&mut self, thread: u64) -> Option<bool> {
+        if self.holder.is_some() {
+            return None;
+        }
+        self.holder = Some(thread);
+        Some(self.handed.is_none())
     }
 
     fn join(&mut self, thread: u64) -> Arc<Waiter> {
