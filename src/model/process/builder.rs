@@ -19,6 +19,7 @@ use crate::model::process::registry::Processes;
 use crate::model::process::runner::Runner;
 use crate::model::process::status::{Own, Shared, Shown};
 use crate::model::repository::Repository;
+use crate::model::repository::kinds::Kinds;
 use crate::model::request::requests;
 use crate::model::worker::Worker;
 use crate::model::worker::desk::Desk;
@@ -47,7 +48,7 @@ pub struct ProcessBuilder<M> {
 
 impl<M: ProcessManager> ProcessBuilder<M> {
     pub(crate) fn new(log: LogHandle, processes: Arc<Processes>) -> ProcessBuilder<M> {
-        let executors = Executors::new(log.downgrade());
+        let executors = Executors { log: log.downgrade(), kinds: Kinds::default() };
         ProcessBuilder {
             log,
             processes,
@@ -87,7 +88,7 @@ impl<M: ProcessManager> ProcessBuilder<M> {
     /// Sets the repository for commands to this kind of aggregate: one of another store, or one with snapshots or other
     /// retries. The process does not keep that store open, and does not wait for the repository's view.
     pub fn executes<A: Aggregate>(self, repository: Repository<A>) -> ProcessBuilder<M> {
-        self.executors.put(&repository);
+        self.executors.kinds.put(&repository);
         self
     }
 

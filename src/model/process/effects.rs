@@ -5,14 +5,11 @@ use crate::log::handle::WeakLogHandle;
 use crate::model::aggregate::Aggregate;
 use crate::model::process::passing_on::Passed;
 use crate::model::repository::Repository;
-use crate::model::repository::detached::Detached;
+use crate::model::repository::kinds::Kinds;
 use crate::model::repository::outcome::{ExecuteError, Executed};
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
-use parking_lot::Mutex;
-use std::any::{Any, TypeId};
-use std::collections::HashMap;
 use std::fmt;
 use uuid::Uuid;
 
@@ -127,38 +124,16 @@ fn command_id(event: Uuid, place: u32) -> Uuid {
     Uuid::new_v5(&event, place.to_string().as_bytes())
 }
 
-/// The repositories that a process executes commands with, one for each kind of aggregate. They keep
-/// no store open.
+/// The repositories that a process executes commands with: of this log, unless another one is put. They keep no store
+/// open.
 pub(super) struct Executors {
-    log: WeakLogHandle,
-    by_kind: Mutex<HashMap<TypeId, Box<dyn Any + Send>>>,
+    pub(super) log: WeakLogHandle,
+    pub(super) kinds: Kinds,
 }
 
 impl Executors {
-    /// Uses repositories of this log, unless `put` sets another one.
-    pub(super) fn new(log: WeakLogHandle) -> Executors {
-        Executors { log, by_kind: Mutex::default() }
-    }
-
-    /// Sends commands to this kind of aggregate to this repository.
-    pub(super) fn put<A: Aggregate>(&self, repository: &Repository<A>) {
-        let detached: Box<dyn Any + Send> = Box::new(repository.detached());
-        self.by_kind.lock().insert(TypeId::of::<A>(), detached);
-    }
-
     fn repository<A: Aggregate>(&self) -> Result<Repository<A>> {
-        if let Some(repository) = self.known() {
-            return repository;
-        }
-        let repository = Repository::new(self.log.upgrade()?);
-        self.put(&repository);
-        Ok(repository)
-    }
-
-    fn known<A: Aggregate>(&self) -> Option<Result<Repository<A>>> {
-        let by_kind = self.by_kind.lock();
-        let detached = by_kind.get(&TypeId::of::<A>())?.downcast_ref::<Detached<A>>();
-        Some(detached.expect("each entry has the type of its key").attached())
+        self.kinds.get_or_make(|| self.log.upgrade())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The repositories of all kinds of aggregates that a store's transactions load from. They keep no store open.
+//! The repositories that transactions load from, and processes execute commands with. They keep no store open.
 
 use crate::log::handle::LogHandle;
 use crate::model::aggregate::Aggregate;
@@ -27,12 +27,15 @@ impl Kinds {
         Some(detached.expect("what is kept for a kind is of this kind").attached())
     }
 
-    /// The repository of this kind, which is made if there is none.
-    pub(crate) fn get_or_make<A: Aggregate>(&self, log: &LogHandle) -> Result<Repository<A>> {
+    /// The repository of this kind. If there is none, one of `log` is made.
+    pub(crate) fn get_or_make<A: Aggregate>(
+        &self,
+        log: impl FnOnce() -> Result<LogHandle>,
+    ) -> Result<Repository<A>> {
         if let Some(repository) = self.get() {
             return repository;
         }
-        let repository = Repository::new(log.clone());
+        let repository = Repository::new(log()?);
         self.put(&repository);
         Ok(repository)
     }

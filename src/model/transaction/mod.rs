@@ -95,7 +95,7 @@ impl TransactionBuilder {
     fn repository<A: Aggregate>(&self) -> Result<Repository<A>> {
         match self.own.get() {
             Some(repository) => repository,
-            None => self.kinds.get_or_make(&self.log),
+            None => self.kinds.get_or_make(|| Ok(self.log.clone())),
         }
     }
 }
