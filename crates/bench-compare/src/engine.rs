@@ -55,24 +55,3 @@ pub trait Opened: Sync {
 pub fn stream_name(stream: u64) -> String {
     format!("Stream-{stream}")
 }
-
-/// Every engine, filmstrip first.
-pub fn all() -> Vec<Box<dyn Engine>> {
-    use crate::engines;
-    vec![
-        Box::new(engines::filmstrip::Filmstrip),
-        Box::new(engines::raw::Raw),
-        Box::new(engines::tephra::Tephra),
-        Box::new(engines::umadb::Umadb),
-        Box::new(engines::evento::Evento),
-        Box::new(engines::sled::Sled),
-        Box::new(engines::sqlite::Sqlite),
-        Box::new(engines::redb::Redb),
-        Box::new(engines::fjall::Fjall),
-    ]
-}
-
-/// The engine of this name.
-pub fn named(name: &str) -> Box<dyn Engine> {
-    all().into_iter().find(|engine| engine.name() == name).expect("an engine of this name")
-}

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 
 fn measure(workload: &str, engine: &str, events: &str, directory: &Path, input: &Path) {
     let workload = workloads::named(workload).expect("a workload of this name");
-    let engine = engine::named(engine);
+    let engine = engines::named(engine);
     let events = events.parse().expect("a number");
     workload.run(&Run { engine: &*engine, events, directory, input });
 }
@@ -67,7 +67,7 @@ fn do_as_told(words: &[&str]) -> Result<(), String> {
 }
 
 fn compare(options: &Options) -> Result<(), String> {
-    let engines: Vec<_> = engine::all().into_iter().filter(|e| options.wants(e.name())).collect();
+    let engines: Vec<_> = engines::all().into_iter().filter(|e| options.wants(e.name())).collect();
     if let Some(directory) = options.output.as_ref().and_then(|output| output.parent()) {
         // Half an hour later would be late to learn that it cannot be.
         let made = std::fs::create_dir_all(directory);

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::engine;
+use crate::engines::all;
 use crate::workloads::{self, Length, Workload};
 use std::path::PathBuf;
 
@@ -105,7 +105,7 @@ pub fn parse(arguments: &[&str]) -> Result<Option<Options>, String> {
 
 fn engines(list: &str) -> Result<Vec<String>, String> {
     let engines: Vec<_> = list.split(',').map(str::to_owned).collect();
-    let known = engine::all();
+    let known = all();
     let unknown = engines.iter().find(|engine| known.iter().all(|known| known.name() != **engine));
     unknown.map_or(Ok(()), |unknown| Err(format!("there is no engine {unknown}")))?;
     Ok(engines)

@@ -2,7 +2,8 @@
 //! acknowledged.
 
 use super::append;
-use crate::engine::{Engine, named};
+use crate::engine::Engine;
+use crate::engines::named;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
