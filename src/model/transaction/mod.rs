@@ -166,6 +166,17 @@ impl<'a> Transaction<'a> {
         loaded.inspect_err(|error| self.note(error))
     }
 
+    /// Returns the version of the aggregate `id` that this transaction sees: with what it has decided here, and
+    /// [`NONE`](Version::NONE) if there are no events yet. Compare it with the version that a client has seen, such as
+    /// the `If-Match` of an HTTP request, before the aggregate decides.
+    ///
+    /// # Errors
+    /// Those of [`load`](Transaction::load).
+    pub fn version<A: Aggregate>(&mut self, id: &str) -> Result<Version> {
+        let version = self.part::<A>(id).map(|part| part.version());
+        version.inspect_err(|error| self.note(error))
+    }
+
     /// Lets the aggregate `id` decide on `command`. What it decides is part of this transaction: recorded with the rest
     /// of it, and seen at once by what comes after it here.
     ///

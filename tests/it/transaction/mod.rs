@@ -152,6 +152,29 @@ fn what_is_decided_is_seen_by_what_comes_after_it_and_by_nobody_else() {
     assert_eq!((balance(&store, "a"), store.head().get(), done.event_ids.len()), (30, 3, 3));
 }
 
+/// A client sends the version that it has seen; what was recorded since then refuses it, however many race.
+#[test]
+fn who_decided_on_an_older_version_is_refused_also_in_a_race() {
+    let store = Store::temporary().unwrap();
+    let pay_in = |seen: u64| {
+        store.transact(Metadata::default(), |tx| -> filmstrip::Result<()> {
+            let newest = tx.version::<Account>("a")?.get();
+            if newest != seen {
+                return Err(ExecuteError::Rejected(TakenAlready).into());
+            }
+            assert_eq!(tx.execute::<Account>("a", &1)?.version, tx.version::<Account>("a")?);
+            Ok(())
+        })
+    };
+    for seen in 0..50 {
+        let won = std::thread::scope(|scope| {
+            let racing: Vec<_> = (0..4).map(|_| scope.spawn(|| pay_in(seen).is_ok())).collect();
+            racing.into_iter().map(|one| one.join().unwrap()).filter(|won| *won).count()
+        });
+        assert_eq!((won, balance(&store, "a")), (1, seen as i64 + 1));
+    }
+}
+
 #[test]
 fn an_error_of_the_closure_writes_nothing_and_a_rejection_may_be_passed_over() {
     let store = Store::temporary().unwrap();
