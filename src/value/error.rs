@@ -7,6 +7,7 @@ use crate::value::failpoint::failpoint;
 use crate::value::shown;
 use serde::{Serialize, Serializer};
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -358,6 +359,40 @@ pub(crate) fn catch<R>(call: impl FnOnce() -> R) -> Result<R, Panicked> {
         }
         Panicked(message)
     })
+}
+
+/// A value of the application's whose destructor may panic. That is caught: the thread that drops it goes on.
+#[derive(Debug, Clone)]
+pub(crate) struct Contained<T>(Option<T>);
+
+impl<T> Contained<T> {
+    pub(crate) fn new(value: T) -> Contained<T> {
+        Contained(Some(value))
+    }
+}
+
+impl<T> Deref for Contained<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl<T> DerefMut for Contained<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("it is there until it is dropped")
+    }
+}
+
+impl<T> Drop for Contained<T> {
+    fn drop(&mut self) {
+        let value = self.0.take();
+        if failpoint!("error::drop_state_bare") {
+            return drop(value);
+        }
+        let _ = catch(|| drop(value));
+    }
 }
 
 fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {

@@ -25,6 +25,14 @@ const CAUGHT: &[(&str, &str)] = &[
         "process::lanes::who_has_paused_or_stopped_a_process_finds_all_lanes_at_rest",
     ),
     (
+        "error::drop_state_bare",
+        "process::lanes::a_state_that_panics_when_it_is_dropped_ends_nothing_further",
+    ),
+    (
+        "error::drop_state_bare",
+        "repository::a_state_that_panics_when_it_is_dropped_ends_no_snapshots",
+    ),
+    (
         "process::forget_what_is_parked",
         "process::parking::an_instance_that_fails_for_good_is_parked_and_all_others_go_on_over_restarts",
     ),

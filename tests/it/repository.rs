@@ -551,6 +551,56 @@ fn snapshots_are_taken_in_the_background_as_the_stream_grows() {
     }
 }
 
+/// A count whose state panics at 1 when the thread that writes snapshots drops it.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+struct Brittle {
+    count: u64,
+    #[serde(skip)]
+    folded: u64,
+}
+
+impl Drop for Brittle {
+    fn drop(&mut self) {
+        let is_in_background = std::thread::current().name() == Some("filmstrip-snapshots");
+        assert!(self.count != 1 || !is_in_background, "on purpose, when it is dropped");
+    }
+}
+
+impl Aggregate for Brittle {
+    const CATEGORY: &'static str = "Brittle";
+    type Command = ();
+    type Event = AccountEvent;
+    type Error = Overdrawn;
+
+    fn decide(&self, (): &()) -> Result<Vec<AccountEvent>, Overdrawn> {
+        Ok(vec![Deposited { amount: 1 }])
+    }
+
+    fn evolve(&mut self, _: &AccountEvent) {
+        (self.count, self.folded) = (self.count + 1, self.folded + 1);
+    }
+}
+
+impl Snapshot for Brittle {
+    const SCHEMA: u32 = 1;
+}
+
+/// One state that panicked when it was dropped ended the thread that writes snapshots, and no further one was taken.
+#[test]
+fn a_state_that_panics_when_it_is_dropped_ends_no_snapshots() {
+    let store = Store::temporary().unwrap();
+    let brittle = store.repository::<Brittle>().snapshot_every(1);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        brittle.execute("a", &()).unwrap();
+        let fresh = store.repository::<Brittle>().snapshot_every(0).load("a").unwrap();
+        if fresh.state.folded < fresh.state.count {
+            break;
+        }
+        assert!(Instant::now() < deadline, "all {} events were folded", fresh.state.count);
+    }
+}
+
 /// A backup was restored over a store whose index had ingested nothing beyond the backup, so that it was
 /// kept; but its snapshots were of events that had been given up. Once the stream had grown to their version
 /// again, its state was folded on top of them. A snapshot says which event is its last one, and one that is

@@ -14,7 +14,7 @@ use crate::model::process::durable_state::damaged;
 use crate::model::process::passing_on::{PassOn, Passed};
 use crate::model::process::schedule::Id;
 use crate::value::clock::Micros;
-use crate::value::error::{HandlerError, Result};
+use crate::value::error::{Contained, HandlerError, Result};
 use crate::value::event::NewEvent;
 use crate::value::limits::CACHED_INSTANCES_MAX;
 use crate::value::position::Version;
@@ -27,7 +27,7 @@ use uuid::Uuid;
 #[derive(Debug, Clone)]
 pub(super) struct Instance<M> {
     pub(super) stream: StreamId,
-    pub(super) state: M,
+    pub(super) state: Contained<M>,
     pub(super) version: Version,
     /// The metadata that its last event passes on, which a deadline's events also get.
     pub(super) passed: Passed,
@@ -49,7 +49,8 @@ impl<M: ProcessManager> Instance<M> {
     /// Loads the instance `id` with all events of its stream.
     pub(super) fn load(log: &Arc<Log>, pass_on: &PassOn, id: &str) -> Result<Instance<M>> {
         let (stream, alarm) = (stream_in(M::NAME, id)?, alarm(log, M::NAME, id)?);
-        let (state, version, passed) = (M::default(), Version::NONE, Passed::default());
+        let (version, passed) = (Version::NONE, Passed::default());
+        let state = Contained::new(M::default());
         let mut instance = Instance { stream, state, version, passed, alarm };
         instance.refresh(log, pass_on)?;
         Ok(instance)

@@ -100,9 +100,11 @@ impl<T, R> Lanes<T, R> {
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        state.tasks.clear();
+        // They hold values of the application's, whose destructors may call anything.
+        let tasks = std::mem::take(&mut state.tasks);
         drop(state);
         self.offered.notify_all();
+        drop(tasks);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::log::read::stream::{StreamEvents, StreamRange};
 use crate::model::aggregate::{Aggregate, Snapshot};
 use crate::model::readback::{difference, read_watched};
 use crate::value::clock::Micros;
-use crate::value::error::{Error, Result, catch};
+use crate::value::error::{Contained, Error, Result, catch};
 use crate::value::failpoint::failpoint;
 use crate::value::fork::Owned;
 use crate::value::json;
@@ -41,7 +41,7 @@ struct Job<A> {
     stream: StreamId,
     version: Version,
     position: Position,
-    state: A,
+    state: Contained<A>,
 }
 
 impl<A: Snapshot> Policy<A> {
@@ -89,7 +89,8 @@ impl<A: Aggregate> Policy<A> {
         if snapshot_at.compare_exchange(last, here, Relaxed, Relaxed).is_err() {
             return;
         }
-        let job = Job { stream: stream.clone(), version, position, state: state.clone() };
+        let state = Contained::new(state.clone());
+        let job = Job { stream: stream.clone(), version, position, state };
         if self.waiting.try_send(job).is_err() {
             // The queue has become full meanwhile.
             let _ = snapshot_at.compare_exchange(here, last, Relaxed, Relaxed);
@@ -106,7 +107,7 @@ fn write_all<A: Snapshot>(log: &Arc<Log>, jobs: &Receiver<Job<A>>) {
             recv(closed) -> _ => return,
         };
         let Ok(Job { stream, version, position, state }) = job else { return };
-        let write = || write(log, &stream, version, position, &state);
+        let write = || write(log, &stream, version, position, &*state);
         match catch(write) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%stream, %version, %error, "no snapshot was taken"),

@@ -2,10 +2,17 @@
 
 use crate::process::checkout::*;
 use crate::process::quick;
-use filmstrip::{Commit, ExpectedVersion, NewEvent, Position, Store};
+use filmstrip::process::{Effects, Trigger};
+use filmstrip::projection::ErrorAction;
+use filmstrip::{
+    Commit, ExpectedVersion, Filter, HandlerError, NewEvent, Position, ProcessManager,
+    RecordedEvent, Store,
+};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier, Mutex};
+use std::time::Duration;
 
 fn start<const TEST: u32>(store: &Store, lanes: usize) -> filmstrip::process::ProcessHandle {
     store.process::<Checkout<TEST>>().on_error(quick()).lanes(lanes).start().unwrap()
@@ -159,4 +166,77 @@ fn a_process_can_be_paused_within_an_effect() {
     process.resume();
     store.drain(LONG).unwrap();
     assert_eq!(film(&store, "Checkout-1"), ["Asked"]);
+}
+
+/// A state that panics when it is dropped, once a point is reached.
+#[derive(Default, Clone)]
+struct Fragile;
+
+static BREAKS_FROM: Mutex<&str> = Mutex::new("");
+static BROKEN: AtomicBool = AtomicBool::new(false);
+
+impl Fragile {
+    fn at(point: &str) {
+        BROKEN.fetch_or(*BREAKS_FROM.lock().unwrap() == point, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        assert!(!BROKEN.load(Ordering::SeqCst), "on purpose, when it is dropped");
+    }
+}
+
+impl ProcessManager for Fragile {
+    const NAME: &'static str = "Fragile";
+    type Event = CheckoutEvent;
+
+    fn filter() -> Filter {
+        Filter::category("Order")
+    }
+
+    fn route(event: &RecordedEvent) -> Result<Option<String>, HandlerError> {
+        Ok(event.stream.id().map(str::to_owned))
+    }
+
+    fn react(&self, _: Trigger<'_>) -> Result<Vec<CheckoutEvent>, HandlerError> {
+        Fragile::at("react");
+        Ok(vec![CheckoutEvent::Thanked])
+    }
+
+    fn evolve(&mut self, _: &CheckoutEvent) {}
+
+    fn effect(
+        &self,
+        event: &CheckoutEvent,
+        _: &mut Effects<'_>,
+    ) -> Result<Vec<CheckoutEvent>, HandlerError> {
+        Fragile::at("effect");
+        assert!(!BROKEN.load(Ordering::SeqCst), "on purpose");
+        let is_first = *event == CheckoutEvent::Thanked;
+        Ok(is_first.then_some(CheckoutEvent::Expired).into_iter().collect())
+    }
+}
+
+/// The story: an effect panicked, and so did its instance's state when it was dropped for that. The lane was gone, and
+/// who paused, stopped or replayed the process waited for it until the store was closed.
+#[test]
+fn a_state_that_panics_when_it_is_dropped_ends_nothing_further() {
+    for from in ["effect", "react"] {
+        *BREAKS_FROM.lock().unwrap() = from;
+        let store = temporary(&clock());
+        let builder = store.process::<Fragile>().on_error(quick().then(ErrorAction::ParkInstance));
+        let process = builder.lanes(1).start().unwrap();
+        place(&store, "1", 5);
+        store.drain(Duration::from_secs(20)).expect("a thread is gone");
+        assert_eq!(process.status().parked, 1, "from {from} on");
+        process.pause();
+        process.resume();
+        *BREAKS_FROM.lock().unwrap() = "";
+        BROKEN.store(false, Ordering::SeqCst);
+        process.replay("1").unwrap();
+        store.drain(LONG).unwrap();
+        assert_eq!(film(&store, "Fragile-1"), ["Thanked", "Expired"]);
+        store.close().unwrap();
+    }
 }
