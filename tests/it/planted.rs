@@ -53,6 +53,10 @@ const CAUGHT: &[(&str, &str)] = &[
         "process::given_up::a_step_that_conflicts_time_after_time_is_the_one_that_is_parked",
     ),
     (
+        "process::forgive_conflicts_of_others",
+        "process::given_up::a_step_that_conflicts_time_after_time_is_parked_though_others_go_on_meanwhile",
+    ),
+    (
         "process::load_to_skip",
         "process::given_up::the_deadline_of_an_instance_that_does_not_load_is_parked_and_can_be_skipped",
     ),

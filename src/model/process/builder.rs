@@ -4,6 +4,7 @@ use crate::log::core::{Closer, Log};
 use crate::log::handle::LogHandle;
 use crate::model::aggregate::Aggregate;
 use crate::model::policy::{ErrorAction, OnError};
+use crate::model::process::conflicts::Conflicts;
 use crate::model::process::contract::ProcessManager;
 use crate::model::process::durable_state::{DurableState, Found};
 use crate::model::process::effects::Executors;
@@ -211,8 +212,7 @@ fn runner<M: ProcessManager>(
         came_due: None,
         must_write: false,
         stale: false,
-        conflicts: 0,
-        contested: None,
+        conflicts: Conflicts::default(),
     }
 }
 

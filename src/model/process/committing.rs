@@ -4,15 +4,15 @@
 //!   there, and everything is decided again.
 
 use crate::log::commit::outcome::{AppendError, Conflict};
+use crate::model::process::conflicts::Conflicts;
 use crate::model::process::contract::ProcessManager;
 use crate::model::process::durable_state::{DurableState, Found};
 use crate::model::process::listening::{Interrupt, Step};
 use crate::model::process::runner::Runner;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
-use crate::value::limits::{
-    CHECKPOINT_EVENTS_MAX, INSTANCES_UNWRITTEN_MAX, REACTION_CONFLICTS_MAX,
-};
+use crate::value::limits::{CHECKPOINT_EVENTS_MAX, INSTANCES_UNWRITTEN_MAX};
+use crate::value::stream::StreamId;
 
 impl<M: ProcessManager> Runner<M> {
     /// Writes what instances have decided; what can wait for the next commit waits, within its bounds.
@@ -48,14 +48,20 @@ impl<M: ProcessManager> Runner<M> {
         }
         self.kept.forget_given_up(&self.schedule);
         let records = self.kept.records(&self.schedule);
+        let streams = match self.conflicts.is_empty() {
+            true => Vec::new(),
+            false => self.plan.streams(),
+        };
         let commit = std::mem::take(&mut self.plan).into_commit(records);
         // Until it is known to be durable.
         self.stale = true;
         self.engine.commit(commit?)?;
         self.stale = false;
         self.must_write = false;
-        self.conflicts = 0;
-        self.contested = None;
+        streams.iter().for_each(|stream| self.conflicts.none(id_of(stream)));
+        if failpoint!("process::forgive_conflicts_of_others") {
+            self.conflicts = Conflicts::default();
+        }
         self.replayed.clear();
         self.kept.written(&self.schedule);
         Ok(())
@@ -64,11 +70,7 @@ impl<M: ProcessManager> Runner<M> {
     /// Somebody else has written to an instance's stream: all is decided again. If that is so time after time, the step
     /// of that instance fails when it is decided again.
     fn conflicted(&mut self, conflict: &Conflict) -> Step {
-        self.conflicts += 1;
-        if self.conflicts > REACTION_CONFLICTS_MAX {
-            let times = std::mem::take(&mut self.conflicts);
-            self.contested = Some((conflict.stream.clone(), times));
-        }
+        self.conflicts.met(id_of(&conflict.stream));
         Err(Interrupt::Again)
     }
 
@@ -94,4 +96,9 @@ impl<M: ProcessManager> Runner<M> {
         }
         Ok(())
     }
+}
+
+/// The instance whose stream this is.
+fn id_of(stream: &StreamId) -> &str {
+    stream.id().unwrap_or_default()
 }

@@ -9,6 +9,7 @@
 
 pub(crate) mod builder;
 mod committing;
+mod conflicts;
 pub(crate) mod contract;
 mod deadlines;
 mod durable_state;

@@ -36,6 +36,11 @@ impl Plan {
         self.appends.push((stream.clone(), expected, events));
     }
 
+    /// The streams that it appends to.
+    pub(super) fn streams(&self) -> Vec<StreamId> {
+        self.appends.iter().map(|(stream, ..)| stream.clone()).collect()
+    }
+
     /// The commit, with these records.
     pub(super) fn into_commit(self, records: Vec<(String, Vec<u8>)>) -> Result<EncodedCommit> {
         let commit =

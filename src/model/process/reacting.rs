@@ -14,7 +14,6 @@ use crate::value::error::{Error, ErrorKind, HandlerError, Panicked, Result, catc
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
 use crate::value::position::Position;
-use crate::value::stream::StreamId;
 use std::sync::Arc;
 
 /// What an instance has done with an event.
@@ -72,6 +71,7 @@ impl<M: ProcessManager> Runner<M> {
     /// The instance `id` has nothing left to do but to wait for its deadline.
     fn retire(&mut self, id: &Id) -> Step {
         self.schedule.retire(id);
+        self.conflicts.none(id);
         self.kept.touch_retired(id);
         let alarm = match (self.kept.unwritten_alarm(id), self.instances.get(id)) {
             (Some(unwritten), _) => unwritten,
@@ -168,7 +168,7 @@ impl<M: ProcessManager> Runner<M> {
     fn record(&mut self, id: &Id, decided: Decided<M>) -> Result<(), HandlerError> {
         let Decided { before, expected, events, then } = decided;
         if !events.is_empty() {
-            self.refuse_if_contested(id, &then.stream)?;
+            self.refuse_if_contested(id)?;
         }
         plan::check(&then.stream, &events)?;
         self.kept.set_alarm(id, before, then.alarm);
@@ -183,9 +183,8 @@ impl<M: ProcessManager> Runner<M> {
 
     /// An error if other writers have been in this instance's stream too often. Each time counts as a failure of the
     /// step that is decided now.
-    fn refuse_if_contested(&mut self, id: &Id, stream: &StreamId) -> Result<(), HandlerError> {
-        let is_it = |of: &StreamId| of == stream || failpoint!("process::blame_any_step");
-        let Some((_, times)) = self.contested.take_if(|(of, _)| is_it(of)) else { return Ok(()) };
+    fn refuse_if_contested(&mut self, id: &Id) -> Result<(), HandlerError> {
+        let Some(times) = self.conflicts.take_if_too_many(id) else { return Ok(()) };
         self.failing.entry(Arc::clone(id)).or_default().failures = times - 1;
         Err(format!("another writer has written to its stream {times} times meanwhile").into())
     }

@@ -9,6 +9,7 @@
 use crate::follow::feed::{Batch, Feed, FeedStop};
 use crate::log::core::{Closer, Log};
 use crate::log::engine::Engine;
+use crate::model::process::conflicts::Conflicts;
 use crate::model::process::contract::ProcessManager;
 use crate::model::process::deadlines::Deadlines;
 use crate::model::process::durable_state::DurableState;
@@ -34,7 +35,6 @@ use crate::value::failpoint::failpoint;
 use crate::value::filter::Filter;
 use crate::value::limits::{CLOCK_LOOK_MAX, INSTANCES_ACTIVE_MAX};
 use crate::value::position::Position;
-use crate::value::stream::StreamId;
 use crossbeam_channel::{Receiver, RecvError, Sender, after, at, never, select};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::convert::Infallible;
@@ -76,10 +76,7 @@ pub(super) struct Runner<M> {
     pub(super) must_write: bool,
     /// A commit has failed, so the state in memory may be ahead of the journal.
     pub(super) stale: bool,
-    /// How many consecutive commits failed because another writer had written to an instance's stream.
-    pub(super) conflicts: u32,
-    /// The stream where that was so too often, and how often. The next step that writes to it fails.
-    pub(super) contested: Option<(StreamId, u32)>,
+    pub(super) conflicts: Conflicts,
 }
 
 /// Due deadlines that wait until all earlier events are ingested.

@@ -150,6 +150,36 @@ fn a_step_that_conflicts_time_after_time_is_the_one_that_is_parked() {
     }
 }
 
+/// The story: conflicts were counted for all instances together, and any commit that succeeded ended the count. A step
+/// that met another writer each time was tried for ever while other instances went on.
+#[test]
+fn a_step_that_conflicts_time_after_time_is_parked_though_others_go_on_meanwhile() {
+    let store = temporary(&clock());
+    let (times, weak) = (Arc::new(AtomicU32::new(0)), store.downgrade());
+    let met = Arc::clone(&times);
+    hook(92, move |at| {
+        if at == "effect ends a" && met.load(Ordering::SeqCst) < 150 {
+            let (n, store) = (met.fetch_add(1, Ordering::SeqCst), weak.upgrade()?);
+            place(&store, &format!("b{n}"), 0);
+            while film(&store, &format!("Checkout-b{n}")).is_empty() {
+                std::thread::yield_now();
+            }
+            intrude(&store, "a", thanked());
+        }
+        Ok(())
+    });
+    let process = start_then::<92>(&store, ErrorAction::ParkInstance);
+    place(&store, "a", 5);
+    store.drain(LONG).unwrap();
+    let parked = process.parked().unwrap();
+    let attempts: Vec<_> = parked.iter().map(|parked| (&*parked.id, parked.attempts)).collect();
+    assert_eq!(attempts, [("a", 101)]);
+    times.store(150, Ordering::SeqCst);
+    process.replay("a").unwrap();
+    store.drain(LONG).unwrap();
+    assert_eq!(own(&store, "a"), ["Asked", "Taken"]);
+}
+
 /// The story: to set that the deadline of an instance has passed, the instance was loaded. One that did not load
 /// stopped the process at each look at the clock, and could not be skipped.
 #[test]

@@ -159,6 +159,13 @@ fn every_deadline_in_memory_is_caught() {
 }
 
 #[test]
+fn conflicts_that_are_counted_for_ever_are_caught() {
+    let proof = "model::process::conflicts::tests::\
+                 each_instance_is_counted_by_itself_and_the_counts_are_bounded";
+    assert_caught("process::count_every_conflict", proof);
+}
+
+#[test]
 fn a_cursor_past_events_that_nobody_remembers_is_caught() {
     let proof = "model::process::durable_state::tests::\
                  a_commit_writes_what_has_changed_and_what_the_journal_does_not_know";
