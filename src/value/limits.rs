@@ -192,7 +192,8 @@ pub(crate) const INSTANCES_UNWRITTEN_MAX: usize = 512;
 /// are looked through in the records for the next ones.
 pub(crate) const DEADLINES_HELD_MAX: usize = 16_384;
 /// Instances and single steps of one process that may be parked together; beyond it, the process stops instead. Each is
-/// kept in memory by its name, and in the records with its error.
+/// kept in memory by its name, and in the records with its error. As many events that were skipped are remembered at
+/// most, for instances that will read them again.
 pub(crate) const PROCESS_PARKED_MAX: usize = 16_384;
 /// Bytes of UTF-8 of the error that is kept of a parked step.
 pub(crate) const PARKED_ERROR_BYTES_MAX: usize = 1_024;

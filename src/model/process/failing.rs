@@ -143,7 +143,7 @@ impl<M: ProcessManager> Runner<M> {
             }
             StoredStep::Deadline(due) => self.set_fired(id, due, true)?,
             StoredStep::Route(position) if position <= self.kept.position().get() => {
-                self.kept.give_up(Position::new(position));
+                self.kept.give_up(vec![Position::new(position)], &self.schedule)?;
             }
             StoredStep::Route(position) => self.kept.pass(Position::new(position)),
         }

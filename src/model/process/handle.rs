@@ -110,7 +110,8 @@ impl ProcessHandle {
     /// What is given up is durable, and is not reacted to any more.
     ///
     /// # Errors
-    /// As for [`replay`](ProcessHandle::replay).
+    /// As for [`replay`](ProcessHandle::replay); [`TooLarge`](crate::ErrorKind::TooLarge) if events that were skipped
+    /// have to be remembered for parked instances, which will read them again, and are too many.
     pub fn skip(&self, id: &str) -> Result<()> {
         self.shared.ask(Ask::Own(Own::Skip(id.to_owned())))
     }

@@ -59,19 +59,20 @@ impl<M: ProcessManager> Runner<M> {
         }
         let (id, aside) = self.parked_of(id)?;
         let waits_from = self.schedule.waits_from(&id);
+        let events = aside.iter().filter_map(|step| match *step {
+            StoredStep::Route(position) => Some(Position::new(position)),
+            // It would be read again.
+            StoredStep::Event(position)
+                if waits_from.is_some_and(|from| from.get() <= position)
+                    && !failpoint!("process::read_again_what_was_skipped") =>
+            {
+                Some(Position::new(position))
+            }
+            _ => None,
+        });
+        self.kept.give_up(events.collect(), &self.schedule)?;
         for step in aside {
             self.kept.take_back(&id, step);
-            match step {
-                StoredStep::Route(position) => self.kept.give_up(Position::new(position)),
-                // It would be read again.
-                StoredStep::Event(position)
-                    if waits_from.is_some_and(|from| from.get() <= position)
-                        && !failpoint!("process::read_again_what_was_skipped") =>
-                {
-                    self.kept.give_up(Position::new(position));
-                }
-                _ => {}
-            }
         }
         if let Some(step) = self.kept.parked_at(&id) {
             self.give_up_step(&id, step)?;

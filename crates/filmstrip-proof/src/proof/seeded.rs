@@ -159,6 +159,15 @@ fn every_deadline_in_memory_is_caught() {
 }
 
 #[test]
+fn more_remembered_of_what_is_skipped_than_is_read_again_or_may_be_is_caught() {
+    for bug in ["process::remember_all_that_is_skipped", "process::skip_without_end"] {
+        let proof = "model::process::durable_state::tests::\
+             what_is_skipped_is_remembered_only_for_an_instance_that_waits_from_before_it_on_and_within_bounds";
+        assert_caught(bug, proof);
+    }
+}
+
+#[test]
 fn conflicts_that_are_counted_for_ever_are_caught() {
     let proof = "model::process::conflicts::tests::\
                  each_instance_is_counted_by_itself_and_the_counts_are_bounded";

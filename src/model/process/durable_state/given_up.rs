@@ -5,17 +5,37 @@
 use super::DurableState;
 use crate::codec::process::{StoredPosition, StoredStep, encode, given_up_key};
 use crate::model::process::schedule::{Id, Schedule};
+use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
+use crate::value::limits::PROCESS_PARKED_MAX;
 use crate::value::position::Position;
 
 impl DurableState {
-    /// No instance is to get the event at `position`, which the cursor is past.
-    pub(crate) fn give_up(&mut self, position: Position) {
-        self.given_up.insert(position);
-        if !failpoint!("process::forget_what_was_skipped") {
-            let stored = encode(&StoredPosition { position: position.get() });
-            self.unwritten.insert(given_up_key(self.name, position.get()), stored);
+    /// No instance is to get the events at these positions, which the cursor is past. All of them are refused if there
+    /// is no room for those that may be read again.
+    pub(crate) fn give_up<E>(
+        &mut self,
+        mut positions: Vec<Position>,
+        schedule: &Schedule<E>,
+    ) -> Result<()> {
+        let first = schedule.first_wait();
+        if !failpoint!("process::remember_all_that_is_skipped") {
+            positions.retain(|position| first.is_some_and(|first| first <= *position));
         }
+        let all = self.given_up.len() + positions.len();
+        if all > PROCESS_PARKED_MAX && !failpoint!("process::skip_without_end") {
+            let what = "what is skipped of process ".to_owned() + self.name;
+            let what = what + ", and is kept for an instance that waits from before it on,";
+            return Err(Error::too_large(&what, all, PROCESS_PARKED_MAX, "events"));
+        }
+        for position in positions {
+            self.given_up.insert(position);
+            if !failpoint!("process::forget_what_was_skipped") {
+                let stored = encode(&StoredPosition { position: position.get() });
+                self.unwritten.insert(given_up_key(self.name, position.get()), stored);
+            }
+        }
+        Ok(())
     }
 
     /// Whether no instance is to get the event at `position` when it is read again: it was skipped, or it is parked

@@ -1,4 +1,5 @@
 use super::*;
+use crate::value::limits::PROCESS_PARKED_MAX;
 
 type Plain = Schedule<u64>;
 
@@ -119,4 +120,32 @@ fn what_is_written_for_an_effect_does_not_grow_with_their_number() {
     }
     assert!(schedule.effects(&a).is_empty());
     assert!(written < EFFECTS as usize * 100, "{written} bytes for {EFFECTS} effects");
+}
+
+/// Each event that was skipped was written down and removed again, though nobody would read it a second time; and of
+/// those that an instance would read, any number was remembered.
+#[test]
+fn what_is_skipped_is_remembered_only_for_an_instance_that_waits_from_before_it_on_and_within_bounds()
+ {
+    let (mut kept, mut schedule) = kept();
+    let at = Position::new;
+    kept.give_up(vec![at(1), at(7)], &schedule).unwrap();
+    assert_eq!(kept.lagging(), 0);
+    schedule.restore(&id("a"), Pending::default(), Some(at(5)), Position::START);
+    kept.give_up(vec![at(4), at(5), at(7)], &schedule).unwrap();
+    let written = [4, 5, 7].map(|position| kept.given_up.contains(&at(position)));
+    assert_eq!((written, kept.lagging()), ([false, true, true], 2));
+    let further = |some: usize| (0..some as u64).map(|n| at(100 + n)).collect();
+    let refused = kept.give_up(further(PROCESS_PARKED_MAX - 1), &schedule).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::TooLarge);
+    assert_eq!(
+        refused.to_string(),
+        "what is skipped of process P, and is kept for an instance that waits from before it on, is 16385 events; \
+         at most 16384 are allowed"
+    );
+    assert_eq!(kept.lagging(), 2, "nothing of it is skipped");
+    kept.give_up(further(PROCESS_PARKED_MAX - 2), &schedule).unwrap();
+    schedule.retire("a");
+    kept.forget_given_up(&schedule);
+    assert!(kept.given_up.is_empty());
 }
