@@ -21,6 +21,8 @@ pub(crate) struct Schedule<E> {
     /// What is done up to, for each that is not parked; how many are at each position.
     floors: BTreeMap<Position, usize>,
     parked: usize,
+    /// How many wait for their events to be read again.
+    rereading: usize,
     /// Whose effects are to go to a lane, in order.
     ready: VecDeque<Id>,
     waiting_bytes: usize,
@@ -76,6 +78,7 @@ impl<E> Schedule<E> {
             active: HashMap::new(),
             floors: BTreeMap::new(),
             parked: 0,
+            rereading: 0,
             ready: VecDeque::new(),
             waiting_bytes: 0,
             waiting_max: INSTANCE_WAITING_MAX,
@@ -141,6 +144,7 @@ impl<E> Schedule<E> {
     pub(crate) fn retire(&mut self, id: &str) {
         let Some(active) = self.active.remove(id) else { return };
         self.waiting_bytes -= active.waits.iter().map(|waiting| waiting.bytes).sum::<usize>();
+        self.rereading -= usize::from(active.state == State::Rereading);
         match active.state {
             State::Parked => self.parked -= 1,
             _ => raise(&mut self.floors, Some(active.floor), None),
@@ -221,6 +225,7 @@ impl<E> Schedule<E> {
             active.complete_to = Some(to.max(position)).filter(|_| !caught_up);
             if active.state == State::Rereading && (caught_up || !active.waits.is_empty()) {
                 active.state = State::Busy;
+                self.rereading -= 1;
                 woken.push(Arc::clone(id));
             }
         }
@@ -230,22 +235,24 @@ impl<E> Schedule<E> {
     /// After which position events have to be read again, if any instance waits for that; it is the earliest of all
     /// that lack some.
     pub(crate) fn to_reread(&self) -> Option<Position> {
+        if self.rereading == 0 {
+            return None;
+        }
         let lacking = self.active.values().filter(|active| active.state != State::Parked);
-        let wanted = lacking.clone().any(|active| active.state == State::Rereading);
-        let earliest = lacking.filter_map(|active| active.complete_to).min();
-        earliest.filter(|_| wanted)
+        lacking.filter_map(|active| active.complete_to).min()
     }
 
     /// What the instance `id` has to do next.
     pub(crate) fn next(&mut self, id: &str) -> Next {
-        let active = self.at(id);
+        let active = self.active.get_mut(id).expect("it has something to do");
         let next = match (active.waits.front(), active.complete_to) {
             _ if !active.effects.is_empty() && !failpoint!("process::react_before_effects") => {
                 return Next::Effects;
             }
             (Some(first), _) => Next::Event(first.position),
             (None, Some(_)) => {
-                active.state = State::Rereading;
+                let before = std::mem::replace(&mut active.state, State::Rereading);
+                self.rereading += usize::from(before != State::Rereading);
                 Next::Reread
             }
             (None, None) => return Next::Nothing,
@@ -293,6 +300,7 @@ impl<E> Schedule<E> {
         let waits = std::mem::take(&mut active.waits);
         let (floor, state) = (active.floor, std::mem::replace(&mut active.state, State::Parked));
         self.waiting_bytes -= waits.iter().map(|waiting| waiting.bytes).sum::<usize>();
+        self.rereading -= usize::from(state == State::Rereading);
         if state != State::Parked {
             raise(&mut self.floors, Some(floor), None);
             self.parked += 1;

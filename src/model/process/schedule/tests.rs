@@ -110,6 +110,27 @@ fn after_a_restart_nothing_is_claimed_before_the_effects_that_were_left() {
     assert_eq!((schedule.next(&a), schedule.floor()), (Next::Reread, Some(at(5))));
 }
 
+/// To find out that nothing is to be read again, all instances were looked at in each round.
+#[test]
+fn nothing_is_read_again_once_nobody_waits_for_it() {
+    let mut schedule = Schedule::<u64>::new();
+    for ended in ["parked", "retired", "read"] {
+        for id in [id("a"), id("b")] {
+            schedule.restore(&id, Pending::default(), Some(at(6)), at(2));
+        }
+        assert_eq!((schedule.next("a"), schedule.next("a")), (Next::Reread, Next::Reread));
+        assert_eq!((schedule.rereading, schedule.to_reread()), (1, Some(at(5))));
+        match ended {
+            "parked" => schedule.park("a"),
+            "retired" => schedule.retire("a"),
+            _ => assert_eq!(schedule.read_again(at(9), true), [id("a")]),
+        }
+        assert_eq!((schedule.rereading, schedule.to_reread()), (0, None), "{ended}");
+        ["a", "b"].iter().for_each(|id| schedule.retire(id));
+        assert_eq!(schedule.rereading, 0);
+    }
+}
+
 #[test]
 fn bytes_bound_what_waits_too_and_a_lone_event_always_finds_room() {
     let (mut schedule, a) = with_effects();
