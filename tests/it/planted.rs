@@ -53,6 +53,10 @@ const CAUGHT: &[(&str, &str)] = &[
         "process::given_up::a_step_that_conflicts_time_after_time_is_the_one_that_is_parked",
     ),
     (
+        "process::replay_without_room",
+        "process::limits::no_more_instances_than_may_be_are_at_something_when_many_events_are_replayed",
+    ),
+    (
         "process::forgive_conflicts_of_others",
         "process::given_up::a_step_that_conflicts_time_after_time_is_parked_though_others_go_on_meanwhile",
     ),

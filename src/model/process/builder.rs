@@ -204,6 +204,7 @@ fn runner<M: ProcessManager>(
         incoming: Incoming::default(),
         rereading: None,
         replays: HashMap::new(),
+        to_replay: VecDeque::new(),
         replayed: Vec::new(),
         woken: Vec::new(),
         failing: HashMap::new(),

@@ -97,6 +97,9 @@ impl ProcessHandle {
     /// Tries again what is parked of the instance `id`, and lets it go on with all that waits; with an empty id, the
     /// events that `route` failed on. Returns when it has begun; if it fails again, it is parked again.
     ///
+    /// An event that was parked alone is parked until it was tried. After a restart before that, it is tried when this
+    /// is called once more.
+    ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if nothing is parked of that instance; errors of writing.
     pub fn replay(&self, id: &str) -> Result<()> {

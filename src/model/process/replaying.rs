@@ -139,11 +139,24 @@ impl<M: ProcessManager> Runner<M> {
                 let step = StoredStep::Event(position.get());
                 self.kept.set_aside(&id, &ParkedStep { step, ..parked });
                 self.replays.entry(Arc::clone(&id)).or_default().push_back(position);
-                self.keep_active(&id);
+                self.to_replay.push_back(id);
             }
             Err(cause) => self.park_again(none, step, cause)?,
         }
         Ok(())
+    }
+
+    /// Wakes the instances with events to be replayed for which there is room.
+    pub(super) fn begin_replays(&mut self) {
+        while (self.has_room() || failpoint!("process::replay_without_room"))
+            && let Some(id) = self.to_replay.pop_front()
+        {
+            // It may have tried them, or have something else to do first.
+            if self.replays.contains_key(&id) && !self.schedule.is_active(&id) {
+                self.activate(&id, self.kept.position());
+                self.woken.push(id);
+            }
+        }
     }
 
     /// Lets the instance `id` react to the next event that was parked alone; false if there is none.
@@ -185,9 +198,7 @@ impl<M: ProcessManager> Runner<M> {
         for (id, position) in std::mem::take(&mut self.replayed).into_iter().rev() {
             self.replays.entry(id).or_default().push_front(position);
         }
-        for id in self.replays.keys().map(Arc::clone).collect::<Vec<_>>() {
-            self.keep_active(&id);
-        }
+        self.to_replay = self.replays.keys().map(Arc::clone).collect();
     }
 
     /// What was parked alone has failed once more.

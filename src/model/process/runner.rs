@@ -64,7 +64,9 @@ pub(super) struct Runner<M> {
     pub(super) rereading: Option<Rereading>,
     /// Events that were parked alone and that are replayed now, by instance.
     pub(super) replays: HashMap<Id, VecDeque<Position>>,
-    /// Those of them that were tried since the last commit.
+    /// Instances with such events that wait for room.
+    pub(super) to_replay: VecDeque<Id>,
+    /// Those of the events that were tried since the last commit.
     pub(super) replayed: Vec<(Id, Position)>,
     /// Instances whose next step is to be taken.
     pub(super) woken: Vec<Id>,
@@ -228,6 +230,7 @@ impl<M: ProcessManager> Runner<M> {
             self.hear_lanes()?;
             self.retry_due()?;
             self.advance_woken()?;
+            self.begin_replays();
             self.ingest_incoming()?;
             self.ingest_reread()?;
             // Who asks whether it is at rest may have set the clock before.

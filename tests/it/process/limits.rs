@@ -202,6 +202,42 @@ fn no_more_instances_than_may_be_are_at_something_and_the_others_come_later() {
     hook(82, |_| Ok(()));
 }
 
+/// The story: all events of no known instance were replayed at once, and all of their instances were at something.
+#[test]
+fn no_more_instances_than_may_be_are_at_something_when_many_events_are_replayed() {
+    let gate = Arc::new(Gate::default());
+    let store = temporary(&clock());
+    let (its, _opens) = (Arc::clone(&gate), Opens(Arc::clone(&gate)));
+    let routes = Arc::new(AtomicBool::new(false));
+    let is_known = Arc::clone(&routes);
+    hook(93, move |point| match point {
+        "route" if !is_known.load(Ordering::SeqCst) => Err("on purpose".into()),
+        "effect begins" => {
+            its.begun.fetch_add(1, Ordering::SeqCst);
+            its.pass();
+            Ok(())
+        }
+        _ => Ok(()),
+    });
+    let on_error = OnError::default().retries(0).then(ErrorAction::ParkInstance);
+    let process = store.process::<Checkout<93>>().on_error(on_error).lanes(1).start().unwrap();
+    place_all(&store, 0..ACTIVE_MAX + 500, 5);
+    store.drain(LONG).unwrap();
+    assert_eq!(process.status().parked, ACTIVE_MAX + 500);
+    routes.store(true, Ordering::SeqCst);
+    process.replay("").unwrap();
+    until(|| gate.begun.load(Ordering::SeqCst) == 1);
+    assert_eq!(process.status().active, ACTIVE_MAX);
+    assert_eq!(process.status().parked, 500, "those for which there is no room");
+    gate.open();
+    store.drain(LONG).unwrap();
+    assert_eq!((process.status().active, process.status().parked), (0, 0));
+    for n in 0..ACTIVE_MAX + 500 {
+        assert_eq!(film(&store, &format!("Checkout-{n}")), ["Asked", "Taken"]);
+    }
+    hook(93, |_| Ok(()));
+}
+
 /// Records what it is told to: so many events, of so many bytes.
 #[derive(Default, Clone)]
 struct Talkative;

@@ -201,3 +201,44 @@ fn an_event_that_is_parked_alone_comes_once_though_its_instance_reads_again() {
         store.close().unwrap();
     }
 }
+
+/// What `docs/book/processes.md` says of a replay that a restart interrupts.
+#[test]
+fn an_event_that_was_to_be_replayed_is_still_parked_after_a_restart_and_an_effect_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let failing = fails_at(94, &["react event", "route unknown", "effect begins effect"]);
+    let store = open(&path, &clock());
+    let process = start_then::<94>(&store, ErrorAction::ParkEvent);
+    for id in ["event", "unknown", "effect"] {
+        place(&store, id, 5);
+    }
+    store.drain(LONG).unwrap();
+    let parked = |process: &ProcessHandle| -> Vec<String> {
+        let mut ids: Vec<_> =
+            process.parked().unwrap().into_iter().map(|parked| parked.id).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(parked(&process), ["", "effect", "event"]);
+    failing.lock().unwrap().clear();
+    process.pause();
+    for id in ["event", "", "effect"] {
+        process.replay(id).unwrap();
+    }
+    assert_eq!(parked(&process), ["event", "unknown"], "nothing else is parked");
+    store.close().unwrap();
+    let store = open(&path, &clock());
+    let process = start_then::<94>(&store, ErrorAction::ParkEvent);
+    store.drain(LONG).unwrap();
+    assert_eq!(added(&store, "effect"), [5], "it goes on by itself");
+    assert_eq!(parked(&process), ["event", "unknown"]);
+    for id in ["event", "unknown"] {
+        assert!(film(&store, &format!("Checkout-{id}")).is_empty(), "{id} goes on by itself");
+        process.replay(id).unwrap();
+        store.drain(LONG).unwrap();
+        assert_eq!(added(&store, id), [5]);
+    }
+    assert_eq!(process.status().parked, 0);
+    store.close().unwrap();
+}
