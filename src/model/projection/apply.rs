@@ -55,8 +55,7 @@ pub(super) struct Pending {
     rows: Changes,
     bytes: usize,
     parked: ParkedEvents,
-    /// The streams of the events in `parked`.
-    parked_streams: Vec<StreamId>,
+    parked_counts: ParkedCounts,
     /// What is left of entries with events that were parked before, by the positions in their keys.
     left: Vec<(u64, ParkedEvents)>,
     /// The streams of events that are parked no longer.
@@ -110,7 +109,7 @@ impl Pending {
         let record = record(event, error, attempts, now);
         self.bytes += bytes_of(&record);
         self.parked.push((event.position.get(), record));
-        self.parked_streams.push(event.stream.detached());
+        self.parked_counts.add(event.stream.detached());
     }
 
     /// Leaves `events` of the entry `key`, whose others are released.
@@ -124,23 +123,25 @@ impl Pending {
         self.released.push(stream);
     }
 
-    /// The streams of the released events.
-    pub(super) fn released_streams(&self) -> &[StreamId] {
-        &self.released
+    /// Whether it parks an event of `stream`.
+    pub(super) fn parks_of(&self, stream: &StreamId) -> bool {
+        self.parked_counts.has(stream)
     }
 
-    /// The streams of the events to park.
-    pub(super) fn parked_streams(&self) -> &[StreamId] {
-        &self.parked_streams
-    }
-
-    /// Converts everything into changes, which also move the view's checkpoint to `place`.
-    pub(super) fn into_changes(self, version: u32, store: Uuid, place: Place) -> Vec<Change> {
+    /// Converts everything into changes, which also move the view's checkpoint to `place`. Returns too how many events
+    /// they park, and the streams of those that they release.
+    pub(super) fn into_changes(
+        self,
+        version: u32,
+        store: Uuid,
+        place: Place,
+    ) -> (Vec<Change>, ParkedCounts, Vec<StreamId>) {
         let rows = self.rows.into_iter().map(|(key, row)| Change::Row(key, row));
         let left = self.left.iter().flat_map(|(key, events)| left_changes(*key, events));
         let parked = parked_changes(&self.parked);
         let checkpoint = checkpoint_changes(version, store, place);
-        rows.chain(left).chain(parked).chain(checkpoint).collect()
+        let changes = rows.chain(left).chain(parked).chain(checkpoint).collect();
+        (changes, self.parked_counts, self.released)
     }
 }
 
@@ -175,6 +176,13 @@ impl ParkedCounts {
     pub(super) fn add(&mut self, stream: StreamId) {
         *self.streams.entry(stream).or_default() += 1;
         self.all += 1;
+    }
+
+    pub(super) fn add_all(&mut self, counts: ParkedCounts) {
+        self.all += counts.all;
+        for (stream, events) in counts.streams {
+            *self.streams.entry(stream).or_default() += events;
+        }
     }
 
     pub(super) fn remove(&mut self, stream: &StreamId) {

@@ -39,7 +39,7 @@ use crate::value::position::Position;
 use crate::views::ViewTree;
 use apply::being_read;
 use contract::Projection;
-use parked::{count_parked, parked};
+use parked::parked;
 use registry::Projections;
 use runner::Runner;
 use status::{ProjectionRequest, ProjectionStatus, Shared, Shown};
@@ -106,16 +106,17 @@ impl<P: Projection> ProjectionBuilder<P> {
                 }
                 None => Arc::new(Readable::new(tree)),
             };
-            let (done, shown) = shown(&views)?;
-            found = Some((views, Arc::clone(&served)));
+            let (current, building) = (views.current, views.building);
+            let (number, at) = (current.number, current.place.position);
+            let target = match building {
+                Some(building) => Target::new(building, true)?,
+                None => Target::new(current, false)?,
+            };
+            let (done, shown) = shown(at, &target);
+            found = Some((number, target, Arc::clone(&served)));
             Ok((Shared::new("projection", P::NAME, done, shown, requests), served))
         })?;
-        let (views, served) = found.expect("found where it was registered");
-        let current = views.current.number;
-        let target = match views.building {
-            Some(building) => Target::new(building, true)?,
-            None => Target::new(views.current, false)?,
-        };
+        let (current, target, served) = found.expect("found where it was registered");
         let desk = Desk {
             shared: Arc::clone(&shared),
             on_error,
@@ -139,21 +140,18 @@ impl<P: Projection> ProjectionBuilder<P> {
     }
 }
 
-/// The first status of a projection with the given `views`, and the position up to which waits return at once.
-fn shown(views: &Found) -> Result<(Position, Shown)> {
-    let target = views.building.as_ref().unwrap_or(&views.current);
+/// The first status of a projection whose served view is at `checkpoint`, and the position up to which waits return at
+/// once.
+fn shown(checkpoint: Position, target: &Target) -> (Position, Shown) {
     let shown = Shown {
-        target: Arc::clone(&target.tree),
-        checkpoint: views.current.place.position,
-        building: views.building.as_ref().map(|building| building.place.position),
-        parked: count_parked(&target.tree)?,
+        target: Arc::clone(&target.generation.tree),
+        checkpoint,
+        building: target.building.then_some(target.generation.place.position),
+        parked: target.parked.all,
     };
     // While a view is being built, callers wait for the new one.
-    let done = match views.building {
-        Some(_) => Position::START,
-        None => views.current.place.position,
-    };
-    Ok((done, shown))
+    let done = if target.building { Position::START } else { checkpoint };
+    (done, shown)
 }
 
 /// Serves `tree` to callers who hold the view from an earlier run.

@@ -127,7 +127,7 @@ impl<P: Projection> Runner<P> {
     }
 
     fn is_parked(&self, stream: &StreamId, pending: &Pending) -> bool {
-        self.target.parked.has(stream) || pending.parked_streams().contains(stream)
+        self.target.parked.has(stream) || pending.parks_of(stream)
     }
 }
 

@@ -47,9 +47,8 @@ impl<P: Projection> Runner<P> {
         let moves_only = pending.is_empty();
         if !moves_only || (at_once && ahead > 0) || ahead >= CHECKPOINT_EVENTS_MAX {
             let (parks, has_rows) = (pending.parks(), !pending.rows().is_empty());
-            let parked = pending.parked_streams().to_vec();
-            let released = pending.released_streams().to_vec();
-            let changes = pending.into_changes(P::VERSION, self.log.journal.store(), place);
+            let store = self.log.journal.store();
+            let (changes, parked, released) = pending.into_changes(P::VERSION, store, place);
             let begun = Instant::now();
             self.write_changes(changes, has_rows, waits).inspect_err(|_| {
                 // The changes since the last write are lost, and their events are applied again.
@@ -58,7 +57,7 @@ impl<P: Projection> Runner<P> {
             let ended = Instant::now();
             self.target.last_write = Some(LastWrite { ended, took: ended - begun });
             released.iter().for_each(|stream| self.target.parked.remove(stream));
-            parked.into_iter().for_each(|stream| self.target.parked.add(stream));
+            self.target.parked.add_all(parked);
             self.target.written = place;
             if parks {
                 self.seen().own.parked = self.target.parked.all;
