@@ -89,6 +89,22 @@ pub(crate) fn outage_delay(error: &Error, failures: u32) -> Option<Duration> {
     }
 }
 
+/// Whether a store with this error does not work at all, until somebody does something about it.
+pub(crate) fn is_down(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull
+            | ErrorKind::OutcomeUnknown
+            | ErrorKind::ReadOnly
+            | ErrorKind::Locked
+            | ErrorKind::Io
+            | ErrorKind::Moved
+            | ErrorKind::Closed
+            | ErrorKind::Replaced
+            | ErrorKind::Forked
+    )
+}
+
 fn recovery_wait(failures: u32) -> Duration {
     let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     RECOVERY_WAIT_MIN.saturating_mul(doubled).min(RECOVERY_WAIT_MAX)

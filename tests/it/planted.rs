@@ -57,6 +57,10 @@ const CAUGHT: &[(&str, &str)] = &[
         "process::limits::no_more_instances_than_may_be_are_at_something_when_many_events_are_replayed",
     ),
     (
+        "process::blame_replay_for_store",
+        "process::given_up::a_store_that_fails_within_a_replay_leaves_what_is_parked_as_it_was",
+    ),
+    (
         "process::forgive_conflicts_of_others",
         "process::given_up::a_step_that_conflicts_time_after_time_is_parked_though_others_go_on_meanwhile",
     ),

@@ -1,8 +1,8 @@
 //! A step that has failed, and whose fault that is.
 
 use crate::codec::process::StoredStep;
-use crate::model::policy::{of_store, outage_delay};
-use crate::value::error::{ErrorKind, HandlerError};
+use crate::model::policy::{is_down, of_store, outage_delay};
+use crate::value::error::HandlerError;
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
 use std::fmt;
@@ -43,18 +43,7 @@ pub(super) fn fault_of(cause: &HandlerError, outages: u32) -> Fault {
     if let Some(delay) = outage_delay(&error, outages) {
         return Fault::Passing(delay);
     }
-    match error.kind() {
-        ErrorKind::StorageFull
-        | ErrorKind::OutcomeUnknown
-        | ErrorKind::ReadOnly
-        | ErrorKind::Locked
-        | ErrorKind::Io
-        | ErrorKind::Moved
-        | ErrorKind::Closed
-        | ErrorKind::Replaced
-        | ErrorKind::Forked => Fault::Store,
-        _ => Fault::Instance,
-    }
+    if is_down(&error) { Fault::Store } else { Fault::Instance }
 }
 
 /// An event's place, for an error's message.

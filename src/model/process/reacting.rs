@@ -7,6 +7,7 @@ use crate::model::process::instances::{Decided, Instance, alarm};
 use crate::model::process::lane::{End, Ran};
 use crate::model::process::listening::{Interrupt, Step};
 use crate::model::process::plan;
+use crate::model::process::replaying::Replayed;
 use crate::model::process::runner::Runner;
 use crate::model::process::schedule::{Id, Next, State};
 use crate::value::clock::Micros;
@@ -59,11 +60,11 @@ impl<M: ProcessManager> Runner<M> {
                     self.kept.touch(id);
                     return Ok(());
                 }
-                Next::Nothing => {
-                    if !self.replay_next(id)? {
-                        return self.retire(id);
-                    }
-                }
+                Next::Nothing => match self.replay_next(id)? {
+                    Replayed::One => {}
+                    Replayed::Later => return Ok(()),
+                    Replayed::All => return self.retire(id),
+                },
             }
         }
     }

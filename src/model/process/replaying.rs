@@ -4,8 +4,8 @@ use crate::codec::process::{ParkedStep, StoredStep, aside_prefix, aside_suffix, 
 use crate::log::read::event_cursor::EventCursor;
 use crate::model::process::contract::ProcessManager;
 use crate::model::process::durable_state::damaged;
-use crate::model::process::failure::Failed;
-use crate::model::process::listening::{Interrupt, Step};
+use crate::model::process::failure::{Failed, Fault, fault_of};
+use crate::model::process::listening::Interrupt;
 use crate::model::process::runner::Runner;
 use crate::model::process::schedule::Id;
 use crate::value::error::{Error, HandlerError, Result};
@@ -15,6 +15,16 @@ use crate::value::json::told;
 use crate::value::position::Position;
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// What came of the events of an instance that are to be replayed.
+pub(super) enum Replayed {
+    /// The next one was tried.
+    One,
+    /// The next one is tried again later.
+    Later,
+    /// There are no more.
+    All,
+}
 
 impl<M: ProcessManager> Runner<M> {
     /// Lets go on what is parked of the instance `id`; with an empty one, the events whose instance is not known.
@@ -54,6 +64,9 @@ impl<M: ProcessManager> Runner<M> {
         let stopped_at = self.desk.shared.seen.lock().own.stopped_at.clone();
         if let Some((_, parked)) = stopped_at.filter(|(stopped, _)| stopped == id) {
             let id = self.schedule.id(id).unwrap_or_else(|| id.into());
+            if self.kept.is_aside(&id, parked.step) {
+                self.kept.take_back(&id, parked.step);
+            }
             self.give_up_step(&id, parked.step)?;
             return Ok(true);
         }
@@ -159,38 +172,49 @@ impl<M: ProcessManager> Runner<M> {
         }
     }
 
-    /// Lets the instance `id` react to the next event that was parked alone; false if there is none.
-    pub(super) fn replay_next(&mut self, id: &Id) -> Result<bool, Interrupt> {
+    /// Lets the instance `id` react to the next event that was parked alone.
+    pub(super) fn replay_next(&mut self, id: &Id) -> Result<Replayed, Interrupt> {
         if self.replays.is_empty() {
-            return Ok(false);
+            return Ok(Replayed::All);
         }
         let Some(&position) = self.replays.get(id).and_then(VecDeque::front) else {
             self.replays.remove(id);
-            return Ok(false);
+            return Ok(Replayed::All);
         };
         // It may have been skipped meanwhile.
         if self.kept.is_aside(id, StoredStep::Event(position.get())) {
-            self.replay_event(id, position)?;
+            if !self.replay_event(id, position)? {
+                return Ok(Replayed::Later);
+            }
             self.replayed.push((Arc::clone(id), position));
             self.must_write = true;
         }
         self.replays.get_mut(id).map(VecDeque::pop_front);
-        Ok(true)
+        Ok(Replayed::One)
     }
 
-    fn replay_event(&mut self, id: &Id, position: Position) -> Step {
+    /// False if a store has failed: then nothing is said of the event, and it is tried again, as any other step.
+    fn replay_event(&mut self, id: &Id, position: Position) -> Result<bool, Interrupt> {
         let step = StoredStep::Event(position.get());
         let event: RecordedEvent = EventCursor::new(self.log()).event_at(position)?;
         match self.react_late(id, &event) {
-            Ok(()) if failpoint!("process::keep_what_was_replayed") => {}
-            Ok(()) => self.kept.take_back(id, step),
+            Ok(()) => {
+                self.succeeded(id);
+                if !failpoint!("process::keep_what_was_replayed") {
+                    self.kept.take_back(id, step);
+                }
+            }
+            Err(failed) if is_of_store(&failed.cause) => {
+                self.failed(id, failed)?;
+                return Ok(false);
+            }
             Err(Failed { cause, .. }) => {
                 // It is tried again only when that is asked for.
                 self.failing.remove(id);
                 self.park_again(id, step, cause)?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// After a commit that failed: what was asked to be replayed, and is still parked, is replayed.
@@ -217,4 +241,9 @@ impl<M: ProcessManager> Runner<M> {
         let record = record.map_err(|what| damaged(M::NAME, what))?;
         record.ok_or_else(|| damaged(M::NAME, format!("{key:?} is missing")))
     }
+}
+
+/// Whether a failure is a store's, not the instance's.
+fn is_of_store(cause: &HandlerError) -> bool {
+    !matches!(fault_of(cause, 1), Fault::Instance) && !failpoint!("process::blame_replay_for_store")
 }

@@ -1,6 +1,7 @@
 //! Applies events, and holds the changes that are not written yet.
 
 use crate::codec::parked::{ParkedEvents, ParkedRecord};
+use crate::model::policy::of_store;
 use crate::model::projection::contract::Projection;
 use crate::model::projection::merged::Changes;
 use crate::model::projection::parked::{left_changes, parked_changes};
@@ -25,8 +26,8 @@ const ROW_OVERHEAD_BYTES: usize = 128;
 pub(super) enum Failure {
     /// The view cannot be read; the event is not at fault.
     View(Error),
-    /// `apply` returned an error or panicked.
-    Event(String),
+    /// `apply` returned an error or panicked. The error may be one of a store.
+    Event(String, Option<Error>),
 }
 
 /// Applies `event` on top of the changes `earlier`; returns its own changes.
@@ -44,8 +45,11 @@ pub(super) fn apply<P: Projection>(
     }
     match applied {
         Ok(Ok(())) => Ok(changes),
-        Ok(Err(cause)) => Err(Failure::Event(told::by_handler(cause).to_string())),
-        Err(panic) => Err(Failure::Event(format!("apply panicked: {}", panic))),
+        Ok(Err(cause)) => {
+            let cause = told::by_handler(cause);
+            Err(Failure::Event(cause.to_string(), of_store(&*cause)))
+        }
+        Err(panic) => Err(Failure::Event(format!("apply panicked: {}", panic), None)),
     }
 }
 

@@ -246,7 +246,8 @@ impl ProjectionHandle {
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); [`Timeout`](ErrorKind::Timeout) if a read of the view does not end; errors of
-    /// reading or writing.
+    /// reading or writing. If `apply` fails with an error of a store that does not work, such as
+    /// [`StorageFull`](ErrorKind::StorageFull), the replay ends with it, and the event is parked as it was before.
     pub fn replay_parked(&self) -> Result<()> {
         self.shared.ask(Ask::Own(ProjectionRequest::ReplayParked))
     }

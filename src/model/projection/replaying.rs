@@ -1,7 +1,7 @@
 //! Retries parked events, a few at a time, so that new events are applied in between.
 
 use crate::codec::parked::ParkedRecord;
-use crate::model::policy::ErrorAction;
+use crate::model::policy::{ErrorAction, is_down, recovery_delay};
 use crate::model::projection::apply::{Failure, Pending, apply, record as parked_record};
 use crate::model::projection::contract::Projection;
 use crate::model::projection::parked::{Entry, entries_after};
@@ -9,7 +9,7 @@ use crate::model::projection::replay::{Replay, ReplayReply};
 use crate::model::projection::runner::{Interrupt, Runner, Step};
 use crate::model::projection::writing::Waits;
 use crate::model::worker::Work;
-use crate::value::error::Result;
+use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{REPLAY_EVENTS_MAX, REPLAY_TIME_MAX};
 use crate::value::position::Position;
@@ -180,11 +180,19 @@ impl<P: Projection> Runner<P> {
                 Ok(Tried::Applied(event.stream.detached()))
             }
             Err(Failure::View(error)) => Err(error),
-            Err(Failure::Event(cause)) => {
+            Err(Failure::Event(_, Some(error))) if is_of_store(&error) => Err(error),
+            Err(Failure::Event(cause, _)) => {
                 replay.failed.insert(event.stream.detached());
                 let attempts = record.attempts.saturating_add(1);
                 Ok(Tried::Again(parked_record(&event, cause, attempts, self.now())))
             }
         }
     }
+}
+
+/// Whether `apply` failed because a store did, and the event is not at fault.
+fn is_of_store(error: &Error) -> bool {
+    let fails = is_down(error) || error.kind() == ErrorKind::Corrupt;
+    (fails || recovery_delay(error, 1).is_some())
+        && !failpoint!("projection::blame_replay_for_store")
 }

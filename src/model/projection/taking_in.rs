@@ -97,7 +97,7 @@ impl<P: Projection> Runner<P> {
                     return Ok(());
                 }
                 Err(Failure::View(error)) => return Err(error.into()),
-                Err(Failure::Event(cause)) => cause,
+                Err(Failure::Event(cause, _)) => cause,
             };
             failures += 1;
             match (self.desk.on_error.delay_after(failures), self.desk.on_error.then) {

@@ -222,6 +222,64 @@ fn the_deadline_of_an_instance_that_does_not_load_is_parked_and_can_be_skipped()
     }
 }
 
+/// The story: a store that did not work was noted as what a replayed event had failed with.
+#[test]
+fn a_store_that_fails_within_a_replay_leaves_what_is_parked_as_it_was() {
+    let other = Store::temporary().unwrap();
+    let append = || other.append("Other-1", ExpectedVersion::NoStream, [thanked()]);
+    append().unwrap();
+    let passes = filmstrip::Error::from(append().unwrap_err());
+    other.clone().close().unwrap();
+    let lasts = filmstrip::Error::from(append().unwrap_err());
+    assert_eq!((passes.kind(), lasts.kind()), (ErrorKind::Conflict, ErrorKind::Closed));
+    for skips in [false, true] {
+        let store = temporary(&clock());
+        let failure: Arc<Mutex<(u32, Option<filmstrip::Error>)>> = Arc::new(Mutex::new((1, None)));
+        let its = Arc::clone(&failure);
+        hook(95, move |point| match &mut *its.lock().unwrap() {
+            (0, _) => Ok(()),
+            _ if point != "react a" => Ok(()),
+            (_, None) => Err("on purpose".into()),
+            (times, Some(error)) => {
+                *times -= 1;
+                Err(error.clone().into())
+            }
+        });
+        let process = start_then::<95>(&store, ErrorAction::ParkEvent);
+        for _ in 0..2 {
+            happened(&store, "a", "Thanked");
+        }
+        store.drain(LONG).unwrap();
+        let before = process.parked().unwrap();
+        assert_eq!(before.len(), 2);
+        // It is tried again by itself, as often as it takes; two retries are allowed.
+        *failure.lock().unwrap() = (4, Some(passes.clone()));
+        process.replay("a").unwrap();
+        store.drain(LONG).unwrap();
+        assert_eq!((film(&store, "Checkout-a").len(), process.status().parked), (2, 0));
+        // After one that does not pass, the process stops.
+        *failure.lock().unwrap() = (1, None);
+        happened(&store, "a", "Thanked");
+        store.drain(LONG).unwrap();
+        let before = process.parked().unwrap();
+        *failure.lock().unwrap() = (u32::MAX, Some(lasts.clone()));
+        process.replay("a").unwrap();
+        assert_eq!(store.drain(LONG).unwrap_err().kind(), ErrorKind::Faulted);
+        let mut parked = process.parked().unwrap();
+        assert_eq!((parked.remove(0).error, &parked), (lasts.to_string(), &before));
+        *failure.lock().unwrap() = (0, None);
+        match skips {
+            true => process.skip("a").unwrap(),
+            false => process.resume(),
+        }
+        store.drain(LONG).unwrap();
+        assert_eq!(
+            (film(&store, "Checkout-a").len(), process.status().parked),
+            (3 - usize::from(skips), 0)
+        );
+    }
+}
+
 /// The story: `replay` returned `Ok`, the next commit met another writer, and nothing of what was parked was tried.
 #[test]
 fn what_is_to_be_replayed_is_replayed_after_a_commit_that_failed() {

@@ -549,6 +549,10 @@ fn what_goes_wrong_with_parked_events_is_caught() {
             "a_parked_event_is_applied_once_whichever_write_of_its_replay_fails",
         ),
         (
+            "projection::blame_replay_for_store",
+            "a_store_that_fails_within_a_replay_is_told_to_its_caller_and_leaves_what_is_parked_as_it_was",
+        ),
+        (
             "projection::discard_all_at_once",
             "a_discard_takes_a_bounded_number_of_parked_events_at_a_time",
         ),

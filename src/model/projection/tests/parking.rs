@@ -3,10 +3,12 @@
 use super::*;
 use crate::model::policy::OnError;
 use crate::value::limits::{FEED_BATCH_EVENTS_MIN, PARKED_PAGE};
+use parking_lot::Mutex;
 
-/// Fails while it is told to. Otherwise it counts in a row for each event.
+/// Fails while it is told to, or as a store does. Otherwise it counts in a row for each event.
 struct Parks {
     fails: Arc<AtomicBool>,
+    outage: Arc<Mutex<Option<ErrorKind>>>,
     /// Of the error that it fails with, which is another one for each event.
     error_bytes: usize,
     row_bytes: usize,
@@ -26,6 +28,9 @@ impl Projection for Parks {
             let told = position.to_string();
             return Err(told[..told.len().min(self.error_bytes)].repeat(self.error_bytes).into());
         }
+        if let Some(kind) = *self.outage.lock() {
+            return Err(Error::new(kind, "a store does not work").into());
+        }
         let key = format!("n/{position}");
         let (count, _): (u64, String) = view.get(&key)?.unwrap_or_default();
         Ok(view.put(&key, &(count + 1, " ".repeat(self.row_bytes)))?)
@@ -37,6 +42,7 @@ struct Parked {
     handle: ProjectionHandle,
     views: Arc<Views>,
     fails: Arc<AtomicBool>,
+    outage: Arc<Mutex<Option<ErrorKind>>>,
 }
 
 /// A projection that has parked `events`.
@@ -47,8 +53,9 @@ fn parked_events(events: usize, error_bytes: usize, row_bytes: usize) -> Parked 
         let new = (0..count).map(|_| NewEvent::bytes("Failing", ""));
         store.append(format!("Parked-{first}"), ExpectedVersion::Any, new).unwrap();
     }
-    let fails = Arc::new(AtomicBool::new(true));
-    let parks = Parks { fails: Arc::clone(&fails), error_bytes, row_bytes };
+    let (fails, outage) = (Arc::new(AtomicBool::new(true)), Arc::default());
+    let its_outage = Arc::clone(&outage);
+    let parks = Parks { fails: Arc::clone(&fails), outage: its_outage, error_bytes, row_bytes };
     let on_error = OnError::default().retries(0).then(ErrorAction::ParkEvent);
     let builder = store.project(parks).on_error(on_error);
     let projections = Arc::clone(&builder.projections);
@@ -56,7 +63,7 @@ fn parked_events(events: usize, error_bytes: usize, row_bytes: usize) -> Parked 
     handle.wait_for(store.head(), LONG).unwrap();
     assert_eq!(handle.status().parked, events as u64);
     let views = projections.open_views(|| ()).unwrap();
-    Parked { store, handle, views, fails }
+    Parked { store, handle, views, fails, outage }
 }
 
 /// Each parked event was an entry of its own, and was removed alone: a replay took nine times as long as applying.
@@ -81,7 +88,7 @@ fn a_parked_event_is_applied_once_whichever_write_of_its_replay_fails() {
     const EVENTS: u64 = 700;
     let mut failures = 0;
     for after in 0..10 {
-        let Parked { store, handle, views, fails } = parked_events(EVENTS as usize, 0, 2_000);
+        let Parked { store, handle, views, fails, .. } = parked_events(EVENTS as usize, 0, 2_000);
         fails.store(false, Ordering::SeqCst);
         views.fail_once_after(after);
         let replayed = handle.replay_parked();
@@ -96,6 +103,29 @@ fn a_parked_event_is_applied_once_whichever_write_of_its_replay_fails() {
         store.close().unwrap();
     }
     assert!(failures >= 5, "{failures} replays failed; each part is to fail once");
+}
+
+/// A store that did not work was noted as what the event had failed with, and the replay returned `Ok`.
+#[test]
+fn a_store_that_fails_within_a_replay_is_told_to_its_caller_and_leaves_what_is_parked_as_it_was() {
+    let Parked { store, handle, fails, outage, .. } = parked_events(3, 2, 0);
+    fails.store(false, Ordering::SeqCst);
+    let before = handle.parked().unwrap();
+    for kind in [ErrorKind::StorageFull, ErrorKind::Corrupt, ErrorKind::Closed, ErrorKind::Timeout]
+    {
+        *outage.lock() = Some(kind);
+        let error = handle.replay_parked().unwrap_err();
+        assert_eq!((error.kind(), &*error.to_string()), (kind, "a store does not work"));
+        assert_eq!(handle.parked().unwrap(), before);
+    }
+    *outage.lock() = Some(ErrorKind::Undecodable);
+    handle.replay_parked().unwrap();
+    let attempts: Vec<_> = handle.parked().unwrap().iter().map(|parked| parked.attempts).collect();
+    assert_eq!(attempts, [2; 3], "what an event is at fault for");
+    *outage.lock() = None;
+    handle.replay_parked().unwrap();
+    assert_eq!(handle.status().parked, 0);
+    store.close().unwrap();
 }
 
 /// All of them were discarded in one write, of any size.
