@@ -27,5 +27,6 @@ pub(crate) mod snapshot;
 pub(crate) mod sparse_index;
 pub(crate) mod sst;
 pub(crate) mod state;
+pub(crate) mod step_words;
 pub(crate) mod varint;
 pub(crate) mod views;

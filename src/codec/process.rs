@@ -99,7 +99,7 @@ pub(crate) enum StoredStep {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ParkedStep {
     pub(crate) step: StoredStep,
-    /// The step in words, for an operator.
+    /// The step in words (`codec::step_words`), for an operator.
     pub(crate) what: String,
     /// The message of its last failure; may be empty.
     pub(crate) error: String,

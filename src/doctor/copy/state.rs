@@ -20,6 +20,7 @@ use crate::codec::process::{
     aside_suffix, decode_cursor, given_up_key, move_cursor, process_key_of,
 };
 use crate::codec::record::Record;
+use crate::codec::step_words::{StepEvent, effect_of_version, moved, names_position};
 use crate::doctor::copy::versions::Versions;
 use crate::value::corruption::Corruption;
 use crate::value::error::{Error, ErrorKind, Result};
@@ -387,8 +388,7 @@ fn of_step(
         }
         // Where the event is now is not known, but its version is.
         step @ StoredStep::Effect(version) => {
-            let named_position = what.starts_with("the effect of position ");
-            (step, named_position.then(|| format!("the effect of version {version} of {stream}")))
+            (step, names_position(what).then(|| effect_of_version(version, stream)))
         }
         step @ StoredStep::Deadline(_) => (step, None),
     };
@@ -399,10 +399,9 @@ fn of_step(
 /// `what` was said of the event at `position`: what is to be said of the one at `now`, if it is something else.
 fn event_in_words(what: &str, position: u64, now: u64, known: Known<'_>) -> Option<String> {
     if let Some(Part { stream, event_type }) = known.parts.get(&now) {
-        return Some(format!("position {now}, event {event_type} of {stream}"));
+        return Some(StepEvent { position: now, event_type, stream }.to_string());
     }
-    let rest = what.strip_prefix(&format!("position {position}, "))?;
-    Some(format!("position {now}, {rest}"))
+    moved(what, position, now)
 }
 
 /// The error for a process's instance with `stream` that could not go on in the copy.

@@ -1,11 +1,11 @@
 //! A step that has failed, and whose fault that is.
 
 use crate::codec::process::StoredStep;
+use crate::codec::step_words::StepEvent;
 use crate::model::policy::{is_down, of_store, outage_delay};
 use crate::value::error::HandlerError;
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
-use std::fmt;
 use std::time::Duration;
 
 /// An instance whose step fails.
@@ -46,12 +46,8 @@ pub(super) fn fault_of(cause: &HandlerError, outages: u32) -> Fault {
     if is_down(&error) { Fault::Store } else { Fault::Instance }
 }
 
-/// An event's place, for an error's message.
-pub(super) struct At<'a>(pub(super) &'a RecordedEvent);
-
-impl fmt::Display for At<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RecordedEvent { position, event_type, stream, .. } = self.0;
-        write!(f, "position {position}, event {event_type} of {stream}")
-    }
+/// An event as a step names it.
+pub(super) fn step_event(event: &RecordedEvent) -> StepEvent<'_> {
+    let RecordedEvent { position, event_type, stream, .. } = event;
+    StepEvent { position: position.get(), event_type, stream: stream.as_str() }
 }

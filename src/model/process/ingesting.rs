@@ -7,7 +7,7 @@ use crate::codec::process::StoredStep;
 use crate::model::aggregate::stream_in;
 use crate::model::policy::ErrorAction;
 use crate::model::process::contract::ProcessManager;
-use crate::model::process::failure::{At, Failed};
+use crate::model::process::failure::{Failed, step_event};
 use crate::model::process::listening::{Interrupt, Step};
 use crate::model::process::runner::Runner;
 use crate::model::process::schedule::Id;
@@ -105,7 +105,7 @@ impl<M: ProcessManager> Runner<M> {
         let failures = self.incoming.failing.map_or(0, |(_, failures)| failures) + 1;
         let stops =
             self.desk.on_error.then.or_usual(ErrorAction::ParkInstance) == ErrorAction::Stop;
-        let at = At(event).to_string();
+        let at = step_event(event).to_string();
         // It is pure: it would fail again. Only who stops for it has a reason to be sure.
         if let Some(delay) = self.desk.on_error.delay_after(failures).filter(|_| stops) {
             self.desk.shared.retrying(at, failures, cause.to_string());

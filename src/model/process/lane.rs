@@ -2,12 +2,13 @@
 //!
 //! * A lane writes nothing but what an effect's commands do. What effects return is recorded by the process's thread.
 
+use crate::codec::step_words::{effect_of, effect_of_version};
 use crate::log::core::Log;
 use crate::log::engine::Engine;
 use crate::log::read::stream::{StreamEvents, StreamRange};
 use crate::model::process::contract::ProcessManager;
 use crate::model::process::effects::{Effects, Executors};
-use crate::model::process::failure::At;
+use crate::model::process::failure::step_event;
 use crate::model::process::instances::{Decided, Instance};
 use crate::model::process::lanes::Lanes;
 use crate::model::process::passing_on::PassOn;
@@ -69,7 +70,7 @@ impl<M: ProcessManager> LaneContext<M> {
             if done > 0 && self.lanes.is_resting() {
                 break;
             }
-            let mut at = format!("the effect of version {version} of {}-{id}", M::NAME);
+            let mut at = effect_of_version(version, format_args!("{}-{id}", M::NAME));
             let end = match self.run_effect(&id, &mut instance, version, &mut at) {
                 Ok(None) => {
                     done += 1;
@@ -102,7 +103,7 @@ impl<M: ProcessManager> LaneContext<M> {
                 none @ None => none.insert(Instance::load(log, &self.pass_on, id)?),
             };
             let event = own_event(log, &instance.stream, version)?;
-            *at = format!("the effect of {}", At(&event));
+            *at = effect_of(step_event(&event));
             let passed = self.pass_on.of(&event.metadata);
             let mut out = Effects::new(&event, &passed, &self.executors);
             let own = event.decode::<M::Event>()?;

@@ -2,7 +2,7 @@
 
 use crate::codec::process::StoredStep;
 use crate::model::process::contract::{ProcessManager, Trigger};
-use crate::model::process::failure::{At, Failed};
+use crate::model::process::failure::{Failed, step_event};
 use crate::model::process::instances::{Decided, Instance, alarm};
 use crate::model::process::lane::{End, Ran};
 use crate::model::process::listening::{Interrupt, Step};
@@ -105,7 +105,7 @@ impl<M: ProcessManager> Runner<M> {
     fn react(&mut self, id: &Id, event: &RecordedEvent, in_order: bool) -> Result<Reacted, Failed> {
         let failed = |cause| Failed {
             step: StoredStep::Event(event.position.get()),
-            at: At(event).to_string(),
+            at: step_event(event).to_string(),
             cause,
         };
         let instance = self.instance(id).map_err(|error| failed(error.into()))?;

@@ -6,7 +6,7 @@
 use crate::codec::process::StoredStep;
 use crate::follow::feed::{Batch, Feed, FeedStop};
 use crate::model::process::contract::ProcessManager;
-use crate::model::process::failure::{At, Failed};
+use crate::model::process::failure::{Failed, step_event};
 use crate::model::process::listening::{Interrupt, Step};
 use crate::model::process::runner::Runner;
 use crate::model::process::schedule::Id;
@@ -117,7 +117,7 @@ impl<M: ProcessManager> Runner<M> {
         cause: HandlerError,
         failures: u32,
     ) -> Result<Instant, Interrupt> {
-        let (at, cause) = (At(event).to_string(), told::by_handler(cause));
+        let (at, cause) = (step_event(event).to_string(), told::by_handler(cause));
         if let Some(delay) = self.desk.on_error.delay_after(failures) {
             self.desk.shared.retrying(at, failures, cause.to_string());
             return Ok(Instant::now() + delay);
