@@ -232,6 +232,7 @@ pub mod projection {
     pub use crate::follow::parked::Parked;
     pub use crate::model::policy::{ErrorAction, OnError, Retrying};
     pub use crate::model::projection::contract::Projection;
+    pub use crate::model::projection::indexed::{IndexRows, IndexedRow};
     pub use crate::model::projection::rows::Rows;
     pub use crate::model::projection::status::{ProjectionState, ProjectionStatus};
     pub use crate::model::projection::view::{View, ViewReader};
@@ -298,7 +299,8 @@ pub mod limits {
     pub use crate::value::limits::{
         COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
         EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX, LANES_MAX, STREAM_NAME_BYTES_MAX,
-        SUBSCRIPTION_BUFFER_MAX, VIEW_KEY_BYTES_MAX, VIEW_ROW_BYTES_MAX,
+        SUBSCRIPTION_BUFFER_MAX, VIEW_ENTRIES_BYTES_MAX, VIEW_ENTRY_BYTES_MAX,
+        VIEW_INDEX_NAME_BYTES_MAX, VIEW_INDEXES_MAX, VIEW_KEY_BYTES_MAX, VIEW_ROW_BYTES_MAX,
     };
 }
 

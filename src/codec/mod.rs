@@ -29,4 +29,5 @@ pub(crate) mod sst;
 pub(crate) mod state;
 pub(crate) mod step_words;
 pub(crate) mod varint;
+pub(crate) mod view_entry;
 pub(crate) mod views;

@@ -34,6 +34,16 @@ pub(crate) struct ViewOrigin {
     pub(crate) chain: Chain,
 }
 
+/// The indexes that a view has. A view without any does not have this state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ViewIndexes {
+    /// Their names, in order.
+    pub(crate) names: Vec<String>,
+    /// The position of the view's checkpoint. If it is another one, a version of filmstrip that knows no indexes has
+    /// changed rows meanwhile.
+    pub(crate) position: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +56,7 @@ mod tests {
         check(&ViewCheckpoint { version: 2, position: 7 }, &[2, 7]);
         let golden = [[9; 16].as_slice(), &[251, 44, 1], &[8; 32]].concat();
         check(&ViewOrigin { store: [9; 16], position: 300, chain: [8; 32] }, &golden);
+        let golden = [2, 1, b'a', 2, b'b', b'c', 251, 44, 1];
+        check(&ViewIndexes { names: vec!["a".into(), "bc".into()], position: 300 }, &golden);
     }
 }

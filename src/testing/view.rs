@@ -129,11 +129,11 @@ impl<P: Projection> Projecting<P> {
 
     fn apply(&mut self, event: &RecordedEvent) -> Result<(), HandlerError> {
         let nothing = Changes::new();
-        let mut view = ViewWriter::new(&self.rows, &nothing);
+        let mut view = ViewWriter::new(&self.rows, P::INDEXES, &nothing);
         self.projection.apply(event, &mut view)?;
         for (key, row) in view.finish().0 {
             match row {
-                Some(row) => self.rows.insert(key, row),
+                Some(row) => self.rows.insert(key, row.bytes),
                 None => self.rows.remove(&key),
             };
         }

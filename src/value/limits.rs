@@ -236,6 +236,16 @@ pub(crate) const VIEWS_NOTE_BYTES_MAX: u64 = MIB as u64;
 pub const VIEW_KEY_BYTES_MAX: usize = 1_024;
 /// Bytes of a view's row.
 pub const VIEW_ROW_BYTES_MAX: usize = 16 * MIB;
+/// Indexes of a view: each entry of a row is written with the row.
+pub const VIEW_INDEXES_MAX: usize = 16;
+/// Bytes of UTF-8 in the name of a view's index. It is part of each entry's key.
+pub const VIEW_INDEX_NAME_BYTES_MAX: usize = 32;
+/// Bytes of an entry in a view's index: the index's name, the secondary key, in which a NUL counts twice, and the
+/// row's key. With what holds them apart they are one key of sled's.
+pub const VIEW_ENTRY_BYTES_MAX: usize = 1_084;
+/// Bytes of all entries of a row, without its key: they are listed beside the row in one value of sled's, each with 5
+/// bytes more.
+pub const VIEW_ENTRIES_BYTES_MAX: usize = 4 * KIB;
 /// Bytes of changes to a served view from which on they are written at the next end of a commit, and with twice as
 /// many within one.
 pub(crate) const VIEW_CHANGES_BYTES_MIN: usize = 256 * KIB;

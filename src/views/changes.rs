@@ -3,18 +3,34 @@
 use super::{OpenViews, ViewTree};
 use crate::codec::overflow::Overflow;
 use crate::codec::row::{self, StoredRow};
+use crate::codec::view_entry::{Entries, entries_key};
 use crate::kv::database::{Database, Tree};
 use crate::kv::overflow;
 use crate::value::error::Result;
 use crate::value::failpoint::failpoint;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+
+/// A row, and what the view's indexes hold of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) bytes: Bytes,
+    pub(crate) entries: Entries,
+}
+
+impl Row {
+    /// A row that is in no index.
+    pub(crate) fn plain(bytes: impl Into<Bytes>) -> Row {
+        Row { bytes: bytes.into(), entries: Entries::default() }
+    }
+}
 
 /// One change of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Sets or deletes a row.
-    Row(String, Option<Bytes>),
+    /// Sets or deletes a row, and its entries in the view's indexes.
+    Row(String, Option<Row>),
     /// Sets or deletes one of the view's own states, such as its checkpoint.
     State(Vec<u8>, Option<Vec<u8>>),
 }
@@ -39,7 +55,10 @@ impl ViewTree {
         let mut replaced = Vec::new();
         for change in changes {
             let (key, value) = match change {
-                Change::Row(key, value) => (row::row_key(&key), value),
+                Change::Row(key, row) => {
+                    self.change_entries(views, &key, row.as_ref(), &mut batch)?;
+                    (row::row_key(&key), row.map(|row| row.bytes))
+                }
                 Change::State(name, value) => (row::state_key(&name), value.map(Bytes::from)),
             };
             let old = self.overflow_of(db, tree, &key)?;
@@ -58,6 +77,11 @@ impl ViewTree {
             db.batch(tree, states)?;
             batch = rows;
         }
+        if failpoint!("views::entries_apart_from_rows") {
+            let (entries, rest) = batch.into_iter().partition(|(key, _)| key[0] > 2);
+            db.batch(tree, entries)?;
+            batch = rest;
+        }
         db.batch(tree, batch)?;
         // The changes are made. An error would say that none was, and the same events would be applied again.
         // Leftover pieces are never read, and are removed with the view.
@@ -73,6 +97,37 @@ impl ViewTree {
             }
             Ok(()) => Ok(()),
         }
+    }
+
+    /// Adds to `batch` what makes the entries of the row `key` those of `row`.
+    fn change_entries(
+        &self,
+        views: &OpenViews<'_>,
+        key: &str,
+        row: Option<&Row>,
+        batch: &mut Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    ) -> Result<()> {
+        if self.indexes.is_empty() {
+            return Ok(());
+        }
+        let old = self.entries_in(views, key)?;
+        let new = row.map(|row| row.entries.clone()).unwrap_or_default();
+        if old == new {
+            return Ok(());
+        }
+        let kept: BTreeSet<_> = new.iter().collect();
+        let is_gone = old.iter().map(|entry| !kept.contains(entry));
+        let keeps_old = failpoint!("views::keep_entries_of_replaced_row");
+        let gone = old.keys(key).zip(is_gone).filter(|(_, is_gone)| *is_gone && !keeps_old);
+        batch.extend(gone.map(|(entry, _)| (entry, None)));
+        batch.extend(new.keys(key).map(|entry| {
+            let value = StoredRow::Inline(Bytes::new()).encode(&entry);
+            (entry, Some(value))
+        }));
+        let list = entries_key(key);
+        let stored = StoredRow::Inline(Bytes::copy_from_slice(new.as_bytes())).encode(&list);
+        batch.push((list, Some(stored).filter(|_| !new.is_empty())));
+        Ok(())
     }
 
     /// The stored form of `value`. Writes its pieces, if it needs any.

@@ -1,7 +1,7 @@
 //! Reads views as they are: nothing is created, swept or quarantined.
 
 use super::{Open, OpenViews, VIEWS, ViewTree, Views, closed};
-use crate::codec::row;
+use crate::codec::{row, view_entry};
 use crate::kv::database::Database;
 use crate::kv::failure::OpenError;
 use crate::storage::disk::Disk;
@@ -31,7 +31,8 @@ impl Views {
             return Ok(None);
         }
         let (views, name) = (Arc::clone(self), name.to_owned());
-        Ok(Some(ViewTree { views, name, has_pieces: AtomicBool::new(false) }))
+        let has_pieces = AtomicBool::new(false);
+        Ok(Some(ViewTree { views, name, has_pieces, indexes: Vec::new() }))
     }
 
     /// Opens the tree `name`; false if there is none.
@@ -66,6 +67,46 @@ impl ViewTree {
                 }
             }
         }
+        drop(views);
+        self.each_wrong_entry(wrong)
+    }
+
+    /// Calls `wrong` with a description of each entry of an index that its row does not have, and of each that is
+    /// missing. A write may come in between; then the next attempt finds both sides of it.
+    fn each_wrong_entry(&self, mut wrong: impl FnMut(String)) -> Result<()> {
+        let views = self.views.read()?;
+        let (db, tree) = (views.db(), views.tree(&self.name)?);
+        let [entries, lists] = view_entry::spaces();
+        let mut there = db.prefix(tree, &entries);
+        while let Some((entry, _)) = there.next()? {
+            let row = view_entry::entry_of(&entry).map(|(_, row)| row);
+            let is_orphan = |row: &str| {
+                let is_of_row = self.entries_in(&views, row)?.keys(row).any(|key| key == entry)
+                    && db.get(tree, &row::row_key(row))?.is_some();
+                Ok(!is_of_row && db.get(tree, &entry)?.is_some())
+            };
+            if row.as_ref().map_or(Ok(true), |row| again(|| is_orphan(row)))? {
+                let row = row.unwrap_or_default();
+                wrong(format!("{row}: an index has an entry of it that the row does not have"));
+            }
+        }
+        let mut there = db.prefix(tree, &lists);
+        while let Some((list, _)) = there.next()? {
+            let name = row::name_of(&list).unwrap_or_default();
+            let Ok(row) = std::str::from_utf8(name) else {
+                wrong("the entries of a row whose key is no text".to_owned());
+                continue;
+            };
+            for entry in self.entries_in(&views, row)?.keys(row) {
+                let lacks = || {
+                    let listed = self.entries_in(&views, row)?;
+                    Ok(listed.keys(row).any(|key| key == entry) && db.get(tree, &entry)?.is_none())
+                };
+                if again(lacks)? {
+                    wrong(format!("{row}: an index lacks an entry of it"));
+                }
+            }
+        }
         Ok(())
     }
 
@@ -81,4 +122,14 @@ impl ViewTree {
         }
         read.map(drop)
     }
+}
+
+/// Whether something is wrong each time that it is looked at.
+fn again(mut is_wrong: impl FnMut() -> Result<bool>) -> Result<bool> {
+    for _ in 0..READ_AGAIN_MAX {
+        if !is_wrong()? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -5,6 +5,7 @@
 //! * After `close` every call returns `Closed`, even on a tree that is still held.
 
 pub(crate) mod changes;
+pub(crate) mod entries;
 mod inspect;
 pub(crate) mod note;
 pub(crate) mod range;
@@ -88,6 +89,7 @@ impl Views {
             views: Arc::clone(self),
             name: name.to_owned(),
             has_pieces: AtomicBool::new(false),
+            indexes: Vec::new(),
         };
         tree.sweep()?;
         Ok(tree)
@@ -110,6 +112,13 @@ impl Views {
     pub(crate) fn reads_and_writes(&self) -> (u64, u64) {
         let views = self.read().expect("open");
         (views.db().entries_read(), views.db().writes())
+    }
+
+    /// Removes one key of a tree, as no version of filmstrip does.
+    #[cfg(test)]
+    pub(crate) fn remove_key(&self, tree: &str, key: &[u8]) {
+        let views = self.read().expect("open");
+        views.db().remove(views.tree(tree).expect("there"), key).expect("removed");
     }
 
     /// Makes every write after the next `writes` fail.
@@ -230,6 +239,8 @@ pub(crate) struct ViewTree {
     name: String,
     /// Whether a row may be in pieces. If not, a write need not look up the rows that it replaces.
     has_pieces: AtomicBool,
+    /// The names of the indexes that it has. If there are none, a write need not look up what they hold.
+    indexes: Vec<String>,
 }
 
 impl ViewTree {

@@ -21,6 +21,7 @@ mod faults;
 mod follower;
 mod git_history;
 mod group;
+mod indexes;
 mod kill;
 mod linearizability;
 mod model;

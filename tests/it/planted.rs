@@ -427,6 +427,18 @@ const CAUGHT: &[(&str, &str)] = &[
         "doctor::copy_with_old_words",
         "copy::going_on::what_is_parked_is_described_as_it_is_in_the_copy",
     ),
+    (
+        "views::keep_entries_of_replaced_row",
+        "indexes::rows_and_indexes_agree_whatever_is_put_removed_rebuilt_and_restarted",
+    ),
+    (
+        "views::take_any_indexes",
+        "indexes::a_view_that_was_stored_with_other_indexes_is_rebuilt_and_refuses_to_be_read_by_them_until_then",
+    ),
+    (
+        "projection::pass_by_the_secondary_key",
+        "indexes::rows_and_indexes_agree_whatever_is_put_removed_rebuilt_and_restarted",
+    ),
     ("doctor::copy_with_old_cursors", "copy::going_on::a_consumer_group_goes_on_where_it_was"),
 ];
 

@@ -5,7 +5,7 @@ use crate::model::policy::of_store;
 use crate::model::projection::contract::Projection;
 use crate::model::projection::merged::Changes;
 use crate::model::projection::parked::{left_changes, parked_changes};
-use crate::model::projection::trees::{Place, checkpoint_changes};
+use crate::model::projection::trees::{MadeBy, Place, checkpoint_changes};
 use crate::model::projection::writer::ViewWriter;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, catch};
@@ -13,8 +13,7 @@ use crate::value::event::RecordedEvent;
 use crate::value::json::told;
 use crate::value::stream::StreamId;
 use crate::views::ViewTree;
-use crate::views::changes::Change;
-use bytes::Bytes;
+use crate::views::changes::{Change, Row};
 use std::collections::HashMap;
 use std::time::Duration;
 use uuid::Uuid;
@@ -37,7 +36,7 @@ pub(super) fn apply<P: Projection>(
     tree: &ViewTree,
     earlier: &Changes,
 ) -> Result<Changes, Failure> {
-    let mut writer = ViewWriter::new(tree, earlier);
+    let mut writer = ViewWriter::new(tree, P::INDEXES, earlier);
     let applied = catch(|| projection.apply(event, &mut writer));
     let (changes, unreadable) = writer.finish();
     if let Some(error) = unreadable {
@@ -92,7 +91,8 @@ impl Pending {
 
     /// Adds the changes of one event.
     pub(super) fn take(&mut self, changes: Changes) {
-        let bytes = |row: &Option<Bytes>| row.as_ref().map_or(0, Bytes::len);
+        let bytes_of = |row: &Row| row.bytes.len() + row.entries.as_bytes().len();
+        let bytes = |row: &Option<Row>| row.as_ref().map_or(0, bytes_of);
         for (key, row) in changes {
             let (key_bytes, row_bytes) = (key.len(), bytes(&row));
             self.bytes += row_bytes;
@@ -136,14 +136,14 @@ impl Pending {
     /// they park, and the streams of those that they release.
     pub(super) fn into_changes(
         self,
-        version: u32,
+        made_by: MadeBy,
         store: Uuid,
         place: Place,
     ) -> (Vec<Change>, ParkedCounts, Vec<StreamId>) {
         let rows = self.rows.into_iter().map(|(key, row)| Change::Row(key, row));
         let left = self.left.iter().flat_map(|(key, events)| left_changes(*key, events));
         let parked = parked_changes(&self.parked);
-        let checkpoint = checkpoint_changes(version, store, place);
+        let checkpoint = checkpoint_changes(made_by, store, place);
         let changes = rows.chain(left).chain(parked).chain(checkpoint).collect();
         (changes, self.parked_counts, self.released)
     }

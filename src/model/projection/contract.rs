@@ -1,9 +1,10 @@
 //! The trait of projections, which the application implements.
 
 use crate::model::projection::writer::ViewWriter;
-use crate::value::error::HandlerError;
+use crate::value::error::{Error, HandlerError, Result};
 use crate::value::event::RecordedEvent;
 use crate::value::filter::Filter;
+use crate::value::limits::{VIEW_INDEX_NAME_BYTES_MAX, VIEW_INDEXES_MAX};
 
 /// A durable view: rows, ordered by key, that are computed from events and survive a restart.
 ///
@@ -53,6 +54,11 @@ pub trait Projection: Send + Sync + 'static {
     /// that is done the old view is served unchanged; then it is replaced as a whole.
     const VERSION: u32;
 
+    /// The names of the view's indexes, by whose secondary keys its rows are listed: see
+    /// [`ViewWriter::put_indexed`]. At most 16, each with at most 32 bytes of UTF-8 without control characters. A view
+    /// that was stored with other indexes, or with none, is rebuilt as one of another version is.
+    const INDEXES: &'static [&'static str] = &[];
+
     /// Returns the events that it is made from.
     fn filter(&self) -> Filter;
 
@@ -62,4 +68,28 @@ pub trait Projection: Send + Sync + 'static {
     /// # Errors
     /// An error, or a panic, is handled as the projection's [`OnError`](crate::projection::OnError) says.
     fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError>;
+}
+
+/// Refuses indexes that no view can have.
+pub(crate) fn check_indexes<P: Projection>() -> Result<()> {
+    let projection = P::NAME;
+    if P::INDEXES.len() > VIEW_INDEXES_MAX {
+        let what = format!("the list of indexes of projection {projection}");
+        return Err(Error::too_large(&what, P::INDEXES.len(), VIEW_INDEXES_MAX, "names"));
+    }
+    for (n, name) in P::INDEXES.iter().enumerate() {
+        if name.len() > VIEW_INDEX_NAME_BYTES_MAX {
+            let what = format!("the name {name:?} of an index");
+            return Err(Error::too_large(&what, name.len(), VIEW_INDEX_NAME_BYTES_MAX, "bytes"));
+        }
+        let fault = match () {
+            () if name.is_empty() => "empty",
+            () if name.chars().any(char::is_control) => "has a control character",
+            () if P::INDEXES.iter().take(n).any(|other| other == name) => "is there twice",
+            () => continue,
+        };
+        let message = format!("projection {projection}: the name {name:?} of an index: {fault}");
+        return Err(Error::invalid(message));
+    }
+    Ok(())
 }

@@ -3,16 +3,16 @@
 use crate::model::projection::rows::RowSource;
 use crate::value::error::Result;
 use crate::value::failpoint::failpoint;
+use crate::views::changes::Row;
 use crate::views::range::RowRange;
 use crate::views::rows::EachRow;
-use bytes::Bytes;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::ops::ControlFlow;
 
 /// Changes to rows; `None` deletes one.
-pub(crate) type Changes = BTreeMap<String, Option<Bytes>>;
+pub(crate) type Changes = BTreeMap<String, Option<Row>>;
 
 /// Gives the rows in `range` to `each` until it breaks off: those of `view` as `older` has changed them, and then
 /// `newer`.
@@ -54,14 +54,14 @@ pub(super) fn scan_merged(
 }
 
 /// Gives a row to `each`, unless it was deleted.
-fn give(key: &str, row: &Option<Bytes>, each: &mut EachRow<'_>) -> Result<ControlFlow<()>> {
+fn give(key: &str, row: &Option<Row>, each: &mut EachRow<'_>) -> Result<ControlFlow<()>> {
     match row {
-        Some(row) => each(key.to_owned(), &|| Ok(row.clone())),
+        Some(row) => each(key.to_owned(), &|| Ok(row.bytes.clone())),
         None => Ok(ControlFlow::Continue(())),
     }
 }
 
-type Change<'a> = (&'a str, &'a Option<Bytes>);
+type Change<'a> = (&'a str, &'a Option<Row>);
 
 fn in_range<'a>(
     changes: &'a Changes,

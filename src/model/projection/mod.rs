@@ -7,6 +7,7 @@
 mod apply;
 pub(crate) mod audit;
 pub(crate) mod contract;
+pub(crate) mod indexed;
 pub(crate) mod merged;
 mod parked;
 pub(crate) mod registry;
@@ -38,7 +39,7 @@ use crate::value::limits::VIEW_READERS_WAIT_MAX;
 use crate::value::position::Position;
 use crate::views::ViewTree;
 use apply::being_read;
-use contract::Projection;
+use contract::{Projection, check_indexes};
 use parked::parked;
 use registry::Projections;
 use runner::Runner;
@@ -46,7 +47,7 @@ use status::{ProjectionRequest, ProjectionStatus, Shared, Shown};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use target::Target;
-use trees::{Found, Generation};
+use trees::{Found, Generation, MadeBy};
 use view::{Served, View};
 
 /// Settings for running a projection; see [`Store::project`](crate::Store::project).
@@ -92,11 +93,12 @@ impl<P: Projection> ProjectionBuilder<P> {
         }
         let filter = projection.filter();
         filter.check()?;
+        check_indexes::<P>()?;
         let trees = projections.trees(P::NAME)?;
         let (requests, asked) = requests();
         let mut found = None;
         let (shared, registered) = projections.known.register(P::NAME, |served| {
-            let views = trees.find(P::VERSION)?;
+            let views = trees.find(MadeBy::of::<P>())?;
             refuse_ahead::<P>(&log, &views)?;
             let tree = Arc::clone(&views.current.tree);
             let served = match served {

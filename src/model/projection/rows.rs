@@ -18,7 +18,7 @@ use std::ops::{Bound, ControlFlow, RangeBounds};
 
 /// Rows of the first page that an iterator reads; each further one has twice as many, up to the limit. So one that is
 /// dropped early has read no more than about twice what it gave out.
-const FIRST_PAGE_ROWS: u64 = 16;
+pub(super) const FIRST_PAGE_ROWS: u64 = 16;
 
 /// Where rows are read.
 pub(crate) trait RowSource {
@@ -105,7 +105,7 @@ pub(crate) fn decode<T: DeserializeOwned>(key: &str, row: &[u8]) -> Result<T> {
 /// # Ok::<(), filmstrip::Error>(())
 /// ```
 #[derive(Clone)]
-#[must_use = "nothing is read before `collect`, `first` or `iter`"]
+#[must_use = "nothing is read before `collect`, `first`, `iter` or `count`"]
 pub struct Rows<'a> {
     source: &'a dyn RowSource,
     range: RowRange,
@@ -173,6 +173,24 @@ impl<'a> Rows<'a> {
     pub fn first<T: DeserializeOwned>(self) -> Result<Option<(String, T)>> {
         let limit = self.limit.min(1);
         Ok(self.limit(limit).collect()?.pop())
+    }
+
+    /// Counts them, without reading or decoding a row: it walks over the keys of one moment, which takes time for each
+    /// of them, about a microsecond, and meanwhile nothing is written to the view. Where a number is read often, let
+    /// `apply` keep it in a row of its own.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::ErrorKind::Closed); errors of reading.
+    pub fn count(self) -> Result<u64> {
+        let mut count = 0;
+        if self.limit > 0 {
+            self.source.scan(&self.range, &mut |_, _| {
+                count += 1;
+                let goes_on = count < self.limit;
+                Ok(if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            })?;
+        }
+        Ok(count)
     }
 
     /// Reads the rows one after the other. It holds a page of them, of at most 512 rows, and reads the next one when

@@ -13,7 +13,7 @@ use crate::model::projection::parked::entries_after;
 use crate::model::projection::replay::Replay;
 use crate::model::projection::status::{ProjectionRequest, Shown};
 use crate::model::projection::target::Target;
-use crate::model::projection::trees::{Place, Trees};
+use crate::model::projection::trees::{MadeBy, Place, Trees};
 use crate::model::projection::view::Served;
 use crate::model::worker::desk::{self, Desk, timer};
 use crate::model::worker::status::Seen;
@@ -260,7 +260,7 @@ impl<P: Projection> Runner<P> {
         // Until it is replaced below, an unfinished target counts as torn: its tree is removed once the new one is
         // named.
         self.target.torn = self.target.building;
-        let generation = self.trees.begin_building(self.current, P::VERSION)?;
+        let generation = self.trees.begin_building(self.current, MadeBy::of::<P>())?;
         self.has_outdated = true;
         self.target = Target::new(generation, true)?;
         let mut seen = self.seen();

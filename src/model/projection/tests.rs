@@ -1,5 +1,6 @@
 //! Rebuilt views, which are written in parts, when some of the writes fail.
 
+mod indexes;
 mod parking;
 mod work;
 
@@ -7,7 +8,7 @@ use super::*;
 use crate::log::commit::Commit;
 use crate::model::policy::ErrorAction;
 use crate::model::projection::status::ProjectionState;
-use crate::model::projection::trees::{CHECKPOINT, ORIGIN, Place, Trees};
+use crate::model::projection::trees::{CHECKPOINT, MadeBy, ORIGIN, Place, Trees};
 use crate::model::projection::writer::ViewWriter;
 use crate::store::Store;
 use crate::value::error::HandlerError;
@@ -25,6 +26,7 @@ const LONG: Duration = Duration::from_secs(60);
 /// More rows than fit into one part.
 const STREAMS: usize = VIEW_BUILD_CHANGES_MAX + 100;
 const EACH: u64 = 2;
+const BY: MadeBy = MadeBy { version: 1, indexes: &[] };
 
 struct Counts;
 
@@ -124,11 +126,11 @@ fn a_rebuild_that_was_cut_short_in_writing_is_begun_anew_and_not_forgotten() {
     let (_handle, views) = start(&store);
     let log = Arc::clone(store.project(Counts).log.log());
     let trees = Trees::open(views, log, "another").unwrap();
-    assert!(trees.find(1).unwrap().building.is_none());
-    let begun = trees.begin_building(1, 1).unwrap();
-    assert_eq!(trees.find(1).unwrap().building.unwrap().number, begun.number, "it goes on");
+    assert!(trees.find(BY).unwrap().building.is_none());
+    let begun = trees.begin_building(1, BY).unwrap();
+    assert_eq!(trees.find(BY).unwrap().building.unwrap().number, begun.number, "it goes on");
     begun.tree.write(vec![Change::State(CHECKPOINT.to_vec(), None)]).unwrap();
-    let found = trees.find(1).unwrap();
+    let found = trees.find(BY).unwrap();
     assert!(found.building.unwrap().number > begun.number, "it is rebuilt");
     assert_eq!(found.current.number, 1, "and the old view is served");
 }
@@ -263,10 +265,10 @@ fn views_are_held_against_the_history_that_they_say_they_are_of() {
     handle.stop().unwrap();
     let log = Arc::clone(store.project(Counts).log.log());
     let trees = Trees::open(Arc::clone(&views), log, Counts::NAME).unwrap();
-    let current = trees.find(1).unwrap().current;
+    let current = trees.find(BY).unwrap().current;
     let origin = current.tree.state(ORIGIN).unwrap().expect("it says what it was made from");
     current.tree.write(vec![Change::State(ORIGIN.to_vec(), None)]).unwrap();
-    let found = trees.find(1).unwrap().current;
+    let found = trees.find(BY).unwrap().current;
     assert_eq!((found.number, found.place), (current.number, current.place), "it was not believed");
     assert_eq!(found.tree.state(ORIGIN).unwrap(), Some(origin.clone()), "it is believed twice");
 
@@ -275,18 +277,18 @@ fn views_are_held_against_the_history_that_they_say_they_are_of() {
         origin[byte] ^= 1;
         vec![Change::State(ORIGIN.to_vec(), Some(origin))]
     };
-    let building = trees.begin_building(current.number, 1).unwrap();
+    let building = trees.begin_building(current.number, BY).unwrap();
     let checkpoint = current.tree.state(CHECKPOINT).unwrap().map(Vec::from);
     building.tree.write(vec![Change::State(CHECKPOINT.to_vec(), checkpoint)]).unwrap();
     building.tree.write(foreign(0)).unwrap();
-    let found = trees.find(1).unwrap();
+    let found = trees.find(BY).unwrap();
     assert_eq!(found.current.number, current.number);
     let again = found.building.expect("the rebuild was forgotten");
     assert!(again.number > building.number, "it goes on in another history");
     assert_eq!(again.place, Place::START);
 
     found.current.tree.write(foreign(origin.len() - 1)).unwrap();
-    let found = trees.find(1).unwrap();
+    let found = trees.find(BY).unwrap();
     assert!(found.current.number > again.number, "rows of another history are served");
     assert_eq!(found.current.place, Place::START);
 }

@@ -6,9 +6,12 @@
 //!   of this one, after a backup was restored.
 
 use crate::codec::frame::Chain;
-use crate::codec::projection::{Generations, ViewCheckpoint, ViewOrigin, decode, encode};
+use crate::codec::projection::{
+    Generations, ViewCheckpoint, ViewIndexes, ViewOrigin, decode, encode,
+};
 use crate::log::core::Log;
 use crate::log::read::frame_cursor::chain_at;
+use crate::model::projection::contract::Projection;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::VIEW_BUILD_CHANGES_MAX;
@@ -22,6 +25,20 @@ use uuid::Uuid;
 pub(super) const META: &str = "projections";
 pub(super) const CHECKPOINT: &[u8] = b"checkpoint";
 pub(super) const ORIGIN: &[u8] = b"origin";
+pub(super) const INDEXES: &[u8] = b"indexes";
+
+/// What the program says of a view.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MadeBy {
+    pub(super) version: u32,
+    pub(super) indexes: &'static [&'static str],
+}
+
+impl MadeBy {
+    pub(super) fn of<P: Projection>() -> MadeBy {
+        MadeBy { version: P::VERSION, indexes: P::INDEXES }
+    }
+}
 
 /// The trees of one projection.
 pub(super) struct Trees {
@@ -65,45 +82,45 @@ impl Trees {
         Ok(Trees { views, log, meta, name: name.to_owned() })
     }
 
-    /// Finds the views that a projection of `version` needs, and begins the missing ones.
-    pub(super) fn find(&self, version: u32) -> Result<Found> {
+    /// Finds the views that the program needs, and begins the missing ones.
+    pub(super) fn find(&self, made_by: MadeBy) -> Result<Found> {
         let mut generations = self.generations()?;
         if generations.current == 0 || self.is_of_another_history(generations.current)? {
             // An empty view is better than rows from events that are not in this log.
-            generations.current = self.begin(generations.newest() + 1, version)?;
+            generations.current = self.begin(generations.newest() + 1, made_by)?;
         }
-        let current = self.checkpoint(generations.current)?;
+        let current = self.stored(generations.current)?;
         let begun = match generations.building {
             Some(number) if self.is_of_another_history(number)? => Some(None),
-            Some(number) => Some(self.checkpoint(number)?),
+            Some(number) => Some(self.stored(number)?),
             None => None,
         };
         // A rebuild was interrupted, or its view was given up. It was requested, so begin another one.
-        let is_torn = begun == Some(None);
-        let building = begun.flatten().filter(|begun| begun.version == version);
-        let is_present = current.is_some_and(|current| current.version == version);
-        if building.is_none() {
+        let is_torn = begun.as_ref().is_some_and(Option::is_none);
+        let is_begun = begun.flatten().is_some_and(|begun| begun.is_by(made_by));
+        let is_present = current.is_some_and(|current| current.is_by(made_by));
+        if !is_begun {
             generations.building = match is_present && !is_torn {
                 true => None,
-                false => Some(self.begin(generations.newest() + 1, version)?),
+                false => Some(self.begin(generations.newest() + 1, made_by)?),
             };
         }
         self.set(generations)?;
         Ok(Found {
-            current: self.generation(generations.current, current)?,
+            current: self.generation(generations.current)?,
             building: match generations.building {
-                Some(number) => Some(self.generation(number, self.checkpoint(number)?)?),
+                Some(number) => Some(self.generation(number)?),
                 None => None,
             },
         })
     }
 
-    /// Begins a view of `version` that will replace `current`.
-    pub(super) fn begin_building(&self, current: u64, version: u32) -> Result<Generation> {
-        let number = self.begin(self.generations()?.newest() + 1, version)?;
+    /// Begins a view that will replace `current`.
+    pub(super) fn begin_building(&self, current: u64, made_by: MadeBy) -> Result<Generation> {
+        let number = self.begin(self.generations()?.newest() + 1, made_by)?;
         let generations = Generations { current, building: Some(number) };
         self.set(generations)?;
-        self.generation(number, None)
+        self.generation(number)
     }
 
     /// Syncs everything that was written.
@@ -143,21 +160,22 @@ impl Trees {
     }
 
     /// Makes an empty tree `number`, and replaces one that a crash may have left.
-    fn begin(&self, number: u64, version: u32) -> Result<u64> {
+    fn begin(&self, number: u64, made_by: MadeBy) -> Result<u64> {
         let name = self.tree_name(number);
         self.views.remove_tree(&name, || true)?;
         let tree = self.views.tree(&name)?;
         let store = self.log.journal.store();
-        tree.write(checkpoint_changes(version, store, Place::START).into())?;
+        tree.write(checkpoint_changes(made_by, store, Place::START))?;
         Ok(number)
     }
 
-    fn generation(&self, number: u64, found: Option<ViewCheckpoint>) -> Result<Generation> {
-        let tree = Arc::new(self.views.tree(&self.tree_name(number))?);
-        let Some(found) = found else {
-            return Ok(Generation { number, tree, place: Place::START });
+    fn generation(&self, number: u64) -> Result<Generation> {
+        let tree = self.views.tree(&self.tree_name(number))?;
+        let Some(stored) = self.stored(number)? else {
+            return Ok(Generation { number, tree: Arc::new(tree), place: Place::START });
         };
-        let position = Position::new(found.position);
+        let position = Position::new(stored.checkpoint.position);
+        let tree = Arc::new(tree.with_indexes(stored.indexes));
         if position > self.log.head_position() {
             // The caller refuses this view.
             let place = Place { position, ..Place::START };
@@ -201,10 +219,22 @@ impl Trees {
         decode(&bytes).map(Some).map_err(|what| self.damaged(&what))
     }
 
-    fn checkpoint(&self, number: u64) -> Result<Option<ViewCheckpoint>> {
+    /// What the tree `number` says of itself; `None` if it has no checkpoint.
+    fn stored(&self, number: u64) -> Result<Option<Stored>> {
         let tree = self.views.tree(&self.tree_name(number))?;
         let Some(bytes) = tree.state(CHECKPOINT)? else { return Ok(None) };
-        decode(&bytes).map(Some).map_err(|what| self.damaged(&what))
+        let checkpoint: ViewCheckpoint = decode(&bytes).map_err(|what| self.damaged(&what))?;
+        let indexes = match tree.state(INDEXES)? {
+            Some(bytes) => decode::<ViewIndexes>(&bytes).map_err(|what| self.damaged(&what))?,
+            None => ViewIndexes { names: Vec::new(), position: checkpoint.position },
+        };
+        // Another position: rows were changed without their entries.
+        let has_moved = indexes.position != checkpoint.position;
+        let is_believed = !has_moved || failpoint!("views::believe_any_indexes");
+        Ok(Some(Stored {
+            checkpoint,
+            indexes: if is_believed { indexes.names } else { Vec::new() },
+        }))
     }
 
     fn remove_others(&self, generations: Generations, goes_on: impl Fn() -> bool) -> Result<bool> {
@@ -233,6 +263,21 @@ impl Trees {
     }
 }
 
+/// What a tree says of itself.
+struct Stored {
+    checkpoint: ViewCheckpoint,
+    /// The names of the indexes that agree with its rows.
+    indexes: Vec<String>,
+}
+
+impl Stored {
+    /// Whether this program would make the same view.
+    fn is_by(&self, made_by: MadeBy) -> bool {
+        self.checkpoint.version == made_by.version
+            && (self.indexes == made_by.indexes || failpoint!("views::take_any_indexes"))
+    }
+}
+
 /// The prefix of the names of all trees of the projection `name`.
 pub(super) fn tree_name_prefix(name: &str) -> String {
     format!("projection/{name}/")
@@ -254,10 +299,17 @@ impl Generations {
 }
 
 /// The changes that move a view's checkpoint. The last one is the checkpoint itself.
-pub(super) fn checkpoint_changes(version: u32, store: Uuid, place: Place) -> [Change; 2] {
-    let checkpoint = ViewCheckpoint { version, position: place.position.get() };
-    let checkpoint = Change::State(CHECKPOINT.to_vec(), Some(encode(&checkpoint)));
-    [origin_change(&origin(store, place)), checkpoint]
+pub(super) fn checkpoint_changes(made_by: MadeBy, store: Uuid, place: Place) -> Vec<Change> {
+    let position = place.position.get();
+    let mut changes = vec![origin_change(&origin(store, place))];
+    if !made_by.indexes.is_empty() {
+        let names = made_by.indexes.iter().map(|name| (*name).to_owned()).collect();
+        let indexes = encode(&ViewIndexes { names, position });
+        changes.push(Change::State(INDEXES.to_vec(), Some(indexes)));
+    }
+    let checkpoint = ViewCheckpoint { version: made_by.version, position };
+    changes.push(Change::State(CHECKPOINT.to_vec(), Some(encode(&checkpoint))));
+    changes
 }
 
 fn origin_change(origin: &ViewOrigin) -> Change {

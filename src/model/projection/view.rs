@@ -4,11 +4,13 @@
 //!   reads under the lock see one state, between two batches. `model::readable` prevents deadlocks between them.
 //! * Rows are decoded by the application's code after the lock is released, except within `View::read`.
 
+use crate::model::projection::indexed::{EntrySource, IndexRows, no_index};
 use crate::model::projection::rows::{RowSource, Rows, decode};
 use crate::model::readable::Readable;
 use crate::value::error::Result;
 use crate::value::fork::Owner;
 use crate::views::ViewTree;
+use crate::views::entries::{EachEntry, EntryRange};
 use crate::views::range::RowRange;
 use crate::views::rows::EachRow;
 use bytes::Bytes;
@@ -61,6 +63,61 @@ impl View {
     /// Reads rows by pages, from either end, or one after the other.
     pub fn rows(&self) -> Rows<'_> {
         Rows::new(self)
+    }
+
+    /// Returns the first `limit` rows whose keys begin with `prefix`; with `after`, those that are greater than it. So
+    /// the last key of a page gives the next one. An empty page, or a short one, is the last.
+    ///
+    /// # Errors
+    /// Those of [`get`](View::get).
+    pub fn page<T: DeserializeOwned>(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u64,
+    ) -> Result<Vec<(String, T)>> {
+        let rows = self.rows().prefix(prefix).limit(limit);
+        match after {
+            Some(key) => rows.after(key),
+            None => rows,
+        }
+        .collect()
+    }
+
+    /// Returns the last `limit` rows whose keys begin with `prefix`, in the order of their keys; with `before`, those
+    /// that are less than it. So the first key of a page gives the page before it.
+    ///
+    /// # Errors
+    /// Those of [`get`](View::get).
+    pub fn page_before<T: DeserializeOwned>(
+        &self,
+        prefix: &str,
+        before: Option<&str>,
+        limit: u64,
+    ) -> Result<Vec<(String, T)>> {
+        let rows = self.rows().prefix(prefix).limit(limit).backwards();
+        let page = match before {
+            Some(key) => rows.before(key),
+            None => rows,
+        };
+        let mut page = page.collect()?;
+        page.reverse();
+        Ok(page)
+    }
+
+    /// Counts the rows whose keys begin with `prefix`: see [`Rows::count`] for what it costs.
+    ///
+    /// # Errors
+    /// Those of [`Rows::count`].
+    pub fn count(&self, prefix: &str) -> Result<u64> {
+        self.rows().prefix(prefix).count()
+    }
+
+    /// Reads rows in the order of one of the view's [`INDEXES`](crate::Projection::INDEXES). While a view is served
+    /// that was stored without it, until the new one is built, reading returns
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput).
+    pub fn index(&self, index: &str) -> IndexRows<'_> {
+        IndexRows::new(self, index)
     }
 
     /// Reads several times from one state of the view. Keep the read short: while it lasts, nothing is written to the
@@ -126,6 +183,11 @@ impl<'a> ViewReader<'a> {
     pub fn rows(&self) -> Rows<'_> {
         Rows::new(self)
     }
+
+    /// Reads rows in the order of an index: see [`View::index`].
+    pub fn index(&self, index: &str) -> IndexRows<'_> {
+        IndexRows::new(self, index)
+    }
 }
 
 impl RowSource for ViewReader<'_> {
@@ -135,6 +197,22 @@ impl RowSource for ViewReader<'_> {
 
     fn scan(&self, range: &RowRange, each: &mut EachRow<'_>) -> Result<()> {
         self.tree()?.scan(range, each)
+    }
+}
+
+impl EntrySource for View {
+    fn scan_entries(&self, range: &EntryRange, each: &mut EachEntry<'_>) -> Result<()> {
+        self.read(|view| view.scan_entries(range, each))
+    }
+}
+
+impl EntrySource for ViewReader<'_> {
+    fn scan_entries(&self, range: &EntryRange, each: &mut EachEntry<'_>) -> Result<()> {
+        let tree = self.tree()?;
+        if !tree.indexes().contains(&range.index) {
+            return Err(no_index(&range.index, tree.indexes()));
+        }
+        tree.scan_entries(range, each)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::model::projection::apply::{Pending, being_read};
 use crate::model::projection::contract::Projection;
 use crate::model::projection::runner::{Interrupt, Runner, Step};
 use crate::model::projection::target::LastWrite;
-use crate::model::projection::trees::{Place, write_in_parts};
+use crate::model::projection::trees::{MadeBy, Place, write_in_parts};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{CHECKPOINT_EVENTS_MAX, VIEW_READERS_WAIT_MAX};
 use crate::views::changes::Change;
@@ -47,8 +47,8 @@ impl<P: Projection> Runner<P> {
         let moves_only = pending.is_empty();
         if !moves_only || (at_once && ahead > 0) || ahead >= CHECKPOINT_EVENTS_MAX {
             let (parks, has_rows) = (pending.parks(), !pending.rows().is_empty());
-            let store = self.log.journal.store();
-            let (changes, parked, released) = pending.into_changes(P::VERSION, store, place);
+            let (made_by, store) = (MadeBy::of::<P>(), self.log.journal.store());
+            let (changes, parked, released) = pending.into_changes(made_by, store, place);
             let begun = Instant::now();
             self.write_changes(changes, has_rows, waits).inspect_err(|_| {
                 // The changes since the last write are lost, and their events are applied again.

@@ -3,7 +3,7 @@
 
 use filmstrip::{
     Aggregate, Event, Filter, HandlerError, Metadata, NewEvent, Projection, RecordedEvent,
-    Snapshot, ViewWriter,
+    Snapshot, View, ViewWriter,
 };
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
@@ -50,12 +50,13 @@ impl Snapshot for Ticks {
     const SCHEMA: u32 = 1;
 }
 
-/// Counts the events of each stream.
+/// Counts the events of each stream, and lists the streams by their counts.
 pub(crate) struct Counts;
 
 impl Projection for Counts {
     const NAME: &'static str = "counts";
     const VERSION: u32 = 1;
+    const INDEXES: &'static [&'static str] = &["count"];
 
     fn filter(&self) -> Filter {
         Filter::all()
@@ -63,9 +64,27 @@ impl Projection for Counts {
 
     fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
         let stream = event.stream.as_str();
-        let count: u64 = view.get(stream)?.unwrap_or(0);
-        Ok(view.put(stream, &(count + 1))?)
+        let count = view.get::<u64>(stream)?.unwrap_or(0) + 1;
+        Ok(view.put_indexed(stream, &count, &[("count", &count.to_be_bytes())])?)
     }
+}
+
+/// The rows, by their keys and by their counts: whatever happened, the view's index agrees with its rows.
+pub(crate) fn counted_rows(view: &View) -> Vec<(String, u64)> {
+    view.read(|view| {
+        let rows: Vec<(String, u64)> = view.prefix("").unwrap();
+        let mut by_count: Vec<_> = rows.iter().map(|(key, count)| (*count, key.clone())).collect();
+        by_count.sort();
+        let listed = view.index("count").collect::<u64>().unwrap().into_iter();
+        let listed: Vec<_> = listed
+            .map(|listed| {
+                assert_eq!(listed.by, listed.row.to_be_bytes(), "{} in its old place", listed.key);
+                (listed.row, listed.key)
+            })
+            .collect();
+        assert_eq!(listed, by_count, "the index is not that of the rows");
+        rows
+    })
 }
 
 /// A directory in memory, where there is one: a kill takes nothing from either.

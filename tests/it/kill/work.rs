@@ -1,7 +1,7 @@
 //! What a process does until it ends without warning, and what must be there afterwards.
 
 use crate::common::child;
-use crate::common::domain::{Counts, Ticks};
+use crate::common::domain::{Counts, Ticks, counted_rows};
 use filmstrip::{ExpectedVersion, NewEvent, Store, Version};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -133,7 +133,7 @@ pub(crate) fn check_all(store: &Store, case: &str) {
     assert_eq!(positions, store.head().get(), "{case}: the head is not the last event");
     let counts = store.project(Counts).start().unwrap();
     counts.wait_for(store.head(), PATIENCE).unwrap_or_else(|e| panic!("{case}: {e}"));
-    let rows: HashMap<String, u64> = counts.view().prefix("").unwrap().into_iter().collect();
+    let rows: HashMap<String, u64> = counted_rows(&counts.view()).into_iter().collect();
     assert_eq!(rows, counted, "{case}: the view disagrees with its log");
     let clock = store.repository::<Ticks>().load("1").unwrap();
     let ticks = counted.get("Ticks-1").copied().unwrap_or(0);

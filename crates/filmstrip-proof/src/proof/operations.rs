@@ -500,14 +500,16 @@ struct Counts;
 impl Projection for Counts {
     const NAME: &'static str = "counts";
     const VERSION: u32 = 1;
+    const INDEXES: &'static [&'static str] = &["count"];
 
     fn filter(&self) -> Filter {
         Filter::category("Counted")
     }
 
     fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
-        let count: u64 = view.get(event.stream.as_str())?.unwrap_or(0);
-        Ok(view.put(event.stream.as_str(), &(count + 1))?)
+        let count = view.get::<u64>(event.stream.as_str())?.unwrap_or(0) + 1;
+        let key = [("count", &count.to_be_bytes()[..])];
+        Ok(view.put_indexed(event.stream.as_str(), &count, &key)?)
     }
 }
 
@@ -532,6 +534,13 @@ fn project(site: &Site, tell: Tell<'_>) -> Result<()> {
         assert_eq!(*met, count(stream) as u64, "{stream} of {acknowledged}");
     }
     assert_eq!(rows.len(), 3);
+    let listed = counts.view().index("count").collect::<u64>()?;
+    let mut by_count = rows.iter().map(|(stream, count)| (*count, stream)).collect::<Vec<_>>();
+    by_count.sort();
+    assert!(
+        listed.iter().map(|listed| (listed.row, &listed.key)).eq(by_count),
+        "the index has {listed:?}, and the view {rows:?}"
+    );
     drop(counts);
     store.close()?;
     tell(Reached { acknowledged, is_done: true });

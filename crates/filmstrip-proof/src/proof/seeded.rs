@@ -220,6 +220,25 @@ fn a_checkpoint_written_before_its_view_is_caught() {
     assert_caught("views::checkpoint_before_view", proof);
 }
 
+/// Planted defects in the indexes of views.
+#[test]
+fn indexes_of_views_that_do_not_agree_with_their_rows_are_caught() {
+    let seeded = [
+        (
+            "views::entries_apart_from_rows",
+            "index::tests::views::whenever_the_process_dies_a_view_and_its_indexes_agree",
+        ),
+        (
+            "views::believe_any_indexes",
+            "model::projection::tests::indexes::\
+             a_view_whose_rows_were_changed_without_their_indexes_is_rebuilt",
+        ),
+    ];
+    for (bug, proof) in seeded {
+        assert_caught(bug, proof);
+    }
+}
+
 #[test]
 fn a_checkpoint_written_before_its_index_is_caught() {
     let proof = "index::tests::crash::a_power_cut_leaves_an_index_that_goes_on";

@@ -6,6 +6,7 @@ use crate::model::projection::rows::RowSource;
 use crate::model::readable::Readable;
 use crate::value::fork::Owner;
 use crate::value::limits::FEED_BATCH_EVENTS_MIN;
+use crate::views::changes::Row;
 
 const ROWS: u64 = 20_000;
 
@@ -17,7 +18,7 @@ fn key(n: u64) -> String {
 fn filled(store: &Store) -> (Arc<Views>, Arc<ViewTree>) {
     let (_, views) = start(store);
     let tree = views.tree("filled").unwrap();
-    let row = |n: u64| Change::Row(key(n), Some(n.to_string().into()));
+    let row = |n: u64| Change::Row(key(n), Some(Row::plain(n.to_string())));
     tree.write((1..=ROWS).map(row).collect()).unwrap();
     (views, Arc::new(tree))
 }
@@ -74,7 +75,7 @@ fn apply_reads_the_rows_of_its_page_and_those_that_were_deleted_in_it() {
     let (views, tree) = filled(&store);
     let view: &dyn RowSource = &*tree;
     let nothing = Changes::new();
-    let mut writer = ViewWriter::new(view, &nothing);
+    let mut writer = ViewWriter::new(view, &[], &nothing);
     for n in (1..=ROWS).step_by(2) {
         writer.put(&key(n), &0).unwrap();
     }
@@ -82,7 +83,7 @@ fn apply_reads_the_rows_of_its_page_and_those_that_were_deleted_in_it() {
         writer.delete(&key(n));
     }
     let earlier = writer.finish().0;
-    let mut writer = ViewWriter::new(view, &earlier);
+    let mut writer = ViewWriter::new(view, &[], &earlier);
     writer.put(&format!("{}/new", key(100)), &1).unwrap();
     check_reads(&views, "a page", 31, || {
         let page: Vec<(String, u64)> = writer.rows().after(&key(99)).limit(20).collect().unwrap();

@@ -32,6 +32,7 @@ struct Counts;
 impl Projection for Counts {
     const NAME: &'static str = "counts";
     const VERSION: u32 = 1;
+    const INDEXES: &'static [&'static str] = &["count"];
 
     fn filter(&self) -> Filter {
         Filter::all()
@@ -39,8 +40,8 @@ impl Projection for Counts {
 
     fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
         let stream = event.stream.as_str();
-        let count: u64 = view.get(stream)?.unwrap_or(0);
-        Ok(view.put(stream, &(count + 1))?)
+        let count = view.get::<u64>(stream)?.unwrap_or(0) + 1;
+        Ok(view.put_indexed(stream, &count, &[("count", &count.to_be_bytes())])?)
     }
 }
 
@@ -130,6 +131,12 @@ pub(super) fn open_again(path: &Path) -> Result<Vec<Known>, String> {
     let expected = streams.iter().map(|(stream, events)| (stream.to_string(), events.len() as u64));
     if rows != expected.collect::<Vec<_>>() {
         return Err(format!("the view has {rows:?}"));
+    }
+    let listed = counts.view().index("count").collect::<u64>().map_err(|e| e.to_string())?;
+    let mut by_count = rows.iter().map(|(stream, count)| (*count, stream)).collect::<Vec<_>>();
+    by_count.sort();
+    if !listed.iter().map(|listed| (listed.row, &listed.key)).eq(by_count) {
+        return Err(format!("the index has {listed:?}, and the view {rows:?}"));
     }
     let planned = Planned::large(0, 10);
     let done = store.commit(commit(&planned)).map_err(|e| e.to_string())?;
