@@ -233,6 +233,7 @@ pub mod projection {
     pub use crate::model::policy::{ErrorAction, OnError, Retrying};
     pub use crate::model::projection::contract::Projection;
     pub use crate::model::projection::indexed::{IndexRows, IndexedRow};
+    pub use crate::model::projection::past::{ExplainStep, Explained, PastView, RowChange};
     pub use crate::model::projection::rows::Rows;
     pub use crate::model::projection::status::{ProjectionState, ProjectionStatus};
     pub use crate::model::projection::view::{View, ViewReader};

@@ -2,18 +2,19 @@
 
 use crate::model::event_set::set::Event;
 use crate::model::projection::contract::Projection;
+use crate::model::projection::indexed::IndexRows;
 use crate::model::projection::merged::Changes;
-use crate::model::projection::rows::decode;
+use crate::model::projection::past::memory::MemoryRows;
+use crate::model::projection::rows::{RowSource, decode};
 use crate::model::projection::writer::ViewWriter;
 use crate::testing::diff::differ;
 use crate::value::error::HandlerError;
 use crate::value::event::{NewEvent, RecordedEvent, RecordedMetadata};
 use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt::Debug;
 
 /// Makes a projection with an empty view, to be given events.
@@ -44,7 +45,7 @@ use std::fmt::Debug;
 pub fn projecting<P: Projection>(projection: P) -> Projecting<P> {
     Projecting {
         projection,
-        rows: BTreeMap::new(),
+        rows: MemoryRows::new(P::INDEXES),
         versions: HashMap::new(),
         position: 0,
         now: DateTime::UNIX_EPOCH,
@@ -54,7 +55,7 @@ pub fn projecting<P: Projection>(projection: P) -> Projecting<P> {
 /// A projection and its rows. Made by [`projecting`].
 pub struct Projecting<P> {
     projection: P,
-    rows: BTreeMap<String, Bytes>,
+    rows: MemoryRows,
     versions: HashMap<StreamId, u64>,
     position: u64,
     now: DateTime<Utc>,
@@ -131,12 +132,8 @@ impl<P: Projection> Projecting<P> {
         let nothing = Changes::new();
         let mut view = ViewWriter::new(&self.rows, P::INDEXES, &nothing);
         self.projection.apply(event, &mut view)?;
-        for (key, row) in view.finish().0 {
-            match row {
-                Some(row) => self.rows.insert(key, row.bytes),
-                None => self.rows.remove(&key),
-            };
-        }
+        let changes = view.finish().0;
+        self.rows.apply(changes);
         Ok(())
     }
 
@@ -168,16 +165,44 @@ impl<P: Projection> Projecting<P> {
     where
         T: DeserializeOwned + Debug + PartialEq,
     {
-        let actual = self.rows.contains_key(key).then(|| self.read::<T>(key));
+        let actual = self.rows.keys().any(|there| there == key).then(|| self.read::<T>(key));
         if actual != expected {
             differ(&format!("the row {key:?} is another one"), &expected, &actual);
         }
         self
     }
 
+    /// Expects exactly these entries of the index, in its order: a secondary key, and the key of a row that has it.
+    ///
+    /// # Panics
+    /// If the index has others, or the projection does not name it.
+    #[track_caller]
+    pub fn then_index<B, K>(
+        self,
+        index: &str,
+        expected: impl IntoIterator<Item = (B, K)>,
+    ) -> Projecting<P>
+    where
+        B: AsRef<[u8]>,
+        K: Into<String>,
+    {
+        let expected: Vec<(Vec<u8>, String)> =
+            expected.into_iter().map(|(by, key)| (by.as_ref().to_vec(), key.into())).collect();
+        let rows = IndexRows::new(&self.rows, index).collect::<serde::de::IgnoredAny>();
+        let actual: Vec<_> = match rows {
+            Ok(rows) => rows.into_iter().map(|row| (row.by, row.key)).collect(),
+            Err(error) => panic!("{error}"),
+        };
+        if actual != expected {
+            differ(&format!("the index {index:?} has other entries"), &expected, &actual);
+        }
+        self
+    }
+
     #[track_caller]
     fn read<T: DeserializeOwned>(&self, key: &str) -> T {
-        match decode(key, &self.rows[key]) {
+        let read = self.rows.row(key).and_then(|row| decode(key, &row.unwrap_or_default()));
+        match read {
             Ok(row) => row,
             Err(error) => panic!("{error}"),
         }

@@ -222,6 +222,16 @@ impl Filter {
                 || self.categories.iter().any(|wanted| wanted.category == category_of(stream)))
     }
 
+    /// The streams that it names.
+    pub(crate) fn streams(&self) -> &[StreamId] {
+        &self.streams
+    }
+
+    /// The categories that it names, some of them perhaps several times.
+    pub(crate) fn categories(&self) -> impl Iterator<Item = &str> {
+        self.categories.iter().map(|wanted| wanted.category.as_str())
+    }
+
     /// The streams, categories and event types that it names, each list sorted and without
     /// duplicates, so that filters which name the same things are equal. A category with types of its own is followed
     /// by a NUL and the type, for each of them.

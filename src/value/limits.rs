@@ -246,6 +246,12 @@ pub const VIEW_ENTRY_BYTES_MAX: usize = 1_084;
 /// Bytes of all entries of a row, without its key: they are listed beside the row in one value of sled's, each with 5
 /// bytes more.
 pub const VIEW_ENTRIES_BYTES_MAX: usize = 4 * KIB;
+/// Bytes of rows, and of what memory they take besides, that folding a view as of an earlier moment may hold, unless
+/// its builder says otherwise: about a million short rows.
+pub(crate) const PAST_VIEW_BYTES_MAX: usize = 256 * MIB;
+/// Streams that are read side by side, for a filter that selects so few of the log's events that the log is not read.
+/// Each has a page in memory, of `STREAM_PAGE_EVENTS`.
+pub(crate) const SELECTED_STREAMS_MAX: usize = 64;
 /// Bytes of changes to a served view from which on they are written at the next end of a commit, and with twice as
 /// many within one.
 pub(crate) const VIEW_CHANGES_BYTES_MIN: usize = 256 * KIB;

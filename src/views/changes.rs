@@ -115,12 +115,13 @@ impl ViewTree {
         if old == new {
             return Ok(());
         }
-        let kept: BTreeSet<_> = new.iter().collect();
-        let is_gone = old.iter().map(|entry| !kept.contains(entry));
-        let keeps_old = failpoint!("views::keep_entries_of_replaced_row");
-        let gone = old.keys(key).zip(is_gone).filter(|(_, is_gone)| *is_gone && !keeps_old);
-        batch.extend(gone.map(|(entry, _)| (entry, None)));
-        batch.extend(new.keys(key).map(|entry| {
+        let [had, has]: [BTreeSet<_>; 2] = [old.iter().collect(), new.iter().collect()];
+        if !failpoint!("views::keep_entries_of_replaced_row") {
+            let gone = old.iter().zip(old.keys(key)).filter(|(entry, _)| !has.contains(entry));
+            batch.extend(gone.map(|(_, entry)| (entry, None)));
+        }
+        let added = new.iter().zip(new.keys(key)).filter(|(entry, _)| !had.contains(entry));
+        batch.extend(added.map(|(_, entry)| {
             let value = StoredRow::Inline(Bytes::new()).encode(&entry);
             (entry, Some(value))
         }));

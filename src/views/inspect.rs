@@ -72,32 +72,43 @@ impl ViewTree {
     }
 
     /// Calls `wrong` with a description of each entry of an index that its row does not have, and of each that is
-    /// missing. A write may come in between; then the next attempt finds both sides of it.
+    /// missing.
     fn each_wrong_entry(&self, mut wrong: impl FnMut(String)) -> Result<()> {
         let views = self.views.read()?;
         let (db, tree) = (views.db(), views.tree(&self.name)?);
         let [entries, lists] = view_entry::spaces();
         let mut there = db.prefix(tree, &entries);
         while let Some((entry, _)) = there.next()? {
-            let row = view_entry::entry_of(&entry).map(|(_, row)| row);
-            let is_orphan = |row: &str| {
-                let is_of_row = self.entries_in(&views, row)?.keys(row).any(|key| key == entry)
-                    && db.get(tree, &row::row_key(row))?.is_some();
+            let Some((_, row)) = view_entry::entry_of(&entry) else {
+                wrong("an index has an entry whose key is none".to_owned());
+                continue;
+            };
+            let is_orphan = || {
+                let is_of_row = self.entries_in(&views, &row)?.keys(&row).any(|key| key == entry)
+                    && db.get(tree, &row::row_key(&row))?.is_some();
                 Ok(!is_of_row && db.get(tree, &entry)?.is_some())
             };
-            if row.as_ref().map_or(Ok(true), |row| again(|| is_orphan(row)))? {
-                let row = row.unwrap_or_default();
+            if again(is_orphan)? {
                 wrong(format!("{row}: an index has an entry of it that the row does not have"));
             }
         }
         let mut there = db.prefix(tree, &lists);
         while let Some((list, _)) = there.next()? {
-            let name = row::name_of(&list).unwrap_or_default();
-            let Ok(row) = std::str::from_utf8(name) else {
+            let name = row::name_of(&list).and_then(|name| std::str::from_utf8(name).ok());
+            let Some(row) = name else {
                 wrong("the entries of a row whose key is no text".to_owned());
                 continue;
             };
-            for entry in self.entries_in(&views, row)?.keys(row) {
+            let read = again_until(|| self.entries_in(&views, row));
+            let listed = match read {
+                Err(error) if error.kind() == ErrorKind::Closed => return Err(error),
+                Err(error) => {
+                    wrong(format!("{row}: {error}"));
+                    continue;
+                }
+                Ok(listed) => listed,
+            };
+            for entry in listed.keys(row) {
                 let lacks = || {
                     let listed = self.entries_in(&views, row)?;
                     Ok(listed.keys(row).any(|key| key == entry) && db.get(tree, &entry)?.is_none())
@@ -113,22 +124,23 @@ impl ViewTree {
     /// Reads the value of `key`. A row in pieces may be replaced while it is read; then the next attempt finds the
     /// new row complete.
     fn read_again(&self, views: &OpenViews<'_>, key: &[u8]) -> Result<()> {
-        let mut read = self.value_in(views, key);
-        for _ in 1..READ_AGAIN_MAX {
-            if read.is_ok() {
-                break;
-            }
-            read = self.value_in(views, key);
-        }
-        read.map(drop)
+        again_until(|| self.value_in(views, key)).map(drop)
     }
 }
 
-/// Whether something is wrong each time that it is looked at.
+/// Reads again, because a write may come in between, until that succeeds.
+fn again_until<T>(read: impl Fn() -> Result<T>) -> Result<T> {
+    (1..READ_AGAIN_MAX).fold(read(), |done, _| done.or_else(|_| read()))
+}
+
+/// Whether something is wrong each time that it is looked at: a write may come in between, and then the next look finds
+/// both sides of it. What cannot be read is reported elsewhere.
 fn again(mut is_wrong: impl FnMut() -> Result<bool>) -> Result<bool> {
     for _ in 0..READ_AGAIN_MAX {
-        if !is_wrong()? {
-            return Ok(false);
+        match is_wrong() {
+            Ok(true) => {}
+            Err(error) if error.kind() == ErrorKind::Closed => return Err(error),
+            Ok(false) | Err(_) => return Ok(false),
         }
     }
     Ok(true)

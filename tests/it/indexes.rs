@@ -18,23 +18,23 @@ const LONG: Duration = Duration::from_secs(120);
 
 /// What an event does to the view.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-enum Change {
+pub(crate) enum Change {
     Put { key: String, row: u64, keys: Vec<(usize, Vec<u8>)> },
     Plain { key: String, row: u64 },
     Delete(String),
     Clear { prefix: String },
 }
 
-const INDEXES: [&str; 3] = ["a", "aa", "b"];
+pub(crate) const INDEXES: [&str; 3] = ["a", "aa", "b"];
 
 /// A row, and its secondary keys in each index.
 #[derive(Debug, Clone, PartialEq)]
-struct Row {
-    number: u64,
+pub(crate) struct Row {
+    pub(crate) number: u64,
     keys: Vec<(usize, Vec<u8>)>,
 }
 
-type Model = BTreeMap<String, Row>;
+pub(crate) type Model = BTreeMap<String, Row>;
 
 /// Some rows are too long for one value of the database.
 fn padded(number: u64) -> (u64, String) {
@@ -42,7 +42,7 @@ fn padded(number: u64) -> (u64, String) {
 }
 
 impl Change {
-    fn random(random: &mut Random) -> Change {
+    pub(crate) fn random(random: &mut Random) -> Change {
         let (key, row) = (key(random), random.below(1_000));
         match random.below(40) {
             0 => Change::Clear { prefix: key.chars().take(1).collect() },
@@ -72,7 +72,7 @@ impl Change {
         Ok(())
     }
 
-    fn apply_to(&self, model: &mut Model) {
+    pub(crate) fn apply_to(&self, model: &mut Model) {
         match self.clone() {
             Change::Put { key, row, keys } => drop(model.insert(key, Row { number: row, keys })),
             Change::Plain { key, row } => {
@@ -85,7 +85,7 @@ impl Change {
 }
 
 /// Few keys that begin with each other, so that most are put several times.
-fn key(random: &mut Random) -> String {
+pub(crate) fn key(random: &mut Random) -> String {
     let letters = ['a', 'b', '\0', '\u{10FFFF}'];
     (0..random.below(4)).map(|_| letters[random.below(4) as usize]).collect()
 }
@@ -96,7 +96,7 @@ fn bytes(random: &mut Random) -> Vec<u8> {
     (0..random.below(4)).map(|_| some[random.below(6) as usize]).collect()
 }
 
-struct Changes;
+pub(crate) struct Changes;
 
 impl Projection for Changes {
     const NAME: &'static str = "changes";
@@ -112,9 +112,9 @@ impl Projection for Changes {
     }
 }
 
-type Listed = (Vec<u8>, String, u64);
+pub(crate) type Listed = (Vec<u8>, String, u64);
 
-fn listed_in(model: &Model, index: usize) -> Vec<Listed> {
+pub(crate) fn listed_in(model: &Model, index: usize) -> Vec<Listed> {
     let of_row = |(key, row): (&String, &Row)| {
         let keys = row.keys.iter().filter(|(n, _)| *n == index).map(|(_, by)| by.clone());
         keys.map(|by| (by, key.clone(), row.number)).collect::<Vec<_>>()

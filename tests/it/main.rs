@@ -26,6 +26,7 @@ mod kill;
 mod linearizability;
 mod model;
 mod order_payment;
+mod past;
 mod planted;
 mod process;
 mod projection;

@@ -439,6 +439,16 @@ const CAUGHT: &[(&str, &str)] = &[
         "projection::pass_by_the_secondary_key",
         "indexes::rows_and_indexes_agree_whatever_is_put_removed_rebuilt_and_restarted",
     ),
+    ("projection::fold_past_the_moment", "past::a_view_as_of_a_moment_is_what_it_was_then"),
+    (
+        "projection::hold_any_past",
+        "past::a_view_that_takes_more_memory_than_it_may_is_refused_with_both_numbers",
+    ),
+    (
+        "projection::explain_without_other_rows",
+        "past::a_row_is_explained_by_the_events_that_have_written_it",
+    ),
+    ("projection::explain_twice", "past::a_row_is_explained_by_the_events_that_have_written_it"),
     ("doctor::copy_with_old_cursors", "copy::going_on::a_consumer_group_goes_on_where_it_was"),
 ];
 

@@ -9,4 +9,5 @@ pub(crate) mod frame_events;
 pub(crate) mod located;
 pub(crate) mod options;
 pub(crate) mod readahead;
+pub(crate) mod selected;
 pub(crate) mod stream;

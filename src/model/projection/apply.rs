@@ -5,6 +5,7 @@ use crate::model::policy::of_store;
 use crate::model::projection::contract::Projection;
 use crate::model::projection::merged::Changes;
 use crate::model::projection::parked::{left_changes, parked_changes};
+use crate::model::projection::rows::RowSource;
 use crate::model::projection::trees::{MadeBy, Place, checkpoint_changes};
 use crate::model::projection::writer::ViewWriter;
 use crate::value::clock::Micros;
@@ -12,7 +13,6 @@ use crate::value::error::{Error, ErrorKind, catch};
 use crate::value::event::RecordedEvent;
 use crate::value::json::told;
 use crate::value::stream::StreamId;
-use crate::views::ViewTree;
 use crate::views::changes::{Change, Row};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -33,10 +33,10 @@ pub(super) enum Failure {
 pub(super) fn apply<P: Projection>(
     projection: &P,
     event: &RecordedEvent,
-    tree: &ViewTree,
+    view: &dyn RowSource,
     earlier: &Changes,
 ) -> Result<Changes, Failure> {
-    let mut writer = ViewWriter::new(tree, P::INDEXES, earlier);
+    let mut writer = ViewWriter::new(view, P::INDEXES, earlier);
     let applied = catch(|| projection.apply(event, &mut writer));
     let (changes, unreadable) = writer.finish();
     if let Some(error) = unreadable {

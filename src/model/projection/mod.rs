@@ -10,6 +10,7 @@ pub(crate) mod contract;
 pub(crate) mod indexed;
 pub(crate) mod merged;
 mod parked;
+pub(crate) mod past;
 pub(crate) mod registry;
 mod replay;
 mod replaying;
@@ -35,7 +36,7 @@ use crate::model::worker::ask::Ask;
 use crate::model::worker::desk::Desk;
 use crate::value::callback;
 use crate::value::error::{Error, ErrorKind, Result};
-use crate::value::limits::VIEW_READERS_WAIT_MAX;
+use crate::value::limits::{PAST_VIEW_BYTES_MAX, VIEW_READERS_WAIT_MAX};
 use crate::value::position::Position;
 use crate::views::ViewTree;
 use apply::being_read;
@@ -50,13 +51,15 @@ use target::Target;
 use trees::{Found, Generation, MadeBy};
 use view::{Served, View};
 
-/// Settings for running a projection; see [`Store::project`](crate::Store::project).
+/// Settings for running a projection, or for folding its events without running it; see
+/// [`Store::project`](crate::Store::project).
 #[must_use = "a projection begins with `start`"]
 pub struct ProjectionBuilder<P> {
     log: LogHandle,
     pub(crate) projections: Arc<Projections>,
     projection: P,
     on_error: OnError,
+    memory_bytes: usize,
 }
 
 impl<P: Projection> ProjectionBuilder<P> {
@@ -65,7 +68,8 @@ impl<P: Projection> ProjectionBuilder<P> {
         projections: Arc<Projections>,
         projection: P,
     ) -> ProjectionBuilder<P> {
-        ProjectionBuilder { log, projections, projection, on_error: OnError::default() }
+        let (on_error, memory_bytes) = (OnError::default(), PAST_VIEW_BYTES_MAX);
+        ProjectionBuilder { log, projections, projection, on_error, memory_bytes }
     }
 
     /// Sets what to do with events for which `apply` fails. By default: 3 retries, then stop.
@@ -82,7 +86,7 @@ impl<P: Projection> ProjectionBuilder<P> {
     /// [`Corrupt`](ErrorKind::Corrupt) if the view holds events after the log's end. A view of another history of the
     /// log is rebuilt instead.
     pub fn start(self) -> Result<ProjectionHandle> {
-        let ProjectionBuilder { log, projections, projection, on_error } = self;
+        let ProjectionBuilder { log, projections, projection, on_error, .. } = self;
         callback::refuse_if_anything_waits("starting a projection")?;
         if on_error.then == ErrorAction::ParkInstance {
             let message = format!(

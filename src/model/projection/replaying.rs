@@ -173,7 +173,7 @@ impl<P: Projection> Runner<P> {
         {
             return Ok(Tried::Not);
         }
-        let tree = &self.target.generation.tree;
+        let tree = &*self.target.generation.tree;
         match apply(&self.projection, &event, tree, pending.rows()) {
             Ok(changes) => {
                 pending.take(changes);

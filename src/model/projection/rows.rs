@@ -12,7 +12,6 @@ use crate::views::rows::EachRow;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use std::any::type_name;
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::ops::{Bound, ControlFlow, RangeBounds};
 
@@ -28,27 +27,6 @@ pub(crate) trait RowSource {
     /// Gives the rows in `range`, as of one moment, to `each` until it breaks off. It may hold what others wait for
     /// meanwhile.
     fn scan(&self, range: &RowRange, each: &mut EachRow<'_>) -> Result<()>;
-}
-
-/// Rows in memory: a view without a store.
-impl RowSource for BTreeMap<String, Bytes> {
-    fn row(&self, key: &str) -> Result<Option<Bytes>> {
-        Ok(self.get(key).cloned())
-    }
-
-    fn scan(&self, range: &RowRange, each: &mut EachRow<'_>) -> Result<()> {
-        if range.is_empty() {
-            return Ok(());
-        }
-        let mut rows = self.range::<str, _>(range.bounds());
-        let next = || if range.backwards { rows.next_back() } else { rows.next() };
-        for (key, row) in std::iter::from_fn(next) {
-            if each(key.clone(), &|| Ok(row.clone()))?.is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A row as the value that it was written from.

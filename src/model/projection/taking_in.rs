@@ -90,7 +90,7 @@ impl<P: Projection> Runner<P> {
         }
         let mut failures = 0;
         loop {
-            let tree = &self.target.generation.tree;
+            let tree = &*self.target.generation.tree;
             let cause = match apply(&self.projection, event, tree, pending.rows()) {
                 Ok(changes) => {
                     pending.take(changes);

@@ -2,6 +2,7 @@
 
 mod indexes;
 mod parking;
+mod past;
 mod work;
 
 use super::*;

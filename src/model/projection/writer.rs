@@ -216,11 +216,14 @@ impl RowSource for ViewWriter<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
+    use crate::model::projection::past::memory::MemoryRows;
 
-    fn view(rows: &[(&str, &str)]) -> BTreeMap<String, Bytes> {
-        let row = |(key, row): &(&str, &str)| ((*key).to_owned(), Bytes::from((*row).to_owned()));
-        rows.iter().map(row).collect()
+    fn view(rows: &[(&str, &str)]) -> MemoryRows {
+        let mut view = MemoryRows::new(&[]);
+        let row =
+            |(key, row): &(&str, &str)| ((*key).to_owned(), Some(Row::plain((*row).to_owned())));
+        view.apply(rows.iter().map(row).collect());
+        view
     }
 
     #[test]

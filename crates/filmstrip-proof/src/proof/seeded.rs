@@ -220,7 +220,7 @@ fn a_checkpoint_written_before_its_view_is_caught() {
     assert_caught("views::checkpoint_before_view", proof);
 }
 
-/// Planted defects in the indexes of views.
+/// Planted defects in the indexes of views, and in what is read to fold a view again.
 #[test]
 fn indexes_of_views_that_do_not_agree_with_their_rows_are_caught() {
     let seeded = [
@@ -232,6 +232,11 @@ fn indexes_of_views_that_do_not_agree_with_their_rows_are_caught() {
             "views::believe_any_indexes",
             "model::projection::tests::indexes::\
              a_view_whose_rows_were_changed_without_their_indexes_is_rebuilt",
+        ),
+        (
+            "log::leave_a_stream_after_its_first_event",
+            "model::projection::tests::past::\
+             what_a_filter_selects_is_read_from_its_streams_if_they_are_few",
         ),
     ];
     for (bug, proof) in seeded {

@@ -6,6 +6,7 @@ mod hot;
 mod idle;
 mod pages;
 mod parked;
+mod past;
 mod process;
 mod rows;
 mod transact;
@@ -27,6 +28,8 @@ pub fn run(run: &Run<'_>) {
     process::run(&open);
     idle::run(&open("idle"));
     pages::run(&open);
+    pages::by_index(&open("indexed-view"));
+    past::run(&open("past"));
     parked::run(&open("parked"));
     hot::run(&open("hot"));
     transact::run(&open);

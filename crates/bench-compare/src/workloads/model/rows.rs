@@ -59,6 +59,46 @@ impl Projection for ByEvent {
     }
 }
 
+/// A row for each event, and the rows by their ranks, the last one first.
+pub struct Indexed;
+
+/// The secondary key of the row of the event at this position.
+pub fn rank_of(position: u64) -> [u8; 8] {
+    (u64::MAX - position).to_be_bytes()
+}
+
+impl Projection for Indexed {
+    const NAME: &'static str = "indexed";
+    const VERSION: u32 = 1;
+    const INDEXES: &'static [&'static str] = &["rank"];
+
+    fn filter(&self) -> Filter {
+        Filter::all()
+    }
+
+    fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
+        let events = event.position.get();
+        let row = Row { name: format!("the row of number {events}"), events, sum: events };
+        Ok(view.put_indexed(&key_of(events), &row, &[("rank", &rank_of(events))])?)
+    }
+}
+
+/// A row for each stream of the category `Rare`, of which there is one with few events.
+pub struct Rare;
+
+impl Projection for Rare {
+    const NAME: &'static str = "rare";
+    const VERSION: u32 = 1;
+
+    fn filter(&self) -> Filter {
+        Filter::category("Rare")
+    }
+
+    fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
+        Ok(view.put(event.stream.as_str(), &event.version.get())?)
+    }
+}
+
 /// Whether `Failing` fails.
 pub static FAILS: AtomicBool = AtomicBool::new(false);
 
