@@ -39,9 +39,10 @@ pub(crate) struct ViewOrigin {
 pub(crate) struct ViewIndexes {
     /// Their names, in order.
     pub(crate) names: Vec<String>,
-    /// The position of the view's checkpoint. If it is another one, a version of filmstrip that knows no indexes has
-    /// changed rows meanwhile.
+    /// The position of the view's checkpoint, and how many events are parked. If either is another one, a version of
+    /// filmstrip that knows no indexes has applied events, or parked ones, meanwhile.
     pub(crate) position: u64,
+    pub(crate) parked: u64,
 }
 
 #[cfg(test)]
@@ -56,7 +57,8 @@ mod tests {
         check(&ViewCheckpoint { version: 2, position: 7 }, &[2, 7]);
         let golden = [[9; 16].as_slice(), &[251, 44, 1], &[8; 32]].concat();
         check(&ViewOrigin { store: [9; 16], position: 300, chain: [8; 32] }, &golden);
-        let golden = [2, 1, b'a', 2, b'b', b'c', 251, 44, 1];
-        check(&ViewIndexes { names: vec!["a".into(), "bc".into()], position: 300 }, &golden);
+        let golden = [2, 1, b'a', 2, b'b', b'c', 251, 44, 1, 3];
+        let names = vec!["a".into(), "bc".into()];
+        check(&ViewIndexes { names, position: 300, parked: 3 }, &golden);
     }
 }

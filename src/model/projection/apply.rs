@@ -132,18 +132,25 @@ impl Pending {
         self.parked_counts.has(stream)
     }
 
-    /// Converts everything into changes, which also move the view's checkpoint to `place`. Returns too how many events
-    /// they park, and the streams of those that they release.
+    /// How many events are parked with these changes, of `before`.
+    fn parked_after(&self, before: u64) -> u64 {
+        (before + self.parked_counts.all).saturating_sub(self.released.len() as u64)
+    }
+
+    /// Converts everything into changes, which also move the view's checkpoint to `place`; `before` events are parked
+    /// already. Returns too how many they park, and the streams of those that they release.
     pub(super) fn into_changes(
         self,
         made_by: MadeBy,
         store: Uuid,
         place: Place,
+        before: u64,
     ) -> (Vec<Change>, ParkedCounts, Vec<StreamId>) {
+        let after = self.parked_after(before);
         let rows = self.rows.into_iter().map(|(key, row)| Change::Row(key, row));
         let left = self.left.iter().flat_map(|(key, events)| left_changes(*key, events));
+        let checkpoint = checkpoint_changes(made_by, store, place, after);
         let parked = parked_changes(&self.parked);
-        let checkpoint = checkpoint_changes(made_by, store, place);
         let changes = rows.chain(left).chain(parked).chain(checkpoint).collect();
         (changes, self.parked_counts, self.released)
     }

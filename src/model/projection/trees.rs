@@ -12,6 +12,7 @@ use crate::codec::projection::{
 use crate::log::core::Log;
 use crate::log::read::frame_cursor::chain_at;
 use crate::model::projection::contract::Projection;
+use crate::model::projection::parked::count_parked;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::VIEW_BUILD_CHANGES_MAX;
@@ -165,7 +166,7 @@ impl Trees {
         self.views.remove_tree(&name, || true)?;
         let tree = self.views.tree(&name)?;
         let store = self.log.journal.store();
-        tree.write(checkpoint_changes(made_by, store, Place::START))?;
+        tree.write(checkpoint_changes(made_by, store, Place::START, 0))?;
         Ok(number)
     }
 
@@ -226,10 +227,11 @@ impl Trees {
         let checkpoint: ViewCheckpoint = decode(&bytes).map_err(|what| self.damaged(&what))?;
         let indexes = match tree.state(INDEXES)? {
             Some(bytes) => decode::<ViewIndexes>(&bytes).map_err(|what| self.damaged(&what))?,
-            None => ViewIndexes { names: Vec::new(), position: checkpoint.position },
+            None => return Ok(Some(Stored { checkpoint, indexes: Vec::new() })),
         };
-        // Another position: rows were changed without their entries.
-        let has_moved = indexes.position != checkpoint.position;
+        // Another position, or fewer parked events: rows were changed without their entries.
+        let has_moved =
+            indexes.position != checkpoint.position || indexes.parked != count_parked(&tree)?;
         let is_believed = !has_moved || failpoint!("views::believe_any_indexes");
         Ok(Some(Stored {
             checkpoint,
@@ -298,13 +300,18 @@ impl Generations {
     }
 }
 
-/// The changes that move a view's checkpoint. The last one is the checkpoint itself.
-pub(super) fn checkpoint_changes(made_by: MadeBy, store: Uuid, place: Place) -> Vec<Change> {
+/// The changes that move a view's checkpoint, with so many events parked. The last one is the checkpoint itself.
+pub(super) fn checkpoint_changes(
+    made_by: MadeBy,
+    store: Uuid,
+    place: Place,
+    parked: u64,
+) -> Vec<Change> {
     let position = place.position.get();
     let mut changes = vec![origin_change(&origin(store, place))];
     if !made_by.indexes.is_empty() {
         let names = made_by.indexes.iter().map(|name| (*name).to_owned()).collect();
-        let indexes = encode(&ViewIndexes { names, position });
+        let indexes = encode(&ViewIndexes { names, position, parked });
         changes.push(Change::State(INDEXES.to_vec(), Some(indexes)));
     }
     let checkpoint = ViewCheckpoint { version: made_by.version, position };

@@ -48,7 +48,8 @@ impl<P: Projection> Runner<P> {
         if !moves_only || (at_once && ahead > 0) || ahead >= CHECKPOINT_EVENTS_MAX {
             let (parks, has_rows) = (pending.parks(), !pending.rows().is_empty());
             let (made_by, store) = (MadeBy::of::<P>(), self.log.journal.store());
-            let (changes, parked, released) = pending.into_changes(made_by, store, place);
+            let before = self.target.parked.all;
+            let (changes, parked, released) = pending.into_changes(made_by, store, place, before);
             let begun = Instant::now();
             self.write_changes(changes, has_rows, waits).inspect_err(|_| {
                 // The changes since the last write are lost, and their events are applied again.

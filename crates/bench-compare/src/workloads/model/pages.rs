@@ -49,6 +49,10 @@ fn beside_keys(view: &View, random: &mut Random) {
     figure(&MODEL_LOW, "a page of 50 out of 1,000,000 rows, microseconds", pages);
     figure(&MODEL_LOW, "these 50 rows by their keys, microseconds", keys);
     figure(&MODEL_LOW, "the page / by their keys (asked for: at most 2)", pages / keys);
+    let began = Instant::now();
+    assert_eq!(view.count("row/").expect("counted"), LARGE);
+    let took = micros(began.elapsed()) / 1_000.0;
+    figure(&MODEL_LOW, "counting these 1,000,000 rows, milliseconds", took);
 }
 
 /// How many microseconds it took to read 50 rows by their keys.
