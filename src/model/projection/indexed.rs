@@ -50,8 +50,9 @@ pub struct IndexedRow<T> {
 }
 
 /// Some rows of a view in the order of an index: of the bytes of their secondary keys, and of the rows' keys where
-/// those are equal. A row is there once for each of its secondary keys. Made by [`View::index`](crate::View::index)
-/// and [`ViewReader::index`](crate::projection::ViewReader::index); see
+/// those are equal. A row is there once for each of its secondary keys. Made by [`View::index`](crate::View::index),
+/// [`ViewReader::index`](crate::projection::ViewReader::index) and
+/// [`PastView::index`](crate::projection::PastView::index); see
 /// [`ViewWriter::put_indexed`](crate::ViewWriter::put_indexed) for an example.
 ///
 /// `key`, `prefix`, `range`, `after` and `before` each leave out more. They mean the order of the index, whichever end

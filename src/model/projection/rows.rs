@@ -39,8 +39,8 @@ pub(crate) fn decode<T: DeserializeOwned>(key: &str, row: &[u8]) -> Result<T> {
 }
 
 /// Some rows of a view in the order of their keys, to be read as a whole, by pages, or one after the other. Made by
-/// [`View::rows`](crate::View::rows), [`ViewReader::rows`](crate::projection::ViewReader::rows) and
-/// [`ViewWriter::rows`](crate::ViewWriter::rows).
+/// [`View::rows`](crate::View::rows), [`ViewReader::rows`](crate::projection::ViewReader::rows),
+/// [`ViewWriter::rows`](crate::ViewWriter::rows) and [`PastView::rows`](crate::projection::PastView::rows).
 ///
 /// `prefix`, `range`, `after` and `before` each leave out more rows. They mean the order of the keys, whichever end the
 /// rows are read from. Reading takes time and memory for the rows that it returns, not for the other rows of the view.
