@@ -52,6 +52,16 @@ pub(super) fn parked(tree: &ViewTree) -> Result<Vec<(Position, ParkedRecord)>> {
     Ok(all)
 }
 
+/// How many events of a view are parked.
+pub(super) fn count_parked(tree: &ViewTree) -> Result<u64> {
+    let mut count = 0;
+    each_parked(tree, |_, _| {
+        count += 1;
+        Ok(())
+    })?;
+    Ok(count)
+}
+
 /// Calls `each` with the parked events of a view, in order, some of which are in memory at a time.
 pub(super) fn each_parked(
     tree: &ViewTree,

@@ -85,7 +85,7 @@ impl<P: Projection> Fold<P> {
             match apply(&self.projection, event, view, &nothing) {
                 Ok(changes) => return Ok(Some(changes)),
                 Err(Failure::View(error)) => return Err(error),
-                Err(Failure::Event(cause)) => {
+                Err(Failure::Event(cause, _)) => {
                     failures += 1;
                     let Some(delay) = self.on_error.delay_after(failures) else { break cause };
                     // Nothing is sent: it ends when the store is closed.
