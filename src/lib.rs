@@ -72,6 +72,7 @@
 //! | [`projection`] | views and read models, their handles and states |
 //! | [`process`] | process managers, their effects, handles and states |
 //! | [`repair`] | backups, verification, findings, export |
+//! | [`health`] | what an operator looks at: health and figures |
 //! | [`copy`] | copying a store with some of its events changed |
 //! | [`clock`] | clocks |
 //! | [`limits`] | the largest sizes and counts that are accepted |
@@ -140,6 +141,7 @@ mod renamed;
 mod sst;
 mod storage;
 mod store;
+mod telemetry;
 pub mod testing;
 mod value;
 mod views;
@@ -189,6 +191,7 @@ pub mod group {
 
     pub use crate::follow::group::consumer::{Consumer, Delivery};
     pub use crate::follow::group::ledger::Nack;
+    pub use crate::follow::group::status::{GroupState, GroupStatus};
     pub use crate::follow::group::{ConsumerGroup, GroupBuilder};
     pub use crate::follow::parked::Parked;
 }
@@ -234,6 +237,7 @@ pub mod projection {
     pub use crate::model::projection::contract::Projection;
     pub use crate::model::projection::indexed::{IndexRows, IndexedRow};
     pub use crate::model::projection::past::{ExplainStep, Explained, PastView, RowChange};
+    pub use crate::model::projection::registry::ReadModelStatus;
     pub use crate::model::projection::rows::Rows;
     pub use crate::model::projection::status::{ProjectionState, ProjectionStatus};
     pub use crate::model::projection::view::{View, ViewReader};
@@ -276,6 +280,16 @@ pub mod repair {
     pub use crate::value::error::Damage;
     pub use crate::value::finding::{Finding, FindingKind};
     pub use crate::value::head_hash::{HashCheck, HeadHash};
+}
+
+pub mod health {
+    //! What a store tells an operator: its health and its figures.
+
+    pub use crate::store::health::{Health, Writes};
+    pub use crate::store::stats::{
+        CommitStats, DiskStats, FollowerKind, FollowerState, FollowerStats, IndexStats, Stats,
+        SubscriptionStats, UpkeepStats,
+    };
 }
 
 pub mod copy {

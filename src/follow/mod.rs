@@ -7,6 +7,7 @@ pub(crate) mod feed;
 pub(crate) mod follower;
 pub(crate) mod group;
 pub(crate) mod live;
+pub(crate) mod open_subscriptions;
 pub(crate) mod parked;
 pub(crate) mod stopper;
 pub(crate) mod subscription;

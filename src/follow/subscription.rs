@@ -7,6 +7,7 @@ use crate::follow::group::registry::Groups;
 use crate::follow::live::inbox::Inbox;
 use crate::follow::live::roster::Roster;
 use crate::follow::live::taking::Next;
+use crate::follow::open_subscriptions::OpenSubscriptions;
 use crate::follow::stopper::{Stopper, Stops};
 use crate::log::core::Log;
 use crate::log::handle::LogHandle;
@@ -30,6 +31,7 @@ pub struct SubscriptionBuilder {
     pub(super) log: LogHandle,
     pub(super) groups: Arc<Groups>,
     live: Arc<Roster>,
+    open: Arc<OpenSubscriptions>,
     pub(super) options: ReadOptions,
     pub(super) buffer: usize,
 }
@@ -38,10 +40,11 @@ impl SubscriptionBuilder {
     pub(crate) fn new(
         log: LogHandle,
         live: Arc<Roster>,
+        open: Arc<OpenSubscriptions>,
         groups: Arc<Groups>,
     ) -> SubscriptionBuilder {
         let (options, buffer) = (ReadOptions::everything(), SUBSCRIPTION_BUFFER_DEFAULT);
-        SubscriptionBuilder { log, groups, live, options, buffer }
+        SubscriptionBuilder { log, groups, live, open, options, buffer }
     }
 
     /// Begins after this position; the default is the start. Pass the head for live events only, or the
@@ -69,7 +72,9 @@ impl SubscriptionBuilder {
     /// [`Closed`](ErrorKind::Closed); [`Io`](ErrorKind::Io) if it is the first one and its thread cannot be started.
     pub fn start(self) -> Result<Subscription> {
         self.check()?;
-        Subscription::start(self.log, self.live, self.options, self.buffer)
+        let subscription = Subscription::start(self.log, self.live, self.options, self.buffer)?;
+        self.open.add(&subscription.follower.inbox);
+        Ok(subscription)
     }
 
     /// Refuses invalid settings.

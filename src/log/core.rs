@@ -8,6 +8,7 @@ use crate::log::indexer::signal::Control;
 use crate::log::interest::Interest;
 use crate::log::tail::Tail;
 use crate::log::tail::head::Head;
+use crate::telemetry::counters::Counters;
 use crate::value::clock::{AskedClock, Clock, ClockWaiter, Micros};
 use crate::value::error::{Error, ErrorKind, Result, catch};
 use crate::value::failpoint::failpoint;
@@ -35,6 +36,7 @@ pub(crate) struct Log {
     pub(crate) head: Head,
     /// What the live followers want.
     pub(crate) interest: Interest,
+    pub(crate) counters: Counters,
     clock: Box<dyn Clock>,
     pub(crate) indexer: Control,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -91,6 +93,7 @@ impl Log {
             tail,
             head,
             interest: Interest::default(),
+            counters: Counters::default(),
             clock: Box::new(AskedClock(clock)),
             indexer: Control::default(),
             threads: Mutex::new(Vec::new()),

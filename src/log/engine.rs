@@ -117,6 +117,20 @@ impl Engine {
         &self.log
     }
 
+    /// The number of commits that wait to be written, and their size in bytes.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        self.group_commit.waiting()
+    }
+
+    /// Checks that commits are accepted.
+    ///
+    /// # Errors
+    /// `Closed`; `Moved` or `ReadOnly` with the cause, after a write that failed.
+    pub(crate) fn accepts(&self) -> Result<()> {
+        self.log.refuse_if_closed()?;
+        self.group_commit.refused().map_err(|refused| self.log.index.moved().unwrap_or(refused))
+    }
+
     /// Whose turn it is to decide on a stream.
     pub(crate) fn turns(&self) -> &Arc<StreamTurns> {
         &self.turns

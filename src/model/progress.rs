@@ -37,6 +37,11 @@ impl Progress {
         Progress { owner: Owner::this_process(), who, state, moved: Condvar::new() }
     }
 
+    /// The follower's name, without what kind it is.
+    pub(crate) fn name(&self) -> &str {
+        self.who.strip_prefix("read model ").unwrap_or(&self.who)
+    }
+
     pub(crate) fn position(&self) -> Position {
         self.look(&mut self.state.lock())
     }

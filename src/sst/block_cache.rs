@@ -9,6 +9,7 @@
 
 use crate::codec::sst::BlockPlace;
 use crate::codec::sst::block_index::IndexBlock;
+use crate::telemetry::counters::Striped;
 use crate::value::limits::{EVENT_BLOCKS_NOTED_MAX, TABLE_EVENT_BLOCK_BYTES_MAX};
 use bytes::Bytes;
 use quick_cache::Weighter;
@@ -31,6 +32,9 @@ pub(crate) struct BlockCache {
     /// With only one, two blocks with the same place that are read in turn would never be kept. Empty if there is no
     /// room for an event block.
     missed: Box<[[AtomicU64; 2]]>,
+    /// Look-ups that found a block, and those that did not.
+    pub(crate) hits: Striped,
+    pub(crate) misses: Striped,
 }
 
 #[derive(Clone)]
@@ -62,6 +66,8 @@ impl BlockCache {
             blocks: Cache::with_weighter(blocks, bytes_max, ByBytes),
             hasher: RandomState::new(),
             missed: (0..event_blocks).map(|_| Default::default()).collect(),
+            hits: Striped::default(),
+            misses: Striped::default(),
         }
     }
 
@@ -72,10 +78,19 @@ impl BlockCache {
 
     /// The index block at `place` of table `number`, if it is cached.
     pub(crate) fn index_block(&self, number: u64, place: BlockPlace) -> Option<IndexBlock> {
-        match self.blocks.get(&(number, place.offset))? {
+        match self.get(number, place)? {
             Block::IndexBlock(index_block) => Some(index_block),
             Block::EventBlock(_) => None,
         }
+    }
+
+    fn get(&self, number: u64, place: BlockPlace) -> Option<Block> {
+        let found = self.blocks.get(&(number, place.offset));
+        match found {
+            Some(_) => self.hits.increment(),
+            None => self.misses.increment(),
+        }
+        found
     }
 
     pub(crate) fn put_index_block(&self, number: u64, place: BlockPlace, index_block: &IndexBlock) {
@@ -84,7 +99,7 @@ impl BlockCache {
 
     /// The events of the event block at `place` of table `number`, if they are cached.
     pub(crate) fn event_block(&self, number: u64, place: BlockPlace) -> Option<Bytes> {
-        match self.blocks.get(&(number, place.offset))? {
+        match self.get(number, place)? {
             Block::EventBlock(events) => Some(events),
             Block::IndexBlock(_) => None,
         }

@@ -17,3 +17,4 @@ pub(crate) mod regular;
 pub(crate) mod replace;
 pub(crate) mod scratch;
 pub(crate) mod stat;
+pub(crate) mod usage;

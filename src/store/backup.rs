@@ -107,6 +107,18 @@ impl Store {
     }
 
     fn back_up(&self, path: &Path, checks_all: bool) -> Result<Backup> {
+        let (log, done) = (self.log.log(), self.back_up_now(path, checks_all));
+        match &done {
+            Ok(_) => {
+                log.counters.backups.add(1);
+                log.counters.last_backup.set(log.now());
+            }
+            Err(_) => log.counters.backup_failures.add(1),
+        }
+        done
+    }
+
+    fn back_up_now(&self, path: &Path, checks_all: bool) -> Result<Backup> {
         self.log.log().refuse_if_closed()?;
         let (path, journal) = (files::absolute(path)?, &self.log.log().journal);
         let (position, end, chain) = self.log.log().head.visible_with_chain();

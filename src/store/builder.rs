@@ -153,7 +153,9 @@ impl StoreBuilder {
         let projections = Projections::new(Arc::clone(engine.log()), its_directory, cache_bytes);
         let (log, processes) = (LogHandle::new(engine, belongings), Arc::default());
         let (groups, live, kinds) = (Arc::default(), Arc::default(), Arc::default());
-        let parts = StoreParts { directory, projections, groups, live, processes, kinds };
+        let subscriptions = Arc::default();
+        let parts =
+            StoreParts { directory, projections, groups, live, subscriptions, processes, kinds };
         Ok(Store { log, parts: Arc::new(parts) })
     }
 }

@@ -5,11 +5,13 @@ pub(crate) mod builder;
 pub(crate) mod copy;
 pub(crate) mod directory;
 mod export_target;
+pub(crate) mod health;
 mod history;
 mod model;
 mod reads;
 pub(crate) mod repair;
 mod scratch;
+pub(crate) mod stats;
 pub(crate) mod verify;
 pub(crate) mod weak;
 
@@ -25,6 +27,7 @@ pub use reads::{ReadAll, ReadStream, StreamInfo, Streams};
 use crate::follow::group::ConsumerGroup;
 use crate::follow::group::registry::Groups;
 use crate::follow::live::roster::Roster;
+use crate::follow::open_subscriptions::OpenSubscriptions;
 use crate::follow::subscription::SubscriptionBuilder;
 use crate::journal::torn::TornWrite;
 use crate::log::commit::gather::tracked;
@@ -88,6 +91,7 @@ struct StoreParts {
     projections: Arc<Projections>,
     groups: Arc<Groups>,
     live: Arc<Roster>,
+    subscriptions: Arc<OpenSubscriptions>,
     processes: Arc<Processes>,
     /// What transactions load from.
     kinds: Arc<Kinds>,
@@ -241,7 +245,8 @@ impl Store {
     /// Follows the log: first the recorded events, then new ones.
     pub fn subscribe(&self) -> SubscriptionBuilder {
         let (live, groups) = (Arc::clone(&self.parts.live), Arc::clone(&self.parts.groups));
-        SubscriptionBuilder::new(self.log.clone(), live, groups)
+        let open = Arc::clone(&self.parts.subscriptions);
+        SubscriptionBuilder::new(self.log.clone(), live, open, groups)
     }
 
     /// Returns a handle to the consumer group `name`: its progress and its parked events. Start its consumers with

@@ -80,7 +80,7 @@ impl ReadStream {
         let ReadOptions { backwards, limit, .. } = options;
         let range = StreamRange { first: options.first(), last, backwards, limit };
         let events = StreamEvents::new(Arc::clone(log.log()), stream, range);
-        Ok(KeepOpen { items: events, _open: log })
+        Ok(KeepOpen::new(events, log))
     }
 
     /// Reads all of it at once.
@@ -148,7 +148,7 @@ impl ReadAll {
         let ReadOptions { backwards, limit, filter, .. } = options;
         let range = AllRange { first, last, backwards, limit, filter };
         let events = AllEvents::new(Arc::clone(log.log()), range);
-        Ok(KeepOpen { items: events, _open: log })
+        Ok(KeepOpen::new(events, log))
     }
 
     /// Reads all of it at once.
@@ -370,7 +370,20 @@ impl Iterator for Listing {
 /// An iterator that keeps the store open while it lives.
 struct KeepOpen<I> {
     items: I,
-    _open: LogHandle,
+    open: LogHandle,
+}
+
+impl<I> KeepOpen<I> {
+    fn new(items: I, open: LogHandle) -> KeepOpen<I> {
+        open.log().counters.readers.increment();
+        KeepOpen { items, open }
+    }
+}
+
+impl<I> Drop for KeepOpen<I> {
+    fn drop(&mut self) {
+        self.open.log().counters.readers.decrement();
+    }
 }
 
 impl<I: Iterator> Iterator for KeepOpen<I> {

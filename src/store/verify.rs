@@ -104,6 +104,15 @@ impl Store {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed), or what prevented the verification itself. Damage is a finding, not an error.
     pub fn verify(&self) -> Result<Verification> {
+        let (counters, done) = (&self.log.log().counters, self.verify_now());
+        match &done {
+            Ok(verified) if verified.is_whole() => counters.verifications.add(1),
+            _ => counters.verification_failures.add(1),
+        }
+        done
+    }
+
+    fn verify_now(&self) -> Result<Verification> {
         self.log.log().refuse_if_closed()?;
         self.parts.directory.check_before("verify")?;
         let journal = &self.log.log().journal;

@@ -19,7 +19,7 @@ use std::path::Path;
 /// The layers, from the bottom up. A new top-level module gets its place here.
 const LAYERS: [&[&str]; 10] = [
     &["value"],
-    &["storage", "codec"],
+    &["storage", "codec", "telemetry"],
     &["journal", "sst", "kv"],
     &["index", "views"],
     &["log"],

@@ -21,6 +21,7 @@ mod faults;
 mod follower;
 mod git_history;
 mod group;
+mod health;
 mod indexes;
 mod kill;
 mod linearizability;

@@ -44,6 +44,9 @@ mod storage;
 #[path = "../../../src/store/mod.rs"]
 mod store;
 #[allow(warnings)]
+#[path = "../../../src/telemetry/mod.rs"]
+mod telemetry;
+#[allow(warnings)]
 #[path = "../../../src/testing/mod.rs"]
 mod testing;
 #[allow(warnings)]

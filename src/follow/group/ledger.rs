@@ -155,6 +155,11 @@ impl Ledger {
         self.open.first().map_or(self.taken, |position| position - 1)
     }
 
+    /// How many events it holds that are not finished.
+    pub(super) fn unfinished(&self) -> usize {
+        self.unfinished.len() + self.incoming.len()
+    }
+
     /// Everything up to here was read, or is not wanted.
     pub(super) fn read(&self) -> u64 {
         self.read

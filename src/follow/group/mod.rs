@@ -12,6 +12,7 @@ pub(crate) mod ledger;
 pub(crate) mod registry;
 mod running;
 mod standing;
+pub(crate) mod status;
 
 #[cfg(test)]
 mod tests;

@@ -35,6 +35,10 @@ pub(super) struct Described<'a> {
 }
 
 impl Groups {
+    pub(super) fn running(&self) -> Vec<Arc<RunningGroup>> {
+        self.0.lock().values().cloned().collect()
+    }
+
     /// The running group that is described, with one more member; started if none runs.
     pub(super) fn join(
         &self,

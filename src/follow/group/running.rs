@@ -11,6 +11,7 @@ use crate::follow::group::ledger::{Late, Ledger, Move, Nack};
 use crate::follow::group::standing::Now;
 use crate::log::commit::{Commit, EncodedCommit};
 use crate::log::engine::Engine;
+use crate::telemetry::counters::Counter;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::RecordedEvent;
 use crate::value::filter::Filter;
@@ -33,6 +34,8 @@ pub(super) struct RunningGroup {
     /// Wakes the thread: there is room, an earlier timer, something to replay, or nothing to do.
     nudges: Sender<()>,
     stop: FeedStop,
+    /// How often an event was delivered again.
+    pub(super) redelivered: Counter,
 }
 
 pub(super) struct State {
@@ -102,6 +105,7 @@ impl RunningGroup {
             written: Condvar::new(),
             nudges,
             stop,
+            redelivered: Counter::default(),
         });
         let feed = Feed::start(&group.stop, "filmstrip-read", after, filter)?;
         let its_group = Arc::clone(&group);
@@ -129,6 +133,13 @@ impl RunningGroup {
             self.write(state)?;
         }
         Ok(cursor)
+    }
+
+    /// How far the group has come, and how many events it holds that are not finished. Nothing is written.
+    pub(super) fn reached(&self) -> (u64, u64) {
+        let mut state = self.state.lock();
+        self.pass_unwanted(&mut state);
+        (state.ledger.cursor(), state.ledger.unfinished() as u64)
     }
 
     /// Counts as read what the feed has passed over.
@@ -206,6 +217,9 @@ impl RunningGroup {
             }
             if let Some((event, attempt)) = state.ledger.deliver(now) {
                 self.keep_alarm(&mut state);
+                if attempt > 1 {
+                    self.redelivered.add(1);
+                }
                 if state.ledger.has_ready() {
                     // One change can make several events ready, and wakes one consumer.
                     self.ready.notify_one();

@@ -80,6 +80,19 @@ impl GroupCommit {
         self.queue.close()
     }
 
+    /// The number of commits that wait to be written, and their size in bytes.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        self.queue.waiting()
+    }
+
+    /// Checks that commits are accepted.
+    ///
+    /// # Errors
+    /// `ReadOnly`, after a write that failed.
+    pub(crate) fn refused(&self) -> Result<()> {
+        self.queue.refused()
+    }
+
     /// Writes the closing frame if no write has failed, and ends the preparing of segments.
     pub(crate) fn close_journal(&self) -> Result<()> {
         let writer = &mut *self.writer.lock();
@@ -174,6 +187,7 @@ fn write_group(
     }
     let buffer = first_frame(&mut group, &admissions);
     let mut admitted = admitted(&group, &admissions);
+    let recorded = admitted.len();
     if !admitted.is_empty() {
         let (buffer, meaning) = assemble(&writer.end(), time, buffer, &mut admitted);
         let written = writer.write(buffer, &meaning).map_err(|error| match error {
@@ -181,12 +195,17 @@ fn write_group(
             WriteError::Stopped(error) => Failed::Stopped(error),
             WriteError::Unknown(error) => Failed::Unknown(error),
         })?;
+        count(log, &written, admitted.len());
         publish(log, &writer.end(), &written, &admitted, &streams).map_err(Failed::Unknown)?;
         let promised = admitted.iter().filter_map(|admitted| admitted.encoded.promised.as_ref());
         promised.for_each(|promised| promised.promise.keep());
         if failpoint!("log::publish_before_durable") {
             writer.sync_late();
         }
+    }
+    if admissions.len() > recorded {
+        let conflicts = admissions.iter().filter(|a| matches!(a, Admission::Conflict(_))).count();
+        log.counters.conflicts.add_alone(conflicts as u64);
     }
     let head = log.head.position();
     let decided = group.into_iter().zip(admissions);
@@ -252,6 +271,15 @@ fn publish(
     }
     log.indexer.published(end.next);
     Ok(())
+}
+
+/// Counts a group that is durable. Only the leader calls this.
+fn count(log: &Log, written: &Written, commits: usize) {
+    let (counters, header) = (&log.counters, &written.frame.header);
+    counters.groups.add_alone(1);
+    counters.commits.add_alone(commits as u64);
+    counters.events.add_alone(u64::from(header.events));
+    counters.bytes.add_alone(header.padded_length());
 }
 
 fn outcome(decided: DecidedCommit) -> Outcome {

@@ -195,6 +195,12 @@ impl<T, R> CommitQueue<T, R> {
         }
     }
 
+    /// The number of callers whose work waits to be taken, and the size of that work.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let queue = self.queue.lock();
+        (queue.waiting.len(), queue.bytes)
+    }
+
     /// Queues a caller's work; true if the caller must lead.
     fn enqueue(&self, joining: Waiting<T, R>) -> Result<bool> {
         let mut queue = self.queue.lock();

@@ -47,6 +47,7 @@ pub(crate) fn run(log: &Arc<Log>) {
             Work::Compact => {
                 has_failed = !guarded(log, || {
                     log.index.compact()?;
+                    log.counters.compactions.add(1);
                     log.indexer.progress();
                     Ok(())
                 });
@@ -95,6 +96,7 @@ fn is_worth_a_flush_batch(log: &Log, end: Location) -> bool {
 pub(crate) fn index_up_to(log: &Log, to: Location) -> bool {
     guarded(log, || {
         let advanced = log.index.advance(to, |checkpoint| {
+            log.counters.flushes.add(1);
             log.tail.trim(checkpoint);
             log.indexer.progress();
         });
@@ -116,6 +118,7 @@ fn guarded(log: &Log, work: impl FnOnce() -> Result<()>) -> bool {
             Error::new(ErrorKind::Panicked, message)
         }
     };
+    log.counters.index_failures.add(1);
     log.indexer.fail(&error);
     false
 }

@@ -1,8 +1,10 @@
 //! The running processes of one store.
 
-use crate::model::process::status::Shared;
+use crate::model::process::status::{ProcessStatus, Shared};
 use crate::model::worker::registry::Registry;
+use crate::model::worker::status::Report;
 use crate::value::error::Result;
+use crate::value::position::Position;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,15 @@ impl Default for Processes {
 }
 
 impl Processes {
+    /// The running processes, in the order of their names.
+    pub(crate) fn reports(&self, head: Position) -> Vec<Report<ProcessStatus>> {
+        let running = self.0.running().into_iter();
+        let mut reports: Vec<_> =
+            running.map(|shared| shared.report(shared.status(head))).collect();
+        reports.sort_by(|one, other| one.name.cmp(&other.name));
+        reports
+    }
+
     /// Waits until each running process has nothing left to do, one after the other; false if none is running.
     pub(crate) fn settle(&self, timeout: Duration) -> Result<bool> {
         let begun = Instant::now();

@@ -3,17 +3,46 @@
 use crate::log::commit::check_name;
 use crate::log::core::Log;
 use crate::model::progress::Progress;
-use crate::model::projection::status::Shared;
+use crate::model::projection::status::{ProjectionStatus, Shared};
 use crate::model::projection::trees::Trees;
 use crate::model::projection::view::Served;
 use crate::model::worker::registry::Registry;
+use crate::model::worker::status::Report;
 use crate::storage::held::Held;
-use crate::value::error::{ErrorKind, Result};
+use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::position::Position;
 use crate::views::Views;
 use parking_lot::Mutex;
+use serde::Serialize;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+
+/// The state of a read model in memory. serde writes it with the names that its fields have.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct ReadModelStatus {
+    /// The name of its type.
+    pub name: String,
+    /// The position up to which everything is in it.
+    pub position: Position,
+    /// How many events the head is past that, wanted or not.
+    pub lag: u64,
+    /// The error at which it has stopped, if it has.
+    pub error: Option<Error>,
+}
+
+impl ReadModelStatus {
+    /// `None` if it has ended without an error.
+    fn of(progress: &Progress, head: Position) -> Option<ReadModelStatus> {
+        let error = progress.ended();
+        if error.as_ref().is_some_and(|error| error.kind() == ErrorKind::Closed) {
+            return None;
+        }
+        let position = progress.position();
+        let lag = head.get().saturating_sub(position.get());
+        Some(ReadModelStatus { name: progress.name().to_owned(), position, lag, error })
+    }
+}
 
 /// The projections of a store, shared by all of its handles.
 pub(crate) struct Projections {
@@ -84,6 +113,24 @@ impl Projections {
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         self.log.owner.check()?;
         self.known.remove(name, || self.trees(name)?.remove_all())
+    }
+
+    /// The running projections, in the order of their names.
+    pub(crate) fn reports(&self, head: Position) -> Vec<Report<ProjectionStatus>> {
+        let running = self.known.running().into_iter();
+        let mut reports: Vec<_> =
+            running.map(|shared| shared.report(shared.status(head))).collect();
+        reports.sort_by(|one, other| one.name.cmp(&other.name));
+        reports
+    }
+
+    /// The running read models.
+    pub(crate) fn read_models(&self, head: Position) -> Vec<ReadModelStatus> {
+        let models: Vec<_> = self.models.lock().iter().filter_map(Weak::upgrade).collect();
+        let mut models: Vec<_> =
+            models.iter().filter_map(|progress| ReadModelStatus::of(progress, head)).collect();
+        models.sort_by(|one, other| one.name.cmp(&other.name));
+        models
     }
 
     /// Waits until every running projection and every read model has applied everything up to `position`.

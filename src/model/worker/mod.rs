@@ -157,6 +157,7 @@ impl<W: Work> Worker<W> {
 
     fn fault(&mut self, error: Error) {
         self.work.log_fault(&error);
+        self.shared.faults.add(1);
         // Show the state first, so that a caller whose wait ends finds the cause there.
         self.doing = Doing::Faulted(error.clone());
         self.shared.see(&self.doing);

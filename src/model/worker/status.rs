@@ -4,11 +4,20 @@ use crate::model::policy::Retrying;
 use crate::model::progress::Progress;
 use crate::model::request::{NoReply, RequestSender};
 use crate::model::worker::ask::Ask;
+use crate::telemetry::counters::Counter;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::position::Position;
 use parking_lot::Mutex;
 use std::sync::Arc;
+
+/// A running worker, for those who look at all of them.
+pub(crate) struct Report<S> {
+    pub(crate) name: String,
+    pub(crate) status: S,
+    pub(crate) retries: u64,
+    pub(crate) faults: u64,
+}
 
 /// What a worker is doing.
 #[derive(Clone)]
@@ -27,6 +36,10 @@ pub(crate) struct Shared<Own, Shown> {
     pub(crate) progress: Progress,
     pub(crate) seen: Mutex<Seen<Shown>>,
     pub(crate) requests: RequestSender<Ask<Own>>,
+    /// How often something was tried again.
+    pub(crate) retries: Counter,
+    /// How often it has stopped at an error.
+    pub(crate) faults: Counter,
 }
 
 /// The last status of the thread.
@@ -49,7 +62,21 @@ impl<Own, Shown> Shared<Own, Shown> {
         let who = format!("{kind} {name}");
         let progress = Progress::new(who.clone(), done);
         let seen = Mutex::new(Seen { doing: Doing::Following, retrying: None, own });
-        Arc::new(Shared { name: name.to_owned(), who, progress, seen, requests })
+        Arc::new(Shared {
+            name: name.to_owned(),
+            who,
+            progress,
+            seen,
+            requests,
+            retries: Counter::default(),
+            faults: Counter::default(),
+        })
+    }
+
+    /// Its report, with this status.
+    pub(crate) fn report<S>(&self, status: S) -> Report<S> {
+        let (retries, faults) = (self.retries.get(), self.faults.get());
+        Report { name: self.name.clone(), status, retries, faults }
     }
 
     /// Sends the thread a request and waits for the reply. Application code on that thread does not wait: the request
@@ -74,6 +101,7 @@ impl<Own, Shown> Shared<Own, Shown> {
 
     /// Shows what has failed and is being retried.
     pub(crate) fn retrying(&self, what: String, failures: u32, cause: String) {
+        self.retries.add(1);
         if !failpoint!("worker::retry_without_a_word") {
             self.seen.lock().retrying = Some(Retrying { what, failures, cause });
         }

@@ -1,0 +1,136 @@
+//! Whether a store does what it should, for a page that a load balancer asks.
+
+use crate::follow::group::status::{GroupState, GroupStatus};
+use crate::model::process::status::{ProcessState, ProcessStatus};
+use crate::model::projection::registry::ReadModelStatus;
+use crate::model::projection::status::{ProjectionState, ProjectionStatus};
+use crate::store::Store;
+use crate::value::callback;
+use crate::value::error::{Error, ErrorKind, Result, under_error};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Whether a store accepts commits, and what its followers do; see [`Store::health`].
+///
+/// As JSON, which a page of an operator's can show, the fields have the names that they have here:
+///
+/// ```
+/// let store = filmstrip::Store::temporary()?;
+/// assert_eq!(
+///     serde_json::to_value(store.health()?)?,
+///     serde_json::json!({
+///         "writes": {"name": "accepting"}, // also closed; read_only with `error`
+///         "projections": {}, // each by its name, with its status; as the others
+///         "processes": {},
+///         "groups": {},
+///         "read_models": [],
+///     })
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Health {
+    /// Whether commits are accepted.
+    pub writes: Writes,
+    /// The projections that were started and not stopped, by name.
+    pub projections: BTreeMap<String, ProjectionStatus>,
+    /// The processes that were started and not stopped, by name.
+    pub processes: BTreeMap<String, ProcessStatus>,
+    /// The consumer groups that have consumers, by name.
+    pub groups: BTreeMap<String, GroupStatus>,
+    /// The read models that have handles.
+    pub read_models: Vec<ReadModelStatus>,
+}
+
+/// Whether a store accepts commits.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum Writes {
+    /// It does.
+    Accepting,
+    /// It does not, since a write has failed. Reads go on. Opening it again decides what is durable.
+    ReadOnly(#[serde(serialize_with = "under_error")] Error),
+    /// The store is closed.
+    Closed,
+}
+
+impl Health {
+    /// Returns whether commits are accepted and nothing has stopped at an error. What is paused, lags, or is being
+    /// retried is healthy.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        matches!(self.writes, Writes::Accepting) && self.faults().is_empty()
+    }
+
+    /// Returns the followers that have stopped at an error, each with its error: `projection by_city`, for example.
+    #[must_use]
+    pub fn faults(&self) -> Vec<(String, Error)> {
+        let projections =
+            self.projections.iter().filter_map(|(name, status)| match &status.state {
+                ProjectionState::Faulted(error) => {
+                    Some((format!("projection {name}"), error.clone()))
+                }
+                _ => None,
+            });
+        let processes = self.processes.iter().filter_map(|(name, status)| match &status.state {
+            ProcessState::Faulted(error) => Some((format!("process {name}"), error.clone())),
+            _ => None,
+        });
+        let groups = self.groups.iter().filter_map(|(name, status)| match &status.state {
+            GroupState::Faulted(error) => Some((format!("group {name}"), error.clone())),
+            GroupState::Running => None,
+        });
+        let models = self.read_models.iter().filter_map(|model| {
+            model.error.clone().map(|error| (format!("read model {}", model.name), error))
+        });
+        projections.chain(processes).chain(groups).chain(models).collect()
+    }
+}
+
+impl Store {
+    /// Returns whether the store accepts commits, and the state of everything that follows it. It writes nothing, and
+    /// reads no more than what is parked of the running consumer groups, to count it; so it may be asked each second.
+    ///
+    /// A closed store is a state, not an error: the health of a store says so even after [`close`](Store::close) was
+    /// called on another handle.
+    ///
+    /// ```
+    /// use filmstrip::health::Writes;
+    /// let store = filmstrip::Store::temporary()?;
+    /// let health = store.health()?;
+    /// assert!(health.is_healthy() && matches!(health.writes, Writes::Accepting));
+    /// store.clone().close()?;
+    /// assert!(matches!(store.health()?.writes, Writes::Closed));
+    /// # Ok::<(), filmstrip::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Forked`](ErrorKind::Forked); [`WouldDeadlock`](ErrorKind::WouldDeadlock) within a clock or a listener of
+    /// `tracing`; errors of reading.
+    pub fn health(&self) -> Result<Health> {
+        let log = self.log.log();
+        log.owner.check()?;
+        callback::refuse_if_commits_wait("Store::health")?;
+        let (head, parts) = (log.head_position(), &self.parts);
+        let writes = match self.log.engine().accepts() {
+            Ok(()) => Writes::Accepting,
+            Err(error) if error.kind() == ErrorKind::Closed => Writes::Closed,
+            Err(error) => Writes::ReadOnly(error),
+        };
+        let groups = match parts.groups.reports(log) {
+            Err(error) if error.kind() == ErrorKind::Closed => Vec::new(),
+            groups => groups?,
+        };
+        let projections = parts.projections.reports(head).into_iter();
+        let processes = parts.processes.reports(head).into_iter();
+        Ok(Health {
+            writes,
+            projections: projections.map(|report| (report.name, report.status)).collect(),
+            processes: processes.map(|report| (report.name, report.status)).collect(),
+            groups: groups.into_iter().map(|report| (report.name, report.status)).collect(),
+            read_models: parts.projections.read_models(head),
+        })
+    }
+}

@@ -1,0 +1,218 @@
+//! What a store tells an operator: its health and its figures.
+
+use filmstrip::group::{GroupState, Nack};
+use filmstrip::health::{FollowerKind, FollowerState, Stats, Writes};
+use filmstrip::process::{Effects, ProcessState, Trigger};
+use filmstrip::projection::ProjectionState;
+use filmstrip::*;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+const WAIT: Duration = Duration::from_secs(60);
+
+fn event(event_type: &str) -> NewEvent {
+    NewEvent::json(event_type, &()).expect("JSON")
+}
+
+/// Counts events; fails at those of type "Bad".
+struct Counts;
+
+impl Projection for Counts {
+    const NAME: &'static str = "counts";
+    const VERSION: u32 = 1;
+    fn filter(&self) -> Filter {
+        Filter::category("Door")
+    }
+    fn apply(&self, event: &RecordedEvent, view: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
+        if event.event_type.as_str() == "Bad" {
+            return Err("a bad event".into());
+        }
+        Ok(view.put(event.stream.as_str(), &event.version)?)
+    }
+}
+
+#[derive(Default)]
+struct Model(u64);
+
+impl ReadModel for Model {
+    fn filter() -> Filter {
+        Filter::category("Door")
+    }
+    fn apply(&mut self, event: &RecordedEvent) -> Result<(), HandlerError> {
+        self.0 += 1;
+        if event.event_type.as_str() == "Bad" { Err("a bad event".into()) } else { Ok(()) }
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+enum Asked {
+    Asked,
+}
+
+impl Event for Asked {}
+
+/// Waits for an answer that does not come.
+#[derive(Default, Clone)]
+struct Waits(bool);
+
+impl ProcessManager for Waits {
+    const NAME: &'static str = "Waits";
+    type Event = Asked;
+    fn filter() -> Filter {
+        Filter::category("Door")
+    }
+    fn route(event: &RecordedEvent) -> Result<Option<String>, HandlerError> {
+        Ok(event.stream.id().map(str::to_owned))
+    }
+    fn react(&self, trigger: Trigger<'_>) -> Result<Vec<Asked>, HandlerError> {
+        match trigger {
+            Trigger::Event(_) if !self.0 => Ok(vec![Asked::Asked]),
+            _ => Ok(Vec::new()),
+        }
+    }
+    fn evolve(&mut self, _: &Asked) {
+        self.0 = true;
+    }
+    fn effect(&self, _: &Asked, _: &mut Effects<'_>) -> Result<Vec<Asked>, HandlerError> {
+        Ok(Vec::new())
+    }
+}
+
+fn follower(stats: &Stats, kind: FollowerKind) -> &health::FollowerStats {
+    stats.followers.iter().find(|follower| follower.kind == kind).expect("it runs")
+}
+
+#[test]
+fn figures_say_what_was_done() -> Result<()> {
+    let store = Store::temporary()?;
+    let before = store.stats()?;
+    store.append("Door-1", ExpectedVersion::NoStream, [event("Opened"), event("Closed")])?;
+    let conflict = store.append("Door-1", ExpectedVersion::NoStream, [event("Opened")]);
+    assert!(conflict.is_err());
+    let reading = store.read_all().iter()?;
+    let subscription = store.subscribe().start()?;
+    let stats = store.stats()?;
+    let (was, is) = (before.commits, stats.commits);
+    assert_eq!((is.commits - was.commits, is.events - was.events), (1, 2));
+    assert_eq!((is.groups - was.groups, is.conflicts - was.conflicts), (1, 1));
+    assert!(is.bytes > was.bytes && is.waiting == 0 && !stats.read_only);
+    assert_eq!((before.open_readers, stats.open_readers), (0, 1));
+    assert_eq!((stats.subscriptions.open, stats.subscriptions.lag), (1, 2));
+    assert!(stats.subscriptions.lag_seconds >= 0.0);
+    assert_eq!(stats.index.unindexed_events, 2);
+    assert!(stats.index.unindexed_bytes > 0);
+    drop((reading, subscription));
+    let stats = store.stats()?;
+    assert_eq!((stats.open_readers, stats.subscriptions.open), (0, 0));
+    assert_eq!(stats.subscriptions.lag, 0);
+    Ok(())
+}
+
+#[test]
+fn bytes_on_disk_are_those_of_the_files() -> Result<()> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Store::open(directory.path())?;
+    let counts = store.project(Counts).start()?;
+    let done = store.append("Door-1", ExpectedVersion::Any, [event("Opened")])?;
+    counts.wait_for(done.position, WAIT)?;
+    let disk = store.stats()?.disk;
+    let [journal, tables, index, views, other] = disk.by_kind().map(|(_, bytes)| bytes);
+    assert!(journal > 0 && index > 0 && views > 0 && other > 0 && tables == 0, "{disk:?}");
+    let segments = std::fs::read_dir(directory.path().join("journal")).expect("a journal");
+    let bytes = segments.map(|file| file.and_then(|file| file.metadata()).expect("a file").len());
+    assert_eq!(bytes.sum::<u64>(), journal);
+    Ok(())
+}
+
+#[test]
+fn what_follows_is_listed_with_its_state_and_lag() -> Result<()> {
+    let store = Store::temporary()?;
+    let counts = store.project(Counts).start()?;
+    let waits = store.process::<Waits>().start()?;
+    let model = store.read_model::<Model>()?;
+    let mut consumer = store.subscribe().category("Door").group("mailer").attempts(5).start()?;
+    counts.pause();
+    store.append("Door-1", ExpectedVersion::Any, [event("Opened"), event("Closed")])?;
+    waits.wait_for(Position::new(2), WAIT)?;
+    model.wait_for(store.head(), WAIT)?;
+    let first = consumer.next().expect("an event")?;
+    first.nack(Nack::Retry(Duration::ZERO))?;
+    let again = consumer.next().expect("an event")?;
+    again.nack(Nack::Park)?;
+
+    let health = store.health()?;
+    assert!(health.is_healthy() && matches!(health.writes, Writes::Accepting));
+    assert!(matches!(health.projections["counts"].state, ProjectionState::Paused));
+    assert!(matches!(health.processes["Waits"].state, ProcessState::Running));
+    assert!(matches!(health.groups["mailer"].state, GroupState::Running));
+    assert_eq!((health.groups["mailer"].parked, health.groups["mailer"].unfinished), (1, 1));
+    assert_eq!(health.read_models.len(), 1);
+    assert!(health.read_models[0].name.ends_with("Model"));
+
+    let stats = store.stats()?;
+    let paused = follower(&stats, FollowerKind::Projection);
+    assert_eq!((paused.state, paused.lag), (FollowerState::Paused, store.head().get()));
+    assert!(paused.lag_seconds >= 0.0);
+    let group = follower(&stats, FollowerKind::Group);
+    assert_eq!((group.parked, group.retries, group.faults), (1, 1, 0));
+    assert!(group.lag >= 1);
+    let read_model = follower(&stats, FollowerKind::ReadModel);
+    assert_eq!((read_model.lag, read_model.lag_seconds), (0, 0.0));
+    assert_eq!(follower(&stats, FollowerKind::Process).deadlines, 0);
+    Ok(())
+}
+
+#[test]
+fn a_fault_is_a_fault_of_the_store_and_names_its_cause() -> Result<()> {
+    let store = Store::temporary()?;
+    let on_error = projection::OnError::default().retries(1).first_delay(Duration::ZERO);
+    let counts = store.project(Counts).on_error(on_error).start()?;
+    let model = store.read_model::<Model>()?;
+    let done = store.append("Door-1", ExpectedVersion::Any, [event("Bad")])?;
+    assert!(counts.wait_for(done.position, WAIT).is_err());
+    assert!(model.wait_for(done.position, WAIT).is_err());
+    let health = store.health()?;
+    assert!(!health.is_healthy() && matches!(health.writes, Writes::Accepting));
+    let faults = health.faults();
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert_eq!(faults[0].0, "projection counts");
+    assert!(faults[0].1.to_string().contains("a bad event"));
+    let shown = serde_json::to_value(&health).expect("it can be shown");
+    assert_eq!(shown["projections"]["counts"]["state"]["name"], "faulted");
+    let stats = store.stats()?;
+    let projection = follower(&stats, FollowerKind::Projection);
+    assert_eq!((projection.retries, projection.faults), (1, 1));
+    assert_eq!(follower(&stats, FollowerKind::ReadModel).faults, 1);
+    counts.resume();
+    assert!(counts.wait_for(done.position, WAIT).is_err());
+    assert_eq!(follower(&store.stats()?, FollowerKind::Projection).faults, 2);
+    Ok(())
+}
+
+#[test]
+fn a_closed_store_says_so_and_has_no_figures() -> Result<()> {
+    let store = Store::temporary()?;
+    let counts = store.project(Counts).start()?;
+    store.clone().close()?;
+    let health = store.health()?;
+    assert!(matches!(health.writes, Writes::Closed) && !health.is_healthy());
+    assert!(health.faults().is_empty());
+    assert_eq!(store.stats().unwrap_err().kind(), ErrorKind::Closed);
+    drop(counts);
+    Ok(())
+}
+
+#[test]
+fn backups_and_verifications_are_counted() -> Result<()> {
+    let (store, directory) = (Store::temporary()?, tempfile::tempdir().expect("a directory"));
+    assert_eq!(store.stats()?.upkeep.last_backup, None);
+    store.backup(directory.path().join("backups"))?;
+    store.verify()?;
+    std::fs::write(directory.path().join("file"), "no directory").expect("a file");
+    assert!(store.backup(directory.path().join("file")).is_err());
+    let upkeep = store.stats()?.upkeep;
+    assert_eq!((upkeep.backups, upkeep.backup_failures), (1, 1));
+    assert_eq!((upkeep.verifications, upkeep.verification_failures), (1, 0));
+    assert!(upkeep.last_backup.is_some());
+    Ok(())
+}
