@@ -35,6 +35,11 @@ features:
     cargo test --manifest-path crates/features/Cargo.toml --features arbitrary_precision --test arbitrary_precision
     cargo test --manifest-path crates/features/Cargo.toml --features arbitrary_precision --test it -- repository:: compatibility::
 
+# Test what the feature `metrics` adds
+metrics:
+    cargo test --features metrics --lib -- telemetry log::
+    cargo test --features metrics --test it -- metrics_page:: health:: append:: causation::
+
 # Fuzz each decoder for so many seconds, guided by coverage. Needs `cargo install cargo-fuzz`
 fuzz SECONDS="30":
     .ci/fuzz {{ SECONDS }}

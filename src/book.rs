@@ -10,6 +10,7 @@
 //! | what follows | [`subscriptions`] |
 //! | what acts | [`groups`] of consumers, and [`processes`] |
 //! | what proves it | [`testing`] |
+//! | what runs it | [`operating`] |
 //!
 //! The [first page](crate) of the crate covers what is beneath: appending, reading, following.
 
@@ -48,3 +49,6 @@ pub mod processes {}
 
 #[doc = include_str!("../docs/book/testing.md")]
 pub mod testing {}
+
+#[doc = include_str!("../docs/book/operating.md")]
+pub mod operating {}

@@ -72,6 +72,7 @@
 //! | [`projection`] | views and read models, their handles and states |
 //! | [`process`] | process managers, their effects, handles and states |
 //! | [`repair`] | backups, verification, findings, export |
+//! | [`trace`], [`causation`] | the trace that a command is part of; what led to an event |
 //! | [`health`] | what an operator looks at: health and figures |
 //! | [`copy`] | copying a store with some of its events changed |
 //! | [`clock`] | clocks |
@@ -284,12 +285,30 @@ pub mod repair {
 
 pub mod health {
     //! What a store tells an operator: its health and its figures.
+    //!
+    //! The book says [what to watch and what to alert on](crate::book::operating).
 
-    pub use crate::store::health::{Health, Writes};
-    pub use crate::store::stats::{
+    pub use crate::store::figures::{
         CommitStats, DiskStats, FollowerKind, FollowerState, FollowerStats, IndexStats, Stats,
         SubscriptionStats, UpkeepStats,
     };
+    pub use crate::store::health::{Health, Writes};
+}
+
+pub mod causation {
+    //! What led to an event, and what followed from it: see [`Store::causation`](crate::Store::causation).
+
+    pub use crate::store::causation::{Causation, CausedEvent};
+}
+
+pub mod trace {
+    //! Distributed tracing: see [`StoreBuilder::trace_context`](crate::StoreBuilder::trace_context).
+    //!
+    //! The engine's own spans are those of the crate [`tracing`](https://docs.rs/tracing); the book
+    //! [lists them](crate::book::operating).
+
+    pub use crate::telemetry::context::TraceContext;
+    pub use tracing::Span;
 }
 
 pub mod copy {

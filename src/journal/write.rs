@@ -12,6 +12,7 @@ use crate::journal::segment::{self, SegmentHeader};
 use crate::journal::watermark::{DurableWatermark, WatermarkFile};
 use crate::storage::disk::DiskFile;
 use crate::storage::stat::FileIdentity;
+use crate::telemetry::instruments::{Stopwatch, Taken};
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Moved};
 use crate::value::failpoint::failpoint;
@@ -36,6 +37,8 @@ pub(crate) struct End {
 pub(crate) struct Written {
     pub(crate) at: Location,
     pub(crate) frame: Frame,
+    /// How long the sync has taken.
+    pub(crate) synced: Taken,
 }
 
 /// Why a frame was not written.
@@ -141,16 +144,18 @@ impl Writer {
                 false => WriteError::Unknown(error),
             });
         }
+        let syncing = Stopwatch::start();
         if !self.is_unhurried {
             self.sync().map_err(|e| WriteError::Unknown(failed(e)))?;
         }
+        let synced = syncing.taken();
         let frame = Frame::written(header, buffer.into());
         self.advance(&frame);
         self.last = at;
         if !self.is_unhurried {
             self.say_durable(at);
         }
-        Ok(Written { at, frame })
+        Ok(Written { at, frame, synced })
     }
 
     /// Clears what is left of a frame of `length` bytes that found no room. Returns true only if durably nothing is

@@ -8,6 +8,7 @@ use crate::log::indexer::signal::Control;
 use crate::log::interest::Interest;
 use crate::log::tail::Tail;
 use crate::log::tail::head::Head;
+use crate::telemetry::Observers;
 use crate::telemetry::counters::Counters;
 use crate::value::clock::{AskedClock, Clock, ClockWaiter, Micros};
 use crate::value::error::{Error, ErrorKind, Result, catch};
@@ -37,6 +38,7 @@ pub(crate) struct Log {
     /// What the live followers want.
     pub(crate) interest: Interest,
     pub(crate) counters: Counters,
+    pub(crate) observers: Observers,
     clock: Box<dyn Clock>,
     pub(crate) indexer: Control,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -94,6 +96,7 @@ impl Log {
             head,
             interest: Interest::default(),
             counters: Counters::default(),
+            observers: Observers::default(),
             clock: Box::new(AskedClock(clock)),
             indexer: Control::default(),
             threads: Mutex::new(Vec::new()),
@@ -102,6 +105,11 @@ impl Log {
             torn,
             is_clock_behind: AtomicBool::new(false),
         }
+    }
+
+    /// The same log, which tells `observers` what it does.
+    pub(crate) fn observed_by(self, observers: Observers) -> Log {
+        Log { observers, ..self }
     }
 
     /// Runs `work` on a thread of the engine. Closing the log joins the thread.

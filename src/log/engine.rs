@@ -20,6 +20,8 @@ use crate::log::tail::head::Head;
 use crate::log::tail::{FillError, Tail};
 use crate::storage::disk::Disk;
 use crate::storage::held::Held;
+use crate::telemetry::Observers;
+use crate::telemetry::spans::{Entered, enter_span};
 use crate::value::callback;
 use crate::value::clock::Clock;
 use crate::value::error::{ErrorKind, Result};
@@ -50,12 +52,13 @@ pub(crate) struct LogOptions {
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) bounds: Bounds,
+    pub(crate) observers: Observers,
 }
 
 impl Engine {
     /// Opens the log and recovers from a crash.
     pub(crate) fn open(options: LogOptions) -> Result<Engine> {
-        let LogOptions { directory, store, cache_bytes, clock, disk, bounds } = options;
+        let LogOptions { directory, store, cache_bytes, clock, disk, bounds, observers } = options;
         let opened = recover::open(disk, &journal_directory(directory.path()), store)?;
         let (journal, end) = (opened.journal, opened.writer.end());
         let site = IndexSite {
@@ -91,7 +94,8 @@ impl Engine {
         let tail = Tail::new(indexed);
         fill(&tail, &index, &journal, &indexed, end.next)?;
         let head = Head::new(end.position, end.next, end.chain, end.time);
-        let log = Arc::new(Log::new(journal, index, tail, head, clock, opened.torn));
+        let log = Log::new(journal, index, tail, head, clock, opened.torn);
+        let log = Arc::new(log.observed_by(observers));
         if end.position > 0 {
             log.note_clock(log.now(), end.time);
         }
@@ -149,7 +153,21 @@ impl Engine {
             self.log.owner.check()?;
         }
         callback::refuse_if_commits_wait("a commit")?;
-        self.group_commit.commit(&self.log, encoded, queued).map_err(|error| match error {
+        let span = enter_span!(
+            DEBUG,
+            "commit",
+            db.system.name = "filmstrip",
+            db.operation.name = "commit",
+            db.operation.batch.size = encoded.events.len(),
+            filmstrip.position = tracing::field::Empty,
+            filmstrip.outcome = tracing::field::Empty,
+            error.r#type = tracing::field::Empty,
+        );
+        let outcome = self.group_commit.commit(&self.log, encoded, queued);
+        if span.is_on() {
+            tell(&span, &outcome);
+        }
+        outcome.map_err(|error| match error {
             // If the store's directory was moved, reopening at the old path would not help; return that error
             // instead.
             AppendError::Store(refused) if refused.kind() == ErrorKind::ReadOnly => {
@@ -157,6 +175,20 @@ impl Engine {
             }
             error => error,
         })
+    }
+}
+
+/// Tells how a commit has ended.
+#[cold]
+fn tell(span: &Entered, outcome: &Outcome) {
+    match outcome {
+        Ok((committed, _)) => {
+            span.record("filmstrip.position", committed.position.get());
+            let is_new = !committed.already_recorded;
+            span.outcome(if is_new { "done" } else { "already_recorded" }, None);
+        }
+        Err(AppendError::Conflict(_)) => span.outcome("conflict", None),
+        Err(AppendError::Store(error)) => span.outcome("failed", Some(error)),
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::model::aggregate::Aggregate;
 use crate::model::repository::Repository;
 use crate::model::ticket::{Outcome, SendError, Ticket, is_one_of};
+use crate::telemetry::context::{self, TraceContext};
 use crate::value::callback::Holding;
 use crate::value::clock::deadline_after;
 use crate::value::error::{Error, ErrorKind, Result, catch};
@@ -72,6 +73,7 @@ impl<A: Aggregate> BusBuilder<A> {
             workers: Arc::default(),
             hasher: RandomState::new(),
             owner: repository.owner(),
+            traces: repository.traces(),
         };
         let mut ids = Vec::with_capacity(workers);
         for (number, jobs) in receivers.into_iter().enumerate() {
@@ -138,6 +140,7 @@ struct Inner<A: Aggregate> {
     workers: Arc<Vec<ThreadId>>,
     hasher: RandomState,
     owner: Owner,
+    traces: Option<Arc<dyn TraceContext>>,
 }
 
 /// A command on its way to its worker.
@@ -307,13 +310,15 @@ impl<A: Aggregate> CommandBuilder<'_, A> {
         self,
         send: impl FnOnce(&Sender<Job<A>>, Job<A>, Option<Instant>) -> Option<(Job<A>, Error)>,
     ) -> Result<Ticket<A>, SendError<A::Command>> {
-        let CommandBuilder { bus, id, command, metadata, expires_at } = self;
+        let CommandBuilder { bus, id, command, mut metadata, expires_at } = self;
         if let Err(error) = bus.0.owner.check() {
             return Err(SendError { command, error });
         }
         let Some(queue) = bus.0.queue(&id) else {
             return Err(SendError { command, error: closed() });
         };
+        // On its own thread the worker handles nothing.
+        context::stamp(&mut metadata, bus.0.traces.as_deref());
         let (answer, answered) = bounded(1);
         let job = Job { id, command, metadata, expires_at, answer };
         match send(&queue, job, expires_at) {

@@ -9,6 +9,7 @@ use crate::log::handle::LogHandle;
 use crate::model::progress::Progress;
 use crate::model::projection::registry::Projections;
 use crate::model::readable::{Readable, Unreadable};
+use crate::telemetry::context::Handling;
 use crate::value::error::{Error, ErrorKind, HandlerError, Panicked, Result, catch};
 use crate::value::event::RecordedEvent;
 use crate::value::filter::Filter;
@@ -169,6 +170,7 @@ impl<M: ReadModel> Shared<M> {
         // A reader may be closing the store and waiting for this thread.
         let mut model = self.model.change(|| log.refuse_if_closed().err())?;
         for event in &batch.events {
+            let _handling = Handling::begin(event);
             let applied = catch(|| apply(&mut *model, event));
             let applied = applied.unwrap_or_else(|cause| Err(panicked::<M>(event, &cause)));
             if let Err(error) = applied {

@@ -11,6 +11,7 @@ use crate::store::Store;
 use crate::store::directory;
 use crate::store::directory::contents::{BACKUP_LOCK, LOCK, foreign_in_journal, is_volumes};
 use crate::store::directory::store_lock::{Lock, lock_new};
+use crate::telemetry::spans::enter_span;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::head_hash::HeadHash;
@@ -107,9 +108,18 @@ impl Store {
     }
 
     fn back_up(&self, path: &Path, checks_all: bool) -> Result<Backup> {
+        let span = enter_span!(
+            INFO,
+            "backup",
+            filmstrip.position = tracing::field::Empty,
+            filmstrip.outcome = tracing::field::Empty,
+            error.r#type = tracing::field::Empty,
+        );
         let (log, done) = (self.log.log(), self.back_up_now(path, checks_all));
+        span.ended(&done);
         match &done {
-            Ok(_) => {
+            Ok(backup) => {
+                span.record("filmstrip.position", backup.position.get());
                 log.counters.backups.add(1);
                 log.counters.last_backup.set(log.now());
             }

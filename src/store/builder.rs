@@ -9,6 +9,10 @@ use crate::storage::disk::{Disk, RealDisk};
 use crate::store::directory::Directory;
 use crate::store::scratch::{Purpose, STORE, Scratch};
 use crate::store::{Store, StoreParts};
+use crate::telemetry::Observers;
+use crate::telemetry::context::TraceContext;
+#[cfg(feature = "metrics")]
+use crate::telemetry::instruments::Instruments;
 use crate::value::clock::{Clock, SystemClock};
 use crate::value::error::Result;
 use crate::value::fork::Owned;
@@ -70,6 +74,9 @@ pub struct StoreBuilder {
     clock: Box<dyn Clock>,
     disk: Arc<dyn Disk>,
     bounds: Bounds,
+    traces: Option<Arc<dyn TraceContext>>,
+    #[cfg(feature = "metrics")]
+    metrics_name: Option<String>,
 }
 
 impl Default for StoreBuilder {
@@ -79,6 +86,9 @@ impl Default for StoreBuilder {
             clock: Box::new(SystemClock),
             disk: Arc::new(RealDisk),
             bounds: Bounds::default(),
+            traces: None,
+            #[cfg(feature = "metrics")]
+            metrics_name: None,
         }
     }
 }
@@ -96,6 +106,61 @@ impl StoreBuilder {
     pub fn clock(mut self, clock: impl Clock) -> StoreBuilder {
         self.clock = Box::new(clock);
         self
+    }
+
+    /// Sets how the store learns which trace a command is part of, and tells which traces a follower continues.
+    ///
+    /// The [`traceparent`](TraceContext::traceparent) that it returns when a command begins (in a repository, a bus, a
+    /// transaction, or the reaction of a process) becomes the entry `traceparent` of the metadata of the command's
+    /// events, unless they have one. Spans in which a projection, a process or an effect handles such an event are
+    /// [linked](TraceContext::link) to that trace. Events that the application appends itself get their metadata from
+    /// it, too, for it compares them with a repetition byte by byte: use [`Store::metadata`].
+    ///
+    /// ```
+    /// use filmstrip::trace::{Span, TraceContext};
+    /// use filmstrip::Store;
+    /// /// An application with OpenTelemetry takes it from its context, and adds a link to the span.
+    /// struct Traces;
+    /// impl TraceContext for Traces {
+    ///     fn traceparent(&self) -> Option<String> {
+    ///         Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned())
+    ///     }
+    ///     fn link(&self, span: &Span, traceparent: &str) {
+    ///         let _ = (span, traceparent); // span.add_link(…), with the crate tracing-opentelemetry
+    ///     }
+    /// }
+    /// # let directory = tempfile::tempdir()?;
+    /// let store = Store::builder().trace_context(Traces).open(directory.path())?;
+    /// assert!(store.metadata().entries.contains_key("traceparent"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn trace_context(mut self, traces: impl TraceContext) -> StoreBuilder {
+        self.traces = Some(Arc::new(traces));
+        self
+    }
+
+    /// Sets the label `store` of this store's metrics, to tell several stores of a process apart: by default the name
+    /// of its directory. Needs the feature `metrics`.
+    #[cfg(feature = "metrics")]
+    pub fn metrics_name(mut self, name: impl Into<String>) -> StoreBuilder {
+        self.metrics_name = Some(name.into());
+        self
+    }
+
+    /// What the engine tells about the store in `path`.
+    fn observers(&mut self, path: &Path) -> Observers {
+        let traces = self.traces.take();
+        #[cfg(feature = "metrics")]
+        {
+            let name = || path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = self.metrics_name.take().unwrap_or_else(name);
+            Observers { instruments: Instruments::new(&name), traces }
+        }
+        #[cfg(not(feature = "metrics"))]
+        {
+            let _ = path;
+            Observers { traces, ..Observers::default() }
+        }
     }
 
     /// Bounds of what the index may lack, small enough for a test to meet them.
@@ -130,8 +195,9 @@ impl StoreBuilder {
         self.open_in(directory.path().join(STORE), Some(directory))
     }
 
-    fn open_in(self, path: PathBuf, temporary: Option<Scratch>) -> Result<Store> {
-        let StoreBuilder { cache_bytes, clock, disk, bounds } = self;
+    fn open_in(mut self, path: PathBuf, temporary: Option<Scratch>) -> Result<Store> {
+        let observers = self.observers(&path);
+        let StoreBuilder { cache_bytes, clock, disk, bounds, .. } = self;
         refuse_forked()?;
         let Directory { store, lock, disk } = Directory::open(&path, &disk, &*clock)?;
         let directory = Arc::clone(lock.held());
@@ -142,6 +208,7 @@ impl StoreBuilder {
             clock,
             disk,
             bounds,
+            observers,
         })?;
         if engine.log().torn().is_some_and(|torn| torn.acknowledged) {
             // A view may hold events that are lost, and whose positions are given out again.

@@ -2,16 +2,20 @@
 
 pub(crate) mod backup;
 pub(crate) mod builder;
+pub(crate) mod causation;
 pub(crate) mod copy;
 pub(crate) mod directory;
 mod export_target;
+pub(crate) mod figures;
 pub(crate) mod health;
 mod history;
 mod model;
 mod reads;
+#[cfg(feature = "metrics")]
+mod record_metrics;
 pub(crate) mod repair;
 mod scratch;
-pub(crate) mod stats;
+mod stats;
 pub(crate) mod verify;
 pub(crate) mod weak;
 
@@ -38,8 +42,9 @@ use crate::model::process::registry::Processes;
 use crate::model::projection::registry::Projections;
 use crate::model::repository::kinds::Kinds;
 use crate::storage::held::Held;
+use crate::telemetry::context;
 use crate::value::error::{Error, Result};
-use crate::value::event::NewEvent;
+use crate::value::event::{Metadata, NewEvent};
 use crate::value::position::{ExpectedVersion, Position};
 use crate::value::stream::StreamId;
 use std::path::Path;
@@ -149,6 +154,18 @@ impl Store {
     /// [`AlreadyTracked`](crate::ErrorKind::AlreadyTracked).
     pub fn commit(&self, commit: Commit) -> Result<Committed, AppendError> {
         self.log.engine().commit(EncodedCommit::new(commit)?)
+    }
+
+    /// Returns metadata for events that the application appends itself on this thread: the causation and correlation
+    /// ids of the event that the thread handles, and the `traceparent` of its trace, as far as they are known.
+    ///
+    /// Repositories, transactions, buses and processes fill this in without being asked. An append does not, because it
+    /// must be the same, byte by byte, when it is repeated: so make the metadata once, and repeat the append with it.
+    #[must_use]
+    pub fn metadata(&self) -> Metadata {
+        let mut metadata = Metadata::default();
+        context::stamp(&mut metadata, self.log.log().observers.traces());
+        metadata
     }
 
     /// Returns the position up to which `consumer` has ingested another log, as [`Commit::tracking`] recorded it; the

@@ -20,6 +20,7 @@ use crate::log::core::journal_directory;
 use crate::storage::disk::{Disk, RealDisk};
 use crate::store::Store;
 use crate::store::scratch::{Purpose, Scratch};
+use crate::telemetry::spans::enter_span;
 use crate::value::corruption::Corruption;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::finding::{Finding, FindingKind, Findings};
@@ -104,7 +105,18 @@ impl Store {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed), or what prevented the verification itself. Damage is a finding, not an error.
     pub fn verify(&self) -> Result<Verification> {
+        let span = enter_span!(
+            INFO,
+            "verify",
+            filmstrip.position = tracing::field::Empty,
+            filmstrip.outcome = tracing::field::Empty,
+            error.r#type = tracing::field::Empty,
+        );
         let (counters, done) = (&self.log.log().counters, self.verify_now());
+        span.ended(&done);
+        if let Ok(verified) = &done {
+            span.record("filmstrip.position", verified.head.get());
+        }
         match &done {
             Ok(verified) if verified.is_whole() => counters.verifications.add(1),
             _ => counters.verification_failures.add(1),

@@ -420,6 +420,16 @@ pub(crate) const RECORD_BYTES_MAX: usize = 2 * EVENT_BYTES_MAX;
 pub(crate) const QUARANTINE_KEPT: usize = 2;
 /// Earlier damaged indexes or views that are looked at again when another one is quarantined.
 pub(crate) const QUARANTINE_REMOVED_MAX: usize = 16;
+/// Events that a search for causes reads in each of its two directions: some tenths of a second, so that a page that
+/// shows an event's causes answers.
+pub(crate) const CAUSATION_EVENTS_READ_MAX: u64 = 1_000_000;
+/// Causes and effects that such a search returns: some MiB, for each has the name of its stream.
+pub(crate) const CAUSATION_EVENTS_MAX: usize = 10_000;
+/// How far from the time in its id an event is looked for before everything is read: clocks of the machines that make
+/// ids differ by less, and an event is recorded soon after it is made.
+pub(crate) const CAUSATION_CLOCK_SLACK: Duration = Duration::from_secs(60);
+/// Traces that the span of one batch of a projection is linked to. OpenTelemetry allows 128 links of a span.
+pub(crate) const TRACE_LINKS_MAX: usize = 32;
 
 const KIB: usize = 1_024;
 const MIB: usize = 1_024 * KIB;

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 const WAIT: Duration = Duration::from_secs(60);
 
-fn event(event_type: &str) -> NewEvent {
+pub(crate) fn event(event_type: &str) -> NewEvent {
     NewEvent::json(event_type, &()).expect("JSON")
 }
 
 /// Counts events; fails at those of type "Bad".
-struct Counts;
+pub(crate) struct Counts;
 
 impl Projection for Counts {
     const NAME: &'static str = "counts";
@@ -32,7 +32,7 @@ impl Projection for Counts {
 }
 
 #[derive(Default)]
-struct Model(u64);
+pub(crate) struct Model(u64);
 
 impl ReadModel for Model {
     fn filter() -> Filter {
@@ -45,7 +45,7 @@ impl ReadModel for Model {
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-enum Asked {
+pub(crate) enum Asked {
     Asked,
 }
 
@@ -53,7 +53,7 @@ impl Event for Asked {}
 
 /// Waits for an answer that does not come.
 #[derive(Default, Clone)]
-struct Waits(bool);
+pub(crate) struct Waits(bool);
 
 impl ProcessManager for Waits {
     const NAME: &'static str = "Waits";

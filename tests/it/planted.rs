@@ -449,6 +449,17 @@ const CAUGHT: &[(&str, &str)] = &[
         "past::a_row_is_explained_by_the_events_that_have_written_it",
     ),
     ("projection::explain_twice", "past::a_row_is_explained_by_the_events_that_have_written_it"),
+    (
+        "context::forget_cause",
+        "causation::a_command_of_a_consumer_is_caused_by_what_it_was_delivered",
+    ),
+    (
+        "context::guess_cause",
+        "causation::of_two_open_deliveries_none_is_taken_for_the_cause_unless_it_is_said",
+    ),
+    ("causation::look_near_only", "causation::a_cause_is_found_whatever_its_id_tells_of_its_time"),
+    ("causation::stop_at_direct_effects", "causation::a_tree_is_what_a_plain_search_finds"),
+    ("health::overlook_faults", "health::a_fault_is_a_fault_of_the_store_and_names_its_cause"),
     ("doctor::copy_with_old_cursors", "copy::going_on::a_consumer_group_goes_on_where_it_was"),
 ];
 

@@ -5,6 +5,7 @@ use crate::follow::group::registry::Groups;
 use crate::follow::group::running::{Next, RunningGroup};
 use crate::follow::stopper::{Stopper, Stops};
 use crate::log::handle::LogHandle;
+use crate::telemetry::context::{self, Handling, Taken};
 use crate::value::callback::{self, Holding};
 use crate::value::clock::deadline_after;
 use crate::value::error::{Error, ErrorKind, Result};
@@ -124,7 +125,8 @@ impl Consumer {
     }
 
     fn delivery(&self, event: RecordedEvent, attempt: u32) -> Delivery {
-        Delivery { event, attempt, member: Arc::clone(&self.member), is_answered: false }
+        let taken = context::delivered(&event);
+        Delivery { event, attempt, member: Arc::clone(&self.member), is_answered: false, taken }
     }
 }
 
@@ -168,9 +170,22 @@ pub struct Delivery {
     pub attempt: u32,
     member: Arc<Member>,
     is_answered: bool,
+    /// Until it is answered, the thread that took it handles it.
+    taken: Option<Taken>,
 }
 
 impl Delivery {
+    /// Runs `work`, which handles the event: commands that it gives on this thread are caused by the event, and carry
+    /// its id as their causation id, and its correlation id.
+    ///
+    /// On the thread that has taken the delivery from its consumer this holds without it, until the delivery is
+    /// answered, as long as the thread has no other one that is not answered. Use it for a delivery that was handed to
+    /// another thread, and where a thread has several.
+    pub fn handle<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _handling = Handling::begin(&self.event);
+        work()
+    }
+
     /// Says that the event is handled. When this returns, that is durable: the event is not delivered again. A late
     /// call counts too: an event that was delivered again, or parked, meanwhile is handled all the same, and is no
     /// longer parked.
@@ -182,6 +197,7 @@ impl Delivery {
         self.member.open.log().owner.check()?;
         callback::refuse_if_commits_wait("Delivery::ack")?;
         self.is_answered = true;
+        self.taken.take();
         let Member { group, groups, .. } = &*self.member;
         let position = self.event.position.get();
         self.member.open.log().at_one_time(|| groups.finish(group, position))
@@ -196,6 +212,7 @@ impl Delivery {
         self.member.open.log().owner.check()?;
         callback::refuse_if_commits_wait("Delivery::nack")?;
         self.is_answered = true;
+        self.taken.take();
         let (group, position) = (&self.member.group, self.event.position.get());
         self.member.open.log().at_one_time(|| group.refuse(position, self.attempt, nack))
     }

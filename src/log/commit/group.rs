@@ -19,6 +19,7 @@ use crate::log::core::Log;
 use crate::log::indexer;
 use crate::log::tail::head::Audience;
 use crate::log::tail::stream_table::Slot;
+use crate::telemetry::instruments::Stopwatch;
 use crate::value::callback::Holding;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result, catch};
@@ -61,6 +62,7 @@ impl GroupCommit {
         queued: impl FnOnce(),
     ) -> Outcome {
         // Before any wait: the clock is the application's code and may block.
+        let begun = Stopwatch::start();
         encoded.time = log.ask_clock()?;
         let bytes = encoded.bytes();
         let reply = match self.queue.join(encoded, bytes, queued)? {
@@ -72,6 +74,7 @@ impl GroupCommit {
                 }
             },
         };
+        log.observers.instruments.commit(begun);
         reply.and_then(outcome)
     }
 
@@ -280,6 +283,7 @@ fn count(log: &Log, written: &Written, commits: usize) {
     counters.commits.add_alone(commits as u64);
     counters.events.add_alone(u64::from(header.events));
     counters.bytes.add_alone(header.padded_length());
+    log.observers.instruments.group(commits, written.synced);
 }
 
 fn outcome(decided: DecidedCommit) -> Outcome {

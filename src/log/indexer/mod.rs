@@ -17,6 +17,8 @@ use crate::journal::segment;
 use crate::log::core::Log;
 use crate::log::indexer::signal::{Due, Work};
 use crate::sst::compaction::CompactionPriority;
+use crate::telemetry::instruments::Stopwatch;
+use crate::telemetry::spans::enter_span;
 use crate::value::error::{Error, ErrorKind, Result, catch};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::{TAIL_EVENTS_MAX, UNINDEXED_BYTES_IDLE};
@@ -45,12 +47,7 @@ pub(crate) fn run(log: &Arc<Log>) {
         match log.indexer.wait_for_work(|| due(log, compact)) {
             Work::UpTo(to) => has_failed = !index_up_to(log, to),
             Work::Compact => {
-                has_failed = !guarded(log, || {
-                    log.index.compact()?;
-                    log.counters.compactions.add(1);
-                    log.indexer.progress();
-                    Ok(())
-                });
+                has_failed = !compact_once(log);
             }
             Work::Close => {
                 let end = log.head.visible().1;
@@ -92,9 +89,37 @@ fn is_worth_a_flush_batch(log: &Log, end: Location) -> bool {
     end.segment > indexed.segment || end.offset - indexed.offset >= UNINDEXED_BYTES_IDLE
 }
 
+/// Does one step of compaction. Returns whether that succeeded.
+fn compact_once(log: &Log) -> bool {
+    guarded(log, || {
+        let span = enter_span!(
+            DEBUG,
+            "compact",
+            filmstrip.outcome = tracing::field::Empty,
+            error.r#type = tracing::field::Empty,
+        );
+        let begun = Stopwatch::start();
+        let compacted = log.index.compact();
+        span.ended(&compacted);
+        compacted?;
+        log.observers.instruments.compaction(begun);
+        log.counters.compactions.add(1);
+        log.indexer.progress();
+        Ok(())
+    })
+}
+
 /// Ingests the journal up to `to`. Returns whether that succeeded.
 pub(crate) fn index_up_to(log: &Log, to: Location) -> bool {
     guarded(log, || {
+        let span = enter_span!(
+            DEBUG,
+            "flush",
+            filmstrip.position = tracing::field::Empty,
+            filmstrip.outcome = tracing::field::Empty,
+            error.r#type = tracing::field::Empty,
+        );
+        let begun = Stopwatch::start();
         let advanced = log.index.advance(to, |checkpoint| {
             log.counters.flushes.add(1);
             log.tail.trim(checkpoint);
@@ -103,6 +128,11 @@ pub(crate) fn index_up_to(log: &Log, to: Location) -> bool {
         if advanced.is_err() && failpoint!("log::lose_tail_on_failed_index_write") {
             let position = log.head.visible().0;
             log.tail.trim(Checkpoint { position, next: to, ..log.tail.indexed() });
+        }
+        span.record("filmstrip.position", log.tail.indexed().position);
+        span.ended(&advanced);
+        if advanced.is_ok() {
+            log.observers.instruments.flush(begun);
         }
         advanced
     })

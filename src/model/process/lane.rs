@@ -14,6 +14,8 @@ use crate::model::process::lanes::Lanes;
 use crate::model::process::passing_on::PassOn;
 use crate::model::process::pending::Pending;
 use crate::model::process::schedule::Id;
+use crate::telemetry::context::{self, Handling};
+use crate::telemetry::spans::enter_span;
 use crate::value::error::{HandlerError, Result, catch};
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
@@ -104,7 +106,19 @@ impl<M: ProcessManager> LaneContext<M> {
             };
             let event = own_event(log, &instance.stream, version)?;
             *at = effect_of(step_event(&event));
-            let passed = self.pass_on.of(&event.metadata);
+            let (traces, _handling) = (log.observers.traces(), Handling::begin(&event));
+            let span = enter_span!(
+                INFO,
+                "effect",
+                messaging.system = "filmstrip",
+                messaging.operation.r#type = "process",
+                messaging.consumer.group.name = M::NAME,
+                messaging.message.id = tracing::field::display(event.id),
+                filmstrip.stream = event.stream.as_str(),
+                filmstrip.version = version,
+            );
+            context::link(traces, &span, &event);
+            let passed = self.pass_on.of(event.id, &event.metadata).in_trace(traces);
             let mut out = Effects::new(&event, &passed, &self.executors);
             let own = event.decode::<M::Event>()?;
             let decided = instance.state.effect(&own, &mut out)?;

@@ -1,5 +1,6 @@
 //! What of an event's metadata its consequences carry.
 
+use crate::telemetry::context::{self, TRACEPARENT, TraceContext, correlation_of};
 use crate::value::event::Metadata;
 use crate::value::failpoint::failpoint;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +9,8 @@ use uuid::Uuid;
 /// What a process passes on of the metadata of the event that it reacts to: to its own events, and from each of them to
 /// the events of its commands. What a deadline leads to carries what the instance's last own event carries.
 ///
-/// The correlation id is always passed on. By default the user and all entries of the application's own are too.
+/// The correlation id is always passed on; for an event without one it is the event's own id, for it began the
+/// conversation. By default the user and all entries of the application's own are too.
 ///
 /// ```
 /// use filmstrip::process::PassOn;
@@ -61,14 +63,14 @@ impl PassOn {
         self
     }
 
-    /// What is passed on of `metadata`.
-    pub(super) fn of(&self, metadata: &Metadata) -> Passed {
+    /// What is passed on of the `metadata` of the event `event`.
+    pub(super) fn of(&self, event: Uuid, metadata: &Metadata) -> Passed {
         let passes = |key: &str| self.only.as_ref().is_none_or(|only| only.entries.contains(key));
         let user = self.only.as_ref().is_none_or(|only| only.user)
             && !failpoint!("process::forget_who_asked");
         let entries = metadata.entries.iter().filter(|(key, _)| passes(key));
         Passed {
-            correlation_id: metadata.correlation_id,
+            correlation_id: Some(correlation_of(event, metadata)),
             user: metadata.user.clone().filter(|_| user),
             entries: entries.map(|(key, value)| (key.clone(), value.clone())).collect(),
         }
@@ -84,6 +86,14 @@ pub(super) struct Passed {
 }
 
 impl Passed {
+    /// The same, in the trace that the current thread is part of, if that is known.
+    pub(super) fn in_trace(mut self, traces: Option<&dyn TraceContext>) -> Passed {
+        if let Some(traceparent) = traces.and_then(context::ask) {
+            self.entries.insert(TRACEPARENT.to_owned(), traceparent);
+        }
+        self
+    }
+
     /// The metadata of what follows from an event, which is `cause` if there was one.
     pub(super) fn metadata(&self, cause: Option<Uuid>) -> Metadata {
         Metadata {
@@ -106,7 +116,7 @@ mod tests {
         let base = Metadata::default().correlation_id(conversation);
         let met = base.clone().user("ann").entry("tenant", "t").entry("trace", "7");
         let met = met.causation_id(Uuid::from_u128(3)).command_id(Uuid::from_u128(4));
-        let passed = |chosen: PassOn| chosen.of(&met).metadata(Some(cause));
+        let passed = |chosen: PassOn| chosen.of(Uuid::max(), &met).metadata(Some(cause));
         let base = base.causation_id(cause);
         let all = base.clone().user("ann").entry("tenant", "t").entry("trace", "7");
         assert_eq!(passed(PassOn::all().user().entry("tenant")), all);
@@ -114,6 +124,8 @@ mod tests {
         let tenant = PassOn::correlation_id_only().entry("tenant").entry("other");
         assert_eq!(passed(tenant.clone()), base.clone().entry("tenant", "t"));
         assert_eq!(passed(tenant.user()), base.user("ann").entry("tenant", "t"));
-        assert_eq!(PassOn::all().of(&met).metadata(None).causation_id, None);
+        let began = PassOn::all().of(cause, &Metadata::default()).metadata(Some(cause));
+        assert_eq!(began.correlation_id, Some(cause), "its conversation began with the cause");
+        assert_eq!(PassOn::all().of(Uuid::max(), &met).metadata(None).causation_id, None);
     }
 }

@@ -10,6 +10,8 @@ use crate::model::process::plan;
 use crate::model::process::replaying::Replayed;
 use crate::model::process::runner::Runner;
 use crate::model::process::schedule::{Id, Next, State};
+use crate::telemetry::context::{self, Handling};
+use crate::telemetry::spans::enter_span;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, HandlerError, Panicked, Result, catch};
 use crate::value::event::RecordedEvent;
@@ -117,10 +119,24 @@ impl<M: ProcessManager> Runner<M> {
             self.wake(id, instance, alarm.due)?;
             return Ok(Reacted::Woken);
         }
+        let (traces, _handling) = (self.log().observers.traces(), Handling::begin(event));
+        let span = enter_span!(
+            INFO,
+            "react",
+            messaging.system = "filmstrip",
+            messaging.operation.r#type = "process",
+            messaging.consumer.group.name = M::NAME,
+            messaging.message.id = tracing::field::display(event.id),
+            filmstrip.stream = instance.stream.as_str(),
+            filmstrip.position = event.position.get(),
+        );
+        context::link(traces, &span, event);
         let decided = catch(|| {
             let decided = instance.state.react(Trigger::Event(event))?;
-            instance.decide(&decided, self.pass_on.of(&event.metadata), Some(event.id))
+            let passed = self.pass_on.of(event.id, &event.metadata).in_trace(traces);
+            instance.decide(&decided, passed, Some(event.id))
         });
+        drop(span);
         let decided = unless_panicked(decided).map_err(failed)?;
         self.record(id, decided).map_err(failed)?;
         Ok(Reacted::Ingested)

@@ -8,6 +8,8 @@ use crate::model::projection::runner::{Interrupt, Runner, Step};
 use crate::model::projection::target::LastWrite;
 use crate::model::projection::trees::Place;
 use crate::model::worker::Work;
+use crate::telemetry::context::{self, Handling};
+use crate::telemetry::spans::enter_span;
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
 use crate::value::limits::VIEW_HELD_MAX;
@@ -17,6 +19,18 @@ use crate::value::stream::StreamId;
 impl<P: Projection> Runner<P> {
     /// Takes in the events of `batch`; `is_behind` says that the next batch is there already.
     pub(super) fn take_in(&mut self, batch: &Batch, is_behind: bool) -> Step {
+        let span = enter_span!(
+            DEBUG,
+            "project",
+            messaging.system = "filmstrip",
+            messaging.operation.r#type = "process",
+            messaging.consumer.group.name = P::NAME,
+            messaging.batch.message_count = batch.events.len(),
+            filmstrip.position = batch.until.get(),
+        );
+        if span.is_on() {
+            context::link_each(self.log.observers.traces(), &span, &batch.events);
+        }
         let mut pending = std::mem::take(&mut self.target.pending);
         let mut frames = batch.frames.iter().map(|(last, _)| *last).peekable();
         for event in &batch.events {
@@ -80,6 +94,7 @@ impl<P: Projection> Runner<P> {
         batch: &Batch,
         pending: &mut Pending,
     ) -> Step {
+        let _handling = Handling::begin(event);
         let parks_streams = self.desk.on_error.then == ErrorAction::ParkStream;
         if parks_streams && self.is_parked(&event.stream, pending) {
             pending.park(event, String::new(), 0, self.now());

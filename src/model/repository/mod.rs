@@ -15,6 +15,7 @@ pub(crate) mod kinds;
 pub(crate) mod outcome;
 pub(crate) mod part;
 mod snapshots;
+mod spans;
 pub(crate) mod turn;
 
 use crate::log::handle::LogHandle;
@@ -22,6 +23,7 @@ use crate::log::read::stream::{StreamEvents, StreamRange};
 use crate::model::aggregate::{Aggregate, Snapshot, stream_of};
 use crate::model::envelope::Envelope;
 use crate::model::projection::ProjectionHandle;
+use crate::telemetry::context::{self, TraceContext};
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::Metadata;
@@ -227,19 +229,30 @@ impl<A: Aggregate> Repository<A> {
     ///
     /// # Errors
     /// Those of [`execute`](Repository::execute).
-    #[expect(clippy::needless_pass_by_value, reason = "metadata is made for one command")]
     pub fn execute_with(
         &self,
         id: &str,
         command: &A::Command,
-        metadata: Metadata,
+        mut metadata: Metadata,
     ) -> ExecuteResult<A> {
-        let executed = self.execute_now(&self.stream(id)?, command, &metadata)?;
+        let stream = self.stream(id)?;
+        context::stamp(&mut metadata, self.log.log().observers.traces());
+        let span = spans::execute(&stream, A::CATEGORY);
+        let outcome = self.execute_now(&stream, command, &metadata);
+        if span.is_on() {
+            spans::tell(&span, &outcome);
+        }
+        let executed = outcome?;
         let view_lagging = match &self.view {
             Some((view, timeout)) => view.wait_for(executed.position, *timeout).is_err(),
             None => false,
         };
         Ok(Executed { view_lagging, ..executed })
+    }
+
+    /// The application's side of distributed tracing.
+    pub(super) fn traces(&self) -> Option<Arc<dyn TraceContext>> {
+        self.log.log().observers.traces.clone()
     }
 
     /// Takes a snapshot of the newest state now, for repositories that

@@ -17,6 +17,8 @@ use crate::model::repository::kinds::Kinds;
 use crate::model::repository::outcome::ExecuteError;
 use crate::model::repository::part::{AnyPart, Part, Trust};
 use crate::model::repository::turn::{self, StreamTurn};
+use crate::telemetry::context;
+use crate::telemetry::spans::enter_span;
 use crate::value::callback;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::Metadata;
@@ -61,17 +63,45 @@ impl TransactionBuilder {
     ///
     /// # Errors
     /// Those of [`Store::transact`](crate::Store::transact).
-    #[expect(clippy::needless_pass_by_value, reason = "metadata is made for one transaction")]
     pub fn run<T, E>(
         &self,
-        metadata: Metadata,
-        mut closure: impl FnMut(&mut Transaction<'_>) -> Result<T, E>,
+        mut metadata: Metadata,
+        closure: impl FnMut(&mut Transaction<'_>) -> Result<T, E>,
     ) -> Result<Transacted<T>, ExecuteError<E>> {
         self.log.log().owner.check()?;
         callback::refuse_if_commits_wait("a transaction")?;
+        context::stamp(&mut metadata, self.log.log().observers.traces());
+        let span = enter_span!(
+            INFO,
+            "transact",
+            db.system.name = "filmstrip",
+            db.operation.name = "transact",
+            filmstrip.retries = tracing::field::Empty,
+            filmstrip.outcome = tracing::field::Empty,
+            error.r#type = tracing::field::Empty,
+        );
+        let outcome = self.run_now(&metadata, closure);
+        match &outcome {
+            Ok(done) => {
+                span.record("filmstrip.retries", done.retries);
+                let is_new = !done.already_executed;
+                span.outcome(if is_new { "done" } else { "already_executed" }, None);
+            }
+            Err(ExecuteError::Rejected(_)) => span.outcome("rejected", None),
+            Err(ExecuteError::Conflict(_)) => span.outcome("conflict", None),
+            Err(ExecuteError::Store(error)) => span.outcome("failed", Some(error)),
+        }
+        outcome
+    }
+
+    fn run_now<T, E>(
+        &self,
+        metadata: &Metadata,
+        mut closure: impl FnMut(&mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<Transacted<T>, ExecuteError<E>> {
         let (mut retries, mut trust, mut streams) = (0, Trust::Handed, None);
         loop {
-            let mut transaction = Transaction::begin(self, &metadata, trust, streams.as_ref());
+            let mut transaction = Transaction::begin(self, metadata, trust, streams.as_ref());
             let outcome = closure(&mut transaction);
             let is_first = streams.is_none();
             streams.get_or_insert_default().extend(transaction.numbers.keys().cloned());
