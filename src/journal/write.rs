@@ -12,7 +12,7 @@ use crate::journal::segment::{self, SegmentHeader};
 use crate::journal::watermark::{DurableWatermark, WatermarkFile};
 use crate::storage::disk::DiskFile;
 use crate::storage::stat::FileIdentity;
-use crate::telemetry::instruments::{Stopwatch, Taken};
+use crate::telemetry::instruments::{Taken, Timing};
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Moved};
 use crate::value::failpoint::failpoint;
@@ -68,6 +68,8 @@ pub(crate) struct Writer {
     is_unhurried: bool,
     /// Where the last frame begins.
     last: Location,
+    /// Whether it is timed how long a sync takes.
+    pub(crate) timing: Timing,
     /// When this writer began to write to this segment, and at which offset.
     begun: (Instant, u64),
 }
@@ -97,6 +99,7 @@ impl Writer {
             open,
             is_unhurried,
             last,
+            timing: Timing::default(),
             begun,
         }
     }
@@ -144,7 +147,7 @@ impl Writer {
                 false => WriteError::Unknown(error),
             });
         }
-        let syncing = Stopwatch::start();
+        let syncing = self.timing.start();
         if !self.is_unhurried {
             self.sync().map_err(|e| WriteError::Unknown(failed(e)))?;
         }

@@ -91,7 +91,7 @@ pub struct SubscriptionStats {
     pub open: u64,
     /// How many events the one that lags most has not returned, wanted or not.
     pub lag: u64,
-    /// How long ago the first of these was recorded, in seconds.
+    /// How long ago the first of these was recorded, in seconds; not a number while the index is being rebuilt.
     pub lag_seconds: f64,
 }
 
@@ -109,7 +109,7 @@ pub struct FollowerStats {
     pub position: Position,
     /// How many events the head is past that, wanted or not.
     pub lag: u64,
-    /// How long ago the first of these was recorded, in seconds.
+    /// How long ago the first of these was recorded, in seconds; not a number while the index is being rebuilt.
     pub lag_seconds: f64,
     /// Events, instances and steps that are parked.
     pub parked: u64,

@@ -12,8 +12,9 @@ impl Store {
     /// [`metrics`](https://docs.rs/metrics) that the application has installed. Call it before each scrape, or each
     /// few seconds. Needs the feature `metrics`.
     ///
-    /// What takes time (commits, `fdatasync`, flushes and compactions of the index) is handed over while it happens,
-    /// in histograms, to the recorder that was installed when the store was opened: so install it first.
+    /// From the first call on, what takes time (commits, `fdatasync`, flushes and compactions of the index) is timed,
+    /// and handed over while it happens, in histograms, to the recorder that was installed at that call: so make it
+    /// right after the store was opened. Before it, or without it, the feature costs nothing.
     ///
     /// `docs/METRICS.md` lists every metric with its unit and its labels.
     ///
@@ -21,7 +22,7 @@ impl Store {
     /// Those of [`stats`](Store::stats).
     pub fn record_metrics(&self) -> Result<()> {
         let stats = self.stats()?;
-        let page = &self.log.log().observers.instruments.page;
+        let page = self.log.log().observers.instruments.page();
         record_commits(page, &stats.commits);
         record_index(page, &stats.index);
         record_store(page, &stats);

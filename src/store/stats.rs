@@ -154,11 +154,15 @@ fn process_state(state: &ProcessState) -> FollowerState {
     }
 }
 
-/// How many events the head is past `position`, and how long ago the first of them was recorded, in seconds.
+/// How many events the head is past `position`, and how long ago the first of them was recorded, in seconds. While the
+/// index is being rebuilt, the time is not known.
 fn lag(log: &Arc<Log>, position: u64) -> Result<(u64, f64)> {
     let lag = log.head.position().saturating_sub(position);
     if lag == 0 {
         return Ok((0, 0.0));
+    }
+    if log.index.is_busy() {
+        return Ok((lag, f64::NAN));
     }
     let frame = FrameCursor::new(Arc::clone(log)).frame_holding(position + 1)?;
     let micros = log.now().0.saturating_sub(frame.header.time.0).max(0);
@@ -169,12 +173,15 @@ fn index_stats(log: &Log) -> IndexStats {
     let (head, end) = log.head.visible();
     let indexed = log.tail.indexed();
     let whole = log.journal.bytes_of(indexed.next.segment..end.segment);
-    let inside = log.index.inspect(|index| {
-        let blocks = &index.blocks;
-        Ok((index.tables.live().len() as u64, blocks.hits.get(), blocks.misses.get()))
-    });
-    // It may be lost for now.
-    let (tables, cache_hits, cache_misses) = inside.unwrap_or_default();
+    let inside = || {
+        log.index.inspect(|index| {
+            let blocks = &index.blocks;
+            Ok((index.tables.live().len() as u64, blocks.hits.get(), blocks.misses.get()))
+        })
+    };
+    // It may be lost for now, or be rebuilt.
+    let inside = (!log.index.is_busy()).then(inside);
+    let (tables, cache_hits, cache_misses) = inside.and_then(Result::ok).unwrap_or_default();
     IndexStats {
         unindexed_events: head.saturating_sub(indexed.position),
         unindexed_bytes: (whole + end.offset).saturating_sub(indexed.next.offset),
@@ -196,5 +203,44 @@ fn upkeep_stats(log: &Log) -> UpkeepStats {
         last_backup: counters.last_backup.get(),
         verifications: counters.verifications.get(),
         verification_failures: counters.verification_failures.get(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::event::NewEvent;
+    use crate::value::position::ExpectedVersion;
+    use std::time::Duration;
+
+    #[test]
+    fn nobody_waits_for_an_index_that_is_being_rebuilt() {
+        let store = Store::temporary().unwrap();
+        let append = |stream| {
+            let event = NewEvent::bytes("Opened", &b""[..]);
+            store.append(stream, ExpectedVersion::Any, [event]).unwrap();
+        };
+        ["Door-1", "Door-2"].into_iter().for_each(append);
+        let _subscription = store.subscribe().start().unwrap();
+        let _consumer = store.subscribe().group("mailer").start().unwrap();
+        let (tell, told) = crossbeam_channel::bounded(1);
+        let (its_store, begun) = (store.clone(), std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            let begun = &begun;
+            scope.spawn(move || {
+                begun.wait();
+                let health = its_store.health().map(|health| health.is_healthy());
+                let _ = tell.send((its_store.stats(), health));
+            });
+            let (stats, health) = store.log.log().index.while_rebuilt(|| {
+                begun.wait();
+                told.recv_timeout(Duration::from_secs(30)).expect("an answer meanwhile")
+            });
+            assert!(health.unwrap());
+            let stats = stats.unwrap();
+            assert_eq!((stats.subscriptions.lag, stats.index.tables), (2, 0));
+            assert!(stats.subscriptions.lag_seconds.is_nan());
+        });
+        assert!(store.stats().unwrap().subscriptions.lag_seconds >= 0.0);
     }
 }

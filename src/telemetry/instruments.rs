@@ -1,6 +1,7 @@
 //! How long things take, for a recorder of the crate `metrics`. Without the feature `metrics` nothing here does
-//! anything, and no clock is read.
+//! anything.
 //!
+//! * No clock is read before somebody asks for the metrics, so a program without a recorder does not pay for one.
 //! * A recorder is the application's code: it may panic, and must not commit.
 
 #[cfg(feature = "metrics")]
@@ -10,6 +11,10 @@ pub(crate) use without_metrics::*;
 
 #[cfg(not(feature = "metrics"))]
 mod without_metrics {
+    /// Whether it is timed how long things take.
+    #[derive(Clone, Copy, Default)]
+    pub(crate) struct Timing;
+
     /// When something began.
     #[derive(Clone, Copy)]
     pub(crate) struct Stopwatch;
@@ -18,12 +23,14 @@ mod without_metrics {
     #[derive(Debug, Clone, Copy)]
     pub(crate) struct Taken;
 
-    impl Stopwatch {
+    impl Timing {
         #[inline(always)]
-        pub(crate) fn start() -> Stopwatch {
+        pub(crate) fn start(self) -> Stopwatch {
             Stopwatch
         }
+    }
 
+    impl Stopwatch {
         #[inline(always)]
         pub(crate) fn taken(self) -> Taken {
             Taken
@@ -35,6 +42,11 @@ mod without_metrics {
     pub(crate) struct Instruments;
 
     impl Instruments {
+        #[inline(always)]
+        pub(crate) fn timing(&self) -> Timing {
+            Timing
+        }
+
         #[inline(always)]
         pub(crate) fn commit(&self, _: Stopwatch) {}
 
@@ -55,29 +67,43 @@ mod with_metrics {
     use crate::value::callback::Holding;
     use crate::value::error::catch;
     use metrics::Histogram;
+    use std::sync::OnceLock;
     use std::time::{Duration, Instant};
 
-    /// When something began.
+    /// Whether it is timed how long things take.
+    #[derive(Clone, Copy, Default)]
+    pub(crate) struct Timing(bool);
+
+    /// When something began, if it is timed.
     #[derive(Clone, Copy)]
-    pub(crate) struct Stopwatch(Instant);
+    pub(crate) struct Stopwatch(Option<Instant>);
 
     /// How long it took.
     #[derive(Debug, Clone, Copy)]
-    pub(crate) struct Taken(Duration);
+    pub(crate) struct Taken(Option<Duration>);
 
-    impl Stopwatch {
-        pub(crate) fn start() -> Stopwatch {
-            Stopwatch(Instant::now())
-        }
-
-        pub(crate) fn taken(self) -> Taken {
-            Taken(self.0.elapsed())
+    impl Timing {
+        #[inline]
+        pub(crate) fn start(self) -> Stopwatch {
+            Stopwatch(self.0.then(Instant::now))
         }
     }
 
-    /// The histograms of one store, of the recorder that was installed when it was opened.
+    impl Stopwatch {
+        #[inline]
+        pub(crate) fn taken(self) -> Taken {
+            Taken(self.0.map(|begun| begun.elapsed()))
+        }
+    }
+
+    /// The histograms of one store.
+    #[derive(Default)]
     pub(crate) struct Instruments {
-        pub(crate) page: Page,
+        page: Page,
+        histograms: OnceLock<Histograms>,
+    }
+
+    struct Histograms {
         commit: Histogram,
         fdatasync: Histogram,
         group: Histogram,
@@ -85,50 +111,64 @@ mod with_metrics {
         compaction: Histogram,
     }
 
-    /// Instruments that nobody reads.
-    impl Default for Instruments {
-        fn default() -> Instruments {
-            let none = Histogram::noop;
-            let (commit, fdatasync, group) = (none(), none(), none());
-            let (flush, compaction) = (none(), none());
-            Instruments { page: Page::new(""), commit, fdatasync, group, flush, compaction }
-        }
-    }
-
     impl Instruments {
         /// The instruments of the store `name`.
         pub(crate) fn new(name: &str) -> Instruments {
-            metrics_page::describe();
-            let page = Page::new(name);
-            let of = |name| page.histogram(name);
-            Instruments {
-                commit: of("filmstrip_commit_seconds"),
-                fdatasync: of("filmstrip_fdatasync_seconds"),
-                group: of("filmstrip_commit_group_commits"),
-                flush: of("filmstrip_index_flush_seconds"),
-                compaction: of("filmstrip_index_compaction_seconds"),
-                page,
+            Instruments { page: Page::new(name), histograms: OnceLock::new() }
+        }
+
+        /// The metrics for the recorder that is installed. From the first call on, that one is told how long things
+        /// take.
+        pub(crate) fn page(&self) -> &Page {
+            self.histograms.get_or_init(|| {
+                metrics_page::describe();
+                let of = |name| self.page.histogram(name);
+                Histograms {
+                    commit: of("filmstrip_commit_seconds"),
+                    fdatasync: of("filmstrip_fdatasync_seconds"),
+                    group: of("filmstrip_commit_group_commits"),
+                    flush: of("filmstrip_index_flush_seconds"),
+                    compaction: of("filmstrip_index_compaction_seconds"),
+                }
+            });
+            &self.page
+        }
+
+        #[inline]
+        pub(crate) fn timing(&self) -> Timing {
+            Timing(self.histograms.get().is_some())
+        }
+
+        #[inline]
+        pub(crate) fn commit(&self, begun: Stopwatch) {
+            self.record(begun.taken(), |to| &to.commit);
+        }
+
+        #[inline]
+        pub(crate) fn group(&self, commits: usize, synced: Taken) {
+            self.record(synced, |to| &to.fdatasync);
+            if let Some(histograms) = self.histograms.get() {
+                record(&histograms.group, commits as f64);
             }
         }
 
-        pub(crate) fn commit(&self, begun: Stopwatch) {
-            record(&self.commit, begun.0.elapsed().as_secs_f64());
-        }
-
-        pub(crate) fn group(&self, commits: usize, synced: Taken) {
-            record(&self.fdatasync, synced.0.as_secs_f64());
-            record(&self.group, commits as f64);
-        }
-
         pub(crate) fn flush(&self, begun: Stopwatch) {
-            record(&self.flush, begun.0.elapsed().as_secs_f64());
+            self.record(begun.taken(), |to| &to.flush);
         }
 
         pub(crate) fn compaction(&self, begun: Stopwatch) {
-            record(&self.compaction, begun.0.elapsed().as_secs_f64());
+            self.record(begun.taken(), |to| &to.compaction);
+        }
+
+        #[inline]
+        fn record(&self, taken: Taken, to: impl FnOnce(&Histograms) -> &Histogram) {
+            if let (Some(taken), Some(histograms)) = (taken.0, self.histograms.get()) {
+                record(to(histograms), taken.as_secs_f64());
+            }
         }
     }
 
+    #[cold]
     fn record(histogram: &Histogram, value: f64) {
         let record = || {
             let _held = Holding::Commits.begin();

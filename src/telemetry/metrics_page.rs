@@ -85,8 +85,9 @@ pub(super) fn describe() {
 }
 
 /// The metrics of one store.
+#[derive(Default)]
 pub(crate) struct Page {
-    store: Label,
+    store: String,
     /// The followers that were shown, so that those that have ended can be shown as ended.
     shown: Mutex<BTreeSet<Follower>>,
 }
@@ -97,7 +98,7 @@ type Follower = (&'static str, String);
 impl Page {
     pub(super) fn new(store: &str) -> Page {
         let shown = Mutex::default();
-        Page { store: Label::new("store", store.to_owned()), shown }
+        Page { store: store.to_owned(), shown }
     }
 
     /// The followers that were shown before and are not among those that run now.
@@ -110,7 +111,7 @@ impl Page {
 
     fn labels(&self, labels: &[(&'static str, &str)]) -> Vec<Label> {
         let own = labels.iter().map(|(key, value)| Label::new(*key, (*value).to_owned()));
-        [self.store.clone()].into_iter().chain(own).collect()
+        [Label::new("store", self.store.clone())].into_iter().chain(own).collect()
     }
 
     pub(super) fn histogram(&self, name: &'static str) -> Histogram {

@@ -154,6 +154,7 @@ fn the_page_and_a_store_that_does_everything_agree() -> Result<()> {
     ::metrics::with_local_recorder(&recorder, || -> Result<()> {
         let path = directory.path().join("orders");
         let store = Store::open(&path)?;
+        store.record_metrics()?;
         let counts = store.project(Counts).start()?;
         let waits = store.process::<Waits>().start()?;
         let _model = store.read_model::<Model>()?;
@@ -203,7 +204,9 @@ fn the_page_and_a_store_that_does_everything_agree() -> Result<()> {
 #[test]
 fn each_metric_is_described_with_its_unit() -> Result<()> {
     let recorder = Collects::default();
-    ::metrics::with_local_recorder(&recorder, || Store::builder().metrics_name("a").temporary())?;
+    ::metrics::with_local_recorder(&recorder, || {
+        Store::builder().metrics_name("a").temporary()?.record_metrics()
+    })?;
     let described = recorder.0.lock().expect("nothing has panicked").described.clone();
     let page: BTreeMap<_, _> =
         documented(PAGE).into_iter().map(|(name, kind, _)| (name, kind)).collect();
@@ -221,10 +224,17 @@ fn each_metric_is_described_with_its_unit() -> Result<()> {
     Ok(())
 }
 
+/// A store that hands its times to `recorder`.
+fn opened(recorder: &Collects) -> Result<Store> {
+    let store = Store::temporary()?;
+    ::metrics::with_local_recorder(recorder, || store.record_metrics())?;
+    Ok(store)
+}
+
 #[test]
 fn a_recorder_that_panics_makes_no_commit_fail() -> Result<()> {
     let recorder = Collects::default();
-    let store = ::metrics::with_local_recorder(&recorder, Store::temporary)?;
+    let store = opened(&recorder)?;
     recorder.0.lock().expect("nothing has panicked").panics = true;
     store.append("Door-1", ExpectedVersion::Any, [event("Opened")])?;
     store.append("Door-1", ExpectedVersion::Any, [event("Closed")])?;
@@ -235,7 +245,7 @@ fn a_recorder_that_panics_makes_no_commit_fail() -> Result<()> {
 #[test]
 fn what_the_index_does_is_timed() -> Result<()> {
     let recorder = Collects::default();
-    let store = ::metrics::with_local_recorder(&recorder, Store::temporary)?;
+    let store = opened(&recorder)?;
     let body = vec![0_u8; 2 << 20];
     store.append("Door-1", ExpectedVersion::Any, [NewEvent::bytes("Opened", body)])?;
     wait_until(WAIT, "a flush batch", || store.stats().is_ok_and(|stats| stats.index.flushes > 0));

@@ -19,7 +19,7 @@ use crate::value::position::Position;
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 /// What the consumers of a group share.
@@ -36,6 +36,8 @@ pub(super) struct RunningGroup {
     stop: FeedStop,
     /// How often an event was delivered again.
     pub(super) redelivered: Counter,
+    /// How many events were parked when somebody last asked.
+    pub(super) parked: AtomicU64,
 }
 
 pub(super) struct State {
@@ -106,6 +108,7 @@ impl RunningGroup {
             nudges,
             stop,
             redelivered: Counter::default(),
+            parked: AtomicU64::new(0),
         });
         let feed = Feed::start(&group.stop, "filmstrip-read", after, filter)?;
         let its_group = Arc::clone(&group);

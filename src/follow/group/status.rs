@@ -7,6 +7,7 @@ use crate::log::core::Log;
 use crate::value::error::{Error, Result, under_error};
 use crate::value::position::Position;
 use serde::Serialize;
+use std::sync::atomic::Ordering;
 
 /// The state and progress of a consumer group that has consumers. serde writes it as it writes a
 /// [projection's](crate::projection::ProjectionStatus).
@@ -21,7 +22,7 @@ pub struct GroupStatus {
     pub lag: u64,
     /// How many events it holds that are not finished: delivered, or waiting for a consumer or for their next attempt.
     pub unfinished: u64,
-    /// How many events are parked.
+    /// How many events are parked; while the index is being rebuilt, how many were when that was last asked.
     pub parked: u64,
 }
 
@@ -53,18 +54,22 @@ impl Groups {
 }
 
 fn report(log: &Log, group: &RunningGroup) -> Result<GroupReport> {
-    let mut parked = 0;
-    log.visit_records(&shelf_prefix(&group.name, Shelf::Parked), |_, _| {
-        parked += 1;
-        Ok(())
-    })?;
+    // While the index is being rebuilt this would wait for it, and a page of an operator's with it.
+    if !log.index.is_busy() {
+        let mut parked = 0;
+        log.visit_records(&shelf_prefix(&group.name, Shelf::Parked), |_, _| {
+            parked += 1;
+            Ok(())
+        })?;
+        group.parked.store(parked, Ordering::Relaxed);
+    }
     let (cursor, unfinished) = group.reached();
     let status = GroupStatus {
         state: group.ended().map_or(GroupState::Running, GroupState::Faulted),
         cursor: Position::new(cursor),
         lag: log.head.position().saturating_sub(cursor),
         unfinished,
-        parked,
+        parked: group.parked.load(Ordering::Relaxed),
     };
     Ok(GroupReport { name: group.name.clone(), status, redelivered: group.redelivered.get() })
 }

@@ -19,7 +19,6 @@ use crate::log::core::Log;
 use crate::log::indexer;
 use crate::log::tail::head::Audience;
 use crate::log::tail::stream_table::Slot;
-use crate::telemetry::instruments::Stopwatch;
 use crate::value::callback::Holding;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result, catch};
@@ -62,7 +61,7 @@ impl GroupCommit {
         queued: impl FnOnce(),
     ) -> Outcome {
         // Before any wait: the clock is the application's code and may block.
-        let begun = Stopwatch::start();
+        let begun = log.observers.instruments.timing().start();
         encoded.time = log.ask_clock()?;
         let bytes = encoded.bytes();
         let reply = match self.queue.join(encoded, bytes, queued)? {
@@ -119,6 +118,7 @@ impl GroupCommit {
             // Subscribers of `tracing` run inside this closure.
             let _held = (!failpoint!("log::lead_unnoticed")).then(|| Holding::Commits.begin());
             let writer = &mut *self.writer.lock();
+            writer.timing = log.observers.instruments.timing();
             write_group(log, writer, group)
         };
         let failed = match catch(write) {

@@ -224,6 +224,18 @@ impl IndexSlot {
         self.signs_of_life.load(Ordering::Relaxed) + inside
     }
 
+    /// Whether the index is being rebuilt, so that a question would wait for that.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.slot.try_read().is_none() && !failpoint!("log::ask_while_rebuilt")
+    }
+
+    /// Runs `work` as if the index was being rebuilt meanwhile.
+    #[cfg(test)]
+    pub(crate) fn while_rebuilt<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _slot = self.slot.write();
+        work()
+    }
+
     /// Whether the index could not be rebuilt, for now.
     pub(crate) fn is_lost(&self) -> bool {
         matches!(*self.slot.read(), Slot::Lost(_))

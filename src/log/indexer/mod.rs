@@ -17,7 +17,6 @@ use crate::journal::segment;
 use crate::log::core::Log;
 use crate::log::indexer::signal::{Due, Work};
 use crate::sst::compaction::CompactionPriority;
-use crate::telemetry::instruments::Stopwatch;
 use crate::telemetry::spans::enter_span;
 use crate::value::error::{Error, ErrorKind, Result, catch};
 use crate::value::failpoint::failpoint;
@@ -98,7 +97,7 @@ fn compact_once(log: &Log) -> bool {
             filmstrip.outcome = tracing::field::Empty,
             error.r#type = tracing::field::Empty,
         );
-        let begun = Stopwatch::start();
+        let begun = log.observers.instruments.timing().start();
         let compacted = log.index.compact();
         span.ended(&compacted);
         compacted?;
@@ -119,7 +118,7 @@ pub(crate) fn index_up_to(log: &Log, to: Location) -> bool {
             filmstrip.outcome = tracing::field::Empty,
             error.r#type = tracing::field::Empty,
         );
-        let begun = Stopwatch::start();
+        let begun = log.observers.instruments.timing().start();
         let advanced = log.index.advance(to, |checkpoint| {
             log.counters.flushes.add(1);
             log.tail.trim(checkpoint);

@@ -640,3 +640,9 @@ fn a_write_that_was_made_and_is_told_as_failed_is_caught() {
          a_write_that_was_made_and_cannot_be_synced_has_not_failed_and_the_next_one_is_not_made";
     assert_caught("kv::fail_write_that_was_made", proof);
 }
+
+#[test]
+fn figures_that_wait_for_an_index_that_is_being_rebuilt_are_caught() {
+    let proof = "store::stats::tests::nobody_waits_for_an_index_that_is_being_rebuilt";
+    assert_caught("log::ask_while_rebuilt", proof);
+}
