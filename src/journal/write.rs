@@ -99,7 +99,7 @@ impl Writer {
             open,
             is_unhurried,
             last,
-            timing: Timing::default(),
+            timing: Timing::OFF,
             begun,
         }
     }

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::path::Path;
 
-/// What a store has done since it was opened, and what it holds now; see [`Store::stats`].
+/// What a store has done since it was opened, and what it holds now; see [`Store::stats`](crate::Store::stats).
 ///
 /// Counts never go back while the store is open, and begin at 0 when it is opened; those of the index's cache begin
 /// again when the index is rebuilt. Figures are of about one moment, not of exactly one.

@@ -12,7 +12,7 @@ pub(crate) use without_metrics::*;
 #[cfg(not(feature = "metrics"))]
 mod without_metrics {
     /// Whether it is timed how long things take.
-    #[derive(Clone, Copy, Default)]
+    #[derive(Clone, Copy)]
     pub(crate) struct Timing;
 
     /// When something began.
@@ -24,6 +24,8 @@ mod without_metrics {
     pub(crate) struct Taken;
 
     impl Timing {
+        pub(crate) const OFF: Timing = Timing;
+
         #[inline(always)]
         pub(crate) fn start(self) -> Stopwatch {
             Stopwatch
@@ -71,7 +73,7 @@ mod with_metrics {
     use std::time::{Duration, Instant};
 
     /// Whether it is timed how long things take.
-    #[derive(Clone, Copy, Default)]
+    #[derive(Clone, Copy)]
     pub(crate) struct Timing(bool);
 
     /// When something began, if it is timed.
@@ -83,6 +85,8 @@ mod with_metrics {
     pub(crate) struct Taken(Option<Duration>);
 
     impl Timing {
+        pub(crate) const OFF: Timing = Timing(false);
+
         #[inline]
         pub(crate) fn start(self) -> Stopwatch {
             Stopwatch(self.0.then(Instant::now))
