@@ -15,7 +15,11 @@ use crate::log::commit::turns::Turns;
 use crate::log::core::{Log, journal_directory};
 use crate::log::indexer;
 use crate::log::indexer::managed::{Bounds, IndexSite, IndexSlot};
+#[cfg(feature = "async")]
+use crate::log::pool::Pool;
 use crate::log::read::located::{Located, each_located, sparse_entry_of};
+#[cfg(feature = "async")]
+use crate::log::started_once::StartedOnce;
 use crate::log::tail::head::Head;
 use crate::log::tail::{FillError, Tail};
 use crate::storage::disk::Disk;
@@ -39,6 +43,12 @@ pub(crate) struct Engine {
     log: Arc<Log>,
     group_commit: GroupCommit,
     turns: Arc<StreamTurns>,
+    /// Starts the thread that leads for tasks.
+    #[cfg(feature = "async")]
+    pub(super) leads_for_tasks: StartedOnce,
+    /// Does for tasks what may take long.
+    #[cfg(feature = "async")]
+    pub(crate) pool: Arc<Pool>,
 }
 
 /// Whose turn it is to decide on a stream. What is handed on is a state of the application's.
@@ -102,7 +112,15 @@ impl Engine {
         let its_log = Arc::clone(&log);
         log.spawn("filmstrip-indexer", move || indexer::run(&its_log))?;
         let group_commit = GroupCommit::new(opened.writer);
-        Ok(Engine { log, group_commit, turns: Arc::new(Turns::new()) })
+        Ok(Engine {
+            log,
+            group_commit,
+            turns: Arc::new(Turns::new()),
+            #[cfg(feature = "async")]
+            leads_for_tasks: StartedOnce::default(),
+            #[cfg(feature = "async")]
+            pool: Arc::default(),
+        })
     }
 
     /// Closes the engine in order: refuses commits, ends the waits, ingests a flush batch if it is worth one, and
@@ -111,6 +129,8 @@ impl Engine {
         if !self.group_commit.close() {
             return Ok(());
         }
+        #[cfg(feature = "async")]
+        self.pool.close();
         self.log.end_threads();
         let closed = self.group_commit.close_journal();
         self.log.index.close().and(closed)
@@ -167,14 +187,23 @@ impl Engine {
         if span.is_on() {
             tell(&span, &outcome);
         }
-        outcome.map_err(|error| match error {
-            // If the store's directory was moved, reopening at the old path would not help; return that error
-            // instead.
+        outcome.map_err(|error| self.explained(error))
+    }
+
+    /// If the store's directory was moved, reopening at the old path would not help; returns that error instead.
+    pub(super) fn explained(&self, error: AppendError) -> AppendError {
+        match error {
             AppendError::Store(refused) if refused.kind() == ErrorKind::ReadOnly => {
                 self.log.index.moved().unwrap_or(refused).into()
             }
             error => error,
-        })
+        }
+    }
+
+    /// The queue, for commits that no thread waits for.
+    #[cfg(feature = "async")]
+    pub(super) fn group_commit(&self) -> &GroupCommit {
+        &self.group_commit
     }
 }
 

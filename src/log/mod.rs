@@ -11,5 +11,11 @@ pub(crate) mod engine;
 pub(crate) mod handle;
 pub(crate) mod indexer;
 pub(crate) mod interest;
+#[cfg(feature = "async")]
+pub(crate) mod pool;
+#[cfg(feature = "async")]
+pub(crate) mod queued;
 pub(crate) mod read;
+#[cfg(feature = "async")]
+pub(crate) mod started_once;
 pub(crate) mod tail;

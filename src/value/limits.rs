@@ -29,7 +29,8 @@ pub const CONSUMER_NAME_BYTES_MAX: usize = 256;
 /// commit has a frame of its own. It bounds how long the first caller of a group waits for what others bring: 17 ms at
 /// the 493 MB/s of docs/benchmarks/PROFILE.md.
 pub(crate) const GROUP_BYTES_MAX: usize = 8 * MIB;
-/// Bytes of the commits that wait for a leader; beyond it, callers wait to join the queue. It bounds memory when the
+/// Bytes of the commits that wait for a leader; beyond it, callers wait to join the queue: threads, and tasks without
+/// one, in the order in which they came. It bounds memory when the
 /// disk is slower than the callers, and has room for two of the largest commits.
 pub(crate) const QUEUE_BYTES_MAX: usize = 128 * MIB;
 /// Groups that one caller writes, one after the other, before it returns with its own reply: docs/decisions/0014.
@@ -40,6 +41,24 @@ pub(crate) const GROUPS_LED_MAX: usize = 8;
 pub(crate) const GO_ON_WAITING_MIN: usize = 8;
 /// Bytes of waiting commits up to which it does: a group that takes long would delay the reply to its own commit.
 pub(crate) const GO_ON_BYTES_MAX: usize = 2 * MIB;
+#[cfg(feature = "async")]
+/// Threads of a store that read, and run the application's code, for tasks: `filmstrip::aio`. They mostly wait for the
+/// disk, and commits that wait at the same time are written together, so there are more than processors; each takes a
+/// stack. What finds none of them free waits in line.
+pub(crate) const POOL_THREADS_MAX: usize = 64;
+#[cfg(feature = "async")]
+/// How long such a thread waits for something to do until it ends: longer than the gaps of a service under load.
+pub(crate) const POOL_IDLE: Duration = Duration::from_secs(5);
+#[cfg(feature = "async")]
+/// Events of the first page that a stream of events reads on the pool; each later one has twice as many, so that who
+/// takes one event does not pay for many.
+pub(crate) const STREAM_READ_EVENTS_FIRST: usize = 64;
+#[cfg(feature = "async")]
+/// Events of the largest such page. To hand a page over takes as long as to read some hundred events.
+pub(crate) const STREAM_READ_EVENTS_MAX: usize = 2_048;
+#[cfg(feature = "async")]
+/// Bytes of payloads from which on such a page takes no further event.
+pub(crate) const STREAM_READ_BYTES_MIN: usize = MIB;
 /// Bytes of a segment file, once a store has outgrown its first small ones. Longer ones leave more zeros at the end of
 /// a store (0.09 bytes per byte of payload at 2 million events: docs/benchmarks/PROFILE.md); shorter ones are more
 /// files, and prepared more often.

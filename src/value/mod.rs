@@ -21,3 +21,4 @@ pub(crate) mod position;
 pub(crate) mod random;
 pub(crate) mod shown;
 pub(crate) mod stream;
+pub(crate) mod tasks;

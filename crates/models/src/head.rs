@@ -2,11 +2,11 @@
 
 use crate::check;
 use crate::codec::frame::Location;
-use crate::log::tail::head::{Head, Audience};
+use crate::log::tail::head::{Audience, Head};
 use crate::log::tail::sleepers::{Slept, Waiter};
+use crate::value::clock::Micros;
 use crate::value::filter::Filter;
 use crate::value::filter_index::FilterIndex;
-use crate::value::clock::Micros;
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::sync::{Arc, Condvar, Mutex};
 use shuttle::thread;

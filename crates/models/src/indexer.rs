@@ -3,8 +3,8 @@
 
 use crate::check;
 use crate::codec::frame::Location;
-use crate::value::error::{Error, ErrorKind};
 use crate::log::indexer::signal::{Control, Due, Work};
+use crate::value::error::{Error, ErrorKind};
 use shuttle::sync::Arc;
 use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::thread;

@@ -35,8 +35,7 @@ impl Journal {
         for (place, whose) in EVENTS.iter().enumerate() {
             let position = place as u64 + 1;
             let waits = self.waits.get(whose).is_some_and(|from| position >= *from);
-            let reacted =
-                self.reacted.get(whose).is_some_and(|events| events.contains(&position));
+            let reacted = self.reacted.get(whose).is_some_and(|events| events.contains(&position));
             let ingested = position <= self.cursor && !waits;
             assert_eq!(ingested, reacted, "the event at {position}");
         }

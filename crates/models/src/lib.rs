@@ -12,11 +12,13 @@
 
 #[path = "../../../src/value"]
 mod value {
+    pub(crate) mod callback;
     pub(crate) mod error;
     pub(crate) mod failpoint;
     pub(crate) mod filter_index;
     pub(crate) mod limits;
     pub(crate) mod shown;
+    pub(crate) mod tasks;
 
     pub(crate) mod position {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -129,6 +131,7 @@ mod indexer;
 mod lanes;
 mod live;
 mod queue;
+mod queue_tasks;
 mod sleepers;
 mod turns;
 

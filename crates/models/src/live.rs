@@ -6,7 +6,7 @@ use crate::codec::frame::Location;
 use crate::follow::live::inbox::Inbox;
 use crate::follow::live::roster::Roster;
 use crate::follow::live::taking::Next;
-use crate::log::tail::head::{Head, Audience};
+use crate::log::tail::head::{Audience, Head};
 use crate::value::clock::Micros;
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;

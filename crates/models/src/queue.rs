@@ -2,9 +2,9 @@
 //! lead at once.
 
 use crate::check;
+use crate::log::commit::queue::{CommitQueue, Terms, Turn};
 use crate::value::error::{Error, ErrorKind};
 use crate::value::limits::QUEUE_BYTES_MAX;
-use crate::log::commit::queue::{CommitQueue, Terms, Turn};
 use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use shuttle::sync::{Arc, Mutex};
 use shuttle::thread;
@@ -114,7 +114,11 @@ fn everyone_is_answered_once_with_its_own_place() {
         let written = journal.written.lock().unwrap();
         assert_eq!(written.len() as u64, CALLERS * EACH);
         for (value, place) in told {
-            assert_eq!(written[place.unwrap() as usize], value, "the reply has the place of another value");
+            assert_eq!(
+                written[place.unwrap() as usize],
+                value,
+                "the reply has the place of another value"
+            );
         }
     });
 }

@@ -4,7 +4,7 @@
 
 use crate::check;
 use crate::codec::frame::Location;
-use crate::log::tail::head::{Head, Audience};
+use crate::log::tail::head::{Audience, Head};
 use crate::log::tail::sleepers::{Enrolled, Slept, Waiter};
 use crate::value::clock::Micros;
 use crate::value::filter::Filter;

@@ -14,6 +14,8 @@ use crate::log::commit::admit::{Admission, Placement, admit};
 use crate::log::commit::assembly::{PlacedCommit, admitted, assemble, first_frame};
 use crate::log::commit::gather::{Gathered, gather};
 use crate::log::commit::outcome::{AppendError, Appended, Committed};
+#[cfg(feature = "async")]
+use crate::log::commit::queue::awaited::Awaited;
 use crate::log::commit::queue::{CommitQueue, Terms, Turn};
 use crate::log::core::Log;
 use crate::log::indexer;
@@ -25,6 +27,8 @@ use crate::value::error::{Error, ErrorKind, Result, catch};
 use crate::value::failpoint::failpoint;
 use crate::value::position::{Position, Version};
 use parking_lot::Mutex;
+#[cfg(feature = "async")]
+use std::task::{Poll, Waker};
 
 /// The result that a caller gets, and when what was written of its commit was recorded.
 pub(crate) type Outcome = Result<(Committed, Micros), AppendError>;
@@ -45,6 +49,18 @@ pub(crate) struct GroupCommit {
     queue: CommitQueue<EncodedCommit, Reply>,
     /// Only the leader locks it.
     writer: Mutex<Writer>,
+}
+
+/// What a task waits for.
+#[cfg(feature = "async")]
+pub(crate) struct AwaitedReply(Awaited<Reply>);
+
+#[cfg(feature = "async")]
+impl AwaitedReply {
+    /// How the commit ended; or `waker` is woken when that is known.
+    pub(crate) fn poll(&self, waker: &Waker) -> Poll<Outcome> {
+        self.0.poll(waker).map(|reply| reply.and_then(outcome))
+    }
 }
 
 impl GroupCommit {
@@ -75,6 +91,40 @@ impl GroupCommit {
         };
         log.observers.instruments.commit(begun);
         reply.and_then(outcome)
+    }
+
+    /// Queues `encoded` for a task, which is woken by `waker` when it is durable. Calls `queued`, which must not panic,
+    /// once its place is fixed.
+    #[cfg(feature = "async")]
+    pub(crate) fn enter(
+        &self,
+        log: &Log,
+        mut encoded: EncodedCommit,
+        waker: Waker,
+        queued: impl FnOnce(),
+    ) -> Result<AwaitedReply> {
+        encoded.time = log.ask_clock()?;
+        let bytes = encoded.bytes();
+        self.queue.enter(encoded, bytes, waker, queued).map(AwaitedReply)
+    }
+
+    /// Leads whenever tasks have queued commits and no caller leads; until the queue is closed.
+    #[cfg(feature = "async")]
+    pub(crate) fn lead_for_tasks(&self, log: &Log) {
+        while let Some(mut leader) = self.queue.lead_for_tasks() {
+            loop {
+                let replies = self.replies_to(log, leader.take_group());
+                if !leader.reply(replies) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Nobody waits for this reply any more.
+    #[cfg(feature = "async")]
+    pub(crate) fn withdraw(&self, awaited: &AwaitedReply) {
+        self.queue.withdraw(&awaited.0);
     }
 
     /// Refuses further commits and waits until those in flight are durable. Returns whether this was the first call.

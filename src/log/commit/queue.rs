@@ -7,22 +7,34 @@
 //! * The replies to one group do not delay the next one. A leader that continues gives all replies to one of the
 //!   callers. A caller that has replies for others passes them on before it returns.
 //! * Every caller gets a reply. After `refuse`, waiting callers and later ones get the refusal.
+//! * Who finds no room waits in line, and nobody passes the line. Tasks, which have no thread, wait like all others
+//!   (`awaited`).
 //!
 //! The figures behind these rules are in docs/decisions/0014.
+
+#[cfg(feature = "async")]
+pub(crate) mod awaited;
+mod line;
+mod ticket;
 
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::limits::{
     GO_ON_BYTES_MAX, GO_ON_WAITING_MIN, GROUP_BYTES_MAX, GROUPS_LED_MAX, QUEUE_BYTES_MAX,
 };
-use parking_lot::{Condvar, Mutex};
+use line::Line;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use ticket::{Replies, Ticket, TicketState, deliver};
 
 /// A queue of callers. Each hands over work of type `T` and gets a reply of type `R`.
 pub(crate) struct CommitQueue<T, R> {
     queue: Mutex<Queue<T, R>>,
     /// Notified when the queue has become shorter, or when nobody leads any more.
     changed: Condvar,
+    /// Notified when the engine's thread is to lead, or to end.
+    #[cfg(feature = "async")]
+    seat: Condvar,
     terms: Terms,
 }
 
@@ -49,6 +61,11 @@ impl Default for Terms {
 struct Queue<T, R> {
     waiting: VecDeque<Waiting<T, R>>,
     bytes: usize,
+    /// Those for whom there is no room.
+    line: Line<Waiting<T, R>>,
+    /// The engine's thread is being woken to lead.
+    #[cfg(feature = "async")]
+    summoned: bool,
     /// A caller leads, or is being woken to lead.
     led: bool,
     closed: bool,
@@ -62,22 +79,6 @@ struct Waiting<T, R> {
     bytes: usize,
     ticket: Arc<Ticket<R>>,
 }
-
-/// One waiting caller.
-struct Ticket<R> {
-    state: Mutex<TicketState<R>>,
-    changed: Condvar,
-}
-
-enum TicketState<R> {
-    Waiting,
-    Leads,
-    /// The caller's reply, and replies to others, which it passes on.
-    Answered(R, Replies<R>),
-}
-
-/// Replies that are still to be delivered, with their receivers.
-type Replies<R> = Vec<(Arc<Ticket<R>>, R)>;
 
 /// The result of joining the queue.
 #[must_use = "who leads must do what waits, or nobody is answered any more"]
@@ -120,8 +121,12 @@ impl<T, R> Leader<'_, T, R> {
             deliver(answers);
             return self.own.take();
         }
-        if let Some((messenger, answer)) = answers.pop() {
-            messenger.reply(answer, answers);
+        match answers.iter().rposition(|(ticket, _)| ticket.passes_on()) {
+            Some(place) => {
+                let (messenger, answer) = answers.swap_remove(place);
+                messenger.reply(answer, answers);
+            }
+            None => deliver(answers),
         }
         None
     }
@@ -134,11 +139,16 @@ impl<T, R> CommitQueue<T, R> {
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
                 bytes: 0,
+                line: Line::new(),
+                #[cfg(feature = "async")]
+                summoned: false,
                 led: false,
                 closed: false,
                 refusing: None,
             }),
             changed: Condvar::new(),
+            #[cfg(feature = "async")]
+            seat: Condvar::new(),
         }
     }
 
@@ -153,8 +163,7 @@ impl<T, R> CommitQueue<T, R> {
         bytes: usize,
         queued: impl FnOnce(),
     ) -> Result<Turn<'_, T, R>> {
-        let (state, changed) = (Mutex::new(TicketState::Waiting), Condvar::new());
-        let ticket = Arc::new(Ticket { state, changed });
+        let ticket = Arc::new(Ticket::new(TicketState::Waiting, false));
         let leads = self.enqueue(Waiting { wanted, bytes, ticket: Arc::clone(&ticket) })?;
         queued();
         if !leads && let Some(reply) = ticket.wait() {
@@ -167,9 +176,15 @@ impl<T, R> CommitQueue<T, R> {
     pub(crate) fn close(&self) -> bool {
         let mut queue = self.queue.lock();
         let first = !std::mem::replace(&mut queue.closed, true);
+        #[cfg(feature = "async")]
+        self.let_in(&mut queue);
+        // Threads that wait for room.
+        self.changed.notify_all();
         while queue.led {
             self.changed.wait(&mut queue);
         }
+        #[cfg(feature = "async")]
+        self.seat.notify_all();
         first
     }
 
@@ -178,10 +193,19 @@ impl<T, R> CommitQueue<T, R> {
         let mut queue = self.queue.lock();
         queue.refusing = Some(cause.clone());
         queue.bytes = 0;
-        for waiting in std::mem::take(&mut queue.waiting) {
+        #[cfg_attr(
+            not(feature = "async"),
+            expect(unused_mut, reason = "only tasks wait in line with their work")
+        )]
+        let mut refused = std::mem::take(&mut queue.waiting);
+        #[cfg(feature = "async")]
+        refused.extend(queue.line.take_work());
+        self.changed.notify_all();
+        // To wake a task is the executor's code.
+        drop(queue);
+        for waiting in refused {
             waiting.ticket.reply(answer(refusal(cause)), Vec::new());
         }
-        self.changed.notify_all();
     }
 
     /// Checks that the queue still accepts work.
@@ -204,21 +228,29 @@ impl<T, R> CommitQueue<T, R> {
     /// Queues a caller's work; true if the caller must lead.
     fn enqueue(&self, joining: Waiting<T, R>) -> Result<bool> {
         let mut queue = self.queue.lock();
-        loop {
-            if queue.closed {
-                return Err(Error::new(ErrorKind::Closed, "the store is closed"));
-            }
-            if let Some(cause) = &queue.refusing {
-                return Err(refusal(cause));
-            }
-            if queue.waiting.is_empty() || queue.bytes + joining.bytes <= QUEUE_BYTES_MAX {
-                break;
-            }
-            self.changed.wait(&mut queue);
+        queue.accept()?;
+        if !queue.has_room(joining.bytes) {
+            self.wait_in_line(&mut queue, joining.bytes)?;
         }
-        queue.bytes += joining.bytes;
-        queue.waiting.push_back(joining);
+        queue.push(joining);
         Ok(!std::mem::replace(&mut queue.led, true))
+    }
+
+    /// Waits until it is the caller's turn and there is room.
+    #[cold]
+    fn wait_in_line(&self, queue: &mut MutexGuard<'_, Queue<T, R>>, bytes: usize) -> Result<()> {
+        let place = queue.line.join(None);
+        let accepted = loop {
+            self.changed.wait(queue);
+            let accepted = queue.accept();
+            if accepted.is_err() || queue.line.is_first(place) && queue.fits(bytes) {
+                break accepted;
+            }
+        };
+        queue.line.leave(place);
+        // The next one in line may have room, too.
+        self.changed.notify_all();
+        accepted
     }
 
     /// Takes work from the front of the queue: as much as fits a group, and at least one item.
@@ -236,6 +268,8 @@ impl<T, R> CommitQueue<T, R> {
             group.push(waiting.wanted);
             tickets.push(waiting.ticket);
         }
+        #[cfg(feature = "async")]
+        self.advance(&mut queue);
         self.changed.notify_all();
         (group, tickets)
     }
@@ -245,7 +279,12 @@ impl<T, R> CommitQueue<T, R> {
     fn goes_on(&self, led: usize, is_slow: impl Fn() -> bool) -> bool {
         let Terms { groups_max, waiting_min, bytes_max } = self.terms;
         let mut queue = self.queue.lock();
-        if led < groups_max && queue.waiting.len() >= waiting_min && queue.bytes <= bytes_max {
+        let is_for_callers = queue.waiting.front().is_some_and(|next| next.ticket.passes_on());
+        if is_for_callers
+            && led < groups_max
+            && queue.waiting.len() >= waiting_min
+            && queue.bytes <= bytes_max
+        {
             // `is_slow` takes other locks. Meanwhile callers may join, but none can leave: only a leader takes a
             // group.
             drop(queue);
@@ -255,7 +294,11 @@ impl<T, R> CommitQueue<T, R> {
             queue = self.queue.lock();
         }
         match queue.waiting.front() {
-            Some(next) => next.ticket.lead(),
+            Some(next) if next.ticket.passes_on() => next.ticket.lead(),
+            #[cfg(feature = "async")]
+            Some(_) => self.summon(&mut queue),
+            #[cfg(not(feature = "async"))]
+            Some(_) => unreachable!("every caller has a thread"),
             None => {
                 queue.led = false;
                 self.changed.notify_all();
@@ -265,40 +308,38 @@ impl<T, R> CommitQueue<T, R> {
     }
 }
 
-impl<R> Ticket<R> {
-    /// Waits for a reply; `None` if the caller must lead.
-    fn wait(&self) -> Option<R> {
-        let mut state = self.state.lock();
-        loop {
-            match std::mem::replace(&mut *state, TicketState::Waiting) {
-                TicketState::Waiting => self.changed.wait(&mut state),
-                TicketState::Leads => return None,
-                TicketState::Answered(answer, others) => {
-                    drop(state);
-                    deliver(others);
-                    return Some(answer);
-                }
-            }
+impl<T, R> Queue<T, R> {
+    /// Checks that work may join.
+    fn accept(&self) -> Result<()> {
+        if self.closed {
+            return Err(Error::new(ErrorKind::Closed, "the store is closed"));
+        }
+        match &self.refusing {
+            Some(cause) => Err(refusal(cause)),
+            None => Ok(()),
         }
     }
 
-    fn lead(&self) {
-        *self.state.lock() = TicketState::Leads;
-        self.changed.notify_one();
+    /// Whether so much fits the queue.
+    fn fits(&self, bytes: usize) -> bool {
+        self.waiting.is_empty() || self.bytes + bytes <= QUEUE_BYTES_MAX
     }
 
-    fn reply(&self, answer: R, others: Replies<R>) {
-        *self.state.lock() = TicketState::Answered(answer, others);
-        self.changed.notify_one();
+    /// Whether so much may join now: nobody passes those in line.
+    fn has_room(&self, bytes: usize) -> bool {
+        self.line.is_empty() && self.fits(bytes)
     }
-}
 
-/// Delivers `answers` by halves: each caller gets half of the remaining ones to pass on. So the last of 64 callers is
-/// six wake-ups away, and no thread wakes more than six. Other ways were 12 to 14 % slower: docs/decisions/0014.
-fn deliver<R>(mut answers: Replies<R>) {
-    while let Some((ticket, answer)) = answers.pop() {
-        let others = answers.split_off(answers.len() / 2);
-        ticket.reply(answer, others);
+    fn push(&mut self, joining: Waiting<T, R>) {
+        self.bytes += joining.bytes;
+        self.waiting.push_back(joining);
+    }
+
+    /// The work of the next one in line, if it has no thread, and there is room for it.
+    #[cfg(feature = "async")]
+    fn next_in_line(&mut self) -> Option<Waiting<T, R>> {
+        let Queue { line, waiting, bytes, .. } = self;
+        line.take_first_if(|next| waiting.is_empty() || *bytes + next.bytes <= QUEUE_BYTES_MAX)
     }
 }
 

@@ -1,0 +1,67 @@
+//! Commits that no thread waits for.
+//!
+//! * A [`Queued`] commit is whole or not at all, whatever becomes of it: dropped, it is not waited for, and not written
+//!   if it was still in line for room.
+//! * The thread that leads for tasks is started with the first of them.
+
+use crate::log::commit::EncodedCommit;
+use crate::log::commit::group::{AwaitedReply, Outcome};
+use crate::log::commit::outcome::AppendError;
+use crate::log::engine::Engine;
+use crate::value::callback;
+use crate::value::error::Result;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// A queued commit: how it ends.
+#[must_use = "how the commit ended, only this tells"]
+pub(crate) struct Queued {
+    engine: Arc<Engine>,
+    /// Nothing once it has been answered.
+    awaited: Option<AwaitedReply>,
+}
+
+impl Engine {
+    /// Queues `encoded`. Calls `queued`, which must not panic, once its place among all commits is fixed. `waker` is
+    /// woken when it has ended.
+    pub(crate) fn queue(
+        self: &Arc<Self>,
+        encoded: EncodedCommit,
+        waker: Waker,
+        queued: impl FnOnce(),
+    ) -> Result<Queued, AppendError> {
+        self.log().owner.check()?;
+        callback::refuse_if_commits_wait("a commit")?;
+        self.leads_for_tasks.ensure(|| {
+            let engine = Arc::clone(self);
+            let lead = move || engine.group_commit().lead_for_tasks(engine.log());
+            self.log().spawn("filmstrip-commits", lead)
+        })?;
+        let entered = self.group_commit().enter(self.log(), encoded, waker, queued);
+        let awaited = entered.map_err(|error| self.explained(error.into()))?;
+        Ok(Queued { engine: Arc::clone(self), awaited: Some(awaited) })
+    }
+}
+
+impl Future for Queued {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        let awaited = self.awaited.as_ref().expect("a future is not polled after its end");
+        let Poll::Ready(outcome) = awaited.poll(context.waker()) else { return Poll::Pending };
+        self.awaited = None;
+        Poll::Ready(outcome.map_err(|error| self.engine.explained(error)))
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        let Some(awaited) = self.awaited.take() else { return };
+        match self.engine.log().owner.is_this_process() {
+            true => self.engine.group_commit().withdraw(&awaited),
+            false => std::mem::forget((awaited, Arc::clone(&self.engine))),
+        }
+    }
+}
