@@ -192,8 +192,23 @@ pub const MODEL_LOW: Table = table(
     "Of the same, and of pages of a view at random keys, and of events that were parked and are replayed. What was \
      asked for is in brackets: the most.",
 );
+pub const ASYNC: Table = table(
+    "async",
+    High,
+    "The async face beside the synchronous one: rates, and what was asked of them",
+    "One event of 200 bytes in each append. 10,000 tasks of tokio on two workers, beside 64 threads, and beside the \
+     same tasks by `spawn_blocking`, which has up to 512 threads; a read of everything by an iterator and by a stream. \
+     Both sides of a ratio are of one run, and took turns. What was asked for is in brackets: the least.",
+);
+pub const ASYNC_LOW: Table = table(
+    "async-low",
+    Low,
+    "The async face beside the synchronous one: times and threads, and what was asked of them",
+    "Of the same, and of one task and one thread that append one event after the other. What was asked for is in \
+     brackets: the most.",
+);
 
-pub const ALL: [&Table; 25] = [
+pub const ALL: [&Table; 27] = [
     &WRITERS,
     &WRITERS_P50,
     &WRITERS_P99,
@@ -219,4 +234,6 @@ pub const ALL: [&Table; 25] = [
     &COMMANDS,
     &MODEL,
     &MODEL_LOW,
+    &ASYNC,
+    &ASYNC_LOW,
 ];

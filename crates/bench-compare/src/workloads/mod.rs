@@ -9,6 +9,7 @@ pub mod kill;
 mod model;
 mod models;
 mod payloads;
+mod tasks;
 mod zipf;
 
 use crate::engine::{Engine, Item, Opened};
@@ -47,7 +48,7 @@ pub struct Run<'a> {
     pub input: &'a Path,
 }
 
-pub const ALL: [Workload; 9] = [
+pub const ALL: [Workload; 10] = [
     Workload { name: "commits", length: Length::Short, suits: |_| true, run: commits::run },
     Workload { name: "bulk", length: Length::Long, suits: |_| true, run: bulk::run },
     Workload {
@@ -75,6 +76,12 @@ pub const ALL: [Workload; 9] = [
         length: Length::Long,
         suits: |engine| engine.name() == "filmstrip",
         run: model::run,
+    },
+    Workload {
+        name: "async",
+        length: Length::Long,
+        suits: |engine| engine.name() == "filmstrip",
+        run: tasks::run,
     },
     Workload {
         name: "history",
