@@ -29,6 +29,11 @@ proof:
 models:
     cargo test --manifest-path crates/models/Cargo.toml
 
+# Test the async face: its documentation, and under tokio, smol and by hand
+async:
+    cargo test --features async --doc -- aio async_services
+    cargo test --manifest-path crates/async-tests/Cargo.toml --features __internal
+
 # Test with other features of dependencies, which any crate of a program may switch on
 features:
     cargo test --manifest-path crates/features/Cargo.toml --lib -- event json readback codec export

@@ -11,6 +11,7 @@
 //! | what acts | [`groups`] of consumers, and [`processes`] |
 //! | what proves it | [`testing`] |
 //! | what runs it | [`operating`] |
+//! | what serves it | `async`, with the feature of that name (`docs/book/async.md`) |
 //!
 //! The [first page](crate) of the crate covers what is beneath: appending, reading, following.
 
@@ -46,6 +47,10 @@ pub mod groups {}
 
 #[doc = include_str!("../docs/book/processes.md")]
 pub mod processes {}
+
+#[cfg(feature = "async")]
+#[doc = include_str!("../docs/book/async.md")]
+pub mod async_services {}
 
 #[doc = include_str!("../docs/book/testing.md")]
 pub mod testing {}

@@ -115,10 +115,11 @@
 //! write whose outcome is unknown, the store refuses further writes until it is reopened, because only reading
 //! the disk again can show what is durable. A lost or damaged index is rebuilt automatically.
 //!
-//! Only one process at a time can have a store open for writing; others can read and follow it
-//! ([`Follower`]). Calls block; there is no async runtime. There is no replication. Encryption and the deletion
-//! of single events are not implemented yet, but the format has room for both. Durability was measured and
-//! tested on Linux. Windows is not supported, because the journal uses Unix's positioned reads and writes.
+//! Only one process at a time can have a store open for writing; others can read and follow it ([`Follower`]). Calls
+//! block; with the feature `async`, a store has a second face for tasks, under any runtime (`filmstrip::aio`). There is
+//! no replication. Encryption and the deletion of single events are not implemented yet, but the format has room for
+//! both. Durability was measured and tested on Linux. Windows is not supported, because the journal uses Unix's
+//! positioned reads and writes.
 //!
 //! Memory is bounded by named limits and by [`StoreBuilder::cache_bytes`]. An input over a limit is refused with
 //! an error that gives the limit and the value. An event may have up to 16 MiB; a commit, up to 64 MiB and 65,536
@@ -129,6 +130,8 @@
 #![allow(rustdoc::redundant_explicit_links, reason = "without `renamed` they are not redundant")]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr))]
 
+#[cfg(feature = "async")]
+pub mod aio;
 pub mod book;
 mod codec;
 mod doctor;
@@ -271,7 +274,8 @@ pub mod repair {
     //! | back up while writers continue | [`Store::backup`](crate::Store::backup) |
     //! | check an open store | [`Store::verify`](crate::Store::verify) |
     //! | check a store that does not open | [`Store::verify_at`](crate::Store::verify_at) |
-    //! | prove later that nothing was changed | [`Store::head_hash`](crate::Store::head_hash) and [`Store::check_hash`](crate::Store::check_hash) |
+    //! | prove later that nothing was changed | [`Store::head_hash`](crate::Store::head_hash) and
+    //! [`Store::check_hash`](crate::Store::check_hash) |
     //! | recover what is readable | [`Store::repair`](crate::Store::repair) |
 
     pub use crate::journal::torn::TornWrite;

@@ -98,11 +98,11 @@ impl FeedStop {
     }
 
     /// Has the consumer get a batch when the log comes to `position`, whatever is wanted, until this is dropped.
-    pub(crate) fn await_position(&self, position: Position) -> Awaited<'_> {
+    pub(crate) fn await_position(&self, position: Position) -> Awaited {
         if let Some(reader) = self.0.reader.get() {
             self.0.log.head.await_position(reader, position.get());
         }
-        Awaited { feed: self, position }
+        Awaited { feed: self.clone(), position }
     }
 
     /// Disconnected once it is stopped.
@@ -112,12 +112,12 @@ impl FeedStop {
 }
 
 /// Somebody waits for a feed to come to a position.
-pub(crate) struct Awaited<'a> {
-    feed: &'a FeedStop,
+pub(crate) struct Awaited {
+    feed: FeedStop,
     position: Position,
 }
 
-impl Drop for Awaited<'_> {
+impl Drop for Awaited {
     fn drop(&mut self) {
         let inner = &self.feed.0;
         if let Some(reader) = inner.reader.get() {

@@ -7,6 +7,8 @@ use crate::follow::group::registry::Groups;
 use crate::follow::live::inbox::Inbox;
 use crate::follow::live::roster::Roster;
 use crate::follow::live::taking::Next;
+#[cfg(feature = "async")]
+use crate::follow::live::taking::Polled;
 use crate::follow::open_subscriptions::OpenSubscriptions;
 use crate::follow::stopper::{Stopper, Stops};
 use crate::log::core::Log;
@@ -23,6 +25,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+#[cfg(feature = "async")]
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 /// Describes a subscription; see [`Store::subscribe`](crate::Store::subscribe).
@@ -276,6 +280,32 @@ impl Subscription {
             let _ = sender.send(Err(error));
         }
         events
+    }
+
+    /// What there is for a task to take. After [`Polled::Lags`], a thread is to do what
+    /// [`catching_up`](Subscription::catching_up) returns.
+    #[cfg(feature = "async")]
+    pub(crate) fn poll_next(&self, waker: &Waker) -> Polled {
+        if let Err(error) = self.open.log().owner.check() {
+            return Polled::Next(Next::Failed(error));
+        }
+        let polled = self.follower.inbox.poll_next(waker);
+        if let Polled::Next(Next::Event(event)) = &polled {
+            self.follower.inbox.filter.note_accepted(event.stream.as_str());
+        }
+        polled
+    }
+
+    /// Reads a step of what comes next. It keeps nothing open.
+    #[cfg(feature = "async")]
+    pub(crate) fn catching_up(&self) -> impl FnOnce() + Send + 'static {
+        let follower = Arc::clone(&*self.follower);
+        move || follower.inbox.catch_up(&follower.log, &follower.live)
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn log_handle(&self) -> &LogHandle {
+        &self.open
     }
 
     fn is_stopped(&self) -> bool {

@@ -4,9 +4,11 @@
 //! * Every ticket gets an outcome: a command that was sent before the bus is closed is executed, or expires.
 //! * A panic in `decide` fails its command, not its worker.
 
+#[cfg(feature = "async")]
+use crate::log::handle::LogHandle;
 use crate::model::aggregate::Aggregate;
 use crate::model::repository::Repository;
-use crate::model::ticket::{Outcome, SendError, Ticket, is_one_of};
+use crate::model::ticket::{Answer, Outcome, SendError, Ticket, is_one_of};
 use crate::telemetry::context::{self, TraceContext};
 use crate::value::callback::Holding;
 use crate::value::clock::deadline_after;
@@ -74,6 +76,8 @@ impl<A: Aggregate> BusBuilder<A> {
             hasher: RandomState::new(),
             owner: repository.owner(),
             traces: repository.traces(),
+            #[cfg(feature = "async")]
+            log: repository.log_handle().clone(),
         };
         let mut ids = Vec::with_capacity(workers);
         for (number, jobs) in receivers.into_iter().enumerate() {
@@ -141,6 +145,8 @@ struct Inner<A: Aggregate> {
     hasher: RandomState,
     owner: Owner,
     traces: Option<Arc<dyn TraceContext>>,
+    #[cfg(feature = "async")]
+    log: LogHandle,
 }
 
 /// A command on its way to its worker.
@@ -149,10 +155,15 @@ struct Job<A: Aggregate> {
     command: A::Command,
     metadata: Metadata,
     expires_at: Option<Instant>,
-    answer: Sender<Outcome<A>>,
+    answer: Answer<Outcome<A>>,
 }
 
 impl<A: Aggregate> Bus<A> {
+    #[cfg(feature = "async")]
+    pub(crate) fn log_handle(&self) -> &LogHandle {
+        &self.0.log
+    }
+
     /// Sends a command to the aggregate `id`, and waits for room in its worker's queue. Within a command of this bus it
     /// does not wait, because that command's own worker may be the one to make room.
     ///
@@ -320,12 +331,17 @@ impl<A: Aggregate> CommandBuilder<'_, A> {
         // On its own thread the worker handles nothing.
         context::stamp(&mut metadata, bus.0.traces.as_deref());
         let (answer, answered) = bounded(1);
+        let answer = Answer::new(answer);
+        #[cfg(feature = "async")]
+        let tasks = answer.tasks();
         let job = Job { id, command, metadata, expires_at, answer };
         match send(&queue, job, expires_at) {
             None => Ok(Ticket {
                 answered: Owned::new(answered),
                 owner: bus.0.owner,
                 workers: Arc::clone(&bus.0.workers),
+                #[cfg(feature = "async")]
+                tasks,
             }),
             Some((job, error)) => Err(SendError { command: job.command, error }),
         }
@@ -341,7 +357,7 @@ fn work<A: Aggregate>(repository: &Repository<A>, jobs: &Receiver<Job<A>>) {
             Err(Error::new(ErrorKind::Panicked, message).into())
         });
         // If the sender does not wait for the outcome, it is dropped here.
-        let _ = catch(|| drop(answer.send(outcome)));
+        let _ = catch(|| answer.send(outcome));
     }
 }
 

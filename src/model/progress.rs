@@ -5,6 +5,8 @@
 //! * Of what is not wanted, the feed knows: while it sleeps, and everything that it has read is done, the position is
 //!   the head. So a caller that asks may find that the position has moved. Whatever moves it wakes those who wait.
 
+#[cfg(feature = "async")]
+use crate::follow::feed::Awaited;
 use crate::follow::feed::FeedStop;
 use crate::value::callback;
 use crate::value::clock::deadline_after;
@@ -12,7 +14,10 @@ use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::fork::Owner;
 use crate::value::position::Position;
-use parking_lot::{Condvar, Mutex};
+use crate::value::tasks::{Tasks, Woken};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+#[cfg(feature = "async")]
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 pub(crate) struct Progress {
@@ -29,11 +34,43 @@ struct State {
     feed: Option<FeedStop>,
     /// The reason why it makes no more progress.
     ended: Option<Error>,
+    /// Tasks that wait.
+    tasks: Tasks,
+    /// How many tasks have begun to.
+    #[cfg(feature = "async")]
+    tasks_begun: u64,
+    /// Tasks to wake once the lock is released.
+    woken: Woken,
+}
+
+/// A task that waits for a position.
+#[cfg(feature = "async")]
+#[derive(Default)]
+pub(crate) struct Awaiting {
+    /// Its number among those that wait, from 1.
+    number: u64,
+    /// The feed tells when the position is reached, until this is dropped.
+    awaited: Option<Awaited>,
+}
+
+impl State {
+    fn new(position: Position) -> State {
+        let (tasks, woken) = (Tasks::default(), Woken::default());
+        State {
+            position,
+            feed: None,
+            ended: None,
+            tasks,
+            #[cfg(feature = "async")]
+            tasks_begun: 0,
+            woken,
+        }
+    }
 }
 
 impl Progress {
     pub(crate) fn new(who: String, position: Position) -> Progress {
-        let state = Mutex::new(State { position, feed: None, ended: None });
+        let state = Mutex::new(State::new(position));
         Progress { owner: Owner::this_process(), who, state, moved: Condvar::new() }
     }
 
@@ -43,7 +80,24 @@ impl Progress {
     }
 
     pub(crate) fn position(&self) -> Position {
-        self.look(&mut self.state.lock())
+        self.with(|state| self.look(state))
+    }
+
+    /// Works on the state, and then wakes tasks, without the lock.
+    fn with<R>(&self, work: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.state.lock();
+        let result = work(&mut state);
+        let woken = std::mem::take(&mut state.woken);
+        drop(state);
+        woken.wake();
+        result
+    }
+
+    /// Wakes all who wait.
+    fn wake(&self, state: &mut State) {
+        let tasks = state.tasks.take();
+        state.woken.add(tasks);
+        self.moved.notify_all();
     }
 
     /// Asks the feed how far it has come.
@@ -61,15 +115,17 @@ impl Progress {
     fn set(&self, state: &mut State, position: Position) {
         if position > state.position {
             state.position = position;
-            self.moved.notify_all();
+            self.wake(state);
         }
     }
 
     /// Follows this feed from now on.
     pub(crate) fn follow(&self, feed: &FeedStop) {
-        self.state.lock().feed = Some(feed.clone());
-        // Who waits for a position asks it.
-        self.moved.notify_all();
+        self.with(|state| {
+            state.feed = Some(feed.clone());
+            // Who waits for a position asks it.
+            self.wake(state);
+        });
     }
 
     /// The reason why it makes no more progress, if it has ended.
@@ -79,19 +135,23 @@ impl Progress {
 
     /// Moves the position forward to `position`.
     pub(crate) fn advance(&self, position: Position) {
-        self.set(&mut self.state.lock(), position);
+        self.with(|state| self.set(state, position));
     }
 
     /// Sets the position to `position`, which may be an earlier one, and clears the end.
     pub(crate) fn restart(&self, position: Position) {
-        *self.state.lock() = State { position, feed: None, ended: None };
-        self.moved.notify_all();
+        self.with(|state| {
+            (state.position, state.feed, state.ended) = (position, None, None);
+            self.wake(state);
+        });
     }
 
     /// Ends the progress for the reason `why`. An earlier reason is kept.
     pub(crate) fn end(&self, why: Error) {
-        self.state.lock().ended.get_or_insert(why);
-        self.moved.notify_all();
+        self.with(|state| {
+            state.ended.get_or_insert(why);
+            self.wake(state);
+        });
     }
 
     /// Ends the progress because the follower or the store was closed.
@@ -108,7 +168,12 @@ impl Progress {
             let feed = state.feed.clone();
             // Before the feed is asked how far it has come.
             let _awaited = feed.as_ref().map(|feed| feed.await_position(position));
-            if self.look(&mut state) >= position {
+            let reached = self.look(&mut state);
+            if !state.woken.is_empty() {
+                let woken = std::mem::take(&mut state.woken);
+                MutexGuard::unlocked(&mut state, || woken.wake());
+            }
+            if reached >= position {
                 return Ok(());
             }
             if let Some(why) = &state.ended {
@@ -123,8 +188,62 @@ impl Progress {
                 }
             };
             if timed_out && self.look(&mut state) < position && state.ended.is_none() {
-                return Err(self.late(state.position, position, timeout));
+                let (late, woken) = (
+                    self.late(state.position, position, timeout),
+                    std::mem::take(&mut state.woken),
+                );
+                drop(state);
+                woken.wake();
+                return Err(late);
             }
+        }
+    }
+
+    /// Whether everything up to `position` is done; otherwise `waker` is woken when that may be so. `awaiting` is to be
+    /// kept until then, or given to [`leave`](Progress::leave).
+    #[cfg(feature = "async")]
+    pub(crate) fn poll_for(
+        &self,
+        position: Position,
+        waker: &Waker,
+        awaiting: &mut Awaiting,
+    ) -> Poll<Result<()>> {
+        if let Err(forked) = self.owner.check() {
+            return Poll::Ready(Err(forked));
+        }
+        let feed = self.state.lock().feed.clone();
+        // Before the feed is asked how far it has come, and before what was awaited earlier no longer is.
+        let awaited = feed.as_ref().map(|feed| feed.await_position(position));
+        awaiting.awaited = awaited;
+        let waker = waker.clone();
+        let mut replaced = None;
+        let polled = self.with(|state| {
+            if self.look(state) >= position {
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(why) = &state.ended {
+                return Poll::Ready(Err(why.clone()));
+            }
+            if awaiting.number == 0 {
+                state.tasks_begun += 1;
+                awaiting.number = state.tasks_begun;
+            }
+            if !failpoint!("progress::forget_tasks") {
+                replaced = state.tasks.join(awaiting.number, waker);
+            }
+            Poll::Pending
+        });
+        drop(replaced);
+        polled
+    }
+
+    /// A task no longer waits.
+    #[cfg(feature = "async")]
+    pub(crate) fn leave(&self, awaiting: &mut Awaiting) {
+        if self.owner.is_this_process() {
+            awaiting.awaited = None;
+            let left = self.with(|state| state.tasks.leave(awaiting.number));
+            drop(left);
         }
     }
 

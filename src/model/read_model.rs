@@ -93,6 +93,16 @@ impl<M> Clone for ReadModelHandle<M> {
 }
 
 impl<M: ReadModel> ReadModelHandle<M> {
+    #[cfg(feature = "async")]
+    pub(crate) fn log_handle(&self) -> &LogHandle {
+        &self.open
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.shared.progress
+    }
+
     /// Starts an empty model, which catches up in the background.
     pub(crate) fn start(log: LogHandle, projections: &Projections) -> Result<ReadModelHandle<M>> {
         log.log().refuse_if_closed()?;

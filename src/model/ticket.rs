@@ -6,14 +6,22 @@ use crate::value::callback;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::fork::{Owned, Owner};
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+#[cfg(feature = "async")]
+use crate::value::tasks::Tasks;
+#[cfg(feature = "async")]
+use crossbeam_channel::TryRecvError;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+#[cfg(feature = "async")]
+use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "async")]
+use std::task::{Poll, Waker};
 use std::thread::ThreadId;
 use std::time::Duration;
 
 /// The outcome of a command.
-pub(super) type Outcome<A> = Result<Executed<A>, ExecuteError<<A as Aggregate>::Error>>;
+pub(crate) type Outcome<A> = Result<Executed<A>, ExecuteError<<A as Aggregate>::Error>>;
 
 /// A command that was not sent, and why.
 #[non_exhaustive]
@@ -55,6 +63,9 @@ pub struct Ticket<A: Aggregate> {
     pub(super) owner: Owner,
     /// The workers that may have to execute the command.
     pub(super) workers: Arc<Vec<ThreadId>>,
+    /// The tasks that wait.
+    #[cfg(feature = "async")]
+    pub(super) tasks: Arc<Mutex<Tasks>>,
 }
 
 impl<A: Aggregate> Ticket<A> {
@@ -80,6 +91,22 @@ impl<A: Aggregate> Ticket<A> {
         self.answered.recv().unwrap_or_else(|_| Err(unanswered().into()))
     }
 
+    /// The outcome; or `waker` is woken when it is there.
+    #[cfg(feature = "async")]
+    pub(crate) fn poll(&self, waker: &Waker) -> Poll<Outcome<A>> {
+        if let Err(error) = self.owner.check() {
+            return Poll::Ready(Err(error.into()));
+        }
+        let waker = waker.clone();
+        let replaced = self.tasks.lock().join(0, waker);
+        drop(replaced);
+        match self.answered.try_recv() {
+            Ok(outcome) => Poll::Ready(outcome),
+            Err(TryRecvError::Empty) => Poll::Pending,
+            Err(TryRecvError::Disconnected) => Poll::Ready(Err(unanswered().into())),
+        }
+    }
+
     /// Waits at most this long; `None` if the command is not done by then. The outcome is returned once.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Outcome<A>> {
         if let Err(error) = self.owner.check() {
@@ -90,6 +117,64 @@ impl<A: Aggregate> Ticket<A> {
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => Some(Err(unanswered().into())),
         }
+    }
+}
+
+/// Where the outcome of a command goes.
+pub(super) struct Answer<T> {
+    /// Nothing only while it is dropped.
+    sender: Option<Sender<T>>,
+    #[cfg(feature = "async")]
+    tasks: Arc<Mutex<Tasks>>,
+}
+
+impl<T> Answer<T> {
+    pub(super) fn new(sender: Sender<T>) -> Answer<T> {
+        Answer {
+            sender: Some(sender),
+            #[cfg(feature = "async")]
+            tasks: Arc::default(),
+        }
+    }
+
+    /// The tasks that wait for it.
+    #[cfg(feature = "async")]
+    pub(super) fn tasks(&self) -> Arc<Mutex<Tasks>> {
+        Arc::clone(&self.tasks)
+    }
+
+    /// Sends it. If nobody waits for it, it is dropped.
+    pub(super) fn send(&self, outcome: T) {
+        if let Some(sender) = &self.sender {
+            drop(sender.send(outcome));
+        }
+        self.wake();
+    }
+
+    fn wake(&self) {
+        #[cfg(feature = "async")]
+        {
+            let woken = self.tasks.lock().take();
+            woken.wake();
+        }
+    }
+}
+
+impl<T> Clone for Answer<T> {
+    fn clone(&self) -> Answer<T> {
+        Answer {
+            sender: self.sender.clone(),
+            #[cfg(feature = "async")]
+            tasks: Arc::clone(&self.tasks),
+        }
+    }
+}
+
+/// Who waits learns that there will be none.
+impl<T> Drop for Answer<T> {
+    fn drop(&mut self) {
+        self.sender = None;
+        self.wake();
     }
 }
 

@@ -26,6 +26,8 @@ mod records;
 #[cfg(test)]
 mod unreadable;
 
+#[cfg(feature = "async")]
+pub(crate) use reads::stream_info;
 pub use reads::{ReadAll, ReadStream, StreamInfo, Streams};
 
 use crate::follow::group::ConsumerGroup;

@@ -33,6 +33,11 @@ impl ReadStream {
         ReadStream { log, stream, options: ReadOptions::everything() }
     }
 
+    #[cfg(feature = "async")]
+    pub(crate) fn log(&self) -> &LogHandle {
+        &self.log
+    }
+
     /// Reads only events after this version.
     pub fn after(mut self, version: Version) -> ReadStream {
         self.options.after = version.get();
@@ -115,6 +120,11 @@ pub struct ReadAll {
 impl ReadAll {
     pub(crate) fn new(log: LogHandle) -> ReadAll {
         ReadAll { log, options: ReadOptions::everything() }
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn log(&self) -> &LogHandle {
+        &self.log
     }
 
     range_methods!();
@@ -226,6 +236,11 @@ pub struct Streams {
 impl Streams {
     pub(crate) fn new(log: LogHandle) -> Streams {
         Streams { log, prefix: String::new(), category: None, after: None }
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn log(&self) -> &LogHandle {
+        &self.log
     }
 
     /// Lists only streams whose names begin with `prefix`.

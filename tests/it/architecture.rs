@@ -17,7 +17,7 @@ use std::fs;
 use std::path::Path;
 
 /// The layers, from the bottom up. A new top-level module gets its place here.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["value"],
     &["storage", "codec", "telemetry"],
     &["journal", "sst", "kv"],
@@ -26,6 +26,7 @@ const LAYERS: [&[&str]; 10] = [
     &["follow", "doctor"],
     &["model"],
     &["store"],
+    &["aio"],
     &["testing"],
     &["book", "renamed"],
 ];

@@ -504,7 +504,11 @@ fn every_planted_defect_is_looked_for() {
         }
     }
     assert!(planted.len() >= 15, "only {planted:?}");
-    let tables = ["tests/it/planted.rs", "crates/filmstrip-proof/src/proof/seeded.rs"];
+    let tables = [
+        "tests/it/planted.rs",
+        "crates/filmstrip-proof/src/proof/seeded.rs",
+        "crates/async-tests/tests/it/planted.rs",
+    ];
     let tables = tables.map(|path| std::fs::read_to_string(path).unwrap()).concat();
     let missing: Vec<_> =
         planted.iter().filter(|name| !tables.contains(&format!("\"{name}\""))).collect();

@@ -13,6 +13,8 @@ use crate::value::event::RecordedEvent;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(feature = "async")]
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// One of the consumers that share a group's events: an iterator that blocks until the next delivery.
@@ -122,6 +124,26 @@ impl Consumer {
     #[cfg(test)]
     pub(super) fn group(&self) -> &RunningGroup {
         &self.member.group
+    }
+
+    /// What is delivered next; or `waker` is woken when there is something.
+    #[cfg(feature = "async")]
+    pub(crate) fn poll_next(&self, waker: &Waker) -> Poll<Option<Result<Delivery>>> {
+        if let Err(error) = self.member.open.log().owner.check() {
+            let is_told = self.stopped.swap(true, Ordering::AcqRel);
+            return Poll::Ready((!is_told).then_some(Err(error)));
+        }
+        if let Err(error) = callback::refuse_if_commits_wait("Consumer::poll_next") {
+            return Poll::Ready(Some(Err(error)));
+        }
+        self.member.group.poll_next(waker, &self.stopped).map(|next| match next {
+            Next::Event(event, attempt) => Some(Ok(self.delivery(event, attempt))),
+            Next::Ended(error) if error.kind() != ErrorKind::Closed => {
+                self.stopper.stop();
+                Some(Err(error))
+            }
+            Next::Ended(_) | Next::TimedOut | Next::Stopped => None,
+        })
     }
 
     fn delivery(&self, event: RecordedEvent, attempt: u32) -> Delivery {

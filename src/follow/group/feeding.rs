@@ -7,6 +7,7 @@ use crate::value::error::{Error, ErrorKind, Result, catch};
 use crate::value::limits::GROUP_CURSOR_EVENTS_MAX;
 use crate::value::position::Position;
 use crossbeam_channel::{Receiver, at, never, select};
+use parking_lot::MutexGuard;
 use std::time::Instant;
 
 impl RunningGroup {
@@ -19,8 +20,12 @@ impl RunningGroup {
         if error.kind() != ErrorKind::Closed {
             tracing::error!(group = self.name, %error, "a group no longer delivers");
         }
-        self.state.lock().ended.get_or_insert(error);
+        let mut state = self.state.lock();
+        state.ended.get_or_insert(error);
         self.ready.notify_all();
+        let woken = state.tasks.take();
+        drop(state);
+        woken.wake();
     }
 
     /// Feeds the ledger, and looks after its timers, until the end; returns why it is the end.
@@ -63,6 +68,10 @@ impl RunningGroup {
         state.ledger.expire(now);
         if state.ledger.has_ready() {
             self.ready.notify_all();
+            let woken = state.tasks.take();
+            if !woken.is_empty() {
+                MutexGuard::unlocked(&mut state, || woken.wake());
+            }
         }
         if state.ledger.has_moves() {
             state.changes += 1;

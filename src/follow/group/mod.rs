@@ -56,6 +56,11 @@ impl SubscriptionBuilder {
 }
 
 impl GroupBuilder {
+    #[cfg(feature = "async")]
+    pub(crate) fn log_handle(&self) -> &LogHandle {
+        &self.subscription.log
+    }
+
     fn new(subscription: SubscriptionBuilder, name: String) -> GroupBuilder {
         GroupBuilder {
             subscription,
@@ -137,6 +142,7 @@ impl GroupBuilder {
 /// again.ack()?;
 /// # Ok::<(), filmstrip::Error>(())
 /// ```
+#[derive(Clone)]
 pub struct ConsumerGroup {
     log: LogHandle,
     groups: Arc<Groups>,
@@ -144,6 +150,11 @@ pub struct ConsumerGroup {
 }
 
 impl ConsumerGroup {
+    #[cfg(feature = "async")]
+    pub(crate) fn log_handle(&self) -> &LogHandle {
+        &self.log
+    }
+
     pub(crate) fn new(log: LogHandle, groups: Arc<Groups>, name: String) -> ConsumerGroup {
         ConsumerGroup { log, groups, name }
     }

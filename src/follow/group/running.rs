@@ -16,10 +16,13 @@ use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::RecordedEvent;
 use crate::value::filter::Filter;
 use crate::value::position::Position;
+use crate::value::tasks::{Tasks, Woken};
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+#[cfg(feature = "async")]
+use std::task::{Poll, Waker};
 use std::time::Instant;
 
 /// What the consumers of a group share.
@@ -57,6 +60,9 @@ pub(super) struct State {
     /// How many of them are durable.
     written: u64,
     is_writing: bool,
+    /// Tasks that wait for an event, and those to wake once the lock is released.
+    pub(super) tasks: Tasks,
+    pub(super) woken: Woken,
     /// Up to which change the last write should have covered, and why it did not.
     failure: Option<(u64, Error)>,
     /// The cursor as it was last written.
@@ -99,6 +105,8 @@ impl RunningGroup {
                 changes: 0,
                 written: 0,
                 is_writing: false,
+                tasks: Tasks::default(),
+                woken: Woken::default(),
                 failure: None,
                 cursor,
                 kept,
@@ -241,6 +249,38 @@ impl RunningGroup {
         }
     }
 
+    /// What there is to deliver; or `waker` is woken when there may be something. `stopped` tells consumers apart.
+    #[cfg(feature = "async")]
+    pub(super) fn poll_next(&self, waker: &Waker, stopped: &AtomicBool) -> Poll<Next> {
+        let (now, waker) = (self.now(), waker.clone());
+        let mut state = self.state.lock();
+        if stopped.load(Ordering::Acquire) {
+            return Poll::Ready(Next::Stopped);
+        }
+        if let Some(error) = &state.ended {
+            return Poll::Ready(Next::Ended(error.clone()));
+        }
+        if let Some((event, attempt)) = state.ledger.deliver(now) {
+            self.keep_alarm(&mut state);
+            if state.ledger.has_ready() {
+                self.ready.notify_one();
+            }
+            return Poll::Ready(Next::Event(event, attempt));
+        }
+        let replaced = state.tasks.join(std::ptr::from_ref(stopped).addr() as u64, waker);
+        drop(state);
+        drop(replaced);
+        Poll::Pending
+    }
+
+    /// Wakes the tasks that something has become ready for.
+    fn wake_tasks(state: &mut MutexGuard<'_, State>) {
+        let woken = std::mem::take(&mut state.woken);
+        if !woken.is_empty() {
+            MutexGuard::unlocked(state, || woken.wake());
+        }
+    }
+
     /// Ends the waits of the consumers that watch `stopped`.
     pub(super) fn stop_consumer(&self, stopped: &AtomicBool) {
         // In a forked process nobody waits.
@@ -248,9 +288,12 @@ impl RunningGroup {
             return;
         }
         // Under the lock, so that a waiter sees the flag before it sleeps or is woken after.
-        let _state = self.state.lock();
+        let mut state = self.state.lock();
         stopped.store(true, Ordering::Release);
         self.ready.notify_all();
+        let woken = state.tasks.take();
+        drop(state);
+        woken.wake();
     }
 
     /// Marks the event as handled; returns when that is durable. False if it is not unfinished; then nothing was done.
@@ -297,6 +340,7 @@ impl RunningGroup {
         let mut state = self.state.lock();
         state.ledger.abandon(position, attempt, now);
         self.wake(&mut state);
+        Self::wake_tasks(&mut state);
     }
 
     /// Has these parked events, which are on the shelf for it, tried again.
@@ -313,6 +357,7 @@ impl RunningGroup {
         }
         state.changes += 1;
         self.wake(&mut state);
+        Self::wake_tasks(&mut state);
         self.write(state)
     }
 
@@ -320,6 +365,8 @@ impl RunningGroup {
     fn wake(&self, state: &mut State) {
         if state.ledger.has_ready() {
             self.ready.notify_one();
+            let tasks = state.tasks.take();
+            state.woken.add(tasks);
         }
         let has_room_again = state.is_full && state.ledger.wants_batch();
         if has_room_again || state.ledger.has_moves() {

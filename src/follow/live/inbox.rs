@@ -10,6 +10,7 @@ use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
 use crate::value::filter::Filter;
 use crate::value::filter_index::FilterId;
+use crate::value::tasks::{Tasks, Woken};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +41,8 @@ pub(super) struct State {
     pub(super) held: Option<u64>,
     /// Threads that wait.
     pub(super) waiting: usize,
+    /// Tasks that wait.
+    pub(super) tasks: Tasks,
 }
 
 /// Where the roster has an inbox.
@@ -61,6 +64,7 @@ impl Inbox {
             end: None,
             held: None,
             waiting: 0,
+            tasks: Tasks::default(),
         };
         let (state, changed) = (Mutex::new(state), Condvar::new());
         Inbox { filter, room, is_stopped: AtomicBool::new(false), state, changed }
@@ -96,9 +100,12 @@ impl Inbox {
     /// Lets nobody take anything more. The roster may still have it.
     pub(crate) fn stop(&self) {
         // Under the lock, so that a waiter sees the flag before it sleeps or is woken after.
-        let _state = self.state.lock();
+        let mut state = self.state.lock();
         self.is_stopped.store(true, Ordering::Release);
         self.changed.notify_all();
+        let woken = state.tasks.take();
+        drop(state);
+        woken.wake();
     }
 }
 
@@ -115,8 +122,9 @@ impl Inbox {
         true
     }
 
-    /// Puts an event in. If it has no room for it, it is live no longer: where it was in the roster.
-    pub(super) fn push(&self, event: &RecordedEvent) -> Option<Place> {
+    /// Puts an event in. If it has no room for it, it is live no longer: where it was in the roster. Adds the tasks
+    /// that wait to `woken`.
+    pub(super) fn push(&self, event: &RecordedEvent, woken: &mut Woken) -> Option<Place> {
         let mut state = self.state.lock();
         state.place?;
         let position = event.position.get();
@@ -129,6 +137,9 @@ impl Inbox {
             if state.waiting > 0 {
                 self.changed.notify_one();
             }
+            if !failpoint!("live::leave_tasks_asleep") {
+                woken.add(state.tasks.take());
+            }
             return None;
         }
         if failpoint!("subscription::drop_what_has_no_room") {
@@ -139,6 +150,7 @@ impl Inbox {
             // They were to take what is here. What is after it, one of them reads.
             self.changed.notify_all();
         }
+        woken.add(state.tasks.take());
         state.place.take()
     }
 
@@ -150,12 +162,13 @@ impl Inbox {
         Some(place)
     }
 
-    /// Ends it, if it is live: nothing more comes than what is in it, and `error`.
-    pub(super) fn end(&self, seen: u64, error: Option<Error>) {
+    /// Ends it, if it is live: nothing more comes than what is in it, and `error`. Adds the tasks that wait to `woken`.
+    pub(super) fn end(&self, seen: u64, error: Option<Error>, woken: &mut Woken) {
         if self.leave(seen).is_some() {
             let mut state = self.state.lock();
             state.end = Some(error);
             self.changed.notify_all();
+            woken.add(state.tasks.take());
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::value::error::{Error, ErrorKind, Result, catch};
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
 use crate::value::filter_index::FilterId;
+use crate::value::tasks::Woken;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -61,10 +62,17 @@ impl State {
         self.watching.as_ref().is_some_and(|watching| Arc::ptr_eq(watching, waiter))
     }
 
-    /// Hands out an event; returns who had no room for it.
-    fn push(&self, filters: &[FilterId], event: &RecordedEvent, fallen: &mut Vec<Place>) {
+    /// Hands out an event. Adds who had no room for it to `fallen`, and tasks that waited for it to `woken`.
+    fn push(
+        &self,
+        filters: &[FilterId],
+        event: &RecordedEvent,
+        fallen: &mut Vec<Place>,
+        woken: &mut Woken,
+    ) {
         let members = filters.iter().filter_map(|filter| self.members.get(filter));
-        fallen.extend(members.flat_map(BTreeMap::values).filter_map(|inbox| inbox.push(event)));
+        let inboxes = members.flat_map(BTreeMap::values);
+        fallen.extend(inboxes.filter_map(|inbox| inbox.push(event, woken)));
     }
 }
 
@@ -118,6 +126,8 @@ impl Roster {
                 Some(Error::new(ErrorKind::Panicked, message))
             }
         };
+        // Woken after the lock is released.
+        let mut woken = Woken::default();
         let mut state = self.0.lock();
         // Otherwise all have left, and those who are here came later.
         if state.is_watched_by(waiter) {
@@ -126,7 +136,7 @@ impl Roster {
             for (filter, inboxes) in std::mem::take(&mut state.members) {
                 for inbox in inboxes.values() {
                     log.interest.remove(filter);
-                    inbox.end(seen, error.clone());
+                    inbox.end(seen, error.clone(), &mut woken);
                 }
             }
         }
@@ -151,6 +161,8 @@ impl Roster {
         reader: &mut Reader,
         wanting: &mut Vec<FilterId>,
     ) -> Result<bool> {
+        // Woken after the lock is released, however this ends.
+        let mut woken = Woken::default();
         let mut state = self.0.lock();
         if !state.is_watched_by(waiter) {
             return Ok(false);
@@ -165,7 +177,7 @@ impl Roster {
             })?;
             match step {
                 Step::Event(event) => {
-                    state.push(wanting, &event, &mut fallen);
+                    state.push(wanting, &event, &mut fallen, &mut woken);
                     log.head.set_seen(event.position.get());
                 }
                 Step::Through(last) => {

@@ -14,6 +14,8 @@ use crate::value::limits::SUBSCRIPTION_STEP_EVENTS_MAX;
 use parking_lot::MutexGuard;
 use std::collections::VecDeque;
 use std::sync::Arc;
+#[cfg(feature = "async")]
+use std::task::Waker;
 use std::time::Instant;
 
 /// Frames that are read in one step, before a stop or a deadline is looked at.
@@ -28,6 +30,15 @@ pub(crate) enum Next {
     Ended,
     /// It ends with an error.
     Failed(Error),
+}
+
+/// What there is for a task to take.
+#[cfg(feature = "async")]
+pub(crate) enum Polled {
+    Next(Next),
+    Pending,
+    /// The log is to be read, which may take long.
+    Lags,
 }
 
 /// What reading on came to.
@@ -90,6 +101,41 @@ impl Inbox {
         }
     }
 
+    /// Takes the next event; or has `waker` woken when there may be one. If it lags, it is [`Polled::Lags`]: a thread
+    /// is to call [`catch_up`](Inbox::catch_up), and then this is to be called again.
+    #[cfg(feature = "async")]
+    pub(crate) fn poll_next(&self, waker: &Waker) -> Polled {
+        let waker = waker.clone();
+        let mut state = self.state.lock();
+        if self.is_stopped() {
+            return Polled::Next(Next::Ended);
+        }
+        if let Some(event) = state.events.pop_front() {
+            return Polled::Next(Next::Event(event));
+        }
+        if let Some(end) = &mut state.end {
+            return Polled::Next(end.take().map_or(Next::Ended, Next::Failed));
+        }
+        if state.place.is_none() && !state.is_reading {
+            return Polled::Lags;
+        }
+        // One task takes from it.
+        let replaced = state.tasks.join(0, waker);
+        drop(state);
+        drop(replaced);
+        Polled::Pending
+    }
+
+    /// Reads a step of what comes next, if it lags.
+    #[cfg(feature = "async")]
+    pub(crate) fn catch_up(self: &Arc<Inbox>, log: &Arc<Log>, roster: &Arc<Roster>) {
+        let mut state = self.state.lock();
+        let has_some = !state.events.is_empty() || state.end.is_some();
+        if !has_some && state.place.is_none() && !state.is_reading {
+            self.read_on(&mut state, log, roster);
+        }
+    }
+
     fn read_on(
         self: &Arc<Inbox>,
         state: &mut MutexGuard<'_, State>,
@@ -113,6 +159,10 @@ impl Inbox {
         }
         if state.waiting > 0 {
             self.changed.notify_all();
+        }
+        let woken = state.tasks.take();
+        if !woken.is_empty() {
+            MutexGuard::unlocked(state, || woken.wake());
         }
     }
 

@@ -4,6 +4,8 @@ use crate::codec::process::{ParkedStep, aside_id, aside_prefix, decode, parked_p
 use crate::log::handle::LogHandle;
 use crate::model::process::durable_state::damaged;
 use crate::model::process::status::{Own, Parked, ParkedKind, ProcessStatus, Shared};
+#[cfg(feature = "async")]
+use crate::model::progress::Progress;
 use crate::model::worker::ask::Ask;
 use crate::value::error::Result;
 use crate::value::position::Position;
@@ -14,11 +16,16 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct ProcessHandle {
     pub(super) shared: Arc<Shared>,
-    pub(super) log: LogHandle,
+    pub(crate) log: LogHandle,
     pub(super) name: &'static str,
 }
 
 impl ProcessHandle {
+    #[cfg(feature = "async")]
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.shared.progress
+    }
+
     /// Returns the process's [`NAME`](crate::ProcessManager::NAME).
     #[must_use]
     pub fn name(&self) -> &str {

@@ -29,6 +29,8 @@ mod writing;
 use crate::follow::parked::Parked;
 use crate::log::handle::LogHandle;
 use crate::model::policy::{ErrorAction, OnError};
+#[cfg(feature = "async")]
+use crate::model::progress::Progress;
 use crate::model::readable::Readable;
 use crate::model::request::requests;
 use crate::model::worker::Worker;
@@ -202,6 +204,16 @@ pub struct ProjectionHandle {
 }
 
 impl ProjectionHandle {
+    #[cfg(feature = "async")]
+    pub(crate) fn log_handle(&self) -> &LogHandle {
+        &self.log
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.shared.progress
+    }
+
     /// Returns the projection's [`NAME`](Projection::NAME).
     #[must_use]
     pub fn name(&self) -> &str {

@@ -74,6 +74,11 @@ impl<A: Aggregate> Clone for Repository<A> {
 }
 
 impl<A: Aggregate> Repository<A> {
+    #[cfg(feature = "async")]
+    pub(crate) fn log_handle(&self) -> &LogHandle {
+        &self.log
+    }
+
     pub(crate) fn new(log: LogHandle) -> Repository<A> {
         Repository {
             log,

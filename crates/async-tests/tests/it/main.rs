@@ -1,0 +1,12 @@
+//! The async face of the engine: under each runtime, dropped at any moment, closed while everything is under way.
+
+mod closing;
+mod commits;
+mod common;
+mod dropping;
+mod follows;
+mod planted;
+mod pool;
+mod repositories;
+mod runtimes;
+mod streams;

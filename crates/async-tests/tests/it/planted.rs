@@ -1,0 +1,36 @@
+//! A test is believed when it fails on what it is there for: each planted defect makes one fail.
+//!
+//! `cargo test --features __internal planted` in this directory plants them: see `src/value/failpoint.rs`.
+
+/// Each defect that a test of this binary catches, and the test.
+#[cfg(feature = "__internal")]
+const CAUGHT: &[(&str, &str)] = &[
+    ("queue::leave_tasks_without_leader", "commits::a_commit_of_a_task_is_whole"),
+    ("pool::no_bound", "pool::the_pool_has_at_most_64_threads_and_does_everything"),
+    ("pool::keep_dropped_work", "pool::work_that_is_dropped_before_its_turn_is_not_done"),
+    (
+        "progress::forget_tasks",
+        "follows::a_view_is_waited_for_without_a_thread_and_read_on_the_pool",
+    ),
+    ("live::leave_tasks_asleep", "streams::subscriptions_wake_their_tasks_for_what_they_want"),
+];
+
+/// Runs each test alone with its defect planted, and expects that it fails by itself.
+#[test]
+#[cfg(feature = "__internal")]
+fn each_planted_defect_is_caught() {
+    let mut unnoticed = Vec::new();
+    for (defect, test) in CAUGHT {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args([test, "--exact", "--nocapture"]);
+        command.env("FILMSTRIP_FAILPOINT", defect).env("RUST_BACKTRACE", "0");
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("running 1 test"), "there is no test {test}:\n{said}");
+        match output.status.success() {
+            true => unnoticed.push(format!("{defect} by {test}")),
+            false => println!("figures: planted defect {defect}: caught"),
+        }
+    }
+    assert!(unnoticed.is_empty(), "not caught: {}", unnoticed.join(", "));
+}

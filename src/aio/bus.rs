@@ -1,0 +1,88 @@
+//! A command bus, for tasks.
+
+use crate::aio::store::run;
+use crate::model::aggregate::Aggregate;
+use crate::model::bus;
+use crate::model::ticket;
+use crate::model::ticket::{Outcome, SendError};
+use crate::value::error::{Error, ErrorKind, Result};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// A running command bus, for tasks; see [`bus::Bus`](crate::bus::Bus). Cloning is cheap.
+///
+/// Tasks that [execute](crate::aio::Repository::execute) commands themselves need no bus. It keeps the order of the
+/// commands of one aggregate, and its threads are its own.
+pub struct Bus<A: Aggregate>(bus::Bus<A>);
+
+impl<A: Aggregate> Clone for Bus<A> {
+    fn clone(&self) -> Bus<A> {
+        Bus(self.0.clone())
+    }
+}
+
+impl<A: Aggregate> bus::Bus<A> {
+    /// Returns the same bus for tasks.
+    #[must_use]
+    pub fn aio(&self) -> Bus<A> {
+        Bus(self.clone())
+    }
+}
+
+impl<A: Aggregate> Bus<A> {
+    /// Sends a command to the aggregate `id`. If its worker's queue is full, a thread of the pool waits for room.
+    ///
+    /// Dropped, the command may have been sent.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed).
+    pub async fn send(&self, id: impl Into<String>, command: A::Command) -> Result<Ticket<A>> {
+        let id = id.into();
+        let SendError { command, error } = match self.0.try_send(id.clone(), command) {
+            Ok(ticket) => return Ok(Ticket::new(ticket)),
+            Err(not_sent) => not_sent,
+        };
+        if error.kind() != ErrorKind::QueueFull {
+            return Err(error);
+        }
+        let bus = self.0.clone();
+        run(self.0.log_handle(), move || bus.send(id, command)).await?.map(Ticket::new)
+    }
+
+    /// Closes the bus; see [`Bus::close`](crate::bus::Bus::close). A thread of the pool waits until what was sent is
+    /// executed. Dropped later than before its turn there, the bus is closed all the same.
+    pub async fn close(&self) -> Result<()> {
+        let bus = self.0.clone();
+        run(self.0.log_handle(), move || bus.close()).await
+    }
+}
+
+/// The outcome of a sent command: a future, which takes no thread. Dropping it does not cancel the command. See
+/// [`bus::Ticket`](crate::bus::Ticket).
+#[must_use = "whether the command was executed, only its ticket tells"]
+pub struct Ticket<A: Aggregate>(Option<ticket::Ticket<A>>);
+
+impl<A: Aggregate> Ticket<A> {
+    fn new(ticket: ticket::Ticket<A>) -> Ticket<A> {
+        Ticket(Some(ticket))
+    }
+}
+
+impl<A: Aggregate> Unpin for Ticket<A> {}
+
+impl<A: Aggregate> Future for Ticket<A> {
+    type Output = Outcome<A>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome<A>> {
+        let Some(ticket) = &self.0 else {
+            let told = Error::new(ErrorKind::Closed, "the command's outcome was already returned");
+            return Poll::Ready(Err(told.into()));
+        };
+        let polled = ticket.poll(context.waker());
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
+    }
+}

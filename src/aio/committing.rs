@@ -1,0 +1,77 @@
+//! The futures of appends and commits.
+
+use crate::log::commit::outcome::{AppendError, Appended, Committed};
+use crate::log::commit::{Commit, EncodedCommit};
+use crate::log::handle::LogHandle;
+use crate::log::queued::Queued;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// A commit on its way; see [`Store::commit`](crate::aio::Store::commit).
+///
+/// It is queued when it is first polled, and takes no thread while it waits. Dropped before, it is not written. Dropped
+/// later, it is written whole or not at all, and nobody is told which: read its stream, or send it again, with the
+/// same event ids.
+#[must_use = "a commit does nothing unless it is awaited"]
+pub struct Committing {
+    open: LogHandle,
+    stage: Stage,
+}
+
+enum Stage {
+    New(Commit),
+    Queued(Queued),
+    Ended,
+}
+
+impl Committing {
+    pub(super) fn new(open: LogHandle, commit: Commit) -> Committing {
+        Committing { open, stage: Stage::New(commit) }
+    }
+}
+
+impl Future for Committing {
+    type Output = Result<Committed, AppendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match std::mem::replace(&mut self.stage, Stage::Ended) {
+            Stage::New(commit) => {
+                let encoded = EncodedCommit::new(commit)?;
+                let queued = self.open.engine().queue(encoded, context.waker().clone(), || {})?;
+                self.stage = Stage::Queued(queued);
+                Poll::Pending
+            }
+            Stage::Queued(mut queued) => match Pin::new(&mut queued).poll(context) {
+                Poll::Ready(outcome) => Poll::Ready(outcome.map(|(committed, _)| committed)),
+                Poll::Pending => {
+                    self.stage = Stage::Queued(queued);
+                    Poll::Pending
+                }
+            },
+            Stage::Ended => panic!("a future was polled after its end"),
+        }
+    }
+}
+
+impl fmt::Debug for Committing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Committing").finish_non_exhaustive()
+    }
+}
+
+/// An append on its way; see [`Store::append`](crate::aio::Store::append), and [`Committing`].
+#[derive(Debug)]
+#[must_use = "an append does nothing unless it is awaited"]
+pub struct Appending(pub(super) Committing);
+
+impl Future for Appending {
+    type Output = Result<Appended, AppendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let committed = ready!(Pin::new(&mut self.0).poll(context))?;
+        let appended = committed.appended.into_iter().next();
+        Poll::Ready(Ok(appended.expect("a commit with one append has appended once")))
+    }
+}

@@ -1,0 +1,163 @@
+//! A consumer of a group as a stream.
+
+use crate::aio::store::run;
+use crate::follow::group::consumer;
+use crate::follow::group::ledger::Nack;
+use crate::follow::group::{ConsumerGroup, GroupBuilder};
+use crate::follow::stopper::Stopper;
+use crate::log::handle::LogHandle;
+use crate::value::error::Result;
+use crate::value::position::Position;
+use futures_core::Stream;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+impl GroupBuilder {
+    /// Joins the group as a stream of deliveries, for tasks, in place of [`start`](GroupBuilder::start).
+    ///
+    /// Dropped before its turn on the pool, it has not joined. Dropped later, it has joined and left.
+    ///
+    /// # Errors
+    /// Those of [`start`](GroupBuilder::start).
+    pub async fn into_stream(self) -> Result<Consumer> {
+        let log = self.log_handle().clone();
+        let consumer = run(&log, move || self.start()).await??;
+        Ok(Consumer { consumer: Some(consumer), log })
+    }
+}
+
+/// A consumer of a group: a [`Stream`] of what is delivered to it, which is pending until there is something. See
+/// [`group::Consumer`](crate::group::Consumer).
+///
+/// Dropped, it leaves the group: what it was delivered and did not finish is delivered again.
+#[must_use = "a stream does nothing unless it is polled"]
+pub struct Consumer {
+    /// Nothing only while it is dropped.
+    consumer: Option<consumer::Consumer>,
+    log: LogHandle,
+}
+
+impl Consumer {
+    /// Returns a handle that ends this consumer from elsewhere. Its task is woken.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        self.consumer().stopper()
+    }
+
+    fn consumer(&self) -> &consumer::Consumer {
+        self.consumer.as_ref().expect("it is not being dropped")
+    }
+}
+
+impl Stream for Consumer {
+    type Item = Result<Delivery>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = self.consumer().poll_next(context.waker());
+        let delivery = |inner| Delivery { inner: Some(inner), log: self.log.clone() };
+        polled.map(|item| item.map(|delivered| delivered.map(delivery)))
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // The last to leave writes how far the group has come.
+        let consumer = self.consumer.take();
+        let engine = self.log.engine();
+        engine.pool.detach(engine.log(), move || drop(consumer));
+    }
+}
+
+/// An event that was delivered to a consumer: it [dereferences](Deref) to a
+/// [`group::Delivery`](crate::group::Delivery), with the event and the number of the attempt.
+///
+/// Dropped without an answer, it is delivered again at once.
+#[must_use = "an event that is not acknowledged is delivered again"]
+pub struct Delivery {
+    /// Nothing once it is answered, or while it is dropped.
+    inner: Option<consumer::Delivery>,
+    log: LogHandle,
+}
+
+impl Delivery {
+    /// The event was handled; returns when that is durable. See [`ack`](crate::group::Delivery::ack).
+    ///
+    /// Dropped before its turn on the pool, the event is delivered again. Dropped later, it is done.
+    pub async fn ack(mut self) -> Result<()> {
+        let inner = self.inner.take().expect("it was not answered");
+        run(&self.log, move || inner.ack()).await?
+    }
+
+    /// The event could not be handled; see [`nack`](crate::group::Delivery::nack).
+    ///
+    /// Dropped before its turn on the pool, the event is delivered again at once. Dropped later, it is done.
+    pub async fn nack(mut self, nack: Nack) -> Result<()> {
+        let inner = self.inner.take().expect("it was not answered");
+        run(&self.log, move || inner.nack(nack)).await?
+    }
+}
+
+impl Deref for Delivery {
+    type Target = consumer::Delivery;
+
+    fn deref(&self) -> &consumer::Delivery {
+        self.inner.as_ref().expect("it was not answered")
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.take() {
+            let engine = self.log.engine();
+            engine.pool.detach(engine.log(), move || drop(inner));
+        }
+    }
+}
+
+/// The progress of a consumer group and its parked events, for tasks; see [`ConsumerGroup`].
+#[derive(Clone)]
+pub struct Group(ConsumerGroup);
+
+impl ConsumerGroup {
+    /// Returns the same handle for tasks.
+    #[must_use]
+    pub fn aio(&self) -> Group {
+        Group(self.clone())
+    }
+}
+
+impl Group {
+    /// Returns how far the group has come; see [`ConsumerGroup::cursor`].
+    pub async fn cursor(&self) -> Result<Position> {
+        self.run(ConsumerGroup::cursor).await
+    }
+
+    /// Returns the parked events; see [`ConsumerGroup::parked`].
+    pub async fn parked(&self) -> Result<Vec<crate::follow::parked::Parked>> {
+        self.run(ConsumerGroup::parked).await
+    }
+
+    /// Has the parked events delivered again; see [`ConsumerGroup::replay_parked`].
+    pub async fn replay_parked(&self) -> Result<()> {
+        self.run(|group| group.replay_parked().map(drop)).await
+    }
+
+    /// Gives the parked events up; see [`ConsumerGroup::discard_parked`].
+    pub async fn discard_parked(&self) -> Result<()> {
+        self.run(|group| group.discard_parked().map(drop)).await
+    }
+
+    /// Removes the group; see [`ConsumerGroup::remove`].
+    pub async fn remove(&self) -> Result<()> {
+        self.run(|group| group.remove().map(drop)).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ConsumerGroup) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let group = self.0.clone();
+        run(self.0.log_handle(), move || work(&group)).await?
+    }
+}
