@@ -41,6 +41,7 @@
 mod bus;
 mod committing;
 mod consumer;
+mod events;
 mod handles;
 mod paged;
 mod reads;
@@ -51,6 +52,7 @@ mod subscription;
 pub use bus::{Bus, Ticket};
 pub use committing::{Appending, Committing};
 pub use consumer::{Consumer, Delivery, Group};
+pub use events::Events;
 pub use handles::{ProcessHandle, ProjectionHandle, ReadModelHandle, View};
 pub use paged::Paged;
 pub use repository::Repository;

@@ -4,6 +4,7 @@
 //!   before is taken, once more than the first one was wanted.
 //! * Nothing is read before the first poll. Dropped, it reads no further page.
 
+use crate::log::core::Log;
 use crate::log::handle::LogHandle;
 use crate::log::pool::Job;
 use crate::value::error::Result;
@@ -14,6 +15,7 @@ use futures_core::Stream;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// What a stream takes from: an iterator that may block.
@@ -31,8 +33,10 @@ pub struct Paged<T> {
     open: LogHandle,
     page: VecDeque<Result<T>>,
     next: Next<T>,
-    /// How many items the next page may have.
+    /// How many items the next page may have, and every page.
     room: usize,
+    room_max: usize,
+    has_read: bool,
     bytes: fn(&T) -> usize,
 }
 
@@ -55,7 +59,23 @@ impl<T: Send + 'static> Paged<T> {
     {
         let begin = move || begin().map(|items| Box::new(items) as Items<T>);
         let next = Next::Begin(Box::new(begin));
-        Paged { open, page: VecDeque::new(), next, room: STREAM_READ_EVENTS_FIRST, bytes }
+        let (room, room_max) = (STREAM_READ_EVENTS_FIRST, STREAM_READ_EVENTS_MAX);
+        Paged { open, page: VecDeque::new(), next, room, room_max, has_read: false, bytes }
+    }
+
+    /// Items that are pages themselves: one at a time is read.
+    pub(super) fn one_by_one<I>(
+        open: LogHandle,
+        begin: impl FnOnce() -> Result<I> + Send + 'static,
+    ) -> Paged<T>
+    where
+        I: Iterator<Item = Result<T>> + Send + 'static,
+    {
+        Paged { room: 1, room_max: 1, ..Paged::new(open, |_| 0, begin) }
+    }
+
+    pub(super) fn log(&self) -> &Arc<Log> {
+        self.open.log()
     }
 
     /// Has the next page read, unless it is, or there is none.
@@ -127,9 +147,8 @@ impl<T: Send + 'static> Stream for Paged<T> {
                 return Poll::Ready(None);
             }
             ready!(self.poll_page(context));
-            let is_first = self.room == STREAM_READ_EVENTS_FIRST;
-            self.room = (2 * self.room).min(STREAM_READ_EVENTS_MAX);
-            if !is_first {
+            self.room = (2 * self.room).min(self.room_max);
+            if std::mem::replace(&mut self.has_read, true) {
                 self.read_on();
                 // Asks for it; the task comes for it when it has taken this one.
                 let _ = self.poll_page(context);

@@ -1,7 +1,7 @@
 //! Reads as streams.
 
 use crate::aio::paged::Paged;
-use crate::store::{ReadAll, ReadStream, StreamInfo, Streams};
+use crate::store::{ReadStream, StreamInfo, Streams};
 use crate::value::event::RecordedEvent;
 
 /// Bytes that an event takes besides its payload, about.
@@ -14,14 +14,6 @@ pub(super) fn bytes_of(event: &RecordedEvent) -> usize {
 impl ReadStream {
     /// Begins to read, page by page, on the pool of the store: for tasks, in place of [`iter`](ReadStream::iter). Its
     /// errors come with the first item. It sees the stream as it is when it is first polled.
-    pub fn stream(self) -> Paged<RecordedEvent> {
-        Paged::new(self.log().clone(), bytes_of, move || self.iter())
-    }
-}
-
-impl ReadAll {
-    /// Begins to read, page by page, on the pool of the store: for tasks, in place of [`iter`](ReadAll::iter). Its
-    /// errors come with the first item. Events that become durable after the first poll are not included.
     pub fn stream(self) -> Paged<RecordedEvent> {
         Paged::new(self.log().clone(), bytes_of, move || self.iter())
     }

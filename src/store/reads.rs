@@ -147,18 +147,28 @@ impl ReadAll {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed), or an error of finding the place of `as_of`.
     pub fn iter(self) -> Result<impl Iterator<Item = Result<RecordedEvent>> + Send + use<>> {
-        self.log.log().refuse_if_closed()?;
-        self.options.check()?;
+        let range = self.range()?;
+        let events = AllEvents::new(Arc::clone(self.log.log()), range);
+        Ok(KeepOpen::new(events, self.log))
+    }
+
+    /// What is to be read, of what is durable now.
+    pub(crate) fn range(&self) -> Result<AllRange> {
         let ReadAll { log, options } = self;
+        log.log().refuse_if_closed()?;
+        options.check()?;
         let mut last = options.until.min(log.log().head_position().get());
         if let Some(time) = options.as_of {
             last = last.min(log.log().position_at(time)?);
         }
         let first = options.first();
-        let ReadOptions { backwards, limit, filter, .. } = options;
-        let range = AllRange { first, last, backwards, limit, filter };
-        let events = AllEvents::new(Arc::clone(log.log()), range);
-        Ok(KeepOpen::new(events, log))
+        let ReadOptions { backwards, limit, ref filter, .. } = *options;
+        Ok(AllRange { first, last, backwards, limit, filter: filter.clone() })
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn selection(&self) -> (Filter, u64) {
+        (self.options.filter.clone(), self.options.limit)
     }
 
     /// Reads all of it at once.

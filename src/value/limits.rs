@@ -50,6 +50,14 @@ pub(crate) const POOL_THREADS_MAX: usize = 64;
 /// How long such a thread waits for something to do until it ends: longer than the gaps of a service under load.
 pub(crate) const POOL_IDLE: Duration = Duration::from_secs(5);
 #[cfg(feature = "async")]
+/// Bytes of frames from which on the first page of a read of everything takes no further one; each later one has twice
+/// as many.
+pub(crate) const SCAN_PAGE_BYTES_FIRST: usize = 16 * KIB;
+#[cfg(feature = "async")]
+/// Bytes of frames of the largest such page. To hand one over wakes a thread and a task: with 256 KiB, a stream
+/// returned 0.73 of the iterator's events a second.
+pub(crate) const SCAN_PAGE_BYTES_MAX: usize = MIB;
+#[cfg(feature = "async")]
 /// Events of the first page that a stream of events reads on the pool; each later one has twice as many, so that who
 /// takes one event does not pay for many.
 pub(crate) const STREAM_READ_EVENTS_FIRST: usize = 64;

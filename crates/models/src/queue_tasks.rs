@@ -1,5 +1,5 @@
-//! Threads and tasks in one commit queue: each is answered once, by the one that leads; a task that goes away is written
-//! whole or not at all; no wake-up is lost, and the engine's thread ends.
+//! Threads and tasks in one commit queue: each is answered once, by the one that leads; a task that goes away is
+//! written whole or not at all; no wake-up is lost, and the engine's thread ends.
 
 use crate::check;
 use crate::log::commit::queue::{CommitQueue, Terms, Turn};

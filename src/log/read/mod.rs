@@ -3,6 +3,8 @@
 //! Readers take the tail first and the index second; what is in neither does not exist.
 
 pub(crate) mod all;
+#[cfg(feature = "async")]
+pub(crate) mod all_pages;
 pub(crate) mod event_cursor;
 pub(crate) mod frame_cursor;
 pub(crate) mod frame_events;

@@ -107,18 +107,18 @@ fn seen(store: &Store) -> HashMap<String, u64> {
 fn in_ten_thousand_schedules_a_dropped_append_is_there_whole_or_not_at_all() {
     let (store, first) = (store(), first_seed());
     println!("FILMSTRIP_SEED={first}");
-    let tasks: Vec<_> = std::thread::scope(|scope| {
+    let tasks: Vec<Task> = std::thread::scope(|scope| {
         let each = SCHEDULES / THREADS;
         let begun: Vec<_> = (0..THREADS)
             .map(|thread| {
                 let (store, first) = (&store, first + thread * each);
                 let schedules = first..first + each;
                 scope.spawn(move || {
-                    schedules.flat_map(|seed| schedule(store, seed, false)).collect()
+                    schedules.flat_map(|seed| schedule(store, seed, false)).collect::<Vec<_>>()
                 })
             })
             .collect();
-        begun.into_iter().flat_map(|begun| begun.join().expect("a schedule") as Vec<_>).collect()
+        begun.into_iter().flat_map(|begun| begun.join().expect("a schedule")).collect()
     });
     // What was queued is written by now.
     store.sync().append("End-1", ExpectedVersion::Any, [event(0)]).expect("an append");

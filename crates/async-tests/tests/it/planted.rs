@@ -12,7 +12,7 @@ const CAUGHT: &[(&str, &str)] = &[
         "progress::forget_tasks",
         "follows::a_view_is_waited_for_without_a_thread_and_read_on_the_pool",
     ),
-    ("live::leave_tasks_asleep", "streams::subscriptions_wake_their_tasks_for_what_they_want"),
+    ("live::leave_tasks_asleep", "streams::an_append_wakes_the_task_that_waits_for_it"),
 ];
 
 /// Runs each test alone with its defect planted, and expects that it fails by itself.

@@ -38,8 +38,8 @@ async fn tour() {
     let accounts = store.repository::<Account>();
     accounts.execute("a", 50).await.unwrap();
     assert_eq!(accounts.load("a").await.unwrap().state.balance, 50);
+    assert_eq!(live.next().await.unwrap().unwrap().stream, "Account-a");
     store.close().await.unwrap();
-    assert_eq!(live.next().await.unwrap().unwrap().stream, "Account-a", "it was handed out before");
     assert!(live.next().await.is_none(), "a subscription ends with the store");
 }
 

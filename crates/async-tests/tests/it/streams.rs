@@ -30,6 +30,14 @@ fn a_stream_returns_what_the_iterator_returns() {
         };
         assert!(positions(store.read_all()).await.into_iter().eq(1..=EVENTS));
         assert!(positions(store.read_all().backwards()).await.into_iter().eq((1..=EVENTS).rev()));
+        assert!(positions(store.read_all().limit(70)).await.into_iter().eq(1..=70));
+        let (runs, iterated) = (
+            store.read_all().category("Run").after(filmstrip::Position::new(777)),
+            store.sync().read_all().category("Run").after(filmstrip::Position::new(777)),
+        );
+        let iterated = iterated.collect().unwrap().into_iter().map(|event| event.position.get());
+        assert!(positions(runs).await.into_iter().eq(iterated));
+        assert_eq!(positions(store.read_all().backwards().category("Run").limit(3)).await.len(), 3);
         let walk: Vec<_> = store.read_stream("Walk-1").stream().try_collect().await.unwrap();
         assert_eq!(walk.len() as u64, EVENTS / 2);
         assert_eq!(walk, store.sync().read_stream("Walk-1").collect().unwrap());
@@ -101,6 +109,19 @@ fn a_subscription_that_lags_far_behind_catches_up_and_goes_live() {
         assert_eq!(all.next().await.unwrap().unwrap().position.get(), EVENTS + 1);
         all.stopper().stop();
         assert!(all.next().await.is_none());
+    });
+}
+
+#[test]
+fn an_append_wakes_the_task_that_waits_for_it() {
+    let store = store();
+    tokio(async {
+        let mut stream = store.subscribe().category("Walk").into_stream().unwrap();
+        let waiting = tokio::spawn(async move { stream.next().await.unwrap().unwrap().position });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        store.append("Run-1", ExpectedVersion::Any, [event(1)]).await.unwrap();
+        store.append("Walk-1", ExpectedVersion::Any, [event(2)]).await.unwrap();
+        assert_eq!(waiting.await.unwrap().get(), 2);
     });
 }
 

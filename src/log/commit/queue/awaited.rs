@@ -136,10 +136,8 @@ impl<T, R> CommitQueue<T, R> {
 
     /// Calls the engine's thread to lead.
     pub(super) fn summon(&self, queue: &mut Queue<T, R>) {
-        queue.summoned = true;
-        if !failpoint!("queue::leave_tasks_without_leader") {
-            self.seat.notify_one();
-        }
+        queue.summoned = !failpoint!("queue::leave_tasks_without_leader");
+        self.seat.notify_one();
     }
 
     /// Whether there is more for the engine's thread to do. If not, it no longer leads.
