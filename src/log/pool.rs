@@ -72,10 +72,12 @@ impl Pool {
         Job { log: Arc::clone(log), pool: Arc::clone(self), stage }
     }
 
-    /// Has `work` done by somebody, some time; here, if there is no pool any more.
+    /// Has `work` done some time. Where nobody does it, it is dropped here, with what it holds.
     pub(crate) fn detach(self: &Arc<Self>, log: &Log, work: impl FnOnce() + Send + 'static) {
-        // Work that is not taken is dropped, and with it what it holds.
-        let _ = self.ask(log, Box::new(work));
+        match log.owner.is_this_process() {
+            true => drop(self.ask(log, Box::new(work))),
+            false => mem::forget(work),
+        }
     }
 
     /// Starts no more work. What waits is dropped.

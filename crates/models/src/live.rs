@@ -5,8 +5,9 @@ use crate::check;
 use crate::codec::frame::Location;
 use crate::follow::live::inbox::Inbox;
 use crate::follow::live::roster::Roster;
-use crate::follow::live::taking::Next;
+use crate::follow::live::taking::{Next, Polled};
 use crate::log::tail::head::{Audience, Head};
+use crate::queue_tasks::Sleeper;
 use crate::value::clock::Micros;
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;
@@ -17,6 +18,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use shuttle::sync::Mutex;
 use shuttle::thread;
 use std::sync::Arc;
+use std::task::Waker;
 
 /// The types of the frames' events: a frame has one or several.
 const FRAMES: [&[&str]; 4] = [&["A"], &["B"], &["A", "B", "A"], &["B"]];
@@ -315,4 +317,62 @@ fn threads_that_take_from_one_inbox_share_what_comes() {
         assert_eq!(taken, (1..=LAST).collect::<Vec<_>>());
         log.join_threads();
     });
+}
+
+/// Takes what it wants as a task does: it sleeps until it is woken. Whether it came to the end.
+fn take_all_by_task(follower: &Follower) -> bool {
+    let sleeper = Arc::new(Sleeper::default());
+    let waker = Waker::from(Arc::clone(&sleeper));
+    let mut wanted = (1..=LAST).filter(|at| follower.wants.wants("S", kind(*at))).peekable();
+    while let Some(next) = wanted.peek() {
+        match follower.inbox.poll_next(&waker) {
+            Polled::Next(Next::Event(event)) => {
+                assert_eq!(event.position.get(), *next, "a gap, or twice");
+                wanted.next();
+            }
+            Polled::Next(Next::Ended) => return false,
+            Polled::Next(other) => unreachable!("{other:?}"),
+            Polled::Pending => sleeper.sleep(),
+            Polled::Lags => follower.inbox.catch_up(&follower.log, &follower.roster),
+        }
+    }
+    true
+}
+
+#[test]
+fn tasks_are_woken_for_whatever_they_want() {
+    check(|| {
+        let (log, roster) = (Log::new(), Arc::default());
+        let followers = [(None, 1), (Some("A"), 2)].map(|(kind, room)| {
+            let (log, roster) = (Arc::clone(&log), Arc::clone(&roster));
+            thread::spawn(move || {
+                let follower = Follower::start(&log, &roster, kind, 0, room);
+                assert!(take_all_by_task(&follower), "it ended");
+                follower.stop();
+            })
+        });
+        log.append_all();
+        followers.into_iter().for_each(|follower| follower.join().unwrap());
+        log.join_threads();
+    });
+}
+
+#[test]
+fn a_task_is_woken_when_it_is_stopped_or_the_log_is_closed() {
+    for closes in [true, false] {
+        check(move || {
+            let (log, roster) = (Log::new(), Arc::default());
+            let follower = Arc::new(Follower::start(&log, &roster, None, 0, 1));
+            let its = Arc::clone(&follower);
+            let task = thread::spawn(move || take_all_by_task(&its));
+            log.append(FRAMES[0]);
+            match closes {
+                true => log.head.close(),
+                false => follower.stop(),
+            }
+            assert!(!task.join().unwrap());
+            follower.stop();
+            log.join_threads();
+        });
+    }
 }

@@ -25,7 +25,7 @@ struct Journal {
 
 /// A task's executor: one thread that sleeps until it is woken.
 #[derive(Default)]
-struct Sleeper {
+pub(crate) struct Sleeper {
     woken: Mutex<bool>,
     changed: Condvar,
 }
@@ -38,7 +38,7 @@ impl Wake for Sleeper {
 }
 
 impl Sleeper {
-    fn sleep(&self) {
+    pub(crate) fn sleep(&self) {
         let mut woken = self.woken.lock().unwrap();
         while !*woken {
             woken = self.changed.wait(woken).unwrap();
