@@ -114,6 +114,11 @@ impl Entries {
         &self.body
     }
 
+    /// Passes over what is left.
+    pub(crate) fn end(&mut self) {
+        self.at = self.body.len();
+    }
+
     /// The parts of the next event, without sharing the buffer. Skips records.
     #[allow(
         clippy::indexing_slicing,

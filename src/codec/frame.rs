@@ -265,6 +265,11 @@ impl Entries {
         self.0.next_event()
     }
 
+    /// Passes over what is left.
+    pub(crate) fn end(&mut self) {
+        self.0.end();
+    }
+
     /// The next record. Skips events.
     pub(crate) fn next_record(&mut self) -> Option<Result<Bytes, Corruption>> {
         self.0.next_record()

@@ -24,6 +24,10 @@ pub(crate) fn events(at: Location, header: &Header, bytes: &Bytes) -> Vec<EventT
     let mut position = header.first_position;
     let mut found = Vec::new();
     for (offset, length, entry) in entries {
+        // What is more than the header says has no position.
+        if position == header.next_position() {
+            break;
+        }
         let Some(entry) = entry else {
             let Some(passed) = each_damaged else { break };
             position += passed;

@@ -8,6 +8,7 @@ use crate::log::interest::names;
 use crate::value::corruption::Corruption;
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;
+use crate::value::failpoint::failpoint;
 use crate::value::filter::Filter;
 use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
@@ -21,6 +22,8 @@ pub(crate) struct FrameEvents {
     recorded_at: DateTime<Utc>,
     /// The position of the next event.
     position: u64,
+    /// The position after the last event, as the header says.
+    end: u64,
     wanted: RangeInclusive<u64>,
 }
 
@@ -29,7 +32,14 @@ impl FrameEvents {
     pub(crate) fn new(frame: Frame, wanted: RangeInclusive<u64>) -> FrameEvents {
         let (entries, position) = (frame.entries(), frame.header.first_position);
         let recorded_at = frame.header.time.to_utc();
-        FrameEvents { frame, entries, recorded_at, position, wanted }
+        FrameEvents {
+            end: frame.header.next_position(),
+            frame,
+            entries,
+            recorded_at,
+            position,
+            wanted,
+        }
     }
 
     /// Replaces the range of positions for the rest of the frame.
@@ -97,9 +107,13 @@ impl FrameEvents {
         mut wants: impl FnMut(&[u8], &EventParts) -> bool,
     ) -> Option<Result<(u64, EventParts), Corruption>> {
         loop {
-            let parts = match self.entries.next_event()? {
-                Ok(parts) => parts,
-                Err(what) => return Some(Err(what)),
+            let parts = match self.entries.next_event() {
+                Some(Err(what)) => return Some(Err(what)),
+                // More events than the frame says have no positions.
+                Some(Ok(_)) if self.is_at_end() => return Some(Err(self.miscounted(1))),
+                Some(Ok(parts)) => parts,
+                None if self.position == self.end => return None,
+                None => return Some(Err(self.miscounted(0))),
             };
             let position = self.position;
             self.position += 1;
@@ -111,6 +125,21 @@ impl FrameEvents {
                 false => continue,
             }
         }
+    }
+
+    #[inline]
+    fn is_at_end(&self) -> bool {
+        self.position == self.end && !failpoint!("read::show_more_than_the_frame_says")
+    }
+
+    /// The frame holds other events than it says: those that were counted, and at least `more`. It is told once.
+    #[cold]
+    fn miscounted(&mut self, more: u64) -> Corruption {
+        let header = &self.frame.header;
+        let held = self.position - header.first_position + more;
+        self.position = self.end;
+        self.entries.end();
+        Corruption::FrameEvents { said: header.events, held }
     }
 
     /// The event at `position`, sharing the frame's buffer. Never `None`: with its caller's return type, the value is
@@ -160,5 +189,49 @@ fn wants(filter: &Filter, body: &[u8], parts: &EventParts) -> bool {
             true
         }
         Some(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::commit::Commit;
+    use crate::log::read::frame_cursor::FrameCursor;
+    use crate::log::read::located::{Located, each_located};
+    use crate::store::Store;
+    use crate::value::event::NewEvent;
+    use crate::value::position::ExpectedVersion;
+    use std::sync::Arc;
+
+    /// A frame whose header was forged: what it held beyond its count was read as events at the positions of the next
+    /// frame's, and to count them overflowed at the last position that there is.
+    #[test]
+    fn a_frame_that_holds_other_events_than_it_says_is_damaged_and_shows_none_without_a_position() {
+        let store = Store::temporary().unwrap();
+        let event = || NewEvent::json("Stepped", &1).unwrap();
+        let commit = Commit::new().append("A-1", ExpectedVersion::Any, [event(), event(), event()]);
+        let log = store.commit(commit).map(|_| Arc::clone(store.log.log())).unwrap();
+        let sound = FrameCursor::new(Arc::clone(&log)).frame_holding(1).unwrap();
+        for (said, first, shown) in [(2, 1, 2), (4, 1, 3), (2, u64::MAX - 3, 2), (3, 1, 3)] {
+            let mut frame = sound.clone();
+            (frame.header.events, frame.header.first_position) = (said, first);
+            let mut events = FrameEvents::new(frame.clone(), 0..=u64::MAX);
+            let mut read = Vec::new();
+            while let Some(event) = events.next(&log.journal, &Filter::all()) {
+                read.push(event);
+                assert!(read.len() < 10, "it is told once");
+            }
+            let ends_well = said == 3;
+            assert_eq!(read.len(), shown + usize::from(!ends_well), "{said} said: {read:?}");
+            assert_eq!(read.iter().all(Result::is_ok), ends_well);
+            assert!(read[..shown].iter().all(Result::is_ok));
+            let (at, mut taken) = (Location { segment: 1, offset: 4_096 }, 0);
+            let located = each_located(at, &frame, |located| {
+                taken += usize::from(matches!(located, Located::Event(_)));
+            });
+            let damage = Corruption::FrameEvents { said, held: 3 };
+            assert_eq!(located, if ends_well { Ok(()) } else { Err(damage) });
+            assert_eq!(taken, shown);
+        }
     }
 }

@@ -34,10 +34,12 @@ pub(crate) fn try_each_located<E: From<Corruption>>(
     mut take: impl FnMut(Located) -> Result<(), E>,
 ) -> Result<(), E> {
     let header = &frame.header;
-    let mut position = header.first_position;
+    let mut held = 0_u64;
     for item in frame.entries() {
         let (offset, length, entry) = item?;
         match entry {
+            // More events than the frame says have no positions.
+            Entry::Event { .. } if held >= u64::from(header.events) => held += 1,
             Entry::Event { stream, version, envelope } => {
                 let stream = StreamId::from_stored(stream).ok_or(Corruption::StreamName)?;
                 let location = EntryLocation {
@@ -46,6 +48,7 @@ pub(crate) fn try_each_located<E: From<Corruption>>(
                     length,
                 };
                 let recorded_at = header.time;
+                let position = header.first_position + held;
                 take(Located::Event(EventToIndex {
                     stream,
                     version,
@@ -54,7 +57,7 @@ pub(crate) fn try_each_located<E: From<Corruption>>(
                     location,
                     envelope,
                 }))?;
-                position += 1;
+                held += 1;
             }
             Entry::Record(record) => {
                 let (key, value) = Record::decode(&record)?.into_kept();
@@ -62,10 +65,9 @@ pub(crate) fn try_each_located<E: From<Corruption>>(
             }
         }
     }
-    if position == header.next_position() {
+    if held == u64::from(header.events) {
         return Ok(());
     }
-    let held = position - header.first_position;
     Err(Corruption::FrameEvents { said: header.events, held }.into())
 }
 

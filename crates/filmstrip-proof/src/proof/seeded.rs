@@ -105,6 +105,13 @@ fn a_commit_that_is_admitted_though_what_it_assumes_was_refused_is_caught() {
 }
 
 #[test]
+fn events_that_a_frame_holds_beyond_its_count_are_caught() {
+    let proof = "log::read::frame_events::tests::\
+                 a_frame_that_holds_other_events_than_it_says_is_damaged_and_shows_none_without_a_position";
+    assert_caught("read::show_more_than_the_frame_says", proof);
+}
+
+#[test]
 fn a_turn_that_goes_to_the_last_who_came_is_caught() {
     let proof =
         "log::commit::turns_tests::turns_are_given_in_the_order_in_which_they_were_asked_for";
