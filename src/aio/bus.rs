@@ -5,7 +5,9 @@ use crate::model::aggregate::Aggregate;
 use crate::model::bus;
 use crate::model::ticket;
 use crate::model::ticket::{Outcome, SendError};
+use crate::telemetry::context;
 use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::event::Metadata;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -38,8 +40,24 @@ impl<A: Aggregate> Bus<A> {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed).
     pub async fn send(&self, id: impl Into<String>, command: A::Command) -> Result<Ticket<A>> {
+        self.send_with(id, command, Metadata::default()).await
+    }
+
+    /// Sends a command with this metadata; see [`CommandBuilder::metadata`](crate::bus::CommandBuilder::metadata).
+    /// With a `command_id` it can be sent again after it was dropped: it is executed once.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed).
+    pub async fn send_with(
+        &self,
+        id: impl Into<String>,
+        command: A::Command,
+        mut metadata: Metadata,
+    ) -> Result<Ticket<A>> {
         let id = id.into();
-        let SendError { command, error } = match self.0.try_send(id.clone(), command) {
+        context::stamp_for_task(&mut metadata, self.0.traces());
+        let sending = self.0.command(id.clone(), command).metadata(metadata.clone());
+        let SendError { command, error } = match sending.try_send() {
             Ok(ticket) => return Ok(Ticket::new(ticket)),
             Err(not_sent) => not_sent,
         };
@@ -47,7 +65,9 @@ impl<A: Aggregate> Bus<A> {
             return Err(error);
         }
         let bus = self.0.clone();
-        run(self.0.log_handle(), move || bus.send(id, command)).await?.map(Ticket::new)
+        let send = move || bus.command(id, command).metadata(metadata).send();
+        let sent = run(self.0.log_handle(), send).await?;
+        sent.map(Ticket::new).map_err(|not_sent| not_sent.error)
     }
 
     /// Closes the bus; see [`Bus::close`](crate::bus::Bus::close). A thread of the pool waits until what was sent is

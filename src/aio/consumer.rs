@@ -6,9 +6,11 @@ use crate::follow::group::ledger::Nack;
 use crate::follow::group::{ConsumerGroup, GroupBuilder};
 use crate::follow::stopper::Stopper;
 use crate::log::handle::LogHandle;
+use crate::telemetry::context::{Cause, Handling};
 use crate::value::error::Result;
 use crate::value::position::Position;
 use futures_core::Stream;
+use std::future::{Future, poll_fn};
 use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -81,6 +83,17 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Runs `work`, which handles the event, as [`handle`](crate::group::Delivery::handle) does: commands that it gives
+    /// itself are caused by the event. Those of other tasks that it starts are not. Nothing else says so for a task,
+    /// because its thread runs other tasks too.
+    pub fn handle<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        let (cause, mut work) = (Cause::of(&self.event), Box::pin(work));
+        poll_fn(move |context| {
+            let _handling = Handling::of(cause);
+            work.as_mut().poll(context)
+        })
+    }
+
     /// The event was handled; returns when that is durable. See [`ack`](crate::group::Delivery::ack).
     ///
     /// Dropped before its turn on the pool, the event is delivered again. Dropped later, it is done.

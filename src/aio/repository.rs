@@ -6,6 +6,7 @@ use crate::aio::store::{Store, run};
 use crate::model::aggregate::{Aggregate, Snapshot};
 use crate::model::repository;
 use crate::model::repository::outcome::{AsOf, ExecuteError, Executed, HistoryEntry, Loaded};
+use crate::telemetry::context;
 use crate::value::error::Result;
 use crate::value::event::Metadata;
 
@@ -87,9 +88,10 @@ impl<A: Aggregate> Repository<A> {
         &self,
         id: impl Into<String>,
         command: A::Command,
-        metadata: Metadata,
+        mut metadata: Metadata,
     ) -> Result<Executed<A>, ExecuteError<A::Error>> {
         let id = id.into();
+        context::stamp_for_task(&mut metadata, self.0.traces().as_deref());
         self.run(move |repository| repository.execute_with(&id, &command, metadata)).await?
     }
 

@@ -9,6 +9,7 @@ use crate::model::repository::outcome::ExecuteError;
 use crate::model::transaction::Transaction;
 use crate::model::transaction::outcome::Transacted;
 use crate::store::{ReadAll, ReadStream, StreamInfo, Streams, stream_info};
+use crate::telemetry::context;
 use crate::value::error::{Error, ErrorKind, Result, catch};
 use crate::value::event::{Metadata, NewEvent};
 use crate::value::position::{ExpectedVersion, Position};
@@ -145,13 +146,14 @@ impl Store {
     /// Dropped before its turn on the pool, it does not run. Dropped later, it is done as if it had been awaited.
     pub async fn transact<T, E>(
         &self,
-        metadata: Metadata,
+        mut metadata: Metadata,
         closure: impl FnMut(&mut Transaction<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<Transacted<T>, ExecuteError<E>>
     where
         T: Send + 'static,
         E: Send + 'static,
     {
+        context::stamp_for_task(&mut metadata, self.store.log.log().observers.traces());
         self.run(move |store| store.transact(metadata, closure)).await?
     }
 

@@ -25,7 +25,7 @@ use crate::log::tail::{FillError, Tail};
 use crate::storage::disk::Disk;
 use crate::storage::held::Held;
 use crate::telemetry::Observers;
-use crate::telemetry::spans::{Entered, enter_span};
+use crate::telemetry::spans::{Listened, Listening, enter_span};
 use crate::value::callback;
 use crate::value::clock::Clock;
 use crate::value::error::{ErrorKind, Result};
@@ -36,6 +36,24 @@ use crate::value::stream::StreamId;
 use std::any::Any;
 use std::sync::Arc;
 use uuid::Uuid;
+
+/// The span of a commit, made by this macro.
+macro_rules! commit_span {
+    ($make:ident, $encoded:expr) => {
+        $make!(
+            DEBUG,
+            "commit",
+            db.system.name = "filmstrip",
+            db.operation.name = "commit",
+            db.operation.batch.size = $encoded.events.len(),
+            filmstrip.position = tracing::field::Empty,
+            filmstrip.outcome = tracing::field::Empty,
+            error.r#type = tracing::field::Empty,
+        )
+    };
+}
+#[cfg(feature = "async")]
+pub(super) use commit_span;
 
 /// A log that accepts commits. Threads of the engine hold the engine or its log; only the user's handles keep it
 /// open.
@@ -173,16 +191,7 @@ impl Engine {
             self.log.owner.check()?;
         }
         callback::refuse_if_commits_wait("a commit")?;
-        let span = enter_span!(
-            DEBUG,
-            "commit",
-            db.system.name = "filmstrip",
-            db.operation.name = "commit",
-            db.operation.batch.size = encoded.events.len(),
-            filmstrip.position = tracing::field::Empty,
-            filmstrip.outcome = tracing::field::Empty,
-            error.r#type = tracing::field::Empty,
-        );
+        let span = commit_span!(enter_span, encoded);
         let outcome = self.group_commit.commit(&self.log, encoded, queued);
         if span.is_on() {
             tell(&span, &outcome);
@@ -209,7 +218,7 @@ impl Engine {
 
 /// Tells how a commit has ended.
 #[cold]
-fn tell(span: &Entered, outcome: &Outcome) {
+pub(super) fn tell<S: Listening>(span: &Listened<S>, outcome: &Outcome) {
     match outcome {
         Ok((committed, _)) => {
             span.record("filmstrip.position", committed.position.get());

@@ -139,12 +139,6 @@ impl Pool {
         }
         state.threads -= 1;
     }
-
-    /// How many threads it has.
-    #[cfg(test)]
-    pub(crate) fn threads(&self) -> usize {
-        self.state.lock().threads
-    }
 }
 
 impl<T: Send + 'static> Job<T> {

@@ -7,7 +7,8 @@
 use crate::log::commit::EncodedCommit;
 use crate::log::commit::group::{AwaitedReply, Outcome};
 use crate::log::commit::outcome::AppendError;
-use crate::log::engine::Engine;
+use crate::log::engine::{Engine, commit_span, tell};
+use crate::telemetry::spans::{TaskSpan, task_span};
 use crate::value::callback;
 use crate::value::error::Result;
 use std::future::Future;
@@ -21,6 +22,7 @@ pub(crate) struct Queued {
     engine: Arc<Engine>,
     /// Nothing once it has been answered.
     awaited: Option<AwaitedReply>,
+    span: TaskSpan,
 }
 
 impl Engine {
@@ -34,6 +36,7 @@ impl Engine {
     ) -> Result<Queued, AppendError> {
         self.log().owner.check()?;
         callback::refuse_if_commits_wait("a commit")?;
+        let span = commit_span!(task_span, encoded);
         self.leads_for_tasks.ensure(|| {
             let engine = Arc::clone(self);
             let lead = move || engine.group_commit().lead_for_tasks(engine.log());
@@ -41,7 +44,7 @@ impl Engine {
         })?;
         let entered = self.group_commit().enter(self.log(), encoded, waker, queued);
         let awaited = entered.map_err(|error| self.explained(error.into()))?;
-        Ok(Queued { engine: Arc::clone(self), awaited: Some(awaited) })
+        Ok(Queued { engine: Arc::clone(self), awaited: Some(awaited), span })
     }
 }
 
@@ -50,8 +53,12 @@ impl Future for Queued {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
         let awaited = self.awaited.as_ref().expect("a future is not polled after its end");
-        let Poll::Ready(outcome) = awaited.poll(context.waker()) else { return Poll::Pending };
+        let polled = awaited.poll(self.engine.log(), context.waker());
+        let Poll::Ready(outcome) = polled else { return Poll::Pending };
         self.awaited = None;
+        if self.span.is_on() {
+            tell(&self.span, &outcome);
+        }
         Poll::Ready(outcome.map_err(|error| self.engine.explained(error)))
     }
 }
@@ -59,6 +66,7 @@ impl Future for Queued {
 impl Drop for Queued {
     fn drop(&mut self) {
         let Some(awaited) = self.awaited.take() else { return };
+        self.span.outcome("dropped", None);
         match self.engine.log().owner.is_this_process() {
             true => self.engine.group_commit().withdraw(&awaited),
             false => std::mem::forget((awaited, Arc::clone(&self.engine))),

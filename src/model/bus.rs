@@ -196,6 +196,11 @@ impl<A: Aggregate> Bus<A> {
         }
     }
 
+    #[cfg(feature = "async")]
+    pub(crate) fn traces(&self) -> Option<&dyn TraceContext> {
+        self.0.traces.as_deref()
+    }
+
     /// Closes the bus: it accepts no more commands, and returns when those that were sent are executed.
     pub fn close(&self) {
         self.0.close();

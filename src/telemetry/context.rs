@@ -98,7 +98,12 @@ pub(crate) struct Handling(Option<Cause>);
 impl Handling {
     #[inline]
     pub(crate) fn begin(event: &RecordedEvent) -> Handling {
-        Handling(HANDLED.replace(Some(Cause::of(event))))
+        Handling::of(Cause::of(event))
+    }
+
+    #[inline]
+    pub(crate) fn of(cause: Cause) -> Handling {
+        Handling(HANDLED.replace(Some(cause)))
     }
 }
 
@@ -139,6 +144,15 @@ fn only_delivery(delivered: &RefCell<Delivered>) -> Option<Cause> {
     let (cause, is_answered) = delivered.last.as_ref()?;
     let is_only = delivered.open.load(Ordering::Acquire) == 1 || failpoint!("context::guess_cause");
     (is_only && !is_answered.load(Ordering::Acquire)).then_some(*cause)
+}
+
+/// Fills in the same for a command of a task, which knows what it handles and in which trace. The thread of the pool
+/// that decides on the command does not.
+#[cfg(feature = "async")]
+pub(crate) fn stamp_for_task(metadata: &mut Metadata, hook: Option<&dyn TraceContext>) {
+    if !failpoint!("context::stamp_on_the_pool_only") {
+        stamp(metadata, hook);
+    }
 }
 
 /// Fills in what `metadata` does not say: what caused it, and the trace that it is part of.

@@ -21,24 +21,74 @@ macro_rules! enter_span {
 }
 pub(crate) use enter_span;
 
-/// A span that is entered, if anybody listens.
-pub(crate) struct Entered(Option<EnteredSpan>);
+/// Makes a span that is never entered: of what a task waits for, which has no thread. Takes what [`enter_span`] takes.
+#[cfg(feature = "async")]
+macro_rules! task_span {
+    ($level:ident, $name:literal $($fields:tt)*) => {
+        $crate::telemetry::spans::TaskSpan::new(
+            tracing::level_filters::LevelFilter::$level,
+            || tracing::span!(target: "filmstrip", tracing::Level::$level, $name $($fields)*),
+        )
+    };
+}
+#[cfg(feature = "async")]
+pub(crate) use task_span;
 
-impl Entered {
+/// A span that is entered, if anybody listens.
+pub(crate) type Entered = Listened<EnteredSpan>;
+
+/// A span that is not entered, if anybody listens.
+#[cfg(feature = "async")]
+pub(crate) type TaskSpan = Listened<Opened>;
+
+/// A span, entered or not, if anybody listens.
+pub(crate) struct Listened<S>(Option<S>);
+
+/// A span that was made.
+pub(crate) trait Listening: Sized {
+    fn begin(span: Span) -> Self;
+    fn span(&self) -> &Span;
+}
+
+impl Listening for EnteredSpan {
+    fn begin(span: Span) -> EnteredSpan {
+        span.entered()
+    }
+
+    fn span(&self) -> &Span {
+        self
+    }
+}
+
+#[cfg(feature = "async")]
+pub(crate) struct Opened(Span);
+
+#[cfg(feature = "async")]
+impl Listening for Opened {
+    fn begin(span: Span) -> Opened {
+        Opened(span)
+    }
+
+    fn span(&self) -> &Span {
+        &self.0
+    }
+}
+
+impl<S: Listening> Listened<S> {
     #[inline]
-    pub(crate) fn new(level: LevelFilter, span: impl FnOnce() -> Span) -> Entered {
+    pub(crate) fn new(level: LevelFilter, span: impl FnOnce() -> Span) -> Listened<S> {
         // A static that no subscriber has raised, mostly.
         if level > LevelFilter::current() {
-            return Entered(None);
+            return Listened(None);
         }
-        Entered::listened_to(span)
+        Listened::listened_to(span)
     }
 
     #[cold]
-    fn listened_to(span: impl FnOnce() -> Span) -> Entered {
+    fn listened_to(span: impl FnOnce() -> Span) -> Listened<S> {
         let _held = Holding::Commits.begin();
         let span = catch(span).ok().filter(|span| !span.is_disabled());
-        Entered(span.and_then(|span| catch(|| span.entered()).ok()))
+        Listened(span.and_then(|span| catch(|| S::begin(span)).ok()))
     }
 
     /// Whether anybody listens to it.
@@ -52,7 +102,7 @@ impl Entered {
     pub(crate) fn tell(&self, tell: impl FnOnce(&Span)) {
         if let Some(span) = &self.0 {
             let _held = Holding::Commits.begin();
-            let _ = catch(|| tell(span));
+            let _ = catch(|| tell(span.span()));
         }
     }
 
@@ -83,7 +133,7 @@ impl Entered {
     }
 }
 
-impl Drop for Entered {
+impl<S> Drop for Listened<S> {
     #[inline]
     fn drop(&mut self) {
         if let Some(span) = self.0.take() {

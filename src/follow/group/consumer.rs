@@ -10,6 +10,8 @@ use crate::value::callback::{self, Holding};
 use crate::value::clock::deadline_after;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::RecordedEvent;
+#[cfg(feature = "async")]
+use crate::value::failpoint::failpoint;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,7 +107,7 @@ impl Consumer {
         callback::refuse_if_commits_wait("Consumer::recv_timeout")?;
         let deadline = deadline_after(timeout);
         match self.member.group.next(deadline, &self.stopped) {
-            Next::Event(event, attempt) => Ok(self.delivery(event, attempt)),
+            Next::Event(event, attempt) => Ok(self.taken(event, attempt)),
             Next::Ended(error) => Err(error),
             Next::TimedOut => {
                 let message = format!("no event came within {timeout:?}");
@@ -137,7 +139,11 @@ impl Consumer {
             return Poll::Ready(Some(Err(error)));
         }
         self.member.group.poll_next(waker, &self.stopped).map(|next| match next {
-            Next::Event(event, attempt) => Some(Ok(self.delivery(event, attempt))),
+            Next::Event(event, attempt) if failpoint!("group::take_for_the_thread_of_a_task") => {
+                Some(Ok(self.taken(event, attempt)))
+            }
+            // Its thread polls other tasks too, which do not handle this event.
+            Next::Event(event, attempt) => Some(Ok(self.delivery(event, attempt, None))),
             Next::Ended(error) if error.kind() != ErrorKind::Closed => {
                 self.stopper.stop();
                 Some(Err(error))
@@ -146,8 +152,13 @@ impl Consumer {
         })
     }
 
-    fn delivery(&self, event: RecordedEvent, attempt: u32) -> Delivery {
+    /// What this thread takes, and handles until it has answered.
+    fn taken(&self, event: RecordedEvent, attempt: u32) -> Delivery {
         let taken = context::delivered(&event);
+        self.delivery(event, attempt, taken)
+    }
+
+    fn delivery(&self, event: RecordedEvent, attempt: u32, taken: Option<Taken>) -> Delivery {
         Delivery { event, attempt, member: Arc::clone(&self.member), is_answered: false, taken }
     }
 }
@@ -164,7 +175,7 @@ impl Iterator for Consumer {
             return Some(Err(error));
         }
         match self.member.group.next(None, &self.stopped) {
-            Next::Event(event, attempt) => Some(Ok(self.delivery(event, attempt))),
+            Next::Event(event, attempt) => Some(Ok(self.taken(event, attempt))),
             Next::Ended(error) if error.kind() != ErrorKind::Closed => {
                 self.stopper.stop();
                 Some(Err(error))

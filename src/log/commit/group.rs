@@ -21,6 +21,8 @@ use crate::log::core::Log;
 use crate::log::indexer;
 use crate::log::tail::head::Audience;
 use crate::log::tail::stream_table::Slot;
+#[cfg(feature = "async")]
+use crate::telemetry::instruments::Stopwatch;
 use crate::value::callback::Holding;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result, catch};
@@ -53,13 +55,19 @@ pub(crate) struct GroupCommit {
 
 /// What a task waits for.
 #[cfg(feature = "async")]
-pub(crate) struct AwaitedReply(Awaited<Reply>);
+pub(crate) struct AwaitedReply {
+    reply: Awaited<Reply>,
+    begun: Stopwatch,
+}
 
 #[cfg(feature = "async")]
 impl AwaitedReply {
     /// How the commit ended; or `waker` is woken when that is known.
-    pub(crate) fn poll(&self, waker: &Waker) -> Poll<Outcome> {
-        self.0.poll(waker).map(|reply| reply.and_then(outcome))
+    pub(crate) fn poll(&self, log: &Log, waker: &Waker) -> Poll<Outcome> {
+        self.reply.poll(waker).map(|reply| {
+            log.observers.instruments.commit(self.begun);
+            reply.and_then(outcome)
+        })
     }
 }
 
@@ -103,9 +111,11 @@ impl GroupCommit {
         waker: Waker,
         queued: impl FnOnce(),
     ) -> Result<AwaitedReply> {
+        let begun = log.observers.instruments.timing().start();
         encoded.time = log.ask_clock()?;
         let bytes = encoded.bytes();
-        self.queue.enter(encoded, bytes, waker, queued).map(AwaitedReply)
+        let reply = self.queue.enter(encoded, bytes, waker, queued)?;
+        Ok(AwaitedReply { reply, begun })
     }
 
     /// Leads whenever tasks have queued commits and no caller leads; until the queue is closed.
@@ -124,7 +134,7 @@ impl GroupCommit {
     /// Nobody waits for this reply any more.
     #[cfg(feature = "async")]
     pub(crate) fn withdraw(&self, awaited: &AwaitedReply) {
-        self.queue.withdraw(&awaited.0);
+        self.queue.withdraw(&awaited.reply);
     }
 
     /// Refuses further commits and waits until those in flight are durable. Returns whether this was the first call.

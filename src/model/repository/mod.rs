@@ -256,7 +256,7 @@ impl<A: Aggregate> Repository<A> {
     }
 
     /// The application's side of distributed tracing.
-    pub(super) fn traces(&self) -> Option<Arc<dyn TraceContext>> {
+    pub(crate) fn traces(&self) -> Option<Arc<dyn TraceContext>> {
         self.log.log().observers.traces.clone()
     }
 

@@ -1,5 +1,6 @@
 //! The async face of the engine: under each runtime, dropped at any moment, closed while everything is under way.
 
+mod causes;
 mod closing;
 mod commits;
 mod common;

@@ -12,6 +12,11 @@ const CAUGHT: &[(&str, &str)] = &[
         "progress::forget_tasks",
         "follows::a_view_is_waited_for_without_a_thread_and_read_on_the_pool",
     ),
+    (
+        "group::take_for_the_thread_of_a_task",
+        "causes::only_the_task_that_handles_a_delivery_is_caused_by_it",
+    ),
+    ("context::stamp_on_the_pool_only", "causes::a_command_is_part_of_the_trace_of_its_task"),
     ("live::leave_tasks_asleep", "streams::an_append_wakes_the_task_that_waits_for_it"),
 ];
 
