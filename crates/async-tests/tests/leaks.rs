@@ -1,5 +1,5 @@
-//! What is dropped leaves nothing behind: no thread, no descriptor, no memory. A process of its own, because others have
-//! threads and descriptors, too.
+//! What is dropped leaves nothing behind: no thread, no descriptor, no memory. A process of its own, because others
+//! have threads and descriptors, too.
 
 use async_tests::{Counted, Random, first_seed, poll_once};
 use filmstrip::{ExpectedVersion, NewEvent, Store};

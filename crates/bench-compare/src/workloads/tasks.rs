@@ -203,7 +203,10 @@ fn one(store: &Store) {
     let (mut thread, mut task) = (Vec::new(), Vec::new());
     for round in 0..40 {
         let nths = round * 100..(round + 1) * 100;
-        thread.extend(nths.clone().map(by_thread));
+        // A thread that is as new to the system as the task's: one that has worked for long before is made to wait.
+        let by_thread = || nths.clone().map(by_thread).collect::<Vec<_>>();
+        let of_thread = std::thread::scope(|scope| scope.spawn(by_thread).join());
+        thread.extend(of_thread.expect("no panic"));
         task.extend(by_task(nths));
     }
     let (thread, task) = (sorted(thread), sorted(task));
