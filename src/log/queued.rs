@@ -38,6 +38,8 @@ impl Engine {
         callback::refuse_if_commits_wait("a commit")?;
         let span = commit_span!(task_span, encoded);
         self.leads_for_tasks.ensure(|| {
+            // Nobody joins a thread that is started later.
+            self.log().refuse_if_ended()?;
             let engine = Arc::clone(self);
             let lead = move || engine.group_commit().lead_for_tasks(engine.log());
             self.log().spawn("filmstrip-commits", lead)
