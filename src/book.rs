@@ -3,15 +3,16 @@
 //! Each chapter says what its subject is for, how it behaves when something goes wrong (a conflict, a crash, a
 //! handler that fails, events of an older program), and what to use instead.
 //!
-//! | what happens | [`events`] |
+//! | for | chapters |
 //! | --- | --- |
-//! | what decides | [`aggregates`], with [`transactions`], [`snapshots`], [`time_travel`] and the command [`bus`] |
-//! | what answers | [`projections`] |
-//! | what follows | [`subscriptions`] |
-//! | what acts | [`groups`] of consumers, and [`processes`] |
-//! | what proves it | [`testing`] |
-//! | what runs it | [`operating`] |
-//! | what serves it | `async`, with the feature of that name (`docs/book/async.md`) |
+//! | events | [`events`] |
+//! | commands | [`aggregates`], with [`transactions`], [`snapshots`], [`time_travel`] and the command [`bus`] |
+//! | queries | [`projections`] |
+//! | following the log | [`subscriptions`] |
+//! | reacting to events | [`groups`] of consumers, and [`processes`] |
+//! | tasks of an async runtime | `async_services`, with the feature `async` (`docs/book/async.md`) |
+//! | tests | [`testing`] |
+//! | operation | [`operating`] |
 //!
 //! The [first page](crate) of the crate covers what is beneath: appending, reading, following.
 
