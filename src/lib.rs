@@ -116,7 +116,7 @@
 //! the disk again can show what is durable. A lost or damaged index is rebuilt automatically.
 //!
 //! Only one process at a time can have a store open for writing; others can read and follow it ([`Follower`]). Calls
-//! block; with the feature `async`, a store has a second face for tasks, under any runtime (`filmstrip::aio`). There is
+//! block; with the feature `async`, a store also has an async API, for any runtime (`filmstrip::aio`). There is
 //! no replication. Encryption and the deletion of single events are not implemented yet, but the format has room for
 //! both. Durability was measured and tested on Linux. Windows is not supported, because the journal uses Unix's
 //! positioned reads and writes.

@@ -14,8 +14,8 @@ use std::task::{Context, Poll};
 
 /// A running command bus, for tasks; see [`bus::Bus`](crate::bus::Bus). Cloning is cheap.
 ///
-/// Tasks that [execute](crate::aio::Repository::execute) commands themselves need no bus. It keeps the order of the
-/// commands of one aggregate, and its threads are its own.
+/// Tasks that [execute](crate::aio::Repository::execute) commands themselves need no bus. A bus keeps the order of the
+/// commands of one aggregate, and has threads of its own.
 pub struct Bus<A: Aggregate>(bus::Bus<A>);
 
 impl<A: Aggregate> Clone for Bus<A> {
@@ -35,7 +35,7 @@ impl<A: Aggregate> bus::Bus<A> {
 impl<A: Aggregate> Bus<A> {
     /// Sends a command to the aggregate `id`. If its worker's queue is full, a thread of the pool waits for room.
     ///
-    /// Dropped, the command may have been sent.
+    /// If the future is dropped, the command may have been sent.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed).
@@ -44,7 +44,7 @@ impl<A: Aggregate> Bus<A> {
     }
 
     /// Sends a command with this metadata; see [`CommandBuilder::metadata`](crate::bus::CommandBuilder::metadata).
-    /// With a `command_id` it can be sent again after it was dropped: it is executed once.
+    /// With a `command_id`, a command whose future was dropped can be sent again: it is executed once.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed).
@@ -70,15 +70,16 @@ impl<A: Aggregate> Bus<A> {
         sent.map(Ticket::new).map_err(|not_sent| not_sent.error)
     }
 
-    /// Closes the bus; see [`Bus::close`](crate::bus::Bus::close). A thread of the pool waits until what was sent is
-    /// executed. Dropped later than before its turn there, the bus is closed all the same.
+    /// Closes the bus; see [`Bus::close`](crate::bus::Bus::close). A thread of the pool waits until the commands that
+    /// were sent are executed. If the future is dropped after its turn on the pool has come, the bus is closed all the
+    /// same.
     pub async fn close(&self) -> Result<()> {
         let bus = self.0.clone();
         run(self.0.log_handle(), move || bus.close()).await
     }
 }
 
-/// The outcome of a sent command: a future, which takes no thread. Dropping it does not cancel the command. See
+/// A future of the outcome of a sent command. It needs no thread, and dropping it does not cancel the command. See
 /// [`bus::Ticket`](crate::bus::Ticket).
 #[must_use = "whether the command was executed, only its ticket tells"]
 pub struct Ticket<A: Aggregate>(Option<ticket::Ticket<A>>);

@@ -9,11 +9,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// A commit on its way; see [`Store::commit`](crate::aio::Store::commit).
+/// The future of a commit; see [`Store::commit`](crate::aio::Store::commit).
 ///
-/// It is queued when it is first polled, and takes no thread while it waits. Dropped before, it is not written. Dropped
-/// later, it is written whole or not at all, and nobody is told which: read its stream, or send it again, with the
-/// same event ids.
+/// The first poll queues the commit, which needs no thread while it waits. If the future is dropped before, the commit
+/// is not written. If it is dropped later, the commit is written as a whole or not at all, and you do not learn which:
+/// read its stream, or send it again with the same event ids.
 #[must_use = "a commit does nothing unless it is awaited"]
 pub struct Committing {
     open: LogHandle,
@@ -61,7 +61,7 @@ impl fmt::Debug for Committing {
     }
 }
 
-/// An append on its way; see [`Store::append`](crate::aio::Store::append), and [`Committing`].
+/// The future of an append; see [`Store::append`](crate::aio::Store::append), and [`Committing`].
 #[derive(Debug)]
 #[must_use = "an append does nothing unless it is awaited"]
 pub struct Appending(pub(super) Committing);

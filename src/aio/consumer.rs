@@ -16,9 +16,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 impl GroupBuilder {
-    /// Joins the group as a stream of deliveries, for tasks, in place of [`start`](GroupBuilder::start).
+    /// Joins the group as a stream of deliveries, for tasks, instead of [`start`](GroupBuilder::start).
     ///
-    /// Dropped before its turn on the pool, it has not joined. Dropped later, it has joined and left.
+    /// If the future is dropped before its turn on the pool, the consumer has not joined. If it is dropped later, the
+    /// consumer has joined and left.
     ///
     /// # Errors
     /// Those of [`start`](GroupBuilder::start).
@@ -29,13 +30,13 @@ impl GroupBuilder {
     }
 }
 
-/// A consumer of a group: a [`Stream`] of what is delivered to it, which is pending until there is something. See
+/// A consumer of a group: a [`Stream`] of the events delivered to it, which is pending until there is one. See
 /// [`group::Consumer`](crate::group::Consumer).
 ///
-/// Dropped, it leaves the group: what it was delivered and did not finish is delivered again.
+/// Dropping it leaves the group: events that were delivered to it and are not finished are delivered again.
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct Consumer {
-    /// Nothing only while it is dropped.
+    /// `None` only while it is dropped.
     consumer: Option<consumer::Consumer>,
     log: LogHandle,
 }
@@ -64,7 +65,7 @@ impl Stream for Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        // The last to leave writes how far the group has come.
+        // The last consumer to leave writes the group's cursor.
         let consumer = self.consumer.take();
         let engine = self.log.engine();
         engine.pool.detach(engine.log(), move || drop(consumer));
@@ -74,18 +75,18 @@ impl Drop for Consumer {
 /// An event that was delivered to a consumer: it [dereferences](Deref) to a
 /// [`group::Delivery`](crate::group::Delivery), with the event and the number of the attempt.
 ///
-/// Dropped without an answer, it is delivered again at once.
+/// If it is dropped unanswered, the event is delivered again at once.
 #[must_use = "an event that is not acknowledged is delivered again"]
 pub struct Delivery {
-    /// Nothing once it is answered, or while it is dropped.
+    /// `None` once it is answered, or while it is dropped.
     inner: Option<consumer::Delivery>,
     log: LogHandle,
 }
 
 impl Delivery {
-    /// Runs `work`, which handles the event, as [`handle`](crate::group::Delivery::handle) does: commands that it gives
-    /// itself are caused by the event. Those of other tasks that it starts are not. Nothing else says so for a task,
-    /// because its thread runs other tasks too.
+    /// Runs `work`, which handles the event, as [`handle`](crate::group::Delivery::handle) does: the commands that it
+    /// executes itself are caused by the event. Those of other tasks that it spawns are not. A task needs this for each
+    /// delivery, because its thread also runs other tasks.
     pub fn handle<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
         let (cause, mut work) = (Cause::of(&self.event), Box::pin(work));
         poll_fn(move |context| {
@@ -94,17 +95,19 @@ impl Delivery {
         })
     }
 
-    /// The event was handled; returns when that is durable. See [`ack`](crate::group::Delivery::ack).
+    /// Marks the event as handled; returns when that is durable. See [`ack`](crate::group::Delivery::ack).
     ///
-    /// Dropped before its turn on the pool, the event is delivered again. Dropped later, it is done.
+    /// If the future is dropped before its turn on the pool, the event is delivered again. If it is dropped later, the
+    /// event is acknowledged.
     pub async fn ack(mut self) -> Result<()> {
         let inner = self.inner.take().expect("it was not answered");
         run(&self.log, move || inner.ack()).await?
     }
 
-    /// The event could not be handled; see [`nack`](crate::group::Delivery::nack).
+    /// Marks the event as not handled; see [`nack`](crate::group::Delivery::nack).
     ///
-    /// Dropped before its turn on the pool, the event is delivered again at once. Dropped later, it is done.
+    /// If the future is dropped before its turn on the pool, the event is delivered again at once. If it is dropped
+    /// later, the `nack` is completed.
     pub async fn nack(mut self, nack: Nack) -> Result<()> {
         let inner = self.inner.take().expect("it was not answered");
         run(&self.log, move || inner.nack(nack)).await?
@@ -128,7 +131,7 @@ impl Drop for Delivery {
     }
 }
 
-/// The progress of a consumer group and its parked events, for tasks; see [`ConsumerGroup`].
+/// A handle of a consumer group's cursor and parked events, for tasks; see [`ConsumerGroup`].
 #[derive(Clone)]
 pub struct Group(ConsumerGroup);
 
@@ -141,7 +144,7 @@ impl ConsumerGroup {
 }
 
 impl Group {
-    /// Returns how far the group has come; see [`ConsumerGroup::cursor`].
+    /// Returns the group's cursor; see [`ConsumerGroup::cursor`].
     pub async fn cursor(&self) -> Result<Position> {
         self.run(ConsumerGroup::cursor).await
     }
@@ -151,12 +154,12 @@ impl Group {
         self.run(ConsumerGroup::parked).await
     }
 
-    /// Has the parked events delivered again; see [`ConsumerGroup::replay_parked`].
+    /// Delivers the parked events again; see [`ConsumerGroup::replay_parked`].
     pub async fn replay_parked(&self) -> Result<()> {
         self.run(|group| group.replay_parked().map(drop)).await
     }
 
-    /// Gives the parked events up; see [`ConsumerGroup::discard_parked`].
+    /// Discards the parked events; see [`ConsumerGroup::discard_parked`].
     pub async fn discard_parked(&self) -> Result<()> {
         self.run(|group| group.discard_parked().map(drop)).await
     }

@@ -15,9 +15,9 @@ use std::task::{Context, Poll, ready};
 
 /// A [`Stream`] of the events of the global sequence; see [`ReadAll::stream`].
 ///
-/// The pool of the store reads frames, of 1 MiB together or one longer one, and the next ones while these are taken;
-/// the task decodes the events. It reads nothing before it is polled, keeps the store open, and ends after an error.
-/// Drop it at any time: that releases what it has read. It is [`Unpin`].
+/// The pool of the store reads pages of frames, each of about 1 MiB or one longer frame, with one page read ahead; the
+/// task decodes the events. The stream reads nothing before the first poll, keeps the store open, and ends after an
+/// error. You can drop it at any time, which releases the pages that it has read. It is [`Unpin`].
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct Events {
     log: Arc<Log>,
@@ -28,8 +28,9 @@ pub struct Events {
 }
 
 impl ReadAll {
-    /// Begins to read on the pool of the store: for tasks, in place of [`iter`](ReadAll::iter). Its errors come with
-    /// the first item. Events that become durable after the first poll are not included.
+    /// Returns the events as a stream that reads on the pool of the store, for tasks, instead of
+    /// [`iter`](ReadAll::iter). An error of starting the read is the first item. Events that become durable after the
+    /// first poll are not included.
     pub fn stream(self) -> Events {
         let log: LogHandle = self.log().clone();
         let (filter, limit) = self.selection();

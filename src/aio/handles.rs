@@ -19,12 +19,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// A handle that has a progress to wait for.
+/// A handle whose progress can be waited for.
 trait Follows {
     fn progress(&self) -> &Progress;
 }
 
-/// A wait for a position. It takes no thread.
+/// A wait for a position, without a thread.
 struct WaitFor<'a> {
     progress: &'a Progress,
     position: Position,
@@ -81,10 +81,11 @@ impl projections::ProjectionHandle {
 }
 
 impl ProjectionHandle {
-    /// Waits until everything up to `position` is in the view. It takes no thread; for a timeout, use the runtime's.
+    /// Waits, without a thread, until everything up to `position` is in the view. For a timeout, use your runtime's.
     ///
     /// # Errors
-    /// At once [`Faulted`](crate::ErrorKind::Faulted) or [`Closed`](crate::ErrorKind::Closed) if it will not get there.
+    /// Immediately [`Faulted`](crate::ErrorKind::Faulted) or [`Closed`](crate::ErrorKind::Closed) if it will not get
+    /// there.
     pub async fn wait_for(&self, position: Position) -> Result<()> {
         wait_for(&self.0, position).await
     }
@@ -111,12 +112,12 @@ impl ProjectionHandle {
         self.run(|handle| handle.replay_parked()).await?
     }
 
-    /// Gives the parked events up; see [`discard_parked`](crate::projection::ProjectionHandle::discard_parked).
+    /// Discards the parked events; see [`discard_parked`](crate::projection::ProjectionHandle::discard_parked).
     pub async fn discard_parked(&self) -> Result<()> {
         self.run(|handle| handle.discard_parked()).await?
     }
 
-    /// Builds the view again; see [`rebuild`](crate::projection::ProjectionHandle::rebuild).
+    /// Rebuilds the view; see [`rebuild`](crate::projection::ProjectionHandle::rebuild).
     pub async fn rebuild(&self) -> Result<()> {
         self.run(|handle| handle.rebuild()).await?
     }
@@ -147,7 +148,7 @@ impl ProjectionHandle {
 
 /// The rows of a projection, for tasks; see [`View`](crate::projection::View). Cloning is cheap.
 ///
-/// Rows are read and decoded on the pool. A read that is dropped changes nothing.
+/// Rows are read and decoded on the pool. Dropping a read changes nothing.
 #[derive(Clone)]
 pub struct View {
     view: view::View,
@@ -187,7 +188,7 @@ impl View {
         self.run(move |view| view.range(&from, &to)).await?
     }
 
-    /// Reads several times from one state of the view; see [`View::read`](crate::projection::View::read).
+    /// Runs several reads on one state of the view; see [`View::read`](crate::projection::View::read).
     pub async fn read<R: Send + 'static>(
         &self,
         read: impl FnOnce(&ViewReader<'_>) -> R + Send + 'static,
@@ -195,7 +196,7 @@ impl View {
         self.run(move |view| view.read(read)).await
     }
 
-    /// Runs `work` on the view: for what has no counterpart here, such as the pages of
+    /// Runs `work` on the view, for methods that have no counterpart here, such as the pages of
     /// [`rows`](crate::projection::View::rows).
     pub async fn run<T: Send + 'static>(
         &self,
@@ -219,11 +220,12 @@ impl process::ProcessHandle {
 }
 
 impl ProcessHandle {
-    /// Waits until every event up to `position` is ingested, and the resulting effects are done. It takes no thread;
-    /// for a timeout, use the runtime's.
+    /// Waits, without a thread, until every event up to `position` is ingested and the resulting effects are done. For
+    /// a timeout, use your runtime's.
     ///
     /// # Errors
-    /// At once [`Faulted`](crate::ErrorKind::Faulted) or [`Closed`](crate::ErrorKind::Closed) if it will not get there.
+    /// Immediately [`Faulted`](crate::ErrorKind::Faulted) or [`Closed`](crate::ErrorKind::Closed) if it will not get
+    /// there.
     pub async fn wait_for(&self, position: Position) -> Result<()> {
         wait_for(&self.0, position).await
     }
@@ -245,7 +247,7 @@ impl ProcessHandle {
         self.run(move |handle| handle.replay(&id)).await?
     }
 
-    /// Gives what is parked up; see [`skip`](crate::process::ProcessHandle::skip).
+    /// Gives up what is parked; see [`skip`](crate::process::ProcessHandle::skip).
     pub async fn skip(&self, id: impl Into<String>) -> Result<()> {
         let id = id.into();
         self.run(move |handle| handle.skip(&id)).await?
@@ -293,10 +295,11 @@ impl<M: ReadModel> read_model::ReadModelHandle<M> {
 }
 
 impl<M: ReadModel> ReadModelHandle<M> {
-    /// Waits until everything up to `position` is in the model. It takes no thread; for a timeout, use the runtime's.
+    /// Waits, without a thread, until everything up to `position` is in the model. For a timeout, use your runtime's.
     ///
     /// # Errors
-    /// At once [`Faulted`](crate::ErrorKind::Faulted) or [`Closed`](crate::ErrorKind::Closed) if it will not get there.
+    /// Immediately [`Faulted`](crate::ErrorKind::Faulted) or [`Closed`](crate::ErrorKind::Closed) if it will not get
+    /// there.
     pub async fn wait_for(&self, position: Position) -> Result<()> {
         wait_for(&self.0, position).await
     }

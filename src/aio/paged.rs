@@ -1,8 +1,8 @@
-//! A stream over what an iterator reads, page by page, on the pool.
+//! A stream over the items of an iterator, which runs on the pool page by page.
 //!
-//! * The iterator is on the pool while a page is read, and here between two pages. A page is read ahead while the one
-//!   before is taken, once more than the first one was wanted.
-//! * Nothing is read before the first poll. Dropped, it reads no further page.
+//! * The iterator is on the pool while a page is read, and here between two pages. After the first page, one page is
+//!   read ahead while the one before is consumed.
+//! * Nothing is read before the first poll. After it is dropped, it reads no further page.
 
 use crate::log::core::Log;
 use crate::log::handle::LogHandle;
@@ -18,22 +18,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// What a stream takes from: an iterator that may block.
+/// The source of a stream: an iterator that may block.
 type Items<T> = Box<dyn Iterator<Item = Result<T>> + Send>;
 
 /// A page, and the iterator, unless that was its last one.
 type Page<T> = (VecDeque<Result<T>>, Option<Items<T>>);
 
-/// A [`Stream`] of what is read page by page, on threads of the store; see [`aio`](crate::aio).
+/// A [`Stream`] of items that are read page by page, on threads of the store; see [`aio`](crate::aio).
 ///
-/// It reads nothing before it is polled, holds at most two pages, keeps the store open, and ends after an error. Drop
-/// it at any time: that releases what it has read. It is [`Unpin`].
+/// It reads nothing before the first poll, holds at most two pages, keeps the store open, and ends after an error. You
+/// can drop it at any time, which releases the pages that it has read. It is [`Unpin`].
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct Paged<T> {
     open: LogHandle,
     page: VecDeque<Result<T>>,
     next: Next<T>,
-    /// How many items the next page may have, and every page.
+    /// How many items the next page may have, and any page.
     room: usize,
     room_max: usize,
     has_read: bool,
@@ -48,7 +48,7 @@ enum Next<T> {
 }
 
 impl<T: Send + 'static> Paged<T> {
-    /// The items that `begin` begins to read; `bytes` says how much memory one takes.
+    /// A stream of the items of the iterator that `begin` returns; `bytes` returns an item's size in memory.
     pub(super) fn new<I>(
         open: LogHandle,
         bytes: fn(&T) -> usize,
@@ -63,7 +63,7 @@ impl<T: Send + 'static> Paged<T> {
         Paged { open, page: VecDeque::new(), next, room, room_max, has_read: false, bytes }
     }
 
-    /// Items that are pages themselves: one at a time is read.
+    /// A stream of items that are pages themselves: they are read one at a time.
     pub(super) fn one_by_one<I>(
         open: LogHandle,
         begin: impl FnOnce() -> Result<I> + Send + 'static,
@@ -78,7 +78,7 @@ impl<T: Send + 'static> Paged<T> {
         self.open.log()
     }
 
-    /// Has the next page read, unless it is, or there is none.
+    /// Requests the next page, unless it was requested or there is none.
     fn read_on(&mut self) {
         let (room, bytes) = (self.room, self.bytes);
         let engine = self.open.engine();
@@ -94,7 +94,7 @@ impl<T: Send + 'static> Paged<T> {
     }
 }
 
-/// Nothing of it is pinned.
+/// No field is pinned.
 impl<T> Unpin for Paged<T> {}
 
 /// Reads a page.
@@ -117,7 +117,7 @@ fn page<T>(mut items: Items<T>, room: usize, bytes: fn(&T) -> usize) -> Page<T> 
 }
 
 impl<T: Send + 'static> Paged<T> {
-    /// Takes the page that is being read, when it is there.
+    /// Takes the requested page when it has been read.
     fn poll_page(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Next::Reading(reading) = &mut self.next else { return Poll::Ready(()) };
         match ready!(Pin::new(reading).poll(context)) {
@@ -150,7 +150,7 @@ impl<T: Send + 'static> Stream for Paged<T> {
             self.room = (2 * self.room).min(self.room_max);
             if std::mem::replace(&mut self.has_read, true) {
                 self.read_on();
-                // Asks for it; the task comes for it when it has taken this one.
+                // Requests it; the task polls for it when it has consumed this one.
                 let _ = self.poll_page(context);
             }
         }

@@ -12,7 +12,7 @@ use crate::value::event::Metadata;
 
 /// Loads aggregates and executes commands, for tasks; see [`Repository`](crate::Repository). Cloning is cheap.
 ///
-/// `decide`, `evolve` and reading run on the pool of the store, one thread for each command that is under way there.
+/// `decide`, `evolve` and reads run on the pool of the store, with one thread for each command in progress.
 pub struct Repository<A: Aggregate>(repository::Repository<A>);
 
 impl<A: Aggregate> Clone for Repository<A> {
@@ -30,8 +30,8 @@ impl<A: Aggregate> repository::Repository<A> {
 }
 
 impl Store {
-    /// Makes a repository; see [`Store::repository`](crate::Store::repository). To set how it works, make a
-    /// [synchronous one](Store::sync) and take its `aio`.
+    /// Makes a repository; see [`Store::repository`](crate::Store::repository). To change its settings, make a
+    /// [synchronous one](Store::sync) and call its `aio`.
     #[must_use]
     pub fn repository<A: Aggregate>(&self) -> Repository<A> {
         Repository(self.sync().repository())
@@ -39,14 +39,14 @@ impl Store {
 }
 
 impl<A: Aggregate> Repository<A> {
-    /// Loads an aggregate; see [`Repository::load`](crate::Repository::load). Dropped, nothing has happened.
+    /// Loads an aggregate; see [`Repository::load`](crate::Repository::load). Dropping the future has no effect.
     pub async fn load(&self, id: impl Into<String>) -> Result<Loaded<A>> {
         let id = id.into();
         self.run(move |repository| repository.load(&id)).await?
     }
 
-    /// Loads an aggregate as it was; see [`Repository::load_as_of`](crate::Repository::load_as_of). Dropped, nothing
-    /// has happened.
+    /// Loads an aggregate as it was; see [`Repository::load_as_of`](crate::Repository::load_as_of). Dropping the future
+    /// has no effect.
     pub async fn load_as_of(
         &self,
         id: impl Into<String>,
@@ -56,8 +56,8 @@ impl<A: Aggregate> Repository<A> {
         self.run(move |repository| repository.load_as_of(&id, at)).await?
     }
 
-    /// Returns the aggregate's history as a stream; see [`Repository::history`](crate::Repository::history). Its errors
-    /// come with the first item.
+    /// Returns the aggregate's history as a stream; see [`Repository::history`](crate::Repository::history). An error
+    /// of starting the read is the first item.
     pub fn history(&self, id: impl Into<String>) -> Paged<HistoryEntry<A>>
     where
         A::Event: Send,
@@ -69,8 +69,8 @@ impl<A: Aggregate> Repository<A> {
 
     /// Executes a command; see [`Repository::execute`](crate::Repository::execute).
     ///
-    /// Dropped before its turn on the pool, it is not executed. Dropped later, it is executed as if it had been
-    /// awaited.
+    /// If the future is dropped before its turn on the pool, the command is not executed. If it is dropped later, the
+    /// command is executed as if it had been awaited.
     pub async fn execute(
         &self,
         id: impl Into<String>,
@@ -80,10 +80,10 @@ impl<A: Aggregate> Repository<A> {
     }
 
     /// Executes a command with this metadata; see [`Repository::execute_with`](crate::Repository::execute_with). With a
-    /// `command_id` it can be sent again after it was dropped: it is executed once.
+    /// `command_id`, a command whose future was dropped can be sent again: it is executed once.
     ///
-    /// Dropped before its turn on the pool, it is not executed. Dropped later, it is executed as if it had been
-    /// awaited.
+    /// If the future is dropped before its turn on the pool, the command is not executed. If it is dropped later, the
+    /// command is executed as if it had been awaited.
     pub async fn execute_with(
         &self,
         id: impl Into<String>,

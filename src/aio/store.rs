@@ -63,16 +63,16 @@ impl crate::store::Store {
 }
 
 impl Store {
-    /// Returns the synchronous handle of the same store. Its methods that do not block are there only.
+    /// Returns the synchronous handle of the same store. Most methods that do not block are only there.
     #[must_use]
     pub fn sync(&self) -> &crate::store::Store {
         &self.store
     }
 
-    /// Appends `events` to `stream`, if its version is as `expected`; see [`Store::append`](crate::Store::append). They
-    /// are encoded by this call, on the caller's task. While too much is queued, an append waits its turn in line.
+    /// Appends `events` to `stream`, if its version is as `expected`; see [`Store::append`](crate::Store::append). This
+    /// call encodes them, on the caller's task. While the queue is full, an append waits in line.
     ///
-    /// Dropped, it is there whole or not at all; see [`Committing`].
+    /// If the future is dropped, the append is recorded as a whole or not at all; see [`Committing`].
     pub fn append<S>(
         &self,
         stream: S,
@@ -86,14 +86,13 @@ impl Store {
         Appending(self.commit(Commit::new().append(stream, expected, events)))
     }
 
-    /// Makes a commit durable, as a whole or not at all; see [`Store::commit`](crate::Store::commit).
-    ///
-    /// Dropped, it is there whole or not at all; see [`Committing`].
+    /// Makes a commit durable, as a whole or not at all; see [`Store::commit`](crate::Store::commit). This also holds
+    /// if the future is dropped; see [`Committing`].
     pub fn commit(&self, commit: Commit) -> Committing {
         Committing::new(self.store.log.clone(), commit)
     }
 
-    /// Reads one stream. End the builder with [`stream`](ReadStream::stream); its `iter` and `collect` block.
+    /// Reads one stream. Finish the builder with [`stream`](ReadStream::stream); its `iter` and `collect` block.
     pub fn read_stream<S>(&self, stream: S) -> ReadStream
     where
         S: TryInto<StreamId>,
@@ -102,17 +101,17 @@ impl Store {
         self.store.read_stream(stream)
     }
 
-    /// Reads the global sequence. End the builder with [`stream`](ReadAll::stream); its `iter` and `collect` block.
+    /// Reads the global sequence. Finish the builder with [`stream`](ReadAll::stream); its `iter` and `collect` block.
     pub fn read_all(&self) -> ReadAll {
         self.store.read_all()
     }
 
-    /// Lists the streams. End the builder with [`stream`](Streams::stream); its `iter` and `collect` block.
+    /// Lists the streams. Finish the builder with [`stream`](Streams::stream); its `iter` and `collect` block.
     pub fn streams(&self) -> Streams {
         self.store.streams()
     }
 
-    /// Follows the log. End the builder with [`into_stream`](SubscriptionBuilder::into_stream).
+    /// Follows the log. Finish the builder with [`into_stream`](SubscriptionBuilder::into_stream).
     pub fn subscribe(&self) -> SubscriptionBuilder {
         self.store.subscribe()
     }
@@ -143,7 +142,8 @@ impl Store {
     /// Runs `closure`, in which several aggregates decide, and makes everything that they decided durable in one
     /// commit; see [`Store::transact`](crate::Store::transact). The closure runs on the pool.
     ///
-    /// Dropped before its turn on the pool, it does not run. Dropped later, it is done as if it had been awaited.
+    /// If the future is dropped before its turn on the pool, the closure does not run. If it is dropped later, the
+    /// transaction completes as if it had been awaited.
     pub async fn transact<T, E>(
         &self,
         mut metadata: Metadata,
@@ -157,17 +157,17 @@ impl Store {
         self.run(move |store| store.transact(metadata, closure)).await?
     }
 
-    /// Waits until the store is at rest; see [`Store::drain`](crate::Store::drain). It takes a thread of the pool for
-    /// as long.
+    /// Waits until the store is at rest; see [`Store::drain`](crate::Store::drain). A thread of the pool waits as long.
     pub async fn drain(&self, timeout: Duration) -> Result<()> {
         self.run(move |store| store.drain(timeout)).await?
     }
 
-    /// Runs `work`, which may block, on the pool, and returns what it does: for the methods of the synchronous API that
+    /// Runs `work`, which may block, on the pool, and returns its result: for the methods of the synchronous API that
     /// have no counterpart here, such as [`verify`](crate::Store::verify) and [`backup`](crate::Store::backup). The
-    /// pool has at most 64 threads, so let it not wait for what may never happen.
+    /// pool has at most 64 threads, so `work` should not wait for what may never happen.
     ///
-    /// Dropped before its turn, `work` does not run. Dropped later, it runs to its end, and what it returns is dropped.
+    /// If the future is dropped before its turn, `work` does not run. If it is dropped later, `work` runs to its end,
+    /// and its result is dropped.
     ///
     /// # Errors
     /// [`Panicked`](ErrorKind::Panicked) if `work` did; [`Closed`](ErrorKind::Closed) if the store was closed before
@@ -180,17 +180,17 @@ impl Store {
         run(&self.store.log, move || work(&store))
     }
 
-    /// Closes the store for every handle; see [`Store::close`](crate::Store::close). Commits that are queued are
-    /// written and answered; what waits for the pool gets [`Closed`](ErrorKind::Closed), and so do those who wait for
-    /// something else.
+    /// Closes the store for every handle; see [`Store::close`](crate::Store::close). Queued commits are written and
+    /// acknowledged; everything else that waits returns [`Closed`](ErrorKind::Closed), and subscriptions end.
     ///
-    /// The closing begins with the first poll, on a thread of its own. Dropped later, the store is closed all the same.
+    /// Closing starts with the first poll, on a thread of its own. If the future is dropped later, the store is closed
+    /// all the same.
     pub fn close(self) -> impl Future<Output = Result<()>> + Send + 'static {
         Closing::New(self.store)
     }
 }
 
-/// `work`, on the pool of this log. What it holds should keep the store open.
+/// Runs `work` on the pool of this log. What `work` holds should keep the store open.
 pub(super) fn run<T: Send + 'static>(
     log: &LogHandle,
     work: impl FnOnce() -> T + Send + 'static,
@@ -199,7 +199,7 @@ pub(super) fn run<T: Send + 'static>(
     engine.pool.job(engine.log(), work)
 }
 
-/// A closing: not begun, or under way on a thread of its own.
+/// The future of closing: not begun, or in progress on a thread of its own.
 enum Closing {
     New(crate::store::Store),
     Running(Arc<OnceSlot<Result<()>>>),

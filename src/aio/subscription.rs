@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 impl SubscriptionBuilder {
-    /// Starts the subscription as a stream, for tasks, in place of [`start`](SubscriptionBuilder::start). This does not
+    /// Starts the subscription as a stream, for tasks, instead of [`start`](SubscriptionBuilder::start). This does not
     /// block.
     ///
     /// # Errors
@@ -25,14 +25,14 @@ impl SubscriptionBuilder {
     }
 }
 
-/// The events of the log, in order, from a position on and without end: a [`Stream`] that is pending until the next
-/// one. See [`Subscription`](crate::follow::Subscription).
+/// A [`Stream`] of the events of the log, in order, from a position on and without end, which is pending until there is
+/// a new one. See [`Subscription`](crate::follow::Subscription).
 ///
-/// It has no thread: the thread that reads for all subscriptions of the store wakes its task. Where it lags, it reads
-/// on the pool, a step at a time. It ends when it is stopped, or when the store is closed; an error is its last item.
+/// It has no thread: the thread that reads for all subscriptions of the store wakes its task. While it lags, it reads
+/// on the pool, step by step. It ends when it is stopped, or when the store is closed; an error is its last item.
 ///
-/// Dropped, it is over. A new one that begins after its [`position`](Subscription::position) continues it: an event
-/// that was not returned is not lost.
+/// Dropping it ends it. A new subscription that starts after its [`position`](Subscription::position) continues it:
+/// events that were not returned are not lost.
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct Subscription {
     subscription: crate::follow::subscription::Subscription,

@@ -1,8 +1,8 @@
 //! What led to an event, and what followed from it.
 //!
-//! * There is no index of causes: the log is read. An effect comes after its cause, so one walk forwards finds all of
-//!   them. A cause is looked for where the time in its id says that it is, and then everywhere before its effect.
-//! * What is read, and what is kept, is bounded. The answer says whether that was enough.
+//! * There is no index of causes: the log is read. An effect comes after its cause, so one forward scan finds all
+//!   effects. A cause is searched for around the time in its id, and then everywhere before its effect.
+//! * The events read and the events kept are bounded. The result says whether that was enough.
 
 use crate::log::core::Log;
 use crate::log::read::all::{AllEvents, AllRange};
@@ -30,14 +30,14 @@ use uuid::Uuid;
 pub struct Causation {
     /// The chain of events that led to it: the first cause first, its direct cause last.
     pub causes: Vec<CausedEvent>,
-    /// The event; `None` if no event that was read has this id.
+    /// The event itself; `None` if no event that was read has this id.
     pub event: Option<CausedEvent>,
     /// All events that followed from it, directly or not, in the order in which they were recorded.
     pub effects: Vec<CausedEvent>,
-    /// The causation id of the first of `causes`, or of the event, if no event that was read has it: the id of a
-    /// command, for example, or of an event of another store.
+    /// The causation id of the first of `causes` (of the event, if there are none), if no event that was read has this
+    /// id: the id of a command, for example, or of an event of another store.
     pub unknown_cause: Option<Uuid>,
-    /// Whether everything that had to be read was read and kept. If not, there may be more causes and effects.
+    /// Whether the search was complete. If it reached a limit, there may be more causes and effects.
     pub complete: bool,
     /// How many events were read.
     pub events_read: u64,
@@ -51,16 +51,16 @@ pub struct CausedEvent {
     pub id: Uuid,
     /// The id of what caused it, if that was recorded.
     pub causation_id: Option<Uuid>,
-    /// The id of the conversation that it is part of: its own, if it began one.
+    /// Its correlation id; its own id, if it has none.
     pub correlation_id: Uuid,
-    /// How many causes are between it and the event that was asked for, and one more: 1 for a direct effect, -1 for the
-    /// direct cause, 0 for the event.
+    /// How many steps of causation it is after the event that was asked for: 1 for a direct effect, -1 for the direct
+    /// cause, 0 for the event itself.
     pub distance: i64,
-    /// Its place in the global sequence.
+    /// Its position in the global sequence.
     pub position: Position,
     /// Its stream.
     pub stream: StreamId,
-    /// Its place in its stream.
+    /// Its version in its stream.
     pub version: Version,
     /// Its type.
     pub event_type: String,
@@ -84,7 +84,7 @@ impl CausedEvent {
     }
 }
 
-/// How much may be read, in each of the two directions, and kept in all.
+/// How many events may be read in each of the two directions, and kept in total.
 #[derive(Clone, Copy)]
 struct Bounds {
     read_max: u64,
@@ -92,15 +92,15 @@ struct Bounds {
 }
 
 impl Store {
-    /// Returns what led to the event with this id, and what followed from it, across all streams: by the
-    /// [causation ids](crate::Metadata::causation_id) of events, which commands get without being asked when they are
-    /// given while an event is handled.
+    /// Returns what led to the event with this id, and what followed from it, across all streams. It uses the
+    /// [causation ids](crate::Metadata::causation_id) of events, which are set automatically on commands that are
+    /// executed while an event is handled.
     ///
-    /// There is no index of causes, so this reads the log. For an effect that is everything after the event; for a
-    /// cause, the minute before and after the time that its id tells, if that is a UUID of version 7 (as those that
-    /// this crate makes are), and if it is not there, everything before its effect. In each of the two directions up
-    /// to 1,000,000 events are read, some tenths of a second; up to 10,000 are returned, without payloads. Beyond that
-    /// the answer is not [`complete`](Causation::complete).
+    /// There is no index of causes, so this reads the log. For effects, it reads everything after the event. For a
+    /// cause, it reads the minute before and after the time in the cause's id, if that is a UUID of version 7 (as the
+    /// ids made by this crate are); if the cause is not there, it reads everything before its effect. In each of the
+    /// two directions it reads up to 1,000,000 events, which takes some tenths of a second. It returns up to 10,000
+    /// events, without payloads. If a limit is reached, the result is not [`complete`](Causation::complete).
     ///
     /// ```
     /// use filmstrip::uuid::Uuid;
@@ -120,7 +120,7 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// [`Closed`](crate::ErrorKind::Closed); errors of reading. That there is no such event is an answer.
+    /// [`Closed`](crate::ErrorKind::Closed); errors of reading. It is no error if there is no such event.
     pub fn causation(&self, event: Uuid) -> Result<Causation> {
         self.log.log().refuse_if_closed()?;
         let (read_max, kept_max) = (CAUSATION_EVENTS_READ_MAX, CAUSATION_EVENTS_MAX);
@@ -178,12 +178,12 @@ struct Walk<'a> {
     log: &'a Arc<Log>,
     /// How many events may still be read.
     left: u64,
-    /// It would have had to read or keep more.
+    /// Whether a limit was reached.
     is_cut: bool,
 }
 
 impl Walk<'_> {
-    /// The event `id` at a position up to `last`.
+    /// Finds the event `id` at a position up to `last`.
     fn find(&mut self, id: Uuid, last: u64) -> Result<Option<CausedEvent>> {
         let mut near = (0, 0);
         if let Some(time) = id.get_timestamp() {
@@ -200,7 +200,7 @@ impl Walk<'_> {
         if failpoint!("causation::look_near_only") {
             return Ok(None);
         }
-        // Written long after its id was made, by a clock that differs, or with an id that tells no time.
+        // It was recorded long after its id was made, the clocks differ, or the id contains no time.
         match self.find_in(id, 1, last.min(near.0.saturating_sub(1)))? {
             None => self.find_in(id, near.1 + 1, last),
             found => Ok(found),
@@ -222,7 +222,7 @@ impl Walk<'_> {
         Ok(None)
     }
 
-    /// What followed from `cause`, up to the position `last`.
+    /// Finds what followed from `cause`, up to the position `last`.
     fn effects(&mut self, cause: &CausedEvent, last: u64, max: usize) -> Result<Vec<CausedEvent>> {
         let mut distances = HashMap::from([(cause.id, cause.distance)]);
         let mut effects = Vec::new();

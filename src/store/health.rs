@@ -1,4 +1,4 @@
-//! Whether a store does what it should, for a page that a load balancer asks.
+//! The health of a store, for a page that a load balancer polls.
 
 use crate::follow::group::status::{GroupState, GroupStatus};
 use crate::model::process::status::{ProcessState, ProcessStatus};
@@ -11,17 +11,17 @@ use crate::value::failpoint::failpoint;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Whether a store accepts commits, and what its followers do; see [`Store::health`].
+/// Whether a store accepts commits, and the state of its followers; see [`Store::health`].
 ///
-/// As JSON, which a page of an operator's can show, the fields have the names that they have here:
+/// As JSON, for an operator's page, the fields have the same names as here:
 ///
 /// ```
 /// let store = filmstrip::Store::temporary()?;
 /// assert_eq!(
 ///     serde_json::to_value(store.health()?)?,
 ///     serde_json::json!({
-///         "writes": {"name": "accepting"}, // also closed; read_only with `error`
-///         "projections": {}, // each by its name, with its status; as the others
+///         "writes": {"name": "accepting"}, // or closed, or read_only with `error`
+///         "projections": {}, // status by name, as in the others
 ///         "processes": {},
 ///         "groups": {},
 ///         "read_models": [],
@@ -49,17 +49,17 @@ pub struct Health {
 #[non_exhaustive]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Writes {
-    /// It does.
+    /// It accepts commits.
     Accepting,
-    /// It does not, since a write has failed. Reads go on. Opening it again decides what is durable.
+    /// It accepts none, because a write has failed. Reads go on. Opening the store again decides what is durable.
     ReadOnly(#[serde(serialize_with = "under_error")] Error),
     /// The store is closed.
     Closed,
 }
 
 impl Health {
-    /// Returns whether commits are accepted and nothing has stopped at an error. What is paused, lags, or is being
-    /// retried is healthy.
+    /// Returns whether commits are accepted and no follower has stopped at an error. A follower that is paused, lags or
+    /// retries is healthy.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         matches!(self.writes, Writes::Accepting) && self.faults().is_empty()
@@ -95,10 +95,10 @@ impl Health {
 
 impl Store {
     /// Returns whether the store accepts commits, and the state of everything that follows it. It writes nothing, and
-    /// reads no more than what is parked of the running consumer groups, to count it; so it may be asked each second.
+    /// reads only the parked events of running consumer groups, to count them; so you can call it every second.
     ///
-    /// A closed store is a state, not an error: the health of a store says so even after [`close`](Store::close) was
-    /// called on another handle.
+    /// A closed store is a state, not an error: this method also works after [`close`](Store::close) was called on
+    /// another handle.
     ///
     /// ```
     /// use filmstrip::health::Writes;

@@ -1,4 +1,4 @@
-//! Collects the figures of a store.
+//! Collects the statistics of a store.
 
 use crate::follow::group::status::GroupState;
 use crate::log::core::Log;
@@ -18,9 +18,9 @@ use std::sync::Arc;
 impl Store {
     /// Returns what the store has done since it was opened, and what it holds.
     ///
-    /// The hot paths keep some counters; everything else is looked at here. That takes a look at each file of the
-    /// store, a read of one frame of the journal for each follower that lags, and a count of what is parked: some
-    /// milliseconds for a large store. So ask each few seconds, not with each request.
+    /// The hot paths keep a few counters; this call collects everything else. It looks at each file of the store, reads
+    /// one frame of the journal for each follower that lags, and counts what is parked, which takes some milliseconds
+    /// for a large store. So call it every few seconds, not for each request.
     ///
     /// ```
     /// use filmstrip::{ExpectedVersion, NewEvent, Store};
@@ -129,7 +129,7 @@ impl FollowerStats {
         })
     }
 
-    /// Counts the error at which it has ended; it is not resumed after one.
+    /// Sets its faults to 1 if it has ended at an error; it cannot be resumed.
     fn with_own_fault(self) -> FollowerStats {
         FollowerStats { faults: u64::from(self.state == FollowerState::Faulted), ..self }
     }
@@ -154,8 +154,8 @@ fn process_state(state: &ProcessState) -> FollowerState {
     }
 }
 
-/// How many events the head is past `position`, and how long ago the first of them was recorded, in seconds. While the
-/// index is being rebuilt, the time is not known.
+/// Returns the number of events after `position`, and the seconds since the first of them was recorded: NaN while the
+/// index is being rebuilt.
 fn lag(log: &Arc<Log>, position: u64) -> Result<(u64, f64)> {
     let lag = log.head.position().saturating_sub(position);
     if lag == 0 {
@@ -179,7 +179,7 @@ fn index_stats(log: &Log) -> IndexStats {
             Ok((index.tables.live().len() as u64, blocks.hits.get(), blocks.misses.get()))
         })
     };
-    // It may be lost for now, or be rebuilt.
+    // It may be lost at the moment, or being rebuilt.
     let inside = (!log.index.is_busy()).then(inside);
     let (tables, cache_hits, cache_misses) = inside.and_then(Result::ok).unwrap_or_default();
     IndexStats {

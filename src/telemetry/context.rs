@@ -1,8 +1,8 @@
-//! What the current thread does it for: the event that it handles, and the trace that it is part of.
+//! The context of the current thread: the event that it handles, and the trace that it is part of.
 //!
-//! * What handles an event says so here while it does: a projection, a process, a consumer of a group. Commands that it
-//!   gives meanwhile are caused by that event.
-//! * A wrong cause is worse than none: a thread that has taken several deliveries and answered none has no cause.
+//! * Projections, processes and consumers of groups set the event here while they handle it. Commands that they execute
+//!   meanwhile are caused by that event.
+//! * A wrong cause is worse than none: a thread that holds several unanswered deliveries has no cause.
 
 use crate::telemetry::spans::Entered;
 use crate::value::callback::Holding;
@@ -17,22 +17,22 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tracing::Span;
 use uuid::Uuid;
 
-/// The key of the metadata entry that holds the trace which an event was recorded in.
+/// The key of the metadata entry with the trace in which an event was recorded.
 pub(crate) const TRACEPARENT: &str = "traceparent";
 
-/// The application's side of distributed tracing: tells which trace the current thread is part of, and links spans of
-/// the engine to the traces that caused them. See [`StoreBuilder::trace_context`](crate::StoreBuilder::trace_context).
+/// The application's part of distributed tracing: returns the trace of the current thread, and links spans of the
+/// engine to the traces that caused them. See [`StoreBuilder::trace_context`](crate::StoreBuilder::trace_context).
 ///
-/// Both methods are called on the paths of commands and of followers, with no lock held; they should be quick. They
-/// must not commit, which is refused. A panic counts as no answer.
+/// Both methods are called while commands are executed and events are handled, with no lock held; they should be quick.
+/// They must not commit: a commit is refused. A panic counts as no trace.
 pub trait TraceContext: Send + Sync + 'static {
     /// Returns the trace that the current thread is part of, as the value of the header `traceparent` of
     /// [W3C's Trace Context](https://www.w3.org/TR/trace-context/#traceparent-header):
     /// `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`, for example. Anything else counts as `None`.
     fn traceparent(&self) -> Option<String>;
 
-    /// Links `span`, within which a follower handles an event, to the trace that the event was recorded in. Of a batch,
-    /// up to 32 traces are linked. By default this does nothing.
+    /// Links `span`, in which a follower handles an event, to the trace in which the event was recorded. For a batch of
+    /// events, up to 32 traces are linked. By default this does nothing.
     fn link(&self, span: &Span, traceparent: &str) {
         let _ = (span, traceparent);
     }
@@ -51,7 +51,7 @@ impl Cause {
     }
 }
 
-/// The id of the conversation that an event is part of: the one that it was given, or its own, if it began one.
+/// Returns an event's correlation id: the one in its metadata or, if there is none, its own id.
 pub(crate) fn correlation_of(event: Uuid, metadata: &Metadata) -> Uuid {
     metadata.correlation_id.unwrap_or(event)
 }
@@ -66,7 +66,7 @@ thread_local! {
 /// The deliveries that a thread has taken.
 #[derive(Default)]
 struct Delivered {
-    /// How many of them are not answered.
+    /// How many of them are unanswered.
     open: Arc<AtomicUsize>,
     /// The last one, and whether it is answered.
     last: Option<(Cause, Arc<AtomicBool>)>,
@@ -92,7 +92,7 @@ impl Drop for Taken {
     }
 }
 
-/// While it lives, the current thread handles an event.
+/// A guard: while it lives, the current thread handles an event.
 pub(crate) struct Handling(Option<Cause>);
 
 impl Handling {
@@ -127,7 +127,7 @@ pub(crate) fn delivered(event: &RecordedEvent) -> Option<Taken> {
     DELIVERED.try_with(take).ok().flatten()
 }
 
-/// What the current thread handles, if that is known.
+/// Returns the event that the current thread handles, if it is known.
 #[inline]
 pub(crate) fn current() -> Option<Cause> {
     if failpoint!("context::forget_cause") {
@@ -146,8 +146,8 @@ fn only_delivery(delivered: &RefCell<Delivered>) -> Option<Cause> {
     (is_only && !is_answered.load(Ordering::Acquire)).then_some(*cause)
 }
 
-/// Fills in the same for a command of a task, which knows what it handles and in which trace. The thread of the pool
-/// that decides on the command does not.
+/// Like [`stamp`], for a command of a task. It is called on the task, because the thread of the pool that executes the
+/// command knows neither the event nor the trace.
 #[cfg(feature = "async")]
 pub(crate) fn stamp_for_task(metadata: &mut Metadata, hook: Option<&dyn TraceContext>) {
     if !failpoint!("context::stamp_on_the_pool_only") {
@@ -155,7 +155,7 @@ pub(crate) fn stamp_for_task(metadata: &mut Metadata, hook: Option<&dyn TraceCon
     }
 }
 
-/// Fills in what `metadata` does not say: what caused it, and the trace that it is part of.
+/// Sets the cause and the trace in `metadata`, if they are not set.
 #[inline]
 pub(crate) fn stamp(metadata: &mut Metadata, hook: Option<&dyn TraceContext>) {
     if let Some(cause) = current() {
@@ -170,14 +170,14 @@ pub(crate) fn stamp(metadata: &mut Metadata, hook: Option<&dyn TraceContext>) {
     }
 }
 
-/// The trace that the current thread is part of.
+/// Asks the application for the trace of the current thread.
 pub(crate) fn ask(hook: &dyn TraceContext) -> Option<String> {
     let _held = Holding::Commits.begin();
     let answer = catch(|| hook.traceparent()).ok().flatten();
     answer.filter(|traceparent| is_traceparent(traceparent))
 }
 
-/// Links `span` to the trace that `event` was recorded in.
+/// Links `span` to the trace in which `event` was recorded.
 pub(crate) fn link(hook: Option<&dyn TraceContext>, span: &Entered, event: &RecordedEvent) {
     let Some(hook) = hook else { return };
     if let Some(traceparent) = traceparent_of(event) {
@@ -185,7 +185,7 @@ pub(crate) fn link(hook: Option<&dyn TraceContext>, span: &Entered, event: &Reco
     }
 }
 
-/// Links `span` to the traces that `events` were recorded in, to each once, and to no more than allowed.
+/// Links `span` to the traces in which `events` were recorded: to each once, and to no more than allowed.
 #[cold]
 pub(crate) fn link_each(hook: Option<&dyn TraceContext>, span: &Entered, events: &[RecordedEvent]) {
     if hook.is_none() {
@@ -202,13 +202,13 @@ pub(crate) fn link_each(hook: Option<&dyn TraceContext>, span: &Entered, events:
     }
 }
 
-/// The trace that `event` was recorded in, if its metadata has one.
+/// Returns the trace in which `event` was recorded, if its metadata has one.
 pub(crate) fn traceparent_of(event: &RecordedEvent) -> Option<&str> {
     let traceparent = event.metadata.entries.get(TRACEPARENT)?;
     is_traceparent(traceparent).then_some(traceparent)
 }
 
-/// Whether this is a `traceparent` of version 00: ids in lower case, and neither of them zero.
+/// Returns whether this is a `traceparent` of version 00, with ids in lower case, neither of them zero.
 fn is_traceparent(text: &str) -> bool {
     let is_hex = |part: &str, length| {
         part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))

@@ -1,4 +1,4 @@
-//! What the tests of the async face share: an executor by hand, and random numbers.
+//! What the tests of the async API share: an executor by hand, and random numbers.
 
 use std::future::Future;
 use std::pin::{Pin, pin};

@@ -1,7 +1,7 @@
-//! Reading rows in the order of an index's secondary keys: all that there are, a page, or one after the other.
+//! Reads rows in the order of an index's secondary keys: all of them, a page, or one after the other.
 //!
-//! * Reading costs as much as the entries and rows that are returned, however many others there are.
-//! * A source is asked for raw rows, and lets go of what it holds before any is decoded.
+//! * The cost depends on the entries and rows that are returned, not on the size of the view.
+//! * A source returns raw rows, and releases what it holds before any of them is decoded.
 
 use crate::model::projection::rows::{FIRST_PAGE_ROWS, decode};
 use crate::value::error::{Error, Result};
@@ -13,17 +13,16 @@ use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
 use std::ops::{ControlFlow, RangeBounds};
 
-/// Where entries of indexes are read.
+/// A source of index entries.
 pub(crate) trait EntrySource {
-    /// Gives the entries in `range`, as of one moment, to `each` until it breaks off. It may hold what others wait for
-    /// meanwhile.
+    /// Calls `each` with the entries in `range`, as of one moment, until it breaks. It may hold a lock meanwhile.
     ///
     /// # Errors
     /// Among others [`no_index`].
     fn scan_entries(&self, range: &EntryRange, each: &mut EachEntry<'_>) -> Result<()>;
 }
 
-/// The error for an index that a view does not have; `there` are those that it has.
+/// The error for an index that a view does not have; `there` are the indexes that it has.
 pub(crate) fn no_index<N: AsRef<str>>(index: &str, there: &[N]) -> Error {
     let there: Vec<_> = there.iter().map(AsRef::as_ref).collect();
     let has = match there.is_empty() {
@@ -37,7 +36,7 @@ pub(crate) fn no_index<N: AsRef<str>>(index: &str, there: &[N]) -> Error {
     Error::invalid(message)
 }
 
-/// A row, and the secondary key by which it was found.
+/// A row, with the secondary key by which it was found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct IndexedRow<T> {
@@ -49,14 +48,14 @@ pub struct IndexedRow<T> {
     pub row: T,
 }
 
-/// Some rows of a view in the order of an index: of the bytes of their secondary keys, and of the rows' keys where
-/// those are equal. A row is there once for each of its secondary keys. Made by [`View::index`](crate::View::index),
+/// Rows of a view in the order of an index: that of the bytes of their secondary keys, and of the rows' keys where
+/// those are equal. A row appears once for each of its secondary keys. Made by [`View::index`](crate::View::index),
 /// [`ViewReader::index`](crate::projection::ViewReader::index) and
 /// [`PastView::index`](crate::projection::PastView::index); see
 /// [`ViewWriter::put_indexed`](crate::ViewWriter::put_indexed) for an example.
 ///
-/// `key`, `prefix`, `range`, `after` and `before` each leave out more. They mean the order of the index, whichever end
-/// it is read from. Reading takes time and memory for the rows that it returns, not for the others.
+/// `key`, `prefix`, `range`, `after` and `before` each narrow the selection. They refer to the order of the index, from
+/// whichever end it is read. A read takes time and memory for the rows that it returns, not for the others.
 #[derive(Clone)]
 #[must_use = "nothing is read before `collect`, `first`, `iter` or `count`"]
 pub struct IndexRows<'a> {
@@ -88,15 +87,15 @@ impl<'a> IndexRows<'a> {
         self
     }
 
-    /// Reads only what is after the row `key` with the secondary key `by`: with those of the last row of a page, the
-    /// next one.
+    /// Reads only what comes after the row `key` with the secondary key `by`. With the keys of the last row of a page,
+    /// this is the next page.
     pub fn after(mut self, by: impl AsRef<[u8]>, key: &str) -> IndexRows<'a> {
         self.range.keep_after(by.as_ref(), key);
         self
     }
 
-    /// Reads only what is before the row `key` with the secondary key `by`: with those of the last row of a page that
-    /// was read backwards, the next one in that direction.
+    /// Reads only what comes before the row `key` with the secondary key `by`. With the keys of the last row of a page
+    /// that was read backwards, this is the next page in that direction.
     pub fn before(mut self, by: impl AsRef<[u8]>, key: &str) -> IndexRows<'a> {
         self.range.keep_before(by.as_ref(), key);
         self
@@ -108,13 +107,13 @@ impl<'a> IndexRows<'a> {
         self
     }
 
-    /// Reads at most so many rows.
+    /// Reads at most this many rows.
     pub fn limit(mut self, rows: u64) -> IndexRows<'a> {
         self.limit = rows;
         self
     }
 
-    /// Reads all of it at once, as of one moment.
+    /// Reads all selected rows at once, as of one moment.
     ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the view has no such index; those of
@@ -133,10 +132,11 @@ impl<'a> IndexRows<'a> {
         Ok(self.limit(limit).collect()?.pop())
     }
 
-    /// Counts them, without reading a row: it walks over the entries of one moment, which takes time for each.
+    /// Counts the selected rows without reading them. It walks over their entries, as of one moment, so its time grows
+    /// with the count.
     ///
     /// # Errors
-    /// Those of [`collect`](IndexRows::collect), but for those of decoding.
+    /// Those of [`collect`](IndexRows::collect), except those of decoding.
     pub fn count(self) -> Result<u64> {
         let mut count = 0;
         if self.limit > 0 {
@@ -149,12 +149,12 @@ impl<'a> IndexRows<'a> {
         Ok(count)
     }
 
-    /// Reads the rows one after the other. It holds a page of them, of at most 512 rows, and reads the next one when
-    /// they are used up; what becomes of the rows does not hold up the projection.
+    /// Reads the rows one after the other. The iterator holds one page of at most 512 rows, and reads the next page
+    /// when that is used up; the projection does not wait for the iterator's caller.
     ///
-    /// Each page is of one moment, and later pages of later ones, as with
-    /// [`Rows::iter`](crate::projection::Rows::iter). A row whose secondary key changes meanwhile may come with both,
-    /// or with neither.
+    /// Each page is of one moment, and later pages are of later moments, as with
+    /// [`Rows::iter`](crate::projection::Rows::iter). A row whose secondary key changes meanwhile may be returned with
+    /// the old key, the new one, both or neither.
     pub fn iter<T: DeserializeOwned>(
         self,
     ) -> impl Iterator<Item = Result<IndexedRow<T>>> + use<'a, T> {
@@ -173,11 +173,11 @@ fn decoded<T: DeserializeOwned>((entry, row): (Entry, Bytes)) -> Result<IndexedR
 /// Raw rows of one moment.
 struct Page {
     rows: Vec<(Entry, Bytes)>,
-    /// There are no more.
+    /// Whether there are no more.
     is_last: bool,
 }
 
-/// Reads at most `rows_max` rows, and none after that with which they have `bytes_min` bytes.
+/// Reads at most `rows_max` rows, and stops after the one with which they have `bytes_min` bytes.
 fn read_page(
     source: &dyn EntrySource,
     range: &EntryRange,

@@ -1,4 +1,4 @@
-//! The async face of the engine: under each runtime, dropped at any moment, closed while everything is under way.
+//! The async API of the engine: under each runtime, dropped at any moment, closed while everything is under way.
 
 mod causes;
 mod closing;

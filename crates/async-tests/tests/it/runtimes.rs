@@ -1,4 +1,4 @@
-//! One tour of the face under each runtime.
+//! One tour of the async API under each runtime.
 
 use crate::common::{Account, event, store};
 use async_tests::block_on;

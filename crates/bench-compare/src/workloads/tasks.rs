@@ -1,4 +1,4 @@
-//! The async face beside the synchronous one: 10,000 tasks on two worker threads beside 64 threads and beside
+//! The async API compared with the synchronous one: 10,000 tasks on two worker threads beside 64 threads and beside
 //! `spawn_blocking`, one task beside one thread, a stream of everything beside the iterator. filmstrip alone: each
 //! figure is a ratio, measured in turn on the same disk.
 

@@ -1,8 +1,8 @@
-//! How a row came about: the events that wrote it.
+//! Explains a row: finds the events that wrote it.
 //!
-//! * Only the row that is asked about is kept, for as long as `apply` reads no other row. When it does, the fold begins
-//!   again, keeps all rows from then on, and passes in silence over what it has given out: up to there it was right,
-//!   because nothing was read that was not kept.
+//! * Only the row that is asked about is kept, as long as `apply` reads no other row. When it does, the fold starts
+//!   again, keeps all rows from then on, and does not return again what it has returned. That was right, because no row
+//!   had been read that was not kept.
 
 use crate::log::read::selected::SelectedEvents;
 use crate::model::projection::contract::Projection;
@@ -19,7 +19,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
 
-/// One event that has written a row.
+/// An event that wrote a row, with the row before and after it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RowChange {
@@ -27,7 +27,7 @@ pub struct RowChange {
     pub event: RecordedEvent,
     /// The row before it, as JSON, if there was one.
     pub before: Option<Bytes>,
-    /// The row after it, as JSON; `None` if the event has removed it. It may be the same as before.
+    /// The row after it, as JSON; `None` if the event deleted it. It may be the same as before.
     pub after: Option<Bytes>,
     key: String,
 }
@@ -41,7 +41,7 @@ impl RowChange {
         self.before.as_ref().map(|row| decode(&self.key, row)).transpose()
     }
 
-    /// Returns the row after the event, unless the event has removed it.
+    /// Returns the row after the event, or `None` if the event deleted it.
     ///
     /// # Errors
     /// [`Undecodable`](ErrorKind::Undecodable) if it is not a `T`.
@@ -50,31 +50,31 @@ impl RowChange {
     }
 }
 
-/// What a [`step`](Explained::step) has come to.
+/// The result of a [`step`](Explained::step).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ExplainStep {
-    /// The next event that has written the row.
+    /// The next event that wrote the row.
     Changed(Box<RowChange>),
-    /// There was none among the events up to this position.
+    /// None of the events up to this position wrote it.
     ReadUpTo(Position),
-    /// There are no more.
+    /// There are no more events.
     Ended,
 }
 
-/// The events that have written a row, in order. Made by
+/// The events that wrote a row, in order. Made by
 /// [`ProjectionBuilder::explain`](crate::projection::ProjectionBuilder::explain).
 ///
-/// They are found as they are read, by applying events again, so the next one may take a while; [`step`](Self::step)
-/// returns in between. Dropping it ends the search. It holds one event at a time, and of the view only this row, unless
-/// `apply` reads others: then it begins again, without returning an event twice, and holds all rows, within
+/// The iterator finds them by applying events again, so the next one may take a while; [`step`](Self::step) returns
+/// earlier. Dropping the iterator ends the search. It holds one event at a time and, of the view, only this row. If
+/// `apply` reads other rows, it starts again, without returning an event twice, and holds all rows, within
 /// [`memory_bytes`](crate::projection::ProjectionBuilder::memory_bytes). It keeps the store open, and sees the log as
-/// it was when it was made.
+/// it was when the iterator was made.
 ///
-/// An event that put the row is there, also if the row did not change; one that deleted a row that was not there is
-/// not. After an error it yields nothing more: [`TooLarge`](ErrorKind::TooLarge) if the rows take more memory than they
-/// may, [`Faulted`](ErrorKind::Faulted) if `apply` fails and `on_error` does not leave the event out, or an error of
-/// reading the log.
+/// An event that put the row is returned even if the row did not change; one that deleted a row that did not exist is
+/// not. After an error the iterator ends: [`TooLarge`](ErrorKind::TooLarge) if the rows need more memory than allowed,
+/// [`Faulted`](ErrorKind::Faulted) if `apply` fails and `on_error` does not leave the event out, or an error of reading
+/// the log.
 #[must_use = "events are found as they are read"]
 pub struct Explained<P> {
     fold: Fold<P>,
@@ -83,7 +83,7 @@ pub struct Explained<P> {
     kept: Kept,
     /// The last event that was read.
     at: Position,
-    /// The position up to which changes were given out before the fold began again.
+    /// The position up to which changes were returned before the fold started again.
     silent_until: Position,
     last: Position,
     is_over: bool,
@@ -91,12 +91,12 @@ pub struct Explained<P> {
 
 /// The rows that are kept.
 enum Kept {
-    /// The one that is asked about.
+    /// Only the one that is asked about.
     Row(Option<Bytes>),
     All(MemoryRows),
 }
 
-/// The row that is asked about, and a note of whether another one was asked for.
+/// The row that is asked about, and whether another row was read.
 struct OneRow<'a> {
     key: &'a str,
     row: &'a Option<Bytes>,
@@ -135,12 +135,12 @@ impl<P: Projection> Explained<P> {
         Ok(Explained { fold, events, key, kept, at, silent_until, last, is_over })
     }
 
-    /// Looks at up to `events` of the events that the projection's filter accepts, for a caller that shows how far it
-    /// is, or may be asked to stop. If it returns [`ExplainStep::ReadUpTo`], call it again; the position goes back to
-    /// the first event, once, if `apply` turns out to read other rows.
+    /// Applies up to `events` of the events that the projection's filter accepts, for a caller that shows progress or
+    /// can be cancelled. If it returns [`ExplainStep::ReadUpTo`], call it again. The position goes back to the first
+    /// event once, if `apply` turns out to read other rows.
     ///
     /// # Errors
-    /// Those of iterating.
+    /// Those of the iterator.
     pub fn step(&mut self, events: u64) -> Result<ExplainStep> {
         for _ in 0..events {
             if self.is_over {
@@ -158,32 +158,31 @@ impl<P: Projection> Explained<P> {
         Ok(if self.is_over { ExplainStep::Ended } else { ExplainStep::ReadUpTo(self.at) })
     }
 
-    /// Returns the position of the last event that it has looked at. It looks no further than
-    /// [`until`](Explained::until).
+    /// Returns the position of the last event that it has applied. It ends at [`until`](Explained::until).
     #[must_use]
     pub fn position(&self) -> Position {
         self.at
     }
 
-    /// Returns the position up to which it looks: the head of the log when it was made.
+    /// Returns the position at which it ends: the head of the log when it was made.
     #[must_use]
     pub fn until(&self) -> Position {
         self.last
     }
 
-    /// Returns how many events it has left out so far, because `apply` failed for them, or because of an earlier one of
-    /// their stream.
+    /// Returns how many events it has left out so far, because `apply` failed for them or for an earlier event of their
+    /// stream.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.fold.skipped
     }
 
-    /// Releases what it holds of the rows.
+    /// Ends the iterator, and releases the rows.
     fn end(&mut self) {
         (self.is_over, self.kept) = (true, Kept::Row(None));
     }
 
-    /// Applies the next event; returns what it has changed in the row, if it wrote it.
+    /// Applies the next event; returns the change of the row, if the event wrote it.
     fn read_one(&mut self) -> Result<Option<RowChange>> {
         let Some(event) = self.events.next().transpose()? else {
             self.end();
@@ -226,7 +225,7 @@ impl<P: Projection> Explained<P> {
         Ok((!is_nothing && !is_told).then_some(RowChange { event, before, after, key }))
     }
 
-    /// Begins again, to keep all rows. What was given out before `event` is not given out again.
+    /// Starts again, to keep all rows. What was returned before `event` is not returned again.
     fn begin_again(&mut self, event: &RecordedEvent) -> Result<()> {
         self.silent_until = Position::new(event.position.get() - 1);
         self.fold.begin_again();

@@ -1,4 +1,4 @@
-//! Applies a projection's events once more, without its view.
+//! Applies a projection's events again, without its view.
 
 use crate::log::core::Log;
 use crate::log::handle::LogHandle;
@@ -17,14 +17,14 @@ use crossbeam_channel::Receiver;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// A projection that is folded. It keeps the store open.
+/// A projection whose events are applied again. It keeps the store open.
 pub(super) struct Fold<P> {
     projection: P,
     pub(super) filter: Filter,
     on_error: OnError,
     log: LogHandle,
     closed: Receiver<()>,
-    /// The streams of which no further event is applied.
+    /// The streams whose further events are not applied.
     parked: HashSet<StreamId>,
     /// The approximate memory that these take, in bytes.
     parked_bytes: usize,
@@ -61,16 +61,16 @@ impl<P: Projection> Fold<P> {
         self.log.log()
     }
 
-    /// Forgets what was folded, to begin again.
+    /// Resets it, to start again.
     pub(super) fn begin_again(&mut self) {
         self.parked.clear();
         (self.parked_bytes, self.skipped) = (0, 0);
     }
 
-    /// What `event` changes in the rows of `view`; `None` if it is left out, as [`OnError`] says.
+    /// Returns what `event` changes in the rows of `view`; `None` if [`OnError`] leaves it out.
     ///
     /// # Errors
-    /// Those of `view`; `Faulted` if `apply` fails and nothing else is to be done about it.
+    /// Those of `view`; `Faulted` if `apply` fails and [`OnError`] does not leave the event out.
     pub(super) fn changes(
         &mut self,
         event: &RecordedEvent,

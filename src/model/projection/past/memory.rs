@@ -1,4 +1,4 @@
-//! Rows and their indexes in memory, within a number of bytes.
+//! Rows and their indexes in memory. It counts the bytes that they take.
 
 use crate::codec::view_entry;
 use crate::model::projection::indexed::{EntrySource, no_index};
@@ -12,7 +12,7 @@ use crate::views::rows::EachRow;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Bytes of memory that a row takes besides its key and its value: two allocations, and its part of the map's nodes.
+/// Bytes of memory that a row takes besides its key and value: two allocations, and its share of the map's nodes.
 pub(crate) const ROW_OVERHEAD_BYTES: usize = 160;
 /// The same for an entry of an index.
 const ENTRY_OVERHEAD_BYTES: usize = 64;
@@ -20,25 +20,25 @@ const ENTRY_OVERHEAD_BYTES: usize = 64;
 /// A view in memory.
 pub(crate) struct MemoryRows {
     rows: BTreeMap<String, Row>,
-    /// The keys of all entries, as a tree has them.
+    /// The keys of all entries, in the form that they have in a tree.
     entries: BTreeSet<Vec<u8>>,
     indexes: &'static [&'static str],
-    /// What it takes, approximately.
+    /// The approximate memory that it takes.
     bytes: usize,
 }
 
 impl MemoryRows {
-    /// No rows, for a view with these indexes.
+    /// Makes an empty view with these indexes.
     pub(crate) fn new(indexes: &'static [&'static str]) -> MemoryRows {
         MemoryRows { rows: BTreeMap::new(), entries: BTreeSet::new(), indexes, bytes: 0 }
     }
 
-    /// The approximate memory that it takes, in bytes.
+    /// Returns the approximate memory that it takes, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The keys of all rows, in order.
+    /// Returns the keys of all rows, in order.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &String> {
         self.rows.keys()
     }

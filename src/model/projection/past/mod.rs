@@ -1,5 +1,5 @@
-//! Views of the past, and how a row came about: the events are folded once more, in memory. Nothing is written, and a
-//! running projection is not asked.
+//! Views of the past, and explanations of rows: the events are applied again, in memory. Nothing is written, and a
+//! running projection is not involved.
 
 mod explain;
 mod fold;
@@ -24,25 +24,23 @@ use std::sync::Arc;
 
 impl<P: Projection> ProjectionBuilder<P> {
     /// Sets how many bytes [`as_of`](ProjectionBuilder::as_of) and [`explain`](ProjectionBuilder::explain) may hold in
-    /// memory: 256 MiB by default. Keys, rows and what the indexes hold of them count, and about 160 bytes more for
-    /// each row.
+    /// memory: 256 MiB by default. Keys, rows and index entries count, and about 160 bytes more for each row.
     pub fn memory_bytes(mut self, bytes: usize) -> ProjectionBuilder<P> {
         self.memory_bytes = bytes;
         self
     }
 
-    /// Returns the view as it was at `time`: with every event that was recorded at or before it. It is computed now, in
-    /// memory, by applying the events from the first one on; the projection need not run, and one that runs is not
+    /// Returns the view as it was at `time`, with every event that was recorded at or before it. The view is computed
+    /// in memory, by applying the events from the first one on. The projection need not run, and a running one is not
     /// affected.
     ///
-    /// The time is that of recording, and the rule that of
-    /// [`load_as_of`](crate::Repository::load_as_of): recorded times never decrease along positions, because the store
-    /// does not let them when its clock steps back. So everything up to the last event at or before `time` is in, and
-    /// no commit is split.
+    /// The time is the recorded time, as for [`load_as_of`](crate::Repository::load_as_of). Recorded times never
+    /// decrease along positions, even if the store's clock steps back. So the view includes everything up to the last
+    /// event at or before `time`, and no commit is split.
     ///
-    /// What `apply` computes today is shown, and of an event for which it fails what
-    /// [`on_error`](ProjectionBuilder::on_error) says: retries, then an error, or the event is left out, and with
-    /// `ParkStream` the later ones of its stream, too.
+    /// The rows are those that `apply` computes today. If it fails for an event, that is treated as
+    /// [`on_error`](ProjectionBuilder::on_error) says: it is retried, and then the call returns an error, or the event
+    /// is left out, and with `ParkStream` also the later events of its stream.
     ///
     /// ```
     /// # use filmstrip::{ExpectedVersion, Filter, HandlerError, NewEvent, Projection};
@@ -70,7 +68,7 @@ impl<P: Projection> ProjectionBuilder<P> {
     /// ```
     ///
     /// # Errors
-    /// [`TooLarge`](crate::ErrorKind::TooLarge) if the rows take more memory than they may;
+    /// [`TooLarge`](crate::ErrorKind::TooLarge) if the rows need more memory than allowed;
     /// [`Faulted`](crate::ErrorKind::Faulted) if `apply` fails; errors of reading the log.
     pub fn as_of(self, time: DateTime<Utc>) -> Result<PastView> {
         self.log.log().refuse_if_closed()?;
@@ -78,8 +76,8 @@ impl<P: Projection> ProjectionBuilder<P> {
         self.as_of_position(Position::new(position))
     }
 
-    /// Returns the view as it was at `position`: with every event up to it, and a part of a commit if the position is
-    /// within one. A position after the last event means that one. See [`as_of`](ProjectionBuilder::as_of).
+    /// Returns the view as it was at `position`, with every event up to it. A position within a commit splits that
+    /// commit; one after the last event means the last event. See [`as_of`](ProjectionBuilder::as_of).
     ///
     /// # Errors
     /// Those of [`as_of`](ProjectionBuilder::as_of).
@@ -98,9 +96,8 @@ impl<P: Projection> ProjectionBuilder<P> {
         Ok(PastView { rows: Arc::new(rows), position: last, skipped: fold.skipped })
     }
 
-    /// Explains the row of `key`: returns the events that have written it so far, in order, each with the row before
-    /// and after it. It is computed as they are read, from the events that the projection's filter accepts; see
-    /// [`Explained`].
+    /// Explains the row of `key`: returns the events that wrote it so far, in order, each with the row before and after
+    /// it. The iterator finds them among the events that the projection's filter accepts; see [`Explained`].
     ///
     /// ```
     /// # use filmstrip::{ExpectedVersion, Filter, HandlerError, NewEvent, Projection};
@@ -152,8 +149,8 @@ fn up_to(log: &Arc<Log>, position: Position) -> Position {
     }
 }
 
-/// A view as it was, in memory. Made by [`ProjectionBuilder::as_of`] and [`ProjectionBuilder::as_of_position`]. Cloning
-/// is cheap.
+/// A view of the past, in memory. Made by [`ProjectionBuilder::as_of`] and [`ProjectionBuilder::as_of_position`].
+/// Cloning is cheap.
 #[derive(Clone)]
 pub struct PastView {
     rows: Arc<MemoryRows>,
@@ -162,14 +159,13 @@ pub struct PastView {
 }
 
 impl PastView {
-    /// Returns the position up to which every event is in it.
+    /// Returns the position up to which it includes every event.
     #[must_use]
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// Returns how many events are left out, because `apply` failed for them, or because of an earlier one of their
-    /// stream.
+    /// Returns how many events are left out, because `apply` failed for them or for an earlier event of their stream.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.skipped
