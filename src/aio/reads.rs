@@ -6,9 +6,14 @@ use crate::value::event::RecordedEvent;
 
 /// Approximate bytes of an event besides its payload.
 const EVENT_BYTES: usize = 256;
+/// Bytes of memory that an entry of the metadata takes besides its key and its value, about.
+const ENTRY_BYTES: usize = 64;
 
 pub(super) fn bytes_of(event: &RecordedEvent) -> usize {
-    EVENT_BYTES + event.payload.len()
+    let entries = event.metadata.entries.iter();
+    let entries = entries.map(|(key, value)| ENTRY_BYTES + key.len() + value.len());
+    let user = event.metadata.user.as_ref().map_or(0, String::len);
+    EVENT_BYTES + event.payload.len() + user + entries.sum::<usize>()
 }
 
 impl ReadStream {

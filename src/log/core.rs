@@ -9,6 +9,8 @@ use crate::log::interest::Interest;
 use crate::log::tail::Tail;
 use crate::log::tail::head::Head;
 use crate::telemetry::Observers;
+#[cfg(feature = "async")]
+use crate::telemetry::context;
 use crate::telemetry::counters::Counters;
 use crate::value::clock::{AskedClock, Clock, ClockWaiter, Micros};
 use crate::value::error::{Error, ErrorKind, Result, catch};
@@ -59,6 +61,8 @@ pub(crate) fn journal_directory(store_directory: &Path) -> PathBuf {
 
 thread_local! {
     static IS_OWN_THREAD: Cell<bool> = const { Cell::new(false) };
+    /// Set by the threads of the pool.
+    static SERVES_TASKS: Cell<bool> = const { Cell::new(false) };
     /// The address of the log whose clock this thread is reading.
     static CLOCK_ASKED: Cell<usize> = const { Cell::new(0) };
     /// A log's address, and the time that this thread uses instead of that log's clock.
@@ -133,6 +137,18 @@ impl Log {
     /// Whether the current thread is an engine thread, which is joined when its log closes.
     pub(crate) fn is_own_thread() -> bool {
         IS_OWN_THREAD.get()
+    }
+
+    /// Whether the current thread does the work of tasks, and belongs to no follower.
+    pub(crate) fn is_pool_thread() -> bool {
+        SERVES_TASKS.get()
+    }
+
+    /// From now on the current thread does the work of tasks.
+    #[cfg(feature = "async")]
+    pub(crate) fn serve_tasks() {
+        SERVES_TASKS.set(true);
+        context::serve_many();
     }
 
     /// A channel that closing the log disconnects, for threads that wait in a `select!`.

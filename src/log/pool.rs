@@ -15,17 +15,12 @@ use crate::value::failpoint::failpoint;
 use crate::value::limits::{POOL_IDLE, POOL_THREADS_MAX};
 use crate::value::tasks::OnceSlot;
 use parking_lot::{Condvar, Mutex};
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-
-thread_local! {
-    static IS_POOL_THREAD: Cell<bool> = const { Cell::new(false) };
-}
 
 /// The pool of one log.
 #[derive(Default)]
@@ -87,7 +82,13 @@ impl Pool {
         let waiting = mem::take(&mut state.waiting);
         self.changed.notify_all();
         drop(state);
-        drop(waiting);
+        for work in waiting.into_values() {
+            // It holds values of the application's, whose destructors may panic.
+            match failpoint!("pool::drop_bare") {
+                true => drop(work),
+                false => drop(catch(|| drop(work))),
+            }
+        }
     }
 
     fn ask(self: &Arc<Self>, log: &Log, work: Box<dyn FnOnce() + Send>) -> Result<u64> {
@@ -114,7 +115,7 @@ impl Pool {
     }
 
     fn run(&self) {
-        IS_POOL_THREAD.set(true);
+        Log::serve_tasks();
         let mut state = self.state.lock();
         loop {
             if let Some((_, work)) = state.waiting.pop_first() {
@@ -146,7 +147,7 @@ impl<T: Send + 'static> Job<T> {
         if let Err(forked) = self.log.owner.check() {
             return Poll::Ready(Err(forked));
         }
-        if IS_POOL_THREAD.get() {
+        if Log::is_pool_thread() {
             return Poll::Ready(done(work));
         }
         let slot = Arc::new(OnceSlot::new(waker.clone()));

@@ -172,6 +172,10 @@ impl Progress {
             if !state.woken.is_empty() {
                 let woken = std::mem::take(&mut state.woken);
                 MutexGuard::unlocked(&mut state, || woken.wake());
+                // Meanwhile it may have moved, or follow another feed, and have notified nobody.
+                if !failpoint!("progress::believe_the_look_before") {
+                    continue;
+                }
             }
             if reached >= position {
                 return Ok(());
@@ -240,11 +244,13 @@ impl Progress {
     /// A task no longer waits.
     #[cfg(feature = "async")]
     pub(crate) fn leave(&self, awaiting: &mut Awaiting) {
-        if self.owner.is_this_process() {
-            awaiting.awaited = None;
-            let left = self.with(|state| state.tasks.leave(awaiting.number));
-            drop(left);
+        if !self.owner.is_this_process() {
+            // To give it up takes a lock of the head's.
+            return std::mem::forget(awaiting.awaited.take());
         }
+        awaiting.awaited = None;
+        let left = self.with(|state| state.tasks.leave(awaiting.number));
+        drop(left);
     }
 
     fn late(&self, at: Position, wanted: Position, timeout: Duration) -> Error {

@@ -96,8 +96,9 @@ impl<A> RequestSender<A> {
     }
 
     /// Sends a request and waits for the reply, at most for `timeout`. Application code that the replying thread
-    /// calls or waits for does not wait: the request is handled later. Other threads of the engine, which also call
-    /// application code, wait for a bounded time, because two threads that send each other requests would deadlock.
+    /// calls or waits for does not wait: the request is handled later. Other threads of the engine that answer requests
+    /// wait for a bounded time, because two threads that send each other requests would deadlock. A thread of the pool
+    /// answers none, and waits as its task does.
     pub(crate) fn ask(&self, ask: A, timeout: Option<Duration>) -> Result<Result<()>, NoReply> {
         if let Err(forked) = self.owner.check() {
             return Ok(Err(forked));
@@ -105,7 +106,9 @@ impl<A> RequestSender<A> {
         let answers_here = self.threads.lock().contains(&std::thread::current().id());
         let is_behind = (answers_here || callback::holds_anything())
             && !failpoint!("model::ask_and_wait_for_itself");
-        let longest = (!is_behind && Log::is_own_thread()).then_some(CROSSED_WAIT_MAX);
+        let may_be_asked = Log::is_own_thread()
+            && (!Log::is_pool_thread() || failpoint!("model::hurry_requests_of_tasks"));
+        let longest = (!is_behind && may_be_asked).then_some(CROSSED_WAIT_MAX);
         let timeout =
             timeout.map_or(longest, |timeout| Some(timeout.min(longest.unwrap_or(timeout))));
         let deadline = timeout.and_then(deadline_after);

@@ -100,7 +100,9 @@ impl Store {
     /// cause, it reads the minute before and after the time in the cause's id, if that is a UUID of version 7 (as the
     /// ids made by this crate are); if the cause is not there, it reads everything before its effect. In each of the
     /// two directions it reads up to 1,000,000 events, which takes some tenths of a second. It returns up to 10,000
-    /// events, without payloads. If a limit is reached, the result is not [`complete`](Causation::complete).
+    /// events, without payloads. The search for the event itself counts for the direction of its causes. If a limit is
+    /// reached, the result is not [`complete`](Causation::complete); and if the event was not found by then, that does
+    /// not mean that there is none.
     ///
     /// ```
     /// use filmstrip::uuid::Uuid;

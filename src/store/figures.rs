@@ -109,7 +109,8 @@ pub struct FollowerStats {
     pub position: Position,
     /// How many events the head is past that, wanted or not.
     pub lag: u64,
-    /// How long ago the first of these was recorded, in seconds; not a number while the index is being rebuilt.
+    /// How long ago the first of these was recorded, in seconds; not a number while the index is being rebuilt, or if
+    /// that event cannot be read.
     pub lag_seconds: f64,
     /// Events, instances and steps that are parked.
     pub parked: u64,

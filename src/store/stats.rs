@@ -12,6 +12,7 @@ use crate::store::figures::{
 };
 use crate::value::callback;
 use crate::value::error::Result;
+use crate::value::failpoint::failpoint;
 use crate::value::position::Position;
 use std::sync::Arc;
 
@@ -155,7 +156,7 @@ fn process_state(state: &ProcessState) -> FollowerState {
 }
 
 /// Returns the number of events after `position`, and the seconds since the first of them was recorded: NaN while the
-/// index is being rebuilt.
+/// index is being rebuilt, or if the event cannot be read. A follower that stopped at damage must still be shown.
 fn lag(log: &Arc<Log>, position: u64) -> Result<(u64, f64)> {
     let lag = log.head.position().saturating_sub(position);
     if lag == 0 {
@@ -164,7 +165,11 @@ fn lag(log: &Arc<Log>, position: u64) -> Result<(u64, f64)> {
     if log.index.is_busy() {
         return Ok((lag, f64::NAN));
     }
-    let frame = FrameCursor::new(Arc::clone(log)).frame_holding(position + 1)?;
+    let frame = match FrameCursor::new(Arc::clone(log)).frame_holding(position + 1) {
+        Ok(frame) => frame,
+        Err(_) if !failpoint!("stats::fail_at_damage") => return Ok((lag, f64::NAN)),
+        Err(error) => return Err(error),
+    };
     let micros = log.now().0.saturating_sub(frame.header.time.0).max(0);
     Ok((lag, micros as f64 / 1e6))
 }

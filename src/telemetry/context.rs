@@ -60,6 +60,8 @@ thread_local! {
     static HANDLED: Cell<Option<Cause>> = const { Cell::new(None) };
     /// Whether this thread has ever taken a delivery.
     static TAKES: Cell<bool> = const { Cell::new(false) };
+    /// Whether it works for many tasks, so that one of them may take what another one handles.
+    static SERVES_MANY: Cell<bool> = const { Cell::new(false) };
     static DELIVERED: RefCell<Delivered> = RefCell::default();
 }
 
@@ -114,8 +116,17 @@ impl Drop for Handling {
     }
 }
 
-/// Notes that this thread has taken the delivery of `event`; `None` if the thread is ending.
+/// From now on this thread works for many tasks.
+#[cfg(feature = "async")]
+pub(crate) fn serve_many() {
+    SERVES_MANY.set(!failpoint!("context::take_for_all_tasks"));
+}
+
+/// Notes that this thread has taken the delivery of `event`; `None` if the thread is ending, or works for many tasks.
 pub(crate) fn delivered(event: &RecordedEvent) -> Option<Taken> {
+    if SERVES_MANY.get() {
+        return None;
+    }
     TAKES.set(true);
     let take = |delivered: &RefCell<Delivered>| {
         let mut delivered = delivered.try_borrow_mut().ok()?;

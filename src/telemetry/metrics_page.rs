@@ -7,7 +7,7 @@
 
 use metrics::{Histogram, Label, Unit};
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// What kind of metric it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,15 +90,19 @@ pub(crate) struct Page {
     store: String,
     /// The followers that were shown, so that those that have ended can be shown as ended.
     shown: Mutex<BTreeSet<Follower>>,
+    /// The counters as they were shown last.
+    counted: Mutex<HashMap<Counted, u64>>,
 }
+
+/// The name and the labels of a counter.
+type Counted = (&'static str, Vec<(&'static str, String)>);
 
 /// The kind and the name of a follower.
 type Follower = (&'static str, String);
 
 impl Page {
     pub(super) fn new(store: &str) -> Page {
-        let shown = Mutex::default();
-        Page { store: store.to_owned(), shown }
+        Page { store: store.to_owned(), ..Page::default() }
     }
 
     /// The followers that were shown before and are not among those that run now.
@@ -119,10 +123,14 @@ impl Page {
         metrics::histogram!(name, self.labels(&[]))
     }
 
-    /// Sets a counter to `value`, unless it is there or past it.
+    /// Adds to a counter what has come since it was shown with these labels. A lower value has begun again at 0: the
+    /// recorder outlives a store that is opened again, and a follower that is started again.
     pub(crate) fn counter(&self, name: &'static str, labels: &[(&'static str, &str)], value: u64) {
         debug_assert!(is_known(name, Kind::Counter), "{name} is unknown");
-        metrics::counter!(name, self.labels(labels)).absolute(value);
+        let own = labels.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        let before = self.counted.lock().insert((name, own), value).unwrap_or_default();
+        let more = value.checked_sub(before).unwrap_or(value);
+        metrics::counter!(name, self.labels(labels)).increment(more);
     }
 
     pub(crate) fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {

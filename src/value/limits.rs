@@ -270,8 +270,8 @@ pub const VIEW_INDEX_NAME_BYTES_MAX: usize = 32;
 /// Bytes of an entry in a view's index: the index's name, the secondary key, in which a NUL counts twice, and the
 /// row's key. With what holds them apart they are one key of sled's.
 pub const VIEW_ENTRY_BYTES_MAX: usize = 1_084;
-/// Bytes of all entries of a row, without its key: they are listed beside the row in one value of sled's, each with 5
-/// bytes more.
+/// Bytes of all entries of a row, without its key: they are listed beside the row in one value of sled's. The
+/// 5 bytes which separate each from the next count too.
 pub const VIEW_ENTRIES_BYTES_MAX: usize = 4 * KIB;
 /// Bytes of rows, and of what memory they take besides, that folding a view as of an earlier moment may hold, unless
 /// its builder says otherwise: about a million short rows.

@@ -189,6 +189,40 @@ fn a_fault_is_a_fault_of_the_store_and_names_its_cause() -> Result<()> {
     Ok(())
 }
 
+/// How long a follower lags is read in the frame that it has not passed. When it had stopped at that frame's damage,
+/// there were no figures at all, and so no alarm.
+#[test]
+fn a_follower_that_stopped_at_damage_is_among_the_figures() -> Result<()> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Store::open(directory.path())?;
+    let marked = NewEvent::json("Opened", &"a mark in the payload")?;
+    store.append("Door-1", ExpectedVersion::Any, [marked])?;
+    // Until the first event is in the index, so that it is read from the disk.
+    let large = vec![0; 256 << 10];
+    while store.stats()?.index.unindexed_events >= store.head().get() {
+        let large = NewEvent::bytes("Filled", large.clone());
+        store.append("Door-2", ExpectedVersion::Any, [large])?;
+    }
+    store.close()?;
+    let store = Store::open(directory.path())?;
+    let segment = directory.path().join("journal/00000000000000000001");
+    let mut bytes = std::fs::read(&segment).expect("a segment");
+    let mark = bytes.windows(6).position(|at| at == b"a mark").expect("the payload");
+    bytes[mark] ^= 1;
+    std::fs::write(&segment, bytes).expect("it is written");
+
+    let counts = store.project(Counts).start()?;
+    let faulted = counts.wait_for(Position::new(1), WAIT).expect_err("it meets the damage");
+    assert_eq!(faulted.kind(), ErrorKind::Corrupt);
+    assert!(!store.health()?.is_healthy());
+    let stats = store.stats()?;
+    let counts = follower(&stats, FollowerKind::Projection);
+    assert_eq!((counts.state, counts.faults), (FollowerState::Faulted, 1));
+    assert_eq!(counts.lag, store.head().get());
+    assert!(counts.lag_seconds.is_nan());
+    Ok(())
+}
+
 #[test]
 fn a_closed_store_says_so_and_has_no_figures() -> Result<()> {
     let store = Store::temporary()?;

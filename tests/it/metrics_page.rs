@@ -224,6 +224,29 @@ fn each_metric_is_described_with_its_unit() -> Result<()> {
     Ok(())
 }
 
+/// A counter was handed over as it was, which recorders take for the larger of two values: after the store was opened
+/// again, it stood still until there was more than before.
+#[test]
+fn counters_go_on_when_a_store_is_opened_again() -> Result<()> {
+    let (recorder, directory) = (Collects::default(), tempfile::tempdir().expect("a directory"));
+    ::metrics::with_local_recorder(&recorder, || -> Result<()> {
+        let mut commits = 0.0;
+        for opening in 1..=3 {
+            let store = Store::open(directory.path().join("orders"))?;
+            store.record_metrics()?;
+            for _ in 0..4 - opening {
+                store.append("Door-1", ExpectedVersion::Any, [event("Opened")])?;
+                store.record_metrics()?;
+            }
+            store.record_metrics()?;
+            commits += store.stats()?.commits.commits as f64;
+            assert_eq!(recorder.value("filmstrip_commits_total", &[]), commits, "{opening}");
+            store.close()?;
+        }
+        Ok(())
+    })
+}
+
 /// A store that hands its times to `recorder`.
 fn opened(recorder: &Collects) -> Result<Store> {
     let store = Store::temporary()?;

@@ -459,6 +459,7 @@ const CAUGHT: &[(&str, &str)] = &[
     ),
     ("causation::look_near_only", "causation::a_cause_is_found_whatever_its_id_tells_of_its_time"),
     ("causation::stop_at_direct_effects", "causation::a_tree_is_what_a_plain_search_finds"),
+    ("stats::fail_at_damage", "health::a_follower_that_stopped_at_damage_is_among_the_figures"),
     ("health::overlook_faults", "health::a_fault_is_a_fault_of_the_store_and_names_its_cause"),
     ("doctor::copy_with_old_cursors", "copy::going_on::a_consumer_group_goes_on_where_it_was"),
 ];

@@ -28,6 +28,8 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// A larger body is refused before it is read.
 const BODY_BYTES_MAX: usize = 64 << 10;
+/// How long an end waits for the requests that are under way.
+const SERVE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long an end waits for the views to hold everything.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -56,15 +58,25 @@ async fn main() -> Result<(), Error> {
     let listener = TcpListener::bind(&options.listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
     let ends = shop.ends.clone();
-    axum::serve(listener, routes)
-        .with_graceful_shutdown(async move {
-            asked_to_end().await;
-            // Requests that are under way are answered; live events would go on, so they end.
-            ends.cancel();
-        })
-        .await?;
+    let serves = axum::serve(listener, routes).with_graceful_shutdown(async move {
+        asked_to_end().await;
+        // Requests that are under way are answered; live events would go on, so they end.
+        ends.cancel();
+    });
+    let is_late = async {
+        shop.ends.cancelled().await;
+        // For a client that does not send the rest of its request, or does not read its answer.
+        tokio::time::sleep(SERVE_PATIENCE).await;
+    };
+    tokio::select! {
+        served = serves => served?,
+        () = is_late => tracing::warn!("some requests were cut off"),
+    }
 
-    shop.store.drain(DRAIN_PATIENCE).await?;
+    // What a view lacks it gets when the store is opened again.
+    if let Err(error) = shop.store.drain(DRAIN_PATIENCE).await {
+        tracing::warn!(%error, "the views are behind");
+    }
     shop.store.close().await?;
     println!("closed");
     Ok(())

@@ -3,11 +3,12 @@
 use crate::problem::Problem;
 use crate::state::Shop;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use filmstrip::health::Writes;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use std::time::{Duration, Instant};
 
@@ -42,12 +43,17 @@ pub fn record() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// 200 while the store accepts commits and all that follows it runs, otherwise 503; the body says what is wrong.
+/// 200 while the store accepts commits, otherwise 503. The body says more: a view that has stopped at an error is an
+/// operator's matter, and no reason to send clients elsewhere.
 async fn health(State(shop): State<Shop>) -> Result<Response, Problem> {
-    let health = shop.store.run(|store| store.health()).await??;
-    let status = match health.is_healthy() {
-        true => StatusCode::OK,
-        false => StatusCode::SERVICE_UNAVAILABLE,
+    // Not on the store's pool, which may be busy just when this is asked.
+    let store = shop.store.sync().clone();
+    let health = tokio::task::spawn_blocking(move || store.health()).await;
+    let health =
+        health.map_err(|panic| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, panic))??;
+    let status = match health.writes {
+        Writes::Accepting => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     Ok((status, Json(health)).into_response())
 }
@@ -57,7 +63,13 @@ pub async fn measure(request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("none", MatchedPath::as_str).to_owned();
-    let method = request.method().as_str().to_owned();
+    let method = match *request.method() {
+        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::DELETE => {
+            request.method().as_str().to_owned()
+        }
+        // Any word is a method, and each would be a series of its own.
+        _ => "other".to_owned(),
+    };
     let response = next.run(request).await;
     let status = response.status().as_str().to_owned();
     let seconds = begun.elapsed().as_secs_f64();

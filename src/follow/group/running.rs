@@ -226,16 +226,8 @@ impl RunningGroup {
             if let Some(error) = &state.ended {
                 return Next::Ended(error.clone());
             }
-            if let Some((event, attempt)) = state.ledger.deliver(now) {
-                self.keep_alarm(&mut state);
-                if attempt > 1 {
-                    self.redelivered.add(1);
-                }
-                if state.ledger.has_ready() {
-                    // One change can make several events ready, and wakes one consumer.
-                    self.ready.notify_one();
-                }
-                return Next::Event(event, attempt);
+            if let Some(next) = self.deliver(&mut state, now) {
+                return next;
             }
             match deadline {
                 None => self.ready.wait(&mut state),
@@ -249,6 +241,19 @@ impl RunningGroup {
         }
     }
 
+    fn deliver(&self, state: &mut State, now: Now) -> Option<Next> {
+        let (event, attempt) = state.ledger.deliver(now)?;
+        self.keep_alarm(state);
+        if attempt > 1 {
+            self.redelivered.add(1);
+        }
+        if state.ledger.has_ready() {
+            // One change can make several events ready, and wakes one consumer.
+            self.ready.notify_one();
+        }
+        Some(Next::Event(event, attempt))
+    }
+
     /// What there is to deliver; or `waker` is woken when there may be something. `stopped` tells consumers apart.
     #[cfg(feature = "async")]
     pub(super) fn poll_next(&self, waker: &Waker, stopped: &AtomicBool) -> Poll<Next> {
@@ -260,12 +265,8 @@ impl RunningGroup {
         if let Some(error) = &state.ended {
             return Poll::Ready(Next::Ended(error.clone()));
         }
-        if let Some((event, attempt)) = state.ledger.deliver(now) {
-            self.keep_alarm(&mut state);
-            if state.ledger.has_ready() {
-                self.ready.notify_one();
-            }
-            return Poll::Ready(Next::Event(event, attempt));
+        if let Some(next) = self.deliver(&mut state, now) {
+            return Poll::Ready(next);
         }
         let replaced = state.tasks.join(std::ptr::from_ref(stopped).addr() as u64, waker);
         drop(state);

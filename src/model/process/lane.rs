@@ -8,7 +8,7 @@ use crate::log::engine::Engine;
 use crate::log::read::stream::{StreamEvents, StreamRange};
 use crate::model::process::contract::ProcessManager;
 use crate::model::process::effects::{Effects, Executors};
-use crate::model::process::failure::step_event;
+use crate::model::process::failure::{ended, step_event};
 use crate::model::process::instances::{Decided, Instance};
 use crate::model::process::lanes::Lanes;
 use crate::model::process::passing_on::PassOn;
@@ -116,12 +116,16 @@ impl<M: ProcessManager> LaneContext<M> {
                 messaging.message.id = tracing::field::display(event.id),
                 filmstrip.stream = event.stream.as_str(),
                 filmstrip.version = version,
+                filmstrip.outcome = tracing::field::Empty,
+                error.r#type = tracing::field::Empty,
             );
             context::link(traces, &span, &event);
             let passed = self.pass_on.of(event.id, &event.metadata).in_trace(traces);
             let mut out = Effects::new(&event, &passed, &self.executors);
             let own = event.decode::<M::Event>()?;
-            let decided = instance.state.effect(&own, &mut out)?;
+            let decided = instance.state.effect(&own, &mut out);
+            ended(&span, &decided);
+            let decided = decided?;
             if decided.is_empty() || failpoint!("process::forget_events_of_effect") {
                 return Ok(None);
             }

@@ -2,7 +2,7 @@
 
 use crate::codec::process::StoredStep;
 use crate::model::process::contract::{ProcessManager, Trigger};
-use crate::model::process::failure::{Failed, step_event};
+use crate::model::process::failure::{Failed, ended, step_event};
 use crate::model::process::instances::{Decided, Instance, alarm};
 use crate::model::process::lane::{End, Ran};
 use crate::model::process::listening::{Interrupt, Step};
@@ -129,6 +129,8 @@ impl<M: ProcessManager> Runner<M> {
             messaging.message.id = tracing::field::display(event.id),
             filmstrip.stream = instance.stream.as_str(),
             filmstrip.position = event.position.get(),
+            filmstrip.outcome = tracing::field::Empty,
+            error.r#type = tracing::field::Empty,
         );
         context::link(traces, &span, event);
         let decided = catch(|| {
@@ -136,8 +138,10 @@ impl<M: ProcessManager> Runner<M> {
             let passed = self.pass_on.of(event.id, &event.metadata).in_trace(traces);
             instance.decide(&decided, passed, Some(event.id))
         });
+        let decided = unless_panicked(decided);
+        ended(&span, &decided);
         drop(span);
-        let decided = unless_panicked(decided).map_err(failed)?;
+        let decided = decided.map_err(failed)?;
         self.record(id, decided).map_err(failed)?;
         Ok(Reacted::Ingested)
     }

@@ -1,5 +1,6 @@
 //! The async API of the engine: under each runtime, dropped at any moment, closed while everything is under way.
 
+mod both;
 mod causes;
 mod closing;
 mod commits;

@@ -17,6 +17,16 @@ const CAUGHT: &[(&str, &str)] = &[
         "causes::only_the_task_that_handles_a_delivery_is_caused_by_it",
     ),
     ("context::stamp_on_the_pool_only", "causes::a_command_is_part_of_the_trace_of_its_task"),
+    (
+        "progress::believe_the_look_before",
+        "both::a_thread_that_wakes_tasks_sees_what_moves_meanwhile",
+    ),
+    ("model::hurry_requests_of_tasks", "both::a_request_of_a_task_waits_for_as_long_as_it_takes"),
+    ("pool::drop_bare", "both::what_panics_when_it_is_dropped_does_not_keep_a_store_from_closing"),
+    (
+        "context::take_for_all_tasks",
+        "both::what_one_task_takes_on_the_pool_causes_nothing_of_another_task",
+    ),
     ("live::leave_tasks_asleep", "streams::an_append_wakes_the_task_that_waits_for_it"),
 ];
 

@@ -66,7 +66,8 @@ pub enum ExplainStep {
 /// [`ProjectionBuilder::explain`](crate::projection::ProjectionBuilder::explain).
 ///
 /// The iterator finds them by applying events again, so the next one may take a while; [`step`](Self::step) returns
-/// earlier. Dropping the iterator ends the search. It holds one event at a time and, of the view, only this row. If
+/// earlier. Dropping the iterator ends the search. It holds one event at a time, or a page of 256 for each
+/// of the streams that it merges, and of the view only this row. If
 /// `apply` reads other rows, it starts again, without returning an event twice, and holds all rows, within
 /// [`memory_bytes`](crate::projection::ProjectionBuilder::memory_bytes). It keeps the store open, and sees the log as
 /// it was when the iterator was made.

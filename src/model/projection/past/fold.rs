@@ -99,6 +99,7 @@ impl<P: Projection> Fold<P> {
             ErrorAction::ParkStream => {
                 self.parked_bytes += event.stream.as_str().len() + ROW_OVERHEAD_BYTES;
                 self.parked.insert(event.stream.detached());
+                self.check_bytes(0, event.position)?;
             }
             _ => return Err(stopped_at(P::NAME, event, &cause)),
         }
