@@ -9,6 +9,7 @@ pub(crate) mod audit;
 pub(crate) mod contract;
 pub(crate) mod indexed;
 pub(crate) mod merged;
+mod pages;
 mod parked;
 pub(crate) mod past;
 pub(crate) mod registry;

@@ -1,23 +1,15 @@
-//! Reading rows in the order of their keys: all that there are, a page, or one after the other.
-//!
-//! * What is read costs as much as the rows that are returned, however many there are.
-//! * A source is asked for raw rows, and lets go of what it holds before any is decoded.
+//! Rows of a view in the order of their keys, and where they are read.
 
+use crate::model::projection::pages::{self, Each, Pages, Selection};
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::json::told::Told;
-use crate::value::limits::{VIEW_PAGE_BYTES_MIN, VIEW_PAGE_ROWS_MAX};
 use crate::views::range::RowRange;
 use crate::views::rows::EachRow;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use std::any::type_name;
-use std::marker::PhantomData;
 use std::ops::{Bound, ControlFlow, RangeBounds};
-
-/// Rows of the first page that an iterator reads; each further one has twice as many, up to the limit. So one that is
-/// dropped early has read no more than about twice what it gave out.
-pub(super) const FIRST_PAGE_ROWS: u64 = 16;
 
 /// Where rows are read.
 pub(crate) trait RowSource {
@@ -85,44 +77,66 @@ pub(crate) fn decode<T: DeserializeOwned>(key: &str, row: &[u8]) -> Result<T> {
 #[derive(Clone)]
 #[must_use = "nothing is read before `collect`, `first`, `iter` or `count`"]
 pub struct Rows<'a> {
+    selected: Selected<'a>,
+    limit: u64,
+}
+
+/// Rows with keys in a range.
+#[derive(Clone)]
+struct Selected<'a> {
     source: &'a dyn RowSource,
     range: RowRange,
-    limit: u64,
+}
+
+impl Selection for Selected<'_> {
+    type Key = String;
+
+    fn scan(&self, each: &mut Each<'_, String>) -> Result<()> {
+        self.source.scan(&self.range, each)
+    }
+
+    fn pass(&mut self, last: &String) {
+        self.range.pass(last);
+    }
+
+    fn bytes_of(key: &String) -> usize {
+        key.len()
+    }
 }
 
 impl<'a> Rows<'a> {
     pub(crate) fn new(source: &'a dyn RowSource) -> Rows<'a> {
-        Rows { source, range: RowRange::all(), limit: u64::MAX }
+        Rows { selected: Selected { source, range: RowRange::all() }, limit: u64::MAX }
     }
 
     /// Reads only rows whose keys begin with `prefix`.
     pub fn prefix(mut self, prefix: &str) -> Rows<'a> {
-        self.range.keep_prefix(prefix);
+        self.selected.range.keep_prefix(prefix);
         self
     }
 
     /// Reads only rows whose keys are in `range`: `"a".."m"`, `"a"..="m"`, or `"a"..`, for example.
     pub fn range<'k>(mut self, range: impl RangeBounds<&'k str>) -> Rows<'a> {
-        self.range.keep(range.start_bound().cloned(), range.end_bound().cloned());
+        self.selected.range.keep(range.start_bound().cloned(), range.end_bound().cloned());
         self
     }
 
     /// Reads only rows whose keys are greater than `key`: with the last key of a page, those of the next one.
     pub fn after(mut self, key: &str) -> Rows<'a> {
-        self.range.keep(Bound::Excluded(key), Bound::Unbounded);
+        self.selected.range.keep(Bound::Excluded(key), Bound::Unbounded);
         self
     }
 
     /// Reads only rows whose keys are less than `key`: with the last key of a page that was read backwards, those of
     /// the next one in that direction.
     pub fn before(mut self, key: &str) -> Rows<'a> {
-        self.range.keep(Bound::Unbounded, Bound::Excluded(key));
+        self.selected.range.keep(Bound::Unbounded, Bound::Excluded(key));
         self
     }
 
     /// Reads the row with the greatest key first.
     pub fn backwards(mut self) -> Rows<'a> {
-        self.range.backwards = true;
+        self.selected.range.backwards = true;
         self
     }
 
@@ -140,8 +154,7 @@ impl<'a> Rows<'a> {
         if failpoint!("projection::decode_all_within_the_scan") {
             return self.decode_all_within_the_scan();
         }
-        let page = read_page(self.source, &self.range, self.limit, usize::MAX)?;
-        page.rows.into_iter().map(|(key, row)| decode(&key, &row).map(|row| (key, row))).collect()
+        pages::all(&self.selected, self.limit, decoded)
     }
 
     /// Reads the first row: after [`backwards`](Rows::backwards), the one with the greatest key.
@@ -160,15 +173,7 @@ impl<'a> Rows<'a> {
     /// # Errors
     /// [`Closed`](crate::ErrorKind::Closed); errors of reading.
     pub fn count(self) -> Result<u64> {
-        let mut count = 0;
-        if self.limit > 0 {
-            self.source.scan(&self.range, &mut |_, _| {
-                count += 1;
-                let goes_on = count < self.limit;
-                Ok(if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-            })?;
-        }
-        Ok(count)
+        pages::count(&self.selected, self.limit)
     }
 
     /// Reads the rows one after the other. It holds a page of them, of at most 512 rows, and reads the next one when
@@ -184,14 +189,12 @@ impl<'a> Rows<'a> {
     pub fn iter<T: DeserializeOwned>(
         self,
     ) -> impl Iterator<Item = Result<(String, T)>> + use<'a, T> {
-        let Rows { source, range, limit } = self;
-        let (page, page_rows, row) = (Vec::new().into_iter(), FIRST_PAGE_ROWS, PhantomData);
-        Iter { source, range, limit, page, page_rows, is_over: false, row }
+        Pages::new(self.selected, self.limit, decoded)
     }
 
     fn decode_all_within_the_scan<T: DeserializeOwned>(self) -> Result<Vec<(String, T)>> {
         let mut rows = Vec::new();
-        self.source.scan(&self.range, &mut |key, row| {
+        self.selected.scan(&mut |key, row| {
             rows.push((decode(&key, &row()?)?, key));
             Ok(ControlFlow::Continue(()))
         })?;
@@ -200,81 +203,6 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Raw rows of one moment.
-struct Page {
-    rows: Vec<(String, Bytes)>,
-    /// There are no more.
-    is_last: bool,
-}
-
-/// Reads at most `rows_max` rows, and none after that with which they have `bytes_min` bytes.
-fn read_page(
-    source: &dyn RowSource,
-    range: &RowRange,
-    rows_max: u64,
-    bytes_min: usize,
-) -> Result<Page> {
-    let mut page = Page { rows: Vec::new(), is_last: rows_max == 0 };
-    if page.is_last {
-        return Ok(page);
-    }
-    let (mut bytes, mut is_full) = (0, false);
-    source.scan(range, &mut |key, row| {
-        let row = row()?;
-        bytes += key.len() + row.len();
-        page.rows.push((key, row));
-        is_full = page.rows.len() as u64 >= rows_max || bytes >= bytes_min;
-        let goes_on = !is_full || failpoint!("projection::read_past_the_page");
-        Ok(if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    })?;
-    page.rows.truncate(usize::try_from(rows_max).unwrap_or(usize::MAX));
-    page.is_last = !is_full;
-    Ok(page)
-}
-
-/// Rows that are read page by page.
-struct Iter<'a, T> {
-    source: &'a dyn RowSource,
-    /// What is still to be read.
-    range: RowRange,
-    limit: u64,
-    page: std::vec::IntoIter<(String, Bytes)>,
-    /// Of the next page.
-    page_rows: u64,
-    is_over: bool,
-    row: PhantomData<fn() -> T>,
-}
-
-impl<T: DeserializeOwned> Iter<'_, T> {
-    /// The next raw row.
-    fn next_row(&mut self) -> Result<Option<(String, Bytes)>> {
-        if self.page.len() == 0 && !self.is_over {
-            let rows_max = self.page_rows.min(self.limit);
-            let page = read_page(self.source, &self.range, rows_max, VIEW_PAGE_BYTES_MIN)?;
-            if let Some((last, _)) = page.rows.last() {
-                self.range.pass(last);
-            }
-            self.limit -= page.rows.len() as u64;
-            self.is_over = page.is_last || self.limit == 0;
-            self.page_rows = (2 * self.page_rows).min(VIEW_PAGE_ROWS_MAX);
-            self.page = page.rows.into_iter();
-        }
-        Ok(self.page.next())
-    }
-}
-
-impl<T: DeserializeOwned> Iterator for Iter<'_, T> {
-    type Item = Result<(String, T)>;
-
-    fn next(&mut self) -> Option<Result<(String, T)>> {
-        let next = self.next_row().and_then(|next| match next {
-            Some((key, row)) => decode(&key, &row).map(|row| Some((key, row))),
-            None => Ok(None),
-        });
-        if next.is_err() {
-            self.is_over = true;
-            self.page = Vec::new().into_iter();
-        }
-        next.transpose()
-    }
+fn decoded<T: DeserializeOwned>((key, row): (String, Bytes)) -> Result<(String, T)> {
+    decode(&key, &row).map(|row| (key, row))
 }
