@@ -3,7 +3,6 @@
 use crate::codec::process::StoredStep;
 use crate::codec::step_words::StepEvent;
 use crate::model::policy::{is_down, of_store, outage_delay};
-use crate::telemetry::spans::Entered;
 use crate::value::error::HandlerError;
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
@@ -51,13 +50,4 @@ pub(super) fn fault_of(cause: &HandlerError, outages: u32) -> Fault {
 pub(super) fn step_event(event: &RecordedEvent) -> StepEvent<'_> {
     let RecordedEvent { position, event_type, stream, .. } = event;
     StepEvent { position: position.get(), event_type, stream: stream.as_str() }
-}
-
-/// Tells how the application's code has ended.
-pub(super) fn ended<T>(span: &Entered, result: &Result<T, HandlerError>) {
-    match result {
-        Ok(_) => span.outcome("done", None),
-        Err(cause) if span.is_on() => span.outcome("failed", of_store(&**cause).as_ref()),
-        Err(_) => {}
-    }
 }

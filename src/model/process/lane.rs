@@ -8,14 +8,14 @@ use crate::log::engine::Engine;
 use crate::log::read::stream::{StreamEvents, StreamRange};
 use crate::model::process::contract::ProcessManager;
 use crate::model::process::effects::{Effects, Executors};
-use crate::model::process::failure::{ended, step_event};
+use crate::model::process::failure::step_event;
 use crate::model::process::instances::{Decided, Instance};
 use crate::model::process::lanes::Lanes;
 use crate::model::process::passing_on::PassOn;
 use crate::model::process::pending::Pending;
 use crate::model::process::schedule::Id;
+use crate::model::process::spans::{ended, enter_step};
 use crate::telemetry::context::{self, Handling};
-use crate::telemetry::spans::enter_span;
 use crate::value::error::{HandlerError, Result, catch};
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
@@ -107,18 +107,7 @@ impl<M: ProcessManager> LaneContext<M> {
             let event = own_event(log, &instance.stream, version)?;
             *at = effect_of(step_event(&event));
             let (traces, _handling) = (log.observers.traces(), Handling::begin(&event));
-            let span = enter_span!(
-                INFO,
-                "effect",
-                messaging.system = "filmstrip",
-                messaging.operation.r#type = "process",
-                messaging.consumer.group.name = M::NAME,
-                messaging.message.id = tracing::field::display(event.id),
-                filmstrip.stream = event.stream.as_str(),
-                filmstrip.version = version,
-                filmstrip.outcome = tracing::field::Empty,
-                error.r#type = tracing::field::Empty,
-            );
+            let span = enter_step!("effect", event, event.stream, filmstrip.version = version);
             context::link(traces, &span, &event);
             let passed = self.pass_on.of(event.id, &event.metadata).in_trace(traces);
             let mut out = Effects::new(&event, &passed, &self.executors);

@@ -33,4 +33,5 @@ mod rereading;
 mod runner;
 mod schedule;
 mod second_reading;
+mod spans;
 pub(crate) mod status;

@@ -2,7 +2,7 @@
 
 use crate::codec::process::StoredStep;
 use crate::model::process::contract::{ProcessManager, Trigger};
-use crate::model::process::failure::{Failed, ended, step_event};
+use crate::model::process::failure::{Failed, step_event};
 use crate::model::process::instances::{Decided, Instance, alarm};
 use crate::model::process::lane::{End, Ran};
 use crate::model::process::listening::{Interrupt, Step};
@@ -10,8 +10,8 @@ use crate::model::process::plan;
 use crate::model::process::replaying::Replayed;
 use crate::model::process::runner::Runner;
 use crate::model::process::schedule::{Id, Next, State};
+use crate::model::process::spans::{ended, enter_step};
 use crate::telemetry::context::{self, Handling};
-use crate::telemetry::spans::enter_span;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, HandlerError, Panicked, Result, catch};
 use crate::value::event::RecordedEvent;
@@ -120,18 +120,9 @@ impl<M: ProcessManager> Runner<M> {
             return Ok(Reacted::Woken);
         }
         let (traces, _handling) = (self.log().observers.traces(), Handling::begin(event));
-        let span = enter_span!(
-            INFO,
-            "react",
-            messaging.system = "filmstrip",
-            messaging.operation.r#type = "process",
-            messaging.consumer.group.name = M::NAME,
-            messaging.message.id = tracing::field::display(event.id),
-            filmstrip.stream = instance.stream.as_str(),
-            filmstrip.position = event.position.get(),
-            filmstrip.outcome = tracing::field::Empty,
-            error.r#type = tracing::field::Empty,
-        );
+        let position = event.position.get();
+        let stream = &instance.stream;
+        let span = enter_step!("react", event, stream, filmstrip.position = position);
         context::link(traces, &span, event);
         let decided = catch(|| {
             let decided = instance.state.react(Trigger::Event(event))?;
