@@ -3,6 +3,7 @@
 use crate::aio::store::run;
 use crate::follow::parked;
 use crate::log::handle::LogHandle;
+use crate::log::pool::Job;
 use crate::model::process::handle as process;
 use crate::model::process::status::{Parked, ProcessStatus};
 use crate::model::progress::{Awaiting, Progress};
@@ -19,9 +20,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// A handle whose progress can be waited for.
-trait Follows {
+/// A handle of something that follows the log.
+trait Follows: Clone + Send + 'static {
     fn progress(&self) -> &Progress;
+    fn log(&self) -> &LogHandle;
+
+    /// `work` on the pool, with a handle of its own.
+    fn on_pool<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> T + Send + 'static) -> Job<T> {
+        let handle = self.clone();
+        run(self.log(), move || work(&handle))
+    }
 }
 
 /// A wait for a position, without a thread.
@@ -54,17 +62,29 @@ impl Follows for projections::ProjectionHandle {
     fn progress(&self) -> &Progress {
         self.progress()
     }
+
+    fn log(&self) -> &LogHandle {
+        self.log_handle()
+    }
 }
 
 impl Follows for process::ProcessHandle {
     fn progress(&self) -> &Progress {
         self.progress()
     }
+
+    fn log(&self) -> &LogHandle {
+        &self.log
+    }
 }
 
 impl<M: ReadModel> Follows for read_model::ReadModelHandle<M> {
     fn progress(&self) -> &Progress {
         self.progress()
+    }
+
+    fn log(&self) -> &LogHandle {
+        self.log_handle()
     }
 }
 
@@ -104,45 +124,37 @@ impl ProjectionHandle {
 
     /// Returns the parked events; see [`parked`](crate::projection::ProjectionHandle::parked).
     pub async fn parked(&self) -> Result<Vec<parked::Parked>> {
-        self.run(|handle| handle.parked()).await?
+        self.0.on_pool(|handle| handle.parked()).await?
     }
 
     /// Tries the parked events again; see [`replay_parked`](crate::projection::ProjectionHandle::replay_parked).
     pub async fn replay_parked(&self) -> Result<()> {
-        self.run(|handle| handle.replay_parked()).await?
+        self.0.on_pool(|handle| handle.replay_parked()).await?
     }
 
     /// Discards the parked events; see [`discard_parked`](crate::projection::ProjectionHandle::discard_parked).
     pub async fn discard_parked(&self) -> Result<()> {
-        self.run(|handle| handle.discard_parked()).await?
+        self.0.on_pool(|handle| handle.discard_parked()).await?
     }
 
     /// Rebuilds the view; see [`rebuild`](crate::projection::ProjectionHandle::rebuild).
     pub async fn rebuild(&self) -> Result<()> {
-        self.run(|handle| handle.rebuild()).await?
+        self.0.on_pool(|handle| handle.rebuild()).await?
     }
 
     /// Pauses it; see [`pause`](crate::projection::ProjectionHandle::pause).
     pub async fn pause(&self) -> Result<()> {
-        self.run(|handle| handle.pause()).await
+        self.0.on_pool(|handle| handle.pause()).await
     }
 
     /// Resumes it; see [`resume`](crate::projection::ProjectionHandle::resume).
     pub async fn resume(&self) -> Result<()> {
-        self.run(|handle| handle.resume()).await
+        self.0.on_pool(|handle| handle.resume()).await
     }
 
     /// Stops it; see [`stop`](crate::projection::ProjectionHandle::stop).
     pub async fn stop(&self) -> Result<()> {
-        self.run(|handle| handle.stop()).await?
-    }
-
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&projections::ProjectionHandle) -> T + Send + 'static,
-    ) -> Result<T> {
-        let handle = self.0.clone();
-        run(self.0.log_handle(), move || work(&handle)).await
+        self.0.on_pool(|handle| handle.stop()).await?
     }
 }
 
@@ -238,42 +250,34 @@ impl ProcessHandle {
 
     /// Returns what is parked; see [`parked`](crate::process::ProcessHandle::parked).
     pub async fn parked(&self) -> Result<Vec<Parked>> {
-        self.run(|handle| handle.parked()).await?
+        self.0.on_pool(|handle| handle.parked()).await?
     }
 
     /// Tries what is parked again; see [`replay`](crate::process::ProcessHandle::replay).
     pub async fn replay(&self, id: impl Into<String>) -> Result<()> {
         let id = id.into();
-        self.run(move |handle| handle.replay(&id)).await?
+        self.0.on_pool(move |handle| handle.replay(&id)).await?
     }
 
     /// Gives up what is parked; see [`skip`](crate::process::ProcessHandle::skip).
     pub async fn skip(&self, id: impl Into<String>) -> Result<()> {
         let id = id.into();
-        self.run(move |handle| handle.skip(&id)).await?
+        self.0.on_pool(move |handle| handle.skip(&id)).await?
     }
 
     /// Pauses it; see [`pause`](crate::process::ProcessHandle::pause).
     pub async fn pause(&self) -> Result<()> {
-        self.run(|handle| handle.pause()).await
+        self.0.on_pool(|handle| handle.pause()).await
     }
 
     /// Resumes it; see [`resume`](crate::process::ProcessHandle::resume).
     pub async fn resume(&self) -> Result<()> {
-        self.run(|handle| handle.resume()).await
+        self.0.on_pool(|handle| handle.resume()).await
     }
 
     /// Stops it; see [`stop`](crate::process::ProcessHandle::stop).
     pub async fn stop(&self) -> Result<()> {
-        self.run(|handle| handle.stop()).await?
-    }
-
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&process::ProcessHandle) -> T + Send + 'static,
-    ) -> Result<T> {
-        let handle = self.0.clone();
-        run(&self.0.log, move || work(&handle)).await
+        self.0.on_pool(|handle| handle.stop()).await?
     }
 }
 
@@ -309,7 +313,6 @@ impl<M: ReadModel> ReadModelHandle<M> {
         &self,
         read: impl FnOnce(&M) -> R + Send + 'static,
     ) -> Result<R> {
-        let handle = self.0.clone();
-        run(self.0.log_handle(), move || handle.read(read)).await?
+        self.0.on_pool(move |handle| handle.read(read)).await?
     }
 }
