@@ -92,6 +92,14 @@ impl<A: Aggregate> Ticket<A> {
 
 impl<A: Aggregate> Unpin for Ticket<A> {}
 
+impl<A: Aggregate> Drop for Ticket<A> {
+    fn drop(&mut self) {
+        if let Some(ticket) = &self.0 {
+            ticket.leave();
+        }
+    }
+}
+
 impl<A: Aggregate> Future for Ticket<A> {
     type Output = Outcome<A>;
 

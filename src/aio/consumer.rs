@@ -25,8 +25,9 @@ impl GroupBuilder {
     /// Those of [`start`](GroupBuilder::start).
     pub async fn into_stream(self) -> Result<Consumer> {
         let log = self.log_handle().clone();
-        let consumer = run(&log, move || self.start()).await??;
-        Ok(Consumer { consumer: Some(consumer), log })
+        // Made on the pool, so that one whose future is dropped also leaves on the pool.
+        let join = |log: LogHandle| Ok(Consumer { consumer: Some(self.start()?), log });
+        run(&log.clone(), move || join(log)).await?
     }
 }
 
@@ -99,18 +100,22 @@ impl Delivery {
     ///
     /// If the future is dropped before its turn on the pool, the event is delivered again. If it is dropped later, the
     /// event is acknowledged.
-    pub async fn ack(mut self) -> Result<()> {
-        let inner = self.inner.take().expect("it was not answered");
-        run(&self.log, move || inner.ack()).await?
+    pub async fn ack(self) -> Result<()> {
+        let log = self.log.clone();
+        run(&log, move || self.into_inner().ack()).await?
     }
 
     /// Marks the event as not handled; see [`nack`](crate::group::Delivery::nack).
     ///
     /// If the future is dropped before its turn on the pool, the event is delivered again at once. If it is dropped
     /// later, the `nack` is completed.
-    pub async fn nack(mut self, nack: Nack) -> Result<()> {
-        let inner = self.inner.take().expect("it was not answered");
-        run(&self.log, move || inner.nack(nack)).await?
+    pub async fn nack(self, nack: Nack) -> Result<()> {
+        let log = self.log.clone();
+        run(&log, move || self.into_inner().nack(nack)).await?
+    }
+
+    fn into_inner(mut self) -> consumer::Delivery {
+        self.inner.take().expect("it was not answered")
     }
 }
 

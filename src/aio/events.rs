@@ -5,6 +5,7 @@ use crate::log::core::Log;
 use crate::log::handle::LogHandle;
 use crate::log::read::all_pages::{AllPage, AllPages};
 use crate::store::ReadAll;
+use crate::store::reads::KeepOpen;
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;
 use crate::value::filter::Filter;
@@ -37,7 +38,7 @@ impl ReadAll {
         let its_log = Arc::clone(log.log());
         let pages = Paged::one_by_one(log, move || {
             let range = self.range()?;
-            Ok(AllPages::new(its_log, range))
+            Ok(KeepOpen::new(AllPages::new(its_log, range), self.log().clone()))
         });
         let log = Arc::clone(pages.log());
         Events { log, pages, page: None, filter, limit }

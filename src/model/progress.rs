@@ -148,10 +148,15 @@ impl Progress {
 
     /// Ends the progress for the reason `why`. An earlier reason is kept.
     pub(crate) fn end(&self, why: Error) {
-        self.with(|state| {
-            state.ended.get_or_insert(why);
-            self.wake(state);
-        });
+        self.end_within(why).wake();
+    }
+
+    /// The same, for a caller that holds a lock. Returns the tasks to wake when the lock is released.
+    pub(crate) fn end_within(&self, why: Error) -> Woken {
+        let mut state = self.state.lock();
+        state.ended.get_or_insert(why);
+        self.wake(&mut state);
+        std::mem::take(&mut state.woken)
     }
 
     /// Ends the progress because the follower or the store was closed.
@@ -215,13 +220,11 @@ impl Progress {
         if let Err(forked) = self.owner.check() {
             return Poll::Ready(Err(forked));
         }
-        let feed = self.state.lock().feed.clone();
-        // Before the feed is asked how far it has come, and before what was awaited earlier no longer is.
-        let awaited = feed.as_ref().map(|feed| feed.await_position(position));
-        awaiting.awaited = awaited;
-        let waker = waker.clone();
-        let mut replaced = None;
+        let (mut waker, mut replaced, mut before) = (Some(waker.clone()), None, None);
         let polled = self.with(|state| {
+            // Before the feed is asked how far it has come, and before what was awaited earlier no longer is.
+            let awaited = state.feed.as_ref().map(|feed| feed.await_position(position));
+            before = std::mem::replace(&mut awaiting.awaited, awaited);
             if self.look(state) >= position {
                 return Poll::Ready(Ok(()));
             }
@@ -233,11 +236,11 @@ impl Progress {
                 awaiting.number = state.tasks_begun;
             }
             if !failpoint!("progress::forget_tasks") {
-                replaced = state.tasks.join(awaiting.number, waker);
+                replaced = waker.take().and_then(|waker| state.tasks.join(awaiting.number, waker));
             }
             Poll::Pending
         });
-        drop(replaced);
+        drop((before, waker, replaced));
         polled
     }
 

@@ -185,7 +185,9 @@ impl<M: ReadModel> Shared<M> {
             let applied = applied.unwrap_or_else(|cause| Err(panicked::<M>(event, &cause)));
             if let Err(error) = applied {
                 // Set the end under the lock, so that nobody reads a half-applied event.
-                self.progress.end(error.clone());
+                let woken = self.progress.end_within(error.clone());
+                drop(model);
+                woken.wake();
                 return Err(error);
             }
         }

@@ -107,6 +107,15 @@ impl<A: Aggregate> Ticket<A> {
         }
     }
 
+    /// The task no longer waits.
+    #[cfg(feature = "async")]
+    pub(crate) fn leave(&self) {
+        if self.owner.check().is_ok() {
+            let left = self.tasks.lock().leave(0);
+            drop(left);
+        }
+    }
+
     /// Waits at most this long; `None` if the command is not done by then. The outcome is returned once.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Outcome<A>> {
         if let Err(error) = self.owner.check() {

@@ -10,7 +10,7 @@ pub(crate) mod figures;
 pub(crate) mod health;
 mod history;
 mod model;
-mod reads;
+pub(crate) mod reads;
 #[cfg(feature = "metrics")]
 mod record_metrics;
 pub(crate) mod repair;

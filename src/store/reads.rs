@@ -392,14 +392,14 @@ impl Iterator for Listing {
     }
 }
 
-/// An iterator that keeps the store open while it lives.
-struct KeepOpen<I> {
+/// An iterator that keeps the store open while it lives, and counts as a reader.
+pub(crate) struct KeepOpen<I> {
     items: I,
     open: LogHandle,
 }
 
 impl<I> KeepOpen<I> {
-    fn new(items: I, open: LogHandle) -> KeepOpen<I> {
+    pub(crate) fn new(items: I, open: LogHandle) -> KeepOpen<I> {
         open.log().counters.readers.increment();
         KeepOpen { items, open }
     }

@@ -89,8 +89,11 @@ impl Groups {
             return Ok(());
         }
         // The lock keeps others from moving parked events in between.
-        let _running = self.0.lock();
-        group.finish_parked(position)
+        let running = self.0.lock();
+        let (woken, finished) = group.finish_parked(position);
+        drop(running);
+        woken.wake();
+        finished
     }
 
     pub(super) fn cursor(&self, log: &Log, name: &str) -> Result<Position> {

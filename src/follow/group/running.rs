@@ -308,14 +308,16 @@ impl RunningGroup {
     }
 
     /// Marks the event as handled although it may be parked meanwhile; returns when it is durably no longer parked. No
-    /// other thread may move parked events in the meantime.
-    pub(super) fn finish_parked(&self, position: u64) -> Result<()> {
-        self.change(|ledger| {
-            if !ledger.finish(position) {
-                ledger.unpark(position);
-            }
-            true
-        })
+    /// other thread may move parked events in the meantime: returns too the tasks to wake, once the caller has released
+    /// the lock that keeps others from it.
+    pub(super) fn finish_parked(&self, position: u64) -> (Woken, Result<()>) {
+        let mut state = self.state.lock();
+        if !state.ledger.finish(position) {
+            state.ledger.unpark(position);
+        }
+        state.changes += 1;
+        self.wake(&mut state);
+        (std::mem::take(&mut state.woken), self.write(state))
     }
 
     /// The event could not be handled; returns when the consequence is durable.
