@@ -11,12 +11,13 @@
 //!     34         type, UTF-8; extras, bincode; payload, the rest
 //! ```
 //!
-//! The extras hold what most events do not have: metadata, tags, the id of an encryption key. An event's
-//! digest is the BLAKE3 hash of its envelope, so an erased event can leave its digest in the chain.
+//! The extras hold what most events do not have: metadata, tags (sorted, each once), the id of an encryption key. An
+//! event's digest is the BLAKE3 hash of its envelope, so an erased event can leave its digest in the chain.
 
 use crate::codec::bin;
 use crate::codec::cursor::Cursor;
 use crate::codec::length::{in_four_bytes, in_two_bytes};
+use crate::codec::tags::Tags;
 use crate::value::clock::Micros;
 use crate::value::corruption::Corruption;
 use crate::value::event::{
@@ -37,6 +38,7 @@ const NOT_SAID: i64 = i64::MIN;
 pub(crate) const FIXED_BYTES: usize = 34;
 const FLAGS_OFFSET: usize = 16;
 const TYPE_LENGTH_OFFSET: usize = 28;
+const EXTRAS_LENGTH_OFFSET: usize = 30;
 
 /// Metadata, tags and key id as they are on disk. New fields need a new flag.
 #[derive(Serialize, Deserialize, Default, PartialEq)]
@@ -52,7 +54,7 @@ struct Extras {
 
 /// Appends the envelope of `event` to `out`.
 pub(crate) fn encode(event: &NewEvent, out: &mut Vec<u8>) {
-    let extras = encode_extras(&event.metadata);
+    let extras = encode_extras(&event.metadata, &event.tags);
     let flags = if event.format == PayloadFormat::Json { FLAG_JSON } else { 0 };
     let occurred_at = event.occurred_at.map_or(NOT_SAID, |time| Micros::of(time).0);
     out.extend_from_slice(event.id.as_bytes());
@@ -66,7 +68,7 @@ pub(crate) fn encode(event: &NewEvent, out: &mut Vec<u8>) {
     out.extend_from_slice(&event.payload);
 }
 
-/// Bytes of the envelope of `event`, but for its metadata.
+/// Bytes of the envelope of `event`, but for its metadata and tags.
 pub(crate) fn bytes_without_extras(event: &NewEvent) -> usize {
     FIXED_BYTES + event.event_type.len() + event.payload.len()
 }
@@ -81,6 +83,27 @@ pub(crate) fn event_type(envelope: &[u8]) -> Option<&str> {
     let length = u16::from_le_bytes(*envelope.get(TYPE_LENGTH_OFFSET..)?.first_chunk()?);
     let name = envelope.get(FIXED_BYTES..FIXED_BYTES + usize::from(length))?;
     std::str::from_utf8(name).ok()
+}
+
+/// The tags of the event in `envelope`, without decoding the rest.
+#[inline]
+pub(crate) fn tags(envelope: &[u8]) -> Tags<'_> {
+    let Some(length) = envelope.get(EXTRAS_LENGTH_OFFSET..).and_then(<[u8]>::first_chunk) else {
+        return Tags::default();
+    };
+    match u32::from_le_bytes(*length) {
+        0 => Tags::default(),
+        length => tags_in_extras(envelope, length),
+    }
+}
+
+fn tags_in_extras(envelope: &[u8], length: u32) -> Tags<'_> {
+    let extras = || {
+        let type_length = envelope.get(TYPE_LENGTH_OFFSET..)?.first_chunk()?;
+        let extras = envelope.get(FIXED_BYTES + usize::from(u16::from_le_bytes(*type_length))..)?;
+        extras.get(..length as usize)
+    };
+    extras().map(Tags::of_extras).unwrap_or_default()
 }
 
 /// An event's place in the store, which is not in its envelope.
@@ -114,12 +137,8 @@ pub(crate) fn newer_form(envelope: &Bytes) -> Option<String> {
     }
     cursor.take(type_length.into())?;
     let extras: Extras = bin::decode(&cursor.take(extras_length as usize)?).ok()?;
-    let unknown = match (extras.tags.is_empty(), extras.key_id) {
-        (false, _) => "tags",
-        (_, Some(_)) => "an encryption key",
-        (true, None) => return None,
-    };
-    Some(format!("an event with {unknown}, which this version does not know"))
+    extras.key_id?;
+    Some("an event with an encryption key, which this version does not know".to_owned())
 }
 
 /// An envelope's content.
@@ -172,19 +191,16 @@ pub(crate) fn read(envelope: &Bytes) -> Option<Read> {
     }
     let event_type = EventType::from_stored(cursor.take(type_length.into())?)?;
     let extras = cursor.pass(extras_length as usize)?;
-    let metadata = if extras.is_empty() {
-        RecordedMetadata::default()
-    } else {
-        RecordedMetadata::new(decode_extras(extras)?)
-    };
+    let metadata =
+        if extras.is_empty() { RecordedMetadata::default() } else { decode_extras(extras)? };
     let occurred_at = (occurred_at != NOT_SAID).then(|| Micros(occurred_at).to_utc());
     let format = if flags & FLAG_JSON != 0 { PayloadFormat::Json } else { PayloadFormat::Bytes };
     let payload_offset = cursor.at();
     Some(Read { id, event_type, schema_version, occurred_at, metadata, format, payload_offset })
 }
 
-fn encode_extras(metadata: &Metadata) -> Vec<u8> {
-    if metadata.is_empty() {
+fn encode_extras(metadata: &Metadata, tags: &[String]) -> Vec<u8> {
+    if metadata.is_empty() && tags.is_empty() {
         return Vec::new();
     }
     bin::encode(&Extras {
@@ -193,27 +209,30 @@ fn encode_extras(metadata: &Metadata) -> Vec<u8> {
         command_id: metadata.command_id.map(Uuid::into_bytes),
         user: metadata.user.clone(),
         entries: metadata.entries.clone(),
-        tags: Vec::new(),
+        tags: tags.to_vec(),
         key_id: None,
     })
 }
 
-/// Also `None` if there are tags or a key id, which this version does not know and would drop.
-fn decode_extras(bytes: &[u8]) -> Option<Metadata> {
+/// Also `None` if there is a key id, which this version does not know and would drop, or if the tags are not sorted or
+/// one occurs twice: whoever looks an event up by its tags relies on that.
+fn decode_extras(bytes: &[u8]) -> Option<RecordedMetadata> {
     let extras: Extras = bin::decode(bytes).ok()?;
-    let is_known = extras.tags.is_empty() && extras.key_id.is_none();
-    is_known.then(|| Metadata {
+    let is_sound = extras.key_id.is_none() && extras.tags.is_sorted_by(|a, b| a < b);
+    let metadata = || Metadata {
         correlation_id: extras.correlation_id.map(Uuid::from_bytes),
         causation_id: extras.causation_id.map(Uuid::from_bytes),
         command_id: extras.command_id.map(Uuid::from_bytes),
         user: extras.user,
         entries: extras.entries,
-    })
+    };
+    is_sound.then(|| RecordedMetadata::new(metadata(), extras.tags))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::random::{Random, first_seed, rounds};
 
     fn place() -> Place {
         Place {
@@ -256,7 +275,64 @@ mod tests {
             0,    // tags
             0,    // key id
         ];
-        assert_eq!(encode_extras(&metadata), golden);
+        assert_eq!(encode_extras(&metadata, &[]), golden);
+        let tags = ["a:1".to_owned(), "b".to_owned()];
+        let with_tags =
+            [&golden[..golden.len() - 2], &[2, 3, b'a', b':', b'1', 1, b'b', 0]].concat();
+        assert_eq!(encode_extras(&metadata, &tags), with_tags);
+    }
+
+    /// Tags are looked for in every event that is read with a filter of tags, and indexed from the same bytes that the
+    /// journal holds. So they are found by passing over the rest, which must agree with decoding all of it.
+    #[test]
+    fn the_tags_are_found_without_decoding_the_rest() {
+        for seed in first_seed()..first_seed() + rounds(2_000) {
+            let random = &mut Random::new(seed);
+            let text = |random: &mut Random| {
+                let bytes = [0, 1, 7, 250, 251, 252, 300, 70_000][random.below(8) as usize];
+                "x".repeat(bytes) + &random.below(9).to_string()
+            };
+            let mut metadata = Metadata::default();
+            metadata.correlation_id = (random.below(2) == 0).then(|| Uuid::from_u128(1));
+            metadata.causation_id = (random.below(2) == 0).then(Uuid::max);
+            metadata.command_id = (random.below(2) == 0).then(Uuid::nil);
+            metadata.user = (random.below(2) == 0).then(|| text(random));
+            for _ in 0..[0, 1, 3, 300][random.below(4) as usize] {
+                metadata = metadata
+                    .entry(random.below(1_000).to_string(), "v".repeat(random.below(300) as usize));
+            }
+            let mut event = sample().metadata(metadata);
+            for _ in 0..[0, 0, 1, 2, 64][random.below(5) as usize] {
+                event = event.tag(format!(
+                    "tag:{}{}",
+                    random.below(90),
+                    "y".repeat(random.below(260) as usize)
+                ));
+            }
+            let mut bytes = Vec::new();
+            encode(&event, &mut bytes);
+            let found: Vec<&str> = tags(&bytes).collect();
+            assert!(found.iter().eq(&event.tags), "seed {seed}");
+            assert_eq!(tags(&bytes).is_empty(), event.tags.is_empty(), "seed {seed}");
+            let back = decode(bytes.clone().into(), place()).unwrap();
+            assert!(back.tags().eq(found.iter().copied()), "seed {seed}");
+            // Whatever the bytes are, it ends.
+            let at = random.below(bytes.len() as u64) as usize;
+            bytes[at] = random.below(256) as u8;
+            bytes.truncate(random.below(bytes.len() as u64 + 1) as usize);
+            let _ = tags(&bytes).count();
+        }
+    }
+
+    #[test]
+    fn tags_in_another_order_are_damage() {
+        let extras = |tags: &[&str]| Extras {
+            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            ..Extras::default()
+        };
+        assert!(decode_extras(&bin::encode(&extras(&["a", "b"]))).is_some());
+        assert!(decode_extras(&bin::encode(&extras(&["b", "a"]))).is_none());
+        assert!(decode_extras(&bin::encode(&extras(&["a", "a"]))).is_none());
     }
 
     #[test]

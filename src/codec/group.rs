@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! group/NAME                      the group: a `GroupRecord`
+//! group/NAME, NUL, filter         a filter that the group's own record cannot hold: a `LongFilterRecord`
 //! group/NAME, NUL, since/N        what has changed since the group was written, part N: a `GroupRecord`
 //! group/NAME, NUL, parked/POS     a parked event: a `ParkedRecord`
 //! group/NAME, NUL, replay/POS     a parked event that will be tried again: a `ParkedRecord`
@@ -10,7 +11,7 @@
 //! POS is the event's position, and N a number from 0, both in 20 digits. Names have no control characters, so NUL
 //! ends a name.
 
-use crate::value::stream::category_of;
+use crate::value::filter_names::{AlternativeNames, FilterNames};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -26,8 +27,11 @@ pub(crate) struct GroupRecord {
     pub(crate) tried: Vec<TriedRecord>,
 }
 
-/// Which events the group wants. Each list is in order and has no name twice. A category may be followed by the types
-/// that are wanted of it, each after a NUL.
+/// Which events the group wants, if its filter has one alternative and names no tags. Each list is in order and has no
+/// name twice. A category may be followed by the types that are wanted of it, each after a NUL.
+///
+/// Of any other filter it holds the one stream [`ELSEWHERE`], which no event is in, so that a version that does not know
+/// such filters refuses the group instead of handing it everything.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct FilterRecord {
     pub(crate) streams: Vec<String>,
@@ -35,20 +39,69 @@ pub(crate) struct FilterRecord {
     pub(crate) event_types: Vec<String>,
 }
 
-impl FilterRecord {
-    /// Whether the group wants an event of this stream and type.
-    pub(crate) fn wants(&self, stream: &str, event_type: &str) -> bool {
-        let names = |list: &[String], name: &str| list.iter().any(|listed| listed == name);
-        let of_category = |wanted: &String| match wanted.split_once('\0') {
-            None => wanted == category_of(stream),
-            Some((category, types)) => {
-                category == category_of(stream) && types.split('\0').any(|name| name == event_type)
-            }
-        };
-        (self.streams.is_empty() || names(&self.streams, stream))
-            && (self.event_types.is_empty() || names(&self.event_types, event_type))
-            && (self.categories.is_empty() || self.categories.iter().any(of_category))
+/// What ends the key of a filter that has a record of its own.
+const FILTER: &str = "filter";
+
+/// In the place of a filter that has a record of its own.
+const ELSEWHERE: &str = "\0filter";
+
+/// A filter of several alternatives or with tags. New kinds of conditions need a new version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LongFilterRecord {
+    /// 1.
+    pub(crate) version: u16,
+    /// In order.
+    pub(crate) alternatives: Vec<AlternativeRecord>,
+}
+
+/// An alternative of a filter, in lists as those of [`FilterRecord`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AlternativeRecord {
+    pub(crate) streams: Vec<String>,
+    pub(crate) categories: Vec<String>,
+    pub(crate) event_types: Vec<String>,
+    pub(crate) tags: Vec<String>,
+}
+
+/// The version of [`LongFilterRecord`] that this code writes and reads.
+const LONG_FILTER_VERSION: u16 = 1;
+
+/// `names` as a group's record holds them, and the record of its own that they have if it cannot.
+pub(crate) fn filter_records(names: FilterNames) -> (FilterRecord, Option<LongFilterRecord>) {
+    let FilterNames(mut names) = names;
+    if let [only] = &mut names[..]
+        && only.tags.is_empty()
+    {
+        let AlternativeNames { streams, categories, event_types, .. } = std::mem::take(only);
+        return (FilterRecord { streams, categories, event_types }, None);
     }
+    let alternatives = names.into_iter().map(|names| {
+        let AlternativeNames { streams, categories, event_types, tags } = names;
+        AlternativeRecord { streams, categories, event_types, tags }
+    });
+    let alternatives = alternatives.collect();
+    let elsewhere = FilterRecord { streams: vec![ELSEWHERE.to_owned()], ..FilterRecord::default() };
+    (elsewhere, Some(LongFilterRecord { version: LONG_FILTER_VERSION, alternatives }))
+}
+
+/// What the filter of a group's record names, whose record of its own, if there is one, is `long`. `None` if it lacks
+/// that, or if a later version wrote it.
+pub(crate) fn filter_names(
+    record: &FilterRecord,
+    long: Option<LongFilterRecord>,
+) -> Option<FilterNames> {
+    if record.streams != [ELSEWHERE] {
+        let FilterRecord { streams, categories, event_types } = record.clone();
+        let tags = Vec::new();
+        let only = AlternativeNames { streams, categories, event_types, tags };
+        return Some(FilterNames(vec![only]));
+    }
+    let LongFilterRecord { version, alternatives } = long?;
+    let names = alternatives.into_iter().map(|alternative| {
+        let AlternativeRecord { streams, categories, event_types, tags } = alternative;
+        AlternativeNames { streams, categories, event_types, tags }
+    });
+    (version == LONG_FILTER_VERSION).then(|| FilterNames(names.collect()))
 }
 
 /// An event that was delivered and has not been finished.
@@ -116,6 +169,11 @@ pub(crate) fn shelf_prefix(name: &str, shelf: Shelf) -> String {
     format!("group/{name}\0{shelf}/")
 }
 
+/// The key of a group's filter that has a record of its own.
+pub(crate) fn filter_key(name: &str) -> String {
+    format!("group/{name}\0{FILTER}")
+}
+
 /// The prefix of the keys of the parts of a group's record.
 pub(crate) fn part_prefix(name: &str) -> String {
     format!("group/{name}\0since/")
@@ -142,6 +200,8 @@ pub(crate) fn shelf_position(key: &str) -> Option<u64> {
 pub(crate) enum GroupKey<'a> {
     /// A `GroupRecord`: the group, or a part of it.
     Group,
+    /// A `LongFilterRecord`.
+    Filter,
     /// A `ParkedRecord` of the event at this position; the key ends with it, after the prefix.
     OnShelf { prefix: &'a str, position: u64 },
 }
@@ -150,6 +210,9 @@ pub(crate) enum GroupKey<'a> {
 pub(crate) fn group_key_of(key: &str) -> Option<GroupKey<'_>> {
     let name = key.strip_prefix("group/")?;
     let Some((_, inner)) = name.split_once('\0') else { return Some(GroupKey::Group) };
+    if inner == FILTER {
+        return Some(GroupKey::Filter);
+    }
     match inner.split_once('/')?.0 {
         "since" => Some(GroupKey::Group),
         "parked" | "replay" => {
@@ -176,6 +239,29 @@ mod tests {
         let record = GroupRecord { filter, cursor: 7, finished: vec![(9, 300)], tried };
         let golden = [0, 1, 1, b'A', 2, 1, b'B', 1, b'C', 7, 1, 9, 251, 44, 1, 1, 8, 2, 1];
         bin::check(&record, &golden);
+    }
+
+    /// A version that knows no tags would have handed the group everything.
+    #[test]
+    fn a_filter_with_tags_has_a_record_of_its_own() {
+        let names = |tag: &str| AlternativeNames {
+            categories: vec!["A".into()],
+            tags: vec![tag.into()],
+            ..AlternativeNames::default()
+        };
+        let both = FilterNames(vec![names("x"), names("y")]);
+        let (short, long) = filter_records(both.clone());
+        assert_eq!(short.streams, ["\0filter"]);
+        let golden = [1, 2, 0, 1, 1, b'A', 0, 1, 1, b'x', 0, 1, 1, b'A', 0, 1, 1, b'y'];
+        bin::check(long.as_ref().unwrap(), &golden);
+        assert_eq!(filter_names(&short, None), None);
+        let newer = LongFilterRecord { version: 2, alternatives: vec![] };
+        assert_eq!(filter_names(&short, Some(newer)), None);
+        assert_eq!(filter_names(&short, long), Some(both));
+        let plain = FilterNames(vec![AlternativeNames { tags: vec![], ..names("x") }]);
+        let (short, long) = filter_records(plain.clone());
+        assert_eq!((&short.categories[..], &long), (&["A".to_owned()][..], &None));
+        assert_eq!(filter_names(&short, None), Some(plain));
     }
 
     #[test]
@@ -208,6 +294,7 @@ mod tests {
         for key in [group_key("mailer"), group_key("a/b"), part_key("a/b", 3)] {
             assert_eq!(group_key_of(&key), Some(GroupKey::Group), "{key:?}");
         }
+        assert_eq!(group_key_of(&filter_key("a/b")), Some(GroupKey::Filter));
         for shelf in [Shelf::Parked, Shelf::Replay] {
             let (key, prefix) = (shelf_key("a/b", shelf, 7), shelf_prefix("a/b", shelf));
             let expected = GroupKey::OnShelf { prefix: &prefix, position: 7 };

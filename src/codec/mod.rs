@@ -28,6 +28,7 @@ pub(crate) mod sparse_index;
 pub(crate) mod sst;
 pub(crate) mod state;
 pub(crate) mod step_words;
+pub(crate) mod tags;
 pub(crate) mod varint;
 pub(crate) mod view_entry;
 pub(crate) mod views;

@@ -3,6 +3,7 @@
 use crate::codec::entry::EventParts;
 use crate::codec::envelope;
 use crate::codec::frame::Frame;
+use crate::codec::tags::Tags;
 use crate::value::filter::Filter;
 use crate::value::filter_index::{FilterId, FilterIndex};
 use parking_lot::{RwLock, RwLockReadGuard};
@@ -49,8 +50,8 @@ impl Interest {
         let mut entries = frame.entries();
         while let Some(parts) = entries.next_event() {
             let is_wanted = parts.ok().and_then(|parts| {
-                let (stream, event_type) = names(entries.body(), &parts)?;
-                Some(filters.wants(stream, event_type))
+                let named = named(entries.body(), &parts)?;
+                Some(filters.wants(named.stream, named.event_type, named.tags()))
             });
             if is_wanted.unwrap_or(true) {
                 return true;
@@ -76,17 +77,18 @@ impl Interest {
             return None;
         }
         let filters = self.feeds.try_read()?;
-        let (mut wanting, mut entries, mut last) = (Vec::new(), frame.entries(), ("", ""));
+        let (mut wanting, mut entries, mut last) = (Vec::new(), frame.entries(), None);
         let body = entries.body().clone();
         while wanting.len() < filters.len()
             && let Some(parts) = entries.next_event()
         {
-            let named = names(&body, &parts.ok()?)?;
+            let named = named(&body, &parts.ok()?)?;
+            let (stream, event_type, tags) = (named.stream, named.event_type, named.tags());
             // Often many events of one stream and type come one after another.
-            if named != last {
-                last = named;
-                let more: Vec<_> =
-                    filters.wanting(named.0, named.1).filter(|id| !wanting.contains(id)).collect();
+            if last != Some((stream, event_type, tags)) {
+                last = Some((stream, event_type, tags));
+                let more = filters.wanting(stream, event_type, tags);
+                let more: Vec<_> = more.filter(|id| !wanting.contains(id)).collect();
                 wanting.extend(more);
             }
         }
@@ -94,9 +96,25 @@ impl Interest {
     }
 }
 
-/// The stream and the type of the event with these parts of a frame's `body`; `None` if they cannot be read.
-pub(super) fn names<'a>(body: &'a [u8], parts: &EventParts) -> Option<(&'a str, &'a str)> {
-    let stream = body.get(parts.stream.clone())?;
-    let event_type = envelope::event_type(body.get(parts.envelope.clone())?)?;
-    Some((std::str::from_utf8(stream).ok()?, event_type))
+/// What filters ask of an event that is not decoded.
+#[derive(Clone, Copy)]
+pub(crate) struct Named<'a> {
+    pub(crate) stream: &'a str,
+    pub(crate) event_type: &'a str,
+    envelope: &'a [u8],
+}
+
+impl<'a> Named<'a> {
+    /// Its tags, which are looked for only now.
+    #[inline]
+    pub(crate) fn tags(self) -> Tags<'a> {
+        envelope::tags(self.envelope)
+    }
+}
+
+/// The names of the event with these parts of a frame's `body`; `None` if they cannot be read.
+pub(super) fn named<'a>(body: &'a [u8], parts: &EventParts) -> Option<Named<'a>> {
+    let stream = str::from_utf8(body.get(parts.stream.clone())?).ok()?;
+    let envelope = body.get(parts.envelope.clone())?;
+    Some(Named { stream, event_type: envelope::event_type(envelope)?, envelope })
 }

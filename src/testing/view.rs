@@ -100,8 +100,9 @@ impl<P: Projection> Projecting<P> {
             Ok(stream) => self.record(stream, event),
             Err(error) => panic!("{error}"),
         };
-        let wanted = self.projection.filter().wants(stream, &event.event_type);
-        if wanted && let Err(error) = self.apply(&event) {
+        if self.projection.filter().wants_event(&event)
+            && let Err(error) = self.apply(&event)
+        {
             panic!("apply failed for event {} of {stream}: {error}", event.event_type);
         }
         self
@@ -111,8 +112,16 @@ impl<P: Projection> Projecting<P> {
         let version = self.versions.entry(stream.clone()).or_default();
         (*version, self.position) = (*version + 1, self.position + 1);
         let (version, position) = (Version::new(*version), Position::new(self.position));
-        let NewEvent { id, event_type, schema_version, format, payload, metadata, occurred_at } =
-            event;
+        let NewEvent {
+            id,
+            event_type,
+            schema_version,
+            format,
+            payload,
+            metadata,
+            tags,
+            occurred_at,
+        } = event;
         RecordedEvent {
             position,
             stream,
@@ -122,7 +131,7 @@ impl<P: Projection> Projecting<P> {
             schema_version,
             recorded_at: self.now,
             occurred_at: occurred_at.unwrap_or(self.now),
-            metadata: RecordedMetadata::new(metadata),
+            metadata: RecordedMetadata::new(metadata, tags),
             format,
             payload,
         }

@@ -1,11 +1,12 @@
 //! Many filters, asked at once which of them want an event.
 //!
-//! * Each is found by the kind of name that tells most: by its streams; if it names none, by its categories; if it
-//!   names none of these either, by its event types. So an event is compared with the filters that name something of
-//!   it, and not with the others, however many they are.
+//! * Each alternative of a filter is found by the kind of name that tells most: by its streams; if it names none, by one
+//!   of its tags; if it has none, by its categories; if it names none of these either, by its event types. So an event
+//!   is compared with the filters that name something of it, and not with the others, however many they are.
 //! * Equal filters are kept once.
 
 use crate::value::filter::Filter;
+use crate::value::filter_names::{AlternativeNames, FilterNames, without_types};
 use crate::value::stream::category_of;
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,33 +18,28 @@ pub(crate) struct FilterId(u64);
 #[derive(Default)]
 pub(crate) struct FilterIndex {
     filters: HashMap<FilterId, Entry>,
-    ids: HashMap<Names, FilterId>,
+    ids: HashMap<FilterNames, FilterId>,
     by_stream: ByName,
+    by_tag: ByName,
     by_category: ByName,
     by_event_type: ByName,
-    /// The filter that names nothing, and so wants everything.
-    everything: Option<FilterId>,
+    /// The filters with an alternative that names nothing, and so wants everything.
+    everything: BTreeSet<FilterId>,
     added: u64,
 }
 
 /// The filters that are found by a name.
 type ByName = HashMap<String, BTreeSet<FilterId>>;
 
-/// Streams, categories and event types.
-type Names = [Vec<String>; 3];
-
 struct Entry {
     filter: Filter,
-    names: Names,
+    names: FilterNames,
     /// How often it was added and not removed.
     users: usize,
     /// It names things of one kind, and no category with types of its own: what is found by one of them is wanted.
     is_simple: bool,
-}
-
-/// The category in a name of [`Filter::names`], which may have types of its own after it.
-fn without_types(name: &str) -> &str {
-    name.split_once('\0').map_or(name, |(category, _)| category)
+    /// It has several alternatives, and so may be found by several names of one event.
+    has_alternatives: bool,
 }
 
 impl FilterIndex {
@@ -56,19 +52,26 @@ impl FilterIndex {
         }
         self.added += 1;
         let id = FilterId(self.added);
-        match self.places(&names) {
-            None => self.everything = Some(id),
-            Some((by, keys)) => {
-                for key in keys {
-                    by.entry(key.to_owned()).or_default().insert(id);
+        for alternative in &names.0 {
+            match self.places(alternative) {
+                None => {
+                    self.everything.insert(id);
+                }
+                Some((by, keys)) => {
+                    for key in keys {
+                        by.entry(key.to_owned()).or_default().insert(id);
+                    }
                 }
             }
         }
-        let has_types = names[1].iter().any(|name| without_types(name) != name);
-        let kinds = names.iter().filter(|names| !names.is_empty()).count();
-        let is_simple = kinds <= 1 && !has_types;
+        let (is_simple, has_alternatives) = match &names.0[..] {
+            [only] => (is_simple(only), false),
+            _ => (false, true),
+        };
         self.ids.insert(names.clone(), id);
-        self.filters.insert(id, Entry { filter: filter.clone(), names, users: 1, is_simple });
+        let filter = filter.clone();
+        let entry = Entry { filter, names, users: 1, is_simple, has_alternatives };
+        self.filters.insert(id, entry);
         id
     }
 
@@ -81,33 +84,79 @@ impl FilterIndex {
         }
         let Entry { names, .. } = self.filters.remove(&id).expect("it was just there");
         self.ids.remove(&names);
-        match self.places(&names) {
-            None => self.everything = None,
-            Some((by, keys)) => {
-                for key in keys {
-                    // A category may be named several times, with types of its own.
-                    let Some(ids) = by.get_mut(key) else { continue };
-                    ids.remove(&id);
-                    if ids.is_empty() {
-                        by.remove(key);
-                    }
+        self.everything.remove(&id);
+        for alternative in &names.0 {
+            let Some((by, keys)) = self.places(alternative) else { continue };
+            for key in keys {
+                // Several alternatives may name the same, and one a category several times.
+                let Some(ids) = by.get_mut(key) else { continue };
+                ids.remove(&id);
+                if ids.is_empty() {
+                    by.remove(key);
                 }
             }
         }
     }
 
-    /// Where a filter with these names is found, and under which; `None`: everywhere.
-    fn places<'a>(&mut self, names: &'a Names) -> Option<(&mut ByName, Vec<&'a str>)> {
-        let (by, names) = match names {
-            [streams, _, _] if !streams.is_empty() => (&mut self.by_stream, streams),
-            [_, categories, _] if !categories.is_empty() => {
-                let categories = categories.iter().map(|name| without_types(name)).collect();
-                return Some((&mut self.by_category, categories));
-            }
-            [_, _, types] if !types.is_empty() => (&mut self.by_event_type, types),
-            _ => return None,
-        };
-        Some((by, names.iter().map(String::as_str).collect()))
+    /// Where an alternative with these names is found, and under which; `None`: everywhere.
+    fn places<'a>(&mut self, names: &'a AlternativeNames) -> Option<(&mut ByName, Vec<&'a str>)> {
+        let AlternativeNames { streams, categories, event_types, tags } = names;
+        if !streams.is_empty() {
+            return Some((&mut self.by_stream, streams.iter().map(String::as_str).collect()));
+        }
+        if let Some(tag) = tags.first() {
+            return Some((&mut self.by_tag, vec![tag]));
+        }
+        if !categories.is_empty() {
+            let categories = categories.iter().map(|name| without_types(name)).collect();
+            return Some((&mut self.by_category, categories));
+        }
+        let event_types: Vec<&str> = event_types.iter().map(String::as_str).collect();
+        (!event_types.is_empty()).then_some((&mut self.by_event_type, event_types))
+    }
+
+    /// The filters that want an event of this stream and type with these `tags`, each once.
+    pub(crate) fn wanting<'a>(
+        &'a self,
+        stream: &'a str,
+        event_type: &'a str,
+        tags: impl Iterator<Item = &'a str> + Clone + 'a,
+    ) -> impl Iterator<Item = FilterId> + 'a {
+        let by_names = [
+            Some(&self.everything),
+            self.by_stream.get(stream),
+            self.by_category.get(category_of(stream)),
+            self.by_event_type.get(event_type),
+        ];
+        // Without a filter of tags, they need not be read.
+        let are_asked = !self.by_tag.is_empty();
+        let by_tags = tags.clone().take_while(move |_| are_asked);
+        let by_tags = by_tags.filter_map(|tag| self.by_tag.get(tag));
+        let found = by_names.into_iter().flatten().chain(by_tags.clone()).enumerate();
+        found.flat_map(move |(place, ids)| {
+            let (tags, by_tags) = (tags.clone(), by_tags.clone());
+            let before = move |id: &FilterId| {
+                let before = by_names.into_iter().flatten().chain(by_tags.clone()).take(place);
+                before.into_iter().any(|ids| ids.contains(id))
+            };
+            let wants = move |id: &FilterId| {
+                self.filters.get(id).is_some_and(|entry| {
+                    (entry.is_simple || entry.filter.wants_tagged(stream, event_type, tags.clone()))
+                        && !(entry.has_alternatives && before(id))
+                })
+            };
+            ids.iter().copied().filter(wants)
+        })
+    }
+
+    /// Whether one of the filters wants an event of this stream and type with these `tags`.
+    pub(crate) fn wants<'a>(
+        &'a self,
+        stream: &'a str,
+        event_type: &'a str,
+        tags: impl Iterator<Item = &'a str> + Clone + 'a,
+    ) -> bool {
+        self.wanting(stream, event_type, tags).next().is_some()
     }
 
     /// How many filters there are.
@@ -115,37 +164,21 @@ impl FilterIndex {
         self.filters.len()
     }
 
-    /// The filters that want an event of this stream and type, each once.
-    pub(crate) fn wanting<'a>(
-        &'a self,
-        stream: &'a str,
-        event_type: &'a str,
-    ) -> impl Iterator<Item = FilterId> + 'a {
-        let found = [
-            self.by_stream.get(stream),
-            self.by_category.get(category_of(stream)),
-            self.by_event_type.get(event_type),
-        ];
-        let wants = move |id: &FilterId| {
-            self.filters
-                .get(id)
-                .is_some_and(|entry| entry.is_simple || entry.filter.wants(stream, event_type))
-        };
-        let found = found.into_iter().flatten().flatten().copied().filter(wants);
-        self.everything.into_iter().chain(found)
-    }
-
-    /// Whether one of the filters wants an event of this stream and type.
-    pub(crate) fn wants(&self, stream: &str, event_type: &str) -> bool {
-        self.wanting(stream, event_type).next().is_some()
-    }
-
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
-        let by = [&self.by_stream, &self.by_category, &self.by_event_type];
+        let by = [&self.by_stream, &self.by_tag, &self.by_category, &self.by_event_type];
         self.filters.is_empty()
             && self.ids.is_empty()
             && by.iter().all(|by| by.is_empty())
-            && self.everything.is_none()
+            && self.everything.is_empty()
     }
+}
+
+/// Whether an event that has one of the names by which the alternative is found is wanted.
+fn is_simple(names: &AlternativeNames) -> bool {
+    let AlternativeNames { streams, categories, event_types, tags } = names;
+    let kinds = [streams, categories, event_types, tags];
+    kinds.iter().filter(|names| !names.is_empty()).count() <= 1
+        && tags.len() <= 1
+        && categories.iter().all(|name| without_types(name) == name)
 }

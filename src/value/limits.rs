@@ -14,7 +14,14 @@ use std::time::Duration;
 pub const STREAM_NAME_BYTES_MAX: usize = 1_024;
 /// Bytes of UTF-8 in an event type's name.
 pub const EVENT_TYPE_BYTES_MAX: usize = 256;
-/// Bytes of an event's payload and metadata together.
+/// Bytes of UTF-8 in a tag.
+pub const TAG_BYTES_MAX: usize = 256;
+/// Tags of one event. Each is indexed by itself, and takes about as much of the index as a small event.
+pub const EVENT_TAGS_MAX: usize = 64;
+/// Alternatives of one filter. Each is compared with every event that is looked at, and is looked up in the index by
+/// itself.
+pub const FILTER_ALTERNATIVES_MAX: usize = 256;
+/// Bytes of an event's payload, metadata and tags together.
 pub const EVENT_BYTES_MAX: usize = 16 * MIB;
 /// Bytes of all events of one commit, as they are encoded.
 pub const COMMIT_BYTES_MAX: usize = 64 * MIB;

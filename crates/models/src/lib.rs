@@ -16,6 +16,7 @@ mod value {
     pub(crate) mod error;
     pub(crate) mod failpoint;
     pub(crate) mod filter_index;
+    pub(crate) mod filter_names;
     pub(crate) mod limits;
     pub(crate) mod shown;
     pub(crate) mod tasks;
@@ -56,17 +57,29 @@ mod value {
     }
 
     pub(crate) mod filter {
+        use super::filter_names::{AlternativeNames, FilterNames};
+
         /// Wants one type, or all.
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub(crate) struct Filter(pub(crate) Option<&'static str>);
 
         impl Filter {
-            pub(crate) fn names(&self) -> [Vec<String>; 3] {
-                [vec![], vec![], self.0.iter().map(ToString::to_string).collect()]
+            pub(crate) fn names(&self) -> FilterNames {
+                let event_types = self.0.iter().map(ToString::to_string).collect();
+                FilterNames(vec![AlternativeNames { event_types, ..AlternativeNames::default() }])
             }
 
             pub(crate) fn wants(&self, _: &str, event_type: &str) -> bool {
                 self.0.is_none_or(|wanted| wanted == event_type)
+            }
+
+            pub(crate) fn wants_tagged<'a>(
+                &self,
+                stream: &str,
+                event_type: &str,
+                _: impl Iterator<Item = &'a str>,
+            ) -> bool {
+                self.wants(stream, event_type)
             }
         }
     }

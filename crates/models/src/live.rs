@@ -17,6 +17,7 @@ use crate::value::position::Position;
 use parking_lot::{RwLock, RwLockReadGuard};
 use shuttle::sync::Mutex;
 use shuttle::thread;
+use std::iter;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -50,7 +51,20 @@ impl Interest {
     }
 
     fn may_want(&self, frame: &[&str]) -> bool {
-        self.0.try_read().is_none_or(|filters| frame.iter().any(|kind| filters.wants("S", kind)))
+        self.0.try_read().is_none_or(|filters| frame.iter().any(|kind| filters.wants("S", kind, iter::empty())))
+    }
+}
+
+/// What filters ask of an event, none of which has tags here.
+#[derive(Clone, Copy)]
+pub(crate) struct Named<'a> {
+    pub(crate) stream: &'a str,
+    pub(crate) event_type: &'a str,
+}
+
+impl<'a> Named<'a> {
+    pub(crate) fn tags(self) -> iter::Empty<&'a str> {
+        iter::empty()
     }
 }
 
@@ -129,15 +143,15 @@ impl Reader {
     }
 
     pub(crate) fn next(&mut self, filter: &Filter) -> Result<Step> {
-        self.next_named(|stream, kind| filter.wants(stream, kind))
+        self.next_named(|named| filter.wants(named.stream, named.event_type))
     }
 
-    pub(crate) fn next_named(&mut self, mut wants: impl FnMut(&str, &str) -> bool) -> Result<Step> {
+    pub(crate) fn next_named(&mut self, mut wants: impl FnMut(Named<'_>) -> bool) -> Result<Step> {
         let (next, last) = self.frame.as_mut().expect("a frame is open");
         while *next <= *last {
             let position = *next;
             *next += 1;
-            if wants("S", kind(position)) {
+            if wants(Named { stream: "S", event_type: kind(position) }) {
                 return Ok(Step::Event(RecordedEvent { position: Position(position) }));
             }
         }

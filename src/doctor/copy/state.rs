@@ -13,7 +13,7 @@
 
 use crate::codec::bin::{decode, encode};
 use crate::codec::frame::Frame;
-use crate::codec::group::{FilterRecord, GroupKey, GroupRecord, group_key_of};
+use crate::codec::group::{GroupKey, GroupRecord, LongFilterRecord, filter_names, group_key_of};
 use crate::codec::parked::ParkedRecord;
 use crate::codec::process::{
     Cursor, ParkedStep, ProcessKey, StoredPosition, StoredStep, WaitsFrom, aside_prefix,
@@ -26,6 +26,7 @@ use crate::value::corruption::Corruption;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
+use crate::value::filter_names::FilterNames;
 use crate::value::limits::COPY_STATE_BYTES_MAX;
 use std::collections::{BTreeMap, HashSet};
 
@@ -112,6 +113,9 @@ pub(super) struct TypedGroups(Vec<TypedGroup>);
 struct TypedGroup {
     name: String,
     record: GroupRecord,
+    /// Its filter, if that has a record of its own.
+    long: Option<LongFilterRecord>,
+    filter: FilterNames,
     parked: HashSet<u64>,
 }
 
@@ -127,7 +131,10 @@ impl TypedGroups {
                 (GroupKey::OnShelf { position, .. }, Some(group)) => {
                     group.parked.insert(position);
                 }
-                (GroupKey::OnShelf { .. }, None) => {}
+                (GroupKey::Filter, Some(group)) => {
+                    group.long = Some(decode(value).map_err(|what| unreadable(key, &what))?);
+                }
+                (GroupKey::OnShelf { .. } | GroupKey::Filter, None) => {}
                 (GroupKey::Group, group) => {
                     let record: GroupRecord =
                         decode(value).map_err(|what| unreadable(key, &what))?;
@@ -138,16 +145,22 @@ impl TypedGroups {
                         }
                         None => {
                             let (name, parked) = (name.to_owned(), HashSet::new());
-                            groups.push(TypedGroup { name, record, parked });
+                            let filter = FilterNames(Vec::new());
+                            groups.push(TypedGroup { name, record, long: None, filter, parked });
                         }
                     }
                 }
             }
         }
-        groups.retain(|group| {
-            let FilterRecord { categories, event_types, .. } = &group.record.filter;
-            !event_types.is_empty() || categories.iter().any(|category| category.contains('\0'))
-        });
+        for group in &mut groups {
+            let filter = filter_names(&group.record.filter, group.long.take());
+            group.filter = filter.ok_or_else(|| {
+                let name = &group.name;
+                let message = format!("the filter of the consumer group {name:?} cannot be read");
+                Error::new(ErrorKind::UnsupportedFormat, message)
+            })?;
+        }
+        groups.retain(|group| group.filter.tells_types());
         Ok(TypedGroups(groups))
     }
 
@@ -159,10 +172,10 @@ impl TypedGroups {
         }
         let (stream, position) = (event.stream.as_str(), event.position.get());
         let loses = |group: &&TypedGroup| {
-            let GroupRecord { filter, .. } = &group.record;
+            let filter = &group.filter;
             (!group.record.is_finished(position) || group.parked.contains(&position))
-                && filter.wants(stream, &event.event_type)
-                && !filter.wants(stream, becomes)
+                && filter.wants(stream, &event.event_type, event.tags())
+                && !filter.wants(stream, becomes, event.tags())
         };
         let Some(TypedGroup { name, .. }) = self.0.iter().find(loses) else { return Ok(()) };
         let message = format!(
@@ -345,6 +358,7 @@ fn of_group_key(
             let group = GroupRecord { cursor: after(group.cursor), finished, tried, ..group };
             Ok(vec![(key.to_owned(), encode(&group))])
         }
+        GroupKey::Filter => Ok(vec![(key.to_owned(), value.to_vec())]),
         GroupKey::OnShelf { prefix, position } => {
             let (first, last) = range(position, position, after);
             let parked = |now| {

@@ -165,10 +165,6 @@ impl Ledger {
         self.read
     }
 
-    pub(super) fn filter(&self) -> &FilterRecord {
-        &self.filter
-    }
-
     pub(super) fn settings(&self) -> Settings {
         self.settings
     }

@@ -17,7 +17,7 @@ pub(crate) mod status;
 #[cfg(test)]
 mod tests;
 
-use crate::codec::group::{FilterRecord, Shelf};
+use crate::codec::group::Shelf;
 use crate::follow::group::registry::{Described, Groups, shelved};
 use crate::follow::parked::Parked;
 use crate::follow::subscription::SubscriptionBuilder;
@@ -217,15 +217,6 @@ impl ConsumerGroup {
         check_name("a group's", &self.name)?;
         callback::refuse_if_commits_wait("a call of a group")?;
         self.log.log().refuse_if_closed()
-    }
-}
-
-impl fmt::Display for FilterRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let FilterRecord { streams, categories, event_types } = self;
-        // A category with types of its own names them after NULs.
-        let categories: Vec<_> = categories.iter().map(|name| name.replace('\0', ":")).collect();
-        write!(f, "streams {streams:?}, categories {categories:?}, event types {event_types:?}")
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::codec::bin;
 use crate::codec::group::{
-    FilterRecord, GroupRecord, Shelf, group_key, part_prefix, shelf_key, shelf_position,
-    shelf_prefix,
+    GroupRecord, Shelf, filter_key, filter_names, filter_records, group_key, part_prefix,
+    shelf_key, shelf_position, shelf_prefix,
 };
 use crate::codec::parked::ParkedRecord;
 use crate::follow::group::durable_state::DurableState;
@@ -15,6 +15,7 @@ use crate::log::handle::LogHandle;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::filter::Filter;
+use crate::value::filter_names::FilterNames;
 use crate::value::limits::{GROUP_PARTS_MAX, PARKED_MOVED_MAX};
 use crate::value::position::Position;
 use parking_lot::Mutex;
@@ -49,8 +50,8 @@ impl Groups {
         let name = described.name;
         let group = match running.get(name) {
             Some(group) if group.ended().is_none() => {
+                check_filter(name, &group.filter, described.filter)?;
                 group.with_ledger(|ledger| {
-                    check_filter(name, ledger.filter(), described.filter)?;
                     check_settings(name, ledger.settings(), described.settings)
                 })?;
                 Arc::clone(group)
@@ -147,8 +148,10 @@ impl Groups {
             .into_iter()
             .flat_map(BTreeMap::into_keys)
             .collect();
-        if log.log().record(&group_key(name))?.is_some() {
-            keys.push(group_key(name));
+        for key in [filter_key(name), group_key(name)] {
+            if log.log().record(&key)?.is_some() {
+                keys.push(key);
+            }
         }
         remove(log, keys)
     }
@@ -166,20 +169,32 @@ fn start(log: &LogHandle, described: &Described<'_>) -> Result<Arc<RunningGroup>
     let Described { name, filter, after, settings } = *described;
     let (record, kept) = match stored(log.log(), name)? {
         Some((record, kept)) => {
-            check_filter(name, &record.filter, filter)?;
+            check_filter(name, &stored_filter(log.log(), name, &record)?, filter)?;
             refuse_ahead(name, &record, log.log().head_position())?;
             (record, kept)
         }
         None => {
-            let filter = filter_record(filter);
+            let (filter, long) = filter_records(filter.names());
             let record = GroupRecord { filter, cursor: after.get(), ..GroupRecord::default() };
-            commit_state(log.engine(), Commit::new().state(group_key(name), bin::encode(&record)))?;
+            let mut commit = Commit::new().state(group_key(name), bin::encode(&record));
+            if let Some(long) = long {
+                commit = commit.state(filter_key(name), bin::encode(&long));
+            }
+            commit_state(log.engine(), commit)?;
             (record, DurableState::read(0))
         }
     };
     let replays = shelved(log.log(), name, Shelf::Replay)?.into_keys();
     let ledger = Ledger::new(settings, record, replays, now(log.engine()));
     RunningGroup::start(name, log.engine(), ledger, kept, filter.clone())
+}
+
+/// What the filter of the group with this `record` names.
+fn stored_filter(log: &Log, name: &str, record: &GroupRecord) -> Result<FilterNames> {
+    let long = log.record(&filter_key(name))?.map(|bytes| bin::decode(&bytes));
+    let long = long.transpose().map_err(|what| damaged(name, &what))?;
+    filter_names(&record.filter, long)
+        .ok_or_else(|| damaged(name, "its filter is lacking, or of a later version"))
 }
 
 /// What is kept of the group, if it was ever started, and how.
@@ -231,13 +246,8 @@ fn refuse_ahead(name: &str, record: &GroupRecord, head: Position) -> Result<()> 
     Err(Error::new(ErrorKind::Corrupt, message))
 }
 
-pub(super) fn filter_record(filter: &Filter) -> FilterRecord {
-    let [streams, categories, event_types] = filter.names();
-    FilterRecord { streams, categories, event_types }
-}
-
-fn check_filter(name: &str, fixed: &FilterRecord, given: &Filter) -> Result<()> {
-    let given = filter_record(given);
+fn check_filter(name: &str, fixed: &FilterNames, given: &Filter) -> Result<()> {
+    let given = given.names();
     if *fixed == given {
         return Ok(());
     }

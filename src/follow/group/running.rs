@@ -15,6 +15,7 @@ use crate::telemetry::counters::Counter;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::RecordedEvent;
 use crate::value::filter::Filter;
+use crate::value::filter_names::FilterNames;
 use crate::value::position::Position;
 use crate::value::tasks::{Tasks, Woken};
 use crossbeam_channel::{Sender, bounded};
@@ -28,6 +29,8 @@ use std::time::Instant;
 /// What the consumers of a group share.
 pub(super) struct RunningGroup {
     pub(super) name: String,
+    /// What its filter names.
+    pub(super) filter: FilterNames,
     pub(super) engine: Arc<Engine>,
     pub(super) state: Mutex<State>,
     /// Notified when an event may be ready, or when none will be any more.
@@ -94,6 +97,7 @@ impl RunningGroup {
         let after = Position::new(cursor);
         let group = Arc::new(RunningGroup {
             name: name.to_owned(),
+            filter: filter.names(),
             engine: Arc::clone(engine),
             state: Mutex::new(State {
                 ledger,

@@ -1,7 +1,9 @@
 //! The ledger against what it promises, over random orders of everything that can happen to it.
 
 use crate::codec::bin;
-use crate::codec::group::{FilterRecord, GroupRecord, Shelf, group_key, part_prefix};
+use crate::codec::group::{
+    FilterRecord, GroupRecord, Shelf, filter_names, filter_records, group_key, part_prefix,
+};
 use crate::follow::group::durable_state::DurableState;
 use crate::follow::group::ledger::{Ledger, Move, Nack, Settings};
 use crate::follow::group::standing::Now;
@@ -563,13 +565,20 @@ fn a_filter_that_is_kept_wants_what_the_filter_wants() {
         Filter::event_type("T").and_category("A").and_category("B"),
         Filter::stream(StreamId::new("A-1").unwrap()).and_event_type("U"),
         Filter::all().with_category("A".into(), types()).and_category("B"),
+        Filter::tag("x").and_event_type("T").or(Filter::category("B").tagged("y").tagged("x")),
+        Filter::stream(StreamId::new("A-1").unwrap()).or(Filter::event_type("V")),
     ];
     for filter in filters {
-        let record = super::registry::filter_record(&filter);
+        let (record, long) = filter_records(filter.names());
+        let record = filter_names(&record, long).unwrap();
         for stream in ["A-1", "A-2", "B-1", "AB-1", "A"] {
             for event_type in ["T", "U", "V"] {
-                let wants = record.wants(stream, event_type);
-                assert_eq!(wants, filter.wants(stream, event_type), "{record:?}, {stream}");
+                for tags in [&[][..], &["x"], &["y"], &["x", "y"]] {
+                    let tags = tags.iter().copied();
+                    let wants = record.wants(stream, event_type, tags.clone());
+                    let wanted = filter.wants_tagged(stream, event_type, tags);
+                    assert_eq!(wants, wanted, "{record:?}, {stream}");
+                }
             }
         }
     }

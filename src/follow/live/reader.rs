@@ -1,6 +1,7 @@
 //! Reading the log in order: frame by frame, and of each frame the events that are wanted.
 
 use crate::log::core::Log;
+use crate::log::interest::Named;
 use crate::log::read::frame_cursor::FrameCursor;
 use crate::log::read::frame_events::FrameEvents;
 use crate::value::error::Result;
@@ -44,8 +45,8 @@ impl Reader {
         Self::step(&mut self.frame, |events| events.next(&log.journal, filter))
     }
 
-    /// The same, for `wants`, which is given an event's stream and type.
-    pub(super) fn next_named(&mut self, wants: impl FnMut(&str, &str) -> bool) -> Result<Step> {
+    /// The same, for `wants`, which is given what filters ask of an event.
+    pub(super) fn next_named(&mut self, wants: impl FnMut(Named<'_>) -> bool) -> Result<Step> {
         let log = &self.log;
         Self::step(&mut self.frame, |events| events.next_named(&log.journal, wants))
     }

@@ -171,8 +171,8 @@ impl Roster {
         let filters = log.interest.filters();
         for _ in 0..HANDED_OUT_AT_ONCE {
             wanting.clear();
-            let step = reader.next_named(|stream, event_type| {
-                wanting.extend(filters.wanting(stream, event_type));
+            let step = reader.next_named(|named| {
+                wanting.extend(filters.wanting(named.stream, named.event_type, named.tags()));
                 !wanting.is_empty()
             })?;
             match step {

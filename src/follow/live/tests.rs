@@ -48,6 +48,7 @@ fn what_was_judged_before_somebody_joined_wakes_the_thread_that_watches() {
 
 const STREAMS: [&str; 6] = ["A-1", "A-2", "B-1", "B", "A", "-"];
 const TYPES: [&str; 3] = ["T", "U", "A"];
+const TAGS: [&str; 3] = ["x", "y", "z"];
 
 fn some_filter(random: &mut Random) -> Filter {
     let mut filter = Filter::all();
@@ -55,7 +56,9 @@ fn some_filter(random: &mut Random) -> Filter {
         let stream = STREAMS[random.below(6) as usize];
         let event_type = TYPES[random.below(3) as usize];
         let category = category_of(stream).to_owned();
-        filter = match random.below(4) {
+        filter = match random.below(6) {
+            4 => filter.tagged(TAGS[random.below(3) as usize]),
+            5 => return filter.or(some_filter(random)),
             0 => filter.and_stream(StreamId::new(stream).unwrap()),
             _ if category.is_empty() => filter,
             1 => filter.and_category(category),
@@ -81,13 +84,17 @@ fn whatever_was_added_and_removed_the_filters_found_are_those_that_want_the_even
             }
             let stream = STREAMS[random.below(6) as usize];
             let event_type = TYPES[random.below(3) as usize];
-            let found: Vec<_> = index.wanting(stream, event_type).collect();
+            let tags = &TAGS[..random.below(4) as usize];
+            let tags = tags.iter().copied();
+            let found: Vec<_> = index.wanting(stream, event_type, tags.clone()).collect();
             let unique: BTreeSet<_> = found.iter().copied().collect();
             assert_eq!(unique.len(), found.len(), "seed {seed}: one is found twice");
-            let wanting = kept.iter().filter(|(_, filter)| filter.wants(stream, event_type));
+            let wanting = kept
+                .iter()
+                .filter(|(_, filter)| filter.wants_tagged(stream, event_type, tags.clone()));
             let wanting: BTreeSet<_> = wanting.map(|(id, _)| *id).collect();
             assert_eq!(unique, wanting, "seed {seed}: {stream} {event_type} {kept:?}");
-            assert_eq!(index.wants(stream, event_type), !wanting.is_empty());
+            assert_eq!(index.wants(stream, event_type, tags), !wanting.is_empty());
         }
         kept.into_iter().for_each(|(id, _)| index.remove(id));
         assert!(index.is_empty(), "seed {seed}: something is left");

@@ -32,7 +32,7 @@ fn newer_forms() -> Vec<(&'static str, Kind, Vec<u8>)> {
         entry::seal_event(&mut body, 1);
         body
     };
-    // The extras end with the tags and the key, here no tag and no key. A tag takes one more byte and its text.
+    // The extras end with the key, here none.
     let extras_end = |bytes: &[u8]| bytes.len() - 1;
     let lengthen = |bytes: &mut Vec<u8>, by: u32| {
         let length = u32::from_le_bytes(bytes[30..34].try_into().unwrap()) + by;
@@ -51,15 +51,6 @@ fn newer_forms() -> Vec<(&'static str, Kind, Vec<u8>)> {
         ("a record of kind 2", Kind::Group, unknown_record),
         ("an event with flags 0x0002", Kind::Group, event(&|bytes| bytes[16] |= 2)),
         ("an event with flags 0x8000", Kind::Group, event(&|bytes| bytes[17] |= 0x80)),
-        (
-            "an event with tags",
-            Kind::Group,
-            event(&|bytes| {
-                let end = extras_end(bytes);
-                bytes.splice(end - 2..end - 1, [1, 1, b't']);
-                lengthen(bytes, 2);
-            }),
-        ),
         (
             "an event with an encryption key",
             Kind::Group,

@@ -18,14 +18,15 @@ use crate::codec::frame;
 use crate::codec::record::Record;
 use crate::log::commit::promise::Promised;
 use crate::value::clock::Micros;
-use crate::value::error::{Error, Result};
+use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::NewEvent;
 use crate::value::limits::{
     COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
-    EVENT_BYTES_MAX, EVENT_TYPE_BYTES_MAX,
+    EVENT_BYTES_MAX, EVENT_TAGS_MAX, EVENT_TYPE_BYTES_MAX,
 };
 use crate::value::position::{ExpectedVersion, Position};
 use crate::value::stream::StreamId;
+use crate::value::tag::check_tag;
 use std::collections::HashSet;
 use std::ops::Range;
 use uuid::Uuid;
@@ -345,14 +346,19 @@ pub(crate) fn check_name(whose: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether this can be an event, but for the bytes of its metadata.
+/// Whether this can be an event, but for the bytes of its metadata and tags.
 pub(crate) fn check_event(event: &NewEvent) -> Result<()> {
     check_event_type(&event.event_type)?;
     if event.payload.len() > EVENT_BYTES_MAX {
         let max = EVENT_BYTES_MAX;
         return Err(Error::too_large("event payload", event.payload.len(), max, "bytes"));
     }
-    Ok(())
+    if event.tags.len() > EVENT_TAGS_MAX {
+        let met = event.tags.len();
+        let message = format!("an event has {met} tags; at most {EVENT_TAGS_MAX} are allowed");
+        return Err(Error::new(ErrorKind::TooLarge, message));
+    }
+    event.tags.iter().try_for_each(|tag| check_tag(tag))
 }
 
 /// Whether this can be an event's type.
@@ -375,7 +381,7 @@ pub(crate) fn check_event_type(event_type: &str) -> Result<()> {
 pub(crate) fn check_event_bytes(event: &NewEvent, envelope: usize) -> Result<()> {
     let met = envelope - envelope::FIXED_BYTES - event.event_type.len();
     if met > EVENT_BYTES_MAX {
-        let what = "event payload and metadata together";
+        let what = "event payload, metadata and tags together";
         return Err(Error::too_large(what, met, EVENT_BYTES_MAX, "bytes"));
     }
     Ok(())

@@ -4,7 +4,7 @@ use crate::codec::entry::EventParts;
 use crate::codec::envelope::{self, Place};
 use crate::codec::frame::{self, Frame, Location};
 use crate::journal::read::Journal;
-use crate::log::interest::names;
+use crate::log::interest::{Named, named};
 use crate::value::corruption::Corruption;
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;
@@ -63,16 +63,14 @@ impl FrameEvents {
         self.next_of(journal, |body, parts| wants_all || wants(filter, body, parts))
     }
 
-    /// The next event that `wants`, which is given its stream and type, accepts. One whose names cannot be read is
+    /// The next event that `wants` accepts, which is given what filters ask of it. One whose names cannot be read is
     /// an error.
     pub(crate) fn next_named(
         &mut self,
         journal: &Journal,
-        mut wants: impl FnMut(&str, &str) -> bool,
+        mut wants: impl FnMut(Named<'_>) -> bool,
     ) -> Option<Result<RecordedEvent>> {
-        self.next_of(journal, |body, parts| {
-            names(body, parts).is_none_or(|(stream, event_type)| wants(stream, event_type))
-        })
+        self.next_of(journal, |body, parts| named(body, parts).is_none_or(&mut wants))
     }
 
     #[inline]
@@ -182,9 +180,10 @@ fn wants(filter: &Filter, body: &[u8], parts: &EventParts) -> bool {
     if !filter.wants_stream(stream) {
         return false;
     }
-    match envelope::event_type(&body[parts.envelope.clone()]) {
+    let envelope = &body[parts.envelope.clone()];
+    match envelope::event_type(envelope) {
         None => true,
-        Some(event_type) if filter.wants(stream, event_type) => {
+        Some(event_type) if filter.wants_tagged(stream, event_type, envelope::tags(envelope)) => {
             filter.note_accepted(stream);
             true
         }

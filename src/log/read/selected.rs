@@ -12,7 +12,7 @@ use crate::log::read::stream::{StreamEvents, StreamRange};
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
-use crate::value::filter::Filter;
+use crate::value::filter::{Alternative, Filter};
 use crate::value::limits::{SELECTED_STREAMS_MAX, STREAMS_PAGE};
 use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
@@ -62,18 +62,23 @@ fn few_streams(
     last: Position,
 ) -> Result<Option<Vec<(StreamId, Version)>>> {
     let mut streams = BTreeMap::new();
-    if !filter.streams().is_empty() {
-        for stream in filter.streams().iter().filter(|stream| filter.wants_stream(stream.as_str()))
-        {
+    for alternative in filter.alternatives() {
+        if alternative.streams().is_empty() {
+            if !add_of_categories(log, alternative, &mut streams)? {
+                return Ok(None);
+            }
+            continue;
+        }
+        for stream in alternative.streams() {
             if streams.len() > SELECTED_STREAMS_MAX {
                 return Ok(None);
             }
-            if let Some(state) = log.stream_state(stream)? {
+            if filter.wants_stream(stream.as_str())
+                && let Some(state) = log.stream_state(stream)?
+            {
                 streams.insert(stream.clone(), state.version);
             }
         }
-    } else if !add_of_categories(log, filter, &mut streams)? {
-        return Ok(None);
     }
     let events: u64 = streams.values().map(|version| version.get()).sum();
     let is_few = streams.len() <= SELECTED_STREAMS_MAX
@@ -81,14 +86,14 @@ fn few_streams(
     Ok(is_few.then(|| streams.into_iter().collect()))
 }
 
-/// Adds the streams of the categories that `filter` names; false if it names none, or they have too many.
+/// Adds the streams of the categories that `alternative` names; false if it names none, or they have too many.
 fn add_of_categories(
     log: &Arc<Log>,
-    filter: &Filter,
+    alternative: &Alternative,
     streams: &mut BTreeMap<StreamId, Version>,
 ) -> Result<bool> {
     let (mut looked_at, mut has_any) = (0, false);
-    for category in filter.categories() {
+    for category in alternative.categories() {
         has_any = true;
         // The tail first, the index second: what moves in between is seen twice. The tail's state is the newer one.
         let in_tail = log.tail.streams(|stream| stream.category() == category);
@@ -175,7 +180,7 @@ impl Merged {
             if event.position > self.last {
                 break;
             }
-            if self.filter.wants(event.stream.as_str(), event.event_type.as_str()) {
+            if self.filter.wants_event(&event) {
                 self.next.push(Reverse(Next { event, stream }));
                 break;
             }

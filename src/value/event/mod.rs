@@ -4,6 +4,7 @@ mod id;
 
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::id::new_id;
+use crate::value::filter::Filter;
 use crate::value::json;
 use crate::value::json::told::Told;
 use crate::value::position::{Position, Version};
@@ -113,6 +114,8 @@ pub struct NewEvent {
     pub(crate) format: PayloadFormat,
     pub(crate) payload: Bytes,
     pub(crate) metadata: Metadata,
+    /// Sorted, each once.
+    pub(crate) tags: Vec<String>,
     pub(crate) occurred_at: Option<DateTime<Utc>>,
 }
 
@@ -149,6 +152,7 @@ impl NewEvent {
             format,
             payload,
             metadata: Metadata::default(),
+            tags: Vec::new(),
             occurred_at: None,
         }
     }
@@ -165,6 +169,32 @@ impl NewEvent {
     #[must_use]
     pub fn metadata(mut self, metadata: Metadata) -> NewEvent {
         self.metadata = metadata;
+        self
+    }
+
+    /// Adds a tag: the name of something that the event is about besides its stream, such as `course:c1`, by which it can
+    /// be [selected](crate::Filter::tag) and a commit [conditioned](crate::Commit::unless). Their order does not
+    /// matter, and one that is there already changes nothing.
+    ///
+    /// A tag has 1 to [`TAG_BYTES_MAX`](crate::limits::TAG_BYTES_MAX) bytes and no control character, and an event at
+    /// most [`EVENT_TAGS_MAX`](crate::limits::EVENT_TAGS_MAX) of them; others are refused by the commit.
+    ///
+    /// ```
+    /// use filmstrip::{ExpectedVersion, Filter, NewEvent, Store};
+    /// let store = Store::temporary()?;
+    /// let event = NewEvent::json("StudentSubscribed", &())?.tag("course:c1").tag("student:s7");
+    /// store.append("Subscription-1", ExpectedVersion::NoStream, [event])?;
+    ///
+    /// let event = store.read_all().filter(Filter::tag("student:s7")).iter()?.next().expect("one")?;
+    /// assert!(event.tags().eq(["course:c1", "student:s7"]));
+    /// # Ok::<(), filmstrip::Error>(())
+    /// ```
+    #[must_use]
+    pub fn tag(mut self, tag: impl Into<String>) -> NewEvent {
+        let tag = tag.into();
+        if let Err(place) = self.tags.binary_search(&tag) {
+            self.tags.insert(place, tag);
+        }
         self
     }
 
@@ -248,11 +278,23 @@ impl PartialEq<&str> for EventType {
 
 /// The metadata of a recorded event: shared, and without an allocation if there is none. Dereferences to [`Metadata`].
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct RecordedMetadata(Option<Arc<Metadata>>);
+pub struct RecordedMetadata(Option<Arc<Extras>>);
+
+/// What most events do not have.
+#[derive(PartialEq, Eq)]
+struct Extras {
+    metadata: Metadata,
+    tags: Vec<String>,
+}
 
 impl RecordedMetadata {
-    pub(crate) fn new(metadata: Metadata) -> RecordedMetadata {
-        RecordedMetadata((!metadata.is_empty()).then(|| Arc::new(metadata)))
+    pub(crate) fn new(metadata: Metadata, tags: Vec<String>) -> RecordedMetadata {
+        let is_empty = metadata.is_empty() && tags.is_empty();
+        RecordedMetadata((!is_empty).then(|| Arc::new(Extras { metadata, tags })))
+    }
+
+    fn tags(&self) -> &[String] {
+        self.0.as_ref().map_or(&[], |extras| &extras.tags)
     }
 }
 
@@ -260,7 +302,7 @@ impl Deref for RecordedMetadata {
     type Target = Metadata;
     fn deref(&self) -> &Metadata {
         static EMPTY: LazyLock<Metadata> = LazyLock::new(Metadata::default);
-        self.0.as_deref().unwrap_or(&EMPTY)
+        self.0.as_ref().map_or(&EMPTY, |extras| &extras.metadata)
     }
 }
 
@@ -312,6 +354,11 @@ pub struct RecordedEvent {
 }
 
 impl RecordedEvent {
+    /// Its [tags](NewEvent::tag), sorted.
+    pub fn tags(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
+        self.metadata.tags().iter().map(String::as_str)
+    }
+
     /// Decodes the payload as JSON.
     ///
     /// # Errors
@@ -331,6 +378,14 @@ impl RecordedEvent {
     }
 }
 
+impl Filter {
+    /// Whether a recorded event passes.
+    #[must_use]
+    pub fn wants_event(&self, event: &RecordedEvent) -> bool {
+        self.wants_tagged(event.stream.as_str(), event.event_type.as_str(), event.tags())
+    }
+}
+
 impl fmt::Debug for RecordedEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("RecordedEvent");
@@ -345,6 +400,9 @@ impl fmt::Debug for RecordedEvent {
             .field("occurred_at", &self.occurred_at);
         if !self.metadata.is_empty() {
             debug.field("metadata", &self.metadata);
+        }
+        if self.tags().len() > 0 {
+            debug.field("tags", &self.metadata.tags());
         }
         match self.format {
             PayloadFormat::Json => debug.field("payload", &String::from_utf8_lossy(&self.payload)),
