@@ -8,12 +8,15 @@ use crate::value::event::RecordedEvent;
 const EVENT_BYTES: usize = 256;
 /// Bytes of memory that an entry of the metadata takes besides its key and its value, about.
 const ENTRY_BYTES: usize = 64;
+/// The same of a tag.
+const TAG_BYTES: usize = 32;
 
 pub(super) fn bytes_of(event: &RecordedEvent) -> usize {
     let entries = event.metadata.entries.iter();
     let entries = entries.map(|(key, value)| ENTRY_BYTES + key.len() + value.len());
     let user = event.metadata.user.as_ref().map_or(0, String::len);
-    EVENT_BYTES + event.payload.len() + user + entries.sum::<usize>()
+    let tags = event.tags().map(|tag| TAG_BYTES + tag.len());
+    EVENT_BYTES + event.payload.len() + user + entries.sum::<usize>() + tags.sum::<usize>()
 }
 
 impl ReadStream {

@@ -215,7 +215,7 @@ fn encode_extras(metadata: &Metadata, tags: &[String]) -> Vec<u8> {
 }
 
 /// Also `None` if there is a key id, which this version does not know and would drop, or if the tags are not sorted or
-/// one occurs twice: whoever looks an event up by its tags relies on that.
+/// one occurs twice: what looks an event up by its tags relies on that.
 fn decode_extras(bytes: &[u8]) -> Option<RecordedMetadata> {
     let extras: Extras = bin::decode(bytes).ok()?;
     let is_sound = extras.key_id.is_none() && extras.tags.is_sorted_by(|a, b| a < b);

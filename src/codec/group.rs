@@ -30,8 +30,8 @@ pub(crate) struct GroupRecord {
 /// Which events the group wants, if its filter has one alternative and names no tags. Each list is in order and has no
 /// name twice. A category may be followed by the types that are wanted of it, each after a NUL.
 ///
-/// Of any other filter it holds the one stream [`ELSEWHERE`], which no event is in, so that a version that does not know
-/// such filters refuses the group instead of handing it everything.
+/// Of any other filter it holds the one stream [`ELSEWHERE`], which no event is in, so that a version which does not
+/// know such filters refuses the group instead of handing it everything.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct FilterRecord {
     pub(crate) streams: Vec<String>,

@@ -50,8 +50,8 @@ impl Store {
     /// been several, or none. This store is only read: up to its head at the time of the call, while others may write
     /// on. What they write meanwhile is not in the copy; [`Copied::position`] says where to compare.
     ///
-    /// * **An event stays in its stream**, its commit and its order, and keeps its times and metadata: the command,
-    ///   correlation and causation ids, the user and the entries. With it, so does every event in its place.
+    /// * **An event stays in its stream**, its commit and its order, and keeps its times, tags and metadata: the
+    ///   command, correlation and causation ids, the user and the entries. With it, so does every event in its place.
     /// * **Ids**: what is unchanged keeps its id, and the first of several events has it. The others have the UUID of
     ///   version 5 ([RFC 9562](https://www.rfc-editor.org/rfc/rfc9562#section-5.5)) of that id and the numbers "2",
     ///   "3", …, without those that the commit has given out in an earlier copy. So the same change of the same store

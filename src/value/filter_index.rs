@@ -1,8 +1,8 @@
 //! Many filters, asked at once which of them want an event.
 //!
-//! * Each alternative of a filter is found by the kind of name that tells most: by its streams; if it names none, by one
-//!   of its tags; if it has none, by its categories; if it names none of these either, by its event types. So an event
-//!   is compared with the filters that name something of it, and not with the others, however many they are.
+//! * Each alternative of a filter is found by the kind of name that tells most: by its streams; if it names none, by
+//!   one of its tags; if it has none, by its categories; if it names none of these either, by its event types. So an
+//!   event is compared with the filters that name something of it, and not with the others, however many they are.
 //! * Equal filters are kept once.
 
 use crate::value::filter::Filter;

@@ -42,6 +42,7 @@ mod repository;
 mod rows;
 mod spans;
 mod subscription;
+mod tags;
 mod testing;
 mod tidy;
 mod transaction;

@@ -403,6 +403,13 @@ const CAUGHT: &[(&str, &str)] = &[
         "model::keep_expected_times",
         "transaction::queued::a_state_has_the_places_and_times_that_its_events_have_got",
     ),
+    ("value::accept_any_tag", "tags::what_cannot_be_a_tag_is_refused_and_says_why"),
+    (
+        "value::accept_one_of_the_tags",
+        "tags::whatever_reads_events_finds_the_same_ones_by_their_tags",
+    ),
+    ("group::forget_long_filter", "tags::live_subscribers_and_a_group_get_what_has_their_tags"),
+    ("doctor::lose_tags_of_parts", "tags::what_takes_the_place_of_an_event_in_a_copy_has_its_tags"),
     (
         "doctor::copy_with_any_id",
         "copy::a_copy_has_what_each_event_becomes_and_everything_else_as_it_was",

@@ -351,7 +351,12 @@ fn recorded(
 /// `new` with this id, and with everything that it has from the event whose place it takes.
 fn in_place_of(event: &RecordedEvent, id: Uuid, new: NewEvent) -> NewEvent {
     let occurred_at = (event.occurred_at != event.recorded_at).then_some(event.occurred_at);
-    NewEvent { id, metadata: Metadata::clone(&event.metadata), occurred_at, ..new }
+    let metadata = Metadata::clone(&event.metadata);
+    let tags = match failpoint!("doctor::lose_tags_of_parts") {
+        true => Vec::new(),
+        false => event.tags().map(str::to_owned).collect(),
+    };
+    NewEvent { id, metadata, tags, occurred_at, ..new }
 }
 
 /// Whether the new event may be recorded. Others would be read as JSON, and could not be.

@@ -177,7 +177,9 @@ fn start(log: &LogHandle, described: &Described<'_>) -> Result<Arc<RunningGroup>
             let (filter, long) = filter_records(filter.names());
             let record = GroupRecord { filter, cursor: after.get(), ..GroupRecord::default() };
             let mut commit = Commit::new().state(group_key(name), bin::encode(&record));
-            if let Some(long) = long {
+            if let Some(long) = long
+                && !failpoint!("group::forget_long_filter")
+            {
                 commit = commit.state(filter_key(name), bin::encode(&long));
             }
             commit_state(log.engine(), commit)?;

@@ -83,6 +83,12 @@ macro_rules! filter_methods {
             self
         }
 
+        /// Accepts only events that have this tag. Further calls ask for further tags: an event must have all of them.
+        pub fn tagged(mut self, tag: impl Into<String>) -> Self {
+            self.options.filter = self.options.filter.tagged(tag);
+            self
+        }
+
         /// Replaces the filter, and what was named before.
         pub fn filter(mut self, filter: $crate::value::filter::Filter) -> Self {
             self.options.filter = filter;

@@ -74,7 +74,8 @@ fn bytes(stream: &StreamId, events: &[NewEvent]) -> usize {
         let entries = event.metadata.entries.iter();
         let entries: usize = entries.map(|(key, value)| key.len() + value.len() + 8).sum();
         let user = event.metadata.user.as_ref().map_or(0, String::len);
-        event.payload.len() + event.event_type.len() + entries + user + 128
+        let tags: usize = event.tags.iter().map(|tag| tag.len() + 8).sum();
+        event.payload.len() + event.event_type.len() + entries + user + tags + 128
     };
     events.iter().map(of_event).sum::<usize>() + events.len() * stream.as_str().len()
 }

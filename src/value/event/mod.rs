@@ -172,9 +172,9 @@ impl NewEvent {
         self
     }
 
-    /// Adds a tag: the name of something that the event is about besides its stream, such as `course:c1`, by which it can
-    /// be [selected](crate::Filter::tag) and a commit [conditioned](crate::Commit::unless). Their order does not
-    /// matter, and one that is there already changes nothing.
+    /// Adds a tag: the name of something that the event is about besides its stream, such as `course:c1`. Events are
+    /// [selected](crate::Filter::tag) by their tags, and [conditions](crate::Commit::unless) of commits name them. The
+    /// order of tags does not matter, and a tag that is there already changes nothing.
     ///
     /// A tag has 1 to [`TAG_BYTES_MAX`](crate::limits::TAG_BYTES_MAX) bytes and no control character, and an event at
     /// most [`EVENT_TAGS_MAX`](crate::limits::EVENT_TAGS_MAX) of them; others are refused by the commit.
