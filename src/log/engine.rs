@@ -10,6 +10,7 @@ use crate::journal::segment;
 use crate::journal::write::End;
 use crate::log::commit::EncodedCommit;
 use crate::log::commit::group::{GroupCommit, Outcome};
+use crate::log::commit::judging::judge_before_queueing;
 use crate::log::commit::outcome::{AppendError, Committed};
 use crate::log::commit::turns::Turns;
 use crate::log::core::{Log, journal_directory};
@@ -185,14 +186,25 @@ impl Engine {
 
     /// The same. Calls `queued`, which must not panic, once its place among all commits is fixed. Also returns the time
     /// at which it was recorded.
-    pub(crate) fn commit_queued(&self, encoded: EncodedCommit, queued: impl FnOnce()) -> Outcome {
+    pub(crate) fn commit_queued(
+        &self,
+        mut encoded: EncodedCommit,
+        queued: impl FnOnce(),
+    ) -> Outcome {
         // Each caller checks this before it takes a lock: in a forked process a lock may never be released.
         if !failpoint!("log::append_in_forked_process") {
             self.log.owner.check()?;
         }
         callback::refuse_if_commits_wait("a commit")?;
         let span = commit_span!(enter_span, encoded);
-        let outcome = self.group_commit.commit(&self.log, encoded, queued);
+        let judged = match encoded.conditions.is_empty() {
+            true => Ok(()),
+            false => judge_before_queueing(&self.log, &mut encoded),
+        };
+        let outcome = match judged {
+            Ok(()) => self.group_commit.commit(&self.log, encoded, queued),
+            Err(error) => Err(error.into()),
+        };
         if span.is_on() {
             tell(&span, &outcome);
         }
@@ -225,7 +237,7 @@ pub(super) fn tell<S: Listening>(span: &Listened<S>, outcome: &Outcome) {
             let is_new = !committed.already_recorded;
             span.outcome(if is_new { "done" } else { "already_recorded" }, None);
         }
-        Err(AppendError::Conflict(_)) => span.outcome("conflict", None),
+        Err(AppendError::Conflict(_) | AppendError::Matched(_)) => span.outcome("conflict", None),
         Err(AppendError::Store(error)) => span.outcome("failed", Some(error)),
     }
 }

@@ -5,16 +5,22 @@
 //! * Whether an encoded commit is admitted depends only on what is durable and on what the group admitted before it.
 //! * A commit that was decided on an earlier one, before that was durable, is refused if that one was.
 //! * A repetition is recognised before any check of the commit. The records that it carries besides its events are
-//!   checked like those of any other commit, and written without the events.
+//!   checked like those of any other commit, and written without the events. Its conditions held when its events were
+//!   recorded, and are not judged again.
 
 use crate::codec::digest::Digest;
 use crate::codec::record::Record;
+use crate::log::commit::condition::Match;
+use crate::log::commit::in_group::{GroupConditions, GroupMatch};
 use crate::log::commit::outcome::{Appended, Conflict};
+use crate::log::commit::recorded::recorded_in_group;
 use crate::log::commit::{EncodedAppend, EncodedCommit, EncodedEvent};
 use crate::value::failpoint::failpoint;
 use crate::value::position::{ExpectedVersion, Position, Version};
 use crate::value::stream::StreamId;
 use std::collections::HashMap;
+use std::iter::Peekable;
+use std::vec;
 use uuid::Uuid;
 
 /// The durable state that the group's commits depend on. Streams are numbered in the order in which they are first
@@ -32,6 +38,9 @@ pub(crate) struct Facts {
     pub(crate) stored: HashMap<(usize, u64), StoredEvent>,
     /// What encoded commits assume of earlier ones, by their numbers in the group, in order.
     pub(crate) assumed: Vec<(usize, Assumed)>,
+    /// The first durable match of each condition that has one: the number of its encoded commit, its place there, and
+    /// the match; in order.
+    pub(crate) matches: Vec<(usize, usize, Match)>,
 }
 
 /// An earlier commit that a commit was decided on before it was durable.
@@ -66,7 +75,14 @@ pub(crate) enum Admission {
     AlreadyRecorded(Vec<Appended>),
     /// The events are recorded already. Only the records are written, with this placement.
     RecordsOnly(Placement, Vec<Appended>),
+    /// All conditions and checks of a commit that writes nothing hold, for this head.
+    Holds(u64),
     Conflict(Conflict),
+    /// The condition with this place in the commit has its first match at a position.
+    Matched {
+        condition: usize,
+        position: u64,
+    },
     AlreadyTracked {
         consumer: String,
         tracked: u64,
@@ -105,9 +121,19 @@ pub(crate) struct PlacedAppend {
 
 /// Admits or refuses the encoded commits of one group, in order.
 pub(crate) fn admit(facts: Facts, encoded: &[EncodedCommit]) -> Vec<Admission> {
-    let Facts { head, mentions, versions, tracked, stored, assumed } = facts;
+    let Facts { head, mentions, versions, tracked, stored, assumed, matches } = facts;
     let runs = GroupRuns { newest: vec![None; versions.len()], runs: Vec::new() };
-    let mut group = GroupState { next_position: head + 1, versions, tracked, stored, runs };
+    let has_conditions = encoded.iter().any(|encoded| !encoded.conditions.is_empty());
+    let conditions = Conditions {
+        group: encoded,
+        durable: matches.into_iter().peekable(),
+        are_judged: has_conditions
+            && (encoded.len() > 1 || failpoint!("log::judge_own_events"))
+            && !failpoint!("log::overlook_the_group"),
+        in_group: None,
+    };
+    let mut group =
+        GroupState { next_position: head + 1, versions, tracked, stored, runs, conditions };
     let mut assumed = &assumed[..];
     let mut admissions = Vec::with_capacity(encoded.len());
     for (number, (encoded, mentions)) in encoded.iter().zip(&mentions).enumerate() {
@@ -119,7 +145,7 @@ pub(crate) fn admit(facts: Facts, encoded: &[EncodedCommit]) -> Vec<Admission> {
             assumed = others;
         }
         admissions.push(match holds {
-            true => group.admit_one(encoded, mentions),
+            true => group.admit_one(number, mentions, &admissions),
             false => group.unfounded(encoded, mentions),
         });
     }
@@ -144,6 +170,18 @@ struct GroupState<'a> {
     tracked: HashMap<String, u64>,
     stored: HashMap<(usize, u64), StoredEvent>,
     runs: GroupRuns<'a>,
+    conditions: Conditions<'a>,
+}
+
+/// What the conditions of the group's commits exclude.
+struct Conditions<'a> {
+    group: &'a [EncodedCommit],
+    /// The durable matches of the commits that are not decided yet.
+    durable: Peekable<vec::IntoIter<(usize, usize, Match)>>,
+    /// Whether one of several commits has a condition.
+    are_judged: bool,
+    /// The conditions beside what the group has admitted; made once it has admitted an event.
+    in_group: Option<GroupConditions<'a>>,
 }
 
 /// The events that this group appends to its streams.
@@ -162,9 +200,67 @@ struct AdmittedRun<'a> {
     before: Option<usize>,
 }
 
+impl<'a> Conditions<'a> {
+    /// The first match of each condition of the commit `number` that has one, with the condition's place, in order. So
+    /// many commits are decided.
+    fn matches(&mut self, number: usize, admissions: &[Admission]) -> Vec<(usize, Match)> {
+        let encoded = &self.group[number];
+        if encoded.conditions.is_empty() {
+            return Vec::new();
+        }
+        let mut matches = Vec::new();
+        for place in 0..encoded.conditions.len() {
+            let is_its =
+                |(of, condition, _): &(usize, usize, Match)| (*of, *condition) == (number, place);
+            let durable = self.durable.next_if(is_its).map(|(_, _, found)| found);
+            let found = durable.or_else(|| self.match_in_group(number, place, admissions));
+            matches.extend(found.map(|found| (place, found)));
+        }
+        matches
+    }
+
+    fn match_in_group(
+        &self,
+        number: usize,
+        place: usize,
+        admissions: &[Admission],
+    ) -> Option<Match> {
+        let GroupMatch { position, commit, event } =
+            self.in_group.as_ref()?.first_match(number, place)?;
+        let (encoded, earlier) = (&self.group[number], &self.group[commit]);
+        let recorded =
+            admissions.get(commit).and_then(Admission::placement).and_then(|placement| {
+                let versions = placement.appends.iter().map(|placed| placed.first_version);
+                recorded_in_group(encoded, earlier, placement.first_position, versions, event)
+            });
+        Some(Match { position, recorded })
+    }
+
+    /// The events of the commit `number` are admitted, from this position on.
+    fn note(&mut self, number: usize, first_position: u64) {
+        if self.are_judged {
+            let group = self.group;
+            let in_group = self.in_group.get_or_insert_with(|| GroupConditions::new(group));
+            in_group.note(number, &group[number], first_position);
+        }
+    }
+}
+
 impl<'a> GroupState<'a> {
-    fn admit_one(&mut self, encoded: &'a EncodedCommit, mentions: &Mentions) -> Admission {
-        let repeated = self.repetition(encoded, mentions);
+    /// Decides on the commit `number`, after those that got these admissions.
+    fn admit_one(
+        &mut self,
+        number: usize,
+        mentions: &Mentions,
+        admissions: &[Admission],
+    ) -> Admission {
+        let encoded = &self.conditions.group[number];
+        if failpoint!("log::judge_own_events") {
+            self.conditions.note(number, self.next_position);
+        }
+        let matches = self.conditions.matches(number, admissions);
+        let recorded = || matches.iter().find_map(|(_, found)| found.recorded.clone());
+        let repeated = self.repetition(encoded, mentions).or_else(recorded);
         if let Some(appended) = repeated {
             let is_dropped = failpoint!("log::drop_records_of_repetition");
             if is_dropped || !self.has_new_records(encoded) {
@@ -179,9 +275,22 @@ impl<'a> GroupState<'a> {
         let refused = self
             .conflict(appends.zip(&mentions.appends))
             .or_else(|| self.check(encoded, mentions))
+            .or_else(|| {
+                let (condition, found) = matches.first()?;
+                Some(Admission::Matched { condition: *condition, position: found.position })
+            })
             .or_else(|| self.refuse_tracked(encoded));
-        refused
-            .unwrap_or_else(|| Admission::Admitted(self.place(&encoded.appends, encoded, mentions)))
+        if let Some(refused) = refused {
+            return refused;
+        }
+        if encoded.appends.is_empty() && encoded.records.is_empty() {
+            return Admission::Holds(self.next_position - 1);
+        }
+        let placement = self.place(&encoded.appends, encoded, mentions);
+        if !encoded.appends.is_empty() {
+            self.conditions.note(number, placement.first_position);
+        }
+        Admission::Admitted(placement)
     }
 
     /// The conflict of a commit that was decided on events which are not there.
@@ -385,6 +494,7 @@ mod tests {
             tracked: HashMap::from([("consumer".to_owned(), 5)]),
             stored: stored.collect(),
             assumed: Vec::new(),
+            matches: Vec::new(),
         }
     }
 
@@ -404,7 +514,9 @@ mod tests {
                     places(appended)
                 )
             }
+            Admission::Holds(head) => format!("holds at {head}"),
             Admission::Conflict(conflict) => format!("conflict in {}", conflict.stream),
+            Admission::Matched { condition, position } => format!("{condition} matches {position}"),
             Admission::AlreadyTracked { consumer, tracked, .. } => {
                 format!("{consumer} is at {tracked}")
             }
