@@ -33,6 +33,9 @@ use std::sync::Arc;
 #[cfg(feature = "async")]
 use std::task::{Poll, Waker};
 
+#[cfg(test)]
+mod tests;
+
 /// The result that a caller gets, and when what was written of its commit was recorded.
 pub(crate) type Outcome = Result<(Committed, Micros), AppendError>;
 
