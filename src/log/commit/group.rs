@@ -361,8 +361,9 @@ fn outcome(decided: DecidedCommit) -> Outcome {
             let position = position.unwrap_or(Position::new(head));
             Ok((Committed { appended, position, already_recorded: true }, time))
         }
-        Admission::Holds(head) => {
-            let position = Position::new(head);
+        Admission::Holds(judged) => {
+            let is_late = failpoint!("log::tell_checks_of_a_later_head");
+            let position = Position::new(if is_late { head } else { judged });
             let appended = Vec::new();
             Ok((Committed { appended, position, already_recorded: false }, time))
         }
