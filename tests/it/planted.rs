@@ -471,6 +471,7 @@ const CAUGHT: &[(&str, &str)] = &[
         "conditions::of_eight_that_want_the_same_one_gets_it_each_time",
     ),
     ("log::overlook_the_group", "conditions::of_eight_that_want_the_same_one_gets_it_each_time"),
+    ("log::overlook_the_group", "conditions::conditions_that_overlap_in_any_way_have_one_winner"),
     ("log::overlook_the_group", "linearizability::a_history_recorded_under_load_is_linearizable"),
     (
         "log::tell_checks_of_a_later_head",
