@@ -154,7 +154,7 @@ pub use follow::follower::Follower;
 pub use follow::group::consumer::Consumer;
 pub use follow::subscription::Subscription;
 pub use log::commit::Commit;
-pub use log::commit::outcome::{AppendError, Appended, Committed, Conflict};
+pub use log::commit::outcome::{AppendError, Appended, Committed, Conflict, Matched};
 pub use model::aggregate::{Aggregate, Snapshot};
 pub use model::bus::Bus;
 pub use model::event_set::set::Event;
@@ -335,11 +335,11 @@ pub mod limits {
     //! The largest sizes and counts that are accepted. An error gives the limit and the value met.
 
     pub use crate::value::limits::{
-        COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
-        EVENT_BYTES_MAX, EVENT_TAGS_MAX, EVENT_TYPE_BYTES_MAX, FILTER_ALTERNATIVES_MAX, LANES_MAX,
-        STREAM_NAME_BYTES_MAX, SUBSCRIPTION_BUFFER_MAX, TAG_BYTES_MAX, VIEW_ENTRIES_BYTES_MAX,
-        VIEW_ENTRY_BYTES_MAX, VIEW_INDEX_NAME_BYTES_MAX, VIEW_INDEXES_MAX, VIEW_KEY_BYTES_MAX,
-        VIEW_ROW_BYTES_MAX,
+        COMMIT_BYTES_MAX, COMMIT_CONDITIONS_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX,
+        CONSUMER_NAME_BYTES_MAX, EVENT_BYTES_MAX, EVENT_TAGS_MAX, EVENT_TYPE_BYTES_MAX,
+        FILTER_ALTERNATIVES_MAX, LANES_MAX, STREAM_NAME_BYTES_MAX, SUBSCRIPTION_BUFFER_MAX,
+        TAG_BYTES_MAX, VIEW_ENTRIES_BYTES_MAX, VIEW_ENTRY_BYTES_MAX, VIEW_INDEX_NAME_BYTES_MAX,
+        VIEW_INDEXES_MAX, VIEW_KEY_BYTES_MAX, VIEW_ROW_BYTES_MAX,
     };
 }
 

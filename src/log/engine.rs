@@ -10,6 +10,7 @@ use crate::journal::segment;
 use crate::journal::write::End;
 use crate::log::commit::EncodedCommit;
 use crate::log::commit::group::{GroupCommit, Outcome};
+use crate::log::commit::judging::judge_before_queueing;
 use crate::log::commit::outcome::{AppendError, Committed};
 use crate::log::commit::turns::Turns;
 use crate::log::core::{Log, journal_directory};
@@ -192,11 +193,23 @@ impl Engine {
         }
         callback::refuse_if_commits_wait("a commit")?;
         let span = commit_span!(enter_span, encoded);
-        let outcome = self.group_commit.commit(&self.log, encoded, queued);
+        let outcome = match encoded.conditions.is_empty() {
+            true => self.group_commit.commit(&self.log, encoded, queued),
+            false => self.commit_judged(encoded, queued),
+        };
         if span.is_on() {
             tell(&span, &outcome);
         }
         outcome.map_err(|error| self.explained(error))
+    }
+
+    /// Judges the conditions of `encoded` before it is queued. Beside the way of other commits, which it would make
+    /// longer.
+    #[cold]
+    #[inline(never)]
+    fn commit_judged(&self, mut encoded: EncodedCommit, queued: impl FnOnce()) -> Outcome {
+        judge_before_queueing(&self.log, &mut encoded)?;
+        self.group_commit.commit(&self.log, encoded, queued)
     }
 
     /// If the store's directory was moved, reopening at the old path would not help; returns that error instead.
@@ -210,7 +223,7 @@ impl Engine {
     }
 
     /// The queue, for commits that no thread waits for.
-    #[cfg(feature = "async")]
+    #[cfg(any(feature = "async", test))]
     pub(super) fn group_commit(&self) -> &GroupCommit {
         &self.group_commit
     }
@@ -225,7 +238,7 @@ pub(super) fn tell<S: Listening>(span: &Listened<S>, outcome: &Outcome) {
             let is_new = !committed.already_recorded;
             span.outcome(if is_new { "done" } else { "already_recorded" }, None);
         }
-        Err(AppendError::Conflict(_)) => span.outcome("conflict", None),
+        Err(AppendError::Conflict(_) | AppendError::Matched(_)) => span.outcome("conflict", None),
         Err(AppendError::Store(error)) => span.outcome("failed", Some(error)),
     }
 }

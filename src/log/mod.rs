@@ -11,6 +11,7 @@ pub(crate) mod engine;
 pub(crate) mod handle;
 pub(crate) mod indexer;
 pub(crate) mod interest;
+pub(crate) mod matching;
 #[cfg(feature = "async")]
 pub(crate) mod pool;
 #[cfg(feature = "async")]

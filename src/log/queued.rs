@@ -6,8 +6,10 @@
 
 use crate::log::commit::EncodedCommit;
 use crate::log::commit::group::{AwaitedReply, Outcome};
+use crate::log::commit::judging::{is_judged_at_once, judge_before_queueing};
 use crate::log::commit::outcome::AppendError;
 use crate::log::engine::{Engine, commit_span, tell};
+use crate::log::pool::Job;
 use crate::telemetry::spans::{TaskSpan, task_span};
 use crate::value::callback;
 use crate::value::error::Result;
@@ -15,6 +17,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+
+/// A commit whose conditions are judged.
+pub(crate) type Judging = Job<Result<EncodedCommit>>;
 
 /// A queued commit: how it ends.
 #[must_use = "how the commit ended, only this tells"]
@@ -26,6 +31,26 @@ pub(crate) struct Queued {
 }
 
 impl Engine {
+    /// Judges the conditions of `encoded`, which is to be queued: at once if it has none or few events are left to
+    /// compare, and otherwise on a thread of the pool.
+    pub(crate) fn judge(
+        &self,
+        mut encoded: EncodedCommit,
+    ) -> Result<Result<EncodedCommit, Judging>> {
+        if encoded.conditions.is_empty() {
+            return Ok(Ok(encoded));
+        }
+        self.log().owner.check()?;
+        callback::refuse_if_commits_wait("a commit")?;
+        let log = Arc::clone(self.log());
+        if is_judged_at_once(&log, &encoded) {
+            judge_before_queueing(&log, &mut encoded)?;
+            return Ok(Ok(encoded));
+        }
+        let judge = move || judge_before_queueing(&log, &mut encoded).map(|()| encoded);
+        Ok(Err(self.pool.job(self.log(), judge)))
+    }
+
     /// Queues `encoded`. Calls `queued`, which must not panic, once its place among all commits is fixed. `waker` is
     /// woken when it has ended.
     pub(crate) fn queue(

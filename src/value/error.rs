@@ -23,7 +23,7 @@ pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// A stream's version was not the expected one; nothing was written.
+    /// A stream's version was not the expected one, or a condition did not hold; nothing was written.
     Conflict,
     /// The aggregate refused the command; nothing was written. The error's [source](std::error::Error::source) is the
     /// aggregate's own: [`ExecuteError`](crate::ExecuteError) shows how to get it.

@@ -310,6 +310,11 @@ impl Filter {
         FilterNames(names)
     }
 
+    /// Bytes of all names in it.
+    pub(crate) fn bytes(&self) -> usize {
+        self.alternatives().map(Alternative::bytes).sum()
+    }
+
     /// Whether every event passes.
     pub(crate) fn wants_all(&self) -> bool {
         self.alternatives().any(Alternative::wants_all)
@@ -392,6 +397,30 @@ impl Alternative {
             && self.categories.is_empty()
             && self.event_types.is_empty()
             && self.tags.is_empty()
+    }
+
+    /// Whether it selects by category alone, and accepts every event of one.
+    pub(crate) fn is_of_whole_categories(&self) -> bool {
+        self.streams.is_empty()
+            && self.event_types.is_empty()
+            && self.tags.is_empty()
+            && self.categories.iter().any(|wanted| wanted.event_types.is_none())
+    }
+
+    fn bytes(&self) -> usize {
+        let of = |names: &[String]| {
+            names.iter().map(|name| size_of::<String>() + name.len()).sum::<usize>()
+        };
+        let streams = self.streams.iter().map(|name| size_of::<StreamId>() + name.as_str().len());
+        let categories = self.categories.iter().map(|wanted| {
+            let types = wanted.event_types.as_deref().map_or(0, of);
+            size_of::<CategoryFilter>() + wanted.category.len() + types
+        });
+        size_of::<Alternative>()
+            + of(&self.event_types)
+            + of(&self.tags)
+            + streams.sum::<usize>()
+            + categories.sum::<usize>()
     }
 
     fn names(&self) -> AlternativeNames {

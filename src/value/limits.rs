@@ -29,6 +29,8 @@ pub const COMMIT_BYTES_MAX: usize = 64 * MIB;
 pub const COMMIT_EVENTS_MAX: usize = 65_536;
 /// Streams that one commit appends to or checks.
 pub const COMMIT_STREAMS_MAX: usize = 65_536;
+/// Conditions of one commit. Each is judged by itself, and waits with the commit.
+pub const COMMIT_CONDITIONS_MAX: usize = 256;
 /// Bytes of UTF-8 in the name of a consumer, a group or a projection.
 pub const CONSUMER_NAME_BYTES_MAX: usize = 256;
 

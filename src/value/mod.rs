@@ -11,6 +11,7 @@ pub(crate) mod failpoint;
 pub(crate) mod filter;
 pub(crate) mod filter_index;
 pub(crate) mod filter_names;
+pub(crate) mod filter_words;
 pub(crate) mod finding;
 pub(crate) mod fork;
 pub(crate) mod head_hash;

@@ -15,6 +15,7 @@ mod clock;
 mod closing;
 mod compatibility;
 mod concurrency;
+mod conditions;
 mod copy;
 mod damage;
 mod directory;

@@ -5,11 +5,15 @@
 //! * Whether an encoded commit is admitted depends only on what is durable and on what the group admitted before it.
 //! * A commit that was decided on an earlier one, before that was durable, is refused if that one was.
 //! * A repetition is recognised before any check of the commit. The records that it carries besides its events are
-//!   checked like those of any other commit, and written without the events.
+//!   checked like those of any other commit, and written without the events. Its conditions held when its events were
+//!   recorded, and are not judged again.
 
 use crate::codec::digest::Digest;
 use crate::codec::record::Record;
+use crate::log::commit::condition::Match;
+use crate::log::commit::in_group::{GroupConditions, GroupMatch};
 use crate::log::commit::outcome::{Appended, Conflict};
+use crate::log::commit::recorded::recorded_in_group;
 use crate::log::commit::{EncodedAppend, EncodedCommit, EncodedEvent};
 use crate::value::failpoint::failpoint;
 use crate::value::position::{ExpectedVersion, Position, Version};
@@ -32,6 +36,9 @@ pub(crate) struct Facts {
     pub(crate) stored: HashMap<(usize, u64), StoredEvent>,
     /// What encoded commits assume of earlier ones, by their numbers in the group, in order.
     pub(crate) assumed: Vec<(usize, Assumed)>,
+    /// The first durable match of each condition that has one: the number of its encoded commit, its place there, and
+    /// the match; in order.
+    pub(crate) matches: Vec<(usize, usize, Match)>,
 }
 
 /// An earlier commit that a commit was decided on before it was durable.
@@ -66,7 +73,14 @@ pub(crate) enum Admission {
     AlreadyRecorded(Vec<Appended>),
     /// The events are recorded already. Only the records are written, with this placement.
     RecordsOnly(Placement, Vec<Appended>),
+    /// All conditions and checks of a commit that writes nothing hold, for this head.
+    Holds(u64),
     Conflict(Conflict),
+    /// The condition with this place in the commit has its first match at a position.
+    Matched {
+        condition: usize,
+        position: u64,
+    },
     AlreadyTracked {
         consumer: String,
         tracked: u64,
@@ -105,9 +119,13 @@ pub(crate) struct PlacedAppend {
 
 /// Admits or refuses the encoded commits of one group, in order.
 pub(crate) fn admit(facts: Facts, encoded: &[EncodedCommit]) -> Vec<Admission> {
-    let Facts { head, mentions, versions, tracked, stored, assumed } = facts;
+    let Facts { head, mentions, versions, tracked, stored, assumed, matches } = facts;
     let runs = GroupRuns { newest: vec![None; versions.len()], runs: Vec::new() };
-    let mut group = GroupState { next_position: head + 1, versions, tracked, stored, runs };
+    let has_conditions = encoded.iter().any(|encoded| !encoded.conditions.is_empty());
+    let conditions =
+        has_conditions.then(|| Conditions { group: encoded, durable: matches, in_group: None });
+    let mut group =
+        GroupState { next_position: head + 1, versions, tracked, stored, runs, conditions };
     let mut assumed = &assumed[..];
     let mut admissions = Vec::with_capacity(encoded.len());
     for (number, (encoded, mentions)) in encoded.iter().zip(&mentions).enumerate() {
@@ -119,7 +137,7 @@ pub(crate) fn admit(facts: Facts, encoded: &[EncodedCommit]) -> Vec<Admission> {
             assumed = others;
         }
         admissions.push(match holds {
-            true => group.admit_one(encoded, mentions),
+            true => group.admit_one((number, encoded), mentions, &admissions),
             false => group.unfounded(encoded, mentions),
         });
     }
@@ -144,6 +162,27 @@ struct GroupState<'a> {
     tracked: HashMap<String, u64>,
     stored: HashMap<(usize, u64), StoredEvent>,
     runs: GroupRuns<'a>,
+    /// Nothing, if no commit of the group has a condition.
+    conditions: Option<Conditions<'a>>,
+}
+
+/// What the conditions of the group's commits exclude.
+struct Conditions<'a> {
+    group: &'a [EncodedCommit],
+    /// The durable matches, in order.
+    durable: Vec<(usize, usize, Match)>,
+    /// The conditions beside what the group has admitted; made once it has admitted an event of several commits.
+    in_group: Option<GroupConditions<'a>>,
+}
+
+/// What the conditions of one commit exclude.
+struct Excluded {
+    /// The place of the first condition that excludes something.
+    condition: usize,
+    /// The position of its first match.
+    position: u64,
+    /// Where the commit's events are, if one of the matches is one of them.
+    recorded: Option<Vec<Appended>>,
 }
 
 /// The events that this group appends to its streams.
@@ -162,9 +201,74 @@ struct AdmittedRun<'a> {
     before: Option<usize>,
 }
 
+impl<'a> Conditions<'a> {
+    /// What the conditions of the commit `number` exclude, after those before it got these admissions.
+    fn excluded(&self, number: usize, admissions: &[Admission]) -> Option<Excluded> {
+        let places = 0..self.group.get(number)?.conditions.as_slice().len();
+        let mut matches =
+            places.filter_map(|place| Some((place, self.first_match(number, place, admissions)?)));
+        let (condition, Match { position, recorded }) = matches.next()?;
+        let recorded = recorded.or_else(|| matches.find_map(|(_, found)| found.recorded));
+        Some(Excluded { condition, position, recorded })
+    }
+
+    fn first_match(&self, number: usize, place: usize, admissions: &[Admission]) -> Option<Match> {
+        let durable = self.durable.binary_search_by_key(&(number, place), |(n, p, _)| (*n, *p));
+        match durable {
+            Ok(at) => Some(self.durable[at].2.clone()),
+            Err(_) => self.match_in_group(number, place, admissions),
+        }
+    }
+
+    fn match_in_group(
+        &self,
+        number: usize,
+        place: usize,
+        admissions: &[Admission],
+    ) -> Option<Match> {
+        let GroupMatch { position, commit, event } =
+            self.in_group.as_ref()?.first_match(number, place)?;
+        let (encoded, earlier) = (&self.group[number], &self.group[commit]);
+        let recorded =
+            admissions.get(commit).and_then(Admission::placement).and_then(|placement| {
+                let versions = placement.appends.iter().map(|placed| placed.first_version);
+                recorded_in_group(encoded, earlier, placement.first_position, versions, event)
+            });
+        Some(Match { position, recorded })
+    }
+
+    /// The events of the commit `number` are admitted, from this position on.
+    #[cold]
+    fn note(&mut self, number: usize, first_position: u64) {
+        let is_alone = self.group.len() == 1 && !failpoint!("log::judge_own_events");
+        if is_alone || failpoint!("log::overlook_the_group") {
+            return;
+        }
+        let group = self.group;
+        let in_group = self.in_group.get_or_insert_with(|| GroupConditions::new(group));
+        in_group.note(number, &group[number], first_position);
+    }
+}
+
 impl<'a> GroupState<'a> {
-    fn admit_one(&mut self, encoded: &'a EncodedCommit, mentions: &Mentions) -> Admission {
-        let repeated = self.repetition(encoded, mentions);
+    /// Decides on a commit, which has this number, after those before it got these admissions.
+    fn admit_one(
+        &mut self,
+        (number, encoded): (usize, &'a EncodedCommit),
+        mentions: &Mentions,
+        admissions: &[Admission],
+    ) -> Admission {
+        let mut excluded = match &mut self.conditions {
+            Some(conditions) => {
+                if failpoint!("log::judge_own_events") {
+                    conditions.note(number, self.next_position);
+                }
+                conditions.excluded(number, admissions)
+            }
+            None => None,
+        };
+        let recorded = || excluded.as_mut().and_then(|excluded| excluded.recorded.take());
+        let repeated = self.repetition(encoded, mentions).or_else(recorded);
         if let Some(appended) = repeated {
             let is_dropped = failpoint!("log::drop_records_of_repetition");
             if is_dropped || !self.has_new_records(encoded) {
@@ -179,9 +283,22 @@ impl<'a> GroupState<'a> {
         let refused = self
             .conflict(appends.zip(&mentions.appends))
             .or_else(|| self.check(encoded, mentions))
+            .or_else(|| {
+                let Excluded { condition, position, .. } = excluded?;
+                Some(Admission::Matched { condition, position })
+            })
             .or_else(|| self.refuse_tracked(encoded));
-        refused
-            .unwrap_or_else(|| Admission::Admitted(self.place(&encoded.appends, encoded, mentions)))
+        if let Some(refused) = refused {
+            return refused;
+        }
+        if encoded.appends.is_empty() && encoded.records.is_empty() {
+            return Admission::Holds(self.next_position - 1);
+        }
+        let placement = self.place(&encoded.appends, encoded, mentions);
+        if let Some(conditions) = &mut self.conditions {
+            conditions.note(number, placement.first_position);
+        }
+        Admission::Admitted(placement)
     }
 
     /// The conflict of a commit that was decided on events which are not there.
@@ -385,6 +502,7 @@ mod tests {
             tracked: HashMap::from([("consumer".to_owned(), 5)]),
             stored: stored.collect(),
             assumed: Vec::new(),
+            matches: Vec::new(),
         }
     }
 
@@ -404,7 +522,9 @@ mod tests {
                     places(appended)
                 )
             }
+            Admission::Holds(head) => format!("holds at {head}"),
             Admission::Conflict(conflict) => format!("conflict in {}", conflict.stream),
+            Admission::Matched { condition, position } => format!("{condition} matches {position}"),
             Admission::AlreadyTracked { consumer, tracked, .. } => {
                 format!("{consumer} is at {tracked}")
             }

@@ -5,11 +5,13 @@ use crate::codec::envelope;
 use crate::codec::record::{self, Record};
 use crate::codec::state::StreamState;
 use crate::log::commit::admit::{Assumed, Facts, Mentions, StoredEvent, compared_versions};
+use crate::log::commit::judging::judge;
 use crate::log::commit::promise::Promised;
 use crate::log::commit::{EncodedAppend, EncodedCommit};
 use crate::log::core::Log;
 use crate::log::tail::stream_table::Slot;
 use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::failpoint::failpoint;
 use crate::value::stream::StreamId;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -24,7 +26,7 @@ pub(crate) struct Gathered {
 }
 
 /// Gathers everything that `admit` needs for `encoded`.
-pub(crate) fn gather<'a>(log: &'a Log, encoded: &'a [EncodedCommit]) -> Result<Gathered> {
+pub(crate) fn gather<'a>(log: &'a Arc<Log>, encoded: &'a [EncodedCommit]) -> Result<Gathered> {
     let facts = Facts { head: log.head.position(), ..Facts::default() };
     let gathered = Gathered { facts, streams: Vec::new() };
     // A commit names each stream once, so a group of one commit needs no map of repeated names. With the map, a
@@ -68,7 +70,7 @@ fn assumed(group: &[EncodedCommit]) -> Vec<(usize, Assumed)> {
 }
 
 struct Gathering<'a> {
-    log: &'a Log,
+    log: &'a Arc<Log>,
     gathered: Gathered,
     /// The number of each stream, if one may be mentioned twice.
     numbers: Option<HashMap<&'a StreamId, usize>>,
@@ -99,7 +101,24 @@ impl<'a> Gathering<'a> {
                 self.gathered.facts.tracked.insert(consumer.clone(), tracked);
             }
         }
+        if !encoded.conditions.is_empty() {
+            self.add_matches(encoded)?;
+        }
         self.gathered.facts.mentions.push(mentions);
+        Ok(())
+    }
+
+    /// Adds the first durable match of each condition of `encoded`, the next commit.
+    fn add_matches(&mut self, encoded: &EncodedCommit) -> Result<()> {
+        let facts = &mut self.gathered.facts;
+        let number = facts.mentions.len();
+        for (place, condition) in encoded.conditions.as_slice().iter().enumerate() {
+            let found = match failpoint!("log::overlook_what_came_meanwhile") {
+                true => condition.found.clone(),
+                false => judge(self.log, encoded, condition, facts.head)?,
+            };
+            facts.matches.extend(found.map(|found| (number, place, found)));
+        }
         Ok(())
     }
 

@@ -29,8 +29,12 @@ use crate::value::error::{Error, ErrorKind, Result, catch};
 use crate::value::failpoint::failpoint;
 use crate::value::position::{Position, Version};
 use parking_lot::Mutex;
+use std::sync::Arc;
 #[cfg(feature = "async")]
 use std::task::{Poll, Waker};
+
+#[cfg(test)]
+mod tests;
 
 /// The result that a caller gets, and when what was written of its commit was recorded.
 pub(crate) type Outcome = Result<(Committed, Micros), AppendError>;
@@ -80,14 +84,14 @@ impl GroupCommit {
     /// its place is fixed.
     pub(crate) fn commit(
         &self,
-        log: &Log,
+        log: &Arc<Log>,
         mut encoded: EncodedCommit,
         queued: impl FnOnce(),
     ) -> Outcome {
         // Before any wait: the clock is the application's code and may block.
         let begun = log.observers.instruments.timing().start();
         encoded.time = log.ask_clock()?;
-        let bytes = encoded.bytes();
+        let bytes = encoded.bytes_waiting();
         let reply = match self.queue.join(encoded, bytes, queued)? {
             Turn::Answered(reply) => reply,
             Turn::Leads(mut leader) => loop {
@@ -106,21 +110,21 @@ impl GroupCommit {
     #[cfg(feature = "async")]
     pub(crate) fn enter(
         &self,
-        log: &Log,
+        log: &Arc<Log>,
         mut encoded: EncodedCommit,
         waker: Waker,
         queued: impl FnOnce(),
     ) -> Result<AwaitedReply> {
         let begun = log.observers.instruments.timing().start();
         encoded.time = log.ask_clock()?;
-        let bytes = encoded.bytes();
+        let bytes = encoded.bytes_waiting();
         let reply = self.queue.enter(encoded, bytes, waker, queued)?;
         Ok(AwaitedReply { reply, begun })
     }
 
     /// Leads whenever tasks have queued commits and no caller leads; until the queue is closed.
     #[cfg(feature = "async")]
-    pub(crate) fn lead_for_tasks(&self, log: &Log) {
+    pub(crate) fn lead_for_tasks(&self, log: &Arc<Log>) {
         while let Some(mut leader) = self.queue.lead_for_tasks() {
             loop {
                 let replies = self.replies_to(log, leader.take_group());
@@ -172,7 +176,7 @@ impl GroupCommit {
     }
 
     /// Writes `group` and returns a reply for each of its commits, even after an error or a panic.
-    fn replies_to(&self, log: &Log, group: Vec<EncodedCommit>) -> Vec<Reply> {
+    fn replies_to(&self, log: &Arc<Log>, group: Vec<EncodedCommit>) -> Vec<Reply> {
         let callers = group.len();
         let write = || {
             // Subscribers of `tracing` run inside this closure.
@@ -228,7 +232,7 @@ enum Failed {
 }
 
 fn write_group(
-    log: &Log,
+    log: &Arc<Log>,
     writer: &mut Writer,
     mut group: Vec<EncodedCommit>,
 ) -> Result<Vec<Reply>, Failed> {
@@ -267,8 +271,10 @@ fn write_group(
         }
     }
     if admissions.len() > recorded {
-        let conflicts = admissions.iter().filter(|a| matches!(a, Admission::Conflict(_))).count();
-        log.counters.conflicts.add_alone(conflicts as u64);
+        let conflicts = admissions.iter().filter(|admission| {
+            matches!(admission, Admission::Conflict(_) | Admission::Matched { .. })
+        });
+        log.counters.conflicts.add_alone(conflicts.count() as u64);
     }
     let head = log.head.position();
     let decided = group.into_iter().zip(admissions);
@@ -280,7 +286,7 @@ fn write_group(
 /// Writes the commits of `group` whose facts can be gathered. The others failed with an error such as `error`, which
 /// gathering for the whole group returned. So streams in the tail stay writable while the index cannot be rebuilt.
 fn write_others(
-    log: &Log,
+    log: &Arc<Log>,
     writer: &mut Writer,
     group: Vec<EncodedCommit>,
     error: Error,
@@ -355,7 +361,16 @@ fn outcome(decided: DecidedCommit) -> Outcome {
             let position = position.unwrap_or(Position::new(head));
             Ok((Committed { appended, position, already_recorded: true }, time))
         }
+        Admission::Holds(judged) => {
+            let is_late = failpoint!("log::tell_checks_of_a_later_head");
+            let position = Position::new(if is_late { head } else { judged });
+            let appended = Vec::new();
+            Ok((Committed { appended, position, already_recorded: false }, time))
+        }
         Admission::Conflict(conflict) => Err(AppendError::Conflict(conflict)),
+        Admission::Matched { condition, position } => {
+            Err(AppendError::Matched(encoded.conditions.as_slice()[condition].matched(position)))
+        }
         Admission::AlreadyTracked { consumer, tracked, offered } => {
             let message = format!(
                 "consumer {consumer:?} has tracked position {tracked} already; {offered} is not \

@@ -2,11 +2,15 @@
 
 pub(crate) mod admit;
 mod assembly;
+pub(crate) mod condition;
 pub(crate) mod gather;
 pub(crate) mod group;
+mod in_group;
+pub(crate) mod judging;
 pub(crate) mod outcome;
 pub(crate) mod promise;
 pub(crate) mod queue;
+mod recorded;
 pub(crate) mod turns;
 #[cfg(test)]
 mod turns_tests;
@@ -16,13 +20,15 @@ use crate::codec::entry;
 use crate::codec::envelope;
 use crate::codec::frame;
 use crate::codec::record::Record;
+use crate::log::commit::condition::{Condition, Conditions};
 use crate::log::commit::promise::Promised;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::NewEvent;
+use crate::value::filter::Filter;
 use crate::value::limits::{
-    COMMIT_BYTES_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX, CONSUMER_NAME_BYTES_MAX,
-    EVENT_BYTES_MAX, EVENT_TAGS_MAX, EVENT_TYPE_BYTES_MAX,
+    COMMIT_BYTES_MAX, COMMIT_CONDITIONS_MAX, COMMIT_EVENTS_MAX, COMMIT_STREAMS_MAX,
+    CONSUMER_NAME_BYTES_MAX, EVENT_BYTES_MAX, EVENT_TAGS_MAX, EVENT_TYPE_BYTES_MAX,
 };
 use crate::value::position::{ExpectedVersion, Position};
 use crate::value::stream::StreamId;
@@ -97,6 +103,55 @@ impl Commit {
         self
     }
 
+    /// Commits only if no event that `filter` accepts was recorded after `after`: the condition for what one decision
+    /// depends on, whatever the streams. All conditions of a commit must hold, and all of its expected versions.
+    ///
+    /// `after` is the position up to which you know the log: take the head, read up to it what the decision depends on,
+    /// and give the same position to the condition. The event at `after` and those before it do not matter. After
+    /// [`Position::START`], no such event may ever have been recorded: a name is free, an address is not taken. The
+    /// commit's own events do not matter either.
+    ///
+    /// If an event matches, nothing is written, and the error is [`AppendError::Matched`](crate::AppendError::Matched)
+    /// with the position of the first one. Then read on from `after`, and decide again. A commit with conditions only,
+    /// or with conditions and checks, writes nothing: if they hold, its position is the head for which they hold.
+    ///
+    /// ```
+    /// use filmstrip::{AppendError, Commit, ExpectedVersion, Filter, NewEvent, Position, Store};
+    /// let store = Store::temporary()?;
+    /// let register = |user: &str, address: &str| {
+    ///     let tag = format!("email:{address}");
+    ///     let event = NewEvent::json("Registered", &address)?.tag(&tag);
+    ///     let commit = Commit::new()
+    ///         .append(format!("User-{user}"), ExpectedVersion::NoStream, [event])
+    ///         .unless(Filter::tag(tag), Position::START);
+    ///     Ok::<_, filmstrip::Error>(store.commit(commit))
+    /// };
+    /// register("1", "ada@example.org")?.expect("the address is free");
+    /// match register("2", "ada@example.org")? {
+    ///     Err(AppendError::Matched(matched)) => assert_eq!(matched.position, Position::new(1)),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok::<(), filmstrip::Error>(())
+    /// ```
+    ///
+    /// A commit that is sent again, with the same events and conditions, is recognised if its conditions exclude one of
+    /// its own events, also if it appends with [`ExpectedVersion::Any`]: it writes nothing, and
+    /// [`already_recorded`](crate::Committed::already_recorded) is true. If its filters accept none of its events, and
+    /// it appends with `Any`, it is not recognised.
+    ///
+    /// Events are compared as they were recorded: one that a stream no longer shows matches for as long as it is in the
+    /// log. That something is over must be said by an event. A filter of streams, tags or event types is cheap; one of
+    /// whole categories is a read of all events after `after`, and is refused after the start.
+    pub fn unless(mut self, filter: Filter, after: impl Into<Position>) -> Commit {
+        if self.fault.is_none() {
+            match Condition::new(filter, after.into()) {
+                Ok(condition) => self.encoded.conditions.push(condition),
+                Err(fault) => self.fault = Some(fault),
+            }
+        }
+        self
+    }
+
     /// Records, together with these events, that `consumer` has ingested another log up to `position`. A position that
     /// is not past the one recorded before is refused as [`AlreadyTracked`](crate::ErrorKind::AlreadyTracked).
     ///
@@ -141,6 +196,7 @@ pub(crate) struct EncodedCommit {
     pub(crate) appends: Vec<EncodedAppend>,
     pub(crate) checks: Vec<(StreamId, ExpectedVersion)>,
     pub(crate) records: Vec<Record>,
+    pub(crate) conditions: Conditions,
     /// Room for a frame's header, then the event entries. This buffer becomes the frame if the commit is the first
     /// admitted one of its group. Empty if there are no events.
     pub(crate) frame: Vec<u8>,
@@ -197,6 +253,16 @@ impl EncodedCommit {
     /// Bytes that this encoded commit takes in a frame.
     pub(crate) fn bytes(&self) -> usize {
         self.entries().len() + self.records.iter().map(Record::bytes).sum::<usize>()
+    }
+
+    /// Bytes that this encoded commit takes while it waits.
+    pub(crate) fn bytes_waiting(&self) -> usize {
+        self.bytes() + self.conditions.as_slice().iter().map(Condition::bytes).sum::<usize>()
+    }
+
+    /// The envelope of an event, by its number.
+    fn envelope(&self, event: usize) -> &[u8] {
+        &self.frame[self.events[event].envelope.clone()]
     }
 
     /// The event entries.
@@ -298,10 +364,14 @@ impl EncodedCommit {
     }
 
     fn check_shape(&self) -> Result<()> {
-        let EncodedCommit { appends, checks, records, .. } = self;
-        if appends.is_empty() && records.is_empty() {
+        let EncodedCommit { appends, checks, records, conditions, .. } = self;
+        if appends.is_empty() && records.is_empty() && conditions.is_empty() {
             let message = "a commit has nothing to write; it needs at least 1 event";
             return Err(Error::invalid(message));
+        }
+        let met = conditions.as_slice().len();
+        if met > COMMIT_CONDITIONS_MAX {
+            return Err(Error::too_large("a commit", met, COMMIT_CONDITIONS_MAX, "conditions"));
         }
         let streams = appends.len() + checks.len();
         if streams > COMMIT_STREAMS_MAX {

@@ -1,9 +1,12 @@
 //! The results and errors of an append.
 
 use crate::value::error::{Error, ErrorKind};
+use crate::value::filter::Filter;
+use crate::value::filter_words::InWords;
 use crate::value::position::{ExpectedVersion, Position, Version};
 use crate::value::stream::StreamId;
 use std::fmt;
+use std::sync::Arc;
 
 /// The result of an append to one stream, which is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,12 +58,47 @@ impl fmt::Display for Conflict {
 
 impl std::error::Error for Conflict {}
 
+/// A condition that does not hold: an event that its filter accepts was recorded after its position, so nothing of the
+/// commit was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Matched {
+    /// The filter of the [condition](crate::Commit::unless).
+    pub filter: Arc<Filter>,
+    /// The position after which no such event was to be recorded.
+    pub after: Position,
+    /// The position of the first such event.
+    pub position: Position,
+}
+
+impl fmt::Display for Matched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Matched { filter, after, position } = self;
+        let met = InWords(filter);
+        match *after {
+            Position::START => write!(
+                f,
+                "{met} is recorded at position {position}, and the commit allows none; read it, and decide again"
+            ),
+            after => write!(
+                f,
+                "{met} was recorded at position {position}, and the commit allows none after {after}; read on from \
+                 {after}, and decide again"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Matched {}
+
 /// The error of an append: nothing was written, or it is not known whether something was.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum AppendError {
     /// Nothing was written; read the stream and decide again.
     Conflict(Conflict),
+    /// Nothing was written; read on from the condition's position and decide again.
+    Matched(Matched),
     /// Anything else. If it is [`ErrorKind::OutcomeUnknown`], the events may be durable, and the
     /// store refuses further writes: reopen it and read the stream. Otherwise nothing was written.
     Store(Error),
@@ -70,6 +108,7 @@ impl fmt::Display for AppendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AppendError::Conflict(conflict) => conflict.fmt(f),
+            AppendError::Matched(matched) => matched.fmt(f),
             AppendError::Store(error) => error.fmt(f),
         }
     }
@@ -79,6 +118,7 @@ impl std::error::Error for AppendError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             AppendError::Conflict(conflict) => Some(conflict),
+            AppendError::Matched(matched) => Some(matched),
             AppendError::Store(error) => Some(error),
         }
     }
@@ -95,6 +135,9 @@ impl From<AppendError> for Error {
         match error {
             AppendError::Conflict(conflict) => {
                 Error::with_source(ErrorKind::Conflict, conflict.to_string(), conflict)
+            }
+            AppendError::Matched(matched) => {
+                Error::with_source(ErrorKind::Conflict, matched.to_string(), matched)
             }
             AppendError::Store(error) => error,
         }

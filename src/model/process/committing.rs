@@ -36,8 +36,8 @@ impl<M: ProcessManager> Runner<M> {
     pub(super) fn commit(&mut self) -> Step {
         match self.write() {
             Ok(()) => Ok(()),
-            Err(AppendError::Store(error)) => Err(error.into()),
             Err(AppendError::Conflict(conflict)) => self.conflicted(&conflict),
+            Err(error) => Err(Error::from(error).into()),
         }
     }
 

@@ -55,7 +55,7 @@ pub(crate) fn commit(
                 false => Failed::Superseded,
             });
         }
-        Err(AppendError::Store(error)) => return Err(Failed::Store(error)),
+        Err(error) => return Err(Failed::Store(error.into())),
     };
     let changed = parts.iter_mut().filter(|part| part.is_changed());
     changed.zip(&committed.appended).for_each(|(part, appended)| part.recorded(appended));

@@ -129,7 +129,7 @@ impl<E> From<AppendError> for ExecuteError<E> {
     fn from(error: AppendError) -> ExecuteError<E> {
         match error {
             AppendError::Conflict(conflict) => ExecuteError::Conflict(conflict),
-            AppendError::Store(error) => ExecuteError::Store(error),
+            error => ExecuteError::Store(error.into()),
         }
     }
 }

@@ -5,6 +5,7 @@ mod causes;
 mod closing;
 mod commits;
 mod common;
+mod conditions;
 mod dropping;
 mod follows;
 mod planted;

@@ -1,0 +1,73 @@
+//! Judges the conditions of commits beside what is durable.
+//!
+//! * Three judge a condition, each what came after the one before it: the caller up to the head, before it queues; the
+//!   leader up to the head of its group; and `admit` what the group admits before the commit. So each event is judged
+//!   once, and the result is that of a commit that is alone.
+//! * What is far back is read by the caller, who holds nobody up. Usually nothing is left to the leader but what became
+//!   durable while the commit waited.
+//! * Each looks for the first match. If that is one of the commit's own events, the commit is recorded already
+//!   (`log::commit::recorded`).
+
+use crate::log::commit::EncodedCommit;
+use crate::log::commit::condition::{Condition, Match};
+use crate::log::commit::recorded::recorded_at;
+use crate::log::core::Log;
+use crate::log::matching::first_match;
+use crate::value::error::Result;
+use crate::value::failpoint::failpoint;
+use std::sync::Arc;
+
+/// Judges the conditions of `encoded` up to the present head, before it is queued.
+///
+/// # Errors
+/// `InvalidInput`, if a condition begins past the head; failures of reading.
+pub(crate) fn judge_before_queueing(log: &Arc<Log>, encoded: &mut EncodedCommit) -> Result<()> {
+    let head = log.head.position();
+    for n in 0..encoded.conditions.as_slice().len() {
+        let condition = &encoded.conditions.as_slice()[n];
+        condition.refuse_beyond(head)?;
+        let found = judge(log, encoded, condition, head)?;
+        let condition = &mut encoded.conditions.as_mut_slice()[n];
+        (condition.judged, condition.found) = (head, found);
+    }
+    Ok(())
+}
+
+/// Whether that reads few events, all of them in memory.
+#[cfg(feature = "async")]
+pub(crate) fn is_judged_at_once(log: &Log, encoded: &EncodedCommit) -> bool {
+    let head = log.head.position();
+    encoded.conditions.as_slice().iter().all(|condition| {
+        let after = condition.after();
+        let left = head.saturating_sub(after);
+        left == 0
+            || left <= EVENTS_JUDGED_AT_ONCE && log.tail.newest_frame(after + 1).is_some()
+            || failpoint!("log::judge_on_the_thread_of_a_task")
+    })
+}
+
+/// Events that are judged on a task's thread, at some 100 ns each: to hand the work to another thread takes as long.
+/// The count was not measured.
+#[cfg(feature = "async")]
+const EVENTS_JUDGED_AT_ONCE: u64 = 256;
+
+/// The first match up to `head` of a condition of `encoded`. The head is the log's, or was.
+pub(super) fn judge(
+    log: &Arc<Log>,
+    encoded: &EncodedCommit,
+    condition: &Condition,
+    head: u64,
+) -> Result<Option<Match>> {
+    if condition.found.is_some() {
+        return Ok(condition.found.clone());
+    }
+    let after = match failpoint!("log::judge_after_inclusively") {
+        true => condition.judged.saturating_sub(1),
+        false => condition.judged,
+    };
+    let Some(position) = first_match(log, condition.filter(), after, head)? else {
+        return Ok(None);
+    };
+    let recorded = recorded_at(log, encoded, position)?;
+    Ok(Some(Match { position, recorded }))
+}
