@@ -157,6 +157,9 @@ pub use log::commit::Commit;
 pub use log::commit::outcome::{AppendError, Appended, Committed, Conflict, Matched};
 pub use model::aggregate::{Aggregate, Snapshot};
 pub use model::bus::Bus;
+pub use model::decision::Decision;
+pub use model::decision::boundary::DecisionModel;
+pub use model::decision::outcome::DecideError;
 pub use model::event_set::set::Event;
 pub use model::process::contract::ProcessManager;
 pub use model::projection::contract::Projection;
@@ -219,8 +222,18 @@ pub mod repository {
 pub mod transaction {
     //! Commands across several aggregates, recorded by one commit: see [the book](crate::book::transactions).
 
-    pub use crate::model::transaction::outcome::{Decision, Transacted};
+    pub use crate::model::transaction::outcome::{DecidedPart, Transacted};
     pub use crate::model::transaction::{Transaction, TransactionBuilder};
+}
+
+pub mod decision {
+    //! Decisions that depend on events of several streams, found by a filter and recorded on the condition that no
+    //! further ones have come: see [the book](crate::book::decisions).
+
+    pub use crate::model::decision::Decision;
+    pub use crate::model::decision::boundary::{Boundary, DecisionModel};
+    pub use crate::model::decision::outcome::{DecideError, Decided};
+    pub use crate::model::decision::run::DecisionBuilder;
 }
 
 pub mod bus {
