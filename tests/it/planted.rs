@@ -471,10 +471,6 @@ const CAUGHT: &[(&str, &str)] = &[
         "decisions::after_a_conflict_the_model_is_shown_only_what_is_new",
     ),
     (
-        "decision::begin_the_condition_at_the_new_head",
-        "decisions::invoices_that_eight_threads_issue_are_numbered_without_a_gap",
-    ),
-    (
         "decision::show_what_is_not_wanted",
         "decisions::each_part_is_shown_what_its_own_filter_accepts_in_its_own_event_set",
     ),
