@@ -479,6 +479,10 @@ const CAUGHT: &[(&str, &str)] = &[
         "decisions::a_condition_that_accepts_what_the_model_is_not_shown_is_refused",
     ),
     (
+        "decision::overlook_a_recorded_command",
+        "decisions::a_decision_with_a_command_id_is_recorded_once_over_restarts",
+    ),
+    (
         "decision::forget_the_command",
         "decisions::a_command_that_is_sent_twice_at_the_same_time_is_recorded_once",
     ),

@@ -206,7 +206,9 @@ impl<B: super::Boundary> Reading<B> {
             let event = event?;
             has_met |= met.is_some_and(|met| met.position == event.position);
             self.folded.show(&event)?;
-            if self.command.as_ref().is_some_and(|own| event.tags().any(|tag| tag == own)) {
+            if self.command.as_ref().is_some_and(|own| event.tags().any(|tag| tag == own))
+                && !failpoint!("decision::overlook_a_recorded_command")
+            {
                 before.push(event);
             }
         }

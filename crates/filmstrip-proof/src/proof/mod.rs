@@ -6,6 +6,7 @@ pub(crate) mod oracle;
 pub(crate) mod volume;
 
 mod commands;
+mod decisions;
 mod faults;
 mod index;
 mod operations;
