@@ -152,12 +152,12 @@ impl GivenAll {
             Err(error) => panic!("the model cannot be computed: {error}"),
         };
         self.refuse_unplaced(folded.filter());
-        let shown = |event: &&RecordedEvent| folded.filter().wants_event(event);
-        let shown: Vec<_> = self.happened.iter().filter(shown).collect();
-        for event in &shown {
-            if let Err(error) = folded.show(event) {
-                panic!("the model cannot be computed: {error}");
-            }
+        let read = |filter: &Filter| {
+            let wanted = self.happened.iter().filter(|event| filter.wants_event(event));
+            Ok(wanted.cloned().map(Ok).collect::<Vec<_>>().into_iter())
+        };
+        if let Err(error) = folded.go_on(read, |_| ()) {
+            panic!("the model cannot be computed: {error}");
         }
         if let Some(narrower) = decision.unless(&folded.model) {
             self.refuse_wider(&narrower, folded.filter());

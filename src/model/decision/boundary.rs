@@ -94,11 +94,16 @@ pub trait Fold: Send {
     /// Adds the filter of each part.
     fn add_filters(&self, filters: &mut Vec<Filter>);
 
-    /// Shows `event` to the parts that want it; takes from `filters` as many as `add_filters` has added.
+    /// Shows `event` to the parts that want it, of those that have a filter in `filters`; takes from there as many as
+    /// `add_filters` has added.
     ///
     /// # Errors
     /// Those of [`RecordedEvent::decode`].
-    fn show(&mut self, event: &RecordedEvent, filters: &mut slice::Iter<'_, Filter>) -> Result<()>;
+    fn show(
+        &mut self,
+        event: &RecordedEvent,
+        filters: &mut slice::Iter<'_, Option<Filter>>,
+    ) -> Result<()>;
 }
 
 impl<M: DecisionModel> Fold for M {
@@ -106,9 +111,14 @@ impl<M: DecisionModel> Fold for M {
         filters.push(self.filter().within::<M::Event>());
     }
 
-    fn show(&mut self, event: &RecordedEvent, filters: &mut slice::Iter<'_, Filter>) -> Result<()> {
-        let is_wanted = filters.next().is_some_and(|filter| filter.wants_event(event));
-        if is_wanted || failpoint!("decision::show_what_is_not_wanted") {
+    fn show(
+        &mut self,
+        event: &RecordedEvent,
+        filters: &mut slice::Iter<'_, Option<Filter>>,
+    ) -> Result<()> {
+        if let Some(Some(filter)) = filters.next()
+            && (filter.wants_event(event) || failpoint!("decision::show_what_is_not_wanted"))
+        {
             let decoded = event.decode::<M::Event>()?;
             self.evolve_at(&decoded, &Envelope::of(event));
         }
@@ -128,7 +138,7 @@ macro_rules! tuples {
             fn show(
                 &mut self,
                 event: &RecordedEvent,
-                filters: &mut slice::Iter<'_, Filter>,
+                filters: &mut slice::Iter<'_, Option<Filter>>,
             ) -> Result<()> {
                 #[expect(non_snake_case, reason = "a part and its type have one name")]
                 let ($($part,)*) = self;
@@ -151,9 +161,39 @@ tuples!(A B C D E F G H);
 /// A boundary, as far as it has been computed.
 pub(crate) struct Folded<B> {
     pub(crate) model: B,
-    /// The filters of its parts, in their order.
-    parts: Vec<Filter>,
+    /// What at least one part wants.
     filter: Filter,
+    reads: Vec<PartsRead>,
+}
+
+/// Parts whose events are read together.
+struct PartsRead {
+    /// What at least one of them wants.
+    filter: Filter,
+    /// Of each part its filter, if it is one of them.
+    parts: Vec<Option<Filter>>,
+}
+
+impl PartsRead {
+    /// All parts that find their events by tags are read together; each other part, such as one of a stream, by itself:
+    /// with another way to its events in it, a read has to go through the log.
+    fn of(filters: &[Filter]) -> Vec<PartsRead> {
+        let is_tagged: Vec<_> = filters.iter().map(has_tags).collect();
+        let read = |takes: &dyn Fn(usize) -> bool| {
+            let of = |(number, filter): (usize, &Filter)| takes(number).then(|| filter.clone());
+            let parts: Vec<_> = filters.iter().enumerate().map(of).collect();
+            let filter = parts.iter().flatten().cloned().reduce(Filter::or)?;
+            Some(PartsRead { filter, parts })
+        };
+        let others = (0..filters.len()).filter(|number| !is_tagged[*number]);
+        let others: Vec<_> = others.filter_map(|other| read(&|number| number == other)).collect();
+        read(&|number| is_tagged[number]).into_iter().chain(others).collect()
+    }
+}
+
+/// Whether each event that it accepts has a tag that it names.
+fn has_tags(filter: &Filter) -> bool {
+    filter.alternatives().all(|alternative| !alternative.tags().is_empty())
 }
 
 impl<B: Boundary> Folded<B> {
@@ -162,11 +202,12 @@ impl<B: Boundary> Folded<B> {
     /// # Errors
     /// That of a part's filter, if it cannot be used, or if there are too many alternatives.
     pub(crate) fn new(model: B) -> Result<Folded<B>> {
-        let mut parts = Vec::new();
-        model.add_filters(&mut parts);
-        let filter = parts.iter().cloned().reduce(Filter::or).unwrap_or_default();
+        let mut filters = Vec::new();
+        model.add_filters(&mut filters);
+        let reads = PartsRead::of(&filters);
+        let filter = filters.into_iter().reduce(Filter::or).unwrap_or_default();
         filter.check()?;
-        Ok(Folded { model, parts, filter })
+        Ok(Folded { model, filter, reads })
     }
 
     /// What at least one part wants.
@@ -174,11 +215,26 @@ impl<B: Boundary> Folded<B> {
         &self.filter
     }
 
-    /// Shows `event` to the parts that want it.
+    /// Shows to each part the events that it wants, of those that `read` finds by a filter. `note` is called with each
+    /// event that is shown.
     ///
     /// # Errors
-    /// Those of decoding it.
-    pub(crate) fn show(&mut self, event: &RecordedEvent) -> Result<()> {
-        self.model.show(event, &mut self.parts.iter())
+    /// Those of reading and decoding.
+    pub(crate) fn go_on<I>(
+        &mut self,
+        read: impl Fn(&Filter) -> Result<I>,
+        mut note: impl FnMut(&RecordedEvent),
+    ) -> Result<()>
+    where
+        I: Iterator<Item = Result<RecordedEvent>>,
+    {
+        for PartsRead { filter, parts } in &self.reads {
+            for event in read(filter)? {
+                let event = event?;
+                self.model.show(&event, &mut parts.iter())?;
+                note(&event);
+            }
+        }
+        Ok(())
     }
 }

@@ -174,8 +174,6 @@ struct Reading<B> {
     folded: Folded<B>,
     /// The tag of the events that answer its command.
     command: Option<String>,
-    /// What is read: what the model is shown, and the events that answer its command.
-    filter: Filter,
     /// Everything up to here was read.
     head: Position,
 }
@@ -185,57 +183,36 @@ impl<B: super::Boundary> Reading<B> {
     fn new<D: Decision<Model = B>>(decision: &D, command: Option<Uuid>) -> Result<Reading<B>> {
         let folded = Folded::new(decision.model())?;
         let command = command.map(|id| format!("$command:{id}"));
-        let filter = match &command {
-            Some(command) => folded.filter().clone().or(Filter::tag(command)),
-            None => folded.filter().clone(),
-        };
-        filter.check()?;
-        Ok(Reading { folded, command, filter, head: Position::START })
+        Ok(Reading { folded, command, head: Position::START })
     }
 
-    /// Shows the model what was recorded since. Returns the events that answer the command, if there are any. `met` is
-    /// why it is not decided yet.
+    /// Shows the model what was recorded since. If events answer the command already, returns these instead. `met` is why
+    /// it is not decided yet.
     fn go_on(
         &mut self,
         log: &LogHandle,
         met: Option<&Matched>,
     ) -> Result<Option<Vec<RecordedEvent>>> {
-        let head = log.log().head_position();
-        let (mut before, mut has_met) = (Vec::new(), false);
-        for event in self.events(log, head)? {
-            let event = event?;
-            has_met |= met.is_some_and(|met| met.position == event.position);
-            self.folded.show(&event)?;
-            if self.command.as_ref().is_some_and(|own| event.tags().any(|tag| tag == own))
-                && !failpoint!("decision::overlook_a_recorded_command")
-            {
-                before.push(event);
+        let (after, head) = (self.head, log.log().head_position());
+        let read = |filter: &Filter| events(log, filter, after, head);
+        if let Some(command) = &self.command
+            && !failpoint!("decision::overlook_a_recorded_command")
+        {
+            let before = read(&Filter::tag(command))?.collect::<Result<Vec<_>>>()?;
+            if !before.is_empty() {
+                return Ok(Some(before));
             }
         }
-        if let Some(met) = met
-            && met.position <= head
-            && !has_met
-            && !failpoint!("decision::overlook_what_the_model_does_not_see")
-        {
-            return Err(not_shown(met));
-        }
+        let mut is_shown = failpoint!("decision::overlook_what_the_model_does_not_see");
+        let note = |event: &RecordedEvent| {
+            is_shown |= met.is_some_and(|met| met.position == event.position);
+        };
+        self.folded.go_on(read, note)?;
         self.head = head;
-        Ok((!before.is_empty()).then_some(before))
-    }
-
-    /// What was recorded up to `head` since the last reading.
-    fn events(
-        &self,
-        log: &LogHandle,
-        head: Position,
-    ) -> Result<Box<dyn Iterator<Item = Result<RecordedEvent>>>> {
-        let (log, is_first) = (log.log(), self.head == Position::START);
-        if is_first || failpoint!("decision::show_again_after_a_conflict") {
-            return Ok(Box::new(SelectedEvents::new(log, &self.filter, head)?));
+        match met {
+            Some(met) if met.position <= head && !is_shown => Err(not_shown(met)),
+            _ => Ok(None),
         }
-        let (first, last, filter) = (self.head.get() + 1, head.get(), self.filter.clone());
-        let range = AllRange { first, last, backwards: false, limit: u64::MAX, filter };
-        Ok(Box::new(AllEvents::new(Arc::clone(log), range)))
     }
 
     /// A commit on the condition that nothing came since that forbids it.
@@ -256,6 +233,22 @@ impl<B: super::Boundary> Reading<B> {
             _ => commit,
         }
     }
+}
+
+/// The events after `after` and up to `head` that `filter` accepts.
+fn events(
+    log: &LogHandle,
+    filter: &Filter,
+    after: Position,
+    head: Position,
+) -> Result<Box<dyn Iterator<Item = Result<RecordedEvent>>>> {
+    let log = log.log();
+    if after == Position::START || failpoint!("decision::show_again_after_a_conflict") {
+        return Ok(Box::new(SelectedEvents::new(log, filter, head)?));
+    }
+    let (first, last, filter) = (after.get() + 1, head.get(), filter.clone());
+    let range = AllRange { first, last, backwards: false, limit: u64::MAX, filter };
+    Ok(Box::new(AllEvents::new(Arc::clone(log), range)))
 }
 
 /// The error for an event that `unless` accepts and the model's filter does not.
