@@ -222,7 +222,7 @@ impl Engine {
     }
 
     /// The queue, for commits that no thread waits for.
-    #[cfg(feature = "async")]
+    #[cfg(any(feature = "async", test))]
     pub(super) fn group_commit(&self) -> &GroupCommit {
         &self.group_commit
     }

@@ -463,6 +463,22 @@ const CAUGHT: &[(&str, &str)] = &[
     ("health::overlook_faults", "health::a_fault_is_a_fault_of_the_store_and_names_its_cause"),
     ("doctor::copy_with_old_cursors", "copy::going_on::a_consumer_group_goes_on_where_it_was"),
     (
+        "log::judge_after_inclusively",
+        "conditions::events_up_to_the_position_do_not_matter_and_the_first_one_after_it_does",
+    ),
+    (
+        "log::overlook_what_came_meanwhile",
+        "conditions::of_eight_that_want_the_same_one_gets_it_each_time",
+    ),
+    ("log::overlook_the_group", "conditions::of_eight_that_want_the_same_one_gets_it_each_time"),
+    ("log::overlook_the_group", "conditions::conditions_that_overlap_in_any_way_have_one_winner"),
+    ("log::judge_own_events", "conditions::a_commits_own_events_are_no_conflict"),
+    (
+        "log::overlook_repeated_conditions",
+        "conditions::the_same_conditional_commit_again_is_recognised_though_it_appends_to_any_version",
+    ),
+    ("log::believe_any_after", "conditions::a_position_past_the_head_is_refused_with_both"),
+    (
         "decision::show_again_after_a_conflict",
         "decisions::after_a_conflict_the_model_is_shown_only_what_is_new",
     ),

@@ -40,7 +40,9 @@ pub(crate) fn is_judged_at_once(log: &Log, encoded: &EncodedCommit) -> bool {
     encoded.conditions.iter().all(|condition| {
         let after = condition.after();
         let left = head.saturating_sub(after);
-        left == 0 || left <= EVENTS_JUDGED_AT_ONCE && log.tail.newest_frame(after + 1).is_some()
+        left == 0
+            || left <= EVENTS_JUDGED_AT_ONCE && log.tail.newest_frame(after + 1).is_some()
+            || failpoint!("log::judge_on_the_thread_of_a_task")
     })
 }
 

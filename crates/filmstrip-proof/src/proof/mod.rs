@@ -6,6 +6,7 @@ pub(crate) mod oracle;
 pub(crate) mod volume;
 
 mod commands;
+mod conditions;
 mod decisions;
 mod faults;
 mod index;
