@@ -495,6 +495,10 @@ const CAUGHT: &[(&str, &str)] = &[
         "decisions::a_condition_that_accepts_what_the_model_is_not_shown_is_refused",
     ),
     (
+        "decision::show_the_oldest",
+        "decisions::a_model_that_needs_the_newest_events_is_shown_these_and_then_each_new_one",
+    ),
+    (
         "decision::overlook_a_recorded_command",
         "decisions::a_decision_with_a_command_id_is_recorded_once_over_restarts",
     ),

@@ -8,7 +8,7 @@ use crate::model::event_set::set::Event;
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
-use crate::value::filter::Filter;
+use crate::value::filter::{Alternative, Filter};
 use std::slice;
 
 /// One thing that a decision needs to know, computed from the events that concern it, in whatever streams they are.
@@ -71,6 +71,14 @@ pub trait DecisionModel: Send {
     /// enough, whatever other events have that tag. Types that it does name must be of that event set.
     fn filter(&self) -> Filter;
 
+    /// Returns how many of the newest of these events it needs to be shown at first, if not all: `Some(1)` for one that
+    /// needs the last number given, or the state that an event names in full. By default (`None`), it is shown all.
+    ///
+    /// Whatever it returns, each new event that the filter accepts is a conflict, and is shown after that.
+    fn newest(&self) -> Option<u64> {
+        None
+    }
+
     /// Takes an event into account. It cannot fail: what has happened is not refused.
     fn evolve(&mut self, event: &Self::Event);
 
@@ -91,11 +99,11 @@ impl<B: Fold> Boundary for B {}
 
 /// How a boundary is computed. Not to be implemented outside of this file.
 pub trait Fold: Send {
-    /// Adds the filter of each part.
-    fn add_filters(&self, filters: &mut Vec<Filter>);
+    /// Adds what each part wants.
+    fn add_wanted(&self, wanted: &mut Vec<Wanted>);
 
     /// Shows `event` to the parts that want it, of those that have a filter in `filters`; takes from there as many as
-    /// `add_filters` has added.
+    /// `add_wanted` has added.
     ///
     /// # Errors
     /// Those of [`RecordedEvent::decode`].
@@ -107,8 +115,8 @@ pub trait Fold: Send {
 }
 
 impl<M: DecisionModel> Fold for M {
-    fn add_filters(&self, filters: &mut Vec<Filter>) {
-        filters.push(self.filter().within::<M::Event>());
+    fn add_wanted(&self, wanted: &mut Vec<Wanted>) {
+        wanted.push(Wanted { filter: self.filter().within::<M::Event>(), newest: self.newest() });
     }
 
     fn show(
@@ -129,10 +137,10 @@ impl<M: DecisionModel> Fold for M {
 macro_rules! tuples {
     ($($part:ident)*) => {
         impl<$($part: Fold),*> Fold for ($($part,)*) {
-            fn add_filters(&self, filters: &mut Vec<Filter>) {
+            fn add_wanted(&self, wanted: &mut Vec<Wanted>) {
                 #[expect(non_snake_case, reason = "a part and its type have one name")]
                 let ($($part,)*) = self;
-                $($part.add_filters(filters);)*
+                $($part.add_wanted(wanted);)*
             }
 
             fn show(
@@ -158,6 +166,14 @@ tuples!(A B C D E F);
 tuples!(A B C D E F G);
 tuples!(A B C D E F G H);
 
+/// What a part wants.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub(crate) filter: Filter,
+    /// Only so many of the newest events, if it says so.
+    pub(crate) newest: Option<u64>,
+}
+
 /// A boundary, as far as it has been computed.
 pub(crate) struct Folded<B> {
     pub(crate) model: B,
@@ -169,25 +185,26 @@ pub(crate) struct Folded<B> {
 /// Parts whose events are read together.
 struct PartsRead {
     /// What at least one of them wants.
-    filter: Filter,
+    wanted: Wanted,
     /// Of each part its filter, if it is one of them.
     parts: Vec<Option<Filter>>,
 }
 
 impl PartsRead {
-    /// All parts that find their events by tags are read together; each other part, such as one of a stream, by itself:
-    /// with another way to its events in it, a read has to go through the log.
-    fn of(filters: &[Filter]) -> Vec<PartsRead> {
-        let is_tagged: Vec<_> = filters.iter().map(has_tags).collect();
-        let read = |takes: &dyn Fn(usize) -> bool| {
-            let of = |(number, filter): (usize, &Filter)| takes(number).then(|| filter.clone());
-            let parts: Vec<_> = filters.iter().enumerate().map(of).collect();
+    /// All parts that want all events of some tags are read together; each other part, such as one of a stream, by
+    /// itself: with another way to its events in it, a read has to go through the log.
+    fn of(wanted: &[Wanted]) -> Vec<PartsRead> {
+        let is_tagged = |one: &Wanted| one.newest.is_none() && has_tags(&one.filter);
+        let read = |takes: &dyn Fn(usize) -> bool, newest| {
+            let of = |(number, one): (usize, &Wanted)| takes(number).then(|| one.filter.clone());
+            let parts: Vec<_> = wanted.iter().enumerate().map(of).collect();
             let filter = parts.iter().flatten().cloned().reduce(Filter::or)?;
-            Some(PartsRead { filter, parts })
+            Some(PartsRead { wanted: Wanted { filter, newest }, parts })
         };
-        let others = (0..filters.len()).filter(|number| !is_tagged[*number]);
-        let others: Vec<_> = others.filter_map(|other| read(&|number| number == other)).collect();
-        read(&|number| is_tagged[number]).into_iter().chain(others).collect()
+        let mut reads = Vec::from_iter(read(&|number| is_tagged(&wanted[number]), None));
+        let others = wanted.iter().enumerate().filter(|(_, one)| !is_tagged(one));
+        reads.extend(others.filter_map(|(other, one)| read(&|number| number == other, one.newest)));
+        reads
     }
 }
 
@@ -196,16 +213,25 @@ fn has_tags(filter: &Filter) -> bool {
     filter.alternatives().all(|alternative| !alternative.tags().is_empty())
 }
 
+impl Wanted {
+    /// Whether its events are found by tags or streams, and not by reading through the log.
+    pub(crate) fn is_indexed(&self) -> bool {
+        let is_indexed = |one: &Alternative| !one.tags().is_empty() || !one.streams().is_empty();
+        self.filter.alternatives().all(is_indexed)
+    }
+}
+
 impl<B: Boundary> Folded<B> {
     /// Nothing was shown to `model` yet.
     ///
     /// # Errors
     /// That of a part's filter, if it cannot be used, or if there are too many alternatives.
     pub(crate) fn new(model: B) -> Result<Folded<B>> {
-        let mut filters = Vec::new();
-        model.add_filters(&mut filters);
-        let reads = PartsRead::of(&filters);
-        let filter = filters.into_iter().reduce(Filter::or).unwrap_or_default();
+        let mut wanted = Vec::new();
+        model.add_wanted(&mut wanted);
+        let reads = PartsRead::of(&wanted);
+        let filters = wanted.into_iter().map(|one| one.filter);
+        let filter = filters.reduce(Filter::or).unwrap_or_default();
         filter.check()?;
         Ok(Folded { model, filter, reads })
     }
@@ -215,21 +241,21 @@ impl<B: Boundary> Folded<B> {
         &self.filter
     }
 
-    /// Shows to each part the events that it wants, of those that `read` finds by a filter. `note` is called with each
+    /// Shows to each part the events that it wants, of those that `read` finds. `note` is called with each
     /// event that is shown.
     ///
     /// # Errors
     /// Those of reading and decoding.
     pub(crate) fn go_on<I>(
         &mut self,
-        read: impl Fn(&Filter) -> Result<I>,
+        read: impl Fn(&Wanted) -> Result<I>,
         mut note: impl FnMut(&RecordedEvent),
     ) -> Result<()>
     where
         I: Iterator<Item = Result<RecordedEvent>>,
     {
-        for PartsRead { filter, parts } in &self.reads {
-            for event in read(filter)? {
+        for PartsRead { wanted, parts } in &self.reads {
+            for event in read(wanted)? {
                 let event = event?;
                 self.model.show(&event, &mut parts.iter())?;
                 note(&event);

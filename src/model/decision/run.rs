@@ -8,7 +8,7 @@ use crate::log::commit::{Commit, EncodedCommit};
 use crate::log::handle::LogHandle;
 use crate::log::read::all::{AllEvents, AllRange};
 use crate::log::read::selected::SelectedEvents;
-use crate::model::decision::boundary::Folded;
+use crate::model::decision::boundary::{Boundary, Folded, Wanted};
 use crate::model::decision::outcome::{DecideError, Decided};
 use crate::model::decision::{Decision, spans};
 use crate::model::event_set;
@@ -22,7 +22,7 @@ use crate::value::filter::Filter;
 use crate::value::limits::COMMAND_RETRIES_DEFAULT;
 use crate::value::position::{ExpectedVersion, Position};
 use crate::value::stream::StreamId;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -174,31 +174,34 @@ struct Reading<B> {
     folded: Folded<B>,
     /// The tag of the events that answer its command.
     command: Option<String>,
+    has_begun: bool,
     /// Everything up to here was read.
     head: Position,
 }
 
-impl<B: super::Boundary> Reading<B> {
+impl<B: Boundary> Reading<B> {
     /// Nothing is read yet.
     fn new<D: Decision<Model = B>>(decision: &D, command: Option<Uuid>) -> Result<Reading<B>> {
         let folded = Folded::new(decision.model())?;
         let command = command.map(|id| format!("$command:{id}"));
-        Ok(Reading { folded, command, head: Position::START })
+        Ok(Reading { folded, command, has_begun: false, head: Position::START })
     }
 
-    /// Shows the model what was recorded since. If events answer the command already, returns these instead. `met` is why
-    /// it is not decided yet.
+    /// Shows the model what was recorded since. If events answer the command already, returns these instead. `met` is
+    /// why it is not decided yet.
     fn go_on(
         &mut self,
         log: &LogHandle,
         met: Option<&Matched>,
     ) -> Result<Option<Vec<RecordedEvent>>> {
-        let (after, head) = (self.head, log.log().head_position());
-        let read = |filter: &Filter| events(log, filter, after, head);
+        let is_first = !self.has_begun || failpoint!("decision::show_again_after_a_conflict");
+        let (after, head) = ((!is_first).then_some(self.head), log.log().head_position());
+        let read = |wanted: &Wanted| events(log, wanted, after, head);
         if let Some(command) = &self.command
             && !failpoint!("decision::overlook_a_recorded_command")
         {
-            let before = read(&Filter::tag(command))?.collect::<Result<Vec<_>>>()?;
+            let answers = Wanted { filter: Filter::tag(command), newest: None };
+            let before = read(&answers)?.collect::<Result<Vec<_>>>()?;
             if !before.is_empty() {
                 return Ok(Some(before));
             }
@@ -208,7 +211,7 @@ impl<B: super::Boundary> Reading<B> {
             is_shown |= met.is_some_and(|met| met.position == event.position);
         };
         self.folded.go_on(read, note)?;
-        self.head = head;
+        (self.has_begun, self.head) = (true, head);
         match met {
             Some(met) if met.position <= head && !is_shown => Err(not_shown(met)),
             _ => Ok(None),
@@ -235,20 +238,40 @@ impl<B: super::Boundary> Reading<B> {
     }
 }
 
-/// The events after `after` and up to `head` that `filter` accepts.
+/// The events after `after` and up to `head` that are wanted; `None` if nothing was read before.
 fn events(
     log: &LogHandle,
-    filter: &Filter,
-    after: Position,
+    wanted: &Wanted,
+    after: Option<Position>,
     head: Position,
 ) -> Result<Box<dyn Iterator<Item = Result<RecordedEvent>>>> {
-    let log = log.log();
-    if after == Position::START || failpoint!("decision::show_again_after_a_conflict") {
-        return Ok(Box::new(SelectedEvents::new(log, filter, head)?));
-    }
-    let (first, last, filter) = (after.get() + 1, head.get(), filter.clone());
-    let range = AllRange { first, last, backwards: false, limit: u64::MAX, filter };
-    Ok(Box::new(AllEvents::new(Arc::clone(log), range)))
+    let (log, filter) = (log.log(), &wanted.filter);
+    let all = |first, backwards, limit| {
+        let range = AllRange { first, last: head.get(), backwards, limit, filter: filter.clone() };
+        AllEvents::new(Arc::clone(log), range)
+    };
+    Ok(match (after, wanted.newest) {
+        (Some(after), _) => Box::new(all(after.get() + 1, false, u64::MAX)),
+        (None, None) => Box::new(SelectedEvents::new(log, filter, head)?),
+        (None, Some(newest)) if wanted.is_indexed() => {
+            let newest = usize::try_from(newest).unwrap_or(usize::MAX);
+            let mut last = VecDeque::new();
+            for event in SelectedEvents::new(log, filter, head)? {
+                last.push_back(event?);
+                if last.len() > newest {
+                    last.pop_front();
+                }
+            }
+            Box::new(last.into_iter().map(Ok))
+        }
+        // They are looked for from the end of the log.
+        (None, Some(newest)) => {
+            let backwards = !failpoint!("decision::show_the_oldest");
+            let mut last = all(1, backwards, newest).collect::<Result<Vec<_>>>()?;
+            last.reverse();
+            Box::new(last.into_iter().map(Ok))
+        }
+    })
 }
 
 /// The error for an event that `unless` accepts and the model's filter does not.

@@ -32,6 +32,9 @@ impl DecisionModel for LastNumber {
     fn filter(&self) -> Filter {
         Filter::category("Invoice")
     }
+    fn newest(&self) -> Option<u64> {
+        Some(1)
+    }
     fn evolve(&mut self, Invoice::Issued { number }: &Invoice) {
         self.0 = *number;
     }
