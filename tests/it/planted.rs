@@ -490,6 +490,34 @@ const CAUGHT: &[(&str, &str)] = &[
         "conditions::the_same_conditional_commit_again_is_recognised_though_it_appends_to_any_version",
     ),
     ("log::believe_any_after", "conditions::a_position_past_the_head_is_refused_with_both"),
+    (
+        "decision::show_again_after_a_conflict",
+        "decisions::after_a_conflict_the_model_is_shown_only_what_is_new",
+    ),
+    (
+        "decision::begin_the_condition_at_the_new_head",
+        "decisions::after_a_conflict_the_model_is_shown_only_what_is_new",
+    ),
+    (
+        "decision::show_what_is_not_wanted",
+        "decisions::each_part_is_shown_what_its_own_filter_accepts_in_its_own_event_set",
+    ),
+    (
+        "decision::overlook_what_the_model_does_not_see",
+        "decisions::a_condition_that_accepts_what_the_model_is_not_shown_is_refused",
+    ),
+    (
+        "decision::show_the_oldest",
+        "decisions::a_model_that_needs_the_newest_events_is_shown_these_and_then_each_new_one",
+    ),
+    (
+        "decision::overlook_a_recorded_command",
+        "decisions::a_decision_with_a_command_id_is_recorded_once_over_restarts",
+    ),
+    (
+        "decision::forget_the_command",
+        "decisions::a_command_that_is_sent_twice_at_the_same_time_is_recorded_once",
+    ),
 ];
 
 /// Runs each test alone with its defect planted, and expects that it fails by itself.

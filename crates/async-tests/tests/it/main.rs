@@ -6,6 +6,7 @@ mod closing;
 mod commits;
 mod common;
 mod conditions;
+mod decisions;
 mod dropping;
 mod follows;
 mod planted;

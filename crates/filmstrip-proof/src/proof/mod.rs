@@ -7,6 +7,7 @@ pub(crate) mod volume;
 
 mod commands;
 mod conditions;
+mod decisions;
 mod faults;
 mod index;
 mod operations;
