@@ -6,7 +6,7 @@
 //! | for | chapters |
 //! | --- | --- |
 //! | events | [`events`] |
-//! | commands | [`aggregates`], with [`transactions`], [`snapshots`], [`time_travel`] and the command [`bus`] |
+//! | commands | [`aggregates`], with [`transactions`], [`snapshots`], [`time_travel`] and the command [`bus`]; [`decisions`] across streams |
 //! | queries | [`projections`] |
 //! | following the log | [`subscriptions`] |
 //! | reacting to events | [`groups`] of consumers, and [`processes`] |
@@ -27,6 +27,9 @@ pub mod aggregates {}
 
 #[doc = include_str!("../docs/book/transactions.md")]
 pub mod transactions {}
+
+#[doc = include_str!("../docs/book/decisions.md")]
+pub mod decisions {}
 
 #[doc = include_str!("../docs/book/snapshots.md")]
 pub mod snapshots {}

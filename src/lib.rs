@@ -22,6 +22,8 @@
 //! * An [`Aggregate`] decides on commands: a command and the current state produce events, and the events
 //!   produce the next state. A [`Repository`] loads aggregates, runs commands on them, and loads their
 //!   earlier states.
+//! * A [`Decision`] depends on events of several streams, found by a [`Filter`]: its events are recorded unless another
+//!   one that it depends on came since.
 //! * A [`Consumer`] handles events in parallel with the other consumers of its group; each event is
 //!   delivered at least once.
 //! * A [`Projection`] builds a durable view that answers one question; a [`ReadModel`] does so in memory.
@@ -68,6 +70,7 @@
 //! | [`group`] | consumers that share events, acknowledgements, parked events |
 //! | [`repository`] | aggregates, snapshots, the outcome of commands, earlier states |
 //! | [`transaction`] | commands across several aggregates |
+//! | [`decision`] | decisions that depend on events of several streams |
 //! | [`bus`] | the queue of commands and its tickets |
 //! | [`projection`] | views and read models, their handles and states |
 //! | [`process`] | process managers, their effects, handles and states |
@@ -78,7 +81,7 @@
 //! | [`clock`] | clocks |
 //! | [`limits`] | the largest sizes and counts that are accepted |
 //! | the root | events, commits, errors, filters, and the traits that a program implements |
-//! | [`testing`] | given-when-then for aggregates, projections and processes; a clock for tests |
+//! | [`testing`] | given-when-then for aggregates, decisions, projections and processes; a clock for tests |
 //! | [`book`] | a chapter for each part of an application |
 //!
 //! [`bytes`], [`chrono`], [`crossbeam_channel`] and [`uuid`] are re-exported, because their types are in the API.
@@ -95,7 +98,8 @@
 //! | share events among several consumers, each delivered at least once | [`SubscriptionBuilder::group`](follow::SubscriptionBuilder::group); each `start` is one [`Consumer`] |
 //! | resume a subscription after a restart | store its [`position`](Subscription::position); `.after(position)` |
 //! | ingest another store's events exactly once | [`Commit::tracking`] and [`Store::tracked`] |
-//! | decide on several aggregates at once, keep a name unique | [`Store::transact`] |
+//! | decide on several aggregates at once | [`Store::transact`] |
+//! | decide on events of several streams, keep a name unique, number without gaps | [`Store::decide`] |
 //! | commit only if another stream is unchanged | [`Commit::check`] |
 //! | turn the events of one stream into commands for another | [`ProcessManager`] |
 //! | act when an expected event does not come in time | [`ProcessManager::deadline`] |
@@ -157,6 +161,9 @@ pub use log::commit::Commit;
 pub use log::commit::outcome::{AppendError, Appended, Committed, Conflict, Matched};
 pub use model::aggregate::{Aggregate, Snapshot};
 pub use model::bus::Bus;
+pub use model::decision::Decision;
+pub use model::decision::boundary::DecisionModel;
+pub use model::decision::outcome::DecideError;
 pub use model::event_set::set::Event;
 pub use model::process::contract::ProcessManager;
 pub use model::projection::contract::Projection;
@@ -219,8 +226,18 @@ pub mod repository {
 pub mod transaction {
     //! Commands across several aggregates, recorded by one commit: see [the book](crate::book::transactions).
 
-    pub use crate::model::transaction::outcome::{Decision, Transacted};
+    pub use crate::model::transaction::outcome::{DecidedPart, Transacted};
     pub use crate::model::transaction::{Transaction, TransactionBuilder};
+}
+
+pub mod decision {
+    //! Decisions that depend on events of several streams, found by a filter and recorded on the condition that no
+    //! further ones have come: see [the book](crate::book::decisions).
+
+    pub use crate::model::decision::Decision;
+    pub use crate::model::decision::boundary::{Boundary, DecisionModel};
+    pub use crate::model::decision::outcome::{DecideError, Decided};
+    pub use crate::model::decision::run::DecisionBuilder;
 }
 
 pub mod bus {

@@ -23,7 +23,7 @@
 //! | --- | --- |
 //! | before the first poll | nothing has happened |
 //! | [`append`](Store::append), [`commit`](Store::commit) | the commit is recorded as a whole or not at all |
-//! | [`execute`](Repository::execute), [`transact`](Store::transact) | it has not begun, and does not; or it is completed, as if it had been awaited |
+//! | [`execute`](Repository::execute), [`transact`](Store::transact), [`decide`](Store::decide) | it has not begun, and does not; or it is completed, as if it had been awaited |
 //! | a load, a read of a view, any other query | nothing has changed; a read in progress ends, and its result is dropped |
 //! | a stream of events | it reads no further; a subscription can be continued from its position |
 //! | a delivery, or its [`ack`](Delivery::ack) | the event is delivered again, unless the `ack` had begun |
@@ -41,6 +41,7 @@
 mod bus;
 mod committing;
 mod consumer;
+mod decision;
 mod events;
 mod handles;
 mod paged;
@@ -52,6 +53,7 @@ mod subscription;
 pub use bus::{Bus, Ticket};
 pub use committing::{Appending, Committing};
 pub use consumer::{Consumer, Delivery, Group};
+pub use decision::DecisionBuilder;
 pub use events::Events;
 pub use handles::{ProcessHandle, ProjectionHandle, ReadModelHandle, View};
 pub use paged::Paged;

@@ -2,6 +2,7 @@
 
 pub(crate) mod aggregate;
 pub(crate) mod bus;
+pub(crate) mod decision;
 pub(crate) mod envelope;
 pub(crate) mod event_set;
 pub(crate) mod policy;

@@ -1,6 +1,9 @@
 //! The store's side of the model: where aggregates, views, read models and processes get its log.
 
 use crate::model::aggregate::Aggregate;
+use crate::model::decision::Decision;
+use crate::model::decision::outcome::{DecideError, Decided};
+use crate::model::decision::run::DecisionBuilder;
 use crate::model::process::builder::ProcessBuilder;
 use crate::model::process::contract::ProcessManager;
 use crate::model::projection::ProjectionBuilder;
@@ -91,6 +94,68 @@ impl Store {
     /// Describes how transactions run that need other settings than those of [`transact`](Store::transact).
     pub fn transaction(&self) -> TransactionBuilder {
         TransactionBuilder::new(self.log.clone(), Arc::clone(&self.parts.kinds))
+    }
+
+    /// Runs a decision that depends on events of several streams: computes its model from the events that its filter
+    /// accepts, up to the present head, lets it decide, and makes its events durable, all or none, unless another writer
+    /// has recorded such an event since. Then the model is shown the new ones only, and it is decided again, up to 3
+    /// times ([`decision`](Store::decision) sets another number).
+    ///
+    /// A decision of no events writes nothing. What is returned, and what is rejected, was decided on everything that
+    /// was durable when it was decided; see [`Decision`] for an example.
+    ///
+    /// # Errors
+    /// * [`Rejected`](DecideError::Rejected): the decision rejected it; nothing was written.
+    /// * [`Conflict`](DecideError::Conflict): each attempt met a conflict; nothing was written.
+    /// * [`Store`](DecideError::Store): see there. [`InvalidInput`](crate::ErrorKind::InvalidInput) for a filter that
+    ///   cannot be used, the name of a stream, or a tag; errors of decoding an event.
+    pub fn decide<D: Decision>(
+        &self,
+        decision: &D,
+    ) -> Result<Decided<D::Event>, DecideError<D::Error>> {
+        self.decision(decision).run()
+    }
+
+    /// Describes how a decision runs that needs metadata, or other settings than those of [`decide`](Store::decide).
+    ///
+    /// ```
+    /// # use filmstrip::{Decision, DecisionModel, Event, Filter, Store};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Clone, Serialize, Deserialize)]
+    /// # enum InvoiceEvent { Issued { number: u64 } }
+    /// # impl Event for InvoiceEvent {}
+    /// # struct Last(u64);
+    /// # impl DecisionModel for Last {
+    /// #     type Event = InvoiceEvent;
+    /// #     fn filter(&self) -> Filter { Filter::event_type("Issued") }
+    /// #     fn evolve(&mut self, InvoiceEvent::Issued { number }: &InvoiceEvent) { self.0 = *number; }
+    /// # }
+    /// # struct Issue;
+    /// # impl Decision for Issue {
+    /// #     type Model = Last;
+    /// #     type Event = InvoiceEvent;
+    /// #     type Error = std::convert::Infallible;
+    /// #     fn model(&self) -> Last { Last(0) }
+    /// #     fn decide(&self, last: &Last) -> Result<Vec<InvoiceEvent>, Self::Error> {
+    /// #         Ok(vec![InvoiceEvent::Issued { number: last.0 + 1 }])
+    /// #     }
+    /// #     fn stream(&self, InvoiceEvent::Issued { number }: &InvoiceEvent) -> String {
+    /// #         format!("Invoice-{number}")
+    /// #     }
+    /// # }
+    /// use filmstrip::{Metadata, uuid::Uuid};
+    ///
+    /// let store = Store::temporary()?;
+    /// let order = Metadata::default().command_id(Uuid::now_v7()).user("alice");
+    /// let first = store.decision(&Issue).metadata(order.clone()).retries(10).run()?;
+    /// // Sent again, it is not recorded again.
+    /// let again = store.decision(&Issue).metadata(order).run()?;
+    /// assert!(!first.already_executed && again.already_executed);
+    /// assert_eq!(again.event_ids, first.event_ids);
+    /// # Ok::<(), filmstrip::Error>(())
+    /// ```
+    pub fn decision<'a, D: Decision>(&self, decision: &'a D) -> DecisionBuilder<'a, D> {
+        DecisionBuilder::new(self.log.clone(), decision)
     }
 
     /// Starts a model in memory that is computed from the whole log and then follows it. This returns at once;

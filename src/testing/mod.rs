@@ -40,19 +40,25 @@
 //! given::<Door>([]).when(&DoorCommand::Close).then([]).then_state(Door { open: false });
 //! ```
 //!
-//! A projection is tested without a store too ([`projecting`]): given some events, its view has certain rows. A process
+//! A decision across streams is tested without a store too ([`given_all`]): given some events of any streams, when it is
+//! made, then it decides certain events, or rejects.
+//!
+//! A projection is tested without a store as well ([`projecting`]): given some events, its view has certain rows. A process
 //! manager is tested on a temporary store ([`process`]): given some events, when others happen or time passes, then it
 //! records certain events of its own, and its commands lead to certain events.
 //!
 //! A failure shows a diff of the expected and the actual values, at the line of the test.
 
+mod boundary;
 mod clock;
 mod decision;
 mod diff;
 mod events;
 mod process;
+mod recording;
 mod view;
 
+pub use boundary::{DecidedAll, GivenAll, given_all};
 pub use clock::ManualClock;
 pub use decision::{Decided, Given, given};
 pub use events::round_trips;

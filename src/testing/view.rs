@@ -8,13 +8,12 @@ use crate::model::projection::past::memory::MemoryRows;
 use crate::model::projection::rows::{RowSource, decode};
 use crate::model::projection::writer::ViewWriter;
 use crate::testing::diff::differ;
+use crate::testing::recording::Recording;
 use crate::value::error::HandlerError;
-use crate::value::event::{NewEvent, RecordedEvent, RecordedMetadata};
-use crate::value::position::{Position, Version};
+use crate::value::event::{NewEvent, RecordedEvent};
 use crate::value::stream::StreamId;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
-use std::collections::HashMap;
 use std::fmt::Debug;
 
 /// Makes a projection with an empty view, to be given events.
@@ -43,29 +42,21 @@ use std::fmt::Debug;
 /// ```
 #[must_use = "nothing is tested before `given` and `then_rows`"]
 pub fn projecting<P: Projection>(projection: P) -> Projecting<P> {
-    Projecting {
-        projection,
-        rows: MemoryRows::new(P::INDEXES),
-        versions: HashMap::new(),
-        position: 0,
-        now: DateTime::UNIX_EPOCH,
-    }
+    Projecting { projection, rows: MemoryRows::new(P::INDEXES), recording: Recording::default() }
 }
 
 /// A projection and its rows. Made by [`projecting`].
 pub struct Projecting<P> {
     projection: P,
     rows: MemoryRows,
-    versions: HashMap<StreamId, u64>,
-    position: u64,
-    now: DateTime<Utc>,
+    recording: Recording,
 }
 
 impl<P: Projection> Projecting<P> {
     /// Sets the time at which the next events are recorded; the default is the beginning of 1970.
     #[must_use]
     pub fn at(mut self, time: DateTime<Utc>) -> Projecting<P> {
-        self.now = time;
+        self.recording.now = time;
         self
     }
 
@@ -97,7 +88,7 @@ impl<P: Projection> Projecting<P> {
     #[must_use = "nothing is tested before `then_rows`"]
     pub fn given_new(mut self, stream: &str, event: NewEvent) -> Projecting<P> {
         let event = match StreamId::new(stream) {
-            Ok(stream) => self.record(stream, event),
+            Ok(stream) => self.recording.record(stream, event),
             Err(error) => panic!("{error}"),
         };
         if self.projection.filter().wants_event(&event)
@@ -106,35 +97,6 @@ impl<P: Projection> Projecting<P> {
             panic!("apply failed for event {} of {stream}: {error}", event.event_type);
         }
         self
-    }
-
-    fn record(&mut self, stream: StreamId, event: NewEvent) -> RecordedEvent {
-        let version = self.versions.entry(stream.clone()).or_default();
-        (*version, self.position) = (*version + 1, self.position + 1);
-        let (version, position) = (Version::new(*version), Position::new(self.position));
-        let NewEvent {
-            id,
-            event_type,
-            schema_version,
-            format,
-            payload,
-            metadata,
-            tags,
-            occurred_at,
-        } = event;
-        RecordedEvent {
-            position,
-            stream,
-            version,
-            id,
-            event_type: event_type.into(),
-            schema_version,
-            recorded_at: self.now,
-            occurred_at: occurred_at.unwrap_or(self.now),
-            metadata: RecordedMetadata::new(metadata, tags),
-            format,
-            payload,
-        }
     }
 
     fn apply(&mut self, event: &RecordedEvent) -> Result<(), HandlerError> {

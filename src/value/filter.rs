@@ -247,6 +247,16 @@ impl Filter {
         self.narrowed(|alternative| alternative.event_types.extend(event_types))
     }
 
+    /// Accepts only events of these types in each alternative that names no event types itself.
+    pub(crate) fn with_default_types(mut self, event_types: &[String]) -> Filter {
+        for alternative in iter::once(&mut self.first).chain(&mut self.others) {
+            if alternative.event_types.is_empty() {
+                alternative.event_types = event_types.to_vec();
+            }
+        }
+        self
+    }
+
     /// Makes the filter unusable: reading with it returns this error.
     pub(crate) fn unusable(mut self, kind: ErrorKind, message: String) -> Filter {
         self.fault.get_or_insert(Fault { kind, message });

@@ -41,6 +41,32 @@ impl Aggregate for Sum {
     }
 }
 
+/// Adds 1 to the sum of this id, which depends on nothing that is there.
+struct Add(&'static str);
+
+impl DecisionModel for Sum {
+    type Event = Added;
+    fn filter(&self) -> Filter {
+        Filter::tag("nothing")
+    }
+    fn evolve(&mut self, _: &Added) {}
+}
+
+impl Decision for Add {
+    type Model = Sum;
+    type Event = Added;
+    type Error = std::convert::Infallible;
+    fn model(&self) -> Sum {
+        Sum(0)
+    }
+    fn decide(&self, _: &Sum) -> Result<Vec<Added>, Self::Error> {
+        Ok(vec![Added::Added(1)])
+    }
+    fn stream(&self, _: &Added) -> String {
+        format!("Sum-{}", self.0)
+    }
+}
+
 /// The last event of a stream.
 fn last(store: &Store, stream: &str) -> RecordedEvent {
     let events = store.read_stream(stream).backwards().limit(1).collect().expect("it can be read");
@@ -95,6 +121,8 @@ fn a_command_of_a_consumer_is_caused_by_what_it_was_delivered() -> Result<()> {
     })?;
     assert_caused(&last(&store, "Sum-b"), &part);
     assert_caused(&last(&store, "Sum-c"), &part);
+    store.decide(&Add("e"))?;
+    assert_caused(&last(&store, "Sum-e"), &part);
     // On a worker's thread, where nothing is handled.
     let bus = sums.bus().workers(1).start()?;
     bus.send("d", 1)?.wait()?;

@@ -6,6 +6,8 @@ use filmstrip::{
     AppendError, Commit, Committed, Error, ErrorKind, ExpectedVersion, Filter, Matched, NewEvent,
     Position, Store, StreamId, Version,
 };
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 const ANY: ExpectedVersion = ExpectedVersion::Any;
@@ -213,8 +215,8 @@ fn a_commit_whose_conditions_are_about_other_events_is_not_recognised() {
 
 /// Runs `commit(thread, round)` on eight threads at once, one hundred rounds; how many succeeded in each round.
 fn race(store: &Store, commit: impl Fn(u64, u64) -> Commit + Sync) -> Vec<u64> {
-    let barrier = std::sync::Barrier::new(8);
-    let won: Vec<std::sync::atomic::AtomicU64> = (0..100).map(|_| Default::default()).collect();
+    let barrier = Barrier::new(8);
+    let won: Vec<AtomicU64> = (0..100).map(|_| Default::default()).collect();
     thread::scope(|scope| {
         for thread in 0..8 {
             let (store, barrier, won, commit) = (store.clone(), &barrier, &won, &commit);
@@ -224,7 +226,7 @@ fn race(store: &Store, commit: impl Fn(u64, u64) -> Commit + Sync) -> Vec<u64> {
                     match store.commit(commit(thread, round)) {
                         Ok(done) => {
                             assert!(!done.already_recorded);
-                            won[round as usize].fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                            won[round as usize].fetch_add(1, Ordering::Relaxed);
                         }
                         Err(AppendError::Matched(_)) => {}
                         Err(error) => panic!("{error}"),
@@ -233,7 +235,7 @@ fn race(store: &Store, commit: impl Fn(u64, u64) -> Commit + Sync) -> Vec<u64> {
             });
         }
     });
-    won.into_iter().map(std::sync::atomic::AtomicU64::into_inner).collect()
+    won.into_iter().map(AtomicU64::into_inner).collect()
 }
 
 #[test]
@@ -305,4 +307,146 @@ fn conditions_that_have_nothing_in_common_never_conflict() {
     });
     assert_eq!(won, [8; 100]);
     assert_eq!((store.head(), store.stats().unwrap().commits.conflicts), (at(800), 0));
+}
+
+#[test]
+fn what_a_condition_cannot_be_is_refused_with_what_to_do_instead() {
+    let store = store_with([event("T", &["a"])]);
+    let unless = |filter: Filter, after: u64| store.commit(Commit::new().unless(filter, at(after)));
+    let whole = || Filter::category("S");
+    for filter in [whole(), Filter::tag("b").or(whole())] {
+        let says = [r#"the categories ["S"]"#, "give it the position up to which you have read"];
+        let error = refused(unless(filter.clone(), 0), &says);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        unless(filter, 1).unwrap();
+    }
+    // With something else to go by, it is a condition like any other.
+    let narrowed = [whole().and_event_type("U"), whole().tagged("b")];
+    narrowed.into_iter().for_each(|filter| drop(unless(filter, 0).unwrap()));
+    let narrowed = whole().and_event_type("T").tagged("a");
+    assert_eq!(matched(unless(narrowed, 0)).position, at(1));
+
+    let long = Filter::tag("x".repeat(TAG_BYTES_MAX + 1));
+    assert_eq!(refused(unless(long, 0), &["257 bytes; at most 256"]).kind(), ErrorKind::TooLarge);
+    let empty = refused(unless(Filter::tag(""), 0), &["a tag is empty"]);
+    assert_eq!(empty.kind(), ErrorKind::InvalidInput);
+    let late = Filter::tag("a").or(Filter::tag("b")).and_event_type("T");
+    refused(unless(late, 0), &["narrowed after they were joined"]);
+
+    let many = |count: usize| {
+        (0..count).fold(append(event("T", &[])), |commit, n| {
+            commit.unless(Filter::tag(format!("t{n}")), Position::START)
+        })
+    };
+    store.commit(many(COMMIT_CONDITIONS_MAX)).unwrap();
+    let error = refused(store.commit(many(COMMIT_CONDITIONS_MAX + 1)), &["257", "at most 256"]);
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    assert_eq!(store.head(), at(2));
+}
+
+#[test]
+fn a_match_is_told_in_a_sentence_to_act_on() {
+    let store = store_with([event("Opened", &["course:c1"]), event("Closed", &["course:c1"])]);
+    let filter = Filter::tag("course:c1").and_event_type("Opened").and_event_type("Closed");
+    let said = |after| {
+        let error = store.commit(Commit::new().unless(filter.clone(), at(after))).unwrap_err();
+        let said = error.to_string();
+        let error = Error::from(error);
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Conflict, said.clone()));
+        let source = std::error::Error::source(&error).expect("the match is its source");
+        assert!(source.downcast_ref::<Matched>().is_some());
+        said
+    };
+    let what = r#"an event of the type "Opened" or "Closed" with the tag "course:c1""#;
+    assert_eq!(
+        said(1),
+        format!(
+            "{what} was recorded at position 2, and the commit allows none after 1; read on from 1, and decide again"
+        )
+    );
+    assert_eq!(
+        said(0),
+        format!(
+            "{what} is recorded at position 1, and the commit allows none; read it, and decide again"
+        )
+    );
+}
+
+#[test]
+fn the_filter_of_everything_excludes_whatever_came_since() {
+    let store = Store::temporary().unwrap();
+    let commit = |after| append(event("T", &[])).unless(Filter::all(), at(after));
+    assert_eq!(store.commit(commit(0)).unwrap().position, at(1));
+    assert_eq!(matched(store.commit(commit(0))).position, at(1));
+    assert_eq!(store.commit(commit(1)).unwrap().position, at(2));
+}
+
+#[test]
+fn a_tag_on_every_event_is_compared_only_after_the_position() {
+    let store = Store::temporary().unwrap();
+    for batch in 0..10 {
+        let events = (0..500).map(|n| event("T", &["tenant:1", &format!("n:{}", batch * 500 + n)]));
+        store.append("A-1", ANY, events).unwrap();
+    }
+    let unless = |filter: Filter, after: u64| store.commit(Commit::new().unless(filter, at(after)));
+    let tenant = || Filter::tag("tenant:1");
+    for after in [0, 1, 499, 500, 2_345, 4_999] {
+        assert_eq!(matched(unless(tenant(), after)).position, at(after + 1));
+    }
+    unless(tenant(), 5_000).unwrap();
+    assert_eq!(matched(unless(tenant().tagged("n:4998"), 3)).position, at(4_999));
+    unless(tenant().tagged("n:4998"), 4_999).unwrap();
+}
+
+/// Texts of many scripts, each `TAG_BYTES_MAX` bytes long.
+fn longest_tags() -> Vec<String> {
+    const SCRIPTS: [&str; 16] = [
+        "abc", "éßø", "Ωψλ", "жщю", "אבג", "شمس", "नमः", "ไทย", "中文字", "かなカ", "한국어", "ქარ",
+        "հայ", "አማር", "😀🦀🎞", "𝔘𝔫𝔦",
+    ];
+    let tags = (0..EVENT_TAGS_MAX).map(|n| {
+        let mut tag = format!("{n}:");
+        for letter in SCRIPTS[n % SCRIPTS.len()].chars().cycle() {
+            if tag.len() + letter.len_utf8() > TAG_BYTES_MAX {
+                break;
+            }
+            tag.push(letter);
+        }
+        tag + &"-".repeat(TAG_BYTES_MAX)
+    });
+    tags.map(|tag| tag[..TAG_BYTES_MAX].to_owned()).collect()
+}
+
+#[test]
+fn as_many_tags_as_an_event_may_have_each_as_long_as_it_may_be_are_compared_in_every_script() {
+    let store = store_with([event("T", &["a"])]);
+    let tags = longest_tags();
+    let full = tags.iter().fold(NewEvent::bytes("T", "x"), |event, tag| event.tag(tag));
+    let all = || tags.iter().fold(Filter::all(), |filter, tag| filter.tagged(tag));
+    let commit = || append(full.clone()).unless(all(), Position::START);
+    assert_eq!(store.commit(commit()).unwrap().position, at(2));
+    assert!(store.commit(commit()).unwrap().already_recorded);
+    for tag in &tags {
+        let check = Commit::new().unless(Filter::tag(tag), at(1));
+        assert_eq!(matched(store.commit(check)).position, at(2), "{tag}");
+        store.commit(Commit::new().unless(Filter::tag(tag), at(2))).unwrap();
+    }
+    let other = tags.iter().skip(1).fold(Filter::tag("a"), |filter, tag| filter.tagged(tag));
+    store.commit(Commit::new().unless(other, Position::START)).unwrap();
+}
+
+#[test]
+fn a_filter_of_a_hundred_items_is_judged_by_each_of_them() {
+    let items = |count: u64| {
+        let item = |n: u64| Filter::tag(format!("t:{n}")).and_event_type(format!("T{n}"));
+        (2..=count).fold(item(1), |filter, n| filter.or(item(n)))
+    };
+    let store = store_with([event("T1", &["t:2"]), event("T99", &["t:99", "t:100"])]);
+    let check = |count| store.commit(Commit::new().unless(items(count), Position::START));
+    check(98).unwrap();
+    let matched = matched(check(100));
+    assert_eq!(matched.position, at(2));
+    let said = matched.to_string();
+    assert!(said.contains("one that one of 97 further alternatives accepts"), "{said}");
+    assert!(said.len() < 400, "{said}");
 }

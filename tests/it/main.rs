@@ -18,6 +18,7 @@ mod concurrency;
 mod conditions;
 mod copy;
 mod damage;
+mod decisions;
 mod directory;
 mod faults;
 mod follower;

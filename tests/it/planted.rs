@@ -462,6 +462,26 @@ const CAUGHT: &[(&str, &str)] = &[
     ("stats::fail_at_damage", "health::a_follower_that_stopped_at_damage_is_among_the_figures"),
     ("health::overlook_faults", "health::a_fault_is_a_fault_of_the_store_and_names_its_cause"),
     ("doctor::copy_with_old_cursors", "copy::going_on::a_consumer_group_goes_on_where_it_was"),
+    (
+        "decision::show_again_after_a_conflict",
+        "decisions::after_a_conflict_the_model_is_shown_only_what_is_new",
+    ),
+    (
+        "decision::begin_the_condition_at_the_new_head",
+        "decisions::after_a_conflict_the_model_is_shown_only_what_is_new",
+    ),
+    (
+        "decision::show_what_is_not_wanted",
+        "decisions::each_part_is_shown_what_its_own_filter_accepts_in_its_own_event_set",
+    ),
+    (
+        "decision::overlook_what_the_model_does_not_see",
+        "decisions::a_condition_that_accepts_what_the_model_is_not_shown_is_refused",
+    ),
+    (
+        "decision::forget_the_command",
+        "decisions::a_command_that_is_sent_twice_at_the_same_time_is_recorded_once",
+    ),
 ];
 
 /// Runs each test alone with its defect planted, and expects that it fails by itself.

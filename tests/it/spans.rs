@@ -40,6 +40,34 @@ impl Aggregate for Diary {
     }
 }
 
+/// Notes something in the diary, without reading it.
+struct Note(&'static str);
+
+impl DecisionModel for Diary {
+    type Event = Told;
+    fn filter(&self) -> Filter {
+        Filter::category("Diary")
+    }
+    fn evolve(&mut self, _: &Told) {
+        self.0 += 1;
+    }
+}
+
+impl Decision for Note {
+    type Model = Diary;
+    type Event = Told;
+    type Error = filmstrip::Error;
+    fn model(&self) -> Diary {
+        Diary::default()
+    }
+    fn decide(&self, diary: &Diary) -> std::result::Result<Vec<Told>, filmstrip::Error> {
+        Aggregate::decide(diary, &self.0.to_owned())
+    }
+    fn stream(&self, _: &Told) -> String {
+        "Diary-c".to_owned()
+    }
+}
+
 /// A span that has begun.
 #[derive(Debug, Clone, Default)]
 struct Seen {
@@ -176,6 +204,11 @@ fn do_everything(notes: &Notes) -> Result<()> {
     let transacted = store
         .transact(Metadata::default(), |tx| tx.execute::<Diary>("b", &SECRET.to_owned()).map(drop));
     transacted.expect("it is recorded");
+    assert!(store.decide(&Note(SECRET)).is_ok() && store.decide(&Note("")).is_err());
+    let decided = notes.of("decide");
+    let outcomes = decided.iter().map(|seen| field(seen, "filmstrip.outcome"));
+    assert_eq!(outcomes.collect::<Vec<_>>(), ["\"done\"", "\"rejected\""]);
+    assert_eq!(field(&decided[0], "filmstrip.retries"), "0");
     let (counts, waits) = (store.project(Counts).start()?, store.process::<Waits>().start()?);
     store.append("Door-1", ExpectedVersion::Any, [event("Opened")])?;
     counts.wait_for(store.head(), WAIT)?;

@@ -44,7 +44,8 @@ impl StoredEvent {
 }
 
 impl NewEvent {
-    /// Makes an event to be appended: its type is the variant's name, its payload the variant's content.
+    /// Makes an event to be appended: its type is the variant's name, its payload the variant's content, its tags those
+    /// of [`Event::tags`].
     ///
     /// # Errors
     /// * [`NotAnEventSet`](crate::ErrorKind::NotAnEventSet): the type cannot be read back; the message says
@@ -68,6 +69,7 @@ pub(crate) fn write<E: Event>(event: &E) -> Result<(NewEvent, E)> {
     let read_back = check::before_append(event, parts, &payload)?;
     let variant = parts.variant;
     let new = NewEvent::with_payload(variant.to_owned(), PayloadFormat::Json, payload);
+    let new = event.tags().into_iter().fold(new, NewEvent::tag);
     Ok((new.schema_version(E::schema_version(variant)), read_back))
 }
 
@@ -122,6 +124,16 @@ impl Filter {
     pub fn and_of<E: Event>(self) -> Filter {
         match types_to_filter_by::<E>() {
             Ok(types) => self.with_set(type_name::<E>(), types),
+            Err(error) => self.unusable(error.kind(), error.to_string()),
+        }
+    }
+}
+
+impl Filter {
+    /// Narrows each alternative that names no event types to those of the event set.
+    pub(crate) fn within<E: Event>(self) -> Filter {
+        match types_to_filter_by::<E>() {
+            Ok(types) => self.with_default_types(&types),
             Err(error) => self.unusable(error.kind(), error.to_string()),
         }
     }

@@ -96,6 +96,30 @@ pub trait Event: Serialize + DeserializeOwned + Clone + Send + 'static {
         Ok(old)
     }
 
+    /// Returns the [tags](crate::NewEvent::tag) with which this event is recorded: the names of what it is about besides
+    /// its stream. It is asked when the event is made to be appended; a stored event keeps the tags that it has.
+    ///
+    /// ```
+    /// use filmstrip::{Event, NewEvent};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Clone, Serialize, Deserialize)]
+    /// enum Enrolment {
+    ///     Subscribed { course: String, student: String },
+    /// }
+    ///
+    /// impl Event for Enrolment {
+    ///     fn tags(&self) -> Vec<String> {
+    ///         let Enrolment::Subscribed { course, student } = self;
+    ///         vec![format!("course:{course}"), format!("student:{student}")]
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    fn tags(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Returns the types that `upcast` converts to current ones and that no variant or alias names.
     ///
     /// A filter made from this event set accepts them too.

@@ -137,15 +137,23 @@ impl<E> From<AppendError> for ExecuteError<E> {
 impl<E: std::error::Error + Send + Sync + 'static> From<ExecuteError<E>> for Error {
     fn from(error: ExecuteError<E>) -> Error {
         match error {
-            ExecuteError::Rejected(reason) => match known_rejection(&reason) {
-                Some(error) => error.clone(),
-                None => {
-                    let message = format!("the command was rejected: {reason}");
-                    Error::with_source(ErrorKind::Rejected, message, reason)
-                }
-            },
+            ExecuteError::Rejected(reason) => rejection("the command", reason),
             ExecuteError::Conflict(conflict) => AppendError::Conflict(conflict).into(),
             ExecuteError::Store(error) => error,
+        }
+    }
+}
+
+/// The error that `what` was rejected, because of `reason`.
+pub(crate) fn rejection<E>(what: &str, reason: E) -> Error
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    match known_rejection(&reason) {
+        Some(error) => error.clone(),
+        None => {
+            let message = format!("{what} was rejected: {reason}");
+            Error::with_source(ErrorKind::Rejected, message, reason)
         }
     }
 }

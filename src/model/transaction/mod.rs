@@ -25,7 +25,7 @@ use crate::value::event::Metadata;
 use crate::value::limits::{COMMAND_RETRIES_DEFAULT, COMMIT_STREAMS_MAX};
 use crate::value::position::Version;
 use crate::value::stream::StreamId;
-use outcome::{Decision, Transacted};
+use outcome::{DecidedPart, Transacted};
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -217,7 +217,7 @@ impl<'a> Transaction<'a> {
         &mut self,
         id: &str,
         command: &A::Command,
-    ) -> Result<Decision<A>, ExecuteError<A::Error>> {
+    ) -> Result<DecidedPart<A>, ExecuteError<A::Error>> {
         let decided = self.decide(id, command);
         if let Err(ExecuteError::Store(error)) = &decided {
             self.note(error);
@@ -229,11 +229,11 @@ impl<'a> Transaction<'a> {
         &mut self,
         id: &str,
         command: &A::Command,
-    ) -> Result<Decision<A>, ExecuteError<A::Error>> {
+    ) -> Result<DecidedPart<A>, ExecuteError<A::Error>> {
         let part = self.part::<A>(id)?;
         let count = part.decide(command)?;
         let (events, state) = (part.last_decided(count).to_vec(), part.state().clone());
-        Ok(Decision { events, state, version: part.version() })
+        Ok(DecidedPart { events, state, version: part.version() })
     }
 
     /// Keeps in mind that the store failed.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 /// What an aggregate has decided within a transaction. It is recorded when the transaction is.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Decision<A: Aggregate> {
+pub struct DecidedPart<A: Aggregate> {
     /// The events; empty if there was nothing to do.
     pub events: Vec<A::Event>,
     /// The state after these events.
@@ -93,30 +93,35 @@ impl<T> Transacted<T> {
         let recorded_at = Some(one.recorded_at);
         events.push(one);
         events.extend(after);
-        let mut appended: Vec<Appended> = Vec::new();
-        for event in &events {
-            let last = appended.last_mut().filter(|last| last.stream == event.stream);
-            match last {
-                Some(last) => (last.version, last.position) = (event.version, event.position),
-                None => appended.push(Appended {
-                    stream: event.stream.detached(),
-                    first: event.version,
-                    version: event.version,
-                    position: event.position,
-                    already_recorded: true,
-                }),
-            }
-        }
         Ok(Transacted {
             outcome: None,
             already_executed: true,
-            appended,
+            appended: appended_before(&events),
             position: events.last().map_or(Position::START, |event| event.position),
             event_ids: events.iter().map(|event| event.id).collect(),
             recorded_at,
             retries: 0,
         })
     }
+}
+
+/// What a commit of these events has appended, which was recorded before.
+pub(crate) fn appended_before(events: &[RecordedEvent]) -> Vec<Appended> {
+    let mut appended: Vec<Appended> = Vec::new();
+    for event in events {
+        let last = appended.last_mut().filter(|last| last.stream == event.stream);
+        match last {
+            Some(last) => (last.version, last.position) = (event.version, event.position),
+            None => appended.push(Appended {
+                stream: event.stream.detached(),
+                first: event.version,
+                version: event.version,
+                position: event.position,
+                already_recorded: true,
+            }),
+        }
+    }
+    appended
 }
 
 /// The events next to `one` in these positions that answer the same command and were recorded at the same time.

@@ -5,6 +5,7 @@ mod causes;
 mod closing;
 mod commits;
 mod common;
+mod decisions;
 mod dropping;
 mod follows;
 mod planted;
