@@ -401,8 +401,22 @@ fn a_tag_on_every_event_is_compared_only_after_the_position() {
 /// Texts of many scripts, each `TAG_BYTES_MAX` bytes long.
 fn longest_tags() -> Vec<String> {
     const SCRIPTS: [&str; 16] = [
-        "abc", "éßø", "Ωψλ", "жщю", "אבג", "شمس", "नमः", "ไทย", "中文字", "かなカ", "한국어", "ქარ",
-        "հայ", "አማር", "😀🦀🎞", "𝔘𝔫𝔦",
+        "abc",
+        "éßø",
+        "Ωψλ",
+        "жщю",
+        "אבג",
+        "شمس",
+        "नमः",
+        "ไทย",
+        "中文字",
+        "かなカ",
+        "한국어",
+        "ქარ",
+        "հայ",
+        "አማር",
+        "😀🦀🎞",
+        "𝔘𝔫𝔦",
     ];
     let tags = (0..EVENT_TAGS_MAX).map(|n| {
         let mut tag = format!("{n}:");

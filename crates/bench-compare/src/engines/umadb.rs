@@ -137,7 +137,7 @@ impl Opened for Open {
 
     fn has_tag(&self, tag: &str) -> bool {
         let events = self.db.read(Some(tagged(tag)), None, false, Some(1)).expect("read");
-        events.map(|event| event.expect("whole")).count() > 0
+        events.map(|event| event.expect("whole").position).next().is_some()
     }
 
     fn read_tag(&self, tag: &str, take: &mut dyn FnMut(&[u8])) {
