@@ -86,6 +86,10 @@ audit *ARGS:
 order-payment *ARGS:
     cargo run --release --example order_payment -- {{ ARGS }}
 
+# Example: students enrol in courses (decisions across streams, raced by threads), in a store in the current directory
+course-enrolment *ARGS:
+    cargo run --release --example course_enrolment -- {{ ARGS }}
+
 # Kill the order_payment example at random moments, in so many rounds
 order-payment-kills ROUNDS="200":
     FILMSTRIP_ROUNDS={{ ROUNDS }} cargo test --release --test it order_payment::

@@ -21,7 +21,7 @@ use figures::Figures;
 use options::{HELP, Options};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use workloads::{Run, Workload, history, kill};
+use workloads::{Run, Workload, conditions, history, kill};
 
 /// Beside the report.
 const PLOTS: &str = "plots";
@@ -29,7 +29,7 @@ const PLOTS: &str = "plots";
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    // The first two are for this program alone, which starts itself.
+    // The first three are for this program alone, which starts itself.
     let done = match words[..] {
         ["measure", workload, engine, events, directory, input] => {
             measure(workload, engine, events, directory.as_ref(), input.as_ref());
@@ -37,6 +37,11 @@ fn main() -> ExitCode {
         }
         ["write-until-killed", engine, stream, store] => {
             kill::write_until_killed(engine, stream.parse().expect("a number"), store.as_ref())
+        }
+        ["conditions-part", part, engine, events, store] => {
+            let events = events.parse().expect("a number");
+            conditions::run_part(part, &*engines::named(engine), events, store.as_ref());
+            Ok(())
         }
         _ => do_as_told(&words),
     };

@@ -21,6 +21,7 @@ Measures filmstrip beside other engines, and writes the tables.
       models         (long)  filmstrip alone: views built again, commands
       model          (long)  filmstrip alone: processes, subscriptions, views and transactions under load
       async          (long)  filmstrip alone: tasks beside threads and spawn_blocking, streams beside iterators
+      conditions     (long)  filmstrip, tephra and umadb-core: conditional appends, uniqueness, reading by tag
       history        (long)  a git repository's history; left out without --repository
   --repository PATH  the git repository of `history`: its first so many events
   --directory DIR    where the stores are made, on the disk to be measured; the system's temporary

@@ -132,6 +132,12 @@ fn words(engines: &[Box<dyn Engine>]) -> String {
     }
     // sled tells of an insertion at once, and its `flush` comes after.
     out.push_str("* the others have no subscriptions, or report what is not yet durable.\n");
+    out.push_str("\n## How a condition is judged\n\n");
+    for engine in engines {
+        if let Some(conditions) = engine.conditions() {
+            let _ = writeln!(out, "* **{}**: {conditions}.", engine.name());
+        }
+    }
     out
 }
 

@@ -1,10 +1,18 @@
 //! What Linux tells of this process, its files and the machine.
 
+use rustix::time::{ClockId, clock_gettime};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
+
+/// The processor's time that this process has used, in all its threads.
+pub fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
 
 /// The most memory that this process ever had resident, in MiB.
 pub fn peak_memory() -> f64 {

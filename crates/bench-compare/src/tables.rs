@@ -208,7 +208,29 @@ pub const ASYNC_LOW: Table = table(
      brackets: the most.",
 );
 
-pub const ALL: [&Table; 27] = [
+pub const CONDITIONS: Table = table(
+    "conditions",
+    High,
+    "Conditions: rates, and what was asked of them",
+    "Writers: each event has one tag of its writer, and each commit the condition that no event with this tag is \
+     after what the writer saw last; the unconditional commits are of the same events, in the same store, in turn. \
+     Many events: one writer, 100 events per commit, first without tags; then each with two, one of its own and one \
+     that it shares with 19 others far apart, which are read by it. filmstrip's events are in streams besides. The \
+     writers of new unique tags are in that store, and their condition is that the tag was never there. What was \
+     asked for is in brackets: the least.",
+);
+pub const CONDITIONS_LOW: Table = table(
+    "conditions-low",
+    Low,
+    "Conditions: times, memory and disk, and what was asked of them",
+    "Of the same. A check whether a tag was ever there, at random among those of the many events, in microseconds of \
+     processor time of the whole process: alone, in the way that costs each engine least and that writes nothing; \
+     and as the condition of an append, which is refused. Memory is the process's own, without pages of files \
+     (Linux's `RssAnon`): the most while it wrote the many events, each kind in a process of its own; and after \
+     opening again and checking. Disk is after closing. What was asked for is in brackets: the most.",
+);
+
+pub const ALL: [&Table; 29] = [
     &WRITERS,
     &WRITERS_P50,
     &WRITERS_P99,
@@ -236,4 +258,6 @@ pub const ALL: [&Table; 27] = [
     &MODEL_LOW,
     &ASYNC,
     &ASYNC_LOW,
+    &CONDITIONS,
+    &CONDITIONS_LOW,
 ];

@@ -1,10 +1,10 @@
 //! tephra, an event store with dynamic consistency boundaries: a stream is a tag.
 
-use crate::engine::{Engine, Item, Opened, stream_name};
+use crate::engine::{Condition, Engine, Item, Opened, stream_name};
 use std::path::Path;
 use tephra::{
-    Event, EventType, Position, Query, QueryItem, SegmentConfig, SegmentSet, Tag, Tags,
-    WriteCoordinator, WriteHandle, WriterConfig,
+    AppendCondition, AppendError, Event, EventType, Position, Query, QueryItem, SegmentConfig,
+    SegmentSet, Tag, Tags, WriteCoordinator, WriteHandle, WriterConfig,
 };
 
 const SEGMENT_BYTES: usize = 256 << 20;
@@ -21,8 +21,8 @@ impl Engine for Tephra {
     }
 
     fn durability(&self) -> &'static str {
-        "one `fdatasync` of the log for each batch of its writer thread, before `append` returns; no \
-         condition is checked"
+        "one `fdatasync` of the log for each batch of its writer thread, before `append` returns; \
+         without a condition but in the tables of conditions"
     }
 
     fn cache(&self) -> &'static str {
@@ -32,6 +32,13 @@ impl Engine for Tephra {
     fn following(&self) -> Option<&'static str> {
         Some(
             "its own subscription: it waits for the durable position, then reads past the last one",
+        )
+    }
+
+    fn conditions(&self) -> Option<&'static str> {
+        Some(
+            "`fail_if_events_match` with `after`, by its writer thread; a check alone is a read of one event by the \
+             caller, because an append without events is refused",
         )
     }
 
@@ -49,8 +56,13 @@ struct Open {
     handle: WriteHandle,
 }
 
-fn tags(stream: u64) -> Tags {
-    Tags::new([Tag::new(stream_name(stream)).expect("a tag")]).expect("tags")
+fn tags(names: impl IntoIterator<Item = impl Into<Box<str>>>) -> Tags {
+    Tags::new(names.into_iter().map(|name| Tag::new(name).expect("a tag"))).expect("tags")
+}
+
+/// The events with this tag.
+fn tagged(tag: &str) -> Query {
+    Query::item(QueryItem::with_tags(tags([tag])))
 }
 
 impl Open {
@@ -67,8 +79,34 @@ impl Opened for Open {
         let measured = EventType::new("Measured").expect("a type");
         let events = items
             .iter()
-            .map(|item| Event::new(&measured, &tags(item.stream), item.payload).expect("an event"));
+            .map(|item| (tags([stream_name(item.stream)]), item.payload))
+            .map(|(tags, payload)| Event::new(&measured, &tags, payload).expect("an event"));
         self.handle.append(events.collect(), None).expect("appended");
+    }
+
+    fn append_unless(&self, items: &[Item<'_>], unless: Option<Condition<'_>>) -> Option<u64> {
+        let measured = EventType::new("Measured").expect("a type");
+        let events = items
+            .iter()
+            .map(|item| (tags(item.tags.iter().map(String::as_str)), item.payload))
+            .map(|(tags, payload)| Event::new(&measured, &tags, payload).expect("an event"));
+        let condition = unless.map(|Condition { tag, after }| {
+            AppendCondition::new(tagged(tag)).after(Position::new(after))
+        });
+        match self.handle.append(events.collect(), condition) {
+            Ok(range) => Some(range.last.get()),
+            Err(AppendError::Conflict { .. }) => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn has_tag(&self, tag: &str) -> bool {
+        let mut events = self.handle.read(&tagged(tag), Position::ZERO, Some(1));
+        events.next().map(|event| event.expect("whole").position).is_some()
+    }
+
+    fn read_tag(&self, tag: &str, take: &mut dyn FnMut(&[u8])) {
+        self.read(&tagged(tag), take);
     }
 
     fn read_all(&self, take: &mut dyn FnMut(&[u8])) {
@@ -76,7 +114,7 @@ impl Opened for Open {
     }
 
     fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) {
-        self.read(&Query::item(QueryItem::with_tags(tags(stream))), take);
+        self.read(&tagged(&stream_name(stream)), take);
     }
 
     fn follow(&self, take: &mut dyn FnMut(&[u8]) -> bool) {

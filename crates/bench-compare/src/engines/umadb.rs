@@ -1,7 +1,7 @@
 //! umadb-core, an event store with dynamic consistency boundaries: a stream is a tag. Commits go
 //! through its writer thread, which makes those that wait durable together.
 
-use crate::engine::{CACHE_BYTES, Engine, Item, Opened, stream_name};
+use crate::engine::{CACHE_BYTES, Condition, Engine, Item, Opened, stream_name};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -11,7 +11,9 @@ use umadb_core::db::UmaDb;
 use umadb_core::mvcc::{Mvcc, StorageOptions};
 use umadb_core::writer_thread_blocking::writer_thread_blocking;
 use umadb_core::writer_thread_request::WriterThreadRequest;
-use umadb_dcb::{DcbEvent, DcbEventStoreSync, DcbQuery, DcbQueryItem};
+use umadb_dcb::{
+    DcbAppendCondition, DcbError, DcbEvent, DcbEventStoreSync, DcbQuery, DcbQueryItem, DcbResult,
+};
 
 /// Of the server that the engine is made for.
 const QUEUE: usize = 10_000;
@@ -32,7 +34,7 @@ impl Engine for Umadb {
 
     fn durability(&self) -> &'static str {
         "pages, then a header, each with an `fdatasync`, for each batch of its writer thread, before the \
-         reply; no condition is checked"
+         reply; without a condition but in the tables of conditions"
     }
 
     fn cache(&self) -> &'static str {
@@ -41,6 +43,13 @@ impl Engine for Umadb {
 
     fn following(&self) -> Option<&'static str> {
         Some("as its server does: it watches the head, then reads past the last position")
+    }
+
+    fn conditions(&self) -> Option<&'static str> {
+        Some(
+            "`fail_if_events_match` with `after`, by its writer thread; a check alone is a read of one event by the \
+             caller, which is how it judges a condition itself",
+        )
     }
 
     fn open(&self, directory: &Path) -> Box<dyn Opened> {
@@ -65,7 +74,34 @@ struct Open {
     head: watch::Receiver<Option<u64>>,
 }
 
+/// The events with this tag.
+fn tagged(tag: &str) -> DcbQuery {
+    DcbQuery::new().item(DcbQueryItem::new().tags([tag]))
+}
+
+fn event(item: &Item<'_>) -> DcbEvent {
+    DcbEvent::new().event_type("Measured").data(item.payload)
+}
+
 impl Open {
+    /// The position of the last event, or why there is none.
+    fn request(
+        &self,
+        events: Vec<DcbEvent>,
+        condition: Option<DcbAppendCondition>,
+    ) -> DcbResult<u64> {
+        let (response_tx, response) = oneshot::channel();
+        let request = WriterThreadRequest::Append {
+            events,
+            condition,
+            tracking_info: None,
+            response_tx,
+            cancel: None,
+        };
+        assert!(self.requests.blocking_send(request).is_ok(), "the writer has ended");
+        response.blocking_recv().expect("an answer")
+    }
+
     /// Gives a page of payloads; the position after it, or nothing if `take` wants no more.
     fn page(&self, from: u64, take: &mut dyn FnMut(&[u8]) -> bool) -> Option<u64> {
         let mut next = from;
@@ -82,22 +118,32 @@ impl Open {
 
 impl Opened for Open {
     fn append(&self, items: &[Item<'_>]) {
-        let events = items.iter().map(|item| {
-            DcbEvent::new()
-                .event_type("Measured")
-                .data(item.payload)
-                .tags([stream_name(item.stream)])
+        let events = items.iter().map(|item| event(item).tags([stream_name(item.stream)]));
+        self.request(events.collect(), None).expect("appended");
+    }
+
+    fn append_unless(&self, items: &[Item<'_>], unless: Option<Condition<'_>>) -> Option<u64> {
+        let events = items.iter().map(|item| event(item).tags(item.tags.iter().cloned()));
+        let condition = unless.map(|Condition { tag, after }| {
+            // Nothing stands for the start of the log.
+            DcbAppendCondition::new(tagged(tag)).after((after > 0).then_some(after))
         });
-        let (response_tx, response) = oneshot::channel();
-        let request = WriterThreadRequest::Append {
-            events: events.collect(),
-            condition: None,
-            tracking_info: None,
-            response_tx,
-            cancel: None,
-        };
-        assert!(self.requests.blocking_send(request).is_ok(), "the writer has ended");
-        response.blocking_recv().expect("an answer").expect("appended");
+        match self.request(events.collect(), condition) {
+            Ok(position) => Some(position),
+            Err(DcbError::IntegrityError(_)) => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn has_tag(&self, tag: &str) -> bool {
+        let events = self.db.read(Some(tagged(tag)), None, false, Some(1)).expect("read");
+        events.map(|event| event.expect("whole").position).next().is_some()
+    }
+
+    fn read_tag(&self, tag: &str, take: &mut dyn FnMut(&[u8])) {
+        for event in self.db.read(Some(tagged(tag)), None, false, None).expect("read") {
+            take(&event.expect("whole").event.data);
+        }
     }
 
     fn read_all(&self, take: &mut dyn FnMut(&[u8])) {
@@ -115,10 +161,7 @@ impl Opened for Open {
     }
 
     fn read_stream(&self, stream: u64, take: &mut dyn FnMut(&[u8])) {
-        let query = DcbQuery::new().item(DcbQueryItem::new().tags([stream_name(stream)]));
-        for event in self.db.read(Some(query), None, false, None).expect("read") {
-            take(&event.expect("whole").event.data);
-        }
+        self.read_tag(&stream_name(stream), take);
     }
 
     fn follow(&self, take: &mut dyn FnMut(&[u8]) -> bool) {

@@ -17,11 +17,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What every engine has between the first reads and the warm ones, for what it still does by itself.
-const SETTLING: Duration = Duration::from_secs(3);
-const STREAM_EVENTS: u64 = 20;
+pub const SETTLING: Duration = Duration::from_secs(3);
+pub const STREAM_EVENTS: u64 = 20;
 const BURST_EVENTS: u64 = 200_000;
-const STREAMS_LOADED: u64 = 20_000;
-const STREAMS_LOADED_COLD: u64 = 2_000;
+pub const STREAMS_LOADED: u64 = 20_000;
+pub const STREAMS_LOADED_COLD: u64 = 2_000;
 const MILLION: u64 = 1_000_000;
 /// How many times as many events the large workload has.
 const LARGE_TIMES: u64 = 5;
@@ -61,12 +61,12 @@ impl Film {
     }
 
     /// The stream and the payload of an event, counted from 0.
-    fn event(self, n: u64) -> (u64, Vec<u8>) {
+    pub fn event(self, n: u64) -> (u64, Vec<u8>) {
         let (stream, nth) = (n % self.streams, n / self.streams);
         (stream, payload(stream, nth))
     }
 
-    fn read_all(self, opened: &dyn Opened) {
+    pub fn read_all(self, opened: &dyn Opened) {
         let mut n = 0;
         opened.read_all(&mut |read| {
             // Comparing all of them would time the comparison.

@@ -128,7 +128,8 @@ impl Film {
 
     fn write(&self, opened: &dyn Opened) {
         for commit in &self.commits {
-            let item = |n: usize| Item { stream: self.events[n].0, payload: self.payload(n) };
+            let item =
+                |n: usize| Item { stream: self.events[n].0, payload: self.payload(n), tags: &[] };
             opened.append(&commit.clone().map(item).collect::<Vec<_>>());
         }
     }

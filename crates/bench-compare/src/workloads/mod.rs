@@ -3,6 +3,7 @@
 
 mod bulk;
 mod commits;
+pub mod conditions;
 mod following;
 pub mod history;
 pub mod kill;
@@ -48,7 +49,7 @@ pub struct Run<'a> {
     pub input: &'a Path,
 }
 
-pub const ALL: [Workload; 10] = [
+pub const ALL: [Workload; 11] = [
     Workload { name: "commits", length: Length::Short, suits: |_| true, run: commits::run },
     Workload { name: "bulk", length: Length::Long, suits: |_| true, run: bulk::run },
     Workload {
@@ -84,6 +85,12 @@ pub const ALL: [Workload; 10] = [
         run: tasks::run,
     },
     Workload {
+        name: "conditions",
+        length: Length::Long,
+        suits: |engine| engine.conditions().is_some(),
+        run: conditions::run,
+    },
+    Workload {
         name: "history",
         length: Length::Long,
         suits: |engine| engine.reads(),
@@ -107,7 +114,8 @@ fn figure(table: &Table, name: &str, value: f64) {
 
 /// A commit of these payloads, each with its stream.
 fn append(opened: &dyn Opened, payloads: &[(u64, Vec<u8>)]) {
-    let items = payloads.iter().map(|(stream, payload)| Item { stream: *stream, payload });
+    let items =
+        payloads.iter().map(|(stream, payload)| Item { stream: *stream, payload, tags: &[] });
     opened.append(&items.collect::<Vec<_>>());
 }
 
