@@ -472,6 +472,11 @@ const CAUGHT: &[(&str, &str)] = &[
     ),
     ("log::overlook_the_group", "conditions::of_eight_that_want_the_same_one_gets_it_each_time"),
     ("log::overlook_the_group", "conditions::conditions_that_overlap_in_any_way_have_one_winner"),
+    ("log::overlook_the_group", "linearizability::a_history_recorded_under_load_is_linearizable"),
+    (
+        "log::tell_checks_of_a_later_head",
+        "linearizability::a_history_recorded_under_load_is_linearizable",
+    ),
     ("log::judge_own_events", "conditions::a_commits_own_events_are_no_conflict"),
     (
         "log::overlook_repeated_conditions",

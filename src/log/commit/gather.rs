@@ -112,7 +112,7 @@ impl<'a> Gathering<'a> {
     fn add_matches(&mut self, encoded: &EncodedCommit) -> Result<()> {
         let facts = &mut self.gathered.facts;
         let number = facts.mentions.len();
-        for (place, condition) in encoded.conditions.iter().enumerate() {
+        for (place, condition) in encoded.conditions.as_slice().iter().enumerate() {
             let found = match failpoint!("log::overlook_what_came_meanwhile") {
                 true => condition.found.clone(),
                 false => judge(self.log, encoded, condition, facts.head)?,

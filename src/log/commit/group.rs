@@ -369,7 +369,7 @@ fn outcome(decided: DecidedCommit) -> Outcome {
         }
         Admission::Conflict(conflict) => Err(AppendError::Conflict(conflict)),
         Admission::Matched { condition, position } => {
-            Err(AppendError::Matched(encoded.conditions[condition].matched(position)))
+            Err(AppendError::Matched(encoded.conditions.as_slice()[condition].matched(position)))
         }
         Admission::AlreadyTracked { consumer, tracked, offered } => {
             let message = format!(
