@@ -186,29 +186,30 @@ impl Engine {
 
     /// The same. Calls `queued`, which must not panic, once its place among all commits is fixed. Also returns the time
     /// at which it was recorded.
-    pub(crate) fn commit_queued(
-        &self,
-        mut encoded: EncodedCommit,
-        queued: impl FnOnce(),
-    ) -> Outcome {
+    pub(crate) fn commit_queued(&self, encoded: EncodedCommit, queued: impl FnOnce()) -> Outcome {
         // Each caller checks this before it takes a lock: in a forked process a lock may never be released.
         if !failpoint!("log::append_in_forked_process") {
             self.log.owner.check()?;
         }
         callback::refuse_if_commits_wait("a commit")?;
         let span = commit_span!(enter_span, encoded);
-        let judged = match encoded.conditions.is_empty() {
-            true => Ok(()),
-            false => judge_before_queueing(&self.log, &mut encoded),
-        };
-        let outcome = match judged {
-            Ok(()) => self.group_commit.commit(&self.log, encoded, queued),
-            Err(error) => Err(error.into()),
+        let outcome = match encoded.conditions.is_empty() {
+            true => self.group_commit.commit(&self.log, encoded, queued),
+            false => self.commit_judged(encoded, queued),
         };
         if span.is_on() {
             tell(&span, &outcome);
         }
         outcome.map_err(|error| self.explained(error))
+    }
+
+    /// Judges the conditions of `encoded` before it is queued. Beside the way of other commits, which it would make
+    /// longer.
+    #[cold]
+    #[inline(never)]
+    fn commit_judged(&self, mut encoded: EncodedCommit, queued: impl FnOnce()) -> Outcome {
+        judge_before_queueing(&self.log, &mut encoded)?;
+        self.group_commit.commit(&self.log, encoded, queued)
     }
 
     /// If the store's directory was moved, reopening at the old path would not help; returns that error instead.
@@ -222,7 +223,7 @@ impl Engine {
     }
 
     /// The queue, for commits that no thread waits for.
-    #[cfg(feature = "async")]
+    #[cfg(any(feature = "async", test))]
     pub(super) fn group_commit(&self) -> &GroupCommit {
         &self.group_commit
     }

@@ -7,6 +7,9 @@ use crate::value::error::Result;
 use crate::value::filter::Filter;
 use std::sync::Arc;
 
+#[cfg(test)]
+mod tests;
+
 /// The position of the first event after `after` and up to `to` that `filter` accepts. `to` is not past the head.
 pub(crate) fn first_match(
     log: &Arc<Log>,

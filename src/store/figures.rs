@@ -50,8 +50,8 @@ pub struct CommitStats {
     pub bytes: u64,
     /// Groups of commits that were written together: each is one write and one `fdatasync`.
     pub groups: u64,
-    /// Commits that were refused because an expected version did not hold. A command that was retried counts each
-    /// time.
+    /// Commits that were refused because an expected version or a condition did not hold. A command that was retried
+    /// counts each time.
     pub conflicts: u64,
     /// Commits that wait now to be written with the next group.
     pub waiting: u64,

@@ -152,8 +152,8 @@ impl Store {
     /// Makes a commit durable, as a whole or not at all.
     ///
     /// # Errors
-    /// As for [`append`](Store::append); also
-    /// [`AlreadyTracked`](crate::ErrorKind::AlreadyTracked).
+    /// As for [`append`](Store::append); also [`AppendError::Matched`], if a [condition](Commit::unless) does not hold,
+    /// and [`AlreadyTracked`](crate::ErrorKind::AlreadyTracked).
     pub fn commit(&self, commit: Commit) -> Result<Committed, AppendError> {
         self.log.engine().commit(EncodedCommit::new(commit)?)
     }

@@ -97,9 +97,9 @@ impl Store {
     }
 
     /// Runs a decision that depends on events of several streams: computes its model from the events that its filter
-    /// accepts, up to the present head, lets it decide, and makes its events durable, all or none, unless another writer
-    /// has recorded such an event since. Then the model is shown the new ones only, and it is decided again, up to 3
-    /// times ([`decision`](Store::decision) sets another number).
+    /// accepts, up to the present head, lets it decide, and makes its events durable, all or none, unless another
+    /// writer has recorded such an event since. Then the model is shown the new ones only, and it is decided again, up
+    /// to 3 times ([`decision`](Store::decision) sets another number).
     ///
     /// A decision of no events writes nothing. What is returned, and what is rejected, was decided on everything that
     /// was durable when it was decided; see [`Decision`] for an example.

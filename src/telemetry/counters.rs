@@ -98,7 +98,7 @@ pub(crate) struct Counters {
     pub(crate) bytes: Counter,
     /// Frames: each is one `fdatasync`.
     pub(crate) groups: Counter,
-    /// Commits that were refused because an expected version did not hold.
+    /// Commits that were refused because an expected version or a condition did not hold.
     pub(crate) conflicts: Counter,
     /// Flush batches that the index has ingested.
     pub(crate) flushes: Counter,

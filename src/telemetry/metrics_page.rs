@@ -25,7 +25,7 @@ const METRICS: &[(&str, Kind, Option<Unit>, &str)] = &[
     ("filmstrip_events_total", C, None, "Events that were recorded"),
     ("filmstrip_journal_written_bytes_total", C, Some(Unit::Bytes), "Bytes written to the journal"),
     ("filmstrip_commit_groups_total", C, None, "Groups of commits, one fdatasync each"),
-    ("filmstrip_conflicts_total", C, None, "Commits refused by an expected version"),
+    ("filmstrip_conflicts_total", C, None, "Commits refused by an expected version or a condition"),
     ("filmstrip_commit_seconds", H, Some(Unit::Seconds), "A commit, from the call to its reply"),
     ("filmstrip_fdatasync_seconds", H, Some(Unit::Seconds), "An fdatasync of the journal"),
     ("filmstrip_commit_group_commits", H, None, "Commits in a group"),

@@ -2,7 +2,7 @@
 
 use crate::log::commit::check_event;
 use crate::model::decision::Decision;
-use crate::model::decision::boundary::Folded;
+use crate::model::decision::boundary::{Folded, Wanted};
 use crate::model::event_set::set::Event;
 use crate::testing::diff::{differ, indented};
 use crate::testing::events::round_trips;
@@ -152,12 +152,15 @@ impl GivenAll {
             Err(error) => panic!("the model cannot be computed: {error}"),
         };
         self.refuse_unplaced(folded.filter());
-        let shown = |event: &&RecordedEvent| folded.filter().wants_event(event);
-        let shown: Vec<_> = self.happened.iter().filter(shown).collect();
-        for event in &shown {
-            if let Err(error) = folded.show(event) {
-                panic!("the model cannot be computed: {error}");
-            }
+        let read = |Wanted { filter, newest }: &Wanted| {
+            let wanted = self.happened.iter().filter(|event| filter.wants_event(event));
+            let mut shown: Vec<_> = wanted.cloned().map(Ok).collect();
+            let newest = newest.and_then(|newest| usize::try_from(newest).ok());
+            let passed = shown.len() - newest.unwrap_or(usize::MAX).min(shown.len());
+            Ok(shown.split_off(passed).into_iter())
+        };
+        if let Err(error) = folded.go_on(read, |_| ()) {
+            panic!("the model cannot be computed: {error}");
         }
         if let Some(narrower) = decision.unless(&folded.model) {
             self.refuse_wider(&narrower, folded.filter());

@@ -40,12 +40,12 @@
 //! given::<Door>([]).when(&DoorCommand::Close).then([]).then_state(Door { open: false });
 //! ```
 //!
-//! A decision across streams is tested without a store too ([`given_all`]): given some events of any streams, when it is
-//! made, then it decides certain events, or rejects.
+//! A decision across streams is tested without a store too ([`given_all`]): given some events of any streams, when it
+//! is made, then it decides certain events, or rejects.
 //!
-//! A projection is tested without a store as well ([`projecting`]): given some events, its view has certain rows. A process
-//! manager is tested on a temporary store ([`process`]): given some events, when others happen or time passes, then it
-//! records certain events of its own, and its commands lead to certain events.
+//! A projection is tested without a store as well ([`projecting`]): given some events, its view has certain rows. A
+//! process manager is tested on a temporary store ([`process`]): given some events, when others happen or time passes,
+//! then it records certain events of its own, and its commands lead to certain events.
 //!
 //! A failure shows a diff of the expected and the actual values, at the line of the test.
 

@@ -213,42 +213,52 @@ fn a_commit_whose_conditions_are_about_other_events_is_not_recognised() {
     assert_eq!(store.head(), at(2));
 }
 
-/// Runs `commit(thread, round)` on eight threads at once, one hundred rounds; how many succeeded in each round.
-fn race(store: &Store, commit: impl Fn(u64, u64) -> Commit + Sync) -> Vec<u64> {
+/// Runs `commit(thread, round)` on eight threads at once, one hundred rounds, beside one that appends all the time, so
+/// that the eight wait for it and are written together. Returns how many of the eight succeeded in each round, and how
+/// many events the other one has appended.
+fn race(store: &Store, commit: impl Fn(u64, u64) -> Commit + Sync) -> (Vec<u64>, u64) {
     let barrier = Barrier::new(8);
-    let won: Vec<AtomicU64> = (0..100).map(|_| Default::default()).collect();
+    let won: Vec<AtomicU64> = (0..100).map(|_| AtomicU64::new(0)).collect();
+    let (racing, mut others) = (AtomicU64::new(8), 0);
     thread::scope(|scope| {
         for thread in 0..8 {
-            let (store, barrier, won, commit) = (store.clone(), &barrier, &won, &commit);
+            let (barrier, won, racing, commit) = (&barrier, &won, &racing, &commit);
             scope.spawn(move || {
-                for round in 0..100 {
+                for (round, won) in (0..).zip(won) {
+                    let commit = commit(thread, round);
                     barrier.wait();
-                    match store.commit(commit(thread, round)) {
+                    match store.commit(commit) {
                         Ok(done) => {
                             assert!(!done.already_recorded);
-                            won[round as usize].fetch_add(1, Ordering::Relaxed);
+                            won.fetch_add(1, Ordering::Relaxed);
                         }
                         Err(AppendError::Matched(_)) => {}
                         Err(error) => panic!("{error}"),
                     }
                 }
+                racing.fetch_sub(1, Ordering::Relaxed);
             });
         }
+        while racing.load(Ordering::Relaxed) > 0 {
+            let event = NewEvent::bytes("Other", vec![1; 8_000]);
+            store.append("Other-1", ANY, [event]).unwrap();
+            others += 1;
+        }
     });
-    won.into_iter().map(AtomicU64::into_inner).collect()
+    (won.into_iter().map(AtomicU64::into_inner).collect(), others)
 }
 
 #[test]
 fn of_eight_that_want_the_same_one_gets_it_each_time() {
     let store = Store::temporary().unwrap();
-    let won = race(&store, |thread, round| {
+    let (won, others) = race(&store, |thread, round| {
         let tag = format!("seat:{round}");
         Commit::new()
             .append(format!("Guest-{thread}"), ANY, [event("Seated", &[&tag])])
             .unless(Filter::tag(tag), Position::START)
     });
     assert_eq!(won, [1; 100]);
-    assert_eq!(store.head(), at(100));
+    assert_eq!(store.head(), at(100 + others));
     assert_eq!(store.stats().unwrap().commits.conflicts, 700);
 }
 
@@ -287,7 +297,7 @@ fn conditions_that_overlap_in_any_way_have_one_winner() {
     ];
     for (name, way) in ways {
         let store = Store::temporary().unwrap();
-        let won = race(&store, |thread, round| {
+        let (won, _) = race(&store, |thread, round| {
             let (event, filter) = way(thread, round);
             let stream = format!("Own-{round}");
             Commit::new().append(stream, ANY, [event]).unless(filter, Position::START)
@@ -299,14 +309,14 @@ fn conditions_that_overlap_in_any_way_have_one_winner() {
 #[test]
 fn conditions_that_have_nothing_in_common_never_conflict() {
     let store = Store::temporary().unwrap();
-    let won = race(&store, |thread, round| {
+    let (won, others) = race(&store, |thread, round| {
         let tag = format!("own:{thread}:{round}");
         Commit::new()
             .append(format!("Guest-{thread}"), ANY, [event("Seated", &[&tag, "all"])])
             .unless(Filter::tag(tag).tagged("all"), Position::START)
     });
     assert_eq!(won, [8; 100]);
-    assert_eq!((store.head(), store.stats().unwrap().commits.conflicts), (at(800), 0));
+    assert_eq!((store.head(), store.stats().unwrap().commits.conflicts), (at(800 + others), 0));
 }
 
 #[test]

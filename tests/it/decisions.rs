@@ -307,6 +307,9 @@ impl DecisionModel for LastNumber {
     fn filter(&self) -> Filter {
         Filter::category("Invoice")
     }
+    fn newest(&self) -> Option<u64> {
+        Some(1)
+    }
     fn evolve(&mut self, InvoiceEvent::Issued { number }: &InvoiceEvent) {
         self.0 = *number;
     }
@@ -372,12 +375,20 @@ use AccountEvent::{Deposited, Withdrawn};
 struct Balance {
     balance: i64,
     shown: Vec<u64>,
+    newest: Option<u64>,
+    by_category: bool,
 }
 
 impl DecisionModel for Balance {
     type Event = AccountEvent;
     fn filter(&self) -> Filter {
-        Filter::tag("account:1")
+        match self.by_category {
+            true => Filter::category("Account"),
+            false => Filter::tag("account:1"),
+        }
+    }
+    fn newest(&self) -> Option<u64> {
+        self.newest
     }
     fn evolve(&mut self, event: &AccountEvent) {
         self.balance += match event {
@@ -396,6 +407,7 @@ type Meanwhile<'a> = Mutex<Vec<Box<dyn FnMut() + Send + 'a>>>;
 
 struct Withdraw<'a> {
     sum: u32,
+    newest: Option<u64>,
     unless: Option<Filter>,
     meanwhile: Meanwhile<'a>,
     /// What the model was shown, and had come to, at each attempt.
@@ -405,7 +417,7 @@ struct Withdraw<'a> {
 impl<'a> Withdraw<'a> {
     fn new(sum: u32, meanwhile: Vec<Box<dyn FnMut() + Send + 'a>>) -> Withdraw<'a> {
         let (meanwhile, attempts) = (Mutex::new(meanwhile), Mutex::default());
-        Withdraw { sum, unless: None, meanwhile, attempts }
+        Withdraw { sum, newest: None, unless: None, meanwhile, attempts }
     }
 
     fn unless(self, filter: Filter) -> Withdraw<'a> {
@@ -419,7 +431,7 @@ impl Decision for Withdraw<'_> {
     type Error = Refusal;
 
     fn model(&self) -> Balance {
-        Balance::default()
+        Balance { newest: self.newest, ..Balance::default() }
     }
 
     fn decide(&self, model: &Balance) -> Result<Vec<AccountEvent>, Refusal> {
@@ -549,6 +561,50 @@ fn in_an_empty_store_any_condition_will_do() {
     }
 }
 
+#[test]
+fn a_model_that_needs_the_newest_events_is_shown_these_and_then_each_new_one() {
+    let store = Store::temporary().unwrap();
+    for sum in 1..=5 {
+        record(&store, &Deposited { sum });
+        define(&store, "a", sum);
+    }
+    for by_category in [false, true] {
+        for (newest, first) in
+            [(0, vec![]), (1, vec![9]), (2, vec![7, 9]), (9, vec![1, 3, 5, 7, 9])]
+        {
+            let shown = Mutex::new(Vec::new());
+            let look = |model: &Balance| {
+                let mut shown = shown.lock().unwrap();
+                shown.push(model.shown.clone());
+            };
+            let model = || Balance { newest: Some(newest), by_category, ..Balance::default() };
+            store.decide(&Look(model, look, || Ok(vec![]))).unwrap();
+            assert_eq!(shown.into_inner().unwrap(), [first], "{newest} {by_category}");
+        }
+    }
+    let done = [store.decide(&Issue).unwrap(), store.decide(&Issue).unwrap()];
+    assert_eq!(done.map(|done| done.position.get()), [11, 12]);
+    let meanwhile = AtomicU32::new(0);
+    let shown = Mutex::new(Vec::new());
+    let look = |model: &Balance| {
+        shown.lock().unwrap().push(model.shown.clone());
+        if meanwhile.fetch_add(1, Ordering::Relaxed) == 0 {
+            (0..2).for_each(|_| record(&store, &Deposited { sum: 1 }));
+        }
+    };
+    let model = || Balance { newest: Some(1), by_category: true, ..Balance::default() };
+    let decision = Look(model, look, || Ok(vec![Deposited { sum: 1 }]));
+    assert_eq!(store.decide(&decision).unwrap().retries, 1);
+    assert_eq!(shown.into_inner().unwrap(), [vec![9], vec![9, 13, 14]]);
+    // The same, in a store that was empty.
+    let store = Store::temporary().unwrap();
+    let meanwhile =
+        vec![records(&store, Deposited { sum: 1 }), records(&store, Deposited { sum: 1 })];
+    let withdraw = Withdraw { newest: Some(0), ..Withdraw::new(0, meanwhile) };
+    assert_eq!(store.decide(&withdraw).unwrap().retries, 2);
+    assert_eq!(withdraw.attempts.lock().unwrap()[2], (vec![1, 2], 2));
+}
+
 /// Notes what it is shown.
 struct Notes<E> {
     filter: Filter,
@@ -593,6 +649,14 @@ where
     }
 }
 
+type AllNotes = (
+    Notes<CourseEvent>,
+    (Notes<Enrolment>, Notes<Enrolment>),
+    Notes<AccountEvent>,
+    Notes<CourseEvent>,
+    (Notes<Enrolment>,),
+);
+
 #[test]
 fn each_part_is_shown_what_its_own_filter_accepts_in_its_own_event_set() {
     let store = Store::temporary().unwrap();
@@ -614,15 +678,7 @@ fn each_part_is_shown_what_its_own_filter_accepts_in_its_own_event_set() {
         )
     };
     let told = AtomicU32::new(0);
-    let look = |(course, (in_course, of_student), account, courses, (none,)): &_| {
-        let _: (
-            &Notes<CourseEvent>,
-            &Notes<Enrolment>,
-            &Notes<Enrolment>,
-            &Notes<AccountEvent>,
-            &Notes<CourseEvent>,
-            &Notes<Enrolment>,
-        ) = (course, in_course, of_student, account, courses, none);
+    let look = |(course, (in_course, of_student), account, courses, (none,)): &AllNotes| {
         assert_eq!(course.notes, [defined("a", 1)]);
         assert_eq!(in_course.notes, [subscribed("a", "1"), subscribed("a", "2")]);
         assert_eq!(of_student.notes, [subscribed("a", "1")]);

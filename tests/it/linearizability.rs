@@ -5,8 +5,11 @@
 //! took place at some position from the last of them on, up to the next one. So a history is linearizable
 //! if each operation can be given a position in its range, none lower than that of an operation that
 //! had returned before it was called; and the lowest possible one is always the best choice.
+//!
+//! A condition tells what was not there: at the moment of a commit that was recorded, no event of its stream had come
+//! after the condition's position; at that of one that was not, the first such event had come.
 
-use filmstrip::{AppendError, ExpectedVersion, NewEvent, Position, Store, Version};
+use filmstrip::{AppendError, Commit, ExpectedVersion, Filter, NewEvent, Position, Store, Version};
 use std::ops::RangeInclusive;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +27,12 @@ enum Told {
     Version { stream: u64, version: u64 },
     /// This was the last position of all.
     Head(u64),
+    /// It appended the event at this position to the stream, which had none after `after`.
+    AppendedUnless { stream: u64, after: u64, position: u64 },
+    /// The stream had no event after `after`, up to this position, which was the last of all.
+    Checked { stream: u64, after: u64, position: u64 },
+    /// The first event of the stream after `after` was the one at this position.
+    Matched { stream: u64, after: u64, position: u64 },
 }
 
 /// An operation: when it was called, when it returned, and what it told.
@@ -38,7 +47,9 @@ struct Operation {
 fn streams(history: &[Operation]) -> Vec<Vec<u64>> {
     let mut streams = vec![Vec::new(); STREAMS as usize];
     for operation in history {
-        if let Told::Appended { stream, position } = operation.told {
+        if let Told::Appended { stream, position } | Told::AppendedUnless { stream, position, .. } =
+            operation.told
+        {
             streams[stream as usize].push(position);
         }
     }
@@ -46,9 +57,31 @@ fn streams(history: &[Operation]) -> Vec<Vec<u64>> {
     streams
 }
 
-/// The positions at which what was told was true.
+/// The positions at which what was told was true; none if it never was.
 fn when_true(told: &Told, streams: &[Vec<u64>]) -> RangeInclusive<u64> {
+    const NEVER: RangeInclusive<u64> = 1..=0;
+    let first_after = |stream: u64, after: u64| {
+        let mut later = streams[stream as usize].iter().filter(|position| **position > after);
+        later.next().copied().unwrap_or(u64::MAX)
+    };
     match *told {
+        Told::AppendedUnless { stream, after, position } => {
+            if first_after(stream, after) == position { position..=position } else { NEVER }
+        }
+        Told::Checked { stream, after, position } => {
+            if first_after(stream, after) > position {
+                position..=position
+            } else {
+                NEVER
+            }
+        }
+        Told::Matched { stream, after, position } => {
+            if first_after(stream, after) == position {
+                position..=u64::MAX
+            } else {
+                NEVER
+            }
+        }
         Told::Appended { position, .. } => position..=position,
         Told::Head(position) => position..=position,
         Told::Version { stream, version } => {
@@ -102,8 +135,29 @@ fn operate(store: &Store, thread: u64, n: u64) -> Told {
     let stream = (thread * 7 + n * 3) % STREAMS;
     let name = format!("S-{stream}");
     let read = || store.read_stream(&name).collect().map_or(0, |events| events.len() as u64);
-    let event = || NewEvent::bytes("Written", vec![1; (n % 50 * 100) as usize]);
-    match (thread + n) % 6 {
+    let tag = format!("of:{stream}");
+    let event = || NewEvent::bytes("Written", vec![1; (n % 50 * 100) as usize]).tag(&tag);
+    match (thread + n) % 8 {
+        6 | 7 => {
+            // Sometimes something has come since, sometimes not; a third of them write nothing.
+            let after = store.head().get().saturating_sub(n % 3);
+            let commit = Commit::new().unless(Filter::tag(&tag), Position::new(after));
+            let writes = n % 3 > 0;
+            let commit = match writes {
+                true => commit.append(&name, ExpectedVersion::Any, [event()]),
+                false => commit,
+            };
+            match store.commit(commit) {
+                Ok(done) if writes => {
+                    Told::AppendedUnless { stream, after, position: done.position.get() }
+                }
+                Ok(done) => Told::Checked { stream, after, position: done.position.get() },
+                Err(AppendError::Matched(matched)) => {
+                    Told::Matched { stream, after, position: matched.position.get() }
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
         0 => Told::Head(store.head().get()),
         1 => Told::Version { stream, version: read() },
         2 => {
@@ -198,6 +252,39 @@ fn histories_that_nobody_can_order_are_refused() {
         (
             "positions against the order of time",
             vec![operation(2, 3, appended(3)), operation(4, 5, appended(2))],
+        ),
+        (
+            "a commit in spite of what its condition excludes",
+            vec![operation(2, 3, Told::AppendedUnless { stream: 0, after: 0, position: 2 })],
+        ),
+        (
+            "a check that holds although an event was acknowledged before it",
+            vec![
+                operation(2, 3, appended(2)),
+                operation(4, 5, Told::Checked { stream: 0, after: 1, position: 1 }),
+            ],
+        ),
+        (
+            "a check that holds for a head at which it does not",
+            vec![
+                operation(2, 9, appended(2)),
+                operation(3, 8, Told::Checked { stream: 0, after: 1, position: 2 }),
+            ],
+        ),
+        (
+            "a match that is not the first",
+            vec![
+                operation(2, 3, appended(2)),
+                operation(4, 5, Told::Matched { stream: 0, after: 0, position: 2 }),
+            ],
+        ),
+        (
+            "a match that nobody had recorded by then",
+            vec![
+                operation(6, 7, appended(2)),
+                operation(2, 3, Told::Matched { stream: 0, after: 1, position: 2 }),
+                operation(4, 5, Told::Head(1)),
+            ],
         ),
     ];
     for (case, mut history) in cases {

@@ -463,6 +463,27 @@ const CAUGHT: &[(&str, &str)] = &[
     ("health::overlook_faults", "health::a_fault_is_a_fault_of_the_store_and_names_its_cause"),
     ("doctor::copy_with_old_cursors", "copy::going_on::a_consumer_group_goes_on_where_it_was"),
     (
+        "log::judge_after_inclusively",
+        "conditions::events_up_to_the_position_do_not_matter_and_the_first_one_after_it_does",
+    ),
+    (
+        "log::overlook_what_came_meanwhile",
+        "conditions::of_eight_that_want_the_same_one_gets_it_each_time",
+    ),
+    ("log::overlook_the_group", "conditions::of_eight_that_want_the_same_one_gets_it_each_time"),
+    ("log::overlook_the_group", "conditions::conditions_that_overlap_in_any_way_have_one_winner"),
+    ("log::overlook_the_group", "linearizability::a_history_recorded_under_load_is_linearizable"),
+    (
+        "log::tell_checks_of_a_later_head",
+        "linearizability::a_history_recorded_under_load_is_linearizable",
+    ),
+    ("log::judge_own_events", "conditions::a_commits_own_events_are_no_conflict"),
+    (
+        "log::overlook_repeated_conditions",
+        "conditions::the_same_conditional_commit_again_is_recognised_though_it_appends_to_any_version",
+    ),
+    ("log::believe_any_after", "conditions::a_position_past_the_head_is_refused_with_both"),
+    (
         "decision::show_again_after_a_conflict",
         "decisions::after_a_conflict_the_model_is_shown_only_what_is_new",
     ),
@@ -477,6 +498,14 @@ const CAUGHT: &[(&str, &str)] = &[
     (
         "decision::overlook_what_the_model_does_not_see",
         "decisions::a_condition_that_accepts_what_the_model_is_not_shown_is_refused",
+    ),
+    (
+        "decision::show_the_oldest",
+        "decisions::a_model_that_needs_the_newest_events_is_shown_these_and_then_each_new_one",
+    ),
+    (
+        "decision::overlook_a_recorded_command",
+        "decisions::a_decision_with_a_command_id_is_recorded_once_over_restarts",
     ),
     (
         "decision::forget_the_command",

@@ -19,8 +19,6 @@ use crate::value::failpoint::failpoint;
 use crate::value::position::{ExpectedVersion, Position, Version};
 use crate::value::stream::StreamId;
 use std::collections::HashMap;
-use std::iter::Peekable;
-use std::vec;
 use uuid::Uuid;
 
 /// The durable state that the group's commits depend on. Streams are numbered in the order in which they are first
@@ -124,14 +122,8 @@ pub(crate) fn admit(facts: Facts, encoded: &[EncodedCommit]) -> Vec<Admission> {
     let Facts { head, mentions, versions, tracked, stored, assumed, matches } = facts;
     let runs = GroupRuns { newest: vec![None; versions.len()], runs: Vec::new() };
     let has_conditions = encoded.iter().any(|encoded| !encoded.conditions.is_empty());
-    let conditions = Conditions {
-        group: encoded,
-        durable: matches.into_iter().peekable(),
-        are_judged: has_conditions
-            && (encoded.len() > 1 || failpoint!("log::judge_own_events"))
-            && !failpoint!("log::overlook_the_group"),
-        in_group: None,
-    };
+    let conditions =
+        has_conditions.then(|| Conditions { group: encoded, durable: matches, in_group: None });
     let mut group =
         GroupState { next_position: head + 1, versions, tracked, stored, runs, conditions };
     let mut assumed = &assumed[..];
@@ -145,7 +137,7 @@ pub(crate) fn admit(facts: Facts, encoded: &[EncodedCommit]) -> Vec<Admission> {
             assumed = others;
         }
         admissions.push(match holds {
-            true => group.admit_one(number, mentions, &admissions),
+            true => group.admit_one((number, encoded), mentions, &admissions),
             false => group.unfounded(encoded, mentions),
         });
     }
@@ -170,18 +162,27 @@ struct GroupState<'a> {
     tracked: HashMap<String, u64>,
     stored: HashMap<(usize, u64), StoredEvent>,
     runs: GroupRuns<'a>,
-    conditions: Conditions<'a>,
+    /// Nothing, if no commit of the group has a condition.
+    conditions: Option<Conditions<'a>>,
 }
 
 /// What the conditions of the group's commits exclude.
 struct Conditions<'a> {
     group: &'a [EncodedCommit],
-    /// The durable matches of the commits that are not decided yet.
-    durable: Peekable<vec::IntoIter<(usize, usize, Match)>>,
-    /// Whether one of several commits has a condition.
-    are_judged: bool,
-    /// The conditions beside what the group has admitted; made once it has admitted an event.
+    /// The durable matches, in order.
+    durable: Vec<(usize, usize, Match)>,
+    /// The conditions beside what the group has admitted; made once it has admitted an event of several commits.
     in_group: Option<GroupConditions<'a>>,
+}
+
+/// What the conditions of one commit exclude.
+struct Excluded {
+    /// The place of the first condition that excludes something.
+    condition: usize,
+    /// The position of its first match.
+    position: u64,
+    /// Where the commit's events are, if one of the matches is one of them.
+    recorded: Option<Vec<Appended>>,
 }
 
 /// The events that this group appends to its streams.
@@ -201,22 +202,22 @@ struct AdmittedRun<'a> {
 }
 
 impl<'a> Conditions<'a> {
-    /// The first match of each condition of the commit `number` that has one, with the condition's place, in order. So
-    /// many commits are decided.
-    fn matches(&mut self, number: usize, admissions: &[Admission]) -> Vec<(usize, Match)> {
-        let encoded = &self.group[number];
-        if encoded.conditions.is_empty() {
-            return Vec::new();
+    /// What the conditions of the commit `number` exclude, after those before it got these admissions.
+    fn excluded(&self, number: usize, admissions: &[Admission]) -> Option<Excluded> {
+        let places = 0..self.group.get(number)?.conditions.as_slice().len();
+        let mut matches =
+            places.filter_map(|place| Some((place, self.first_match(number, place, admissions)?)));
+        let (condition, Match { position, recorded }) = matches.next()?;
+        let recorded = recorded.or_else(|| matches.find_map(|(_, found)| found.recorded));
+        Some(Excluded { condition, position, recorded })
+    }
+
+    fn first_match(&self, number: usize, place: usize, admissions: &[Admission]) -> Option<Match> {
+        let durable = self.durable.binary_search_by_key(&(number, place), |(n, p, _)| (*n, *p));
+        match durable {
+            Ok(at) => Some(self.durable[at].2.clone()),
+            Err(_) => self.match_in_group(number, place, admissions),
         }
-        let mut matches = Vec::new();
-        for place in 0..encoded.conditions.len() {
-            let is_its =
-                |(of, condition, _): &(usize, usize, Match)| (*of, *condition) == (number, place);
-            let durable = self.durable.next_if(is_its).map(|(_, _, found)| found);
-            let found = durable.or_else(|| self.match_in_group(number, place, admissions));
-            matches.extend(found.map(|found| (place, found)));
-        }
-        matches
     }
 
     fn match_in_group(
@@ -237,29 +238,36 @@ impl<'a> Conditions<'a> {
     }
 
     /// The events of the commit `number` are admitted, from this position on.
+    #[cold]
     fn note(&mut self, number: usize, first_position: u64) {
-        if self.are_judged {
-            let group = self.group;
-            let in_group = self.in_group.get_or_insert_with(|| GroupConditions::new(group));
-            in_group.note(number, &group[number], first_position);
+        let is_alone = self.group.len() == 1 && !failpoint!("log::judge_own_events");
+        if is_alone || failpoint!("log::overlook_the_group") {
+            return;
         }
+        let group = self.group;
+        let in_group = self.in_group.get_or_insert_with(|| GroupConditions::new(group));
+        in_group.note(number, &group[number], first_position);
     }
 }
 
 impl<'a> GroupState<'a> {
-    /// Decides on the commit `number`, after those that got these admissions.
+    /// Decides on a commit, which has this number, after those before it got these admissions.
     fn admit_one(
         &mut self,
-        number: usize,
+        (number, encoded): (usize, &'a EncodedCommit),
         mentions: &Mentions,
         admissions: &[Admission],
     ) -> Admission {
-        let encoded = &self.conditions.group[number];
-        if failpoint!("log::judge_own_events") {
-            self.conditions.note(number, self.next_position);
-        }
-        let matches = self.conditions.matches(number, admissions);
-        let recorded = || matches.iter().find_map(|(_, found)| found.recorded.clone());
+        let mut excluded = match &mut self.conditions {
+            Some(conditions) => {
+                if failpoint!("log::judge_own_events") {
+                    conditions.note(number, self.next_position);
+                }
+                conditions.excluded(number, admissions)
+            }
+            None => None,
+        };
+        let recorded = || excluded.as_mut().and_then(|excluded| excluded.recorded.take());
         let repeated = self.repetition(encoded, mentions).or_else(recorded);
         if let Some(appended) = repeated {
             let is_dropped = failpoint!("log::drop_records_of_repetition");
@@ -276,8 +284,8 @@ impl<'a> GroupState<'a> {
             .conflict(appends.zip(&mentions.appends))
             .or_else(|| self.check(encoded, mentions))
             .or_else(|| {
-                let (condition, found) = matches.first()?;
-                Some(Admission::Matched { condition: *condition, position: found.position })
+                let Excluded { condition, position, .. } = excluded?;
+                Some(Admission::Matched { condition, position })
             })
             .or_else(|| self.refuse_tracked(encoded));
         if let Some(refused) = refused {
@@ -287,8 +295,8 @@ impl<'a> GroupState<'a> {
             return Admission::Holds(self.next_position - 1);
         }
         let placement = self.place(&encoded.appends, encoded, mentions);
-        if !encoded.appends.is_empty() {
-            self.conditions.note(number, placement.first_position);
+        if let Some(conditions) = &mut self.conditions {
+            conditions.note(number, placement.first_position);
         }
         Admission::Admitted(placement)
     }

@@ -33,6 +33,9 @@ use std::sync::Arc;
 #[cfg(feature = "async")]
 use std::task::{Poll, Waker};
 
+#[cfg(test)]
+mod tests;
+
 /// The result that a caller gets, and when what was written of its commit was recorded.
 pub(crate) type Outcome = Result<(Committed, Micros), AppendError>;
 
@@ -358,14 +361,15 @@ fn outcome(decided: DecidedCommit) -> Outcome {
             let position = position.unwrap_or(Position::new(head));
             Ok((Committed { appended, position, already_recorded: true }, time))
         }
-        Admission::Holds(head) => {
-            let position = Position::new(head);
+        Admission::Holds(judged) => {
+            let is_late = failpoint!("log::tell_checks_of_a_later_head");
+            let position = Position::new(if is_late { head } else { judged });
             let appended = Vec::new();
             Ok((Committed { appended, position, already_recorded: false }, time))
         }
         Admission::Conflict(conflict) => Err(AppendError::Conflict(conflict)),
         Admission::Matched { condition, position } => {
-            Err(AppendError::Matched(encoded.conditions[condition].matched(position)))
+            Err(AppendError::Matched(encoded.conditions.as_slice()[condition].matched(position)))
         }
         Admission::AlreadyTracked { consumer, tracked, offered } => {
             let message = format!(

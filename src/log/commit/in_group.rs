@@ -54,7 +54,7 @@ impl<'a> GroupConditions<'a> {
         };
         for encoded in group {
             let first = all.conditions.len();
-            for condition in &encoded.conditions {
+            for condition in encoded.conditions.as_slice() {
                 all.add(condition.filter());
             }
             all.of_commits.push(first..all.conditions.len());

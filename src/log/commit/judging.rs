@@ -23,11 +23,11 @@ use std::sync::Arc;
 /// `InvalidInput`, if a condition begins past the head; failures of reading.
 pub(crate) fn judge_before_queueing(log: &Arc<Log>, encoded: &mut EncodedCommit) -> Result<()> {
     let head = log.head.position();
-    for n in 0..encoded.conditions.len() {
-        let condition = &encoded.conditions[n];
+    for n in 0..encoded.conditions.as_slice().len() {
+        let condition = &encoded.conditions.as_slice()[n];
         condition.refuse_beyond(head)?;
         let found = judge(log, encoded, condition, head)?;
-        let condition = &mut encoded.conditions[n];
+        let condition = &mut encoded.conditions.as_mut_slice()[n];
         (condition.judged, condition.found) = (head, found);
     }
     Ok(())
@@ -37,10 +37,12 @@ pub(crate) fn judge_before_queueing(log: &Arc<Log>, encoded: &mut EncodedCommit)
 #[cfg(feature = "async")]
 pub(crate) fn is_judged_at_once(log: &Log, encoded: &EncodedCommit) -> bool {
     let head = log.head.position();
-    encoded.conditions.iter().all(|condition| {
+    encoded.conditions.as_slice().iter().all(|condition| {
         let after = condition.after();
         let left = head.saturating_sub(after);
-        left == 0 || left <= EVENTS_JUDGED_AT_ONCE && log.tail.newest_frame(after + 1).is_some()
+        left == 0
+            || left <= EVENTS_JUDGED_AT_ONCE && log.tail.newest_frame(after + 1).is_some()
+            || failpoint!("log::judge_on_the_thread_of_a_task")
     })
 }
 

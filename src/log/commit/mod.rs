@@ -20,7 +20,7 @@ use crate::codec::entry;
 use crate::codec::envelope;
 use crate::codec::frame;
 use crate::codec::record::Record;
-use crate::log::commit::condition::Condition;
+use crate::log::commit::condition::{Condition, Conditions};
 use crate::log::commit::promise::Promised;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
@@ -196,7 +196,7 @@ pub(crate) struct EncodedCommit {
     pub(crate) appends: Vec<EncodedAppend>,
     pub(crate) checks: Vec<(StreamId, ExpectedVersion)>,
     pub(crate) records: Vec<Record>,
-    pub(crate) conditions: Vec<Condition>,
+    pub(crate) conditions: Conditions,
     /// Room for a frame's header, then the event entries. This buffer becomes the frame if the commit is the first
     /// admitted one of its group. Empty if there are no events.
     pub(crate) frame: Vec<u8>,
@@ -257,7 +257,7 @@ impl EncodedCommit {
 
     /// Bytes that this encoded commit takes while it waits.
     pub(crate) fn bytes_waiting(&self) -> usize {
-        self.bytes() + self.conditions.iter().map(Condition::bytes).sum::<usize>()
+        self.bytes() + self.conditions.as_slice().iter().map(Condition::bytes).sum::<usize>()
     }
 
     /// The envelope of an event, by its number.
@@ -369,7 +369,7 @@ impl EncodedCommit {
             let message = "a commit has nothing to write; it needs at least 1 event";
             return Err(Error::invalid(message));
         }
-        let met = conditions.len();
+        let met = conditions.as_slice().len();
         if met > COMMIT_CONDITIONS_MAX {
             return Err(Error::too_large("a commit", met, COMMIT_CONDITIONS_MAX, "conditions"));
         }

@@ -8,7 +8,7 @@ use crate::log::commit::{Commit, EncodedCommit};
 use crate::log::handle::LogHandle;
 use crate::log::read::all::{AllEvents, AllRange};
 use crate::log::read::selected::SelectedEvents;
-use crate::model::decision::boundary::Folded;
+use crate::model::decision::boundary::{Boundary, Folded, Wanted};
 use crate::model::decision::outcome::{DecideError, Decided};
 use crate::model::decision::{Decision, spans};
 use crate::model::event_set;
@@ -22,7 +22,7 @@ use crate::value::filter::Filter;
 use crate::value::limits::COMMAND_RETRIES_DEFAULT;
 use crate::value::position::{ExpectedVersion, Position};
 use crate::value::stream::StreamId;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -174,66 +174,48 @@ struct Reading<B> {
     folded: Folded<B>,
     /// The tag of the events that answer its command.
     command: Option<String>,
-    /// What is read: what the model is shown, and the events that answer its command.
-    filter: Filter,
+    has_begun: bool,
     /// Everything up to here was read.
     head: Position,
 }
 
-impl<B: super::Boundary> Reading<B> {
+impl<B: Boundary> Reading<B> {
     /// Nothing is read yet.
     fn new<D: Decision<Model = B>>(decision: &D, command: Option<Uuid>) -> Result<Reading<B>> {
         let folded = Folded::new(decision.model())?;
         let command = command.map(|id| format!("$command:{id}"));
-        let filter = match &command {
-            Some(command) => folded.filter().clone().or(Filter::tag(command)),
-            None => folded.filter().clone(),
-        };
-        filter.check()?;
-        Ok(Reading { folded, command, filter, head: Position::START })
+        Ok(Reading { folded, command, has_begun: false, head: Position::START })
     }
 
-    /// Shows the model what was recorded since. Returns the events that answer the command, if there are any. `met` is
+    /// Shows the model what was recorded since. If events answer the command already, returns these instead. `met` is
     /// why it is not decided yet.
     fn go_on(
         &mut self,
         log: &LogHandle,
         met: Option<&Matched>,
     ) -> Result<Option<Vec<RecordedEvent>>> {
-        let head = log.log().head_position();
-        let (mut before, mut has_met) = (Vec::new(), false);
-        for event in self.events(log, head)? {
-            let event = event?;
-            has_met |= met.is_some_and(|met| met.position == event.position);
-            self.folded.show(&event)?;
-            if self.command.as_ref().is_some_and(|own| event.tags().any(|tag| tag == own)) {
-                before.push(event);
+        let is_first = !self.has_begun || failpoint!("decision::show_again_after_a_conflict");
+        let (after, head) = ((!is_first).then_some(self.head), log.log().head_position());
+        let read = |wanted: &Wanted| events(log, wanted, after, head);
+        if let Some(command) = &self.command
+            && !failpoint!("decision::overlook_a_recorded_command")
+        {
+            let answers = Wanted { filter: Filter::tag(command), newest: None };
+            let before = read(&answers)?.collect::<Result<Vec<_>>>()?;
+            if !before.is_empty() {
+                return Ok(Some(before));
             }
         }
-        if let Some(met) = met
-            && met.position <= head
-            && !has_met
-            && !failpoint!("decision::overlook_what_the_model_does_not_see")
-        {
-            return Err(not_shown(met));
+        let mut is_shown = failpoint!("decision::overlook_what_the_model_does_not_see");
+        let note = |event: &RecordedEvent| {
+            is_shown |= met.is_some_and(|met| met.position == event.position);
+        };
+        self.folded.go_on(read, note)?;
+        (self.has_begun, self.head) = (true, head);
+        match met {
+            Some(met) if met.position <= head && !is_shown => Err(not_shown(met)),
+            _ => Ok(None),
         }
-        self.head = head;
-        Ok((!before.is_empty()).then_some(before))
-    }
-
-    /// What was recorded up to `head` since the last reading.
-    fn events(
-        &self,
-        log: &LogHandle,
-        head: Position,
-    ) -> Result<Box<dyn Iterator<Item = Result<RecordedEvent>>>> {
-        let (log, is_first) = (log.log(), self.head == Position::START);
-        if is_first || failpoint!("decision::show_again_after_a_conflict") {
-            return Ok(Box::new(SelectedEvents::new(log, &self.filter, head)?));
-        }
-        let (first, last, filter) = (self.head.get() + 1, head.get(), self.filter.clone());
-        let range = AllRange { first, last, backwards: false, limit: u64::MAX, filter };
-        Ok(Box::new(AllEvents::new(Arc::clone(log), range)))
     }
 
     /// A commit on the condition that nothing came since that forbids it.
@@ -254,6 +236,42 @@ impl<B: super::Boundary> Reading<B> {
             _ => commit,
         }
     }
+}
+
+/// The events after `after` and up to `head` that are wanted; `None` if nothing was read before.
+fn events(
+    log: &LogHandle,
+    wanted: &Wanted,
+    after: Option<Position>,
+    head: Position,
+) -> Result<Box<dyn Iterator<Item = Result<RecordedEvent>>>> {
+    let (log, filter) = (log.log(), &wanted.filter);
+    let all = |first, backwards, limit| {
+        let range = AllRange { first, last: head.get(), backwards, limit, filter: filter.clone() };
+        AllEvents::new(Arc::clone(log), range)
+    };
+    Ok(match (after, wanted.newest) {
+        (Some(after), _) => Box::new(all(after.get() + 1, false, u64::MAX)),
+        (None, None) => Box::new(SelectedEvents::new(log, filter, head)?),
+        (None, Some(newest)) if wanted.is_indexed() => {
+            let newest = usize::try_from(newest).unwrap_or(usize::MAX);
+            let mut last = VecDeque::new();
+            for event in SelectedEvents::new(log, filter, head)? {
+                last.push_back(event?);
+                if last.len() > newest {
+                    last.pop_front();
+                }
+            }
+            Box::new(last.into_iter().map(Ok))
+        }
+        // They are looked for from the end of the log.
+        (None, Some(newest)) => {
+            let backwards = !failpoint!("decision::show_the_oldest");
+            let mut last = all(1, backwards, newest).collect::<Result<Vec<_>>>()?;
+            last.reverse();
+            Box::new(last.into_iter().map(Ok))
+        }
+    })
 }
 
 /// The error for an event that `unless` accepts and the model's filter does not.

@@ -96,8 +96,8 @@ pub trait Event: Serialize + DeserializeOwned + Clone + Send + 'static {
         Ok(old)
     }
 
-    /// Returns the [tags](crate::NewEvent::tag) with which this event is recorded: the names of what it is about besides
-    /// its stream. It is asked when the event is made to be appended; a stored event keeps the tags that it has.
+    /// Returns the [tags](crate::NewEvent::tag) with which this event is recorded: the names of what it is about
+    /// besides its stream. It is asked when the event is made to be appended; a stored event keeps its tags.
     ///
     /// ```
     /// use filmstrip::{Event, NewEvent};

@@ -5,6 +5,7 @@ mod causes;
 mod closing;
 mod commits;
 mod common;
+mod conditions;
 mod decisions;
 mod dropping;
 mod follows;

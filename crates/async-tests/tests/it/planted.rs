@@ -28,6 +28,10 @@ const CAUGHT: &[(&str, &str)] = &[
         "both::what_one_task_takes_on_the_pool_causes_nothing_of_another_task",
     ),
     ("live::leave_tasks_asleep", "streams::an_append_wakes_the_task_that_waits_for_it"),
+    (
+        "log::judge_on_the_thread_of_a_task",
+        "conditions::a_condition_that_begins_far_back_is_judged_on_the_pool",
+    ),
 ];
 
 /// Runs each test alone with its defect planted, and expects that it fails by itself.

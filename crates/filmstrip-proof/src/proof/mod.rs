@@ -6,6 +6,8 @@ pub(crate) mod oracle;
 pub(crate) mod volume;
 
 mod commands;
+mod conditions;
+mod decisions;
 mod faults;
 mod index;
 mod operations;

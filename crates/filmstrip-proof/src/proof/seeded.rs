@@ -105,6 +105,24 @@ fn a_commit_that_is_admitted_though_what_it_assumes_was_refused_is_caught() {
 }
 
 #[test]
+fn a_condition_that_is_judged_otherwise_than_alone_is_caught() {
+    let proof = "log::commit::group::tests::\
+                 a_group_admits_what_its_commits_would_be_one_after_the_other";
+    let bugs = [
+        "log::overlook_the_group",
+        "log::overlook_what_came_meanwhile",
+        "log::tell_checks_of_a_later_head",
+    ];
+    bugs.into_iter().for_each(|bug| assert_caught_within(5, bug, proof));
+    let proof = "log::matching::tests::a_condition_is_judged_as_a_scan_of_the_log_would_judge_it";
+    assert_caught("log::judge_after_inclusively", proof);
+    let proof = "proof::conditions::\
+                 wherever_the_power_is_cut_no_two_commits_are_there_that_exclude_each_other";
+    assert_caught("log::overlook_the_group", proof);
+    assert_caught("log::overlook_repeated_conditions", proof);
+}
+
+#[test]
 fn events_that_a_frame_holds_beyond_its_count_are_caught() {
     let proof = "log::read::frame_events::tests::\
                  a_frame_that_holds_other_events_than_it_says_is_damaged_and_shows_none_without_a_position";
