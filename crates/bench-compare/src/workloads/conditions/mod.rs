@@ -11,7 +11,9 @@ use crate::engine::{Condition, Item, Opened};
 use crate::tables::Table;
 
 pub fn run(run: &Run<'_>) {
-    judges(&*run.engine.open(&run.directory.join("judged")));
+    let opened = run.engine.open(&run.directory.join("judged"));
+    judges(&*opened);
+    opened.close();
     writers::run(run);
     many::run(run);
 }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 const SPAN: Duration = Duration::from_secs(3);
 /// Of one writer, with a condition or without: short, and in many rounds, because a disk's rate changes with time.
-const TURN: Duration = Duration::from_millis(400);
-const ROUNDS: u64 = 12;
+const TURN: Duration = Duration::from_millis(200);
+const ROUNDS: u64 = 40;
 const WRITERS: u64 = 64;
 /// Of an entity, each with one tag.
 const ENTITY_COMMITS: u64 = 20;
