@@ -1,5 +1,5 @@
 //! What conditions promise: a commit is recorded only if nothing that its filters accept came after their positions,
-//! whoever else commits at the same time.
+//! whatever others commit at the same time.
 
 use filmstrip::limits::{COMMIT_CONDITIONS_MAX, EVENT_TAGS_MAX, TAG_BYTES_MAX};
 use filmstrip::{
