@@ -13,8 +13,8 @@ use std::task::{Context, Poll, ready};
 ///
 /// The first poll queues the commit, which needs no thread while it waits. If it has conditions that cannot be judged
 /// from what is in memory, they are judged on the store's pool before. If the future is dropped before the commit is
-/// queued, it is not written. If it is dropped later, the commit is written as a whole or not at all, and you do not learn which:
-/// read its stream, or send it again with the same event ids.
+/// queued, it is not written. If it is dropped later, the commit is written as a whole or not at all, and you do not
+/// learn which: read its stream, or send it again with the same event ids.
 #[must_use = "a commit does nothing unless it is awaited"]
 pub struct Committing {
     open: LogHandle,

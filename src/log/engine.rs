@@ -10,7 +10,6 @@ use crate::journal::segment;
 use crate::journal::write::End;
 use crate::log::commit::EncodedCommit;
 use crate::log::commit::group::{GroupCommit, Outcome};
-use crate::log::commit::judging::judge_before_queueing;
 use crate::log::commit::outcome::{AppendError, Committed};
 use crate::log::commit::turns::Turns;
 use crate::log::core::{Log, journal_directory};
@@ -193,23 +192,11 @@ impl Engine {
         }
         callback::refuse_if_commits_wait("a commit")?;
         let span = commit_span!(enter_span, encoded);
-        let outcome = match encoded.conditions.is_empty() {
-            true => self.group_commit.commit(&self.log, encoded, queued),
-            false => self.commit_judged(encoded, queued),
-        };
+        let outcome = self.group_commit.commit(&self.log, encoded, queued);
         if span.is_on() {
             tell(&span, &outcome);
         }
         outcome.map_err(|error| self.explained(error))
-    }
-
-    /// Judges the conditions of `encoded` before it is queued. Beside the way of other commits, which it would make
-    /// longer.
-    #[cold]
-    #[inline(never)]
-    fn commit_judged(&self, mut encoded: EncodedCommit, queued: impl FnOnce()) -> Outcome {
-        judge_before_queueing(&self.log, &mut encoded)?;
-        self.group_commit.commit(&self.log, encoded, queued)
     }
 
     /// If the store's directory was moved, reopening at the old path would not help; returns that error instead.

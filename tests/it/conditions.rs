@@ -1,5 +1,5 @@
 //! What conditions promise: a commit is recorded only if nothing that its filters accept came after their positions,
-//! whoever else commits at the same time.
+//! whatever others commit at the same time.
 
 use filmstrip::limits::{COMMIT_CONDITIONS_MAX, EVENT_TAGS_MAX, TAG_BYTES_MAX};
 use filmstrip::{
@@ -262,6 +262,9 @@ fn of_eight_that_want_the_same_one_gets_it_each_time() {
     assert_eq!(store.stats().unwrap().commits.conflicts, 700);
 }
 
+/// What a thread appends in a round, and what it excludes.
+type Way = dyn Fn(u64, u64) -> (NewEvent, Filter) + Sync;
+
 /// The conditions of a round exclude each other, but by other names: each of them by what the others append.
 #[test]
 fn conditions_that_overlap_in_any_way_have_one_winner() {
@@ -289,7 +292,7 @@ fn conditions_that_overlap_in_any_way_have_one_winner() {
         };
         (event("T", &[&tag]), filter)
     };
-    let ways: [(&str, &(dyn Fn(u64, u64) -> (NewEvent, Filter) + Sync)); 4] = [
+    let ways: [(&str, &Way); 4] = [
         ("type", &by_type),
         ("tag", &by_tag),
         ("two tags and one", &by_two_tags_and_one),

@@ -59,7 +59,7 @@ fn streams(history: &[Operation]) -> Vec<Vec<u64>> {
 
 /// The positions at which what was told was true; none if it never was.
 fn when_true(told: &Told, streams: &[Vec<u64>]) -> RangeInclusive<u64> {
-    const NEVER: RangeInclusive<u64> = 1..=0;
+    const NEVER: RangeInclusive<u64> = RangeInclusive::new(1, 0);
     let first_after = |stream: u64, after: u64| {
         let mut later = streams[stream as usize].iter().filter(|position| **position > after);
         later.next().copied().unwrap_or(u64::MAX)
@@ -142,7 +142,7 @@ fn operate(store: &Store, thread: u64, n: u64) -> Told {
             // Sometimes something has come since, sometimes not; a third of them write nothing.
             let after = store.head().get().saturating_sub(n % 3);
             let commit = Commit::new().unless(Filter::tag(&tag), Position::new(after));
-            let writes = n % 3 > 0;
+            let writes = !n.is_multiple_of(3);
             let commit = match writes {
                 true => commit.append(&name, ExpectedVersion::Any, [event()]),
                 false => commit,

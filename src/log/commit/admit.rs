@@ -37,8 +37,8 @@ pub(crate) struct Facts {
     /// What encoded commits assume of earlier ones, by their numbers in the group, in order.
     pub(crate) assumed: Vec<(usize, Assumed)>,
     /// The first durable match of each condition that has one: the number of its encoded commit, its place there, and
-    /// the match; in order.
-    pub(crate) matches: Vec<(usize, usize, Match)>,
+    /// the match; in order. Nothing, if no encoded commit has a condition.
+    pub(crate) matches: Option<Vec<(usize, usize, Match)>>,
 }
 
 /// An earlier commit that a commit was decided on before it was durable.
@@ -121,9 +121,8 @@ pub(crate) struct PlacedAppend {
 pub(crate) fn admit(facts: Facts, encoded: &[EncodedCommit]) -> Vec<Admission> {
     let Facts { head, mentions, versions, tracked, stored, assumed, matches } = facts;
     let runs = GroupRuns { newest: vec![None; versions.len()], runs: Vec::new() };
-    let has_conditions = encoded.iter().any(|encoded| !encoded.conditions.is_empty());
     let conditions =
-        has_conditions.then(|| Conditions { group: encoded, durable: matches, in_group: None });
+        matches.map(|durable| Box::new(Conditions { group: encoded, durable, in_group: None }));
     let mut group =
         GroupState { next_position: head + 1, versions, tracked, stored, runs, conditions };
     let mut assumed = &assumed[..];
@@ -163,7 +162,7 @@ struct GroupState<'a> {
     stored: HashMap<(usize, u64), StoredEvent>,
     runs: GroupRuns<'a>,
     /// Nothing, if no commit of the group has a condition.
-    conditions: Option<Conditions<'a>>,
+    conditions: Option<Box<Conditions<'a>>>,
 }
 
 /// What the conditions of the group's commits exclude.
@@ -203,13 +202,13 @@ struct AdmittedRun<'a> {
 
 impl<'a> Conditions<'a> {
     /// What the conditions of the commit `number` exclude, after those before it got these admissions.
-    fn excluded(&self, number: usize, admissions: &[Admission]) -> Option<Excluded> {
+    fn excluded(&self, number: usize, admissions: &[Admission]) -> Option<Box<Excluded>> {
         let places = 0..self.group.get(number)?.conditions.as_slice().len();
         let mut matches =
             places.filter_map(|place| Some((place, self.first_match(number, place, admissions)?)));
         let (condition, Match { position, recorded }) = matches.next()?;
         let recorded = recorded.or_else(|| matches.find_map(|(_, found)| found.recorded));
-        Some(Excluded { condition, position, recorded })
+        Some(Box::new(Excluded { condition, position, recorded }))
     }
 
     fn first_match(&self, number: usize, place: usize, admissions: &[Admission]) -> Option<Match> {
@@ -284,7 +283,7 @@ impl<'a> GroupState<'a> {
             .conflict(appends.zip(&mentions.appends))
             .or_else(|| self.check(encoded, mentions))
             .or_else(|| {
-                let Excluded { condition, position, .. } = excluded?;
+                let Excluded { condition, position, .. } = *excluded?;
                 Some(Admission::Matched { condition, position })
             })
             .or_else(|| self.refuse_tracked(encoded));
@@ -502,7 +501,7 @@ mod tests {
             tracked: HashMap::from([("consumer".to_owned(), 5)]),
             stored: stored.collect(),
             assumed: Vec::new(),
-            matches: Vec::new(),
+            matches: None,
         }
     }
 

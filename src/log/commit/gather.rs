@@ -117,7 +117,8 @@ impl<'a> Gathering<'a> {
                 true => condition.found.clone(),
                 false => judge(self.log, encoded, condition, facts.head)?,
             };
-            facts.matches.extend(found.map(|found| (number, place, found)));
+            let matches = facts.matches.get_or_insert_default();
+            matches.extend(found.map(|found| (number, place, found)));
         }
         Ok(())
     }

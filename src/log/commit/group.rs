@@ -13,6 +13,7 @@ use crate::log::commit::EncodedCommit;
 use crate::log::commit::admit::{Admission, Placement, admit};
 use crate::log::commit::assembly::{PlacedCommit, admitted, assemble, first_frame};
 use crate::log::commit::gather::{Gathered, gather};
+use crate::log::commit::judging::judge_before_queueing;
 use crate::log::commit::outcome::{AppendError, Appended, Committed};
 #[cfg(feature = "async")]
 use crate::log::commit::queue::awaited::Awaited;
@@ -80,16 +81,19 @@ impl GroupCommit {
         GroupCommit { queue: CommitQueue::new(Terms::default()), writer: Mutex::new(writer) }
     }
 
-    /// Makes `encoded` durable, together with the other waiting commits. Calls `queued`, which must not panic, once
-    /// its place is fixed.
+    /// Judges the conditions of `encoded`, and makes it durable, together with the other waiting commits. Calls
+    /// `queued`, which must not panic, once its place is fixed.
     pub(crate) fn commit(
         &self,
         log: &Arc<Log>,
         mut encoded: EncodedCommit,
         queued: impl FnOnce(),
     ) -> Outcome {
-        // Before any wait: the clock is the application's code and may block.
         let begun = log.observers.instruments.timing().start();
+        if !encoded.conditions.is_empty() {
+            judge_before_queueing(log, &mut encoded)?;
+        }
+        // Before any wait: the clock is the application's code and may block.
         encoded.time = log.ask_clock()?;
         let bytes = encoded.bytes_waiting();
         let reply = match self.queue.join(encoded, bytes, queued)? {

@@ -69,8 +69,8 @@ pub(super) fn recorded_at(
     Ok(recorded_as(encoded, first_position + skipped as u64, compared))
 }
 
-/// Where the events of `encoded` are, if the event `place` of `earlier` is one of them. Its group has admitted `earlier`
-/// from position `first_position` on; `first_versions` are those of its appends.
+/// Where the events of `encoded` are, if the event `place` of `earlier` is one of them. Its group has admitted
+/// `earlier` from position `first_position` on; `first_versions` are those of its appends.
 pub(super) fn recorded_in_group(
     encoded: &EncodedCommit,
     earlier: &EncodedCommit,

@@ -40,8 +40,8 @@ fn taking(slot: u64, thread: u64) -> Commit {
         .unless(Filter::tag(tag(slot)), Position::START)
 }
 
-/// Threads take the same slots at the same time, in two sessions of a store. Returns the steps of the disk, and how many
-/// of them came before the threads began.
+/// Threads take the same slots at the same time, in two sessions of a store. Returns the steps of the disk, and how
+/// many of them came before the threads began.
 fn record() -> (Vec<Step<Note>>, usize) {
     let root = scratch();
     let disk = SimulatedDisk::new(root.path(), Volume::new());
