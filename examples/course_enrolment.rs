@@ -239,6 +239,11 @@ impl DecisionModel for LastInvoice {
         Filter::tag(format!("invoices:{}", self.term))
     }
 
+    /// The last one has the last number; each new one is a conflict all the same.
+    fn newest(&self) -> Option<u64> {
+        Some(1)
+    }
+
     fn evolve(&mut self, event: &InvoiceEvent) {
         let InvoiceEvent::InvoiceIssued { number, .. } = event;
         self.number = *number;
