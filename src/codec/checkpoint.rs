@@ -3,7 +3,7 @@
 //! ```text
 //! offset  bytes  field
 //!      0      8  magic "FSINDEX\0"
-//!      8      4  format, 2
+//!      8      4  format, 3
 //!     12     16  store id
 //!     28     16  id of the index: a new one each time it is built again
 //!     44      8  epoch: how many flush batches the index has ingested; 0: created, nothing indexed
@@ -30,7 +30,8 @@ use crate::value::failpoint::failpoint;
 use uuid::Uuid;
 
 const MAGIC: [u8; 8] = *b"FSINDEX\0";
-const FORMAT: u32 = 2;
+/// An index of format 2 may hold events with tags without postings of them.
+const FORMAT: u32 = 3;
 const TABLES_OFFSET: usize = 144;
 const TABLE_BYTES: usize = 17;
 const CRC_BYTES: usize = 4;
@@ -215,7 +216,7 @@ mod tests {
     #[test]
     fn a_checkpoint_has_its_golden_bytes() {
         let bytes = sample().encode();
-        let mut golden = b"FSINDEX\0\x02\0\0\0".to_vec();
+        let mut golden = b"FSINDEX\0\x03\0\0\0".to_vec();
         golden.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 0xcd]);
         golden.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xef]);
         for number in 1..=8 {
@@ -226,7 +227,7 @@ mod tests {
         golden.extend([1, 0, 0, 0, 0, 0, 0, 0, 0x2c, 1, 0, 0, 0, 0, 0, 0, 2]);
         golden.extend([9, 0, 0, 0, 0, 0, 0, 0, 40, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(bytes[..178], golden);
-        assert_eq!(bytes[178..], [44, 21, 170, 65], "CRC");
+        assert_eq!(bytes[178..], [56, 131, 197, 194], "CRC");
     }
 
     /// Numbers that the index continues to count must be far from overflow, even if they are forged.

@@ -18,9 +18,11 @@ use crate::codec::frame::{Chain, Header};
 use crate::log::core::Log;
 use crate::log::read::frame_cursor::FrameCursor;
 use crate::log::read::frame_events::FrameEvents;
+use crate::log::read::skip::SkipAhead;
 use crate::log::tail::sleepers::{EndOfFrame, Enrolled, Slept, Waiter};
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;
+use crate::value::failpoint::failpoint;
 use crate::value::filter::Filter;
 use crate::value::limits::{FEED_BATCH_BYTES_MIN, FEED_BATCH_EVENTS_MIN, FEED_BATCHES_WAITING_MAX};
 use crate::value::position::Position;
@@ -143,6 +145,7 @@ impl Feed {
             enrolled,
             passed: None,
             cursor: FrameCursor::new(Arc::clone(log)),
+            skips: SkipAhead::default(),
             log: Arc::clone(log),
             position: after.get(),
             filter,
@@ -188,7 +191,8 @@ struct Reader {
     passed: Option<EndOfFrame>,
     log: Arc<Log>,
     cursor: FrameCursor,
-    /// The last position that was read.
+    skips: SkipAhead,
+    /// The last position that was read, or passed over.
     position: u64,
     filter: Filter,
     sender: Sender<Result<Batch>>,
@@ -238,6 +242,16 @@ impl Reader {
             && events.len() < FEED_BATCH_EVENTS_MIN
             && bytes < FEED_BATCH_BYTES_MIN
         {
+            let skipped = self.skips.from(&self.log, &self.filter, self.position, head);
+            if skipped > self.position {
+                // The frame that ends right before an event is read, too: its consumer may stop there, and needs the
+                // chain.
+                self.position = match failpoint!("feed::skip_the_frame_before") {
+                    true => skipped,
+                    false => skipped - 1,
+                };
+                self.cursor.leave_unless_near(self.position + 1);
+            }
             let header = self.read_frame(&mut events)?;
             bytes += header.length as usize;
             frames.push((Position::new(self.position), header.chain));

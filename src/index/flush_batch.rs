@@ -1,10 +1,12 @@
 //! A flush batch: a stretch of the journal, event by event, that the index ingests at once.
 
 use crate::codec::checkpoint::Checkpoint;
+use crate::codec::envelope;
 use crate::codec::frame::EntryLocation;
 use crate::codec::sparse_index::SparseEntry;
 use crate::value::clock::Micros;
 use crate::value::stream::StreamId;
+use crate::value::tag::check_tag;
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -30,53 +32,114 @@ pub(crate) struct FlushBatch {
     pub(crate) end: Checkpoint,
 }
 
-/// The events of a flush batch stream by stream, in the order of their names, and in each stream by version.
-pub(crate) struct ByStream<'a> {
-    events: &'a [EventToIndex],
-    order: Vec<Keyed>,
-    /// The range in `order` of each stream.
-    streams: Vec<Range<usize>>,
+/// Bytes of memory that a posting takes while its flush batch is ingested: itself, and its place in the order.
+pub(crate) const POSTING_BYTES: u64 = 40;
+
+/// An event of a flush batch that has a tag.
+#[derive(Clone, Copy)]
+pub(crate) struct TaggedEvent<'a> {
+    tag: &'a str,
+    /// The number of the event.
+    event: u32,
 }
 
-/// The number of an event, and some bytes of its stream's name.
+impl TaggedEvent<'_> {
+    /// Each tag of each of `events`. What cannot be a tag is left out: nobody can ask for it.
+    pub(crate) fn each_of(events: &[EventToIndex]) -> Vec<TaggedEvent<'_>> {
+        let numbered = (0..).zip(events);
+        let tagged = numbered.flat_map(|(event, EventToIndex { envelope, .. })| {
+            let tags = envelope::tags(envelope).filter(|tag| check_tag(tag).is_ok());
+            tags.map(move |tag| TaggedEvent { tag, event })
+        });
+        tagged.collect()
+    }
+
+    /// The event, which is one of `events`.
+    pub(crate) fn of(self, events: &[EventToIndex]) -> &EventToIndex {
+        &events[self.event as usize]
+    }
+
+    pub(crate) fn tag(&self) -> &str {
+        self.tag
+    }
+}
+
+/// What a flush batch is sorted by.
+pub(crate) trait Named {
+    /// The name of the stream, or the tag.
+    fn name(&self) -> &[u8];
+
+    /// The place among those of the same name.
+    fn place(&self) -> u64;
+}
+
+impl Named for EventToIndex {
+    fn name(&self) -> &[u8] {
+        self.stream.as_str().as_bytes()
+    }
+
+    fn place(&self) -> u64 {
+        self.version
+    }
+}
+
+impl Named for TaggedEvent<'_> {
+    fn name(&self) -> &[u8] {
+        self.tag.as_bytes()
+    }
+
+    fn place(&self) -> u64 {
+        self.event.into()
+    }
+}
+
+/// The events of a flush batch by their names, in the order of these: stream by stream, and in each stream by version;
+/// or tag by tag, and for each tag in the order of the journal.
+pub(crate) struct ByName<'a, T> {
+    events: &'a [T],
+    order: Vec<Keyed>,
+    /// The range in `order` of each name.
+    names: Vec<Range<usize>>,
+}
+
+/// The number of an event, and some bytes of its name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Keyed {
     key: u64,
     number: u32,
 }
 
-impl<'a> ByStream<'a> {
+impl<'a, T: Named> ByName<'a, T> {
     /// Many names share a prefix. Skips the prefix that all names share, compares the next seven bytes as one number,
     /// and sorts each group of equal numbers in the same way. So few bytes of a name are read twice.
-    pub(crate) fn sort(events: &'a [EventToIndex]) -> ByStream<'a> {
+    pub(crate) fn sort(events: &'a [T]) -> ByName<'a, T> {
         let count =
             u32::try_from(events.len()).expect("a flush batch has far fewer than 2³² events");
         let order = (0..count).map(|number| Keyed { key: 0, number }).collect();
-        let mut sorted = ByStream { events, order, streams: Vec::new() };
+        let mut sorted = ByName { events, order, names: Vec::new() };
         if count > 0 {
             sorted.sort_part(0..events.len(), 0);
         }
         sorted
     }
 
-    pub(crate) fn streams(&self) -> usize {
-        self.streams.len()
+    /// The number of different names.
+    pub(crate) fn names(&self) -> usize {
+        self.names.len()
     }
 
-    /// Each stream's events.
-    pub(crate) fn iter(
-        &self,
-    ) -> impl Iterator<Item = impl Iterator<Item = &'a EventToIndex> + Clone> {
+    /// The events of each name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = impl Iterator<Item = &'a T> + Clone> {
         let events = self.events;
-        self.streams.iter().map(|stream| {
-            self.order[stream.clone()].iter().map(|keyed| &events[keyed.number as usize])
-        })
+        self.names
+            .iter()
+            .map(|name| self.order[name.clone()].iter().map(|keyed| &events[keyed.number as usize]))
     }
 
     /// Sorts `part`, in which all names share the first `shared` bytes.
     fn sort_part(&mut self, part: Range<usize>, shared: usize) {
         let events = self.events;
-        let name = |keyed: &Keyed| events[keyed.number as usize].stream.as_str().as_bytes();
+        let name = |keyed: &Keyed| events[keyed.number as usize].name();
         let order = &mut self.order[part.clone()];
         let first = name(&order[0]);
         let (mut common, mut are_equal) = (first.len(), true);
@@ -91,8 +154,8 @@ impl<'a> ByStream<'a> {
         }
         if are_equal {
             // Events from the journal are sorted already.
-            order.sort_by_key(|keyed| events[keyed.number as usize].version);
-            self.streams.push(part);
+            order.sort_by_key(|keyed| events[keyed.number as usize].place());
+            self.names.push(part);
             return;
         }
         for keyed in &mut *order {
@@ -160,7 +223,7 @@ mod tests {
             if random.below(4) == 0 {
                 events.reverse();
             }
-            let sorted = ByStream::sort(&events);
+            let sorted = ByName::sort(&events);
             let place = |event: &EventToIndex| (event.stream.as_str().to_owned(), event.version);
             let met: Vec<Vec<_>> =
                 sorted.iter().map(|stream| stream.map(place).collect()).collect();
@@ -169,7 +232,7 @@ mod tests {
             };
             let expected: Vec<Vec<_>> = versions.iter().map(stream).collect();
             assert_eq!(met, expected, "seed {seed}");
-            assert_eq!(sorted.streams(), expected.len());
+            assert_eq!(sorted.names(), expected.len());
         }
     }
 }

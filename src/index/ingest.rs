@@ -5,15 +5,17 @@
 //! batch, except for its records and sparse index entries, which may stay.
 
 use crate::codec::checkpoint::{Checkpoint, StoredCheckpoint};
-use crate::codec::keys;
 use crate::codec::overflow::Content;
 use crate::codec::sparse_index::SparseEntry;
 use crate::codec::sst::TableId;
 use crate::codec::sst::event::{LocatedEvent, body_of};
+use crate::codec::sst::event_types::EventTypes;
 use crate::codec::sst::footer::NameHash;
+use crate::codec::sst::posting::{body_of_posting, name_of_tag, tag_of_name};
 use crate::codec::state::{Stamp, StoredRecord, StreamState};
+use crate::codec::{envelope, keys};
 use crate::index::core::{Index, Progress};
-use crate::index::flush_batch::{ByStream, EventToIndex, FlushBatch};
+use crate::index::flush_batch::{ByName, EventToIndex, FlushBatch, TaggedEvent};
 use crate::index::trees::Garbage;
 use crate::index::verify::record_contribution;
 use crate::kv::database::Database;
@@ -104,15 +106,22 @@ impl Index {
         Ok(())
     }
 
-    /// Writes a table of `events`, which continue the streams of `tables`.
+    /// Writes a table of `events`, which continue the streams of `tables`, and of the postings of their tags.
     fn put_table(&self, tables: &[Arc<Table>], events: &[EventToIndex]) -> Result<Option<Table>> {
         if events.is_empty() {
             return Ok(None);
         }
-        let sorted = ByStream::sort(events);
+        let (sorted, tagged) = (ByName::sort(events), TaggedEvent::each_of(events));
+        let tags = ByName::sort(&tagged);
         let (id, directory) = (self.next_table(), self.tables_directory());
-        let streams = sorted.streams() as u64;
-        let mut writer = TableWriter::create(&self.db, &directory, id, streams, &self.blocks)?;
+        let names = (sorted.names() + tags.names()) as u64;
+        let mut writer = TableWriter::create(&self.db, &directory, id, names, &self.blocks)?;
+        for tagged in tags.iter() {
+            self.put_postings(&mut writer, events, tagged)?;
+        }
+        drop(tags);
+        drop(tagged);
+        let mut types = EventTypes::default();
         let mut heads = StreamHeads {
             db: &self.db,
             cursors: tables.iter().map(TableCursor::anywhere).collect(),
@@ -122,16 +131,48 @@ impl Index {
             // Copy the name: the event's own shares the journal's buffer, which must not outlive the flush batch.
             let first = events.clone().next().expect("a stream of a flush batch has an event");
             let stream = first.stream.detached();
+            if tag_of_name(&stream).is_some() {
+                let what = format!("{stream:?} cannot be the name of a stream");
+                return Err(self.damaged(Some(first.position), what));
+            }
             let hash = NameHash::of(&stream);
             let before = heads.state(&stream, hash)?.unwrap_or_else(StreamState::absent);
             self.check_contiguous(before.version.get(), events.clone())?;
             writer.begin_stream(&stream, hash, before);
             for event in events {
                 let body = body_of(&event.envelope, event.location);
+                types.note(envelope::event_type(&event.envelope), event.position);
                 writer.put(&self.db, event.position, event.recorded_at, &body)?;
             }
         }
-        writer.finish(&self.db, 0)
+        writer.finish(&self.db, 0, types)
+    }
+
+    /// Writes the postings of the one tag of all `tagged`, which are of `events`.
+    fn put_postings<'a>(
+        &self,
+        writer: &mut TableWriter,
+        events: &[EventToIndex],
+        tagged: impl Iterator<Item = &'a TaggedEvent<'a>> + Clone,
+    ) -> Result<()> {
+        self.signs_of_life.fetch_add(1, Ordering::Relaxed);
+        let first = tagged.clone().next().expect("a tag of a flush batch is that of an event");
+        let name = name_of_tag(first.tag());
+        writer.begin_stream(&name, NameHash::of(&name), StreamState::absent());
+        let mut last = 0;
+        for event in tagged.map(|tagged| tagged.of(events)) {
+            // The tags of an event are each once, unless it was forged.
+            if std::mem::replace(&mut last, event.position) == event.position {
+                continue;
+            }
+            if event.position.is_multiple_of(5) && failpoint!("index::skip_posting") {
+                continue;
+            }
+            let event_type = envelope::event_type(&event.envelope).unwrap_or_default();
+            let body = body_of_posting(event.location, event_type);
+            writer.put(&self.db, event.position, event.recorded_at, &body)?;
+        }
+        Ok(())
     }
 
     /// How urgently tables should be compacted.

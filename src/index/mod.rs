@@ -6,8 +6,8 @@
 //!
 //! * It returns the right answer or an error. An index that is missing, damaged, too old or of another store is
 //!   replaced by an empty one when it is opened, and its files are quarantined.
-//! * It holds every event up to its checkpoint's position, in tables, and none after it. Records and sparse index
-//!   entries may come from a flush batch that a crash interrupted.
+//! * It holds every event up to its checkpoint's position, in tables, under its stream and each of its tags, and none
+//!   after it. Records and sparse index entries may come from a flush batch that a crash interrupted.
 //! * It never rewrites an event, except in a compaction.
 //! * The checkpoint is replaced only after everything that it covers is durable.
 

@@ -8,6 +8,7 @@ use crate::codec::sst::event::LocatedEvent;
 use crate::codec::state::{StoredRecord, StreamState};
 use crate::index::core::Index;
 use crate::index::verify::record_contribution;
+use crate::sst::postings::PostingsPage;
 use crate::value::error::Result;
 use crate::value::stream::StreamId;
 use bytes::Bytes;
@@ -95,6 +96,28 @@ impl Index {
         let runs = self.tables.streams_after(&self.db, prefix, after, limit)?;
         // Copy the names: those of the runs share index blocks.
         Ok(runs.into_iter().map(|run| (run.stream.detached(), run.state)).collect())
+    }
+
+    /// The postings of the tag with this `name` that are after the first position of `range` and not after the second:
+    /// at least `limit`, if there are so many, and the rest of a key run.
+    pub(crate) fn postings(
+        &self,
+        name: &StreamId,
+        range: (u64, u64),
+        limit: usize,
+    ) -> Result<PostingsPage> {
+        self.tables.postings(&self.db, name, range, limit)
+    }
+
+    /// The position of the first posting of the tag with this `name` that is after the first position of `range` and not
+    /// after the second.
+    pub(crate) fn first_posting(&self, name: &StreamId, range: (u64, u64)) -> Result<Option<u64>> {
+        self.tables.first_posting(&self.db, name, range)
+    }
+
+    /// How many postings of the tag with this `name` there are at most after position `after`.
+    pub(crate) fn postings_at_most(&self, name: &StreamId, after: u64) -> Result<u64> {
+        self.tables.postings_at_most(&self.db, name, after)
     }
 
     /// The last sparse index entry at or before `position`.

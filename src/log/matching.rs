@@ -1,14 +1,24 @@
-//! Finds the first event in a range of positions that a filter accepts.
+//! Finds the first event in a range of positions that a filter accepts, without reading what the index can rule out.
+//!
+//! * An alternative with tags is judged by the postings of these: an absent tag costs a look at the filters of tables.
+//! * One with event types is looked for only in tables that have such events, and in the tail.
+//! * One with streams is looked for in these.
+//! * Another one is looked for in all of the range.
 
+use crate::codec::sst::posting::name_of_tag;
+use crate::index::core::Index;
 use crate::log::core::Log;
 use crate::log::read::frame_cursor::FrameCursor;
 use crate::log::read::frame_events::FrameEvents;
+use crate::log::read::posted::Posted;
+use crate::log::read::postings::{Found, TagsWalk};
+use crate::log::read::stream::{StreamEvents, StreamRange};
 use crate::value::error::Result;
-use crate::value::filter::Filter;
+use crate::value::filter::{Alternative, Filter};
+use crate::value::position::Position;
+use crate::value::stream::StreamId;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
-
-#[cfg(test)]
-mod tests;
 
 /// The position of the first event after `after` and up to `to` that `filter` accepts. `to` is not past the head.
 pub(crate) fn first_match(
@@ -17,16 +27,165 @@ pub(crate) fn first_match(
     after: u64,
     to: u64,
 ) -> Result<Option<u64>> {
-    let mut cursor = FrameCursor::new(Arc::clone(log));
-    let mut next = after.saturating_add(1);
-    while next <= to {
-        log.refuse_if_ended()?;
-        let frame = cursor.frame_holding(next)?;
-        let wanted = next..=to;
-        next = frame.header.next_position();
-        if let Some(event) = FrameEvents::new(frame, wanted).next(&log.journal, filter) {
-            return Ok(Some(event?.position.get()));
+    let (mut first, mut to) = (None, to);
+    for alternative in filter.alternatives() {
+        if after >= to {
+            break;
+        }
+        let range = Range { log, alternative, after, to };
+        let found = if !alternative.tags().is_empty() {
+            range.by_tags()?
+        } else if !alternative.streams().is_empty() {
+            range.by_streams()?
+        } else {
+            range.by_types()?
+        };
+        if let Some(position) = found {
+            // What comes later does not matter.
+            (first, to) = (found, position - 1);
         }
     }
-    Ok(None)
+    Ok(first)
 }
+
+/// Where the first event that `alternative` accepts is looked for: after `after` and up to `to`.
+struct Range<'a> {
+    log: &'a Arc<Log>,
+    alternative: &'a Alternative,
+    after: u64,
+    to: u64,
+}
+
+impl Range<'_> {
+    fn by_tags(&self) -> Result<Option<u64>> {
+        let mut after = self.after;
+        if let Some(tag) = self.only_tag() {
+            // Most conditions are of this kind, and most find nothing.
+            let (in_tail, indexed) = self.log.tail.postings(tag, (after, self.to), 1);
+            if after < indexed {
+                let (name, range) = (name_of_tag(tag), (after, self.to.min(indexed)));
+                let found = self.log.index.ask(|index| index.first_posting(&name, range))?;
+                if found.is_some() {
+                    return Ok(found);
+                }
+                after = indexed;
+            }
+            if in_tail.postings.is_empty() {
+                return Ok(None);
+            }
+        }
+        let mut walk = TagsWalk::new(self.alternative, self.to);
+        while let Some(found) = walk.first_after(self.log, after)? {
+            let position = found.posting.position;
+            match self.judge(&found)? {
+                Some(true) => return Ok(Some(position)),
+                Some(false) => after = position,
+                None => walk.forget(),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The tag that an event is accepted for, whatever else it is.
+    fn only_tag(&self) -> Option<&str> {
+        let [tag] = self.alternative.tags() else { return None };
+        let is_all = self.alternative.event_types().is_empty() && self.is_judged_by_postings();
+        is_all.then_some(tag)
+    }
+
+    fn is_judged_by_postings(&self) -> bool {
+        self.alternative.streams().is_empty() && self.alternative.categories().next().is_none()
+    }
+
+    /// Whether the event is accepted; `None` if the index was built again, and the posting does not count.
+    fn judge(&self, found: &Found) -> Result<Option<bool>> {
+        if self.is_judged_by_postings() && found.is_certain {
+            return Ok(Some(true));
+        }
+        Ok(match self.log.posted(found, self.alternative)? {
+            Posted::Event(event) => {
+                let (stream, event_type) = (event.stream.as_str(), event.event_type.as_str());
+                Some(self.alternative.wants(stream, event_type, event.tags()))
+            }
+            Posted::Other => Some(false),
+            Posted::Rebuilt => None,
+        })
+    }
+
+    fn by_streams(&self) -> Result<Option<u64>> {
+        let mut first: Option<u64> = None;
+        for stream in self.alternative.streams() {
+            let found = self.in_stream(stream)?;
+            first = found.into_iter().chain(first).min();
+        }
+        Ok(first)
+    }
+
+    fn in_stream(&self, stream: &StreamId) -> Result<Option<u64>> {
+        let Some(state) = self.log.stream_state(stream)? else { return Ok(None) };
+        let version = state.version.get();
+        let newest = self.log.stream_page_until(stream, version)?;
+        if newest.last().is_none_or(|last| last.position <= self.after) {
+            return Ok(None);
+        }
+        let before = match self.after {
+            0 => 0,
+            after => self.log.version_at(stream, version, Position::new(after))?,
+        };
+        let range =
+            StreamRange { first: before + 1, last: version, backwards: false, limit: u64::MAX };
+        for event in StreamEvents::new(Arc::clone(self.log), stream.clone(), range) {
+            let event = event?;
+            let position = event.position.get();
+            if position > self.to {
+                break;
+            }
+            let event_type = event.event_type.as_str();
+            if self.alternative.wants(stream.as_str(), event_type, event.tags()) {
+                return Ok(Some(position));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks where events of its types may be; everywhere, if it accepts any type.
+    fn by_types(&self) -> Result<Option<u64>> {
+        let Some(types) = self.alternative.all_event_types() else {
+            return self.scan(self.after + 1..=self.to);
+        };
+        let indexed = self.log.tail.indexed().position.min(self.to);
+        if self.after < indexed {
+            let ask = |index: &Index| Ok(index.tables.ranges_of_types(&types, self.after, indexed));
+            for range in self.log.index.ask(ask)? {
+                let found = self.scan(range)?;
+                if found.is_some() {
+                    return Ok(found);
+                }
+            }
+        }
+        self.scan(self.after.max(indexed) + 1..=self.to)
+    }
+
+    fn scan(&self, range: RangeInclusive<u64>) -> Result<Option<u64>> {
+        let (mut next, to) = (*range.start(), *range.end());
+        let mut cursor = FrameCursor::new(Arc::clone(self.log));
+        while next <= to {
+            self.log.refuse_if_ended()?;
+            let frame = cursor.frame_holding(next)?;
+            let wanted = next..=to;
+            next = frame.header.next_position();
+            let found = FrameEvents::new(frame, wanted).next_named(&self.log.journal, |named| {
+                self.alternative.wants(named.stream, named.event_type, named.tags())
+            });
+            if let Some(event) = found {
+                return Ok(Some(event?.position.get()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod postings_tests;
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,11 @@
 //! listed in their place.
 
 use crate::codec::sst::TableId;
+use crate::codec::sst::block_index::KeyRun;
 use crate::codec::sst::event::Body;
+use crate::codec::sst::event_types::EventTypes;
 use crate::codec::sst::footer::NameHash;
+use crate::codec::sst::posting;
 use crate::codec::state::StreamState;
 use crate::kv::database::Database;
 use crate::sst::block_cache::BlockCache;
@@ -50,9 +53,35 @@ pub(crate) enum CompactionPriority {
 pub(crate) struct Compaction {
     inputs: Vec<Input>,
     writer: TableWriter,
-    /// The stream whose runs are being taken, and its last version that was taken.
-    taken: Option<(StreamId, u64)>,
+    /// What was taken last.
+    taken: Option<Taken>,
     level: u8,
+}
+
+/// The run that was taken last.
+struct Taken {
+    stream: StreamId,
+    /// Its last version, or the number of its last posting in the table that it is from.
+    version: u64,
+    /// The position of its last event.
+    position: u64,
+    /// The number of the input that it is from.
+    input: usize,
+}
+
+impl Taken {
+    /// Whether `run`, of input `input`, continues it.
+    fn is_before(&self, run: &KeyRun, input: usize) -> bool {
+        let before = run.first_version - 1;
+        match self.stream == run.stream {
+            false => self.stream < run.stream,
+            // Each table counts the postings of a tag from 1.
+            true if posting::tag_of_name(&run.stream).is_some() && input > self.input => {
+                before == 0
+            }
+            true => self.version == before,
+        }
+    }
 }
 
 struct Input {
@@ -120,42 +149,53 @@ impl Compaction {
 
     /// Syncs and opens the compacted table.
     pub(crate) fn finish(self, db: &Database) -> Result<Option<Table>> {
-        self.writer.finish(db, self.level)
+        let mut types = EventTypes::default();
+        self.inputs().for_each(|table| types.merge(&table.footer.types));
+        self.writer.finish(db, self.level, types)
     }
 
     /// Takes the next run. Returns its bytes, or `None` at the end.
     fn take_run(&mut self, db: &Database) -> Result<Option<usize>> {
-        let Some((stream, input)) = self.next_input(db)? else { return Ok(None) };
-        let input = self.inputs.get_mut(input).expect("it is the number of an input");
+        let Some((stream, number)) = self.next_input(db)? else { return Ok(None) };
+        let input = self.inputs.get_mut(number).expect("it is the number of an input");
         let Input { cursor, event_block } = input;
         let run = cursor.take(db)?.expect("it was looked at");
         let before = run.first_version - 1;
-        let is_next = match &self.taken {
-            Some((last, version)) if *last == stream => *version == before,
-            last => last.as_ref().is_none_or(|(last, _)| *last < stream),
-        };
-        if !is_next {
+        if self.taken.as_ref().is_some_and(|taken| !taken.is_before(&run, number)) {
             let (stream, version) = (stream.as_str().into(), run.first_version);
             return cursor.table.sound(Err(Corruption::KeyRunOrder { stream, version }));
         }
-        if self.taken.as_ref().is_none_or(|(last, _)| *last != stream) {
+        let goes_on = self.taken.take_if(|taken| taken.stream == stream);
+        if goes_on.is_none() {
             let before = StreamState { version: Version::new(before), ..run.state };
             self.writer.begin_stream(&stream, NameHash::of(&stream), before);
         }
         // The newer run has the newer state.
         self.writer.take_over(&run.state);
-        self.taken = Some((stream, run.last_version()));
-        if run.first_version > 1 && failpoint!("sst::drop_run_in_compaction") {
+        let is_tag = posting::tag_of_name(&stream).is_some();
+        let mut position = goes_on.map_or(0, |taken| taken.position);
+        let version = run.last_version();
+        if run.first_version > 1 && !is_tag && failpoint!("sst::drop_run_in_compaction") {
+            self.taken = Some(Taken { stream, version, position, input: number });
             return Ok(Some(0));
         }
         let mut bytes = 0;
         for event in event_block.events(&cursor.table, &run)? {
+            if is_tag && event.position <= position {
+                return cursor.table.sound(Err(Corruption::Posting));
+            }
+            position = event.position;
+            if is_tag && position.is_multiple_of(5) && failpoint!("sst::drop_posting_in_compaction")
+            {
+                continue;
+            }
             self.writer.put(db, event.position, event.recorded_at, &event.body)?;
             bytes += EVENT_BYTES;
             if let Body::Inline(body) = &event.body {
                 bytes += body.len();
             }
         }
+        self.taken = Some(Taken { stream, version, position, input: number });
         Ok(Some(bytes))
     }
 

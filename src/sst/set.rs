@@ -4,6 +4,7 @@ use crate::codec::checkpoint::ListedTable;
 use crate::codec::sst::block_index::KeyRun;
 use crate::codec::sst::event::LocatedEvent;
 use crate::codec::sst::footer::NameHash;
+use crate::codec::sst::posting::AFTER_TAGS;
 use crate::kv::database::Database;
 use crate::sst::cursor::TableCursor;
 use crate::sst::reader::Table;
@@ -121,10 +122,10 @@ impl TableSet {
         limit: usize,
     ) -> Result<Vec<KeyRun>> {
         // `prefix` need not be a name. No run has version 0, so the cursors begin before all names with the prefix,
-        // or after all runs of `after`.
+        // or after all runs of `after`. What comes before all streams are tags.
         let (from, version) = match after.filter(|after| *after >= prefix) {
             Some(after) => (after, u64::MAX),
-            None => (prefix, 0),
+            None => (prefix.max(AFTER_TAGS), 0),
         };
         let from = StreamId::from_stored(Bytes::copy_from_slice(from.as_bytes()));
         let from = from.expect("what was text is text");
@@ -152,11 +153,11 @@ impl TableSet {
     }
 }
 
-/// The tables of `tables` that may hold events of `stream`, the newest first.
-fn may_hold<'a>(
+/// The tables of `tables` that may hold events of `stream`, or postings if it is a tag, the newest first.
+pub(super) fn may_hold<'a>(
     tables: &'a [Arc<Table>],
     stream: &'a StreamId,
-) -> impl Iterator<Item = &'a Arc<Table>> {
+) -> impl DoubleEndedIterator<Item = &'a Arc<Table>> {
     // The name is hashed only if it is within some table's range.
     let hash = OnceCell::new();
     tables

@@ -8,7 +8,9 @@ use crate::codec::keys;
 use crate::codec::sst::block::EventBlockBuilder;
 use crate::codec::sst::block_index::{IndexBlockBuilder, KeyRun};
 use crate::codec::sst::event::Body;
+use crate::codec::sst::event_types::EventTypes;
 use crate::codec::sst::footer::{Filter, Footer, NameHash};
+use crate::codec::sst::posting;
 use crate::codec::sst::{BlockKind, BlockPlace, TRAILER_BYTES, TableId};
 use crate::codec::state::StreamState;
 use crate::kv::database::{Database, Tree};
@@ -51,10 +53,16 @@ pub(crate) struct TableWriter {
     /// The stream that is being written, and its state before the next event.
     stream: Option<(StreamId, StreamState)>,
     runs: IndexBlockBuilder,
+    /// Whether that stream is a tag, and its events are postings.
+    is_tag: bool,
     events: u64,
+    postings: u64,
+    /// The positions of the events, from the least to the greatest.
+    positions: Option<(u64, u64)>,
     first: Option<(StreamId, u64)>,
     last: Option<StreamId>,
     filter: Filter,
+    /// Streams and tags.
     streams: u64,
 }
 
@@ -67,7 +75,7 @@ struct WaitingRun {
 }
 
 impl TableWriter {
-    /// Begins table `id` in the directory of tables, for events of up to `streams` streams.
+    /// Begins table `id` in the directory of tables, for events of up to `streams` streams, tags included.
     pub(crate) fn create(
         db: &Database,
         directory: &Path,
@@ -99,8 +107,11 @@ impl TableWriter {
             event_block: EventBlockBuilder::default(),
             waiting: Vec::new(),
             stream: None,
+            is_tag: false,
             runs: IndexBlockBuilder::default(),
             events: 0,
+            postings: 0,
+            positions: None,
             first: None,
             last: None,
             filter: Filter::for_names(streams),
@@ -108,7 +119,8 @@ impl TableWriter {
         })
     }
 
-    /// Begins the next stream. `before` is its state before its first event in this table.
+    /// Begins the next stream, or tag. `before` is its state before its first event in this table; each table counts
+    /// the postings of a tag from 1.
     pub(crate) fn begin_stream(&mut self, stream: &StreamId, hash: NameHash, before: StreamState) {
         assert!(self.last.as_ref().is_none_or(|last| last < stream), "streams come in order");
         if self.first.is_none() {
@@ -117,6 +129,7 @@ impl TableWriter {
         self.filter.put(hash);
         self.streams += 1;
         self.last = Some(stream.clone());
+        self.is_tag = posting::tag_of_name(stream).is_some();
         self.stream = Some((stream.clone(), before));
     }
 
@@ -127,7 +140,7 @@ impl TableWriter {
         }
     }
 
-    /// Appends the next event of the stream.
+    /// Appends the next event of the stream, or posting of the tag.
     pub(crate) fn put(
         &mut self,
         db: &Database,
@@ -140,15 +153,19 @@ impl TableWriter {
         if self.event_block.is_full_for(body) || !goes_on && self.event_block.is_full() {
             self.finish_event_block(db)?;
         }
+        let time = match self.is_tag {
+            false => recorded_at,
+            true => posting::in_place_of_time(position),
+        };
+        self.count(position);
         let (stream, state) = self.stream.as_mut().expect("a stream was begun");
         if state.version == Version::NONE {
-            state.created = recorded_at;
+            state.created = time;
         }
         state.version = Version::new(state.version.get() + 1);
-        state.written = recorded_at;
+        state.written = time;
         let start = self.event_block.next_start();
         self.event_block.put(position, recorded_at, body);
-        self.events += 1;
         match self.waiting.last_mut().filter(|run| run.stream == *stream) {
             Some(run) => {
                 run.events += 1;
@@ -163,6 +180,17 @@ impl TableWriter {
             }),
         }
         Ok(())
+    }
+
+    fn count(&mut self, position: u64) {
+        if self.is_tag {
+            self.postings += 1;
+            return;
+        }
+        self.events += 1;
+        let (first, last) = self.positions.get_or_insert((position, position));
+        *first = position.min(*first);
+        *last = position.max(*last);
     }
 
     fn finish_event_block(&mut self, db: &Database) -> Result<()> {
@@ -221,18 +249,26 @@ impl TableWriter {
         written.map_err(|e| Error::io("write", &reader::path(&self.directory, self.id.number), e))
     }
 
-    /// Completes and syncs the table, and opens it. The caller must still sync its tree. `None` if the table has no
-    /// event.
-    pub(crate) fn finish(mut self, db: &Database, level: u8) -> Result<Option<Table>> {
+    /// Completes and syncs the table, and opens it. Its events are of these `types`. The caller must still sync its
+    /// tree. `None` if the table has no event.
+    pub(crate) fn finish(
+        mut self,
+        db: &Database,
+        level: u8,
+        types: EventTypes,
+    ) -> Result<Option<Table>> {
         self.finish_event_block(db)?;
-        let (Some(first), Some(last)) = (self.first.take(), self.last.take()) else {
+        let (Some(first), Some(last), Some(positions)) =
+            (self.first.take(), self.last.take(), self.positions)
+        else {
             return Ok(None);
         };
         self.finish_index_block(db, None)?;
         let offset = self.offset();
         let mut filter = std::mem::replace(&mut self.filter, Filter::for_names(0));
         filter.fold_for(self.streams);
-        let footer = Footer { events: self.events, first, last, filter };
+        let (events, postings) = (self.events, self.postings);
+        let footer = Footer { events, postings, positions, first, last, types, filter };
         let seal = |out: &mut Vec<u8>| footer.encode(out);
         let place: BlockPlace = self.id.seal(BlockKind::Footer, offset, &mut self.buffer, seal);
         self.buffer.extend_from_slice(&place.trailer());

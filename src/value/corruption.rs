@@ -60,6 +60,8 @@ pub(crate) enum Corruption {
         stream: Box<str>,
         version: u64,
     },
+    /// A tag's run holds what is no posting, or one that does not follow the one before it.
+    Posting,
     SparseEntry,
     Record,
     RecordOf(Box<str>),
@@ -172,6 +174,7 @@ impl fmt::Display for Corruption {
             Corruption::KeyRunOrder { stream, version } => {
                 write!(f, "version {version} of {stream} does not follow")
             }
+            Corruption::Posting => f.write_str("a posting of a tag is malformed or out of order"),
             Corruption::SparseEntry => f.write_str("a sparse index entry is damaged"),
             Corruption::Record => f.write_str("a record is damaged"),
             Corruption::RecordOf(key) => write!(f, "the record {key} is damaged"),

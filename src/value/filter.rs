@@ -397,6 +397,17 @@ impl Alternative {
         &self.event_types
     }
 
+    /// All event types of which it may accept an event; `None` if it may be any.
+    pub(crate) fn all_event_types(&self) -> Option<Vec<&str>> {
+        if !self.event_types.is_empty() {
+            return Some(self.event_types.iter().map(String::as_str).collect());
+        }
+        let of_categories = self.categories.iter().map(|wanted| wanted.event_types.as_deref());
+        let types: Vec<_> = of_categories.collect::<Option<_>>()?;
+        let types: Vec<_> = types.into_iter().flatten().map(String::as_str).collect();
+        (!self.categories.is_empty()).then_some(types)
+    }
+
     /// The tags that an event must have, sorted, each once.
     pub(crate) fn tags(&self) -> &[String] {
         &self.tags

@@ -50,6 +50,8 @@ pub enum FindingKind {
     IndexStream,
     /// A record in the index is not that of the journal.
     IndexRecord,
+    /// The index lacks an event for one of its tags, or has it in another place or for a tag that it does not have.
+    IndexTag,
     /// A sparse index entry points to the wrong place, or is missing.
     IndexPosition,
     /// A snapshot cannot be read, or is of a version that its stream has not reached. Nothing is lost.

@@ -97,6 +97,16 @@ pub(crate) const FLUSH_BATCH_BYTES_MIN: u64 = 2 * SEGMENT_BYTES - SEGMENT_BYTES_
 /// Events that the index may lack; beyond it, writers wait for the indexer. It bounds the memory of the tail, where
 /// each event has an entry, when events are short; with longer ones `UNINDEXED_BYTES_MAX` comes first.
 pub(crate) const TAIL_EVENTS_MAX: usize = 4_000_000;
+/// Bytes that the tags of events which the index lacks may take in memory; beyond it, writers wait for the indexer,
+/// which begins at half of them. One group of commits may exceed it, by what the tags of a group take.
+pub(crate) const TAIL_TAGGED_BYTES_MAX: usize = 128 * MIB;
+/// Bytes of such tags after which further ones are kept apart: they are dropped together, once the index has them all.
+pub(crate) const TAIL_MEMTABLE_BYTES: usize = TAIL_TAGGED_BYTES_MAX / 16;
+/// Postings of a tag that a reader looks up at once, at most; a page begins with `POSTINGS_PAGE_FIRST`, and each later
+/// one has four times as many.
+pub(crate) const POSTINGS_PAGE_MAX: usize = 1_024;
+/// Postings of the first such page: most conditions ask for one.
+pub(crate) const POSTINGS_PAGE_FIRST: usize = 16;
 /// Bytes of the newest frames kept in memory for live readers: a follower that lags no further reads no file.
 pub(crate) const TAIL_BODY_BYTES_MAX: usize = 32 * MIB;
 /// Bytes of journal that are indexed when writers pause or the store closes; less stays in the tail, which costs the
@@ -162,6 +172,9 @@ pub(crate) const TABLE_INDEX_BLOCK_BYTES: usize = 2 * KIB;
 /// last two in each, at 16 bytes. Enough for a cache of 512 MiB; without a bound, a `cache_bytes` that is as large as
 /// can be aborted the process.
 pub(crate) const EVENT_BLOCKS_NOTED_MAX: u64 = 65_536;
+/// Event types that a table notes, with where its events of each begin and end, so that a condition on a type skips the
+/// table. A table with more notes none; its footer, which is held in memory, then takes no more than 300 KiB for them.
+pub(crate) const TABLE_EVENT_TYPES_MAX: usize = 1_024;
 /// Bytes of a table that are written between two syncs, so that a commit's sync beside it stays short: it waits for the
 /// one that is under way.
 pub(crate) const TABLE_SYNC_BYTES: usize = 4 * MIB;

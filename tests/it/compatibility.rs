@@ -11,8 +11,8 @@ use filmstrip::read::PayloadFormat;
 use filmstrip::repair::{HashCheck, HeadHash};
 use filmstrip::testing::ManualClock;
 use filmstrip::{
-    Aggregate, Commit, ErrorKind, ExpectedVersion, Follower, Metadata, NewEvent, Position, Store,
-    Version,
+    Aggregate, Commit, ErrorKind, ExpectedVersion, Filter, Follower, Metadata, NewEvent, Position,
+    Store, Version,
 };
 use std::fmt::Write as _;
 use std::fs;
@@ -24,22 +24,33 @@ use uuid::Uuid;
 struct Fixture {
     files: &'static str,
     head: &'static str,
-    /// Of an older index nothing is read: it is built again.
-    index_is_old: bool,
+    /// The format of its index, if that is an older one: nothing is read of it, and it is built again.
+    old_index: Option<u32>,
+    has_tags: bool,
 }
 
 /// The index of this one kept its runs of events in sled.
 const RUNS: Fixture = Fixture {
     files: include_str!("../fixtures/format-1.txt"),
     head: "8:a733cacaca5aa24d95c2897bbff6274a1a9bf0b989d989c67e26e6c1dc126c00",
-    index_is_old: true,
+    old_index: Some(1),
+    has_tags: false,
 };
 
-/// And this one's in sorted tables.
+/// And this one's in sorted tables, without postings of tags.
 const SORTED_TABLES: Fixture = Fixture {
     files: include_str!("../fixtures/format-1-packs.txt"),
     head: "8:b09422b9970365e7b6687825a45c9f723f54032c1100082285b714fbb87cc8fe",
-    index_is_old: false,
+    old_index: Some(2),
+    has_tags: false,
+};
+
+/// Some events of this one have tags.
+const TAGS: Fixture = Fixture {
+    files: include_str!("../fixtures/format-1-tags.txt"),
+    head: "8:7e0a241b8c395308595a0618474251a9daa45a7187b83bc124b6dff475467302",
+    old_index: None,
+    has_tags: true,
 };
 
 const ROW: usize = 32;
@@ -72,7 +83,7 @@ fn write(directory: &Path) {
         .append(
             "Account-a",
             ExpectedVersion::NoStream,
-            [event(2, NewEvent::bytes("Raw", vec![0, 1, 2]))],
+            [event(2, NewEvent::bytes("Raw", vec![0, 1, 2])).tag("owner:7").tag("bank")],
         )
         .append(
             "Kundin-Ü",
@@ -97,7 +108,7 @@ fn write(directory: &Path) {
     // What comes last is in the journal alone.
     clock.advance(Duration::from_secs(1));
     let store = Store::builder().clock(clock).open(directory).unwrap();
-    let last = event(5, NewEvent::json("Renamed", &"Bob").unwrap());
+    let last = event(5, NewEvent::json("Renamed", &"Bob").unwrap()).tag("owner:7");
     store.append("Customer-1001", Version::new(1), [last]).unwrap();
     store.close().unwrap();
 }
@@ -154,7 +165,7 @@ fn unpacked(fixture: &Fixture) -> tempfile::TempDir {
 
 /// The newest one.
 fn fixture() -> tempfile::TempDir {
-    unpacked(&SORTED_TABLES)
+    unpacked(&TAGS)
 }
 
 /// What `write` wrote, read back.
@@ -203,9 +214,25 @@ fn check(store: &Store) {
     assert_eq!((next.len(), version.get(), counter.state.sum()), (1, 3, 10));
 }
 
+/// The tags that `write` gave to some events, read back.
+fn check_tags(store: &Store, has_tags: bool) {
+    let with = |filter: Filter| -> Vec<u64> {
+        let events = store.read_all().filter(filter).collect().unwrap();
+        events.iter().map(|event| event.position.get()).collect()
+    };
+    let owned = Filter::tag("owner:7");
+    let expected: [&[u64]; 3] = if has_tags { [&[2, 8], &[2], &[8]] } else { [&[]; 3] };
+    let renamed = owned.clone().and_event_type("Renamed");
+    let met = [with(owned.clone()), with(owned.tagged("bank")), with(renamed)];
+    assert_eq!(met.each_ref().map(Vec::as_slice), expected);
+    let raw = &all(store)[1];
+    let expected: &[&str] = if has_tags { &["bank", "owner:7"] } else { &[] };
+    assert!(raw.tags().eq(expected.iter().copied()), "{raw:?}");
+}
+
 #[test]
 fn a_store_of_format_1_opens_with_what_was_written_into_it() {
-    for fixture in [RUNS, SORTED_TABLES] {
+    for fixture in [RUNS, SORTED_TABLES, TAGS] {
         opens_with_what_was_written_into_it(&fixture);
     }
 }
@@ -214,6 +241,7 @@ fn opens_with_what_was_written_into_it(fixture: &Fixture) {
     let directory = unpacked(fixture);
     let store = Store::open(directory.path()).unwrap();
     check(&store);
+    check_tags(&store, fixture.has_tags);
     let noted: HeadHash = fixture.head.parse().unwrap();
     assert_eq!(store.check_hash(&noted).unwrap(), HashCheck::Same);
     let view = store.project(Tally).start().unwrap();
@@ -222,7 +250,7 @@ fn opens_with_what_was_written_into_it(fixture: &Fixture) {
     let rows: Vec<_> = rows.iter().map(|(category, n)| (category.as_str(), *n)).collect();
     assert_eq!(rows, [("Account", 2), ("Counter", 3), ("Customer", 2), ("Kundin", 1)]);
     let is_replaced = directory.path().join("index.damaged-1").exists();
-    assert_eq!(is_replaced, fixture.index_is_old, "whether the index was believed");
+    assert_eq!(is_replaced, fixture.old_index.is_some(), "whether the index was believed");
     assert!(!directory.path().join("views.damaged-1").exists(), "the views were not believed");
     let next = NewEvent::json("Added", &1).unwrap();
     assert_eq!(store.append("New-1", ExpectedVersion::NoStream, [next]).unwrap().position.get(), 9);
@@ -231,7 +259,7 @@ fn opens_with_what_was_written_into_it(fixture: &Fixture) {
 
 #[test]
 fn a_store_of_format_1_is_whole_to_verify_follow_and_back_up() {
-    for fixture in [RUNS, SORTED_TABLES] {
+    for fixture in [RUNS, SORTED_TABLES, TAGS] {
         is_whole_to_verify_follow_and_back_up(&fixture);
     }
 }
@@ -239,12 +267,13 @@ fn a_store_of_format_1_is_whole_to_verify_follow_and_back_up() {
 fn is_whole_to_verify_follow_and_back_up(fixture: &Fixture) {
     let directory = unpacked(fixture);
     let verified = Store::verify_at(directory.path()).unwrap();
-    match fixture.index_is_old {
-        true => {
+    match fixture.old_index {
+        Some(format) => {
             let [finding] = &verified.findings[..] else { panic!("{:#?}", verified.findings) };
-            assert!(finding.to_string().contains("format 1; 2 is known"), "{finding}");
+            let what = format!("format {format}; 3 is known");
+            assert!(finding.to_string().contains(&what), "{finding}");
         }
-        false => {
+        None => {
             assert!(verified.is_whole(), "{:#?}", verified.findings);
             assert!(verified.indexed.unwrap().get() >= 6, "{verified:?}");
         }
@@ -255,7 +284,9 @@ fn is_whole_to_verify_follow_and_back_up(fixture: &Fixture) {
     let backups = tempfile::tempdir().unwrap();
     let path = backups.path().join("backup");
     Store::open(directory.path()).unwrap().backup(&path).unwrap();
-    check(&Store::open(&path).unwrap());
+    let copied = Store::open(&path).unwrap();
+    check(&copied);
+    check_tags(&copied, fixture.has_tags);
 }
 
 #[test]
@@ -275,7 +306,11 @@ fn a_store_of_format_1_opens_from_its_journal_alone() {
 fn the_fixture_is_what_this_version_writes() {
     let directory = tempfile::tempdir().unwrap();
     write(directory.path());
-    check(&Store::open(whole::copy(directory.path()).path()).unwrap());
+    let copied = whole::copy(directory.path());
+    let store = Store::open(copied.path()).unwrap();
+    check(&store);
+    check_tags(&store, true);
+    drop(store);
     if let Some(path) = std::env::var_os("FILMSTRIP_WRITE_FIXTURE") {
         fs::write(path, packed(directory.path())).unwrap();
         println!("its head is {}", Store::open(directory.path()).unwrap().head_hash());

@@ -3,12 +3,16 @@
 //!
 //! ```text
 //! offset  bytes  field
-//!      0      8  events
-//!      8      8  version that the first run begins with
-//!     16      2  bytes of the name of its stream
-//!     18         that name
+//!      0      8  events, without postings
+//!      8      8  postings
+//!     16      8  position of the first event
+//!     24      8  position of the last event
+//!     32      8  version that the first run begins with
+//!     40      2  bytes of the name of its stream
+//!     42         that name
 //!             2  bytes of the name of the last stream
 //!                that name
+//!                the types of the events, as `event_types` describes
 //!                the bits of the filter
 //! ```
 //!
@@ -17,11 +21,12 @@
 
 use crate::codec::cursor::{Cursor, array_at};
 use crate::codec::length::{in_memory, in_two_bytes};
+use crate::codec::sst::event_types::{EventTypes, OfType};
 use crate::value::stream::StreamId;
 use bytes::Bytes;
 
 /// Bits that a name sets. For ten bits a name, seven would be best. With six, one in a hundred look-ups is a false
-/// positive too, and each look-up reads one bit less. The number is part of format 1.
+/// positive too, and each look-up reads one bit less. The number is part of the format.
 const FILTER_PROBES: u64 = 6;
 /// Bits for each stream. With ten, one in a hundred look-ups is a false positive; a test checks this.
 const FILTER_BITS_EACH: u64 = 10;
@@ -29,23 +34,37 @@ const FILTER_BITS_EACH: u64 = 10;
 /// What a table holds as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Footer {
+    /// Without postings.
     pub(crate) events: u64,
+    pub(crate) postings: u64,
+    /// The positions of the first and the last event.
+    pub(crate) positions: (u64, u64),
     pub(crate) first: (StreamId, u64),
     pub(crate) last: StreamId,
+    pub(crate) types: EventTypes,
     pub(crate) filter: Filter,
 }
 
 impl Footer {
+    /// The events of this type, if there may be any.
+    pub(crate) fn of_type(&self, name: &str) -> Option<OfType> {
+        let (first, last) = self.positions;
+        self.types.of(name, OfType { events: self.events, first, last })
+    }
+
     #[allow(clippy::indexing_slicing, reason = "`begin` is in `out`")]
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let begin = out.len();
         let (first, version) = &self.first;
-        out.extend_from_slice(&self.events.to_le_bytes());
-        out.extend_from_slice(&version.to_le_bytes());
+        let (first_position, last_position) = self.positions;
+        for number in [self.events, self.postings, first_position, last_position, *version] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
         for name in [first, &self.last] {
             out.extend_from_slice(&in_two_bytes(name.as_str().len()).to_le_bytes());
             out.extend_from_slice(name.as_str().as_bytes());
         }
+        self.types.encode(out);
         out.extend_from_slice(&self.filter.bits);
         debug_assert_eq!(
             Footer::decode(&Bytes::copy_from_slice(&out[begin..])).as_ref(),
@@ -55,18 +74,24 @@ impl Footer {
 
     pub(crate) fn decode(content: &Bytes) -> Option<Footer> {
         let mut cursor = Cursor::new(content);
-        let (events, version) = (cursor.u64()?, cursor.u64()?);
+        let (events, postings) = (cursor.u64()?, cursor.u64()?);
+        let positions = (cursor.u64()?, cursor.u64()?);
+        let version = cursor.u64()?;
         let mut name = || {
             let length = cursor.u16()?;
             // Copies of the names, because the footer's buffer is mostly the filter.
             StreamId::from_stored(Bytes::copy_from_slice(cursor.pass(length.into())?))
         };
         let (first, last) = (name()?, name()?);
+        let types = EventTypes::decode(&mut cursor)?;
         let bits = cursor.rest().to_vec();
         (!bits.is_empty()).then_some(Footer {
             events,
+            postings,
+            positions,
             first: (first, version),
             last,
+            types,
             filter: Filter { bits },
         })
     }
@@ -147,11 +172,24 @@ mod tests {
         let stream = |name| StreamId::new(name).unwrap();
         let mut filter = Filter::for_names(8);
         filter.put(NameHash::of(&stream("A-1")));
-        let footer = Footer { events: 9, first: (stream("A-1"), 5), last: stream("B"), filter };
+        let mut types = EventTypes::default();
+        types.note(Some("T"), 3);
+        let footer = Footer {
+            events: 9,
+            postings: 2,
+            positions: (3, 4),
+            first: (stream("A-1"), 5),
+            last: stream("B"),
+            types,
+            filter,
+        };
         let mut content = Vec::new();
         footer.encode(&mut content);
-        let mut golden = vec![9, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0];
+        let mut golden = Vec::new();
+        golden.extend([9_u64, 2, 3, 4, 5].iter().flat_map(|number| number.to_le_bytes()));
         golden.extend([3, 0, b'A', b'-', b'1', 1, 0, b'B']);
+        golden.extend([1, 0, 0, 0, 1, 0, b'T']);
+        golden.extend([1_u64, 3, 3].iter().flat_map(|number| number.to_le_bytes()));
         golden.extend([64, 0, 132, 0, 8, 0, 16, 0, 32, 0]);
         assert_eq!(content, golden);
         let content = Bytes::from(content);

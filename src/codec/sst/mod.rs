@@ -3,7 +3,7 @@
 //! ```text
 //! offset  bytes  field
 //!      0      8  magic "FSPACK\0\0"
-//!      8      4  format, 1
+//!      8      4  format, 2
 //!     12     16  id of the index that it belongs to
 //!     28      8  number of the table
 //!     36      4  zero
@@ -28,7 +28,9 @@
 pub(crate) mod block;
 pub(crate) mod block_index;
 pub(crate) mod event;
+pub(crate) mod event_types;
 pub(crate) mod footer;
+pub(crate) mod posting;
 
 use crate::codec::cursor::array_at;
 use crate::value::failpoint::failpoint;
@@ -36,7 +38,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 const MAGIC: [u8; 8] = *b"FSPACK\0\0";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const CONTENT_OFFSET: usize = 5;
 pub(crate) const HEADER_BYTES: usize = 40;
 pub(crate) const TRAILER_BYTES: usize = 12;
@@ -146,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_header_a_block_and_a_trailer_have_their_golden_bytes() {
-        let mut golden = b"FSPACK\0\0\x01\0\0\0".to_vec();
+        let mut golden = b"FSPACK\0\0\x02\0\0\0".to_vec();
         golden.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 0xcd]);
         golden.extend([3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(ID.header(), golden[..]);

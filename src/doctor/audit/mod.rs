@@ -157,6 +157,11 @@ impl Walk<'_> {
         }
         if let Some(comparison) = &mut self.comparison {
             comparison.flush(self.findings)?;
+            if self.findings.kept.is_empty()
+                && self.site.index.as_ref().is_some_and(|i| i.stored.epoch > 0)
+            {
+                comparison.end(self.findings)?;
+            }
         }
         if let Some(sparse_entries) = &mut self.sparse_entries {
             sparse_entries.end(self.findings)?;

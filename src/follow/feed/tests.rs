@@ -2,6 +2,8 @@
 
 use crate::codec::frame::Location;
 use crate::codec::projection::{ViewCheckpoint, decode};
+use crate::follow::feed::{Feed, FeedStop};
+use crate::log::read::frame_cursor::chain_at;
 use crate::log::tail::head::{Audience, Head};
 use crate::log::tail::sleepers::Slept;
 use crate::model::process::contract::{ProcessManager, Trigger};
@@ -288,4 +290,55 @@ fn who_enrolled_after_a_judgement_is_woken_and_nobody_else() {
         assert_eq!(sleeping.join().unwrap(), Slept::Stopped);
         later.join().unwrap();
     });
+}
+
+/// Who wants a few tags, and lags, does not read what is between.
+#[test]
+fn a_follower_of_tags_that_lags_gets_each_event_of_them_and_comes_to_the_head() {
+    let store = Store::temporary().unwrap();
+    let mut wanted = Vec::new();
+    for n in 0..150_u64 {
+        let events = (1..=100_u64).map(|m| {
+            let position = 100 * n + m;
+            let event = NewEvent::bytes("Happened", &b"x"[..]).tag(format!("t{position}"));
+            if position % 1_709 != 0 {
+                return event;
+            }
+            wanted.push(Position::new(position));
+            event.tag("rare")
+        });
+        let events: Vec<_> = events.collect();
+        store.append("Many-1", ExpectedVersion::Any, events).unwrap();
+        if n == 100 {
+            let log = store.log.log();
+            assert!(crate::log::indexer::index_up_to(log, log.head.visible().1));
+        }
+    }
+    let head = store.head();
+    let stop = FeedStop::new(Arc::clone(store.log.log()));
+    let feed = Feed::start(&stop, "feed", Position::START, Filter::tag("rare")).unwrap();
+    let (mut read, mut frames, mut until) = (Vec::new(), 0, Position::START);
+    while until < head {
+        let batch = feed.next().unwrap().unwrap();
+        for event in &batch.events {
+            // Where its consumer stops, if it cannot handle the event.
+            let before = Position::new(event.position.get() - 1);
+            let chain = chain_at(store.log.log(), before).unwrap();
+            assert_eq!(batch.chain_at(before), Some(chain), "before {}", event.position);
+            read.push(event.position);
+        }
+        frames += batch.frames.len();
+        assert_eq!(batch.frames.last().map(|(position, _)| *position), Some(batch.until));
+        until = batch.until;
+    }
+    assert_eq!((&read, until), (&wanted, head));
+    assert!(frames < 30, "{frames} of 150 frames were read");
+    let subscription = store.subscribe().filter(Filter::tag("rare")).start().unwrap();
+    let taken: Vec<_> =
+        wanted.iter().map(|_| subscription.recv_timeout(LONG).unwrap().position).collect();
+    assert_eq!(taken, wanted);
+    let event = NewEvent::bytes("Happened", &b"x"[..]).tag("rare");
+    let last = store.append("Many-1", ExpectedVersion::Any, [event]).unwrap().position;
+    assert_eq!(subscription.recv_timeout(LONG).unwrap().position, last);
+    assert_eq!(feed.next().unwrap().unwrap().events[0].position, last);
 }

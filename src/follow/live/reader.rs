@@ -4,6 +4,7 @@ use crate::log::core::Log;
 use crate::log::interest::Named;
 use crate::log::read::frame_cursor::FrameCursor;
 use crate::log::read::frame_events::FrameEvents;
+use crate::log::read::skip::SkipAhead;
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;
 use crate::value::filter::Filter;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 pub(crate) struct Reader {
     log: Arc<Log>,
     cursor: FrameCursor,
+    skips: SkipAhead,
     /// What is left of a frame, and its last position.
     frame: Option<(FrameEvents, u64)>,
 }
@@ -26,7 +28,21 @@ pub(super) enum Step {
 
 impl Reader {
     pub(super) fn new(log: &Arc<Log>) -> Reader {
-        Reader { cursor: FrameCursor::new(Arc::clone(log)), log: Arc::clone(log), frame: None }
+        let (cursor, skips) = (FrameCursor::new(Arc::clone(log)), SkipAhead::default());
+        Reader { cursor, skips, log: Arc::clone(log), frame: None }
+    }
+
+    /// A position at or after `after`, and before `head`, up to which `filter` wants nothing more. For a reader with
+    /// one filter.
+    pub(super) fn skip(&mut self, filter: &Filter, after: u64, head: u64) -> u64 {
+        if self.frame.is_some() {
+            return after;
+        }
+        let skipped = self.skips.from(&self.log, filter, after, head);
+        if skipped > after {
+            self.cursor.leave_unless_near(skipped + 1);
+        }
+        skipped
     }
 
     /// Opens the frame with the event after position `after`, which is before the head; nothing, if one is open.

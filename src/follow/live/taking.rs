@@ -186,6 +186,7 @@ impl Inbox {
         let (mut events, mut frames) = (VecDeque::new(), 0);
         let room = self.room().min(SUBSCRIPTION_STEP_EVENTS_MAX);
         while events.len() < room && frames < FRAMES_AT_ONCE && until < log.head.position() {
+            until = reader.skip(&self.filter, until, log.head.position());
             match reader.open(until).and_then(|()| reader.next(&self.filter)) {
                 Ok(Step::Event(event)) => {
                     until = event.position.get();

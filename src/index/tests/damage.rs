@@ -176,7 +176,15 @@ fn an_index_that_is_no_database_or_not_this_stores_is_replaced() {
     let index = damaged.join("index");
     let checkpoint = damaged.join("index.checkpoint");
     type Damage<'a> = (&'a str, &'a dyn Fn());
-    let damages: [Damage<'_>; 7] = [
+    let formatted = |format: u8| {
+        let mut bytes = fs::read(&checkpoint).unwrap();
+        bytes[8] = format;
+        let crc_offset = bytes.len() - 4;
+        let crc = crc32c::crc32c(&bytes[..crc_offset]).to_le_bytes();
+        bytes[crc_offset..].copy_from_slice(&crc);
+        fs::write(&checkpoint, bytes).unwrap();
+    };
+    let damages: [Damage<'_>; 8] = [
         ("a file", &|| {
             fs::remove_dir_all(&index).unwrap();
             fs::write(&index, "no database").unwrap();
@@ -191,11 +199,9 @@ fn an_index_that_is_no_database_or_not_this_stores_is_replaced() {
             fs::remove_file(&checkpoint).unwrap();
             fs::create_dir(&checkpoint).unwrap();
         }),
-        ("a newer format", &|| {
-            let mut bytes = fs::read(&checkpoint).unwrap();
-            bytes[8] = 3;
-            fs::write(&checkpoint, bytes).unwrap();
-        }),
+        ("a newer format", &|| formatted(4)),
+        // It may lack the postings of events with tags.
+        ("an older format", &|| formatted(2)),
         ("another store's", &|| {
             let mut stored = StoredCheckpoint::decode(&fs::read(&checkpoint).unwrap()).unwrap();
             stored.store = Uuid::from_u128(5);

@@ -5,6 +5,7 @@ mod damage;
 mod model;
 mod pace;
 mod tables;
+mod tags;
 mod trees;
 mod views;
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::codec::sst::TableId;
+use crate::codec::sst::event_types::EventTypes;
 use crate::codec::sst::footer::NameHash;
 use crate::codec::state::StreamState;
 use crate::sst::compaction::{Compaction, CompactionPriority};
@@ -330,7 +331,7 @@ fn a_merge_keeps_what_the_newest_run_says_of_a_stream() {
             let body = Body::Inline(bytes(10, position as u8));
             writer.put(&index.db, position, Micros(position as i64), &body).unwrap();
         }
-        Arc::new(writer.finish(&index.db, 0).unwrap().unwrap())
+        Arc::new(writer.finish(&index.db, 0, EventTypes::default()).unwrap().unwrap())
     };
     let oldest = StreamState::absent();
     let newest = StreamState {

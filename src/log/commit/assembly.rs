@@ -2,13 +2,14 @@
 
 use crate::codec::digest::Digest;
 use crate::codec::entry;
-use crate::codec::frame::{self, ChainHasher, EntryLocation, Kind, Location, Meaning};
+use crate::codec::frame::{self, ChainHasher, EntryLocation, Frame, Kind, Location, Meaning};
 use crate::codec::state::StreamState;
 use crate::journal::write::End;
 use crate::log::commit::admit::{Admission, Placement};
 use crate::log::commit::{EncodedCommit, EncodedEvent};
 use crate::log::tail::PublishedRun;
 use crate::log::tail::stream_table::Slot;
+use crate::log::tail::tags::PublishedTags;
 use crate::value::clock::Micros;
 
 /// Spare bytes that a frame's buffer may keep, besides an eighth of the frame. Shrinking a buffer costs a call to the
@@ -33,11 +34,7 @@ impl<'a> PlacedCommit<'a> {
         streams: &[(Slot, StreamState)],
     ) -> impl Iterator<Item = PublishedRun<'a, impl Iterator<Item = EntryLocation>>> {
         let PlacedCommit { encoded, placement, offset } = *self;
-        let located = move |event: &EncodedEvent| EntryLocation {
-            segment: at.segment,
-            offset: (at.offset as usize + offset + event.entry.start) as u32,
-            length: event.entry.len() as u32,
-        };
+        let located = move |event: &EncodedEvent| located(event, at, offset);
         let appends = encoded.appends.iter().zip(&placement.appends);
         appends.map(move |(append, placed)| PublishedRun {
             stream: &append.stream,
@@ -46,6 +43,34 @@ impl<'a> PlacedCommit<'a> {
             first_position: placement.first_position + append.events.start as u64,
             locations: encoded.events[append.events.clone()].iter().map(located),
         })
+    }
+
+    /// Those of its events that have tags, for `frame` at `at`.
+    pub(super) fn tagged(
+        &self,
+        at: Location,
+        frame: &'a Frame,
+    ) -> impl Iterator<Item = PublishedTags> + use<'a> {
+        let PlacedCommit { encoded, placement, offset } = *self;
+        encoded.tagged.iter().map(move |number| {
+            let event = &encoded.events[*number];
+            let envelope = offset + event.envelope.start..offset + event.envelope.end;
+            PublishedTags {
+                position: placement.first_position + *number as u64,
+                recorded_at: frame.header.time,
+                location: located(event, at, offset),
+                envelope: frame.bytes().slice(envelope),
+            }
+        })
+    }
+}
+
+/// The entry of `event` in the frame at `at`, where it is `offset` bytes later than in a frame of its own.
+fn located(event: &EncodedEvent, at: Location, offset: usize) -> EntryLocation {
+    EntryLocation {
+        segment: at.segment,
+        offset: (at.offset as usize + offset + event.entry.start) as u32,
+        length: event.entry.len() as u32,
     }
 }
 

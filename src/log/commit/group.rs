@@ -335,6 +335,8 @@ fn publish(
         is_awaited = log.head.advance(place, end.chain, end.time, &judged);
     };
     let runs = admitted.iter().flat_map(|admitted| admitted.runs(written.at, streams));
+    let tagged = admitted.iter().flat_map(|admitted| admitted.tagged(written.at, &written.frame));
+    log.tail.publish_tags(tagged);
     let records = admitted.iter().flat_map(|admitted| admitted.encoded.records.iter().cloned());
     let published = log.tail.publish(written.at, &written.frame, runs, records, shown);
     published.map_err(|what| Error::new(ErrorKind::OutcomeUnknown, what))?;
@@ -343,6 +345,10 @@ fn publish(
         log.head.wake();
     }
     log.indexer.published(end.next);
+    let has_tags = admitted.iter().any(|admitted| !admitted.encoded.tagged.is_empty());
+    if has_tags && indexer::has_many_tags(log) {
+        log.indexer.look();
+    }
     Ok(())
 }
 

@@ -201,6 +201,8 @@ pub(crate) struct EncodedCommit {
     /// admitted one of its group. Empty if there are no events.
     pub(crate) frame: Vec<u8>,
     pub(crate) events: Vec<EncodedEvent>,
+    /// Which of `events` have tags.
+    pub(super) tagged: Vec<usize>,
     /// How many of `events` have their digest.
     digested: usize,
     /// When the caller asked for the commit.
@@ -227,7 +229,7 @@ pub(crate) struct EncodedEvent {
     /// Its entry, as a range of the encoded commit's `frame`.
     pub(crate) entry: Range<usize>,
     /// Its envelope, as a range of the encoded commit's `frame`.
-    envelope: Range<usize>,
+    pub(super) envelope: Range<usize>,
 }
 
 impl EncodedCommit {
@@ -247,6 +249,7 @@ impl EncodedCommit {
     pub(crate) fn drop_events(&mut self) {
         self.appends.clear();
         self.events.clear();
+        self.tagged.clear();
         self.frame.clear();
     }
 
@@ -315,6 +318,9 @@ impl EncodedCommit {
         let write = |out: &mut Vec<u8>| envelope::encode(event, out);
         let range = entry::begin_event(stream, begins_commit, write, &mut self.frame);
         check_event_bytes(event, range.len())?;
+        if !event.tags.is_empty() {
+            self.tagged.push(self.events.len());
+        }
         self.events.push(EncodedEvent {
             id: event.id,
             digest: Digest::default(),

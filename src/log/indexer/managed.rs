@@ -20,7 +20,7 @@ use crate::sst::compaction::CompactionPriority;
 use crate::storage::held::Held;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
-use crate::value::limits::{FLUSH_BATCH_BYTES_MIN, UNINDEXED_BYTES_MAX};
+use crate::value::limits::{FLUSH_BATCH_BYTES_MIN, TAIL_TAGGED_BYTES_MAX, UNINDEXED_BYTES_MAX};
 use parking_lot::{RwLock, RwLockReadGuard};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,11 +34,17 @@ pub(crate) struct Bounds {
     pub(crate) batch_bytes_min: u64,
     /// Bytes of sealed segments beyond which writers wait.
     pub(crate) unindexed_bytes_max: u64,
+    /// Bytes of tags in the tail beyond which writers wait.
+    pub(crate) tagged_bytes_max: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Bounds {
-        Bounds { batch_bytes_min: FLUSH_BATCH_BYTES_MIN, unindexed_bytes_max: UNINDEXED_BYTES_MAX }
+        Bounds {
+            batch_bytes_min: FLUSH_BATCH_BYTES_MIN,
+            unindexed_bytes_max: UNINDEXED_BYTES_MAX,
+            tagged_bytes_max: TAIL_TAGGED_BYTES_MAX,
+        }
     }
 }
 

@@ -29,6 +29,12 @@ pub(crate) fn is_full(log: &Log) -> bool {
     let indexed = log.tail.indexed().next.segment;
     log.journal.bytes_of(indexed..end.segment) > log.index.bounds().unindexed_bytes_max
         || log.tail.events() >= TAIL_EVENTS_MAX
+        || log.tail.tagged_bytes() >= log.index.bounds().tagged_bytes_max
+}
+
+/// Whether the tags in the tail take so much memory that the indexer must not wait until a segment is sealed.
+pub(crate) fn has_many_tags(log: &Log) -> bool {
+    log.tail.tagged_bytes() >= log.index.bounds().tagged_bytes_max / 2
 }
 
 /// The main loop of the indexer thread.
@@ -71,6 +77,8 @@ pub(crate) fn due(log: &Log, compact: CompactionPriority) -> Due {
         Due::Now(Work::Compact)
     } else if unindexed >= log.index.bounds().batch_bytes_min {
         Due::Now(Work::UpTo(sealed))
+    } else if indexed < end && has_many_tags(log) {
+        Due::Now(Work::UpTo(end))
     } else if compact == CompactionPriority::Normal {
         Due::Now(Work::Compact)
     } else if is_worth_a_flush_batch(log, end) {
@@ -119,6 +127,9 @@ pub(crate) fn index_up_to(log: &Log, to: Location) -> bool {
             error.r#type = tracing::field::Empty,
         );
         let begun = log.observers.instruments.timing().start();
+        if failpoint!("log::drop_tags_before_they_are_indexed") {
+            log.tail.trim_tags(log.head.position());
+        }
         let advanced = log.index.advance(to, |checkpoint| {
             log.counters.flushes.add(1);
             log.tail.trim(checkpoint);

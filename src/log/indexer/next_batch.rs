@@ -1,9 +1,10 @@
 //! Gathers a flush batch: a stretch of the journal, in the form that the index ingests.
 
 use crate::codec::checkpoint::Checkpoint;
+use crate::codec::envelope;
 use crate::codec::frame::{Frame, Location};
 use crate::codec::sparse_index::SparseEntry;
-use crate::index::flush_batch::{EventToIndex, FlushBatch};
+use crate::index::flush_batch::{EventToIndex, FlushBatch, POSTING_BYTES};
 use crate::journal::read::{Frames, Journal};
 use crate::log::read::located::{Located, each_located, is_next_sparse_entry, sparse_entry_of};
 use crate::value::corruption::Corruption;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The next flush batch after `from` and before `to`, or `None` if there is nothing left. It takes no further frame
-/// after `bytes` of journal.
+/// after `bytes` of journal, and of what the postings of its tags take in memory.
 pub(super) fn next_batch(
     journal: &Arc<Journal>,
     bytes: u64,
@@ -62,7 +63,10 @@ impl FlushBatchBuilder {
             self.sparse_entries.push(sparse_entry);
         }
         each_located(at, frame, |located| match located {
-            Located::Event(event) => self.events.push(event),
+            Located::Event(event) => {
+                self.bytes += POSTING_BYTES * envelope::tags(&event.envelope).count() as u64;
+                self.events.push(event);
+            }
             Located::Record { key, value } => {
                 self.records.insert(key, value);
             }

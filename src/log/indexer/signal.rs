@@ -67,6 +67,12 @@ impl Control {
         }
     }
 
+    /// Lets the indexer look for work, which may be due before a further segment is sealed.
+    pub(crate) fn look(&self) {
+        let _state = self.state.lock();
+        self.wake.notify_one();
+    }
+
     /// Lets the indexer finish its work and end.
     pub(crate) fn close(&self) {
         self.state.lock().closing = true;

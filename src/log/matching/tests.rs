@@ -199,7 +199,7 @@ impl Run {
 }
 
 fn open(directory: &TempDir) -> Store {
-    let bounds = Bounds { batch_bytes_min: 1, unindexed_bytes_max: 4 << 20 };
+    let bounds = Bounds { batch_bytes_min: 1, unindexed_bytes_max: 4 << 20, ..Bounds::default() };
     Store::builder().bounds(bounds).open(directory.path()).unwrap()
 }
 

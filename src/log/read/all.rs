@@ -5,6 +5,7 @@ use crate::codec::frame::Frame;
 use crate::log::core::Log;
 use crate::log::read::frame_cursor::FrameCursor;
 use crate::log::read::frame_events::FrameEvents;
+use crate::log::read::tagged::TaggedEvents;
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;
 use crate::value::filter::Filter;
@@ -35,11 +36,15 @@ pub(crate) struct AllEvents {
     page: Page,
     /// How many pages were read.
     turned: u32,
+    /// Whether it is known if the read is done by postings.
+    is_decided: bool,
 }
 
 /// The remaining events of the current frame.
 enum Page {
     Forwards(Option<FrameEvents>),
+    /// What is left of the read is done by postings.
+    Tagged(Box<TaggedEvents>),
     /// The next one is last.
     Backwards(Vec<RecordedEvent>),
 }
@@ -51,7 +56,8 @@ impl AllEvents {
             false => Page::Forwards(None),
             true => Page::Backwards(Vec::new()),
         };
-        AllEvents { log, cursor, range, block: Vec::new(), page, turned: 0 }
+        let is_decided = range.backwards;
+        AllEvents { log, cursor, range, block: Vec::new(), page, turned: 0, is_decided }
     }
 
     /// Reads the next page, which may hold further events; false if there is none.
@@ -70,6 +76,13 @@ impl AllEvents {
     }
 
     fn turn_page(&mut self) -> Result<()> {
+        if !std::mem::replace(&mut self.is_decided, true) {
+            let AllRange { first, last, filter, .. } = &self.range;
+            if let Some(events) = TaggedEvents::if_few(&self.log, filter, *first, *last)? {
+                self.page = Page::Tagged(Box::new(events));
+                return Ok(());
+            }
+        }
         let wanted = self.range.first..=self.range.last;
         match &mut self.page {
             Page::Forwards(events) => {
@@ -77,6 +90,8 @@ impl AllEvents {
                 self.range.first = frame.header.next_position();
                 *events = Some(FrameEvents::new(frame, wanted));
             }
+            // All of them were in one page.
+            Page::Tagged(_) => self.range.first = self.range.last.saturating_add(1),
             Page::Backwards(page) => {
                 let frame = frame_before(&mut self.block, &self.cursor, self.range.last)?;
                 self.range.last = frame.header.first_position - 1;
@@ -110,6 +125,18 @@ impl Iterator for AllEvents {
             let item = match &mut self.page {
                 Page::Forwards(None) => None,
                 Page::Forwards(Some(events)) => events.next(&self.log.journal, &self.range.filter),
+                Page::Tagged(events) => match events.next_event() {
+                    // The log can be read without the index.
+                    Err(_) if self.log.index.is_lost() => {
+                        self.page = Page::Forwards(None);
+                        continue;
+                    }
+                    Ok(Some(event)) => {
+                        self.range.first = event.position.get() + 1;
+                        Some(Ok(event))
+                    }
+                    end => end.transpose(),
+                },
                 Page::Backwards(events) => events.pop().map(Ok),
             };
             if item.is_some() {

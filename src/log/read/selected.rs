@@ -29,14 +29,15 @@ const NAMES_LOOKED_AT_MAX: usize = 4 * STREAMS_PAGE;
 /// The events up to a position that a filter accepts, in order. After an error it yields nothing more.
 pub(crate) enum SelectedEvents {
     Log(Box<AllEvents>),
-    Streams(Merged),
+    Streams(Box<Merged>),
 }
 
 impl SelectedEvents {
     /// The events up to `last`, which is not past the head.
     pub(crate) fn new(log: &Arc<Log>, filter: &Filter, last: Position) -> Result<SelectedEvents> {
         if let Some(streams) = few_streams(log, filter, last)? {
-            return Ok(SelectedEvents::Streams(Merged::new(log, filter, last, streams)?));
+            let merged = Merged::new(log, filter, last, streams)?;
+            return Ok(SelectedEvents::Streams(Box::new(merged)));
         }
         let (filter, last) = (filter.clone(), last.get());
         let range = AllRange { first: 1, last, backwards: false, limit: u64::MAX, filter };

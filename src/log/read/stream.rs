@@ -9,6 +9,7 @@ use crate::codec::envelope::{self, Place};
 use crate::codec::frame::{EntryLocation, Frame, Location};
 use crate::codec::sst::event::{Body, LocatedEvent};
 use crate::index::core::Index;
+use crate::index::flush_batch::EventToIndex;
 use crate::journal::segment;
 use crate::log::core::Log;
 use crate::log::read::located::{Located, each_located};
@@ -137,14 +138,22 @@ impl Log {
     /// or cannot be read there.
     fn is_as_referred(&self, stream: &StreamId, misled: &Misled) -> bool {
         let Misled { version, position, at, .. } = *misled;
+        self.is_there(position, |event| {
+            event.stream == *stream
+                && (event.version, event.position, event.location) == (version, position, at)
+        })
+    }
+
+    /// Whether the journal, read by position, has the event at `position` at this location, or cannot be read there.
+    pub(super) fn is_at(&self, position: u64, at: EntryLocation) -> bool {
+        self.is_there(position, |event| (event.position, event.location) == (position, at))
+    }
+
+    fn is_there(&self, position: u64, is_it: impl Fn(&EventToIndex) -> bool) -> bool {
         let Ok(frame) = self.frame_by_scan(position) else { return true };
         let mut is_there = false;
         let read = each_located(frame.0, &frame.1, |item| {
-            is_there |= matches!(
-                &item,
-                Located::Event(event) if event.stream == *stream
-                    && (event.version, event.position, event.location) == (version, position, at)
-            );
+            is_there |= matches!(&item, Located::Event(event) if is_it(event));
         });
         read.is_err() || is_there
     }

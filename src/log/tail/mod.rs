@@ -3,14 +3,17 @@
 //! * An event enters the tail at the moment when the head moves past it, and leaves the tail only when the index has
 //!   it. So a reader that reads the tail first and the index second misses nothing, and a caller that has read an
 //!   event finds the head at or past it.
-//! * Memory is bounded: `TAIL_EVENTS_MAX` events, `TAIL_BODY_BYTES_MAX` of frames. At the bound on events, writers
-//!   wait for the indexer; at the bound on frames, the oldest frames are dropped.
+//! * Memory is bounded: `TAIL_EVENTS_MAX` events, `TAIL_TAGGED_BYTES_MAX` of their tags, `TAIL_BODY_BYTES_MAX` of
+//!   frames. At the bounds on events and tags, writers wait for the indexer; at the bound on frames, the oldest frames
+//!   are dropped.
 
 pub(crate) mod head;
 pub(crate) mod sleepers;
 pub(crate) mod stream_table;
+pub(crate) mod tags;
 
 use crate::codec::checkpoint::Checkpoint;
+use crate::codec::envelope;
 use crate::codec::frame::{EntryLocation, Frame, Location};
 use crate::codec::record::Record;
 use crate::codec::sparse_index::SparseEntry;
@@ -18,6 +21,8 @@ use crate::codec::sst::event::LocatedEvent;
 use crate::codec::state::StreamState;
 use crate::log::read::located::{Located, is_next_sparse_entry, sparse_entry_of, try_each_located};
 use crate::log::tail::stream_table::{Slot, Streams, TailEvent};
+use crate::log::tail::tags::{PublishedTags, TailTags};
+use crate::sst::postings::PostingsPage;
 use crate::value::corruption::Corruption;
 use crate::value::error::Error;
 use crate::value::limits::TAIL_BODY_BYTES_MAX;
@@ -25,6 +30,7 @@ use crate::value::stream::StreamId;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Streams that `trim` handles under one lock, for which commits and readers wait. Scanning all places in such steps,
 /// instead of looking up each stream of a flush batch, gave 302,000 to 306,000 events a second instead of 281,000 to
@@ -33,6 +39,10 @@ const TRIM_STREAMS: usize = 1_024;
 
 pub(crate) struct Tail {
     state: RwLock<State>,
+    /// Locked alone, or inside `state`.
+    tags: RwLock<TailTags>,
+    /// About how much memory `tags` takes. Each group of commits asks.
+    tagged_bytes: AtomicUsize,
 }
 
 struct State {
@@ -100,6 +110,8 @@ impl Tail {
                 newest_bytes: 0,
                 indexed,
             }),
+            tags: RwLock::new(TailTags::after(indexed.position)),
+            tagged_bytes: AtomicUsize::new(0),
         }
     }
 
@@ -116,6 +128,17 @@ impl Tail {
     /// Adds `stream`, which the tail does not know, with its `state`. Only the leader may call this.
     pub(crate) fn remember(&self, stream: &StreamId, state: StreamState) -> Slot {
         self.state.write().streams.remember(stream, state)
+    }
+
+    /// Adds the events of a durable frame that have tags. Call it before `publish`, which moves the head: a reader looks
+    /// no further than the head.
+    pub(crate) fn publish_tags(&self, tagged: impl Iterator<Item = PublishedTags>) {
+        let mut tagged = tagged.peekable();
+        if tagged.peek().is_some() {
+            let tags = &mut *self.tags.write();
+            tagged.for_each(|event| tags.add(&event));
+            self.tagged_bytes.store(tags.bytes(), Ordering::Relaxed);
+        }
     }
 
     /// Adds the durable frame at `at` with its runs and records. `shown` moves the head; the lock is held until it
@@ -166,6 +189,13 @@ impl Tail {
                     }
                 };
                 let (position, recorded_at) = (event.position, event.recorded_at);
+                if !envelope::tags(&event.envelope).is_empty() {
+                    let (location, envelope) = (event.location, event.envelope.clone());
+                    let tagged = PublishedTags { position, recorded_at, location, envelope };
+                    let tags = &mut *self.tags.write();
+                    tags.add(&tagged);
+                    self.tagged_bytes.store(tags.bytes(), Ordering::Relaxed);
+                }
                 let located = TailEvent { position, recorded_at, location: event.location };
                 Ok(state.streams.push(stream, found, event.version, located)?)
             }
@@ -181,6 +211,7 @@ impl Tail {
 
     /// Drops everything that the index holds by `checkpoint`.
     pub(crate) fn trim(&self, checkpoint: Checkpoint) {
+        self.trim_tags(checkpoint.position);
         let mut from = Some(0);
         while let Some(place) = from {
             from = self.state.write().streams.trim(place, TRIM_STREAMS, checkpoint.position);
@@ -195,6 +226,46 @@ impl Tail {
             state.sparse_entries.pop_front();
         }
         state.indexed = checkpoint;
+    }
+
+    /// Drops the tags of events up to `position`, which the index holds.
+    pub(crate) fn trim_tags(&self, position: u64) {
+        let dropped = {
+            let tags = &mut *self.tags.write();
+            let dropped = tags.trim(position);
+            self.tagged_bytes.store(tags.bytes(), Ordering::Relaxed);
+            dropped
+        };
+        drop(dropped);
+    }
+
+    /// About how much memory the tags take of events that the index lacks.
+    pub(crate) fn tagged_bytes(&self) -> usize {
+        self.tagged_bytes.load(Ordering::Relaxed)
+    }
+
+    /// At least those events with `tag` after position `after` and not after `to` which the index lacks, no more than
+    /// `limit`; and the position up to which the index must be asked, too. Some of the events may have another tag.
+    pub(crate) fn postings(
+        &self,
+        tag: &str,
+        range: (u64, u64),
+        limit: usize,
+    ) -> (PostingsPage, u64) {
+        let tags = self.tags.read();
+        let indexed = tags.dropped();
+        let (after, to) = range;
+        (tags.postings(tag, (after.max(indexed), to), limit), indexed)
+    }
+
+    /// The bytes of the entry at `location`, if it is in one of the newest frames.
+    pub(crate) fn entry_at(&self, location: EntryLocation) -> Option<Bytes> {
+        self.state.read().entry_in_memory(location)
+    }
+
+    /// How many events with `tag` there are at most which the index lacks.
+    pub(crate) fn postings_at_most(&self, tag: &str) -> u64 {
+        self.tags.read().postings_at_most(tag)
     }
 
     /// How far the index holds the journal.

@@ -143,8 +143,16 @@ fn numbers(file: &Path, bytes: &[u8]) -> Vec<Number> {
         let footer = u64::from_le_bytes(bytes[end - 12..end - 4].try_into().unwrap()) as usize;
         let mend = move |bytes: &mut [u8]| mend_footer(bytes, footer);
         numbers.push(number("a pack's events", footer + 5, 8, mend));
-        numbers.push(number("a pack's first version", footer + 13, 8, mend));
-        numbers.push(number("the length of a pack's first name", footer + 21, 2, mend));
+        numbers.push(number("a pack's postings", footer + 13, 8, mend));
+        numbers.push(number("a pack's first position", footer + 21, 8, mend));
+        numbers.push(number("a pack's last position", footer + 29, 8, mend));
+        numbers.push(number("a pack's first version", footer + 37, 8, mend));
+        numbers.push(number("the length of a pack's first name", footer + 45, 2, mend));
+        let length = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+        let last = footer + 47 + length(footer + 45);
+        let types = last + 2 + length(last);
+        numbers.push(number("how many types a pack has", types, 4, mend));
+        numbers.push(number("the length of a pack's first type", types + 4, 2, mend));
     }
     numbers
 }

@@ -4,6 +4,7 @@ use crate::codec::sst::block::{self, EVENT_BLOCK_BYTES_MAX, EventBlockBuilder};
 use crate::codec::sst::block_index::{IndexBlock, IndexBlockBuilder};
 use crate::codec::sst::event::LocatedEvent;
 use crate::codec::sst::footer::{Footer, NameHash};
+use crate::codec::sst::posting::{Posting, body_of_posting};
 use crate::codec::sst::{BlockKind, TableId};
 use crate::fuzz::mend;
 use crate::value::corruption::Corruption;
@@ -51,6 +52,11 @@ fn check_event_block(content: &Bytes, events: u64) -> bool {
     assert!(run.iter().zip(5..).all(|(event, version)| event.version == version));
     let mut builder = EventBlockBuilder::default();
     for event in &run {
+        if let Some(Posting { location, event_type, .. }) = Posting::decode(event)
+            && let Ok(event_type) = std::str::from_utf8(&event_type)
+        {
+            assert_eq!(body_of_posting(location, event_type), event.body);
+        }
         if builder.is_full_for(&event.body) {
             // A forged event block may hold more than the index puts into one.
             return true;

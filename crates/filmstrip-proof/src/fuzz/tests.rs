@@ -11,7 +11,9 @@ use crate::codec::sst::BlockKind;
 use crate::codec::sst::block::EventBlockBuilder;
 use crate::codec::sst::block_index::{IndexBlockBuilder, KeyRun};
 use crate::codec::sst::event::{Body, body_of};
+use crate::codec::sst::event_types::EventTypes;
 use crate::codec::sst::footer::{Filter, Footer, NameHash};
+use crate::codec::sst::posting::body_of_posting;
 use crate::codec::state::StreamState;
 use crate::fuzz::journal::{MARK_BYTES, PAGE_BYTES};
 use crate::fuzz::{mend, table};
@@ -269,6 +271,12 @@ fn put_blocks(events: &[EventToIndex], number: usize) {
         put("table", &format!("{name}-{}", number + 1), &[&mode[..], &block].concat());
         place
     };
+    let mut postings = EventBlockBuilder::default();
+    for event in events {
+        let body = body_of_posting(event.location, "Registered");
+        postings.put(event.position, event.recorded_at, &body);
+    }
+    put_block("postings", BlockKind::Events, &mut |out| postings.finish(out));
     let event_block = put_block("chunk", BlockKind::Events, &mut |out| event_block.finish(out));
     let (first, last) = (&events[0], &events[events.len() - 1]);
     let run = |name: &str| KeyRun {
@@ -294,7 +302,18 @@ fn put_blocks(events: &[EventToIndex], number: usize) {
     });
     let mut filter = Filter::for_names(2);
     filter.put(NameHash::of(&first.stream));
-    let footer = Footer { events: 2, first: (first.stream.clone(), 1), last: next, filter };
+    let mut types = EventTypes::default();
+    types.note(Some("Registered"), 3);
+    types.note(Some("Renamed"), 4);
+    let footer = Footer {
+        events: 2,
+        postings: 1,
+        positions: (3, 4),
+        first: (first.stream.clone(), 1),
+        last: next,
+        types,
+        filter,
+    };
     put_block("footer", BlockKind::Footer, &mut |out| footer.encode(out));
 }
 

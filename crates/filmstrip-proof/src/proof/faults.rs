@@ -450,7 +450,7 @@ fn until_it_works<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> T {
 #[test]
 fn an_index_that_cannot_be_built_again_is_tried_again_and_what_does_not_need_it_goes_on() {
     const FILLER: usize = 64 << 10;
-    let bounds = Bounds { batch_bytes_min: 1, unindexed_bytes_max: 4 << 20 };
+    let bounds = Bounds { batch_bytes_min: 1, unindexed_bytes_max: 4 << 20, ..Bounds::default() };
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
     let open = || Store::builder().bounds(bounds).open(path).unwrap();
@@ -529,7 +529,7 @@ fn an_index_that_cannot_be_built_again_is_tried_again_and_what_does_not_need_it_
 #[test]
 fn an_index_that_failed_half_way_is_opened_again() {
     let directory = tempfile::tempdir().unwrap();
-    let bounds = Bounds { batch_bytes_min: 1, unindexed_bytes_max: 4 << 20 };
+    let bounds = Bounds { batch_bytes_min: 1, unindexed_bytes_max: 4 << 20, ..Bounds::default() };
     let store = Store::builder().bounds(bounds).open(directory.path()).unwrap();
     let append = || {
         let filler = NewEvent::bytes("Filler", vec![7; 64 << 10]);

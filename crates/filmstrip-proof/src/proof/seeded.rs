@@ -66,6 +66,51 @@ fn a_compaction_that_drops_a_run_is_caught() {
     assert_caught("sst::drop_run_in_compaction", INDEX_FAULTS);
 }
 
+const POSTINGS_BY_SCAN: &str =
+    "log::matching::postings_tests::a_filter_is_matched_as_a_scan_of_the_log_would_match_it";
+
+#[test]
+fn a_compaction_that_drops_a_posting_is_caught() {
+    let proof = "index::tests::tags::postings_after_any_merging_are_those_of_an_index_built_again";
+    assert_caught("sst::drop_posting_in_compaction", proof);
+}
+
+#[test]
+fn an_event_that_is_indexed_without_its_tags_is_caught() {
+    let proof = "index::tests::tags::postings_are_those_that_a_walk_over_the_events_finds_whatever_was_merged";
+    assert_caught("index::skip_posting", proof);
+    assert_caught("index::skip_posting", POSTINGS_BY_SCAN);
+}
+
+#[test]
+fn tags_that_leave_the_tail_before_the_index_has_them_are_caught() {
+    let proof = "log::matching::postings_tests::an_event_is_found_by_its_tag_at_any_moment_while_it_is_indexed";
+    assert_caught("log::drop_tags_before_they_are_indexed", proof);
+}
+
+#[test]
+fn a_follower_that_skips_an_event_too_many_is_caught() {
+    let proof =
+        "log::read::skip::tests::a_follower_that_skips_ahead_comes_to_each_event_that_it_wants";
+    assert_caught("log::skip_an_event_too_many", proof);
+}
+
+#[test]
+fn a_feed_that_skips_the_frame_before_an_event_is_caught() {
+    let proof = "follow::feed::tests::a_follower_of_tags_that_lags_gets_each_event_of_them_and_comes_to_the_head";
+    assert_caught("feed::skip_the_frame_before", proof);
+}
+
+#[test]
+fn a_posting_whose_type_is_not_judged_is_caught() {
+    assert_caught("log::ignore_type_of_posting", POSTINGS_BY_SCAN);
+}
+
+#[test]
+fn a_read_by_postings_that_ends_early_is_caught() {
+    assert_caught("log::leave_a_tag_after_its_first_event", POSTINGS_BY_SCAN);
+}
+
 #[test]
 fn an_obsolete_table_that_is_removed_before_the_checkpoint_names_its_successor_is_caught() {
     assert_caught("index::remove_obsolete_tables_first", INDEX_FAULTS);

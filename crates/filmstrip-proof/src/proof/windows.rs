@@ -25,8 +25,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 const MIB: usize = 1 << 20;
-const BOUNDS: Bounds =
-    Bounds { batch_bytes_min: 12 * MIB as u64, unindexed_bytes_max: 30 * MIB as u64 };
+const BOUNDS: Bounds = Bounds {
+    batch_bytes_min: 12 * MIB as u64,
+    unindexed_bytes_max: 30 * MIB as u64,
+    tagged_bytes_max: 8 * MIB,
+};
 
 /// Bytes of all segments but the last one.
 fn sealed_bytes(store: &Path) -> u64 {
@@ -80,7 +83,8 @@ fn a_window_is_due_and_writers_wait_by_the_bytes_that_lie_there() {
 fn what_is_read_while_windows_are_taken_in_is_whole() {
     const WRITERS: u64 = 2;
     const EVENTS: u64 = 300;
-    let bounds = Bounds { batch_bytes_min: 1, unindexed_bytes_max: 4 * MIB as u64 };
+    let bounds =
+        Bounds { batch_bytes_min: 1, unindexed_bytes_max: 4 * MIB as u64, ..Bounds::default() };
     let store = Store::builder().bounds(bounds).temporary().unwrap();
     let name = |writer: u64| format!("Writer-{writer}");
     let append = |writer, version: u64| {
@@ -196,7 +200,8 @@ fn a_process_that_was_stopped_for_a_while_goes_on() {
 /// belong to.
 #[test]
 fn verifying_beside_windows_merges_and_rebuilds_of_the_index_finds_nothing() {
-    let bounds = Bounds { batch_bytes_min: 1, unindexed_bytes_max: 64 * MIB as u64 };
+    let bounds =
+        Bounds { batch_bytes_min: 1, unindexed_bytes_max: 64 * MIB as u64, ..Bounds::default() };
     for seed in first_seed()..first_seed() + rounds(5) {
         let random = &mut Random::new(seed);
         let store = &Store::builder().bounds(bounds).temporary().unwrap();
@@ -250,7 +255,8 @@ fn verifying_beside_windows_merges_and_rebuilds_of_the_index_finds_nothing() {
 #[test]
 fn an_audit_whose_index_is_replaced_holds_nothing_newer_against_it() {
     const EPOCHS: u64 = 5;
-    let bounds = Bounds { batch_bytes_min: 1, unindexed_bytes_max: 64 * MIB as u64 };
+    let bounds =
+        Bounds { batch_bytes_min: 1, unindexed_bytes_max: 64 * MIB as u64, ..Bounds::default() };
     let store = Store::builder().bounds(bounds).temporary().unwrap();
     let log = store.log.log();
     let track = |n: u64| {
