@@ -292,11 +292,13 @@ mod tests {
                 let bytes = [0, 1, 7, 250, 251, 252, 300, 70_000][random.below(8) as usize];
                 "x".repeat(bytes) + &random.below(9).to_string()
             };
-            let mut metadata = Metadata::default();
-            metadata.correlation_id = (random.below(2) == 0).then(|| Uuid::from_u128(1));
-            metadata.causation_id = (random.below(2) == 0).then(Uuid::max);
-            metadata.command_id = (random.below(2) == 0).then(Uuid::nil);
-            metadata.user = (random.below(2) == 0).then(|| text(random));
+            let mut metadata = Metadata {
+                correlation_id: (random.below(2) == 0).then(|| Uuid::from_u128(1)),
+                causation_id: (random.below(2) == 0).then(Uuid::max),
+                command_id: (random.below(2) == 0).then(Uuid::nil),
+                user: (random.below(2) == 0).then(|| text(random)),
+                entries: BTreeMap::new(),
+            };
             for _ in 0..[0, 1, 3, 300][random.below(4) as usize] {
                 metadata = metadata
                     .entry(random.below(1_000).to_string(), "v".repeat(random.below(300) as usize));

@@ -27,8 +27,10 @@ fn append_some(store: &Store, random: &mut Random, count: usize) {
     }
 }
 
+type Accepts = fn(&RecordedEvent) -> bool;
+
 /// Filters of tags, and what each of them accepts, said in another way.
-fn filters() -> Vec<(Filter, fn(&RecordedEvent) -> bool)> {
+fn filters() -> Vec<(Filter, Accepts)> {
     fn has(event: &RecordedEvent, tag: &str) -> bool {
         event.tags().any(|met| met == tag)
     }
