@@ -123,7 +123,7 @@ impl TableSet {
     ) -> Result<Vec<KeyRun>> {
         // `prefix` need not be a name. No run has version 0, so the cursors begin before all names with the prefix,
         // or after all runs of `after`. What comes before all streams are tags.
-        let (from, version) = match after.filter(|after| *after >= prefix) {
+        let (from, version) = match after.filter(|after| *after >= prefix.max(AFTER_TAGS)) {
             Some(after) => (after, u64::MAX),
             None => (prefix.max(AFTER_TAGS), 0),
         };

@@ -185,6 +185,8 @@ fn a_tag_is_never_listed_as_a_stream() {
     let all = index.streams_after("", None, usize::MAX).unwrap();
     let names: Vec<_> = all.iter().map(|(stream, _)| stream.as_str()).collect();
     assert!(names.iter().eq(&truth.streams.keys().collect::<Vec<_>>()), "{names:?}");
+    assert_eq!(index.streams_after("", Some("\u{1}hot"), usize::MAX).unwrap(), all);
+    assert_eq!(index.streams_after("\u{1}", None, usize::MAX).unwrap(), []);
     index.each_run(|stream, _| assert_eq!(tag_of_name(stream), None));
     let counted: u64 = index.tables.live().iter().map(|table| table.footer.events).sum();
     assert_eq!(counted, 300);
