@@ -109,8 +109,8 @@ impl Index {
         self.tables.postings(&self.db, name, range, limit)
     }
 
-    /// The position of the first posting of the tag with this `name` that is after the first position of `range` and not
-    /// after the second.
+    /// The position of the first posting of the tag with this `name` that is after the first position of `range` and
+    /// not after the second.
     pub(crate) fn first_posting(&self, name: &StreamId, range: (u64, u64)) -> Result<Option<u64>> {
         self.tables.first_posting(&self.db, name, range)
     }

@@ -239,8 +239,8 @@ fn a_posting_that_leads_to_another_event_makes_the_index_be_built_again() {
     assert_eq!(log.index.healed(), 2);
 }
 
-/// Events with many tags fill the memory for tags before they fill a segment. A writer waits for the indexer then, which
-/// takes them in before the segment is sealed.
+/// Events with many tags fill the memory for tags before they fill a segment. A writer waits for the indexer then,
+/// which takes them in before the segment is sealed.
 #[test]
 fn the_tags_in_the_tail_are_bounded_and_what_exceeds_the_bound_is_indexed_at_once() {
     const MOST: usize = 256 << 10;

@@ -130,8 +130,8 @@ impl Tail {
         self.state.write().streams.remember(stream, state)
     }
 
-    /// Adds the events of a durable frame that have tags. Call it before `publish`, which moves the head: a reader looks
-    /// no further than the head.
+    /// Adds the events of a durable frame that have tags. Call it before `publish`, which moves the head: a reader
+    /// looks no further than the head.
     pub(crate) fn publish_tags(&self, tagged: impl Iterator<Item = PublishedTags>) {
         let mut tagged = tagged.peekable();
         if tagged.peek().is_some() {
