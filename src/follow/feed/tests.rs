@@ -301,7 +301,8 @@ fn a_follower_of_tags_that_lags_gets_each_event_of_them_and_comes_to_the_head() 
         let events = (1..=100_u64).map(|m| {
             let position = 100 * n + m;
             let event = NewEvent::bytes("Happened", &b"x"[..]).tag(format!("t{position}"));
-            if position % 1_709 != 0 {
+            // Some are the first in their frame.
+            if position % 1_709 != 0 && ![5_001, 12_001].contains(&position) {
                 return event;
             }
             wanted.push(Position::new(position));
