@@ -51,7 +51,9 @@ impl Interest {
     }
 
     fn may_want(&self, frame: &[&str]) -> bool {
-        self.0.try_read().is_none_or(|filters| frame.iter().any(|kind| filters.wants("S", kind, iter::empty())))
+        self.0
+            .try_read()
+            .is_none_or(|filters| frame.iter().any(|kind| filters.wants("S", kind, iter::empty())))
     }
 }
 
@@ -140,6 +142,17 @@ impl Reader {
             self.frame = Some((after + 1, *last));
         }
         Ok(())
+    }
+
+    /// Passes over the frames before `head` in which the filter wants nothing.
+    pub(crate) fn skip(&mut self, filter: &Filter, after: u64, head: u64) -> u64 {
+        if self.frame.is_some() {
+            return after;
+        }
+        let frames = self.log.frames.lock().unwrap();
+        let unwanted = |last: &u64| !(after + 1..=*last).any(|at| filter.wants("S", kind(at)));
+        let passed = frames.iter().copied().filter(|last| *last > after && *last < head);
+        passed.take_while(unwanted).last().unwrap_or(after)
     }
 
     pub(crate) fn next(&mut self, filter: &Filter) -> Result<Step> {

@@ -43,7 +43,7 @@ impl Log {
     }
 
     fn wanting(&self, kind: &str) -> Option<Vec<FilterId>> {
-        Some(self.filters.try_read()?.wanting("S", kind).collect())
+        Some(self.filters.try_read()?.wanting("S", kind, std::iter::empty()).collect())
     }
 
     /// What the writer of each frame does.
