@@ -215,7 +215,7 @@ fn a_follower_that_stopped_at_damage_is_among_the_figures() -> Result<()> {
     let faulted = counts.wait_for(Position::new(1), WAIT).expect_err("it meets the damage");
     assert_eq!(faulted.kind(), ErrorKind::Corrupt);
     assert!(!store.health()?.is_healthy());
-    let stats = store.stats()?;
+    let stats = store.stats().expect("figures, in spite of the damage");
     let counts = follower(&stats, FollowerKind::Projection);
     assert_eq!((counts.state, counts.faults), (FollowerState::Faulted, 1));
     assert_eq!(counts.lag, store.head().get());

@@ -5,7 +5,7 @@ use crate::codec::entry;
 use crate::codec::frame::{self, ChainHasher, EntryLocation, Frame, Kind, Location, Meaning};
 use crate::codec::state::StreamState;
 use crate::journal::write::End;
-use crate::log::commit::admit::{Admission, Placement};
+use crate::log::commit::admission::{Admission, Placement};
 use crate::log::commit::{EncodedCommit, EncodedEvent};
 use crate::log::tail::PublishedRun;
 use crate::log::tail::stream_table::Slot;
@@ -156,7 +156,7 @@ mod tests {
     use crate::codec::envelope;
     use crate::codec::frame::Frame;
     use crate::log::commit::Commit;
-    use crate::log::commit::admit::PlacedAppend;
+    use crate::log::commit::admission::PlacedAppend;
     use crate::log::read::located::{Located, each_located};
     use crate::log::tail::stream_table::Streams;
     use crate::value::event::NewEvent;

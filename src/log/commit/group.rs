@@ -10,7 +10,8 @@
 use crate::codec::state::StreamState;
 use crate::journal::write::{End, WriteError, Writer, Written};
 use crate::log::commit::EncodedCommit;
-use crate::log::commit::admit::{Admission, Placement, admit};
+use crate::log::commit::admission::{Admission, Placement};
+use crate::log::commit::admit::admit;
 use crate::log::commit::assembly::{PlacedCommit, admitted, assemble, first_frame};
 use crate::log::commit::gather::{Gathered, gather};
 use crate::log::commit::judging::judge_before_queueing;

@@ -1,8 +1,10 @@
 //! A commit: the caller's builder, and its encoded form, which is made before any lock is held.
 
+pub(crate) mod admission;
 pub(crate) mod admit;
 mod assembly;
 pub(crate) mod condition;
+mod excluded;
 pub(crate) mod gather;
 pub(crate) mod group;
 mod in_group;
