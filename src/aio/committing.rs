@@ -1,7 +1,8 @@
 //! The futures of appends and commits.
 
+use crate::log::commit::Commit;
+use crate::log::commit::encoded::EncodedCommit;
 use crate::log::commit::outcome::{AppendError, Appended, Committed};
-use crate::log::commit::{Commit, EncodedCommit};
 use crate::log::handle::LogHandle;
 use crate::log::queued::{Judging, Queued};
 use std::fmt;

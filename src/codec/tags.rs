@@ -1,11 +1,27 @@
-//! The tags in an event's extras, found without decoding the rest.
+//! The tags in an event's extras: found without decoding the rest, and written where there is nothing else.
 //!
 //! The extras are bincode in its standard configuration: an option is one byte, 0 or 1, and its value; a length is a
 //! `varint` of bincode's, which is one byte below 251, and otherwise 251, 252 or 253 and two, four or eight bytes,
 //! little-endian. The tags come last but for the key id, so extras without both end in two zero bytes; a tag holds
 //! none.
 
+use crate::codec::length::in_two_bytes;
 use std::str;
+
+/// Of extras without an id, a user and entries: what comes before the tags.
+const NOTHING_BEFORE: [u8; 5] = [0; 5];
+
+/// Appends the extras of an event that has these tags and no metadata.
+pub(crate) fn put_extras_of_tags(tags: &[String], out: &mut Vec<u8>) {
+    out.extend_from_slice(&NOTHING_BEFORE);
+    put_length(tags.len(), out);
+    for tag in tags {
+        put_length(tag.len(), out);
+        out.extend_from_slice(tag.as_bytes());
+    }
+    // No key id.
+    out.push(0);
+}
 
 /// Some tags, sorted and each once. Taken from the bytes one by one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,10 +37,6 @@ impl<'a> Tags<'a> {
             return Tags::default();
         }
         Tags { bytes: tags_in(extras).unwrap_or_default() }
-    }
-
-    pub(crate) fn is_empty(self) -> bool {
-        self.bytes.is_empty()
     }
 }
 
@@ -87,6 +99,17 @@ fn take_text<'a>(left: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (text, rest) = left.split_at_checked(length)?;
     *left = rest;
     Some(text)
+}
+
+fn put_length(length: usize, out: &mut Vec<u8>) {
+    match u8::try_from(length) {
+        Ok(short) if short < 251 => out.push(short),
+        _ => {
+            // A tag has at most `TAG_BYTES_MAX` bytes, and an event `EVENT_TAGS_MAX` tags.
+            out.push(251);
+            out.extend_from_slice(&in_two_bytes(length).to_le_bytes());
+        }
+    }
 }
 
 fn take_length(left: &mut &[u8]) -> Option<u64> {

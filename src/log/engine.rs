@@ -8,7 +8,7 @@ use crate::journal::read::Journal;
 use crate::journal::recover;
 use crate::journal::segment;
 use crate::journal::write::End;
-use crate::log::commit::EncodedCommit;
+use crate::log::commit::encoded::EncodedCommit;
 use crate::log::commit::group::{GroupCommit, Outcome};
 use crate::log::commit::outcome::{AppendError, Committed};
 use crate::log::commit::turns::Turns;

@@ -48,6 +48,17 @@ pub(crate) fn first_match(
     Ok(first)
 }
 
+/// Whether `first_match` after `after` takes no more than a few looks at what is in memory.
+pub(crate) fn is_quick(log: &Log, filter: &Filter, after: u64) -> bool {
+    let is_only_tag = |alternative| only_tag(alternative).is_some();
+    filter.alternatives().take(QUICK_ALTERNATIVES_MAX + 1).count() <= QUICK_ALTERNATIVES_MAX
+        && filter.alternatives().all(is_only_tag)
+        && log.tail.has_tags_after(after)
+}
+
+/// Alternatives of a filter that is looked up quickly. The count was not measured; nearly all conditions have one.
+const QUICK_ALTERNATIVES_MAX: usize = 4;
+
 /// Where the first event that `alternative` accepts is looked for: after `after` and up to `to`.
 struct Range<'a> {
     log: &'a Arc<Log>,
@@ -59,7 +70,7 @@ struct Range<'a> {
 impl Range<'_> {
     fn by_tags(&self) -> Result<Option<u64>> {
         let mut after = self.after;
-        if let Some(tag) = self.only_tag() {
+        if let Some(tag) = only_tag(self.alternative) {
             // Most conditions are of this kind, and most find nothing.
             let (in_tail, indexed) = self.log.tail.postings(tag, (after, self.to), 1);
             if after < indexed {
@@ -86,20 +97,9 @@ impl Range<'_> {
         Ok(None)
     }
 
-    /// The tag that an event is accepted for, whatever else it is.
-    fn only_tag(&self) -> Option<&str> {
-        let [tag] = self.alternative.tags() else { return None };
-        let is_all = self.alternative.event_types().is_empty() && self.is_judged_by_postings();
-        is_all.then_some(tag)
-    }
-
-    fn is_judged_by_postings(&self) -> bool {
-        self.alternative.streams().is_empty() && self.alternative.categories().next().is_none()
-    }
-
     /// Whether the event is accepted; `None` if the index was built again, and the posting does not count.
     fn judge(&self, found: &Found) -> Result<Option<bool>> {
-        if self.is_judged_by_postings() && found.is_certain {
+        if is_judged_by_postings(self.alternative) && found.is_certain {
             return Ok(Some(true));
         }
         Ok(match self.log.posted(found, self.alternative)? {
@@ -183,6 +183,17 @@ impl Range<'_> {
         }
         Ok(None)
     }
+}
+
+/// The tag that an event is accepted for, whatever else it is.
+fn only_tag(alternative: &Alternative) -> Option<&str> {
+    let [tag] = alternative.tags() else { return None };
+    let is_all = alternative.event_types().is_empty() && is_judged_by_postings(alternative);
+    is_all.then_some(tag)
+}
+
+fn is_judged_by_postings(alternative: &Alternative) -> bool {
+    alternative.streams().is_empty() && alternative.categories().next().is_none()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //!   if it was still in line for room.
 //! * The thread that leads for tasks is started with the first of them.
 
-use crate::log::commit::EncodedCommit;
+use crate::log::commit::encoded::EncodedCommit;
 use crate::log::commit::group::{AwaitedReply, Outcome};
 use crate::log::commit::judging::{is_judged_at_once, judge_before_queueing};
 use crate::log::commit::outcome::AppendError;

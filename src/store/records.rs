@@ -1,6 +1,7 @@
 //! The keyed state that the engine's own features keep in the journal.
 
-use crate::log::commit::{Commit, EncodedCommit};
+use crate::log::commit::Commit;
+use crate::log::commit::encoded::EncodedCommit;
 use crate::store::Store;
 use crate::value::event::NewEvent;
 use crate::value::limits::VALUE_BYTES_MAX;

@@ -1,6 +1,6 @@
 //! Tests of decisions that depend on events of several streams, without a store.
 
-use crate::log::commit::check_event;
+use crate::log::commit::encoded::check_event;
 use crate::model::decision::Decision;
 use crate::model::decision::boundary::{Folded, Wanted};
 use crate::model::event_set::set::Event;

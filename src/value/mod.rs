@@ -25,3 +25,4 @@ pub(crate) mod shown;
 pub(crate) mod stream;
 pub(crate) mod tag;
 pub(crate) mod tasks;
+pub(crate) mod text;

@@ -24,7 +24,7 @@ use crate::doctor::copy::ids::Ids;
 use crate::doctor::copy::state::{KeptState, Moves, TypedGroups, stays};
 use crate::doctor::copy::versions::Versions;
 use crate::doctor::new_journal::{Mark, NewJournal};
-use crate::log::commit::{check_event, check_event_bytes};
+use crate::log::commit::encoded::{check_event, check_event_bytes};
 use crate::log::core::{Log, journal_directory};
 use crate::log::read::readahead::Readahead;
 use crate::storage::disk::Disk;

@@ -21,7 +21,7 @@ use crate::codec::group::Shelf;
 use crate::follow::group::registry::{Described, Groups, shelved};
 use crate::follow::parked::Parked;
 use crate::follow::subscription::SubscriptionBuilder;
-use crate::log::commit::check_name;
+use crate::log::commit::encoded::check_name;
 use crate::log::handle::LogHandle;
 use crate::value::callback;
 use crate::value::error::{Error, Result};

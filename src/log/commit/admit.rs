@@ -12,9 +12,9 @@ use crate::codec::record::Record;
 use crate::log::commit::admission::{
     Admission, Facts, Mentions, PlacedAppend, Placement, StoredEvent,
 };
+use crate::log::commit::encoded::{EncodedAppend, EncodedCommit, EncodedEvent};
 use crate::log::commit::excluded::{Conditions, Excluded};
 use crate::log::commit::outcome::{Appended, Conflict};
-use crate::log::commit::{EncodedAppend, EncodedCommit, EncodedEvent};
 use crate::value::failpoint::failpoint;
 use crate::value::position::{ExpectedVersion, Position, Version};
 use crate::value::stream::StreamId;

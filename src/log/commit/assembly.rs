@@ -2,11 +2,13 @@
 
 use crate::codec::digest::Digest;
 use crate::codec::entry;
+use crate::codec::envelope;
 use crate::codec::frame::{self, ChainHasher, EntryLocation, Frame, Kind, Location, Meaning};
 use crate::codec::state::StreamState;
 use crate::journal::write::End;
 use crate::log::commit::admission::{Admission, Placement};
-use crate::log::commit::{EncodedCommit, EncodedEvent};
+use crate::log::commit::encoded::{EncodedCommit, EncodedEvent};
+use crate::log::commit::tagged::TaggedRun;
 use crate::log::tail::PublishedRun;
 use crate::log::tail::stream_table::Slot;
 use crate::log::tail::tags::PublishedTags;
@@ -50,16 +52,20 @@ impl<'a> PlacedCommit<'a> {
         &self,
         at: Location,
         frame: &'a Frame,
-    ) -> impl Iterator<Item = PublishedTags> + use<'a> {
+    ) -> impl Iterator<Item = PublishedTags<'a, impl Iterator<Item = EntryLocation> + use<'a>>> + use<'a>
+    {
         let PlacedCommit { encoded, placement, offset } = *self;
-        encoded.tagged.iter().map(move |number| {
-            let event = &encoded.events[*number];
-            let envelope = offset + event.envelope.start..offset + event.envelope.end;
+        encoded.tagged().map(move |TaggedRun { events, hashes }| {
+            let run = &encoded.events[events.clone()];
+            let envelope = &run[0].envelope;
+            let envelope = &frame.bytes()[offset + envelope.start..offset + envelope.end];
             PublishedTags {
-                position: placement.first_position + *number as u64,
+                first_position: placement.first_position + events.start as u64,
                 recorded_at: frame.header.time,
-                location: located(event, at, offset),
-                envelope: frame.bytes().slice(envelope),
+                segment: at.segment,
+                event_type: envelope::event_type(envelope).unwrap_or_default(),
+                hashes,
+                locations: run.iter().map(move |event| located(event, at, offset)),
             }
         })
     }

@@ -23,34 +23,6 @@ pub(crate) struct Condition {
     pub(super) found: Option<Match>,
 }
 
-/// The conditions of a commit. Most have none: so they take the room of a pointer in what is moved along with each
-/// commit. With a `Vec`, an append of one event took 2.4 % more instructions.
-#[derive(Debug, Default)]
-pub(crate) struct Conditions(Option<Box<All>>);
-
-#[derive(Debug, Default)]
-struct All {
-    conditions: Vec<Condition>,
-}
-
-impl Conditions {
-    pub(super) fn push(&mut self, condition: Condition) {
-        self.0.get_or_insert_default().conditions.push(condition);
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_none()
-    }
-
-    pub(super) fn as_slice(&self) -> &[Condition] {
-        self.0.as_ref().map_or(&[], |all| &all.conditions)
-    }
-
-    pub(super) fn as_mut_slice(&mut self) -> &mut [Condition] {
-        self.0.as_mut().map_or(&mut [], |all| &mut all.conditions)
-    }
-}
-
 /// An event that a condition excludes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Match {

@@ -1,8 +1,8 @@
 //! What the conditions of a group's commits exclude: the durable events, and those that the group admitted before.
 
-use crate::log::commit::EncodedCommit;
 use crate::log::commit::admission::Admission;
 use crate::log::commit::condition::Match;
+use crate::log::commit::encoded::EncodedCommit;
 use crate::log::commit::in_group::{GroupConditions, GroupMatch};
 use crate::log::commit::outcome::Appended;
 use crate::log::commit::recorded::recorded_in_group;
@@ -42,7 +42,7 @@ impl<'a> Conditions<'a> {
         number: usize,
         admissions: &[Admission],
     ) -> Option<Box<Excluded>> {
-        let places = 0..self.group.get(number)?.conditions.as_slice().len();
+        let places = 0..self.group.get(number)?.conditions().len();
         let mut matches =
             places.filter_map(|place| Some((place, self.first_match(number, place, admissions)?)));
         let (condition, Match { position, recorded }) = matches.next()?;

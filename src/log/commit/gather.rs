@@ -6,9 +6,9 @@ use crate::codec::record::{self, Record};
 use crate::codec::state::StreamState;
 use crate::log::commit::admission::{Assumed, Facts, Mentions, StoredEvent};
 use crate::log::commit::admit::compared_versions;
+use crate::log::commit::encoded::{EncodedAppend, EncodedCommit};
 use crate::log::commit::judging::judge;
 use crate::log::commit::promise::Promised;
-use crate::log::commit::{EncodedAppend, EncodedCommit};
 use crate::log::core::Log;
 use crate::log::tail::stream_table::Slot;
 use crate::value::error::{Error, ErrorKind, Result};
@@ -102,7 +102,7 @@ impl<'a> Gathering<'a> {
                 self.gathered.facts.tracked.insert(consumer.clone(), tracked);
             }
         }
-        if !encoded.conditions.is_empty() {
+        if !encoded.conditions().is_empty() {
             self.add_matches(encoded)?;
         }
         self.gathered.facts.mentions.push(mentions);
@@ -113,7 +113,7 @@ impl<'a> Gathering<'a> {
     fn add_matches(&mut self, encoded: &EncodedCommit) -> Result<()> {
         let facts = &mut self.gathered.facts;
         let number = facts.mentions.len();
-        for (place, condition) in encoded.conditions.as_slice().iter().enumerate() {
+        for (place, condition) in encoded.conditions().iter().enumerate() {
             let found = match failpoint!("log::overlook_what_came_meanwhile") {
                 true => condition.found.clone(),
                 false => judge(self.log, encoded, condition, facts.head)?,

@@ -9,10 +9,10 @@
 
 use crate::codec::state::StreamState;
 use crate::journal::write::{End, WriteError, Writer, Written};
-use crate::log::commit::EncodedCommit;
 use crate::log::commit::admission::{Admission, Placement};
 use crate::log::commit::admit::admit;
 use crate::log::commit::assembly::{PlacedCommit, admitted, assemble, first_frame};
+use crate::log::commit::encoded::EncodedCommit;
 use crate::log::commit::gather::{Gathered, gather};
 use crate::log::commit::judging::judge_before_queueing;
 use crate::log::commit::outcome::{AppendError, Appended, Committed};
@@ -91,7 +91,7 @@ impl GroupCommit {
         queued: impl FnOnce(),
     ) -> Outcome {
         let begun = log.observers.instruments.timing().start();
-        if !encoded.conditions.is_empty() {
+        if !encoded.conditions().is_empty() {
             judge_before_queueing(log, &mut encoded)?;
         }
         // Before any wait: the clock is the application's code and may block.
@@ -337,7 +337,7 @@ fn publish(
     };
     let runs = admitted.iter().flat_map(|admitted| admitted.runs(written.at, streams));
     let tagged = admitted.iter().flat_map(|admitted| admitted.tagged(written.at, &written.frame));
-    log.tail.publish_tags(tagged);
+    let has_tags = log.tail.publish_tags(tagged);
     let records = admitted.iter().flat_map(|admitted| admitted.encoded.records.iter().cloned());
     let published = log.tail.publish(written.at, &written.frame, runs, records, shown);
     published.map_err(|what| Error::new(ErrorKind::OutcomeUnknown, what))?;
@@ -346,7 +346,6 @@ fn publish(
         log.head.wake();
     }
     log.indexer.published(end.next);
-    let has_tags = admitted.iter().any(|admitted| !admitted.encoded.tagged.is_empty());
     if has_tags && indexer::has_many_tags(log) {
         log.indexer.look();
     }
@@ -380,7 +379,7 @@ fn outcome(decided: DecidedCommit) -> Outcome {
         }
         Admission::Conflict(conflict) => Err(AppendError::Conflict(conflict)),
         Admission::Matched { condition, position } => {
-            Err(AppendError::Matched(encoded.conditions.as_slice()[condition].matched(position)))
+            Err(AppendError::Matched(encoded.conditions()[condition].matched(position)))
         }
         Admission::AlreadyTracked { consumer, tracked, offered } => {
             let message = format!(

@@ -4,15 +4,16 @@
 //!   leader up to the head of its group; and `admit` what the group admits before the commit. So each event is judged
 //!   once, and the result is that of a commit that is alone.
 //! * What is far back is read by the caller, who holds nobody up. Usually nothing is left to the leader but what became
-//!   durable while the commit waited.
+//!   durable while the commit waited. What takes no more than a look at the tail is left to the leader, who looks there
+//!   in any case.
 //! * Each looks for the first match. If that is one of the commit's own events, the commit is recorded already
 //!   (`log::commit::recorded`).
 
-use crate::log::commit::EncodedCommit;
 use crate::log::commit::condition::{Condition, Match};
+use crate::log::commit::encoded::EncodedCommit;
 use crate::log::commit::recorded::recorded_at;
 use crate::log::core::Log;
-use crate::log::matching::first_match;
+use crate::log::matching::{first_match, is_quick};
 use crate::value::error::Result;
 use crate::value::failpoint::failpoint;
 use std::sync::Arc;
@@ -23,11 +24,14 @@ use std::sync::Arc;
 /// `InvalidInput`, if a condition begins past the head; failures of reading.
 pub(crate) fn judge_before_queueing(log: &Arc<Log>, encoded: &mut EncodedCommit) -> Result<()> {
     let head = log.head.position();
-    for n in 0..encoded.conditions.as_slice().len() {
-        let condition = &encoded.conditions.as_slice()[n];
+    for n in 0..encoded.conditions().len() {
+        let condition = &encoded.conditions()[n];
         condition.refuse_beyond(head)?;
+        if is_quick(log, condition.filter(), condition.judged) {
+            continue;
+        }
         let found = judge(log, encoded, condition, head)?;
-        let condition = &mut encoded.conditions.as_mut_slice()[n];
+        let condition = &mut encoded.conditions_mut()[n];
         (condition.judged, condition.found) = (head, found);
     }
     Ok(())
@@ -37,7 +41,7 @@ pub(crate) fn judge_before_queueing(log: &Arc<Log>, encoded: &mut EncodedCommit)
 #[cfg(feature = "async")]
 pub(crate) fn is_judged_at_once(log: &Log, encoded: &EncodedCommit) -> bool {
     let head = log.head.position();
-    encoded.conditions.as_slice().iter().all(|condition| {
+    encoded.conditions().iter().all(|condition| {
         let after = condition.after();
         let left = head.saturating_sub(after);
         left == 0

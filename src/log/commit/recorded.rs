@@ -8,7 +8,7 @@ use crate::codec::digest::{Digest, digest};
 use crate::codec::entry::Entry;
 use crate::codec::envelope;
 use crate::codec::frame::{Frame, Location};
-use crate::log::commit::EncodedCommit;
+use crate::log::commit::encoded::EncodedCommit;
 use crate::log::commit::outcome::Appended;
 use crate::log::core::Log;
 use crate::log::read::frame_cursor::FrameCursor;

@@ -27,9 +27,11 @@ use crate::value::corruption::Corruption;
 use crate::value::error::Error;
 use crate::value::limits::TAIL_BODY_BYTES_MAX;
 use crate::value::stream::StreamId;
+use crate::value::tag::TagHash;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use std::collections::{HashMap, VecDeque};
+use std::iter;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Streams that `trim` handles under one lock, for which commits and readers wait. Scanning all places in such steps,
@@ -130,15 +132,18 @@ impl Tail {
         self.state.write().streams.remember(stream, state)
     }
 
-    /// Adds the events of a durable frame that have tags. Call it before `publish`, which moves the head: a reader
-    /// looks no further than the head.
-    pub(crate) fn publish_tags(&self, tagged: impl Iterator<Item = PublishedTags>) {
-        let mut tagged = tagged.peekable();
-        if tagged.peek().is_some() {
-            let tags = &mut *self.tags.write();
-            tagged.for_each(|event| tags.add(&event));
-            self.tagged_bytes.store(tags.bytes(), Ordering::Relaxed);
-        }
+    /// Adds the events of a durable frame that have tags, and returns whether there are any. Call it before `publish`,
+    /// which moves the head: a reader looks no further than the head.
+    pub(crate) fn publish_tags<'a, L: Iterator<Item = EntryLocation>>(
+        &self,
+        mut tagged: impl Iterator<Item = PublishedTags<'a, L>>,
+    ) -> bool {
+        let Some(first) = tagged.next() else { return false };
+        let tags = &mut *self.tags.write();
+        tags.add(first);
+        tagged.for_each(|run| tags.add(run));
+        self.tagged_bytes.store(tags.bytes(), Ordering::Relaxed);
+        true
     }
 
     /// Adds the durable frame at `at` with its runs and records. `shown` moves the head; the lock is held until it
@@ -189,12 +194,16 @@ impl Tail {
                     }
                 };
                 let (position, recorded_at) = (event.position, event.recorded_at);
-                if !envelope::tags(&event.envelope).is_empty() {
-                    let (location, envelope) = (event.location, event.envelope.clone());
-                    let tagged = PublishedTags { position, recorded_at, location, envelope };
-                    let tags = &mut *self.tags.write();
-                    tags.add(&tagged);
-                    self.tagged_bytes.store(tags.bytes(), Ordering::Relaxed);
+                let hashes: Vec<_> = envelope::tags(&event.envelope).map(TagHash::of).collect();
+                if !hashes.is_empty() {
+                    self.publish_tags(iter::once(PublishedTags {
+                        first_position: position,
+                        recorded_at,
+                        segment: event.location.segment,
+                        event_type: envelope::event_type(&event.envelope).unwrap_or_default(),
+                        hashes: &hashes,
+                        locations: iter::once(event.location),
+                    }));
                 }
                 let located = TailEvent { position, recorded_at, location: event.location };
                 Ok(state.streams.push(stream, found, event.version, located)?)
@@ -256,6 +265,11 @@ impl Tail {
         let indexed = tags.dropped();
         let (after, to) = range;
         (tags.postings(tag, (after.max(indexed), to), limit), indexed)
+    }
+
+    /// Whether the tail has the tags of all events after position `after`.
+    pub(crate) fn has_tags_after(&self, after: u64) -> bool {
+        self.tags.read().dropped() <= after
     }
 
     /// The bytes of the entry at `location`, if it is in one of the newest frames.

@@ -6,29 +6,31 @@
 //!   its events, so no event is looked for to be removed.
 //! * An event without tags is not here, and costs nothing.
 
-use crate::codec::envelope;
 use crate::codec::frame::EntryLocation;
 use crate::codec::sst::posting::Posting;
 use crate::sst::postings::PostingsPage;
 use crate::value::clock::Micros;
 use crate::value::limits::TAIL_MEMTABLE_BYTES;
+use crate::value::tag::TagHash;
 use bytes::Bytes;
 use hashbrown::HashTable;
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
 use std::mem::size_of;
+use std::ops::Range;
 
-/// An event with tags whose frame has become durable.
-pub(crate) struct PublishedTags {
-    pub(crate) position: u64,
+/// Consecutive events of one stream that have the same type and the same tags, in a frame that has become durable.
+pub(crate) struct PublishedTags<'a, L> {
+    pub(crate) first_position: u64,
     pub(crate) recorded_at: Micros,
-    pub(crate) location: EntryLocation,
-    pub(crate) envelope: Bytes,
+    pub(crate) segment: u64,
+    pub(crate) event_type: &'a str,
+    pub(crate) hashes: &'a [TagHash],
+    /// Where each event is.
+    pub(crate) locations: L,
 }
 
 #[derive(Default)]
 pub(super) struct TailTags {
-    hasher: RandomState,
     /// From the oldest to the newest. Their positions follow one another.
     memtables: VecDeque<Memtable>,
     /// Bytes of all memtables but the newest.
@@ -71,31 +73,15 @@ struct Tagged {
 /// Says that a tag has several events. No memtable has so many events, or lists.
 const LIST: u32 = 1 << 31;
 
-/// Of a hash of 64 bits, so many as make it seldom that tags of one memtable share it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct TagHash(u32);
-
-impl TagHash {
-    fn of(tag: &str, hasher: &RandomState) -> TagHash {
-        TagHash(hasher.hash_one(tag) as u32)
-    }
-
-    /// Spreads the hash over 64 bits: the table uses both the highest and the lowest bits.
-    fn spread(self) -> u64 {
-        // 2⁶⁴ over the golden ratio (Knuth's multiplicative hash).
-        u64::from(self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    }
-}
-
 impl TailTags {
     /// The tags of events after position `indexed`, which the index has reached.
     pub(super) fn after(indexed: u64) -> TailTags {
         TailTags { dropped: indexed, ..TailTags::default() }
     }
 
-    /// Adds an event that comes after all others.
-    pub(super) fn add(&mut self, event: &PublishedTags) {
-        let segment = event.location.segment;
+    /// Adds events that come after all others.
+    pub(super) fn add<L: Iterator<Item = EntryLocation>>(&mut self, run: PublishedTags<'_, L>) {
+        let segment = run.segment;
         let is_full = self.memtables.back().is_none_or(|newest| {
             newest.segment != segment || newest.bytes() >= TAIL_MEMTABLE_BYTES
         });
@@ -104,7 +90,7 @@ impl TailTags {
             self.memtables.push_back(Memtable::of(segment));
         }
         if let Some(newest) = self.memtables.back_mut() {
-            newest.add(event, &self.hasher);
+            newest.add(run);
         }
     }
 
@@ -146,7 +132,7 @@ impl TailTags {
         if passed == self.memtables.len() {
             return page;
         }
-        let hash = TagHash::of(tag, &self.hasher);
+        let hash = TagHash::of(tag);
         for memtable in self.memtables.range(passed..) {
             for posting in memtable.postings(hash, after) {
                 if posting.position > to {
@@ -164,7 +150,7 @@ impl TailTags {
 
     /// How many events have `tag` at most.
     pub(super) fn postings_at_most(&self, tag: &str) -> u64 {
-        let hash = TagHash::of(tag, &self.hasher);
+        let hash = TagHash::of(tag);
         let found = self.memtables.iter().filter_map(|memtable| memtable.numbers(hash));
         found.map(|numbers| numbers.len() as u64).sum()
     }
@@ -191,22 +177,34 @@ impl Memtable {
             + self.listed_bytes
     }
 
-    fn add(&mut self, event: &PublishedTags, hasher: &RandomState) {
-        let PublishedTags { position, recorded_at, location, envelope } = event;
-        let number = u32::try_from(self.events.len()).expect("the bound on bytes is far below");
-        for tag in envelope::tags(envelope) {
-            self.add_to_tag(TagHash::of(tag, hasher), number);
-        }
-        let event_type = self.number_of_type(envelope::event_type(envelope).unwrap_or_default());
-        let (position, recorded_at) = (*position, *recorded_at);
-        let EntryLocation { segment: _, offset, length } = *location;
-        self.events.push(TaggedEvent { position, recorded_at, offset, length, event_type });
+    fn add<L: Iterator<Item = EntryLocation>>(&mut self, run: PublishedTags<'_, L>) {
+        let PublishedTags {
+            first_position,
+            recorded_at,
+            segment: _,
+            event_type,
+            hashes,
+            locations,
+        } = run;
+        let event_type = self.number_of_type(event_type);
+        let first = self.events.len();
+        self.events.extend((first_position..).zip(locations).map(|(position, location)| {
+            let EntryLocation { segment: _, offset, length } = location;
+            TaggedEvent { position, recorded_at, offset, length, event_type }
+        }));
+        let number = |n| u32::try_from(n).expect("the bound on bytes is far below");
+        let numbers = number(first)..number(self.events.len());
+        hashes.iter().for_each(|hash| self.add_to_tag(*hash, numbers.clone()));
     }
 
-    fn add_to_tag(&mut self, hash: TagHash, number: u32) {
+    fn add_to_tag(&mut self, hash: TagHash, mut numbers: Range<u32>) {
         let Some(tagged) = self.tags.find_mut(hash.spread(), |tagged| tagged.hash == hash) else {
-            let tagged = Tagged { hash, events: number };
+            let Some(events) = numbers.next() else { return };
+            let tagged = Tagged { hash, events };
             self.tags.insert_unique(hash.spread(), tagged, |tagged| tagged.hash.spread());
+            if !numbers.is_empty() {
+                self.add_to_tag(hash, numbers);
+            }
             return;
         };
         if tagged.events & LIST == 0 {
@@ -217,11 +215,17 @@ impl Memtable {
         }
         let list = &mut self.lists[(tagged.events & !LIST) as usize];
         let before = list.capacity();
-        list.push(number);
+        list.extend(numbers);
         self.listed_bytes += size_of::<u32>() * (list.capacity() - before);
     }
 
     fn number_of_type(&mut self, name: &str) -> u32 {
+        // Mostly the type of the event before it.
+        if let Some(newest) = self.events.last()
+            && self.types[newest.event_type as usize] == name.as_bytes()
+        {
+            return newest.event_type;
+        }
         if let Some(number) = self.numbers.get(name.as_bytes()) {
             return *number;
         }
@@ -261,16 +265,27 @@ impl Memtable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::event::NewEvent;
     use crate::value::random::{Random, first_seed, rounds};
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::ops::RangeInclusive;
 
-    fn published(position: u64, segment: u64, event: &NewEvent) -> PublishedTags {
-        let mut bytes = Vec::new();
-        envelope::encode(event, &mut bytes);
-        let location = EntryLocation { segment, offset: position as u32, length: 9 };
-        let recorded_at = Micros(position as i64);
-        PublishedTags { position, recorded_at, location, envelope: bytes.into() }
+    /// Adds events with these positions, which are alike.
+    fn add(
+        tags: &mut TailTags,
+        positions: RangeInclusive<u64>,
+        segment: u64,
+        (event_type, names): (&str, &[String]),
+    ) {
+        let names: BTreeSet<_> = names.iter().collect();
+        let hashes: Vec<_> = names.into_iter().map(|tag| TagHash::of(tag)).collect();
+        tags.add(PublishedTags {
+            first_position: *positions.start(),
+            recorded_at: Micros(*positions.start() as i64),
+            segment,
+            event_type,
+            hashes: &hashes,
+            locations: positions.map(|at| EntryLocation { segment, offset: at as u32, length: 9 }),
+        });
     }
 
     fn positions(page: &PostingsPage) -> Vec<u64> {
@@ -284,18 +299,17 @@ mod tests {
             let (mut tags, mut truth) = (TailTags::after(100), BTreeMap::new());
             let (mut segment, mut last) = (1, 100);
             for _ in 0..random.below(300) {
-                last += 1 + random.below(3);
+                let first = last + 1 + random.below(3);
+                last = first + random.below(3);
                 segment += u64::from(random.below(50) == 0);
                 let names: Vec<_> =
                     (0..1 + random.below(4)).map(|_| format!("t{}", random.below(20))).collect();
                 let event_type = format!("T{}", random.below(3));
-                let mut event = NewEvent::bytes(event_type.as_str(), &b"x"[..]);
                 for name in &names {
-                    event = event.tag(name.as_str());
-                    let posting = (last, segment, event_type.clone());
-                    truth.entry(name.clone()).or_insert_with(BTreeMap::new).insert(last, posting);
+                    let of_tag = truth.entry(name.clone()).or_insert_with(BTreeMap::new);
+                    of_tag.extend((first..=last).map(|at| (at, (at, segment, event_type.clone()))));
                 }
-                tags.add(&published(last, segment, &event));
+                add(&mut tags, first..=last, segment, (&event_type, &names));
             }
             let trimmed = 100 + random.below(last + 2 - 100);
             drop(tags.trim(trimmed));
@@ -336,8 +350,8 @@ mod tests {
         let mut position = 0;
         while tags.memtables.len() < 3 {
             position += 1;
-            let event = NewEvent::bytes("T", &b"x"[..]).tag(format!("t{position}")).tag("hot");
-            tags.add(&published(position, 1, &event));
+            let names = [format!("t{position}"), "hot".to_owned()];
+            add(&mut tags, position..=position, 1, ("T", &names));
         }
         let each = 2 * TAIL_MEMTABLE_BYTES;
         assert!(tags.bytes() < 2 * each, "{}", tags.bytes());

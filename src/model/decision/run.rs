@@ -3,8 +3,9 @@
 //! * An attempt that met a conflict has written nothing, so the next one makes new events, with new ids.
 //! * Whether an attempt whose outcome is unknown was recorded is found out by the command id alone: by its tag.
 
+use crate::log::commit::Commit;
+use crate::log::commit::encoded::EncodedCommit;
 use crate::log::commit::outcome::{AppendError, Matched};
-use crate::log::commit::{Commit, EncodedCommit};
 use crate::log::handle::LogHandle;
 use crate::log::read::all::{AllEvents, AllRange};
 use crate::log::read::selected::SelectedEvents;

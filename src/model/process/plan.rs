@@ -2,7 +2,8 @@
 //!
 //! * It is written before anything is added to one that is large. So with the largest reaction it is still a commit.
 
-use crate::log::commit::{Commit, EncodedCommit, check_event_type};
+use crate::log::commit::Commit;
+use crate::log::commit::encoded::{EncodedCommit, check_event_type};
 use crate::value::error::{Error, Result};
 use crate::value::event::NewEvent;
 use crate::value::failpoint::failpoint;

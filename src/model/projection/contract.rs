@@ -5,6 +5,7 @@ use crate::value::error::{Error, HandlerError, Result};
 use crate::value::event::RecordedEvent;
 use crate::value::filter::Filter;
 use crate::value::limits::{VIEW_INDEX_NAME_BYTES_MAX, VIEW_INDEXES_MAX};
+use crate::value::text::has_control;
 
 /// A durable view: rows, ordered by key, that are computed from events and survive a restart.
 ///
@@ -84,7 +85,7 @@ pub(crate) fn check_indexes<P: Projection>() -> Result<()> {
         }
         let fault = match () {
             () if name.is_empty() => "empty",
-            () if name.chars().any(char::is_control) => "has a control character",
+            () if has_control(name) => "has a control character",
             () if P::INDEXES.iter().take(n).any(|other| other == name) => "is there twice",
             () => continue,
         };

@@ -1,6 +1,6 @@
 //! The projections of one store: the running ones, and their views.
 
-use crate::log::commit::check_name;
+use crate::log::commit::encoded::check_name;
 use crate::log::core::Log;
 use crate::model::progress::Progress;
 use crate::model::projection::status::{ProjectionStatus, Shared};

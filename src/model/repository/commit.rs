@@ -1,8 +1,9 @@
 //! Committing what was decided on one stream or several, so that the next ones need not wait for it.
 
+use crate::log::commit::Commit;
+use crate::log::commit::encoded::EncodedCommit;
 use crate::log::commit::outcome::{AppendError, Committed, Conflict};
 use crate::log::commit::promise::{Promise, Promised};
-use crate::log::commit::{Commit, EncodedCommit};
 use crate::log::engine::Engine;
 use crate::model::repository::part::AnyPart;
 use crate::value::clock::Micros;

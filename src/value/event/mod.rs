@@ -92,7 +92,9 @@ impl Metadata {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self == &Metadata::default()
+        let Metadata { correlation_id, causation_id, command_id, user, entries } = self;
+        let has_id = correlation_id.or(*causation_id).or(*command_id).is_some();
+        !has_id && user.is_none() && entries.is_empty()
     }
 }
 

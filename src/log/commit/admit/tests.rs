@@ -1,9 +1,11 @@
 //! Admissions of single groups, written out.
 
 use super::*;
-use crate::codec::record::Record;
+
 use crate::log::commit::Commit;
+use crate::log::commit::admission::Assumed;
 use crate::value::event::NewEvent;
+use uuid::Uuid;
 
 const STREAM: &str = "Copy-1";
 const OTHER: &str = "Rate-eur";
