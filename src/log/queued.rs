@@ -37,7 +37,7 @@ impl Engine {
         &self,
         mut encoded: EncodedCommit,
     ) -> Result<Result<EncodedCommit, Judging>> {
-        if encoded.conditions.is_empty() {
+        if encoded.conditions().is_empty() {
             return Ok(Ok(encoded));
         }
         self.log().owner.check()?;

@@ -120,6 +120,46 @@ fn a_commits_own_events_are_no_conflict() {
     assert_eq!(matched(store.commit(commit())).position, at(1));
 }
 
+/// The tail keeps what a commit's tags have in common once for each run of events that are alike.
+#[test]
+fn events_that_are_appended_together_are_each_found_by_their_own_tags_and_type() -> Result<()> {
+    let store = Store::temporary()?;
+    let together = [
+        event("A", &["x"]),
+        event("A", &["x"]),
+        event("A", &["y"]),
+        event("B", &["y"]),
+        event("B", &[]),
+        event("B", &["x", "y"]),
+    ];
+    let commit = Commit::new()
+        .append("S-1", ExpectedVersion::NoStream, together)
+        .append("S-2", ExpectedVersion::NoStream, [event("B", &["x", "y"]), event("B", &["z"])]);
+    store.commit(commit)?;
+    let stream = |name: &str| StreamId::new(name).expect("a name");
+    let cases = [
+        (Filter::tag("x"), &[1, 2, 6, 7][..]),
+        (Filter::tag("y"), &[3, 4, 6, 7]),
+        (Filter::tag("z"), &[8]),
+        (Filter::tag("x").tagged("y"), &[6, 7]),
+        (Filter::tag("y").and_event_type("B"), &[4, 6, 7]),
+        (Filter::tag("x").and_stream(stream("S-2")), &[7]),
+    ];
+    for (filter, expected) in cases {
+        let read = store.read_all().filter(filter.clone()).iter()?;
+        let read: Vec<_> = read.map(|e| e.map(|e| e.position.get())).collect::<Result<_>>()?;
+        assert_eq!(read, expected, "{filter:?}");
+        for after in 0..8 {
+            let result = store.commit(Commit::new().unless(filter.clone(), at(after)));
+            match expected.iter().find(|position| **position > after) {
+                Some(first) => assert_eq!(matched(result).position, at(*first), "{filter:?}"),
+                None => assert!(result.is_ok(), "{filter:?} after {after}"),
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn conditions_alone_are_a_check_and_write_nothing() {
     let store = store_with([event("T", &["a"]), event("T", &["b"])]);

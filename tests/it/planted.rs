@@ -489,6 +489,10 @@ const CAUGHT: &[(&str, &str)] = &[
         "log::overlook_repeated_conditions",
         "conditions::the_same_conditional_commit_again_is_recognised_though_it_appends_to_any_version",
     ),
+    (
+        "log::take_all_tags_for_alike",
+        "conditions::events_that_are_appended_together_are_each_found_by_their_own_tags_and_type",
+    ),
     ("log::believe_any_after", "conditions::a_position_past_the_head_is_refused_with_both"),
     (
         "decision::show_again_after_a_conflict",

@@ -124,7 +124,7 @@ impl EncodedCommit {
         self.bytes() + self.conditions().iter().map(Condition::bytes).sum::<usize>()
     }
 
-    pub(super) fn conditions(&self) -> &[Condition] {
+    pub(crate) fn conditions(&self) -> &[Condition] {
         self.seldom.0.as_ref().map_or(&[], |parts| &parts.conditions)
     }
 

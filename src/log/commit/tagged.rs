@@ -4,6 +4,7 @@
 //! commits wait, looks a run's tags up once. The caller hashes them, also once for a run.
 
 use crate::codec::envelope;
+use crate::value::failpoint::failpoint;
 use crate::value::tag::TagHash;
 use std::ops::Range;
 
@@ -38,7 +39,10 @@ impl TaggedRuns {
     /// Adds the event with this number and this envelope, which has tags. `before` is the envelope of the event right
     /// before it in the same append, if there is one.
     pub(super) fn add(&mut self, event: usize, envelope: &[u8], before: Option<&[u8]>) {
-        if before.is_some_and(|before| envelope::are_alike(before, envelope))
+        let are_alike = |before: &[u8]| {
+            failpoint!("log::take_all_tags_for_alike") || envelope::are_alike(before, envelope)
+        };
+        if before.is_some_and(are_alike)
             && let Some(newest) = self.runs.last_mut()
             && newest.events.len() < RUN_EVENTS_MAX
         {
