@@ -353,8 +353,8 @@ mod tests {
         }
     }
 
-    /// Tags without metadata are written by hand: with bincode, and the strings that it wanted, an event with one tag took
-    /// 2,000 instructions more than one without.
+    /// Tags without metadata are written by hand: with bincode, and the strings that it wanted, an event with one tag
+    /// took 2,000 instructions more than one without.
     #[test]
     fn tags_alone_are_written_as_the_form_of_all_extras_has_them() {
         for seed in first_seed()..first_seed() + rounds(500) {

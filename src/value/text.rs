@@ -1,7 +1,7 @@
 //! What names are checked for.
 
-/// Whether `text` has a control character. Each event's type and tags are checked, and nearly all are ASCII: their bytes
-/// are looked at without decoding them.
+/// Whether `text` has a control character. Each event's type and tags are checked, and nearly all are ASCII: their
+/// bytes are looked at without decoding them.
 pub(crate) fn has_control(text: &str) -> bool {
     let may_be_control = |byte: u8| byte < b' ' || byte >= 0x7f;
     text.bytes().any(may_be_control) && text.chars().any(char::is_control)

@@ -122,7 +122,7 @@ fn a_commits_own_events_are_no_conflict() {
 
 /// The tail keeps what a commit's tags have in common once for each run of events that are alike.
 #[test]
-fn events_that_are_appended_together_are_each_found_by_their_own_tags_and_type() -> Result<()> {
+fn events_that_are_appended_together_are_each_found_by_their_own_tags_and_type() -> filmstrip::Result<()> {
     let store = Store::temporary()?;
     let together = [
         event("A", &["x"]),
@@ -147,7 +147,7 @@ fn events_that_are_appended_together_are_each_found_by_their_own_tags_and_type()
     ];
     for (filter, expected) in cases {
         let read = store.read_all().filter(filter.clone()).iter()?;
-        let read: Vec<_> = read.map(|e| e.map(|e| e.position.get())).collect::<Result<_>>()?;
+        let read: Vec<_> = read.map(|e| e.map(|e| e.position.get())).collect::<filmstrip::Result<_>>()?;
         assert_eq!(read, expected, "{filter:?}");
         for after in 0..8 {
             let result = store.commit(Commit::new().unless(filter.clone(), at(after)));
