@@ -32,7 +32,7 @@ models:
 # Test the async face: its documentation, and under tokio, smol and by hand
 async:
     cargo test --features async --doc -- aio async_services
-    cargo test --manifest-path crates/async-tests/Cargo.toml --features __internal
+    cargo test -p async-tests --features __internal
 
 # Test with other features of dependencies, which any crate of a program may switch on
 features:
@@ -43,7 +43,7 @@ features:
 # Test what the feature `metrics` adds
 metrics:
     cargo test --features metrics --lib -- telemetry log::
-    cargo test --features metrics --test it -- metrics_page:: health:: append:: causation::
+    cargo test -p metrics-tests
 
 # Fuzz each decoder for so many seconds, guided by coverage. Needs `cargo install cargo-fuzz`
 fuzz SECONDS="30":
