@@ -7,6 +7,9 @@
 
 use std::str;
 
+/// What extras without metadata begin with: none of three ids, no user, no entries.
+const NOTHING_BUT_TAGS: [u8; 5] = [0; 5];
+
 /// Some tags, sorted and each once. Taken from the bytes one by one.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tags<'a> {
@@ -21,6 +24,18 @@ impl<'a> Tags<'a> {
             return Tags::default();
         }
         Tags { bytes: tags_in(extras).unwrap_or_default() }
+    }
+
+    /// The tags in `extras`, if these hold nothing else: `None` if they may. Most events that have extras have tags only.
+    pub(crate) fn alone_in(extras: &'a [u8]) -> Option<Tags<'a>> {
+        let left = &mut extras.strip_prefix(&NOTHING_BUT_TAGS)?;
+        let count = take_length(left)?;
+        let bytes = *left;
+        for _tag in 0..count {
+            str::from_utf8(take_text(left)?).ok()?;
+        }
+        // No key id follows.
+        (*left == [0]).then(|| Tags { bytes: bytes.get(..bytes.len() - 1).unwrap_or_default() })
     }
 
     pub(crate) fn is_empty(self) -> bool {
