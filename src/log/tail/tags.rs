@@ -40,6 +40,8 @@ pub(super) struct TailTags {
 /// Events of one segment.
 pub(super) struct Memtable {
     segment: u64,
+    /// The position of its first event.
+    first: u64,
     /// In the order of their positions.
     events: Vec<TaggedEvent>,
     tags: HashTable<Tagged>,
@@ -53,8 +55,9 @@ pub(super) struct Memtable {
 }
 
 struct TaggedEvent {
-    position: u64,
     recorded_at: Micros,
+    /// Its position, less that of the memtable's first event.
+    distance: u32,
     /// The offset of its entry in the segment, and its length.
     offset: u32,
     length: u32,
@@ -101,7 +104,7 @@ impl TailTags {
         });
         if is_full {
             self.older_bytes += self.memtables.back().map_or(0, Memtable::bytes);
-            self.memtables.push_back(Memtable::of(segment));
+            self.memtables.push_back(Memtable::new(segment, event.position));
         }
         if let Some(newest) = self.memtables.back_mut() {
             newest.add(event, &self.hasher);
@@ -111,9 +114,7 @@ impl TailTags {
     /// Removes what the index has by `position`, and returns it: to free it takes long.
     #[must_use]
     pub(super) fn trim(&mut self, position: u64) -> Vec<Memtable> {
-        let indexed = self.memtables.partition_point(|memtable| {
-            memtable.events.last().is_none_or(|last| last.position <= position)
-        });
+        let indexed = self.memtables.partition_point(|memtable| memtable.last() <= position);
         let dropped: Vec<_> = self.memtables.drain(..indexed).collect();
         let older = self.memtables.len().saturating_sub(1);
         self.older_bytes = self.memtables.iter().take(older).map(Memtable::bytes).sum();
@@ -140,9 +141,7 @@ impl TailTags {
         limit: usize,
     ) -> PostingsPage {
         let mut page = PostingsPage::default();
-        let passed = self.memtables.partition_point(|memtable| {
-            memtable.events.last().is_none_or(|last| last.position <= after)
-        });
+        let passed = self.memtables.partition_point(|memtable| memtable.last() <= after);
         if passed == self.memtables.len() {
             return page;
         }
@@ -171,9 +170,10 @@ impl TailTags {
 }
 
 impl Memtable {
-    fn of(segment: u64) -> Memtable {
+    fn new(segment: u64, first: u64) -> Memtable {
         Memtable {
             segment,
+            first,
             events: Vec::new(),
             tags: HashTable::new(),
             lists: Vec::new(),
@@ -181,6 +181,15 @@ impl Memtable {
             numbers: HashMap::new(),
             listed_bytes: 0,
         }
+    }
+
+    /// The position of its last event.
+    fn last(&self) -> u64 {
+        self.events.last().map_or(self.first, |last| self.position(last))
+    }
+
+    fn position(&self, event: &TaggedEvent) -> u64 {
+        self.first + u64::from(event.distance)
     }
 
     fn bytes(&self) -> usize {
@@ -198,9 +207,11 @@ impl Memtable {
             self.add_to_tag(TagHash::of(tag, hasher), number);
         }
         let event_type = self.number_of_type(envelope::event_type(envelope).unwrap_or_default());
-        let (position, recorded_at) = (*position, *recorded_at);
+        let distance = u32::try_from(position - self.first);
+        let distance = distance.expect("a segment has fewer events than bytes");
         let EntryLocation { segment: _, offset, length } = *location;
-        self.events.push(TaggedEvent { position, recorded_at, offset, length, event_type });
+        let recorded_at = *recorded_at;
+        self.events.push(TaggedEvent { recorded_at, distance, offset, length, event_type });
     }
 
     fn add_to_tag(&mut self, hash: TagHash, number: u32) {
@@ -245,13 +256,14 @@ impl Memtable {
     /// The events with the tag of this hash that are after position `after`.
     fn postings(&self, hash: TagHash, after: u64) -> impl Iterator<Item = Posting> {
         let numbers = self.numbers(hash).unwrap_or_default();
-        let passed =
-            numbers.partition_point(|number| self.events[*number as usize].position <= after);
+        let passed = numbers
+            .partition_point(|number| self.position(&self.events[*number as usize]) <= after);
         numbers[passed..].iter().map(|number| self.posting(&self.events[*number as usize]))
     }
 
     fn posting(&self, event: &TaggedEvent) -> Posting {
-        let TaggedEvent { position, recorded_at, offset, length, event_type } = *event;
+        let TaggedEvent { recorded_at, distance: _, offset, length, event_type } = *event;
+        let position = self.position(event);
         let location = EntryLocation { segment: self.segment, offset, length };
         let event_type = self.types[event_type as usize].clone();
         Posting { position, recorded_at, location, event_type }
