@@ -103,7 +103,10 @@ impl TailTags {
             newest.segment != segment || newest.bytes() >= TAIL_MEMTABLE_BYTES
         });
         if is_full {
-            self.older_bytes += self.memtables.back().map_or(0, Memtable::bytes);
+            if let Some(full) = self.memtables.back_mut() {
+                full.events.shrink_to_fit();
+                self.older_bytes += full.bytes();
+            }
             self.memtables.push_back(Memtable::new(segment, event.position));
         }
         if let Some(newest) = self.memtables.back_mut() {
