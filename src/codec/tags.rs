@@ -26,7 +26,7 @@ impl<'a> Tags<'a> {
         Tags { bytes: tags_in(extras).unwrap_or_default() }
     }
 
-    /// The tags in `extras`, if these hold nothing else: `None` if they may. Most events that have extras have tags only.
+    /// The tags in `extras`, if these hold nothing else; `None` if they may. Most extras hold tags only.
     pub(crate) fn alone_in(extras: &'a [u8]) -> Option<Tags<'a>> {
         let left = &mut extras.strip_prefix(&NOTHING_BUT_TAGS)?;
         let count = take_length(left)?;

@@ -1,8 +1,8 @@
 //! Reads what the operating system has in memory, and tells it what is read next.
 //!
-//! Who reads several places of a file that is not in memory waits for the disk once for each place. If the system is
-//! told of all of them first, the disk reads them side by side. Telling costs a system call for each place, so it is
-//! worth it only where the disk has to be waited for.
+//! A caller that reads several places of a file that is not in memory waits for the disk once for each place. If the
+//! system is told of all of them first, the disk reads them side by side. Telling costs a system call for each place,
+//! so it is worth it only where the disk has to be waited for.
 
 #[cfg(target_os = "linux")]
 pub(super) use linux::{announce, read_cached};
@@ -15,8 +15,8 @@ mod linux {
     use std::io::IoSliceMut;
     use std::num::NonZeroU64;
 
-    /// Fills `buffer` from `offset` on, if that takes no wait for the disk. A file system that cannot tell counts as one
-    /// that has to wait, and so does any error: the read that follows meets it again.
+    /// Fills `buffer` from `offset` on, if that takes no wait for the disk. A file system that cannot tell counts as
+    /// one that has to wait, and so does any error: the read that follows meets it again.
     pub(crate) fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> bool {
         let length = buffer.len();
         let read = preadv2(file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT);
