@@ -96,7 +96,7 @@ fn unreadable(action: &str, path: &Path, offset: u64, e: std::io::Error) -> Erro
 const SPAN_GAP_BYTES: u64 = 4 << 10;
 /// Bytes before an index block of tags that the disk reads with it. An index block leads to some 45 tags; if these have
 /// 20 postings each, that is about 20 KiB.
-const POSTINGS_BEFORE_BYTES: u64 = 24 << 10;
+const POSTINGS_BEFORE_BYTES: usize = 24 << 10;
 /// The most bytes of an event block or an index block, with some to spare.
 const BLOCK_BYTES_MAX: usize =
     STORED_EVENT_BLOCK_BYTES_MAX + 2 * (TABLE_INDEX_BLOCK_BYTES + STREAM_NAME_BYTES_MAX);
@@ -348,15 +348,14 @@ impl RawTable<'_> {
 
     /// Reads `length` bytes at `offset`. If the disk has to be waited for, it reads the bytes `before` them too, which
     /// are likely to be wanted next.
-    fn read(&self, offset: u64, length: u64, before: u64) -> Result<Bytes> {
+    fn read(&self, offset: u64, length: u64, before: usize) -> Result<Bytes> {
         let length = usize::try_from(length).map_err(|_| self.damaged(offset, "it is too long"))?;
         let mut bytes = vec![0; length];
         if before > 0 {
             if self.file.read_cached_at(&mut bytes, offset) {
                 return Ok(bytes.into());
             }
-            let begin = offset.saturating_sub(before);
-            self.file.announce(begin, (offset - begin) as usize + length);
+            self.file.announce(offset.saturating_sub(before as u64), before + length);
         }
         match self.file.read_at(&mut bytes, offset) {
             Ok(read) if read == bytes.len() => Ok(bytes.into()),
