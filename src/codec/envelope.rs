@@ -244,6 +244,11 @@ fn encode_extras(metadata: &Metadata, tags: &[String]) -> Vec<u8> {
 /// Also `None` if there is a key id, which this version does not know and would drop, or if the tags are not sorted or
 /// one occurs twice: what looks an event up by its tags relies on that.
 fn decode_extras(bytes: &[u8]) -> Option<RecordedMetadata> {
+    if let Some(tags) = Tags::alone_in(bytes) {
+        let tags: Vec<String> = tags.map(str::to_owned).collect();
+        let is_sound = tags.is_sorted_by(|a, b| a < b);
+        return is_sound.then(|| RecordedMetadata::new(Metadata::default(), tags));
+    }
     let extras: Extras = bin::decode(bytes).ok()?;
     let is_sound = extras.key_id.is_none() && extras.tags.is_sorted_by(|a, b| a < b);
     let metadata = || Metadata {
@@ -396,6 +401,35 @@ mod tests {
             assert!(!are_alike(&event, &made(other.clone())), "{other:?}");
         }
         assert!(!are_alike(&event[..40], &event[..40]));
+    }
+
+    /// Extras that hold nothing but tags are read without bincode. What is read so must be what bincode reads.
+    #[test]
+    fn tags_alone_are_read_as_with_all_the_rest() {
+        for seed in first_seed()..first_seed() + rounds(5_000) {
+            let random = &mut Random::new(seed);
+            let mut event = sample();
+            for _ in 0..random.below(5) {
+                let length = [0, 5, 240, 300][random.below(4) as usize];
+                event = event.tag(format!("{}{}", random.below(90), "y".repeat(length)));
+            }
+            if random.below(4) == 0 {
+                event = event.metadata(Metadata::default().user("u"));
+            }
+            let mut extras = encode_extras(&event.metadata, &event.tags);
+            let is_alone = event.metadata.is_empty() && !event.tags.is_empty();
+            assert_eq!(Tags::alone_in(&extras).is_some(), is_alone, "seed {seed}");
+            let bytes = random.below(extras.len() as u64 + 1) as usize;
+            match extras.get_mut(bytes) {
+                Some(byte) => *byte = random.below(256) as u8,
+                None => extras.extend([0; 1]),
+            }
+            if let Some(tags) = Tags::alone_in(&extras) {
+                let all: Extras = bin::decode(&extras).expect("it is what bincode writes");
+                assert!(tags.eq(all.tags.iter().map(String::as_str)), "seed {seed}");
+                assert!(all == Extras { tags: all.tags.clone(), ..Extras::default() });
+            }
+        }
     }
 
     #[test]

@@ -38,6 +38,18 @@ impl<'a> Tags<'a> {
         }
         Tags { bytes: tags_in(extras).unwrap_or_default() }
     }
+
+    /// The tags in `extras`, if these hold nothing else; `None` if they may. Most extras hold tags only.
+    pub(crate) fn alone_in(extras: &'a [u8]) -> Option<Tags<'a>> {
+        let left = &mut extras.strip_prefix(&NOTHING_BEFORE)?;
+        let count = take_length(left)?;
+        let bytes = *left;
+        for _tag in 0..count {
+            str::from_utf8(take_text(left)?).ok()?;
+        }
+        // No key id follows.
+        (*left == [0]).then(|| Tags { bytes: bytes.get(..bytes.len() - 1).unwrap_or_default() })
+    }
 }
 
 impl PartialEq for Tags<'_> {

@@ -2,11 +2,13 @@
 
 use crate::codec::checkpoint::{Checkpoint, StoredCheckpoint, Sum};
 use crate::index::checkpoint::CheckpointFile;
-use crate::index::quarantine::{INDEX, quarantine_index};
+use crate::index::quarantine::{
+    INDEX, put_older_index_aside, quarantine_index, remove_older_indexes,
+};
 use crate::index::trees::{Garbage, Trees};
 use crate::index::verify::{Verified, verify};
 use crate::kv::database::Database;
-use crate::kv::failure::OpenError;
+use crate::kv::failure::{OpenError, Unusable};
 use crate::kv::files::PACKS;
 use crate::sst::block_cache::BlockCache;
 use crate::sst::compaction::Compaction;
@@ -15,6 +17,7 @@ use crate::sst::set::TableSet;
 use crate::storage::disk::{Disk, Kind};
 use crate::value::corruption::IndexFault;
 use crate::value::error::{Error, Result};
+use crate::value::failpoint::failpoint;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -82,18 +85,19 @@ impl Index {
         let reason = match Index::open_verified(disk, store_dir, store, cache_bytes) {
             Ok(Some(index)) => {
                 let checkpoint = index.checkpoint();
+                if checkpoint.is_some() && !failpoint!("index::keep_older_indexes") {
+                    remove_older_indexes(&**disk, store_dir);
+                }
                 let opened = checkpoint.map_or(Opened::Fresh { reason: None }, Opened::Whole);
                 return Ok((index, opened));
             }
             Ok(None) => None,
             Err(OpenError::System(error)) => return Err(error),
-            Err(OpenError::Unusable(reason)) => Some(reason.to_string()),
+            Err(OpenError::Unusable(reason)) => {
+                put_unusable_aside(disk, store_dir, &reason)?;
+                Some(reason.to_string())
+            }
         };
-        if let Some(reason) = &reason {
-            let moved = quarantine_index(disk, store_dir)?.unwrap_or_default();
-            let moved = moved.display();
-            tracing::warn!(%reason, %moved, "the index cannot be used and is rebuilt");
-        }
         let index = Index::create(disk, store_dir, store, cache_bytes)?;
         Ok((index, Opened::Fresh { reason }))
     }
@@ -198,6 +202,20 @@ impl Index {
     pub(crate) fn damaged(&self, position: Option<u64>, what: impl std::fmt::Display) -> Error {
         Error::corrupt(self.db.path(), 0, position, what)
     }
+}
+
+/// Makes room for an index in place of one that cannot be used, for this `reason`.
+fn put_unusable_aside(disk: &Arc<dyn Disk>, store_dir: &Path, reason: &Unusable) -> Result<()> {
+    if let Some(format) = reason.older_format() {
+        let moved = put_older_index_aside(disk, store_dir, format)?.unwrap_or_default();
+        let moved = moved.display();
+        tracing::info!(format, %moved, "the index is of an older format and is rebuilt");
+        return Ok(());
+    }
+    let moved = quarantine_index(disk, store_dir)?.unwrap_or_default();
+    let moved = moved.display();
+    tracing::warn!(%reason, %moved, "the index cannot be used and is rebuilt");
+    Ok(())
 }
 
 /// Opens the database in `directory`, and makes a cache for the blocks of tables. Each gets half of `cache_bytes`.

@@ -5,9 +5,11 @@ use crate::codec::envelope;
 use crate::codec::frame::EntryLocation;
 use crate::codec::sparse_index::SparseEntry;
 use crate::value::clock::Micros;
+use crate::value::limits::{EVENT_BYTES_MAX, TAG_BYTES_MAX};
 use crate::value::stream::StreamId;
 use crate::value::tag::check_tag;
 use bytes::Bytes;
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 /// An event for the index to ingest.
@@ -32,119 +34,114 @@ pub(crate) struct FlushBatch {
     pub(crate) end: Checkpoint,
 }
 
-/// Bytes of memory that a posting takes while its flush batch is ingested: itself, and its place in the order.
-pub(crate) const POSTING_BYTES: u64 = 40;
-
-/// An event of a flush batch that has a tag.
-#[derive(Clone, Copy)]
-pub(crate) struct TaggedEvent<'a> {
-    tag: &'a str,
-    /// The number of the event.
-    event: u32,
-}
-
-impl TaggedEvent<'_> {
-    /// Each tag of each of `events`. What cannot be a tag is left out: nobody can ask for it.
-    pub(crate) fn each_of(events: &[EventToIndex]) -> Vec<TaggedEvent<'_>> {
-        let numbered = (0..).zip(events);
-        let tagged = numbered.flat_map(|(event, EventToIndex { envelope, .. })| {
-            let tags = envelope::tags(envelope).filter(|tag| check_tag(tag).is_ok());
-            tags.map(move |tag| TaggedEvent { tag, event })
-        });
-        tagged.collect()
-    }
-
-    /// The event, which is one of `events`.
-    pub(crate) fn of(self, events: &[EventToIndex]) -> &EventToIndex {
-        &events[self.event as usize]
-    }
-
-    pub(crate) fn tag(&self) -> &str {
-        self.tag
-    }
-}
-
-/// What a flush batch is sorted by.
-pub(crate) trait Named {
-    /// The name of the stream, or the tag.
-    fn name(&self) -> &[u8];
-
-    /// The place among those of the same name.
-    fn place(&self) -> u64;
-}
-
-impl Named for EventToIndex {
-    fn name(&self) -> &[u8] {
-        self.stream.as_str().as_bytes()
-    }
-
-    fn place(&self) -> u64 {
-        self.version
-    }
-}
-
-impl Named for TaggedEvent<'_> {
-    fn name(&self) -> &[u8] {
-        self.tag.as_bytes()
-    }
-
-    fn place(&self) -> u64 {
-        self.event.into()
-    }
-}
+/// Bytes of memory that a posting takes while its flush batch is ingested: its place in the order, and the end of its
+/// name there.
+pub(crate) const POSTING_BYTES: u64 = (size_of::<Named>() + size_of::<u32>()) as u64;
 
 /// The events of a flush batch by their names, in the order of these: stream by stream, and in each stream by version;
 /// or tag by tag, and for each tag in the order of the journal.
-pub(crate) struct ByName<'a, T> {
-    events: &'a [T],
-    order: Vec<Keyed>,
-    /// The range in `order` of each name.
-    names: Vec<Range<usize>>,
+pub(crate) struct ByName<'a> {
+    events: &'a [EventToIndex],
+    order: Vec<Named>,
+    /// Where in `order` each name ends, and the next one begins.
+    ends: Vec<u32>,
 }
 
-/// The number of an event, and some bytes of its name.
+/// A name of an event: that of its stream, or a tag.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Keyed {
+struct Named {
+    /// Some bytes of the name.
     key: u64,
-    number: u32,
+    /// The number of the event.
+    event: u32,
+    /// The tag; none for the stream.
+    tag: Option<TagPlace>,
 }
 
-impl<'a, T: Named> ByName<'a, T> {
+impl Named {
+    fn new(event: u32, tag: Option<TagPlace>) -> Named {
+        Named { key: 0, event, tag }
+    }
+
+    fn name<'a>(&self, events: &'a [EventToIndex]) -> &'a [u8] {
+        let event = &events[self.event as usize];
+        match self.tag {
+            None => event.stream.as_str().as_bytes(),
+            Some(tag) => event.envelope.get(tag.range()).unwrap_or_default(),
+        }
+    }
+
+    /// The place among those of the same name.
+    fn place(&self, events: &[EventToIndex]) -> u64 {
+        match self.tag {
+            None => events[self.event as usize].version,
+            Some(_) => self.event.into(),
+        }
+    }
+}
+
+impl<'a> ByName<'a> {
+    /// By the names of their streams.
+    pub(crate) fn streams(events: &'a [EventToIndex]) -> ByName<'a> {
+        ByName::sort(events, numbered(events).map(|(event, _)| Named::new(event, None)).collect())
+    }
+
+    /// By their tags. What cannot be a tag is left out: nobody can ask for it.
+    pub(crate) fn tags(events: &'a [EventToIndex]) -> ByName<'a> {
+        // A vector that grows takes up to three times as much memory.
+        let count = events.iter().map(|event| envelope::tags(&event.envelope).count()).sum();
+        let mut order = Vec::with_capacity(count);
+        order.extend(numbered(events).flat_map(|(event, EventToIndex { envelope, .. })| {
+            let tags = envelope::tags(envelope).filter(|tag| check_tag(tag).is_ok());
+            let places = tags.filter_map(|tag| TagPlace::of(tag, envelope));
+            places.map(move |tag| Named::new(event, Some(tag)))
+        }));
+        ByName::sort(events, order)
+    }
+
     /// Many names share a prefix. Skips the prefix that all names share, compares the next seven bytes as one number,
     /// and sorts each group of equal numbers in the same way. So few bytes of a name are read twice.
-    pub(crate) fn sort(events: &'a [T]) -> ByName<'a, T> {
-        let count =
-            u32::try_from(events.len()).expect("a flush batch has far fewer than 2³² events");
-        let order = (0..count).map(|number| Keyed { key: 0, number }).collect();
-        let mut sorted = ByName { events, order, names: Vec::new() };
-        if count > 0 {
-            sorted.sort_part(0..events.len(), 0);
+    fn sort(events: &'a [EventToIndex], order: Vec<Named>) -> ByName<'a> {
+        u32::try_from(order.len()).expect("a flush batch has far fewer than 2³² postings");
+        let mut sorted = ByName { events, order, ends: Vec::new() };
+        if !sorted.order.is_empty() {
+            sorted.sort_part(0..sorted.order.len(), 0);
         }
         sorted
     }
 
     /// The number of different names.
     pub(crate) fn names(&self) -> usize {
-        self.names.len()
+        self.ends.len()
     }
 
-    /// The events of each name.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = impl Iterator<Item = &'a T> + Clone> {
+    /// How often an event has a name.
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Each name, and its events.
+    pub(crate) fn iter(
+        &self,
+    ) -> impl Iterator<Item = (&'a str, impl Iterator<Item = &'a EventToIndex> + Clone)> {
         let events = self.events;
-        self.names
-            .iter()
-            .map(|name| self.order[name.clone()].iter().map(|keyed| &events[keyed.number as usize]))
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let named = &self.order[std::mem::replace(&mut start, *end as usize)..*end as usize];
+            let name = named.first().map_or(&[][..], |first| first.name(events));
+            let name = std::str::from_utf8(name).expect("it was text when it was sorted");
+            (name, named.iter().map(|named| &events[named.event as usize]))
+        })
     }
 
     /// Sorts `part`, in which all names share the first `shared` bytes.
     fn sort_part(&mut self, part: Range<usize>, shared: usize) {
         let events = self.events;
-        let name = |keyed: &Keyed| events[keyed.number as usize].name();
         let order = &mut self.order[part.clone()];
-        let first = name(&order[0]);
+        let first = order[0].name(events);
         let (mut common, mut are_equal) = (first.len(), true);
-        for keyed in &order[1..] {
-            let name = name(keyed);
+        for named in &order[1..] {
+            let name = named.name(events);
             if name != first {
                 let alike = |(a, b): &(&u8, &u8)| a == b;
                 let rest = first[shared..common].iter().zip(&name[shared..]);
@@ -154,22 +151,48 @@ impl<'a, T: Named> ByName<'a, T> {
         }
         if are_equal {
             // Events from the journal are sorted already.
-            order.sort_by_key(|keyed| events[keyed.number as usize].place());
-            self.names.push(part);
+            order.sort_by_key(|named| named.place(events));
+            self.ends.push(part.end as u32);
             return;
         }
-        for keyed in &mut *order {
-            keyed.key = key_at(name(keyed), common);
+        for named in &mut *order {
+            named.key = key_at(named.name(events), common);
         }
         order.sort_unstable();
         let mut start = part.start;
         while start < part.end {
             let key = self.order[start].key;
             let length = self.order[start..part.end].iter().take_while(|k| k.key == key).count();
-            let shared = (common + KEY_BYTES).min(name(&self.order[start]).len());
+            let shared = (common + KEY_BYTES).min(self.order[start].name(events).len());
             self.sort_part(start..start + length, shared);
             start += length;
         }
+    }
+}
+
+/// Each event with its number.
+fn numbered(events: &[EventToIndex]) -> impl Iterator<Item = (u32, &EventToIndex)> {
+    (0..).zip(events)
+}
+
+/// Where in its event's envelope a tag is: the offset times 256, and the tag's length less one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct TagPlace(NonZeroU32);
+
+const _: () = assert!(EVENT_BYTES_MAX <= 1 << 24 && TAG_BYTES_MAX <= 1 << 8);
+
+impl TagPlace {
+    /// The place of `tag`, which is a part of `envelope`; `None` if no event that was accepted has a tag there.
+    fn of(tag: &str, envelope: &[u8]) -> Option<TagPlace> {
+        let offset = tag.as_ptr().addr().checked_sub(envelope.as_ptr().addr())?;
+        let offset = u32::try_from(offset).ok().filter(|offset| *offset < 1 << 24)?;
+        let length = u8::try_from(tag.len().checked_sub(1)?).ok()?;
+        NonZeroU32::new(offset << 8 | u32::from(length)).map(TagPlace)
+    }
+
+    fn range(self) -> Range<usize> {
+        let (offset, length) = (self.0.get() >> 8, (self.0.get() & 0xFF) + 1);
+        offset as usize..(offset + length) as usize
     }
 }
 
@@ -187,6 +210,7 @@ fn key_at(name: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::event::{Metadata, NewEvent};
     use crate::value::random::{Random, first_seed, rounds};
     use std::collections::BTreeMap;
 
@@ -223,16 +247,51 @@ mod tests {
             if random.below(4) == 0 {
                 events.reverse();
             }
-            let sorted = ByName::sort(&events);
+            let sorted = ByName::streams(&events);
             let place = |event: &EventToIndex| (event.stream.as_str().to_owned(), event.version);
             let met: Vec<Vec<_>> =
-                sorted.iter().map(|stream| stream.map(place).collect()).collect();
+                sorted.iter().map(|(_, stream)| stream.map(place).collect()).collect();
             let stream = |(name, last): (&String, &u64)| {
                 (1..=*last).map(|version| (name.clone(), version)).collect()
             };
             let expected: Vec<Vec<_>> = versions.iter().map(stream).collect();
             assert_eq!(met, expected, "seed {seed}");
             assert_eq!(sorted.names(), expected.len());
+        }
+    }
+
+    #[test]
+    fn events_are_sorted_by_tag_and_place_whatever_the_tags_and_a_posting_takes_few_bytes() {
+        assert_eq!(POSTING_BYTES, 20);
+        for seed in first_seed()..first_seed() + rounds(100) {
+            let random = &mut Random::new(seed);
+            let mut truth: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+            let mut events = Vec::new();
+            for position in 0..random.below(200) {
+                let mut new = NewEvent::bytes("T", &b"x"[..]);
+                if random.below(4) == 0 {
+                    new = new.metadata(Metadata::default().user("u".repeat(70_000)));
+                }
+                for _ in 0..random.below(5) {
+                    let length = [1, 2, 9, 250, 251, TAG_BYTES_MAX][random.below(6) as usize];
+                    new = new.tag(format!("{:x<length$}", random.below(30)));
+                }
+                for tag in &new.tags {
+                    truth.entry(tag.clone()).or_default().push(position);
+                }
+                let mut envelope = Vec::new();
+                envelope::encode(&new, &mut envelope);
+                events.push(EventToIndex { envelope: envelope.into(), ..event("S", 1, position) });
+            }
+            let sorted = ByName::tags(&events);
+            let met = sorted.iter().map(|(tag, events)| {
+                let positions = events.map(|event| event.position);
+                (tag.to_owned(), positions.collect::<Vec<u64>>())
+            });
+            assert!(met.eq(truth.clone()), "seed {seed}");
+            assert_eq!(sorted.names(), truth.len(), "seed {seed}");
+            let postings: usize = truth.values().map(Vec::len).sum();
+            assert_eq!(sorted.len(), postings, "seed {seed}");
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::codec::sst::posting::{body_of_posting, name_of_tag, tag_of_name};
 use crate::codec::state::{Stamp, StoredRecord, StreamState};
 use crate::codec::{envelope, keys};
 use crate::index::core::{Index, Progress};
-use crate::index::flush_batch::{ByName, EventToIndex, FlushBatch, TaggedEvent};
+use crate::index::flush_batch::{ByName, EventToIndex, FlushBatch};
 use crate::index::trees::Garbage;
 use crate::index::verify::record_contribution;
 use crate::kv::database::Database;
@@ -111,22 +111,20 @@ impl Index {
         if events.is_empty() {
             return Ok(None);
         }
-        let (sorted, tagged) = (ByName::sort(events), TaggedEvent::each_of(events));
-        let tags = ByName::sort(&tagged);
+        let (sorted, tags) = (ByName::streams(events), ByName::tags(events));
         let (id, directory) = (self.next_table(), self.tables_directory());
         let names = (sorted.names() + tags.names()) as u64;
         let mut writer = TableWriter::create(&self.db, &directory, id, names, &self.blocks)?;
-        for tagged in tags.iter() {
-            self.put_postings(&mut writer, events, tagged)?;
+        for (tag, tagged) in tags.iter() {
+            self.put_postings(&mut writer, tag, tagged)?;
         }
         drop(tags);
-        drop(tagged);
         let mut types = EventTypes::default();
         let mut heads = StreamHeads {
             db: &self.db,
             cursors: tables.iter().map(TableCursor::anywhere).collect(),
         };
-        for events in sorted.iter() {
+        for (_, events) in sorted.iter() {
             self.signs_of_life.fetch_add(1, Ordering::Relaxed);
             // Copy the name: the event's own shares the journal's buffer, which must not outlive the flush batch.
             let first = events.clone().next().expect("a stream of a flush batch has an event");
@@ -148,19 +146,18 @@ impl Index {
         writer.finish(&self.db, 0, types)
     }
 
-    /// Writes the postings of the one tag of all `tagged`, which are of `events`.
+    /// Writes the postings of the events with `tag`.
     fn put_postings<'a>(
         &self,
         writer: &mut TableWriter,
-        events: &[EventToIndex],
-        tagged: impl Iterator<Item = &'a TaggedEvent<'a>> + Clone,
+        tag: &str,
+        tagged: impl Iterator<Item = &'a EventToIndex>,
     ) -> Result<()> {
         self.signs_of_life.fetch_add(1, Ordering::Relaxed);
-        let first = tagged.clone().next().expect("a tag of a flush batch is that of an event");
-        let name = name_of_tag(first.tag());
+        let name = name_of_tag(tag);
         writer.begin_stream(&name, NameHash::of(&name), StreamState::absent());
         let mut last = 0;
-        for event in tagged.map(|tagged| tagged.of(events)) {
+        for event in tagged {
             // The tags of an event are each once, unless it was forged.
             if std::mem::replace(&mut last, event.position) == event.position {
                 continue;

@@ -1,4 +1,5 @@
-//! Quarantines a damaged index or damaged views, and never leaves a wrong checkpoint behind.
+//! Quarantines a damaged index or damaged views, and never leaves a wrong checkpoint behind. Nothing is wrong with an
+//! index of an older format: it is only put aside until the next opening finds the one that was built in its place.
 
 use crate::index::checkpoint::{CheckpointFile, is_checkpoint};
 use crate::kv::files::remove_database;
@@ -13,6 +14,9 @@ use std::sync::Arc;
 /// The name of the index's directory in the store's directory.
 pub(crate) const INDEX: &str = "index";
 
+/// Between the name of the index's directory and the number of its older format.
+const FORMAT: &str = ".format-";
+
 /// Removes `index.checkpoint`, renames `index/` to the next free `index.damaged-<n>`, and removes all quarantined
 /// ones but the newest two. Returns the new path, if there was an `index/`.
 pub(crate) fn quarantine_index(disk: &Arc<dyn Disk>, store_dir: &Path) -> Result<Option<PathBuf>> {
@@ -22,22 +26,68 @@ pub(crate) fn quarantine_index(disk: &Arc<dyn Disk>, store_dir: &Path) -> Result
     quarantine(&**disk, store_dir, INDEX)
 }
 
+/// Removes `index.checkpoint`, and renames `index/`, which is of an older `format`, to `index.format-<format>`. Returns
+/// the new path, if there was an `index/`.
+pub(crate) fn put_older_index_aside(
+    disk: &Arc<dyn Disk>,
+    store_dir: &Path,
+    format: u32,
+) -> Result<Option<PathBuf>> {
+    let to = store_dir.join(format!("{INDEX}{FORMAT}{format}"));
+    let is_free = match remove_database(&**disk, &to) {
+        Ok(()) => true,
+        Err(e) => e.kind() == ErrorKind::NotFound,
+    };
+    if !is_free {
+        return quarantine_index(disk, store_dir);
+    }
+    // As when an index is quarantined.
+    CheckpointFile::of(disk, store_dir).remove()?;
+    let from = store_dir.join(INDEX);
+    let is_there = put_aside(&**disk, store_dir, &from, &to)?;
+    Ok(is_there.then_some(to))
+}
+
+/// Removes what [`put_older_index_aside`] has put aside.
+pub(crate) fn remove_older_indexes(disk: &dyn Disk, store_dir: &Path) {
+    for name in disk.list(store_dir).unwrap_or_default().iter().filter(|name| is_older(name)) {
+        let path = store_dir.join(name);
+        if let Err(error) = remove_database(disk, &path) {
+            tracing::warn!(%error, path = %path.display(), "an index of an older format could not be removed");
+        }
+    }
+}
+
+/// Whether `name` is the name of an index of an older format.
+fn is_older(name: &str) -> bool {
+    let format = name.strip_prefix(INDEX).and_then(|rest| rest.strip_prefix(FORMAT));
+    format.and_then(|format| format.parse::<u32>().ok()).is_some_and(|format| {
+        // Other spellings of a number are not ours.
+        name == format!("{INDEX}{FORMAT}{format}")
+    })
+}
+
+/// Renames `from` in the store's directory to `to`, durably. Returns whether it existed.
+fn put_aside(disk: &dyn Disk, store_dir: &Path, from: &Path, to: &Path) -> Result<bool> {
+    let is_there = match disk.rename(from, to) {
+        Ok(()) => true,
+        Err(e) if e.kind() == ErrorKind::NotFound => false,
+        Err(e) => return Err(Error::io("quarantine", from, e)),
+    };
+    disk.sync_dir(store_dir).map_err(|e| Error::io("sync", store_dir, e))?;
+    Ok(is_there)
+}
+
 /// Renames `what` in the store's directory to the next free `<what>.damaged-<n>`, and removes all quarantined ones
 /// but the newest two. Returns the new path, if `what` existed.
 pub(crate) fn quarantine(disk: &dyn Disk, store_dir: &Path, what: &str) -> Result<Option<PathBuf>> {
     let mut numbers = damaged(disk, store_dir, what)?;
     let next = next_number(&numbers);
     let to = named(store_dir, what, next);
-    let from = store_dir.join(what);
-    let is_there = match disk.rename(&from, &to) {
-        Ok(()) => true,
-        Err(e) if e.kind() == ErrorKind::NotFound => false,
-        Err(e) => return Err(Error::io("quarantine", &from, e)),
-    };
+    let is_there = put_aside(disk, store_dir, &store_dir.join(what), &to)?;
     if is_there {
         numbers.push(next);
     }
-    disk.sync_dir(store_dir).map_err(|e| Error::io("sync", store_dir, e))?;
     let kept = if failpoint!("index::keep_all_aside") { usize::MAX } else { QUARANTINE_KEPT };
     let excess = numbers.len().saturating_sub(kept);
     // Directories that cannot be removed stay, and there may be any number of them. Begin with the newest excess one:
@@ -80,7 +130,7 @@ pub(crate) fn is_quarantined(what: &str, name: &str) -> bool {
 
 /// Whether `name` belongs to the index in a store's directory.
 pub(crate) fn is_ours(name: &str) -> bool {
-    name == INDEX || is_checkpoint(name) || is_quarantined(INDEX, name)
+    name == INDEX || is_checkpoint(name) || is_quarantined(INDEX, name) || is_older(name)
 }
 
 /// The sorted numbers of the quarantined `what`.

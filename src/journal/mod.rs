@@ -18,6 +18,7 @@ pub(crate) mod names;
 pub(crate) mod prepare;
 pub(crate) mod read;
 pub(crate) mod recover;
+pub(crate) mod scattered;
 pub(crate) mod segment;
 pub(crate) mod torn;
 pub(crate) mod watermark;

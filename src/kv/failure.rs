@@ -30,6 +30,18 @@ pub(crate) enum Unusable {
     File(Error),
 }
 
+impl Unusable {
+    /// The format of the files, if only an older version knows it.
+    pub(crate) fn older_format(&self) -> Option<u32> {
+        match self {
+            Unusable::Whole(Corruption::Checkpoint(CheckpointFault::Format { met, known })) => {
+                (1..*known).contains(met).then_some(*met)
+            }
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

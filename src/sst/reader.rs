@@ -6,6 +6,7 @@ use crate::codec::sst::block::{self, STORED_EVENT_BLOCK_BYTES_MAX};
 use crate::codec::sst::block_index::{IndexBlock, KeyRun};
 use crate::codec::sst::event::LocatedEvent;
 use crate::codec::sst::footer::{Footer, NameHash};
+use crate::codec::sst::posting::tag_of_name;
 use crate::codec::sst::{BlockKind, BlockPlace, HEADER_BYTES, TRAILER_BYTES, TableId};
 use crate::kv::database::{Database, Tree};
 use crate::kv::failure::is_the_systems;
@@ -93,6 +94,9 @@ fn unreadable(action: &str, path: &Path, offset: u64, e: std::io::Error) -> Erro
 
 /// The most bytes between two event blocks that are read at once: an index block, say.
 const SPAN_GAP_BYTES: u64 = 4 << 10;
+/// Bytes before an index block of tags that the disk reads with it. An index block leads to some 45 tags; if these have
+/// 20 postings each, that is about 20 KiB.
+const POSTINGS_BEFORE_BYTES: usize = 24 << 10;
 /// The most bytes of an event block or an index block, with some to spare.
 const BLOCK_BYTES_MAX: usize =
     STORED_EVENT_BLOCK_BYTES_MAX + 2 * (TABLE_INDEX_BLOCK_BYTES + STREAM_NAME_BYTES_MAX);
@@ -174,7 +178,7 @@ impl Table {
         let index_block = match self.cache.index_block(self.listed.number, place) {
             Some(index_block) => index_block,
             None => {
-                let index_block = self.read_index_block(place)?;
+                let index_block = self.read_index_block(place, tag_of_name(stream).is_some())?;
                 self.cache.put_index_block(self.listed.number, place, &index_block);
                 index_block
             }
@@ -197,7 +201,9 @@ impl Table {
     ) -> Result<IndexBlock> {
         let key = keys::event_key(stream, version);
         match db.get(&self.tree, &key)? {
-            Some(place) => self.check_begin(self.read_index_block(self.place(&place)?)?, &key),
+            Some(place) => {
+                self.check_begin(self.read_index_block(self.place(&place)?, false)?, &key)
+            }
             None => Err(self.missing_block(stream, version)),
         }
     }
@@ -206,8 +212,10 @@ impl Table {
         self.sound(BlockPlace::decode(place).ok_or(Corruption::IndexBlockTree))
     }
 
-    fn read_index_block(&self, place: BlockPlace) -> Result<IndexBlock> {
-        let content = self.raw().block(BlockKind::Index, place)?;
+    /// Reads an index block. If it has the disk read, then `with_events` those before it too: most event blocks that it
+    /// leads to, if these are postings.
+    fn read_index_block(&self, place: BlockPlace, with_events: bool) -> Result<IndexBlock> {
+        let content = self.raw().block(BlockKind::Index, place, with_events)?;
         self.sound(IndexBlock::decode(content))
     }
 
@@ -236,7 +244,7 @@ impl Table {
                         let (from, bytes) = match &read {
                             Some(read) => read,
                             None => {
-                                let bytes = self.raw().read(place.offset, end - place.offset)?;
+                                let bytes = self.raw().read(place.offset, end - place.offset, 0)?;
                                 read.insert((place.offset, bytes))
                             }
                         };
@@ -258,7 +266,7 @@ impl Table {
 
     /// The events of the event block at `place`, decompressed.
     pub(crate) fn event_block(&self, place: BlockPlace) -> Result<Bytes> {
-        let bytes = self.raw().read(place.offset, place.length.into())?;
+        let bytes = self.raw().read(place.offset, place.length.into(), 0)?;
         self.open_event_block(place, &bytes)
     }
 
@@ -312,24 +320,25 @@ impl RawTable<'_> {
         if met != length {
             return Err(self.damaged(0, "its length is not the one that the index lists"));
         }
-        if self.read(0, HEADER_BYTES as u64)? != self.id.header()[..] {
+        if self.read(0, HEADER_BYTES as u64, 0)? != self.id.header()[..] {
             return Err(self.damaged(0, "its header is not that of this table"));
         }
         let trailer = length.saturating_sub(TRAILER_BYTES as u64);
-        let footer = BlockPlace::decode(&self.read(trailer, TRAILER_BYTES as u64)?)
+        let footer = BlockPlace::decode(&self.read(trailer, TRAILER_BYTES as u64, 0)?)
             .filter(|footer| footer.offset.checked_add(footer.length.into()) == Some(trailer))
             .ok_or_else(|| self.damaged(trailer, "its trailer is damaged"))?;
-        let content = self.block(BlockKind::Footer, footer)?;
+        let content = self.block(BlockKind::Footer, footer, false)?;
         let decoded = Footer::decode(&content);
         decoded.ok_or_else(|| self.damaged(footer.offset, "its footer is malformed"))
     }
 
-    fn block(&self, kind: BlockKind, at: BlockPlace) -> Result<Bytes> {
+    fn block(&self, kind: BlockKind, at: BlockPlace, with_before: bool) -> Result<Bytes> {
         // A damaged place must not allocate more memory than any block takes.
         if kind != BlockKind::Footer && at.length as usize > BLOCK_BYTES_MAX {
             return Err(self.damaged(at.offset, "a block is longer than any block can be"));
         }
-        self.unseal(kind, at, &self.read(at.offset, at.length.into())?)
+        let before = if with_before { POSTINGS_BEFORE_BYTES } else { 0 };
+        self.unseal(kind, at, &self.read(at.offset, at.length.into(), before)?)
     }
 
     fn unseal(&self, kind: BlockKind, at: BlockPlace, block: &Bytes) -> Result<Bytes> {
@@ -337,9 +346,17 @@ impl RawTable<'_> {
         content.ok_or_else(|| self.damaged(at.offset, "a block is not as it was written"))
     }
 
-    fn read(&self, offset: u64, length: u64) -> Result<Bytes> {
+    /// Reads `length` bytes at `offset`. If the disk has to be waited for, it reads the bytes `before` them too, which
+    /// are likely to be wanted next.
+    fn read(&self, offset: u64, length: u64, before: usize) -> Result<Bytes> {
         let length = usize::try_from(length).map_err(|_| self.damaged(offset, "it is too long"))?;
         let mut bytes = vec![0; length];
+        if before > 0 {
+            if self.file.read_cached_at(&mut bytes, offset) {
+                return Ok(bytes.into());
+            }
+            self.file.announce(offset.saturating_sub(before as u64), before + length);
+        }
         match self.file.read_at(&mut bytes, offset) {
             Ok(read) if read == bytes.len() => Ok(bytes.into()),
             Ok(_) => Err(self.damaged(offset, "it ends before a block does")),

@@ -1,6 +1,7 @@
 //! The narrow interface through which the engine uses files. Tests implement it with disks that fail,
 //! tear and reorder writes.
 
+use crate::storage::cached;
 use crate::storage::files;
 use crate::storage::regular;
 use crate::storage::stat::{self, FileIdentity};
@@ -16,6 +17,12 @@ use std::sync::Arc;
 pub(crate) trait DiskFile: Send + Sync {
     /// Reads up to `buffer.len()` bytes; fewer only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Fills `buffer`, if that takes no wait for the disk. If it returns false, `buffer` may hold anything.
+    fn read_cached_at(&self, _buffer: &mut [u8], _offset: u64) -> bool {
+        false
+    }
+    /// Says that these bytes are read soon, so that the disk can begin to read them.
+    fn announce(&self, _offset: u64, _length: usize) {}
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Writes `bytes` zeros, at most `at_once` with each write.
     fn write_zeros_at(&self, bytes: usize, offset: u64, at_once: usize) -> io::Result<()> {
@@ -189,6 +196,14 @@ impl DiskFile for File {
             }
         }
         Ok(filled)
+    }
+
+    fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> bool {
+        cached::read_cached(self, buffer, offset)
+    }
+
+    fn announce(&self, offset: u64, length: usize) {
+        cached::announce(self, offset, length);
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

@@ -27,6 +27,12 @@ pub(crate) struct Faults {
     panics: AtomicBool,
     /// No file gets a second name.
     has_no_links: AtomicBool,
+    /// Nothing is in the page cache.
+    is_cold: AtomicBool,
+    /// Reads that waited for the disk, where it is cold.
+    waits: AtomicU64,
+    /// Places that were announced.
+    announced: AtomicU64,
 }
 
 /// A panic's payload that panics again when it is dropped.
@@ -73,6 +79,16 @@ impl Faults {
 
     pub(crate) fn set_full(&self, full: bool) {
         self.full.store(full, Ordering::SeqCst);
+    }
+
+    /// Sets whether reads have to wait for the disk.
+    pub(crate) fn set_cold(&self, is_cold: bool) {
+        self.is_cold.store(is_cold, Ordering::SeqCst);
+    }
+
+    /// How many reads of a cold disk there were, and how many places were announced, since the last call.
+    pub(crate) fn waits_and_announced(&self) -> (u64, u64) {
+        (self.waits.swap(0, Ordering::SeqCst), self.announced.swap(0, Ordering::SeqCst))
     }
 
     /// Makes the disk one that supports no hard links.
@@ -148,7 +164,19 @@ impl FaultyDisk {
 
 impl DiskFile for FaultyFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.faults.is_cold.load(Ordering::SeqCst) {
+            self.faults.waits.fetch_add(1, Ordering::SeqCst);
+        }
         self.file.read_at(buffer, offset)
+    }
+
+    fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> bool {
+        let is_cold = self.faults.is_cold.load(Ordering::SeqCst);
+        !is_cold && self.file.read_at(buffer, offset).is_ok_and(|read| read == buffer.len())
+    }
+
+    fn announce(&self, _: u64, _: usize) {
+        self.faults.announced.fetch_add(1, Ordering::SeqCst);
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

@@ -107,6 +107,12 @@ pub(crate) const TAIL_MEMTABLE_BYTES: usize = TAIL_TAGGED_BYTES_MAX / 16;
 pub(crate) const POSTINGS_PAGE_MAX: usize = 1_024;
 /// Postings of the first such page: most conditions ask for one.
 pub(crate) const POSTINGS_PAGE_FIRST: usize = 16;
+/// Events that a reader by postings looks ahead: the disk reads so many side by side.
+pub(crate) const POSTINGS_AHEAD_MAX: usize = 32;
+/// Bytes of the journal that such a reader reads at once, if several of its events are close to each other.
+pub(crate) const SPAN_BYTES_MAX: usize = 16 * KIB;
+/// Bytes of the journal that such a reader announces to the system at once, all in all.
+pub(crate) const ANNOUNCED_BYTES_MAX: usize = POSTINGS_AHEAD_MAX * SPAN_BYTES_MAX;
 /// Bytes of the newest frames kept in memory for live readers: a follower that lags no further reads no file.
 pub(crate) const TAIL_BODY_BYTES_MAX: usize = 32 * MIB;
 /// Bytes of journal that are indexed when writers pause or the store closes; less stays in the tail, which costs the

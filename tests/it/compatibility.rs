@@ -249,11 +249,21 @@ fn opens_with_what_was_written_into_it(fixture: &Fixture) {
     let rows = view.view().prefix::<u64>("").unwrap();
     let rows: Vec<_> = rows.iter().map(|(category, n)| (category.as_str(), *n)).collect();
     assert_eq!(rows, [("Account", 2), ("Counter", 3), ("Customer", 2), ("Kundin", 1)]);
-    let is_replaced = directory.path().join("index.damaged-1").exists();
+    let aside = |format: u32| directory.path().join(format!("index.format-{format}")).exists();
+    let is_replaced = fixture.old_index.is_some_and(aside);
     assert_eq!(is_replaced, fixture.old_index.is_some(), "whether the index was believed");
+    assert!(!directory.path().join("index.damaged-1").exists(), "nothing is wrong with the index");
     assert!(!directory.path().join("views.damaged-1").exists(), "the views were not believed");
     let next = NewEvent::json("Added", &1).unwrap();
     assert_eq!(store.append("New-1", ExpectedVersion::NoStream, [next]).unwrap().position.get(), 9);
+    assert!(store.verify().unwrap().is_whole());
+    // So much is indexed when the store is closed.
+    let much = NewEvent::bytes("Added", vec![7; 3 << 20]);
+    store.append("New-1", ExpectedVersion::Any, [much]).unwrap();
+    view.stop().unwrap();
+    store.close().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    assert!(!fixture.old_index.is_some_and(aside), "the index that was replaced is still there");
     assert!(store.verify().unwrap().is_whole());
 }
 

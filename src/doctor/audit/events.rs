@@ -4,7 +4,7 @@ use crate::codec::envelope;
 use crate::codec::sst::event::LocatedEvent;
 use crate::codec::sst::posting::{Posting, name_of_tag};
 use crate::doctor::audit::audited::Audited;
-use crate::index::flush_batch::{ByName, EventToIndex, POSTING_BYTES, TaggedEvent};
+use crate::index::flush_batch::{ByName, EventToIndex, POSTING_BYTES};
 use crate::index::ingest::indexed;
 use crate::value::error::Result;
 use crate::value::finding::{Finding, FindingKind, Findings};
@@ -93,17 +93,16 @@ impl<'a> Comparison<'a> {
     fn compare_tags(&mut self, batch: &[EventToIndex], findings: &mut Findings) -> Result<()> {
         let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return Ok(()) };
         let range = (first.position - 1, last.position);
-        let tagged = TaggedEvent::each_of(batch);
-        self.postings += tagged.len() as u64;
-        for tagged in ByName::sort(&tagged).iter() {
-            let Some(first) = tagged.clone().next() else { continue };
-            let (tag, name) = (first.tag(), name_of_tag(first.tag()));
+        let tags = ByName::tags(batch);
+        self.postings += tags.len() as u64;
+        for (tag, mut tagged) in tags.iter() {
+            let name = name_of_tag(tag);
             let held = match self.index.ask(|index| index.postings(&name, range, usize::MAX)) {
                 Ok(page) => page.postings,
                 Err(error) if error.is_unreadable() => {
-                    let event = first.of(batch);
                     let finding = self.index.finding(FindingKind::IndexTag, error.to_string());
-                    findings.add(finding.positions(event.position, event.position));
+                    let position = tagged.next().map_or(first.position, |event| event.position);
+                    findings.add(finding.positions(position, position));
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -118,7 +117,7 @@ impl<'a> Comparison<'a> {
                 batch.binary_search_by_key(&position, |event| event.position).is_ok()
             };
             let untrue = "refers to an event that has it not:";
-            for event in tagged.map(|tagged| tagged.of(batch)) {
+            for event in tagged {
                 while let Some(other) = held.next_if(|held| held.position < event.position) {
                     // An event that the journal has lost may have had the tag.
                     if is_read(other.position) {

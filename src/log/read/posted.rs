@@ -2,8 +2,9 @@
 
 use crate::codec::entry::{self, Entry};
 use crate::codec::envelope::{self, Place};
-use crate::codec::frame::Location;
+use crate::codec::frame::{EntryLocation, Location};
 use crate::codec::sst::posting::Posting;
+use crate::journal::scattered::ScatteredReads;
 use crate::log::core::Log;
 use crate::log::read::postings::Found;
 use crate::value::corruption::Corruption;
@@ -12,6 +13,7 @@ use crate::value::event::RecordedEvent;
 use crate::value::filter::Alternative;
 use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
+use bytes::Bytes;
 
 /// What a posting leads to.
 pub(crate) enum Posted {
@@ -25,9 +27,25 @@ pub(crate) enum Posted {
 impl Log {
     /// The event of `found`, which must have the tags of `alternative`.
     pub(crate) fn posted(&self, found: &Found, alternative: &Alternative) -> Result<Posted> {
+        let reads = &mut ScatteredReads::new();
+        self.posted_before(found, alternative, reads, std::iter::empty())
+    }
+
+    /// The same, by `reads`. The events at `next` come after it, and are read next.
+    pub(crate) fn posted_before(
+        &self,
+        found: &Found,
+        alternative: &Alternative,
+        reads: &mut ScatteredReads,
+        next: impl Iterator<Item = EntryLocation> + Clone,
+    ) -> Result<Posted> {
         let healed = self.index.healed();
         let posting = &found.posting;
-        let misled = match self.event_of(posting) {
+        let bytes = match self.tail.entry_at(posting.location) {
+            Some(bytes) => Ok(bytes),
+            None => reads.read(&self.journal, posting.location, next),
+        };
+        let misled = match bytes.and_then(|bytes| self.event_of(posting, &bytes)) {
             Ok(event) if is_right(posting, &event, alternative) => {
                 return Ok(Posted::Event(Box::new(event)));
             }
@@ -55,16 +73,14 @@ impl Log {
         Ok(Posted::Rebuilt)
     }
 
-    fn event_of(&self, posting: &Posting) -> Result<RecordedEvent> {
+    /// The event of `posting`, whose entry has these bytes.
+    fn event_of(&self, posting: &Posting, bytes: &Bytes) -> Result<RecordedEvent> {
         let at = posting.location;
         let damaged = |what: Corruption| {
             let at = Location { segment: at.segment, offset: at.offset.into() };
             self.journal.corrupt(at, Some(posting.position), what)
         };
-        let entry = match self.tail.entry_at(at) {
-            Some(bytes) => entry::decode(&bytes).map_err(damaged)?,
-            None => self.journal.entry(at)?,
-        };
+        let entry = entry::decode(bytes).map_err(damaged)?;
         let Entry::Event { stream, version, envelope } = entry else {
             return Err(damaged(Corruption::EventEntry));
         };

@@ -42,6 +42,8 @@ pub(super) struct TailTags {
 /// Events of one segment.
 pub(super) struct Memtable {
     segment: u64,
+    /// The position of its first event.
+    first: u64,
     /// In the order of their positions.
     events: Vec<TaggedEvent>,
     tags: HashTable<Tagged>,
@@ -55,8 +57,9 @@ pub(super) struct Memtable {
 }
 
 struct TaggedEvent {
-    position: u64,
     recorded_at: Micros,
+    /// Its position, less that of the memtable's first event.
+    distance: u32,
     /// The offset of its entry in the segment, and its length.
     offset: u32,
     length: u32,
@@ -86,8 +89,11 @@ impl TailTags {
             newest.segment != segment || newest.bytes() >= TAIL_MEMTABLE_BYTES
         });
         if is_full {
-            self.older_bytes += self.memtables.back().map_or(0, Memtable::bytes);
-            self.memtables.push_back(Memtable::of(segment));
+            if let Some(full) = self.memtables.back_mut() {
+                full.events.shrink_to_fit();
+                self.older_bytes += full.bytes();
+            }
+            self.memtables.push_back(Memtable::new(segment, run.first_position));
         }
         if let Some(newest) = self.memtables.back_mut() {
             newest.add(run);
@@ -97,9 +103,7 @@ impl TailTags {
     /// Removes what the index has by `position`, and returns it: to free it takes long.
     #[must_use]
     pub(super) fn trim(&mut self, position: u64) -> Vec<Memtable> {
-        let indexed = self.memtables.partition_point(|memtable| {
-            memtable.events.last().is_none_or(|last| last.position <= position)
-        });
+        let indexed = self.memtables.partition_point(|memtable| memtable.last() <= position);
         let dropped: Vec<_> = self.memtables.drain(..indexed).collect();
         let older = self.memtables.len().saturating_sub(1);
         self.older_bytes = self.memtables.iter().take(older).map(Memtable::bytes).sum();
@@ -126,9 +130,7 @@ impl TailTags {
         limit: usize,
     ) -> PostingsPage {
         let mut page = PostingsPage::default();
-        let passed = self.memtables.partition_point(|memtable| {
-            memtable.events.last().is_none_or(|last| last.position <= after)
-        });
+        let passed = self.memtables.partition_point(|memtable| memtable.last() <= after);
         if passed == self.memtables.len() {
             return page;
         }
@@ -157,9 +159,10 @@ impl TailTags {
 }
 
 impl Memtable {
-    fn of(segment: u64) -> Memtable {
+    fn new(segment: u64, first: u64) -> Memtable {
         Memtable {
             segment,
+            first,
             events: Vec::new(),
             tags: HashTable::new(),
             lists: Vec::new(),
@@ -167,6 +170,15 @@ impl Memtable {
             numbers: HashMap::new(),
             listed_bytes: 0,
         }
+    }
+
+    /// The position of its last event.
+    fn last(&self) -> u64 {
+        self.events.last().map_or(self.first, |last| self.position(last))
+    }
+
+    fn position(&self, event: &TaggedEvent) -> u64 {
+        self.first + u64::from(event.distance)
     }
 
     fn bytes(&self) -> usize {
@@ -187,10 +199,12 @@ impl Memtable {
             locations,
         } = run;
         let event_type = self.number_of_type(event_type);
-        let first = self.events.len();
+        let (first, first_of_all) = (self.events.len(), self.first);
         self.events.extend((first_position..).zip(locations).map(|(position, location)| {
             let EntryLocation { segment: _, offset, length } = location;
-            TaggedEvent { position, recorded_at, offset, length, event_type }
+            let distance = u32::try_from(position - first_of_all);
+            let distance = distance.expect("a segment has fewer events than bytes");
+            TaggedEvent { recorded_at, distance, offset, length, event_type }
         }));
         let number = |n| u32::try_from(n).expect("the bound on bytes is far below");
         let numbers = number(first)..number(self.events.len());
@@ -249,13 +263,14 @@ impl Memtable {
     /// The events with the tag of this hash that are after position `after`.
     fn postings(&self, hash: TagHash, after: u64) -> impl Iterator<Item = Posting> {
         let numbers = self.numbers(hash).unwrap_or_default();
-        let passed =
-            numbers.partition_point(|number| self.events[*number as usize].position <= after);
+        let passed = numbers
+            .partition_point(|number| self.position(&self.events[*number as usize]) <= after);
         numbers[passed..].iter().map(|number| self.posting(&self.events[*number as usize]))
     }
 
     fn posting(&self, event: &TaggedEvent) -> Posting {
-        let TaggedEvent { position, recorded_at, offset, length, event_type } = *event;
+        let TaggedEvent { recorded_at, distance: _, offset, length, event_type } = *event;
+        let position = self.position(event);
         let location = EntryLocation { segment: self.segment, offset, length };
         let event_type = self.types[event_type as usize].clone();
         Posting { position, recorded_at, location, event_type }

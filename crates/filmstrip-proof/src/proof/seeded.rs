@@ -51,6 +51,15 @@ fn a_frame_accepted_with_a_bad_checksum_is_caught() {
 }
 
 #[test]
+fn a_reader_of_scattered_entries_that_waits_for_each_is_caught() {
+    let tests = "journal::scattered::tests";
+    let cold = "what_the_page_cache_lacks_is_announced_before_the_first_of_it_is_waited_for";
+    assert_caught("journal::announce_nothing", &format!("{tests}::{cold}"));
+    let close = "entries_that_are_close_to_each_other_are_read_at_once";
+    assert_caught("journal::read_each_entry_by_itself", &format!("{tests}::{close}"));
+}
+
+#[test]
 fn a_look_at_a_segment_that_asks_for_its_times_is_caught() {
     let proof = "storage::stat::tests::a_look_leaves_the_time_of_the_next_write_as_coarse_as_it_is";
     assert_caught("storage::look_at_times", proof);
