@@ -1,0 +1,10 @@
+//! The tests of the command line: the program itself, on real stores, most of them beside a writer.
+
+mod common;
+mod foreign;
+mod help;
+mod keep;
+mod look;
+mod terminal;
+mod transfer;
+mod wrong;
