@@ -24,7 +24,7 @@ With --json, each command prints one JSON document, or one on each line where it
 
 /// Look into a filmstrip event store, keep it, and move its events.
 #[derive(Parser)]
-#[command(name = "filmstrip", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "filmstrip", version, after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The directory of the store
     #[arg(
@@ -42,8 +42,15 @@ pub(crate) struct Args {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// When to use colour; `auto` is on a terminal, unless NO_COLOR is set
-    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", global = true)]
+    /// Colours: auto (on a terminal, unless NO_COLOR is set), always, or never
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto",
+        global = true,
+        hide_possible_values = true
+    )]
     pub(crate) color: Color,
 
     #[command(subcommand)]

@@ -59,18 +59,14 @@ pub(crate) fn man(options: &ManOptions, out: &mut Out) -> Result<(), Fault> {
     Ok(out.bytes().write_all(&page(command)?)?)
 }
 
-fn write_all(whole: &Command, directory: &Path) -> Result<(), Fault> {
+/// Writes the page of `command`, and those of the commands within it.
+fn write_all(command: &Command, directory: &Path) -> Result<(), Fault> {
     fs::create_dir_all(directory).map_err(|e| Fault::io("create", directory, &e))?;
-    for command in [whole].into_iter().chain(whole.get_subcommands()) {
-        let name = match command.get_name() {
-            "filmstrip" => "filmstrip.1".to_owned(),
-            "help" => continue,
-            name => format!("filmstrip-{name}.1"),
-        };
-        let path = directory.join(name);
-        fs::write(&path, page(command)?).map_err(|e| Fault::io("write", &path, &e))?;
-    }
-    Ok(())
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+    let path = directory.join(format!("{name}.1"));
+    fs::write(&path, page(command)?).map_err(|e| Fault::io("write", &path, &e))?;
+    let within = command.get_subcommands().filter(|command| command.get_name() != "help");
+    within.into_iter().try_for_each(|command| write_all(command, directory))
 }
 
 fn page(command: &Command) -> Result<Vec<u8>, Fault> {

@@ -1,8 +1,12 @@
 //! `filmstrip`: looks into a store, keeps it, and moves its events, from a terminal.
 //!
-//! * Looking follows the journal: it works beside the process that writes the store, takes no lock, and changes nothing.
+//! * Looking follows the journal: it works beside the process that writes the store, takes no lock, and changes
+//!   nothing.
 //! * What needs the store to itself says so when another process has it.
 //! * Exit codes: 0 done; 1 the answer is no (damage, another history); 2 bad input, or a store that cannot be used.
+
+// Printing panics when nobody reads; see `out`.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 mod args;
 mod changes;

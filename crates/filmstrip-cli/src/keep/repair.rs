@@ -11,6 +11,12 @@ use filmstrip::repair::Exported;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  filmstrip -d shop repair index
+  filmstrip -d damaged repair export mended
+
+The store must be closed. `filmstrip verify` says what is wrong with it.")]
 pub(crate) struct Options {
     #[command(subcommand)]
     how: How,

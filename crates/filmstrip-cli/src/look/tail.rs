@@ -38,7 +38,7 @@ pub(crate) struct Options {
     #[arg(short, long)]
     follow: bool,
 
-    /// How many of the last events to print; with --from, how many from there on [default: 10, or all with --from]
+    /// How many of the last events, or of those from --from on [default: 10, or all with --from]
     #[arg(short = 'n', long, value_name = "EVENTS", value_parser = clap::value_parser!(u64).range(..=EVENTS_MAX))]
     events: Option<u64>,
 

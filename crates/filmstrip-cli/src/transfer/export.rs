@@ -9,6 +9,7 @@ use crate::stores;
 use crate::text::{counted, escaped};
 use crate::transfer::cloud::CloudEvent;
 use crate::transfer::trailer::{Sum, Trailer};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use filmstrip::Position;
 use std::io::{BufWriter, Write};
@@ -48,7 +49,7 @@ pub(crate) struct Options {
     until: Option<u64>,
 
     /// The attribute `source` of CloudEvents
-    #[arg(long, value_name = "URI", default_value = "filmstrip", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "URI", default_value = "filmstrip", value_parser = NonEmptyStringValueParser::new())]
     source: String,
 
     #[command(flatten)]
@@ -141,7 +142,7 @@ fn export(store: &Path, options: &Options, to: &mut dyn Write) -> Result<Trailer
     }
     let trailer = sum.trailer();
     let last = match options.format {
-        Form::Jsonl => serde_json::json!(trailer).to_string(),
+        Form::Jsonl => trailer.as_line()?,
         _ => trailer.as_cloud_event(&options.source),
     };
     to.write_all(last.as_bytes())?;

@@ -4,6 +4,7 @@ use crate::fault::Fault;
 use crate::record::Record;
 use crate::transfer::incoming::{Incoming, Read};
 use crate::transfer::map::Map;
+use crate::transfer::trailer::Trailer;
 use crate::transfer::{cloud, kurrentdb};
 use clap::ValueEnum;
 
@@ -64,7 +65,7 @@ impl Source {
 
 fn filmstrip(text: &str) -> Result<Read<'_>, Fault> {
     let no_record = |error| Fault::bad(format!("it is not a record of an export: {error}"));
-    if text.starts_with("{\"filmstrip_export\"") {
+    if Trailer::is_one(text) {
         return serde_json::from_str(text).map(Read::Trailer).map_err(no_record);
     }
     let record: Record<'_> = serde_json::from_str(text).map_err(no_record)?;

@@ -23,12 +23,22 @@ pub(super) struct Trailer {
 }
 
 impl Trailer {
+    /// The trailer as a line of JSON Lines, by whose beginning it is recognised.
+    pub(super) fn as_line(&self) -> Result<String, Fault> {
+        serde_json::to_string(self)
+            .map_err(|error| Fault::bad(format!("the trailer cannot be written as JSON: {error}")))
+    }
+
+    /// Whether a record is one.
+    pub(super) fn is_one(record: &str) -> bool {
+        record.starts_with("{\"filmstrip_export\"")
+    }
+
     /// The trailer as the data of a CloudEvent.
     pub(super) fn as_cloud_event(&self, source: &str) -> String {
-        let (id, time) = (&self.blake3, self.events);
         let data = json!(self);
         json!({
-            "specversion": "1.0", "id": format!("{id}-{time}"), "source": source, "type": CLOUD_TYPE,
+            "specversion": "1.0", "id": self.blake3, "source": source, "type": CLOUD_TYPE,
             "datacontenttype": "application/json", "data": data,
         })
         .to_string()

@@ -61,8 +61,8 @@ fn there_is_a_manual_page_for_each_command() {
     let into = directory.path().join("man1");
     text(&["man", "--into", into.to_str().unwrap()]);
     for command in COMMANDS {
-        let command = command.split(' ').next().unwrap();
-        let page = fs::read_to_string(into.join(format!("filmstrip-{command}.1"))).unwrap();
+        let name = format!("filmstrip-{}.1", command.replace(' ', "-"));
+        let page = fs::read_to_string(into.join(name)).unwrap();
         assert!(page.contains(".SH SYNOPSIS") && page.contains("Examples:"), "{command}: {page}");
     }
     let whole = fs::read_to_string(into.join("filmstrip.1")).unwrap();

@@ -65,7 +65,7 @@ fn hostile_names_and_payloads_are_shown_and_not_sent() {
             assert_eq!(unsafe_char, None, "{arguments:?}");
             if arguments[0] == "--json" {
                 out.lines().for_each(|line| {
-                    drop(serde_json::from_str::<serde_json::Value>(line).unwrap())
+                    drop(serde_json::from_str::<serde_json::Value>(line).unwrap());
                 });
             }
         }
