@@ -66,7 +66,8 @@ struct Imported {
     found: u64,
     skipped: u64,
     head: u64,
-    positions_kept: bool,
+    /// Null if the input says no positions.
+    positions_kept: Option<bool>,
     times_kept: bool,
     /// Whether a trailer has shown that the input is whole.
     verified: bool,
@@ -110,7 +111,7 @@ pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), 
     };
     match out.json {
         true => out.document(&imported),
-        false => print(&imported, out),
+        false => print(&imported, source.may_have_trailer() && !imported.verified, out),
     }
 }
 
@@ -127,16 +128,16 @@ fn told(fault: Fault, recorder: &mut Recorder) -> Fault {
     }
 }
 
-fn print(imported: &Imported, out: &mut Out) -> Result<(), Fault> {
+fn print(imported: &Imported, is_unverified: bool, out: &mut Out) -> Result<(), Fault> {
     let Imported { recorded, found, skipped, head, .. } = *imported;
     out.line(format!(
         "{} recorded, {found} there already, {skipped} skipped; the store ends at position {head}",
         counted(recorded, "event")
     ))?;
     let notes = [
-        (!imported.positions_kept, "Positions are not those of the input."),
+        (imported.positions_kept == Some(false), "Positions are not those of the input."),
         (!imported.times_kept, "Some recorded times are not those of the input."),
-        (!imported.verified, "The input has no trailer that shows whether it is whole."),
+        (is_unverified, "The input has no trailer that shows whether it is whole."),
     ];
     for (_, note) in notes.iter().filter(|(is_so, _)| *is_so) {
         out.line(note)?;

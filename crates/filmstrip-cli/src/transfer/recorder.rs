@@ -48,10 +48,18 @@ pub(super) struct Done {
     pub(super) recorded: u64,
     /// Events that were there already.
     pub(super) found: u64,
-    /// Whether each event has the position that it had.
-    pub(super) positions_kept: bool,
+    /// Whether each event has the position that it had; `None` if the input says none.
+    pub(super) positions_kept: Option<bool>,
     /// Whether each event has the time that it had.
     pub(super) times_kept: bool,
+}
+
+impl Done {
+    fn see_position(&mut self, before: Option<u64>, now: u64) {
+        if let Some(before) = before {
+            self.positions_kept = Some(self.positions_kept != Some(false) && before == now);
+        }
+    }
 }
 
 /// The next commit: runs of events, each of one stream.
@@ -99,7 +107,7 @@ impl Recorder {
             None => None,
         };
         let last_time = last.map_or(DateTime::<Utc>::MIN_UTC, |event| event.recorded_at);
-        let done = Done { recorded: 0, found: 0, positions_kept: true, times_kept: true };
+        let done = Done { recorded: 0, found: 0, positions_kept: None, times_kept: true };
         let (versions, counted, batch) = (HashMap::new(), HashMap::new(), Batch::default());
         Ok(Recorder { store, clock, is_now, last_time, beside, versions, counted, batch, done })
     }
@@ -172,7 +180,7 @@ impl Recorder {
             })?
             .position;
         self.done.recorded += events as u64;
-        self.done.positions_kept &= last_position == Some(position.get());
+        self.done.see_position(last_position, position.get());
         Ok(())
     }
 
@@ -209,13 +217,12 @@ impl Recorder {
                 && next.stream == event.stream.as_str()
                 && next.version.get() == version
         });
-        if !is_same {
-            self.beside = None;
-            // What is there besides makes the positions others.
-            self.done.positions_kept &= next.is_none();
-        } else if let Some(next) = next {
-            self.done.positions_kept &= event.position == Some(next.position.get());
-            self.done.times_kept &= event.recorded_at == next.recorded_at;
+        match next.filter(|_| is_same) {
+            None => self.beside = None,
+            Some(next) => {
+                self.done.see_position(event.position, next.position.get());
+                self.done.times_kept &= event.recorded_at == next.recorded_at;
+            }
         }
         Ok(is_same)
     }

@@ -1,5 +1,6 @@
 //! The tests of the command line: the program itself, on real stores, most of them beside a writer.
 
+mod book;
 mod common;
 mod foreign;
 mod help;

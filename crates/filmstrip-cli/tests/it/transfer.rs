@@ -8,6 +8,7 @@ use filmstrip::{Commit, ExpectedVersion, Follower, Metadata, NewEvent, RecordedE
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 use tempfile::tempdir;
 
@@ -205,7 +206,8 @@ fn an_import_that_is_killed_goes_on_where_it_was() {
     let mut kills = 0;
     for round in 1.. {
         let mut import = program();
-        let mut import = import.arg("-d").arg(&copy).arg("import").arg(&file).spawn().unwrap();
+        import.arg("-d").arg(&copy).arg("import").arg(&file).stdout(Stdio::null());
+        let mut import = import.spawn().unwrap();
         let goal = round * 400;
         let reached =
             || Follower::open(&copy).and_then(|copy| copy.head()).map_or(0, |head| head.get());
