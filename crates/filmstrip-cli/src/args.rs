@@ -92,6 +92,10 @@ pub(crate) enum Command {
     Export(transfer::export::Options),
     /// Record events from an export, from CloudEvents, or from another system's dump
     Import(transfer::import::Options),
+    /// Serve a store, read-only, to agents: the Model Context Protocol over standard input and output
+    #[cfg(feature = "mcp")]
+    #[command(after_help = crate::mcp::EXAMPLES)]
+    Mcp,
     /// Print a script that completes commands in a shell
     Completions(help::CompletionsOptions),
     /// Print the manual page of a command, or write all of them into a directory

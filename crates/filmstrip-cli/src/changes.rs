@@ -54,6 +54,11 @@ impl Fields {
         Ok(changes)
     }
 
+    /// The fields with their values as JSON.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (String, &str)> {
+        self.values.iter().map(|(path, value)| (shown(path), value.as_str()))
+    }
+
     fn set(&mut self, path: String, after: String, changes: &mut Vec<Change>) {
         if self.values.get(&path) == Some(&after) {
             return;

@@ -14,6 +14,8 @@ mod fault;
 mod help;
 mod keep;
 mod look;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod out;
 mod payload;
 mod progress;
@@ -67,6 +69,8 @@ fn run(args: &Args, out: &mut Out) -> Result<(), Fault> {
         Command::CheckHash(options) => keep::hash::check(store, options, out),
         Command::Export(options) => transfer::export::run(store, options, out),
         Command::Import(options) => transfer::import::run(store, options, out),
+        #[cfg(feature = "mcp")]
+        Command::Mcp => mcp::run(store),
         Command::Completions(options) => help::completions(options, out),
         Command::Man(options) => help::man(options, out),
     }

@@ -5,6 +5,8 @@ use crate::text;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::io::{BufWriter, IsTerminal, Write};
+#[cfg(feature = "mcp")]
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// When to use colour.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -46,6 +48,7 @@ pub(crate) struct Out {
 
 impl Out {
     pub(crate) fn stdout(json: bool, color: Color) -> Out {
+        // Not locked: the server for agents writes to it from threads of its own.
         let stdout = std::io::stdout();
         let is_terminal = stdout.is_terminal();
         let has_color = match color {
@@ -55,7 +58,15 @@ impl Out {
                 is_terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
             }
         };
-        Out { to: Box::new(BufWriter::new(stdout.lock())), json, is_terminal, has_color }
+        Out { to: Box::new(BufWriter::new(stdout)), json, is_terminal, has_color }
+    }
+
+    /// JSON for a program that calls another command, in memory. More than `max` bytes are refused.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn captured(max: usize) -> (Out, Captured) {
+        let captured = Captured { bytes: Arc::default(), max };
+        let to = Box::new(captured.clone());
+        (Out { to, json: true, is_terminal: false, has_color: false }, captured)
     }
 
     /// Prints a line. What others wrote is to be [escaped](text::escaped) in it.
@@ -86,5 +97,38 @@ impl Out {
     /// Where bytes go that are not text for people.
     pub(crate) fn bytes(&mut self) -> &mut dyn Write {
         &mut *self.to
+    }
+}
+
+/// What was printed into memory.
+#[cfg(feature = "mcp")]
+#[derive(Clone)]
+pub(crate) struct Captured {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    max: usize,
+}
+
+#[cfg(feature = "mcp")]
+impl Captured {
+    pub(crate) fn text(&self) -> String {
+        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+#[cfg(feature = "mcp")]
+impl Write for Captured {
+    fn write(&mut self, more: &[u8]) -> std::io::Result<usize> {
+        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        if bytes.len() + more.len() > self.max {
+            let message = format!("the answer is longer than {} bytes; ask for less", self.max);
+            return Err(std::io::Error::other(message));
+        }
+        bytes.extend_from_slice(more);
+        Ok(more.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }

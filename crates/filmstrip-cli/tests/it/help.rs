@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use tempfile::tempdir;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "streams",
     "tail",
     "show",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 17] = [
     "completions",
     "man",
     "repair index",
+    "repair export",
 ];
 
 fn text(arguments: &[&str]) -> String {

@@ -226,6 +226,30 @@ fn a_film_marks_what_each_event_changed() {
 }
 
 #[test]
+fn the_merged_fields_are_shown_as_of_a_time_or_a_version() {
+    let directory = tempdir().unwrap();
+    sample(directory.path());
+    let state = |more: &[&str]| {
+        document(directory.path(), &[&["film", "Order-1", "--state"], more].concat())
+    };
+    let first = json!({
+        "stream": "Order-1", "version": 1, "position": 1, "recorded_at": "2025-11-27T14:00:00.000001Z",
+        "fields": { "address.city": "Boston", "address.zip": "02101", "total": 5 },
+    });
+    assert_eq!(state(&["--until", "1"]), first);
+    assert_eq!(state(&["--as-of", "2025-11-27T14:00:00.000001Z"]), first);
+    assert_eq!(state(&["--as-of", "2025-11-27T15:00:01+01:00"]), first);
+    assert_eq!(state(&[])["fields"]["address.city"], "Cambridge");
+    let text = ok(directory.path(), &["film", "Order-1", "--state"]);
+    assert!(
+        text.starts_with("Order-1@3  2025-11-27T14:00:03.000001Z\n  address.city: \"Cambridge\"\n"),
+        "{text}"
+    );
+    let film = documents(directory.path(), &["film", "Order-1", "--as-of", "2025-11-27T14:00:02Z"]);
+    assert_eq!(texts(&film, "type"), ["Placed", "Moved"]);
+}
+
+#[test]
 fn why_shows_what_led_to_an_event_and_what_followed() {
     let directory = tempdir().unwrap();
     sample(directory.path());

@@ -6,6 +6,8 @@ mod foreign;
 mod help;
 mod keep;
 mod look;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod terminal;
 mod transfer;
 mod wrong;

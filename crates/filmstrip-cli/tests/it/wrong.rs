@@ -54,6 +54,10 @@ fn what_is_not_in_the_store_is_named() {
         (&["show", &absent], &["no event", &absent]),
         (&["tail", "--from", "8"], &["no position 8", "position 7"]),
         (&["film", "Order-1", "--from", "4"], &["no version 4", "3"]),
+        (
+            &["film", "Order-1", "--as-of", "2020-01-01T00:00:00Z"],
+            &["Order-1 is younger", "2025-11-27"],
+        ),
         (&["show", "$all"], &["begins with '$'"]),
         (&["streams", "--category", "Order-1"], &["\"Order-1\" is not a category"]),
         (&["tail", "--tag", ""], &["tag"]),
