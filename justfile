@@ -34,6 +34,10 @@ async:
     cargo test --features async --doc -- aio async_services
     cargo test -p async-tests --features __internal
 
+# Test the command line
+cli:
+    cargo test -p filmstrip-cli
+
 # Test with other features of dependencies, which any crate of a program may switch on
 features:
     cargo test --manifest-path crates/features/Cargo.toml --lib -- event json readback codec export

@@ -12,7 +12,7 @@
 //! | reacting to events | [`groups`] of consumers, and [`processes`] |
 //! | tasks of an async runtime | `async_services`, with the feature `async` (`docs/book/async.md`) |
 //! | tests | [`testing`] |
-//! | operation | [`operating`] |
+//! | operation | [`operating`], and the [`command_line`] |
 //!
 //! The [first page](crate) of the crate covers what is beneath: appending, reading, following.
 
@@ -61,3 +61,6 @@ pub mod testing {}
 
 #[doc = include_str!("../docs/book/operating.md")]
 pub mod operating {}
+
+#[doc = include_str!("../docs/book/command_line.md")]
+pub mod command_line {}

@@ -12,6 +12,7 @@
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation, clippy::indexing_slicing))]
 
 pub(crate) mod backup;
+mod compared;
 pub(crate) mod lenient_scan;
 pub(crate) mod manifest;
 pub(crate) mod names;

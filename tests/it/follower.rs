@@ -3,7 +3,7 @@
 use crate::common::whole::{PATIENCE, contents, copy, copy_into, write_some};
 use crate::common::{self, Random, child, whole};
 use filmstrip::follow::Following;
-use filmstrip::repair::{Finding, FindingKind};
+use filmstrip::repair::{Finding, FindingKind, HashCheck};
 use filmstrip::{ErrorKind, ExpectedVersion, Follower, NewEvent, Position, Store};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -590,4 +590,39 @@ fn a_follower_waits_for_the_first_writer() {
     assert_eq!(nothing.kind(), ErrorKind::Timeout, "{nothing}");
     append(&Store::open(directory.path()).unwrap(), 1, 10);
     assert_eq!(following.recv_timeout(PATIENCE).unwrap().position.get(), 1);
+}
+
+/// An operator asked for the hash that another process's store has now, and had to stop that process.
+#[test]
+fn the_hash_of_a_history_is_the_same_for_a_follower_and_for_the_writer() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, backup) = (&directory.path().join("store"), directory.path().join("backup"));
+    let store = Store::open(path).unwrap();
+    let follower = Follower::open(path).unwrap();
+    assert_eq!(follower.head_hash().unwrap(), store.head_hash());
+    assert_eq!(follower.check_hash(&store.head_hash()).unwrap(), HashCheck::Same);
+    let mut noted = Vec::new();
+    // Three segments: the first one has 1 MiB.
+    for position in 1..=10 {
+        let event = NewEvent::bytes("Written", vec![position; 400_000]);
+        store.append("S-1", ExpectedVersion::Any, [event]).unwrap();
+        noted.push(store.head_hash());
+        assert_eq!(follower.head_hash().unwrap(), store.head_hash(), "position {position}");
+    }
+    store.close().unwrap();
+    let closed = follower.head_hash().unwrap();
+    assert_eq!(Follower::open(path).unwrap().head_hash().unwrap(), closed);
+    noted.push(closed);
+    for hash in &noted {
+        assert_eq!(follower.check_hash(hash).unwrap(), HashCheck::Same, "{hash}");
+        let mut changed = *hash;
+        changed.hash[31] ^= 1;
+        assert_eq!(follower.check_hash(&changed).unwrap(), HashCheck::Changed, "{hash}");
+        changed.position = Position::new(11);
+        assert_eq!(follower.check_hash(&changed).unwrap(), HashCheck::Shorter);
+    }
+    let store = Store::open(path).unwrap();
+    assert_eq!(store.head_hash(), closed);
+    let backed_up = store.backup(&backup).unwrap();
+    assert_eq!(Follower::open(&backup).unwrap().head_hash().unwrap(), backed_up.head);
 }

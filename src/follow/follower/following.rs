@@ -168,8 +168,7 @@ impl Following {
         &mut self,
         known: &Known,
     ) -> Result<((Location, Header), VecDeque<RecordedEvent>)> {
-        let Known { journal, watermark } = known;
-        let end = Location { segment: watermark.frame.segment, offset: watermark.end };
+        let (Known { journal, watermark }, end) = (known, known.end());
         let mut frames = match self.frames.take() {
             Some(frames) if frames.are_of(journal) => frames,
             _ => self.begin(journal, end)?,

@@ -6,6 +6,7 @@
 //! * There is no wake-up across processes: a waiting reader polls the watermark, with a bounded interval.
 
 mod following;
+mod history;
 mod watch;
 
 pub use following::Following;

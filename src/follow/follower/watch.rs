@@ -58,6 +58,13 @@ pub(super) struct Known {
     pub(super) watermark: DurableWatermark,
 }
 
+impl Known {
+    /// Where the next frame will begin.
+    pub(super) fn end(&self) -> Location {
+        Location { segment: self.watermark.frame.segment, offset: self.watermark.end }
+    }
+}
+
 impl Shared {
     pub(super) fn new(path: PathBuf, disk: Arc<dyn Disk>, store: Uuid) -> Shared {
         let directory = journal_directory(&path);

@@ -1,0 +1,53 @@
+//! `backup`: into a directory of its own, incrementally.
+
+use crate::fault::Fault;
+use crate::out::Out;
+use crate::progress::Progress;
+use crate::stores;
+use crate::text::{counted, size};
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  filmstrip -d shop backup backups/shop            again into the same directory: only what is new is copied
+  filmstrip -d shop backup backups/shop --check-all
+
+The store must be closed; a program that has it open backs it up with `Store::backup` while others write. What is
+copied is read back and checked, and a part of the older copies is checked again each time.
+With --json: position, head (its hash, to be kept elsewhere), bytes_copied, segments_copied, segments_reused,
+segments_checked, bytes_checked, segments_replaced.")]
+pub(crate) struct Options {
+    /// The directory of the backup: absent, empty, or an earlier backup of this store
+    #[arg(value_name = "DIRECTORY")]
+    to: PathBuf,
+
+    /// Check all that earlier backups have copied
+    #[arg(long)]
+    check_all: bool,
+}
+
+pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), Fault> {
+    let store = stores::open(store, "backup")?;
+    let progress = Progress::unknown("backing up");
+    let backup = match options.check_all {
+        true => store.backup_checking_all(&options.to)?,
+        false => store.backup(&options.to)?,
+    };
+    drop(progress);
+    store.close()?;
+    if out.json {
+        return out.document(&backup);
+    }
+    let (events, copied) = (counted(backup.position.get(), "event"), size(backup.bytes_copied));
+    let reused = counted(backup.segments_reused, "segment");
+    out.line(format!("{events}: {copied} copied, {reused} of earlier backups kept"))?;
+    if backup.segments_replaced > 0 {
+        out.line(format!(
+            "{} were damaged and copied again",
+            counted(backup.segments_replaced, "segment")
+        ))?;
+    }
+    out.line(format!("head hash {}", backup.head))
+}

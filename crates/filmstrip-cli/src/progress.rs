@@ -1,0 +1,59 @@
+//! Progress of what takes long: on standard error, and only if that is a terminal.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::Duration;
+
+/// Events or bytes between two steps of a bar: what is counted costs more than to be told of it.
+const STEP: u64 = 1_024;
+
+/// A bar that is not there where nobody would see it.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    told: u64,
+}
+
+impl Progress {
+    /// A bar for `total` events.
+    pub(crate) fn events(what: &'static str, total: u64) -> Progress {
+        Progress::new(what, total, "{msg} {wide_bar} {human_pos} of {human_len} events, {eta} left")
+    }
+
+    /// A bar for `total` bytes.
+    pub(crate) fn bytes(what: &'static str, total: u64) -> Progress {
+        Progress::new(what, total, "{msg} {wide_bar} {bytes} of {total_bytes}, {eta} left")
+    }
+
+    /// Something whose end is not known.
+    pub(crate) fn unknown(what: &'static str) -> Progress {
+        let progress = Progress::new(what, 0, "{spinner} {msg}, {elapsed}");
+        if !progress.bar.is_hidden() {
+            progress.bar.enable_steady_tick(Duration::from_millis(100));
+        }
+        progress
+    }
+
+    fn new(what: &'static str, total: u64, template: &str) -> Progress {
+        let target = match std::io::stderr().is_terminal() {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let bar = ProgressBar::with_draw_target(Some(total), target).with_message(what);
+        let style = ProgressStyle::with_template(template);
+        Progress { bar: bar.with_style(style.expect("a template that indicatif knows")), told: 0 }
+    }
+
+    /// So much is done.
+    pub(crate) fn reached(&mut self, done: u64) {
+        if done >= self.told + STEP {
+            self.told = done;
+            self.bar.set_position(done);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,208 @@
+//! `import`: each event of an input, recorded exactly once, however often the import is begun.
+
+use crate::fault::Fault;
+use crate::out::Out;
+use crate::progress::Progress;
+use crate::stores::needs_it_alone;
+use crate::text::{counted, escaped};
+use crate::transfer::clock::ImportClock;
+use crate::transfer::incoming::Read;
+use crate::transfer::recorder::Recorder;
+use crate::transfer::source::{From, Source};
+use crate::transfer::trailer::{Sum, Trailer};
+use crate::transfer::values::{Form, Values};
+use clap::Args;
+use filmstrip::Store;
+use serde::Serialize;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  filmstrip -d copy import shop.jsonl
+  zstd -dc shop.jsonl.zst | filmstrip -d copy import -
+  filmstrip -d copy import --from cloudevents orders.json
+  filmstrip -d copy import --from kurrentdb all.json
+  filmstrip -d copy import --from jsonl --map marten --postgres-copy mt_events.jsonl
+  filmstrip -d copy import --from jsonl --map my-table.json rows.jsonl
+
+The store is created if it is absent. An event that is version 7 of its stream in the input becomes version 7 of that
+stream in the store. If that is there, it must have the same id, and is not recorded again: so an import that was
+killed goes on where it was when the same command is run again, and events that are there are never doubled.
+
+Ids, streams, versions, types, payloads, metadata and tags are kept; positions, if the store was empty or is a beginning
+of the same input. Recorded times are kept unless the store has later events; then an event has the time of the last
+one, and its own as `occurred_at`. An export is checked against its trailer before anything is recorded; from standard
+input, at its end. The book's chapter on the command line has the maps, and the forms of other systems.
+With --json: recorded, found, skipped, head, positions_kept, times_kept, verified, blake3.")]
+pub(crate) struct Options {
+    /// The file; - is standard input
+    #[arg(value_name = "FILE")]
+    input: PathBuf,
+
+    /// What the input is
+    #[arg(long, value_enum, default_value = "filmstrip")]
+    from: From,
+
+    /// Which column is what: marten, message-db, or a file with a map
+    #[arg(long, value_name = "MAP")]
+    map: Option<String>,
+
+    /// The lines are of Postgres' COPY in its text format, which doubles each backslash
+    #[arg(long)]
+    postgres_copy: bool,
+
+    /// Record the events at the present time, many in one commit, and keep their own time as `occurred_at`
+    #[arg(long)]
+    recorded_now: bool,
+}
+
+/// What an import has done, as JSON.
+#[derive(Serialize)]
+struct Imported {
+    recorded: u64,
+    found: u64,
+    skipped: u64,
+    head: u64,
+    /// Null if the input says no positions.
+    positions_kept: Option<bool>,
+    times_kept: bool,
+    /// Whether a trailer has shown that the input is whole.
+    verified: bool,
+    blake3: String,
+}
+
+/// What was read of an input.
+#[derive(Default)]
+struct Progressed {
+    sum: Sum,
+    skipped: u64,
+    trailer: Option<Trailer>,
+}
+
+pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), Fault> {
+    let source = Source::new(options.from, options.map.as_deref())?;
+    let is_file = options.input != Path::new("-");
+    if is_file && source.may_have_trailer() {
+        let mut progress = progress(options, "checking")?;
+        read_all(options, &source, &mut progress, |_| Ok(()))?;
+    }
+    let clock = ImportClock::new();
+    let opened = Store::builder().clock(clock.clone()).open(store);
+    let opened = opened.map_err(|error| needs_it_alone(&error, "import"))?;
+    let mut recorder = Recorder::new(opened, clock, options.recorded_now)?;
+    let mut bar = progress(options, "importing")?;
+    let read = read_all(options, &source, &mut bar, |event| recorder.take(event));
+    drop(bar);
+    let read = read.map_err(|fault| told(fault, &mut recorder))?;
+    recorder.commit()?;
+    let (head, done) = (recorder.head().get(), recorder.close()?);
+    let imported = Imported {
+        recorded: done.recorded,
+        found: done.found,
+        skipped: read.skipped,
+        head,
+        positions_kept: done.positions_kept,
+        times_kept: done.times_kept,
+        verified: read.trailer.is_some(),
+        blake3: read.sum.trailer().blake3,
+    };
+    match out.json {
+        true => out.document(&imported),
+        false => print(&imported, source.may_have_trailer() && !imported.verified, out),
+    }
+}
+
+/// Also says how much was recorded before `fault`: the same command goes on from there.
+fn told(fault: Fault, recorder: &mut Recorder) -> Fault {
+    // What was taken before it is good.
+    let committed = recorder.commit();
+    match (fault, committed) {
+        (Fault::Bad(message), Ok(())) => {
+            let recorded = counted(recorder.done.recorded, "event");
+            Fault::bad(format!("{message} ({recorded} before it recorded)"))
+        }
+        (fault, _) => fault,
+    }
+}
+
+fn print(imported: &Imported, is_unverified: bool, out: &mut Out) -> Result<(), Fault> {
+    let Imported { recorded, found, skipped, head, .. } = *imported;
+    out.line(format!(
+        "{} recorded, {found} there already, {skipped} skipped; the store ends at position {head}",
+        counted(recorded, "event")
+    ))?;
+    let notes = [
+        (imported.positions_kept == Some(false), "Positions are not those of the input."),
+        (!imported.times_kept, "Some recorded times are not those of the input."),
+        (is_unverified, "The input has no trailer that shows whether it is whole."),
+    ];
+    for (_, note) in notes.iter().filter(|(is_so, _)| *is_so) {
+        out.line(note)?;
+    }
+    out.line(format!("blake3 {}", imported.blake3))
+}
+
+fn progress(options: &Options, what: &'static str) -> Result<Progress, Fault> {
+    let path = &options.input;
+    if path == Path::new("-") {
+        return Ok(Progress::unknown(what));
+    }
+    let length = std::fs::metadata(path).map_err(|e| Fault::io("read", path, &e))?.len();
+    Ok(Progress::bytes(what, length))
+}
+
+fn open(options: &Options) -> Result<(Box<dyn BufRead>, String), Fault> {
+    let path = &options.input;
+    if path == Path::new("-") {
+        return Ok((Box::new(std::io::stdin().lock()), "standard input".to_owned()));
+    }
+    let file = File::open(path).map_err(|e| Fault::io("open", path, &e))?;
+    let name = escaped(&path.to_string_lossy()).into_owned();
+    Ok((Box::new(BufReader::with_capacity(1 << 18, file)), name))
+}
+
+/// Gives each event of the input to `take`, and checks the trailer.
+fn read_all(
+    options: &Options,
+    source: &Source,
+    progress: &mut Progress,
+    mut take: impl FnMut(crate::transfer::incoming::Incoming<'_>) -> Result<(), Fault>,
+) -> Result<Progressed, Fault> {
+    let (from, name) = open(options)?;
+    let form = if options.postgres_copy { Form::PostgresCopy } else { Form::Json };
+    let mut values = Values::new(from, form, name);
+    let mut done = Progressed::default();
+    while let Some((text, place)) = values.next()? {
+        if done.trailer.is_some() {
+            return Err(
+                Fault::bad("there is a record after the trailer, which is the last one").at(place)
+            );
+        }
+        match source.read(text).map_err(|fault| fault.at(&place))? {
+            Read::Event(event) => {
+                done.sum.add(text, event.position.unwrap_or(0));
+                take(*event).map_err(|fault| fault.at(&place))?;
+            }
+            Read::Events(events) => {
+                done.sum.add(text, 0);
+                for event in events {
+                    take(event).map_err(|fault| fault.at(&place))?;
+                }
+            }
+            Read::Trailer(trailer) => {
+                done.sum.check(&trailer).map_err(|fault| fault.at(&place))?;
+                done.trailer = Some(trailer);
+            }
+            Read::Skipped => done.skipped += 1,
+        }
+        progress.reached(values.read);
+    }
+    if source.needs_trailer() && done.trailer.is_none() {
+        let message = "it ends without the trailer of an export: its end is missing";
+        return Err(Fault::bad(message).at(values.place()));
+    }
+    Ok(done)
+}

@@ -1,0 +1,13 @@
+//! The tests of the command line: the program itself, on real stores, most of them beside a writer.
+
+mod book;
+mod common;
+mod foreign;
+mod help;
+mod keep;
+mod look;
+#[cfg(feature = "mcp")]
+mod mcp;
+mod terminal;
+mod transfer;
+mod wrong;

@@ -1,0 +1,71 @@
+//! The hash of a followed store's history, and comparing it with a noted one.
+
+use crate::codec::frame::{HEADER_BYTES, Header};
+use crate::follow::follower::Follower;
+use crate::value::error::{Error, Result};
+use crate::value::head_hash::{HashCheck, HeadHash};
+
+impl Follower {
+    /// Returns the hash of everything that is durable now: what [`Store::head_hash`](crate::Store::head_hash) returns
+    /// in the process that writes the store. It reads one header.
+    ///
+    /// ```
+    /// use filmstrip::repair::HashCheck;
+    /// use filmstrip::{ExpectedVersion, Follower, NewEvent, Store};
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path();
+    /// let store = Store::open(path)?; // in one process
+    /// store.append("Order-1", ExpectedVersion::NoStream, [NewEvent::json("Placed", &7)?])?;
+    ///
+    /// let follower = Follower::open(path)?; // in another
+    /// let noted = follower.head_hash()?;
+    /// assert_eq!(noted, store.head_hash());
+    /// assert_eq!(follower.check_hash(&noted)?, HashCheck::Same);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`head`](Follower::head); [`Corrupt`](crate::ErrorKind::Corrupt) if the last frame is damaged.
+    pub fn head_hash(&self) -> Result<HeadHash> {
+        let Some(known) = self.shared.look()? else { return Ok(HeadHash::new(0, [0; 32])) };
+        let (at, position) = (known.watermark.frame, known.watermark.position);
+        // A segment in which there is no frame yet says itself what came before.
+        if known.watermark.end == at.offset
+            && let Some(segment) = known.journal.segment(at.segment)
+        {
+            return Ok(HeadHash::new(position, segment.chain));
+        }
+        let mut bytes = [0; HEADER_BYTES];
+        let path = known.journal.path(at.segment);
+        let file = self.shared.disk.open(&path).map_err(|e| Error::io("open", &path, e))?;
+        file.read_at(&mut bytes, at.offset).map_err(|e| Error::io("read", &path, e))?;
+        let header = Header::parse(&bytes).filter(|header| header.last_position() == position);
+        let header = header.ok_or_else(|| {
+            known.journal.corrupt(
+                at,
+                Some(position),
+                "there is no frame where the last one must be",
+            )
+        })?;
+        Ok(HeadHash::new(position, header.chain))
+    }
+
+    /// Checks whether what is durable now still begins with the noted history, as
+    /// [`Store::check_hash`](crate::Store::check_hash) does in the process that writes the store. It reads the log from
+    /// its beginning up to there.
+    ///
+    /// # Errors
+    /// Those of [`head`](Follower::head); [`Corrupt`](crate::ErrorKind::Corrupt) if the journal is damaged before the
+    /// noted position.
+    pub fn check_hash(&self, noted: &HeadHash) -> Result<HashCheck> {
+        match self.shared.look()? {
+            Some(known) => {
+                let end = known.end();
+                known.journal.compare(noted, known.watermark.position, end)
+            }
+            None if *noted == HeadHash::new(0, [0; 32]) => Ok(HashCheck::Same),
+            None if noted.position.get() == 0 => Ok(HashCheck::Changed),
+            None => Ok(HashCheck::Shorter),
+        }
+    }
+}
