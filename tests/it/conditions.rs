@@ -122,7 +122,8 @@ fn a_commits_own_events_are_no_conflict() {
 
 /// The tail keeps what a commit's tags have in common once for each run of events that are alike.
 #[test]
-fn events_that_are_appended_together_are_each_found_by_their_own_tags_and_type() -> filmstrip::Result<()> {
+fn events_that_are_appended_together_are_each_found_by_their_own_tags_and_type()
+-> filmstrip::Result<()> {
     let store = Store::temporary()?;
     let together = [
         event("A", &["x"]),
@@ -132,9 +133,11 @@ fn events_that_are_appended_together_are_each_found_by_their_own_tags_and_type()
         event("B", &[]),
         event("B", &["x", "y"]),
     ];
-    let commit = Commit::new()
-        .append("S-1", ExpectedVersion::NoStream, together)
-        .append("S-2", ExpectedVersion::NoStream, [event("B", &["x", "y"]), event("B", &["z"])]);
+    let commit = Commit::new().append("S-1", ExpectedVersion::NoStream, together).append(
+        "S-2",
+        ExpectedVersion::NoStream,
+        [event("B", &["x", "y"]), event("B", &["z"])],
+    );
     store.commit(commit)?;
     let stream = |name: &str| StreamId::new(name).expect("a name");
     let cases = [
@@ -147,7 +150,8 @@ fn events_that_are_appended_together_are_each_found_by_their_own_tags_and_type()
     ];
     for (filter, expected) in cases {
         let read = store.read_all().filter(filter.clone()).iter()?;
-        let read: Vec<_> = read.map(|e| e.map(|e| e.position.get())).collect::<filmstrip::Result<_>>()?;
+        let read: Vec<_> =
+            read.map(|e| e.map(|e| e.position.get())).collect::<filmstrip::Result<_>>()?;
         assert_eq!(read, expected, "{filter:?}");
         for after in 0..8 {
             let result = store.commit(Commit::new().unless(filter.clone(), at(after)));
