@@ -190,7 +190,8 @@ pub use {bytes, chrono, crossbeam_channel, uuid};
 pub mod read {
     //! What reads take and return, beside [`RecordedEvent`](crate::RecordedEvent).
 
-    pub use crate::store::{ReadAll, ReadStream, StreamInfo, Streams};
+    pub use crate::log::read::stream_info::StreamInfo;
+    pub use crate::store::{ReadAll, ReadStream, Streams};
     pub use crate::value::event::{PayloadFormat, RecordedMetadata};
 }
 

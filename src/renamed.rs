@@ -20,6 +20,8 @@ pub use crate::follow::subscription::SubscriptionBuilder;
 #[doc(hidden)]
 pub use crate::journal::torn::TornWrite;
 #[doc(hidden)]
+pub use crate::log::read::stream_info::StreamInfo;
+#[doc(hidden)]
 pub use crate::model::bus::{BusBuilder, CommandBuilder, CommandBuilder as Sending};
 #[doc(hidden)]
 pub use crate::model::event_set::set::StoredEvent;
@@ -54,7 +56,7 @@ pub use crate::store::repair::{CutStream, Exported, IndexRebuilt, Renumbered, Re
 #[doc(hidden)]
 pub use crate::store::verify::Verification;
 #[doc(hidden)]
-pub use crate::store::{ReadAll, ReadStream, StreamInfo, Streams};
+pub use crate::store::{ReadAll, ReadStream, Streams};
 #[doc(hidden)]
 pub use crate::value::clock::{ClockWatch, SystemClock};
 #[doc(hidden)]

@@ -1,7 +1,8 @@
 //! Reads as streams.
 
 use crate::aio::paged::Paged;
-use crate::store::{ReadStream, StreamInfo, Streams};
+use crate::log::read::stream_info::StreamInfo;
+use crate::store::{ReadStream, Streams};
 use crate::value::event::RecordedEvent;
 
 /// Approximate bytes of an event besides its payload.

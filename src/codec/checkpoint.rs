@@ -3,7 +3,7 @@
 //! ```text
 //! offset  bytes  field
 //!      0      8  magic "FSINDEX\0"
-//!      8      4  format, 3
+//!      8      4  format, 4
 //!     12     16  store id
 //!     28     16  id of the index: a new one each time it is built again
 //!     44      8  epoch: how many flush batches the index has ingested; 0: created, nothing indexed
@@ -30,8 +30,9 @@ use crate::value::failpoint::failpoint;
 use uuid::Uuid;
 
 const MAGIC: [u8; 8] = *b"FSINDEX\0";
-/// An index of format 2 may hold events with tags without postings of them.
-const FORMAT: u32 = 3;
+/// An index of format 2 may hold events with tags without postings of them. The tables of one of format 3 have no list
+/// of their index blocks.
+const FORMAT: u32 = 4;
 const TABLES_OFFSET: usize = 144;
 const TABLE_BYTES: usize = 17;
 const CRC_BYTES: usize = 4;

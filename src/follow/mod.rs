@@ -12,6 +12,6 @@ pub(crate) mod parked;
 pub(crate) mod stopper;
 pub(crate) mod subscription;
 
-pub use follower::{Follower, FollowerRead, Following};
+pub use follower::{Follower, FollowerRead, FollowerReadStream, FollowerStreams, Following};
 pub use stopper::Stopper;
 pub use subscription::{Subscription, SubscriptionBuilder};

@@ -58,7 +58,7 @@ pub(crate) struct Progress {
 }
 
 /// The directory of the tables in the index's directory.
-fn tables_directory(index: &Path) -> PathBuf {
+pub(crate) fn tables_directory(index: &Path) -> PathBuf {
     index.join(PACKS)
 }
 
@@ -253,7 +253,7 @@ fn open_tables(
     }
     let tables = stored.tables.iter().map(|listed| {
         let tree = db.tree(&reader::tree_name(listed.number))?;
-        Table::open(&**db.disk(), directory, stored.index, *listed, tree, Arc::clone(cache))
+        Table::open(&**db.disk(), directory, stored.index, *listed, Some(tree), Arc::clone(cache))
     });
     Ok(tables.collect::<Result<_>>()?)
 }

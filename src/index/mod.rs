@@ -18,6 +18,7 @@ pub(crate) mod ingest;
 pub(crate) mod inspect;
 pub(crate) mod quarantine;
 pub(crate) mod read;
+pub(crate) mod read_only;
 pub(crate) mod snapshots;
 #[cfg(test)]
 pub(crate) mod tests;

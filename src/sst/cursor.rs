@@ -2,8 +2,7 @@
 //! the current block.
 
 use crate::codec::sst::block_index::{IndexBlock, KeyRun};
-use crate::kv::database::Database;
-use crate::sst::reader::Table;
+use crate::sst::reader::{BlockFinder, Table};
 use crate::value::error::Result;
 use crate::value::stream::StreamId;
 use std::sync::Arc;
@@ -20,9 +19,9 @@ pub(crate) struct TableCursor {
 
 impl TableCursor {
     /// A cursor before the first run.
-    pub(crate) fn of(db: &Database, table: &Arc<Table>) -> Result<TableCursor> {
+    pub(crate) fn of(finder: &dyn BlockFinder, table: &Arc<Table>) -> Result<TableCursor> {
         let (stream, version) = &table.footer.first;
-        let block = Some(table.index_block_beginning(db, stream, *version)?);
+        let block = Some(table.index_block_beginning(finder, stream, *version)?);
         Ok(TableCursor { table: Arc::clone(table), block, at: 0, next: None })
     }
 
@@ -32,9 +31,9 @@ impl TableCursor {
     }
 
     /// Returns the next run without taking it; `None` at the end.
-    pub(crate) fn peek(&mut self, db: &Database) -> Result<Option<&KeyRun>> {
+    pub(crate) fn peek(&mut self, finder: &dyn BlockFinder) -> Result<Option<&KeyRun>> {
         if self.next.is_none() {
-            self.enter_next_block(db)?;
+            self.enter_next_block(finder)?;
             if let Some(block) = self.block.as_ref().filter(|block| self.at < block.count()) {
                 self.next = Some(self.table.sound(block.run(self.at))?);
             }
@@ -43,32 +42,36 @@ impl TableCursor {
     }
 
     /// Takes the next run; `None` at the end.
-    pub(crate) fn take(&mut self, db: &Database) -> Result<Option<KeyRun>> {
-        self.peek(db)?;
+    pub(crate) fn take(&mut self, finder: &dyn BlockFinder) -> Result<Option<KeyRun>> {
+        self.peek(finder)?;
         let run = self.next.take();
         self.at += usize::from(run.is_some());
         Ok(run)
     }
 
     /// Takes the next run, if it is of `stream`.
-    pub(crate) fn take_of(&mut self, db: &Database, stream: &StreamId) -> Result<Option<KeyRun>> {
-        self.enter_next_block(db)?;
+    pub(crate) fn take_of(
+        &mut self,
+        finder: &dyn BlockFinder,
+        stream: &StreamId,
+    ) -> Result<Option<KeyRun>> {
+        self.enter_next_block(finder)?;
         let Some(block) = self.block.as_ref().filter(|block| self.at < block.count()) else {
             return Ok(None);
         };
         // Usually the run is another stream's, and need not be decoded.
         match self.table.sound(block.name(self.at))? == stream.as_str().as_bytes() {
-            true => self.take(db),
+            true => self.take(finder),
             false => Ok(None),
         }
     }
 
-    fn enter_next_block(&mut self, db: &Database) -> Result<()> {
+    fn enter_next_block(&mut self, finder: &dyn BlockFinder) -> Result<()> {
         let Some(block) = self.block.as_ref().filter(|block| self.at == block.count()) else {
             return Ok(());
         };
         if let Some((stream, version)) = block.next() {
-            self.block = Some(self.table.index_block_beginning(db, stream, version)?);
+            self.block = Some(self.table.index_block_beginning(finder, stream, version)?);
             self.at = 0;
         }
         Ok(())
@@ -78,18 +81,18 @@ impl TableCursor {
     /// stream.
     pub(crate) fn seek_behind(
         &mut self,
-        db: &Database,
+        finder: &dyn BlockFinder,
         stream: &StreamId,
         version: u64,
     ) -> Result<Option<KeyRun>> {
         self.next = None;
         let is_here = self.block.as_ref().map(|block| block.covers(stream, version)).transpose();
         if self.table.sound(is_here)? != Some(true) {
-            match self.table.index_block_for(db, stream, version)? {
+            match self.table.index_block_for(finder, stream, version)? {
                 Some(block) => self.block = Some(block),
                 None => {
                     let (first, version) = &self.table.footer.first;
-                    self.block = Some(self.table.index_block_beginning(db, first, *version)?);
+                    self.block = Some(self.table.index_block_beginning(finder, first, *version)?);
                     self.at = 0;
                     return Ok(None);
                 }

@@ -14,6 +14,7 @@
 pub(crate) mod block_cache;
 pub(crate) mod compaction;
 pub(crate) mod cursor;
+pub(crate) mod finder;
 pub(crate) mod postings;
 pub(crate) mod reader;
 pub(crate) mod set;

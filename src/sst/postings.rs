@@ -6,9 +6,8 @@
 
 use crate::codec::sst::block_index::KeyRun;
 use crate::codec::sst::posting::{self, Posting};
-use crate::kv::database::Database;
 use crate::sst::cursor::TableCursor;
-use crate::sst::reader::Table;
+use crate::sst::reader::{BlockFinder, Table};
 use crate::sst::set::{TableSet, may_hold};
 use crate::value::corruption::Corruption;
 use crate::value::error::Result;
@@ -28,7 +27,7 @@ impl TableSet {
     /// further one once there are `limit`.
     pub(crate) fn postings(
         &self,
-        db: &Database,
+        finder: &dyn BlockFinder,
         name: &StreamId,
         (after, to): (u64, u64),
         limit: usize,
@@ -43,14 +42,14 @@ impl TableSet {
                 page.has_more = true;
                 return Ok(page);
             }
-            let Some((run, is_last)) = table.run_after(db, name, after)? else { continue };
+            let Some((run, is_last)) = table.run_after(finder, name, after)? else { continue };
             table.add_postings(&run, (after, to), &mut page.postings)?;
             if is_last || posting::last_position(&run) >= to {
                 continue;
             }
             let mut cursor = TableCursor::anywhere(table);
-            cursor.seek_behind(db, name, run.first_version)?;
-            while let Some(run) = cursor.take_of(db, name)? {
+            cursor.seek_behind(finder, name, run.first_version)?;
+            while let Some(run) = cursor.take_of(finder, name)? {
                 if page.postings.len() >= limit {
                     page.has_more = true;
                     return Ok(page);
@@ -68,7 +67,7 @@ impl TableSet {
     /// If that is the first one in its table, its key run tells, and no posting is read.
     pub(crate) fn first_posting(
         &self,
-        db: &Database,
+        finder: &dyn BlockFinder,
         name: &StreamId,
         (after, to): (u64, u64),
     ) -> Result<Option<u64>> {
@@ -76,7 +75,7 @@ impl TableSet {
         let begin = tables.partition_point(|table| table.footer.positions.1 <= after);
         let end = tables.partition_point(|table| table.footer.positions.0 <= to);
         for table in may_hold(tables.get(begin..end).unwrap_or_default(), name).rev() {
-            let Some((run, _)) = table.run_after(db, name, after)? else { continue };
+            let Some((run, _)) = table.run_after(finder, name, after)? else { continue };
             let mut first = posting::first_position(&run);
             if first <= after {
                 let mut postings = Vec::new();
@@ -95,7 +94,7 @@ impl TableSet {
     /// ends at or before it is asked.
     pub(crate) fn postings_at_most(
         &self,
-        db: &Database,
+        finder: &dyn BlockFinder,
         name: &StreamId,
         after: u64,
     ) -> Result<u64> {
@@ -103,7 +102,7 @@ impl TableSet {
         let begin = tables.partition_point(|table| table.footer.positions.1 <= after);
         let mut postings = 0_u64;
         for table in may_hold(tables.get(begin..).unwrap_or_default(), name) {
-            let last = table.run_up_to(db, name, u64::MAX)?;
+            let last = table.run_up_to(finder, name, u64::MAX)?;
             postings = postings.saturating_add(last.map_or(0, |run| run.last_version()));
         }
         Ok(postings)
@@ -134,12 +133,12 @@ impl Table {
     /// tag's last run in this table.
     fn run_after(
         &self,
-        db: &Database,
+        finder: &dyn BlockFinder,
         name: &StreamId,
         after: u64,
     ) -> Result<Option<(KeyRun, bool)>> {
         // Nearly every tag has one run.
-        let Some(last) = self.run_up_to(db, name, u64::MAX)? else { return Ok(None) };
+        let Some(last) = self.run_up_to(finder, name, u64::MAX)? else { return Ok(None) };
         if posting::last_position(&last) <= after {
             return Ok(None);
         }
@@ -152,7 +151,7 @@ impl Table {
                 true => low,
                 false => low + (high - low) / 2,
             };
-            match self.run_up_to(db, name, middle)? {
+            match self.run_up_to(finder, name, middle)? {
                 Some(run) if posting::last_position(&run) > after => {
                     high = run.first_version;
                     found = run;

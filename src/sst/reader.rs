@@ -6,9 +6,9 @@ use crate::codec::sst::block::{self, STORED_EVENT_BLOCK_BYTES_MAX};
 use crate::codec::sst::block_index::{IndexBlock, KeyRun};
 use crate::codec::sst::event::LocatedEvent;
 use crate::codec::sst::footer::{Footer, NameHash};
-use crate::codec::sst::posting::tag_of_name;
+use crate::codec::sst::index_blocks;
 use crate::codec::sst::{BlockKind, BlockPlace, HEADER_BYTES, TRAILER_BYTES, TableId};
-use crate::kv::database::{Database, Tree};
+use crate::kv::database::Tree;
 use crate::kv::failure::is_the_systems;
 use crate::sst::block_cache::BlockCache;
 use crate::storage::disk::{Disk, DiskFile};
@@ -24,6 +24,21 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Where index blocks are found: see `sst::finder`.
+pub(crate) trait BlockFinder {
+    /// The last index block of `table` that begins at or before `version` of `stream`.
+    fn up_to(&self, table: &Table, stream: &StreamId, version: u64) -> Result<Option<IndexBlock>>;
+
+    /// The index block of `table` that begins with exactly this run. The caller goes through all blocks, so none is put
+    /// into the cache.
+    fn beginning(
+        &self,
+        table: &Table,
+        stream: &StreamId,
+        version: u64,
+    ) -> Result<Option<IndexBlock>>;
+}
+
 /// A table whose footer has been read.
 pub(crate) struct Table {
     pub(crate) listed: ListedTable,
@@ -31,8 +46,11 @@ pub(crate) struct Table {
     path: PathBuf,
     file: Arc<dyn DiskFile>,
     pub(crate) footer: Footer,
-    /// The places of the index blocks, by the stream and version that they begin with.
-    pub(crate) tree: Tree,
+    /// The places of the index blocks, by the stream and version that they begin with; `None` in a process that has not
+    /// opened sled.
+    tree: Option<Tree>,
+    /// The places of the index blocks as the file lists them, once they were read.
+    index_blocks: Mutex<Option<Arc<[BlockPlace]>>>,
     /// The cache for the blocks of all tables.
     cache: Arc<BlockCache>,
     /// The index block that was looked up last. A reader of a stream's state often reads its events next.
@@ -111,7 +129,7 @@ impl Table {
         directory: &Path,
         index: uuid::Uuid,
         listed: ListedTable,
-        tree: Tree,
+        tree: Option<Tree>,
         cache: Arc<BlockCache>,
     ) -> Result<Table> {
         let path = path(directory, listed.number);
@@ -126,7 +144,8 @@ impl Table {
             _ => unreadable("open", &path, 0, e),
         })?;
         let footer = RawTable { id, path: &path, file: &*file }.footer(listed.length)?;
-        Ok(Table { listed, id, path, file, footer, tree, cache, recent: Mutex::new(None) })
+        let (index_blocks, recent) = (Mutex::new(None), Mutex::new(None));
+        Ok(Table { listed, id, path, file, footer, tree, index_blocks, cache, recent })
     }
 
     /// Whether the table may hold events of `stream`. Calls `hash` only if the name is within the table's range.
@@ -138,11 +157,13 @@ impl Table {
     /// The last run of `stream` that begins at or before `version`.
     pub(crate) fn run_up_to(
         &self,
-        db: &Database,
+        finder: &dyn BlockFinder,
         stream: &StreamId,
         version: u64,
     ) -> Result<Option<KeyRun>> {
-        let Some(index_block) = self.index_block_for(db, stream, version)? else { return Ok(None) };
+        let Some(index_block) = self.index_block_for(finder, stream, version)? else {
+            return Ok(None);
+        };
         let Some(last) =
             self.sound(index_block.runs_up_to(stream.as_str(), version))?.checked_sub(1)
         else {
@@ -156,7 +177,7 @@ impl Table {
     /// `None` if that is before all runs.
     pub(crate) fn index_block_for(
         &self,
-        db: &Database,
+        finder: &dyn BlockFinder,
         stream: &StreamId,
         version: u64,
     ) -> Result<Option<IndexBlock>> {
@@ -169,21 +190,8 @@ impl Table {
         {
             return Ok(Some(recent.clone()));
         }
-        let key = keys::event_key(stream, version);
-        let mut blocks = db.range::<&[u8]>(&self.tree, ..=key.as_slice());
-        let Some((begins, place)) = blocks.next_back()? else {
-            return Err(self.missing_block(stream, version));
-        };
-        let place = self.place(&place)?;
-        let index_block = match self.cache.index_block(self.listed.number, place) {
-            Some(index_block) => index_block,
-            None => {
-                let index_block = self.read_index_block(place, tag_of_name(stream).is_some())?;
-                self.cache.put_index_block(self.listed.number, place, &index_block);
-                index_block
-            }
-        };
-        let index_block = self.check_begin(index_block, &begins)?;
+        let found = finder.up_to(self, stream, version)?;
+        let index_block = found.ok_or_else(|| self.missing_block(stream, version))?;
         if !index_block.reaches(stream.as_str(), version) {
             return Err(self.missing_block(stream, version));
         }
@@ -191,36 +199,66 @@ impl Table {
         Ok(Some(index_block))
     }
 
-    /// Reads the index block that begins with exactly this run. It does not use the cache, because the caller goes
-    /// through all blocks.
+    /// The index block that begins with exactly this run.
     pub(crate) fn index_block_beginning(
         &self,
-        db: &Database,
+        finder: &dyn BlockFinder,
         stream: &StreamId,
         version: u64,
     ) -> Result<IndexBlock> {
-        let key = keys::event_key(stream, version);
-        match db.get(&self.tree, &key)? {
-            Some(place) => {
-                self.check_begin(self.read_index_block(self.place(&place)?, false)?, &key)
-            }
-            None => Err(self.missing_block(stream, version)),
-        }
+        let found = finder.beginning(self, stream, version)?;
+        found.ok_or_else(|| self.missing_block(stream, version))
     }
 
-    fn place(&self, place: &[u8]) -> Result<BlockPlace> {
+    /// The tree of the index blocks.
+    pub(crate) fn tree(&self) -> &Tree {
+        self.tree.as_ref().expect("a table of an open index has a tree")
+    }
+
+    /// The places of all index blocks, as the file lists them.
+    pub(super) fn index_blocks(&self) -> Result<Arc<[BlockPlace]>> {
+        let listed = &mut *self.index_blocks.lock();
+        if let Some(places) = listed {
+            return Ok(Arc::clone(places));
+        }
+        let content = self.raw().block(BlockKind::IndexBlocks, self.footer.index_blocks, false)?;
+        let places =
+            self.sound(index_blocks::decode(&content).ok_or(Corruption::IndexBlockList))?;
+        Ok(Arc::clone(listed.insert(places.into())))
+    }
+
+    /// An index block from the cache, or else from the file: see `read_index_block`.
+    pub(super) fn cached_index_block(
+        &self,
+        place: BlockPlace,
+        with_events: bool,
+    ) -> Result<IndexBlock> {
+        let number = self.listed.number;
+        if let Some(index_block) = self.cache.index_block(number, place) {
+            return Ok(index_block);
+        }
+        let index_block = self.read_index_block(place, with_events)?;
+        self.cache.put_index_block(number, place, &index_block);
+        Ok(index_block)
+    }
+
+    pub(super) fn place(&self, place: &[u8]) -> Result<BlockPlace> {
         self.sound(BlockPlace::decode(place).ok_or(Corruption::IndexBlockTree))
     }
 
     /// Reads an index block. If it has the disk read, then `with_events` those before it too: most event blocks that it
     /// leads to, if these are postings.
-    fn read_index_block(&self, place: BlockPlace, with_events: bool) -> Result<IndexBlock> {
+    pub(super) fn read_index_block(
+        &self,
+        place: BlockPlace,
+        with_events: bool,
+    ) -> Result<IndexBlock> {
         let content = self.raw().block(BlockKind::Index, place, with_events)?;
         self.sound(IndexBlock::decode(content))
     }
 
     /// Checks that `index_block` begins as the tree's `key` says.
-    fn check_begin(&self, index_block: IndexBlock, key: &[u8]) -> Result<IndexBlock> {
+    pub(super) fn check_begin(&self, index_block: IndexBlock, key: &[u8]) -> Result<IndexBlock> {
         let is_right = keys::begin_of(key) == Some(self.sound(index_block.begin())?);
         self.sound(is_right.then_some(index_block).ok_or(Corruption::IndexBlockTree))
     }
@@ -334,7 +372,8 @@ impl RawTable<'_> {
 
     fn block(&self, kind: BlockKind, at: BlockPlace, with_before: bool) -> Result<Bytes> {
         // A damaged place must not allocate more memory than any block takes.
-        if kind != BlockKind::Footer && at.length as usize > BLOCK_BYTES_MAX {
+        let is_long = matches!(kind, BlockKind::Footer | BlockKind::IndexBlocks);
+        if !is_long && at.length as usize > BLOCK_BYTES_MAX {
             return Err(self.damaged(at.offset, "a block is longer than any block can be"));
         }
         let before = if with_before { POSTINGS_BEFORE_BYTES } else { 0 };

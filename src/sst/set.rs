@@ -5,9 +5,8 @@ use crate::codec::sst::block_index::KeyRun;
 use crate::codec::sst::event::LocatedEvent;
 use crate::codec::sst::footer::NameHash;
 use crate::codec::sst::posting::AFTER_TAGS;
-use crate::kv::database::Database;
 use crate::sst::cursor::TableCursor;
-use crate::sst::reader::Table;
+use crate::sst::reader::{BlockFinder, Table};
 use crate::value::error::Result;
 use crate::value::stream::StreamId;
 use bytes::Bytes;
@@ -22,7 +21,11 @@ pub(crate) struct TableSet {
 
 impl TableSet {
     pub(crate) fn new(tables: Vec<Table>) -> TableSet {
-        TableSet { live: RwLock::new(Arc::new(tables.into_iter().map(Arc::new).collect())) }
+        TableSet::of(tables.into_iter().map(Arc::new).collect())
+    }
+
+    pub(crate) fn of(tables: Vec<Arc<Table>>) -> TableSet {
+        TableSet { live: RwLock::new(Arc::new(tables)) }
     }
 
     /// The tables, from the oldest to the newest.
@@ -40,9 +43,13 @@ impl TableSet {
     }
 
     /// The last run of `stream`, which holds its state.
-    pub(crate) fn last_run(&self, db: &Database, stream: &StreamId) -> Result<Option<KeyRun>> {
+    pub(crate) fn last_run(
+        &self,
+        finder: &dyn BlockFinder,
+        stream: &StreamId,
+    ) -> Result<Option<KeyRun>> {
         for table in may_hold(&self.live(), stream) {
-            if let Some(run) = table.run_up_to(db, stream, u64::MAX)? {
+            if let Some(run) = table.run_up_to(finder, stream, u64::MAX)? {
                 return Ok(Some(run));
             }
         }
@@ -52,12 +59,12 @@ impl TableSet {
     /// The events of the run of `stream` that holds `version`; none if there is no such run.
     pub(crate) fn run_holding(
         &self,
-        db: &Database,
+        finder: &dyn BlockFinder,
         stream: &StreamId,
         version: u64,
     ) -> Result<Vec<LocatedEvent>> {
         for table in may_hold(&self.live(), stream) {
-            if let Some(run) = table.run_up_to(db, stream, version)? {
+            if let Some(run) = table.run_up_to(finder, stream, version)? {
                 // Older tables hold older versions only.
                 return match run.last_version() >= version {
                     true => table.events_of(&[run]),
@@ -72,7 +79,7 @@ impl TableSet {
     /// least one, and no further one once there are `limit` events. Empty if no run holds `version`.
     pub(crate) fn events_from(
         &self,
-        db: &Database,
+        finder: &dyn BlockFinder,
         stream: &StreamId,
         version: u64,
         limit: usize,
@@ -81,7 +88,7 @@ impl TableSet {
         let mut cursors = Vec::new();
         for table in may_hold(&self.live(), stream) {
             let mut cursor = TableCursor::anywhere(table);
-            let before = cursor.seek_behind(db, stream, version)?;
+            let before = cursor.seek_behind(finder, stream, version)?;
             let found = before.is_some();
             let holding = before.filter(|run| run.last_version() >= version);
             cursors.push((holding, cursor));
@@ -95,13 +102,13 @@ impl TableSet {
             let mut runs = Vec::new();
             let mut run = match holding {
                 Some(run) => Some(run),
-                None => cursor.take_of(db, stream)?,
+                None => cursor.take_of(finder, stream)?,
             };
             while let Some(found) = run.take_if(|run| run.first_version <= next && left > 0) {
                 next = found.last_version() + 1;
                 left = left.saturating_sub(found.events);
                 runs.push(found);
-                run = cursor.take_of(db, stream)?;
+                run = cursor.take_of(finder, stream)?;
             }
             // A false positive of a table's filter gives no runs.
             events.extend(cursor.table.events_of(&runs)?);
@@ -116,7 +123,7 @@ impl TableSet {
     /// order.
     pub(crate) fn streams_after(
         &self,
-        db: &Database,
+        finder: &dyn BlockFinder,
         prefix: &str,
         after: Option<&str>,
         limit: usize,
@@ -132,19 +139,19 @@ impl TableSet {
         let mut cursors = Vec::new();
         for table in self.live().iter() {
             let mut cursor = TableCursor::anywhere(table);
-            cursor.seek_behind(db, &from, version)?;
+            cursor.seek_behind(finder, &from, version)?;
             cursors.push(cursor);
         }
         let mut streams = Vec::new();
         while streams.len() < limit {
-            let Some(name) = least(db, &mut cursors)? else { break };
+            let Some(name) = least(finder, &mut cursors)? else { break };
             if !name.as_str().starts_with(prefix) {
                 break;
             }
             let mut last = None;
             for cursor in &mut cursors {
-                if cursor.peek(db)?.is_some_and(|run| run.stream == name) {
-                    last = cursor.seek_behind(db, &name, u64::MAX)?.or(last);
+                if cursor.peek(finder)?.is_some_and(|run| run.stream == name) {
+                    last = cursor.seek_behind(finder, &name, u64::MAX)?.or(last);
                 }
             }
             streams.extend(last);
@@ -167,10 +174,10 @@ pub(super) fn may_hold<'a>(
 }
 
 /// The least name among the next runs of `cursors`.
-fn least(db: &Database, cursors: &mut [TableCursor]) -> Result<Option<StreamId>> {
+fn least(finder: &dyn BlockFinder, cursors: &mut [TableCursor]) -> Result<Option<StreamId>> {
     let mut least: Option<StreamId> = None;
     for cursor in cursors {
-        if let Some(run) = cursor.peek(db)?
+        if let Some(run) = cursor.peek(finder)?
             && least.as_ref().is_none_or(|least| run.stream < *least)
         {
             least = Some(run.stream.clone());

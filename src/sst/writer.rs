@@ -10,6 +10,7 @@ use crate::codec::sst::block_index::{IndexBlockBuilder, KeyRun};
 use crate::codec::sst::event::Body;
 use crate::codec::sst::event_types::EventTypes;
 use crate::codec::sst::footer::{Filter, Footer, NameHash};
+use crate::codec::sst::index_blocks;
 use crate::codec::sst::posting;
 use crate::codec::sst::{BlockKind, BlockPlace, TRAILER_BYTES, TableId};
 use crate::codec::state::StreamState;
@@ -64,6 +65,8 @@ pub(crate) struct TableWriter {
     filter: Filter,
     /// Streams and tags.
     streams: u64,
+    /// The places of the index blocks: 12 bytes for each 2 KiB of key runs.
+    index_blocks: Vec<BlockPlace>,
 }
 
 struct WaitingRun {
@@ -116,6 +119,7 @@ impl TableWriter {
             last: None,
             filter: Filter::for_names(streams),
             streams: 0,
+            index_blocks: Vec::new(),
         })
     }
 
@@ -221,6 +225,7 @@ impl TableWriter {
         let place = self.id.seal(BlockKind::Index, offset, &mut self.buffer, |out| {
             runs.finish(next, out);
         });
+        self.index_blocks.push(place);
         let tree = self.tree.as_ref().expect("it is there until the table is finished");
         db.insert(tree, &key, place.trailer().to_vec())
     }
@@ -264,11 +269,16 @@ impl TableWriter {
             return Ok(None);
         };
         self.finish_index_block(db, None)?;
+        let (offset, places) = (self.offset(), std::mem::take(&mut self.index_blocks));
+        let index_blocks = self.id.seal(BlockKind::IndexBlocks, offset, &mut self.buffer, |out| {
+            index_blocks::encode(&places, out);
+        });
         let offset = self.offset();
         let mut filter = std::mem::replace(&mut self.filter, Filter::for_names(0));
         filter.fold_for(self.streams);
         let (events, postings) = (self.events, self.postings);
-        let footer = Footer { events, postings, positions, first, last, types, filter };
+        let footer =
+            Footer { events, postings, positions, index_blocks, first, last, types, filter };
         let seal = |out: &mut Vec<u8>| footer.encode(out);
         let place: BlockPlace = self.id.seal(BlockKind::Footer, offset, &mut self.buffer, seal);
         self.buffer.extend_from_slice(&place.trailer());
@@ -282,7 +292,7 @@ impl TableWriter {
         synced.map_err(|e| Error::io("sync", &self.directory, e))?;
         self.is_finished = true;
         let listed = ListedTable { number: self.id.number, length: self.written, level };
-        let tree = self.tree.take().expect("it is there until the table is finished");
+        let tree = self.tree.take();
         let cache = Arc::clone(&self.cache);
         Table::open(&*self.disk, &self.directory, self.id.index, listed, tree, cache).map(Some)
     }

@@ -2,10 +2,10 @@
 
 use crate::follow::parked::Parked;
 use crate::journal::torn::TornWrite;
+use crate::log::read::stream_info::StreamInfo;
 use crate::model::policy::Retrying;
 use crate::model::process::status::{self as process, ParkedKind, ProcessState, ProcessStatus};
 use crate::model::projection::status::{ProjectionState, ProjectionStatus};
-use crate::store::StreamInfo;
 use crate::store::backup::Backup;
 use crate::store::repair::{CutStream, Exported, IndexRebuilt, Renumbered};
 use crate::store::verify::Verification;

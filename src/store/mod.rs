@@ -26,9 +26,10 @@ mod records;
 #[cfg(test)]
 mod unreadable;
 
+use crate::log::read::stream_info::StreamInfo;
 #[cfg(feature = "async")]
 pub(crate) use reads::stream_info;
-pub use reads::{ReadAll, ReadStream, StreamInfo, Streams};
+pub use reads::{ReadAll, ReadStream, Streams};
 
 use crate::follow::group::ConsumerGroup;
 use crate::follow::group::registry::Groups;

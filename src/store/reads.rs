@@ -6,6 +6,7 @@ use crate::log::handle::LogHandle;
 use crate::log::read::all::{AllEvents, AllRange};
 use crate::log::read::options::{ReadOptions, filter_methods, range_methods};
 use crate::log::read::stream::{StreamEvents, StreamRange};
+use crate::log::read::stream_info::StreamInfo;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::RecordedEvent;
@@ -14,7 +15,6 @@ use crate::value::limits::STREAMS_PAGE;
 use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -177,35 +177,6 @@ impl ReadAll {
     /// Those of [`iter`](ReadAll::iter) and of reading.
     pub fn collect(self) -> Result<Vec<RecordedEvent>> {
         self.iter()?.collect()
-    }
-}
-
-/// Information about a stream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct StreamInfo {
-    /// Its name.
-    pub stream: StreamId,
-    /// The version of its last event.
-    pub version: Version,
-    /// How many of its events can be read.
-    pub count: u64,
-    /// When its first event was recorded.
-    pub created: DateTime<Utc>,
-    /// When its last event was recorded.
-    pub last_written: DateTime<Utc>,
-}
-
-impl StreamInfo {
-    fn new(stream: StreamId, state: &StreamState) -> StreamInfo {
-        StreamInfo {
-            stream,
-            version: state.version,
-            // One for each of its versions: a stream is never truncated.
-            count: state.version.get(),
-            created: state.created.to_utc(),
-            last_written: state.written.to_utc(),
-        }
     }
 }
 

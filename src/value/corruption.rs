@@ -55,6 +55,8 @@ pub(crate) enum Corruption {
     IndexBlock,
     /// The tree of a table's index blocks does not lead to one, or to the wrong one.
     IndexBlockTree,
+    /// A table's list of its index blocks.
+    IndexBlockList,
     /// A table's run does not follow the one before it.
     KeyRunOrder {
         stream: Box<str>,
@@ -171,6 +173,7 @@ impl fmt::Display for Corruption {
             Corruption::IndexBlockTree => {
                 f.write_str("the tree of its block index leads to a wrong place")
             }
+            Corruption::IndexBlockList => f.write_str("the list of its index blocks is malformed"),
             Corruption::KeyRunOrder { stream, version } => {
                 write!(f, "version {version} of {stream} does not follow")
             }

@@ -428,6 +428,11 @@ pub(crate) const COPY_STATE_BYTES_MAX: usize = 32 * MIB;
 pub(crate) const PROGRESS_BYTES: u64 = 64 * MIB as u64;
 /// How often a follower in another process looks at the durable watermark, unless its builder says otherwise.
 pub(crate) const FOLLOWER_POLL: Duration = Duration::from_millis(10);
+/// Bytes of index blocks and event blocks that a follower keeps of the store's index.
+pub(crate) const FOLLOWER_CACHE_BYTES: u64 = 16 * MIB as u64;
+/// Streams that a follower's listing takes at once from what the store's index lacks. For each such part, that is read
+/// once more.
+pub(crate) const FOLLOWER_NAMES_MAX: usize = 65_536;
 /// How long a follower takes a torn durable watermark, whose bytes stay the same, for one that is just being written.
 /// Writing its 60 bytes takes the system a few microseconds.
 pub(crate) const TORN_WATERMARK_MAX: Duration = Duration::from_secs(1);

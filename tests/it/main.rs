@@ -22,6 +22,7 @@ mod decisions;
 mod directory;
 mod faults;
 mod follower;
+mod follower_streams;
 mod git_history;
 mod group;
 mod health;

@@ -497,6 +497,7 @@ const CAUGHT: &[(&str, &str)] = &[
         "log::take_all_tags_for_alike",
         "conditions::events_that_are_appended_together_are_each_found_by_their_own_tags_and_type",
     ),
+    ("follow::believe_any_index", "follower_streams::an_index_of_another_history_is_not_believed"),
     ("log::believe_any_after", "conditions::a_position_past_the_head_is_refused_with_both"),
     (
         "decision::show_again_after_a_conflict",

@@ -8,8 +8,9 @@
 //!     16      8  position of the first event
 //!     24      8  position of the last event
 //!     32      8  version that the first run begins with
-//!     40      2  bytes of the name of its stream
-//!     42         that name
+//!     40     12  place of the list of index blocks: offset (8), length (4)
+//!     52      2  bytes of the name of its stream
+//!     54         that name
 //!             2  bytes of the name of the last stream
 //!                that name
 //!                the types of the events, as `event_types` describes
@@ -22,6 +23,7 @@
 use crate::codec::cursor::{Cursor, array_at};
 use crate::codec::length::{in_memory, in_two_bytes};
 use crate::codec::sst::event_types::{EventTypes, OfType};
+use crate::codec::sst::{BlockPlace, TRAILER_BYTES};
 use crate::value::stream::StreamId;
 use bytes::Bytes;
 
@@ -39,6 +41,7 @@ pub(crate) struct Footer {
     pub(crate) postings: u64,
     /// The positions of the first and the last event.
     pub(crate) positions: (u64, u64),
+    pub(crate) index_blocks: BlockPlace,
     pub(crate) first: (StreamId, u64),
     pub(crate) last: StreamId,
     pub(crate) types: EventTypes,
@@ -60,6 +63,7 @@ impl Footer {
         for number in [self.events, self.postings, first_position, last_position, *version] {
             out.extend_from_slice(&number.to_le_bytes());
         }
+        out.extend_from_slice(&self.index_blocks.trailer());
         for name in [first, &self.last] {
             out.extend_from_slice(&in_two_bytes(name.as_str().len()).to_le_bytes());
             out.extend_from_slice(name.as_str().as_bytes());
@@ -77,6 +81,7 @@ impl Footer {
         let (events, postings) = (cursor.u64()?, cursor.u64()?);
         let positions = (cursor.u64()?, cursor.u64()?);
         let version = cursor.u64()?;
+        let index_blocks = BlockPlace::decode(cursor.pass(TRAILER_BYTES)?)?;
         let mut name = || {
             let length = cursor.u16()?;
             // Copies of the names, because the footer's buffer is mostly the filter.
@@ -89,6 +94,7 @@ impl Footer {
             events,
             postings,
             positions,
+            index_blocks,
             first: (first, version),
             last,
             types,
@@ -178,6 +184,7 @@ mod tests {
             events: 9,
             postings: 2,
             positions: (3, 4),
+            index_blocks: BlockPlace { offset: 40, length: 7 },
             first: (stream("A-1"), 5),
             last: stream("B"),
             types,
@@ -187,6 +194,7 @@ mod tests {
         footer.encode(&mut content);
         let mut golden = Vec::new();
         golden.extend([9_u64, 2, 3, 4, 5].iter().flat_map(|number| number.to_le_bytes()));
+        golden.extend([40, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0]);
         golden.extend([3, 0, b'A', b'-', b'1', 1, 0, b'B']);
         golden.extend([1, 0, 0, 0, 1, 0, b'T']);
         golden.extend([1_u64, 3, 3].iter().flat_map(|number| number.to_le_bytes()));

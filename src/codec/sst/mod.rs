@@ -3,12 +3,12 @@
 //! ```text
 //! offset  bytes  field
 //!      0      8  magic "FSPACK\0\0"
-//!      8      4  format, 2
+//!      8      4  format, 3
 //!     12     16  id of the index that it belongs to
 //!     28      8  number of the table
 //!     36      4  zero
 //!     40         blocks, one after another: event blocks, and after some of them an index block;
-//!                the footer is the last
+//!                then the list of the index blocks, and the footer
 //!    end-12   8  offset of the footer
 //!    end-4    4  its length
 //! ```
@@ -18,8 +18,8 @@
 //! ```text
 //! offset  bytes  field
 //!      0      4  CRC-32C of the index's id, the table's number, the block's offset, and everything that follows
-//!      4      1  kind: 1 an event block, 2 an index block, 3 the footer
-//!      5         content, which `block`, `block_index` and `footer` describe
+//!      4      1  kind: 1 an event block, 2 an index block, 3 the footer, 4 the list of index blocks
+//!      5         content, which `block`, `block_index`, `footer` and `index_blocks` describe
 //! ```
 //!
 //! The checksum covers a block's place. So a block that the disk has written elsewhere, in this file or in another, is
@@ -30,6 +30,7 @@ pub(crate) mod block_index;
 pub(crate) mod event;
 pub(crate) mod event_types;
 pub(crate) mod footer;
+pub(crate) mod index_blocks;
 pub(crate) mod posting;
 
 use crate::codec::cursor::array_at;
@@ -38,7 +39,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 const MAGIC: [u8; 8] = *b"FSPACK\0\0";
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const CONTENT_OFFSET: usize = 5;
 pub(crate) const HEADER_BYTES: usize = 40;
 pub(crate) const TRAILER_BYTES: usize = 12;
@@ -56,6 +57,7 @@ pub(crate) enum BlockKind {
     Events = 1,
     Index = 2,
     Footer = 3,
+    IndexBlocks = 4,
 }
 
 /// Where a block is in its table.

@@ -45,6 +45,8 @@ pub struct Following {
     last: Option<(Location, Header)>,
     frames: Option<Frames>,
     page: VecDeque<RecordedEvent>,
+    /// Where the frame after position `after` begins, if that is known when nothing is read yet.
+    start: Option<Location>,
     stop: Arc<Stop>,
 }
 
@@ -65,7 +67,13 @@ impl Following {
     pub(super) fn new(shared: Arc<Shared>, options: ReadOptions, poll: Duration) -> Following {
         let stop = Arc::new(Stop::default());
         let (known, last, frames, page) = (None, None, None, VecDeque::new());
-        Following { shared, options, poll, known, last, frames, page, stop }
+        Following { shared, options, poll, known, last, frames, page, start: None, stop }
+    }
+
+    /// Begins at `start`, where the frame after the first position to pass over begins.
+    pub(super) fn starting_at(mut self, start: Location) -> Following {
+        self.start = Some(start);
+        self
     }
 
     /// The position up to which everything has been read, or was not wanted: where to continue another time.
@@ -195,13 +203,16 @@ impl Following {
 
     /// A scan from behind the last frame that was read, or from the segment on that holds the next position: in other
     /// files the frame may be elsewhere.
-    fn begin(&self, journal: &Arc<Journal>, end: Location) -> Result<Frames> {
+    fn begin(&mut self, journal: &Arc<Journal>, end: Location) -> Result<Frames> {
         if let Some(last) = self.last.as_ref()
             && self.shared.holds(last)?
         {
             let (at, header) = last;
             let from = Location { offset: at.offset + header.padded_length(), ..*at };
             return Ok(journal.frames(from, header.next_position(), end));
+        }
+        if let Some(start) = self.start.take() {
+            return Ok(journal.frames(start, self.options.after + 1, end));
         }
         let header = journal.segment_at(self.options.after + 1).ok_or_else(|| {
             journal.corrupt(end, Some(self.options.after + 1), "no segment holds the position")

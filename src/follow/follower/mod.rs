@@ -7,18 +7,26 @@
 
 mod following;
 mod history;
+mod indexed;
+mod read_stream;
+mod streams;
 mod watch;
 
 pub use following::Following;
+pub use read_stream::FollowerReadStream;
+pub use streams::FollowerStreams;
 
 use crate::journal::manifest;
 use crate::log::read::options::{ReadOptions, filter_methods, range_methods, stream_method};
+use crate::log::read::stream_info::StreamInfo;
 use crate::storage::disk::{Disk, RealDisk, refuse_no_directory};
 use crate::storage::files::{absolute, resolve};
 use crate::value::error::{Error, Result};
 use crate::value::event::RecordedEvent;
 use crate::value::limits::FOLLOWER_POLL;
-use crate::value::position::Position;
+use crate::value::position::{Position, Version};
+use crate::value::stream::StreamId;
+use indexed::{Indexed, never_written, with_index};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,9 +34,8 @@ use watch::Shared;
 
 /// A read-only view of a store that another process writes.
 ///
-/// It reads what is durable, by position and through filters. It has no index, so reading one stream walks over the
-/// journal. Any number of followers may be open; the writer notices none of them. A backup can be followed like any
-/// store.
+/// It reads what is durable, by position and through filters, and one stream by the index that the writer keeps. Any
+/// number of followers may be open; the writer notices none of them. A backup can be followed like any store.
 ///
 /// ```
 /// use filmstrip::{ExpectedVersion, Follower, NewEvent, Position, Store};
@@ -95,6 +102,58 @@ impl Follower {
     pub fn head(&self) -> Result<Position> {
         let known = self.shared.look()?;
         Ok(Position::new(known.map_or(0, |known| known.watermark.position)))
+    }
+
+    /// Begins a read of one stream, in the order of its versions.
+    ///
+    /// It finds the events by the index that the writing process keeps, and reads of the journal only what that lacks:
+    /// at most a few hundred MiB, after a burst of writes. Where there is no such index, as in a backup, it reads the
+    /// whole journal.
+    ///
+    /// ```
+    /// use filmstrip::{ExpectedVersion, Follower, NewEvent, Store, Version};
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("orders");
+    /// let store = Store::open(&path)?; // in one process
+    /// let events = ["Placed", "Paid", "Shipped"].map(|name| NewEvent::bytes(name, ""));
+    /// store.append("Order-1", ExpectedVersion::NoStream, events)?;
+    ///
+    /// let follower = Follower::open(&path)?; // in another
+    /// let events = follower.read_stream("Order-1").after(Version::new(1)).collect()?;
+    /// assert_eq!(events.iter().map(|e| e.event_type.as_str()).collect::<Vec<_>>(), ["Paid", "Shipped"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read_stream<S>(&self, stream: S) -> FollowerReadStream
+    where
+        S: TryInto<StreamId>,
+        Error: From<S::Error>,
+    {
+        FollowerReadStream::new(Arc::clone(&self.shared), stream.try_into().map_err(Error::from))
+    }
+
+    /// Returns what is known of one stream.
+    ///
+    /// # Errors
+    /// [`StreamNotFound`](crate::ErrorKind::StreamNotFound) if it was never written;
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if its name is invalid; those of [`head`](Follower::head) and
+    /// of reading.
+    pub fn stream_info<S>(&self, stream: S) -> Result<StreamInfo>
+    where
+        S: TryInto<StreamId>,
+        Error: From<S::Error>,
+    {
+        let stream = stream.try_into()?;
+        let Some(indexed) = Indexed::now(&self.shared)? else { return Err(never_written(&stream)) };
+        let (_, state) = with_index(indexed, |it| it.stream_state(&self.shared, &stream))?;
+        match state.version {
+            Version::NONE => Err(never_written(&stream)),
+            _ => Ok(StreamInfo::new(stream, &state)),
+        }
+    }
+
+    /// Begins a listing of streams, in the order of their names' bytes.
+    pub fn streams(&self) -> FollowerStreams {
+        FollowerStreams::new(Arc::clone(&self.shared))
     }
 
     /// Begins a read of the global sequence: what is durable now, or that and everything that follows.

@@ -1,6 +1,7 @@
 //! How far a followed store is durable, and whether it is still the one that was opened.
 
 use crate::codec::frame::{HEADER_BYTES, Header, Location};
+use crate::index::read_only::IndexReader;
 use crate::journal::manifest;
 use crate::journal::read::Journal;
 use crate::journal::recover::read_header;
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     /// The directory of the journal.
     pub(super) directory: PathBuf,
     seen: Mutex<Seen>,
+    pub(super) index: IndexReader,
 }
 
 struct Seen {
@@ -71,7 +73,8 @@ impl Shared {
         let journal = Journal::new(Arc::clone(&disk), directory.clone(), store, Vec::new());
         let files = Files { journal: Arc::new(journal), segment: 0, watermark: None };
         let seen = Mutex::new(Seen { watermark: None, files, read: None, torn: None });
-        Shared { owner: Owner::this_process(), path, disk, store, directory, seen }
+        let index = IndexReader::new(&disk, &path, store);
+        Shared { owner: Owner::this_process(), path, disk, store, directory, seen, index }
     }
 
     /// Looks for the first time, until the watermark is not torn.

@@ -124,23 +124,23 @@ fn a_directory_that_lost_the_place_of_a_block_is_refused_where_it_is_needed() {
     index.insert(truth.batch(0, 800)).unwrap();
     let table = index.tables.live()[0].clone();
     let mut keys = Vec::new();
-    let mut blocks = index.db.prefix(&table.tree, b"");
+    let mut blocks = index.db.prefix(table.tree(), b"");
     while let Some((key, place)) = blocks.next().unwrap() {
         keys.push((key, place));
     }
     assert!(keys.len() > 5, "{} blocks", keys.len());
     for (key, place) in &keys {
         let refused = truth.refused.get();
-        index.db.remove(&table.tree, key).unwrap();
+        index.db.remove(table.tree(), key).unwrap();
         truth.check(&index, 800, 800, true);
         assert!(truth.refused.get() > refused, "a lost block was not missed");
-        index.db.insert(&table.tree, key, keys[0].1.to_vec()).unwrap();
+        index.db.insert(table.tree(), key, keys[0].1.to_vec()).unwrap();
         if *place != keys[0].1 {
             let refused = truth.refused.get();
             truth.check(&index, 800, 800, true);
             assert!(truth.refused.get() > refused, "another block was taken for it");
         }
-        index.db.insert(&table.tree, key, place.to_vec()).unwrap();
+        index.db.insert(table.tree(), key, place.to_vec()).unwrap();
     }
     truth.check(&index, 800, 800, false);
 }

@@ -16,4 +16,5 @@ pub(crate) mod readahead;
 pub(crate) mod selected;
 pub(crate) mod skip;
 pub(crate) mod stream;
+pub(crate) mod stream_info;
 pub(crate) mod tagged;

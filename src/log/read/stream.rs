@@ -10,6 +10,7 @@ use crate::codec::frame::{EntryLocation, Frame, Location};
 use crate::codec::sst::event::{Body, LocatedEvent};
 use crate::index::core::Index;
 use crate::index::flush_batch::EventToIndex;
+use crate::journal::read::Journal;
 use crate::journal::segment;
 use crate::log::core::Log;
 use crate::log::read::located::{Located, each_located};
@@ -178,12 +179,22 @@ impl Log {
     }
 
     fn envelope_at(&self, at: EntryLocation, stream: &StreamId, version: u64) -> Result<Bytes> {
-        let entry = self.journal.entry(at)?;
-        envelope_in(Ok(entry), stream, version).map_err(|what| {
-            let at = Location { segment: at.segment, offset: at.offset.into() };
-            self.journal.corrupt(at, None, what)
-        })
+        envelope_at(&self.journal, at, stream, version)
     }
+}
+
+/// The envelope of the event `version` of `stream`, whose entry is at `at`.
+pub(crate) fn envelope_at(
+    journal: &Journal,
+    at: EntryLocation,
+    stream: &StreamId,
+    version: u64,
+) -> Result<Bytes> {
+    let entry = journal.entry(at)?;
+    envelope_in(Ok(entry), stream, version).map_err(|what| {
+        let at = Location { segment: at.segment, offset: at.offset.into() };
+        journal.corrupt(at, None, what)
+    })
 }
 
 /// An event that is not at the location that the index gives.
@@ -289,7 +300,8 @@ impl Iterator for StreamEvents {
     }
 }
 
-fn decode(stream: &StreamId, event: RawEvent) -> Result<RecordedEvent> {
+/// The event of `stream`, decoded.
+pub(crate) fn decode(stream: &StreamId, event: RawEvent) -> Result<RecordedEvent> {
     let Some(read) = envelope::read(&event.body) else { return Err(unreadable(stream, &event)) };
     let place = Place {
         position: Position::new(event.position),

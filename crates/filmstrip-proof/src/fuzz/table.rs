@@ -33,6 +33,9 @@ pub fn table(input: &[u8]) -> bool {
     if let Some(content) = unseal(BlockKind::Index) {
         return check_index_block(content);
     }
+    if let Some(content) = unseal(BlockKind::IndexBlocks) {
+        return check_index_block_list(&content);
+    }
     match unseal(BlockKind::Footer).as_ref().and_then(Footer::decode) {
         Some(footer) => {
             let mut again = Vec::new();
@@ -43,6 +46,14 @@ pub fn table(input: &[u8]) -> bool {
         }
         None => false,
     }
+}
+
+fn check_index_block_list(content: &Bytes) -> bool {
+    let Some(places) = index_blocks::decode(content) else { return false };
+    let mut again = Vec::new();
+    index_blocks::encode(&places, &mut again);
+    assert_eq!(again, *content);
+    true
 }
 
 fn check_event_block(content: &Bytes, events: u64) -> bool {

@@ -7,13 +7,14 @@
 
 use crate::codec::cursor::array_at;
 use crate::codec::frame::{self, Header};
-use crate::codec::sst::BlockKind;
 use crate::codec::sst::block::EventBlockBuilder;
 use crate::codec::sst::block_index::{IndexBlockBuilder, KeyRun};
 use crate::codec::sst::event::{Body, body_of};
 use crate::codec::sst::event_types::EventTypes;
 use crate::codec::sst::footer::{Filter, Footer, NameHash};
+use crate::codec::sst::index_blocks;
 use crate::codec::sst::posting::body_of_posting;
+use crate::codec::sst::{BlockKind, BlockPlace};
 use crate::codec::state::StreamState;
 use crate::fuzz::journal::{MARK_BYTES, PAGE_BYTES};
 use crate::fuzz::{mend, table};
@@ -300,6 +301,10 @@ fn put_blocks(events: &[EventToIndex], number: usize) {
     put_block("directory", BlockKind::Index, &mut |out| {
         index_block.finish(Some((&next, 1)), out);
     });
+    put_block("index-blocks", BlockKind::IndexBlocks, &mut |out| {
+        let places = [(40, 100), (700, 9)];
+        index_blocks::encode(&places.map(|(offset, length)| BlockPlace { offset, length }), out);
+    });
     let mut filter = Filter::for_names(2);
     filter.put(NameHash::of(&first.stream));
     let mut types = EventTypes::default();
@@ -309,6 +314,7 @@ fn put_blocks(events: &[EventToIndex], number: usize) {
         events: 2,
         postings: 1,
         positions: (3, 4),
+        index_blocks: BlockPlace { offset: 40, length: 7 },
         first: (first.stream.clone(), 1),
         last: next,
         types,
