@@ -1,0 +1,42 @@
+//! A server of the studio's own.
+
+use crate::studio::Studio;
+use axum::Router;
+use std::io;
+use std::net::SocketAddr;
+use tokio::net::TcpListener;
+
+/// A studio that listens, made by [`Studio::bind`].
+#[must_use = "a server serves while `run` runs"]
+pub struct Server {
+    listener: TcpListener,
+    router: Router,
+    address: SocketAddr,
+    token: Option<String>,
+}
+
+impl Server {
+    pub(crate) async fn bind(studio: Studio, address: SocketAddr) -> io::Result<Server> {
+        let token = studio.required_token().map(str::to_owned);
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Server { listener, router: studio.router(), address, token })
+    }
+
+    /// The address to open in a browser, with the token if one is asked for.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match &self.token {
+            Some(token) => format!("http://{}/?token={token}", self.address),
+            None => format!("http://{}/", self.address),
+        }
+    }
+
+    /// Serves until the future is dropped.
+    ///
+    /// # Errors
+    /// Errors of accepting connections.
+    pub async fn run(self) -> io::Result<()> {
+        axum::serve(self.listener, self.router).await
+    }
+}
