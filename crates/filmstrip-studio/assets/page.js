@@ -7,6 +7,8 @@ export function request(method, url, headers = {}) {
     const asked = new XMLHttpRequest();
     asked.open(method, url);
     asked.responseType = "document";
+    // Also what has no type, because it has no body.
+    asked.overrideMimeType("text/html");
     for (const [name, value] of Object.entries(headers)) asked.setRequestHeader(name, value);
     asked.onload = () => resolve({ status: asked.status, page: asked.response });
     asked.onerror = () => reject(new Error("The studio does not answer."));
@@ -17,7 +19,7 @@ export function request(method, url, headers = {}) {
 /// Takes the children of an element of another document.
 export function replace(id, page) {
   const [old, made] = [document.getElementById(id), page.getElementById(id)];
-  old.replaceChildren(...Array.from(made.childNodes, (node) => document.adoptNode(node)));
+  old.replaceChildren(...made.childNodes);
 }
 
 /// Whether a key belongs to the field that has the focus.

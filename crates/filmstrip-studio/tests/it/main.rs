@@ -1,0 +1,7 @@
+//! The studio over real stores: over HTTP, and in a browser.
+
+mod browser;
+mod common;
+mod hostile;
+mod pages;
+mod refusals;
