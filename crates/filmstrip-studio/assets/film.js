@@ -75,7 +75,6 @@ function stop() {
   isPlaying = false;
   play.setAttribute("aria-pressed", "false");
   play.setAttribute("aria-label", "Play");
-  play.firstElementChild.textContent = "▷";
 }
 
 async function toggle() {
@@ -83,7 +82,6 @@ async function toggle() {
   isPlaying = true;
   play.setAttribute("aria-pressed", "true");
   play.setAttribute("aria-label", "Stop");
-  play.firstElementChild.textContent = "□";
   if (version === last) await show(1);
   while (isPlaying && version < last) {
     await pause(isCalm.matches ? 1500 : 700);

@@ -6,7 +6,7 @@ use crate::source::Brief;
 use crate::view_rows::{ViewRow, page};
 use filmstrip::bytes::Bytes;
 use filmstrip::chrono::{DateTime, Utc};
-use filmstrip::projection::{ExplainStep, RowChange};
+use filmstrip::projection::{ErrorAction, ExplainStep, OnError, ProjectionBuilder, RowChange};
 use filmstrip::{Position, Projection, Result, Store};
 use std::collections::VecDeque;
 
@@ -15,6 +15,8 @@ pub(crate) struct Explanation {
     pub(crate) changes: Vec<RowStep>,
     /// Earlier changes that are not among them.
     pub(crate) earlier: usize,
+    /// Events that were left out, because the projection fails on them.
+    pub(crate) skipped: u64,
     /// Whether all events were looked at.
     pub(crate) is_complete: bool,
 }
@@ -25,21 +27,39 @@ pub(crate) struct RowStep {
     pub(crate) after: Option<Json>,
 }
 
+/// Rows as they were.
+pub(crate) struct PastRows {
+    pub(crate) time: DateTime<Utc>,
+    pub(crate) rows: Vec<ViewRow>,
+    /// The last event that is in them.
+    pub(crate) position: Position,
+    /// Events that are not, because the projection fails on them.
+    pub(crate) skipped: u64,
+}
+
 /// A projection that can be folded again.
 pub(crate) trait Past: Send + Sync {
-    /// A page of the rows as they were at `time`, and the position of the last event that is in them.
+    /// A page of the rows as they were at `time`.
     fn rows(
         &self,
         store: &Store,
         time: DateTime<Utc>,
         prefix: &str,
         after: &str,
-    ) -> Result<(Vec<ViewRow>, Position)>;
+    ) -> Result<PastRows>;
 
     fn explain(&self, store: &Store, key: &str) -> Result<Explanation>;
 }
 
 pub(crate) struct Made<F>(pub(crate) F);
+
+impl<P: Projection, F: Fn() -> P> Made<F> {
+    /// An event that the projection fails on is left out: it is for its running one to stop there.
+    fn builder(&self, store: &Store) -> ProjectionBuilder<P> {
+        let leave_out = OnError::default().retries(0).then(ErrorAction::ParkEvent);
+        store.project((self.0)()).memory_bytes(PAST_BYTES_MAX).on_error(leave_out)
+    }
+}
 
 impl<P: Projection, F: Fn() -> P + Send + Sync> Past for Made<F> {
     fn rows(
@@ -48,19 +68,22 @@ impl<P: Projection, F: Fn() -> P + Send + Sync> Past for Made<F> {
         time: DateTime<Utc>,
         prefix: &str,
         after: &str,
-    ) -> Result<(Vec<ViewRow>, Position)> {
-        let view = store.project((self.0)()).memory_bytes(PAST_BYTES_MAX).as_of(time)?;
-        Ok((page(view.rows(), prefix, after)?, view.position()))
+    ) -> Result<PastRows> {
+        let view = self.builder(store).as_of(time)?;
+        let rows = page(view.rows(), prefix, after)?;
+        Ok(PastRows { time, rows, position: view.position(), skipped: view.skipped() })
     }
 
     fn explain(&self, store: &Store, key: &str) -> Result<Explanation> {
-        let mut explained = store.project((self.0)()).memory_bytes(PAST_BYTES_MAX).explain(key)?;
+        let mut explained = self.builder(store).explain(key)?;
         let (mut changes, mut earlier) = (VecDeque::new(), 0);
+        let mut is_complete = false;
         for _ in 0..EXPLAIN_EVENTS_MAX {
             match explained.step(1)? {
                 ExplainStep::Changed(change) => changes.push_back(step(&change)),
                 ExplainStep::Ended => {
-                    return Ok(Explanation { changes: changes.into(), earlier, is_complete: true });
+                    is_complete = true;
+                    break;
                 }
                 _ => {}
             }
@@ -69,7 +92,8 @@ impl<P: Projection, F: Fn() -> P + Send + Sync> Past for Made<F> {
                 earlier += 1;
             }
         }
-        Ok(Explanation { changes: changes.into(), earlier, is_complete: false })
+        let skipped = explained.skipped();
+        Ok(Explanation { changes: changes.into(), earlier, skipped, is_complete })
     }
 }
 

@@ -1,8 +1,8 @@
 //! One verification of the store at a time, and what the last one found.
 
-use filmstrip::Store;
 use filmstrip::chrono::{DateTime, Utc};
 use filmstrip::repair::Verification;
+use filmstrip::{Position, Store};
 use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Clone, Default)]
@@ -12,7 +12,12 @@ pub(crate) struct Verifying(Arc<Mutex<State>>);
 pub(crate) enum State {
     #[default]
     Never,
-    Since(DateTime<Utc>),
+    Running {
+        since: DateTime<Utc>,
+        /// The position up to which everything was read, and the head when it began.
+        reached: Position,
+        head: Position,
+    },
     Done {
         at: DateTime<Utc>,
         /// The result, or why there is none.
@@ -28,16 +33,25 @@ impl Verifying {
     /// Begins a verification on a thread of its own, unless one runs.
     pub(crate) fn begin(&self, store: &Store) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*state, State::Since(_)) {
+        if matches!(*state, State::Running { .. }) {
             return;
         }
-        *state = State::Since(Utc::now());
+        let head = store.head();
+        *state = State::Running { since: Utc::now(), reached: Position::START, head };
         drop(state);
         let (store, verifying) = (store.clone(), self.clone());
         tokio::task::spawn_blocking(move || {
-            let result = store.verify().map(Box::new).map_err(|error| error.to_string());
+            let result = store.verify_with(|position| verifying.report(position));
+            let result = result.map(Box::new).map_err(|error| error.to_string());
             *verifying.0.lock().unwrap_or_else(PoisonError::into_inner) =
                 State::Done { at: Utc::now(), result };
         });
+    }
+
+    fn report(&self, position: Position) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let State::Running { reached, .. } = &mut *state {
+            *reached = position;
+        }
     }
 }

@@ -30,8 +30,8 @@ pub(crate) struct Wanted {
 /// What the page shows.
 struct Film {
     stream: Listed,
+    /// The frames around the one that is shown.
     strip: Vec<Brief>,
-    /// The time of the frame before the strip's first one.
     event: RecordedEvent,
     /// `None` if no aggregate of the category is registered.
     state: Option<Result<Around, NoState>>,
@@ -175,7 +175,7 @@ fn frames(place: &Place, strip: &[Brief], shown: &RecordedEvent) -> Markup {
                 a.cell href=(place.film(&shown.stream, Some(brief.version)))
                     aria-current=[is_shown.then_some("true")] {
                     span.version { (number(brief.version.get())) }
-                    span.type { (Visible(&brief.event_type)) }
+                    span.type { (humps(&brief.event_type)) }
                     span.gap {
                         @match before {
                             Some(before) => (gap(brief.recorded_at - before.recorded_at)),
@@ -188,14 +188,27 @@ fn frames(place: &Place, strip: &[Brief], shown: &RecordedEvent) -> Markup {
     }
 }
 
+/// A name that may be broken before its capital letters.
+fn humps(name: &str) -> Markup {
+    let starts = name.char_indices().filter(|(at, char)| *at > 0 && char.is_uppercase());
+    let ends = starts.map(|(at, _)| at).take(8).chain([name.len()]);
+    let mut from = 0;
+    html! {
+        @for end in ends {
+            @if from > 0 { wbr; }
+            (Visible(&name[std::mem::replace(&mut from, end)..end]))
+        }
+    }
+}
+
 /// Links to other frames, and fields that name one.
 fn controls(place: &Place, stream: &Listed, event: &RecordedEvent) -> Markup {
     let (version, last) = (event.version.get(), stream.version.get());
     let steps = [
-        ("first", "First frame", "⏮", 1),
-        ("previous", "Previous frame", "◀", version.saturating_sub(1).max(1)),
-        ("next", "Next frame", "▶", (version + 1).min(last)),
-        ("last", "Last frame", "⏭", last),
+        ("first", "First frame", "M3 3h2v10H3zM13 3v10L6 8z", 1),
+        ("previous", "Previous frame", "M11 3v10L4 8z", version.saturating_sub(1).max(1)),
+        ("next", "Next frame", "M5 3v10l7-5z", (version + 1).min(last)),
+        ("last", "Last frame", "M11 3h2v10h-2zM3 3v10l7-5z", last),
     ];
     let address = place.film(&event.stream, None);
     let (action, query) = address.split_once('?').unwrap_or((&address, ""));
@@ -203,15 +216,15 @@ fn controls(place: &Place, stream: &Listed, event: &RecordedEvent) -> Markup {
         html! { @if !query.is_empty() { input type="hidden" name="stream" value=(event.stream); } };
     html! {
         div.controls role="group" aria-label="Move through the film" {
-            @for (id, name, sign, to) in steps {
+            @for (id, name, shape, to) in steps {
                 @if id == "next" {
                     button.step id="play" type="button" hidden aria-pressed="false" aria-label="Play" {
-                        span aria-hidden="true" { "▷" }
+                        (icon("M2 2h12v12H2zM6 5v6l5-3z"))
                     }
                 }
                 a.step data-step=(id) aria-label=(name) title=(name)
                     href=(place.film(&event.stream, Some(Version::new(to)))) {
-                    span aria-hidden="true" { (sign) }
+                    (icon(shape))
                 }
             }
             form.scrub action=(action) method="get" {
@@ -235,6 +248,11 @@ fn controls(place: &Place, stream: &Listed, event: &RecordedEvent) -> Markup {
             }
         }
     }
+}
+
+/// A sign drawn as a path, in a square of 16.
+fn icon(path: &str) -> Markup {
+    html! { svg.icon viewBox="0 0 16 16" aria-hidden="true" { path d=(path) fill-rule="evenodd" {} } }
 }
 
 fn frame(place: &Place, event: &RecordedEvent, state: Option<&Result<Around, NoState>>) -> Markup {

@@ -32,8 +32,10 @@ pub(crate) async fn live(
 fn page(place: &Place, wanted: &Wanted, head: Position, rows: &[Brief]) -> Markup {
     let field = |name: &str, label: &str, value: &str| {
         html! {
-            label for=(name) { (label) }
-            input id=(name) name=(name) value=(value) autocomplete="off" spellcheck="false";
+            span.field {
+                label for=(name) { (label) }
+                input id=(name) name=(name) value=(value) autocomplete="off" spellcheck="false";
+            }
         }
     };
     let events = place.with("/live/events", &wanted.parameters());

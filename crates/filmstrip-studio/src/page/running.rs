@@ -256,13 +256,24 @@ fn card(place: &Place, follower: &Follower, writes: bool) -> Markup {
             @if writes {
                 div.buttons {
                     @for action in actions.iter() {
-                        @if stats.parked > 0 || !matches!(action.name, "replay" | "discard") {
+                        @if fits(action, stats) {
                             (button(&place.page(&format!("{path}/{}", action.name)), action, &stats.name))
                         }
                     }
                 }
             }
         }
+    }
+}
+
+/// Whether an action would do anything now.
+fn fits(action: &Action, stats: &FollowerStats) -> bool {
+    let is_still = matches!(stats.state, FollowerState::Paused | FollowerState::Faulted);
+    match action.name {
+        "pause" => !is_still,
+        "resume" => is_still,
+        "replay" | "discard" => stats.parked > 0,
+        _ => true,
     }
 }
 
@@ -293,7 +304,8 @@ fn item(
                     Some(film) => a href=(film) { (Visible(&waiting.what)) },
                     None => (Visible(&waiting.what)),
                 }
-                " · " (waiting.attempts) " attempts · " (time(waiting.parked_at))
+                " · " (waiting.attempts) @if waiting.attempts == 1 { " attempt · " } @else { " attempts · " }
+                (time(waiting.parked_at))
             }
             p.error { (Visible(&waiting.error)) }
             @if let (Some(instance), true) = (&waiting.instance, writes) {

@@ -35,8 +35,11 @@ pub(crate) async fn store(State(shared): State<Arc<Shared>>, place: Place) -> An
         @match &figures {
             Some((path, stats, health)) => {
                 p.about { code { (Visible(path)) } }
-                (page(stats, health))
-                (verification(&place, &shared.verifying.state(), shared.guard.writes))
+                (writes(health))
+                div.panels {
+                    (page(stats))
+                    (verification(&place, &shared.verifying.state(), shared.guard.writes))
+                }
                 (confirmation())
             }
             None => {
@@ -49,10 +52,9 @@ pub(crate) async fn store(State(shared): State<Arc<Shared>>, place: Place) -> An
     Ok(Page { place, tab: Some(Tab::Store), title, script: Some("actions.js"), body })
 }
 
-fn page(stats: &Stats, health: &Health) -> Markup {
+fn page(stats: &Stats) -> Markup {
     let (commits, index, upkeep) = (&stats.commits, &stats.index, &stats.upkeep);
     html! {
-        (writes(health))
         section { h2 { "Log" } dl.facts {
             (fact("head", number(stats.head.get())))
             (fact("commits since opened", number(commits.commits)))
@@ -133,8 +135,10 @@ fn verification(place: &Place, state: &Verified, writes: bool) -> Markup {
             h2 { "Verification" }
             @match state {
                 Verified::Never => p { "Not since this studio began." },
-                Verified::Since(at) => p id="verifying" role="status" {
-                    "Reading and checking everything, for " ((Utc::now() - *at).num_seconds()) " s."
+                Verified::Running { since, reached, head } => p id="verifying" role="status" {
+                    progress max=(head) value=(reached) aria-label="Verified" {}
+                    " " (number(reached.get())) " of " (number(head.get())) " events, after "
+                    ((Utc::now() - *since).num_seconds()) " s"
                 },
                 Verified::Done { at, result } => {
                     @match result {
@@ -144,7 +148,7 @@ fn verification(place: &Place, state: &Verified, writes: bool) -> Markup {
                     p.about { "At " (time(*at)) "." }
                 }
             }
-            @if writes && !matches!(state, Verified::Since(_)) {
+            @if writes && !matches!(state, Verified::Running { .. }) {
                 div.buttons {
                     button type="button" hidden data-action=(place.page("/store/verify")) data-title="Verify the store"
                         data-confirm="Everything in the store is read and checked. Nothing is changed."

@@ -67,9 +67,11 @@ fn page(place: &Place, wanted: &Wanted, lists: &Lists) -> Markup {
                 @if !wanted.category.is_empty() {
                     input type="hidden" name="category" value=(wanted.category);
                 }
-                label for="prefix" { "Name begins with" }
-                input id="prefix" name="prefix" type="search" value=(wanted.prefix) autocomplete="off"
-                    spellcheck="false";
+                span.field {
+                    label for="prefix" { "Name begins with" }
+                    input id="prefix" name="prefix" type="search" value=(wanted.prefix) autocomplete="off"
+                        spellcheck="false";
+                }
                 button { "Search" }
             }
         }

@@ -7,7 +7,7 @@ use super::place::Place;
 use super::value;
 use super::{Answer, Faulty, Page, Tab};
 use crate::limits::PAGE_ROWS;
-use crate::past::Explanation;
+use crate::past::{Explanation, PastRows};
 use crate::shared::Shared;
 use crate::text::{Visible, plain};
 use crate::view_rows::{ViewRow, newest};
@@ -39,8 +39,8 @@ pub(crate) struct WantedRow {
 struct Rows {
     rows: Vec<ViewRow>,
     has_more: bool,
-    /// The time that was asked for, and the last event before it.
-    then: Option<(DateTime<Utc>, Position)>,
+    /// The time that was asked for, the last event before it, and how many were left out.
+    then: Option<(DateTime<Utc>, Position, u64)>,
     can_go_back: bool,
 }
 
@@ -109,15 +109,9 @@ fn read(shared: &Shared, name: &str, wanted: &Wanted) -> Result<Rows, Fault> {
     let past = shared.pasts.get(name);
     let (mut rows, then) = match (wanted.at.as_str(), past, shared.projections.get(name)) {
         ("", _, Some(handle)) => (newest(handle, prefix, after)?, None),
-        ("", Some(past), None) => {
-            let now = Utc::now();
-            let (rows, position) = past.rows(store(shared)?, now, prefix, after)?;
-            (rows, Some((now, position)))
-        }
+        ("", Some(past), None) => of_past(past.rows(store(shared)?, Utc::now(), prefix, after)?),
         (at, Some(past), _) => {
-            let time = parse_time(at)?;
-            let (rows, position) = past.rows(store(shared)?, time, prefix, after)?;
-            (rows, Some((time, position)))
+            of_past(past.rows(store(shared)?, parse_time(at)?, prefix, after)?)
         }
         (_, None, Some(_)) => {
             let why = format!(
@@ -132,6 +126,10 @@ fn read(shared: &Shared, name: &str, wanted: &Wanted) -> Result<Rows, Fault> {
     Ok(Rows { rows, has_more, then, can_go_back: past.is_some() })
 }
 
+fn of_past(past: PastRows) -> (Vec<ViewRow>, Option<(DateTime<Utc>, Position, u64)>) {
+    (past.rows, Some((past.time, past.position, past.skipped)))
+}
+
 fn page(place: &Place, name: &str, wanted: &Wanted, rows: &Rows) -> Markup {
     let path = format!("/views/{}", super::place::encoded(name));
     let next = rows.rows.last().filter(|_| rows.has_more).map(|last| {
@@ -141,18 +139,23 @@ fn page(place: &Place, name: &str, wanted: &Wanted, rows: &Rows) -> Markup {
         div.bar {
             h1 { (Visible(name)) }
             form action=(place.page(&path)) method="get" {
-                label for="prefix" { "Key begins with" }
-                input id="prefix" name="prefix" type="search" value=(wanted.prefix) autocomplete="off"
-                    spellcheck="false";
+                span.field {
+                    label for="prefix" { "Key begins with" }
+                    input id="prefix" name="prefix" type="search" value=(wanted.prefix) autocomplete="off"
+                        spellcheck="false";
+                }
                 @if rows.can_go_back {
-                    label for="at" { "As of (UTC)" }
-                    input id="at" name="at" type="datetime-local" step="1" value=(wanted.at);
+                    span.field {
+                        label for="at" { "As of (UTC)" }
+                        input id="at" name="at" type="datetime-local" step="1" value=(wanted.at);
+                    }
                 }
                 button { "Show" }
             }
         }
-        @if let Some((at, position)) = rows.then {
+        @if let Some((at, position, skipped)) = rows.then {
             p.about { "As it was at " (time(at)) ", up to position " (number(position.get())) "." }
+            (left_out(skipped))
         }
         @if rows.rows.is_empty() { (nothing("No row has such a key.")) }
         div.rows {
@@ -195,6 +198,7 @@ fn explanation(place: &Place, name: &str, key: &str, explained: &Explanation) ->
         div.bar { h1 { "Why does " (Visible(name)) " have this row?" } }
         p.about { (Visible(key)) }
         @if explained.changes.is_empty() { (nothing("No event wrote it.")) }
+        (left_out(explained.skipped))
         @if explained.earlier > 0 { p.more { (explained.earlier) " earlier changes are not shown." } }
         @if !explained.is_complete { p.more { "Only a part of the log was looked at." } }
         ol.changes {
@@ -214,5 +218,11 @@ fn explanation(place: &Place, name: &str, key: &str, explained: &Explanation) ->
                 }
             }
         }
+    }
+}
+
+fn left_out(events: u64) -> Markup {
+    html! {
+        @if events > 0 { p.warn { (number(events)) " events were left out, because the projection fails on them." } }
     }
 }

@@ -105,7 +105,7 @@ fn line(place: &Place, event: &Cause, depth: usize, what: &str) -> Markup {
     let is_this = what == "this";
     html! {
         li class=(format!("d{} {what}", depth.min(INDENTS))) aria-current=[is_this.then_some("true")] {
-            span.arrow aria-hidden="true" { @if is_this { "●" } @else { "└" } }
+            span.arrow aria-hidden="true" { @match what { "cause" => "○", "this" => "●", _ => "└" } }
             a.type href=(place.film(&event.stream, Some(event.version))) { (Visible(&event.event_type)) }
             span.name { (Visible(event.stream.as_str())) span.version { "@" (event.version) } }
             (time(event.recorded_at))
