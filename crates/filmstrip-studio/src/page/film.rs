@@ -219,7 +219,7 @@ fn controls(place: &Place, stream: &Listed, event: &RecordedEvent) -> Markup {
             @for (id, name, shape, to) in steps {
                 @if id == "next" {
                     button.step id="play" type="button" hidden aria-pressed="false" aria-label="Play" {
-                        (icon("M2 2h12v12H2zM6 5v6l5-3z"))
+                        (icon("M5 2v12l8-6z")) (icon("M4 4h8v8H4z"))
                     }
                 }
                 a.step data-step=(id) aria-label=(name) title=(name)

@@ -223,6 +223,6 @@ fn explanation(place: &Place, name: &str, key: &str, explained: &Explanation) ->
 
 fn left_out(events: u64) -> Markup {
     html! {
-        @if events > 0 { p.warn { (number(events)) " events were left out, because the projection fails on them." } }
+        @if events > 0 { p.warn { "Events that were left out, because the projection fails on them: " (number(events)) "." } }
     }
 }
