@@ -3,5 +3,6 @@
 mod browser;
 mod common;
 mod hostile;
+mod lives;
 mod pages;
 mod refusals;
