@@ -1,6 +1,6 @@
 //! Styles and scripts, which are parts of the program.
 
-use crate::page::place::Place;
+use crate::place::Place;
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};

@@ -35,13 +35,14 @@
 
 mod assets;
 mod changes;
+mod fault;
 mod guard;
 mod json;
 mod limits;
-mod live;
 mod operate;
 mod page;
 mod past;
+mod place;
 mod router;
 mod server;
 mod shared;

@@ -1,8 +1,8 @@
 //! What the studio does for a person who has confirmed it. The guard has let the request in.
 
+use crate::fault::Fault;
 use crate::page::Faulty;
-use crate::page::fault::Fault;
-use crate::page::place::Place;
+use crate::place::Place;
 use crate::shared::Shared;
 use crate::text::plain;
 use axum::extract::{Path, Query, State};

@@ -27,10 +27,9 @@ pub(crate) struct RowStep {
     pub(crate) after: Option<Json>,
 }
 
-/// Rows as they were.
-pub(crate) struct PastRows {
+/// When rows were as they are shown.
+pub(crate) struct Then {
     pub(crate) time: DateTime<Utc>,
-    pub(crate) rows: Vec<ViewRow>,
     /// The last event that is in them.
     pub(crate) position: Position,
     /// Events that are not, because the projection fails on them.
@@ -46,7 +45,7 @@ pub(crate) trait Past: Send + Sync {
         time: DateTime<Utc>,
         prefix: &str,
         after: &str,
-    ) -> Result<PastRows>;
+    ) -> Result<(Vec<ViewRow>, Then)>;
 
     fn explain(&self, store: &Store, key: &str) -> Result<Explanation>;
 }
@@ -68,10 +67,10 @@ impl<P: Projection, F: Fn() -> P + Send + Sync> Past for Made<F> {
         time: DateTime<Utc>,
         prefix: &str,
         after: &str,
-    ) -> Result<PastRows> {
+    ) -> Result<(Vec<ViewRow>, Then)> {
         let view = self.builder(store).as_of(time)?;
         let rows = page(view.rows(), prefix, after)?;
-        Ok(PastRows { time, rows, position: view.position(), skipped: view.skipped() })
+        Ok((rows, Then { time, position: view.position(), skipped: view.skipped() }))
     }
 
     fn explain(&self, store: &Store, key: &str) -> Result<Explanation> {

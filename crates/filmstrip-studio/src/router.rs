@@ -1,12 +1,12 @@
 //! The pages by their paths, behind the guard.
 
+use crate::fault::Fault;
 use crate::guard::{Admission, protect};
 use crate::limits::BODY_BYTES_MAX;
-use crate::page::fault::Fault;
-use crate::page::place::Place;
-use crate::page::{Faulty, film, go, live as live_page, running, store, streams, views, why};
+use crate::page::{Faulty, events, film, go, live, running, store, streams, views, why};
+use crate::place::Place;
 use crate::shared::Shared;
-use crate::{assets, live, operate};
+use crate::{assets, operate};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, OriginalUri, Request, State};
 use axum::http::{StatusCode, header};
@@ -23,8 +23,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/film/{stream}", get(film::of_path))
         .route("/payload/{position}", get(go::payload))
         .route("/why/{event}", get(why::why))
-        .route("/live", get(live_page::live))
-        .route("/live/events", get(live::events))
+        .route("/live", get(live::live))
+        .route("/live/events", get(events::events))
         .route("/views", get(views::views))
         .route("/views/{name}", get(views::view))
         .route("/views/{name}/row", get(views::row))

@@ -1,12 +1,11 @@
 //! A server of the studio's own.
 
-use crate::studio::Studio;
 use axum::Router;
 use std::io;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
 
-/// A studio that listens, made by [`Studio::bind`].
+/// A studio that listens, made by [`Studio::bind`](crate::Studio::bind).
 #[must_use = "a server serves while `run` runs"]
 pub struct Server {
     listener: TcpListener,
@@ -16,11 +15,14 @@ pub struct Server {
 }
 
 impl Server {
-    pub(crate) async fn bind(studio: Studio, address: SocketAddr) -> io::Result<Server> {
-        let token = studio.required_token().map(str::to_owned);
+    pub(crate) async fn bind(
+        router: Router,
+        address: SocketAddr,
+        token: Option<String>,
+    ) -> io::Result<Server> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Server { listener, router: studio.router(), address, token })
+        Ok(Server { listener, router, address, token })
     }
 
     /// The address to open in a browser, with the token if one is asked for.

@@ -1,8 +1,8 @@
 //! What all requests share: where is read, what the application registered, and the bounds.
 
+use crate::fault::Fault;
 use crate::guard::Guard;
 use crate::limits::{HEAVY_AT_ONCE, LIVE_CLIENTS_MAX, PAGE_WAIT, PAGES_AT_ONCE};
-use crate::page::fault::Fault;
 use crate::past::Past;
 use crate::source::Source;
 use crate::states::States;

@@ -166,10 +166,7 @@ impl Studio {
             self.guard.token.get_or_insert_with(|| uuid::Uuid::new_v4().simple().to_string());
             self.guard.any_address = true;
         }
-        Server::bind(self, address).await
-    }
-
-    pub(crate) fn required_token(&self) -> Option<&str> {
-        self.guard.token.as_deref()
+        let token = self.guard.token.clone();
+        Server::bind(self.router(), address, token).await
     }
 }

@@ -1,10 +1,10 @@
 //! One stream as a film: frames in time, and for one of them the event and the state after it.
 
-use super::fault::Fault;
 use super::parts::{gap, number, time};
-use super::place::Place;
 use super::{Answer, Faulty, Page, Tab, value};
+use crate::fault::Fault;
 use crate::limits::STRIP_SIDE;
+use crate::place::Place;
 use crate::shared::Shared;
 use crate::source::{Brief, Listed};
 use crate::states::{Around, NoState};

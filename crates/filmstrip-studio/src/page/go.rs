@@ -1,8 +1,8 @@
 //! Where the field at the top leads: a stream, an event by its id, or a position.
 
 use super::Faulty;
-use super::fault::Fault;
-use super::place::Place;
+use crate::fault::Fault;
+use crate::place::Place;
 use crate::shared::Shared;
 use crate::text::plain;
 use axum::extract::{Path, Query, State};

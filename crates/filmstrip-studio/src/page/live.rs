@@ -1,10 +1,10 @@
 //! The global sequence as it grows.
 
+use super::events::Wanted;
 use super::parts::{event_rows, number};
-use super::place::Place;
 use super::{Answer, Faulty, Page, Tab};
 use crate::limits::PAGE_ROWS;
-use crate::live::Wanted;
+use crate::place::Place;
 use crate::shared::Shared;
 use crate::source::Brief;
 use axum::extract::{Query, State};

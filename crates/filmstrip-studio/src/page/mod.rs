@@ -1,11 +1,10 @@
 //! Pages: HTML made here, whole without a script.
 
-pub(crate) mod fault;
+pub(crate) mod events;
 pub(crate) mod film;
 pub(crate) mod go;
 pub(crate) mod live;
 pub(crate) mod parts;
-pub(crate) mod place;
 pub(crate) mod running;
 pub(crate) mod store;
 pub(crate) mod streams;
@@ -14,12 +13,12 @@ pub(crate) mod views;
 pub(crate) mod why;
 
 use crate::assets;
+use crate::fault::Fault;
+use crate::place::Place;
 use crate::text::plain;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use fault::Fault;
 use maud::{DOCTYPE, Markup, html};
-use place::Place;
 
 /// The pages that the navigation names.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Small pieces of pages.
 
-use super::place::Place;
 use crate::limits::PREVIEW_BYTES;
+use crate::place::Place;
 use crate::source::Brief;
 use crate::text::{Visible, clip, plain};
 use filmstrip::StreamId;

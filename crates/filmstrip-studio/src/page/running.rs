@@ -1,12 +1,12 @@
 //! What follows the log: projections, processes, groups and read models, with what they have parked.
 
-use super::fault::Fault;
 use super::parts::{nothing, number, time};
-use super::place::{Place, encoded};
 use super::{Answer, Faulty, Page, Tab};
+use crate::fault::Fault;
 use crate::limits::PAGE_ROWS;
+use crate::place::{Place, encoded};
 use crate::shared::Shared;
-use crate::text::Visible;
+use crate::text::{Visible, plain};
 use axum::extract::State;
 use filmstrip::chrono::{DateTime, Utc};
 use filmstrip::health::{FollowerKind, FollowerState, FollowerStats, Health, Stats};
@@ -311,7 +311,8 @@ fn item(
             @if let (Some(instance), true) = (&waiting.instance, writes) {
                 div.buttons {
                     @for (name, action) in [("replay", &REPLAY), ("discard", &DISCARD)] {
-                        (button(&place.with(&format!("{path}/{name}"), &[("instance", instance)]), action, &waiting.what))
+                        @let address = place.with(&format!("{path}/{name}"), &[("instance", instance)]);
+                        (button(&address, action, &waiting.what))
                     }
                 }
             }
@@ -320,8 +321,9 @@ fn item(
 }
 
 fn button(address: &str, action: &Action, of: &str) -> Markup {
+    let title = format!("{}: {}", action.label, plain(of, 100));
     html! {
-        button type="button" hidden data-action=(address) data-title=(format!("{}: {}", action.label, crate::text::plain(of, 100)))
-            data-confirm=(action.confirm) data-label=(action.label) { (action.label) }
+        button type="button" hidden data-action=(address) data-title=(title) data-confirm=(action.confirm)
+            data-label=(action.label) { (action.label) }
     }
 }

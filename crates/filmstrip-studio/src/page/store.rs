@@ -1,10 +1,10 @@
 //! The store itself: how much there is, where, and whether it is well.
 
 use super::parts::{bytes, nothing, number, time};
-use super::place::Place;
 use super::running::confirmation;
 use super::{Answer, Faulty, Page, Tab};
 use crate::limits::PAGE_ROWS;
+use crate::place::Place;
 use crate::shared::Shared;
 use crate::text::Visible;
 use crate::verifying::State as Verified;
@@ -44,7 +44,7 @@ pub(crate) async fn store(State(shared): State<Arc<Shared>>, place: Place) -> An
             }
             None => {
                 p.figure { strong { (number(head.get())) } " events" }
-                (nothing("This page reads beside the process that has the store open, whose own figures it does not know."))
+                (nothing("The process that has the store open knows its own figures. This page reads beside it."))
             }
         }
     };
@@ -54,6 +54,10 @@ pub(crate) async fn store(State(shared): State<Arc<Shared>>, place: Place) -> An
 
 fn page(stats: &Stats) -> Markup {
     let (commits, index, upkeep) = (&stats.commits, &stats.index, &stats.upkeep);
+    let lacks =
+        format!("{} events, {}", number(index.unindexed_events), bytes(index.unindexed_bytes));
+    let looked_up = index.cache_hits + index.cache_misses;
+    let cache = format!("{} of {} look-ups", number(index.cache_hits), number(looked_up));
     html! {
         section { h2 { "Log" } dl.facts {
             (fact("head", number(stats.head.get())))
@@ -66,12 +70,12 @@ fn page(stats: &Stats) -> Markup {
         } }
         section { h2 { "Disk" } (disk(&stats.disk)) }
         section { h2 { "Index" } dl.facts {
-            (fact("not yet indexed", format!("{} events, {}", number(index.unindexed_events), bytes(index.unindexed_bytes))))
+            (fact("not yet indexed", lacks))
             (fact("sorted tables", number(index.tables)))
             (fact("compactions", number(index.compactions)))
             (fact("failures", number(index.failures)))
             (fact("rebuilds", number(index.rebuilds)))
-            (fact("cache", format!("{} of {} look-ups", number(index.cache_hits), number(index.cache_hits + index.cache_misses))))
+            (fact("cache", cache))
         } }
         section { h2 { "Backups" } dl.facts {
             (fact("since opened", number(upkeep.backups)))
@@ -160,12 +164,13 @@ fn verification(place: &Place, state: &Verified, writes: bool) -> Markup {
 }
 
 fn found(verified: &Verification) -> Markup {
+    let all = verified.findings.len() as u64 + verified.more_findings;
     html! {
         @if verified.is_whole() {
             p { span.badge.good { "whole" } " " (number(verified.events)) " events in "
                 (number(verified.segments)) " segments, " (bytes(verified.bytes)) "." }
         } @else {
-            p { span.badge.bad { "damaged" } " " (number(verified.findings.len() as u64 + verified.more_findings)) " findings." }
+            p { span.badge.bad { "damaged" } " " (number(all)) " findings." }
             ul.findings {
                 @for finding in verified.findings.iter().take(PAGE_ROWS) { li { (Visible(&finding.to_string())) } }
             }

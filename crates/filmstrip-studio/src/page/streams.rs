@@ -1,9 +1,9 @@
 //! The streams of a store: by name, by category, and those written last.
 
 use super::parts::{event_rows, nothing, number, stream_link, time};
-use super::place::Place;
 use super::{Answer, Faulty, Page, Tab};
 use crate::limits::{PAGE_ROWS, RECENT_EVENTS};
+use crate::place::Place;
 use crate::shared::Shared;
 use crate::source::{self, Brief, Listed, StreamQuery};
 use crate::text::Visible;

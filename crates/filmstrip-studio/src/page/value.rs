@@ -1,10 +1,10 @@
 //! Payloads and states as rows of keys and values.
 
 use super::parts::bytes;
-use super::place::Place;
 use crate::changes::{Change, changes};
 use crate::json::{Json, Kind, Row, Rows, rows};
 use crate::limits::PAYLOAD_SHOWN_BYTES;
+use crate::place::Place;
 use crate::text::Visible;
 use filmstrip::RecordedEvent;
 use filmstrip::read::PayloadFormat;

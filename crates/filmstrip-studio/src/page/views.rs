@@ -1,20 +1,20 @@
 //! The rows of views: now, or as they were.
 
-use super::fault::Fault;
 use super::film::parse_time;
 use super::parts::{nothing, number, time};
-use super::place::Place;
 use super::value;
 use super::{Answer, Faulty, Page, Tab};
+use crate::fault::Fault;
 use crate::limits::PAGE_ROWS;
-use crate::past::{Explanation, PastRows};
+use crate::past::{Explanation, Then};
+use crate::place::{Place, encoded};
 use crate::shared::Shared;
 use crate::text::{Visible, plain};
 use crate::view_rows::{ViewRow, newest};
 use axum::extract::{Path, Query, State};
-use filmstrip::chrono::{DateTime, Utc};
+use filmstrip::Store;
+use filmstrip::chrono::Utc;
 use filmstrip::projection::ProjectionHandle;
-use filmstrip::{Position, Store};
 use maud::{Markup, html};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -39,8 +39,8 @@ pub(crate) struct WantedRow {
 struct Rows {
     rows: Vec<ViewRow>,
     has_more: bool,
-    /// The time that was asked for, the last event before it, and how many were left out.
-    then: Option<(DateTime<Utc>, Position, u64)>,
+    /// `None`: as they are now.
+    then: Option<Then>,
     can_go_back: bool,
 }
 
@@ -53,7 +53,7 @@ pub(crate) async fn views(State(shared): State<Arc<Shared>>, place: Place) -> An
         ul.cards {
             @for (name, handle) in &shared.projections { li { (card(&place, name, handle)) } }
             @for name in shared.pasts.keys().filter(|name| !shared.projections.contains_key(**name)) {
-                li { a.card href=(place.page(&format!("/views/{}", super::place::encoded(name)))) {
+                li { a.card href=(place.page(&format!("/views/{}", encoded(name)))) {
                     strong { (Visible(name)) } span { "only as of an earlier time" }
                 } }
             }
@@ -66,7 +66,7 @@ pub(crate) async fn views(State(shared): State<Arc<Shared>>, place: Place) -> An
 fn card(place: &Place, name: &str, handle: &ProjectionHandle) -> Markup {
     let status = handle.status();
     html! {
-        a.card href=(place.page(&format!("/views/{}", super::place::encoded(name)))) {
+        a.card href=(place.page(&format!("/views/{}", encoded(name)))) {
             strong { (Visible(name)) }
             span { "up to " (number(status.checkpoint.get())) }
             @if status.lag > 0 { span.warn { (number(status.lag)) " behind" } }
@@ -109,9 +109,10 @@ fn read(shared: &Shared, name: &str, wanted: &Wanted) -> Result<Rows, Fault> {
     let past = shared.pasts.get(name);
     let (mut rows, then) = match (wanted.at.as_str(), past, shared.projections.get(name)) {
         ("", _, Some(handle)) => (newest(handle, prefix, after)?, None),
-        ("", Some(past), None) => of_past(past.rows(store(shared)?, Utc::now(), prefix, after)?),
         (at, Some(past), _) => {
-            of_past(past.rows(store(shared)?, parse_time(at)?, prefix, after)?)
+            let time = if at.is_empty() { Utc::now() } else { parse_time(at)? };
+            let (rows, then) = past.rows(store(shared)?, time, prefix, after)?;
+            (rows, Some(then))
         }
         (_, None, Some(_)) => {
             let why = format!(
@@ -126,12 +127,8 @@ fn read(shared: &Shared, name: &str, wanted: &Wanted) -> Result<Rows, Fault> {
     Ok(Rows { rows, has_more, then, can_go_back: past.is_some() })
 }
 
-fn of_past(past: PastRows) -> (Vec<ViewRow>, Option<(DateTime<Utc>, Position, u64)>) {
-    (past.rows, Some((past.time, past.position, past.skipped)))
-}
-
 fn page(place: &Place, name: &str, wanted: &Wanted, rows: &Rows) -> Markup {
-    let path = format!("/views/{}", super::place::encoded(name));
+    let path = format!("/views/{}", encoded(name));
     let next = rows.rows.last().filter(|_| rows.has_more).map(|last| {
         place.with(&path, &[("prefix", &wanted.prefix), ("at", &wanted.at), ("after", &last.key)])
     });
@@ -153,7 +150,7 @@ fn page(place: &Place, name: &str, wanted: &Wanted, rows: &Rows) -> Markup {
                 button { "Show" }
             }
         }
-        @if let Some((at, position, skipped)) = rows.then {
+        @if let Some(Then { time: at, position, skipped }) = rows.then {
             p.about { "As it was at " (time(at)) ", up to position " (number(position.get())) "." }
             (left_out(skipped))
         }
@@ -223,6 +220,8 @@ fn explanation(place: &Place, name: &str, key: &str, explained: &Explanation) ->
 
 fn left_out(events: u64) -> Markup {
     html! {
-        @if events > 0 { p.warn { "Events that were left out, because the projection fails on them: " (number(events)) "." } }
+        @if events > 0 {
+            p.warn { "Events that were left out, because the projection fails on them: " (number(events)) "." }
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! From an event up to what caused it, and down to what it caused.
 
-use super::fault::Fault;
 use super::parts::{nothing, number, time};
-use super::place::Place;
 use super::{Answer, Faulty, Page};
+use crate::fault::Fault;
 use crate::limits::CAUSES_SHOWN;
+use crate::place::Place;
 use crate::shared::Shared;
 use crate::source::{Cause, Why};
 use crate::text::{Visible, plain};

@@ -26,12 +26,12 @@ static PLACES: Semaphore = Semaphore::const_new(1);
 /// How long something on a page may take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) struct Browser {
-    pub(super) client: Client,
+pub(crate) struct Browser {
+    pub(crate) client: Client,
 }
 
 /// Runs `body` with a browser, which ends with it, whatever happens.
-pub(super) async fn with_browser(body: impl AsyncFnOnce(&Browser)) {
+pub(crate) async fn with_browser(body: impl AsyncFnOnce(&Browser)) {
     if !Path::new(BROWSER).exists() || !Path::new(DRIVER).exists() {
         let why = format!("{BROWSER} or {DRIVER} is not there");
         assert!(
@@ -117,18 +117,18 @@ impl WebDriverCompatibleCommand for Own {
 }
 
 impl Browser {
-    pub(super) async fn open(&self, address: &str) {
+    pub(crate) async fn open(&self, address: &str) {
         self.client.goto(address).await.unwrap();
     }
 
     /// Does what the developer tools can do.
-    pub(super) async fn tools(&self, command: &str, parameters: Value) -> Value {
+    pub(crate) async fn tools(&self, command: &str, parameters: Value) -> Value {
         let body = json!({"cmd": command, "params": parameters});
         self.client.issue_cmd(Own("goog/cdp/execute", body)).await.unwrap()
     }
 
     /// Sets the size of the window, and whether the person prefers darkness.
-    pub(super) async fn look(&self, width: u32, height: u32, scheme: &str) {
+    pub(crate) async fn look(&self, width: u32, height: u32, scheme: &str) {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500});
         self.tools("Emulation.setDeviceMetricsOverride", size).await;
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
@@ -136,7 +136,7 @@ impl Browser {
     }
 
     /// What went wrong on the page: errors of scripts, and what its policy has refused.
-    pub(super) async fn complaints(&self) -> Vec<String> {
+    pub(crate) async fn complaints(&self) -> Vec<String> {
         let log = self.client.issue_cmd(Own("se/log", json!({"type": "browser"}))).await.unwrap();
         let entries = log.as_array().unwrap().iter();
         entries
@@ -145,23 +145,23 @@ impl Browser {
             .collect()
     }
 
-    pub(super) async fn script(&self, script: &str) -> Value {
+    pub(crate) async fn script(&self, script: &str) -> Value {
         self.client.execute(script, Vec::new()).await.unwrap()
     }
 
-    pub(super) async fn find(&self, selector: &str) -> Element {
+    pub(crate) async fn find(&self, selector: &str) -> Element {
         let wait = self.client.wait().at_most(PATIENCE);
         wait.for_element(Locator::Css(selector)).await.unwrap_or_else(|e| panic!("{selector}: {e}"))
     }
 
-    pub(super) async fn text(&self, selector: &str) -> String {
+    pub(crate) async fn text(&self, selector: &str) -> String {
         self.script(&format!("return document.querySelector({selector:?}).innerText"))
             .await
             .to_string()
     }
 
     /// Waits until the expression is true on the page.
-    pub(super) async fn until(&self, expression: &str) {
+    pub(crate) async fn until(&self, expression: &str) {
         let begun = std::time::Instant::now();
         while self.script(&format!("return Boolean({expression})")).await != Value::Bool(true) {
             assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {expression}");
@@ -170,7 +170,7 @@ impl Browser {
     }
 
     /// Presses keys, wherever the focus is.
-    pub(super) async fn keys(&self, keys: &str) {
+    pub(crate) async fn keys(&self, keys: &str) {
         let presses =
             keys.chars().fold(KeyActions::new("keyboard".to_owned()), |presses, value| {
                 presses.then(KeyAction::Down { value }).then(KeyAction::Up { value })
@@ -178,7 +178,7 @@ impl Browser {
         self.client.perform_actions(presses).await.unwrap();
     }
 
-    pub(super) async fn key(&self, key: Key) {
+    pub(crate) async fn key(&self, key: Key) {
         self.keys(&char::from(key).to_string()).await;
     }
 }

@@ -5,7 +5,7 @@ use super::with_browser;
 use crate::common::{ByCity, Customer, Served, Shop, address, shop};
 use filmstrip::projection::{ErrorAction, OnError, ProjectionHandle};
 use filmstrip_studio::Studio;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A store with something on every page.
@@ -39,6 +39,13 @@ async fn pages_fit_into_narrow_and_wide_windows() {
     ];
     let pictures = std::env::var_os("FILMSTRIP_SCREENSHOTS").map(PathBuf::from);
     with_browser(async |browser| {
+        // The picture of the README.
+        if let Some(directory) = &pictures {
+            browser.look(1_200, 640, "light").await;
+            browser.open(&served.page(pages[0].1)).await;
+            browser.until("!document.getElementById('play').hidden").await;
+            keep(browser, directory, "studio.png").await;
+        }
         for (width, height) in [(360, 760), (1280, 800), (2560, 1440)] {
             for scheme in ["light", "dark"] {
                 browser.look(width, height, scheme).await;
@@ -47,16 +54,18 @@ async fn pages_fit_into_narrow_and_wide_windows() {
                     browser.until("document.readyState === 'complete'").await;
                     fits(browser, &format!("{name} at {width}")).await;
                     if let Some(directory) = &pictures {
-                        std::fs::create_dir_all(directory).unwrap();
-                        let picture = browser.client.screenshot().await.unwrap();
-                        let file = directory.join(format!("{name}-{width}-{scheme}.png"));
-                        std::fs::write(file, picture).unwrap();
+                        keep(browser, directory, &format!("{name}-{width}-{scheme}.png")).await;
                     }
                 }
             }
         }
     })
     .await;
+}
+
+async fn keep(browser: &Browser, directory: &Path, name: &str) {
+    std::fs::create_dir_all(directory).unwrap();
+    std::fs::write(directory.join(name), browser.client.screenshot().await.unwrap()).unwrap();
 }
 
 /// Nothing is wider than the window, but for what scrolls by itself.

@@ -4,7 +4,7 @@
 //! `FILMSTRIP_SCREENSHOTS` names a directory that gets pictures to look at.
 
 mod accessible;
-mod driver;
+pub(crate) mod driver;
 mod films;
 mod lives;
 mod looks;

@@ -3,10 +3,10 @@
 //! Of a browser only its position is held: it reads for itself, a page at a time, when its connection has room. So a
 //! slow one holds no memory and delays nobody.
 
+use super::Faulty;
+use crate::fault::Fault;
 use crate::limits::{LIVE_EVENTS_MAX, LIVE_LAG_MAX, LIVE_POLL, LIVE_STEP, PREVIEW_BYTES};
-use crate::page::Faulty;
-use crate::page::fault::Fault;
-use crate::page::place::Place;
+use crate::place::Place;
 use crate::shared::Shared;
 use crate::source::Brief;
 use crate::text::plain;
@@ -85,7 +85,8 @@ struct Client {
     _place: OwnedSemaphorePermit,
 }
 
-/// The events after `Last-Event-ID`; without it, after the page was made; otherwise, those that come from now on. The id of each is its position.
+/// The events after `Last-Event-ID`; without it, after the page was made; otherwise, those that come from now on. The
+/// id of each is its position.
 pub(crate) async fn events(
     State(shared): State<Arc<Shared>>,
     place: Place,
