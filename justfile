@@ -34,6 +34,10 @@ async:
     cargo test --features async --doc -- aio async_services
     cargo test --manifest-path crates/async-tests/Cargo.toml --features __internal
 
+# Test the studio over HTTP and in Chromium; with a directory, keep pictures of its pages there
+studio SCREENSHOTS="":
+    {{ if SCREENSHOTS == "" { "" } else { "FILMSTRIP_SCREENSHOTS=" + SCREENSHOTS } }} cargo test --manifest-path crates/filmstrip-studio/Cargo.toml
+
 # Test with other features of dependencies, which any crate of a program may switch on
 features:
     cargo test --manifest-path crates/features/Cargo.toml --lib -- event json readback codec export

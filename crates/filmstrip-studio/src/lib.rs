@@ -53,5 +53,10 @@ mod text;
 mod verifying;
 mod view_rows;
 
+/// The program of the book's chapter is compiled like every other example.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/book/studio.md")]
+struct Chapter;
+
 pub use server::Server;
 pub use studio::Studio;
