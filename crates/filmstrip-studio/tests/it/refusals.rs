@@ -1,4 +1,4 @@
-//! Requests that are not answered, whoever sends them.
+//! Requests that are refused, and the headers of all answers.
 
 use crate::common::{ByCity, Served, Shop, client, shop};
 use filmstrip_studio::Studio;
