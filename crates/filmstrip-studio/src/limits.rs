@@ -47,6 +47,8 @@ pub(crate) const CAUSES_SHOWN: usize = 200;
 
 /// Browsers that follow live events at once.
 pub(crate) const LIVE_CLIENTS_MAX: usize = 256;
+/// Browsers for which live events are read at once.
+pub(crate) const LIVE_READS_AT_ONCE: usize = 4;
 /// How often the head is looked at for a browser that has everything.
 pub(crate) const LIVE_POLL: Duration = Duration::from_millis(150);
 /// Events that are read for one browser at once.

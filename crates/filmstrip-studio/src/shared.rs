@@ -2,7 +2,9 @@
 
 use crate::fault::Fault;
 use crate::guard::Guard;
-use crate::limits::{HEAVY_AT_ONCE, LIVE_CLIENTS_MAX, PAGE_WAIT, PAGES_AT_ONCE};
+use crate::limits::{
+    HEAVY_AT_ONCE, LIVE_CLIENTS_MAX, LIVE_READS_AT_ONCE, PAGE_WAIT, PAGES_AT_ONCE,
+};
 use crate::past::Past;
 use crate::source::Source;
 use crate::states::States;
@@ -40,6 +42,7 @@ pub(crate) struct Shared {
 pub(crate) struct Bounds {
     pages: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
+    live_reads: Arc<Semaphore>,
     pub(crate) live: Arc<Semaphore>,
 }
 
@@ -49,6 +52,7 @@ impl Default for Bounds {
         Bounds {
             pages: places(PAGES_AT_ONCE),
             heavy: places(HEAVY_AT_ONCE),
+            live_reads: places(LIVE_READS_AT_ONCE),
             live: places(LIVE_CLIENTS_MAX),
         }
     }
@@ -69,6 +73,14 @@ impl Shared {
         work: impl FnOnce(&Shared) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
         self.in_a_place(&self.bounds.heavy, work).await
+    }
+
+    /// The same for live events, which slow pages must not end.
+    pub(crate) async fn live<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Shared) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.in_a_place(&self.bounds.live_reads, work).await
     }
 
     async fn in_a_place<T: Send + 'static>(

@@ -167,7 +167,7 @@ impl Client {
     async fn read(&mut self) -> Result<(), Fault> {
         let (after, filter, place) = (self.after, self.filter.clone(), self.place.clone());
         let told = self.told;
-        let read = self.shared.blocking(move |shared| {
+        let read = self.shared.live(move |shared| {
             let head = shared.source.head()?;
             if told == Some(head) && after == head {
                 return Ok(None);

@@ -1,9 +1,11 @@
 //! A small shop whose film is shown, and a studio that serves it.
 
 use filmstrip::chrono::{DateTime, Utc};
+use filmstrip::process::{Effects, Trigger};
 use filmstrip::testing::ManualClock;
 use filmstrip::{
-    Aggregate, Event, Filter, HandlerError, Metadata, Projection, RecordedEvent, Store, ViewWriter,
+    Aggregate, Event, Filter, HandlerError, Metadata, ProcessManager, Projection, RecordedEvent,
+    Store, ViewWriter,
 };
 use filmstrip_studio::Studio;
 use serde::{Deserialize, Serialize};
@@ -86,6 +88,43 @@ impl Projection for ByCity {
             view.put(event.stream.as_str(), &address)?;
         }
         Ok(())
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum WelcomeEvent {
+    Welcomed,
+}
+impl Event for WelcomeEvent {}
+
+/// A process that fails on each new customer.
+#[derive(Default, Clone)]
+pub(crate) struct Welcome;
+
+impl ProcessManager for Welcome {
+    const NAME: &'static str = "Welcome";
+    type Event = WelcomeEvent;
+
+    fn filter() -> Filter {
+        Filter::event_type("CustomerRegistered")
+    }
+
+    fn route(event: &RecordedEvent) -> Result<Option<String>, HandlerError> {
+        Ok(event.stream.id().map(str::to_owned))
+    }
+
+    fn react(&self, _: Trigger<'_>) -> Result<Vec<WelcomeEvent>, HandlerError> {
+        Err("no welcome today".into())
+    }
+
+    fn evolve(&mut self, WelcomeEvent::Welcomed: &WelcomeEvent) {}
+
+    fn effect(
+        &self,
+        _: &WelcomeEvent,
+        _: &mut Effects<'_>,
+    ) -> Result<Vec<WelcomeEvent>, HandlerError> {
+        Ok(Vec::new())
     }
 }
 

@@ -1,8 +1,9 @@
 //! What pages say.
 
-use crate::common::{ByCity, Customer, Served, Shop, address, between, client, shop};
+use crate::common::{ByCity, Customer, Served, Shop, Welcome, address, between, client, shop};
+use filmstrip::group::Nack;
 use filmstrip::projection::{ErrorAction, OnError};
-use filmstrip::{ExpectedVersion, Follower, NewEvent, Store};
+use filmstrip::{ExpectedVersion, Follower, Metadata, NewEvent, Store};
 use filmstrip_studio::Studio;
 use std::time::Duration;
 
@@ -178,6 +179,84 @@ async fn what_is_parked_is_shown_with_its_error_and_replayed() {
     assert_eq!(by_city.status().parked, 1, "it fails again");
     assert_eq!(act("discard").await, 204);
     assert_eq!(by_city.status().parked, 0);
+}
+
+/// A process and a group park as well, and what they park is tried again or given up.
+#[tokio::test]
+async fn what_processes_and_groups_have_parked_is_given_up_when_asked() {
+    let Shop { store, .. } = shop();
+    let park = OnError::default().retries(0).then(ErrorAction::ParkInstance);
+    let welcome = store.process::<Welcome>().on_error(park).start().unwrap();
+    welcome.wait_for(store.head(), Duration::from_secs(10)).unwrap();
+    let group = store.subscribe().category("Customer").group("mails");
+    let consumer = group.attempts(1).start().unwrap();
+    let delivery = consumer.recv_timeout(Duration::from_secs(10)).unwrap();
+    delivery.nack(Nack::Park).unwrap();
+    let served = Served::new(Studio::new(&store).process(&welcome).allow_writes()).await;
+    let (_, html) = served.get("/running").await;
+    let shown = text(&html);
+    for part in [
+        "process Welcome running",
+        "no welcome today",
+        "group mails running",
+        "CustomerRegistered in",
+    ] {
+        assert!(shown.contains(part), "no {part:?} in {shown}");
+    }
+    let parked = welcome.parked().unwrap();
+    assert_eq!(
+        html.matches("data-action=\"/running/process/Welcome/discard?instance=").count(),
+        parked.len()
+    );
+    let act = async |path: String| {
+        let request = client().post(served.page(&path)).header("origin", served.page(""));
+        request.header("x-filmstrip-studio", "1").send().await.unwrap().status().as_u16()
+    };
+    let instance = format!("instance={}", parked[0].id);
+    assert_eq!(act(format!("/running/process/Welcome/replay?{instance}")).await, 204);
+    assert_eq!(act(format!("/running/process/Welcome/discard?{instance}")).await, 204);
+    assert_eq!(welcome.parked().unwrap().len(), parked.len() - 1);
+    assert_eq!(act("/running/process/Welcome/discard".into()).await, 404);
+    assert_eq!(act("/running/process/Welcome/discard?instance=nobody".into()).await, 400);
+    assert_eq!(act("/running/group/mails/discard".into()).await, 204);
+    assert_eq!(store.group("mails").parked().unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_event_that_does_not_decode_shows_why_in_place_of_the_state() {
+    let Shop { store, .. } = shop();
+    let unknown = NewEvent::json("Promoted", &"<b>gold</b>").unwrap();
+    store.append("Customer-1002", ExpectedVersion::Any, [unknown]).unwrap();
+    let served = Served::new(Studio::new(&store).aggregate::<Customer>()).await;
+    let (status, html) = served.get("/film/Customer-1002").await;
+    assert_eq!(status, 200);
+    assert!(html.contains("&lt;b&gt;gold&lt;/b&gt;"), "{html}");
+    assert!(text(between(&html, "State after it", "</section>")).contains("Promoted"), "{html}");
+    let (_, html) = served.get("/film/Customer-1002?version=2").await;
+    assert!(text(between(&html, "State after it", "</section>")).contains("Köln"));
+}
+
+/// Events may claim to be caused by each other, or by themselves.
+#[tokio::test]
+async fn causes_that_go_round_in_a_circle_are_shown_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path().join("store")).unwrap();
+    let ids: Vec<_> = (1..=3).map(filmstrip::uuid::Uuid::from_u128).collect();
+    for (n, cause) in [(0, 1), (1, 0), (2, 2)] {
+        let metadata = Metadata::default().causation_id(ids[cause]);
+        let event = NewEvent::json(format!("Event{n}"), &n).unwrap().id(ids[n]).metadata(metadata);
+        store.append("Circle-1", ExpectedVersion::Any, [event]).unwrap();
+    }
+    let follower = Follower::open(store.path()).unwrap();
+    for studio in [Studio::new(&store), Studio::follow(&follower)] {
+        let served = Served::new(studio).await;
+        for id in &ids {
+            let (status, html) = served.get(&format!("/why/{id}")).await;
+            assert_eq!(status, 200, "{html}");
+            let tree = between(&html, "<ol class=\"tree\">", "</ol>");
+            assert!((1..=3).contains(&tree.matches("<li").count()), "{tree}");
+        }
+    }
 }
 
 #[tokio::test]
