@@ -1,4 +1,4 @@
-//! The film of a [filmstrip](filmstrip) store in the browser.
+//! The film of a [filmstrip] store in the browser.
 //!
 //! A studio answers the question "why is the data in this state?" by looking: it shows a stream as frames in time, the
 //! state after each event and what the event changed, what led to an event and what followed from it, events as they
