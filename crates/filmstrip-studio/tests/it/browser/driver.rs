@@ -57,7 +57,11 @@ pub(crate) async fn with_browser(body: impl AsyncFnOnce(&Browser)) {
 async fn start_driver(temporary: &Path) -> (Child, u16) {
     let mut driver = Command::new(DRIVER)
         .arg("--port=0")
+        // What a browser keeps beside its profile goes with the test, too.
         .env("TMPDIR", temporary)
+        .env("HOME", temporary)
+        .env("XDG_CONFIG_HOME", temporary)
+        .env("XDG_CACHE_HOME", temporary)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .kill_on_drop(true)

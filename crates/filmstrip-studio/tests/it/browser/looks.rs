@@ -69,7 +69,7 @@ async fn keep(browser: &Browser, directory: &Path, name: &str) {
 }
 
 /// Nothing is wider than the window, but for what scrolls by itself.
-async fn fits(browser: &Browser, what: &str) {
+pub(super) async fn fits(browser: &Browser, what: &str) {
     let wide = "const w = document.documentElement.clientWidth; return [...document.querySelectorAll('body *')]\
         .filter(e => !e.closest('.strip, .wide, .hidden, .skip, pre') && e.getBoundingClientRect().right > w + 1)\
         .map(e => e.outerHTML.slice(0, 120))";
