@@ -17,6 +17,17 @@ fn text(html: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Waits until it is so, for a minute at most.
+async fn until(is_so: impl Fn() -> bool) {
+    for _ in 0..6_000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it has not become so within a minute");
+}
+
 #[tokio::test]
 async fn a_frame_shows_its_event_and_what_it_changed() {
     let Shop { store, .. } = shop();
@@ -214,6 +225,8 @@ async fn what_processes_and_groups_have_parked_is_given_up_when_asked() {
     };
     let instance = format!("instance={}", parked[0].id);
     assert_eq!(act(format!("/running/process/Welcome/replay?{instance}")).await, 204);
+    // It has begun, and is parked again when it has failed again.
+    until(|| welcome.parked().unwrap().len() == parked.len()).await;
     assert_eq!(act(format!("/running/process/Welcome/discard?{instance}")).await, 204);
     assert_eq!(welcome.parked().unwrap().len(), parked.len() - 1);
     assert_eq!(act("/running/process/Welcome/discard".into()).await, 404);

@@ -58,6 +58,7 @@ async fn a_person_with_the_token_signs_in_once() {
         browser.until("location.pathname === '/streams' && location.search === ''").await;
         assert_eq!(browser.script("return document.cookie").await, "", "no script can read it");
         browser.open(&served.page("/film/Customer-1001?version=2")).await;
+        browser.until("!document.getElementById('play').hidden").await;
         browser.key(Key::Right).await;
         browser.until("document.getElementById('film').dataset.version === '3'").await;
         browser.open(&served.page("/live")).await;
