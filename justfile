@@ -38,6 +38,10 @@ async:
 cli:
     cargo test -p filmstrip-cli
 
+# Test the studio over HTTP and in Chromium; with a directory, keep pictures of its pages there
+studio SCREENSHOTS="":
+    {{ if SCREENSHOTS == "" { "" } else { "FILMSTRIP_SCREENSHOTS=" + SCREENSHOTS } }} cargo test -p filmstrip-studio
+
 # Test with other features of dependencies, which any crate of a program may switch on
 features:
     cargo test --manifest-path crates/features/Cargo.toml --lib -- event json readback codec export

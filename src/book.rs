@@ -12,7 +12,7 @@
 //! | reacting to events | [`groups`] of consumers, and [`processes`] |
 //! | tasks of an async runtime | `async_services`, with the feature `async` (`docs/book/async.md`) |
 //! | tests | [`testing`] |
-//! | operation | [`operating`], and the [`command_line`] |
+//! | operation | [`operating`], the [`command_line`], and the studio (`docs/book/studio.md`) |
 //!
 //! The [first page](crate) of the crate covers what is beneath: appending, reading, following.
 

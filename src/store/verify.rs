@@ -105,6 +105,27 @@ impl Store {
     /// # Errors
     /// [`Closed`](ErrorKind::Closed), or what prevented the verification itself. Damage is a finding, not an error.
     pub fn verify(&self) -> Result<Verification> {
+        self.verify_with(|_| {})
+    }
+
+    /// Does the same as [`verify`](Store::verify), and calls `report` with the position up to which the journal was
+    /// read and compared: about every 64 MiB, and at the end. The journal of a store with very many streams is read
+    /// more than once, and then the position begins again.
+    ///
+    /// ```
+    /// use filmstrip::{ExpectedVersion, NewEvent, Position, Store};
+    /// use std::cell::Cell;
+    /// let store = Store::temporary()?;
+    /// store.append("Door-1", ExpectedVersion::NoStream, [NewEvent::json("Opened", &())?])?;
+    /// let reached = Cell::new(Position::START);
+    /// store.verify_with(|position| reached.set(position))?;
+    /// assert_eq!(reached.get(), store.head());
+    /// # Ok::<(), filmstrip::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`verify`](Store::verify).
+    pub fn verify_with(&self, report: impl Fn(Position)) -> Result<Verification> {
         let span = enter_span!(
             INFO,
             "verify",
@@ -112,7 +133,10 @@ impl Store {
             filmstrip.outcome = tracing::field::Empty,
             error.r#type = tracing::field::Empty,
         );
-        let (counters, done) = (&self.log.log().counters, self.verify_now());
+        let (counters, done) = (
+            &self.log.log().counters,
+            self.verify_now(&|position| report(Position::new(position))),
+        );
         span.ended(&done);
         if let Ok(verified) = &done {
             span.record("filmstrip.position", verified.head.get());
@@ -124,7 +148,7 @@ impl Store {
         done
     }
 
-    fn verify_now(&self) -> Result<Verification> {
+    fn verify_now(&self, report: &dyn Fn(u64)) -> Result<Verification> {
         self.log.log().refuse_if_closed()?;
         self.parts.directory.check_before("verify")?;
         let journal = &self.log.log().journal;
@@ -162,6 +186,7 @@ impl Store {
             until: Until::Visible(end),
             index,
             chains_at: origins.positions(),
+            report,
         };
         let walked = audit(&site, &mut findings)?;
         findings.append(found);
@@ -232,7 +257,8 @@ pub(super) fn with_still_site<T>(
         None => None,
     };
     let (disk, until, index_of_site) = (Arc::clone(disk), Until::End(watermark), audited);
-    let site = Site { disk, journal, store, until, index: index_of_site, chains_at };
+    let report = &|_| {};
+    let site = Site { disk, journal, store, until, index: index_of_site, chains_at, report };
     let done = work(&site);
     drop(site);
     if let Some(Err(error)) = index.map(Index::close) {

@@ -12,6 +12,7 @@ use filmstrip::{
     ErrorKind, ExpectedVersion, Filter, HandlerError, NewEvent, Projection, RecordedEvent, Store,
     ViewWriter,
 };
+use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +31,21 @@ fn kinds(verified: &Verification) -> Vec<FindingKind> {
 
 fn event() -> NewEvent {
     NewEvent::bytes("T", "x")
+}
+
+/// A page that shows the progress of a long verification had nothing to show.
+#[test]
+fn a_verification_reports_how_far_it_is() {
+    let store = Store::temporary().unwrap();
+    for _ in 0..10 {
+        let event = NewEvent::bytes("T", vec![7; 15 << 20]);
+        store.append("Large-1", ExpectedVersion::Any, [event]).unwrap();
+    }
+    let reached = RefCell::new(Vec::new());
+    check_whole(&store.verify_with(|position| reached.borrow_mut().push(position.get())).unwrap());
+    let reached = reached.into_inner();
+    assert!(reached.len() >= 3 && reached.is_sorted(), "{reached:?}");
+    assert_eq!(reached.last(), Some(&10), "{reached:?}");
 }
 
 #[test]

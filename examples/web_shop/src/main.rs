@@ -13,6 +13,7 @@ mod operate;
 mod problem;
 mod shop;
 mod state;
+mod studio;
 mod view;
 
 use axum::extract::DefaultBodyLimit;
@@ -47,15 +48,19 @@ async fn main() -> Result<(), Error> {
 
     // Opening reads the disk, and has nobody to serve yet.
     let store = Store::builder().metrics_name("shop").open(&options.store)?;
-    let shop = Shop::new(&store)?;
-    let routes = api::routes()
+    let orders = store.project(view::Orders).start()?;
+    let shop = Shop::new(&store, &orders);
+    let listener = TcpListener::bind(&options.listen).await?;
+    let mut routes = api::routes()
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .merge(live::routes())
-        .merge(operate::routes(recorder))
-        .layer(middleware::from_fn(operate::measure))
-        .with_state(shop.clone());
+        .merge(operate::routes(recorder));
+    // Nobody signs in to this shop, so only this machine may see its store.
+    if listener.local_addr()?.ip().is_loopback() {
+        routes = routes.nest("/studio", studio::routes(&store, &orders, shop.ends.clone()));
+    }
+    let routes = routes.layer(middleware::from_fn(operate::measure)).with_state(shop.clone());
 
-    let listener = TcpListener::bind(&options.listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
     let ends = shop.ends.clone();
     let serves = axum::serve(listener, routes).with_graceful_shutdown(async move {

@@ -43,7 +43,7 @@ impl std::fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 /// An e-mail address that one customer has. The address is its id, so there is one stream for each.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, Serialize)]
 pub struct Email {
     owner: Option<String>,
 }
@@ -85,7 +85,7 @@ impl Aggregate for Email {
     }
 }
 
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, Serialize)]
 pub struct Customer {
     pub name: String,
     pub email: Option<String>,
@@ -136,7 +136,7 @@ impl Aggregate for Customer {
 }
 
 /// The pieces of one article that the shop has.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, Serialize)]
 pub struct Stock {
     pub pieces: u32,
 }
@@ -195,7 +195,7 @@ pub struct Line {
     pub pieces: u32,
 }
 
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, Serialize)]
 pub struct Order {
     pub customer: Option<String>,
     pub lines: Vec<Line>,

@@ -1,8 +1,8 @@
 //! What all requests share.
 
 use crate::shop::{Customer, Order, Stock};
-use crate::view::Orders;
 use filmstrip::aio;
+use filmstrip::projection::ProjectionHandle;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -24,17 +24,16 @@ pub struct Shop {
 }
 
 impl Shop {
-    pub fn new(store: &filmstrip::Store) -> filmstrip::Result<Shop> {
-        let orders = store.project(Orders).start()?.aio();
+    pub fn new(store: &filmstrip::Store, orders: &ProjectionHandle) -> Shop {
         let store = store.aio();
-        Ok(Shop {
+        Shop {
             customers: store.repository(),
             stock: store.repository(),
             orders_by_id: store.repository(),
-            orders,
+            orders: orders.aio(),
             store,
             live_clients: Arc::new(Semaphore::new(LIVE_CLIENTS_MAX)),
             ends: CancellationToken::new(),
-        })
+        }
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct Site<'a> {
     pub(crate) index: Option<Audited<'a>>,
     /// Positions for which the caller wants the journal's chain.
     pub(crate) chains_at: BTreeSet<u64>,
+    /// Is told the position up to which the journal was read, from time to time and at the end.
+    pub(crate) report: &'a dyn Fn(u64),
 }
 
 /// The amounts that an audit has read.
@@ -138,8 +140,10 @@ impl Walk<'_> {
                 reported = scan.bytes;
                 let reached = scan.next_position() - 1;
                 tracing::info!(reached, bytes = reported, "the journal is being verified");
+                (site.report)(reached);
             }
         }
+        (site.report)(scan.next_position() - 1);
         if self.is_first {
             self.walked.head = scan.next_position() - 1;
             self.walked.segments = scan.segments;

@@ -278,6 +278,7 @@ fn an_audit_whose_index_is_replaced_holds_nothing_newer_against_it() {
         until: Until::Visible(end),
         index: Some(index),
         chains_at: BTreeSet::new(),
+        report: &|_| {},
     };
     // A rebuild ingests as much as the index had.
     let head = store.head().get();

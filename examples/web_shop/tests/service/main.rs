@@ -115,6 +115,25 @@ async fn a_cancelled_order_gives_its_pieces_back_once() {
 }
 
 #[tokio::test]
+async fn the_film_of_an_article_shows_its_pieces_after_each_event() {
+    let directory = directory();
+    let service = Service::start(directory.path());
+    let alice = service.customer("alice@example.com").await;
+    service.receive("lamp", 5).await;
+    json(service.post("/orders", &order(&alice, "lamp", 2)).await, 201).await;
+    let film = service.get("/studio/film/Stock-lamp").await;
+    assert_eq!(film.status(), StatusCode::OK);
+    let film = film.text().await.unwrap();
+    let state = film.split("State after it").nth(1).expect("the state");
+    assert!(
+        state.contains("pieces") && state.contains('3') && state.contains("before: "),
+        "{film}"
+    );
+    let elsewhere = service.request(Method::GET, "/studio/streams").header("host", "evil.example");
+    assert_eq!(elsewhere.send().await.unwrap().status(), StatusCode::MISDIRECTED_REQUEST);
+}
+
+#[tokio::test]
 async fn pages_go_on_and_back_over_all_orders_and_a_customers() {
     let directory = directory();
     let service = Service::start(directory.path());

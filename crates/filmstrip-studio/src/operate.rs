@@ -1,0 +1,94 @@
+//! What the studio does for a person who has confirmed it. The guard has let the request in.
+
+use crate::fault::Fault;
+use crate::page::Faulty;
+use crate::place::Place;
+use crate::shared::Shared;
+use crate::text::plain;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use std::sync::Arc;
+
+#[derive(Deserialize)]
+pub(crate) struct Of {
+    /// The instance of a process; an empty one stands for events that it could not route.
+    instance: Option<String>,
+}
+
+pub(crate) async fn act(
+    State(shared): State<Arc<Shared>>,
+    place: Place,
+    Path((kind, name, action)): Path<(String, String, String)>,
+    Query(of): Query<Of>,
+) -> Response {
+    // Not in a place for pages, which a long replay would take.
+    let done = shared.heavy(move |shared| match kind.as_str() {
+        "projection" => projection(shared, &name, &action),
+        "process" => process(shared, &name, &action, of.instance.as_deref()),
+        "group" => group(shared, &name, &action),
+        _ => Err(Fault::not_found(format!("nothing can be done with a {:?}", plain(&kind, 40)))),
+    });
+    match done.await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(fault) => Faulty(place, fault).into_response(),
+    }
+}
+
+pub(crate) async fn verify(State(shared): State<Arc<Shared>>, place: Place) -> Response {
+    match &shared.store {
+        Some(store) => {
+            shared.verifying.begin(store);
+            StatusCode::ACCEPTED.into_response()
+        }
+        None => {
+            let why = "a store is verified in the process that has it open";
+            Faulty(place, Fault::not_found(why)).into_response()
+        }
+    }
+}
+
+fn projection(shared: &Shared, name: &str, action: &str) -> Result<(), Fault> {
+    let handle = shared.projections.get(name).ok_or_else(|| unknown("projection", name))?;
+    match action {
+        "pause" => handle.pause(),
+        "resume" => handle.resume(),
+        "rebuild" => handle.rebuild()?,
+        "replay" => handle.replay_parked()?,
+        "discard" => handle.discard_parked()?,
+        _ => return Err(no_such(action)),
+    }
+    Ok(())
+}
+
+fn process(shared: &Shared, name: &str, action: &str, instance: Option<&str>) -> Result<(), Fault> {
+    let handle = shared.processes.get(name).ok_or_else(|| unknown("process", name))?;
+    match (action, instance) {
+        ("pause", _) => handle.pause(),
+        ("resume", _) => handle.resume(),
+        ("replay", Some(instance)) => handle.replay(instance)?,
+        ("discard", Some(instance)) => handle.skip(instance)?,
+        _ => return Err(no_such(action)),
+    }
+    Ok(())
+}
+
+fn group(shared: &Shared, name: &str, action: &str) -> Result<(), Fault> {
+    let store = shared.store.as_ref().ok_or_else(|| unknown("group", name))?;
+    match action {
+        "replay" => store.group(name).replay_parked()?,
+        "discard" => store.group(name).discard_parked()?,
+        _ => return Err(no_such(action)),
+    }
+    Ok(())
+}
+
+fn unknown(kind: &str, name: &str) -> Fault {
+    let name = plain(name, 100);
+    Fault::not_found(format!("no {kind} {name:?} is registered with the studio"))
+}
+
+fn no_such(action: &str) -> Fault {
+    Fault::not_found(format!("{:?} is nothing that can be done here", plain(action, 40)))
+}

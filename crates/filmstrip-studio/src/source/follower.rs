@@ -1,0 +1,163 @@
+//! Reading beside the process that writes.
+//!
+//! A follower has no index: the events of a stream are found by walking over the journal, and lists are made of the
+//! newest events. Memory is bounded all the same, because events are looked at one by one.
+
+use super::{Brief, Cause, Events, Listed, Page, Source, StreamQuery, Why, own_name};
+use crate::limits::{CATEGORIES_MAX, FOLLOWER_EVENTS_MAX, PAGE_ROWS};
+use filmstrip::chrono::{DateTime, Utc};
+use filmstrip::uuid::Uuid;
+use filmstrip::{Filter, Follower, Position, RecordedEvent, Result, StreamId, Version};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+
+/// The newest events, and whether there are older ones.
+fn newest(follower: &Follower) -> Result<(Events, bool)> {
+    let first = follower.head()?.get().saturating_sub(FOLLOWER_EVENTS_MAX);
+    let events = follower.read().after(Position::new(first)).iter()?;
+    Ok((Box::new(events), first > 0))
+}
+
+fn listed(event: &RecordedEvent) -> Listed {
+    let RecordedEvent { stream, version, recorded_at, .. } = event;
+    let stream = own_name(stream);
+    Listed { stream, version: *version, created: *recorded_at, last_written: *recorded_at }
+}
+
+fn cause(event: &RecordedEvent) -> Cause {
+    Cause {
+        id: event.id,
+        causation_id: event.metadata.causation_id,
+        correlation_id: event.metadata.correlation_id.unwrap_or(event.id),
+        position: event.position,
+        stream: listed(event).stream,
+        version: event.version,
+        event_type: event.event_type.to_string(),
+        recorded_at: event.recorded_at,
+    }
+}
+
+impl Source for Follower {
+    fn head(&self) -> Result<Position> {
+        Follower::head(self)
+    }
+
+    fn stream(&self, stream: &StreamId) -> Result<Option<Listed>> {
+        let mut found: Option<Listed> = None;
+        for event in self.read().stream(stream.clone()).iter()? {
+            let event = listed(&event?);
+            let created = found.as_ref().map_or(event.created, |first| first.created);
+            found = Some(Listed { created, ..event });
+        }
+        Ok(found)
+    }
+
+    fn events(&self, stream: &StreamId, after: Version, until: Version) -> Result<Events> {
+        let events = self.read().stream(stream.clone()).limit(until.get()).iter()?;
+        let is_before = move |event: &Result<RecordedEvent>| {
+            event.as_ref().is_ok_and(|event| event.version <= after)
+        };
+        Ok(Box::new(events.skip_while(is_before)))
+    }
+
+    fn version_at(&self, stream: &StreamId, time: DateTime<Utc>) -> Result<Version> {
+        let mut version = Version::NONE;
+        for event in self.read().stream(stream.clone()).iter()? {
+            let event = event?;
+            if event.recorded_at > time {
+                break;
+            }
+            version = event.version;
+        }
+        Ok(version)
+    }
+
+    fn streams(&self, query: StreamQuery) -> Result<Page<Listed>> {
+        let (events, is_partial) = newest(self)?;
+        let mut streams: BTreeMap<StreamId, Listed> = BTreeMap::new();
+        for event in events {
+            let event = event?;
+            let wanted = event.stream.as_str().starts_with(&query.prefix)
+                && query.category.as_deref().is_none_or(|wanted| event.stream.category() == wanted)
+                && query.after.as_ref().is_none_or(|after| event.stream > *after);
+            if wanted {
+                let new = listed(&event);
+                let created = streams.get(&event.stream).map_or(new.created, |old| old.created);
+                streams.insert(new.stream.clone(), Listed { created, ..new });
+                // What is past this page is only asked whether it is there.
+                if streams.len() > PAGE_ROWS + 1 {
+                    streams.pop_last();
+                }
+            }
+        }
+        let has_more = streams.len() > PAGE_ROWS;
+        let rows = streams.into_values().take(PAGE_ROWS).collect();
+        Ok(Page { rows, has_more, is_partial })
+    }
+
+    fn categories(&self) -> Result<Page<String>> {
+        let (events, is_partial) = newest(self)?;
+        let mut categories = BTreeSet::new();
+        for event in events {
+            let event = event?;
+            if !categories.contains(event.stream.category()) {
+                categories.insert(event.stream.category().to_owned());
+            }
+            if categories.len() > CATEGORIES_MAX {
+                categories.pop_last();
+            }
+        }
+        let has_more = categories.len() == CATEGORIES_MAX;
+        Ok(Page { rows: categories.into_iter().collect(), has_more, is_partial })
+    }
+
+    fn all(&self, after: Position, until: Position, filter: Filter) -> Result<Events> {
+        Ok(Box::new(self.read().after(after).until(until).filter(filter).iter()?))
+    }
+
+    fn latest(&self, filter: Filter, rows: usize) -> Result<Page<Brief>> {
+        let after = Follower::head(self)?.get().saturating_sub(FOLLOWER_EVENTS_MAX);
+        let mut last = VecDeque::with_capacity(rows + 1);
+        for event in self.read().after(Position::new(after)).filter(filter).iter()? {
+            last.push_front(Brief::of(&event?));
+            last.truncate(rows);
+        }
+        Ok(Page { rows: last.into(), has_more: true, is_partial: after > 0 })
+    }
+
+    /// Looks at the newest events twice: for what caused what, and then for what is wanted of them.
+    fn why(&self, id: Uuid) -> Result<Why> {
+        let (events, is_partial) = newest(self)?;
+        let mut causes_of: HashMap<Uuid, Option<Uuid>> = HashMap::new();
+        let mut caused = HashSet::from([id]);
+        for event in events {
+            let event = event?;
+            causes_of.insert(event.id, event.metadata.causation_id);
+            if event.metadata.causation_id.is_some_and(|cause| caused.contains(&cause)) {
+                caused.insert(event.id);
+            }
+        }
+        let (mut chain, mut unknown_cause) = (HashSet::new(), None);
+        let mut next = causes_of.get(&id).copied().flatten();
+        while let Some(cause) = next.filter(|cause| chain.insert(*cause)) {
+            next = match causes_of.get(&cause) {
+                Some(before) => *before,
+                None => {
+                    unknown_cause = Some(cause);
+                    None
+                }
+            };
+        }
+        let mut why = Why { unknown_cause, is_complete: !is_partial, ..Why::default() };
+        for event in newest(self)?.0 {
+            let event = event?;
+            if event.id == id {
+                why.event = Some(cause(&event));
+            } else if chain.contains(&event.id) {
+                why.causes.push(cause(&event));
+            } else if caused.contains(&event.id) {
+                why.effects.push(cause(&event));
+            }
+        }
+        Ok(why)
+    }
+}

@@ -1,0 +1,9 @@
+//! The studio over real stores: over HTTP, and in a browser.
+
+mod browser;
+mod common;
+mod hostile;
+mod lives;
+mod measure;
+mod pages;
+mod refusals;
