@@ -37,28 +37,21 @@ impl BlockFinder for Database {
 /// The lists that the tables hold themselves.
 pub(crate) struct ListedBlocks;
 
-impl ListedBlocks {
-    /// How many index blocks of `table` begin at or before `version` of `stream`.
-    fn count_up_to(table: &Table, stream: &StreamId, version: u64) -> Result<usize> {
-        let places = table.index_blocks()?;
-        let (mut low, mut high) = (0, places.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let index_block = table.cached_index_block(places[middle], false)?;
-            match table.sound(index_block.begin())? <= (stream.as_str().as_bytes(), version) {
-                true => low = middle + 1,
-                false => high = middle,
-            }
-        }
-        Ok(low)
-    }
-}
-
 impl BlockFinder for ListedBlocks {
     fn up_to(&self, table: &Table, stream: &StreamId, version: u64) -> Result<Option<IndexBlock>> {
-        let count = ListedBlocks::count_up_to(table, stream, version)?;
-        let last = count.checked_sub(1).map(|last| table.index_blocks().map(|at| at[last]));
-        last.transpose()?.map(|place| table.cached_index_block(place, false)).transpose()
+        let places = table.index_blocks()?;
+        let (mut left, mut found) = (&*places, None);
+        // A binary search that keeps the last block that begins early enough.
+        while let Some(place) = left.get(left.len() / 2) {
+            let index_block = table.cached_index_block(*place, false)?;
+            let (before, after) = left.split_at(left.len() / 2);
+            let begins = table.sound(index_block.begin())?;
+            (left, found) = match begins <= (stream.as_str().as_bytes(), version) {
+                true => (after.get(1..).unwrap_or_default(), Some(index_block)),
+                false => (before, found),
+            };
+        }
+        Ok(found)
     }
 
     fn beginning(

@@ -3,7 +3,7 @@
 /// Whether `text` has a control character. Each event's type and tags are checked, and nearly all are ASCII: their
 /// bytes are looked at without decoding them.
 pub(crate) fn has_control(text: &str) -> bool {
-    let may_be_control = |byte: u8| byte < b' ' || byte >= 0x7f;
+    let may_be_control = |byte: u8| !(b' '..0x7f).contains(&byte);
     text.bytes().any(may_be_control) && text.chars().any(char::is_control)
 }
 

@@ -44,7 +44,7 @@ fn write_some(store: &Store, random: &mut Random, count: u64) -> Result<()> {
 fn fill(store: &Store) -> Result<()> {
     let head = store.head().get();
     let large = vec![0; 4 << 20];
-    while store.head().get() - (store.stats()?.index.unindexed_events as u64) < head {
+    while store.head().get() - store.stats()?.index.unindexed_events < head {
         let event = NewEvent::bytes("Filled", large.clone());
         store.append(FILLER, ExpectedVersion::Any, [event])?;
     }

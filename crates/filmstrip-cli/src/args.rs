@@ -92,6 +92,9 @@ pub(crate) enum Command {
     Export(transfer::export::Options),
     /// Record events from an export, from CloudEvents, or from another system's dump
     Import(transfer::import::Options),
+    /// Show a store in the browser: films, causes and live events, read-only
+    #[cfg(feature = "studio")]
+    Studio(crate::studio::Options),
     /// Serve a store, read-only, to agents: the Model Context Protocol over standard input and output
     #[cfg(feature = "mcp")]
     #[command(after_help = crate::mcp::EXAMPLES)]

@@ -22,6 +22,8 @@ mod progress;
 mod record;
 mod selection;
 mod stores;
+#[cfg(feature = "studio")]
+mod studio;
 mod table;
 mod text;
 mod transfer;
@@ -69,6 +71,8 @@ fn run(args: &Args, out: &mut Out) -> Result<(), Fault> {
         Command::CheckHash(options) => keep::hash::check(store, options, out),
         Command::Export(options) => transfer::export::run(store, options, out),
         Command::Import(options) => transfer::import::run(store, options, out),
+        #[cfg(feature = "studio")]
+        Command::Studio(options) => studio::run(store, options, out),
         #[cfg(feature = "mcp")]
         Command::Mcp => mcp::run(store),
         Command::Completions(options) => help::completions(options, out),

@@ -2,12 +2,25 @@
 
 use crate::fault::Fault;
 use filmstrip::chrono::{DateTime, SecondsFormat, Utc};
-use filmstrip::{Error, ErrorKind, Follower, Store};
+use filmstrip::{Error, ErrorKind, Follower, RecordedEvent, Store, StreamId, Version};
 use std::path::Path;
 
 /// The store in `path`, to look into: beside the process that writes it, and without a change.
 pub(crate) fn follow(path: &Path) -> Result<Follower, Fault> {
     Ok(Follower::open(path)?)
+}
+
+/// The events of a stream after `after`, in order; none, if there is no such stream.
+pub(crate) fn events_of(
+    follower: &Follower,
+    stream: &StreamId,
+    after: Version,
+) -> Result<Box<dyn Iterator<Item = filmstrip::Result<RecordedEvent>> + Send>, Fault> {
+    match follower.read_stream(stream.clone()).after(after).iter() {
+        Ok(events) => Ok(Box::new(events)),
+        Err(error) if error.kind() == ErrorKind::StreamNotFound => Ok(Box::new(std::iter::empty())),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The store in `path`, which exists, for this process alone. `command` is what needs it.

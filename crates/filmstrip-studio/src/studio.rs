@@ -43,7 +43,8 @@ impl Studio {
     /// A studio over a store that another process has open, or none. It reads only, and shows neither views nor what
     /// runs there.
     ///
-    /// A follower has no index: a film walks over the journal, and lists are made of the newest events.
+    /// Films and lists of streams are found by the index of that process; what is asked of all events is answered from the
+    /// newest ones.
     pub fn follow(follower: &Follower) -> Studio {
         Studio::over(Arc::new(follower.clone()))
     }

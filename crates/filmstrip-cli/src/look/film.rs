@@ -11,7 +11,7 @@ use clap::Args;
 use filmstrip::chrono::{DateTime, Utc};
 use filmstrip::read::PayloadFormat;
 use filmstrip::uuid::Uuid;
-use filmstrip::{RecordedEvent, StreamId};
+use filmstrip::{RecordedEvent, StreamId, Version};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -92,7 +92,7 @@ pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), 
     let follower = stores::follow(store)?;
     let stream = StreamId::new(&options.stream)?;
     let (mut fields, mut last) = (Fields::default(), None);
-    for event in follower.read().stream(&stream).iter()? {
+    for event in stores::events_of(&follower, &stream, Version::NONE)? {
         let event = event?;
         let is_past = options.as_of.is_some_and(|time| event.recorded_at > time);
         if event.version.get() > options.until || is_past && last.is_some() {

@@ -1,8 +1,9 @@
 //! Finding one event, or the events of a stream.
 
 use crate::fault::Fault;
+use crate::stores;
 use filmstrip::uuid::Uuid;
-use filmstrip::{Follower, Position, RecordedEvent, StreamId};
+use filmstrip::{Follower, Position, RecordedEvent, StreamId, Version};
 use std::fmt;
 
 /// What a word on the command line names.
@@ -47,8 +48,9 @@ impl Named {
                 }
             }
             Named::Stream(stream) => {
-                for event in follower.read().stream(stream).iter()? {
-                    found = Some(event?);
+                if let Ok(info) = follower.stream_info(stream.clone()) {
+                    let before = Version::new(info.version.get() - 1);
+                    found = stores::events_of(follower, stream, before)?.next().transpose()?;
                 }
             }
         }

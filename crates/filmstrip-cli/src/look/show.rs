@@ -8,7 +8,7 @@ use crate::record::Record;
 use crate::stores;
 use crate::text::escaped;
 use clap::Args;
-use filmstrip::RecordedEvent;
+use filmstrip::{RecordedEvent, Version};
 use std::path::Path;
 
 #[derive(Args)]
@@ -42,7 +42,8 @@ pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), 
         return print(&named.event(&follower)?, out);
     };
     let mut is_there = false;
-    for event in follower.read().stream(stream).limit(options.events).iter()? {
+    let events = stores::events_of(&follower, stream, Version::NONE)?;
+    for event in events.take(usize::try_from(options.events).unwrap_or(usize::MAX)) {
         if is_there && !out.json {
             out.line("")?;
         }

@@ -5,13 +5,13 @@ use crate::out::Out;
 use crate::stores;
 use crate::table::{Side, Table};
 use clap::Args;
+use filmstrip::StreamId;
 use filmstrip::chrono::{DateTime, Utc};
-use filmstrip::{Filter, Position, StreamId};
+use filmstrip::read::StreamInfo;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Streams that are listed at once: each is in memory until the log was read.
+/// Streams that are listed at once: a table on a terminal has all of them in memory.
 const STREAMS_MAX: u64 = 1_000_000;
 
 #[derive(Args)]
@@ -22,7 +22,6 @@ Examples:
   filmstrip -d shop streams --prefix Order-2026
   filmstrip -d shop streams --after Order-1099        the next page
 
-The log is read up to its end, because the index belongs to the process that writes the store.
 With --json, each line is one stream: stream, version, created, last_written.")]
 pub(crate) struct Options {
     /// Only streams whose names begin with this
@@ -43,19 +42,26 @@ pub(crate) struct Options {
     limit: u64,
 }
 
-/// A stream, as far as it was read.
+/// A stream as JSON.
 #[derive(Serialize)]
-struct Listed {
-    stream: StreamId,
+struct Listed<'a> {
+    stream: &'a str,
     version: u64,
     created: DateTime<Utc>,
     last_written: DateTime<Utc>,
 }
 
+impl Listed<'_> {
+    fn of(info: &StreamInfo) -> Listed<'_> {
+        let (version, stream) = (info.version.get(), info.stream.as_str());
+        Listed { stream, version, created: info.created, last_written: info.last_written }
+    }
+}
+
 pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), Fault> {
     let listed = list(store, options)?;
     if out.json {
-        return listed.values().try_for_each(|stream| out.document(stream));
+        return listed.iter().try_for_each(|info| out.document(&Listed::of(info)));
     }
     let mut table = Table::new(&[
         ("stream", Side::Left),
@@ -63,43 +69,31 @@ pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), 
         ("created", Side::Left),
         ("last written", Side::Left),
     ]);
-    for stream in listed.values() {
-        let (created, written) = (stores::time(stream.created), stores::time(stream.last_written));
-        table.row([stream.stream.to_string(), stream.version.to_string(), created, written]);
+    for info in &listed {
+        let (created, written) = (stores::time(info.created), stores::time(info.last_written));
+        table.row([info.stream.to_string(), info.version.to_string(), created, written]);
     }
     table.print(out)
 }
 
-/// The first streams by name. While the log is read, only the first ones so far are held: a stream among the first in
-/// the end was so from its first event on.
-fn list(store: &Path, options: &Options) -> Result<BTreeMap<String, Listed>, Fault> {
-    let mut read = stores::follow(store)?.read().after(Position::START);
-    if let Some(category) = &options.category {
-        read = read.filter(Filter::category(category));
+/// The first streams by name.
+fn list(store: &Path, options: &Options) -> Result<Vec<StreamInfo>, Fault> {
+    let follower = stores::follow(store)?;
+    // A category is the beginning of its streams' names, too: the longer of the two narrows the search.
+    let category = options.category.as_deref().unwrap_or_default();
+    let is_narrower = category.starts_with(&options.prefix);
+    let mut streams =
+        follower.streams().prefix(if is_narrower { category } else { &options.prefix });
+    if let Some(after) = &options.after {
+        streams = streams.after(StreamId::new(after)?);
     }
-    let mut listed = BTreeMap::<String, Listed>::new();
-    for event in read.iter()? {
-        let event = event?;
-        let name = event.stream.as_str();
-        if let Some(known) = listed.get_mut(name) {
-            (known.version, known.last_written) = (event.version.get(), event.recorded_at);
-            continue;
-        }
-        let is_wanted = name.starts_with(&options.prefix)
-            && options.after.as_ref().is_none_or(|after| name > after.as_str());
-        let has_room = (listed.len() as u64) < options.limit
-            || listed.last_key_value().is_some_and(|(last, _)| name < last.as_str());
-        if !is_wanted || !has_room {
-            continue;
-        }
-        let (created, last_written) = (event.recorded_at, event.recorded_at);
-        // The event shares a large buffer with its name.
-        let stream = StreamId::new(name)?;
-        let new = Listed { stream, version: event.version.get(), created, last_written };
-        listed.insert(name.to_owned(), new);
-        if listed.len() as u64 > options.limit {
-            listed.pop_last();
-        }
-    }
-    Ok(listed)
+    let is_wanted = |info: &StreamInfo| {
+        let name = info.stream.as_str();
+        name.starts_with(&options.prefix)
+            && (category.is_empty() || info.stream.category() == category)
+    };
+    let wanted = streams.iter()?.filter(|info| info.as_ref().map_or(true, is_wanted));
+    Ok(wanted
+        .take(usize::try_from(options.limit).unwrap_or(usize::MAX))
+        .collect::<Result<_, _>>()?)
 }

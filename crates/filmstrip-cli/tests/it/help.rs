@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use tempfile::tempdir;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "streams",
     "tail",
     "show",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 18] = [
     "check-hash",
     "export",
     "import",
+    "studio",
     "completions",
     "man",
     "repair index",

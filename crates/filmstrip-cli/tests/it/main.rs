@@ -8,6 +8,8 @@ mod keep;
 mod look;
 #[cfg(feature = "mcp")]
 mod mcp;
+#[cfg(feature = "studio")]
+mod studio;
 mod terminal;
 mod transfer;
 mod wrong;

@@ -1,14 +1,15 @@
 //! Reading beside the process that writes.
 //!
-//! A follower has no index: the events of a stream are found by walking over the journal, and lists are made of the
-//! newest events. Memory is bounded all the same, because events are looked at one by one.
+//! Streams are found by the index that the writing process keeps. What is asked of all events is answered from the newest
+//! ones; memory is bounded, because events are looked at one by one.
 
-use super::{Brief, Cause, Events, Listed, Page, Source, StreamQuery, Why, own_name};
+use super::{Brief, Cause, Events, Listed, Page, Source, StreamQuery, Why, own_name, unless_new};
 use crate::limits::{CATEGORIES_MAX, FOLLOWER_EVENTS_MAX, PAGE_ROWS};
 use filmstrip::chrono::{DateTime, Utc};
+use filmstrip::read::StreamInfo;
 use filmstrip::uuid::Uuid;
 use filmstrip::{Filter, Follower, Position, RecordedEvent, Result, StreamId, Version};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 /// The newest events, and whether there are older ones.
 fn newest(follower: &Follower) -> Result<(Events, bool)> {
@@ -17,19 +18,13 @@ fn newest(follower: &Follower) -> Result<(Events, bool)> {
     Ok((Box::new(events), first > 0))
 }
 
-fn listed(event: &RecordedEvent) -> Listed {
-    let RecordedEvent { stream, version, recorded_at, .. } = event;
-    let stream = own_name(stream);
-    Listed { stream, version: *version, created: *recorded_at, last_written: *recorded_at }
-}
-
 fn cause(event: &RecordedEvent) -> Cause {
     Cause {
         id: event.id,
         causation_id: event.metadata.causation_id,
         correlation_id: event.metadata.correlation_id.unwrap_or(event.id),
         position: event.position,
-        stream: listed(event).stream,
+        stream: own_name(&event.stream),
         version: event.version,
         event_type: event.event_type.to_string(),
         recorded_at: event.recorded_at,
@@ -42,26 +37,20 @@ impl Source for Follower {
     }
 
     fn stream(&self, stream: &StreamId) -> Result<Option<Listed>> {
-        let mut found: Option<Listed> = None;
-        for event in self.read().stream(stream.clone()).iter()? {
-            let event = listed(&event?);
-            let created = found.as_ref().map_or(event.created, |first| first.created);
-            found = Some(Listed { created, ..event });
-        }
-        Ok(found)
+        Ok(unless_new(self.stream_info(stream.clone()))?.map(Listed::from))
     }
 
     fn events(&self, stream: &StreamId, after: Version, until: Version) -> Result<Events> {
-        let events = self.read().stream(stream.clone()).limit(until.get()).iter()?;
-        let is_before = move |event: &Result<RecordedEvent>| {
-            event.as_ref().is_ok_and(|event| event.version <= after)
-        };
-        Ok(Box::new(events.skip_while(is_before)))
+        let read = self.read_stream(stream.clone()).after(after).until(until);
+        Ok(match unless_new(read.iter())? {
+            Some(events) => Box::new(events),
+            None => Box::new(std::iter::empty()),
+        })
     }
 
     fn version_at(&self, stream: &StreamId, time: DateTime<Utc>) -> Result<Version> {
         let mut version = Version::NONE;
-        for event in self.read().stream(stream.clone()).iter()? {
+        for event in self.events(stream, Version::NONE, Version::new(u64::MAX))? {
             let event = event?;
             if event.recorded_at > time {
                 break;
@@ -72,26 +61,24 @@ impl Source for Follower {
     }
 
     fn streams(&self, query: StreamQuery) -> Result<Page<Listed>> {
-        let (events, is_partial) = newest(self)?;
-        let mut streams: BTreeMap<StreamId, Listed> = BTreeMap::new();
-        for event in events {
-            let event = event?;
-            let wanted = event.stream.as_str().starts_with(&query.prefix)
-                && query.category.as_deref().is_none_or(|wanted| event.stream.category() == wanted)
-                && query.after.as_ref().is_none_or(|after| event.stream > *after);
-            if wanted {
-                let new = listed(&event);
-                let created = streams.get(&event.stream).map_or(new.created, |old| old.created);
-                streams.insert(new.stream.clone(), Listed { created, ..new });
-                // What is past this page is only asked whether it is there.
-                if streams.len() > PAGE_ROWS + 1 {
-                    streams.pop_last();
-                }
-            }
+        let StreamQuery { prefix, category, after } = query;
+        // A category is the beginning of its streams' names, too: the longer of the two narrows the search.
+        let narrower = category.clone().filter(|category| category.starts_with(&prefix));
+        let mut streams =
+            Follower::streams(self).prefix(narrower.unwrap_or_else(|| prefix.clone()));
+        if let Some(after) = after {
+            streams = streams.after(after);
         }
-        let has_more = streams.len() > PAGE_ROWS;
-        let rows = streams.into_values().take(PAGE_ROWS).collect();
-        Ok(Page { rows, has_more, is_partial })
+        let is_wanted = |info: &StreamInfo| {
+            info.stream.as_str().starts_with(&prefix)
+                && category.as_deref().is_none_or(|wanted| info.stream.category() == wanted)
+        };
+        let wanted = streams.iter()?.filter(|info| info.as_ref().map_or(true, is_wanted));
+        let rows = wanted.take(PAGE_ROWS + 1).map(|info| info.map(Listed::from));
+        let mut rows: Vec<Listed> = rows.collect::<Result<_>>()?;
+        let has_more = rows.len() > PAGE_ROWS;
+        rows.truncate(PAGE_ROWS);
+        Ok(Page { rows, has_more, is_partial: false })
     }
 
     fn categories(&self) -> Result<Page<String>> {

@@ -9,9 +9,9 @@ mod store;
 use crate::limits::PREVIEW_BYTES;
 use filmstrip::causation::CausedEvent;
 use filmstrip::chrono::{DateTime, Utc};
-use filmstrip::read::PayloadFormat;
+use filmstrip::read::{PayloadFormat, StreamInfo};
 use filmstrip::uuid::Uuid;
-use filmstrip::{Filter, Position, RecordedEvent, Result, StreamId, Version};
+use filmstrip::{ErrorKind, Filter, Position, RecordedEvent, Result, StreamId, Version};
 
 /// Events, one by one.
 pub(crate) type Events = Box<dyn Iterator<Item = Result<RecordedEvent>> + Send>;
@@ -22,6 +22,21 @@ pub(crate) struct Listed {
     pub(crate) version: Version,
     pub(crate) created: DateTime<Utc>,
     pub(crate) last_written: DateTime<Utc>,
+}
+
+impl From<StreamInfo> for Listed {
+    fn from(info: StreamInfo) -> Listed {
+        let StreamInfo { stream, version, created, last_written, .. } = info;
+        Listed { stream, version, created, last_written }
+    }
+}
+
+/// `None` where a stream was never written.
+fn unless_new<T>(found: Result<T>) -> Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == ErrorKind::StreamNotFound => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 /// A page of a list.

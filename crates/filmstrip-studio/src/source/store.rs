@@ -1,27 +1,11 @@
 //! Reading an open store.
 
-use super::{Brief, Cause, Events, Listed, Page, Source, StreamQuery, Why};
+use super::{Brief, Cause, Events, Listed, Page, Source, StreamQuery, Why, unless_new};
 use crate::limits::{CATEGORIES_MAX, LATEST_EVENTS_MAX, PAGE_ROWS};
 use filmstrip::chrono::{DateTime, Utc};
-use filmstrip::read::StreamInfo;
 use filmstrip::uuid::Uuid;
-use filmstrip::{ErrorKind, Filter, Position, Result, Store, StreamId, Version};
+use filmstrip::{Filter, Position, Result, Store, StreamId, Version};
 use std::collections::BTreeSet;
-
-impl From<StreamInfo> for Listed {
-    fn from(info: StreamInfo) -> Listed {
-        let StreamInfo { stream, version, created, last_written, .. } = info;
-        Listed { stream, version, created, last_written }
-    }
-}
-
-/// `None` where a stream was never written.
-fn unless_new<T>(found: Result<T>) -> Result<Option<T>> {
-    match found {
-        Err(error) if error.kind() == ErrorKind::StreamNotFound => Ok(None),
-        found => found.map(Some),
-    }
-}
 
 impl Source for Store {
     fn head(&self) -> Result<Position> {
