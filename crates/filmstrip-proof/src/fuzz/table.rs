@@ -4,6 +4,7 @@ use crate::codec::sst::block::{self, EVENT_BLOCK_BYTES_MAX, EventBlockBuilder};
 use crate::codec::sst::block_index::{IndexBlock, IndexBlockBuilder};
 use crate::codec::sst::event::LocatedEvent;
 use crate::codec::sst::footer::{Footer, NameHash};
+use crate::codec::sst::index_blocks;
 use crate::codec::sst::posting::{Posting, body_of_posting};
 use crate::codec::sst::{BlockKind, TableId};
 use crate::fuzz::mend;
