@@ -1,9 +1,9 @@
 //! The index of a store that another process has open, read without its database.
 //!
-//! Two processes cannot open one sled database. What leads to a stream's events is not in sled alone: the checkpoint, a
-//! plain file that is replaced as a whole, lists the sorted tables; and each of these lists its index blocks. Tables never
-//! change. One that a compaction has replaced is removed, but only once the checkpoint lists its successor: who has opened
-//! it goes on, and who comes too late reads the checkpoint again.
+//! Two processes cannot open one sled database. What leads to a stream's events is not in sled alone: the checkpoint,
+//! a plain file that is replaced as a whole, lists the sorted tables; and each of these lists its index blocks.
+//! Tables never change. One that a compaction has replaced is removed, but only once the checkpoint lists its
+//! successor: who has opened it goes on, and who comes too late reads the checkpoint again.
 //!
 //! Nothing is locked and nothing is written. An index that cannot be opened counts as none: the journal has everything.
 

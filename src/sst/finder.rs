@@ -1,7 +1,8 @@
 //! Finds the index block of a table that a look-up needs.
 //!
-//! The process that has the store open asks sled: each table has a tree of its index blocks, by the key that each begins
-//! with. Another process cannot open sled's database; it searches the list of index blocks that the table holds itself.
+//! The process that has the store open asks sled: each table has a tree of its index blocks, by the key that each
+//! begins with. Another process cannot open sled's database; it searches the list of index blocks that the table
+//! holds itself.
 
 use crate::codec::keys;
 use crate::codec::sst::block_index::IndexBlock;

@@ -49,6 +49,14 @@ const SORTED_TABLES: Fixture = Fixture {
 const TAGS: Fixture = Fixture {
     files: include_str!("../fixtures/format-1-tags.txt"),
     head: "8:7e0a241b8c395308595a0618474251a9daa45a7187b83bc124b6dff475467302",
+    old_index: Some(3),
+    has_tags: true,
+};
+
+/// The sorted tables of this one list their index blocks.
+const LISTS: Fixture = Fixture {
+    files: include_str!("../fixtures/format-1-lists.txt"),
+    head: "8:26020ed0f3a03ee5c02540eb2d749c953241c39209c9c95f504e85364e3097ce",
     old_index: None,
     has_tags: true,
 };
@@ -165,7 +173,7 @@ fn unpacked(fixture: &Fixture) -> tempfile::TempDir {
 
 /// The newest one.
 fn fixture() -> tempfile::TempDir {
-    unpacked(&TAGS)
+    unpacked(&LISTS)
 }
 
 /// What `write` wrote, read back.
@@ -232,7 +240,7 @@ fn check_tags(store: &Store, has_tags: bool) {
 
 #[test]
 fn a_store_of_format_1_opens_with_what_was_written_into_it() {
-    for fixture in [RUNS, SORTED_TABLES, TAGS] {
+    for fixture in [RUNS, SORTED_TABLES, TAGS, LISTS] {
         opens_with_what_was_written_into_it(&fixture);
     }
 }
@@ -269,7 +277,7 @@ fn opens_with_what_was_written_into_it(fixture: &Fixture) {
 
 #[test]
 fn a_store_of_format_1_is_whole_to_verify_follow_and_back_up() {
-    for fixture in [RUNS, SORTED_TABLES, TAGS] {
+    for fixture in [RUNS, SORTED_TABLES, TAGS, LISTS] {
         is_whole_to_verify_follow_and_back_up(&fixture);
     }
 }
@@ -280,7 +288,7 @@ fn is_whole_to_verify_follow_and_back_up(fixture: &Fixture) {
     match fixture.old_index {
         Some(format) => {
             let [finding] = &verified.findings[..] else { panic!("{:#?}", verified.findings) };
-            let what = format!("format {format}; 3 is known");
+            let what = format!("format {format}; 4 is known");
             assert!(finding.to_string().contains(&what), "{finding}");
         }
         None => {

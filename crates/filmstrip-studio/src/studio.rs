@@ -43,8 +43,8 @@ impl Studio {
     /// A studio over a store that another process has open, or none. It reads only, and shows neither views nor what
     /// runs there.
     ///
-    /// Films and lists of streams are found by the index of that process; what is asked of all events is answered from the
-    /// newest ones.
+    /// Films and lists of streams are found by the index of that process; what is asked of all events is answered from
+    /// the newest ones.
     pub fn follow(follower: &Follower) -> Studio {
         Studio::over(Arc::new(follower.clone()))
     }

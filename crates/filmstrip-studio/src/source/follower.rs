@@ -1,7 +1,7 @@
 //! Reading beside the process that writes.
 //!
-//! Streams are found by the index that the writing process keeps. What is asked of all events is answered from the newest
-//! ones; memory is bounded, because events are looked at one by one.
+//! Streams are found by the index that the writing process keeps. What is asked of all events is answered from the
+//! newest ones; memory is bounded, because events are looked at one by one.
 
 use super::{Brief, Cause, Events, Listed, Page, Source, StreamQuery, Why, own_name, unless_new};
 use crate::limits::{CATEGORIES_MAX, FOLLOWER_EVENTS_MAX, PAGE_ROWS};
