@@ -57,6 +57,10 @@ fn compare(expected: &Shown, follower: &Follower, random: &mut Random) -> Result
     assert!(follower.streams().collect()?.iter().eq(infos()));
     let doors = infos().filter(|info| info.stream.as_str().starts_with("Door-1"));
     assert!(follower.streams().prefix("Door-1").collect()?.iter().eq(doors));
+    let lamps = infos().filter(|info| info.stream.category() == "Lamp");
+    assert!(follower.streams().category("Lamp").collect()?.iter().eq(lamps));
+    let none = follower.streams().category("Lamp").prefix("Door").collect()?;
+    assert_eq!(none, []);
     let middle = &expected[random.below(expected.len() as u64) as usize].0.stream;
     let rest = follower.streams().after(middle.clone()).collect()?;
     assert!(rest.iter().eq(infos().filter(|info| info.stream > *middle)), "after {middle}");

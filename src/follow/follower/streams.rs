@@ -19,17 +19,24 @@ use std::sync::Arc;
 pub struct FollowerStreams {
     shared: Arc<Shared>,
     prefix: String,
+    category: Option<String>,
     after: Option<StreamId>,
 }
 
 impl FollowerStreams {
     pub(super) fn new(shared: Arc<Shared>) -> FollowerStreams {
-        FollowerStreams { shared, prefix: String::new(), after: None }
+        FollowerStreams { shared, prefix: String::new(), category: None, after: None }
     }
 
     /// Lists only streams whose names begin so.
     pub fn prefix(mut self, prefix: impl Into<String>) -> FollowerStreams {
         self.prefix = prefix.into();
+        self
+    }
+
+    /// Lists only streams of this category.
+    pub fn category(mut self, category: impl Into<String>) -> FollowerStreams {
+        self.category = Some(category.into());
         self
     }
 
@@ -43,14 +50,23 @@ impl FollowerStreams {
     /// now.
     ///
     /// # Errors
-    /// Those of [`Follower::head`](crate::Follower::head).
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the category is none, such as `Door-1`; those of
+    /// [`Follower::head`](crate::Follower::head).
     pub fn iter(self) -> Result<impl Iterator<Item = Result<StreamInfo>> + Send + use<>> {
-        let FollowerStreams { shared, prefix, after } = self;
+        let FollowerStreams { shared, prefix, category, after } = self;
+        if let Some(category) = &category {
+            Filter::category(category).check()?;
+        }
+        // Names of one category share its beginning, so the longer of the two narrows the search.
+        let prefix = match &category {
+            Some(category) if category.starts_with(&prefix) => category.clone(),
+            _ => prefix,
+        };
         let indexed = Indexed::now(&shared)?;
         let is_over = indexed.is_none();
         let (page, lacking) = (VecDeque::new(), BTreeMap::new());
         let (indexed_to, lacking_to) = (Reached::Before, Reached::Before);
-        Ok(Listing {
+        let listing = Listing {
             shared,
             indexed,
             prefix,
@@ -60,7 +76,11 @@ impl FollowerStreams {
             lacking,
             lacking_to,
             is_over,
-        })
+        };
+        let in_category = move |info: &StreamInfo| {
+            category.as_ref().is_none_or(|category| info.stream.category() == category)
+        };
+        Ok(listing.filter(move |item| item.as_ref().map_or(true, &in_category)))
     }
 
     /// Lists all of it at once.

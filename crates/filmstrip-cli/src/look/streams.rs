@@ -79,21 +79,13 @@ pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), 
 /// The first streams by name.
 fn list(store: &Path, options: &Options) -> Result<Vec<StreamInfo>, Fault> {
     let follower = stores::follow(store)?;
-    // A category is the beginning of its streams' names, too: the longer of the two narrows the search.
-    let category = options.category.as_deref().unwrap_or_default();
-    let is_narrower = category.starts_with(&options.prefix);
-    let mut streams =
-        follower.streams().prefix(if is_narrower { category } else { &options.prefix });
+    let mut streams = follower.streams().prefix(&options.prefix);
+    if let Some(category) = &options.category {
+        streams = streams.category(category);
+    }
     if let Some(after) = &options.after {
         streams = streams.after(StreamId::new(after)?);
     }
-    let is_wanted = |info: &StreamInfo| {
-        let name = info.stream.as_str();
-        name.starts_with(&options.prefix)
-            && (category.is_empty() || info.stream.category() == category)
-    };
-    let wanted = streams.iter()?.filter(|info| info.as_ref().map_or(true, is_wanted));
-    Ok(wanted
-        .take(usize::try_from(options.limit).unwrap_or(usize::MAX))
-        .collect::<Result<_, _>>()?)
+    let limit = usize::try_from(options.limit).unwrap_or(usize::MAX);
+    Ok(streams.iter()?.take(limit).collect::<Result<_, _>>()?)
 }

@@ -6,7 +6,6 @@
 use super::{Brief, Cause, Events, Listed, Page, Source, StreamQuery, Why, own_name, unless_new};
 use crate::limits::{CATEGORIES_MAX, FOLLOWER_EVENTS_MAX, PAGE_ROWS};
 use filmstrip::chrono::{DateTime, Utc};
-use filmstrip::read::StreamInfo;
 use filmstrip::uuid::Uuid;
 use filmstrip::{Filter, Follower, Position, RecordedEvent, Result, StreamId, Version};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -61,20 +60,14 @@ impl Source for Follower {
     }
 
     fn streams(&self, query: StreamQuery) -> Result<Page<Listed>> {
-        let StreamQuery { prefix, category, after } = query;
-        // A category is the beginning of its streams' names, too: the longer of the two narrows the search.
-        let narrower = category.clone().filter(|category| category.starts_with(&prefix));
-        let mut streams =
-            Follower::streams(self).prefix(narrower.unwrap_or_else(|| prefix.clone()));
-        if let Some(after) = after {
+        let mut streams = Follower::streams(self).prefix(query.prefix);
+        if let Some(category) = query.category {
+            streams = streams.category(category);
+        }
+        if let Some(after) = query.after {
             streams = streams.after(after);
         }
-        let is_wanted = |info: &StreamInfo| {
-            info.stream.as_str().starts_with(&prefix)
-                && category.as_deref().is_none_or(|wanted| info.stream.category() == wanted)
-        };
-        let wanted = streams.iter()?.filter(|info| info.as_ref().map_or(true, is_wanted));
-        let rows = wanted.take(PAGE_ROWS + 1).map(|info| info.map(Listed::from));
+        let rows = streams.iter()?.take(PAGE_ROWS + 1).map(|info| info.map(Listed::from));
         let mut rows: Vec<Listed> = rows.collect::<Result<_>>()?;
         let has_more = rows.len() > PAGE_ROWS;
         rows.truncate(PAGE_ROWS);
