@@ -416,7 +416,8 @@ mod tests {
             if random.below(4) == 0 {
                 event = event.metadata(Metadata::default().user("u"));
             }
-            let mut extras = encode_extras(&event.metadata, &event.tags);
+            let mut extras = Vec::new();
+            put_extras(&event.metadata, &event.tags, &mut extras);
             let is_alone = event.metadata.is_empty() && !event.tags.is_empty();
             assert_eq!(Tags::alone_in(&extras).is_some(), is_alone, "seed {seed}");
             let bytes = random.below(extras.len() as u64 + 1) as usize;

@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_header_a_block_and_a_trailer_have_their_golden_bytes() {
-        let mut golden = b"FSPACK\0\0\x02\0\0\0".to_vec();
+        let mut golden = b"FSPACK\0\0\x03\0\0\0".to_vec();
         golden.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xab, 0xcd]);
         golden.extend([3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(ID.header(), golden[..]);

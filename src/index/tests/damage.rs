@@ -199,9 +199,11 @@ fn an_index_that_is_no_database_or_not_this_stores_is_replaced() {
             fs::remove_file(&checkpoint).unwrap();
             fs::create_dir(&checkpoint).unwrap();
         }),
-        ("a newer format", &|| formatted(4)),
+        ("a newer format", &|| formatted(5)),
         // It may lack the postings of events with tags.
         ("an older format", &|| formatted(2)),
+        // Its tables do not list their index blocks.
+        ("the format before this one", &|| formatted(3)),
         ("another store's", &|| {
             let mut stored = StoredCheckpoint::decode(&fs::read(&checkpoint).unwrap()).unwrap();
             stored.store = Uuid::from_u128(5);
