@@ -184,7 +184,7 @@ fn an_index_that_is_no_database_or_not_this_stores_is_replaced() {
         bytes[crc_offset..].copy_from_slice(&crc);
         fs::write(&checkpoint, bytes).unwrap();
     };
-    let damages: [Damage<'_>; 8] = [
+    let damages: [Damage<'_>; 9] = [
         ("a file", &|| {
             fs::remove_dir_all(&index).unwrap();
             fs::write(&index, "no database").unwrap();
