@@ -187,10 +187,12 @@ mod tests {
         places.filter(|offset| cache.event_block(1, place(*offset)).is_some()).count()
     }
 
+    /// Of the first hundred, each hash is left with a probability of 0.1 %: of ten times as many blocks as there is room
+    /// for, ten come to its place, which holds two. With half as many blocks it was 4 %, and the test failed at times.
     #[test]
     fn what_is_read_once_is_not_kept_and_what_is_read_again_is() {
         let cache = BlockCache::new(1_000 * (TABLE_EVENT_BLOCK_BYTES_MAX + OVERHEAD_BYTES) as u64);
-        assert_eq!(kept(&cache, 1, 0..5_000), 0);
+        assert_eq!(kept(&cache, 1, 0..10_000), 0);
         // Blocks that were read long ago are forgotten, but a few hashes may be left.
         assert!(kept(&cache, 1, 0..100) < 10);
         let again = kept(&cache, 1, 0..100);
