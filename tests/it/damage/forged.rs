@@ -147,9 +147,11 @@ fn numbers(file: &Path, bytes: &[u8]) -> Vec<Number> {
         numbers.push(number("a pack's first position", footer + 21, 8, mend));
         numbers.push(number("a pack's last position", footer + 29, 8, mend));
         numbers.push(number("a pack's first version", footer + 37, 8, mend));
-        numbers.push(number("the length of a pack's first name", footer + 45, 2, mend));
+        numbers.push(number("where the list of a pack's index blocks is", footer + 45, 8, mend));
+        numbers.push(number("the length of that list", footer + 53, 4, mend));
+        numbers.push(number("the length of a pack's first name", footer + 57, 2, mend));
         let length = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
-        let last = footer + 47 + length(footer + 45);
+        let last = footer + 59 + length(footer + 57);
         let types = last + 2 + length(last);
         numbers.push(number("how many types a pack has", types, 4, mend));
         numbers.push(number("the length of a pack's first type", types + 4, 2, mend));
