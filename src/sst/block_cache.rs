@@ -187,8 +187,8 @@ mod tests {
         places.filter(|offset| cache.event_block(1, place(*offset)).is_some()).count()
     }
 
-    /// Of the first hundred, each hash is left with a probability of 0.1 %: of ten times as many blocks as there is room
-    /// for, ten come to its place, which holds two. With half as many it was 4 %, and the test failed at times.
+    /// Of the first hundred, each hash is left with a probability of 0.1 %: of ten times as many blocks as there is
+    /// room for, ten come to its place, which holds two. With half as many it was 4 %, and the test failed at times.
     #[test]
     fn what_is_read_once_is_not_kept_and_what_is_read_again_is() {
         let cache = BlockCache::new(1_000 * (TABLE_EVENT_BLOCK_BYTES_MAX + OVERHEAD_BYTES) as u64);
