@@ -205,6 +205,9 @@ impl HotPath {
         let this = std::env::current_exe().expect("this program has a path");
         let output = Command::new("valgrind")
             .args(["--tool=callgrind", "--toggle-collect=*count_here*", "--error-exitcode=1"])
+            // Only one thread runs at a time. One of sled's spins while another sets up what it waits for, which
+            // otherwise may never get its turn.
+            .arg("--fair-sched=yes")
             .arg(format!("--callgrind-out-file={}", out.display()))
             .arg(this)
             .args(["counted", self.name])
