@@ -243,7 +243,7 @@ impl Frames {
         Arc::ptr_eq(&self.journal, journal)
     }
 
-    /// Sets how many bytes the next read takes. Each later one takes twice as many, up to `SCAN_CHUNK_BYTES`.
+    /// Sets how many bytes each further read takes.
     pub(crate) fn read_in(&mut self, chunk_bytes: usize) {
         self.chunk_bytes = chunk_bytes;
     }
@@ -332,7 +332,6 @@ impl Frames {
         if self.ahead().len() < length {
             self.chunk = self.journal.read(self.at, length.max(self.chunk_bytes))?;
             self.chunk_offset = self.at.offset;
-            self.chunk_bytes = self.chunk_bytes.max(SCAN_CHUNK_BYTES.min(2 * self.chunk_bytes));
         }
         Ok(())
     }

@@ -12,7 +12,6 @@ use crate::log::core::Log;
 use crate::log::read::readahead::Readahead;
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
-use crate::value::limits::GLOBAL_STEP_BYTES;
 use crate::value::position::Position;
 use std::sync::Arc;
 
@@ -182,9 +181,7 @@ impl FrameCursor {
     fn scan_from(&self, position: u64) -> Result<Scan> {
         let sparse_entry = self.log.place_before(position)?;
         let (_, end) = self.log.head.visible();
-        let mut frames = self.log.journal.frames(sparse_entry.location, sparse_entry.position, end);
-        // The caller may want this one frame, and a refused commit does.
-        frames.read_in(GLOBAL_STEP_BYTES as usize);
+        let frames = self.log.journal.frames(sparse_entry.location, sparse_entry.position, end);
         Ok(Scan { source: Source::Here(frames), next: sparse_entry.position, bytes: 0 })
     }
 
