@@ -93,9 +93,7 @@ impl Index {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(StreamId, StreamState)>> {
-        let runs = self.tables.streams_after(&self.db, prefix, after, limit)?;
-        // Copy the names: those of the runs share index blocks.
-        Ok(runs.into_iter().map(|run| (run.stream.detached(), run.state)).collect())
+        self.tables.streams_after(&self.db, prefix, after, limit)
     }
 
     /// The postings of the tag with this `name` that are after the first position of `range` and not after the second:

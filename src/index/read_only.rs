@@ -133,8 +133,6 @@ impl ReadOnlyIndex {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(StreamId, StreamState)>> {
-        let runs = self.tables.streams_after(&ListedBlocks, prefix, after, limit)?;
-        // Copy the names: those of the runs share index blocks.
-        Ok(runs.into_iter().map(|run| (run.stream.detached(), run.state)).collect())
+        self.tables.streams_after(&ListedBlocks, prefix, after, limit)
     }
 }

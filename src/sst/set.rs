@@ -5,6 +5,7 @@ use crate::codec::sst::block_index::KeyRun;
 use crate::codec::sst::event::LocatedEvent;
 use crate::codec::sst::footer::NameHash;
 use crate::codec::sst::posting::AFTER_TAGS;
+use crate::codec::state::StreamState;
 use crate::sst::cursor::TableCursor;
 use crate::sst::reader::{BlockFinder, Table};
 use crate::value::error::Result;
@@ -119,15 +120,14 @@ impl TableSet {
         Ok(events)
     }
 
-    /// The last runs of up to `limit` streams with names that begin with `prefix` and come after `after`, in
-    /// order.
+    /// Up to `limit` streams with names that begin with `prefix` and come after `after`, in order.
     pub(crate) fn streams_after(
         &self,
         finder: &dyn BlockFinder,
         prefix: &str,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<KeyRun>> {
+    ) -> Result<Vec<(StreamId, StreamState)>> {
         // `prefix` need not be a name. No run has version 0, so the cursors begin before all names with the prefix,
         // or after all runs of `after`. What comes before all streams are tags.
         let (from, version) = match after.filter(|after| *after >= prefix.max(AFTER_TAGS)) {
@@ -154,7 +154,8 @@ impl TableSet {
                     last = cursor.seek_behind(finder, &name, u64::MAX)?.or(last);
                 }
             }
-            streams.extend(last);
+            // Copy the name: that of the run shares an index block.
+            streams.extend(last.map(|run| (run.stream.detached(), run.state)));
         }
         Ok(streams)
     }

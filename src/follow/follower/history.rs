@@ -1,8 +1,7 @@
 //! The hash of a followed store's history, and comparing it with a noted one.
 
-use crate::codec::frame::{HEADER_BYTES, Header};
 use crate::follow::follower::Follower;
-use crate::value::error::{Error, Result};
+use crate::value::error::Result;
 use crate::value::head_hash::{HashCheck, HeadHash};
 
 impl Follower {
@@ -28,26 +27,7 @@ impl Follower {
     /// Those of [`head`](Follower::head); [`Corrupt`](crate::ErrorKind::Corrupt) if the last frame is damaged.
     pub fn head_hash(&self) -> Result<HeadHash> {
         let Some(known) = self.shared.look()? else { return Ok(HeadHash::new(0, [0; 32])) };
-        let (at, position) = (known.watermark.frame, known.watermark.position);
-        // A segment in which there is no frame yet says itself what came before.
-        if known.watermark.end == at.offset
-            && let Some(segment) = known.journal.segment(at.segment)
-        {
-            return Ok(HeadHash::new(position, segment.chain));
-        }
-        let mut bytes = [0; HEADER_BYTES];
-        let path = known.journal.path(at.segment);
-        let file = self.shared.disk.open(&path).map_err(|e| Error::io("open", &path, e))?;
-        file.read_at(&mut bytes, at.offset).map_err(|e| Error::io("read", &path, e))?;
-        let header = Header::parse(&bytes).filter(|header| header.last_position() == position);
-        let header = header.ok_or_else(|| {
-            known.journal.corrupt(
-                at,
-                Some(position),
-                "there is no frame where the last one must be",
-            )
-        })?;
-        Ok(HeadHash::new(position, header.chain))
+        known.head_hash()
     }
 
     /// Checks whether what is durable now still begins with the noted history, as

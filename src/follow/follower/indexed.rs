@@ -1,6 +1,5 @@
 //! What the index of a followed store holds, and what it lacks.
 
-use crate::codec::frame::{HEADER_BYTES, Header, Location};
 use crate::codec::state::StreamState;
 use crate::follow::follower::following::Following;
 use crate::follow::follower::watch::{Known, Shared};
@@ -44,10 +43,7 @@ impl Indexed {
         // Before the journal, which then has all that the index holds.
         let index = shared.index.open();
         let Some(known) = shared.look()? else { return Ok(None) };
-        let index = match index {
-            Some(index) if is_of(shared, &index, &known)? => Some(index),
-            _ => None,
-        };
+        let index = index.filter(|index| is_of(index, &known));
         Ok(Some(Indexed { known, index }))
     }
 
@@ -100,27 +96,22 @@ pub(super) fn never_written(stream: &StreamId) -> Error {
 }
 
 /// Whether `index` is of this journal, and not of another history of the store: its checkpoint has the chain that the
-/// journal has there.
-fn is_of(shared: &Shared, index: &ReadOnlyIndex, known: &Known) -> Result<bool> {
-    let (checkpoint, watermark) = (index.checkpoint(), &known.watermark);
+/// journal has there. What cannot be read there is the reader's to report, if it is not only the index that is wrong.
+fn is_of(index: &ReadOnlyIndex, known: &Known) -> bool {
+    let checkpoint = index.checkpoint();
     if failpoint!("follow::believe_any_index") {
-        return Ok(true);
+        return true;
     }
-    if checkpoint.position > watermark.position {
-        return Ok(false);
+    if checkpoint.position > known.watermark.position {
+        return false;
     }
-    let end = Location { segment: watermark.frame.segment, offset: watermark.end };
-    if checkpoint.next < end {
-        // The next frame's chain goes on from it. A frame that cannot be read there is the reader's to report, if it is
-        // not only the index that is wrong.
-        let mut frames = known.journal.frames(checkpoint.next, checkpoint.position + 1, end);
-        let Some(Ok((_, frame))) = frames.next() else { return Ok(false) };
-        return Ok(frame.chain_after(&checkpoint.chain).is_ok_and(|it| it == frame.header.chain));
+    let mut after = known.journal.frames(checkpoint.next, checkpoint.position + 1, known.end());
+    match after.next() {
+        Some(Ok((_, frame))) => {
+            frame.chain_after(&checkpoint.chain).is_ok_and(|chain| chain == frame.header.chain)
+        }
+        Some(Err(_)) => false,
+        // Also if a segment has begun since, and has no frame yet.
+        None => known.head_hash().is_ok_and(|head| head.hash == checkpoint.chain),
     }
-    let mut bytes = [0; HEADER_BYTES];
-    let path = known.journal.path(watermark.frame.segment);
-    let read =
-        shared.disk.open(&path).and_then(|it| it.read_at(&mut bytes, watermark.frame.offset));
-    let header = read.ok().and_then(|read| Header::parse(&bytes[..read]));
-    Ok(header.is_some_and(|header| header.chain == checkpoint.chain))
 }

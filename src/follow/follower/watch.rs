@@ -13,6 +13,7 @@ use crate::storage::stat::FileIdentity;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::fork::Owner;
+use crate::value::head_hash::HeadHash;
 use crate::value::limits::{TORN_WATERMARK_MAX, TORN_WATERMARK_PAUSE};
 use parking_lot::{Mutex, MutexGuard};
 use std::io;
@@ -64,6 +65,27 @@ impl Known {
     /// Where the next frame will begin.
     pub(super) fn end(&self) -> Location {
         Location { segment: self.watermark.frame.segment, offset: self.watermark.end }
+    }
+
+    /// The hash of everything that is durable. It reads one header.
+    pub(super) fn head_hash(&self) -> Result<HeadHash> {
+        let (at, position) = (self.watermark.frame, self.watermark.position);
+        // A segment in which there is no frame yet says itself what came before.
+        if self.watermark.end == at.offset
+            && let Some(segment) = self.journal.segment(at.segment)
+        {
+            return Ok(HeadHash::new(position, segment.chain));
+        }
+        let mut bytes = [0; HEADER_BYTES];
+        let path = self.journal.path(at.segment);
+        let file = self.journal.disk().open(&path).map_err(|e| Error::io("open", &path, e))?;
+        file.read_at(&mut bytes, at.offset).map_err(|e| Error::io("read", &path, e))?;
+        let header = Header::parse(&bytes).filter(|header| header.last_position() == position);
+        let header = header.ok_or_else(|| {
+            let what = "there is no frame where the last one must be";
+            self.journal.corrupt(at, Some(position), what)
+        })?;
+        Ok(HeadHash::new(position, header.chain))
     }
 }
 

@@ -3,8 +3,11 @@
 //! Streams are found by the index that the writing process keeps. What is asked of all events is answered from the
 //! newest ones; memory is bounded, because events are looked at one by one.
 
-use super::{Brief, Cause, Events, Listed, Page, Source, StreamQuery, Why, own_name, unless_new};
-use crate::limits::{CATEGORIES_MAX, FOLLOWER_EVENTS_MAX, PAGE_ROWS};
+use super::{
+    Brief, Cause, Events, Listed, Page, Source, StreamQuery, Why, events_of, own_name, page_of,
+    unless_new,
+};
+use crate::limits::{CATEGORIES_MAX, FOLLOWER_EVENTS_MAX};
 use filmstrip::chrono::{DateTime, Utc};
 use filmstrip::uuid::Uuid;
 use filmstrip::{Filter, Follower, Position, RecordedEvent, Result, StreamId, Version};
@@ -41,10 +44,7 @@ impl Source for Follower {
 
     fn events(&self, stream: &StreamId, after: Version, until: Version) -> Result<Events> {
         let read = self.read_stream(stream.clone()).after(after).until(until);
-        Ok(match unless_new(read.iter())? {
-            Some(events) => Box::new(events),
-            None => Box::new(std::iter::empty()),
-        })
+        events_of(read.iter())
     }
 
     fn version_at(&self, stream: &StreamId, time: DateTime<Utc>) -> Result<Version> {
@@ -67,11 +67,7 @@ impl Source for Follower {
         if let Some(after) = query.after {
             streams = streams.after(after);
         }
-        let rows = streams.iter()?.take(PAGE_ROWS + 1).map(|info| info.map(Listed::from));
-        let mut rows: Vec<Listed> = rows.collect::<Result<_>>()?;
-        let has_more = rows.len() > PAGE_ROWS;
-        rows.truncate(PAGE_ROWS);
-        Ok(Page { rows, has_more, is_partial: false })
+        page_of(streams.iter()?)
     }
 
     fn categories(&self) -> Result<Page<String>> {

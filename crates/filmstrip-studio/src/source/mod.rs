@@ -6,7 +6,7 @@
 mod follower;
 mod store;
 
-use crate::limits::PREVIEW_BYTES;
+use crate::limits::{PAGE_ROWS, PREVIEW_BYTES};
 use filmstrip::causation::CausedEvent;
 use filmstrip::chrono::{DateTime, Utc};
 use filmstrip::read::{PayloadFormat, StreamInfo};
@@ -37,6 +37,26 @@ fn unless_new<T>(found: Result<T>) -> Result<Option<T>> {
         Err(error) if error.kind() == ErrorKind::StreamNotFound => Ok(None),
         found => found.map(Some),
     }
+}
+
+/// The events that were found; none, if there is no such stream.
+fn events_of<I>(found: Result<I>) -> Result<Events>
+where
+    I: Iterator<Item = Result<RecordedEvent>> + Send + 'static,
+{
+    Ok(match unless_new(found)? {
+        Some(events) => Box::new(events),
+        None => Box::new(std::iter::empty()),
+    })
+}
+
+/// The first page of these streams.
+fn page_of(streams: impl Iterator<Item = Result<StreamInfo>>) -> Result<Page<Listed>> {
+    let rows = streams.take(PAGE_ROWS + 1).map(|info| info.map(Listed::from));
+    let mut rows: Vec<Listed> = rows.collect::<Result<_>>()?;
+    let has_more = rows.len() > PAGE_ROWS;
+    rows.truncate(PAGE_ROWS);
+    Ok(Page { rows, has_more, is_partial: false })
 }
 
 /// A page of a list.

@@ -1,7 +1,9 @@
 //! Reading an open store.
 
-use super::{Brief, Cause, Events, Listed, Page, Source, StreamQuery, Why, unless_new};
-use crate::limits::{CATEGORIES_MAX, LATEST_EVENTS_MAX, PAGE_ROWS};
+use super::{
+    Brief, Cause, Events, Listed, Page, Source, StreamQuery, Why, events_of, page_of, unless_new,
+};
+use crate::limits::{CATEGORIES_MAX, LATEST_EVENTS_MAX};
 use filmstrip::chrono::{DateTime, Utc};
 use filmstrip::uuid::Uuid;
 use filmstrip::{Filter, Position, Result, Store, StreamId, Version};
@@ -18,10 +20,7 @@ impl Source for Store {
 
     fn events(&self, stream: &StreamId, after: Version, until: Version) -> Result<Events> {
         let read = self.read_stream(stream.clone()).after(after).until(until);
-        Ok(match unless_new(read.iter())? {
-            Some(events) => Box::new(events),
-            None => Box::new(std::iter::empty()),
-        })
+        events_of(read.iter())
     }
 
     fn version_at(&self, stream: &StreamId, time: DateTime<Utc>) -> Result<Version> {
@@ -38,14 +37,7 @@ impl Source for Store {
         if let Some(after) = query.after {
             streams = streams.after(after);
         }
-        let mut rows: Vec<Listed> = streams
-            .iter()?
-            .take(PAGE_ROWS + 1)
-            .map(|info| info.map(Listed::from))
-            .collect::<Result<_>>()?;
-        let has_more = rows.len() > PAGE_ROWS;
-        rows.truncate(PAGE_ROWS);
-        Ok(Page { rows, has_more, is_partial: false })
+        page_of(streams.iter()?)
     }
 
     /// From one category it goes to the next, past the streams in it.

@@ -4,6 +4,5 @@ mod browser;
 mod common;
 mod hostile;
 mod lives;
-mod measure;
 mod pages;
 mod refusals;

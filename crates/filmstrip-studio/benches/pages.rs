@@ -1,7 +1,15 @@
-//! The figures in `docs/book/studio.md`: `cargo test --release --test it measure -- --ignored --nocapture`.
+//! The figures in `docs/book/studio.md`: `cargo bench -p filmstrip-studio`. What it needs of the tests is built once
+//! more.
 
-use crate::browser::driver::with_browser;
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/it/common.rs"]
+mod common;
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/it/browser/driver.rs"]
+mod driver;
+
 use crate::common::{Customer, Served, client};
+use crate::driver::with_browser;
 use filmstrip::{Commit, ExpectedVersion, Follower, NewEvent, Store, Version};
 use filmstrip_studio::Studio;
 use serde_json::json;
@@ -68,9 +76,8 @@ fn resident() -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1_024.0
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "it measures, and asserts nothing about it"]
-async fn measure() {
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path().join("store")).unwrap();
     fill(&store);
