@@ -4,8 +4,10 @@
 //! allocate costs a third more. Until then it has another name, so opening the journal can remove one
 //! that a crash has left.
 //!
-//! Filling fast delays commits that happen meanwhile; filling slowly delays a writer that needs the segment. The
-//! figures are in docs/decisions/0015.
+//! Filling fast delays commits that happen meanwhile; filling slowly delays a writer that needs the segment. Writers
+//! who leave no time for either get a segment whose blocks are allocated but not written: each of their syncs is of
+//! many commits, so what it costs more is little, and the disk writes half as much. The figures are in
+//! docs/decisions/0015.
 
 use crate::codec::length::in_memory;
 use crate::journal::segment;
@@ -29,11 +31,7 @@ const FILL_BYTES_GENTLE: u64 = 256 << 10;
 /// for each write into it, and again for each `fdatasync`. In folios of 1 MiB, a commit of one event took a tenth
 /// longer, and commits of 64 writers with 64 events each a third longer.
 const ZEROS_BYTES: usize = 16 << 10;
-/// The same for fast writers. They write more than a folio at a time anyway, and lack processor time: 64 MiB of zeros
-/// cost 15 ms of it in writes of 64 KiB, and 31 ms in writes of 16 KiB.
-const ZEROS_BYTES_FAST: usize = 64 << 10;
-/// Up to this rate of writing there is time: a long segment then lasts for a second. For faster writers, short
-/// steps gained nothing.
+/// Up to this rate of writing there is time to fill a segment: a long one then lasts for a second.
 const GENTLE_BYTES_PER_SECOND: f64 = (64 << 20) as f64;
 
 /// Whether there is time to fill a segment gently beside writers that wrote `bytes` in the time `took`.
@@ -46,7 +44,7 @@ fn has_time(bytes: u64, took: Duration) -> bool {
 struct Progress {
     filled: AtomicU64,
     gently: AtomicBool,
-    /// There was no time when the segment was ordered: its writers are fast.
+    /// There was no time when the segment was ordered: its writers are fast, and its blocks are only allocated.
     fast: AtomicBool,
     /// Nobody needs the segment any more.
     given_up: AtomicBool,
@@ -193,7 +191,12 @@ fn prepare_with(
     replace::remove_if_there(disk, &path)?;
     let create = || {
         let file = disk.create_new(&path, MODE_ALL)?;
-        fill_with(&*file, 0, length, progress)?;
+        if progress.fast.load(Ordering::Relaxed) && file.allocate(length)? {
+            file.sync_data()?;
+            progress.filled.store(length, Ordering::Relaxed);
+        } else {
+            fill_with(&*file, 0, length, progress)?;
+        }
         Ok(file)
     };
     match create() {
@@ -221,12 +224,8 @@ fn fill_with(file: &dyn DiskFile, from: u64, to: u64, progress: &Progress) -> st
             true => FILL_BYTES_GENTLE,
             false => FILL_BYTES,
         };
-        let at_once = match progress.fast.load(Ordering::Relaxed) {
-            true => ZEROS_BYTES_FAST,
-            false => ZEROS_BYTES,
-        };
         let bytes = (to - at).min(step);
-        file.write_zeros_at(in_memory(bytes), at, at_once)?;
+        file.write_zeros_at(in_memory(bytes), at, ZEROS_BYTES)?;
         file.sync_data()?;
         at += bytes;
         progress.filled.store(at, Ordering::Relaxed);
@@ -242,8 +241,8 @@ mod tests {
 
     /// A file that records each step, and calls `after` after it.
     struct Steps<'a> {
-        /// KiB of a step, and KiB of each write in it.
-        taken: Mutex<Vec<(usize, usize)>>,
+        /// KiB of each step.
+        taken: Mutex<Vec<usize>>,
         after: Box<dyn Fn(usize) + Send + Sync + 'a>,
     }
 
@@ -256,8 +255,8 @@ mod tests {
             unreachable!("only zeros are written")
         }
 
-        fn write_zeros_at(&self, bytes: usize, _: u64, at_once: usize) -> std::io::Result<()> {
-            self.taken.lock().unwrap().push((bytes >> 10, at_once >> 10));
+        fn write_zeros_at(&self, bytes: usize, _: u64, _: usize) -> std::io::Result<()> {
+            self.taken.lock().unwrap().push(bytes >> 10);
             Ok(())
         }
 
@@ -283,14 +282,29 @@ mod tests {
         let progress = Progress { gently: AtomicBool::new(true), ..Progress::default() };
         let after = |steps| match steps {
             3 => progress.gently.store(false, Ordering::Relaxed),
-            4 => progress.fast.store(true, Ordering::Relaxed),
             5 => progress.given_up.store(true, Ordering::Relaxed),
             _ => {}
         };
         let file = Steps { taken: Mutex::default(), after: Box::new(after) };
         assert!(fill_with(&file, 0, 64 << 20, &progress).is_err(), "it was given up");
-        let steps = [(256, 16), (256, 16), (256, 16), (1_024, 16), (1_024, 64)];
-        assert_eq!(*file.taken.lock().unwrap(), steps);
+        assert_eq!(*file.taken.lock().unwrap(), [256, 256, 256, 1_024, 1_024]);
+    }
+
+    /// What a segment's writers may rely on, however it was prepared: its length, its space on the disk, and zeros.
+    #[test]
+    fn a_segment_for_fast_writers_has_its_length_and_its_space_and_reads_as_zeros() {
+        let directory = tempfile::tempdir().unwrap();
+        let fast = Progress { fast: AtomicBool::new(true), ..Progress::default() };
+        for progress in [fast, Progress::default()] {
+            let prepared = prepare_with(&RealDisk, directory.path(), 3, 0, &progress).unwrap();
+            assert_eq!(prepared.length, 4 << 20);
+            assert_eq!(progress.filled.load(Ordering::Relaxed), 4 << 20);
+            let path = segment::prepared_path(directory.path(), 3);
+            let space = 512 * std::os::unix::fs::MetadataExt::blocks(&path.metadata().unwrap());
+            assert!(space >= 4 << 20, "{space} bytes are allocated");
+            let content = std::fs::read(&path).unwrap();
+            assert!(content.len() == 4 << 20 && content.iter().all(|&byte| byte == 0));
+        }
     }
 
     #[test]

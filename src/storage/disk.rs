@@ -1,6 +1,7 @@
 //! The narrow interface through which the engine uses files. Tests implement it with disks that fail,
 //! tear and reorder writes.
 
+use crate::storage::allocate;
 use crate::storage::cached;
 use crate::storage::files;
 use crate::storage::regular;
@@ -32,6 +33,11 @@ pub(crate) trait DiskFile: Send + Sync {
             self.write_all_at(&zeros[..bytes], offset + at as u64)?;
         }
         Ok(())
+    }
+    /// Lengthens an empty file to `bytes`, which read as zeros, and takes the space for them from the disk. Returns
+    /// false, and leaves the file empty, if the file system cannot do that without writing them.
+    fn allocate(&self, _bytes: u64) -> io::Result<bool> {
+        Ok(false)
     }
     /// `fdatasync`: syncs the written bytes and the metadata that is needed to read them.
     fn sync_data(&self) -> io::Result<()>;
@@ -208,6 +214,10 @@ impl DiskFile for File {
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         FileExt::write_all_at(self, bytes, offset)
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<bool> {
+        allocate::allocate(self, bytes)
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -3,6 +3,7 @@
 //! Nothing here knows what the bytes mean. Tests replace the real disk with one that fails, tears and reorders
 //! writes.
 
+mod allocate;
 mod cached;
 pub(crate) mod copy;
 pub(crate) mod disk;
