@@ -61,8 +61,8 @@ fn round(random: &mut Random) {
     }
 }
 
-/// How many threads and descriptors this process has, once that has not changed for a while: a thread that was joined is
-/// gone from the list a moment later, and on a busy machine that moment is long.
+/// How many threads and descriptors this process has, once that has not changed for a while: a thread that was joined
+/// is gone from the list a moment later, and on a busy machine that moment is long.
 fn settled() -> (usize, usize) {
     let figures = || (count("/proc/self/task"), count("/proc/self/fd"));
     let (mut last, mut since) = (figures(), Instant::now());
