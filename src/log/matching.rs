@@ -19,6 +19,7 @@ use crate::value::position::Position;
 use crate::value::stream::StreamId;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// The position of the first event after `after` and up to `to` that `filter` accepts. `to` is not past the head.
 pub(crate) fn first_match(
@@ -46,6 +47,20 @@ pub(crate) fn first_match(
         }
     }
     Ok(first)
+}
+
+/// The id of the event at `position`, which `filter` accepts, if the postings of a tag locate it: then only the event
+/// is read, and not the frames before it.
+pub(crate) fn id_by_postings(log: &Log, filter: &Filter, position: u64) -> Result<Option<Uuid>> {
+    for alternative in filter.alternatives().filter(|a| !a.tags().is_empty()) {
+        let found = TagsWalk::new(alternative, position).first_after(log, position - 1)?;
+        if let Some(found) = found
+            && let Posted::Event(event) = log.posted(&found, alternative)?
+        {
+            return Ok(Some(event.id));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether `first_match` after `after` takes no more than a few looks at what is in memory.

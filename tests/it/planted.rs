@@ -494,6 +494,10 @@ const CAUGHT: &[(&str, &str)] = &[
         "conditions::the_same_conditional_commit_again_is_recognised_though_it_appends_to_any_version",
     ),
     (
+        "log::take_own_events_for_anothers",
+        "conditions::the_same_conditional_commit_again_is_recognised_though_it_appends_to_any_version",
+    ),
+    (
         "log::take_all_tags_for_alike",
         "conditions::events_that_are_appended_together_are_each_found_by_their_own_tags_and_type",
     ),

@@ -13,7 +13,7 @@ use crate::log::commit::condition::{Condition, Match};
 use crate::log::commit::encoded::EncodedCommit;
 use crate::log::commit::recorded::recorded_at;
 use crate::log::core::Log;
-use crate::log::matching::{first_match, is_quick};
+use crate::log::matching::{first_match, id_by_postings, is_quick};
 use crate::value::error::Result;
 use crate::value::failpoint::failpoint;
 use std::sync::Arc;
@@ -72,6 +72,24 @@ pub(super) fn judge(
     let Some(position) = first_match(log, condition.filter(), after, head)? else {
         return Ok(None);
     };
-    let recorded = recorded_at(log, encoded, position)?;
+    let recorded = match is_of_another(log, encoded, condition, position)? {
+        true => None,
+        false => recorded_at(log, encoded, position)?,
+    };
     Ok(Some(Match { position, recorded }))
+}
+
+/// Whether the event at `position`, which the condition excludes, is seen to be of another commit without a look at
+/// the commit that holds it. Most conditions that exclude something are of this kind.
+fn is_of_another(
+    log: &Log,
+    encoded: &EncodedCommit,
+    condition: &Condition,
+    position: u64,
+) -> Result<bool> {
+    if encoded.events.is_empty() || failpoint!("log::take_own_events_for_anothers") {
+        return Ok(true);
+    }
+    let id = id_by_postings(log, condition.filter(), position)?;
+    Ok(id.is_some_and(|id| encoded.events.iter().all(|event| event.id != id)))
 }

@@ -47,9 +47,6 @@ pub(super) fn recorded_at(
     encoded: &EncodedCommit,
     position: u64,
 ) -> Result<Option<Vec<Appended>>> {
-    if encoded.events.is_empty() {
-        return Ok(None);
-    }
     let frame = FrameCursor::new(Arc::clone(log)).frame_holding(position)?;
     let RecordedCommit { first_position, events } =
         commit_holding(&frame, position).map_err(|what| {

@@ -102,10 +102,16 @@ fn check(random: &mut Random, store: &Store, all: &[RecordedEvent], questions: u
         let first = expected.first().map(|event| event.position.get());
         let found = first_match(log, &filter, after, to).unwrap();
         assert_eq!(found, first, "{filter:?} after {after} to {to}");
+        let has_tags = filter.alternatives().all(|alternative| !alternative.tags().is_empty());
+        if let Some(position) = first {
+            let id = id_by_postings(log, &filter, position).unwrap();
+            let right = all[position as usize - 1].id;
+            assert!(id == Some(right) || id.is_none() && !has_tags, "{filter:?} at {position}");
+        }
         let read = store.read_all().filter(filter.clone());
         let read = read.after(Position::new(after)).until(Position::new(to));
         assert_eq!(read.collect().unwrap(), expected, "{filter:?} after {after} to {to}");
-        if filter.alternatives().all(|alternative| !alternative.tags().is_empty()) {
+        if has_tags {
             let mut by_postings = TaggedEvents::new(log, &filter, after, to);
             let read: Vec<_> = std::iter::from_fn(|| by_postings.next_event().unwrap()).collect();
             assert_eq!(read, expected, "{filter:?} after {after} to {to}, by postings");
