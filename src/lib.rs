@@ -310,6 +310,7 @@ pub mod health {
     //!
     //! The book says [what to watch and what to alert on](crate::book::operating).
 
+    pub use crate::journal::extent::SegmentInfo;
     pub use crate::store::figures::{
         CommitStats, DiskStats, FollowerKind, FollowerState, FollowerStats, IndexStats, Stats,
         SubscriptionStats, UpkeepStats,

@@ -13,6 +13,7 @@
 
 pub(crate) mod backup;
 mod compared;
+pub(crate) mod extent;
 pub(crate) mod lenient_scan;
 pub(crate) mod manifest;
 pub(crate) mod names;

@@ -25,7 +25,7 @@ pub(crate) struct Journal {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
     store: Uuid,
-    segments: RwLock<BTreeMap<u64, SegmentHeader>>,
+    pub(super) segments: RwLock<BTreeMap<u64, SegmentHeader>>,
     handles: Mutex<Handles>,
 }
 

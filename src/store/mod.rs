@@ -15,6 +15,7 @@ pub(crate) mod reads;
 mod record_metrics;
 pub(crate) mod repair;
 mod scratch;
+mod segments;
 mod stats;
 pub(crate) mod verify;
 pub(crate) mod weak;

@@ -1,6 +1,7 @@
-//! The hash of a followed store's history, and comparing it with a noted one.
+//! The history of a followed store: its hash, comparing it with a noted one, and the files that it is in.
 
 use crate::follow::follower::Follower;
+use crate::journal::extent::SegmentInfo;
 use crate::value::error::Result;
 use crate::value::head_hash::{HashCheck, HeadHash};
 
@@ -47,5 +48,16 @@ impl Follower {
             None if noted.position.get() == 0 => Ok(HashCheck::Changed),
             None => Ok(HashCheck::Shorter),
         }
+    }
+
+    /// Returns the files of the journal up to what is durable now, as [`Store::segments`](crate::Store::segments) does
+    /// in the process that writes the store. It reads the headers of the files that it has not seen before, a page of
+    /// each.
+    ///
+    /// # Errors
+    /// Those of [`head`](Follower::head).
+    pub fn segments(&self) -> Result<Vec<SegmentInfo>> {
+        let known = self.shared.look()?;
+        Ok(known.map_or_else(Vec::new, |known| known.journal.extents(known.end())))
     }
 }
