@@ -4,6 +4,7 @@ use filmstrip::group::{GroupState, Nack};
 use filmstrip::health::{FollowerKind, FollowerState, Stats, Writes};
 use filmstrip::process::{Effects, ProcessState, Trigger};
 use filmstrip::projection::ProjectionState;
+use filmstrip::testing::ManualClock;
 use filmstrip::*;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -121,6 +122,50 @@ fn bytes_on_disk_are_those_of_the_files() -> Result<()> {
     let segments = std::fs::read_dir(directory.path().join("journal")).expect("a journal");
     let bytes = segments.map(|file| file.and_then(|file| file.metadata()).expect("a file").len());
     assert_eq!(bytes.sum::<u64>(), journal);
+    Ok(())
+}
+
+/// What the files of the journal say of themselves is what is in them, here and beside the process that writes.
+#[test]
+fn the_files_of_the_journal_say_how_it_grew() -> Result<()> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let clock = ManualClock::new("2026-03-02T09:00:00Z".parse().expect("a time"));
+    let store = Store::builder().clock(clock.clone()).open(directory.path())?;
+    let follower = Follower::open(directory.path())?;
+    let none = store.segments()?;
+    assert_eq!(
+        (none.len(), none[0].first_position, none[0].begun_after),
+        (1, Position::new(1), None)
+    );
+    assert_eq!(none[0].bytes, 4_096, "a header");
+    for _ in 0..9 {
+        let event = NewEvent::bytes("Written", vec![7; 400_000]);
+        store.append("Door-1", ExpectedVersion::Any, [event])?;
+        clock.advance(Duration::from_secs(3_600));
+    }
+    let segments = store.segments()?;
+    assert!(segments.len() >= 3, "{segments:?}");
+    assert_eq!(follower.segments()?, segments);
+    let events = store.read_all().collect()?;
+    for segment in &segments[1..] {
+        let before = &events[segment.first_position.get() as usize - 2];
+        assert_eq!(segment.begun_after, Some(before.recorded_at));
+    }
+    for (number, segment) in segments.iter().enumerate() {
+        let file = directory.path().join(format!("journal/{:020}", number + 1));
+        let bytes = std::fs::metadata(file).expect("a segment").len();
+        let is_last = number + 1 == segments.len();
+        assert!(
+            if is_last { segment.bytes < bytes } else { segment.bytes == bytes },
+            "{segment:?}"
+        );
+    }
+    assert_eq!(segments[0].first_position, Position::new(1));
+    assert!(segments.iter().map(|it| it.bytes).sum::<u64>() > 9 * 400_000);
+    let copy = store.clone();
+    store.close()?;
+    assert_eq!(copy.segments().expect_err("it is closed").kind(), ErrorKind::Closed);
+    assert_eq!(follower.segments()?, segments);
     Ok(())
 }
 

@@ -34,10 +34,10 @@ function show(to) {
 async function move() {
   while (wanted !== version) {
     const to = wanted;
-    const { status, page } = await request("GET", address(to));
+    const { status, page } = await request("GET", address(to)).catch(() => ({}));
     const shown = page?.getElementById("film");
     if (status !== 200 || !shown) {
-      // The page that says why.
+      // The page that says why, of the studio or of the browser.
       location.assign(address(to));
       return;
     }

@@ -42,6 +42,14 @@ pub(crate) const RECENT_EVENTS: u64 = 200;
 pub(crate) const LATEST_EVENTS_MAX: u64 = 1_000_000;
 /// The newest events that a page over a follower looks at to find streams, event ids and causes.
 pub(crate) const FOLLOWER_EVENTS_MAX: u64 = 200_000;
+/// Events, spread over a log, by which its growth and its largest streams are found.
+pub(crate) const SAMPLES: usize = 128;
+/// Positions from a chosen one on in which the next event of the application is looked for.
+pub(crate) const SAMPLE_WIDTH: u64 = 64;
+/// Streams among the largest.
+pub(crate) const LARGEST_STREAMS: usize = 10;
+/// Rows of the table of a log's growth.
+pub(crate) const GROWTH_ROWS: usize = 8;
 /// Causes, and effects, on one page.
 pub(crate) const CAUSES_SHOWN: usize = 200;
 

@@ -89,6 +89,12 @@ impl Follower {
         Ok(follower)
     }
 
+    /// The directory of the store: an absolute path, whose symbolic links were resolved when it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
     /// Returns the last position that is durable now. It is the start if there is no event yet, or no watermark yet; a
     /// writer sets the watermark when it opens the store.
     ///

@@ -1,6 +1,6 @@
 //! One stream as a film: frames in time, and for one of them the event and the state after it.
 
-use super::parts::{gap, number, time};
+use super::parts::{events, gap, number, time};
 use super::{Answer, Faulty, Page, Tab, value};
 use crate::fault::Fault;
 use crate::limits::STRIP_SIDE;
@@ -79,7 +79,8 @@ async fn frame_at(shared: &Arc<Shared>, stream: &StreamId, at: &str) -> Result<V
         .blocking(move |shared| match shared.source.version_at(&stream, time)? {
             Version::NONE => {
                 let name = plain(stream.as_str(), 200);
-                Err(Fault::not_found(format!("{name} has no event at or before {at}")))
+                let why = format!("{name} has no event at or before {at}");
+                Err(Fault::not_found(why).beside(&stream))
             }
             version => Ok(version),
         })
@@ -123,7 +124,7 @@ fn read(shared: &Shared, stream: &StreamId, version: Option<&str>) -> Result<Fil
         Some(text) => text.parse().ok().filter(|v| (1..=last).contains(v)).ok_or_else(|| {
             let met = plain(text, 40);
             let why = format!("{} has the versions 1 to {last}; {met:?} is none of them", name());
-            Fault::not_found(why)
+            Fault::not_found(why).beside(stream)
         })?,
     };
     let first = version.saturating_sub(STRIP_SIDE + 1);
@@ -155,7 +156,7 @@ fn page(place: &Place, film: &Film) -> Markup {
                     a href=(place.with("/streams", &[("category", stream.stream.category())])) {
                         (Visible(stream.stream.category()))
                     }
-                    " · " (number(stream.version.get())) " events · "
+                    " · " (events(stream.version.get())) " · "
                     (time(stream.created)) " to " (time(stream.last_written))
                 }
             }

@@ -1,7 +1,7 @@
 //! The global sequence as it grows.
 
 use super::events::Wanted;
-use super::parts::{event_rows, number};
+use super::parts::{event_heading, event_rows, nothing, number};
 use super::{Answer, Faulty, Page, Tab};
 use crate::limits::PAGE_ROWS;
 use crate::place::Place;
@@ -60,12 +60,10 @@ fn page(place: &Place, wanted: &Wanted, head: Position, rows: &[Brief]) -> Marku
         }
         div.wide {
             table.events aria-label="Events, the newest first" {
-                thead { tr {
-                    th.number scope="col" { "Position" } th scope="col" { "Recorded" }
-                    th scope="col" { "Stream" } th scope="col" { "Type" } th scope="col" { "Data" }
-                } }
+                thead { (event_heading()) }
                 tbody id="events" { (event_rows(place, rows)) }
             }
+            (nothing("No such event among the newest ones."))
         }
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod events;
 pub(crate) mod film;
 pub(crate) mod go;
+mod growth;
 pub(crate) mod live;
 pub(crate) mod parts;
 pub(crate) mod running;
@@ -63,12 +64,15 @@ impl IntoResponse for Page {
 
 impl IntoResponse for Faulty {
     fn into_response(self) -> Response {
-        let Faulty(place, Fault { status, why }) = self;
+        let Faulty(place, Fault { status, why, film }) = self;
         let reason = status.canonical_reason().unwrap_or("Error");
         let body = html! {
             section.fault {
                 h1 { (reason) }
                 p { (crate::text::Visible(&why)) }
+                @if let Some(stream) = film {
+                    p { a href=(place.film(&stream, None)) { "The newest frame of this stream" } }
+                }
             }
         };
         let page = Page { place, tab: None, title: reason.to_owned(), script: None, body };

@@ -8,8 +8,13 @@ use filmstrip::StreamId;
 use filmstrip::chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use maud::{Markup, html};
 
-/// A time, to the second; the rest is in its title.
+/// A time in a sentence, to the second; the rest is in its title.
 pub(crate) fn time(time: DateTime<Utc>) -> Markup {
+    html! { (cell_time(time)) " UTC" }
+}
+
+/// The same in a column whose heading says UTC.
+pub(crate) fn cell_time(time: DateTime<Utc>) -> Markup {
     let exact = time.to_rfc3339_opts(SecondsFormat::Micros, true);
     html! {
         time datetime=(exact) title=(exact) {
@@ -46,6 +51,15 @@ pub(crate) fn number(number: u64) -> String {
     parts.join(",")
 }
 
+/// A number of events.
+pub(crate) fn events(count: u64) -> String {
+    format!("{}{}", number(count), unit(count))
+}
+
+pub(crate) fn unit(count: u64) -> &'static str {
+    if count == 1 { " event" } else { " events" }
+}
+
 pub(crate) fn bytes(bytes: u64) -> String {
     match bytes {
         0..10_240 => format!("{} B", number(bytes)),
@@ -60,13 +74,21 @@ pub(crate) fn stream_link(place: &Place, stream: &StreamId) -> Markup {
     html! { a.name href=(place.film(stream, None)) { (Visible(stream.as_str())) } }
 }
 
+/// The heading of [`event_rows`].
+pub(crate) fn event_heading() -> Markup {
+    html! { tr {
+        th.number scope="col" { "Position" } th scope="col" { "Recorded (UTC)" }
+        th scope="col" { "Stream" } th scope="col" { "Type" } th.preview scope="col" { "Data" }
+    } }
+}
+
 /// Events in a list, the newest first.
 pub(crate) fn event_rows(place: &Place, events: &[Brief]) -> Markup {
     html! {
         @for event in events {
             tr {
                 td.number { (number(event.position.get())) }
-                td { (time(event.recorded_at)) }
+                td { (cell_time(event.recorded_at)) }
                 td {
                     a.name href=(place.film(&event.stream, Some(event.version))) {
                         (Visible(clip(event.stream.as_str(), PREVIEW_BYTES).0))

@@ -1,6 +1,6 @@
 //! What follows the log: projections, processes, groups and read models, with what they have parked.
 
-use super::parts::{nothing, number, time};
+use super::parts::{events, nothing, number, time};
 use super::{Answer, Faulty, Page, Tab};
 use crate::fault::Fault;
 use crate::limits::PAGE_ROWS;
@@ -44,32 +44,40 @@ pub(crate) struct Action {
     label: &'static str,
     /// What is asked before it is done.
     confirm: &'static str,
+    /// Whether it cannot be undone.
+    is_final: bool,
 }
 
 const PAUSE: Action = Action {
     name: "pause",
     label: "Pause",
     confirm: "It stops following the log until it is resumed.",
+    is_final: false,
 };
 const RESUME: Action = Action {
     name: "resume",
     label: "Resume",
     confirm: "It goes on where it stopped, and tries again what it stopped at.",
+    is_final: false,
 };
 const REBUILD: Action = Action {
     name: "rebuild",
     label: "Rebuild",
     confirm: "All of its events are applied again to a new view. The one that is served stays until then.",
+    is_final: false,
 };
 const REPLAY: Action = Action {
     name: "replay",
     label: "Replay parked",
     confirm: "What is parked is tried again. What fails is parked again.",
+    is_final: false,
 };
 const DISCARD: Action = Action {
     name: "discard",
     label: "Discard parked",
-    confirm: "What is parked is given up for good. Its events stay in the log, and are not handled any more.",
+    confirm: "What is parked is given up for good. Its events stay in the log, and are not handled any more. What was \
+              parked since this page was made is given up too.",
+    is_final: true,
 };
 
 pub(crate) const PROJECTION_ACTIONS: [Action; 5] = [PAUSE, RESUME, REBUILD, REPLAY, DISCARD];
@@ -83,7 +91,9 @@ pub(crate) async fn running(State(shared): State<Arc<Shared>>, place: Place) -> 
             let (stats, health) = (store.stats()?, store.health()?);
             let followers = stats.followers.iter();
             let followers = followers.map(|stats| follower(shared, &to, stats, &health));
-            let followers = followers.collect::<Result<Vec<_>, Fault>>()?;
+            let mut followers: Vec<Follower> = followers.collect();
+            // What needs a person first.
+            followers.sort_by_key(|it| (it.error.is_none(), it.stats.parked == 0));
             Ok(Some((stats, followers)))
         }
         None => Ok(None),
@@ -100,19 +110,18 @@ pub(crate) async fn running(State(shared): State<Arc<Shared>>, place: Place) -> 
     Ok(Page { place, tab: Some(Tab::Running), title, script: Some("actions.js"), body })
 }
 
-fn follower(
-    shared: &Shared,
-    place: &Place,
-    stats: &FollowerStats,
-    health: &Health,
-) -> Result<Follower, Fault> {
+fn follower(shared: &Shared, place: &Place, stats: &FollowerStats, health: &Health) -> Follower {
     let (label, stats) = (format!("{} {}", kind(stats.kind), stats.name), stats.clone());
     let error = health.faults().into_iter().find(|(name, _)| *name == label);
-    let (parked, actions) = parked(shared, &stats)?;
+    let error = error.map(|(_, error)| error.to_string());
+    // One of them that cannot say what it has parked must not hide the others.
+    let (error, parked, actions) = match parked(shared, &stats) {
+        Ok((parked, actions)) => (error, parked, actions),
+        Err(fault) => (error.or(Some(fault.why)), Vec::new(), &[][..]),
+    };
     let films =
         parked.iter().filter_map(|waiting| film(shared, place, waiting.position?)).collect();
-    let error = error.map(|(_, error)| error.to_string());
-    Ok(Follower { stats, error, parked, films, actions })
+    Follower { stats, error, parked, films, actions }
 }
 
 fn kind(kind: FollowerKind) -> &'static str {
@@ -139,16 +148,16 @@ fn parked(
     stats: &FollowerStats,
 ) -> Result<(Vec<Waiting>, &'static [Action]), Fault> {
     let name = stats.name.as_str();
-    let events = |parked: Vec<filmstrip::projection::Parked>| {
+    let first = |parked: Vec<filmstrip::projection::Parked>| {
         parked.into_iter().take(PAGE_ROWS).map(of_event).collect()
     };
     Ok(match (stats.kind, &shared.store) {
         (FollowerKind::Projection, _) => match shared.projections.get(name) {
-            Some(handle) => (events(handle.parked()?), &PROJECTION_ACTIONS[..]),
+            Some(handle) => (first(handle.parked()?), &PROJECTION_ACTIONS[..]),
             None => (Vec::new(), &[]),
         },
         (FollowerKind::Group, Some(store)) => {
-            (events(store.group(name).parked()?), &GROUP_ACTIONS[..])
+            (first(store.group(name).parked()?), &GROUP_ACTIONS[..])
         }
         (FollowerKind::Process, _) => match shared.processes.get(name) {
             Some(handle) => {
@@ -198,7 +207,7 @@ fn page(place: &Place, stats: &Stats, followers: &[Follower], writes: bool) -> M
                 h2 { "subscriptions" }
                 dl.facts {
                     (fact("open", html! { (number(subscriptions.open)) }))
-                    (fact("lag", html! { (number(subscriptions.lag)) " events" (seconds(subscriptions.lag_seconds)) }))
+                    (fact("lag", html! { (events(subscriptions.lag)) (seconds(subscriptions.lag_seconds)) }))
                 }
             }
         }
@@ -213,8 +222,11 @@ pub(crate) fn confirmation() -> Markup {
             form method="dialog" {
                 h2 id="confirm-title" {}
                 p id="confirm-text" {}
+                label.sure id="confirm-sure" {
+                    input type="checkbox" required; "I know that this cannot be undone"
+                }
                 div.buttons {
-                    button value="no" autofocus { "Cancel" }
+                    button value="no" formnovalidate autofocus { "Cancel" }
                     button.strong value="yes" id="confirm-yes" {}
                 }
             }
@@ -242,7 +254,7 @@ fn card(place: &Place, follower: &Follower, writes: bool) -> Markup {
             h2 { span.kind { (kind(stats.kind)) } " " (Visible(&stats.name)) (state(stats.state)) }
             dl.facts {
                 (fact("position", html! { (number(stats.position.get())) }))
-                (fact("lag", html! { (number(stats.lag)) " events" (seconds(stats.lag_seconds)) }))
+                (fact("lag", html! { (events(stats.lag)) (seconds(stats.lag_seconds)) }))
                 (fact("parked", html! { (number(stats.parked)) }))
                 (fact("retries", html! { (number(stats.retries)) }))
                 @if stats.kind == FollowerKind::Process { (fact("deadlines", html! { (number(stats.deadlines)) })) }
@@ -257,12 +269,20 @@ fn card(place: &Place, follower: &Follower, writes: bool) -> Markup {
                 div.buttons {
                     @for action in actions.iter() {
                         @if fits(action, stats) {
-                            (button(&place.page(&format!("{path}/{}", action.name)), action, &stats.name))
+                            (button(&place.page(&format!("{path}/{}", action.name)), action, &of_all(action, stats)))
                         }
                     }
                 }
             }
         }
+    }
+}
+
+/// What an action is done to, as the dialog names it.
+fn of_all(action: &Action, stats: &FollowerStats) -> String {
+    match action.name {
+        "replay" | "discard" => format!("{} of {}", number(stats.parked), stats.name),
+        _ => stats.name.clone(),
     }
 }
 
@@ -323,7 +343,7 @@ fn item(
 fn button(address: &str, action: &Action, of: &str) -> Markup {
     let title = format!("{}: {}", action.label, plain(of, 100));
     html! {
-        button type="button" hidden data-action=(address) data-title=(title) data-confirm=(action.confirm)
-            data-label=(action.label) { (action.label) }
+        button type="button" hidden class=[action.is_final.then_some("final")] data-action=(address)
+            data-title=(title) data-confirm=(action.confirm) data-label=(action.label) { (action.label) }
     }
 }

@@ -1,8 +1,8 @@
 //! The store itself: how much there is, where, and whether it is well.
 
-use super::parts::{bytes, nothing, number, time};
+use super::parts::{bytes, events, nothing, number, time, unit};
 use super::running::confirmation;
-use super::{Answer, Faulty, Page, Tab};
+use super::{Answer, Faulty, Page, Tab, growth};
 use crate::limits::PAGE_ROWS;
 use crate::place::Place;
 use crate::shared::Shared;
@@ -22,29 +22,31 @@ pub(crate) async fn store(State(shared): State<Arc<Shared>>, place: Place) -> An
     let read = shared.blocking(|shared| {
         let head = shared.source.head()?;
         let figures = match &shared.store {
-            Some(store) => {
-                Some((store.path().display().to_string(), store.stats()?, store.health()?))
-            }
+            Some(store) => Some((store.stats()?, store.health()?)),
             None => None,
         };
-        Ok((head, figures))
+        // Damage must not hide what the page says of the store.
+        let overview = shared.source.overview().map_err(|error| error.to_string());
+        Ok((head, figures, overview))
     });
-    let (head, figures) = read.await.map_err(|fault| Faulty(place.clone(), fault))?;
+    let (head, figures, overview) = read.await.map_err(|fault| Faulty(place.clone(), fault))?;
+    let path = shared.source.path().display().to_string();
     let body = html! {
-        div.bar { h1 { "Store" } }
+        div.bar { h1 { "Store" } code { (Visible(&path)) } }
         @match &figures {
-            Some((path, stats, health)) => {
-                p.about { code { (Visible(path)) } }
+            Some((stats, health)) => {
                 (writes(health))
                 div.panels {
+                    (growth::panels(&place, &overview))
                     (page(stats))
                     (verification(&place, &shared.verifying.state(), shared.guard.writes))
                 }
                 (confirmation())
             }
             None => {
-                p.figure { strong { (number(head.get())) } " events" }
-                (nothing("The process that has the store open knows its own figures. This page reads beside it."))
+                p.figure { strong { (number(head.get())) } (unit(head.get())) }
+                div.panels { (growth::panels(&place, &overview)) }
+                (nothing("The process that has the store open knows its other figures. This page reads beside it."))
             }
         }
     };
@@ -54,8 +56,7 @@ pub(crate) async fn store(State(shared): State<Arc<Shared>>, place: Place) -> An
 
 fn page(stats: &Stats) -> Markup {
     let (commits, index, upkeep) = (&stats.commits, &stats.index, &stats.upkeep);
-    let lacks =
-        format!("{} events, {}", number(index.unindexed_events), bytes(index.unindexed_bytes));
+    let lacks = format!("{}, {}", events(index.unindexed_events), bytes(index.unindexed_bytes));
     let looked_up = index.cache_hits + index.cache_misses;
     let cache = format!("{} of {} look-ups", number(index.cache_hits), number(looked_up));
     html! {
@@ -167,7 +168,7 @@ fn found(verified: &Verification) -> Markup {
     let all = verified.findings.len() as u64 + verified.more_findings;
     html! {
         @if verified.is_whole() {
-            p { span.badge.good { "whole" } " " (number(verified.events)) " events in "
+            p { span.badge.good { "whole" } " " (events(verified.events)) " in "
                 (number(verified.segments)) " segments, " (bytes(verified.bytes)) "." }
         } @else {
             p { span.badge.bad { "damaged" } " " (number(all)) " findings." }

@@ -1,6 +1,6 @@
 //! The streams of a store: by name, by category, and those written last.
 
-use super::parts::{event_rows, nothing, number, stream_link, time};
+use super::parts::{cell_time, event_heading, event_rows, nothing, number, stream_link, unit};
 use super::{Answer, Faulty, Page, Tab};
 use crate::limits::{PAGE_ROWS, RECENT_EVENTS};
 use crate::place::Place;
@@ -76,13 +76,24 @@ fn page(place: &Place, wanted: &Wanted, lists: &Lists) -> Markup {
             }
         }
         (categories(place, wanted, &lists.categories))
+        @let is_asked = [&wanted.prefix, &wanted.category, &wanted.after].iter().any(|it| !it.is_empty());
+        // Below each other in a narrow window, where the list is long.
         div.split {
-            section { (list(place, wanted, &lists.streams)) }
-            section aria-label="Written last" {
-                h2 { "Written last" }
-                @if lists.recent.is_empty() { (nothing("Nothing was recorded yet.")) }
-                div.wide { table.events { tbody { (event_rows(place, &lists.recent)) } } }
-            }
+            @if is_asked { (list(place, wanted, &lists.streams)) (recent(place, lists)) }
+            @else { (recent(place, lists)) (list(place, wanted, &lists.streams)) }
+        }
+    }
+}
+
+fn recent(place: &Place, lists: &Lists) -> Markup {
+    html! {
+        section aria-labelledby="recent" {
+            h2 id="recent" { "Written last" }
+            @if lists.recent.is_empty() { (nothing("Nothing was recorded yet.")) }
+            @else { div.wide { table.events {
+                thead { (event_heading()) }
+                tbody { (event_rows(place, &lists.recent)) }
+            } } }
         }
     }
 }
@@ -113,20 +124,21 @@ fn list(place: &Place, wanted: &Wanted, page: &source::Page<Listed>) -> Markup {
         ];
         place.with("/streams", &parameters)
     });
-    html! {
+    html! { section aria-labelledby="by-name" {
+        h2 id="by-name" { "By name" }
         @if page.rows.is_empty() { (nothing("No stream has such a name.")) }
         @else {
             div.wide {
                 table.streams {
                     thead { tr {
                         th scope="col" { "Stream" } th.number scope="col" { "Events" }
-                        th scope="col" { "Last written" } th scope="col" { "Created" }
+                        th scope="col" { "Last written (UTC)" } th scope="col" { "Created (UTC)" }
                     } }
                     tbody { @for listed in &page.rows { tr {
                         td { (stream_link(place, &listed.stream)) }
-                        td.number { (number(listed.version.get())) }
-                        td { (time(listed.last_written)) }
-                        td { (time(listed.created)) }
+                        td.number { (number(listed.version.get())) span.unit { (unit(listed.version.get())) } }
+                        td { (cell_time(listed.last_written)) }
+                        td { (cell_time(listed.created)) }
                     } } }
                 }
             }
@@ -135,5 +147,5 @@ fn list(place: &Place, wanted: &Wanted, page: &source::Page<Listed>) -> Markup {
             p.more { "Streams of older events are not listed, because this page reads beside another process." }
         }
         @if let Some(next) = next { p.pages { a rel="next" href=(next) { "The next " (PAGE_ROWS) } } }
-    }
+    } }
 }

@@ -47,7 +47,9 @@ struct Rows {
 pub(crate) async fn views(State(shared): State<Arc<Shared>>, place: Place) -> Answer {
     let body = html! {
         h1 { "Views" }
-        @if shared.projections.is_empty() && shared.pasts.is_empty() {
+        @if shared.store.is_none() {
+            (nothing("Views are read in the process that has the store open. This page reads beside it."))
+        } @else if shared.projections.is_empty() && shared.pasts.is_empty() {
             (nothing("No view is shown: the application registers its projections with Studio::projection."))
         }
         ul.cards {
@@ -151,7 +153,10 @@ fn page(place: &Place, name: &str, wanted: &Wanted, rows: &Rows) -> Markup {
             }
         }
         @if let Some(Then { time: at, position, skipped }) = rows.then {
-            p.about { "As it was at " (time(at)) ", up to position " (number(position.get())) "." }
+            p.about {
+                "As it was at " (time(at)) ", up to position " (number(position.get())) ". "
+                a href=(place.with(&path, &[("prefix", &wanted.prefix)])) { "As it is now" }
+            }
             (left_out(skipped))
         }
         @if rows.rows.is_empty() { (nothing("No row has such a key.")) }
@@ -193,8 +198,11 @@ pub(crate) async fn row(
 fn explanation(place: &Place, name: &str, key: &str, explained: &Explanation) -> Markup {
     html! {
         div.bar { h1 { "Why does " (Visible(name)) " have this row?" } }
-        p.about { (Visible(key)) }
-        @if explained.changes.is_empty() { (nothing("No event wrote it.")) }
+        p.about {
+            (Visible(key)) " · "
+            a href=(place.with(&format!("/views/{}", encoded(name)), &[("prefix", key)])) { "The row as it is now" }
+        }
+        @if explained.changes.is_empty() { (nothing("No event that was looked at wrote a row with this key.")) }
         (left_out(explained.skipped))
         @if explained.earlier > 0 { p.more { (explained.earlier) " earlier changes are not shown." } }
         @if !explained.is_complete { p.more { "Only a part of the log was looked at." } }

@@ -43,6 +43,9 @@ fn page(place: &Place, id: Uuid, why: &Why) -> Markup {
                     ", and what followed from it. Correlation: " code { (event.correlation_id) }
                 }
                 (tree(place, event, why))
+                @if why.causes.is_empty() && why.effects.is_empty() && why.unknown_cause.is_none() {
+                    (nothing("It names no cause, and no event names it as its cause."))
+                }
             }
             None => (nothing(&format!(
                 "No event with the id {id} was found among those looked at. It may be the id of a command, or of an \

@@ -3,15 +3,18 @@
 //! Streams are found by the index that the writing process keeps. What is asked of all events is answered from the
 //! newest ones; memory is bounded, because events are looked at one by one.
 
+use super::overview::{Largest, Met, Overview, Point, point};
 use super::{
     Brief, Cause, Events, Listed, Page, Source, StreamQuery, Why, events_of, own_name, page_of,
     unless_new,
 };
-use crate::limits::{CATEGORIES_MAX, FOLLOWER_EVENTS_MAX};
+use crate::limits::{CATEGORIES_MAX, FOLLOWER_EVENTS_MAX, SAMPLES};
 use filmstrip::chrono::{DateTime, Utc};
+use filmstrip::health::SegmentInfo;
 use filmstrip::uuid::Uuid;
 use filmstrip::{Filter, Follower, Position, RecordedEvent, Result, StreamId, Version};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::path::Path;
 
 /// The newest events, and whether there are older ones.
 fn newest(follower: &Follower) -> Result<(Events, bool)> {
@@ -34,6 +37,10 @@ fn cause(event: &RecordedEvent) -> Cause {
 }
 
 impl Source for Follower {
+    fn path(&self) -> &Path {
+        Follower::path(self)
+    }
+
     fn head(&self) -> Result<Position> {
         Follower::head(self)
     }
@@ -136,4 +143,42 @@ impl Source for Follower {
         }
         Ok(why)
     }
+
+    /// Older events are known by the segments that begin with them; the newest ones are looked at.
+    fn overview(&self) -> Result<Overview> {
+        let (segments, head) = (self.segments()?, Follower::head(self)?);
+        let (events, is_partial) = newest(self)?;
+        let mut points = Vec::new();
+        if is_partial {
+            let first = self.read().limit(1).iter()?.next().transpose()?;
+            points.extend(first.map(|it| point((it.recorded_at, it.position), &segments, head)));
+            points.extend(until_segments(&segments, head));
+        }
+        let step = head.get().min(FOLLOWER_EVENTS_MAX) / SAMPLES as u64 + 1;
+        let (mut largest, mut last) = (Largest::default(), None);
+        for event in events {
+            let event = event?;
+            largest.see(&event.stream, event.version);
+            let is_chosen = last.is_none() || event.position.get().is_multiple_of(step);
+            last = Some((event.recorded_at, event.position));
+            points.extend(last.filter(|_| is_chosen).map(|at| point(at, &segments, head)));
+        }
+        points.extend(last.map(|at| point(at, &segments, head)));
+        points.dedup();
+        let met = if is_partial { Met::Newest(FOLLOWER_EVENTS_MAX) } else { Met::All };
+        Ok(Overview { points, largest: largest.sorted(), met })
+    }
+}
+
+/// The log where a segment began, for about [`SAMPLES`] of those before the newest events.
+fn until_segments(segments: &[SegmentInfo], head: Position) -> Vec<Point> {
+    let newest = head.get().saturating_sub(FOLLOWER_EVENTS_MAX);
+    let (mut points, mut bytes) = (Vec::new(), 0);
+    for segment in segments.iter().take_while(|segment| segment.first_position.get() <= newest) {
+        let events = Position::new(segment.first_position.get() - 1);
+        points.extend(segment.begun_after.map(|at| Point { at, events, bytes }));
+        bytes += segment.bytes;
+    }
+    let step = points.len() / SAMPLES + 1;
+    points.into_iter().step_by(step).collect()
 }

@@ -4,6 +4,7 @@
 //! than it shows.
 
 mod follower;
+pub(crate) mod overview;
 mod store;
 
 use crate::limits::{PAGE_ROWS, PREVIEW_BYTES};
@@ -12,6 +13,8 @@ use filmstrip::chrono::{DateTime, Utc};
 use filmstrip::read::{PayloadFormat, StreamInfo};
 use filmstrip::uuid::Uuid;
 use filmstrip::{ErrorKind, Filter, Position, RecordedEvent, Result, StreamId, Version};
+use overview::Overview;
+use std::path::Path;
 
 /// Events, one by one.
 pub(crate) type Events = Box<dyn Iterator<Item = Result<RecordedEvent>> + Send>;
@@ -157,6 +160,9 @@ pub(crate) struct StreamQuery {
 }
 
 pub(crate) trait Source: Send + Sync {
+    /// The directory of the store.
+    fn path(&self) -> &Path;
+
     /// The position of the last durable event.
     fn head(&self) -> Result<Position>;
 
@@ -183,4 +189,7 @@ pub(crate) trait Source: Send + Sync {
 
     /// What led to the event with this id, and what followed from it.
     fn why(&self, event: Uuid) -> Result<Why>;
+
+    /// How the log grew, and its largest streams, as far as bounded work finds them.
+    fn overview(&self) -> Result<Overview>;
 }

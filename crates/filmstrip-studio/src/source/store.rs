@@ -1,15 +1,22 @@
 //! Reading an open store.
 
+use super::overview::{Largest, Met, Overview, point, spread};
 use super::{
-    Brief, Cause, Events, Listed, Page, Source, StreamQuery, Why, events_of, page_of, unless_new,
+    Brief, Cause, Events, Listed, Page, Source, StreamQuery, Why, events_of, own_name, page_of,
+    unless_new,
 };
-use crate::limits::{CATEGORIES_MAX, LATEST_EVENTS_MAX};
+use crate::limits::{CATEGORIES_MAX, LATEST_EVENTS_MAX, SAMPLE_WIDTH, SAMPLES};
 use filmstrip::chrono::{DateTime, Utc};
 use filmstrip::uuid::Uuid;
 use filmstrip::{Filter, Position, Result, Store, StreamId, Version};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 impl Source for Store {
+    fn path(&self) -> &Path {
+        Store::path(self)
+    }
+
     fn head(&self) -> Result<Position> {
         Ok(Store::head(self))
     }
@@ -88,5 +95,30 @@ impl Source for Store {
             unknown_cause: found.unknown_cause,
             is_complete: found.complete,
         })
+    }
+
+    /// One event after the other is read by its position, and of each stream that it meets what the index knows.
+    fn overview(&self) -> Result<Overview> {
+        let (segments, head) = (self.segments()?, Store::head(self));
+        let (mut points, mut streams) = (Vec::new(), BTreeSet::new());
+        for position in spread(head) {
+            // The engine has events of its own, which are not shown.
+            let (after, until) = (position - 1, position.saturating_add(SAMPLE_WIDTH));
+            let read = self.read_all().after(Position::new(after)).until(Position::new(until));
+            if let Some(event) = read.limit(1).iter()?.next().transpose()? {
+                points.push(point((event.recorded_at, event.position), &segments, head));
+                streams.insert(own_name(&event.stream));
+            }
+        }
+        points.dedup();
+        let mut largest = Largest::default();
+        for stream in streams {
+            largest.see(&stream, self.stream_info(stream.clone())?.version);
+        }
+        let met = match head.get() <= SAMPLES as u64 {
+            true => Met::All,
+            false => Met::Spread(points.len()),
+        };
+        Ok(Overview { points, largest: largest.sorted(), met })
     }
 }

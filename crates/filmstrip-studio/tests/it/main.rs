@@ -4,5 +4,6 @@ mod browser;
 mod common;
 mod hostile;
 mod lives;
+mod overview;
 mod pages;
 mod refusals;

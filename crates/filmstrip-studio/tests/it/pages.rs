@@ -1,21 +1,13 @@
 //! What pages say.
 
-use crate::common::{ByCity, Customer, Served, Shop, Welcome, address, between, client, shop};
+use crate::common::{
+    ByCity, Customer, Served, Shop, Welcome, address, between, client, shop, text,
+};
 use filmstrip::group::Nack;
 use filmstrip::projection::{ErrorAction, OnError};
 use filmstrip::{ExpectedVersion, Follower, Metadata, NewEvent, Store};
 use filmstrip_studio::Studio;
 use std::time::Duration;
-
-/// A page without its markup.
-fn text(html: &str) -> String {
-    let mut text = String::new();
-    for piece in html.split('<') {
-        text.push_str(piece.split_once('>').map_or(piece, |(_, after)| after));
-        text.push(' ');
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
 
 /// Waits until it is so, for a minute at most.
 async fn until(is_so: impl Fn() -> bool) {
@@ -55,6 +47,7 @@ async fn a_frame_shows_its_event_and_what_it_changed() {
         let (status, html) = served.get(&format!("/film/Customer-1001?version={wrong}")).await;
         assert_eq!(status, 404, "{wrong}");
         assert!(text(&html).contains("has the versions 1 to 8"), "{html}");
+        assert!(html.contains("href=\"/film/Customer-1001\""), "a way on: {html}");
     }
     assert_eq!(served.get("/film/Customer-none").await.0, 404);
     assert_eq!(served.get("/film/%24own").await.0, 400);
