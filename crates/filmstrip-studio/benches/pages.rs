@@ -69,6 +69,12 @@ async fn several(served: &Served, what: &str, path: impl Fn(u64) -> String) {
     );
 }
 
+/// Bytes that this process has read, from files for the most part.
+fn bytes_read() -> u64 {
+    let counts = std::fs::read_to_string("/proc/self/io").unwrap();
+    counts.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+}
+
 /// Bytes of memory that this process has.
 fn resident() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -94,12 +100,16 @@ async fn main() {
     .await;
     several(&served, "streams", |n| format!("/streams?after=Customer-{:05}", n * 391)).await;
     several(&served, "live", |_| "/live".to_owned()).await;
+    several(&served, "store", |_| "/store".to_owned()).await;
+    let before = bytes_read();
+    fetch(&served, "/store").await;
+    println!("store: {} KiB read from files", (bytes_read() - before) >> 10);
     paint(&served).await;
     memory(&store, &served).await;
 
     let follower = Follower::open(store.path()).unwrap();
     let beside = Served::new(Studio::follow(&follower).aggregate::<Customer>()).await;
-    for path in ["/film/Customer-20000", "/film/Customer-20000?version=3", "/streams"] {
+    for path in ["/film/Customer-20000", "/film/Customer-20000?version=3", "/streams", "/store"] {
         let (time, _) = fetch(&beside, path).await;
         println!("beside another process, {path}: {time:.0} ms");
     }

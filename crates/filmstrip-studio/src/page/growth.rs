@@ -35,6 +35,7 @@ fn growth(points: &[Point]) -> Markup {
         details {
             summary { "In numbers" }
             div.wide { (table(points)) }
+            p.more { "Within a file of the journal, all events are taken to be of one size." }
         }
     }
 }
@@ -70,7 +71,7 @@ fn table(points: &[Point]) -> Markup {
     html! {
         table {
             thead { tr {
-                th scope="col" { "Until (UTC)" } th.number scope="col" { "Events" } th.number scope="col" { "Journal, about" }
+                th scope="col" { "Until (UTC)" } th.number scope="col" { "Events" } th.number scope="col" { "Journal" }
             } }
             tbody { @for point in rows(points).iter().rev() { tr {
                 td { (cell_time(point.at)) }

@@ -10,15 +10,19 @@ use maud::{Markup, html};
 
 /// A time in a sentence, to the second; the rest is in its title.
 pub(crate) fn time(time: DateTime<Utc>) -> Markup {
-    html! { (cell_time(time)) " UTC" }
+    stamp(time, " UTC")
 }
 
 /// The same in a column whose heading says UTC.
 pub(crate) fn cell_time(time: DateTime<Utc>) -> Markup {
+    stamp(time, "")
+}
+
+fn stamp(time: DateTime<Utc>, zone: &str) -> Markup {
     let exact = time.to_rfc3339_opts(SecondsFormat::Micros, true);
     html! {
         time datetime=(exact) title=(exact) {
-            (time.format("%Y-%m-%d ")) span.clock { (time.format("%H:%M:%S")) }
+            (time.format("%Y-%m-%d ")) span.clock { (time.format("%H:%M:%S")) } (zone)
         }
     }
 }

@@ -1,9 +1,14 @@
 //! Events that are made to do something on a page: each is shown as text.
 
-use crate::common::{Served, client};
-use filmstrip::{ExpectedVersion, Metadata, NewEvent, Store, StreamId};
+use crate::common::{Served, between, client};
+use filmstrip::projection::{ErrorAction, OnError};
+use filmstrip::{
+    ExpectedVersion, Filter, Follower, HandlerError, Metadata, NewEvent, Projection, RecordedEvent,
+    Store, StreamId, ViewWriter,
+};
 use filmstrip_studio::Studio;
 use serde_json::json;
+use std::time::Duration;
 
 /// Texts that would be more than text if they were not escaped, or could not be seen.
 pub(crate) const TEXTS: [(&str, &str); 34] = [
@@ -50,8 +55,14 @@ pub(crate) const TEXTS: [(&str, &str); 34] = [
 /// entries and names.
 pub(crate) fn hostile_store() -> (Store, Vec<StreamId>) {
     let store = Store::temporary().unwrap();
+    let streams = write(&store, &TEXTS);
+    (store, streams)
+}
+
+/// A stream of two events for each text.
+fn write(store: &Store, texts: &[(&str, &str)]) -> Vec<StreamId> {
     let mut streams = Vec::new();
-    for (kind, text) in TEXTS {
+    for (kind, text) in texts.iter().copied() {
         let named: String = text.chars().filter(|char| !char.is_control()).collect();
         let metadata = Metadata::default().user(text).entry(text, text);
         let data = json!({"kind": kind, "text": text, text: [text, {text: text}]});
@@ -63,7 +74,23 @@ pub(crate) fn hostile_store() -> (Store, Vec<StreamId>) {
         store.append(stream.clone(), ExpectedVersion::Any, [raw]).unwrap();
         streams.push(stream);
     }
-    (store, streams)
+    streams
+}
+
+/// Fails at every event, with what is in it.
+struct Fails;
+
+impl Projection for Fails {
+    const NAME: &'static str = "fails";
+    const VERSION: u32 = 1;
+
+    fn filter(&self) -> Filter {
+        Filter::all()
+    }
+
+    fn apply(&self, event: &RecordedEvent, _: &mut ViewWriter<'_>) -> Result<(), HandlerError> {
+        Err(String::from_utf8_lossy(&event.payload).into())
+    }
 }
 
 /// Whether a page has an element or an attribute that only an event can have brought.
@@ -99,10 +126,11 @@ async fn hostile_texts_are_escaped_on_every_page() {
     assert!(brought("<p onclick=x>").is_some() && brought("<p title=\" onclick=x\">").is_none());
     let (store, streams) = hostile_store();
     let served = Served::new(Studio::new(&store)).await;
-    let mut pages = vec!["/streams".to_owned(), "/live".to_owned(), "/streams?after=Z".to_owned()];
+    let mut pages: Vec<String> =
+        ["/streams", "/live", "/streams?after=Z", "/store"].map(str::to_owned).into();
     for stream in &streams {
         let name: String = stream.as_str().bytes().map(|byte| format!("%{byte:02X}")).collect();
-        for version in [1, 2] {
+        for version in [1, 2, 99] {
             pages.push(format!("/film/{name}?version={version}"));
         }
     }
@@ -133,16 +161,57 @@ async fn hostile_texts_are_escaped_on_every_page() {
             response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
         let html = response.text().await.unwrap();
         assert_eq!(brought(&html), None, "{page}");
-        let odd = html.chars().find(|c| {
-            c.is_control() && *c != '\n' || "\u{202E}\u{200B}\u{2066}\u{FEFF}".contains(*c)
-        });
         // Fields have what was typed in them.
+        let odd = odd(&html);
         assert!(odd.is_none() || page.contains('?'), "{page}: {odd:?}");
         if kind.is_some_and(|kind| kind.starts_with("text/html")) {
             shown += 1;
         }
     }
     assert!(shown > 300, "{shown} pages");
+}
+
+/// A character that cannot be seen, or changes the order of others.
+fn odd(html: &str) -> Option<char> {
+    let is_odd = |c: &char| "\u{202E}\u{200B}\u{2066}\u{FEFF}".contains(*c);
+    html.chars().find(|c| is_odd(c) || c.is_control() && *c != '\n')
+}
+
+/// Each kind is in a list of the largest streams, of what is parked and its error, in the question before an action,
+/// and in the name of the directory.
+#[tokio::test]
+async fn hostile_texts_are_escaped_where_the_store_and_what_runs_are_shown() {
+    for texts in TEXTS.chunks(10) {
+        let directory = tempfile::tempdir().unwrap();
+        let name = "a<img src=x onerror=window.hacked=1>\u{202E}b";
+        let store = Store::open(directory.path().join(name)).unwrap();
+        let streams = write(&store, texts);
+        let park = OnError::default().retries(0).then(ErrorAction::ParkEvent);
+        let fails = store.project(Fails).on_error(park).start().unwrap();
+        fails.wait_for(store.head(), Duration::from_secs(60)).unwrap();
+        let follower = Follower::open(store.path()).unwrap();
+        let own = Served::new(Studio::new(&store).projection(&fails).allow_writes()).await;
+        let beside = Served::new(Studio::follow(&follower)).await;
+        for (served, page, rows) in [
+            (&own, "/store", 1),
+            (&beside, "/store", 1),
+            (&beside, "/streams", 1),
+            (&own, "/running", 2),
+        ] {
+            let (status, html) = served.get(page).await;
+            assert_eq!((status, brought(&html), odd(&html)), (200, None, None), "{page}");
+            let list = match page {
+                "/store" => between(&html, "id=\"largest\"", "</section>"),
+                "/running" => between(&html, "<ul class=\"parked\">", "</ul>"),
+                _ => between(&html, "<table class=\"streams\">", "</table>"),
+            };
+            assert_eq!(
+                list.matches("href=\"/film").count(),
+                rows * streams.len(),
+                "{page}: {list}"
+            );
+        }
+    }
 }
 
 /// A page shows the beginning, and leads to the rest as a file.

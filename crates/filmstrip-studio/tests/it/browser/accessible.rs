@@ -20,7 +20,7 @@ const PAGES: [&str; 7] = [
 ];
 
 /// Roles of what a person can use.
-const CONTROLS: [&str; 10] = [
+const CONTROLS: [&str; 12] = [
     "button",
     "link",
     "textbox",
@@ -31,6 +31,9 @@ const CONTROLS: [&str; 10] = [
     "checkbox",
     "Date",
     "DateTime",
+    "DisclosureTriangle",
+    // No control, but nothing without a name either.
+    "image",
 ];
 
 #[tokio::test]
@@ -66,6 +69,14 @@ async fn named(browser: &Browser, page: &str) {
         }
     }
     assert!(controls >= 7, "{page}: {controls} controls");
+    if page == "/store" {
+        let count = |wanted: &str| shown.iter().filter(|node| role(node) == wanted).count();
+        assert_eq!(
+            (count("image"), count("DisclosureTriangle")),
+            (2, 1),
+            "lines, and their numbers"
+        );
+    }
     for landmark in ["banner", "main", "navigation", "search", "heading"] {
         assert!(shown.iter().any(|node| role(node) == landmark), "{page}: no {landmark}");
     }

@@ -1,9 +1,8 @@
 //! The film: scrubber, keys, play, addresses.
 
 use super::with_shop;
-use crate::common::{Served, address};
+use crate::common::address;
 use fantoccini::key::Key;
-use filmstrip_studio::Studio;
 
 const VERSION: &str = "Number(document.getElementById('film').dataset.version)";
 
@@ -137,32 +136,6 @@ async fn a_film_grows() {
         browser.key(Key::End).await;
         browser.until(&format!("{VERSION} === 9")).await;
         assert!(browser.text("#frame").await.contains("Leeds"));
-    })
-    .await;
-}
-
-/// A person who is asked confirms, and only then something happens.
-#[tokio::test]
-async fn actions_are_confirmed() {
-    let shop = crate::common::shop();
-    let by_city = shop.store.project(crate::common::ByCity).start().unwrap();
-    let studio = Studio::new(&shop.store).projection(&by_city).allow_writes();
-    let served = Served::new(studio).await;
-    let is_paused = || format!("{:?}", by_city.status().state) == "Paused";
-    super::with_browser(async |browser| {
-        browser.open(&served.page("/running")).await;
-        let pause = "button[data-label=Pause]:not([hidden])";
-        browser.find(pause).await.click().await.unwrap();
-        browser.until("document.getElementById('confirm').open").await;
-        // Cancel has the focus, so that a key pressed by habit does nothing.
-        browser.key(Key::Enter).await;
-        browser.until("!document.getElementById('confirm').open").await;
-        assert!(!is_paused());
-        browser.find(pause).await.click().await.unwrap();
-        browser.find("#confirm-yes").await.click().await.unwrap();
-        browser.until("document.querySelector('.badge.busy')?.innerText === 'paused'").await;
-        assert!(is_paused());
-        assert_eq!(browser.complaints().await, Vec::<String>::new());
     })
     .await;
 }

@@ -52,6 +52,9 @@ async fn pages_fit_into_narrow_and_wide_windows() {
                 for (name, path) in &pages {
                     browser.open(&served.page(path)).await;
                     browser.until("document.readyState === 'complete'").await;
+                    browser
+                        .script("document.querySelectorAll('details').forEach(e => e.open = true)")
+                        .await;
                     fits(browser, &format!("{name} at {width}")).await;
                     if let Some(directory) = &pictures {
                         keep(browser, directory, &format!("{name}-{width}-{scheme}.png")).await;

@@ -4,6 +4,7 @@
 //! `FILMSTRIP_SCREENSHOTS` names a directory that gets pictures to look at.
 
 mod accessible;
+mod actions;
 pub(crate) mod driver;
 mod films;
 mod lives;

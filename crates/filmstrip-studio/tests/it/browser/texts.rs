@@ -41,7 +41,7 @@ async fn hostile_texts_are_text_in_the_browser() {
                 assert!(shown.as_array().unwrap().iter().any(|shown| shown == text), "{kind}: {shown}");
             }
         }
-        for page in ["/streams", "/live", "/film/Long-1", "/streams?prefix=Long"] {
+        for page in ["/streams", "/live", "/film/Long-1", "/streams?prefix=Long", "/store"] {
             browser.open(&served.page(page)).await;
             browser.until("document.readyState === 'complete'").await;
             fits(browser, page).await;
