@@ -98,13 +98,22 @@ impl Source for Follower {
     }
 
     fn latest(&self, filter: Filter, rows: usize) -> Result<Page<Brief>> {
-        let after = Follower::head(self)?.get().saturating_sub(FOLLOWER_EVENTS_MAX);
+        let head = Follower::head(self)?;
         let mut last = VecDeque::with_capacity(rows + 1);
-        for event in self.read().after(Position::new(after)).filter(filter).iter()? {
-            last.push_front(Brief::of(&event?));
-            last.truncate(rows);
+        // Mostly they are among the very last.
+        for newest in [2 * rows as u64, FOLLOWER_EVENTS_MAX] {
+            let after = Position::new(head.get().saturating_sub(newest));
+            last.clear();
+            for event in self.read().after(after).until(head).filter(filter.clone()).iter()? {
+                last.push_front(Brief::of(&event?));
+                last.truncate(rows);
+            }
+            if last.len() == rows {
+                break;
+            }
         }
-        Ok(Page { rows: last.into(), has_more: true, is_partial: after > 0 })
+        let is_partial = head.get() > FOLLOWER_EVENTS_MAX;
+        Ok(Page { rows: last.into(), has_more: true, is_partial })
     }
 
     /// Looks at the newest events twice: for what caused what, and then for what is wanted of them.
