@@ -79,6 +79,7 @@
 //! | [`health`] | what an operator looks at: health and figures |
 //! | [`copy`] | copying a store with some of its events changed |
 //! | [`clock`] | clocks |
+//! | `erasure` | with the feature `erasure`: keys by which a person can be forgotten |
 //! | [`limits`] | the largest sizes and counts that are accepted |
 //! | the root | events, commits, errors, filters, and the traits that a program implements |
 //! | [`testing`] | given-when-then for aggregates, decisions, projections and processes; a clock for tests |
@@ -122,7 +123,7 @@
 //! Only one process at a time can have a store open for writing; others can read and follow it ([`Follower`]). Calls
 //! block; with the feature `async`, a store also has an async API, for any runtime (`filmstrip::aio`). There is
 //! no replication. Encryption and the deletion of single events are not implemented yet, but the format has room for
-//! both. Durability was measured and tested on Linux. Windows is not supported, because the journal uses Unix's
+//! both; the feature `erasure` has the keys for it (`filmstrip::erasure`). Durability was measured and tested on Linux. Windows is not supported, because the journal uses Unix's
 //! positioned reads and writes.
 //!
 //! Memory is bounded by named limits and by [`StoreBuilder::cache_bytes`]. An input over a limit is refused with
@@ -142,10 +143,15 @@ mod doctor;
 pub mod follow;
 mod index;
 mod journal;
+#[cfg(feature = "erasure")]
+mod keyring;
 mod kv;
 mod log;
 mod model;
 mod renamed;
+#[cfg(feature = "erasure")]
+#[allow(dead_code, reason = "the engine seals no event yet")]
+mod sealing;
 mod sst;
 mod storage;
 mod store;
@@ -348,6 +354,21 @@ pub mod clock {
     //! [`testing::ManualClock`](crate::testing::ManualClock) is one that a test moves.
 
     pub use crate::value::clock::{Clock, ClockWatch, SystemClock};
+}
+
+#[cfg(feature = "erasure")]
+pub mod erasure {
+    //! The keys under which private events are sealed, so that a person can be forgotten: forgetting the key makes
+    //! what it has sealed unreadable, wherever a copy of it is.
+    //!
+    //! A [`KeyDirectory`] keeps the keys of all data subjects, outside of the store and its backups. [`Keys`] is what
+    //! the engine wants of it, and the way to a key service. **The store itself seals no events yet.**
+
+    pub use crate::keyring::Keys;
+    pub use crate::keyring::directory::KeyDirectory;
+    pub use crate::keyring::kek::KeyEncryptingKey;
+    pub use crate::sealing::key::{KeyId, SubjectKey};
+    pub use crate::value::limits::{SUBJECT_BYTES_MAX, SUBJECT_KEYS_MAX};
 }
 
 pub mod limits {

@@ -19,6 +19,9 @@ pub(crate) mod keys;
 pub(crate) mod length;
 pub(crate) mod overflow;
 pub(crate) mod parked;
+#[cfg(feature = "erasure")]
+#[allow(dead_code, reason = "the engine seals no event yet")]
+pub(crate) mod private_part;
 pub(crate) mod process;
 pub(crate) mod projection;
 pub(crate) mod record;

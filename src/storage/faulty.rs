@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 pub(crate) struct Faults {
     done: AtomicU64,
     fail_at: AtomicU64,
+    /// All operations after that fail, too.
+    fails_on: AtomicBool,
     /// The `errno` that it fails with; 0 for an error without one.
     errno: AtomicI32,
     /// A failing write writes the first half of its bytes.
@@ -59,7 +61,15 @@ impl Faults {
     /// Makes the `n`-th operation from now fail, counted from 1; 0 for none.
     pub(crate) fn fail_in(&self, n: u64) {
         let at = if n == 0 { 0 } else { self.done.load(Ordering::SeqCst) + n };
+        self.fails_on.store(false, Ordering::SeqCst);
         self.fail_at.store(at, Ordering::SeqCst);
+    }
+
+    /// Makes the `n`-th operation from now fail, counted from 1, and each one after it, until the next call of
+    /// [`Faults::fail_in`].
+    pub(crate) fn fail_from(&self, n: u64) {
+        self.fail_in(n);
+        self.fails_on.store(true, Ordering::SeqCst);
     }
 
     /// Makes the chosen operation panic instead, with a payload that panics when it is dropped. On the thread that
@@ -133,7 +143,9 @@ impl Faults {
 
     fn next(&self) -> io::Result<()> {
         let n = self.done.fetch_add(1, Ordering::SeqCst) + 1;
-        if n != self.fail_at.load(Ordering::SeqCst) {
+        let at = self.fail_at.load(Ordering::SeqCst);
+        let is_after = at != 0 && n > at && self.fails_on.load(Ordering::SeqCst);
+        if n != at && !is_after {
             return Ok(());
         }
         if !self.panics.load(Ordering::SeqCst) {

@@ -15,6 +15,7 @@ pub(crate) mod guarded;
 pub(crate) mod held;
 pub(crate) mod lock;
 pub(crate) mod lock_holder;
+pub(crate) mod parents;
 pub(crate) mod regular;
 pub(crate) mod replace;
 pub(crate) mod scratch;

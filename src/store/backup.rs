@@ -6,6 +6,7 @@ use crate::journal::manifest;
 use crate::log::core::journal_directory;
 use crate::storage::disk::{Disk, Kind, refuse_no_directory};
 use crate::storage::files;
+use crate::storage::parents::sync_with_parents;
 use crate::storage::replace;
 use crate::store::Store;
 use crate::store::directory;
@@ -154,7 +155,7 @@ impl Store {
         }
         let copied = backup::copy(&prefix, disk, &there, check)?;
         let disk = &**disk;
-        directory::sync_with_parents(path, disk)?;
+        sync_with_parents(path, disk)?;
         // Last: without it the directory is not a store.
         self.copy_manifest(disk, path)?;
         note_next_check(disk, path, copied.next_check)?;

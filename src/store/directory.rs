@@ -9,12 +9,12 @@ use crate::journal::{names, recover, segment};
 use crate::log::core::journal_directory;
 use crate::storage::disk::Disk;
 use crate::storage::files::{MODE_ALL, absolute, resolve};
+use crate::storage::parents::sync_with_parents;
 use crate::value::clock::{Clock, Micros};
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use crate::views;
 use contents::{LOCK, is_link, refuse_dangling, refuse_foreign};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store_lock::{Lock, lock_new};
@@ -118,25 +118,6 @@ fn lies_in(path: &Path, outer: &Path) -> bool {
         (Some(path), Ok(outer)) => path.starts_with(outer),
         _ => false,
     }
-}
-
-/// Makes the directory itself durable: its entries, its own entry in the one above, and so on up to
-/// the root. Which of them were made for this store, a crash in between makes everybody forget.
-pub(crate) fn sync_with_parents(path: &Path, disk: &dyn Disk) -> Result<()> {
-    let path = resolve(path).map_err(|e| Error::io("find", path, e))?;
-    for (above, directory) in path.ancestors().enumerate() {
-        match disk.sync_dir(directory) {
-            // Nobody can have made a directory where nothing may be made or synced.
-            Err(error) if above > 1 && cannot_be_synced(&error) => {}
-            synced => synced.map_err(|e| Error::io("sync", directory, e))?,
-        }
-    }
-    Ok(())
-}
-
-fn cannot_be_synced(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
-    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | InvalidInput | Unsupported)
 }
 
 #[cfg(test)]

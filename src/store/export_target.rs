@@ -13,6 +13,7 @@ use crate::journal::names;
 use crate::log::core::journal_directory;
 use crate::storage::disk::{Disk, DiskFile, Kind, refuse_no_directory};
 use crate::storage::files::{MODE_ALL, mode_above};
+use crate::storage::parents::sync_with_parents;
 use crate::storage::replace::remove_if_there;
 use crate::store::directory;
 use crate::store::directory::contents::{self, is_volumes};
@@ -88,7 +89,7 @@ impl ExportTarget {
         if !is_begun {
             self.disk.create_new(&marker, MODE_ALL).map_err(|e| Error::io("create", &marker, e))?;
         }
-        directory::sync_with_parents(&self.path, &*self.disk)
+        sync_with_parents(&self.path, &*self.disk)
     }
 
     /// Creates and locks the directory of the journal. Returns the directory that it is in, and the disk for both.
@@ -104,7 +105,7 @@ impl ExportTarget {
 
     /// Makes a store of what was written. Returns where the list of what is left out is, if there is one.
     pub(super) fn finish(mut self, manifest: &Manifest) -> Result<Option<PathBuf>> {
-        directory::sync_with_parents(&self.path, &*self.disk)?;
+        sync_with_parents(&self.path, &*self.disk)?;
         let left_out = self.name_list()?;
         // Last: without it the directory is no store.
         manifest::write(&*self.disk, &self.path, manifest)?;

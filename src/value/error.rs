@@ -87,6 +87,14 @@ pub enum ErrorKind {
     AlreadyExecuted,
     /// This process was forked from the one that opened the store, and cannot use it.
     Forked,
+    /// The data subject was forgotten: its keys were destroyed, and no new one was asked for. Only with the feature
+    /// `erasure`.
+    #[cfg(feature = "erasure")]
+    Erased,
+    /// The key service, or what gives the key-encrypting key, failed; its error is the source. Only with the feature
+    /// `erasure`.
+    #[cfg(feature = "erasure")]
+    KeysUnavailable,
 }
 
 /// The place of damage on disk.
@@ -133,6 +141,28 @@ impl Error {
     #[must_use]
     pub fn damage(&self) -> Option<&Damage> {
         self.0.damage.as_ref()
+    }
+
+    /// The error that an implementation of [`Keys`](crate::erasure::Keys) returns if its key service fails, with the
+    /// kind [`ErrorKind::KeysUnavailable`]. The message and those of its sources may be logged, and must hold no part
+    /// of a key.
+    #[cfg(feature = "erasure")]
+    #[must_use]
+    pub fn keys_unavailable(source: impl Into<HandlerError>) -> Error {
+        let source = source.into();
+        let message = format!("the keys cannot be had: {source}");
+        Error::with_source(ErrorKind::KeysUnavailable, message, source)
+    }
+
+    /// The error that an implementation of [`Keys`](crate::erasure::Keys) returns for a key of a data subject that was
+    /// forgotten, with the kind [`ErrorKind::Erased`].
+    #[cfg(feature = "erasure")]
+    #[must_use]
+    pub fn forgotten(subject: &str) -> Error {
+        let message = format!(
+            "the subject {subject:?} was forgotten; only `renew` gives it a key again, for new events"
+        );
+        Error::new(ErrorKind::Erased, message)
     }
 
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {

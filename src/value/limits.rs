@@ -490,6 +490,21 @@ pub(crate) const CAUSATION_EVENTS_MAX: usize = 10_000;
 pub(crate) const CAUSATION_CLOCK_SLACK: Duration = Duration::from_secs(60);
 /// Traces that the span of one batch of a projection is linked to. OpenTelemetry allows 128 links of a span.
 pub(crate) const TRACE_LINKS_MAX: usize = 32;
+#[cfg(feature = "erasure")]
+/// Bytes of UTF-8 in the name of a data subject.
+pub const SUBJECT_BYTES_MAX: usize = 256;
+#[cfg(feature = "erasure")]
+/// Keys that a data subject may have at a time: the current one, and those that it had before a rotation. All slots of
+/// a subject are on one way through a bucket of the key ring, which others share.
+pub const SUBJECT_KEYS_MAX: usize = 64;
+#[cfg(feature = "erasure")]
+/// Keys of a key ring in memory, by their ids, and as many current ones by their subjects: some 10 MiB together. One
+/// that is not there is read from its bucket, in some microseconds.
+pub(crate) const KEYS_CACHED_MAX: usize = 16_384;
+#[cfg(feature = "erasure")]
+/// Levels of a bucket of the key ring, each with twice as many pages as the one before it: a bucket has 64 MiB at most,
+/// and its ring room for some hundred million subjects.
+pub(crate) const KEY_LEVELS_MAX: u32 = 14;
 
 const KIB: usize = 1_024;
 const MIB: usize = 1_024 * KIB;

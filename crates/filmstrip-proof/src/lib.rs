@@ -6,6 +6,8 @@
 //! `cargo test -p filmstrip-proof -- proof:: fuzz::` leaves them out.
 
 pub mod fuzz;
+#[cfg(feature = "erasure")]
+pub mod measured;
 #[cfg(test)]
 mod proof;
 
@@ -25,6 +27,10 @@ mod index;
 #[allow(warnings)]
 #[path = "../../../src/journal/mod.rs"]
 mod journal;
+#[cfg(feature = "erasure")]
+#[allow(warnings)]
+#[path = "../../../src/keyring/mod.rs"]
+mod keyring;
 #[allow(warnings)]
 #[path = "../../../src/kv/mod.rs"]
 mod kv;
@@ -34,6 +40,10 @@ mod log;
 #[allow(warnings)]
 #[path = "../../../src/model/mod.rs"]
 mod model;
+#[cfg(feature = "erasure")]
+#[allow(warnings)]
+#[path = "../../../src/sealing/mod.rs"]
+mod sealing;
 #[allow(warnings)]
 #[path = "../../../src/sst/mod.rs"]
 mod sst;

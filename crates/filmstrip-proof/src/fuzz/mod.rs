@@ -11,8 +11,12 @@ mod envelope;
 mod event_set;
 mod frame;
 mod journal;
+#[cfg(feature = "erasure")]
+mod key_slot;
 mod memory;
 mod mend;
+#[cfg(feature = "erasure")]
+mod private_part;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -21,4 +25,8 @@ pub use envelope::envelope;
 pub use event_set::event_set;
 pub use frame::frame;
 pub use journal::journal;
+#[cfg(feature = "erasure")]
+pub use key_slot::key_slot;
+#[cfg(feature = "erasure")]
+pub use private_part::private_part;
 pub use table::table;

@@ -35,11 +35,15 @@ use uuid::Uuid;
 type Check = fn(&[u8]) -> bool;
 
 /// Each check, with the name of its seeds and of its target in `fuzz/`.
-const CHECKS: [(&str, Check); 5] = [
+const CHECKS: &[(&str, Check)] = &[
     ("envelope", super::envelope),
     ("event_set", super::event_set),
     ("frame", super::frame),
     ("journal", super::journal),
+    #[cfg(feature = "erasure")]
+    ("key_slot", super::key_slot),
+    #[cfg(feature = "erasure")]
+    ("private_part", super::private_part),
     ("table", super::table),
 ];
 
@@ -61,7 +65,7 @@ fn seeds(check: &str) -> Vec<(String, Vec<u8>)> {
 /// If no seed were accepted, the fuzzer would begin with nothing, and nobody would notice.
 #[test]
 fn every_seed_is_taken_for_what_it_is() {
-    for (name, check) in CHECKS {
+    for &(name, check) in CHECKS {
         let seeds = seeds(name);
         assert!(seeds.len() >= 2, "{name} has {} seeds", seeds.len());
         for (seed, bytes) in seeds {
@@ -77,7 +81,7 @@ fn bytes_changed_at_random_are_a_value_or_an_error_and_never_a_panic() {
     for seed in first_seed()..first_seed() + rounds(4) {
         println!("FILMSTRIP_SEED={seed}");
         let mut random = Random::new(seed);
-        for (n, (name, check)) in CHECKS.into_iter().enumerate() {
+        for (n, (name, check)) in CHECKS.iter().copied().enumerate() {
             let seeds = seeds(name);
             for _ in 0..CHANGES {
                 let mut bytes = random.one_of(&seeds).1.clone();
@@ -88,7 +92,7 @@ fn bytes_changed_at_random_are_a_value_or_an_error_and_never_a_panic() {
         }
     }
     println!("figures: changed inputs: {} tried", tried.iter().sum::<u64>());
-    for ((name, _), (tried, taken)) in CHECKS.into_iter().zip(tried.into_iter().zip(taken)) {
+    for ((name, _), (tried, taken)) in CHECKS.iter().copied().zip(tried.into_iter().zip(taken)) {
         assert!(0 < taken && taken < tried, "{name}: of {tried} inputs {taken} were taken");
     }
 }
@@ -163,6 +167,35 @@ fn what_a_store_makes_today_is_taken_for_what_it_is_and_has_a_seed() {
         put_parts(frame, n);
     }
     put_payloads();
+    #[cfg(feature = "erasure")]
+    put_private();
+}
+
+/// Private parts of events, and the slots of keys, which no store writes yet. The first byte of a slot says whether to
+/// repair its checksum.
+#[cfg(feature = "erasure")]
+fn put_private() {
+    use crate::codec::private_part::{self, PrivateMetadata};
+    use crate::keyring::kek::KeyEncryptingKey;
+    use crate::keyring::slot::{Slot, SubjectHash};
+    use crate::sealing::key::KeyId;
+    let mut part = Vec::new();
+    private_part::encode(&PrivateMetadata::default(), b"payload", &mut part);
+    put("private_part", "payload", &part);
+    let mut part = Vec::new();
+    let entries = [("key".to_owned(), "value".to_owned()), ("other".to_owned(), String::new())];
+    let metadata = PrivateMetadata { user: Some("alice".to_owned()), entries: entries.into() };
+    private_part::encode(&metadata, b"payload", &mut part);
+    put("private_part", "metadata", &part);
+    put("private_part", "refused-form", &[&[1], &part[1..]].concat());
+
+    // Not by `Slot::make`: a seed is the same each time.
+    let kek = KeyEncryptingKey::new(&[9; 32]);
+    let slot = Slot::for_test(KeyId::new([3; 16]), SubjectHash([3; 32]), 2);
+    let live = slot.clone().with_key(&[7; 32], Uuid::nil(), &kek);
+    put("key_slot", "live", &[&[0], &live.encode()[..]].concat());
+    put("key_slot", "destroyed", &[&[1], &slot.encode()[..]].concat());
+    put("key_slot", "refused-free", &[0; 129]);
 }
 
 /// A payload for each type of the event set, which no store writes. The number of the type precedes it.
@@ -325,7 +358,7 @@ fn put_blocks(events: &[EventToIndex], number: usize) {
 
 /// Checks a seed as a current store makes it. Writes it only if `FILMSTRIP_WRITE_SEEDS` is set.
 fn put(check: &str, name: &str, bytes: &[u8]) {
-    let (_, takes) = CHECKS.into_iter().find(|(name, _)| *name == check).unwrap();
+    let (_, takes) = CHECKS.iter().copied().find(|(name, _)| *name == check).unwrap();
     assert_eq!(takes(bytes), !name.starts_with("refused-"), "{check}/{name}");
     let path = directory(check).join(name);
     if std::env::var_os("FILMSTRIP_WRITE_SEEDS").is_some() {

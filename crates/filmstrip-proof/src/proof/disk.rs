@@ -58,7 +58,7 @@ impl<N: Clone + Send + 'static> SimulatedDisk<N> {
             for (name, node) in state.volume.names(directory) {
                 let path = path.join(name);
                 if state.volume.is_directory(*node) {
-                    std::fs::create_dir_all(&path).expect("a directory can be made");
+                    RealDisk.create_dir_all(&path, 0o700).expect("a directory can be made");
                     directories.push((*node, path));
                 } else if ["conf", "db"].contains(&name.as_str()) {
                     let mut bytes = vec![0; state.volume.length(*node) as usize];
@@ -277,8 +277,8 @@ impl<N: Clone + Send + 'static> Disk for SimulatedDisk<N> {
         self.0.apply(Op::Remove { directory, name }).map(drop)
     }
 
-    fn create_dir_all(&self, path: &Path, _: u32) -> io::Result<()> {
-        std::fs::create_dir_all(path)?;
+    fn create_dir_all(&self, path: &Path, mode: u32) -> io::Result<()> {
+        RealDisk.create_dir_all(path, mode)?;
         let below = path.strip_prefix(&self.0.root).map_err(|_| ErrorKind::NotFound)?;
         let mut at = self.0.root.clone();
         for name in below.iter() {

@@ -10,6 +10,8 @@ mod conditions;
 mod decisions;
 mod faults;
 mod index;
+#[cfg(feature = "erasure")]
+mod keyring;
 mod operations;
 mod preload;
 mod processes;

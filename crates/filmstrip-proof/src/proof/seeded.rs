@@ -725,3 +725,42 @@ fn figures_that_wait_for_an_index_that_is_being_rebuilt_are_caught() {
     let proof = "store::stats::tests::nobody_waits_for_an_index_that_is_being_rebuilt";
     assert_caught("log::ask_while_rebuilt", proof);
 }
+
+#[test]
+fn a_sealed_event_that_is_not_bound_to_its_stream_or_content_is_caught() {
+    let tests = "sealing::event::tests";
+    let another = format!("{tests}::a_sealed_payload_opens_as_no_other_event");
+    assert_caught("sealing::leave_stream_unauthenticated", &another);
+    let nonces = format!("{tests}::no_nonce_is_used_for_two_contents");
+    assert_caught("sealing::leave_content_out_of_nonce", &nonces);
+}
+
+#[test]
+fn a_key_ring_that_makes_nothing_durable_is_caught() {
+    let cuts = "proof::keyring::\
+         a_power_cut_at_any_step_leaves_each_key_that_was_returned_and_none_that_was_destroyed";
+    assert_caught("keyring::use_key_before_it_is_synced", cuts);
+    assert_caught("keyring::leave_bucket_name_unsynced", cuts);
+    assert_caught("keyring::leave_destroyed_unsynced", cuts);
+    assert_caught("keyring::trust_what_is_not_synced", cuts);
+}
+
+#[test]
+fn a_key_ring_that_keeps_what_it_should_not_is_caught() {
+    let tests = "keyring::tests";
+    for (defect, test) in [
+        ("keyring::keep_what_was_not_synced", "faults::a_key_whose_sync_failed_is_not_found_again"),
+        (
+            "keyring::overlook_damaged_slot",
+            "damage::a_flipped_bit_of_a_slot_is_an_error_and_never_a_new_key_or_a_forgotten_subject",
+        ),
+        ("keyring::leave_destroyed_in_memory", "keeping::a_destroyed_key_is_not_in_memory_either"),
+        (
+            "keyring::remove_without_overwriting",
+            "rekeying::what_the_former_key_opens_is_overwritten",
+        ),
+        ("keyring::allow_ring_in_store", "lock::a_ring_within_a_store_is_refused"),
+    ] {
+        assert_caught(defect, &format!("{tests}::{test}"));
+    }
+}

@@ -1,0 +1,59 @@
+//! The key ring: the keys of data subjects, kept apart from the store that they seal events of.
+//!
+//! `directory` is a ring in a directory. Its files are described at the heads of `head`, `slot` and `bucket`; what
+//! makes and opens one is in `opening`, and what wraps all of its keys again in `rekey`. Nothing here knows of events.
+
+pub(crate) mod bucket;
+mod cache;
+pub(crate) mod directory;
+pub(crate) mod head;
+pub(crate) mod kek;
+mod opening;
+mod rekey;
+mod ring;
+pub(crate) mod slot;
+#[cfg(test)]
+mod tests;
+
+use crate::sealing::key::{KeyId, SubjectKey};
+use crate::value::error::Result;
+
+/// Where a store has the keys of data subjects from: a [`KeyDirectory`](crate::erasure::KeyDirectory), or a key service
+/// for which an application implements this.
+///
+/// A *data subject* is whom private events are about, by a name of 1 to
+/// [`SUBJECT_BYTES_MAX`](crate::erasure::SUBJECT_BYTES_MAX) bytes that the application chooses. The name is an id, such
+/// as `customer-7`, and no personal data itself: errors show it.
+///
+/// An error of an implementation is [`Error::keys_unavailable`](crate::Error::keys_unavailable) or
+/// [`Error::forgotten`](crate::Error::forgotten). No message may hold a part of a key.
+pub trait Keys: Send + Sync {
+    /// The key for new events about `subject`. If it never had one, a key is made, and is durable before this returns.
+    /// However many threads and processes ask at once, they get the same.
+    ///
+    /// # Errors
+    /// [`Erased`](crate::ErrorKind::Erased) if the subject's newest key was destroyed: a subject that was forgotten
+    /// gets no new key by being written about. An error, and never a new key, also if it cannot be known whether the
+    /// subject has one.
+    fn current(&self, subject: &str) -> Result<SubjectKey>;
+
+    /// The key with this id; `None` if there is none, be it that it was destroyed or that it never was here. That there
+    /// is none does not mean that somebody was forgotten.
+    ///
+    /// # Errors
+    /// If it cannot be known whether there is one.
+    fn get(&self, id: KeyId) -> Result<Option<SubjectKey>>;
+
+    /// The ids of all keys of `subject` that were not destroyed, the newest first.
+    ///
+    /// # Errors
+    /// If not all of them can be known.
+    fn ids(&self, subject: &str) -> Result<Vec<KeyId>>;
+
+    /// Destroys these keys. When this returns, they cannot be had again, also after a power cut. Ids that are not here,
+    /// or were destroyed before, are no error: what failed or was interrupted is done again as a whole.
+    ///
+    /// # Errors
+    /// If one of them could not be destroyed; others may be.
+    fn destroy(&self, ids: &[KeyId]) -> Result<()>;
+}

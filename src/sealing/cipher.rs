@@ -1,0 +1,122 @@
+//! XChaCha20-Poly1305 with a synthetic nonce: equal inputs give equal bytes, and no nonce is used for two inputs.
+//!
+//! ```text
+//! sealed = nonce 24 ‖ ciphertext, as long as the plaintext ‖ tag 16
+//! nonce  = the first 24 bytes of BLAKE3, keyed with BLAKE3's derive_key(CONTEXT, key), of
+//!          length of the associated data, 8 bytes ‖ associated data ‖ plaintext
+//! ```
+//!
+//! A nonce from a generator would be new for each attempt, and an event that is sent again would not be recognised as
+//! the one that is recorded. A counter would have to be durable. So the nonce is computed from everything that is
+//! sealed: two inputs share one only if the keyed hash collides in 192 bits.
+
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::failpoint::failpoint;
+use chacha20poly1305::aead::{AeadInOut, Generate, KeyInit};
+use chacha20poly1305::{Key, Tag, XChaCha20Poly1305, XNonce};
+use zeroize::{Zeroize, Zeroizing};
+
+/// Bytes of a key.
+pub(crate) const KEY_BYTES: usize = 32;
+/// Bytes of a nonce, which precedes the ciphertext.
+pub(crate) const NONCE_BYTES: usize = 24;
+/// Bytes of a tag, which follows it.
+pub(crate) const TAG_BYTES: usize = 16;
+/// Bytes by which what is sealed is longer than what it holds.
+pub(crate) const OVERHEAD_BYTES: usize = NONCE_BYTES + TAG_BYTES;
+
+/// Separates the key of the nonces from every other use of BLAKE3 with the same key.
+const CONTEXT: &str = "filmstrip 2026-11-28 synthetic nonce of sealed bytes";
+
+/// What does not open: the key is another, or what was sealed, or what it is bound to, was changed. Nothing tells
+/// which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refused;
+
+/// A key, ready for use. Its bytes are overwritten when it is dropped.
+pub(crate) struct Cipher {
+    pub(super) aead: XChaCha20Poly1305,
+    pub(super) nonce_key: Zeroizing<[u8; KEY_BYTES]>,
+}
+
+impl Cipher {
+    pub(crate) fn new(key: &[u8; KEY_BYTES]) -> Cipher {
+        let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+        hasher.update(key);
+        let mut derived = hasher.finalize();
+        let nonce_key = Zeroizing::new(*derived.as_bytes());
+        derived.zeroize();
+        hasher.zeroize();
+        Cipher { aead: XChaCha20Poly1305::new(<&Key>::from(key)), nonce_key }
+    }
+
+    /// Seals what follows `at + NONCE_BYTES` in `buffer`, in place. The bytes between are room for the nonce.
+    pub(crate) fn seal(&self, associated: &[u8], buffer: &mut Vec<u8>, at: usize) {
+        let (_, sealed) = buffer.split_at_mut(at);
+        let (room, plaintext) = sealed.split_at_mut(NONCE_BYTES);
+        let nonce = self.nonce(associated, plaintext);
+        room.copy_from_slice(&nonce);
+        let tag = self.encrypt(&nonce, associated, plaintext);
+        buffer.extend_from_slice(&tag);
+    }
+
+    /// The plaintext of `sealed`.
+    pub(crate) fn open(&self, associated: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Refused> {
+        let (nonce, rest) = sealed.split_first_chunk().ok_or(Refused)?;
+        let (ciphertext, tag) = rest.split_last_chunk().ok_or(Refused)?;
+        let mut plaintext = ciphertext.to_vec();
+        self.decrypt(nonce, associated, &mut plaintext, tag)?;
+        Ok(plaintext)
+    }
+
+    fn nonce(&self, associated: &[u8], plaintext: &[u8]) -> [u8; NONCE_BYTES] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.nonce_key);
+        hasher.update(&(associated.len() as u64).to_le_bytes());
+        hasher.update(associated);
+        if !failpoint!("sealing::leave_content_out_of_nonce") {
+            hasher.update(plaintext);
+        }
+        let hash = hasher.finalize();
+        // It holds the key.
+        hasher.zeroize();
+        *hash.as_bytes().first_chunk().expect("a hash is longer than a nonce")
+    }
+
+    pub(super) fn encrypt(
+        &self,
+        nonce: &[u8; NONCE_BYTES],
+        associated: &[u8],
+        buffer: &mut [u8],
+    ) -> [u8; TAG_BYTES] {
+        let nonce = <&XNonce>::from(nonce);
+        let tag = self.aead.encrypt_inout_detached(nonce, associated, buffer.into());
+        tag.expect("the limits keep an event far below 256 GiB").into()
+    }
+
+    /// Decrypts `buffer` in place. If it is refused, `buffer` may hold anything.
+    pub(super) fn decrypt(
+        &self,
+        nonce: &[u8; NONCE_BYTES],
+        associated: &[u8],
+        buffer: &mut [u8],
+        tag: &[u8; TAG_BYTES],
+    ) -> Result<(), Refused> {
+        let (nonce, tag) = (<&XNonce>::from(nonce), <&Tag>::from(tag));
+        let opened = self.aead.decrypt_inout_detached(nonce, associated, buffer.into(), tag);
+        opened.map_err(|_| Refused)
+    }
+}
+
+/// Bytes that nobody can guess, from the operating system.
+///
+/// # Errors
+/// `Io` if it has none.
+pub(crate) fn random_bytes<const N: usize>() -> Result<Zeroizing<[u8; N]>> {
+    match <[u8; N]>::try_generate() {
+        Ok(bytes) => Ok(Zeroizing::new(bytes)),
+        Err(error) => {
+            let message = format!("the operating system gave no random bytes: {error}");
+            Err(Error::new(ErrorKind::Io, message))
+        }
+    }
+}
