@@ -22,9 +22,18 @@ fn open(path: &Path) -> KeyDirectory {
     KeyDirectory::open(path, kek(1)).unwrap()
 }
 
+/// A temporary directory, in memory if there is one: many syncs take long, and no power is cut here.
+fn scratch() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    match memory.is_dir() {
+        true => tempfile::tempdir_in(memory).unwrap(),
+        false => tempfile::tempdir().unwrap(),
+    }
+}
+
 /// A new ring in a temporary directory.
 fn ring() -> (tempfile::TempDir, PathBuf, KeyDirectory) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let path = directory.path().join("deep/keys");
     let keys = KeyDirectory::create(&path, kek(1)).unwrap();
     (directory, path, keys)

@@ -165,7 +165,7 @@ fn no_nonce_is_used_for_two_contents() {
     let mut nonces = HashSet::new();
     let mut contents = HashSet::new();
     let random = &mut Random::new(first_seed());
-    let rounds = rounds(5_000);
+    let rounds = 5_000 * rounds(1);
     for _ in 0..rounds {
         let content: Vec<u8> = (0..1 + random.below(3)).map(|_| random.next() as u8).collect();
         let (bytes, at) = sealed(&key(7), STREAM, &event(), &content);
