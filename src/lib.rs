@@ -121,10 +121,10 @@
 //! the disk again can show what is durable. A lost or damaged index is rebuilt automatically.
 //!
 //! Only one process at a time can have a store open for writing; others can read and follow it ([`Follower`]). Calls
-//! block; with the feature `async`, a store also has an async API, for any runtime (`filmstrip::aio`). There is
-//! no replication. Encryption and the deletion of single events are not implemented yet, but the format has room for
-//! both; the feature `erasure` has the keys for it (`filmstrip::erasure`). Durability was measured and tested on Linux. Windows is not supported, because the journal uses Unix's
-//! positioned reads and writes.
+//! block; with the feature `async`, a store also has an async API, for any runtime (`filmstrip::aio`). There is no
+//! replication. Encryption and the deletion of single events are not implemented yet, but the format has room for both;
+//! the feature `erasure` has the keys for it (`filmstrip::erasure`). Durability was measured and tested on Linux.
+//! Windows is not supported, because the journal uses Unix's positioned reads and writes.
 //!
 //! Memory is bounded by named limits and by [`StoreBuilder::cache_bytes`]. An input over a limit is refused with
 //! an error that gives the limit and the value. An event may have up to 16 MiB; a commit, up to 64 MiB and 65,536

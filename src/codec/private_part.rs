@@ -7,8 +7,8 @@
 //!      5         metadata, bincode: the user, the entries; payload, the rest
 //! ```
 //!
-//! The form leaves room for others, such as a compressed one. It is sealed with the rest, so it can be read only with the
-//! key.
+//! The form leaves room for others, such as a compressed one. It is sealed with the rest, so it can be read only with
+//! the key.
 
 use crate::codec::bin;
 use crate::codec::cursor::Cursor;

@@ -79,7 +79,8 @@ impl KeyDirectory {
 
     /// Opens the key ring in the directory `path`. `kek` gives its key-encrypting key, and is called once.
     ///
-    /// A ring that is missing is not made: its directory may not be mounted, and then every subject would get a new key.
+    /// A ring that is missing is not made: its directory may not be mounted, and then every subject would get a new
+    /// key.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if there is no ring, if it has another key-encrypting key, if it is
@@ -153,7 +154,8 @@ impl KeyDirectory {
     }
 
     /// Destroys all keys of `subject`, and returns how many there were. When this returns, none of them can be had
-    /// again from this ring, also after a power cut. Clones of a [`SubjectKey`] that the program holds are not affected.
+    /// again from this ring, also after a power cut. Clones of a [`SubjectKey`] that the program holds are not
+    /// affected.
     ///
     /// Calling it again after an error, or without need, does no harm.
     ///

@@ -171,7 +171,12 @@ mod tests {
         let head = Head { generation: 2, id, hash_key: Zeroizing::new([7; 32]) };
         let mut bytes = head.encode(&kek);
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let golden = "46534b4559530000010000000200000000000000000000000000000000000a0b0a5a1a237f0cb526255dc75c8380280f45bdf612931f65b47a5bba614f126bdc34906db0b3bc455137407fec4648c71b267460e6c7476eff53102b12e0aee0b6bf59404ed008e65b00000000000000000000000000000000000000003818c58f";
+        let golden = concat!(
+            "46534b4559530000010000000200000000000000000000000000000000000a0b0a5a1a23",
+            "7f0cb526255dc75c8380280f45bdf612931f65b47a5bba614f126bdc34906db0b3bc4551",
+            "37407fec4648c71b267460e6c7476eff53102b12e0aee0b6bf59404ed008e65b00000000",
+            "000000000000000000000000000000003818c58f",
+        );
         assert_eq!(hex, golden);
         let path = Path::new("ring");
         for bit in 0..8 * HEAD_BYTES {

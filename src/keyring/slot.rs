@@ -127,7 +127,7 @@ impl Slot {
 
     /// The same without its key: what remains says that there was one.
     pub(crate) fn destroyed(&self) -> Slot {
-        Slot { wrapped: None, ..self.clone() }
+        Slot { wrapped: None, ..*self }
     }
 
     fn associated(&self, ring: Uuid) -> Vec<u8> {
@@ -199,7 +199,10 @@ mod tests {
     fn a_slot_has_its_golden_bytes() {
         let live = slot().with_key(&[7; 32], RING, &kek(9)).encode();
         let id_and_subject = format!("010203040506{}{}", "11".repeat(10), "cc".repeat(26));
-        let wrapped = "f70cc19dd6f5c69275f1929243b07b4d8d0c5d76bf03722e06d188bbc4aec32b1f4f5c0b203308ee935559f85a604fca4247998bd40f4f13c65a9e71faa86020aa210d7475276f12";
+        let wrapped = concat!(
+            "f70cc19dd6f5c69275f1929243b07b4d8d0c5d76bf03722e06d188bbc4aec32b1f4f5c0b",
+            "203308ee935559f85a604fca4247998bd40f4f13c65a9e71faa86020aa210d7475276f12",
+        );
         let golden = format!("{id_and_subject}010003000000{wrapped}000000002173e110");
         assert_eq!(hex(&live), golden);
         let destroyed = slot().encode();
@@ -231,9 +234,9 @@ mod tests {
         assert!(live.key(Uuid::nil(), &kek(9)).is_none(), "in another ring");
         let mut subject = live.subject;
         subject.0[31] ^= 1;
-        assert!(Slot { subject, ..live.clone() }.key(RING, &kek(9)).is_none());
-        assert!(Slot { sequence: 4, ..live.clone() }.key(RING, &kek(9)).is_none());
-        assert!(Slot { id: KeyId::new([1; 16]), ..live.clone() }.key(RING, &kek(9)).is_none());
+        assert!(Slot { subject, ..live }.key(RING, &kek(9)).is_none());
+        assert!(Slot { sequence: 4, ..live }.key(RING, &kek(9)).is_none());
+        assert!(Slot { id: KeyId::new([1; 16]), ..live }.key(RING, &kek(9)).is_none());
         assert!(live.destroyed().key(RING, &kek(9)).is_none());
     }
 }
