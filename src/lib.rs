@@ -74,6 +74,7 @@
 //! | [`bus`] | the queue of commands and its tickets |
 //! | [`projection`] | views and read models, their handles and states |
 //! | [`process`] | process managers, their effects, handles and states |
+//! | [`relay`] | sending events to another system |
 //! | [`repair`] | backups, verification, findings, export |
 //! | [`trace`], [`causation`] | the trace that a command is part of; what led to an event |
 //! | [`health`] | what an operator looks at: health and figures |
@@ -110,6 +111,7 @@
 //! | split one recorded event into several | [`Store::copy_into`]: into a new store |
 //! | back up while writers continue | [`Store::backup`], each time into the same directory |
 //! | read from another process | [`Follower`] |
+//! | send the events to a broker, or to a file | [`Store::relay`] |
 //! | prove later that nothing was changed | keep [`Store::head_hash`] elsewhere; [`Store::check_hash`] |
 //!
 //! # Guarantees and limits
@@ -282,6 +284,17 @@ pub mod process {
     pub use crate::model::process::handle::ProcessHandle;
     pub use crate::model::process::passing_on::PassOn;
     pub use crate::model::process::status::{Parked, ParkedKind, ProcessState, ProcessStatus};
+}
+
+pub mod relay {
+    //! Sending a store's events to another system: see [the book](crate::book::relays).
+
+    pub use crate::model::policy::Retrying;
+    pub use crate::model::relay::builder::RelayBuilder;
+    pub use crate::model::relay::handle::RelayHandle;
+    pub use crate::model::relay::receipts::Receipts;
+    pub use crate::model::relay::status::{RelayState, RelayStatus};
+    pub use crate::model::relay::target::{LastEvent, RelayError, RelaySource, RelayTarget};
 }
 
 pub mod repair {

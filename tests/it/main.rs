@@ -40,6 +40,7 @@ mod projection;
 mod read;
 mod read_ahead;
 mod read_model;
+mod relay;
 mod repair;
 mod repository;
 mod rows;
