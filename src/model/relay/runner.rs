@@ -227,10 +227,11 @@ impl<T: RelayTarget> Runner<T> {
     fn send(&mut self, link: &mut Link) -> Step {
         let events = link.window.sendable();
         if !events.is_empty() {
-            self.call(|target| target.send(events))?;
-            let count = events.len();
+            let (count, sent) = (events.len(), self.call(|target| target.send(events)));
+            // Also after an error: some of them may have been, and be confirmed.
             link.window.sent(count);
             link.is_unflushed = true;
+            sent?;
         }
         self.show(link);
         let has_more = link.window.is_all_sent() && !link.feed.batches().is_empty();

@@ -65,7 +65,6 @@ pub struct RelaySource {
 
 /// The last event that a target holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "targets make it")]
 pub struct LastEvent {
     /// Its position.
     pub position: Position,
