@@ -94,7 +94,11 @@ fn raw(runtime: &Runtime, servers: &Servers, replicas: usize, name: &str, events
             num_replicas: replicas,
             ..jetstream::stream::Config::default()
         };
-        context.create_stream(config).await.unwrap();
+        // Servers that have just started elect a leader first.
+        while let Err(error) = context.create_stream(config.clone()).await {
+            println!("no stream yet: {error}");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
         let (sender, mut acks) = tokio::sync::mpsc::channel::<PublishAckFuture>(WINDOW);
         let begun = Instant::now();
         let acknowledged = tokio::spawn(async move {

@@ -16,7 +16,7 @@ use futures_util::StreamExt;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// How long the servers have to answer one request.
+/// How long the servers have to answer one request, or to take one message.
 const REQUEST_WAIT: Duration = Duration::from_secs(2);
 
 /// The media type of a message: the structured mode of CloudEvents.
@@ -105,13 +105,20 @@ impl Link {
         let sequence = self.last_sequence + 1;
         self.in_flight.add(sequence, event.position);
         let reply = format!("{}.{sequence}", self.inbox);
-        let published = self.client.publish_with_reply_and_headers(
+        let publishing = self.client.publish_with_reply_and_headers(
             self.subject.clone(),
             reply,
             headers,
             payload.into(),
         );
-        published.await.map_err(|error| RelayError::outage(format!("cannot publish: {error}")))?;
+        // The client queues it. Its queue is full when the server takes nothing.
+        let published = tokio::time::timeout(REQUEST_WAIT, publishing).await;
+        let cannot = |why: &dyn std::fmt::Display| {
+            RelayError::outage(format!("cannot publish to {}: {why}", self.subject))
+        };
+        published
+            .map_err(|_| cannot(&format_args!("the server took nothing for {REQUEST_WAIT:?}")))?
+            .map_err(|error| cannot(&error))?;
         self.last_sequence = sequence;
         Ok(())
     }

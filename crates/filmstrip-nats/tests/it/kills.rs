@@ -136,13 +136,18 @@ fn a_relaying_process_that_is_killed_goes_on_where_the_stream_is() {
 fn a_server_that_hangs_is_waited_for_and_nothing_is_doubled() {
     let Some(servers) = Servers::start(1) else { return };
     let (store, mut pauses) = (Store::temporary().unwrap(), Pauses::new());
-    let relay = store.relay(target(&servers, 1)).start().unwrap();
+    // More than the client's queue and the system's buffers hold.
+    let relay = store.relay(target(&servers, 1)).window(20_000).start().unwrap();
     for _ in 0..rounds() {
         while_appending(&store, || {
             pauses.wait(200);
             servers.pause(0);
+            append_at_once(&store, "Order-1", 0..20_000);
             wait_until("a failure in the status", || relay.status().failing_since.is_some());
+            // Nor does a request to it wait for the server.
+            relay.pause();
             servers.resume(0);
+            relay.resume();
             pauses.wait(100);
         });
     }
