@@ -287,7 +287,7 @@ fn a_target_with_another_history_is_refused_by_name() {
     append(&store, "A-1", 3);
     let claim = |position, id| {
         target.change(|shelf| {
-            shelf.claims = Some(LastEvent { position: Position::new(position), id })
+            shelf.claims = Some(LastEvent { position: Position::new(position), id });
         });
         store.relay(target.clone()).start().map(drop)
     };
@@ -324,7 +324,7 @@ fn a_store_closes_under_a_relay_whose_target_is_silent() {
     let (store, target) = (Store::temporary().unwrap(), Target::new());
     target.change(|shelf| shelf.is_silent = true);
     append(&store, "A-1", 3);
-    let relay = store.relay(target.clone()).start().unwrap();
+    let relay = store.relay(target).start().unwrap();
     wait_until(LONG, "events under way", || relay.status().in_flight == 3);
     within(LONG, move || store.close().unwrap());
     assert_eq!(state(&relay), "stopped");

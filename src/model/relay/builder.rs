@@ -5,7 +5,7 @@ use crate::log::read::options::{ReadOptions, filter_methods, stream_method};
 use crate::model::policy::OnError;
 use crate::model::relay::handle::RelayHandle;
 use crate::model::relay::registry::Relays;
-use crate::model::relay::runner::Runner;
+use crate::model::relay::runner::{Runner, Settings};
 use crate::model::relay::status::{Shared, Shown};
 use crate::model::relay::target::{RelaySource, RelayTarget};
 use crate::model::request::requests;
@@ -72,8 +72,8 @@ impl<T: RelayTarget> RelayBuilder<T> {
         let on_error = OnError::default();
         let desk = Desk { shared: Arc::clone(&shared), on_error, requests: asked, closed };
         let (begun, begins) = bounded(1);
-        let runner =
-            Runner::new(Arc::clone(log.log()), target, filter, source, window, desk, begun);
+        let settings = Settings { filter, source, window };
+        let runner = Runner::new(Arc::clone(log.log()), target, settings, desk, begun);
         Worker::start(log.log(), "filmstrip-relay", runner, Arc::clone(&shared), registered)?;
         let opened = begins.recv().unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Closed, format!("relay {name} has ended before it began")))

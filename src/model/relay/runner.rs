@@ -23,12 +23,18 @@ use std::time::{Duration, Instant};
 type Interrupt = desk::Interrupt<Own>;
 type Step<T = ()> = Result<T, Interrupt>;
 
+/// What a relay sends, and how much at once.
+pub(super) struct Settings {
+    pub(super) filter: Filter,
+    pub(super) source: RelaySource,
+    /// Events that are under way at most.
+    pub(super) window: usize,
+}
+
 pub(super) struct Runner<T> {
     log: Arc<Log>,
     target: T,
-    filter: Filter,
-    source: RelaySource,
-    window_events: usize,
+    settings: Settings,
     desk: Desk<Own, Shown>,
     /// The position up to which the target holds everything, or it is not wanted.
     position: Position,
@@ -109,20 +115,18 @@ impl<T: RelayTarget> Runner<T> {
     pub(super) fn new(
         log: Arc<Log>,
         target: T,
-        filter: Filter,
-        source: RelaySource,
-        window_events: usize,
+        settings: Settings,
         desk: Desk<Own, Shown>,
         begun: Sender<Result<()>>,
     ) -> Runner<T> {
         let (position, last, begun) = (Position::START, Position::START, Some(begun));
-        Runner { log, target, filter, source, window_events, desk, position, last, begun }
+        Runner { log, target, settings, desk, position, last, begun }
     }
 
     /// Opens the target, and begins to read after what it holds.
     fn open(&mut self) -> Step<Link> {
         let (receipts, reader) = Receipts::new();
-        let source = self.source.clone();
+        let source = self.settings.source.clone();
         let opened = self
             .call(|target| target.open(&source, receipts))
             .and_then(|last| self.begin_after(last));
@@ -140,9 +144,9 @@ impl<T: RelayTarget> Runner<T> {
             true => Position::new(self.position.get() + 1),
             false => self.position,
         };
-        let feed = Feed::start(&stop, "filmstrip-read", after, self.filter.clone())?;
+        let feed = Feed::start(&stop, "filmstrip-read", after, self.settings.filter.clone())?;
         self.desk.shared.progress.follow(&stop);
-        let window = Window::new(self.window_events, self.position);
+        let window = Window::new(self.settings.window, self.position);
         Ok(Link { feed, receipts: reader, window, is_unflushed: false })
     }
 
