@@ -291,10 +291,11 @@ pub mod relay {
 
     pub use crate::model::policy::Retrying;
     pub use crate::model::relay::builder::RelayBuilder;
+    pub use crate::model::relay::failure::RelayError;
     pub use crate::model::relay::handle::RelayHandle;
     pub use crate::model::relay::receipts::Receipts;
     pub use crate::model::relay::status::{RelayState, RelayStatus};
-    pub use crate::model::relay::target::{LastEvent, RelayError, RelaySource, RelayTarget};
+    pub use crate::model::relay::target::{LastEvent, RelaySource, RelayTarget};
 }
 
 pub mod repair {

@@ -22,14 +22,14 @@ const SETTLE_LOOK: Duration = Duration::from_millis(1);
 ///   message is published with the sequence that it must follow, so the stream refuses one that comes twice or out of
 ///   turn; and after each failure the relay asks the stream for its last message. No window of time is involved: the
 ///   promise holds after an outage of any length, with a filter too.
-/// * **It holds as long as the stream keeps what it has acknowledged, and nobody else publishes there**: grant the right
-///   to publish under the subject to this relay alone. If servers lose the end of the stream, it is sent again. Another
-///   store's stream, another filter's, and a foreign last message are [refused](filmstrip::ErrorKind::Refused).
+/// * **It holds as long as the stream keeps what it has acknowledged, and nobody else publishes there**: grant the
+///   right to publish under the subject to this relay alone. If servers lose the end of the stream, it is sent again.
+///   Another store's stream, another filter's, and a foreign last message are [refused](filmstrip::ErrorKind::Refused).
 /// * **The stream is checked by its settings**, when it is opened and whenever it was changed. An error names the
 ///   setting, the value met and the value asked for.
 ///
-/// What goes wrong at the servers (no connection, no leader, a full stream) is retried for as long as it takes. An event
-/// that is too large for the server, a deleted stream and wrong settings stop the relay until it is
+/// What goes wrong at the servers (no connection, no leader, a full stream) is retried for as long as it takes. An
+/// event that is too large for the server, a deleted stream and wrong settings stop the relay until it is
 /// [resumed](filmstrip::relay::RelayHandle::resume).
 pub struct CloudEvents {
     settings: Settings,
@@ -64,8 +64,8 @@ impl CloudEvents {
     }
 
     /// Makes the stream if it does not exist: on disk, without limits, in as many [replicas](CloudEvents::replicas) as
-    /// asked for, and so that no message can be deleted. One that is deleted while the relay runs is made again when the
-    /// relay is resumed, and gets all events again.
+    /// asked for, and so that no message can be deleted. One that is deleted while the relay runs is made again when
+    /// the relay is resumed, and gets all events again.
     #[must_use]
     pub fn create(mut self) -> CloudEvents {
         self.settings.create = true;
@@ -89,7 +89,7 @@ impl CloudEvents {
         self
     }
 
-    /// Sets how to connect: credentials, TLS. The relay sets the name, the time-outs and the callback for events itself.
+    /// Sets how to connect: credentials, TLS. The relay sets the name, the time-outs and the callback for events.
     #[must_use]
     pub fn connect_with(
         mut self,

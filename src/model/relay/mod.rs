@@ -9,6 +9,7 @@
 //!   target again and reads from the log what it does not have.
 
 pub(crate) mod builder;
+pub(crate) mod failure;
 pub(crate) mod handle;
 pub(crate) mod receipts;
 pub(crate) mod registry;

@@ -1,6 +1,6 @@
 //! What a target reports while events are under way.
 
-use crate::model::relay::target::RelayError;
+use crate::model::relay::failure::RelayError;
 use crate::value::position::Position;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;

@@ -4,11 +4,17 @@ use crate::servers::Servers;
 use crate::world::{
     Client, LONG, Pauses, append, append_at_once, finish, reach, rounds, target, wait_until,
 };
-use filmstrip::{Filter, Store};
+use filmstrip::{ExpectedVersion, Filter, NewEvent, Store};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// Appends so many events of 8 KB.
+fn append_large(store: &Store, events: usize) {
+    let large = std::iter::repeat_with(|| NewEvent::json("Drawn", &"x".repeat(8_000)).unwrap());
+    store.append("Drawing-1", ExpectedVersion::Any, large.take(events)).unwrap();
+}
 
 /// Appends until `work` is done.
 fn while_appending(store: &Store, work: impl FnOnce()) {
@@ -137,12 +143,12 @@ fn a_server_that_hangs_is_waited_for_and_nothing_is_doubled() {
     let Some(servers) = Servers::start(1) else { return };
     let (store, mut pauses) = (Store::temporary().unwrap(), Pauses::new());
     // More than the client's queue and the system's buffers hold.
-    let relay = store.relay(target(&servers, 1)).window(20_000).start().unwrap();
+    let relay = store.relay(target(&servers, 1)).window(8_000).start().unwrap();
     for _ in 0..rounds() {
         while_appending(&store, || {
             pauses.wait(200);
             servers.pause(0);
-            append_at_once(&store, "Order-1", 0..20_000);
+            append_large(&store, 4_000);
             wait_until("a failure in the status", || relay.status().failing_since.is_some());
             // Nor does a request to it wait for the server.
             relay.pause();

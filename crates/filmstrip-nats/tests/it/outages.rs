@@ -165,8 +165,8 @@ fn an_end_that_the_stream_has_lost_is_sent_again() {
     finish(&store, &relay);
     let client = Client::of(&servers);
     let config = client.info().config;
-    // Another stream of the same settings, as after a restore from a snapshot; it has nothing. While the relay is paused,
-    // or it could find the stream deleted.
+    // Another stream of the same settings, as after a restore from a snapshot; it has nothing. While the relay is
+    // paused, or it could find the stream deleted.
     relay.pause();
     client.replace(config);
     relay.resume();
