@@ -24,6 +24,9 @@ const PAYLOAD_BYTES: usize = 300;
 const WINDOW: usize = 1_024;
 const ROUNDS: usize = 5;
 const LONG: Duration = Duration::from_secs(600);
+/// How often a batch is sent where lags are measured, and how many.
+const EVERY: Duration = Duration::from_millis(2);
+const BATCHES: u32 = 5_000;
 
 fn main() {
     let count = variable("FILMSTRIP_SERVERS", 3);
@@ -41,6 +44,7 @@ fn main() {
     let (raw, relay) = (median(raws), median(relays));
     println!("{count} servers, {events} events of {PAYLOAD_BYTES} bytes, window {WINDOW}");
     println!("raw publishes {raw:.0}/s, relay {relay:.0}/s, ratio {:.2}", relay / raw);
+    raw_lag(&runtime, &servers, count, raw / 2.0);
     lag(&servers, count, raw / 2.0);
 }
 
@@ -119,6 +123,57 @@ fn raw(runtime: &Runtime, servers: &Servers, replicas: usize, name: &str, events
     })
 }
 
+/// Prints how long after it was begun a batch of raw publishes is acknowledged, at so many messages a second: what the
+/// servers and the disk take of the relay's lag.
+fn raw_lag(runtime: &Runtime, servers: &Servers, replicas: usize, rate: f64) {
+    let addresses: Vec<String> = servers.addresses().split(',').map(str::to_owned).collect();
+    let payload = message();
+    let lags = runtime.block_on(async {
+        let client = async_nats::connect(addresses).await.unwrap();
+        let context = jetstream::ContextBuilder::new().max_ack_inflight(64 * WINDOW).build(client);
+        let config = jetstream::stream::Config {
+            name: "rawlag".to_owned(),
+            num_replicas: replicas,
+            ..jetstream::stream::Config::default()
+        };
+        context.create_stream(config).await.unwrap();
+        let (sender, mut acks) = tokio::sync::mpsc::channel::<(Instant, PublishAckFuture)>(WINDOW);
+        let acknowledged = tokio::spawn(async move {
+            let mut lags = Vec::new();
+            while let Some((begun, ack)) = acks.recv().await {
+                ack.await.unwrap();
+                lags.push(begun.elapsed());
+            }
+            lags
+        });
+        let begun = Instant::now();
+        for batch in 0..BATCHES {
+            tokio::time::sleep_until((begun + EVERY * batch).into()).await;
+            let now = Instant::now();
+            for left in (0..per_batch(rate)).rev() {
+                let published = context.publish("rawlag", payload.clone()).await.unwrap();
+                if left == 0 {
+                    sender.send((now, published)).await.unwrap();
+                }
+            }
+        }
+        drop(sender);
+        acknowledged.await.unwrap()
+    });
+    show(&format!("raw acknowledgements at {rate:.0} messages/s"), lags);
+}
+
+/// Events of one batch, at so many events a second.
+fn per_batch(rate: f64) -> usize {
+    (rate * EVERY.as_secs_f64()).round().max(1.0) as usize
+}
+
+fn show(what: &str, mut lags: Vec<Duration>) {
+    lags.sort();
+    let at = |percent: usize| lags[(lags.len() * percent / 100).min(lags.len() - 1)];
+    println!("{what}: p50 {:?}, p99 {:?}, max {:?}", at(50), at(99), at(100));
+}
+
 /// The bytes of such an event as a message.
 fn message() -> filmstrip::bytes::Bytes {
     let store = filled(1_000);
@@ -135,20 +190,16 @@ fn lag(servers: &Servers, replicas: usize, rate: f64) {
     let relay = store.relay(target(servers, replicas, "lag")).window(WINDOW).start().unwrap();
     let (sender, commits) = std::sync::mpsc::channel();
     let watching = std::thread::spawn(move || lags(&relay, &commits));
-    let (begun, every) = (Instant::now(), Duration::from_millis(2));
-    let per_commit = (rate * every.as_secs_f64()).round().max(1.0) as usize;
-    for commit in 0..5_000_u32 {
-        std::thread::sleep((begun + every * commit).saturating_duration_since(Instant::now()));
-        let events = std::iter::repeat_with(event).take(per_commit);
+    let begun = Instant::now();
+    for commit in 0..BATCHES {
+        std::thread::sleep((begun + EVERY * commit).saturating_duration_since(Instant::now()));
+        let events = std::iter::repeat_with(event).take(per_batch(rate));
         let done = store.append("Measure-1", ExpectedVersion::Any, events).unwrap();
         sender.send((done.position, Instant::now())).unwrap();
     }
     let reached = store.head().get() as f64 / begun.elapsed().as_secs_f64();
     drop(sender);
-    let mut lags = watching.join().unwrap();
-    lags.sort();
-    let at = |percent: usize| lags[(lags.len() * percent / 100).min(lags.len() - 1)];
-    println!("lag at {reached:.0} events/s: p50 {:?}, p99 {:?}, max {:?}", at(50), at(99), at(100));
+    show(&format!("lag at {reached:.0} events/s"), watching.join().unwrap());
 }
 
 fn lags(
