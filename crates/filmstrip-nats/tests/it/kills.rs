@@ -24,7 +24,7 @@ fn while_appending(store: &Store, work: impl FnOnce()) {
             while !is_done.load(Ordering::Relaxed) {
                 append_at_once(store, "Order-1", 0..20);
                 append(store, "Note-1", 1);
-                std::thread::sleep(Duration::from_millis(2));
+                std::thread::sleep(Duration::from_millis(10));
             }
         });
         work();
