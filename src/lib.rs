@@ -305,18 +305,21 @@ pub mod repair {
     //! | --- | --- |
     //! | back up while writers continue | [`Store::backup`](crate::Store::backup) |
     //! | check an open store | [`Store::verify`](crate::Store::verify) |
+    //! | do either from another process | [`Follower::backup`](crate::Follower::backup),
+    //! [`Follower::verify`](crate::Follower::verify) |
     //! | check a store that does not open | [`Store::verify_at`](crate::Store::verify_at) |
     //! | prove later that nothing was changed | [`Store::head_hash`](crate::Store::head_hash) and
     //! [`Store::check_hash`](crate::Store::check_hash) |
     //! | recover what is readable | [`Store::repair`](crate::Store::repair) |
 
     pub use crate::journal::torn::TornWrite;
-    pub use crate::store::backup::Backup;
+    pub use crate::store::backup::{Backup, BackupOptions};
     pub use crate::store::repair::{CutStream, Exported, IndexRebuilt, Renumbered, Repair};
-    pub use crate::store::verify::Verification;
+    pub use crate::store::verify::{Unchecked, Verification};
     pub use crate::value::error::Damage;
     pub use crate::value::finding::{Finding, FindingKind};
     pub use crate::value::head_hash::{HashCheck, HeadHash};
+    pub use crate::value::progress::Progress;
 }
 
 pub mod health {

@@ -438,7 +438,9 @@ pub(crate) const COPY_STREAMS_BYTES_MAX: usize = 256 * MIB;
 /// holds up to six times as much to know where these have come to.
 pub(crate) const COPY_STATE_BYTES_MAX: usize = 32 * MIB;
 /// Bytes of journal between two reports of a long walk's progress.
-pub(crate) const PROGRESS_BYTES: u64 = 64 * MIB as u64;
+pub(crate) const PROGRESS_BYTES: u64 = MIB as u64;
+/// Bytes of journal between two log events of a long walk's progress.
+pub(crate) const PROGRESS_LOG_BYTES: u64 = 64 * MIB as u64;
 /// How often a follower in another process looks at the durable watermark, unless its builder says otherwise.
 pub(crate) const FOLLOWER_POLL: Duration = Duration::from_millis(10);
 /// Bytes of index blocks and event blocks that a follower keeps of the store's index.

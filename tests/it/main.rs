@@ -23,6 +23,7 @@ mod directory;
 mod faults;
 mod follower;
 mod follower_streams;
+mod follower_upkeep;
 mod git_history;
 mod group;
 mod health;
