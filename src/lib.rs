@@ -74,6 +74,7 @@
 //! | [`bus`] | the queue of commands and its tickets |
 //! | [`projection`] | views and read models, their handles and states |
 //! | [`process`] | process managers, their effects, handles and states |
+//! | [`relay`] | sending events to another system |
 //! | [`repair`] | backups, verification, findings, export |
 //! | [`trace`], [`causation`] | the trace that a command is part of; what led to an event |
 //! | [`health`] | what an operator looks at: health and figures |
@@ -111,6 +112,7 @@
 //! | split one recorded event into several | [`Store::copy_into`]: into a new store |
 //! | back up while writers continue | [`Store::backup`], each time into the same directory |
 //! | read from another process | [`Follower`] |
+//! | send the events to a broker, or to a file | [`Store::relay`] |
 //! | prove later that nothing was changed | keep [`Store::head_hash`] elsewhere; [`Store::check_hash`] |
 //!
 //! # Guarantees and limits
@@ -290,6 +292,18 @@ pub mod process {
     pub use crate::model::process::status::{Parked, ParkedKind, ProcessState, ProcessStatus};
 }
 
+pub mod relay {
+    //! Sending a store's events to another system: see [the book](crate::book::relays).
+
+    pub use crate::model::policy::Retrying;
+    pub use crate::model::relay::builder::RelayBuilder;
+    pub use crate::model::relay::failure::RelayError;
+    pub use crate::model::relay::handle::RelayHandle;
+    pub use crate::model::relay::receipts::Receipts;
+    pub use crate::model::relay::status::{RelayState, RelayStatus};
+    pub use crate::model::relay::target::{LastEvent, RelaySource, RelayTarget};
+}
+
 pub mod repair {
     //! Checking a store for damage, backing it up, and recovering what is readable in a damaged one.
     //!
@@ -297,18 +311,21 @@ pub mod repair {
     //! | --- | --- |
     //! | back up while writers continue | [`Store::backup`](crate::Store::backup) |
     //! | check an open store | [`Store::verify`](crate::Store::verify) |
+    //! | do either from another process | [`Follower::backup`](crate::Follower::backup),
+    //! [`Follower::verify`](crate::Follower::verify) |
     //! | check a store that does not open | [`Store::verify_at`](crate::Store::verify_at) |
     //! | prove later that nothing was changed | [`Store::head_hash`](crate::Store::head_hash) and
     //! [`Store::check_hash`](crate::Store::check_hash) |
     //! | recover what is readable | [`Store::repair`](crate::Store::repair) |
 
     pub use crate::journal::torn::TornWrite;
-    pub use crate::store::backup::Backup;
+    pub use crate::store::backup::{Backup, BackupOptions};
     pub use crate::store::repair::{CutStream, Exported, IndexRebuilt, Renumbered, Repair};
-    pub use crate::store::verify::Verification;
+    pub use crate::store::verify::{Unchecked, Verification};
     pub use crate::value::error::Damage;
     pub use crate::value::finding::{Finding, FindingKind};
     pub use crate::value::head_hash::{HashCheck, HeadHash};
+    pub use crate::value::progress::Progress;
 }
 
 pub mod health {

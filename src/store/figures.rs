@@ -135,6 +135,8 @@ pub enum FollowerKind {
     Process,
     /// A consumer group.
     Group,
+    /// A relay.
+    Relay,
 }
 
 impl FollowerKind {
@@ -146,6 +148,7 @@ impl FollowerKind {
             FollowerKind::ReadModel => "read_model",
             FollowerKind::Process => "process",
             FollowerKind::Group => "group",
+            FollowerKind::Relay => "relay",
         }
     }
 }

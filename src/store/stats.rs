@@ -2,9 +2,10 @@
 
 use crate::follow::group::status::GroupState;
 use crate::log::core::Log;
-use crate::log::read::frame_cursor::FrameCursor;
+use crate::log::read::lag::lag;
 use crate::model::process::status::ProcessState;
 use crate::model::projection::status::ProjectionState;
+use crate::model::relay::status::RelayState;
 use crate::store::Store;
 use crate::store::figures::{
     CommitStats, DiskStats, FollowerKind, FollowerState, FollowerStats, IndexStats, Stats,
@@ -12,7 +13,6 @@ use crate::store::figures::{
 };
 use crate::value::callback;
 use crate::value::error::Result;
-use crate::value::failpoint::failpoint;
 use crate::value::position::Position;
 use std::sync::Arc;
 
@@ -103,6 +103,12 @@ impl Store {
             let (parked, retries) = (report.status.parked, report.redelivered);
             all.push(FollowerStats { name: report.name, parked, retries, ..new }.with_own_fault());
         }
+        for report in parts.relays.reports(head) {
+            let (status, state) = (&report.status, relay_state(&report.status.state));
+            let new = FollowerStats::new(log, FollowerKind::Relay, state, status.position)?;
+            let (name, retries, faults) = (report.name, report.retries, report.faults);
+            all.push(FollowerStats { name, retries, faults, ..new });
+        }
         Ok(all)
     }
 }
@@ -155,23 +161,13 @@ fn process_state(state: &ProcessState) -> FollowerState {
     }
 }
 
-/// Returns the number of events after `position`, and the seconds since the first of them was recorded: NaN while the
-/// index is being rebuilt, or if the event cannot be read. A follower that stopped at damage must still be shown.
-fn lag(log: &Arc<Log>, position: u64) -> Result<(u64, f64)> {
-    let lag = log.head.position().saturating_sub(position);
-    if lag == 0 {
-        return Ok((0, 0.0));
+fn relay_state(state: &RelayState) -> FollowerState {
+    match state {
+        RelayState::Running => FollowerState::Running,
+        RelayState::Paused => FollowerState::Paused,
+        RelayState::Faulted(_) => FollowerState::Faulted,
+        RelayState::Stopped => FollowerState::Stopped,
     }
-    if log.index.is_busy() {
-        return Ok((lag, f64::NAN));
-    }
-    let frame = match FrameCursor::new(Arc::clone(log)).frame_holding(position + 1) {
-        Ok(frame) => frame,
-        Err(_) if !failpoint!("stats::fail_at_damage") => return Ok((lag, f64::NAN)),
-        Err(error) => return Err(error),
-    };
-    let micros = log.now().0.saturating_sub(frame.header.time.0).max(0);
-    Ok((lag, micros as f64 / 1e6))
 }
 
 fn index_stats(log: &Log) -> IndexStats {

@@ -138,6 +138,11 @@ const CAUGHT: &[(&str, &str)] = &[
         "damage::forged::a_pack_of_holes_whose_footer_claims_gigabytes_is_not_read",
     ),
     (
+        "relay::resume_one_too_far",
+        "relay::a_target_gets_every_event_once_and_in_order_and_goes_on_with_what_it_lacks",
+    ),
+    ("relay::trust_any_history", "relay::a_target_with_another_history_is_refused_by_name"),
+    (
         "kv::leave_garbage",
         "views::the_memory_of_a_view_of_a_few_hot_rows_does_not_grow_with_their_changes",
     ),

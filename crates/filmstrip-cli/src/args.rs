@@ -74,10 +74,10 @@ pub(crate) enum Command {
     Stats,
     /// Print the busiest categories and types, and the largest streams
     Top(look::top::Options),
-    /// Check every byte of a closed store; exit code 1 if something is damaged
+    /// Check every byte of a store; exit code 1 if something is damaged
     #[command(after_help = keep::verify::EXAMPLES)]
     Verify,
-    /// Back a closed store up into a directory
+    /// Back a store up into a directory, also while it is open elsewhere
     Backup(keep::backup::Options),
     /// Make a store from a backup, checked before and after
     Restore(keep::restore::Options),

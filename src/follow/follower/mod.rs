@@ -5,6 +5,7 @@
 //!   `fdatasync`. So what is shown is durable, and stays.
 //! * There is no wake-up across processes: a waiting reader polls the watermark, with a bounded interval.
 
+pub(crate) mod durable;
 mod following;
 mod history;
 mod indexed;
@@ -85,7 +86,7 @@ impl Follower {
             Error::invalid(message)
         })?;
         let follower = Follower { shared: Arc::new(Shared::new(path, disk, manifest.store)) };
-        follower.shared.look_first()?;
+        follower.shared.look_until_whole()?;
         Ok(follower)
     }
 

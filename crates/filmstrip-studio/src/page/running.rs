@@ -130,6 +130,7 @@ fn kind(kind: FollowerKind) -> &'static str {
         FollowerKind::ReadModel => "read model",
         FollowerKind::Process => "process",
         FollowerKind::Group => "group",
+        FollowerKind::Relay => "relay",
         _ => "follower",
     }
 }
