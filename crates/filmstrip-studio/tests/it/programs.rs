@@ -52,7 +52,8 @@ async fn a_refusal_is_json_for_a_program_and_a_page_for_a_browser() {
     let studio = Studio::new(&store).projection(&by_city).token("a-secret-token");
     let served = Served::new(studio).await;
     let token = ("authorization", "Bearer a-secret-token");
-    let cases: [(&str, &[(&str, &str)], u16, &str); 8] = [
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(&str, Headers<'_>, u16, &str); 8] = [
         ("/running.json", &[("host", "evil.example"), token], 421, "evil.example"),
         ("/running.json", &[("origin", "http://evil.example"), token], 403, "another origin"),
         ("/running.json", &[("sec-fetch-site", "cross-site"), token], 403, "another site"),
