@@ -30,6 +30,7 @@
 //!   Both can be rebuilt from the events at any time.
 //! * A [`ProcessManager`] coordinates work across several streams: it follows their events, gives
 //!   commands, and acts when an expected event does not come in time.
+//! * A [relay](relay::RelayTarget) sends the events to another system, in order and each once.
 //!
 //! The [`book`] has a chapter for each part of an application, with a complete program.
 //!

@@ -35,6 +35,8 @@ mod metrics_page;
 mod model;
 mod order_payment;
 mod past;
+#[cfg(feature = "__internal")]
+mod plant;
 mod planted;
 mod process;
 mod projection;

@@ -1,7 +1,7 @@
 //! The command line: what can be asked for, and the help for it.
 
 use crate::out::Color;
-use crate::{help, keep, look, transfer};
+use crate::{help, keep, look, run, transfer};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -92,6 +92,12 @@ pub(crate) enum Command {
     Export(transfer::export::Options),
     /// Record events from an export, from CloudEvents, or from another system's dump
     Import(transfer::import::Options),
+    /// List, pause, resume and rebuild projections of an application, and retry what they have parked
+    Projections(run::Projections),
+    /// List consumer groups of an application, and retry what they have parked
+    Groups(run::Groups),
+    /// List, pause and resume processes of an application, and retry what they have parked
+    Processes(run::Processes),
     /// Show a store in the browser: films, causes and live events, read-only
     #[cfg(feature = "studio")]
     Studio(crate::studio::Options),

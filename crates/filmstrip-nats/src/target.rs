@@ -110,18 +110,21 @@ impl CloudEvents {
         };
         RelayError::refused(message)
     }
+}
 
-    fn runtime(&mut self) -> Result<&Runtime, RelayError> {
-        if self.runtime.is_none() {
+/// The runtime of the NATS client, which is started if it does not run.
+fn started(runtime: &mut Option<Runtime>) -> Result<&Runtime, RelayError> {
+    let running = match runtime.take() {
+        Some(running) => running,
+        None => {
             let mut builder = Builder::new_multi_thread();
             let builder = builder.worker_threads(1).thread_name("filmstrip-nats").enable_all();
-            let runtime = builder.build().map_err(|error| {
+            builder.build().map_err(|error| {
                 RelayError::outage(format!("cannot start the thread of the NATS client: {error}"))
-            })?;
-            self.runtime = Some(runtime);
+            })?
         }
-        Ok(self.runtime.as_ref().expect("it was started above"))
-    }
+    };
+    Ok(runtime.insert(running))
 }
 
 impl RelayTarget for CloudEvents {
@@ -135,9 +138,8 @@ impl RelayTarget for CloudEvents {
         receipts: Receipts,
     ) -> Result<Option<LastEvent>, RelayError> {
         self.link = None;
-        self.runtime()?;
+        let runtime = started(&mut self.runtime)?;
         let create = self.settings.create && !self.was_there;
-        let runtime = self.runtime.as_ref().expect("it was started above");
         let opening = Link::open(&self.settings, source, create, receipts);
         let opened = runtime.block_on(async { tokio::time::timeout(OPEN_WAIT, opening).await });
         let opened = opened.map_err(|_| {

@@ -8,6 +8,9 @@ mod binary;
 mod checks;
 mod kills;
 mod outages;
+#[cfg(feature = "__internal")]
+#[path = "../../../../tests/it/plant.rs"]
+mod plant;
 mod planted;
 mod servers;
 mod world;

@@ -5,10 +5,19 @@ use crate::servers::Servers;
 use crate::world::{
     Client, LONG, STREAM, SUBJECT, append, append_at_once, finish, reach, target, wait_until,
 };
-use filmstrip::relay::RelayState;
+use filmstrip::relay::{RelayHandle, RelayState};
 use filmstrip::{ErrorKind, ExpectedVersion, Filter, NewEvent, Store};
 use filmstrip_nats::CloudEvents;
 use std::time::Duration;
+
+/// A store of so many events, which its relay has sent, and a client beside it.
+fn relayed(servers: &Servers, events: u32) -> (Store, RelayHandle, Client) {
+    let store = Store::temporary().unwrap();
+    append_at_once(&store, "Order-1", 0..events);
+    let relay = store.relay(target(servers, 1)).start().unwrap();
+    finish(&store, &relay);
+    (store, relay, Client::of(servers))
+}
 
 #[test]
 fn an_event_is_a_cloud_event_in_one_message() {
@@ -55,11 +64,7 @@ fn a_relay_begins_before_its_servers_are_there() {
 #[test]
 fn a_stream_that_is_deleted_stops_the_relay_and_is_filled_again_when_it_is_resumed() {
     let Some(servers) = Servers::start(1) else { return };
-    let store = Store::temporary().unwrap();
-    append_at_once(&store, "Order-1", 0..100);
-    let relay = store.relay(target(&servers, 1)).start().unwrap();
-    finish(&store, &relay);
-    let client = Client::of(&servers);
+    let (store, relay, client) = relayed(&servers, 100);
     client.wait(client.context().delete_stream(STREAM)).unwrap();
     append(&store, "Order-1", 1);
     let fault = relay.wait_for(store.head(), LONG).unwrap_err();
@@ -73,11 +78,7 @@ fn a_stream_that_is_deleted_stops_the_relay_and_is_filled_again_when_it_is_resum
 #[test]
 fn a_message_of_somebody_else_is_refused_by_name() {
     let Some(servers) = Servers::start(1) else { return };
-    let store = Store::temporary().unwrap();
-    append(&store, "Order-1", 3);
-    let relay = store.relay(target(&servers, 1)).start().unwrap();
-    finish(&store, &relay);
-    let client = Client::of(&servers);
+    let (store, relay, client) = relayed(&servers, 3);
     client.wait(async {
         let published = client.context().publish(SUBJECT, "hello".into()).await.unwrap();
         published.await.unwrap();
@@ -100,11 +101,7 @@ fn a_message_of_somebody_else_is_refused_by_name() {
 #[test]
 fn a_full_stream_is_waited_for_until_it_has_room() {
     let Some(servers) = Servers::start(1) else { return };
-    let store = Store::temporary().unwrap();
-    append_at_once(&store, "Order-1", 0..10);
-    let relay = store.relay(target(&servers, 1)).start().unwrap();
-    finish(&store, &relay);
-    let client = Client::of(&servers);
+    let (store, relay, client) = relayed(&servers, 10);
     client.change(|config| config.max_bytes = 50_000);
     append_at_once(&store, "Order-1", 0..500);
     let is_full = || relay.status().retrying.is_some_and(|it| it.cause.contains("takes no more"));
@@ -159,11 +156,7 @@ fn an_event_that_is_too_large_stops_the_relay_right_before_it_and_is_named() {
 #[test]
 fn an_end_that_the_stream_has_lost_is_sent_again() {
     let Some(servers) = Servers::start(1) else { return };
-    let store = Store::temporary().unwrap();
-    append_at_once(&store, "Order-1", 0..100);
-    let relay = store.relay(target(&servers, 1)).start().unwrap();
-    finish(&store, &relay);
-    let client = Client::of(&servers);
+    let (store, relay, client) = relayed(&servers, 100);
     let config = client.info().config;
     // Another stream of the same settings, as after a restore from a snapshot; it has nothing. While the relay is
     // paused, or it could find the stream deleted.

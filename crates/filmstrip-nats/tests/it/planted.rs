@@ -12,22 +12,8 @@ const CAUGHT: &[(&str, &str)] = &[
     ),
 ];
 
-/// Runs each test alone with its defect planted, and expects that it fails by itself.
 #[test]
 #[cfg(feature = "__internal")]
 fn each_planted_defect_is_caught() {
-    let mut unnoticed = Vec::new();
-    for (defect, test) in CAUGHT {
-        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-        command.args([test, "--exact", "--nocapture"]);
-        command.env("FILMSTRIP_FAILPOINT", defect).env("RUST_BACKTRACE", "0");
-        let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(said.contains("running 1 test"), "there is no test {test}:\n{said}");
-        match output.status.success() && !said.contains("skipped: ") {
-            true => unnoticed.push(format!("{defect} by {test}")),
-            false => println!("figures: planted defect {defect}: caught"),
-        }
-    }
-    assert!(unnoticed.is_empty(), "not caught: {}", unnoticed.join(", "));
+    crate::plant::assert_each_is_caught(CAUGHT);
 }
