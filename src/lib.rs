@@ -153,7 +153,6 @@ mod log;
 mod model;
 mod renamed;
 #[cfg(feature = "erasure")]
-#[allow(dead_code, reason = "the engine seals no event yet")]
 mod sealing;
 mod sst;
 mod storage;
@@ -379,13 +378,16 @@ pub mod erasure {
     //! The keys under which private events are sealed, so that a person can be forgotten: forgetting the key makes
     //! what it has sealed unreadable, wherever a copy of it is.
     //!
-    //! A [`KeyDirectory`] keeps the keys of all data subjects, outside of the store and its backups. [`Keys`] is what
-    //! the engine wants of it, and the way to a key service. **The store itself seals no events yet.**
+    //! [`NewEvent::private`](crate::NewEvent::private) makes an event private, and
+    //! [`Store::forget`](crate::Store::forget) forgets whom it is about. A [`KeyDirectory`] keeps the keys of all data
+    //! subjects, outside of the store and its backups. [`Keys`] is what a store wants of it, and the way to a key
+    //! service.
 
     pub use crate::keyring::Keys;
     pub use crate::keyring::directory::KeyDirectory;
     pub use crate::keyring::kek::KeyEncryptingKey;
     pub use crate::sealing::key::{KeyId, SubjectKey};
+    pub use crate::store::forgetting::Forgotten;
     pub use crate::value::limits::{SUBJECT_BYTES_MAX, SUBJECT_KEYS_MAX};
 }
 

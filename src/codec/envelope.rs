@@ -3,7 +3,7 @@
 //! ```text
 //! offset  bytes  field
 //!      0     16  id
-//!     16      2  flags: bit 0 the payload is JSON; bit 1 (reserved) it is encrypted; others zero
+//!     16      2  flags: bit 0 the payload is JSON; bit 1 it is sealed; others zero
 //!     18      2  schema version
 //!     20      8  occurred at, UTC microseconds; i64::MIN: the same as recorded at
 //!     28      2  length of the type's name
@@ -14,47 +14,55 @@
 //! The extras hold what most events do not have: metadata, tags (sorted, each once), the id of an encryption key. An
 //! event's digest is the BLAKE3 hash of its envelope, so an erased event can leave its digest in the chain.
 
-use crate::codec::bin;
 use crate::codec::cursor::Cursor;
+use crate::codec::extras::{self, decode_extras, put_extras};
 use crate::codec::length::{in_four_bytes, in_two_bytes};
-use crate::codec::tags::{Tags, put_extras_of_tags};
+#[cfg(feature = "erasure")]
+use crate::codec::private_part;
+use crate::codec::tags::Tags;
 use crate::value::clock::Micros;
 use crate::value::corruption::Corruption;
-use crate::value::event::{
-    EventType, Metadata, NewEvent, PayloadFormat, RecordedEvent, RecordedMetadata,
-};
+use crate::value::event::{EventType, NewEvent, PayloadFormat, RecordedEvent, RecordedMetadata};
 use crate::value::failpoint::failpoint;
 use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
 use bytes::{Buf, Bytes};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use uuid::Uuid;
 
 const FLAG_JSON: u16 = 1;
-const FLAGS_KNOWN: u16 = FLAG_JSON;
+/// The event is private: its extras have a key id, and end with it; `sealing::event` has made the payload.
+const FLAG_SEALED: u16 = 2;
+const FLAGS_KNOWN: u16 =
+    if cfg!(feature = "erasure") { FLAG_JSON | FLAG_SEALED } else { FLAG_JSON };
 const NOT_SAID: i64 = i64::MIN;
 pub(crate) const FIXED_BYTES: usize = 34;
-const FLAGS_OFFSET: usize = 16;
-const TYPE_LENGTH_OFFSET: usize = 28;
-const EXTRAS_LENGTH_OFFSET: usize = 30;
+pub(super) const FLAGS_OFFSET: usize = 16;
+pub(super) const TYPE_LENGTH_OFFSET: usize = 28;
+pub(super) const EXTRAS_LENGTH_OFFSET: usize = 30;
 
-/// Metadata, tags and key id as they are on disk. New fields need a new flag.
-#[derive(Serialize, Deserialize, Default, PartialEq)]
-struct Extras {
-    correlation_id: Option<[u8; 16]>,
-    causation_id: Option<[u8; 16]>,
-    command_id: Option<[u8; 16]>,
-    user: Option<String>,
-    entries: BTreeMap<String, String>,
-    tags: Vec<String>,
-    key_id: Option<[u8; 16]>,
+/// Appends the envelope of `event` to `out`. That of a private event is not sealed yet.
+pub(crate) fn encode(event: &NewEvent, out: &mut Vec<u8>) {
+    #[cfg(feature = "erasure")]
+    if event.subject.is_some() {
+        put_clear(event, FLAG_SEALED, out, |out| {
+            extras::put_private_extras(&event.metadata, &event.tags, out);
+        });
+        return private_part::encode_with_room(&event.metadata, &event.payload, out);
+    }
+    put_clear(event, 0, out, |out| put_extras(&event.metadata, &event.tags, out));
+    out.extend_from_slice(&event.payload);
 }
 
-/// Appends the envelope of `event` to `out`.
-pub(crate) fn encode(event: &NewEvent, out: &mut Vec<u8>) {
-    let flags = if event.format == PayloadFormat::Json { FLAG_JSON } else { 0 };
+/// Appends what precedes the payload, with the extras that `put_extras` appends.
+#[inline]
+fn put_clear(
+    event: &NewEvent,
+    flags: u16,
+    out: &mut Vec<u8>,
+    put_extras: impl FnOnce(&mut Vec<u8>),
+) {
+    let flags = flags | if event.format == PayloadFormat::Json { FLAG_JSON } else { 0 };
     let occurred_at = event.occurred_at.map_or(NOT_SAID, |time| Micros::of(time).0);
     out.extend_from_slice(event.id.as_bytes());
     out.extend_from_slice(&flags.to_le_bytes());
@@ -65,14 +73,13 @@ pub(crate) fn encode(event: &NewEvent, out: &mut Vec<u8>) {
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(event.event_type.as_bytes());
     let extras_at = out.len();
-    put_extras(&event.metadata, &event.tags, out);
+    put_extras(out);
     let extras = out.len() - extras_at;
     if extras > 0
         && let Some(length) = out.get_mut(length_at..length_at + 4)
     {
         length.copy_from_slice(&in_four_bytes(extras).to_le_bytes());
     }
-    out.extend_from_slice(&event.payload);
 }
 
 /// Bytes of the envelope of `event`, but for its metadata and tags.
@@ -156,9 +163,15 @@ pub(crate) fn newer_form(envelope: &Bytes) -> Option<String> {
         return None;
     }
     cursor.take(type_length.into())?;
-    let extras: Extras = bin::decode(&cursor.take(extras_length as usize)?).ok()?;
-    extras.key_id?;
-    Some("an event with an encryption key, which this version does not know".to_owned())
+    let has_key_id = extras::has_key_id(&cursor.take(extras_length as usize)?);
+    (has_key_id && !is_sealed(flags))
+        .then(|| "an event with an encryption key, which this version does not know".to_owned())
+}
+
+/// Whether an event with these flags is private.
+#[inline]
+pub(super) fn is_sealed(flags: u16) -> bool {
+    cfg!(feature = "erasure") && flags & FLAG_SEALED != 0
 }
 
 /// An envelope's content.
@@ -173,6 +186,13 @@ pub(crate) struct Read {
 }
 
 impl Read {
+    /// Whether the event is private, and its payload sealed.
+    #[cfg(feature = "erasure")]
+    #[inline]
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.format == PayloadFormat::Sealed
+    }
+
     /// The event in `envelope`, from which this was read. Callers should create it where it is used: moving a value
     /// this large costs as much as reading it.
     #[inline]
@@ -211,60 +231,33 @@ pub(crate) fn read(envelope: &Bytes) -> Option<Read> {
     }
     let event_type = EventType::from_stored(cursor.take(type_length.into())?)?;
     let extras = cursor.pass(extras_length as usize)?;
-    let metadata =
-        if extras.is_empty() { RecordedMetadata::default() } else { decode_extras(extras)? };
+    let metadata = match extras.is_empty() {
+        #[cfg(feature = "erasure")]
+        _ if is_sealed(flags) => extras::decode_private_extras(extras)?,
+        true => RecordedMetadata::default(),
+        false => decode_extras(extras)?,
+    };
     let occurred_at = (occurred_at != NOT_SAID).then(|| Micros(occurred_at).to_utc());
-    let format = if flags & FLAG_JSON != 0 { PayloadFormat::Json } else { PayloadFormat::Bytes };
+    #[cfg(feature = "erasure")]
+    let format = if is_sealed(flags) { PayloadFormat::Sealed } else { format_of(flags) };
+    #[cfg(not(feature = "erasure"))]
+    let format = format_of(flags);
     let payload_offset = cursor.at();
     Some(Read { id, event_type, schema_version, occurred_at, metadata, format, payload_offset })
 }
 
-/// Appends the extras; nothing, if there are none.
 #[inline]
-fn put_extras(metadata: &Metadata, tags: &[String], out: &mut Vec<u8>) {
-    match (metadata.is_empty(), tags.is_empty()) {
-        (true, true) => {}
-        (true, false) => put_extras_of_tags(tags, out),
-        (false, _) => out.extend_from_slice(&encode_extras(metadata, tags)),
-    }
-}
-
-fn encode_extras(metadata: &Metadata, tags: &[String]) -> Vec<u8> {
-    bin::encode(&Extras {
-        correlation_id: metadata.correlation_id.map(Uuid::into_bytes),
-        causation_id: metadata.causation_id.map(Uuid::into_bytes),
-        command_id: metadata.command_id.map(Uuid::into_bytes),
-        user: metadata.user.clone(),
-        entries: metadata.entries.clone(),
-        tags: tags.to_vec(),
-        key_id: None,
-    })
-}
-
-/// Also `None` if there is a key id, which this version does not know and would drop, or if the tags are not sorted or
-/// one occurs twice: what looks an event up by its tags relies on that.
-fn decode_extras(bytes: &[u8]) -> Option<RecordedMetadata> {
-    if let Some(tags) = Tags::alone_in(bytes) {
-        let tags: Vec<String> = tags.map(str::to_owned).collect();
-        let is_sound = tags.is_sorted_by(|a, b| a < b);
-        return is_sound.then(|| RecordedMetadata::new(Metadata::default(), tags));
-    }
-    let extras: Extras = bin::decode(bytes).ok()?;
-    let is_sound = extras.key_id.is_none() && extras.tags.is_sorted_by(|a, b| a < b);
-    let metadata = || Metadata {
-        correlation_id: extras.correlation_id.map(Uuid::from_bytes),
-        causation_id: extras.causation_id.map(Uuid::from_bytes),
-        command_id: extras.command_id.map(Uuid::from_bytes),
-        user: extras.user,
-        entries: extras.entries,
-    };
-    is_sound.then(|| RecordedMetadata::new(metadata(), extras.tags))
+pub(super) fn format_of(flags: u16) -> PayloadFormat {
+    if flags & FLAG_JSON != 0 { PayloadFormat::Json } else { PayloadFormat::Bytes }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::extras::encode_extras;
+    use crate::value::event::Metadata;
     use crate::value::random::{Random, first_seed, rounds};
+    use std::collections::BTreeMap;
 
     fn place() -> Place {
         Place {

@@ -13,6 +13,7 @@ pub(crate) mod cursor;
 pub(crate) mod digest;
 pub(crate) mod entry;
 pub(crate) mod envelope;
+pub(crate) mod extras;
 pub(crate) mod frame;
 pub(crate) mod group;
 pub(crate) mod keys;
@@ -20,12 +21,13 @@ pub(crate) mod length;
 pub(crate) mod overflow;
 pub(crate) mod parked;
 #[cfg(feature = "erasure")]
-#[allow(dead_code, reason = "the engine seals no event yet")]
 pub(crate) mod private_part;
 pub(crate) mod process;
 pub(crate) mod projection;
 pub(crate) mod record;
 pub(crate) mod row;
+#[cfg(feature = "erasure")]
+pub(crate) mod sealed_envelope;
 pub(crate) mod snapshot;
 pub(crate) mod sparse_index;
 pub(crate) mod sst;

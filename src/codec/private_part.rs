@@ -13,12 +13,19 @@
 use crate::codec::bin;
 use crate::codec::cursor::Cursor;
 use crate::codec::length::in_four_bytes;
+use crate::value::event::Metadata;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// The bytes before the private part that sealing fills.
+pub(crate) const ROOM_BYTES: usize = 24;
+/// The bytes after it that sealing fills.
+pub(crate) const ROOM_AFTER_BYTES: usize = 16;
+
 const FORM: u8 = 0;
 /// Bytes before the metadata.
+#[cfg(test)]
 pub(crate) const FIXED_BYTES: usize = 5;
 
 /// The metadata that is sealed with the payload: everything but the ids of other events and commands.
@@ -41,6 +48,15 @@ pub(crate) fn encode(metadata: &PrivateMetadata, payload: &[u8], out: &mut Vec<u
     out.extend_from_slice(&in_four_bytes(metadata.len()).to_le_bytes());
     out.extend_from_slice(&metadata);
     out.extend_from_slice(payload);
+}
+
+/// Appends the private part of an event with this metadata, and around it the room that sealing fills.
+pub(crate) fn encode_with_room(metadata: &Metadata, payload: &[u8], out: &mut Vec<u8>) {
+    let Metadata { user, entries, .. } = metadata;
+    let private = PrivateMetadata { user: user.clone(), entries: entries.clone() };
+    out.extend_from_slice(&[0; ROOM_BYTES]);
+    encode(&private, payload, out);
+    out.extend_from_slice(&[0; ROOM_AFTER_BYTES]);
 }
 
 /// The metadata and the payload in `plaintext`, whose buffer the payload shares. `None` if it is not what [`encode`]

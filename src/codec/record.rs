@@ -62,6 +62,27 @@ pub(crate) fn tracked_key(consumer: &str) -> String {
     format!("tracked/{consumer}")
 }
 
+/// The keys that say that somebody was forgotten begin with this, and end with the id of a key of data subjects.
+#[cfg(feature = "erasure")]
+pub(crate) const FORGOTTEN: &str = "forgotten/";
+
+/// The key under which it is said that the data subject of the key with this id was forgotten.
+#[cfg(feature = "erasure")]
+pub(crate) fn forgotten_key(key_id: impl std::fmt::Display) -> String {
+    format!("{FORGOTTEN}{key_id}")
+}
+
+/// The id of the key in a `forgotten_key`.
+#[cfg(feature = "erasure")]
+pub(crate) fn forgotten_key_id(key: &str) -> Option<[u8; 16]> {
+    let id = uuid::Uuid::try_parse(key.strip_prefix(FORGOTTEN)?).ok()?;
+    Some(id.into_bytes())
+}
+
+/// The key under which it is said that somebody is being forgotten: what is derived may still hold something of it.
+#[cfg(feature = "erasure")]
+pub(crate) const FORGETTING: &str = "forgetting";
+
 /// The position in the value of a `tracked_key`.
 pub(crate) fn tracked_position(kept: &[u8]) -> Option<u64> {
     kept.try_into().ok().map(u64::from_le_bytes)

@@ -33,7 +33,7 @@ pub(crate) struct Tags<'a> {
 impl<'a> Tags<'a> {
     /// The tags in `extras`. What cannot be read has none; reading the event itself says what is wrong with it.
     pub(crate) fn of_extras(extras: &'a [u8]) -> Tags<'a> {
-        if extras.is_empty() || extras.ends_with(&[0, 0]) {
+        if extras.is_empty() || extras.ends_with(&[0, 0]) && !may_end_with_key_id(extras) {
             return Tags::default();
         }
         Tags { bytes: tags_in(extras).unwrap_or_default() }
@@ -71,6 +71,13 @@ impl<'a> Iterator for Tags<'a> {
         }
         tag
     }
+}
+
+/// Whether the last bytes of `extras` may be a key id, which may be any bytes. Only private events have one.
+fn may_end_with_key_id(extras: &[u8]) -> bool {
+    const KEY_ID_BYTES: usize = 16;
+    let before = || extras.len().checked_sub(KEY_ID_BYTES + 1).and_then(|at| extras.get(at));
+    cfg!(feature = "erasure") && before() == Some(&1)
 }
 
 /// The bytes of the tags in `extras`, each after its length.

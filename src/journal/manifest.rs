@@ -20,12 +20,18 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-/// The format of stores that this version writes.
+/// The format of stores.
 pub(crate) const FORMAT: u32 = 1;
+/// That of stores with private events, which earlier versions would take for damage. It is written before the first one
+/// is.
+pub(crate) const FORMAT_PRIVATE: u32 = 2;
+/// The newest format that this build reads.
+pub(crate) const FORMAT_MAX: u32 = if cfg!(feature = "erasure") { FORMAT_PRIVATE } else { FORMAT };
 
 /// A manifest's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Manifest {
+    pub(crate) format: u32,
     pub(crate) store: Uuid,
     pub(crate) created: Micros,
 }
@@ -51,7 +57,8 @@ pub(crate) fn path(directory: &Path) -> PathBuf {
 
 fn format(manifest: &Manifest) -> String {
     let created = manifest.created.to_utc().to_rfc3339_opts(SecondsFormat::Micros, true);
-    let text = format!("filmstrip {FORMAT}\nstore {}\ncreated {created}\n", manifest.store);
+    let Manifest { format, store, .. } = manifest;
+    let text = format!("filmstrip {format}\nstore {store}\ncreated {created}\n");
     let crc = crc32c::crc32c(text.as_bytes());
     format!("{text}crc32c {crc:08x}\n")
 }
@@ -71,13 +78,8 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Manifest> {
         value.ok_or_else(|| corrupt(&format!("it has no line {name:?}")))
     };
     let format = field("filmstrip")?;
-    if format != FORMAT.to_string() {
-        let message = format!(
-            "{} names format {format}; this version of filmstrip knows format {FORMAT}",
-            path.display()
-        );
-        return Err(Error::new(ErrorKind::UnsupportedFormat, message));
-    }
+    let known = (FORMAT..=FORMAT_MAX).find(|known| format == known.to_string());
+    let format = known.ok_or_else(|| unknown(path, format))?;
     let store = field("store")?.parse().map_err(|_| corrupt("its store id is not a UUID"))?;
     let created: DateTime<Utc> =
         field("created")?.parse().map_err(|_| corrupt("its creation time is not a time"))?;
@@ -89,7 +91,25 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Manifest> {
         );
         return Err(Error::new(ErrorKind::UnsupportedFormat, message));
     }
-    Ok(Manifest { store, created: Micros::of(created) })
+    Ok(Manifest { format, store, created: Micros::of(created) })
+}
+
+fn unknown(path: &Path, format: &str) -> Error {
+    let path = path.display();
+    let message = match format == FORMAT_PRIVATE.to_string() {
+        true => format!(
+            "{path} names format {format}: the store has private events, which filmstrip reads with its feature \
+             `erasure`, and this program was built without it"
+        ),
+        false => {
+            let known = match FORMAT_MAX {
+                FORMAT => format!("format {FORMAT}"),
+                newest => format!("formats {FORMAT} to {newest}"),
+            };
+            format!("{path} names format {format}; this version of filmstrip knows {known}")
+        }
+    };
+    Error::new(ErrorKind::UnsupportedFormat, message)
 }
 
 #[cfg(test)]
@@ -97,7 +117,8 @@ mod tests {
     use super::*;
 
     fn sample() -> Manifest {
-        Manifest { store: Uuid::from_u128(0xabcd), created: Micros(1_714_564_800_000_001) }
+        let created = Micros(1_714_564_800_000_001);
+        Manifest { format: FORMAT, store: Uuid::from_u128(0xabcd), created }
     }
 
     #[test]
@@ -138,10 +159,21 @@ mod tests {
 
     #[test]
     fn a_newer_format_is_refused_by_name() {
-        let body = "filmstrip 2\nanything\n";
-        let text = format!("{body}crc32c {:08x}\n", crc32c::crc32c(body.as_bytes()));
-        let error = parse(Path::new("M"), text.as_bytes()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::UnsupportedFormat);
-        assert!(error.to_string().contains("format 2"), "{error}");
+        for format in FORMAT_MAX + 1..=3 {
+            let body = format!("filmstrip {format}\nanything\n");
+            let text = format!("{body}crc32c {:08x}\n", crc32c::crc32c(body.as_bytes()));
+            let error = parse(Path::new("M"), text.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::UnsupportedFormat);
+            assert!(error.to_string().contains(&format!("format {format}")), "{error}");
+        }
+    }
+
+    #[cfg(feature = "erasure")]
+    #[test]
+    fn a_manifest_of_a_store_with_private_events_says_so() {
+        let private = Manifest { format: FORMAT_PRIVATE, ..sample() };
+        let text = format(&private);
+        assert!(text.starts_with("filmstrip 2\nstore 00000000-0000-0000-0000-00000000abcd\n"));
+        assert_eq!(parse(Path::new("M"), text.as_bytes()).unwrap(), private);
     }
 }

@@ -7,6 +7,8 @@ use crate::codec::entry::{self, Entry};
 use crate::codec::frame::{self, EntryLocation, Frame, Header, Location};
 use crate::codec::length::in_memory;
 use crate::journal::segment::{self, SegmentHeader};
+#[cfg(feature = "erasure")]
+use crate::sealing::source::KeySource;
 use crate::storage::disk::{Disk, DiskFile};
 use crate::value::error::{Error, Result};
 use crate::value::limits::{
@@ -18,6 +20,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+#[cfg(feature = "erasure")]
+use std::sync::OnceLock;
 use uuid::Uuid;
 
 /// The journal as readers see it. The writer adds segments to it.
@@ -27,6 +31,9 @@ pub(crate) struct Journal {
     store: Uuid,
     pub(super) segments: RwLock<BTreeMap<u64, SegmentHeader>>,
     handles: Mutex<Handles>,
+    /// Where readers have the keys of private events from, if they have any.
+    #[cfg(feature = "erasure")]
+    keys: OnceLock<Box<dyn KeySource>>,
 }
 
 /// The open segment files for readers, by number.
@@ -76,7 +83,22 @@ impl Journal {
             store,
             segments: RwLock::new(segments),
             handles: Mutex::default(),
+            #[cfg(feature = "erasure")]
+            keys: OnceLock::new(),
         }
+    }
+
+    /// From now on private events are opened by these keys.
+    #[cfg(feature = "erasure")]
+    pub(crate) fn open_private_by(&self, keys: Box<dyn KeySource>) {
+        let is_first = self.keys.set(keys).is_ok();
+        debug_assert!(is_first, "readers that have keys keep them");
+    }
+
+    /// Where readers have the keys of private events from; `None` if they have none.
+    #[cfg(feature = "erasure")]
+    pub(crate) fn keys(&self) -> Option<&dyn KeySource> {
+        self.keys.get().map(|keys| &**keys)
     }
 
     pub(crate) fn disk(&self) -> &Arc<dyn Disk> {

@@ -32,12 +32,10 @@ impl KeyEncryptingKey {
 
     /// Wraps `key`, bound to `associated`.
     pub(crate) fn wrap(&self, associated: &[u8], key: &[u8; KEY_BYTES]) -> [u8; WRAPPED_BYTES] {
-        // Room for all of it: a buffer that grows would leave a copy of the key behind.
-        let mut buffer = Vec::with_capacity(WRAPPED_BYTES);
-        buffer.resize(NONCE_BYTES, 0);
-        buffer.extend_from_slice(key);
-        self.0.seal(associated, &mut buffer, 0);
-        buffer.try_into().expect("a wrapped key is as long as a key and what is added to it")
+        let mut buffer = [0; WRAPPED_BYTES];
+        buffer[NONCE_BYTES..][..KEY_BYTES].copy_from_slice(key);
+        self.0.seal(associated, &mut buffer);
+        buffer
     }
 
     /// The key in `wrapped`; `None` if it was wrapped with another key, or bound to something else, or changed.

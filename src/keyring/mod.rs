@@ -17,6 +17,7 @@ mod tests;
 
 use crate::sealing::key::{KeyId, SubjectKey};
 use crate::value::error::Result;
+use std::sync::Arc;
 
 /// Where a store has the keys of data subjects from: a [`KeyDirectory`](crate::erasure::KeyDirectory), or a key service
 /// for which an application implements this.
@@ -56,4 +57,23 @@ pub trait Keys: Send + Sync {
     /// # Errors
     /// If one of them could not be destroyed; others may be.
     fn destroy(&self, ids: &[KeyId]) -> Result<()>;
+}
+
+/// So that an application can give a store its keys, and go on using them itself.
+impl<K: Keys + ?Sized> Keys for Arc<K> {
+    fn current(&self, subject: &str) -> Result<SubjectKey> {
+        (**self).current(subject)
+    }
+
+    fn get(&self, id: KeyId) -> Result<Option<SubjectKey>> {
+        (**self).get(id)
+    }
+
+    fn ids(&self, subject: &str) -> Result<Vec<KeyId>> {
+        (**self).ids(subject)
+    }
+
+    fn destroy(&self, ids: &[KeyId]) -> Result<()> {
+        (**self).destroy(ids)
+    }
 }

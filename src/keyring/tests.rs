@@ -42,7 +42,7 @@ fn ring() -> (tempfile::TempDir, PathBuf, KeyDirectory) {
 /// What a key makes of the same bytes: two keys are the same if they make the same of them.
 fn print(key: &SubjectKey) -> Vec<u8> {
     let mut bytes = vec![0; 40];
-    key.cipher().seal(b"print", &mut bytes, 0);
+    key.cipher().seal(b"print", &mut bytes);
     bytes
 }
 

@@ -133,6 +133,12 @@ pub(crate) fn remove_database(disk: &dyn Disk, directory: &Path) -> std::io::Res
         Some(Kind::Directory) => {}
         Some(_) => return disk.remove(directory),
     }
+    empty_database(disk, directory)?;
+    disk.remove_dir(directory)
+}
+
+/// Removes the files of an index or of views from `directory`, which may be a link to one.
+pub(crate) fn empty_database(disk: &dyn Disk, directory: &Path) -> std::io::Result<()> {
     let all_is_ours = failpoint!("kv::remove_what_is_not_ours");
     for name in disk.list(directory)? {
         let path = directory.join(&name);
@@ -145,7 +151,7 @@ pub(crate) fn remove_database(disk: &dyn Disk, directory: &Path) -> std::io::Res
             Some(_) => {}
         }
     }
-    disk.remove_dir(directory)
+    Ok(())
 }
 
 /// Removes a directory of files with numbers for names. If it holds something else, that and the directory stay.

@@ -6,6 +6,8 @@ use crate::journal::torn::TornWrite;
 use crate::log::indexer::managed::IndexSlot;
 use crate::log::indexer::signal::Control;
 use crate::log::interest::Interest;
+#[cfg(feature = "erasure")]
+use crate::log::privacy::state::Privacy;
 use crate::log::tail::Tail;
 use crate::log::tail::head::Head;
 use crate::telemetry::Observers;
@@ -41,6 +43,8 @@ pub(crate) struct Log {
     pub(crate) interest: Interest,
     pub(crate) counters: Counters,
     pub(crate) observers: Observers,
+    #[cfg(feature = "erasure")]
+    pub(crate) privacy: Privacy,
     clock: Box<dyn Clock>,
     pub(crate) indexer: Control,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -90,6 +94,7 @@ impl Log {
         head: Head,
         clock: Box<dyn Clock>,
         torn: Option<TornWrite>,
+        #[cfg(feature = "erasure")] privacy: Privacy,
     ) -> Log {
         let (closing, closed) = bounded(0);
         Log {
@@ -101,6 +106,8 @@ impl Log {
             interest: Interest::default(),
             counters: Counters::default(),
             observers: Observers::default(),
+            #[cfg(feature = "erasure")]
+            privacy,
             clock: Box::new(AskedClock(clock)),
             indexer: Control::default(),
             threads: Mutex::new(Vec::new()),

@@ -17,6 +17,10 @@ use crate::log::indexer;
 use crate::log::indexer::managed::{Bounds, IndexSite, IndexSlot};
 #[cfg(feature = "async")]
 use crate::log::pool::Pool;
+#[cfg(feature = "erasure")]
+use crate::log::privacy::ReadersKeys;
+#[cfg(feature = "erasure")]
+use crate::log::privacy::state::Privacy;
 use crate::log::read::located::{Located, each_located, sparse_entry_of};
 #[cfg(feature = "async")]
 use crate::log::started_once::StartedOnce;
@@ -81,12 +85,15 @@ pub(crate) struct LogOptions {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) bounds: Bounds,
     pub(crate) observers: Observers,
+    #[cfg(feature = "erasure")]
+    pub(crate) privacy: Privacy,
 }
 
 impl Engine {
     /// Opens the log and recovers from a crash.
     pub(crate) fn open(options: LogOptions) -> Result<Engine> {
-        let LogOptions { directory, store, cache_bytes, clock, disk, bounds, observers } = options;
+        let LogOptions { directory, store, cache_bytes, clock, disk, bounds, observers, .. } =
+            options;
         let opened = recover::open(disk, &journal_directory(directory.path()), store)?;
         let (journal, end) = (opened.journal, opened.writer.end());
         let site = IndexSite {
@@ -122,8 +129,19 @@ impl Engine {
         let tail = Tail::new(indexed);
         fill(&tail, &index, &journal, &indexed, end.next)?;
         let head = Head::new(end.position, end.next, end.chain, end.time);
-        let log = Log::new(journal, index, tail, head, clock, opened.torn);
+        let log = Log::new(
+            journal,
+            index,
+            tail,
+            head,
+            clock,
+            opened.torn,
+            #[cfg(feature = "erasure")]
+            options.privacy,
+        );
         let log = Arc::new(log.observed_by(observers));
+        #[cfg(feature = "erasure")]
+        log.journal.open_private_by(Box::new(ReadersKeys(Arc::downgrade(&log))));
         if end.position > 0 {
             log.note_clock(log.now(), end.time);
         }
@@ -151,6 +169,8 @@ impl Engine {
         self.pool.close();
         self.log.end_threads();
         let closed = self.group_commit.close_journal();
+        #[cfg(feature = "erasure")]
+        self.log.privacy.release_keys();
         self.log.index.close().and(closed)
     }
 
@@ -191,12 +211,21 @@ impl Engine {
             self.log.owner.check()?;
         }
         callback::refuse_if_commits_wait("a commit")?;
+        #[cfg(feature = "erasure")]
+        let encoded = self.sealed(encoded)?;
         let span = commit_span!(enter_span, encoded);
         let outcome = self.group_commit.commit(&self.log, encoded, queued);
         if span.is_on() {
             tell(&span, &outcome);
         }
         outcome.map_err(|error| self.explained(error))
+    }
+
+    /// The same with its private events sealed.
+    #[cfg(feature = "erasure")]
+    fn sealed(&self, mut encoded: EncodedCommit) -> Result<EncodedCommit> {
+        self.log.seal(&mut encoded)?;
+        Ok(encoded)
     }
 
     /// If the store's directory was moved, reopening at the old path would not help; returns that error instead.

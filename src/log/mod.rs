@@ -14,6 +14,8 @@ pub(crate) mod interest;
 pub(crate) mod matching;
 #[cfg(feature = "async")]
 pub(crate) mod pool;
+#[cfg(feature = "erasure")]
+pub(crate) mod privacy;
 #[cfg(feature = "async")]
 pub(crate) mod queued;
 pub(crate) mod read;

@@ -37,6 +37,16 @@ impl Engine {
         &self,
         mut encoded: EncodedCommit,
     ) -> Result<Result<EncodedCommit, Judging>> {
+        #[cfg(feature = "erasure")]
+        if encoded.has_unsealed() {
+            // Keys may come from a service.
+            let log = Arc::clone(self.log());
+            let seal = move || {
+                log.seal(&mut encoded)?;
+                judge_before_queueing(&log, &mut encoded).map(|()| encoded)
+            };
+            return Ok(Err(self.pool.job(self.log(), seal)));
+        }
         if encoded.conditions().is_empty() {
             return Ok(Ok(encoded));
         }

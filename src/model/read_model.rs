@@ -3,9 +3,14 @@
 //! * One thread applies; readers see the model between two batches, so never a part of a commit.
 //! * After an error or a panic the model can no longer be read, because it may hold a part of an event.
 
+#[cfg(feature = "erasure")]
+mod feeds;
+
 use crate::follow::feed::{Batch, Feed, FeedStop};
 use crate::log::core::Log;
 use crate::log::handle::LogHandle;
+#[cfg(feature = "erasure")]
+use crate::log::privacy::state::Purge;
 use crate::model::progress::Progress;
 use crate::model::projection::registry::Projections;
 use crate::model::readable::{Readable, Unreadable};
@@ -15,6 +20,8 @@ use crate::value::event::RecordedEvent;
 use crate::value::filter::Filter;
 use crate::value::json::told;
 use crate::value::position::Position;
+#[cfg(feature = "erasure")]
+use feeds::Feeds;
 use std::any::type_name;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,13 +79,26 @@ pub struct ReadModelHandle<M> {
 struct Shared<M> {
     model: Readable<M>,
     progress: Arc<Progress>,
+    #[cfg(feature = "erasure")]
+    feeds: Arc<Feeds>,
 }
 
-struct Running(FeedStop);
+struct Running {
+    #[cfg(not(feature = "erasure"))]
+    stop: FeedStop,
+    #[cfg(feature = "erasure")]
+    feeds: Arc<Feeds>,
+    /// Lets the model begin again when somebody is forgotten.
+    #[cfg(feature = "erasure")]
+    _purge: Arc<Purge>,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.stop();
+        #[cfg(not(feature = "erasure"))]
+        self.stop.stop();
+        #[cfg(feature = "erasure")]
+        self.feeds.end();
     }
 }
 
@@ -111,13 +131,29 @@ impl<M: ReadModel> ReadModelHandle<M> {
         let feed = Feed::start(&stop, "filmstrip-read", start, M::filter())?;
         let progress = Progress::new(format!("read model {}", type_name::<M>()), start);
         progress.follow(&stop);
-        let running = Arc::new(Running(stop));
         let (model, progress) = (Readable::new(M::default()), Arc::new(progress));
         projections.add_model(&progress);
-        let shared = Arc::new(Shared { model, progress });
+        #[cfg(feature = "erasure")]
+        let feeds = Arc::new(Feeds::new(stop));
+        let running = Running {
+            #[cfg(not(feature = "erasure"))]
+            stop,
+            #[cfg(feature = "erasure")]
+            _purge: purge(&log, &feeds, &progress),
+            #[cfg(feature = "erasure")]
+            feeds: Arc::clone(&feeds),
+        };
+        let running = Arc::new(running);
+        let shared = Shared {
+            model,
+            progress,
+            #[cfg(feature = "erasure")]
+            feeds,
+        };
+        let shared = Arc::new(shared);
         let its_shared = Arc::clone(&shared);
         let its_log = Arc::clone(log.log());
-        log.log().spawn("filmstrip-model", move || its_shared.run(&its_log, &feed))?;
+        log.log().spawn("filmstrip-model", move || its_shared.run(&its_log, feed))?;
         Ok(ReadModelHandle { shared, running, open: log })
     }
 
@@ -155,7 +191,7 @@ impl<M: ReadModel> ReadModelHandle<M> {
 }
 
 impl<M: ReadModel> Shared<M> {
-    fn run(&self, log: &Log, feed: &Feed) {
+    fn run(&self, log: &Arc<Log>, feed: Feed) {
         if let Err(cause) = catch(|| self.follow(log, feed)) {
             let who = type_name::<M>();
             let message = format!("the thread of read model {who} panicked: {cause}");
@@ -163,8 +199,8 @@ impl<M: ReadModel> Shared<M> {
         }
     }
 
-    fn follow(&self, log: &Log, feed: &Feed) {
-        while let Some(batch) = feed.next() {
+    fn follow(&self, log: &Arc<Log>, mut feed: Feed) {
+        while let Some(batch) = self.next(log, &mut feed) {
             if let Err(error) = batch.and_then(|batch| self.apply(log, &batch)) {
                 self.progress.end(error.clone());
                 if error.kind() != ErrorKind::Closed {
@@ -192,9 +228,61 @@ impl<M: ReadModel> Shared<M> {
             }
         }
         drop(model);
+        #[cfg(feature = "erasure")]
+        self.feeds.advance(&self.progress, batch.until);
+        #[cfg(not(feature = "erasure"))]
         self.progress.advance(batch.until);
         Ok(())
     }
+
+    /// The next batch.
+    #[cfg(not(feature = "erasure"))]
+    #[inline]
+    fn next(&self, _: &Arc<Log>, feed: &mut Feed) -> Option<Result<Batch>> {
+        feed.next()
+    }
+
+    /// The next batch: of `feed`, or of the one that takes its place when somebody is forgotten.
+    #[cfg(feature = "erasure")]
+    fn next(&self, log: &Arc<Log>, feed: &mut Feed) -> Option<Result<Batch>> {
+        loop {
+            if let Some(batch) = feed.next() {
+                if batch
+                    .iter()
+                    .flat_map(|batch| &batch.events)
+                    .any(|event| event.key_id().is_some())
+                {
+                    self.feeds.note_private();
+                }
+                return Some(batch);
+            }
+            let stop = FeedStop::new(Arc::clone(log));
+            let from = self.feeds.next(&stop, &self.progress)?;
+            match self.begin_again(log, &stop, from) {
+                Ok(next) => *feed = next,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    #[cfg(feature = "erasure")]
+    fn begin_again(&self, log: &Log, stop: &FeedStop, from: Position) -> Result<Feed> {
+        if from == Position::START {
+            *self.model.change(|| log.refuse_if_closed().err())? = M::default();
+        }
+        let feed = Feed::start(stop, "filmstrip-read", from, M::filter())?;
+        self.progress.follow(stop);
+        Ok(feed)
+    }
+}
+
+/// Lets the model begin again when somebody is forgotten.
+#[cfg(feature = "erasure")]
+fn purge(log: &LogHandle, feeds: &Arc<Feeds>, progress: &Arc<Progress>) -> Arc<Purge> {
+    let (feeds, progress) = (Arc::clone(feeds), Arc::clone(progress));
+    let purge: Arc<Purge> = Arc::new(move || feeds.begin_again(&progress));
+    log.log().privacy.when_forgetting(&purge);
+    purge
 }
 
 fn apply<M: ReadModel>(model: &mut M, event: &RecordedEvent) -> Result<()> {

@@ -50,14 +50,13 @@ impl Cipher {
         Cipher { aead: XChaCha20Poly1305::new(<&Key>::from(key)), nonce_key }
     }
 
-    /// Seals what follows `at + NONCE_BYTES` in `buffer`, in place. The bytes between are room for the nonce.
-    pub(crate) fn seal(&self, associated: &[u8], buffer: &mut Vec<u8>, at: usize) {
-        let (_, sealed) = buffer.split_at_mut(at);
-        let (room, plaintext) = sealed.split_at_mut(NONCE_BYTES);
+    /// Seals `buffer` in place: it is room for the nonce, the plaintext, and room for the tag.
+    pub(crate) fn seal(&self, associated: &[u8], buffer: &mut [u8]) {
+        let (room, rest) = buffer.split_at_mut(NONCE_BYTES);
+        let (plaintext, tag) = rest.split_at_mut(rest.len() - TAG_BYTES);
         let nonce = self.nonce(associated, plaintext);
         room.copy_from_slice(&nonce);
-        let tag = self.encrypt(&nonce, associated, plaintext);
-        buffer.extend_from_slice(&tag);
+        tag.copy_from_slice(&self.encrypt(&nonce, associated, plaintext));
     }
 
     /// The plaintext of `sealed`.

@@ -10,22 +10,23 @@
 //! after sealing, and the journal's hash chain covers them.
 
 use crate::codec::length::in_two_bytes;
-use crate::sealing::cipher::{NONCE_BYTES, Refused};
+use crate::sealing::cipher::{NONCE_BYTES, Refused, TAG_BYTES};
 use crate::sealing::key::SubjectKey;
 use crate::value::failpoint::failpoint;
 
 /// The bytes before the plaintext that [`seal`] fills.
 pub(crate) const ROOM_BYTES: usize = NONCE_BYTES;
+/// The bytes after it that [`seal`] fills.
+pub(crate) const ROOM_AFTER_BYTES: usize = TAG_BYTES;
 
 /// Tells a sealed event from everything else that a key may ever seal.
 const DOMAIN: &[u8] = b"filmstrip event 1";
 
-/// Seals the event in `envelope`, in place. At `payload_at` are [`ROOM_BYTES`] of any content, and after them what
-/// `codec::private_part` wrote, to the end.
-pub(crate) fn seal(key: &SubjectKey, stream: &str, envelope: &mut Vec<u8>, payload_at: usize) {
-    let (clear, _) = envelope.split_at(payload_at);
-    let associated = associated(stream, clear);
-    key.cipher().seal(&associated, envelope, payload_at);
+/// Seals the event in `envelope`, in place. At `payload_at` are [`ROOM_BYTES`] of any content, after them what
+/// `codec::private_part` wrote, and at the end [`ROOM_AFTER_BYTES`] of any content.
+pub(crate) fn seal(key: &SubjectKey, stream: &str, envelope: &mut [u8], payload_at: usize) {
+    let (clear, sealed) = envelope.split_at_mut(payload_at);
+    key.cipher().seal(&associated(stream, clear), sealed);
 }
 
 /// The plaintext of the sealed event in `envelope`, whose payload begins at `payload_at`.

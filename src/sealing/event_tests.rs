@@ -32,6 +32,7 @@ fn sealed(key: &SubjectKey, stream: &str, event: &NewEvent, payload: &[u8]) -> (
     let at = bytes.len();
     bytes.resize(at + ROOM_BYTES, 0xee);
     private_part::encode(&PrivateMetadata::default(), payload, &mut bytes);
+    bytes.resize(bytes.len() + ROOM_AFTER_BYTES, 0xee);
     seal(key, stream, &mut bytes, at);
     (bytes, at)
 }
@@ -152,7 +153,7 @@ fn a_sealed_payload_opens_as_no_other_event() {
 #[test]
 fn no_byte_of_the_streams_name_passes_for_one_of_the_envelope() {
     let mut one = b"bc".to_vec();
-    one.resize(2 + ROOM_BYTES + 5, 0);
+    one.resize(2 + ROOM_BYTES + 5 + ROOM_AFTER_BYTES, 0);
     seal(&key(7), "a", &mut one, 2);
     let other = [&b"c"[..], &one[2..]].concat();
     assert!(open(&key(7), "a", &one, 2).is_ok());

@@ -9,5 +9,6 @@
 pub(crate) mod cipher;
 pub(crate) mod event;
 pub(crate) mod key;
+pub(crate) mod source;
 #[cfg(test)]
 mod vectors;

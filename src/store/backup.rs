@@ -11,7 +11,7 @@ use crate::follow::follower::Follower;
 use crate::follow::follower::durable::Durable;
 use crate::journal::backup::prefix::Prefix;
 use crate::journal::backup::{self, Check};
-use crate::journal::manifest;
+use crate::journal::manifest::{self, FORMAT_MAX, Manifest};
 use crate::log::core::journal_directory;
 use crate::storage::disk::Disk;
 use crate::storage::files;
@@ -226,8 +226,10 @@ impl Source<'_> {
         };
         let there = journal_directory(path);
         lock.make_journal(&**disk)?;
-        if manifest::read(&**disk, path)?.is_none() {
-            backup::refuse_unknown(&**disk, &there)?;
+        match manifest::read(&**disk, path)? {
+            None => backup::refuse_unknown(&**disk, &there)?,
+            // Before the events that make it necessary: the store has private events, and had none.
+            Some(before) => self.renew_manifest(&**disk, path, &before)?,
         }
         if failpoint!("store::backup_manifest_first") {
             self.copy_manifest(&**disk, path)?;
@@ -256,6 +258,23 @@ impl Source<'_> {
         if manifest::read(disk, path)?.is_some() {
             return Ok(());
         }
+        manifest::write(disk, path, &self.manifest(disk)?)
+    }
+
+    /// Gives the backup in `path`, whose manifest was `before`, the format that the store has now.
+    fn renew_manifest(&self, disk: &dyn Disk, path: &Path, before: &Manifest) -> Result<()> {
+        if before.format == FORMAT_MAX {
+            return Ok(());
+        }
+        let ours = self.manifest(disk)?;
+        match ours.format > before.format {
+            true => manifest::write(disk, path, &ours),
+            false => Ok(()),
+        }
+    }
+
+    /// The manifest of this store.
+    fn manifest(&self, disk: &dyn Disk) -> Result<Manifest> {
         let missing = || Error::corrupt(&manifest::path(self.path), 0, None, "it is missing");
         let ours = manifest::read(disk, self.path)?.ok_or_else(missing)?;
         let store = self.prefix.journal.store();
@@ -264,7 +283,7 @@ impl Source<'_> {
             let message = format!("{from} holds the store {met} now; the backup is of {store}");
             return Err(Error::new(ErrorKind::Replaced, message));
         }
-        manifest::write(disk, path, &ours)
+        Ok(ours)
     }
 
     /// Checks that `path` may take a backup of this store, and locks it.

@@ -1,9 +1,13 @@
 //! Opening a store: its settings, and the wiring of everything beneath it.
 
+#[cfg(feature = "erasure")]
+use crate::keyring::Keys;
 use crate::kv::database::opening::refuse_forked;
 use crate::log::engine::{Engine, LogOptions};
 use crate::log::handle::LogHandle;
 use crate::log::indexer::managed::Bounds;
+#[cfg(feature = "erasure")]
+use crate::log::privacy::state::Privacy;
 use crate::model::projection::registry::Projections;
 use crate::storage::disk::{Disk, RealDisk};
 use crate::store::directory::Directory;
@@ -77,6 +81,8 @@ pub struct StoreBuilder {
     traces: Option<Arc<dyn TraceContext>>,
     #[cfg(feature = "metrics")]
     metrics_name: Option<String>,
+    #[cfg(feature = "erasure")]
+    keys: Option<Arc<dyn Keys>>,
 }
 
 impl Default for StoreBuilder {
@@ -89,6 +95,8 @@ impl Default for StoreBuilder {
             traces: None,
             #[cfg(feature = "metrics")]
             metrics_name: None,
+            #[cfg(feature = "erasure")]
+            keys: None,
         }
     }
 }
@@ -147,6 +155,19 @@ impl StoreBuilder {
         self
     }
 
+    /// Sets where the keys of data subjects come from: a [`KeyDirectory`](crate::erasure::KeyDirectory), or a key
+    /// service. The store then takes [private events](crate::NewEvent::private), and shows them. To go on using the
+    /// keys yourself, give it an `Arc` of them.
+    ///
+    /// Without keys, private events are read as [sealed](crate::read::PayloadFormat::Sealed), and none can be appended.
+    /// If somebody [was forgotten](Store::forget) and the keys still have a key of that subject's, because they were
+    /// restored from a backup, opening the store destroys it; opening fails if it cannot. Needs the feature `erasure`.
+    #[cfg(feature = "erasure")]
+    pub fn keys(mut self, keys: impl Keys + 'static) -> StoreBuilder {
+        self.keys = Some(Arc::new(keys));
+        self
+    }
+
     /// What the engine tells about the store in `path`.
     fn observers(&mut self, path: &Path) -> Observers {
         let traces = self.traces.take();
@@ -197,11 +218,16 @@ impl StoreBuilder {
 
     fn open_in(mut self, path: PathBuf, temporary: Option<Scratch>) -> Result<Store> {
         let observers = self.observers(&path);
+        #[cfg(feature = "erasure")]
+        let keys = self.keys.take();
         let StoreBuilder { cache_bytes, clock, disk, bounds, .. } = self;
         refuse_forked()?;
-        let Directory { store, lock, disk } = Directory::open(&path, &disk, &*clock)?;
+        let Directory { manifest, lock, disk } = Directory::open(&path, &disk, &*clock)?;
         let directory = Arc::clone(lock.held());
+        let store = manifest.store;
         let engine = Engine::open(LogOptions {
+            #[cfg(feature = "erasure")]
+            privacy: Privacy::new(keys, Arc::clone(&directory), Arc::clone(&disk), manifest),
             directory: Arc::clone(&directory),
             store,
             cache_bytes,
@@ -232,6 +258,9 @@ impl StoreBuilder {
             relays,
             kinds,
         };
-        Ok(Store { log, parts: Arc::new(parts) })
+        let store = Store { log, parts: Arc::new(parts) };
+        #[cfg(feature = "erasure")]
+        store.resume_forgetting()?;
+        Ok(store)
     }
 }

@@ -1,6 +1,8 @@
 //! Copying a store into a new one, with some of its events changed.
 
 use crate::doctor::copy::{Copy, Instead, copy};
+#[cfg(not(feature = "erasure"))]
+use crate::journal::manifest::FORMAT;
 use crate::journal::manifest::Manifest;
 use crate::model::event_set::set::StoredEvent;
 use crate::storage::files;
@@ -151,7 +153,11 @@ impl Store {
             Err(cause) => Err(failed(event, cause)),
         };
         let copied = copy(log, &its_disk, &path, store, &mut change)?;
-        target.finish(&Manifest { store, created: log.now() })?;
+        #[cfg(feature = "erasure")]
+        let format = log.privacy.format();
+        #[cfg(not(feature = "erasure"))]
+        let format = FORMAT;
+        target.finish(&Manifest { format, store, created: log.now() })?;
         Ok(Copied::new(copied))
     }
 }

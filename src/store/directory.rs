@@ -4,7 +4,7 @@ pub(crate) mod contents;
 pub(crate) mod store_lock;
 
 use crate::index::quarantine;
-use crate::journal::manifest::{self, Manifest};
+use crate::journal::manifest::{self, FORMAT, Manifest};
 use crate::journal::{names, recover, segment};
 use crate::log::core::journal_directory;
 use crate::storage::disk::Disk;
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 /// A store's directory, locked.
 pub(crate) struct Directory {
-    pub(crate) store: Uuid,
+    pub(crate) manifest: Manifest,
     pub(crate) lock: Lock,
     /// For all that is made in it.
     pub(crate) disk: Arc<dyn Disk>,
@@ -46,7 +46,7 @@ impl Directory {
             }
         };
         lock.keep();
-        Ok(Directory { store: manifest.store, lock, disk })
+        Ok(Directory { manifest, lock, disk })
     }
 }
 
@@ -61,7 +61,8 @@ fn create(lock: &mut Lock, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Ma
     }
     refuse_linked(&**disk, &journal)?;
     // Times of day do not make an id unique if clocks stop.
-    let manifest = Manifest { store: Uuid::now_v7(), created: Micros::of(clock.now()) };
+    let (store, created) = (Uuid::now_v7(), Micros::of(clock.now()));
+    let manifest = Manifest { format: FORMAT, store, created };
     if lock.make_journal(&**disk)? {
         let file = segment::path(&journal, 1);
         let temporary = [segment::prepared_path(&journal, 1), path.join("MANIFEST.tmp")];

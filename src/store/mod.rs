@@ -7,6 +7,8 @@ pub(crate) mod copy;
 pub(crate) mod directory;
 mod export_target;
 pub(crate) mod figures;
+#[cfg(feature = "erasure")]
+pub(crate) mod forgetting;
 pub(crate) mod health;
 mod history;
 mod model;

@@ -4,7 +4,7 @@
 
 use crate::doctor::export::{Export, export};
 use crate::index::quarantine::quarantine_index;
-use crate::journal::manifest::{self, Manifest};
+use crate::journal::manifest::{self, FORMAT_MAX, Manifest};
 use crate::log::core::journal_directory;
 use crate::storage::disk::{Disk, RealDisk};
 use crate::storage::files;
@@ -51,6 +51,8 @@ pub struct Repair {
     path: PathBuf,
     disk: Arc<dyn Disk>,
     store: Uuid,
+    /// What its manifest says; the newest, if that cannot be read.
+    format: u32,
     /// Held from the beginning, so that nobody opens the store, or backs up into it, meanwhile.
     lock: Lock,
     /// What is wrong with the manifest besides what reading it shows.
@@ -146,12 +148,14 @@ impl Repair {
         let disk = lock.guard(disk, lock.held().mode()?);
         let stores = stores_of_journal(&*disk, &journal_directory(&path))?;
         let manifest = read_manifest(&*disk, &path, &mut Findings::default())?;
+        // If it cannot be read, the journal may hold anything that this build knows.
+        let format = manifest.as_ref().map_or(FORMAT_MAX, |manifest| manifest.format);
         let (store, foreign) = which_store(manifest, &stores)?;
         if let Some(foreign) = &foreign {
             tracing::warn!(path = %manifest::path(&path).display(), "{foreign}");
         }
         let owner = Owner::this_process();
-        Ok(Repair { owner, path, disk, store, lock, foreign })
+        Ok(Repair { owner, path, disk, store, format, lock, foreign })
     }
 
     /// Everything that is wrong with the store; see [`Store::verify_at`].
@@ -275,7 +279,7 @@ impl Repair {
             |site| export(site, &its_disk, &to, store, aside),
         )?;
         let created = Micros::of(SystemClock.now());
-        let left_out_file = target.finish(&Manifest { store, created })?;
+        let left_out_file = target.finish(&Manifest { format: self.format, store, created })?;
         Ok(Exported::new(export, left_out_file))
     }
 }

@@ -29,6 +29,7 @@ impl Recording {
             metadata,
             tags,
             occurred_at,
+            ..
         } = event;
         RecordedEvent {
             position,

@@ -509,6 +509,13 @@ pub(crate) const TRACE_LINKS_MAX: usize = 32;
 /// Bytes of UTF-8 in the name of a data subject.
 pub const SUBJECT_BYTES_MAX: usize = 256;
 #[cfg(feature = "erasure")]
+/// Keys that are asked for at once to be destroyed when a store is opened.
+pub(crate) const FORGOTTEN_PAGE: usize = 1_024;
+#[cfg(feature = "erasure")]
+/// Keys of which the store remembers whether their subjects were forgotten. Each takes some 40 bytes of memory; for
+/// another one it looks among the journal's records.
+pub(crate) const KEYS_REMEMBERED_MAX: usize = 16_384;
+#[cfg(feature = "erasure")]
 /// Keys that a data subject may have at a time: the current one, and those that it had before a rotation. All slots of
 /// a subject are on one way through a bucket of the key ring, which others share.
 pub const SUBJECT_KEYS_MAX: usize = 64;

@@ -16,6 +16,8 @@ use crate::codec::row::{self, StoredRow};
 use crate::index::quarantine::{is_quarantined, quarantine};
 use crate::kv::database::{Database, Tree};
 use crate::kv::failure::{OpenError, Unusable};
+#[cfg(feature = "erasure")]
+use crate::kv::files::{empty_database, remove_database};
 use crate::kv::overflow;
 use crate::storage::disk::{Disk, Kind};
 use crate::value::error::{Error, ErrorKind, Result};
@@ -183,6 +185,23 @@ pub(crate) fn is_directory(disk: &dyn Disk, path: &Path) -> Result<Option<bool>>
 /// path. Keeps the newest two quarantined ones.
 pub(crate) fn set_aside(disk: &dyn Disk, store_dir: &Path) -> Result<Option<PathBuf>> {
     quarantine(disk, store_dir, VIEWS)
+}
+
+/// Removes what the views in `store_dir` hold, and the quarantined ones. Nobody has them open. sled's files keep what
+/// was removed from them for a while, so removing rows would not do.
+#[cfg(feature = "erasure")]
+pub(crate) fn wipe(disk: &dyn Disk, store_dir: &Path) -> Result<()> {
+    let directory = store_dir.join(VIEWS);
+    if is_directory(disk, &directory)? == Some(true) {
+        empty_database(disk, &directory).map_err(|e| Error::io("empty", &directory, e))?;
+        disk.sync_dir(&directory).map_err(|e| Error::io("sync", &directory, e))?;
+    }
+    let names = disk.list(store_dir).map_err(|e| Error::io("list", store_dir, e))?;
+    for name in names.iter().filter(|name| is_quarantined(VIEWS, name)) {
+        let path = store_dir.join(name);
+        remove_database(disk, &path).map_err(|e| Error::io("remove", &path, e))?;
+    }
+    disk.sync_dir(store_dir).map_err(|e| Error::io("sync", store_dir, e))
 }
 
 /// Quarantines damaged views and makes empty ones.

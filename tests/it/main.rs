@@ -20,6 +20,8 @@ mod copy;
 mod damage;
 mod decisions;
 mod directory;
+#[cfg(feature = "erasure")]
+mod erasure;
 mod faults;
 mod follower;
 mod follower_streams;

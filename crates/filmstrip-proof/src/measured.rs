@@ -1,8 +1,8 @@
-//! What `benches/sealing.rs` measures: sealing and opening, which no call of the engine does yet.
+//! What `benches/sealing.rs` measures: sealing and opening by themselves.
 
 use crate::codec::envelope;
 use crate::codec::private_part::{self, PrivateMetadata};
-use crate::sealing::event::{self, ROOM_BYTES};
+use crate::sealing::event::{self, ROOM_AFTER_BYTES, ROOM_BYTES};
 use crate::sealing::key::{KeyId, SubjectKey};
 use crate::value::event::NewEvent;
 
@@ -30,6 +30,7 @@ impl PrivateEvent {
         buffer.extend_from_slice(&self.clear);
         buffer.resize(self.clear.len() + ROOM_BYTES, 0);
         private_part::encode(&PrivateMetadata::default(), &self.payload, buffer);
+        buffer.resize(buffer.len() + ROOM_AFTER_BYTES, 0);
         event::seal(&self.key, STREAM, buffer, self.clear.len());
     }
 

@@ -364,6 +364,11 @@ fn check(new: &NewEvent) -> Result<()> {
     check_event(new)?;
     match new.format {
         PayloadFormat::Bytes => Ok(()),
+        #[cfg(feature = "erasure")]
+        PayloadFormat::Sealed | PayloadFormat::Erased => {
+            let message = "it is private: it can stay as it is or be left out, and nothing can take its place";
+            Err(Error::invalid(message))
+        }
         PayloadFormat::Json => readable::check(&new.payload).map_err(|what| {
             let what = Told::from(what);
             let message =

@@ -19,6 +19,8 @@ use crate::codec::process::{
     Cursor, ParkedStep, ProcessKey, StoredPosition, StoredStep, WaitsFrom, aside_prefix,
     aside_suffix, decode_cursor, given_up_key, move_cursor, process_key_of,
 };
+#[cfg(feature = "erasure")]
+use crate::codec::record::FORGOTTEN;
 use crate::codec::record::Record;
 use crate::codec::step_words::{StepEvent, effect_of_version, moved, names_position};
 use crate::doctor::copy::versions::Versions;
@@ -35,6 +37,8 @@ pub(super) fn stays(record: &Record) -> bool {
     match record {
         Record::Tracked { .. } => true,
         Record::State { .. } if failpoint!("doctor::hold_deadlines") => false,
+        #[cfg(feature = "erasure")]
+        Record::State { key, .. } if key.starts_with(FORGOTTEN) => true,
         Record::State { key, .. } => process_key_of(key) == Some(ProcessKey::Deadline),
     }
 }

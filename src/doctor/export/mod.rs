@@ -13,6 +13,8 @@ mod plan;
 mod readable;
 mod reject_log;
 
+#[cfg(feature = "erasure")]
+use crate::codec::record::FORGOTTEN;
 use crate::codec::record::Record;
 use crate::doctor::audit::Site;
 use crate::doctor::new_journal::NewJournal;
@@ -127,6 +129,9 @@ impl Exporter<'_> {
 
     fn state_left_out(&self, bytes: &[u8]) -> Option<(String, Vec<u8>)> {
         match Record::decode(bytes) {
+            // It names no event, and who was forgotten is so for good.
+            #[cfg(feature = "erasure")]
+            Ok(Record::State { key, .. }) if key.starts_with(FORGOTTEN) => None,
             Ok(Record::State { key, value }) if !self.is_before_damage => Some((key, value)),
             _ => None,
         }

@@ -93,12 +93,17 @@ fn described(event: &EventToIndex) -> Value {
     match envelope::decode(event.envelope.clone(), place) {
         Err(_) => line["envelope_hex"] = hex(&event.envelope).into(),
         Ok(decoded) => {
-            let is_json = decoded.format == PayloadFormat::Json;
+            let format = match decoded.format {
+                PayloadFormat::Json => "json",
+                PayloadFormat::Bytes => "bytes",
+                #[cfg(feature = "erasure")]
+                PayloadFormat::Sealed | PayloadFormat::Erased => "sealed",
+            };
             line["id"] = decoded.id.to_string().into();
             line["type"] = decoded.event_type.as_str().into();
             line["schema_version"] = decoded.schema_version.into();
             line["occurred_at"] = time(Micros::of(decoded.occurred_at)).into();
-            line["format"] = if is_json { "json" } else { "bytes" }.into();
+            line["format"] = format.into();
             // As text, so that its bytes are preserved exactly.
             match std::str::from_utf8(&decoded.payload) {
                 Ok(text) => line["payload"] = text.into(),

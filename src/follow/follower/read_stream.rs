@@ -142,7 +142,7 @@ impl Events {
             Body::Inline(envelope) => envelope.clone(),
             Body::At(at) => envelope_at(&indexed.known.journal, *at, &self.stream, event.version)?,
         };
-        decode(&self.stream, event.with_body(envelope))
+        decode(&self.stream, event.with_body(envelope), &indexed.known.journal)
     }
 }
 

@@ -6,6 +6,8 @@ use crate::codec::envelope;
 use crate::codec::frame;
 use crate::codec::record::Record;
 use crate::log::commit::condition::Condition;
+#[cfg(feature = "erasure")]
+use crate::log::commit::private::Private;
 use crate::log::commit::promise::Promised;
 use crate::log::commit::tagged::{TaggedRun, TaggedRuns};
 use crate::value::clock::Micros;
@@ -56,6 +58,8 @@ struct Seldom(Option<Box<SeldomParts>>);
 struct SeldomParts {
     conditions: Vec<Condition>,
     tagged: TaggedRuns,
+    #[cfg(feature = "erasure")]
+    private: Private,
 }
 
 /// One stream's part of an encoded commit.
@@ -132,6 +136,16 @@ impl EncodedCommit {
         self.seldom.0.as_mut().map_or(&mut [], |parts| &mut parts.conditions)
     }
 
+    #[cfg(feature = "erasure")]
+    pub(super) fn private(&self) -> Option<&Private> {
+        self.seldom.0.as_ref().map(|parts| &parts.private)
+    }
+
+    #[cfg(feature = "erasure")]
+    pub(super) fn private_mut(&mut self) -> &mut Private {
+        &mut self.seldom.get_mut().private
+    }
+
     /// Its events with tags.
     pub(super) fn tagged(&self) -> impl Iterator<Item = TaggedRun<'_>> {
         self.seldom.0.iter().flat_map(|parts| parts.tagged.iter())
@@ -204,6 +218,10 @@ impl EncodedCommit {
                 self.events[first..].last().map(|before| &self.frame[before.envelope.clone()]);
             let tagged = &mut self.seldom.get_mut().tagged;
             tagged.add(self.events.len(), &self.frame[range.clone()], before);
+        }
+        #[cfg(feature = "erasure")]
+        if let Some(subject) = &event.subject {
+            self.seldom.get_mut().private.add(self.events.len(), subject);
         }
         self.events.push(EncodedEvent {
             id: event.id,

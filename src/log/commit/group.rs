@@ -97,6 +97,8 @@ impl GroupCommit {
         // Before any wait: the clock is the application's code and may block.
         encoded.time = log.ask_clock()?;
         let bytes = encoded.bytes_waiting();
+        #[cfg(feature = "erasure")]
+        let queued = passing(log, &encoded, queued)?;
         let reply = match self.queue.join(encoded, bytes, queued)? {
             Turn::Answered(reply) => reply,
             Turn::Leads(mut leader) => loop {
@@ -123,6 +125,8 @@ impl GroupCommit {
         let begun = log.observers.instruments.timing().start();
         encoded.time = log.ask_clock()?;
         let bytes = encoded.bytes_waiting();
+        #[cfg(feature = "erasure")]
+        let queued = passing(log, &encoded, queued)?;
         let reply = self.queue.enter(encoded, bytes, waker, queued)?;
         Ok(AwaitedReply { reply, begun })
     }
@@ -224,6 +228,20 @@ impl GroupCommit {
         }
         self.queue.refuse(cause, |refusal| Err(refusal.into()));
     }
+}
+
+/// Takes `encoded` to the gate for private events, and past it when it is queued; then calls `queued`.
+#[cfg(feature = "erasure")]
+fn passing<'a>(
+    log: &'a Log,
+    encoded: &EncodedCommit,
+    queued: impl FnOnce() + 'a,
+) -> Result<impl FnOnce() + 'a> {
+    let pass = log.pass_gate(encoded)?;
+    Ok(move || {
+        drop(pass);
+        queued();
+    })
 }
 
 /// Why a whole group failed.

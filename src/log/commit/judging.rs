@@ -14,6 +14,8 @@ use crate::log::commit::encoded::EncodedCommit;
 use crate::log::commit::recorded::recorded_at;
 use crate::log::core::Log;
 use crate::log::matching::{first_match, id_by_postings, is_quick};
+#[cfg(feature = "erasure")]
+use crate::log::read::private::names_only;
 use crate::value::error::Result;
 use crate::value::failpoint::failpoint;
 use std::sync::Arc;
@@ -69,7 +71,10 @@ pub(super) fn judge(
         true => condition.judged.saturating_sub(1),
         false => condition.judged,
     };
-    let Some(position) = first_match(log, condition.filter(), after, head)? else {
+    let first = || first_match(log, condition.filter(), after, head);
+    #[cfg(feature = "erasure")]
+    let first = || names_only(first);
+    let Some(position) = first()? else {
         return Ok(None);
     };
     let recorded = match is_of_another(log, encoded, condition, position)? {

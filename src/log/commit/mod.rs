@@ -11,9 +11,13 @@ pub(crate) mod group;
 mod in_group;
 pub(crate) mod judging;
 pub(crate) mod outcome;
+#[cfg(feature = "erasure")]
+pub(crate) mod private;
 pub(crate) mod promise;
 pub(crate) mod queue;
 mod recorded;
+#[cfg(feature = "erasure")]
+mod sealing;
 mod tagged;
 pub(crate) mod turns;
 #[cfg(test)]

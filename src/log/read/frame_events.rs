@@ -5,6 +5,8 @@ use crate::codec::envelope::{self, Place};
 use crate::codec::frame::{self, Frame, Location};
 use crate::journal::read::Journal;
 use crate::log::interest::{Named, named};
+#[cfg(feature = "erasure")]
+use crate::log::read::private;
 use crate::value::corruption::Corruption;
 use crate::value::error::Result;
 use crate::value::event::RecordedEvent;
@@ -163,6 +165,10 @@ impl FrameEvents {
             version: Version::new(parts.version),
             recorded_at: self.recorded_at,
         };
+        #[cfg(feature = "erasure")]
+        if read.is_sealed() {
+            return Some(private::event(read, envelope, place, journal));
+        }
         Some(Ok(read.into_event(envelope, place)))
     }
 

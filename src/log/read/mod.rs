@@ -13,6 +13,8 @@ pub(crate) mod located;
 pub(crate) mod options;
 pub(crate) mod posted;
 pub(crate) mod postings;
+#[cfg(feature = "erasure")]
+pub(crate) mod private;
 pub(crate) mod readahead;
 pub(crate) mod selected;
 pub(crate) mod skip;

@@ -7,6 +7,8 @@ use crate::codec::sst::posting::Posting;
 use crate::journal::scattered::ScatteredReads;
 use crate::log::core::Log;
 use crate::log::read::postings::Found;
+#[cfg(feature = "erasure")]
+use crate::log::read::private;
 use crate::value::corruption::Corruption;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::RecordedEvent;
@@ -104,6 +106,10 @@ impl Log {
             version: Version::new(version),
             recorded_at: posting.recorded_at.to_utc(),
         };
+        #[cfg(feature = "erasure")]
+        if read.is_sealed() {
+            return private::event(read, envelope, place, &self.journal);
+        }
         Ok(read.into_event(envelope, place))
     }
 }

@@ -14,6 +14,8 @@ use crate::journal::read::Journal;
 use crate::journal::segment;
 use crate::log::core::Log;
 use crate::log::read::located::{Located, each_located};
+#[cfg(feature = "erasure")]
+use crate::log::read::private;
 use crate::log::tail::TailBody;
 use crate::value::corruption::Corruption;
 use crate::value::error::{Error, ErrorKind, Result};
@@ -284,7 +286,7 @@ impl StreamEvents {
             true => self.range.last -= 1,
         }
         self.range.limit -= 1;
-        decode(&self.stream, event).map(Some)
+        decode(&self.stream, event, &self.log.journal).map(Some)
     }
 }
 
@@ -300,8 +302,12 @@ impl Iterator for StreamEvents {
     }
 }
 
-/// The event of `stream`, decoded.
-pub(crate) fn decode(stream: &StreamId, event: RawEvent) -> Result<RecordedEvent> {
+/// The event of `stream`, decoded. If it is private, the journal's readers say with which key.
+pub(crate) fn decode(
+    stream: &StreamId,
+    event: RawEvent,
+    journal: &Journal,
+) -> Result<RecordedEvent> {
     let Some(read) = envelope::read(&event.body) else { return Err(unreadable(stream, &event)) };
     let place = Place {
         position: Position::new(event.position),
@@ -309,6 +315,12 @@ pub(crate) fn decode(stream: &StreamId, event: RawEvent) -> Result<RecordedEvent
         version: Version::new(event.version),
         recorded_at: event.recorded_at.to_utc(),
     };
+    #[cfg(feature = "erasure")]
+    if read.is_sealed() {
+        return private::event(read, event.body, place, journal);
+    }
+    #[cfg(not(feature = "erasure"))]
+    let _ = journal;
     Ok(read.into_event(event.body, place))
 }
 

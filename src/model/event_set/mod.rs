@@ -70,6 +70,11 @@ pub(crate) fn write<E: Event>(event: &E) -> Result<(NewEvent, E)> {
     let variant = parts.variant;
     let new = NewEvent::with_payload(variant.to_owned(), PayloadFormat::Json, payload);
     let new = event.tags().into_iter().fold(new, NewEvent::tag);
+    #[cfg(feature = "erasure")]
+    let new = match event.subject() {
+        Some(subject) => new.private(subject),
+        None => new,
+    };
     Ok((new.schema_version(E::schema_version(variant)), read_back))
 }
 
@@ -82,7 +87,15 @@ impl RecordedEvent {
     /// * [`NotAnEventSet`](crate::ErrorKind::NotAnEventSet): `E` is not an externally tagged enum.
     /// * [`Undecodable`](crate::ErrorKind::Undecodable): the upcaster refused it, or its payload does not fit the
     ///   variant.
+    /// * Of a private event, [`Erased`](crate::ErrorKind::Erased), if its subject was forgotten and
+    ///   [`Event::erased`] puts nothing in its place; [`KeysUnavailable`](crate::ErrorKind::KeysUnavailable), if its
+    ///   key is not at hand.
     pub fn decode<E: Event>(&self) -> Result<E> {
+        #[cfg(feature = "erasure")]
+        if let Some(error) = self.unreadable() {
+            let is_erased = self.format == PayloadFormat::Erased;
+            return is_erased.then(|| E::erased(self)).flatten().ok_or(error);
+        }
         let stored = StoredEvent {
             event_type: self.event_type.clone(),
             schema_version: self.schema_version,

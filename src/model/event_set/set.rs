@@ -2,6 +2,8 @@
 
 use crate::value::error::{Error, ErrorKind, HandlerError, Result};
 use crate::value::event::EventType;
+#[cfg(feature = "erasure")]
+use crate::value::event::RecordedEvent;
 use crate::value::json;
 use crate::value::json::told::Told;
 use bytes::Bytes;
@@ -118,6 +120,53 @@ pub trait Event: Serialize + DeserializeOwned + Clone + Send + 'static {
     #[must_use]
     fn tags(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Returns the [data subject](crate::NewEvent::private) whom this event is about, which makes it private; `None`,
+    /// the default, if it is about nobody. It is asked when the event is made to be appended. Needs the feature
+    /// `erasure`.
+    ///
+    /// ```
+    /// use filmstrip::{Event, RecordedEvent};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Clone, Serialize, Deserialize)]
+    /// enum OrderEvent {
+    ///     Placed { items: u32 },
+    ///     AddressGiven { customer: String, address: String },
+    /// }
+    ///
+    /// impl Event for OrderEvent {
+    ///     fn subject(&self) -> Option<String> {
+    ///         match self {
+    ///             OrderEvent::Placed { .. } => None,
+    ///             OrderEvent::AddressGiven { customer, .. } => Some(format!("customer-{customer}")),
+    ///         }
+    ///     }
+    ///
+    ///     fn erased(event: &RecordedEvent) -> Option<OrderEvent> {
+    ///         let (customer, address) = (String::new(), String::new());
+    ///         (event.event_type == "AddressGiven")
+    ///             .then_some(OrderEvent::AddressGiven { customer, address })
+    ///     }
+    /// }
+    /// ```
+    #[cfg(feature = "erasure")]
+    #[must_use]
+    fn subject(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns what takes the place of an event whose data subject was forgotten: `event` has its type, schema version,
+    /// stream, version, tags and times, and no payload. Upcasters are not called, so this is an event in its current
+    /// form. With `None`, the default, the event does not decode, and its reader gets
+    /// [`Erased`](ErrorKind::Erased): an aggregate does not load, and a projection fails. So give each type of private
+    /// event something in its place. Needs the feature `erasure`.
+    #[cfg(feature = "erasure")]
+    #[must_use]
+    fn erased(event: &RecordedEvent) -> Option<Self> {
+        let _ = event;
+        None
     }
 
     /// Returns the types that `upcast` converts to current ones and that no variant or alias names.

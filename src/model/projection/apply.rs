@@ -6,6 +6,8 @@ use crate::model::projection::contract::Projection;
 use crate::model::projection::merged::Changes;
 use crate::model::projection::parked::{left_changes, parked_changes};
 use crate::model::projection::rows::RowSource;
+#[cfg(feature = "erasure")]
+use crate::model::projection::trees::PRIVATE;
 use crate::model::projection::trees::{MadeBy, Place, checkpoint_changes};
 use crate::model::projection::writer::ViewWriter;
 use crate::value::clock::Micros;
@@ -63,6 +65,9 @@ pub(super) struct Pending {
     left: Vec<(u64, ParkedEvents)>,
     /// The streams of events that are parked no longer.
     released: Vec<StreamId>,
+    /// Whether a private event is among those that led to the changes.
+    #[cfg(feature = "erasure")]
+    is_private: bool,
 }
 
 impl Pending {
@@ -87,6 +92,12 @@ impl Pending {
 
     pub(super) fn rows(&self) -> &Changes {
         &self.rows
+    }
+
+    /// Notes that the next changes are those of `event`.
+    #[cfg(feature = "erasure")]
+    pub(super) fn note_private(&mut self, event: &RecordedEvent) {
+        self.is_private |= event.key_id().is_some();
     }
 
     /// Adds the changes of one event.
@@ -151,7 +162,11 @@ impl Pending {
         let left = self.left.iter().flat_map(|(key, events)| left_changes(*key, events));
         let checkpoint = checkpoint_changes(made_by, store, place, after);
         let parked = parked_changes(&self.parked);
-        let changes = rows.chain(left).chain(parked).chain(checkpoint).collect();
+        let changes = rows.chain(left).chain(parked);
+        #[cfg(feature = "erasure")]
+        let changes =
+            changes.chain(self.is_private.then(|| Change::State(PRIVATE.to_vec(), Some(vec![1]))));
+        let changes = changes.chain(checkpoint).collect();
         (changes, self.parked_counts, self.released)
     }
 }

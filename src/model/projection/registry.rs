@@ -3,17 +3,25 @@
 use crate::log::commit::encoded::check_name;
 use crate::log::core::Log;
 use crate::model::progress::Progress;
+#[cfg(feature = "erasure")]
+use crate::model::projection::status::ProjectionRequest;
 use crate::model::projection::status::{ProjectionStatus, Shared};
 use crate::model::projection::trees::Trees;
 use crate::model::projection::view::Served;
+#[cfg(feature = "erasure")]
+use crate::model::worker::ask::Ask;
 use crate::model::worker::registry::Registry;
 use crate::model::worker::status::Report;
 use crate::storage::held::Held;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::position::Position;
 use crate::views::Views;
+#[cfg(feature = "erasure")]
+use crate::views::{VIEWS, is_directory};
 use parking_lot::Mutex;
 use serde::Serialize;
+#[cfg(feature = "erasure")]
+use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -113,6 +121,46 @@ impl Projections {
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         self.log.owner.check()?;
         self.known.remove(name, || self.trees(name)?.remove_all())
+    }
+
+    /// Somebody was forgotten: rebuilds the views of running projections that may hold something of a private event,
+    /// removes those of others, and lets read models begin again. Returns whether there were such views: sled's files
+    /// keep what was in them until they are rewritten.
+    #[cfg(feature = "erasure")]
+    pub(crate) fn forget(&self) -> Result<bool> {
+        let directory = self.directory.path().join(VIEWS);
+        if is_directory(&**self.log.journal.disk(), &directory)? != Some(true) {
+            return Ok(false);
+        }
+        for shared in self.known.running() {
+            match shared.ask(Ask::Own(ProjectionRequest::Forget)) {
+                // It was stopped meanwhile.
+                Err(error) if error.kind() == ErrorKind::Closed => self.log.refuse_if_closed()?,
+                asked => asked?,
+            }
+        }
+        let mut are_private = false;
+        for name in self.names()? {
+            if self.trees(&name)?.is_private()? {
+                are_private = true;
+                match self.remove(&name) {
+                    Err(error) if error.kind() == ErrorKind::AlreadyRunning => {}
+                    removed => removed?,
+                }
+            }
+        }
+        Ok(are_private)
+    }
+
+    /// The names of all projections with views.
+    #[cfg(feature = "erasure")]
+    fn names(&self) -> Result<BTreeSet<String>> {
+        let names = self.views()?.tree_names()?;
+        let name_of = |tree: &String| {
+            let (name, _number) = tree.strip_prefix("projection/")?.rsplit_once('/')?;
+            Some(name.to_owned())
+        };
+        Ok(names.iter().filter_map(name_of).collect())
     }
 
     /// The running projections, in the order of their names.

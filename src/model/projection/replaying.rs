@@ -173,6 +173,8 @@ impl<P: Projection> Runner<P> {
         {
             return Ok(Tried::Not);
         }
+        #[cfg(feature = "erasure")]
+        pending.note_private(&event);
         let tree = &*self.target.generation.tree;
         match apply(&self.projection, &event, tree, pending.rows()) {
             Ok(changes) => {

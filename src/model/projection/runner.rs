@@ -104,6 +104,13 @@ impl<P: Projection> Work for Runner<P> {
         follows: bool,
     ) -> Answer {
         match ask {
+            // What the feed has read ahead is dropped, in any case.
+            #[cfg(feature = "erasure")]
+            ProjectionRequest::Forget if !self.trees.is_private().unwrap_or(true) => {
+                Answer::Now(Ok(()))
+            }
+            #[cfg(feature = "erasure")]
+            ProjectionRequest::Forget => self.answer(ProjectionRequest::Rebuild, answer, follows),
             ProjectionRequest::Rebuild => match self.build_anew().and_then(|()| self.resume()) {
                 Ok(position) => Answer::BeginsAt(position),
                 Err(error) => Answer::Now(Err(error)),

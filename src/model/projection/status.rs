@@ -78,6 +78,9 @@ pub(super) enum ProjectionRequest {
     Rebuild,
     ReplayParked,
     DiscardParked,
+    /// Somebody was forgotten.
+    #[cfg(feature = "erasure")]
+    Forget,
 }
 
 /// The part of the status that only a projection has.

@@ -95,6 +95,8 @@ impl<P: Projection> Runner<P> {
         pending: &mut Pending,
     ) -> Step {
         let _handling = Handling::begin(event);
+        #[cfg(feature = "erasure")]
+        pending.note_private(event);
         let parks_streams = self.desk.on_error.then == ErrorAction::ParkStream;
         if parks_streams && self.is_parked(&event.stream, pending) {
             pending.park(event, String::new(), 0, self.now());
@@ -121,6 +123,8 @@ impl<P: Projection> Runner<P> {
                     let before = self.place_in(batch, Position::new(event.position.get() - 1));
                     if !failpoint!("projection::hide_what_came_before") {
                         self.write(std::mem::take(pending), before, true)?;
+                        #[cfg(feature = "erasure")]
+                        pending.note_private(event);
                     }
                     self.desk.shared.retrying(described(event), failures, cause);
                     if let Some(interrupt) = self.wait(Some(delay)) {

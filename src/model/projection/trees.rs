@@ -27,6 +27,9 @@ pub(super) const META: &str = "projections";
 pub(super) const CHECKPOINT: &[u8] = b"checkpoint";
 pub(super) const ORIGIN: &[u8] = b"origin";
 pub(super) const INDEXES: &[u8] = b"indexes";
+/// Set from the first write on that holds something of a private event.
+#[cfg(feature = "erasure")]
+pub(super) const PRIVATE: &[u8] = b"private";
 
 /// What the program says of a view.
 #[derive(Debug, Clone, Copy)]
@@ -122,6 +125,17 @@ impl Trees {
         let generations = Generations { current, building: Some(number) };
         self.set(generations)?;
         self.generation(number)
+    }
+
+    /// Whether one of its views may hold something of a private event.
+    #[cfg(feature = "erasure")]
+    pub(super) fn is_private(&self) -> Result<bool> {
+        for number in self.generations()?.numbers() {
+            if self.views.tree(&self.tree_name(number))?.state(PRIVATE)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Syncs everything that was written.

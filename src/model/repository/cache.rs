@@ -15,6 +15,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+#[cfg(feature = "erasure")]
+use std::sync::atomic::Ordering;
 
 /// An aggregate's state after the event at `version`.
 #[derive(Debug, Clone, Default)]
@@ -27,7 +29,15 @@ pub(super) struct Known<A> {
     /// The version of the newest known snapshot, taken or requested; `None` where none was wanted yet. It is shared
     /// with what is handed on, whose commands otherwise would each request the same snapshot.
     pub(super) snapshot_at: Option<Arc<AtomicU64>>,
+    /// How often somebody had been forgotten when its first event was read. If it was more often since, the state may
+    /// hold something of who was.
+    #[cfg(feature = "erasure")]
+    pub(super) epoch: u64,
 }
+
+/// That of a state with private events in `snapshot_at`: no snapshot of it is ever due.
+#[cfg(feature = "erasure")]
+const NEVER: u64 = u64::MAX;
 
 /// A state that is cloned without blocking other streams.
 pub(super) type Shared<A> = Arc<Mutex<A>>;
@@ -71,6 +81,16 @@ impl<A: Clone> Cache<A> {
         Some(known.with(state))
     }
 
+    /// Drops all states.
+    #[cfg(feature = "erasure")]
+    pub(super) fn clear(&self) {
+        let mut entries = self.entries.lock();
+        let known = std::mem::take(&mut entries.known);
+        entries.command_ids = 0;
+        drop(entries);
+        drop(known);
+    }
+
     /// Caches `known`, unless a newer state was cached meanwhile.
     pub(super) fn put(&self, stream: StreamId, known: Known<Shared<A>>) {
         let mut entries = self.entries.lock();
@@ -87,7 +107,27 @@ impl<A> Known<A> {
     pub(super) fn with<B>(&self, state: B) -> Known<B> {
         let Known { version, position, .. } = *self;
         let (commands, snapshot_at) = (self.commands.clone(), self.snapshot_at.clone());
-        Known { state, version, position, commands, snapshot_at }
+        Known {
+            state,
+            version,
+            position,
+            commands,
+            snapshot_at,
+            #[cfg(feature = "erasure")]
+            epoch: self.epoch,
+        }
+    }
+
+    /// It holds something of a private event, so that it is never written to disk.
+    #[cfg(feature = "erasure")]
+    pub(super) fn has_private(&mut self) {
+        self.snapshot_at.get_or_insert_default().store(NEVER, Ordering::Relaxed);
+    }
+
+    #[cfg(feature = "erasure")]
+    pub(super) fn is_private(&self) -> bool {
+        let at = self.snapshot_at.as_ref().map(|at| at.load(Ordering::Relaxed));
+        at == Some(NEVER)
     }
 }
 
@@ -169,6 +209,8 @@ mod tests {
             position: Position::new(version.get()),
             commands: (command_ids > 0).then(|| Arc::new(commands)),
             snapshot_at: None,
+            #[cfg(feature = "erasure")]
+            epoch: 0,
         }
     }
 

@@ -19,6 +19,8 @@ mod spans;
 pub(crate) mod turn;
 
 use crate::log::handle::LogHandle;
+#[cfg(feature = "erasure")]
+use crate::log::privacy::state::Purge;
 use crate::log::read::stream::{StreamEvents, StreamRange};
 use crate::model::aggregate::{Aggregate, Snapshot, stream_of};
 use crate::model::envelope::Envelope;
@@ -27,6 +29,8 @@ use crate::telemetry::context::{self, TraceContext};
 use crate::value::clock::Micros;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::event::Metadata;
+#[cfg(feature = "erasure")]
+use crate::value::failpoint::failpoint;
 use crate::value::fork::Owner;
 use crate::value::limits::{CACHED_AGGREGATES_DEFAULT, COMMAND_RETRIES_DEFAULT};
 use crate::value::position::{Position, Version};
@@ -57,7 +61,29 @@ pub struct Repository<A: Aggregate> {
 
 /// The state that the clones of a repository share.
 struct Memory<A> {
+    #[cfg(not(feature = "erasure"))]
     cache: Cache<A>,
+    #[cfg(feature = "erasure")]
+    cache: Arc<Cache<A>>,
+    /// Empties the cache when somebody is forgotten.
+    #[cfg(feature = "erasure")]
+    _purge: Arc<Purge>,
+}
+
+impl<A: Aggregate> Memory<A> {
+    #[cfg(not(feature = "erasure"))]
+    fn new(_: &LogHandle, entries_max: usize) -> Arc<Memory<A>> {
+        Arc::new(Memory { cache: Cache::new(entries_max) })
+    }
+
+    #[cfg(feature = "erasure")]
+    fn new(log: &LogHandle, entries_max: usize) -> Arc<Memory<A>> {
+        let cache = Arc::new(Cache::new(entries_max));
+        let its_cache = Arc::clone(&cache);
+        let purge: Arc<Purge> = Arc::new(move || its_cache.clear());
+        log.log().privacy.when_forgetting(&purge);
+        Arc::new(Memory { cache, _purge: purge })
+    }
 }
 
 impl<A: Aggregate> Clone for Repository<A> {
@@ -81,8 +107,8 @@ impl<A: Aggregate> Repository<A> {
 
     pub(crate) fn new(log: LogHandle) -> Repository<A> {
         Repository {
+            memory: Memory::new(&log, CACHED_AGGREGATES_DEFAULT),
             log,
-            memory: Arc::new(Memory { cache: Cache::new(CACHED_AGGREGATES_DEFAULT) }),
             snapshots: None,
             retries: COMMAND_RETRIES_DEFAULT,
             view: None,
@@ -104,7 +130,7 @@ impl<A: Aggregate> Repository<A> {
     /// cloned: clones that were made before keep the earlier cache.
     #[must_use]
     pub fn cached_aggregates(mut self, count: usize) -> Repository<A> {
-        self.memory = Arc::new(Memory { cache: Cache::new(count) });
+        self.memory = Memory::new(&self.log, count);
         self
     }
 
@@ -261,7 +287,8 @@ impl<A: Aggregate> Repository<A> {
     }
 
     /// Takes a snapshot of the newest state now, for repositories that
-    /// [load by snapshots](Repository::snapshot_every). Does nothing if there are no events yet.
+    /// [load by snapshots](Repository::snapshot_every). Does nothing if there are no events yet, or if one of them is
+    /// private: a snapshot would keep what is to be forgotten.
     ///
     /// # Errors
     /// Those of [`load`](Repository::load); [`InvalidInput`](ErrorKind::InvalidInput) if the state
@@ -272,6 +299,10 @@ impl<A: Aggregate> Repository<A> {
     {
         let stream = self.stream(id)?;
         let mut known = self.newest(&stream, false)?;
+        #[cfg(feature = "erasure")]
+        if known.is_private() {
+            return Ok(());
+        }
         if known.version > Version::NONE {
             let Known { version, position, ref state, .. } = known;
             snapshots::write(self.log.log(), &stream, version, position, state)?;
@@ -326,8 +357,17 @@ impl<A: Aggregate> Repository<A> {
     /// The newest cached state or snapshot that is not past `at_most`.
     fn nearest(&self, stream: &StreamId, at_most: Version) -> Known<A> {
         let cached = self.memory.cache.get(stream).filter(|known| known.version <= at_most);
+        #[cfg(feature = "erasure")]
+        let epoch = self.log.log().privacy.epoch();
+        #[cfg(feature = "erasure")]
+        let cached = cached
+            .filter(|known| known.epoch == epoch || failpoint!("model::keep_what_is_forgotten"));
         let snapshot = || self.snapshots.as_ref()?.newest(self.log.log(), stream, at_most);
-        cached.or_else(snapshot).unwrap_or_default()
+        let nearest = cached.or_else(snapshot);
+        #[cfg(feature = "erasure")]
+        return nearest.unwrap_or_else(|| Known { epoch, ..Known::default() });
+        #[cfg(not(feature = "erasure"))]
+        nearest.unwrap_or_default()
     }
 
     fn replay(&self, stream: &StreamId, known: &mut Known<A>, last: Version) -> Result<()> {
@@ -336,6 +376,10 @@ impl<A: Aggregate> Repository<A> {
             known.state.evolve_at(&event.decode::<A::Event>()?, &Envelope::of(&event));
             known.version = event.version;
             known.position = event.position;
+            #[cfg(feature = "erasure")]
+            if event.key_id().is_some() {
+                known.has_private();
+            }
             if let (Some(commands), Some(id)) = (&known.commands, event.metadata.command_id) {
                 commands.answered(id, event.version);
             }
@@ -363,9 +407,17 @@ impl<A: Aggregate> Repository<A> {
     }
 
     fn keep(&self, stream: StreamId, known: Known<A>) {
-        let Known { state, version, position, commands, snapshot_at } = known;
+        let Known { state, version, position, commands, snapshot_at, .. } = known;
         let state = Arc::new(Mutex::new(state));
-        let known = Known { state, version, position, commands, snapshot_at };
+        let known = Known {
+            state,
+            version,
+            position,
+            commands,
+            snapshot_at,
+            #[cfg(feature = "erasure")]
+            epoch: known.epoch,
+        };
         self.memory.cache.put(stream, known);
     }
 

@@ -133,6 +133,10 @@ impl<A: Aggregate> Repository<A> {
     ) -> Result<Option<Found<A>>> {
         let state = Arc::clone(&handed.state).downcast::<HandedOn<A>>();
         let Ok(state) = state else { return Ok(None) };
+        #[cfg(feature = "erasure")]
+        if state.known.epoch != self.log.log().privacy.epoch() {
+            return Ok(None);
+        }
         let (durable, pending): (Vec<_>, Vec<_>) =
             state.pending.iter().cloned().partition(|pending| pending.promise.is_kept());
         if let Some(commands) = &state.known.commands {
@@ -184,6 +188,10 @@ impl<A: Aggregate> Part<A> {
         }
         if self.apply(&new, &stored) && self.before.is_none() {
             self.before = Some(self.state_before()?);
+        }
+        #[cfg(feature = "erasure")]
+        if new.iter().any(|new| new.subject.is_some()) {
+            self.known.has_private();
         }
         self.ids.extend(new.iter().map(|new| new.id));
         add(&mut self.new, new);

@@ -72,7 +72,15 @@ impl<A: Aggregate> Policy<A> {
             }
             let (state, position) = (self.restore)(&bytes)?;
             let snapshot_at = Some(Arc::new(AtomicU64::new(version.get())));
-            Some(Known { state, version, position, commands: None, snapshot_at })
+            Some(Known {
+                state,
+                version,
+                position,
+                commands: None,
+                snapshot_at,
+                #[cfg(feature = "erasure")]
+                epoch: log.privacy.epoch(),
+            })
         })
     }
 

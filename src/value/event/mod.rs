@@ -28,6 +28,14 @@ pub enum PayloadFormat {
     Json,
     /// Bytes that only the application understands.
     Bytes,
+    /// The payload of a private event, encrypted: its key is not at hand. Nobody was forgotten by that: a store or a
+    /// follower that has the keys shows it. Only with the feature `erasure`, and never of an event to be appended.
+    #[cfg(feature = "erasure")]
+    Sealed,
+    /// The payload of a private event whose data subject was forgotten, as the journal says. It is empty, for nobody
+    /// can read it any more. Only with the feature `erasure`, and never of an event to be appended.
+    #[cfg(feature = "erasure")]
+    Erased,
 }
 
 /// Why an event was recorded, and what else the application stores with it.
@@ -119,6 +127,9 @@ pub struct NewEvent {
     /// Sorted, each once.
     pub(crate) tags: Vec<String>,
     pub(crate) occurred_at: Option<DateTime<Utc>>,
+    /// Whom it is about, if it is private.
+    #[cfg(feature = "erasure")]
+    pub(crate) subject: Option<String>,
 }
 
 impl NewEvent {
@@ -156,6 +167,8 @@ impl NewEvent {
             metadata: Metadata::default(),
             tags: Vec::new(),
             occurred_at: None,
+            #[cfg(feature = "erasure")]
+            subject: None,
         }
     }
 
@@ -211,6 +224,42 @@ impl NewEvent {
     #[must_use]
     pub fn schema_version(mut self, version: u16) -> NewEvent {
         self.schema_version = version;
+        self
+    }
+
+    /// Makes the event private: it is about the person whom the application calls `subject`, the *data subject*, and is
+    /// recorded encrypted under a key of that subject's. When the subject is
+    /// [forgotten](crate::Store::forget), nobody can read it any more. Needs the feature `erasure`, and a store that
+    /// was opened with [keys](crate::StoreBuilder::keys).
+    ///
+    /// Encrypted are the payload, and of the metadata the user and the entries. **Everything else stays readable for
+    /// ever**: the name of the stream, the event's type, tags, times and ids, and how long the payload is. So names
+    /// and tags hold ids, and no personal data. `subject` is an id, too, of 1 to
+    /// [`SUBJECT_BYTES_MAX`](crate::erasure::SUBJECT_BYTES_MAX) bytes; it is not recorded.
+    ///
+    /// ```
+    /// use filmstrip::erasure::{KeyDirectory, KeyEncryptingKey};
+    /// use filmstrip::read::PayloadFormat;
+    /// use filmstrip::{ExpectedVersion, NewEvent, Store};
+    /// # let directory = tempfile::tempdir()?;
+    /// # let kek = || Ok(KeyEncryptingKey::new(&[7; 32]));
+    /// let keys = KeyDirectory::create(directory.path().join("keys"), kek)?;
+    /// let store = Store::builder().keys(keys).open(directory.path().join("shop"))?;
+    ///
+    /// let event = NewEvent::json("AddressGiven", &"12 Row Lane")?.private("customer-7");
+    /// store.append("Order-1", ExpectedVersion::NoStream, [event])?;
+    /// let read = || store.read_stream("Order-1").iter()?.next().expect("one event");
+    /// assert_eq!(read()?.json::<String>()?, "12 Row Lane");
+    ///
+    /// store.forget("customer-7")?;
+    /// assert_eq!(read()?.format, PayloadFormat::Erased);
+    /// assert_eq!(read()?.event_type, "AddressGiven");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "erasure")]
+    #[must_use]
+    pub fn private(mut self, subject: impl Into<String>) -> NewEvent {
+        self.subject = Some(subject.into());
         self
     }
 }
@@ -287,12 +336,51 @@ pub struct RecordedMetadata(Option<Arc<Extras>>);
 struct Extras {
     metadata: Metadata,
     tags: Vec<String>,
+    /// Of a private event: the id of the key that sealed it.
+    #[cfg(feature = "erasure")]
+    key_id: Option<[u8; 16]>,
 }
 
 impl RecordedMetadata {
     pub(crate) fn new(metadata: Metadata, tags: Vec<String>) -> RecordedMetadata {
         let is_empty = metadata.is_empty() && tags.is_empty();
-        RecordedMetadata((!is_empty).then(|| Arc::new(Extras { metadata, tags })))
+        let extras = || Extras {
+            metadata,
+            tags,
+            #[cfg(feature = "erasure")]
+            key_id: None,
+        };
+        RecordedMetadata((!is_empty).then(|| Arc::new(extras())))
+    }
+
+    /// That of a private event.
+    #[cfg(feature = "erasure")]
+    pub(crate) fn of_private(
+        metadata: Metadata,
+        tags: Vec<String>,
+        key_id: [u8; 16],
+    ) -> RecordedMetadata {
+        RecordedMetadata(Some(Arc::new(Extras { metadata, tags, key_id: Some(key_id) })))
+    }
+
+    /// The same with the user and the entries, which were sealed.
+    #[cfg(feature = "erasure")]
+    pub(crate) fn opened(
+        self,
+        user: Option<String>,
+        entries: BTreeMap<String, String>,
+    ) -> RecordedMetadata {
+        if user.is_none() && entries.is_empty() {
+            return self;
+        }
+        let (tags, key_id) = (self.tags().to_vec(), self.key_id());
+        let metadata = Metadata { user, entries, ..Metadata::clone(&self) };
+        RecordedMetadata(Some(Arc::new(Extras { metadata, tags, key_id })))
+    }
+
+    #[cfg(feature = "erasure")]
+    pub(crate) fn key_id(&self) -> Option<[u8; 16]> {
+        self.0.as_ref()?.key_id
     }
 
     fn tags(&self) -> &[String] {
@@ -364,9 +452,15 @@ impl RecordedEvent {
     /// Decodes the payload as JSON.
     ///
     /// # Errors
-    /// [`Undecodable`](ErrorKind::Undecodable) if the payload is not JSON of this type.
+    /// [`Undecodable`](ErrorKind::Undecodable) if the payload is not JSON of this type. Of a private event,
+    /// [`Erased`](ErrorKind::Erased) if its subject was forgotten, and
+    /// [`KeysUnavailable`](ErrorKind::KeysUnavailable) if it is [sealed](PayloadFormat::Sealed).
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(&self.payload).map_err(|e| {
+            #[cfg(feature = "erasure")]
+            if let Some(error) = self.unreadable() {
+                return error;
+            }
             let e = Told::from(e);
             let message = format!(
                 "event {} at version {} of {} does not decode as {}: {e}",
@@ -377,6 +471,24 @@ impl RecordedEvent {
             );
             Error::with_source(ErrorKind::Undecodable, message, e)
         })
+    }
+
+    /// Why nobody, or nobody here, can read the payload; `None` if it can be read.
+    #[cfg(feature = "erasure")]
+    pub(crate) fn unreadable(&self) -> Option<Error> {
+        let RecordedEvent { event_type, version, stream, .. } = self;
+        let event = format!("event {event_type} at version {version} of {stream}");
+        match self.format {
+            PayloadFormat::Json | PayloadFormat::Bytes => None,
+            PayloadFormat::Sealed => {
+                let message = format!("{event} is sealed, and its key is not at hand");
+                Some(Error::new(ErrorKind::KeysUnavailable, message))
+            }
+            PayloadFormat::Erased => {
+                let message = format!("{event} is erased: its data subject was forgotten");
+                Some(Error::new(ErrorKind::Erased, message))
+            }
+        }
     }
 }
 
@@ -409,6 +521,12 @@ impl fmt::Debug for RecordedEvent {
         match self.format {
             PayloadFormat::Json => debug.field("payload", &String::from_utf8_lossy(&self.payload)),
             PayloadFormat::Bytes => debug.field("payload", &self.payload),
+            #[cfg(feature = "erasure")]
+            PayloadFormat::Sealed => {
+                debug.field("payload", &format_args!("sealed, {} bytes", self.payload.len()))
+            }
+            #[cfg(feature = "erasure")]
+            PayloadFormat::Erased => debug.field("payload", &format_args!("erased")),
         };
         debug.finish()
     }

@@ -111,7 +111,7 @@ fn kek(n: u8) -> impl Fn() -> Result<KeyEncryptingKey, HandlerError> {
 
 fn print(key: &SubjectKey) -> Vec<u8> {
     let mut bytes = vec![0; 40];
-    key.cipher().seal(b"print", &mut bytes, 0);
+    key.cipher().seal(b"print", &mut bytes);
     bytes
 }
 

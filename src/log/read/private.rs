@@ -1,0 +1,86 @@
+//! Private events as readers see them. This is the only place where what is sealed is opened.
+
+use crate::codec::envelope::{Place, Read};
+use crate::codec::sealed_envelope::{key_id, opened, payload_at};
+use crate::journal::read::Journal;
+use crate::sealing::event::open;
+use crate::sealing::key::KeyId;
+use crate::sealing::source::FoundKey;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::event::{PayloadFormat, RecordedEvent};
+use bytes::Bytes;
+use std::cell::Cell;
+
+thread_local! {
+    static ASKS_FOR_NAMES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Restores the thread's earlier `ASKS_FOR_NAMES` when it is dropped.
+struct AskedBefore(bool);
+
+impl Drop for AskedBefore {
+    fn drop(&mut self) {
+        ASKS_FOR_NAMES.set(self.0);
+    }
+}
+
+impl RecordedEvent {
+    /// The id of the key that sealed the event; `None` if it is not [private](crate::NewEvent::private). Events with
+    /// the same key id are about the same data subject, also when that was forgotten.
+    #[must_use]
+    pub fn key_id(&self) -> Option<KeyId> {
+        self.metadata.key_id().map(KeyId::new)
+    }
+}
+
+/// Runs `work`, which asks for nothing but the names of events: it opens none. So no key is asked for while commits
+/// wait, which may take a key service seconds.
+pub(crate) fn names_only<T>(work: impl FnOnce() -> T) -> T {
+    let _before = AskedBefore(ASKS_FOR_NAMES.replace(true));
+    work()
+}
+
+/// The private event in `envelope`, from which `read` is: opened, if its key can be had.
+///
+/// # Errors
+/// If it cannot be known whether there is a key; `Corrupt`, if the key does not open it.
+#[cold]
+pub(crate) fn event(
+    read: Read,
+    envelope: Bytes,
+    place: Place,
+    journal: &Journal,
+) -> Result<RecordedEvent> {
+    let sealed = read.into_event(envelope.clone(), place);
+    if ASKS_FOR_NAMES.get() {
+        return Ok(sealed);
+    }
+    let id = key_id(&envelope).ok_or_else(|| unopened(&sealed))?;
+    let found = match journal.keys() {
+        Some(keys) => keys.find(KeyId::new(id))?,
+        None => FoundKey::Absent,
+    };
+    match found {
+        FoundKey::Absent => Ok(sealed),
+        FoundKey::Forgotten => {
+            Ok(RecordedEvent { format: PayloadFormat::Erased, payload: Bytes::new(), ..sealed })
+        }
+        FoundKey::Key(key) => {
+            let at = payload_at(&envelope).unwrap_or(usize::MAX);
+            let plaintext = open(&key, sealed.stream.as_str(), &envelope, at);
+            let event = plaintext
+                .ok()
+                .and_then(|plaintext| opened(sealed.clone(), &envelope, &plaintext.into()));
+            event.ok_or_else(|| unopened(&sealed))
+        }
+    }
+}
+
+#[cold]
+fn unopened(event: &RecordedEvent) -> Error {
+    let RecordedEvent { version, stream, position, .. } = event;
+    let message = format!(
+        "version {version} of {stream} (position {position}) is damaged: the key that it names does not open it"
+    );
+    Error::new(ErrorKind::Corrupt, message)
+}

@@ -1,0 +1,170 @@
+//! Forgetting a data subject.
+//!
+//! 1. **The fence**: the journal says, durably, that the subject of these keys was forgotten. From then on readers say
+//!    so, and nothing is appended under these keys.
+//! 2. **The keys are destroyed.** After the fence, never before: what nobody can read must be known to be erased.
+//! 3. **What was derived from private events goes**, from memory and from the disk.
+//!
+//! Each step can be done again. A crash before the fence leaves everything as it was; after it, opening the store does
+//! what is left.
+
+use crate::codec::record::{FORGETTING, FORGOTTEN, forgotten_key_id};
+use crate::log::commit::Commit;
+use crate::log::commit::encoded::EncodedCommit;
+use crate::log::privacy::asked;
+use crate::sealing::key::KeyId;
+use crate::store::Store;
+use crate::value::callback;
+use crate::value::error::{Error, ErrorKind, Result};
+use crate::value::failpoint::failpoint;
+use crate::value::limits::FORGOTTEN_PAGE;
+use crate::views;
+
+/// What [`Store::forget`] has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Forgotten {
+    /// The ids of the keys that were destroyed, the newest first; none, if the subject had no key.
+    pub keys: Vec<KeyId>,
+}
+
+impl Store {
+    /// Forgets `subject`: what was recorded about it as [private](crate::NewEvent::private) events cannot be read any
+    /// more, by anybody, in this store and in every copy of it. When this returns, that is durable.
+    ///
+    /// The events stay where they are, with everything that was never private, and are read as
+    /// [erased](crate::read::PayloadFormat::Erased); positions, versions and the [hash](Store::head_hash) of the
+    /// journal stay, too. A new private event about the subject is refused with [`Erased`](ErrorKind::Erased), until
+    /// the keys are asked to [renew](crate::erasure::KeyDirectory::renew) it.
+    ///
+    /// What was computed from private events goes as well. States of aggregates are computed again; no snapshot is ever
+    /// taken of one with private events. Read models that took any, and views of running projections that did, are
+    /// rebuilt in the background, and [`drain`](Store::drain) waits for them; until then a view shows
+    /// its old rows. The views of projections that do not run are removed. What sled's files keep of removed rows is
+    /// removed when the store is opened the next time: then all views are rebuilt.
+    ///
+    /// A subject without keys is not known, and nothing is done. Calling it again, after an error or without need, does
+    /// no harm. What a crash interrupts is done when the store is opened with its keys.
+    ///
+    /// **What is outside of the store is yours to see to**: your logs, views in other databases, and backups of the key
+    /// ring, which bring a subject back if they are restored together with a journal from before.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the store was opened without keys, or for a name that no subject
+    /// can have; errors of the keys, and of committing. If the message says that the subject is fenced, its events are
+    /// erased for every reader, and keys of it may be left: call it again.
+    pub fn forget(&self, subject: &str) -> Result<Forgotten> {
+        self.log.log().refuse_if_closed()?;
+        callback::refuse_if_commits_wait("forgetting")?;
+        let privacy = &self.log.log().privacy;
+        let keys = privacy.keys()?;
+        let _one = privacy.forgetting();
+        let mut destroyed: Vec<KeyId> = Vec::new();
+        loop {
+            let ids = asked(|| keys.ids(subject))?;
+            if let Some(id) = ids.iter().find(|id| destroyed.contains(id)) {
+                let message = format!(
+                    "the subject {subject:?} is fenced, and the keys still have its key {id}, which they have destroyed"
+                );
+                return Err(Error::new(ErrorKind::KeysUnavailable, message));
+            }
+            if ids.is_empty() {
+                break;
+            }
+            self.fence_and_destroy(&ids)?;
+            // A rotation may have come in between.
+            destroyed.extend(ids);
+        }
+        self.purge()?;
+        Ok(Forgotten { keys: destroyed })
+    }
+
+    /// Forgets the subjects of these keys, as another copy of this store has [listed](Store::forgotten) them: for a
+    /// store that was restored, together with its keys, from before somebody was forgotten.
+    ///
+    /// # Errors
+    /// Those of [`forget`](Store::forget).
+    pub fn forget_keys(&self, ids: &[KeyId]) -> Result<Forgotten> {
+        self.log.log().refuse_if_closed()?;
+        callback::refuse_if_commits_wait("forgetting")?;
+        let privacy = &self.log.log().privacy;
+        privacy.keys()?;
+        let _one = privacy.forgetting();
+        for page in ids.chunks(FORGOTTEN_PAGE) {
+            self.fence_and_destroy(page)?;
+        }
+        self.purge()?;
+        Ok(Forgotten { keys: ids.to_vec() })
+    }
+
+    /// Lists the keys whose subjects were forgotten, in the order of their ids. Keep the list outside of the store and
+    /// its backups: after restoring both the store and its keys from a backup, [`forget_keys`](Store::forget_keys)
+    /// forgets them again.
+    ///
+    /// # Errors
+    /// Failures of reading.
+    pub fn forgotten(&self) -> Result<Vec<KeyId>> {
+        let log = self.log.log();
+        log.refuse_if_closed()?;
+        let mut ids = Vec::new();
+        log.visit_records(FORGOTTEN, |key, _| {
+            ids.extend(forgotten_key_id(key).map(KeyId::new));
+            Ok(())
+        })?;
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// The first two steps.
+    fn fence_and_destroy(&self, ids: &[KeyId]) -> Result<()> {
+        let privacy = &self.log.log().privacy;
+        let destroy = || asked(|| privacy.keys()?.destroy(ids));
+        if failpoint!("store::destroy_before_fence") {
+            destroy()?;
+        }
+        privacy.mark()?;
+        let fence = Commit::new().fencing(ids).state(FORGETTING, vec![1]);
+        let fenced = EncodedCommit::new(fence)
+            .and_then(|fence| self.log.engine().commit(fence).map_err(Error::from));
+        privacy.fenced(ids, fenced.is_ok());
+        fenced?;
+        privacy.purge_memory();
+        destroy().map_err(|error| {
+            let message = format!("the subject is fenced, and its keys may be left: {error}");
+            Error::with_source(error.kind(), message, error)
+        })
+    }
+
+    /// The last step. What it could not remove from the disk is removed when the store is opened the next time.
+    fn purge(&self) -> Result<()> {
+        if self.log.log().record(FORGETTING)?.is_none() {
+            return Ok(());
+        }
+        match self.parts.projections.forget()? && !failpoint!("store::leave_views_of_the_forgotten")
+        {
+            true => Ok(()),
+            false => self.end_forgetting(),
+        }
+    }
+
+    fn end_forgetting(&self) -> Result<()> {
+        let done = EncodedCommit::new(Commit::new().state(FORGETTING, Vec::new()))?;
+        self.log.engine().commit(done).map(drop).map_err(Error::from)
+    }
+
+    /// Destroys the keys of those who were forgotten, if there are any again, and does what was left to be done. The
+    /// store is being opened, and nobody has its views open.
+    pub(crate) fn resume_forgetting(&self) -> Result<()> {
+        let log = self.log.log();
+        if let Ok(keys) = log.privacy.keys() {
+            for page in self.forgotten()?.chunks(FORGOTTEN_PAGE) {
+                asked(|| keys.destroy(page))?;
+            }
+        }
+        if log.record(FORGETTING)?.is_none() {
+            return Ok(());
+        }
+        views::wipe(&**log.journal.disk(), self.path())?;
+        self.end_forgetting()
+    }
+}
