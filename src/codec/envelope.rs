@@ -254,7 +254,8 @@ pub(super) fn format_of(flags: u16) -> PayloadFormat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::extras::encode_extras;
+    use crate::codec::bin;
+    use crate::codec::extras::{Extras, encode_extras};
     use crate::value::event::Metadata;
     use crate::value::random::{Random, first_seed, rounds};
     use std::collections::BTreeMap;

@@ -15,14 +15,14 @@ pub(crate) const KEY_ID_BYTES: usize = 16;
 
 /// Metadata, tags and key id as they are on disk. New fields need a new flag.
 #[derive(Serialize, Deserialize, Default, PartialEq)]
-struct Extras {
-    correlation_id: Option<[u8; 16]>,
-    causation_id: Option<[u8; 16]>,
-    command_id: Option<[u8; 16]>,
-    user: Option<String>,
-    entries: BTreeMap<String, String>,
-    tags: Vec<String>,
-    key_id: Option<[u8; KEY_ID_BYTES]>,
+pub(super) struct Extras {
+    pub(super) correlation_id: Option<[u8; 16]>,
+    pub(super) causation_id: Option<[u8; 16]>,
+    pub(super) command_id: Option<[u8; 16]>,
+    pub(super) user: Option<String>,
+    pub(super) entries: BTreeMap<String, String>,
+    pub(super) tags: Vec<String>,
+    pub(super) key_id: Option<[u8; KEY_ID_BYTES]>,
 }
 
 /// Appends the extras; nothing, if there are none.

@@ -94,7 +94,6 @@ impl Log {
         head: Head,
         clock: Box<dyn Clock>,
         torn: Option<TornWrite>,
-        #[cfg(feature = "erasure")] privacy: Privacy,
     ) -> Log {
         let (closing, closed) = bounded(0);
         Log {
@@ -107,7 +106,7 @@ impl Log {
             counters: Counters::default(),
             observers: Observers::default(),
             #[cfg(feature = "erasure")]
-            privacy,
+            privacy: Privacy::default(),
             clock: Box::new(AskedClock(clock)),
             indexer: Control::default(),
             threads: Mutex::new(Vec::new()),
@@ -121,6 +120,12 @@ impl Log {
     /// The same log, which tells `observers` what it does.
     pub(crate) fn observed_by(self, observers: Observers) -> Log {
         Log { observers, ..self }
+    }
+
+    /// The same log, with what is known of its private events.
+    #[cfg(feature = "erasure")]
+    pub(crate) fn with_privacy(self, privacy: Privacy) -> Log {
+        Log { privacy, ..self }
     }
 
     /// Runs `work` on a thread of the engine. Closing the log joins the thread.

@@ -129,16 +129,9 @@ impl Engine {
         let tail = Tail::new(indexed);
         fill(&tail, &index, &journal, &indexed, end.next)?;
         let head = Head::new(end.position, end.next, end.chain, end.time);
-        let log = Log::new(
-            journal,
-            index,
-            tail,
-            head,
-            clock,
-            opened.torn,
-            #[cfg(feature = "erasure")]
-            options.privacy,
-        );
+        let log = Log::new(journal, index, tail, head, clock, opened.torn);
+        #[cfg(feature = "erasure")]
+        let log = log.with_privacy(options.privacy);
         let log = Arc::new(log.observed_by(observers));
         #[cfg(feature = "erasure")]
         log.journal.open_private_by(Box::new(ReadersKeys(Arc::downgrade(&log))));

@@ -128,7 +128,9 @@ impl Store {
             .and_then(|fence| self.log.engine().commit(fence).map_err(Error::from));
         privacy.fenced(ids, fenced.is_ok());
         fenced?;
-        privacy.purge_memory();
+        if !failpoint!("model::keep_what_is_forgotten") {
+            privacy.purge_memory();
+        }
         destroy().map_err(|error| {
             let message = format!("the subject is fenced, and its keys may be left: {error}");
             Error::with_source(error.kind(), message, error)

@@ -6,6 +6,26 @@
 /// Each defect that a test of this binary catches, and the test.
 #[cfg(feature = "__internal")]
 const CAUGHT: &[(&str, &str)] = &[
+    #[cfg(feature = "erasure")]
+    (
+        "model::keep_what_is_forgotten",
+        "erasure::derived::no_state_that_was_in_memory_shows_who_was_forgotten",
+    ),
+    #[cfg(feature = "erasure")]
+    (
+        "store::leave_views_of_the_forgotten",
+        "erasure::derived::no_file_of_a_view_holds_who_was_forgotten_once_the_store_was_opened_again",
+    ),
+    #[cfg(feature = "erasure")]
+    (
+        "store::destroy_before_fence",
+        "erasure::forgetting::keys_that_are_not_destroyed_are_an_error_and_the_fence_holds",
+    ),
+    #[cfg(feature = "erasure")]
+    (
+        "log::admit_after_the_fence",
+        "erasure::races::what_was_sealed_before_the_fence_and_is_queued_after_it_is_refused",
+    ),
     (
         "group::drop_half_taken_batch",
         "group::whatever_consumers_do_each_event_is_delivered_until_it_is_finished",

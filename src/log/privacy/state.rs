@@ -1,6 +1,6 @@
 //! What a log knows of private events, and what it remembers of their keys.
 
-use crate::journal::manifest::{self, FORMAT_PRIVATE, Manifest};
+use crate::journal::manifest::{self, FORMAT_MAX, FORMAT_PRIVATE, Manifest};
 use crate::keyring::Keys;
 use crate::sealing::key::KeyId;
 use crate::storage::disk::Disk;
@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 /// What the log knows of private events.
+#[derive(Default)]
 pub(crate) struct Privacy {
     /// Until the store is closed.
     keys: RwLock<Option<Arc<dyn Keys>>>,
@@ -20,7 +21,8 @@ pub(crate) struct Privacy {
     known: RwLock<KnownKeys>,
     /// Whether the manifest says that there are private events.
     is_marked: AtomicBool,
-    marking: Mutex<Marking>,
+    /// Nothing, if there is no manifest to be written.
+    marking: Mutex<Option<Marking>>,
     forgetting: Mutex<()>,
     /// What drops what was computed from private events.
     purges: Mutex<Vec<Weak<Purge>>>,
@@ -63,12 +65,9 @@ impl Privacy {
     ) -> Privacy {
         Privacy {
             keys: RwLock::new(keys),
-            gate: RwLock::default(),
-            known: RwLock::default(),
             is_marked: AtomicBool::new(manifest.format >= FORMAT_PRIVATE),
-            marking: Mutex::new(Marking { directory, disk, manifest }),
-            forgetting: Mutex::default(),
-            purges: Mutex::default(),
+            marking: Mutex::new(Some(Marking { directory, disk, manifest })),
+            ..Privacy::default()
         }
     }
 
@@ -156,8 +155,9 @@ impl Privacy {
         if self.is_marked.load(Ordering::Acquire) {
             return Ok(());
         }
-        let mut marking = self.marking.lock();
-        if marking.manifest.format < FORMAT_PRIVATE {
+        if let Some(marking) = &mut *self.marking.lock()
+            && marking.manifest.format < FORMAT_PRIVATE
+        {
             let marked = Manifest { format: FORMAT_PRIVATE, ..marking.manifest.clone() };
             manifest::write(&*marking.disk, marking.directory.path(), &marked)?;
             marking.manifest = marked;
@@ -168,7 +168,7 @@ impl Privacy {
 
     /// The format of the store.
     pub(crate) fn format(&self) -> u32 {
-        self.marking.lock().manifest.format
+        self.marking.lock().as_ref().map_or(FORMAT_MAX, |marking| marking.manifest.format)
     }
 }
 

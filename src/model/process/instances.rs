@@ -68,7 +68,7 @@ impl<M: ProcessManager> Instance<M> {
             let event = event?;
             self.state.evolve(&event.decode::<M::Event>()?);
             self.version = event.version;
-            self.passed = pass_on.of(event.id, &event.metadata);
+            self.passed = pass_on.of_event(&event);
         }
         Ok(())
     }

@@ -109,7 +109,7 @@ impl<M: ProcessManager> LaneContext<M> {
             let (traces, _handling) = (log.observers.traces(), Handling::begin(&event));
             let span = enter_step!("effect", event, event.stream, filmstrip.version = version);
             context::link(traces, &span, &event);
-            let passed = self.pass_on.of(event.id, &event.metadata).in_trace(traces);
+            let passed = self.pass_on.of_event(&event).in_trace(traces);
             let mut out = Effects::new(&event, &passed, &self.executors);
             let own = event.decode::<M::Event>()?;
             let decided = instance.state.effect(&own, &mut out);

@@ -1,7 +1,7 @@
 //! What of an event's metadata its consequences carry.
 
 use crate::telemetry::context::{self, TRACEPARENT, TraceContext, correlation_of};
-use crate::value::event::Metadata;
+use crate::value::event::{Metadata, RecordedEvent};
 use crate::value::failpoint::failpoint;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -10,7 +10,8 @@ use uuid::Uuid;
 /// the events of its commands. What a deadline leads to carries what the instance's last own event carries.
 ///
 /// The correlation id is always passed on; for an event without one it is the event's own id, for it began the
-/// conversation. By default the user and all entries of the application's own are too.
+/// conversation. By default the user and all entries of the application's own are too. Of a private event nothing else
+/// is, whatever is chosen: its user and entries are sealed, and must not be recorded in clear.
 ///
 /// ```
 /// use filmstrip::process::PassOn;
@@ -63,8 +64,17 @@ impl PassOn {
         self
     }
 
+    /// What is passed on of `event`.
+    pub(super) fn of_event(&self, event: &RecordedEvent) -> Passed {
+        #[cfg(feature = "erasure")]
+        if event.key_id().is_some() && !failpoint!("process::pass_on_what_is_private") {
+            return PassOn::correlation_id_only().of(event.id, &event.metadata);
+        }
+        self.of(event.id, &event.metadata)
+    }
+
     /// What is passed on of the `metadata` of the event `event`.
-    pub(super) fn of(&self, event: Uuid, metadata: &Metadata) -> Passed {
+    fn of(&self, event: Uuid, metadata: &Metadata) -> Passed {
         let passes = |key: &str| self.only.as_ref().is_none_or(|only| only.entries.contains(key));
         let user = self.only.as_ref().is_none_or(|only| only.user)
             && !failpoint!("process::forget_who_asked");
@@ -127,5 +137,24 @@ mod tests {
         let began = PassOn::all().of(cause, &Metadata::default()).metadata(Some(cause));
         assert_eq!(began.correlation_id, Some(cause), "its conversation began with the cause");
         assert_eq!(PassOn::all().of(Uuid::max(), &met).metadata(None).causation_id, None);
+    }
+    /// They were sealed with the payload, and what follows from the event would hold them in clear.
+    #[cfg(feature = "erasure")]
+    #[test]
+    fn of_a_private_event_neither_user_nor_entries_are_passed_on() {
+        use crate::store::Store;
+        use crate::value::event::{NewEvent, RecordedMetadata};
+        use crate::value::position::ExpectedVersion;
+        let metadata = Metadata::default().correlation_id(Uuid::max()).user("ann").entry("k", "v");
+        let new = NewEvent::bytes("Moved", "").metadata(metadata.clone());
+        let store = Store::temporary().unwrap();
+        store.append("Customer-1", ExpectedVersion::Any, [new]).unwrap();
+        let public = store.read_all().collect().unwrap().remove(0);
+        assert_eq!(PassOn::all().of_event(&public), PassOn::all().of(public.id, &metadata));
+        let metadata = RecordedMetadata::of_private(metadata, Vec::new(), [1; 16]);
+        let private = RecordedEvent { metadata, ..public };
+        let passed = PassOn::all().user().of_event(&private);
+        let nothing = Passed { correlation_id: Some(Uuid::max()), ..Passed::default() };
+        assert_eq!(passed, nothing);
     }
 }

@@ -65,7 +65,7 @@ fn read(store: &Store) -> Vec<RecordedEvent> {
     for event in &all {
         let by_stream = store.read_stream(event.stream.clone());
         let by_stream = by_stream.after(Version::new(event.version.get() - 1)).limit(1);
-        assert_eq!(by_stream.collect().unwrap(), [event.clone()], "by stream");
+        assert_eq!(by_stream.collect().unwrap(), std::slice::from_ref(event), "by stream");
         let back = store.read_stream(event.stream.clone()).backwards().collect().unwrap();
         assert!(back.contains(event), "backwards");
         for tag in event.tags() {

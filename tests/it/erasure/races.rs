@@ -1,7 +1,11 @@
 //! Appends and a forget at the same time.
 
 use super::*;
+use chrono::{DateTime, Utc};
+use filmstrip::clock::{Clock, SystemClock};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// No event may be acknowledged that nobody can ever read: what a key has sealed lies before its fence in the journal,
 /// or was refused.
@@ -45,4 +49,40 @@ fn what_is_appended_while_its_subject_is_forgotten_lies_before_the_fence_or_is_r
         assert_eq!(ids.len(), 1, "one key was made for the first of them all");
         store.append("Order-0", ExpectedVersion::Any, [public()]).unwrap();
     }
+}
+
+/// A clock that holds up the next commit, which asks it after sealing and before queueing.
+struct Gate(Arc<Mutex<Option<(Sender<()>, Receiver<()>)>>>);
+
+impl Clock for Gate {
+    fn now(&self) -> DateTime<Utc> {
+        let held = self.0.lock().unwrap().take();
+        if let Some((here, goes_on)) = held {
+            here.send(()).unwrap();
+            goes_on.recv().unwrap();
+        }
+        SystemClock.now()
+    }
+}
+
+#[test]
+fn what_was_sealed_before_the_fence_and_is_queued_after_it_is_refused() {
+    let place = Place::new();
+    let held = Arc::new(Mutex::new(None));
+    let builder = Store::builder().keys(place.keys()).clock(Gate(Arc::clone(&held)));
+    let store = builder.open(place.store()).unwrap();
+    store.append("Order-1", ExpectedVersion::Any, [private("7", "first")]).unwrap();
+    let ((here, is_here), (go, goes_on)) = (channel(), channel());
+    *held.lock().unwrap() = Some((here, goes_on));
+    let late = std::thread::scope(|scope| {
+        let late =
+            scope.spawn(|| store.append("Order-1", ExpectedVersion::Any, [private("7", "late")]));
+        is_here.recv().unwrap();
+        store.forget("7").unwrap();
+        go.send(()).unwrap();
+        late.join().unwrap()
+    });
+    let Err(AppendError::Store(error)) = late else { panic!("{late:?}") };
+    assert_eq!(error.kind(), ErrorKind::Erased, "{error}");
+    assert_eq!(formats(&store), [PayloadFormat::Erased]);
 }

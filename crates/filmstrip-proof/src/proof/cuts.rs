@@ -135,7 +135,8 @@ fn recover(disk: &SimulatedDisk<Note>, root: &Path) -> Result<Vec<Known>, String
     let path = store_path(root);
     let text = |error: crate::value::error::Error| error.to_string();
     let directory = Directory::open(&path, &disk, &SystemClock).map_err(text)?;
-    let opened = recover::open(disk, &journal_directory(&path), directory.store).map_err(text)?;
+    let opened =
+        recover::open(disk, &journal_directory(&path), directory.manifest.store).map_err(text)?;
     let (journal, end) = (&opened.journal, opened.writer.end().next);
     let mut known = Vec::new();
     for item in journal.frames(journal.start(), 1, end) {

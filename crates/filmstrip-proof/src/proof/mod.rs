@@ -9,8 +9,9 @@ mod commands;
 mod conditions;
 mod decisions;
 mod faults;
-mod index;
 #[cfg(feature = "erasure")]
+mod forgetting;
+mod index;
 mod keyring;
 mod operations;
 mod preload;

@@ -737,6 +737,9 @@ fn a_sealed_event_that_is_not_bound_to_its_stream_or_content_is_caught() {
 
 #[test]
 fn a_key_ring_that_makes_nothing_durable_is_caught() {
+    let cuts =
+        "proof::forgetting::a_power_cut_at_any_step_leaves_everything_of_a_subject_or_nothing";
+    assert_caught("store::destroy_before_fence", cuts);
     let cuts = "proof::keyring::\
          a_power_cut_at_any_step_leaves_each_key_that_was_returned_and_none_that_was_destroyed";
     assert_caught("keyring::use_key_before_it_is_synced", cuts);
