@@ -18,6 +18,8 @@ use crate::codec::frame::{Chain, Header};
 use crate::log::core::Log;
 use crate::log::read::frame_cursor::FrameCursor;
 use crate::log::read::frame_events::FrameEvents;
+#[cfg(feature = "erasure")]
+use crate::log::read::private::leaving_sealed;
 use crate::log::read::skip::SkipAhead;
 use crate::log::tail::sleepers::{EndOfFrame, Enrolled, Slept, Waiter};
 use crate::value::error::Result;
@@ -136,6 +138,27 @@ impl Feed {
         after: Position,
         filter: Filter,
     ) -> Result<Feed> {
+        Feed::start_by(stop, name, after, filter, Reader::run)
+    }
+
+    /// The same, but private events stay sealed.
+    #[cfg(feature = "erasure")]
+    pub(crate) fn start_sealed(
+        stop: &FeedStop,
+        name: &str,
+        after: Position,
+        filter: Filter,
+    ) -> Result<Feed> {
+        Feed::start_by(stop, name, after, filter, |reader| leaving_sealed(|| reader.run()))
+    }
+
+    fn start_by(
+        stop: &FeedStop,
+        name: &str,
+        after: Position,
+        filter: Filter,
+        run: impl FnOnce(Reader) + Send + 'static,
+    ) -> Result<Feed> {
         filter.check()?;
         let log = &stop.0.log;
         let (sender, batches) = bounded(FEED_BATCHES_WAITING_MAX);
@@ -153,7 +176,7 @@ impl Feed {
             closed: log.closing(),
             stop: stop.clone(),
         };
-        log.spawn(name, move || reader.run())?;
+        log.spawn(name, move || run(reader))?;
         Ok(Feed { batches, stop: stop.clone() })
     }
 

@@ -190,7 +190,8 @@ impl Store {
     }
 
     /// Describes a relay: a thread that sends the store's events to another system, in order, each exactly once if the
-    /// target keeps [its side](RelayTarget) of it. Where it begins is what the target holds.
+    /// target keeps [its side](RelayTarget) of it. Where it begins is what the target holds. Private events are sent
+    /// sealed.
     ///
     /// The crate `filmstrip-nats` has a target for NATS JetStream, and `filmstrip-cloudevents` one for a file. The book
     /// says [when to use a relay](crate::book::relays).

@@ -15,7 +15,7 @@ use crate::log::commit::recorded::recorded_at;
 use crate::log::core::Log;
 use crate::log::matching::{first_match, id_by_postings, is_quick};
 #[cfg(feature = "erasure")]
-use crate::log::read::private::names_only;
+use crate::log::read::private::leaving_sealed;
 use crate::value::error::Result;
 use crate::value::failpoint::failpoint;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ pub(super) fn judge(
     };
     let first = || first_match(log, condition.filter(), after, head);
     #[cfg(feature = "erasure")]
-    let first = || names_only(first);
+    let first = || leaving_sealed(first);
     let Some(position) = first()? else {
         return Ok(None);
     };

@@ -12,15 +12,15 @@ use bytes::Bytes;
 use std::cell::Cell;
 
 thread_local! {
-    static ASKS_FOR_NAMES: Cell<bool> = const { Cell::new(false) };
+    static LEAVES_SEALED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Restores the thread's earlier `ASKS_FOR_NAMES` when it is dropped.
-struct AskedBefore(bool);
+/// Restores the thread's earlier `LEAVES_SEALED` when it is dropped.
+struct LeftBefore(bool);
 
-impl Drop for AskedBefore {
+impl Drop for LeftBefore {
     fn drop(&mut self) {
-        ASKS_FOR_NAMES.set(self.0);
+        LEAVES_SEALED.set(self.0);
     }
 }
 
@@ -33,10 +33,10 @@ impl RecordedEvent {
     }
 }
 
-/// Runs `work`, which asks for nothing but the names of events: it opens none. So no key is asked for while commits
-/// wait, which may take a key service seconds.
-pub(crate) fn names_only<T>(work: impl FnOnce() -> T) -> T {
-    let _before = AskedBefore(ASKS_FOR_NAMES.replace(true));
+/// Runs `work`, which leaves private events sealed: what asks for nothing but the names of events while commits wait,
+/// for a key service may take seconds; and what sends events to where nobody can forget them.
+pub(crate) fn leaving_sealed<T>(work: impl FnOnce() -> T) -> T {
+    let _before = LeftBefore(LEAVES_SEALED.replace(true));
     work()
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn event(
     journal: &Journal,
 ) -> Result<RecordedEvent> {
     let sealed = read.into_event(envelope.clone(), place);
-    if ASKS_FOR_NAMES.get() {
+    if LEAVES_SEALED.get() {
         return Ok(sealed);
     }
     let id = key_id(&envelope).ok_or_else(|| unopened(&sealed))?;

@@ -126,7 +126,7 @@ impl<M: ProcessManager> Runner<M> {
         context::link(traces, &span, event);
         let decided = catch(|| {
             let decided = instance.state.react(Trigger::Event(event))?;
-            let passed = self.pass_on.of_event(&event).in_trace(traces);
+            let passed = self.pass_on.of_event(event).in_trace(traces);
             instance.decide(&decided, passed, Some(event.id))
         });
         let decided = unless_panicked(decided);

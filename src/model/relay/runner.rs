@@ -145,7 +145,11 @@ impl<T: RelayTarget> Runner<T> {
             true => Position::new(self.position.get() + 1),
             false => self.position,
         };
-        let feed = Feed::start(&stop, "filmstrip-read", after, self.settings.filter.clone())?;
+        #[cfg(feature = "erasure")]
+        let start = Feed::start_sealed;
+        #[cfg(not(feature = "erasure"))]
+        let start = Feed::start;
+        let feed = start(&stop, "filmstrip-read", after, self.settings.filter.clone())?;
         self.desk.shared.progress.follow(&stop);
         let window = Window::new(self.settings.window, self.position);
         Ok(Link { feed, receipts: reader, window, is_unflushed: false })

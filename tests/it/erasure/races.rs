@@ -52,7 +52,10 @@ fn what_is_appended_while_its_subject_is_forgotten_lies_before_the_fence_or_is_r
 }
 
 /// A clock that holds up the next commit, which asks it after sealing and before queueing.
-struct Gate(Arc<Mutex<Option<(Sender<()>, Receiver<()>)>>>);
+struct Gate(Arc<Mutex<Held>>);
+
+/// What tells that a commit is held up, and lets it go on.
+type Held = Option<(Sender<()>, Receiver<()>)>;
 
 impl Clock for Gate {
     fn now(&self) -> DateTime<Utc> {
