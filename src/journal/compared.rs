@@ -6,12 +6,19 @@ use crate::journal::read::Journal;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::finding::FindingKind;
 use crate::value::head_hash::{HashCheck, HeadHash};
+use crate::value::progress::{Progress, Reporter};
 use std::sync::Arc;
 
 impl Journal {
     /// Whether what is visible up to `end`, which is at position `head`, begins with the noted history. The chain is
     /// computed again from the first frame on.
-    pub(crate) fn compare(&self, noted: &HeadHash, head: u64, end: Location) -> Result<HashCheck> {
+    pub(crate) fn compare(
+        &self,
+        noted: &HeadHash,
+        head: u64,
+        end: Location,
+        report: &dyn Fn(Progress),
+    ) -> Result<HashCheck> {
         let until = noted.position.get();
         if until > head {
             return Ok(HashCheck::Shorter);
@@ -22,6 +29,7 @@ impl Journal {
         }
         let disk = Arc::clone(self.disk());
         let mut scan = LenientScan::new(disk, self.directory(), self.store(), Until::Visible(end))?;
+        let mut progress = Reporter::new(report, "compared", scan.total_bytes());
         while let Some(step) = scan.next()? {
             let frame = match step {
                 Step::Frame { frame, .. } => frame,
@@ -45,6 +53,7 @@ impl Journal {
             chain = frame.chain_after(&chain).map_err(|what| {
                 Error::new(ErrorKind::Corrupt, format!("position {until}: {what}"))
             })?;
+            progress.reached(header.last_position(), scan.bytes);
             // Frames without events share a position; the noted hash is that of one of them.
             if header.last_position() == until && chain == noted.hash {
                 return Ok(HashCheck::Same);
