@@ -37,7 +37,14 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        // Also the help, which is no error unless nobody can read it.
+        Err(error) => {
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            return ExitCode::from(error.print().map_or_else(unprinted, |()| code));
+        }
+    };
     let mut out = Out::stdout(args.json, args.color);
     let done = execute(&args, &mut out);
     // Also what was found before an error, or what the answer is no to.
@@ -51,6 +58,17 @@ fn main() -> ExitCode {
             let _ = writeln!(std::io::stderr(), "filmstrip: {}", text::escaped(&message));
             ExitCode::from(2)
         }
+    }
+}
+
+/// The exit code if the help could not be printed.
+fn unprinted(error: std::io::Error) -> u8 {
+    match Fault::from(error) {
+        Fault::Bad(message) => {
+            let _ = writeln!(std::io::stderr(), "filmstrip: {message}");
+            2
+        }
+        _ => 0,
     }
 }
 

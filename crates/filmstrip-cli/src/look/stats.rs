@@ -16,9 +16,9 @@ Examples:
   filmstrip -d shop stats
   filmstrip -d shop --json stats | jq .events
 
-Nothing is counted: there is an event for each position. `filmstrip top` reads the log.
+The number of events is the last position, so no event is read. `filmstrip top` reads all of them.
 With --json: directory, events, head_hash, first_recorded_at, last_recorded_at, and bytes with journal, index, views
-and other. The journal's bytes include the room that is prepared for events to come.";
+and other. The journal's bytes include space reserved for later events.";
 
 /// Files and directories that are looked at: a store has some hundreds.
 const FILES_MAX: u64 = 1_000_000;

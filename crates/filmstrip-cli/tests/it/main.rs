@@ -4,7 +4,9 @@ mod book;
 mod common;
 mod foreign;
 mod help;
+mod inputs;
 mod keep;
+mod large;
 mod look;
 #[cfg(feature = "mcp")]
 mod mcp;
