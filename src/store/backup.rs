@@ -2,7 +2,7 @@
 
 use crate::journal::backup::prefix::Prefix;
 use crate::journal::backup::{self, Check};
-use crate::journal::manifest;
+use crate::journal::manifest::{self, Manifest, Role};
 use crate::log::core::journal_directory;
 use crate::storage::disk::{Disk, Kind, refuse_no_directory};
 use crate::storage::files;
@@ -181,7 +181,8 @@ impl Store {
         let ours = manifest::read(disk, self.path())?.ok_or_else(|| {
             Error::corrupt(&manifest::path(self.path()), 0, None, "it is missing")
         })?;
-        manifest::write(disk, path, &ours)
+        // Whatever this store is, its backup is to be opened as a store.
+        manifest::write(disk, path, &Manifest { role: Role::Store, ..ours })
     }
 
     /// Checks that `path` may take a backup of this store, and locks it.

@@ -11,7 +11,7 @@ use crate::store::figures::{
     SubscriptionStats, UpkeepStats,
 };
 use crate::value::callback;
-use crate::value::error::Result;
+use crate::value::error::{ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::position::Position;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Store {
         let (lag, lag_seconds) = lag(log, places.last)?;
         Ok(Stats {
             head: log.head_position(),
-            read_only: self.log.engine().accepts().is_err(),
+            read_only: self.log.engine().accepts().is_err_and(|it| it.kind() != ErrorKind::Replica),
             commits: self.commit_stats(),
             index: index_stats(log),
             open_readers: log.counters.readers.get(),

@@ -87,6 +87,11 @@ pub enum ErrorKind {
     AlreadyExecuted,
     /// This process was forked from the one that opened the store, and cannot use it.
     Forked,
+    /// The store is a replica: it takes what its source has, and no commits. Commit to the source; or make this store
+    /// accept commits, by [`Store::promote`](crate::Store::promote).
+    Replica,
+    /// A replica and its source have different histories. The message has a position and both hashes.
+    Diverged,
 }
 
 /// The place of damage on disk.

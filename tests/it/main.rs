@@ -41,6 +41,7 @@ mod read;
 mod read_ahead;
 mod read_model;
 mod repair;
+mod replica;
 mod repository;
 mod rows;
 mod spans;

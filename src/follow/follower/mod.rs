@@ -6,27 +6,28 @@
 //! * There is no wake-up across processes: a waiting reader polls the watermark, with a bounded interval.
 
 mod following;
+mod frames;
 mod history;
 mod indexed;
+mod opening;
 mod read_stream;
 mod streams;
 mod watch;
 
 pub use following::Following;
+pub use frames::StoreDirectory;
 pub use read_stream::FollowerReadStream;
 pub use streams::FollowerStreams;
 
-use crate::journal::manifest;
 use crate::log::read::options::{ReadOptions, filter_methods, range_methods, stream_method};
 use crate::log::read::stream_info::StreamInfo;
-use crate::storage::disk::{Disk, RealDisk, refuse_no_directory};
-use crate::storage::files::{absolute, resolve};
 use crate::value::error::{Error, Result};
 use crate::value::event::RecordedEvent;
 use crate::value::limits::FOLLOWER_POLL;
 use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
 use indexed::{Indexed, never_written, with_index};
+use opening::open_path;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,22 +69,7 @@ impl Follower {
     ///   watermark is missing, or the watermark is empty or torn for good.
     /// * [`Replaced`](crate::ErrorKind::Replaced): the journal is another store's.
     pub fn open(path: impl AsRef<Path>) -> Result<Follower> {
-        let path = absolute(path.as_ref())?;
-        let path = match resolve(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::invalid(format!(
-                    "{} is not a store: it does not exist",
-                    path.display()
-                )));
-            }
-            resolved => resolved.map_err(|e| Error::io("find", &path, e))?,
-        };
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        refuse_no_directory(&*disk, &path)?;
-        let manifest = manifest::read(&*disk, &path)?.ok_or_else(|| {
-            let message = format!("{} is not a store: it has no MANIFEST", path.display());
-            Error::invalid(message)
-        })?;
+        let (path, disk, manifest) = open_path(path.as_ref())?;
         let follower = Follower { shared: Arc::new(Shared::new(path, disk, manifest.store)) };
         follower.shared.look_first()?;
         Ok(follower)

@@ -13,9 +13,10 @@ use crate::log::tail::sleepers::{EndOfFrame, Enrolled, Sleepers, Slept, Waiter, 
 use crate::value::clock::Micros;
 use crate::value::failpoint::failpoint;
 use crate::value::filter_index::FilterId;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 /// The visible end of the log.
 pub(crate) struct Head {
@@ -32,6 +33,8 @@ pub(crate) struct Head {
     /// How many of them sleep.
     asleep: AtomicUsize,
     state: Mutex<State>,
+    /// Notified when the head has moved and somebody waits for a position.
+    moved: Condvar,
 }
 
 struct State {
@@ -47,6 +50,8 @@ struct State {
     sleepers: Sleepers,
     /// The thread that watches, while it sleeps.
     watching: Option<Arc<Waiter>>,
+    /// How many threads wait for a position.
+    waiting: usize,
 }
 
 /// How a wait ended.
@@ -79,7 +84,16 @@ impl Head {
             is_watched: AtomicBool::new(false),
             enrolled: AtomicU64::new(0),
             asleep: AtomicUsize::new(0),
-            state: Mutex::new(State { end, chain, time, closed: false, sleepers, watching }),
+            state: Mutex::new(State {
+                end,
+                chain,
+                time,
+                closed: false,
+                sleepers,
+                watching,
+                waiting: 0,
+            }),
+            moved: Condvar::new(),
         }
     }
 
@@ -130,7 +144,7 @@ impl Head {
         self.position.store(position, Ordering::Release);
         state.sleepers.advance((before, chain_before), (position, chain), judged.wanted.as_ref());
         self.asleep.store(state.sleepers.len(), Ordering::Release);
-        let mut is_awaited = state.sleepers.must_notify();
+        let mut is_awaited = state.sleepers.must_notify() || state.waiting > 0;
         if state.watching.is_some() {
             // Under the lock under which others join: they find `seen` moved, or are in the count.
             let joined = self.joined.load(Ordering::Acquire);
@@ -155,6 +169,26 @@ impl Head {
         if self.seen() < self.position() {
             self.wake_watching(&mut state);
         }
+        if state.waiting > 0 {
+            self.moved.notify_all();
+        }
+    }
+
+    /// Waits until the head is at or past `position`, or the log is closed. Returns whether it is there.
+    pub(crate) fn wait_for(&self, position: u64, deadline: Option<Instant>) -> bool {
+        let mut state = self.state.lock();
+        state.waiting += 1;
+        let mut has_timed_out = false;
+        while self.position() < position && !state.closed && !has_timed_out {
+            match deadline {
+                Some(deadline) => {
+                    has_timed_out = self.moved.wait_until(&mut state, deadline).timed_out();
+                }
+                None => self.moved.wait(&mut state),
+            }
+        }
+        state.waiting -= 1;
+        self.position() >= position
     }
 
     fn wake_watching(&self, state: &mut State) {
@@ -183,6 +217,7 @@ impl Head {
             waiter.woken.notify_one();
         }
         self.wake_watching(&mut state);
+        self.moved.notify_all();
     }
 }
 

@@ -97,6 +97,7 @@ fn writes(health: &Health) -> Markup {
             @match &health.writes {
                 Writes::Accepting => span.badge.good { "accepts commits" },
                 Writes::ReadOnly(error) => { span.badge.bad { "read-only" } " " (Visible(&error.to_string())) }
+                Writes::Replica => span.badge.good { "replica" },
                 Writes::Closed => span.badge.idle { "closed" },
                 _ => span.badge.idle { "unknown" },
             }
