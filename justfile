@@ -38,6 +38,10 @@ async:
 cli:
     cargo test -p filmstrip-cli
 
+# Test the relay to NATS with servers that are killed; so many times
+nats ROUNDS="1":
+    FILMSTRIP_ROUNDS={{ ROUNDS }} cargo test -p filmstrip-nats
+
 # Test the studio over HTTP and in Chromium; with a directory, keep pictures of its pages there
 studio SCREENSHOTS="":
     {{ if SCREENSHOTS == "" { "" } else { "FILMSTRIP_SCREENSHOTS=" + SCREENSHOTS } }} cargo test -p filmstrip-studio

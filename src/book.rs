@@ -10,6 +10,7 @@
 //! | queries | [`projections`] |
 //! | following the log | [`subscriptions`] |
 //! | reacting to events | [`groups`] of consumers, and [`processes`] |
+//! | other systems | [`relays`] |
 //! | tasks of an async runtime | `async_services`, with the feature `async` (`docs/book/async.md`) |
 //! | another machine | [`replicas`] |
 //! | tests | [`testing`] |
@@ -52,6 +53,9 @@ pub mod groups {}
 
 #[doc = include_str!("../docs/book/processes.md")]
 pub mod processes {}
+
+#[doc = include_str!("../docs/book/relays.md")]
+pub mod relays {}
 
 #[cfg(feature = "async")]
 #[doc = include_str!("../docs/book/async.md")]

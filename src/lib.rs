@@ -30,6 +30,7 @@
 //!   Both can be rebuilt from the events at any time.
 //! * A [`ProcessManager`] coordinates work across several streams: it follows their events, gives
 //!   commands, and acts when an expected event does not come in time.
+//! * A [relay](relay::RelayTarget) sends the events to another system, in order and each once.
 //!
 //! The [`book`] has a chapter for each part of an application, with a complete program.
 //!
@@ -74,6 +75,7 @@
 //! | [`bus`] | the queue of commands and its tickets |
 //! | [`projection`] | views and read models, their handles and states |
 //! | [`process`] | process managers, their effects, handles and states |
+//! | [`relay`] | sending events to another system |
 //! | [`replica`] | copies of a store that follow it, and can take its place |
 //! | [`repair`] | backups, verification, findings, export |
 //! | [`trace`], [`causation`] | the trace that a command is part of; what led to an event |
@@ -112,6 +114,7 @@
 //! | back up while writers continue | [`Store::backup`], each time into the same directory |
 //! | read from another process | [`Follower`] |
 //! | keep a copy that follows, on another machine | [`StoreBuilder::replica`] |
+//! | send the events to a broker, or to a file | [`Store::relay`] |
 //! | prove later that nothing was changed | keep [`Store::head_hash`] elsewhere; [`Store::check_hash`] |
 //!
 //! # Guarantees and limits
@@ -286,6 +289,18 @@ pub mod process {
     pub use crate::model::process::status::{Parked, ParkedKind, ProcessState, ProcessStatus};
 }
 
+pub mod relay {
+    //! Sending a store's events to another system: see [the book](crate::book::relays).
+
+    pub use crate::model::policy::Retrying;
+    pub use crate::model::relay::builder::RelayBuilder;
+    pub use crate::model::relay::failure::RelayError;
+    pub use crate::model::relay::handle::RelayHandle;
+    pub use crate::model::relay::receipts::Receipts;
+    pub use crate::model::relay::status::{RelayState, RelayStatus};
+    pub use crate::model::relay::target::{LastEvent, RelaySource, RelayTarget};
+}
+
 pub mod replica {
     //! Replicas: stores whose events come from another one, and are kept as they are.
     //!
@@ -308,18 +323,21 @@ pub mod repair {
     //! | --- | --- |
     //! | back up while writers continue | [`Store::backup`](crate::Store::backup) |
     //! | check an open store | [`Store::verify`](crate::Store::verify) |
+    //! | do either from another process | [`Follower::backup`](crate::Follower::backup),
+    //! [`Follower::verify`](crate::Follower::verify) |
     //! | check a store that does not open | [`Store::verify_at`](crate::Store::verify_at) |
     //! | prove later that nothing was changed | [`Store::head_hash`](crate::Store::head_hash) and
     //! [`Store::check_hash`](crate::Store::check_hash) |
     //! | recover what is readable | [`Store::repair`](crate::Store::repair) |
 
     pub use crate::journal::torn::TornWrite;
-    pub use crate::store::backup::Backup;
+    pub use crate::store::backup::{Backup, BackupOptions};
     pub use crate::store::repair::{CutStream, Exported, IndexRebuilt, Renumbered, Repair};
-    pub use crate::store::verify::Verification;
+    pub use crate::store::verify::{Unchecked, Verification};
     pub use crate::value::error::Damage;
     pub use crate::value::finding::{Finding, FindingKind};
     pub use crate::value::head_hash::{HashCheck, HeadHash};
+    pub use crate::value::progress::Progress;
 }
 
 pub mod health {
@@ -329,8 +347,8 @@ pub mod health {
 
     pub use crate::journal::extent::SegmentInfo;
     pub use crate::store::figures::{
-        CommitStats, DiskStats, FollowerKind, FollowerState, FollowerStats, IndexStats, Stats,
-        SubscriptionStats, UpkeepStats,
+        CommitStats, DiskStats, FollowerKind, FollowerState, FollowerStats, IndexStats,
+        ReplicationStats, Stats, SubscriptionStats, UpkeepStats,
     };
     pub use crate::store::health::{Health, Writes};
 }

@@ -4,7 +4,7 @@ use crate::codec::aggregate::{AggregateImage, ImageEvent};
 use crate::codec::keys;
 use crate::codec::sparse_index::SparseEntry;
 use crate::codec::sst::event::LocatedEvent;
-use crate::codec::sst::posting::{last_position, tag_of_name};
+use crate::codec::sst::posting::tag_of_name;
 use crate::codec::state::StoredRecord;
 use crate::index::core::Index;
 use crate::kv::database::Tree;
@@ -75,30 +75,6 @@ impl Index {
             }
         }
         Ok(())
-    }
-
-    /// How many postings of events up to position `reached` the tables hold.
-    pub(crate) fn count_postings(&self, reached: u64) -> Result<u64> {
-        let mut postings = 0;
-        for table in self.tables.live().iter() {
-            if table.footer.positions.0 > reached || table.footer.postings == 0 {
-                continue;
-            }
-            let mut walk = TableCursor::of(&self.db, table)?;
-            let mut event_block = OpenEventBlock::default();
-            while let Some(run) =
-                walk.take(&self.db)?.filter(|run| tag_of_name(&run.stream).is_some())
-            {
-                postings += match last_position(&run) <= reached {
-                    true => run.events,
-                    false => {
-                        let events = event_block.events(table, &run)?;
-                        events.iter().filter(|event| event.position <= reached).count() as u64
-                    }
-                };
-            }
-        }
-        Ok(postings)
     }
 
     /// The next snapshots after the key `after`, with their overflow values; none at the end.

@@ -105,6 +105,21 @@ impl IndexReader {
 }
 
 impl ReadOnlyIndex {
+    /// What lists its tables.
+    pub(crate) fn stored(&self) -> &StoredCheckpoint {
+        &self.stored
+    }
+
+    pub(crate) fn tables(&self) -> &TableSet {
+        &self.tables
+    }
+
+    /// Drops the cached blocks of tables, so that the next reads come from the disk.
+    pub(crate) fn forget_blocks(&self) {
+        self.cache.clear();
+        self.tables.live().iter().for_each(|table| table.forget());
+    }
+
     /// How far it holds the journal.
     pub(crate) fn checkpoint(&self) -> Checkpoint {
         self.stored.checkpoint

@@ -19,6 +19,7 @@ use crate::storage::files::MODE_ALL;
 use crate::storage::replace;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
+use crate::value::progress::{Progress, Reporter};
 use prefix::Prefix;
 use std::path::Path;
 use std::sync::Arc;
@@ -89,7 +90,7 @@ impl Checks {
 }
 
 /// Extends the journal in `directory` on `disk` to `prefix`. The existing copy must be a part of `prefix`, and is
-/// checked as `check` says.
+/// checked as `check` says. `report` is called about every MiB, and at the end.
 ///
 /// # Errors
 /// `InvalidInput` if the existing copy is not a part of this journal; `Corrupt` if this journal is damaged. The
@@ -99,6 +100,7 @@ pub(crate) fn copy(
     disk: &Arc<dyn Disk>,
     directory: &Path,
     check: Check,
+    report: &dyn Fn(Progress),
 ) -> Result<Copied> {
     disk.create_dir_all(directory, MODE_ALL).map_err(|e| Error::io("create", directory, e))?;
     let store = prefix.journal.store();
@@ -108,9 +110,14 @@ pub(crate) fn copy(
     let sealed = newest.as_ref().map_or(0, |newest| newest.number - 1);
     let checks = Checks::new(check, prefix, sealed)?;
     let mut copied = Copied { next_check: checks.next(), ..Copied::default() };
-    let mut last_frame = None;
+    let mut progress = Reporter::new(report, "backed up", prefix.bytes()?);
+    let (mut handled, mut last_frame) = (0, None);
     for number in 1..=prefix.end.segment {
         let source = prefix.header(number)?;
+        let before = handled;
+        handled += source.length;
+        let mut copying = |offset| progress.reached(source.first_position - 1, before + offset);
+        copying(0);
         let (mut is_checked, mut is_damaged) = (false, false);
         let reused = match &newest {
             Some(newest) if number < newest.number => {
@@ -137,7 +144,7 @@ pub(crate) fn copy(
             copied.reused += 1;
             continue;
         }
-        let (bytes, scan) = target.copy_segment(prefix, &source)?;
+        let (bytes, scan) = target.copy_segment(prefix, &source, &mut copying)?;
         last_frame = scan.last_frame;
         copied.bytes += bytes;
         copied.segments += 1;
@@ -147,6 +154,7 @@ pub(crate) fn copy(
     let watermark = DurableWatermark { frame, end: prefix.end.offset, position: prefix.position };
     // Last, because the watermark must never promise more than the copy holds.
     WatermarkFile::create(&*target.disk, &target.directory, store, watermark)?;
+    progress.ended(prefix.position);
     Ok(copied)
 }
 

@@ -14,6 +14,7 @@ mod segments;
 use crate::codec::frame::{self, Chain, Frame, Header, Location};
 use crate::codec::length::in_memory;
 use crate::journal::recover::segment_numbers;
+use crate::journal::segment;
 use crate::journal::watermark::DurableWatermark;
 use crate::storage::disk::{Disk, DiskFile};
 use crate::value::clock::Micros;
@@ -143,6 +144,20 @@ impl LenientScan {
             bytes: 0,
             segments: 0,
         })
+    }
+
+    /// Bytes of the journal that are to be walked, as the files are now.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        let length = |number: u64| {
+            let file = self.disk.open(&segment::path(&self.directory, number));
+            // What cannot be read is a finding of the walk.
+            let length = file.and_then(|file| file.length()).unwrap_or(0);
+            match &self.until {
+                Until::Visible(end) if end.segment == number => end.offset.min(length),
+                _ => length,
+            }
+        };
+        self.numbers.iter().map(|number| length(*number)).sum()
     }
 
     /// The position after everything walked so far.

@@ -12,6 +12,7 @@ pub(crate) mod projection;
 pub(crate) mod read_model;
 pub(crate) mod readable;
 mod readback;
+pub(crate) mod relay;
 pub(crate) mod repository;
 pub(crate) mod request;
 pub(crate) mod ticket;

@@ -74,7 +74,10 @@ pub struct Retrying {
 /// `None` if the failure needs an operator.
 pub(crate) fn recovery_delay(error: &Error, failures: u32) -> Option<Duration> {
     if failpoint!("model::full_disk_is_for_good")
-        || !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::Timeout)
+        || !matches!(
+            error.kind(),
+            ErrorKind::StorageFull | ErrorKind::Timeout | ErrorKind::Unavailable
+        )
     {
         return None;
     }

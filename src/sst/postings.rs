@@ -8,7 +8,7 @@ use crate::codec::sst::block_index::KeyRun;
 use crate::codec::sst::posting::{self, Posting};
 use crate::sst::cursor::TableCursor;
 use crate::sst::reader::{BlockFinder, Table};
-use crate::sst::set::{TableSet, may_hold};
+use crate::sst::set::{OpenEventBlock, TableSet, may_hold};
 use crate::value::corruption::Corruption;
 use crate::value::error::Result;
 use crate::value::stream::StreamId;
@@ -104,6 +104,30 @@ impl TableSet {
         for table in may_hold(tables.get(begin..).unwrap_or_default(), name) {
             let last = table.run_up_to(finder, name, u64::MAX)?;
             postings = postings.saturating_add(last.map_or(0, |run| run.last_version()));
+        }
+        Ok(postings)
+    }
+
+    /// How many postings of events up to position `reached` the tables hold.
+    pub(crate) fn count_postings(&self, finder: &dyn BlockFinder, reached: u64) -> Result<u64> {
+        let mut postings = 0;
+        for table in self.live().iter() {
+            if table.footer.positions.0 > reached || table.footer.postings == 0 {
+                continue;
+            }
+            let mut walk = TableCursor::of(finder, table)?;
+            let mut event_block = OpenEventBlock::default();
+            while let Some(run) =
+                walk.take(finder)?.filter(|run| posting::tag_of_name(&run.stream).is_some())
+            {
+                postings += match posting::last_position(&run) <= reached {
+                    true => run.events,
+                    false => {
+                        let events = event_block.events(table, &run)?;
+                        events.iter().filter(|event| event.position <= reached).count() as u64
+                    }
+                };
+            }
         }
         Ok(postings)
     }

@@ -58,6 +58,10 @@ pub(crate) fn restrict(path: &Path) -> io::Result<()> {
 
 /// What may be done with the directory that `path` is in, and by whom.
 pub(crate) fn mode_above(path: &Path) -> io::Result<u32> {
-    let above = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    Ok(fs::metadata(above)?.mode() & MODE_ALL)
+    mode(path.parent().ok_or(io::ErrorKind::InvalidInput)?)
+}
+
+/// What may be done with the file or directory `path`, and by whom.
+pub(crate) fn mode(path: &Path) -> io::Result<u32> {
+    Ok(fs::metadata(path)?.mode() & MODE_ALL)
 }

@@ -8,7 +8,7 @@ use crate::model::process::status::{self as process, ParkedKind, ProcessState, P
 use crate::model::projection::status::{ProjectionState, ProjectionStatus};
 use crate::store::backup::Backup;
 use crate::store::repair::{CutStream, Exported, IndexRebuilt, Renumbered};
-use crate::store::verify::Verification;
+use crate::store::verify::{Unchecked, Verification};
 use crate::value::error::{Error, ErrorKind};
 use crate::value::finding::{Finding, FindingKind};
 use crate::value::head_hash::{HashCheck, HeadHash};
@@ -170,10 +170,11 @@ fn damage_and_repairs_are_shown() {
         bytes: 4_096,
         indexed: None,
         views: 0,
+        unchecked: vec![Unchecked::IndexDatabase, Unchecked::Views],
     };
     is(
         &verified,
-        r#"{"findings":[{"kind":"frame","file":"/s/journal/0001","offset":64,"positions":{"start":7,"end":9},"stream":null,"message":"it is damaged"},{"kind":"durable_watermark","file":"/s/journal/durable","offset":null,"positions":null,"stream":null,"message":"it is damaged"}],"more_findings":0,"head":9,"events":6,"segments":1,"bytes":4096,"indexed":null,"views":0}"#,
+        r#"{"findings":[{"kind":"frame","file":"/s/journal/0001","offset":64,"positions":{"start":7,"end":9},"stream":null,"message":"it is damaged"},{"kind":"durable_watermark","file":"/s/journal/durable","offset":null,"positions":null,"stream":null,"message":"it is damaged"}],"more_findings":0,"head":9,"events":6,"segments":1,"bytes":4096,"indexed":null,"views":0,"unchecked":["index_database","views"]}"#,
     );
     let torn = TornWrite {
         file: "/s/journal/0001".into(),

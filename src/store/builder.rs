@@ -270,13 +270,22 @@ impl StoreBuilder {
         let its_directory = Arc::clone(&directory);
         let projections = Projections::new(Arc::clone(engine.log()), its_directory, cache_bytes);
         let (log, processes) = (LogHandle::new(engine, belongings), Arc::default());
+        let relays = Arc::default();
         if let Some(source) = source {
             applier::start(log.engine(), source)?;
         }
         let (groups, live, kinds) = (Arc::default(), Arc::default(), Arc::default());
         let subscriptions = Arc::default();
-        let parts =
-            StoreParts { directory, projections, groups, live, subscriptions, processes, kinds };
+        let parts = StoreParts {
+            directory,
+            projections,
+            groups,
+            live,
+            subscriptions,
+            processes,
+            relays,
+            kinds,
+        };
         Ok(Store { log, parts: Arc::new(parts) })
     }
 }

@@ -5,6 +5,7 @@ use crate::log::replica::status::{Replication, ReplicationState};
 use crate::model::process::status::{ProcessState, ProcessStatus};
 use crate::model::projection::registry::ReadModelStatus;
 use crate::model::projection::status::{ProjectionState, ProjectionStatus};
+use crate::model::relay::status::{RelayState, RelayStatus};
 use crate::store::Store;
 use crate::value::callback;
 use crate::value::error::{Error, ErrorKind, Result, under_error};
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 ///         "processes": {},
 ///         "groups": {},
 ///         "read_models": [],
+///         "relays": {},
 ///     })
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -46,6 +48,8 @@ pub struct Health {
     pub groups: BTreeMap<String, GroupStatus>,
     /// The read models that have handles.
     pub read_models: Vec<ReadModelStatus>,
+    /// The relays that were started and not stopped, by the names of their targets.
+    pub relays: BTreeMap<String, RelayStatus>,
 }
 
 /// Whether a store accepts commits.
@@ -95,11 +99,16 @@ impl Health {
         let models = self.read_models.iter().filter_map(|model| {
             model.error.clone().map(|error| (format!("read model {}", model.name), error))
         });
+        let relays = self.relays.iter().filter_map(|(name, status)| match &status.state {
+            RelayState::Faulted(error) => Some((format!("relay {name}"), error.clone())),
+            _ => None,
+        });
         let stopped = self.replication.iter().filter_map(|replication| match &replication.state {
             ReplicationState::Stopped(error) => Some(("replication".to_owned(), error.clone())),
             _ => None,
         });
-        projections.chain(processes).chain(groups).chain(models).chain(stopped).collect()
+        let followers = projections.chain(processes).chain(groups).chain(models).chain(relays);
+        followers.chain(stopped).collect()
     }
 }
 
@@ -140,6 +149,7 @@ impl Store {
         };
         let projections = parts.projections.reports(head).into_iter();
         let processes = parts.processes.reports(head).into_iter();
+        let relays = parts.relays.reports(head).into_iter();
         Ok(Health {
             writes,
             replication: self.replication(),
@@ -147,6 +157,7 @@ impl Store {
             processes: processes.map(|report| (report.name, report.status)).collect(),
             groups: groups.into_iter().map(|report| (report.name, report.status)).collect(),
             read_models: parts.projections.read_models(head),
+            relays: relays.map(|report| (report.name, report.status)).collect(),
         })
     }
 }

@@ -46,6 +46,7 @@ use crate::log::commit::outcome::{AppendError, Appended, Committed};
 use crate::log::handle::LogHandle;
 use crate::model::process::registry::Processes;
 use crate::model::projection::registry::Projections;
+use crate::model::relay::registry::Relays;
 use crate::model::repository::kinds::Kinds;
 use crate::storage::held::Held;
 use crate::telemetry::context;
@@ -104,6 +105,7 @@ struct StoreParts {
     live: Arc<Roster>,
     subscriptions: Arc<OpenSubscriptions>,
     processes: Arc<Processes>,
+    relays: Arc<Relays>,
     /// What transactions load from.
     kinds: Arc<Kinds>,
 }

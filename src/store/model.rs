@@ -9,6 +9,8 @@ use crate::model::process::contract::ProcessManager;
 use crate::model::projection::ProjectionBuilder;
 use crate::model::projection::contract::Projection;
 use crate::model::read_model::{ReadModel, ReadModelHandle};
+use crate::model::relay::builder::RelayBuilder;
+use crate::model::relay::target::RelayTarget;
 use crate::model::repository::Repository;
 use crate::model::repository::outcome::ExecuteError;
 use crate::model::transaction::outcome::Transacted;
@@ -185,6 +187,18 @@ impl Store {
     /// Describes a process manager that follows the log; see [`ProcessManager`].
     pub fn process<M: ProcessManager>(&self) -> ProcessBuilder<M> {
         ProcessBuilder::new(self.log.clone(), Arc::clone(&self.parts.processes))
+    }
+
+    /// Describes a relay: a thread that sends the store's events to another system, in order, each exactly once if the
+    /// target keeps [its side](RelayTarget) of it. Where it begins is what the target holds.
+    ///
+    /// It writes nothing to the store, so it runs on a [replica](crate::replica) too. One relay may send to a target: stop
+    /// it at the source before it is started at the replica.
+    ///
+    /// The crate `filmstrip-nats` has a target for NATS JetStream, and `filmstrip-cloudevents` one for a file. The book
+    /// says [when to use a relay](crate::book::relays).
+    pub fn relay<T: RelayTarget>(&self, target: T) -> RelayBuilder<T> {
+        RelayBuilder::new(self.log.clone(), Arc::clone(&self.parts.relays), target)
     }
 
     /// Waits until the store is at rest: every running process has ingested everything that is durable, its own events

@@ -12,7 +12,7 @@ use crate::store::Store;
 use crate::store::directory::store_lock::{Lock, lock_existing};
 use crate::store::export_target::ExportTarget;
 use crate::store::verify::{
-    Verification, read_manifest, stores_of_journal, verify_still, with_still_site,
+    Still, Verification, read_manifest, stores_of_journal, verify_still, with_still_site,
 };
 use crate::value::clock::{Clock, Micros, SystemClock};
 use crate::value::error::{Error, Result};
@@ -20,6 +20,7 @@ use crate::value::failpoint::failpoint;
 use crate::value::finding::{Finding, FindingKind, Findings};
 use crate::value::fork::Owner;
 use crate::value::position::{Position, Version};
+use crate::value::progress::Progress;
 use crate::value::shown;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -158,6 +159,14 @@ impl Repair {
     /// # Errors
     /// What prevented the verification itself. Damage is not an error.
     pub fn verify(&self) -> Result<Verification> {
+        self.verify_with(|_| {})
+    }
+
+    /// Does the same as [`verify`](Repair::verify), and calls `report` as [`Store::verify_with`] does.
+    ///
+    /// # Errors
+    /// Those of [`verify`](Repair::verify).
+    pub fn verify_with(&self, report: impl Fn(Progress)) -> Result<Verification> {
         self.owner.check()?;
         let mut findings = Findings::default();
         // What the manifest lacks is a finding, and did not prevent anything.
@@ -166,7 +175,11 @@ impl Repair {
             let file = manifest::path(&self.path);
             findings.add(Finding::new(FindingKind::Manifest, &file, foreign.as_str()));
         }
-        verify_still(&self.path, &self.disk, self.store, findings)
+        verify_still(&self.still(), findings, &report)
+    }
+
+    fn still(&self) -> Still<'_> {
+        Still { path: &self.path, disk: &self.disk, store: self.store }
     }
 
     /// Quarantines the index, so that opening the store rebuilds it from the journal.
@@ -237,6 +250,15 @@ impl Repair {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn export(&self, to: impl AsRef<Path>) -> Result<Exported> {
+        self.export_with(to, |_| {})
+    }
+
+    /// Does the same as [`export`](Repair::export), and calls `report` with how much of the journal was read: about
+    /// every MiB, and at the end. It is read at least three times, and each time the progress begins again.
+    ///
+    /// # Errors
+    /// Those of [`export`](Repair::export).
+    pub fn export_with(&self, to: impl AsRef<Path>, report: impl Fn(Progress)) -> Result<Exported> {
         self.owner.check()?;
         let to = files::absolute(to.as_ref())?;
         // The copy must not be readable for more users than the store.
@@ -246,11 +268,10 @@ impl Repair {
         let aside = target.left_out();
         let store = Uuid::now_v7();
         let export = with_still_site(
-            &self.path,
-            &self.disk,
-            self.store,
+            &self.still(),
             &mut Findings::default(),
             BTreeSet::new(),
+            &report,
             |site| export(site, &its_disk, &to, store, aside),
         )?;
         let created = Micros::of(SystemClock.now());

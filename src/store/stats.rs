@@ -2,19 +2,21 @@
 
 use crate::follow::group::status::GroupState;
 use crate::log::core::Log;
-use crate::log::read::frame_cursor::FrameCursor;
+use crate::log::read::lag::lag;
+use crate::log::replica::status::{Replication, ReplicationState};
 use crate::model::process::status::ProcessState;
 use crate::model::projection::status::ProjectionState;
+use crate::model::relay::status::RelayState;
 use crate::store::Store;
 use crate::store::figures::{
-    CommitStats, DiskStats, FollowerKind, FollowerState, FollowerStats, IndexStats, Stats,
-    SubscriptionStats, UpkeepStats,
+    CommitStats, DiskStats, FollowerKind, FollowerState, FollowerStats, IndexStats,
+    ReplicationStats, Stats, SubscriptionStats, UpkeepStats,
 };
 use crate::value::callback;
 use crate::value::error::{ErrorKind, Result};
-use crate::value::failpoint::failpoint;
 use crate::value::position::Position;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Store {
     /// Returns what the store has done since it was opened, and what it holds.
@@ -45,6 +47,7 @@ impl Store {
         Ok(Stats {
             head: log.head_position(),
             read_only: self.log.engine().accepts().is_err_and(|it| it.kind() != ErrorKind::Replica),
+            replication: self.replication().as_ref().map(replication_stats),
             commits: self.commit_stats(),
             index: index_stats(log),
             open_readers: log.counters.readers.get(),
@@ -103,6 +106,12 @@ impl Store {
             let (parked, retries) = (report.status.parked, report.redelivered);
             all.push(FollowerStats { name: report.name, parked, retries, ..new }.with_own_fault());
         }
+        for report in parts.relays.reports(head) {
+            let (status, state) = (&report.status, relay_state(&report.status.state));
+            let new = FollowerStats::new(log, FollowerKind::Relay, state, status.position)?;
+            let (name, retries, faults) = (report.name, report.retries, report.faults);
+            all.push(FollowerStats { name, retries, faults, ..new });
+        }
         Ok(all)
     }
 }
@@ -136,6 +145,19 @@ impl FollowerStats {
     }
 }
 
+fn replication_stats(replication: &Replication) -> ReplicationStats {
+    let seconds = |ago: Option<Duration>| ago.map_or(f64::NAN, |ago| ago.as_secs_f64());
+    ReplicationStats {
+        following: matches!(replication.state, ReplicationState::Following),
+        stopped: matches!(replication.state, ReplicationState::Stopped(_)),
+        lag: replication.lag,
+        lag_seconds: seconds(replication.level_ago),
+        heard_seconds: seconds(replication.heard_ago),
+        frames: replication.frames,
+        retries: replication.retries,
+    }
+}
+
 fn projection_state(state: &ProjectionState) -> FollowerState {
     match state {
         ProjectionState::Running => FollowerState::Running,
@@ -155,23 +177,13 @@ fn process_state(state: &ProcessState) -> FollowerState {
     }
 }
 
-/// Returns the number of events after `position`, and the seconds since the first of them was recorded: NaN while the
-/// index is being rebuilt, or if the event cannot be read. A follower that stopped at damage must still be shown.
-fn lag(log: &Arc<Log>, position: u64) -> Result<(u64, f64)> {
-    let lag = log.head.position().saturating_sub(position);
-    if lag == 0 {
-        return Ok((0, 0.0));
+fn relay_state(state: &RelayState) -> FollowerState {
+    match state {
+        RelayState::Running => FollowerState::Running,
+        RelayState::Paused => FollowerState::Paused,
+        RelayState::Faulted(_) => FollowerState::Faulted,
+        RelayState::Stopped => FollowerState::Stopped,
     }
-    if log.index.is_busy() {
-        return Ok((lag, f64::NAN));
-    }
-    let frame = match FrameCursor::new(Arc::clone(log)).frame_holding(position + 1) {
-        Ok(frame) => frame,
-        Err(_) if !failpoint!("stats::fail_at_damage") => return Ok((lag, f64::NAN)),
-        Err(error) => return Err(error),
-    };
-    let micros = log.now().0.saturating_sub(frame.header.time.0).max(0);
-    Ok((lag, micros as f64 / 1e6))
 }
 
 fn index_stats(log: &Log) -> IndexStats {

@@ -1,9 +1,11 @@
 //! Verifying a store: reports everything that is wrong with it, and changes nothing.
 //!
 //! * An open store is verified as of now, while writers continue.
+//! * A store that another process has open is verified as far as another process can read it.
 //! * A closed store is verified from outside: its databases are copied and the copies opened, because sled writes when
 //!   it opens.
 
+mod followed;
 mod verified_views;
 
 use crate::doctor::audit::audited::{Audited, IndexAccess};
@@ -27,6 +29,7 @@ use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::finding::{Finding, FindingKind, Findings};
 use crate::value::limits::{READ_AGAIN_MAX, VERIFY_CACHE_BYTES};
 use crate::value::position::Position;
+use crate::value::progress::Progress;
 use crate::views::VIEWS;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -66,6 +69,23 @@ pub struct Verification {
     pub indexed: Option<Position>,
     /// Views that were read.
     pub views: u64,
+    /// What was not looked at, because only the process that has the store open can read it. It is empty but for
+    /// [`Follower::verify`](crate::Follower::verify).
+    pub unchecked: Vec<Unchecked>,
+}
+
+/// A part of a store that [`Follower::verify`](crate::Follower::verify) does not look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+#[serde(rename_all = "snake_case")]
+pub enum Unchecked {
+    /// The whole index: there is none that another process can read.
+    Index,
+    /// What the index keeps in its database: snapshots, records, and entries that say where a read begins. Its events,
+    /// streams and tags were compared with the journal.
+    IndexDatabase,
+    /// The views.
+    Views,
 }
 
 impl Verification {
@@ -85,6 +105,7 @@ impl Verification {
             bytes: walked.bytes,
             indexed: indexed.map(Position::new),
             views,
+            unchecked: Vec::new(),
         }
     }
 }
@@ -109,9 +130,9 @@ impl Store {
         self.verify_with(|_| {})
     }
 
-    /// Does the same as [`verify`](Store::verify), and calls `report` with the position up to which the journal was
-    /// read and compared: about every 64 MiB, and at the end. The journal of a store with very many streams is read
-    /// more than once, and then the position begins again.
+    /// Does the same as [`verify`](Store::verify), and calls `report` with how much of the journal was read and
+    /// compared: about every MiB, and at the end. The journal of a store with very many streams is read more than once,
+    /// and then the progress begins again.
     ///
     /// ```
     /// use filmstrip::{ExpectedVersion, NewEvent, Position, Store};
@@ -119,14 +140,14 @@ impl Store {
     /// let store = Store::temporary()?;
     /// store.append("Door-1", ExpectedVersion::NoStream, [NewEvent::json("Opened", &())?])?;
     /// let reached = Cell::new(Position::START);
-    /// store.verify_with(|position| reached.set(position))?;
+    /// store.verify_with(|progress| reached.set(progress.position))?;
     /// assert_eq!(reached.get(), store.head());
     /// # Ok::<(), filmstrip::Error>(())
     /// ```
     ///
     /// # Errors
     /// Those of [`verify`](Store::verify).
-    pub fn verify_with(&self, report: impl Fn(Position)) -> Result<Verification> {
+    pub fn verify_with(&self, report: impl Fn(Progress)) -> Result<Verification> {
         let span = enter_span!(
             INFO,
             "verify",
@@ -134,10 +155,7 @@ impl Store {
             filmstrip.outcome = tracing::field::Empty,
             error.r#type = tracing::field::Empty,
         );
-        let (counters, done) = (
-            &self.log.log().counters,
-            self.verify_now(&|position| report(Position::new(position))),
-        );
+        let (counters, done) = (&self.log.log().counters, self.verify_now(&report));
         span.ended(&done);
         if let Ok(verified) = &done {
             span.record("filmstrip.position", verified.head.get());
@@ -149,7 +167,7 @@ impl Store {
         done
     }
 
-    fn verify_now(&self, report: &dyn Fn(u64)) -> Result<Verification> {
+    fn verify_now(&self, report: &dyn Fn(Progress)) -> Result<Verification> {
         self.log.log().refuse_if_closed()?;
         self.parts.directory.check_before("verify")?;
         let journal = &self.log.log().journal;
@@ -213,23 +231,31 @@ impl Store {
     }
 }
 
+/// A store that no process has open.
+pub(super) struct Still<'a> {
+    pub(super) path: &'a Path,
+    pub(super) disk: &'a Arc<dyn Disk>,
+    pub(super) store: Uuid,
+}
+
 /// Verifies a closed store.
 pub(super) fn verify_still(
-    path: &Path,
-    disk: &Arc<dyn Disk>,
-    store: Uuid,
+    still: &Still<'_>,
     mut findings: Findings,
+    report: &dyn Fn(Progress),
 ) -> Result<Verification> {
+    let Still { path, disk, store } = *still;
     let (mut found, mut of_views) = (Findings::default(), Findings::default());
     let copy = copy_views(&**disk, path, &mut of_views)?;
     let views = SomeViews::still(path, copy, &mut of_views)?;
     let origins = views.origins()?;
     let chains_at = origins.positions();
-    let (walked, indexed) = with_still_site(path, disk, store, &mut findings, chains_at, |site| {
+    let walk = |site: &Site<'_>| {
         let indexed = site.index.as_ref().filter(|index| index.stored.epoch > 0);
         let indexed = indexed.map(|index| index.stored.checkpoint.position);
         Ok((audit(site, &mut found)?, indexed))
-    })?;
+    };
+    let (walked, indexed) = with_still_site(still, &mut findings, chains_at, report, walk)?;
     findings.append(found);
     findings.append(of_views);
     origins.check(&path.join(VIEWS), store, &walked.chains, &mut findings);
@@ -239,13 +265,13 @@ pub(super) fn verify_still(
 
 /// Lets `work` look at a closed store, with a copy of its index if that can be used.
 pub(super) fn with_still_site<T>(
-    path: &Path,
-    disk: &Arc<dyn Disk>,
-    store: Uuid,
+    still: &Still<'_>,
     findings: &mut Findings,
     chains_at: BTreeSet<u64>,
+    report: &dyn Fn(Progress),
     work: impl FnOnce(&Site<'_>) -> Result<T>,
 ) -> Result<T> {
+    let Still { path, disk, store } = *still;
     let journal = journal_directory(path);
     let watermark = read_mark(&**disk, &journal, store, findings)?;
     let copied = copy_index(&**disk, path, findings)?;
@@ -262,7 +288,6 @@ pub(super) fn with_still_site<T>(
         (watermark, _) => Until::End(watermark),
     };
     let (disk, index_of_site) = (Arc::clone(disk), audited);
-    let report = &|_| {};
     let site = Site { disk, journal, store, until, index: index_of_site, chains_at, report };
     let done = work(&site);
     drop(site);

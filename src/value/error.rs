@@ -87,6 +87,11 @@ pub enum ErrorKind {
     AlreadyExecuted,
     /// This process was forked from the one that opened the store, and cannot use it.
     Forked,
+    /// What events are sent to cannot be reached, or takes none at the moment. It is tried again.
+    Unavailable,
+    /// What events are sent to may not get them: it does not have the settings that were asked for, or holds something
+    /// else. The message says what was found and what is allowed.
+    Refused,
     /// The store is a replica: it takes what its source has, and no commits. Commit to the source; or make this store
     /// accept commits, by [`Store::promote`](crate::Store::promote).
     Replica,

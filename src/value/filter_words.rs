@@ -1,6 +1,7 @@
-//! A filter in words, for messages.
+//! A filter in words, for messages; and as JSON, to recognise it.
 
 use crate::value::filter::{Alternative, Filter};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Names of one kind that are said; of more only how many there are.
@@ -26,6 +27,25 @@ impl fmt::Display for InWords<'_> {
             more => write!(f, ", or one that one of {more} further alternatives accepts"),
         }
     }
+}
+
+/// The filter as JSON that is the same whenever its alternatives accept the same names, in whatever order they came.
+pub(crate) fn as_json(filter: &Filter) -> String {
+    let alternatives: BTreeSet<String> = filter.alternatives().map(alternative_as_json).collect();
+    format!("[{}]", Vec::from_iter(alternatives).join(","))
+}
+
+fn alternative_as_json(alternative: &Alternative) -> String {
+    let streams = alternative.streams().iter().map(|stream| stream.as_str());
+    let types = alternative.event_types().iter().map(String::as_str);
+    let names = [
+        ("categories", alternative.categories().collect::<BTreeSet<_>>()),
+        ("streams", streams.collect()),
+        ("tags", alternative.tags().iter().map(String::as_str).collect()),
+        ("types", types.collect()),
+    ];
+    let names = names.into_iter().filter(|(_, names)| !names.is_empty());
+    serde_json::to_string(&BTreeMap::from_iter(names)).expect("names are strings")
 }
 
 fn say(alternative: &Alternative, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,6 +79,18 @@ fn say_names(f: &mut fmt::Formatter<'_>, before: &str, last: &str, names: &[&str
 mod tests {
     use super::*;
     use crate::value::stream::StreamId;
+
+    /// A relay refuses a target that was filled through another filter, and recognises the filter by this.
+    #[test]
+    fn a_filter_has_one_form_as_json_in_whatever_order_it_was_made() {
+        let one = Filter::category("A").and_event_type("Y").and_event_type("X");
+        let same = Filter::event_type("X").and_event_type("Y").and_category("A");
+        assert_eq!(as_json(&one), r#"[{"categories":["A"],"types":["X","Y"]}]"#);
+        assert_eq!(as_json(&one), as_json(&same));
+        let both = one.clone().or(Filter::tag("b").tagged("a"));
+        assert_eq!(as_json(&both), as_json(&Filter::tag("a").tagged("b").or(one.clone())));
+        assert_ne!(as_json(&both), as_json(&one));
+    }
 
     #[test]
     fn a_filter_is_said_in_a_few_words_however_much_it_names() {

@@ -373,6 +373,19 @@ pub(crate) const CLOCK_LOOK_MAX: Duration = Duration::from_secs(60);
 /// read again after a close or a crash, in exchange for a wake-up and a write. It begins with `CHECKPOINT_EVENTS_MAX`,
 /// and doubles. For 200 projections beside 64 writers at 109,000 events a second, the notes take a tenth of the rate.
 pub(crate) const FEED_ASLEEP_EVENTS_MAX: u64 = 65_536;
+/// Events that a relay has sent and that are not confirmed, unless its builder says otherwise. What a broker's group
+/// commit takes together; a longer window is more to send again after an outage.
+pub(crate) const RELAY_WINDOW_EVENTS_DEFAULT: usize = 1_024;
+/// Such events at most: some 16 bytes each.
+pub(crate) const RELAY_WINDOW_EVENTS_MAX: usize = 65_536;
+/// Bytes of the payloads of such events; one larger event is sent alone. A target may hold as many until they are
+/// confirmed.
+pub(crate) const RELAY_WINDOW_BYTES_MAX: usize = 2 * EVENT_BYTES_MAX;
+/// How long a relay waits for the next confirmation until it opens its target again. That asks the target what it has,
+/// so it is of no harm if the confirmation was only slow.
+pub(crate) const RELAY_CONFIRM_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long a relay that has failed, and now has nothing to send, waits until it looks whether it is at the head.
+pub(crate) const RELAY_IDLE_LOOK: Duration = Duration::from_millis(100);
 /// Batches that a feed reads ahead of its taker: one is applied, and the next is there when that is done.
 pub(crate) const FEED_BATCHES_WAITING_MAX: usize = 2;
 
@@ -425,7 +438,9 @@ pub(crate) const COPY_STREAMS_BYTES_MAX: usize = 256 * MIB;
 /// holds up to six times as much to know where these have come to.
 pub(crate) const COPY_STATE_BYTES_MAX: usize = 32 * MIB;
 /// Bytes of journal between two reports of a long walk's progress.
-pub(crate) const PROGRESS_BYTES: u64 = 64 * MIB as u64;
+pub(crate) const PROGRESS_BYTES: u64 = MIB as u64;
+/// Bytes of journal between two log events of a long walk's progress.
+pub(crate) const PROGRESS_LOG_BYTES: u64 = 64 * MIB as u64;
 /// How often a follower in another process looks at the durable watermark, unless its builder says otherwise.
 pub(crate) const FOLLOWER_POLL: Duration = Duration::from_millis(10);
 /// Bytes of frames that a replica takes from its source at once, and syncs together; a single longer frame is taken by

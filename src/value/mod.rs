@@ -18,6 +18,7 @@ pub(crate) mod head_hash;
 pub(crate) mod json;
 pub(crate) mod limits;
 pub(crate) mod position;
+pub(crate) mod progress;
 #[cfg(test)]
 #[allow(dead_code, reason = "for the proofs")]
 pub(crate) mod random;

@@ -42,7 +42,13 @@ fn a_verification_reports_how_far_it_is() {
         store.append("Large-1", ExpectedVersion::Any, [event]).unwrap();
     }
     let reached = RefCell::new(Vec::new());
-    check_whole(&store.verify_with(|position| reached.borrow_mut().push(position.get())).unwrap());
+    check_whole(
+        &store
+            .verify_with(|progress| {
+                reached.borrow_mut().push(progress.position.get());
+            })
+            .unwrap(),
+    );
     let reached = reached.into_inner();
     assert!(reached.len() >= 3 && reached.is_sorted(), "{reached:?}");
     assert_eq!(reached.last(), Some(&10), "{reached:?}");

@@ -1,7 +1,7 @@
 //! The command line: what can be asked for, and the help for it.
 
 use crate::out::Color;
-use crate::{help, keep, look, transfer};
+use crate::{help, keep, look, run, transfer};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -74,10 +74,10 @@ pub(crate) enum Command {
     Stats,
     /// Print the busiest categories and types, and the largest streams
     Top(look::top::Options),
-    /// Check every byte of a closed store; exit code 1 if something is damaged
+    /// Check every byte of a store; exit code 1 if something is damaged
     #[command(after_help = keep::verify::EXAMPLES)]
     Verify,
-    /// Back a closed store up into a directory
+    /// Back a store up into a directory, also while it is open elsewhere
     Backup(keep::backup::Options),
     /// Make a store from a backup, checked before and after
     Restore(keep::restore::Options),
@@ -92,6 +92,12 @@ pub(crate) enum Command {
     Export(transfer::export::Options),
     /// Record events from an export, from CloudEvents, or from another system's dump
     Import(transfer::import::Options),
+    /// List, pause, resume and rebuild projections of an application, and retry what they have parked
+    Projections(run::Projections),
+    /// List consumer groups of an application, and retry what they have parked
+    Groups(run::Groups),
+    /// List, pause and resume processes of an application, and retry what they have parked
+    Processes(run::Processes),
     /// Show a store in the browser: films, causes and live events, read-only
     #[cfg(feature = "studio")]
     Studio(crate::studio::Options),

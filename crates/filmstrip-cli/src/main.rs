@@ -20,6 +20,7 @@ mod out;
 mod payload;
 mod progress;
 mod record;
+mod run;
 mod selection;
 mod stores;
 #[cfg(feature = "studio")]
@@ -38,7 +39,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let args = Args::parse();
     let mut out = Out::stdout(args.json, args.color);
-    let done = run(&args, &mut out);
+    let done = execute(&args, &mut out);
     // Also what was found before an error, or what the answer is no to.
     let flushed = out.flush();
     match done.and(flushed) {
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args, out: &mut Out) -> Result<(), Fault> {
+fn execute(args: &Args, out: &mut Out) -> Result<(), Fault> {
     let store = args.store.as_path();
     match &args.command {
         Command::Streams(options) => look::streams::run(store, options, out),
@@ -71,6 +72,9 @@ fn run(args: &Args, out: &mut Out) -> Result<(), Fault> {
         Command::CheckHash(options) => keep::hash::check(store, options, out),
         Command::Export(options) => transfer::export::run(store, options, out),
         Command::Import(options) => transfer::import::run(store, options, out),
+        Command::Projections(options) => run::projections(options, out),
+        Command::Groups(options) => run::groups(options, out),
+        Command::Processes(options) => run::processes(options, out),
         #[cfg(feature = "studio")]
         Command::Studio(options) => studio::run(store, options, out),
         #[cfg(feature = "mcp")]

@@ -1,5 +1,6 @@
 //! Progress of what takes long: on standard error, and only if that is a terminal.
 
+use filmstrip::repair;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -22,6 +23,19 @@ impl Progress {
     /// A bar for `total` bytes.
     pub(crate) fn bytes(what: &'static str, total: u64) -> Progress {
         Progress::new(what, total, "{msg} {wide_bar} {bytes} of {total_bytes}, {eta} left")
+    }
+
+    /// A bar for bytes of a store's journal, which [`reporter`](Progress::reporter) fills.
+    pub(crate) fn journal(what: &'static str) -> Progress {
+        Progress::bytes(what, 0)
+    }
+
+    /// What the library calls while it works. What reads the journal more than once begins again.
+    pub(crate) fn reporter(&self) -> impl Fn(repair::Progress) + '_ {
+        |progress| {
+            self.bar.set_length(progress.total_bytes);
+            self.bar.set_position(progress.bytes);
+        }
     }
 
     /// Something whose end is not known.

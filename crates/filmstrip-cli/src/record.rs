@@ -3,12 +3,11 @@
 //! A payload that is JSON stands in it as it was recorded, byte for byte. Bytes are in base64, and so is JSON that has
 //! line feeds between its tokens, since a record is one line.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use filmstrip::RecordedEvent;
 use filmstrip::chrono::{DateTime, Utc};
 use filmstrip::read::PayloadFormat;
 use filmstrip::uuid::Uuid;
+use filmstrip_cloudevents::Payload;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -81,7 +80,10 @@ fn also_null<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a Ra
 
 impl<'a> Record<'a> {
     pub(crate) fn of(event: &'a RecordedEvent) -> Record<'a> {
-        let data = line_of_json(event);
+        let (data, data_base64) = match Payload::of(event) {
+            Payload::Json(json) => (Some(json), None),
+            Payload::Base64(text) => (None, Some(text.into())),
+        };
         let metadata = &event.metadata;
         let pair = |(key, value): (&'a String, &'a String)| (Cow::from(key), Cow::from(value));
         Record {
@@ -100,18 +102,8 @@ impl<'a> Record<'a> {
             entries: metadata.entries.iter().map(pair).collect(),
             tags: event.tags().map(Cow::from).collect(),
             data,
-            data_base64: data.is_none().then(|| BASE64_STANDARD.encode(&event.payload).into()),
+            data_base64,
             format: (data.is_none() && event.format == PayloadFormat::Json).then_some(Format::Json),
         }
     }
-}
-
-/// The payload, if it is JSON that stands on a line as it is.
-fn line_of_json(event: &RecordedEvent) -> Option<&RawValue> {
-    if event.format != PayloadFormat::Json || event.payload.contains(&b'\n') {
-        return None;
-    }
-    let raw: &RawValue = serde_json::from_slice(&event.payload).ok()?;
-    // What is around the value is left out of it.
-    (raw.get().len() == event.payload.len()).then_some(raw)
 }

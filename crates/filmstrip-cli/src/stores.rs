@@ -1,8 +1,8 @@
-//! The store of a command: followed, or opened if nobody else has it.
+//! The store of a command: followed, or opened if no other process has it.
 
 use crate::fault::Fault;
 use filmstrip::chrono::{DateTime, SecondsFormat, Utc};
-use filmstrip::{Error, ErrorKind, Follower, RecordedEvent, Store, StreamId, Version};
+use filmstrip::{Error, ErrorKind, Follower, RecordedEvent, StreamId, Version};
 use std::path::Path;
 
 /// The store in `path`, to look into: beside the process that writes it, and without a change.
@@ -23,11 +23,12 @@ pub(crate) fn events_of(
     }
 }
 
-/// The store in `path`, which exists, for this process alone. `command` is what needs it.
-pub(crate) fn open(path: &Path, command: &str) -> Result<Store, Fault> {
-    // Opening would create one.
-    follow(path)?;
-    Store::open(path).map_err(|error| needs_it_alone(&error, command))
+/// What was opened for this process alone; `None` if another process has the store open.
+pub(crate) fn unless_open_elsewhere<T>(opened: filmstrip::Result<T>) -> Result<Option<T>, Fault> {
+    match opened {
+        Err(error) if error.kind() == ErrorKind::Locked => Ok(None),
+        opened => Ok(Some(opened?)),
+    }
 }
 
 /// The fault for `error`, which says whether another process has the store that `command` needs to itself.

@@ -11,7 +11,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use std::net::IpAddr;
 
-/// A header that only a script of the same origin can send.
+/// A header that only a script of the same origin can send, and that answers have, by which a program knows a studio.
 pub(crate) const STUDIO_HEADER: &str = "x-filmstrip-studio";
 const COOKIE: &str = "filmstrip_studio";
 
@@ -187,6 +187,7 @@ pub(crate) fn protect(headers: &mut HeaderMap) {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static(STUDIO_HEADER), "1"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=()"),

@@ -36,6 +36,7 @@
 mod assets;
 mod changes;
 mod fault;
+mod followers;
 mod guard;
 mod json;
 mod limits;
@@ -43,6 +44,7 @@ mod operate;
 mod page;
 mod past;
 mod place;
+mod programs;
 mod router;
 mod server;
 mod shared;

@@ -50,6 +50,8 @@ pub(crate) const SAMPLE_WIDTH: u64 = 64;
 pub(crate) const LARGEST_STREAMS: usize = 10;
 /// Rows of the table of a log's growth.
 pub(crate) const GROWTH_ROWS: usize = 8;
+/// Parked events, instances and steps that a program is told of at once.
+pub(crate) const PARKED_LISTED_MAX: usize = 1_000;
 /// Causes, and effects, on one page.
 pub(crate) const CAUSES_SHOWN: usize = 200;
 

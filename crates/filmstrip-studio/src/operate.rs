@@ -1,6 +1,7 @@
 //! What the studio does for a person who has confirmed it. The guard has let the request in.
 
 use crate::fault::Fault;
+use crate::followers::{has_group, unknown};
 use crate::page::Faulty;
 use crate::place::Place;
 use crate::shared::Shared;
@@ -76,17 +77,15 @@ fn process(shared: &Shared, name: &str, action: &str, instance: Option<&str>) ->
 
 fn group(shared: &Shared, name: &str, action: &str) -> Result<(), Fault> {
     let store = shared.store.as_ref().ok_or_else(|| unknown("group", name))?;
+    if !has_group(store, name)? {
+        return Err(unknown("group", name));
+    }
     match action {
         "replay" => store.group(name).replay_parked()?,
         "discard" => store.group(name).discard_parked()?,
         _ => return Err(no_such(action)),
     }
     Ok(())
-}
-
-fn unknown(kind: &str, name: &str) -> Fault {
-    let name = plain(name, 100);
-    Fault::not_found(format!("no {kind} {name:?} is registered with the studio"))
 }
 
 fn no_such(action: &str) -> Fault {

@@ -6,7 +6,7 @@ use crate::limits::BODY_BYTES_MAX;
 use crate::page::{Faulty, events, film, go, live, running, store, streams, views, why};
 use crate::place::Place;
 use crate::shared::Shared;
-use crate::{assets, operate};
+use crate::{assets, operate, programs};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, OriginalUri, Request, State};
 use axum::http::{StatusCode, header};
@@ -29,6 +29,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/views/{name}", get(views::view))
         .route("/views/{name}/row", get(views::row))
         .route("/running", get(running::running))
+        .route("/running.json", get(programs::running))
+        .route("/running/{kind}/{name}/parked.json", get(programs::waiting))
         .route("/running/{kind}/{name}/{action}", post(operate::act))
         .route("/store", get(store::store))
         .route("/store/verify", post(operate::verify))
@@ -41,6 +43,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn guarded(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let wants_json = programs::wants_json(request.headers());
     let (mut parts, body) = request.into_parts();
     let Ok(place) = Place::from_request_parts(&mut parts, &()).await;
     let whole = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |uri| &uri.0);
@@ -60,6 +63,9 @@ async fn guarded(State(shared): State<Arc<Shared>>, request: Request, next: Next
             response
         }
     };
+    if wants_json {
+        response = programs::refusal(response);
+    }
     protect(response.headers_mut());
     response
 }

@@ -41,7 +41,7 @@ impl Verifying {
         drop(state);
         let (store, verifying) = (store.clone(), self.clone());
         tokio::task::spawn_blocking(move || {
-            let result = store.verify_with(|position| verifying.report(position));
+            let result = store.verify_with(|progress| verifying.report(progress.position));
             let result = result.map(Box::new).map_err(|error| error.to_string());
             *verifying.0.lock().unwrap_or_else(PoisonError::into_inner) =
                 State::Done { at: Utc::now(), result };

@@ -4,17 +4,23 @@ use crate::codec::checkpoint::StoredCheckpoint;
 use crate::codec::frame::Location;
 use crate::codec::sst::event::LocatedEvent;
 use crate::index::core::Index;
+use crate::index::read_only::ReadOnlyIndex;
 use crate::log::indexer::managed::IndexSlot;
-use crate::value::error::Result;
+use crate::sst::finder::ListedBlocks;
+use crate::sst::reader::BlockFinder;
+use crate::sst::set::TableSet;
+use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::finding::{Finding, FindingKind, Findings};
 use crate::value::stream::StreamId;
 use std::path::PathBuf;
 
-/// How the audit reads the index: through an open log, or directly if nobody writes to it.
+/// How the audit reads the index: through an open log, or directly if nobody writes to it, or only the tables of one
+/// that another process has open.
 pub(crate) enum IndexAccess<'a> {
     Live(&'a IndexSlot),
     Still(&'a Index),
+    Tables(&'a ReadOnlyIndex),
 }
 
 /// The index under audit.
@@ -31,6 +37,7 @@ impl<'a> Audited<'a> {
         let stored = match &access {
             IndexAccess::Live(slot) => slot.inspect(|index| Ok(index.stored.lock().clone()))?,
             IndexAccess::Still(index) => index.stored.lock().clone(),
+            IndexAccess::Tables(index) => index.stored().clone(),
         };
         Ok(Audited { access, directory, stored })
     }
@@ -39,7 +46,41 @@ impl<'a> Audited<'a> {
         match &self.access {
             IndexAccess::Live(slot) => slot.inspect(question),
             IndexAccess::Still(index) => question(index),
+            IndexAccess::Tables(_) => {
+                let what = "the index's database is open in another process";
+                Err(Error::new(ErrorKind::Locked, what))
+            }
         }
+    }
+
+    /// Asks the tables. What is asked is given how their index blocks are found.
+    pub(super) fn ask_tables<T>(
+        &self,
+        question: impl FnOnce(&TableSet, &dyn BlockFinder) -> Result<T>,
+    ) -> Result<T> {
+        match &self.access {
+            IndexAccess::Tables(index) => question(index.tables(), &ListedBlocks),
+            _ => self.ask(|index| question(&index.tables, &index.db)),
+        }
+    }
+
+    /// Drops what is in memory of the tables, so that the next answers come from the disk.
+    pub(super) fn forget_blocks(&self) -> Result<()> {
+        match &self.access {
+            IndexAccess::Tables(index) => {
+                index.forget_blocks();
+                Ok(())
+            }
+            _ => self.ask(|index| {
+                index.forget_blocks();
+                Ok(())
+            }),
+        }
+    }
+
+    /// Whether there are, besides the tables, those parts that only one process can open.
+    pub(super) fn has_database(&self) -> bool {
+        !matches!(self.access, IndexAccess::Tables(_))
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -49,7 +90,7 @@ impl<'a> Audited<'a> {
     /// Whether the index was replaced since the audit began. A new index counts its epochs from the start, so they do
     /// not show what is newer than the audit.
     pub(super) fn is_replaced(&self) -> bool {
-        if failpoint!("doctor::overlook_rebuilt_index") {
+        if !self.has_database() || failpoint!("doctor::overlook_rebuilt_index") {
             return false;
         }
         let began_with = self.stored.index;
@@ -65,13 +106,13 @@ impl<'a> Audited<'a> {
         Finding::new(kind, &self.directory, what)
     }
 
-    /// The answer, or `None` with a finding if the index is damaged there.
-    pub(super) fn answer<T>(
+    /// An answer, or `None` with a finding if the index is damaged there.
+    pub(super) fn unless_damaged<T>(
         &self,
         findings: &mut Findings,
-        question: impl FnOnce(&Index) -> Result<T>,
+        answer: Result<T>,
     ) -> Result<Option<T>> {
-        match self.ask(question) {
+        match answer {
             Ok(answer) => Ok(Some(answer)),
             Err(error) if error.is_unreadable() => {
                 findings.add(self.finding(FindingKind::Index, error.to_string()));

@@ -44,10 +44,7 @@ impl<'a> Comparison<'a> {
         let mut batch = std::mem::take(&mut self.batch);
         self.bytes = 0;
         // Blocks in the cache may have been damaged on disk since they were read.
-        self.index.ask(|index| {
-            index.forget_blocks();
-            Ok(())
-        })?;
+        self.index.forget_blocks()?;
         self.compare_tags(&batch, findings)?;
         batch.sort_unstable_by(|a, b| (&a.stream, a.version).cmp(&(&b.stream, b.version)));
         for events in batch.chunk_by(|a, b| a.stream == b.stream) {
@@ -66,7 +63,10 @@ impl<'a> Comparison<'a> {
         let mut run: VecDeque<LocatedEvent> = VecDeque::new();
         for event in events {
             if run.back().is_none_or(|last| last.version < event.version) {
-                run = match self.index.ask(|index| index.run_holding(stream, event.version)) {
+                let holding = self
+                    .index
+                    .ask_tables(|tables, finder| tables.run_holding(finder, stream, event.version));
+                run = match holding {
                     Ok(run) => run.into(),
                     Err(error) if error.is_unreadable() => {
                         findings.add(self.finding(event, error.to_string()));
@@ -97,7 +97,10 @@ impl<'a> Comparison<'a> {
         self.postings += tags.len() as u64;
         for (tag, mut tagged) in tags.iter() {
             let name = name_of_tag(tag);
-            let held = match self.index.ask(|index| index.postings(&name, range, usize::MAX)) {
+            let page = self
+                .index
+                .ask_tables(|tables, finder| tables.postings(finder, &name, range, usize::MAX));
+            let held = match page {
                 Ok(page) => page.postings,
                 Err(error) if error.is_unreadable() => {
                     let finding = self.index.finding(FindingKind::IndexTag, error.to_string());
@@ -139,7 +142,8 @@ impl<'a> Comparison<'a> {
     /// the journal is whole.
     pub(super) fn end(&self, findings: &mut Findings) -> Result<()> {
         let reached = self.index.stored.checkpoint.position;
-        let held = self.index.answer(findings, |index| index.count_postings(reached))?;
+        let held = self.index.ask_tables(|tables, finder| tables.count_postings(finder, reached));
+        let held = self.index.unless_damaged(findings, held)?;
         if let Some(held) = held.filter(|held| *held != self.postings && !self.index.is_replaced())
         {
             let what = format!(

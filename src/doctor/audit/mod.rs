@@ -25,8 +25,8 @@ use crate::log::read::located::{Located, each_located};
 use crate::storage::disk::Disk;
 use crate::value::error::Result;
 use crate::value::finding::{Finding, FindingKind, Findings};
-use crate::value::limits::PROGRESS_BYTES;
 use crate::value::position::{Position, Version};
+use crate::value::progress::{Progress, Reporter};
 use events::Comparison;
 use names::Names;
 use sparse_index::SparseEntries;
@@ -44,8 +44,8 @@ pub(crate) struct Site<'a> {
     pub(crate) index: Option<Audited<'a>>,
     /// Positions for which the caller wants the journal's chain.
     pub(crate) chains_at: BTreeSet<u64>,
-    /// Is told the position up to which the journal was read, from time to time and at the end.
-    pub(crate) report: &'a dyn Fn(u64),
+    /// Is called from time to time and at the end of each walk over the journal.
+    pub(crate) report: &'a dyn Fn(Progress),
 }
 
 /// The amounts that an audit has read.
@@ -71,7 +71,7 @@ pub(crate) fn audit(site: &Site<'_>, findings: &mut Findings) -> Result<Walked> 
         findings,
         walked: Walked::default(),
         comparison: site.index.as_ref().map(Comparison::new),
-        sparse_entries: site.index.as_ref().map(SparseEntries::new),
+        sparse_entries: site.index.as_ref().filter(|it| it.has_database()).map(SparseEntries::new),
         checkpoint: Checkpoint::NotMet,
         // The watermark of a journal without a frame names the place where the first one will be.
         mark_found: site.until.watermark().is_none_or(|it| it.end == it.frame.offset),
@@ -120,7 +120,7 @@ impl Walk<'_> {
         let site = self.site;
         let disk = Arc::clone(&site.disk);
         let mut scan = LenientScan::new(disk, &site.journal, site.store, site.until)?;
-        let mut reported = 0;
+        let mut progress = Reporter::new(site.report, "verified", scan.total_bytes());
         while let Some(step) = scan.next()? {
             match step {
                 Step::Wrong(finding) if self.is_first => self.findings.add(finding),
@@ -133,14 +133,9 @@ impl Walk<'_> {
                     }
                 }
             }
-            if scan.bytes >= reported + PROGRESS_BYTES {
-                reported = scan.bytes;
-                let reached = scan.next_position() - 1;
-                tracing::info!(reached, bytes = reported, "the journal is being verified");
-                (site.report)(reached);
-            }
+            progress.reached(scan.next_position() - 1, scan.bytes);
         }
-        (site.report)(scan.next_position() - 1);
+        progress.ended(scan.next_position() - 1);
         if self.is_first {
             self.walked.head = scan.next_position() - 1;
             self.walked.segments = scan.segments;

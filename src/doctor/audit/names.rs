@@ -153,6 +153,9 @@ impl Names {
                 findings.add(index.finding(FindingKind::IndexStream, what).stream(name));
             }
         }
+        if !index.has_database() {
+            return Ok(());
+        }
         self.check_records(index, findings)?;
         let told = self.told(findings, FindingKind::Snapshot);
         each(index, told, Index::snapshots_after, |findings, _, place| {
@@ -175,7 +178,9 @@ impl Names {
         let mut after: Option<StreamId> = None;
         loop {
             let after_name = after.as_ref().map(StreamId::as_str);
-            let page = index.ask(|index| index.streams_after("", after_name, INSPECT_PAGE));
+            let page = index.ask_tables(|tables, finder| {
+                tables.streams_after(finder, "", after_name, INSPECT_PAGE)
+            });
             let page = match page {
                 Ok(page) => page,
                 Err(error) if error.is_unreadable() => {
@@ -313,7 +318,7 @@ fn is_newer(index: &Audited<'_>, key: &str) -> bool {
 
 /// Whether the index has the event `version` of `stream` at a position past `head`.
 fn is_behind(index: &Audited<'_>, stream: &StreamId, version: u64, head: u64) -> bool {
-    let run = index.ask(|index| index.run_holding(stream, version));
+    let run = index.ask_tables(|tables, finder| tables.run_holding(finder, stream, version));
     run.is_ok_and(|run| run.last().is_some_and(|last| last.position > head))
 }
 

@@ -101,9 +101,8 @@ impl<'a> SparseEntries<'a> {
     fn next(&mut self, findings: &mut Findings) -> Result<Option<SparseEntry>> {
         while self.page.is_empty() && !self.ended {
             let after = self.after.clone();
-            let page = self
-                .index
-                .answer(findings, |index| index.sparse_entries_after(after.as_deref()))?;
+            let page = self.index.ask(|index| index.sparse_entries_after(after.as_deref()));
+            let page = self.index.unless_damaged(findings, page)?;
             self.take(page.unwrap_or_default(), findings);
         }
         Ok(self.page.front().copied())

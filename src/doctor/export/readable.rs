@@ -9,6 +9,7 @@ use crate::log::read::located::{Located, each_located};
 use crate::value::clock::Micros;
 use crate::value::error::Result;
 use crate::value::finding::FindingKind;
+use crate::value::progress::Reporter;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub(super) fn each(
     mut visit: impl FnMut(Readable) -> Result<()>,
 ) -> Result<u64> {
     let mut scan = LenientScan::new(Arc::clone(&site.disk), &site.journal, site.store, site.until)?;
+    let mut progress = Reporter::new(site.report, "exported", scan.total_bytes());
     let mut walk = Walk { recovered, next: 1, visit: &mut visit };
     let mut doubtful = Vec::new();
     while let Some(step) = scan.next()? {
@@ -71,7 +73,9 @@ pub(super) fn each(
                 walk.end_frame(Kind::Group, header.time)?;
             }
         }
+        progress.reached(scan.next_position() - 1, scan.bytes);
     }
+    progress.ended(scan.next_position() - 1);
     // An index that is ahead of the journal shows the loss of events that the journal does not show.
     let newest = match &site.index {
         Some(index) => index.newest_position()?,

@@ -77,7 +77,7 @@ impl StoreDirectory {
         if self.connected.is_none() {
             let (path, disk, manifest) = open_path(&self.path)?;
             let shared = Shared::new(path, disk, manifest.store);
-            shared.look_first()?;
+            shared.look_until_whole()?;
             self.connected = Some(Connected { shared, manifest, reading: None });
         }
         Ok(self.connected.as_mut().expect("it is connected by now"))

@@ -5,6 +5,7 @@
 //!   `fdatasync`. So what is shown is durable, and stays.
 //! * There is no wake-up across processes: a waiting reader polls the watermark, with a bounded interval.
 
+pub(crate) mod durable;
 mod following;
 mod frames;
 mod history;
@@ -19,6 +20,7 @@ pub use frames::StoreDirectory;
 pub use read_stream::FollowerReadStream;
 pub use streams::FollowerStreams;
 
+use crate::journal::manifest::Role;
 use crate::log::read::options::{ReadOptions, filter_methods, range_methods, stream_method};
 use crate::log::read::stream_info::StreamInfo;
 use crate::value::error::{Error, Result};
@@ -71,7 +73,7 @@ impl Follower {
     pub fn open(path: impl AsRef<Path>) -> Result<Follower> {
         let (path, disk, manifest) = open_path(path.as_ref())?;
         let follower = Follower { shared: Arc::new(Shared::new(path, disk, manifest.store)) };
-        follower.shared.look_first()?;
+        follower.shared.look_until_whole()?;
         Ok(follower)
     }
 
@@ -79,6 +81,15 @@ impl Follower {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.shared.path
+    }
+
+    /// Returns whether the store is a [replica](crate::replica) now, which accepts no commits.
+    ///
+    /// # Errors
+    /// [`Replaced`](crate::ErrorKind::Replaced) if another store is at the path, or none; errors of reading the
+    /// manifest.
+    pub fn is_replica(&self) -> Result<bool> {
+        Ok(self.shared.manifest()?.role == Role::Replica)
     }
 
     /// Returns the last position that is durable now. It is the start if there is no event yet, or no watermark yet; a

@@ -2,7 +2,7 @@
 
 use crate::codec::frame::{HEADER_BYTES, Header, Location};
 use crate::index::read_only::IndexReader;
-use crate::journal::manifest;
+use crate::journal::manifest::{self, Manifest};
 use crate::journal::read::Journal;
 use crate::journal::recover::read_header;
 use crate::journal::segment;
@@ -99,17 +99,26 @@ impl Shared {
         Shared { owner: Owner::this_process(), path, disk, store, directory, seen, index }
     }
 
-    /// Looks for the first time, until the watermark is not torn.
-    pub(super) fn look_first(&self) -> Result<()> {
-        while self.look()?.is_none() && self.seen.lock().torn.is_some() {
+    /// How far the journal is durable, by a watermark that is not torn: at least as far as the writer has acknowledged
+    /// when this is called.
+    pub(super) fn look_until_whole(&self) -> Result<Option<Known>> {
+        loop {
+            let (known, is_torn) = self.look_now()?;
+            if !is_torn {
+                return Ok(known);
+            }
             std::thread::sleep(TORN_WATERMARK_PAUSE);
         }
-        Ok(())
     }
 
     /// How far the journal is durable, as the watermark says now. A watermark that is just being written says nothing;
     /// then what is known still holds.
     pub(super) fn look(&self) -> Result<Option<Known>> {
+        Ok(self.look_now()?.0)
+    }
+
+    /// How far the journal is known to be durable, and whether the watermark is torn now.
+    fn look_now(&self) -> Result<(Option<Known>, bool)> {
         self.owner.check()?;
         // Held over the reading: of two threads, one must not come with an older watermark than the other did.
         let mut seen = self.seen.lock();
@@ -123,7 +132,7 @@ impl Shared {
             self.advance(seen, watermark, files)?;
         }
         let known = |watermark| Known { journal: Arc::clone(&seen.files.journal), watermark };
-        Ok(seen.watermark.map(known))
+        Ok((seen.watermark.map(known), seen.torn.is_some()))
     }
 
     fn look_at_watermark(&self) -> Result<Look> {
@@ -205,9 +214,16 @@ impl Shared {
 
     /// Whether the store that was opened is still the one at its path.
     fn check_manifest(&self) -> Result<()> {
+        match failpoint!("follow::overlook_another_store") {
+            true => Ok(()),
+            false => self.manifest().map(drop),
+        }
+    }
+
+    /// The manifest of the store that was opened, as it is now.
+    pub(super) fn manifest(&self) -> Result<Manifest> {
         let is_now = match manifest::read(&*self.disk, &self.path)? {
-            _ if failpoint!("follow::overlook_another_store") => return Ok(()),
-            Some(manifest) if manifest.store == self.store => return Ok(()),
+            Some(manifest) if manifest.store == self.store => return Ok(manifest),
             Some(manifest) => format!("holds the store {}", manifest.store),
             None => "holds no store".to_owned(),
         };

@@ -24,6 +24,12 @@ impl Prefix<'_> {
         })
     }
 
+    /// How long it is.
+    pub(super) fn bytes(&self) -> Result<u64> {
+        let sealed = (1..self.end.segment).map(|number| Ok(self.header(number)?.length));
+        Ok(sealed.sum::<Result<u64>>()? + self.end.offset)
+    }
+
     /// Whether `end`, where a segment's copy ends, is where the segment itself ends.
     pub(super) fn is_complete(&self, source: &SegmentHeader, end: &End) -> Result<bool> {
         if source.number == self.end.segment {

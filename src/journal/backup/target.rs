@@ -156,16 +156,17 @@ impl Target {
     }
 
     /// Copies the part of a segment that belongs to `prefix`. Returns the number of bytes that were written, and
-    /// a scan of the copy.
+    /// a scan of the copy. `copying` is told how far it is in the segment.
     pub(super) fn copy_segment(
         &self,
         prefix: &Prefix<'_>,
         source: &SegmentHeader,
+        copying: &mut dyn FnMut(u64),
     ) -> Result<(u64, Scan)> {
         let path = self.path(source.number);
         let temporary = self.directory.join(format!("{:020}.tmp", source.number));
         replace::remove_if_there(&*self.disk, &temporary)?;
-        let copied = self.copy_to(prefix, source, &temporary, &path);
+        let copied = self.copy_to(prefix, source, &temporary, &path, copying);
         if copied.is_err() {
             // Perhaps the disk is full. What cannot be removed now, the next backup removes.
             let _ = self.disk.remove(&temporary);
@@ -179,8 +180,9 @@ impl Target {
         source: &SegmentHeader,
         temporary: &Path,
         path: &Path,
+        copying: &mut dyn FnMut(u64),
     ) -> Result<(u64, Scan)> {
-        let bytes = self.write(prefix, source, temporary)?;
+        let bytes = self.write(prefix, source, temporary, copying)?;
         let (scan, _) = self.scan(temporary, source)?;
         if !prefix.is_complete(source, &scan.end)? {
             let at = scan.end.next;
@@ -193,7 +195,13 @@ impl Target {
         Ok((bytes, scan))
     }
 
-    fn write(&self, prefix: &Prefix<'_>, source: &SegmentHeader, to: &Path) -> Result<u64> {
+    fn write(
+        &self,
+        prefix: &Prefix<'_>,
+        source: &SegmentHeader,
+        to: &Path,
+        copying: &mut dyn FnMut(u64),
+    ) -> Result<u64> {
         let used = match source.number == prefix.end.segment {
             true => prefix.end.offset,
             false => source.length,
@@ -212,6 +220,7 @@ impl Target {
                 written += bytes.len() as u64;
             }
             at += bytes.len() as u64;
+            copying(at);
         }
         let complete = || {
             if file.length()? < source.length {

@@ -8,6 +8,7 @@ pub(crate) mod all_pages;
 pub(crate) mod event_cursor;
 pub(crate) mod frame_cursor;
 pub(crate) mod frame_events;
+pub(crate) mod lag;
 pub(crate) mod located;
 pub(crate) mod options;
 pub(crate) mod posted;

@@ -121,6 +121,7 @@ impl Replica {
         while let Some((written, end)) = unshown.front() {
             content::publish(log, end, written)?;
             unshown.pop_front();
+            self.standing.lock().took_a_frame();
         }
         Ok(())
     }

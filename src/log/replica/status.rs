@@ -22,6 +22,10 @@ pub struct Replication {
     pub heard_ago: Option<Duration>,
     /// How long ago the replica last had everything that the source was known to have.
     pub level_ago: Option<Duration>,
+    /// The frames that it has taken since it was opened.
+    pub frames: u64,
+    /// How often an attempt to take frames has failed since it was opened, and was or will be repeated.
+    pub retries: u64,
 }
 
 /// Whether a replica takes frames from its source.
@@ -45,11 +49,20 @@ pub(super) struct Standing {
     source: Option<Position>,
     heard: Option<Instant>,
     level: Option<Instant>,
+    frames: u64,
+    retries: u64,
 }
 
 impl Default for Standing {
     fn default() -> Standing {
-        Standing { state: ReplicationState::Connecting, source: None, heard: None, level: None }
+        Standing {
+            state: ReplicationState::Connecting,
+            source: None,
+            heard: None,
+            level: None,
+            frames: 0,
+            retries: 0,
+        }
     }
 }
 
@@ -63,6 +76,8 @@ impl Standing {
             lag: source.map_or(0, |source| source.get().saturating_sub(position.get())),
             heard_ago: self.heard.map(|heard| heard.elapsed()),
             level_ago: self.level.map(|level| level.elapsed()),
+            frames: self.frames,
+            retries: self.retries,
         }
     }
 
@@ -76,6 +91,12 @@ impl Standing {
     }
 
     pub(super) fn becomes(&mut self, state: ReplicationState) {
+        self.retries += u64::from(matches!(state, ReplicationState::Retrying(_)));
         self.state = state;
+    }
+
+    /// One more frame is shown.
+    pub(super) fn took_a_frame(&mut self) {
+        self.frames += 1;
     }
 }

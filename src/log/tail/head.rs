@@ -2,21 +2,23 @@
 //!
 //! * `Head` never moves backwards.
 //! * `Head` ≥ every position that `append` has returned.
-//! * Only `log::commit::group` moves it.
+//! * Only who has the journal's writer moves it: the leader of a group, or what applies a replica's frames.
 //! * What moves it wakes each thread that waits and may want what is new (`log::tail::sleepers`), by its own condition
 //!   variable. To end one wait wakes nobody else.
 //! * One thread may watch the head for many followers (`follow::live`). A writer whose events none of them wants moves
 //!   `seen` for it and lets it sleep.
+
+mod waits;
 
 use crate::codec::frame::{Chain, Location};
 use crate::log::tail::sleepers::{EndOfFrame, Enrolled, Sleepers, Slept, Waiter, Wanted};
 use crate::value::clock::Micros;
 use crate::value::failpoint::failpoint;
 use crate::value::filter_index::FilterId;
+use crate::value::tasks::Tasks;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
 
 /// The visible end of the log.
 pub(crate) struct Head {
@@ -52,6 +54,11 @@ struct State {
     watching: Option<Arc<Waiter>>,
     /// How many threads wait for a position.
     waiting: usize,
+    /// Tasks that wait for one.
+    tasks: Tasks,
+    /// How many tasks have begun to.
+    #[cfg(feature = "async")]
+    tasks_begun: u64,
 }
 
 /// How a wait ended.
@@ -92,6 +99,9 @@ impl Head {
                 sleepers,
                 watching,
                 waiting: 0,
+                tasks: Tasks::default(),
+                #[cfg(feature = "async")]
+                tasks_begun: 0,
             }),
             moved: Condvar::new(),
         }
@@ -144,7 +154,8 @@ impl Head {
         self.position.store(position, Ordering::Release);
         state.sleepers.advance((before, chain_before), (position, chain), judged.wanted.as_ref());
         self.asleep.store(state.sleepers.len(), Ordering::Release);
-        let mut is_awaited = state.sleepers.must_notify() || state.waiting > 0;
+        let mut is_awaited =
+            state.sleepers.must_notify() || state.waiting > 0 || !state.tasks.is_empty();
         if state.watching.is_some() {
             // Under the lock under which others join: they find `seen` moved, or are in the count.
             let joined = self.joined.load(Ordering::Acquire);
@@ -172,23 +183,9 @@ impl Head {
         if state.waiting > 0 {
             self.moved.notify_all();
         }
-    }
-
-    /// Waits until the head is at or past `position`, or the log is closed. Returns whether it is there.
-    pub(crate) fn wait_for(&self, position: u64, deadline: Option<Instant>) -> bool {
-        let mut state = self.state.lock();
-        state.waiting += 1;
-        let mut has_timed_out = false;
-        while self.position() < position && !state.closed && !has_timed_out {
-            match deadline {
-                Some(deadline) => {
-                    has_timed_out = self.moved.wait_until(&mut state, deadline).timed_out();
-                }
-                None => self.moved.wait(&mut state),
-            }
-        }
-        state.waiting -= 1;
-        self.position() >= position
+        let tasks = state.tasks.take();
+        drop(state);
+        tasks.wake();
     }
 
     fn wake_watching(&self, state: &mut State) {
@@ -218,6 +215,9 @@ impl Head {
         }
         self.wake_watching(&mut state);
         self.moved.notify_all();
+        let tasks = state.tasks.take();
+        drop(state);
+        tasks.wake();
     }
 }
 

@@ -9,6 +9,9 @@ mod conditions;
 mod decisions;
 mod dropping;
 mod follows;
+#[cfg(feature = "__internal")]
+#[path = "../../../../tests/it/plant.rs"]
+mod plant;
 mod planted;
 mod pool;
 mod repositories;

@@ -13,6 +13,10 @@ const CAUGHT: &[(&str, &str)] = &[
         "follows::a_view_is_waited_for_without_a_thread_and_read_on_the_pool",
     ),
     (
+        "head::forget_tasks",
+        "follows::what_comes_to_a_store_or_to_its_replica_is_waited_for_without_a_thread",
+    ),
+    (
         "group::take_for_the_thread_of_a_task",
         "causes::only_the_task_that_handles_a_delivery_is_caused_by_it",
     ),
@@ -34,22 +38,8 @@ const CAUGHT: &[(&str, &str)] = &[
     ),
 ];
 
-/// Runs each test alone with its defect planted, and expects that it fails by itself.
 #[test]
 #[cfg(feature = "__internal")]
 fn each_planted_defect_is_caught() {
-    let mut unnoticed = Vec::new();
-    for (defect, test) in CAUGHT {
-        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-        command.args([test, "--exact", "--nocapture"]);
-        command.env("FILMSTRIP_FAILPOINT", defect).env("RUST_BACKTRACE", "0");
-        let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(said.contains("running 1 test"), "there is no test {test}:\n{said}");
-        match output.status.success() {
-            true => unnoticed.push(format!("{defect} by {test}")),
-            false => println!("figures: planted defect {defect}: caught"),
-        }
-    }
-    assert!(unnoticed.is_empty(), "not caught: {}", unnoticed.join(", "));
+    crate::plant::assert_each_is_caught(CAUGHT);
 }

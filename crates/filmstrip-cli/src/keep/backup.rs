@@ -6,6 +6,8 @@ use crate::progress::Progress;
 use crate::stores;
 use crate::text::{counted, size};
 use clap::Args;
+use filmstrip::Store;
+use filmstrip::repair::BackupOptions;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -14,8 +16,8 @@ Examples:
   filmstrip -d shop backup backups/shop            again into the same directory: only what is new is copied
   filmstrip -d shop backup backups/shop --check-all
 
-The store must be closed; a program that has it open backs it up with `Store::backup` while others write. What is
-copied is read back and checked, and a part of the older copies is checked again each time.
+It works beside the program that has the store open. What is copied is read back and checked, and a part of the older
+copies is checked again each time.
 With --json: position, head (its hash, to be kept elsewhere), bytes_copied, segments_copied, segments_reused,
 segments_checked, bytes_checked, segments_replaced.")]
 pub(crate) struct Options {
@@ -29,14 +31,24 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), Fault> {
-    let store = stores::open(store, "backup")?;
-    let progress = Progress::unknown("backing up");
-    let backup = match options.check_all {
-        true => store.backup_checking_all(&options.to)?,
-        false => store.backup(&options.to)?,
+    let progress = Progress::journal("backing up");
+    let report = progress.reporter();
+    let how = BackupOptions::new().report(&report);
+    let how = if options.check_all { how.check_all() } else { how };
+    // Opening would create a store where there is none.
+    let follower = stores::follow(store)?;
+    let alone = stores::unless_open_elsewhere(Store::open(store))?;
+    let is_beside = alone.is_none();
+    let backup = match alone {
+        Some(store) => {
+            let backup = store.backup_with(&options.to, how)?;
+            store.close()?;
+            backup
+        }
+        None => follower.backup_with(&options.to, how)?,
     };
+    drop(report);
     drop(progress);
-    store.close()?;
     if out.json {
         return out.document(&backup);
     }
@@ -48,6 +60,9 @@ pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), 
             "{} were damaged and copied again",
             counted(backup.segments_replaced, "segment")
         ))?;
+    }
+    if is_beside {
+        out.line("taken beside the process that has the store open")?;
     }
     out.line(format!("head hash {}", backup.head))
 }

@@ -66,8 +66,8 @@ pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), 
             }
         }
         How::Export(options) => {
-            let progress = Progress::unknown("exporting what can be read");
-            let exported = repair.export(&options.to)?;
+            let progress = Progress::journal("exporting what can be read");
+            let exported = repair.export_with(&options.to, progress.reporter())?;
             drop(progress);
             match out.json {
                 true => out.document(&exported),

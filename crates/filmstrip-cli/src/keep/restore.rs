@@ -3,13 +3,12 @@
 //! The copy is made beside its place, and renamed into it when it is whole: what is at the place is all of it or none.
 
 use crate::fault::Fault;
-use crate::keep::verify::verified;
 use crate::out::Out;
 use crate::progress::Progress;
 use crate::stores::needs_it_alone;
 use crate::text::{count, counted, size};
 use clap::Args;
-use filmstrip::repair::Verification;
+use filmstrip::repair::{Repair, Verification};
 use filmstrip::{Follower, Store};
 use std::fs::{self, File};
 use std::io;
@@ -33,9 +32,7 @@ pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), 
     refuse_taken(store)?;
     // Held until the end: nobody backs up into it, or opens it, meanwhile.
     let held = Store::repair(backup).map_err(|error| needs_it_alone(&error, "restore"))?;
-    let progress = Progress::unknown("verifying the backup");
-    refuse_damaged(&held.verify()?, backup)?;
-    drop(progress);
+    refuse_damaged(&verified(&held, "verifying the backup")?, backup)?;
     let above = match store.parent() {
         Some(above) if above != Path::new("") => above,
         _ => Path::new("."),
@@ -43,7 +40,9 @@ pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), 
     let copy = tempfile::Builder::new().prefix(".filmstrip-restore-").tempdir_in(above);
     let copy = copy.map_err(|e| Fault::io("create a directory in", above, &e))?;
     let bytes = copy_store(backup, copy.path())?;
-    refuse_damaged(&verified(copy.path(), "restore")?, copy.path())?;
+    let copied = Store::repair(copy.path())?;
+    refuse_damaged(&verified(&copied, "verifying the copy")?, copy.path())?;
+    drop(copied);
     put_in_place(copy, store, above)?;
     drop(held);
 
@@ -56,6 +55,11 @@ pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), 
     }
     out.line(format!("{} restored, {}", counted(head.position.get(), "event"), size(bytes)))?;
     out.line(format!("head hash {head}"))
+}
+
+fn verified(store: &Repair, what: &'static str) -> Result<Verification, Fault> {
+    let progress = Progress::journal(what);
+    Ok(store.verify_with(progress.reporter())?)
 }
 
 /// Refuses a place where something is.
@@ -103,7 +107,8 @@ fn copy_store(from: &Path, to: &Path) -> Result<u64, Fault> {
     }
     files.sort();
     files.push((from.join("MANIFEST"), to.join("MANIFEST")));
-    let (mut progress, mut bytes) = (Progress::unknown("copying"), 0);
+    let total = files.iter().map(|(from, _)| fs::metadata(from).map_or(0, |it| it.len())).sum();
+    let (mut progress, mut bytes) = (Progress::bytes("copying", total), 0);
     for (from, to) in &files {
         bytes += fs::copy(from, to).map_err(|e| Fault::io("copy", from, &e))?;
         sync(to)?;

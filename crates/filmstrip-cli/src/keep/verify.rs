@@ -1,12 +1,12 @@
-//! `verify`: everything that is wrong with a closed store.
+//! `verify`: everything that is wrong with a store.
 
 use crate::fault::Fault;
 use crate::out::{Out, Style};
 use crate::progress::Progress;
-use crate::stores::needs_it_alone;
+use crate::stores;
 use crate::text::{count, counted, escaped, size};
 use filmstrip::Store;
-use filmstrip::repair::Verification;
+use filmstrip::repair::{Unchecked, Verification};
 use std::path::Path;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -15,24 +15,24 @@ Examples:
   filmstrip -d backups/shop verify                 a backup is a store
   filmstrip -d shop --json verify | jq '.findings[].message'
 
-The store must be closed; a program that has it open verifies it with `Store::verify`. Nothing is changed. It takes as
-long as reading the store, and copies the index and the views into the temporary directory.
+Nothing is changed. It takes as long as reading the store, and copies the index and the views into the temporary
+directory. Beside a program that has the store open, the views and a part of the index cannot be checked, and the output
+says so; that program checks all of it with `Store::verify`.
 With --json: findings (kind, file, offset, positions, stream, message), more_findings, head, events, segments, bytes,
-indexed, views. The exit code is 1 if there are findings.";
+indexed, views, unchecked. The exit code is 1 if there are findings.";
 
 pub(crate) fn run(store: &Path, out: &mut Out) -> Result<(), Fault> {
-    let verified = verified(store, "verify")?;
+    let progress = Progress::journal("verifying");
+    let verified = match stores::unless_open_elsewhere(Store::repair(store))? {
+        Some(closed) => closed.verify_with(progress.reporter())?,
+        None => stores::follow(store)?.verify_with(progress.reporter())?,
+    };
+    drop(progress);
     match out.json {
         true => out.document(&verified)?,
         false => print(&verified, out)?,
     }
     if verified.is_whole() { Ok(()) } else { Err(Fault::No) }
-}
-
-/// What is wrong with the closed store in `path`, which `command` needs to itself.
-pub(super) fn verified(path: &Path, command: &str) -> Result<Verification, Fault> {
-    let _progress = Progress::unknown("verifying");
-    Store::verify_at(path).map_err(|error| needs_it_alone(&error, command))
 }
 
 fn print(verified: &Verification, out: &mut Out) -> Result<(), Fault> {
@@ -45,7 +45,18 @@ fn print(verified: &Verification, out: &mut Out) -> Result<(), Fault> {
     let read = format!("{} in {}", counted(verified.events, "event"), size(verified.bytes));
     let found = verified.findings.len() as u64 + verified.more_findings;
     match found {
-        0 => out.line(format!("{}: {read}", out.styled(Style::Good, "whole"))),
-        found => out.line(format!("{}: {read}", counted(found, "finding"))),
+        0 => out.line(format!("{}: {read}", out.styled(Style::Good, "whole")))?,
+        found => out.line(format!("{}: {read}", counted(found, "finding")))?,
     }
+    if verified.unchecked.is_empty() {
+        return Ok(());
+    }
+    let parts = verified.unchecked.iter().map(|part| match part {
+        Unchecked::Index => "the index",
+        Unchecked::IndexDatabase => "the database of the index",
+        Unchecked::Views => "the views",
+        _ => "other parts",
+    });
+    let parts = parts.collect::<Vec<_>>().join(" and ");
+    out.line(format!("not checked, because another process has the store open: {parts}"))
 }

@@ -116,7 +116,7 @@ fn answer(tool: &tools::Tool, store: PathBuf, arguments: &JsonObject) -> Result<
     let line = line.chain(words.into_iter().map(OsString::from));
     let args = Args::try_parse_from(line).map_err(|error| error.to_string())?;
     let (mut out, captured) = Out::captured(ANSWER_BYTES_MAX);
-    match crate::run(&args, &mut out) {
+    match crate::execute(&args, &mut out) {
         Ok(()) | Err(Fault::No | Fault::Closed) => Ok(captured.text()),
         Err(Fault::Bad(message)) => Err(message),
     }

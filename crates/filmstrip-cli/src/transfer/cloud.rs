@@ -1,91 +1,14 @@
-//! CloudEvents 1.0 in JSON: written with all that is known of an event, and read from any source.
-//!
-//! An attribute of a CloudEvent is a text, a truth value or a number of 32 bits. So positions and versions are texts,
-//! and tags and entries are texts that hold JSON.
+//! CloudEvents 1.0 in JSON, read from any source. They are written by `filmstrip_cloudevents`.
 
 use crate::fault::Fault;
-use crate::record::Record;
 use crate::transfer::incoming::{Data, Incoming, Read};
 use crate::transfer::object::{self, Object};
 use crate::transfer::trailer::{CLOUD_TYPE, Trailer};
 use filmstrip::Metadata;
-use filmstrip::chrono::{DateTime, Utc};
-use filmstrip::uuid::Uuid;
-use serde::Serialize;
-use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 const JSON: &str = "application/json";
-const BYTES: &str = "application/octet-stream";
-
-/// An event as a CloudEvent.
-#[derive(Serialize)]
-pub(super) struct CloudEvent<'a> {
-    specversion: &'static str,
-    id: Uuid,
-    source: &'a str,
-    #[serde(rename = "type")]
-    event_type: &'a str,
-    /// The stream.
-    subject: &'a str,
-    time: DateTime<Utc>,
-    datacontenttype: &'static str,
-    position: String,
-    streamversion: String,
-    recordedat: DateTime<Utc>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    schemaversion: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    correlationid: Option<Uuid>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    causationid: Option<Uuid>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    commandid: Option<Uuid>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    userid: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    entries: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tags: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data_base64: Option<&'a str>,
-}
-
-impl<'a> CloudEvent<'a> {
-    pub(super) fn of(record: &'a Record<'a>, source: &'a str) -> Result<CloudEvent<'a>, Fault> {
-        let is_json = record.data.is_some() || record.format.is_some();
-        let some = |is_empty: bool, json: serde_json::Result<String>| match is_empty {
-            true => Ok(None),
-            false => json
-                .map(Some)
-                .map_err(|error| Fault::bad(format!("cannot be shown as JSON: {error}"))),
-        };
-        Ok(CloudEvent {
-            specversion: "1.0",
-            id: record.id,
-            source,
-            event_type: &record.event_type,
-            subject: &record.stream,
-            time: record.occurred_at.unwrap_or(record.recorded_at),
-            datacontenttype: if is_json { JSON } else { BYTES },
-            position: record.position.to_string(),
-            streamversion: record.version.to_string(),
-            recordedat: record.recorded_at,
-            schemaversion: (record.schema_version != 1).then_some(record.schema_version),
-            correlationid: record.correlation_id,
-            causationid: record.causation_id,
-            commandid: record.command_id,
-            userid: record.user.as_deref(),
-            entries: some(record.entries.is_empty(), serde_json::to_string(&record.entries))?,
-            tags: some(record.tags.is_empty(), serde_json::to_string(&record.tags))?,
-            data: record.data,
-            data_base64: record.data_base64.as_deref(),
-        })
-    }
-}
 
 /// The event of a CloudEvent. Attributes that have no meaning here are entries of its metadata.
 pub(super) fn read(text: &str) -> Result<Read<'_>, Fault> {

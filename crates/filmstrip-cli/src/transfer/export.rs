@@ -7,11 +7,11 @@ use crate::record::Record;
 use crate::selection::Selection;
 use crate::stores;
 use crate::text::{counted, escaped};
-use crate::transfer::cloud::CloudEvent;
 use crate::transfer::trailer::{Sum, Trailer};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use filmstrip::Position;
+use filmstrip_cloudevents::CloudEvent;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -126,7 +126,7 @@ fn export(store: &Path, options: &Options, to: &mut dyn Write) -> Result<Trailer
         line.clear();
         let written = match options.format {
             Form::Jsonl => serde_json::to_writer(&mut line, &record),
-            _ => serde_json::to_writer(&mut line, &CloudEvent::of(&record, &options.source)?),
+            _ => serde_json::to_writer(&mut line, &CloudEvent::of(&event, &options.source)),
         };
         let line = written.ok().and_then(|()| std::str::from_utf8(&line).ok());
         let line = line.ok_or_else(|| {

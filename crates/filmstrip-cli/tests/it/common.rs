@@ -28,7 +28,10 @@ pub(crate) struct Done {
 /// The program, without what the environment of the tests says.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_filmstrip"));
-    command.env_remove("FILMSTRIP_STORE").env_remove("NO_COLOR").stdin(Stdio::null());
+    for variable in ["FILMSTRIP_STORE", "FILMSTRIP_STUDIO", "FILMSTRIP_TOKEN", "NO_COLOR"] {
+        command.env_remove(variable);
+    }
+    command.stdin(Stdio::null());
     command
 }
 

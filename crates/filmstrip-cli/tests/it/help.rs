@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use tempfile::tempdir;
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 22] = [
     "streams",
     "tail",
     "show",
@@ -20,6 +20,9 @@ const COMMANDS: [&str; 19] = [
     "check-hash",
     "export",
     "import",
+    "projections",
+    "groups",
+    "processes",
     "studio",
     "completions",
     "man",

@@ -1,6 +1,7 @@
 //! Keeping: verify, backup, restore, repair, and the hash of the history.
 
 use crate::common::{Writer, contents, document, ok, refused, run, run_with, sample};
+use filmstrip::repair::HashCheck;
 use filmstrip::{ExpectedVersion, NewEvent, Store};
 use serde_json::json;
 use std::fs;
@@ -70,6 +71,46 @@ fn a_backup_takes_what_is_new_and_is_restored_with_the_same_history() {
         3,
         "something was left beside the store"
     );
+}
+
+/// An operator had to stop the application to verify its store or to back it up.
+#[test]
+fn a_store_that_is_open_elsewhere_is_verified_and_backed_up() {
+    let directory = tempdir().unwrap();
+    let (store, backup, copy) =
+        ["store", "backup", "copy"].map(|name| directory.path().join(name)).into();
+    let to = backup.to_str().unwrap();
+    sample(&store);
+    let writer = Writer::on(&store);
+    let verified = document(&store, &["verify"]);
+    assert_eq!(verified["findings"], json!([]));
+    assert!(verified["unchecked"].as_array().unwrap().contains(&json!("views")), "{verified}");
+    let told = ok(&store, &["verify"]);
+    let last = told.lines().last().unwrap();
+    assert!(
+        last.starts_with("not checked, because another process has the store open: "),
+        "{told}"
+    );
+
+    let before = writer.store().head().get();
+    let first = document(&store, &["backup", to]);
+    assert!(first["position"].as_u64().unwrap() >= before, "{first} lacks position {before}");
+    writer.wait_for(1);
+    let told = ok(&store, &["backup", to, "--check-all"]);
+    assert!(told.contains("taken beside the process that has the store open"), "{told}");
+    let restored = document(&copy, &["restore", to]);
+    let of_copy =
+        writer.store().check_hash(&restored["head_hash"].as_str().unwrap().parse().unwrap());
+    assert_eq!(of_copy.unwrap(), HashCheck::Same);
+    assert_eq!(document(&copy, &["verify"])["unchecked"], json!([]));
+    drop(writer);
+    // From now on, the store is opened for it.
+    assert!(!ok(&store, &["backup", to]).contains("taken beside"));
+    assert!(!ok(&store, &["verify"]).contains("not checked"));
+    let _open = Store::open(&store).unwrap();
+    damage(&store);
+    let done = run(&store, &["verify"]);
+    assert!(done.code == 1 && done.out.contains("not checked"), "{}", done.out);
 }
 
 #[test]

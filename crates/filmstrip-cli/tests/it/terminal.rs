@@ -110,39 +110,68 @@ fn a_reader_that_has_seen_enough_ends_the_program_quietly() {
     }
 }
 
-/// With `script` of util-linux, the program has a terminal.
+/// The exit code of the program and what it prints on a terminal, which `script` of util-linux gives it. None, if there
+/// is no `script`.
+fn on_terminal(store: &Path, arguments: &str) -> Option<(Option<i32>, String)> {
+    let line = format!("{} -d {} {arguments}", env!("CARGO_BIN_EXE_filmstrip"), store.display());
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    script.env_remove("NO_COLOR").env_remove("FILMSTRIP_STORE").stdin(Stdio::null());
+    match script.output() {
+        Err(_) => {
+            println!("skipped: there is no `script`");
+            None
+        }
+        Ok(done) => Some((done.status.code(), String::from_utf8(done.stdout).unwrap())),
+    }
+}
+
 #[test]
 fn a_terminal_has_colours_and_short_lines_and_no_export() {
     let directory = tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
     let event = NewEvent::json("Written", &"x".repeat(1_000)).unwrap();
     store.append("A-1", ExpectedVersion::Any, [event]).unwrap();
-    let on_terminal = |arguments: &str| {
-        let line = format!(
-            "{} -d {} {arguments}",
-            env!("CARGO_BIN_EXE_filmstrip"),
-            directory.path().display()
-        );
-        let mut script = Command::new("script");
-        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-        script.env_remove("NO_COLOR").env_remove("FILMSTRIP_STORE").stdin(Stdio::null());
-        match script.output() {
-            Err(_) => {
-                println!("skipped: there is no `script`");
-                None
-            }
-            done => {
-                done.ok().map(|done| (done.status.code(), String::from_utf8(done.stdout).unwrap()))
-            }
-        }
-    };
-    let Some((code, tail)) = on_terminal("tail") else { return };
+    let Some((code, tail)) = on_terminal(directory.path(), "tail") else { return };
     assert_eq!(code, Some(0), "{tail}");
     assert!(
         tail.contains("\u{1b}[1mWritten\u{1b}[0m") && tail.trim_end().ends_with('…'),
         "{tail:?}"
     );
     assert!(tail.len() < 400, "{tail:?}");
-    let Some((code, refused)) = on_terminal("export") else { return };
+    let Some((code, refused)) = on_terminal(directory.path(), "export") else { return };
     assert!(code == Some(2) && refused.contains("not for a terminal"), "{code:?} {refused:?}");
+}
+
+/// There was a spinner, which moves as well when nothing else does.
+#[test]
+fn what_is_long_shows_the_bytes_that_are_done_on_a_terminal() {
+    let directory = tempdir().unwrap();
+    let (store, backup, copy, mended) =
+        ["store", "backup", "copy", "mended"].map(|name| directory.path().join(name)).into();
+    let written = Store::open(&store).unwrap();
+    for n in 0..40 {
+        let event = NewEvent::bytes("Written", vec![n; 500_000]);
+        written.append("A-1", ExpectedVersion::Any, [event]).unwrap();
+    }
+    written.close().unwrap();
+    let [to, mended] = [&backup, &mended].map(|path| path.to_str().unwrap());
+    for (at, arguments, shown) in [
+        (&store, "verify".to_owned(), &["verifying"][..]),
+        (&store, format!("backup {to}"), &["backing up"]),
+        (
+            &copy,
+            format!("restore {to}"),
+            &["verifying the backup", "copying", "verifying the copy"],
+        ),
+        (&store, format!("repair export {mended}"), &["exporting what can be read"]),
+    ] {
+        let Some((code, told)) = on_terminal(at, &arguments) else { return };
+        assert_eq!(code, Some(0), "{arguments}: {told}");
+        for what in shown {
+            let is_bar = |part: &&str| part.starts_with(what) && part.contains(" MiB of ");
+            let bars = told.split(['\r', '\n', 'K']).filter(is_bar).count();
+            assert!(bars > 0, "{arguments}, {what}: {told:?}");
+        }
+    }
 }

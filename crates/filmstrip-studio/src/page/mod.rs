@@ -16,6 +16,7 @@ pub(crate) mod why;
 use crate::assets;
 use crate::fault::Fault;
 use crate::place::Place;
+use crate::programs::Why;
 use crate::text::plain;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -77,6 +78,7 @@ impl IntoResponse for Faulty {
         };
         let page = Page { place, tab: None, title: reason.to_owned(), script: None, body };
         let mut response = (status, page).into_response();
+        response.extensions_mut().insert(Why(why));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, 2.into());
         }

@@ -2,30 +2,17 @@
 
 use super::parts::{events, nothing, number, time};
 use super::{Answer, Faulty, Page, Tab};
-use crate::fault::Fault;
+use crate::followers::{Action, DISCARD, REPLAY, Waiting, actions, error_of, kind, parked};
 use crate::limits::PAGE_ROWS;
 use crate::place::{Place, encoded};
 use crate::shared::Shared;
 use crate::text::{Visible, plain};
 use axum::extract::State;
-use filmstrip::chrono::{DateTime, Utc};
 use filmstrip::health::{FollowerKind, FollowerState, FollowerStats, Health, Stats};
 use filmstrip::{Filter, Position};
 use maud::{Markup, html};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// Something that is parked, whatever has parked it.
-struct Waiting {
-    what: String,
-    /// The event, if it is one.
-    position: Option<Position>,
-    error: String,
-    attempts: u32,
-    parked_at: DateTime<Utc>,
-    /// The instance of a process that it belongs to.
-    instance: Option<String>,
-}
 
 /// A follower with what the page says of it.
 struct Follower {
@@ -37,52 +24,6 @@ struct Follower {
     /// What may be done with it.
     actions: &'static [Action],
 }
-
-/// Something that can be done with a follower.
-pub(crate) struct Action {
-    pub(crate) name: &'static str,
-    label: &'static str,
-    /// What is asked before it is done.
-    confirm: &'static str,
-    /// Whether it cannot be undone.
-    is_final: bool,
-}
-
-const PAUSE: Action = Action {
-    name: "pause",
-    label: "Pause",
-    confirm: "It stops following the log until it is resumed.",
-    is_final: false,
-};
-const RESUME: Action = Action {
-    name: "resume",
-    label: "Resume",
-    confirm: "It goes on where it stopped, and tries again what it stopped at.",
-    is_final: false,
-};
-const REBUILD: Action = Action {
-    name: "rebuild",
-    label: "Rebuild",
-    confirm: "All of its events are applied again to a new view. The one that is served stays until then.",
-    is_final: false,
-};
-const REPLAY: Action = Action {
-    name: "replay",
-    label: "Replay parked",
-    confirm: "What is parked is tried again. What fails is parked again.",
-    is_final: false,
-};
-const DISCARD: Action = Action {
-    name: "discard",
-    label: "Discard parked",
-    confirm: "What is parked is given up for good. Its events stay in the log, and are not handled any more. What was \
-              parked since this page was made is given up too.",
-    is_final: true,
-};
-
-pub(crate) const PROJECTION_ACTIONS: [Action; 5] = [PAUSE, RESUME, REBUILD, REPLAY, DISCARD];
-pub(crate) const PROCESS_ACTIONS: [Action; 2] = [PAUSE, RESUME];
-pub(crate) const GROUP_ACTIONS: [Action; 2] = [REPLAY, DISCARD];
 
 pub(crate) async fn running(State(shared): State<Arc<Shared>>, place: Place) -> Answer {
     let to = place.clone();
@@ -111,27 +52,16 @@ pub(crate) async fn running(State(shared): State<Arc<Shared>>, place: Place) -> 
 }
 
 fn follower(shared: &Shared, place: &Place, stats: &FollowerStats, health: &Health) -> Follower {
-    let (label, stats) = (format!("{} {}", kind(stats.kind), stats.name), stats.clone());
-    let error = health.faults().into_iter().find(|(name, _)| *name == label);
-    let error = error.map(|(_, error)| error.to_string());
+    let (stats, error) = (stats.clone(), error_of(health, stats));
     // One of them that cannot say what it has parked must not hide the others.
-    let (error, parked, actions) = match parked(shared, &stats) {
-        Ok((parked, actions)) => (error, parked, actions),
+    let (error, parked, actions) = match parked(shared, stats.kind, &stats.name) {
+        Ok(parked) => (error, parked, actions(shared, stats.kind, &stats.name)),
         Err(fault) => (error.or(Some(fault.why)), Vec::new(), &[][..]),
     };
+    let parked: Vec<Waiting> = parked.into_iter().take(PAGE_ROWS).collect();
     let films =
         parked.iter().filter_map(|waiting| film(shared, place, waiting.position?)).collect();
     Follower { stats, error, parked, films, actions }
-}
-
-fn kind(kind: FollowerKind) -> &'static str {
-    match kind {
-        FollowerKind::Projection => "projection",
-        FollowerKind::ReadModel => "read model",
-        FollowerKind::Process => "process",
-        FollowerKind::Group => "group",
-        _ => "follower",
-    }
 }
 
 /// The address of the frame at a position.
@@ -140,57 +70,6 @@ fn film(shared: &Shared, place: &Place, position: Position) -> Option<(Position,
     let mut events = shared.source.all(before, position, Filter::all()).ok()?;
     let event = events.next()?.ok()?;
     Some((position, place.film(&event.stream, Some(event.version))))
-}
-
-/// What is parked, the first of it, and what may be done.
-fn parked(
-    shared: &Shared,
-    stats: &FollowerStats,
-) -> Result<(Vec<Waiting>, &'static [Action]), Fault> {
-    let name = stats.name.as_str();
-    let first = |parked: Vec<filmstrip::projection::Parked>| {
-        parked.into_iter().take(PAGE_ROWS).map(of_event).collect()
-    };
-    Ok(match (stats.kind, &shared.store) {
-        (FollowerKind::Projection, _) => match shared.projections.get(name) {
-            Some(handle) => (first(handle.parked()?), &PROJECTION_ACTIONS[..]),
-            None => (Vec::new(), &[]),
-        },
-        (FollowerKind::Group, Some(store)) => {
-            (first(store.group(name).parked()?), &GROUP_ACTIONS[..])
-        }
-        (FollowerKind::Process, _) => match shared.processes.get(name) {
-            Some(handle) => {
-                let parked = handle.parked()?.into_iter().take(PAGE_ROWS).map(of_step).collect();
-                (parked, &PROCESS_ACTIONS[..])
-            }
-            None => (Vec::new(), &[]),
-        },
-        _ => (Vec::new(), &[]),
-    })
-}
-
-fn of_event(parked: filmstrip::projection::Parked) -> Waiting {
-    let error = parked.error.unwrap_or_else(|| "waits for an earlier event of its stream".into());
-    Waiting {
-        what: format!("{} in {}", parked.event_type, parked.stream),
-        position: Some(parked.position),
-        error,
-        attempts: parked.attempts,
-        parked_at: parked.parked_at,
-        instance: None,
-    }
-}
-
-fn of_step(parked: filmstrip::process::Parked) -> Waiting {
-    Waiting {
-        what: parked.what,
-        position: None,
-        error: parked.error,
-        attempts: parked.attempts,
-        parked_at: parked.parked_at,
-        instance: Some(parked.id),
-    }
 }
 
 fn page(place: &Place, stats: &Stats, followers: &[Follower], writes: bool) -> Markup {

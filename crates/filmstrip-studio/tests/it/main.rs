@@ -6,4 +6,5 @@ mod hostile;
 mod lives;
 mod overview;
 mod pages;
+mod programs;
 mod refusals;
