@@ -17,7 +17,7 @@ use crate::telemetry::context::TraceContext;
 #[cfg(feature = "metrics")]
 use crate::telemetry::instruments::Instruments;
 use crate::value::clock::{Clock, Micros, SystemClock};
-use crate::value::error::Result;
+use crate::value::error::{Error, Result};
 use crate::value::fork::Owned;
 use crate::value::limits::CACHE_BYTES_DEFAULT;
 use crate::views;
@@ -245,6 +245,12 @@ impl StoreBuilder {
         let StoreBuilder { cache_bytes, clock, disk, bounds, mut source, .. } = self;
         refuse_forked()?;
         let role = if source.is_some() { Role::Replica } else { Role::Store };
+        // Before a backup there becomes a replica.
+        if source.as_ref().is_some_and(|source| source.reads_from(&path)) {
+            let message =
+                format!("{} is its own source: a replica follows another store", path.display());
+            return Err(Error::invalid(message));
+        }
         let new = || match &mut source {
             Some(source) => source.store().map(|store| (store.id, Micros::of(store.created))),
             None => Ok(new_store(&*clock)),

@@ -11,7 +11,9 @@ use crate::journal::manifest::Manifest;
 use crate::journal::read::{Frames, Journal};
 use crate::journal::segment;
 use crate::journal::shipped::{JournalEnd, JournalFrame, diverged, diverged_at};
+use crate::log::core::journal_directory;
 use crate::log::replica::source::{FrameSource, Heard, SourceStore};
+use crate::storage::files::resolve;
 use crate::value::clock::deadline_after;
 use crate::value::error::Result;
 use crate::value::failpoint::failpoint;
@@ -88,6 +90,12 @@ impl FrameSource for StoreDirectory {
     fn store(&mut self) -> Result<SourceStore> {
         let manifest = &self.connected()?.manifest;
         Ok(SourceStore::new(manifest.store, manifest.created))
+    }
+
+    fn reads_from(&self, directory: &Path) -> bool {
+        // Links may lead from one to the other.
+        let journal = |store: &Path| resolve(&journal_directory(store)).ok();
+        journal(directory).is_some_and(|there| journal(&self.path) == Some(there))
     }
 
     fn read(&mut self, after: &JournalEnd, wait: Duration) -> Result<Heard> {

@@ -5,6 +5,7 @@ use crate::value::clock::Micros;
 use crate::value::error::Result;
 use crate::value::position::Position;
 use chrono::{DateTime, Utc};
+use std::path::Path;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -20,6 +21,12 @@ pub trait FrameSource: Send + 'static {
     /// # Errors
     /// Opening the replica fails with them.
     fn store(&mut self) -> Result<SourceStore>;
+
+    /// Returns whether it reads the journal of the store in `directory`. Opening a replica there is refused then: it would
+    /// wait for itself.
+    fn reads_from(&self, _directory: &Path) -> bool {
+        false
+    }
 
     /// Returns frames that follow `after`, in order and without a gap. There should be no more than 4 MiB of them, or
     /// one. If there are none yet, waits for some, about as long as `wait` and not much longer: closing the replica

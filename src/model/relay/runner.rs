@@ -2,8 +2,7 @@
 
 use crate::follow::feed::{Feed, FeedStop};
 use crate::log::engine::Engine;
-use crate::log::read::frame_cursor::FrameCursor;
-use crate::log::read::frame_events::FrameEvents;
+use crate::log::read::event_cursor::EventCursor;
 use crate::model::relay::failure::RelayError;
 use crate::model::relay::receipts::{Receipts, ReceiptsReader};
 use crate::model::relay::status::{Own, Shown};
@@ -12,7 +11,6 @@ use crate::model::relay::window::Window;
 use crate::model::worker::desk::{self, Desk, timer};
 use crate::model::worker::{Answer, Work};
 use crate::value::error::{Error, ErrorKind, Result, catch};
-use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
 use crate::value::filter::Filter;
 use crate::value::limits::{RELAY_CONFIRM_WAIT_MAX, RELAY_IDLE_LOOK};
@@ -160,7 +158,7 @@ impl<T: RelayTarget> Runner<T> {
             return Err(self.ahead(position, head));
         }
         if let Some(LastEvent { position, id: Some(id) }) = last {
-            let recorded = self.event_at(position)?.id;
+            let recorded = EventCursor::new(self.engine.log()).event_at(position)?.id;
             if recorded != id && !failpoint!("relay::trust_any_history") {
                 let message = format!(
                     "relay {name}: the target holds the event {id} of position {position}, but the store's is \
@@ -200,15 +198,6 @@ impl<T: RelayTarget> Runner<T> {
             "relay {name}: the target holds an event of position {held}, but the store's head is {head}; {why}"
         );
         Error::new(kind, message)
-    }
-
-    fn event_at(&self, position: Position) -> Result<RecordedEvent> {
-        let position = position.get();
-        let frame = FrameCursor::new(Arc::clone(self.engine.log())).frame_holding(position)?;
-        let mut events = FrameEvents::new(frame, position..=position);
-        events
-            .next(&self.engine.log().journal, &Filter::all())
-            .expect("the frame holds the position")
     }
 
     /// Sends what there is and what comes, until something interrupts it.

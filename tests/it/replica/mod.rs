@@ -2,6 +2,7 @@
 
 mod histories;
 mod kills;
+mod mistakes;
 mod promotion;
 mod sources;
 

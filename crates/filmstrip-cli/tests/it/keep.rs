@@ -17,14 +17,6 @@ fn damage(store: &Path) {
     fs::write(&segment, bytes).unwrap();
 }
 
-fn append(store: &Path, event_type: &str) {
-    let store = Store::open(store).unwrap();
-    store
-        .append("Later-1", ExpectedVersion::Any, [NewEvent::json(event_type, &()).unwrap()])
-        .unwrap();
-    store.close().unwrap();
-}
-
 #[test]
 fn a_whole_store_is_whole_and_damage_is_exit_code_1() {
     let directory = tempdir().unwrap();

@@ -8,6 +8,7 @@ mod keep;
 mod look;
 #[cfg(feature = "mcp")]
 mod mcp;
+mod replicas;
 mod running;
 #[cfg(feature = "studio")]
 mod studio;

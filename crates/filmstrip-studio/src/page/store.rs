@@ -10,7 +10,7 @@ use crate::text::Visible;
 use crate::verifying::State as Verified;
 use axum::extract::State;
 use filmstrip::chrono::Utc;
-use filmstrip::health::{DiskStats, Health, Stats, Writes};
+use filmstrip::health::{DiskStats, Health, ReplicationStats, Stats, Writes};
 use filmstrip::repair::Verification;
 use maud::{Markup, html};
 use std::sync::Arc;
@@ -69,6 +69,7 @@ fn page(stats: &Stats) -> Markup {
             (fact("waiting", number(commits.waiting)))
             (fact("open readers", number(stats.open_readers)))
         } }
+        @if let Some(replication) = &stats.replication { (replica(replication)) }
         section { h2 { "Disk" } (disk(&stats.disk)) }
         section { h2 { "Index" } dl.facts {
             (fact("not yet indexed", lacks))
@@ -82,6 +83,29 @@ fn page(stats: &Stats) -> Markup {
             (fact("since opened", number(upkeep.backups)))
             (fact("failed", number(upkeep.backup_failures)))
             div { dt { "last" } dd { @match upkeep.last_backup { Some(at) => (time(at)), None => "none" } } }
+        } }
+    }
+}
+
+/// How a replica follows its source.
+fn replica(replication: &ReplicationStats) -> Markup {
+    let ago = |seconds: f64| match seconds.is_finite() {
+        true => format!("{seconds:.1} s ago"),
+        false => "not yet".to_owned(),
+    };
+    let state = match (replication.following, replication.stopped) {
+        (true, _) => "following",
+        (_, true) => "stopped",
+        _ => "cannot hear its source",
+    };
+    html! {
+        section { h2 { "Replica" } dl.facts {
+            (fact("state", state.to_owned()))
+            (fact("events behind", number(replication.lag)))
+            (fact("had everything", ago(replication.lag_seconds)))
+            (fact("heard its source", ago(replication.heard_seconds)))
+            (fact("frames taken", number(replication.frames)))
+            (fact("failed attempts", number(replication.retries)))
         } }
     }
 }
