@@ -37,7 +37,7 @@ mod tests {
             assert_eq!(read, held[offset..offset + length], "{length} bytes at {offset}");
         }
         assert_eq!(read_new(&file, 200, 9_900).unwrap(), held[9_900..]);
-        assert_eq!(read_new(&file, 200, 20_000).unwrap(), []);
+        assert!(read_new(&file, 200, 20_000).unwrap().is_empty());
         assert!(read_new(&file, 1, u64::MAX - 8).is_err(), "no file has such an offset");
     }
 }

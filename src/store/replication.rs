@@ -1,5 +1,8 @@
 //! A store as a replica: how it does, and how it becomes one that accepts commits.
 
+#[cfg(test)]
+mod tests;
+
 use crate::journal::manifest::{self, Manifest, Role};
 use crate::log::replica::failed::not_a_replica;
 use crate::log::replica::status::Replication;

@@ -27,6 +27,10 @@ const CAUGHT: &[(&str, &str)] = &[
         "replica::histories::a_source_that_was_restored_and_went_another_way_is_refused_by_name",
     ),
     (
+        "replica::believe_shorter_source",
+        "replica::histories::a_source_that_was_restored_and_went_another_way_is_refused_by_name",
+    ),
+    (
         "replica::promote_in_memory_only",
         "replica::promotion::a_promoted_replica_is_a_store_whose_history_goes_on",
     ),

@@ -344,8 +344,8 @@ fn a_window_that_is_not_allowed_is_refused() {
     }
 }
 
-/// A relay writes nothing to its store, so it can be moved to a replica, which may lag behind the target; and it goes on
-/// there when the replica is promoted.
+/// A relay writes nothing to its store, so it can be moved to a replica, which may lag behind the target; and it goes
+/// on there when the replica is promoted.
 #[test]
 fn a_relay_runs_on_a_replica_and_waits_for_what_the_target_has_already() {
     let directory = tempfile::tempdir().unwrap();

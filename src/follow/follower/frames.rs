@@ -116,7 +116,7 @@ impl FrameSource for StoreDirectory {
 impl Connected {
     /// The frames after `after` that are durable now.
     fn read(&mut self, after: &JournalEnd) -> Result<Heard> {
-        let nothing = |head| Heard { frames: Vec::new(), head: Position::new(head) };
+        let nothing = |head| Heard { frames: Vec::new(), head: Position::new(head), hash: None };
         let Some(known) = self.shared.look()? else { return Ok(nothing(0)) };
         let head = known.watermark.position;
         let reading = self.reading.take();
@@ -127,7 +127,8 @@ impl Connected {
                 Some(reading) => Some(reading),
                 None => compare_ends(&known, after)?.map(|frames| (frames, *after)),
             };
-            return Ok(nothing(head));
+            let hash = self.reading.is_none().then(|| known.head_hash()).transpose()?;
+            return Ok(Heard { hash, ..nothing(head) });
         }
         let mut frames = match reading {
             Some((frames, _)) => frames,
@@ -143,7 +144,7 @@ impl Connected {
         }
         let end = shipped.last().map_or(*after, JournalFrame::end);
         self.reading = Some((frames, end));
-        Ok(Heard { frames: shipped, head: Position::new(head) })
+        Ok(Heard { frames: shipped, head: Position::new(head), hash: None })
     }
 }
 

@@ -1,12 +1,15 @@
 //! The thread that takes frames from the source.
 
-use crate::journal::shipped::JournalEnd;
+use crate::journal::shipped::{JournalEnd, diverged};
+use crate::log::core::Log;
 use crate::log::engine::Engine;
 use crate::log::replica::Replica;
 use crate::log::replica::failed::Failed;
 use crate::log::replica::source::{FrameSource, Heard};
 use crate::log::replica::status::ReplicationState;
 use crate::value::error::{Error, ErrorKind, Result, catch};
+use crate::value::failpoint::failpoint;
+use crate::value::head_hash::HeadHash;
 use crate::value::limits::{REPLICA_PAUSE_MAX, REPLICA_PAUSE_MIN, REPLICA_WAIT};
 use crate::value::position::Position;
 use crossbeam_channel::select;
@@ -78,10 +81,10 @@ fn take(engine: &Engine, replica: &Replica, source: &mut dyn FrameSource) -> Res
         replica.apply(log, commits, &[])?;
     }
     let after = commits.with_writer(|writer| writer.shipped_end());
-    let Heard { frames, head } = read(source, &after)?;
+    let Heard { frames, head, hash } = read(source, &after)?;
     replica.standing.lock().heard(head, log.head_position());
-    if frames.is_empty() && head < after.position() {
-        return Err(Failed::Again(is_ahead(head, after.position())));
+    if frames.is_empty() && (head < after.position() || hash.is_some()) {
+        return Err(behind(log, head, hash, &after));
     }
     if !frames.is_empty() {
         replica.apply(log, commits, &frames)?;
@@ -100,6 +103,20 @@ fn read(source: &mut dyn FrameSource, after: &JournalEnd) -> Result<Heard, Faile
         ErrorKind::Diverged | ErrorKind::UnsupportedFormat => Failed::Stopped(error),
         _ => Failed::Again(error),
     })
+}
+
+/// Why there is nothing to take from a source that has less than its replica, which ends at `after`.
+fn behind(log: &Log, head: Position, hash: Option<HeadHash>, after: &JournalEnd) -> Failed {
+    let Some(theirs) = hash else { return Failed::Again(is_ahead(head, after.position())) };
+    let is_ours = log.journal.has_had(&theirs, log.head.visible().1);
+    match is_ours.map(|is_ours| is_ours || failpoint!("replica::believe_shorter_source")) {
+        Ok(true) => Failed::Again(is_ahead(head, after.position())),
+        Ok(false) => Failed::Stopped(diverged(&format!(
+            "the source ends at {theirs}, where the replica never was, and the replica at {}",
+            after.hash()
+        ))),
+        Err(error) => Failed::Again(error),
+    }
 }
 
 /// The error for a source that has less than its replica. It does not stop the replica: after a power cut the source

@@ -3,6 +3,7 @@
 use crate::journal::shipped::{JournalEnd, JournalFrame};
 use crate::value::clock::Micros;
 use crate::value::error::Result;
+use crate::value::head_hash::HeadHash;
 use crate::value::position::Position;
 use chrono::{DateTime, Utc};
 use std::path::Path;
@@ -22,8 +23,8 @@ pub trait FrameSource: Send + 'static {
     /// Opening the replica fails with them.
     fn store(&mut self) -> Result<SourceStore>;
 
-    /// Returns whether it reads the journal of the store in `directory`. Opening a replica there is refused then: it would
-    /// wait for itself.
+    /// Returns whether it reads the journal of the store in `directory`. Opening a replica there is refused then: it
+    /// would wait for itself.
     fn reads_from(&self, _directory: &Path) -> bool {
         false
     }
@@ -46,6 +47,9 @@ pub struct Heard {
     pub frames: Vec<JournalFrame>,
     /// The last position that is durable at the store where they come from, as far as the source knows.
     pub head: Position,
+    /// The hash of the history there, if the source has less than was asked for and knows it: it tells a source that
+    /// was restored from an older backup from one that went another way since.
+    pub hash: Option<HeadHash>,
 }
 
 /// Which store a source has the frames of.

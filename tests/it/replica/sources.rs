@@ -32,7 +32,7 @@ impl FrameSource for Carried {
             Err(_) => Vec::new(),
         };
         self.head = frames.last().map_or(self.head, |frame| frame.end().position().max(self.head));
-        Ok(Heard { frames, head: self.head })
+        Ok(Heard { frames, head: self.head, hash: None })
     }
 }
 
@@ -99,7 +99,7 @@ impl FrameSource for Told {
         if frames.is_empty() {
             thread::sleep(wait.min(Duration::from_millis(1)));
         }
-        Ok(Heard { frames, head: self.head })
+        Ok(Heard { frames, head: self.head, hash: None })
     }
 }
 

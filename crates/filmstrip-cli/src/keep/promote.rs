@@ -39,7 +39,7 @@ impl FrameSource for Nothing {
 
     fn read(&mut self, after: &JournalEnd, wait: Duration) -> filmstrip::Result<Heard> {
         std::thread::sleep(wait);
-        Ok(Heard { frames: Vec::new(), head: after.position() })
+        Ok(Heard { frames: Vec::new(), head: after.position(), hash: None })
     }
 }
 

@@ -61,7 +61,7 @@ impl FrameSource for Fed {
     fn read(&mut self, after: &JournalEnd, wait: Duration) -> Result<Heard> {
         let frames = self.frames.recv_timeout(wait).unwrap_or_default();
         let head = frames.last().map_or(after.position(), |frame| frame.end().position());
-        Ok(Heard { frames, head })
+        Ok(Heard { frames, head, hash: None })
     }
 }
 
