@@ -6,8 +6,8 @@ use crate::stores::{self, needs_it_alone};
 use crate::text::{count, counted};
 use clap::Args;
 use filmstrip::repair::{HashCheck, HeadHash};
-use filmstrip::replica::{FrameSource, Heard, JournalEnd, SourceStore};
-use filmstrip::{Error, ErrorKind, Follower, Store};
+use filmstrip::replica::{FrameSource, Heard, JournalEnd, SourceStore, StoreDirectory};
+use filmstrip::{Follower, Store};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,17 +24,18 @@ have two histories. The replica must not be open either; an application that has
 `Store::promote`. With --source, a replica that lacks something of the old store is refused.
 With --json: events, head_hash.")]
 pub(crate) struct Options {
-    /// The directory of the old store, where it can still be read: the replica must have everything that is there
+    /// The directory of the old store: refuse if the replica lacks something of it
     #[arg(long, value_name = "DIRECTORY")]
     source: Option<PathBuf>,
 }
 
-/// What a replica follows while it is promoted: nothing.
-struct Nothing;
+/// What the replica in a directory follows while it is promoted: nothing.
+struct Nothing(PathBuf);
 
 impl FrameSource for Nothing {
     fn store(&mut self) -> filmstrip::Result<SourceStore> {
-        Err(Error::new(ErrorKind::InvalidInput, "the replica's MANIFEST has vanished"))
+        // It is asked only if the replica has vanished since it was looked at.
+        StoreDirectory::at(&self.0).store()
     }
 
     fn read(&mut self, after: &JournalEnd, wait: Duration) -> filmstrip::Result<Heard> {
@@ -51,7 +52,7 @@ pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), 
         let message = format!("{path} is not a replica, so there is nothing to promote");
         return Err(Fault::bad(message));
     }
-    let replica = Store::builder().replica(Nothing).open(store);
+    let replica = Store::builder().replica(Nothing(store.to_owned())).open(store);
     let replica = replica.map_err(|error| needs_it_alone(&error, "promote"))?;
     if let Some(source) = &options.source {
         refuse_unless_level(&Follower::open(source)?, source, &replica.head_hash())?;

@@ -1,8 +1,8 @@
 //! Keeping: verify, backup, restore, repair, and the hash of the history.
 
-use crate::common::{Writer, contents, document, ok, refused, run, run_with, sample};
+use crate::common::{Writer, append, contents, document, ok, refused, run, run_with, sample};
+use filmstrip::Store;
 use filmstrip::repair::HashCheck;
-use filmstrip::{ExpectedVersion, NewEvent, Store};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
