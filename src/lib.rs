@@ -76,6 +76,7 @@
 //! | [`projection`] | views and read models, their handles and states |
 //! | [`process`] | process managers, their effects, handles and states |
 //! | [`relay`] | sending events to another system |
+//! | [`replica`] | copies of a store that follow it, and can take its place |
 //! | [`repair`] | backups, verification, findings, export |
 //! | [`trace`], [`causation`] | the trace that a command is part of; what led to an event |
 //! | [`health`] | what an operator looks at: health and figures |
@@ -112,6 +113,7 @@
 //! | split one recorded event into several | [`Store::copy_into`]: into a new store |
 //! | back up while writers continue | [`Store::backup`], each time into the same directory |
 //! | read from another process | [`Follower`] |
+//! | keep a copy that follows, on another machine | [`StoreBuilder::replica`] |
 //! | send the events to a broker, or to a file | [`Store::relay`] |
 //! | prove later that nothing was changed | keep [`Store::head_hash`] elsewhere; [`Store::check_hash`] |
 //!
@@ -122,11 +124,11 @@
 //! write whose outcome is unknown, the store refuses further writes until it is reopened, because only reading
 //! the disk again can show what is durable. A lost or damaged index is rebuilt automatically.
 //!
-//! Only one process at a time can have a store open for writing; others can read and follow it ([`Follower`]). Calls
-//! block; with the feature `async`, a store also has an async API, for any runtime (`filmstrip::aio`). There is
-//! no replication. Encryption and the deletion of single events are not implemented yet, but the format has room for
-//! both. Durability was measured and tested on Linux. Windows is not supported, because the journal uses Unix's
-//! positioned reads and writes.
+//! Only one process at a time can have a store open for writing; others can read and follow it ([`Follower`]), also
+//! with a journal and an index of their own ([`replica`]). Calls block; with the feature `async`, a store also has an
+//! async API, for any runtime (`filmstrip::aio`). Encryption and the deletion of single events are not implemented yet,
+//! but the format has room for both. Durability was measured and tested on Linux. Windows is not supported, because the
+//! journal uses Unix's positioned reads and writes.
 //!
 //! Memory is bounded by named limits and by [`StoreBuilder::cache_bytes`]. An input over a limit is refused with
 //! an error that gives the limit and the value. An event may have up to 16 MiB; a commit, up to 64 MiB and 65,536
@@ -299,6 +301,21 @@ pub mod relay {
     pub use crate::model::relay::target::{LastEvent, RelaySource, RelayTarget};
 }
 
+pub mod replica {
+    //! Replicas: stores whose events come from another one, and are kept as they are.
+    //!
+    //! [`StoreBuilder::replica`](crate::StoreBuilder::replica) opens one. The book explains
+    //! [what a replica promises](crate::book::replicas), and what it does not.
+    //!
+    //! A [`FrameSource`] brings frames from one journal to another. [`StoreDirectory`] reads them from the directory of
+    //! a store; what carries them over a network reads them there, and implements the trait at the other end.
+
+    pub use crate::follow::follower::StoreDirectory;
+    pub use crate::journal::shipped::{JournalEnd, JournalFrame};
+    pub use crate::log::replica::source::{FrameSource, Heard, SourceStore};
+    pub use crate::log::replica::status::{Replication, ReplicationState};
+}
+
 pub mod repair {
     //! Checking a store for damage, backing it up, and recovering what is readable in a damaged one.
     //!
@@ -330,8 +347,8 @@ pub mod health {
 
     pub use crate::journal::extent::SegmentInfo;
     pub use crate::store::figures::{
-        CommitStats, DiskStats, FollowerKind, FollowerState, FollowerStats, IndexStats, Stats,
-        SubscriptionStats, UpkeepStats,
+        CommitStats, DiskStats, FollowerKind, FollowerState, FollowerStats, IndexStats,
+        ReplicationStats, Stats, SubscriptionStats, UpkeepStats,
     };
     pub use crate::store::health::{Health, Writes};
 }

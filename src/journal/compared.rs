@@ -3,10 +3,12 @@
 use crate::codec::frame::{Chain, Frame, Location};
 use crate::journal::lenient_scan::{LenientScan, Step, Until};
 use crate::journal::read::Journal;
+use crate::journal::segment;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::finding::FindingKind;
 use crate::value::head_hash::{HashCheck, HeadHash};
 use crate::value::progress::{Progress, Reporter};
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 impl Journal {
@@ -60,5 +62,25 @@ impl Journal {
             }
         }
         Ok(HashCheck::Changed)
+    }
+
+    /// Whether the journal, which is visible up to `end`, once ended with `hash`. It trusts the chain that frames name,
+    /// and reads one segment, or a little more.
+    pub(crate) fn has_had(self: &Arc<Journal>, hash: &HeadHash, end: Location) -> Result<bool> {
+        let position = hash.position.get();
+        let Some(segment) = self.segment_at(position.max(1)) else { return Ok(false) };
+        if (position, hash.hash) == (segment.first_position - 1, segment.chain) {
+            return Ok(true);
+        }
+        let start = Location { segment: segment.number, offset: segment::HEADER_BYTES };
+        for item in self.frames(start, segment.first_position, end) {
+            let (_, Frame { header, .. }) = item?;
+            match header.last_position().cmp(&position) {
+                Ordering::Greater => break,
+                Ordering::Equal if header.chain == hash.hash => return Ok(true),
+                _ => {}
+            }
+        }
+        Ok(false)
     }
 }

@@ -14,9 +14,11 @@ pub(crate) mod interest;
 pub(crate) mod matching;
 #[cfg(feature = "async")]
 pub(crate) mod pool;
+pub(crate) mod publish;
 #[cfg(feature = "async")]
 pub(crate) mod queued;
 pub(crate) mod read;
+pub(crate) mod replica;
 #[cfg(feature = "async")]
 pub(crate) mod started_once;
 pub(crate) mod tail;

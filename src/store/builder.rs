@@ -1,20 +1,23 @@
 //! Opening a store: its settings, and the wiring of everything beneath it.
 
+use crate::journal::manifest::Role;
 use crate::kv::database::opening::refuse_forked;
 use crate::log::engine::{Engine, LogOptions};
 use crate::log::handle::LogHandle;
 use crate::log::indexer::managed::Bounds;
+use crate::log::replica::applier;
+use crate::log::replica::source::FrameSource;
 use crate::model::projection::registry::Projections;
 use crate::storage::disk::{Disk, RealDisk};
-use crate::store::directory::Directory;
+use crate::store::directory::{Directory, new_store};
 use crate::store::scratch::{Purpose, STORE, Scratch};
 use crate::store::{Store, StoreParts};
 use crate::telemetry::Observers;
 use crate::telemetry::context::TraceContext;
 #[cfg(feature = "metrics")]
 use crate::telemetry::instruments::Instruments;
-use crate::value::clock::{Clock, SystemClock};
-use crate::value::error::Result;
+use crate::value::clock::{Clock, Micros, SystemClock};
+use crate::value::error::{Error, Result};
 use crate::value::fork::Owned;
 use crate::value::limits::CACHE_BYTES_DEFAULT;
 use crate::views;
@@ -75,6 +78,7 @@ pub struct StoreBuilder {
     disk: Arc<dyn Disk>,
     bounds: Bounds,
     traces: Option<Arc<dyn TraceContext>>,
+    source: Option<Box<dyn FrameSource>>,
     #[cfg(feature = "metrics")]
     metrics_name: Option<String>,
 }
@@ -87,6 +91,7 @@ impl Default for StoreBuilder {
             disk: Arc::new(RealDisk),
             bounds: Bounds::default(),
             traces: None,
+            source: None,
             #[cfg(feature = "metrics")]
             metrics_name: None,
         }
@@ -147,6 +152,46 @@ impl StoreBuilder {
         self
     }
 
+    /// Opens the store as a replica, whose events come from `source`.
+    ///
+    /// A replica reads, indexes, projects and is followed as any store, and refuses commits with
+    /// [`Replica`](crate::ErrorKind::Replica). So consumer groups and processes, which write, run on its source and not
+    /// here. Its journal is equal to the beginning of its source's, byte by byte: each frame is checked by the hash
+    /// chain before it is written, and one that does not follow stops the replica with
+    /// [`Diverged`](crate::ErrorKind::Diverged). What is shown is durable here.
+    ///
+    /// Its directory is empty, and then everything comes from the source; or it is a backup of the source that was
+    /// never opened, and then the rest does; or it was a replica before. A replica cannot be opened without this
+    /// setting until it is [promoted](Store::promote). The source need not be there: [`Store::replication`] tells how
+    /// far the replica is.
+    ///
+    /// ```
+    /// use filmstrip::replica::StoreDirectory;
+    /// use filmstrip::{ErrorKind, ExpectedVersion, NewEvent, Store};
+    /// use std::time::Duration;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let (orders, copy) = (directory.path().join("orders"), directory.path().join("copy"));
+    /// let store = Store::open(&orders)?; // in one process
+    /// let placed = || NewEvent::json("Placed", &7);
+    /// let appended = store.append("Order-1", ExpectedVersion::NoStream, [placed()?])?;
+    ///
+    /// let replica = Store::builder().replica(StoreDirectory::at(&orders)).open(&copy)?; // in another
+    /// replica.wait_for(appended.position, Duration::from_secs(10))?;
+    /// assert_eq!(replica.read_stream("Order-1").collect()?.len(), 1);
+    /// assert_eq!(replica.head_hash(), store.head_hash());
+    /// let refused = replica.append("Order-2", ExpectedVersion::NoStream, [placed()?]).unwrap_err();
+    /// assert_eq!(filmstrip::Error::from(refused).kind(), ErrorKind::Replica);
+    ///
+    /// store.close()?; // and never opened again
+    /// replica.promote()?;
+    /// replica.append("Order-2", ExpectedVersion::NoStream, [placed()?])?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn replica(mut self, source: impl FrameSource) -> StoreBuilder {
+        self.source = Some(Box::new(source));
+        self
+    }
+
     /// What the engine tells about the store in `path`.
     fn observers(&mut self, path: &Path) -> Observers {
         let traces = self.traces.take();
@@ -197,9 +242,20 @@ impl StoreBuilder {
 
     fn open_in(mut self, path: PathBuf, temporary: Option<Scratch>) -> Result<Store> {
         let observers = self.observers(&path);
-        let StoreBuilder { cache_bytes, clock, disk, bounds, .. } = self;
+        let StoreBuilder { cache_bytes, clock, disk, bounds, mut source, .. } = self;
         refuse_forked()?;
-        let Directory { store, lock, disk } = Directory::open(&path, &disk, &*clock)?;
+        let role = if source.is_some() { Role::Replica } else { Role::Store };
+        // Before a backup there becomes a replica.
+        if source.as_ref().is_some_and(|source| source.reads_from(&path)) {
+            let message =
+                format!("{} is its own source: a replica follows another store", path.display());
+            return Err(Error::invalid(message));
+        }
+        let new = || match &mut source {
+            Some(source) => source.store().map(|store| (store.id, Micros::of(store.created))),
+            None => Ok(new_store(&*clock)),
+        };
+        let Directory { store, lock, disk } = Directory::open(&path, &disk, role, new)?;
         let directory = Arc::clone(lock.held());
         let engine = Engine::open(LogOptions {
             directory: Arc::clone(&directory),
@@ -209,6 +265,7 @@ impl StoreBuilder {
             disk,
             bounds,
             observers,
+            role,
         })?;
         if engine.log().torn().is_some_and(|torn| torn.acknowledged) {
             // A view may hold events that are lost, and whose positions are given out again.
@@ -220,6 +277,9 @@ impl StoreBuilder {
         let projections = Projections::new(Arc::clone(engine.log()), its_directory, cache_bytes);
         let (log, processes) = (LogHandle::new(engine, belongings), Arc::default());
         let relays = Arc::default();
+        if let Some(source) = source {
+            applier::start(log.engine(), source)?;
+        }
         let (groups, live, kinds) = (Arc::default(), Arc::default(), Arc::default());
         let subscriptions = Arc::default();
         let parts = StoreParts {

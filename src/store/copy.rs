@@ -151,7 +151,7 @@ impl Store {
             Err(cause) => Err(failed(event, cause)),
         };
         let copied = copy(log, &its_disk, &path, store, &mut change)?;
-        target.finish(&Manifest { store, created: log.now() })?;
+        target.finish(&Manifest::of_store(store, log.now()))?;
         Ok(Copied::new(copied))
     }
 }

@@ -275,7 +275,7 @@ impl Repair {
             |site| export(site, &its_disk, &to, store, aside),
         )?;
         let created = Micros::of(SystemClock.now());
-        let left_out_file = target.finish(&Manifest { store, created })?;
+        let left_out_file = target.finish(&Manifest::of_store(store, created))?;
         Ok(Exported::new(export, left_out_file))
     }
 }

@@ -70,8 +70,7 @@ pub(crate) enum Command {
     /// Print what led to an event, and what followed from it
     Why(look::why::Options),
     /// Print the number of events, when they were recorded, and the size on disk
-    #[command(after_help = look::stats::EXAMPLES)]
-    Stats,
+    Stats(look::stats::Options),
     /// Print the busiest categories and types, and the largest streams
     Top(look::top::Options),
     /// Check every byte of a store; exit code 1 if something is damaged
@@ -83,6 +82,8 @@ pub(crate) enum Command {
     Restore(keep::restore::Options),
     /// Rebuild the index of a closed store, or copy what is readable of a damaged one
     Repair(keep::repair::Options),
+    /// Make a replica a store that accepts commits, after the old store was stopped
+    Promote(keep::promote::Options),
     /// Print the hash of the whole history, for you to keep elsewhere
     #[command(after_help = keep::hash::HEAD_EXAMPLES)]
     HeadHash,

@@ -147,6 +147,15 @@ pub(crate) fn sample(path: &Path) {
     store.close().unwrap();
 }
 
+/// Appends one event to a closed store.
+pub(crate) fn append(store: &Path, event_type: &str) {
+    let store = Store::open(store).unwrap();
+    store
+        .append("Later-1", ExpectedVersion::Any, [NewEvent::json(event_type, &()).unwrap()])
+        .unwrap();
+    store.close().unwrap();
+}
+
 /// A thread that writes to a store that this process has open, until it is stopped.
 pub(crate) struct Writer {
     store: Store,

@@ -10,6 +10,7 @@ mod large;
 mod look;
 #[cfg(feature = "mcp")]
 mod mcp;
+mod replicas;
 mod running;
 #[cfg(feature = "studio")]
 mod studio;

@@ -9,7 +9,7 @@ use std::path::Path;
 use tempfile::tempdir;
 
 /// Each command, with input that is good.
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 15] = [
     &["streams"],
     &["tail"],
     &["show", "1"],
@@ -20,6 +20,7 @@ const COMMANDS: [&[&str]; 14] = [
     &["verify"],
     &["backup", "/nonexistent/never"],
     &["repair", "index"],
+    &["promote"],
     &["head-hash"],
     &["check-hash", "1:0000000000000000000000000000000000000000000000000000000000000000"],
     &["export"],

@@ -13,6 +13,7 @@ mod index;
 mod operations;
 mod preload;
 mod processes;
+mod replicas;
 mod seeded;
 mod tables;
 mod tail;
