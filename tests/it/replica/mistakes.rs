@@ -2,7 +2,7 @@
 
 use crate::common::wait_until;
 use crate::common::whole::{PATIENCE, all, contents, write_some};
-use crate::replica::{event, replica_of, replication, stopped};
+use crate::replica::{event, replica_of, replication, stopped, wait_for_all};
 use filmstrip::replica::{ReplicationState, StoreDirectory};
 use filmstrip::{Error, ErrorKind, ExpectedVersion, Follower, Store};
 use std::fs::{self, OpenOptions};
@@ -93,12 +93,7 @@ fn a_source_that_is_truncated_in_the_middle_is_told_and_the_replica_keeps_what_i
         replica.close().unwrap();
     }
     let replica = replica_of(&path, &copy);
-    let head = Follower::open(&path).unwrap().head().unwrap();
-    replica.wait_for(head, PATIENCE).unwrap();
-    assert_eq!(
-        replica.check_hash(&Follower::open(&path).unwrap().head_hash().unwrap()).is_ok(),
-        true
-    );
+    wait_for_all(&replica, &path);
 }
 
 /// Two operators, or one who was not sure of the first promotion.
