@@ -31,6 +31,7 @@
 //! * A [`ProcessManager`] coordinates work across several streams: it follows their events, gives
 //!   commands, and acts when an expected event does not come in time.
 //! * A [relay](relay::RelayTarget) sends the events to another system, in order and each once.
+//! * A **replica** ([`replica`]) follows a store elsewhere, has the same events, and can take its place.
 //!
 //! The [`book`] has a chapter for each part of an application, with a complete program.
 //!
