@@ -12,6 +12,7 @@
 //! | reacting to events | [`groups`] of consumers, and [`processes`] |
 //! | other systems | [`relays`] |
 //! | tasks of an async runtime | `async_services`, with the feature `async` (`docs/book/async.md`) |
+//! | another machine | [`replicas`] |
 //! | tests | [`testing`] |
 //! | operation | [`operating`], the [`command_line`], and the studio (`docs/book/studio.md`) |
 //!
@@ -59,6 +60,9 @@ pub mod relays {}
 #[cfg(feature = "async")]
 #[doc = include_str!("../docs/book/async.md")]
 pub mod async_services {}
+
+#[doc = include_str!("../docs/book/replicas.md")]
+pub mod replicas {}
 
 #[doc = include_str!("../docs/book/testing.md")]
 pub mod testing {}

@@ -31,6 +31,7 @@
 //! * A [`ProcessManager`] coordinates work across several streams: it follows their events, gives
 //!   commands, and acts when an expected event does not come in time.
 //! * A [relay](relay::RelayTarget) sends the events to another system, in order and each once.
+//! * A **replica** ([`replica`]) follows a store elsewhere, has the same events, and can take its place.
 //!
 //! The [`book`] has a chapter for each part of an application, with a complete program.
 //!
@@ -76,6 +77,7 @@
 //! | [`projection`] | views and read models, their handles and states |
 //! | [`process`] | process managers, their effects, handles and states |
 //! | [`relay`] | sending events to another system |
+//! | [`replica`] | copies of a store that follow it, and can take its place |
 //! | [`repair`] | backups, verification, findings, export |
 //! | [`trace`], [`causation`] | the trace that a command is part of; what led to an event |
 //! | [`health`] | what an operator looks at: health and figures |
@@ -113,6 +115,7 @@
 //! | split one recorded event into several | [`Store::copy_into`]: into a new store |
 //! | back up while writers continue | [`Store::backup`], each time into the same directory |
 //! | read from another process | [`Follower`] |
+//! | keep a copy that follows, on another machine | [`StoreBuilder::replica`] |
 //! | send the events to a broker, or to a file | [`Store::relay`] |
 //! | prove later that nothing was changed | keep [`Store::head_hash`] elsewhere; [`Store::check_hash`] |
 //!
@@ -123,10 +126,10 @@
 //! write whose outcome is unknown, the store refuses further writes until it is reopened, because only reading
 //! the disk again can show what is durable. A lost or damaged index is rebuilt automatically.
 //!
-//! Only one process at a time can have a store open for writing; others can read and follow it ([`Follower`]). Calls
-//! block; with the feature `async`, a store also has an async API, for any runtime (`filmstrip::aio`). There is no
-//! replication. Encryption and the deletion of single events are not implemented yet, but the format has room for both;
-//! the feature `erasure` has the keys for it (`filmstrip::erasure`). Durability was measured and tested on Linux.
+//! Only one process at a time can have a store open for writing; others can read and follow it ([`Follower`]), also
+//! with a journal and an index of their own ([`replica`]). Calls block; with the feature `async`, a store also has an
+//! async API, for any runtime (`filmstrip::aio`). With the feature `erasure`, what is recorded about a person can be
+//! forgotten (`filmstrip::erasure`); single events cannot be deleted. Durability was measured and tested on Linux.
 //! Windows is not supported, because the journal uses Unix's positioned reads and writes.
 //!
 //! Memory is bounded by named limits and by [`StoreBuilder::cache_bytes`]. An input over a limit is refused with
@@ -304,6 +307,21 @@ pub mod relay {
     pub use crate::model::relay::target::{LastEvent, RelaySource, RelayTarget};
 }
 
+pub mod replica {
+    //! Replicas: stores whose events come from another one, and are kept as they are.
+    //!
+    //! [`StoreBuilder::replica`](crate::StoreBuilder::replica) opens one. The book explains
+    //! [what a replica promises](crate::book::replicas), and what it does not.
+    //!
+    //! A [`FrameSource`] brings frames from one journal to another. [`StoreDirectory`] reads them from the directory of
+    //! a store; what carries them over a network reads them there, and implements the trait at the other end.
+
+    pub use crate::follow::follower::StoreDirectory;
+    pub use crate::journal::shipped::{JournalEnd, JournalFrame};
+    pub use crate::log::replica::source::{FrameSource, Heard, SourceStore};
+    pub use crate::log::replica::status::{Replication, ReplicationState};
+}
+
 pub mod repair {
     //! Checking a store for damage, backing it up, and recovering what is readable in a damaged one.
     //!
@@ -335,8 +353,8 @@ pub mod health {
 
     pub use crate::journal::extent::SegmentInfo;
     pub use crate::store::figures::{
-        CommitStats, DiskStats, FollowerKind, FollowerState, FollowerStats, IndexStats, Stats,
-        SubscriptionStats, UpkeepStats,
+        CommitStats, DiskStats, FollowerKind, FollowerState, FollowerStats, IndexStats,
+        ReplicationStats, Stats, SubscriptionStats, UpkeepStats,
     };
     pub use crate::store::health::{Health, Writes};
 }

@@ -3,6 +3,7 @@
 use crate::aio::committing::{Appending, Committing};
 use crate::follow::subscription::SubscriptionBuilder;
 use crate::log::commit::Commit;
+use crate::log::core::Log;
 use crate::log::handle::LogHandle;
 use crate::log::pool::Job;
 use crate::log::read::stream_info::StreamInfo;
@@ -163,6 +164,21 @@ impl Store {
         self.run(move |store| store.drain(timeout)).await?
     }
 
+    /// Waits until the store has everything up to `position`, without a thread; see
+    /// [`Store::wait_for`](crate::Store::wait_for). The caller's runtime limits the time, by dropping the future.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed) if the store was closed before it had come so far.
+    pub async fn wait_for(&self, position: Position) -> Result<()> {
+        let log = self.store.log.log();
+        log.refuse_if_closed()?;
+        Coming { log, position, number: 0 }.await;
+        match log.head_position() >= position {
+            true => Ok(()),
+            false => log.refuse_if_closed(),
+        }
+    }
+
     /// Runs `work`, which may block, on the pool, and returns its result: for the methods of the synchronous API that
     /// have no counterpart here, such as [`verify`](crate::Store::verify) and [`backup`](crate::Store::backup). The
     /// pool has at most 64 threads, so `work` should not wait for what may never happen.
@@ -198,6 +214,32 @@ pub(super) fn run<T: Send + 'static>(
 ) -> Job<T> {
     let engine = log.engine();
     engine.pool.job(engine.log(), work)
+}
+
+/// A wait for the head to come to a position, or for the log to close.
+struct Coming<'a> {
+    log: &'a Log,
+    position: Position,
+    /// Its number among the tasks that wait; 0 before it does.
+    number: u64,
+}
+
+impl Future for Coming<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Coming { log, position, number } = &mut *self;
+        log.head.poll_for(position.get(), context.waker(), number)
+    }
+}
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        // In a forked process the lock may never be released.
+        if self.number > 0 && self.log.owner.is_this_process() {
+            self.log.head.leave(self.number);
+        }
+    }
 }
 
 /// The future of closing: not begun, or in progress on a thread of its own.

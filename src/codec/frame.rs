@@ -177,15 +177,19 @@ impl Frame {
         if bytes[length..padded].iter().any(|byte| *byte != 0) {
             return Err(Corruption::FramePadding);
         }
-        let bytes = bytes.slice(..length);
-        if failpoint!("codec::accept_bad_checksum") {
-            return Ok(Frame { header, bytes });
+        Frame::verify_unpadded(header, bytes.slice(..length))
+    }
+
+    /// The same for `bytes` that are the frame without its padding.
+    #[inline]
+    pub(crate) fn verify_unpadded(header: Header, bytes: Bytes) -> Result<Frame, Corruption> {
+        debug_assert_eq!(bytes.len(), header.length as usize, "the checksum covers all of it");
+        let is_sound =
+            failpoint!("codec::accept_bad_checksum") || whole_crc(&bytes) == header.whole_crc;
+        match is_sound {
+            true => Ok(Frame { header, bytes }),
+            false => Err(Corruption::FrameChecksum),
         }
-        if whole_crc(&bytes) != header.whole_crc {
-            return Err(Corruption::FrameChecksum);
-        }
-        debug_assert_eq!(bytes.len(), length, "a frame's bytes are those that its checksum covers");
-        Ok(Frame { header, bytes })
     }
 
     /// The frame in a buffer that was just completed.

@@ -25,7 +25,7 @@ pub(crate) const ROOM_AFTER_BYTES: usize = 16;
 
 const FORM: u8 = 0;
 /// Bytes before the metadata.
-#[cfg(test)]
+#[allow(dead_code, reason = "for the tests and the fuzzer")]
 pub(crate) const FIXED_BYTES: usize = 5;
 
 /// The metadata that is sealed with the payload: everything but the ids of other events and commands.

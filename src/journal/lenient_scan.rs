@@ -54,6 +54,18 @@ pub(crate) enum Until {
     Visible(Location),
     /// Nobody has the journal open: walk all of it. It must hold at least what the watermark names.
     End(Option<DurableWatermark>),
+    /// The same for a replica, which has several frames in flight: any that the watermark does not name may be torn.
+    EndOfReplica(DurableWatermark),
+}
+
+impl Until {
+    /// What is known to have been durable when the journal was closed.
+    pub(crate) fn watermark(&self) -> Option<&DurableWatermark> {
+        match self {
+            Until::End(Some(watermark)) | Until::EndOfReplica(watermark) => Some(watermark),
+            Until::Visible(_) | Until::End(None) => None,
+        }
+    }
 }
 
 /// A segment that is being walked.
@@ -111,8 +123,10 @@ impl LenientScan {
                 numbers.retain(|number| *number <= end.segment);
                 last_number = end.segment;
             }
-            Until::End(Some(watermark)) => last_number = last_number.max(watermark.frame.segment),
-            Until::End(None) => last_number = last_number.max(1),
+            until => {
+                let known = until.watermark().map_or(1, |watermark| watermark.frame.segment);
+                last_number = last_number.max(known);
+            }
         }
         Ok(LenientScan {
             disk,
@@ -178,10 +192,7 @@ impl LenientScan {
         self.ended = true;
         if !self.pending.is_empty() {
             // Nothing follows that shows how much is lost. Only the watermark may know.
-            let known = match &self.until {
-                Until::End(Some(watermark)) => watermark.position,
-                _ => 0,
-            };
+            let known = self.until.watermark().map_or(0, |watermark| watermark.position);
             self.lost_up_to(known);
             self.expected.position = self.expected.position.max(known.saturating_add(1));
         }
@@ -295,6 +306,9 @@ impl LenientScan {
         if !is_last || matches!(self.until, Until::Visible(_)) || self.was_durable(at) {
             return false;
         }
+        if matches!(self.until, Until::EndOfReplica(_)) {
+            return true;
+        }
         let (behind, length) = (open.at, open.length);
         // The next frame may follow without a gap.
         let (next, _) = self.look_ahead(open, length, 0);
@@ -304,7 +318,7 @@ impl LenientScan {
 
     /// Whether the watermark names a durable frame at `at` or after it.
     fn was_durable(&self, at: Location) -> bool {
-        let Until::End(Some(watermark)) = &self.until else { return false };
+        let Some(watermark) = self.until.watermark() else { return false };
         // The watermark of a journal without frames names the place of the first frame.
         watermark.frame > at || (watermark.frame == at && watermark.end > at.offset)
     }

@@ -9,6 +9,9 @@
 //!
 //! The first line names the format; the last is the checksum of the lines before it. The manifest is
 //! written last when a store is created, so a directory without one is not a store yet.
+//!
+//! A replica has the manifest of its source and one line more before the checksum, `role replica`. Its other files are
+//! those of any store. A version that does not know this line refuses the directory, and so never writes into it.
 
 use crate::storage::disk::Disk;
 use crate::storage::replace::{self, TEMPORARY};
@@ -34,7 +37,26 @@ pub(crate) struct Manifest {
     pub(crate) format: u32,
     pub(crate) store: Uuid,
     pub(crate) created: Micros,
+    pub(crate) role: Role,
 }
+
+impl Manifest {
+    /// The manifest of a store that accepts commits.
+    pub(crate) fn of_store(store: Uuid, created: Micros) -> Manifest {
+        Manifest { format: FORMAT, store, created, role: Role::Store }
+    }
+}
+
+/// Who decides what the journal holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The process that has it open.
+    Store,
+    /// Another store, whose frames are copied.
+    Replica,
+}
+
+const REPLICA_LINE: &str = "role replica";
 
 /// The manifest of the store in `directory`, or `None` if it has none.
 ///
@@ -58,7 +80,10 @@ pub(crate) fn path(directory: &Path) -> PathBuf {
 fn format(manifest: &Manifest) -> String {
     let created = manifest.created.to_utc().to_rfc3339_opts(SecondsFormat::Micros, true);
     let Manifest { format, store, .. } = manifest;
-    let text = format!("filmstrip {format}\nstore {store}\ncreated {created}\n");
+    let mut text = format!("filmstrip {format}\nstore {store}\ncreated {created}\n");
+    if manifest.role == Role::Replica {
+        text = format!("{text}{REPLICA_LINE}\n");
+    }
     let crc = crc32c::crc32c(text.as_bytes());
     format!("{text}crc32c {crc:08x}\n")
 }
@@ -83,15 +108,22 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Manifest> {
     let store = field("store")?.parse().map_err(|_| corrupt("its store id is not a UUID"))?;
     let created: DateTime<Utc> =
         field("created")?.parse().map_err(|_| corrupt("its creation time is not a time"))?;
-    if let Some(line) = lines.next().filter(|_| !failpoint!("journal::ignore_newer_manifest_line"))
-    {
+    let mut surplus = lines.next();
+    let role = match surplus {
+        Some(REPLICA_LINE) => {
+            surplus = lines.next();
+            Role::Replica
+        }
+        _ => Role::Store,
+    };
+    if let Some(line) = surplus.filter(|_| !failpoint!("journal::ignore_newer_manifest_line")) {
         let message = format!(
             "{} has a line {line:?} that this version of filmstrip does not know",
             path.display()
         );
         return Err(Error::new(ErrorKind::UnsupportedFormat, message));
     }
-    Ok(Manifest { format, store, created: Micros::of(created) })
+    Ok(Manifest { format, store, created: Micros::of(created), role })
 }
 
 fn unknown(path: &Path, format: &str) -> Error {
@@ -118,7 +150,7 @@ mod tests {
 
     fn sample() -> Manifest {
         let created = Micros(1_714_564_800_000_001);
-        Manifest { format: FORMAT, store: Uuid::from_u128(0xabcd), created }
+        Manifest::of_store(Uuid::from_u128(0xabcd), created)
     }
 
     #[test]
@@ -129,6 +161,18 @@ mod tests {
              crc32c db7b3315\n";
         assert_eq!(format(&sample()), golden);
         assert_eq!(parse(Path::new("M"), golden.as_bytes()).unwrap(), sample());
+    }
+
+    #[test]
+    fn the_manifest_of_a_replica_has_one_line_more() {
+        let golden = "filmstrip 1\n\
+             store 00000000-0000-0000-0000-00000000abcd\n\
+             created 2024-05-01T12:00:00.000001Z\n\
+             role replica\n\
+             crc32c fa774931\n";
+        let replica = Manifest { role: Role::Replica, ..sample() };
+        assert_eq!(format(&replica), golden);
+        assert_eq!(parse(Path::new("M"), golden.as_bytes()).unwrap(), replica);
     }
 
     #[test]
@@ -146,7 +190,9 @@ mod tests {
     /// do something wrong to the store.
     #[test]
     fn a_line_that_is_not_known_is_refused_by_name() {
-        for (surplus, says) in [("encrypted yes\n", "encrypted yes"), ("\n", "\"\"")] {
+        let after_role = ("role replica\nrole replica\n", "role replica");
+        let others = [("encrypted yes\n", "encrypted yes"), ("\n", "\"\""), after_role];
+        for (surplus, says) in others {
             let text = format(&sample());
             let (body, _) = text.rsplit_once("crc32c ").unwrap();
             let body = format!("{body}{surplus}");

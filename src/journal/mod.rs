@@ -22,6 +22,7 @@ pub(crate) mod read;
 pub(crate) mod recover;
 pub(crate) mod scattered;
 pub(crate) mod segment;
+pub(crate) mod shipped;
 pub(crate) mod torn;
 pub(crate) mod watermark;
 pub(crate) mod write;

@@ -78,7 +78,9 @@ impl Preparer {
         let its_progress = Arc::clone(&progress);
         let work = move || {
             for number in inbox {
-                let prepared = prepare_with(&*its_disk, &its_journal, number, 0, &its_progress);
+                let length = segment::usual_length(number);
+                let prepared =
+                    prepare_with(&*its_disk, &its_journal, number, length, &its_progress);
                 if outbox.send(prepared).is_err() {
                     return;
                 }
@@ -114,22 +116,24 @@ impl Preparer {
         // Writers may become faster, and a young store's next segment is twice as long. Filling gently takes a quarter
         // of the time in which writers at `GENTLE_BYTES_PER_SECOND` write as many bytes. It must end before `room` is
         // full.
-        let left = segment::length_for(number, 0) - progress.filled.load(Ordering::Relaxed);
+        let left = segment::usual_length(number) - progress.filled.load(Ordering::Relaxed);
         let has_time = !progress.fast.load(Ordering::Relaxed);
         progress.gently.store(has_time && left / 4 < room, Ordering::Relaxed);
     }
 
-    /// Returns segment `number`, long enough for a frame of `frame_bytes`. Waits for it if it was ordered.
-    /// If preparing it has failed, tries once more: there may be space again.
-    pub(crate) fn take(&mut self, number: u64, frame_bytes: u64) -> Result<Prepared> {
+    /// Returns segment `number`, `length` bytes long. Waits for it if it was ordered. If preparing it has failed, tries
+    /// once more: there may be space again.
+    pub(crate) fn take(&mut self, number: u64, length: u64) -> Result<Prepared> {
         self.progress.gently.store(false, Ordering::Relaxed);
         let ready = match self.ordered.take() {
             Some(_) => self.results.recv().ok().and_then(Result::ok),
             None => None,
         };
         match ready {
-            Some(prepared) if prepared.number == number => lengthen(prepared, frame_bytes, self),
-            _ => prepare(&*self.disk, &self.journal, number, frame_bytes),
+            Some(prepared) if prepared.number == number && prepared.length <= length => {
+                lengthen(prepared, length, self)
+            }
+            _ => prepare(&*self.disk, &self.journal, number, length),
         }
     }
 }
@@ -158,9 +162,8 @@ impl Drop for Preparer {
     }
 }
 
-fn lengthen(prepared: Prepared, frame_bytes: u64, preparer: &Preparer) -> Result<Prepared> {
-    let length = segment::length_for(prepared.number, frame_bytes);
-    if prepared.length >= length {
+fn lengthen(prepared: Prepared, length: u64, preparer: &Preparer) -> Result<Prepared> {
+    if prepared.length == length {
         return Ok(prepared);
     }
     let path = segment::prepared_path(&preparer.journal, prepared.number);
@@ -169,25 +172,24 @@ fn lengthen(prepared: Prepared, frame_bytes: u64, preparer: &Preparer) -> Result
     Ok(Prepared { length, ..prepared })
 }
 
-/// Creates the file of segment `number`, filled with zeros and synced, under its preliminary name.
+/// Creates the file of segment `number` with `length` zeros, synced, under its preliminary name.
 pub(crate) fn prepare(
     disk: &dyn Disk,
     journal: &std::path::Path,
     number: u64,
-    frame_bytes: u64,
+    length: u64,
 ) -> Result<Prepared> {
-    prepare_with(disk, journal, number, frame_bytes, &Progress::default())
+    prepare_with(disk, journal, number, length, &Progress::default())
 }
 
 fn prepare_with(
     disk: &dyn Disk,
     journal: &std::path::Path,
     number: u64,
-    frame_bytes: u64,
+    length: u64,
     progress: &Progress,
 ) -> Result<Prepared> {
     let path = segment::prepared_path(journal, number);
-    let length = segment::length_for(number, frame_bytes);
     replace::remove_if_there(disk, &path)?;
     let create = || {
         let file = disk.create_new(&path, MODE_ALL)?;
@@ -296,7 +298,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let fast = Progress { fast: AtomicBool::new(true), ..Progress::default() };
         for progress in [fast, Progress::default()] {
-            let prepared = prepare_with(&RealDisk, directory.path(), 3, 0, &progress).unwrap();
+            let prepared =
+                prepare_with(&RealDisk, directory.path(), 3, 4 << 20, &progress).unwrap();
             assert_eq!(prepared.length, 4 << 20);
             assert_eq!(progress.filled.load(Ordering::Relaxed), 4 << 20);
             let path = segment::prepared_path(directory.path(), 3);
@@ -322,7 +325,7 @@ mod tests {
         // The same, but they wait for it.
         let mut waiting = preparer();
         waiting.order(9, 60 << 20, 4 << 20, long_ago);
-        assert_eq!(waiting.take(9, 100).unwrap().length, 64 << 20);
+        assert_eq!(waiting.take(9, segment::length_for(9, 100)).unwrap().length, 64 << 20);
         assert!(!is_gentle(&waiting));
         // Slow writers and little room.
         let mut late = preparer();

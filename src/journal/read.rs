@@ -12,9 +12,9 @@ use crate::sealing::source::KeySource;
 use crate::storage::disk::{Disk, DiskFile};
 use crate::value::error::{Error, Result};
 use crate::value::limits::{
-    READ_AHEAD_CHUNK_BYTES, READ_HANDLES_MAX, SCAN_CHUNK_BYTES, SEGMENT_LENGTH_MAX, SPAN_BYTES_MAX,
+    READ_AHEAD_CHUNK_BYTES, READ_HANDLES_MAX, SCAN_CHUNK_BYTES, SEGMENT_LENGTH_MAX,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -184,10 +184,7 @@ impl Journal {
                 let left = file.length()?.saturating_sub(at.offset).min(SEGMENT_LENGTH_MAX);
                 length = length.min(left as usize);
             }
-            let mut bytes = buffer_of(length);
-            let read = file.read_at(&mut bytes, at.offset)?;
-            bytes.truncate(read);
-            Ok(bytes.freeze())
+            Ok(file.read_new_at(length, at.offset)?.into())
         };
         read().map_err(|e| Error::io("read", &self.path(at.segment), e))
     }
@@ -228,17 +225,6 @@ impl Journal {
         self.handles.lock().keep(number, Arc::clone(&file));
         Ok(file)
     }
-}
-
-/// A buffer of `length` zeros to read into. Memory that must be zero comes from a slower path of glibc's, which for the
-/// few hundred bytes of most entries takes more instructions than to fill them.
-pub(super) fn buffer_of(length: usize) -> BytesMut {
-    if length > SPAN_BYTES_MAX {
-        return BytesMut::zeroed(length);
-    }
-    let mut buffer = BytesMut::with_capacity(length);
-    buffer.resize(length, 0);
-    buffer
 }
 
 /// A scan of frames. After an error it yields nothing more.

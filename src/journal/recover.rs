@@ -9,11 +9,16 @@
 //!   to save and report, and its positions must not silently be assigned again.
 //! * The last whole frame is written and synced again before anyone reads it: it may have been only in
 //!   the page cache, and what a reader has seen must not vanish.
+//! * A replica syncs several frames together ([`InFlight::SinceWatermark`]). So each frame that the watermark does not
+//!   name may be damaged, whatever follows it, or be in the page cache only. The journal ends before the first damaged
+//!   one, and the replica takes the rest from its source again.
 //! * A journal with a form of a newer version is `UnsupportedFormat`, and nothing is changed.
 //!
 //! Opening reads the whole last segment, and the headers of the others.
 
-use crate::codec::frame::{self, Frame, Header, Location};
+pub(crate) mod torn_end;
+
+use crate::codec::frame::{Frame, Header, Location};
 use crate::codec::length::in_memory;
 use crate::journal::names;
 use crate::journal::prepare::{self, Preparer};
@@ -33,6 +38,7 @@ use bytes::Bytes;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use torn_end::{InFlight, refuse_if_more_followed};
 use uuid::Uuid;
 
 /// A journal that is ready to be read and written.
@@ -69,7 +75,7 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, directory: &Path, store: Uuid) -> Res
             replace::remove_if_there(&**disk, &directory.join(name))?;
         }
     }
-    let prepared = prepare::prepare(&**disk, directory, 1, 0)?;
+    let prepared = prepare::prepare(&**disk, directory, 1, segment::usual_length(1))?;
     let header = SegmentHeader {
         store,
         number: 1,
@@ -85,6 +91,16 @@ pub(crate) fn create(disk: &Arc<dyn Disk>, directory: &Path, store: Uuid) -> Res
 
 /// Opens the journal of `store` in `directory`.
 pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result<Opened> {
+    open_after(InFlight::LastFrame, disk, directory, store)
+}
+
+/// The same for a journal whose writer may have had so much in flight.
+pub(crate) fn open_after(
+    in_flight: InFlight,
+    disk: Arc<dyn Disk>,
+    directory: &Path,
+    store: Uuid,
+) -> Result<Opened> {
     if failpoint!("journal::remove_leftovers_first") {
         remove_leftovers(&*disk, directory)?;
     }
@@ -98,7 +114,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result
     let path = journal.path(last.number);
     let file = disk.open_to_write(&path).map_err(|e| Error::io("open", &path, e))?;
 
-    let scanned = scan_last(&journal, &*file, &last, watermark)?;
+    let scanned = scan_last(&journal, &*file, &last, watermark, in_flight)?;
     // Only now: nothing is changed before the journal is known to be this store's and of a known format.
     remove_leftovers(&*disk, directory)?;
     let torn = match scanned.torn_bytes {
@@ -106,18 +122,15 @@ pub(crate) fn open(disk: Arc<dyn Disk>, directory: &Path, store: Uuid) -> Result
         bytes => Some(set_aside(&journal, &*file, scanned.end.next, bytes, watermark)?),
     };
     lengthen(&journal, &*file, &last)?;
-    if let Some((at, frame)) = &scanned.last_frame {
-        write_again(&journal, &*file, *at, frame)?;
+    if let Some((at, bytes)) = &scanned.again {
+        write_again(&journal, &*file, *at, bytes)?;
     }
-    let frame = match &scanned.last_frame {
-        Some((at, _)) => *at,
-        None => Location { segment: last.number, offset: segment::HEADER_BYTES },
-    };
-    let end = scanned.end;
+    let start = Location { segment: last.number, offset: segment::HEADER_BYTES };
+    let (frame, end) = (scanned.last_frame.unwrap_or(start), scanned.end);
     let durable = DurableWatermark { frame, end: end.next.offset, position: end.position };
     let watermark = WatermarkFile::create(&*disk, directory, store, durable)?;
     let preparer = Preparer::start(Arc::clone(&disk), directory.to_owned())?;
-    let writer = Writer::new(Arc::clone(&journal), file, last, end, watermark, preparer);
+    let writer = Writer::new(Arc::clone(&journal), file, last, (end, frame), watermark, preparer);
     Ok(Opened { journal, writer, torn })
 }
 
@@ -210,7 +223,9 @@ pub(crate) fn read_header(
 
 struct Scanned {
     end: End,
-    last_frame: Option<(Location, Frame)>,
+    last_frame: Option<Location>,
+    /// What must be written again, because it may not be durable.
+    again: Option<(Location, Bytes)>,
     /// Bytes from the end to the last one that is not zero; 0 if there is none.
     torn_bytes: u64,
 }
@@ -220,6 +235,7 @@ fn scan_last(
     file: &dyn DiskFile,
     segment: &SegmentHeader,
     watermark: Option<DurableWatermark>,
+    in_flight: InFlight,
 ) -> Result<Scanned> {
     let start = Location { segment: segment.number, offset: 0 };
     let length = file.length().map_err(|e| Error::io("read", &journal.path(segment.number), e))?;
@@ -228,9 +244,21 @@ fn scan_last(
     let (end, last_frame) = whole_frames(journal, &bytes, segment)?;
     let rest = bytes.get(in_memory(end.next.offset)..).unwrap_or(&[]);
     let torn_bytes = used(rest);
-    refuse_if_more_followed(journal, rest, torn_bytes, &end, watermark)?;
+    refuse_if_more_followed(journal, rest, torn_bytes, &end, watermark, in_flight)?;
     let torn_bytes = torn_bytes as u64;
-    Ok(Scanned { end, last_frame, torn_bytes })
+    let last_frame = last_frame.map(|(at, _)| at);
+    let again = last_frame.map(|last| match (in_flight, watermark) {
+        (InFlight::SinceWatermark, Some(watermark)) if watermark.frame.segment == last.segment => {
+            watermark.frame.min(last)
+        }
+        (InFlight::SinceWatermark, _) => Location { offset: segment::HEADER_BYTES, ..last },
+        (InFlight::LastFrame, _) => last,
+    });
+    let again = again.and_then(|from| {
+        let whole = in_memory(from.offset)..in_memory(end.next.offset);
+        bytes.get(whole.clone()).map(|_| (from, bytes.slice(whole)))
+    });
+    Ok(Scanned { end, last_frame, again, torn_bytes })
 }
 
 /// Where a segment's whole frames end, and where the last one begins.
@@ -319,71 +347,18 @@ fn whole_frame(journal: &Journal, bytes: &Bytes, end: &End) -> Result<Option<Fra
     Ok(Some(frame))
 }
 
-/// Refuses damage that something follows: only damage at the end is a torn write. A torn write may have been durable:
-/// the store must have an end in order to open, and `acknowledged` reports the loss. A lenient scan, which reports
-/// what is lost, does not call that a torn write (`is_torn` in `lenient_scan`).
-fn refuse_if_more_followed(
-    journal: &Journal,
-    rest: &[u8],
-    used: usize,
-    end: &End,
-    watermark: Option<DurableWatermark>,
-) -> Result<()> {
-    if failpoint!("journal::truncate_at_mid_log_damage") {
-        return Ok(());
-    }
-    let at = end.next;
-    let position = Some(end.position + 1);
-    let step = in_memory(frame::ALIGNMENT);
-    // Anything that looks like a frame within a frame is a user's payload. The length in a whole header shows where
-    // the next frame would begin. Without that header, damage must not pass for a torn write.
-    let torn_length = Header::parse(rest)
-        .filter(|header| header.lies_at(journal.store(), at.segment, at.offset))
-        .filter(|_| !failpoint!("journal::believe_header_in_torn_frame"))
-        .map_or(step, |header| in_memory(header.padded_length()));
-    let follower = (torn_length..used).step_by(step).find(|i| {
-        let offset = at.offset + *i as u64;
-        let header = rest.get(*i..).and_then(Header::parse);
-        header.is_some_and(|header| header.lies_at(journal.store(), at.segment, offset))
-    });
-    if let Some(i) = follower {
-        let what = format!("a frame follows at byte {}", at.offset + i as u64);
-        return Err(journal.corrupt(at, position, what));
-    }
-    match watermark {
-        Some(watermark) if is_gone(&watermark, at, used) => {
-            let what = format!(
-                "the journal was durable up to position {} at byte {}, but frames before that are missing",
-                watermark.position, watermark.end
-            );
-            Err(journal.corrupt(at, position, what))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whether frames are gone that were durable according to `watermark`: one after the frame at `at`, or that frame
-/// itself if nothing of it is left (`used` is 0). What is left of it is saved as a torn write, and reported.
-fn is_gone(watermark: &DurableWatermark, at: Location, used: usize) -> bool {
-    if failpoint!("journal::overlook_lost_last_frame") {
-        return watermark.frame > at;
-    }
-    let was_durable_at = watermark.frame == at && watermark.end > at.offset;
-    watermark.frame > at || (was_durable_at && used == 0)
-}
-
 /// Restores the length of a last segment that was cut after its frames.
 fn lengthen(journal: &Journal, file: &dyn DiskFile, segment: &SegmentHeader) -> Result<()> {
     let extend = || prepare::fill(file, file.length()?, segment.length);
     extend().map_err(|e| Error::io("lengthen", &journal.path(segment.number), e))
 }
 
-fn write_again(journal: &Journal, file: &dyn DiskFile, at: Location, frame: &Frame) -> Result<()> {
+fn write_again(journal: &Journal, file: &dyn DiskFile, at: Location, bytes: &[u8]) -> Result<()> {
     if failpoint!("journal::show_last_frame_unsynced") {
         return Ok(());
     }
     let again = || {
-        file.write_all_at(frame.bytes(), at.offset)?;
+        file.write_all_at(bytes, at.offset)?;
         file.sync_data()
     };
     again().map_err(|e| Error::io("sync", &journal.path(at.segment), e))

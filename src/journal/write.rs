@@ -2,10 +2,15 @@
 //!
 //! * When `write` returns, the frame is durable, and the watermark names it unless it could not be written. An
 //!   unhurried writer does both in `finish`.
+//! * Several frames may become durable together, and a replica writes frames as another journal has them: see
+//!   `together`.
 //! * After `WriteError::Stopped` or `WriteError::Unknown`, the writer must not be used again: the state on disk
 //!   is unknown, and only recovery can decide.
 
-use crate::codec::frame::{self, Chain, Frame, Kind, Location, Meaning};
+mod room;
+mod together;
+
+use crate::codec::frame::{self, Chain, Frame, Header, Kind, Location, Meaning};
 use crate::journal::prepare::{Prepared, Preparer};
 use crate::journal::read::Journal;
 use crate::journal::segment::{self, SegmentHeader};
@@ -52,6 +57,16 @@ pub(crate) enum WriteError {
     Unknown(Error),
 }
 
+impl WriteError {
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            WriteError::NotWritten(error)
+            | WriteError::Stopped(error)
+            | WriteError::Unknown(error) => error,
+        }
+    }
+}
+
 /// Writes frames. A journal has only one writer.
 pub(crate) struct Writer {
     journal: Arc<Journal>,
@@ -66,7 +81,7 @@ pub(crate) struct Writer {
     open: bool,
     /// Frames are durable only after `finish`. This is for a journal on which nobody relies before.
     is_unhurried: bool,
-    /// Where the last frame begins.
+    /// Where the last frame begins; in a segment without a frame, where the first one will.
     last: Location,
     /// Whether it is timed how long a sync takes.
     pub(crate) timing: Timing,
@@ -75,18 +90,18 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    /// A writer that goes on at `end`, after the frame that begins at `last`.
     pub(crate) fn new(
         journal: Arc<Journal>,
         file: Arc<dyn DiskFile>,
         segment: SegmentHeader,
-        end: End,
+        (end, last): (End, Location),
         watermark: WatermarkFile,
         preparer: Preparer,
     ) -> Writer {
         assert_eq!(segment.number, end.next.segment, "the writer goes on in the last segment");
-        let last = end.next;
         let (open, is_unhurried) = (false, false);
-        let begun = (Instant::now(), last.offset);
+        let begun = (Instant::now(), end.next.offset);
         let place = place(&journal, segment.number, &*file);
         Writer {
             journal,
@@ -104,19 +119,6 @@ impl Writer {
         }
     }
 
-    /// A writer whose frames become durable together, in `finish`.
-    pub(crate) fn unhurried(self) -> Writer {
-        Writer { is_unhurried: true, ..self }
-    }
-
-    /// Syncs everything and writes the watermark.
-    pub(crate) fn finish(&mut self) -> Result<(), Error> {
-        let path = self.journal.path(self.segment.number);
-        self.file.sync_data().map_err(|e| Error::io("sync", &path, e))?;
-        // No later write would repair half a watermark, so a failure is an error here.
-        self.watermark.write(self.durable_at(self.last))
-    }
-
     pub(crate) fn end(&self) -> End {
         self.end
     }
@@ -132,12 +134,23 @@ impl Writer {
         self.refuse_if_removed().map_err(WriteError::NotWritten)?;
         let bytes = frame::padded(buffer.len() as u64);
         if self.end.next.offset + bytes > self.segment.length {
-            self.roll(bytes)?;
+            self.roll(segment::length_for(self.segment.number + 1, bytes))?;
         }
         let at = self.end.next;
         assert!(at.offset + bytes <= self.segment.length, "a frame is in one segment");
         let header = frame::complete(&mut buffer, meaning, self.journal.store(), at);
         debug_assert_eq!(buffer.len() as u64, bytes, "what is written is what was made room for");
+        self.put(at, header, buffer)
+    }
+
+    /// Writes a whole frame, with its padding, at `at`.
+    #[inline]
+    fn put(
+        &mut self,
+        at: Location,
+        header: Header,
+        buffer: Vec<u8>,
+    ) -> Result<Written, WriteError> {
         let failed = |e| Error::io("write", &self.journal.path(at.segment), e);
         if let Err(error) = self.file.write_all_at(&buffer, at.offset) {
             let has_no_room = is_full(&error);
@@ -159,35 +172,6 @@ impl Writer {
             self.say_durable(at);
         }
         Ok(Written { at, frame, synced })
-    }
-
-    /// Clears what is left of a frame of `length` bytes that found no room. Returns true only if durably nothing is
-    /// left.
-    ///
-    /// On a filesystem that copies on write (btrfs, say), a full disk has no room for a frame even if its segment has.
-    /// The writer reads back what the failed write has written, because a later sync would write that out. It
-    /// overwrites these bytes with zeros, which takes no new room.
-    fn take_back(&self, at: Location, length: usize) -> bool {
-        if failpoint!("journal::leave_failed_frame") {
-            return true;
-        }
-        let take_back = || {
-            let brought = self.used(at, length)?;
-            if brought > 0 {
-                self.file.write_all_at(&vec![0; brought], at.offset)?;
-                self.file.sync_data()?;
-            }
-            Ok::<_, std::io::Error>(brought == 0 || self.used(at, length)? == 0)
-        };
-        take_back().unwrap_or(false)
-    }
-
-    /// How many of the `length` bytes at `at` come before the zeros at their end.
-    fn used(&self, at: Location, length: usize) -> std::io::Result<usize> {
-        let mut bytes = vec![0; length];
-        let read = self.file.read_at(&mut bytes, at.offset)?;
-        bytes.truncate(read);
-        Ok(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1))
     }
 
     /// Refuses to write to a segment that was removed. Writes to a removed file are lost when its last handle is
@@ -285,13 +269,13 @@ impl Writer {
         DurableWatermark { frame, end: self.end.next.offset, position: self.end.position }
     }
 
-    /// Continues in the next segment, which has room for a frame of `bytes`.
-    fn roll(&mut self, bytes: u64) -> Result<(), WriteError> {
+    /// Continues in the next segment, which has `length` bytes.
+    fn roll(&mut self, length: u64) -> Result<(), WriteError> {
         if self.is_unhurried {
             self.finish().map_err(WriteError::Unknown)?;
         }
         let number = self.segment.number + 1;
-        let prepared = self.preparer.take(number, bytes).map_err(not_written)?;
+        let prepared = self.preparer.take(number, length).map_err(not_written)?;
         let header = SegmentHeader {
             store: self.journal.store(),
             number,
@@ -311,6 +295,7 @@ impl Writer {
         self.journal.add_segment(header.clone());
         self.segment = header;
         self.end.next = Location { segment: number, offset: segment::HEADER_BYTES };
+        self.last = self.end.next;
         self.begun = (Instant::now(), self.end.next.offset);
         Ok(())
     }

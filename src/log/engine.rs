@@ -4,8 +4,10 @@ use crate::codec::checkpoint::Checkpoint;
 use crate::codec::frame::Location;
 use crate::codec::state::StreamState;
 use crate::index::core::Index;
+use crate::journal::manifest::Role;
 use crate::journal::read::Journal;
 use crate::journal::recover;
+use crate::journal::recover::torn_end::InFlight;
 use crate::journal::segment;
 use crate::journal::write::End;
 use crate::log::commit::encoded::EncodedCommit;
@@ -22,6 +24,7 @@ use crate::log::privacy::ReadersKeys;
 #[cfg(feature = "erasure")]
 use crate::log::privacy::state::Privacy;
 use crate::log::read::located::{Located, each_located, sparse_entry_of};
+use crate::log::replica::Replica;
 #[cfg(feature = "async")]
 use crate::log::started_once::StartedOnce;
 use crate::log::tail::head::Head;
@@ -65,6 +68,7 @@ pub(crate) struct Engine {
     log: Arc<Log>,
     group_commit: GroupCommit,
     turns: Arc<StreamTurns>,
+    replica: Option<Replica>,
     /// Starts the thread that leads for tasks.
     #[cfg(feature = "async")]
     pub(super) leads_for_tasks: StartedOnce,
@@ -87,14 +91,17 @@ pub(crate) struct LogOptions {
     pub(crate) observers: Observers,
     #[cfg(feature = "erasure")]
     pub(crate) privacy: Privacy,
+    pub(crate) role: Role,
 }
 
 impl Engine {
     /// Opens the log and recovers from a crash.
     pub(crate) fn open(options: LogOptions) -> Result<Engine> {
-        let LogOptions { directory, store, cache_bytes, clock, disk, bounds, observers, .. } =
-            options;
-        let opened = recover::open(disk, &journal_directory(directory.path()), store)?;
+        let LogOptions {
+            directory, store, cache_bytes, clock, disk, bounds, observers, role, ..
+        } = options;
+        let there = journal_directory(directory.path());
+        let opened = recover::open_after(InFlight::of(role), disk, &there, store)?;
         let (journal, end) = (opened.journal, opened.writer.end());
         let site = IndexSite {
             directory,
@@ -140,10 +147,18 @@ impl Engine {
         }
         let its_log = Arc::clone(&log);
         log.spawn("filmstrip-indexer", move || indexer::run(&its_log))?;
-        let group_commit = GroupCommit::new(opened.writer);
+        let (group_commit, replica) = match role {
+            Role::Store => (GroupCommit::new(opened.writer), None),
+            Role::Replica => {
+                let group_commit = GroupCommit::new(opened.writer.unhurried());
+                group_commit.set_refusal(Some(Replica::refusal()));
+                (group_commit, Some(Replica::new()))
+            }
+        };
         Ok(Engine {
             log,
             group_commit,
+            replica,
             turns: Arc::new(Turns::new()),
             #[cfg(feature = "async")]
             leads_for_tasks: StartedOnce::default(),
@@ -217,7 +232,11 @@ impl Engine {
     /// The same with its private events sealed.
     #[cfg(feature = "erasure")]
     fn sealed(&self, mut encoded: EncodedCommit) -> Result<EncodedCommit> {
-        self.log.seal(&mut encoded)?;
+        if encoded.has_unsealed() {
+            // A replica is not to be marked by what it does not take.
+            self.refuse_replica()?;
+            self.log.seal(&mut encoded)?;
+        }
         Ok(encoded)
     }
 
@@ -231,9 +250,21 @@ impl Engine {
         }
     }
 
-    /// The queue, for commits that no thread waits for.
-    #[cfg(any(feature = "async", test))]
-    pub(super) fn group_commit(&self) -> &GroupCommit {
+    /// What the log has in addition if it was opened as a replica.
+    pub(crate) fn replica(&self) -> Option<&Replica> {
+        self.replica.as_ref()
+    }
+
+    /// Refuses what must write to the journal, for a log that is a replica.
+    pub(crate) fn refuse_replica(&self) -> Result<()> {
+        match self.group_commit.refused() {
+            Err(error) if error.kind() == ErrorKind::Replica => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The queue, for who does not wait for a commit as a thread does.
+    pub(crate) fn group_commit(&self) -> &GroupCommit {
         &self.group_commit
     }
 }

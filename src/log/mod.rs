@@ -16,9 +16,11 @@ pub(crate) mod matching;
 pub(crate) mod pool;
 #[cfg(feature = "erasure")]
 pub(crate) mod privacy;
+pub(crate) mod publish;
 #[cfg(feature = "async")]
 pub(crate) mod queued;
 pub(crate) mod read;
+pub(crate) mod replica;
 #[cfg(feature = "async")]
 pub(crate) mod started_once;
 pub(crate) mod tail;

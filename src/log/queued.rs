@@ -39,6 +39,7 @@ impl Engine {
     ) -> Result<Result<EncodedCommit, Judging>> {
         #[cfg(feature = "erasure")]
         if encoded.has_unsealed() {
+            self.refuse_replica()?;
             // Keys may come from a service.
             let log = Arc::clone(self.log());
             let seal = move || {

@@ -6,6 +6,8 @@ use crate::storage::cached;
 use crate::storage::files;
 use crate::storage::regular;
 use crate::storage::stat::{self, FileIdentity};
+#[cfg(target_os = "linux")]
+use crate::storage::unfilled;
 use crate::value::error::{Error, Result};
 use crate::value::failpoint::failpoint;
 use std::fs::{self, File, FileType, OpenOptions};
@@ -18,6 +20,13 @@ use std::sync::Arc;
 pub(crate) trait DiskFile: Send + Sync {
     /// Reads up to `buffer.len()` bytes; fewer only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Reads up to `length` bytes into a buffer of their own; fewer only at the end of the file.
+    fn read_new_at(&self, length: usize, offset: u64) -> io::Result<Vec<u8>> {
+        let mut buffer = vec![0; length];
+        let read = self.read_at(&mut buffer, offset)?;
+        buffer.truncate(read);
+        Ok(buffer)
+    }
     /// Fills `buffer`, if that takes no wait for the disk. If it returns false, `buffer` may hold anything.
     fn read_cached_at(&self, _buffer: &mut [u8], _offset: u64) -> bool {
         false
@@ -202,6 +211,11 @@ impl DiskFile for File {
             }
         }
         Ok(filled)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn read_new_at(&self, length: usize, offset: u64) -> io::Result<Vec<u8>> {
+        unfilled::read_new(self, length, offset)
     }
 
     fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> bool {

@@ -20,4 +20,6 @@ pub(crate) mod regular;
 pub(crate) mod replace;
 pub(crate) mod scratch;
 pub(crate) mod stat;
+#[cfg(target_os = "linux")]
+mod unfilled;
 pub(crate) mod usage;

@@ -11,7 +11,7 @@ use crate::follow::follower::Follower;
 use crate::follow::follower::durable::Durable;
 use crate::journal::backup::prefix::Prefix;
 use crate::journal::backup::{self, Check};
-use crate::journal::manifest::{self, FORMAT_MAX, Manifest};
+use crate::journal::manifest::{self, FORMAT_MAX, Manifest, Role};
 use crate::log::core::journal_directory;
 use crate::storage::disk::Disk;
 use crate::storage::files;
@@ -283,7 +283,8 @@ impl Source<'_> {
             let message = format!("{from} holds the store {met} now; the backup is of {store}");
             return Err(Error::new(ErrorKind::Replaced, message));
         }
-        Ok(ours)
+        // Whatever this store is, its backup is to be opened as a store.
+        Ok(Manifest { role: Role::Store, ..ours })
     }
 
     /// Checks that `path` may take a backup of this store, and locks it.

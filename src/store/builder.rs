@@ -1,5 +1,6 @@
 //! Opening a store: its settings, and the wiring of everything beneath it.
 
+use crate::journal::manifest::Role;
 #[cfg(feature = "erasure")]
 use crate::keyring::Keys;
 use crate::kv::database::opening::refuse_forked;
@@ -8,17 +9,19 @@ use crate::log::handle::LogHandle;
 use crate::log::indexer::managed::Bounds;
 #[cfg(feature = "erasure")]
 use crate::log::privacy::state::Privacy;
+use crate::log::replica::applier;
+use crate::log::replica::source::FrameSource;
 use crate::model::projection::registry::Projections;
 use crate::storage::disk::{Disk, RealDisk};
-use crate::store::directory::Directory;
+use crate::store::directory::{Directory, new_store};
 use crate::store::scratch::{Purpose, STORE, Scratch};
 use crate::store::{Store, StoreParts};
 use crate::telemetry::Observers;
 use crate::telemetry::context::TraceContext;
 #[cfg(feature = "metrics")]
 use crate::telemetry::instruments::Instruments;
-use crate::value::clock::{Clock, SystemClock};
-use crate::value::error::Result;
+use crate::value::clock::{Clock, Micros, SystemClock};
+use crate::value::error::{Error, Result};
 use crate::value::fork::Owned;
 use crate::value::limits::CACHE_BYTES_DEFAULT;
 use crate::views;
@@ -79,6 +82,7 @@ pub struct StoreBuilder {
     disk: Arc<dyn Disk>,
     bounds: Bounds,
     traces: Option<Arc<dyn TraceContext>>,
+    source: Option<Box<dyn FrameSource>>,
     #[cfg(feature = "metrics")]
     metrics_name: Option<String>,
     #[cfg(feature = "erasure")]
@@ -93,6 +97,7 @@ impl Default for StoreBuilder {
             disk: Arc::new(RealDisk),
             bounds: Bounds::default(),
             traces: None,
+            source: None,
             #[cfg(feature = "metrics")]
             metrics_name: None,
             #[cfg(feature = "erasure")]
@@ -168,6 +173,46 @@ impl StoreBuilder {
         self
     }
 
+    /// Opens the store as a replica, whose events come from `source`.
+    ///
+    /// A replica reads, indexes, projects and is followed as any store, and refuses commits with
+    /// [`Replica`](crate::ErrorKind::Replica). So consumer groups and processes, which write, run on its source and not
+    /// here. Its journal is equal to the beginning of its source's, byte by byte: each frame is checked by the hash
+    /// chain before it is written, and one that does not follow stops the replica with
+    /// [`Diverged`](crate::ErrorKind::Diverged). What is shown is durable here.
+    ///
+    /// Its directory is empty, and then everything comes from the source; or it is a backup of the source that was
+    /// never opened, and then the rest does; or it was a replica before. A replica cannot be opened without this
+    /// setting until it is [promoted](Store::promote). The source need not be there: [`Store::replication`] tells how
+    /// far the replica is.
+    ///
+    /// ```
+    /// use filmstrip::replica::StoreDirectory;
+    /// use filmstrip::{ErrorKind, ExpectedVersion, NewEvent, Store};
+    /// use std::time::Duration;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let (orders, copy) = (directory.path().join("orders"), directory.path().join("copy"));
+    /// let store = Store::open(&orders)?; // in one process
+    /// let placed = || NewEvent::json("Placed", &7);
+    /// let appended = store.append("Order-1", ExpectedVersion::NoStream, [placed()?])?;
+    ///
+    /// let replica = Store::builder().replica(StoreDirectory::at(&orders)).open(&copy)?; // in another
+    /// replica.wait_for(appended.position, Duration::from_secs(10))?;
+    /// assert_eq!(replica.read_stream("Order-1").collect()?.len(), 1);
+    /// assert_eq!(replica.head_hash(), store.head_hash());
+    /// let refused = replica.append("Order-2", ExpectedVersion::NoStream, [placed()?]).unwrap_err();
+    /// assert_eq!(filmstrip::Error::from(refused).kind(), ErrorKind::Replica);
+    ///
+    /// store.close()?; // and never opened again
+    /// replica.promote()?;
+    /// replica.append("Order-2", ExpectedVersion::NoStream, [placed()?])?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn replica(mut self, source: impl FrameSource) -> StoreBuilder {
+        self.source = Some(Box::new(source));
+        self
+    }
+
     /// What the engine tells about the store in `path`.
     fn observers(&mut self, path: &Path) -> Observers {
         let traces = self.traces.take();
@@ -220,14 +265,25 @@ impl StoreBuilder {
         let observers = self.observers(&path);
         #[cfg(feature = "erasure")]
         let keys = self.keys.take();
-        let StoreBuilder { cache_bytes, clock, disk, bounds, .. } = self;
+        let StoreBuilder { cache_bytes, clock, disk, bounds, mut source, .. } = self;
         refuse_forked()?;
-        let Directory { manifest, lock, disk } = Directory::open(&path, &disk, &*clock)?;
+        let role = if source.is_some() { Role::Replica } else { Role::Store };
+        // Before a backup there becomes a replica.
+        if source.as_ref().is_some_and(|source| source.reads_from(&path)) {
+            let message =
+                format!("{} is its own source: a replica follows another store", path.display());
+            return Err(Error::invalid(message));
+        }
+        let new = || match &mut source {
+            Some(source) => source.store().map(|store| (store.id, Micros::of(store.created))),
+            None => Ok(new_store(&*clock)),
+        };
+        let Directory { manifest, lock, disk } = Directory::open(&path, &disk, role, new)?;
         let directory = Arc::clone(lock.held());
         let store = manifest.store;
         let engine = Engine::open(LogOptions {
             #[cfg(feature = "erasure")]
-            privacy: Privacy::new(keys, Arc::clone(&directory), Arc::clone(&disk), manifest),
+            privacy: Privacy::new(keys, Arc::clone(&directory), Arc::clone(&disk), &manifest),
             directory: Arc::clone(&directory),
             store,
             cache_bytes,
@@ -235,6 +291,7 @@ impl StoreBuilder {
             disk,
             bounds,
             observers,
+            role,
         })?;
         if engine.log().torn().is_some_and(|torn| torn.acknowledged) {
             // A view may hold events that are lost, and whose positions are given out again.
@@ -261,6 +318,11 @@ impl StoreBuilder {
         let store = Store { log, parts: Arc::new(parts) };
         #[cfg(feature = "erasure")]
         store.resume_forgetting()?;
+        if let Some(source) = source {
+            #[cfg(feature = "erasure")]
+            store.forget_with_the_source();
+            applier::start(store.log.engine(), source)?;
+        }
         Ok(store)
     }
 }

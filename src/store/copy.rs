@@ -157,7 +157,7 @@ impl Store {
         let format = log.privacy.format();
         #[cfg(not(feature = "erasure"))]
         let format = FORMAT;
-        target.finish(&Manifest { format, store, created: log.now() })?;
+        target.finish(&Manifest { format, ..Manifest::of_store(store, log.now()) })?;
         Ok(Copied::new(copied))
     }
 }

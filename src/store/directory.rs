@@ -4,17 +4,17 @@ pub(crate) mod contents;
 pub(crate) mod store_lock;
 
 use crate::index::quarantine;
-use crate::journal::manifest::{self, FORMAT, Manifest};
+use crate::journal::manifest::{self, Manifest, Role};
 use crate::journal::{names, recover, segment};
 use crate::log::core::journal_directory;
 use crate::storage::disk::Disk;
 use crate::storage::files::{MODE_ALL, absolute, resolve};
 use crate::storage::parents::sync_with_parents;
 use crate::value::clock::{Clock, Micros};
-use crate::value::error::{Error, Result};
+use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::views;
-use contents::{LOCK, is_link, refuse_dangling, refuse_foreign};
+use contents::{BACKUP_LOCK, LOCK, is_link, refuse_dangling, refuse_foreign};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store_lock::{Lock, lock_new};
@@ -29,11 +29,22 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Locks the directory `path` and makes it a store if it is not one yet. If that fails, nothing is left of
-    /// what was made.
-    pub(crate) fn open(path: &Path, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Directory> {
+    /// Locks the directory `path` and makes it a store if it is not one yet: with the id and time of its creation that
+    /// `new` returns. If that fails, nothing is left of what was made.
+    ///
+    /// # Errors
+    /// `Replica` or `InvalidInput` for a directory of the other role.
+    pub(crate) fn open(
+        path: &Path,
+        disk: &Arc<dyn Disk>,
+        role: Role,
+        new: impl FnOnce() -> Result<(Uuid, Micros)>,
+    ) -> Result<Directory> {
         let path = &absolute(path)?;
         refuse_foreign(path, &**disk)?;
+        if role == Role::Replica {
+            adopt_backup(path, disk)?;
+        }
         let mut lock = lock_new(path, MODE_ALL, disk, Some(LOCK))?;
         let disk = lock.guard(disk, lock.held().mode()?);
         let path = lock.held().path().to_owned();
@@ -42,16 +53,61 @@ impl Directory {
             Some(manifest) => manifest,
             None => {
                 refuse_foreign(&path, &*disk)?;
-                create(&mut lock, &disk, clock)?
+                let (store, created) = new()?;
+                create(&mut lock, &disk, &Manifest { role, ..Manifest::of_store(store, created) })?
             }
         };
+        refuse_other_role(&path, manifest.role, role)?;
         lock.keep();
         Ok(Directory { manifest, lock, disk })
     }
 }
 
+/// The id and time of creation of a store that is new.
+pub(crate) fn new_store(clock: &dyn Clock) -> (Uuid, Micros) {
+    // Times of day do not make an id unique if clocks stop.
+    (Uuid::now_v7(), Micros::of(clock.now()))
+}
+
+/// Makes a replica of a backup that was never opened: nothing of its own can be in it. A store that was opened may hold
+/// what no source has.
+fn adopt_backup(path: &Path, disk: &Arc<dyn Disk>) -> Result<()> {
+    let is_store = |manifest: Option<Manifest>| manifest.filter(|it| it.role == Role::Store);
+    let was_opened = || disk.kind(&path.join(LOCK)).map(|kind| kind.is_some());
+    let was_opened = was_opened().map_err(|e| Error::io("look for", &path.join(LOCK), e))?;
+    if was_opened || is_store(manifest::read(&**disk, path)?).is_none() {
+        return Ok(());
+    }
+    let mut lock = lock_new(path, MODE_ALL, disk, Some(BACKUP_LOCK))?;
+    let disk = lock.guard(disk, lock.held().mode()?);
+    let path = lock.held().path().to_owned();
+    if let Some(manifest) = is_store(manifest::read(&*disk, &path)?) {
+        manifest::write(&*disk, &path, &Manifest { role: Role::Replica, ..manifest })?;
+    }
+    lock.keep();
+    Ok(())
+}
+
+/// Refuses a replica that is to be opened as a store, and a store that is to be opened as a replica.
+fn refuse_other_role(path: &Path, met: Role, wanted: Role) -> Result<()> {
+    let path = path.display();
+    match (met, wanted) {
+        (Role::Replica, Role::Store) => Err(Error::new(
+            ErrorKind::Replica,
+            format!(
+                "{path} is a replica: open it with `StoreBuilder::replica`, which can also promote it"
+            ),
+        )),
+        (Role::Store, Role::Replica) => Err(Error::invalid(format!(
+            "{path} was opened as a store, which may hold what no source has: make the replica in an empty directory, \
+             or of a backup of its source"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Makes a store of the directory, or of what an interrupted creation left of it.
-fn create(lock: &mut Lock, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Manifest> {
+fn create(lock: &mut Lock, disk: &Arc<dyn Disk>, manifest: &Manifest) -> Result<Manifest> {
     let path = &lock.held().path().to_owned();
     let journal = journal_directory(path);
     refuse_dangling(&manifest::path(path))?;
@@ -60,9 +116,6 @@ fn create(lock: &mut Lock, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Ma
         return Err(Error::corrupt(&manifest::path(path), 0, None, what));
     }
     refuse_linked(&**disk, &journal)?;
-    // Times of day do not make an id unique if clocks stop.
-    let (store, created) = (Uuid::now_v7(), Micros::of(clock.now()));
-    let manifest = Manifest { format: FORMAT, store, created };
     if lock.make_journal(&**disk)? {
         let file = segment::path(&journal, 1);
         let temporary = [segment::prepared_path(&journal, 1), path.join("MANIFEST.tmp")];
@@ -71,8 +124,8 @@ fn create(lock: &mut Lock, disk: &Arc<dyn Disk>, clock: &dyn Clock) -> Result<Ma
     }
     recover::create(disk, &journal, manifest.store)?;
     sync_with_parents(path, &**disk)?;
-    manifest::write(&**disk, path, &manifest)?;
-    Ok(manifest)
+    manifest::write(&**disk, path, manifest)?;
+    Ok(manifest.clone())
 }
 
 /// Refuses a `journal` without a manifest that is a symbolic link to files: nothing says that they are not the
@@ -130,6 +183,10 @@ mod tests {
     use std::process::Command;
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    fn open(path: &Path, disk: &Arc<dyn Disk>) -> Result<Directory> {
+        Directory::open(path, disk, Role::Store, || Ok(new_store(&SystemClock)))
+    }
+
     /// A process that is just being started holds a copy of every open file until it has become another
     /// program. A lock that only went with the last copy of its file was still held when a store had been
     /// closed while another thread started a process, and opening it again failed as `Locked`.
@@ -146,9 +203,8 @@ mod tests {
                     }
                 });
             }
-            let opened: Vec<_> = (0..2_000)
-                .map(|_| Directory::open(directory.path(), &disk, &SystemClock).map(drop))
-                .collect();
+            let opened: Vec<_> =
+                (0..2_000).map(|_| open(directory.path(), &disk).map(drop)).collect();
             done.store(true, Ordering::Relaxed);
             let refused = opened.iter().filter(|opened| opened.is_err()).count();
             assert_eq!(refused, 0, "{:?}", opened.iter().find(|opened| opened.is_err()));
@@ -164,7 +220,7 @@ mod tests {
         let path = directory.path().join("a/b/store");
         for n in 1.. {
             faults.fail_in(n);
-            let opened = Directory::open(&path, &disk, &SystemClock);
+            let opened = open(&path, &disk);
             let has_failed = faults.has_failed();
             faults.fail_in(0);
             assert_eq!(opened.is_err(), has_failed, "step {n}");

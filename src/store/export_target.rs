@@ -357,8 +357,7 @@ mod tests {
             fs::write(at("new.left-out.jsonl"), "a stranger's").unwrap();
             match has_list {
                 true => {
-                    let manifest =
-                        Manifest { format: 1, store: Uuid::now_v7(), created: Micros(1) };
+                    let manifest = Manifest::of_store(Uuid::now_v7(), Micros(1));
                     let error = target.finish(&manifest).expect_err("the name is taken");
                     assert!(error.to_string().contains("new.left-out.jsonl"), "{error}");
                 }

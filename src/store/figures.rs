@@ -21,6 +21,9 @@ pub struct Stats {
     pub head: Position,
     /// Whether commits are refused since a write has failed.
     pub read_only: bool,
+    /// How it follows its source, if it is a replica.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replication: Option<ReplicationStats>,
     /// What was written.
     pub commits: CommitStats,
     /// The index, which follows the journal.
@@ -57,6 +60,27 @@ pub struct CommitStats {
     pub waiting: u64,
     /// Bytes of the commits that wait.
     pub waiting_bytes: u64,
+}
+
+/// How a replica follows its source. [`Store::replication`](crate::Store::replication) has the errors too.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ReplicationStats {
+    /// Whether the last attempt to hear the source has succeeded.
+    pub following: bool,
+    /// Whether it has stopped at an error.
+    pub stopped: bool,
+    /// The events that the source had when it was last heard, and the replica lacks; 0 if it was not heard.
+    pub lag: u64,
+    /// How long ago the replica last had everything that the source was known to have, in seconds: it grows while the
+    /// source is not heard. Not a number before the first time.
+    pub lag_seconds: f64,
+    /// How long ago the source was last heard, in seconds; not a number before the first time.
+    pub heard_seconds: f64,
+    /// Frames that were taken since the store was opened; each holds a group of commits.
+    pub frames: u64,
+    /// Attempts to take frames that have failed since the store was opened. They are repeated after a pause.
+    pub retries: u64,
 }
 
 /// The index, which follows the journal and is never waited for, until it lacks too much.

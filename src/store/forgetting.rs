@@ -18,7 +18,8 @@ use crate::value::callback;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::FORGOTTEN_PAGE;
-use crate::views;
+use crate::views::{self, forgetting};
+use std::sync::Arc;
 
 /// What [`Store::forget`] has done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +57,8 @@ impl Store {
     pub fn forget(&self, subject: &str) -> Result<Forgotten> {
         self.log.log().refuse_if_closed()?;
         callback::refuse_if_commits_wait("forgetting")?;
+        // A replica's source forgets, and so does a replica then.
+        self.log.engine().refuse_replica()?;
         let privacy = &self.log.log().privacy;
         let keys = privacy.keys()?;
         let _one = privacy.forgetting();
@@ -87,6 +90,7 @@ impl Store {
     pub fn forget_keys(&self, ids: &[KeyId]) -> Result<Forgotten> {
         self.log.log().refuse_if_closed()?;
         callback::refuse_if_commits_wait("forgetting")?;
+        self.log.engine().refuse_replica()?;
         let privacy = &self.log.log().privacy;
         privacy.keys()?;
         let _one = privacy.forgetting();
@@ -163,10 +167,23 @@ impl Store {
                 asked(|| keys.destroy(page))?;
             }
         }
-        if log.record(FORGETTING)?.is_none() {
-            return Ok(());
+        let is_forgetting = log.record(FORGETTING)?.is_some();
+        let (disk, path) = (&**log.journal.disk(), self.path());
+        if is_forgetting || forgetting::is_noted(disk, path)? {
+            views::wipe(disk, path)?;
         }
-        views::wipe(&**log.journal.disk(), self.path())?;
-        self.end_forgetting()
+        match is_forgetting && self.log.engine().refuse_replica().is_ok() {
+            true => self.end_forgetting(),
+            false => Ok(()),
+        }
+    }
+
+    /// Lets the views of this replica go when its source forgets somebody.
+    pub(crate) fn forget_with_the_source(&self) {
+        let projections = Arc::downgrade(&self.parts.projections);
+        self.log.log().privacy.purge_views_by(move || match projections.upgrade() {
+            Some(projections) => projections.forget(),
+            None => Ok(false),
+        });
     }
 }

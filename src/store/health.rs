@@ -1,6 +1,7 @@
 //! The health of a store, for a page that a load balancer polls.
 
 use crate::follow::group::status::{GroupState, GroupStatus};
+use crate::log::replica::status::{Replication, ReplicationState};
 use crate::model::process::status::{ProcessState, ProcessStatus};
 use crate::model::projection::registry::ReadModelStatus;
 use crate::model::projection::status::{ProjectionState, ProjectionStatus};
@@ -21,7 +22,7 @@ use std::collections::BTreeMap;
 /// assert_eq!(
 ///     serde_json::to_value(store.health()?)?,
 ///     serde_json::json!({
-///         "writes": {"name": "accepting"}, // or closed, or read_only with `error`
+///         "writes": {"name": "accepting"}, // or closed, replica, or read_only with `error`
 ///         "projections": {}, // status by name, as in the others
 ///         "processes": {},
 ///         "groups": {},
@@ -36,6 +37,9 @@ use std::collections::BTreeMap;
 pub struct Health {
     /// Whether commits are accepted.
     pub writes: Writes,
+    /// How it follows its source, if it is a replica.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replication: Option<Replication>,
     /// The projections that were started and not stopped, by name.
     pub projections: BTreeMap<String, ProjectionStatus>,
     /// The processes that were started and not stopped, by name.
@@ -59,17 +63,19 @@ pub enum Writes {
     ReadOnly(#[serde(serialize_with = "under_error")] Error),
     /// The store is closed.
     Closed,
+    /// It accepts none, because it is a replica: see [`StoreBuilder::replica`](crate::StoreBuilder::replica).
+    Replica,
 }
 
 impl Health {
-    /// Returns whether commits are accepted and no follower has stopped at an error. A follower that is paused, lags or
-    /// retries is healthy.
+    /// Returns whether commits are accepted, or the store is a replica, and nothing has stopped at an error. A follower
+    /// that is paused, lags or retries is healthy, and so is a replica.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        matches!(self.writes, Writes::Accepting) && self.faults().is_empty()
+        matches!(self.writes, Writes::Accepting | Writes::Replica) && self.faults().is_empty()
     }
 
-    /// Returns the followers that have stopped at an error, each with its error: `projection by_city`, for example.
+    /// Returns what has stopped at an error, each with its error: `projection by_city` or `replication`, for example.
     #[must_use]
     pub fn faults(&self) -> Vec<(String, Error)> {
         if failpoint!("health::overlook_faults") {
@@ -97,7 +103,12 @@ impl Health {
             RelayState::Faulted(error) => Some((format!("relay {name}"), error.clone())),
             _ => None,
         });
-        projections.chain(processes).chain(groups).chain(models).chain(relays).collect()
+        let stopped = self.replication.iter().filter_map(|replication| match &replication.state {
+            ReplicationState::Stopped(error) => Some(("replication".to_owned(), error.clone())),
+            _ => None,
+        });
+        let followers = projections.chain(processes).chain(groups).chain(models).chain(relays);
+        followers.chain(stopped).collect()
     }
 }
 
@@ -129,6 +140,7 @@ impl Store {
         let writes = match self.log.engine().accepts() {
             Ok(()) => Writes::Accepting,
             Err(error) if error.kind() == ErrorKind::Closed => Writes::Closed,
+            Err(error) if error.kind() == ErrorKind::Replica => Writes::Replica,
             Err(error) => Writes::ReadOnly(error),
         };
         let groups = match parts.groups.reports(log) {
@@ -140,6 +152,7 @@ impl Store {
         let relays = parts.relays.reports(head).into_iter();
         Ok(Health {
             writes,
+            replication: self.replication(),
             projections: projections.map(|report| (report.name, report.status)).collect(),
             processes: processes.map(|report| (report.name, report.status)).collect(),
             groups: groups.into_iter().map(|report| (report.name, report.status)).collect(),

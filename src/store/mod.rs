@@ -16,6 +16,7 @@ pub(crate) mod reads;
 #[cfg(feature = "metrics")]
 mod record_metrics;
 pub(crate) mod repair;
+mod replication;
 mod scratch;
 mod segments;
 mod stats;

@@ -193,6 +193,9 @@ impl Store {
     /// target keeps [its side](RelayTarget) of it. Where it begins is what the target holds. Private events are sent
     /// sealed.
     ///
+    /// It writes nothing to the store, so it runs on a [replica](crate::replica) too. One relay may send to a target:
+    /// stop it at the source before it is started at the replica.
+    ///
     /// The crate `filmstrip-nats` has a target for NATS JetStream, and `filmstrip-cloudevents` one for a file. The book
     /// says [when to use a relay](crate::book::relays).
     pub fn relay<T: RelayTarget>(&self, target: T) -> RelayBuilder<T> {

@@ -2,7 +2,8 @@
 
 use crate::store::Store;
 use crate::store::figures::{
-    CommitStats, FollowerKind, FollowerState, FollowerStats, IndexStats, Stats, UpkeepStats,
+    CommitStats, FollowerKind, FollowerState, FollowerStats, IndexStats, ReplicationStats, Stats,
+    UpkeepStats,
 };
 use crate::telemetry::metrics_page::Page;
 use crate::value::error::Result;
@@ -27,6 +28,7 @@ impl Store {
         record_index(page, &stats.index);
         record_store(page, &stats);
         record_upkeep(page, &stats.upkeep);
+        record_replication(page, stats.replication.as_ref());
         let followers = stats.followers.iter();
         let now = followers.map(|follower| (follower.kind.as_str(), follower.name.clone()));
         for (kind, name) in page.ended(now.collect()) {
@@ -70,6 +72,20 @@ fn record_store(page: &Page, stats: &Stats) {
     for (kind, bytes) in stats.disk.by_kind() {
         page.gauge("filmstrip_disk_bytes", &[("kind", kind)], bytes as f64);
     }
+}
+
+fn record_replication(page: &Page, stats: Option<&ReplicationStats>) {
+    let flag = |name, is_so| page.gauge(name, &[], f64::from(u8::from(is_so)));
+    // A recorder cannot remove what a replica has reported before it was promoted.
+    flag("filmstrip_replica", stats.is_some());
+    let Some(stats) = stats else { return };
+    flag("filmstrip_replica_following", stats.following);
+    flag("filmstrip_replica_stopped", stats.stopped);
+    page.gauge("filmstrip_replica_lag_events", &[], stats.lag as f64);
+    page.gauge("filmstrip_replica_lag_seconds", &[], stats.lag_seconds);
+    page.gauge("filmstrip_replica_heard_seconds", &[], stats.heard_seconds);
+    page.counter("filmstrip_replica_frames_total", &[], stats.frames);
+    page.counter("filmstrip_replica_retries_total", &[], stats.retries);
 }
 
 fn record_follower(page: &Page, follower: &FollowerStats) {

@@ -279,7 +279,8 @@ impl Repair {
             |site| export(site, &its_disk, &to, store, aside),
         )?;
         let created = Micros::of(SystemClock.now());
-        let left_out_file = target.finish(&Manifest { format: self.format, store, created })?;
+        let manifest = Manifest { format: self.format, ..Manifest::of_store(store, created) };
+        let left_out_file = target.finish(&manifest)?;
         Ok(Exported::new(export, left_out_file))
     }
 }

@@ -3,18 +3,20 @@
 use crate::follow::group::status::GroupState;
 use crate::log::core::Log;
 use crate::log::read::lag::lag;
+use crate::log::replica::status::{Replication, ReplicationState};
 use crate::model::process::status::ProcessState;
 use crate::model::projection::status::ProjectionState;
 use crate::model::relay::status::RelayState;
 use crate::store::Store;
 use crate::store::figures::{
-    CommitStats, DiskStats, FollowerKind, FollowerState, FollowerStats, IndexStats, Stats,
-    SubscriptionStats, UpkeepStats,
+    CommitStats, DiskStats, FollowerKind, FollowerState, FollowerStats, IndexStats,
+    ReplicationStats, Stats, SubscriptionStats, UpkeepStats,
 };
 use crate::value::callback;
-use crate::value::error::Result;
+use crate::value::error::{ErrorKind, Result};
 use crate::value::position::Position;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Store {
     /// Returns what the store has done since it was opened, and what it holds.
@@ -44,7 +46,8 @@ impl Store {
         let (lag, lag_seconds) = lag(log, places.last)?;
         Ok(Stats {
             head: log.head_position(),
-            read_only: self.log.engine().accepts().is_err(),
+            read_only: self.log.engine().accepts().is_err_and(|it| it.kind() != ErrorKind::Replica),
+            replication: self.replication().as_ref().map(replication_stats),
             commits: self.commit_stats(),
             index: index_stats(log),
             open_readers: log.counters.readers.get(),
@@ -139,6 +142,19 @@ impl FollowerStats {
     /// Sets its faults to 1 if it has ended at an error; it cannot be resumed.
     fn with_own_fault(self) -> FollowerStats {
         FollowerStats { faults: u64::from(self.state == FollowerState::Faulted), ..self }
+    }
+}
+
+fn replication_stats(replication: &Replication) -> ReplicationStats {
+    let seconds = |ago: Option<Duration>| ago.map_or(f64::NAN, |ago| ago.as_secs_f64());
+    ReplicationStats {
+        following: matches!(replication.state, ReplicationState::Following),
+        stopped: matches!(replication.state, ReplicationState::Stopped(_)),
+        lag: replication.lag,
+        lag_seconds: seconds(replication.level_ago),
+        heard_seconds: seconds(replication.heard_ago),
+        frames: replication.frames,
+        retries: replication.retries,
     }
 }
 

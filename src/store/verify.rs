@@ -14,8 +14,9 @@ use crate::index::checkpoint::CHECKPOINT;
 use crate::index::core::Index;
 use crate::index::quarantine::INDEX;
 use crate::journal::lenient_scan::Until;
+use crate::journal::manifest::{self, Role};
+use crate::journal::segment;
 use crate::journal::watermark::{self, DurableWatermark};
-use crate::journal::{manifest, segment};
 use crate::kv::failure::{OpenError, Unusable};
 use crate::kv::files::copy_all;
 use crate::log::core::journal_directory;
@@ -282,7 +283,11 @@ pub(super) fn with_still_site<T>(
         Some(index) => Some(Audited::new(IndexAccess::Still(index), path.join(INDEX))?),
         None => None,
     };
-    let (disk, until, index_of_site) = (Arc::clone(disk), Until::End(watermark), audited);
+    let until = match (watermark, is_replica(&**disk, path)) {
+        (Some(watermark), true) => Until::EndOfReplica(watermark),
+        (watermark, _) => Until::End(watermark),
+    };
+    let (disk, index_of_site) = (Arc::clone(disk), audited);
     let site = Site { disk, journal, store, until, index: index_of_site, chains_at, report };
     let done = work(&site);
     drop(site);
@@ -290,6 +295,10 @@ pub(super) fn with_still_site<T>(
         tracing::warn!(%error, "the copy of the index could not be closed cleanly");
     }
     done
+}
+
+fn is_replica(disk: &dyn Disk, path: &Path) -> bool {
+    matches!(manifest::read(disk, path), Ok(Some(manifest)) if manifest.role == Role::Replica)
 }
 
 /// What the manifest says, or why that cannot be used, which then is a finding as well.

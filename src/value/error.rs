@@ -92,6 +92,11 @@ pub enum ErrorKind {
     /// What events are sent to may not get them: it does not have the settings that were asked for, or holds something
     /// else. The message says what was found and what is allowed.
     Refused,
+    /// The store is a replica: it takes what its source has, and no commits. Commit to the source; or make this store
+    /// accept commits, by [`Store::promote`](crate::Store::promote).
+    Replica,
+    /// A replica and its source have different histories. The message has a position and both hashes.
+    Diverged,
     /// The data subject was forgotten: its keys were destroyed, and no new one was asked for. Only with the feature
     /// `erasure`.
     #[cfg(feature = "erasure")]

@@ -443,6 +443,18 @@ pub(crate) const PROGRESS_BYTES: u64 = MIB as u64;
 pub(crate) const PROGRESS_LOG_BYTES: u64 = 64 * MIB as u64;
 /// How often a follower in another process looks at the durable watermark, unless its builder says otherwise.
 pub(crate) const FOLLOWER_POLL: Duration = Duration::from_millis(10);
+/// Bytes of frames that a replica takes from its source at once, and syncs together; a single longer frame is taken by
+/// itself. Large enough that catching up does not wait for the disk at each commit. The value was not measured.
+pub(crate) const REPLICA_BATCH_BYTES: usize = 4 * MIB;
+/// How long a replica's thread waits for its source at a time. A store that is closed waits for it.
+pub(crate) const REPLICA_WAIT: Duration = Duration::from_millis(100);
+/// The first pause of a replica whose source cannot be read. Each further one is twice as long.
+pub(crate) const REPLICA_PAUSE_MIN: Duration = Duration::from_millis(100);
+/// The longest of these pauses.
+pub(crate) const REPLICA_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Segments without a frame that a replica begins for one frame. Its source has one where a frame found no room on a
+/// full disk, and the next frame was longer. More are a sign that the frame is not what it says.
+pub(crate) const EMPTY_SEGMENTS_SHIPPED_MAX: u64 = 16;
 /// Bytes of index blocks and event blocks that a follower keeps of the store's index.
 pub(crate) const FOLLOWER_CACHE_BYTES: u64 = 16 * MIB as u64;
 /// Streams that a follower's listing takes at once from what the store's index lacks. For each such part, that is read

@@ -43,6 +43,14 @@ impl Tasks {
         self.waiting.remove(&number)
     }
 
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        #[cfg(feature = "async")]
+        return self.waiting.is_empty();
+        #[cfg(not(feature = "async"))]
+        true
+    }
+
     /// Something has changed.
     pub(crate) fn take(&mut self) -> Woken {
         Woken {

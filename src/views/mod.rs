@@ -6,6 +6,7 @@
 
 pub(crate) mod changes;
 pub(crate) mod entries;
+pub(crate) mod forgetting;
 mod inspect;
 pub(crate) mod note;
 pub(crate) mod range;
@@ -35,7 +36,7 @@ pub(crate) const VIEWS: &str = "views";
 /// Whether `name` belongs to the views in a store's directory.
 pub(crate) fn is_ours(name: &str) -> bool {
     let is_aside = is_quarantined(VIEWS, name) || is_quarantined(note::NAME, name);
-    name == VIEWS || note::is_note(name) || is_aside
+    name == VIEWS || note::is_note(name) || forgetting::is_note(name) || is_aside
 }
 
 /// The views of one store.
@@ -201,6 +202,7 @@ pub(crate) fn wipe(disk: &dyn Disk, store_dir: &Path) -> Result<()> {
         let path = store_dir.join(name);
         remove_database(disk, &path).map_err(|e| Error::io("remove", &path, e))?;
     }
+    forgetting::remove(disk, store_dir)?;
     disk.sync_dir(store_dir).map_err(|e| Error::io("sync", store_dir, e))
 }
 

@@ -5,6 +5,7 @@ use crate::common::{self, Random, child, whole};
 use filmstrip::follow::Following;
 use filmstrip::repair::{Finding, FindingKind, HashCheck};
 use filmstrip::{ErrorKind, ExpectedVersion, Follower, NewEvent, Position, Store};
+use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
@@ -623,6 +624,14 @@ fn the_hash_of_a_history_is_the_same_for_a_follower_and_for_the_writer() {
     }
     let store = Store::open(path).unwrap();
     assert_eq!(store.head_hash(), closed);
+    // Each MiB is reported, up to the noted position.
+    let (here, there) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+    let noted = &noted[7];
+    follower.check_hash_with(noted, |progress| there.borrow_mut().push(progress)).unwrap();
+    store.check_hash_with(noted, |progress| here.borrow_mut().push(progress)).unwrap();
+    let reached: Vec<u64> = there.borrow().iter().map(|it| it.position.get()).collect();
+    assert!(reached.len() >= 2 && reached.is_sorted() && reached.last() <= Some(&8), "{reached:?}");
+    assert_eq!(reached, here.borrow().iter().map(|it| it.position.get()).collect::<Vec<_>>());
     let backed_up = store.backup(&backup).unwrap();
     assert_eq!(Follower::open(&backup).unwrap().head_hash().unwrap(), backed_up.head);
 }

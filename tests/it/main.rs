@@ -47,6 +47,7 @@ mod read_ahead;
 mod read_model;
 mod relay;
 mod repair;
+mod replica;
 mod repository;
 mod rows;
 mod spans;

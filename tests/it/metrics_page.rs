@@ -7,8 +7,10 @@ use ::metrics::{
     Recorder, SharedString, Unit,
 };
 use filmstrip::group::Nack;
+use filmstrip::replica::StoreDirectory;
 use filmstrip::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -168,7 +170,10 @@ fn the_page_and_a_store_that_does_everything_agree() -> Result<()> {
         store.backup(directory.path().join("backups"))?;
         store.verify()?;
         store.record_metrics()?;
-        assert_eq!(documented(PAGE), handed_over(&recorder.series()));
+        let mut handed = handed_over(&recorder.series());
+        handed.extend(handed_over(&of_replica(&path, store.head())?));
+        assert_eq!(documented(PAGE), handed);
+        assert_eq!(recorder.value("filmstrip_replica", &[]), 0.0);
 
         let stats = store.stats()?;
         assert_eq!(recorder.value("filmstrip_commits_total", &[]), stats.commits.commits as f64);
@@ -198,6 +203,34 @@ fn the_page_and_a_store_that_does_everything_agree() -> Result<()> {
         let counts = [("kind", "projection"), ("name", "counts")];
         assert_eq!(recorder.value("filmstrip_follower_running", &counts), 0.0);
         Ok(())
+    })
+}
+
+/// What a replica of the store in `source` hands over once it is at `head`, and after it was promoted.
+fn of_replica(source: &Path, head: Position) -> Result<BTreeMap<(String, Labels), Series>> {
+    let (recorder, directory) = (Collects::default(), tempfile::tempdir().expect("a directory"));
+    ::metrics::with_local_recorder(&recorder, || -> Result<_> {
+        let replica =
+            Store::builder().replica(StoreDirectory::at(source)).open(directory.path())?;
+        replica.wait_for(head, WAIT)?;
+        wait_until(WAIT, "no lag", || {
+            let following = replica.stats().expect("statistics").replication.expect("a replica");
+            following.following && following.lag_seconds.is_finite()
+        });
+        replica.record_metrics()?;
+        let value = |name: &str| recorder.value(name, &[]);
+        assert_eq!(value("filmstrip_replica"), 1.0);
+        assert_eq!(value("filmstrip_replica_following"), 1.0);
+        assert_eq!(value("filmstrip_replica_stopped"), 0.0);
+        assert_eq!(value("filmstrip_replica_lag_events"), 0.0);
+        assert!(value("filmstrip_replica_lag_seconds") < WAIT.as_secs_f64());
+        let frames = value("filmstrip_replica_frames_total");
+        assert!(frames >= 1.0 && frames <= value("filmstrip_commits_total"), "{frames} frames");
+        let series = recorder.series();
+        replica.promote()?;
+        replica.record_metrics()?;
+        assert_eq!(value("filmstrip_replica"), 0.0);
+        Ok(series)
     })
 }
 

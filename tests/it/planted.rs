@@ -30,6 +30,30 @@ const CAUGHT: &[(&str, &str)] = &[
         "group::drop_half_taken_batch",
         "group::whatever_consumers_do_each_event_is_delivered_until_it_is_finished",
     ),
+    (
+        "replica::skip_frame",
+        "replica::a_replica_is_read_as_its_source_and_has_its_journal_byte_for_byte",
+    ),
+    (
+        "replica::leave_chain_unchecked",
+        "replica::sources::whatever_a_source_does_with_the_frames_only_the_next_one_is_taken",
+    ),
+    (
+        "replica::write_closing_frame",
+        "replica::a_replica_is_read_as_its_source_and_has_its_journal_byte_for_byte",
+    ),
+    (
+        "replica::believe_any_source",
+        "replica::histories::a_source_that_was_restored_and_went_another_way_is_refused_by_name",
+    ),
+    (
+        "replica::believe_shorter_source",
+        "replica::histories::a_source_that_was_restored_and_went_another_way_is_refused_by_name",
+    ),
+    (
+        "replica::promote_in_memory_only",
+        "replica::promotion::a_promoted_replica_is_a_store_whose_history_goes_on",
+    ),
     ("process::forget_events_of_effect", "process::a_rejected_command_can_become_an_event"),
     ("process::forget_who_asked", "process::every_event_tells_what_it_follows_from"),
     (

@@ -7,6 +7,7 @@ use crate::common::{Random, seed, wait_until, within};
 use filmstrip::relay::{
     LastEvent, Receipts, RelayError, RelayHandle, RelaySource, RelayState, RelayTarget,
 };
+use filmstrip::replica::StoreDirectory;
 use filmstrip::{ErrorKind, ExpectedVersion, Filter, NewEvent, Position, RecordedEvent, Store};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -341,4 +342,52 @@ fn a_window_that_is_not_allowed_is_refused() {
         let expected = format!("a relay's window is {window} events; 1 to 65536 are allowed");
         assert_eq!(refused.to_string(), expected);
     }
+}
+
+/// A relay writes nothing to its store, so it can be moved to a replica, which may lag behind the target; and it goes
+/// on there when the replica is promoted.
+#[test]
+fn a_relay_runs_on_a_replica_and_waits_for_what_the_target_has_already() {
+    let directory = tempfile::tempdir().unwrap();
+    let [path, backup] = ["source", "copy"].map(|name| directory.path().join(name));
+    let (store, target) = (Store::open(&path).unwrap(), Target::new());
+    append(&store, "A-1", 3);
+    store.backup(&backup).unwrap();
+    append(&store, "A-1", 4);
+    let relay = store.relay(target.clone()).start().unwrap();
+    relay.wait_for(store.head(), LONG).unwrap();
+    relay.stop().unwrap();
+
+    // The source cannot be read yet.
+    let hidden = directory.path().join("hidden");
+    let source = StoreDirectory::at(&hidden);
+    let replica = Store::builder().replica(source).open(&backup).unwrap();
+    let relay = replica.relay(target.clone()).start().unwrap();
+    wait_until(LONG, "a first attempt", || relay.status().retrying.is_some());
+    let cause = relay.status().retrying.unwrap().cause;
+    assert!(cause.contains("this replica does not have that yet"), "{cause}");
+    store.close().unwrap();
+    std::fs::rename(&path, &hidden).unwrap();
+    relay.wait_for(Position::new(7), LONG).unwrap();
+    replica.promote().unwrap();
+    append(&replica, "A-1", 2);
+    relay.wait_for(replica.head(), LONG).unwrap();
+    assert_eq!(target.positions(), Vec::from_iter(1..=9));
+    relay.stop().unwrap();
+
+    // Promoted too early, it does not have what the target has, and never will.
+    let [late, early] = ["late", "early"].map(|name| directory.path().join(name));
+    let store = Store::open(&late).unwrap();
+    append(&store, "A-1", 1);
+    store.backup(&early).unwrap();
+    append(&store, "A-1", 1);
+    let target = Target::new();
+    let relay = store.relay(target.clone()).start().unwrap();
+    relay.wait_for(store.head(), LONG).unwrap();
+    relay.stop().unwrap();
+    let gone = StoreDirectory::at(directory.path().join("gone"));
+    let replica = Store::builder().replica(gone).open(&early).unwrap();
+    replica.promote().unwrap();
+    let refused = replica.relay(target).start().map(drop).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
 }

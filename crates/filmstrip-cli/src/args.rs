@@ -16,7 +16,7 @@ Examples:
 
 Exit codes:
   0  done
-  1  the answer is no: `verify` found damage, or `check-hash` another history
+  1  the answer is no: `verify` found damage, or `check-hash` a different history
   2  bad input, or a store that cannot be opened or read; standard error says why, in one sentence
 
 Commands that look never write, take no lock, and work beside the process that writes the store.
@@ -69,9 +69,8 @@ pub(crate) enum Command {
     Film(look::film::Options),
     /// Print what led to an event, and what followed from it
     Why(look::why::Options),
-    /// Print how far the store is, since when, and what it takes on disk
-    #[command(after_help = look::stats::EXAMPLES)]
-    Stats,
+    /// Print the number of events, when they were recorded, and the size on disk
+    Stats(look::stats::Options),
     /// Print the busiest categories and types, and the largest streams
     Top(look::top::Options),
     /// Check every byte of a store; exit code 1 if something is damaged
@@ -83,20 +82,22 @@ pub(crate) enum Command {
     Restore(keep::restore::Options),
     /// Rebuild the index of a closed store, or copy what is readable of a damaged one
     Repair(keep::repair::Options),
-    /// Print the hash of the whole history, to be kept elsewhere
+    /// Make a replica a store that accepts commits, after the old store was stopped
+    Promote(keep::promote::Options),
+    /// Print the hash of the whole history, for you to keep elsewhere
     #[command(after_help = keep::hash::HEAD_EXAMPLES)]
     HeadHash,
-    /// Check that the history is still the one of a noted hash; exit code 1 if not
+    /// Check that the history still has a hash printed earlier; exit code 1 if it does not
     CheckHash(keep::hash::CheckOptions),
     /// Write events to a file or a pipe: JSON Lines or CloudEvents
     Export(transfer::export::Options),
     /// Record events from an export, from CloudEvents, or from another system's dump
     Import(transfer::import::Options),
-    /// List, pause, resume and rebuild projections of an application, and retry what they have parked
+    /// List, pause, resume and rebuild an application's projections, and retry what they have parked
     Projections(run::Projections),
-    /// List consumer groups of an application, and retry what they have parked
+    /// List an application's consumer groups, and retry what they have parked
     Groups(run::Groups),
-    /// List, pause and resume processes of an application, and retry what they have parked
+    /// List, pause and resume an application's processes, and retry what they have parked
     Processes(run::Processes),
     /// Show a store in the browser: films, causes and live events, read-only
     #[cfg(feature = "studio")]

@@ -37,7 +37,14 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        // Also the help, which is no error unless nobody can read it.
+        Err(error) => {
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            return ExitCode::from(error.print().map_or_else(unprinted, |()| code));
+        }
+    };
     let mut out = Out::stdout(args.json, args.color);
     let done = execute(&args, &mut out);
     // Also what was found before an error, or what the answer is no to.
@@ -54,6 +61,17 @@ fn main() -> ExitCode {
     }
 }
 
+/// The exit code if the help could not be printed.
+fn unprinted(error: std::io::Error) -> u8 {
+    match Fault::from(error) {
+        Fault::Bad(message) => {
+            let _ = writeln!(std::io::stderr(), "filmstrip: {message}");
+            2
+        }
+        _ => 0,
+    }
+}
+
 fn execute(args: &Args, out: &mut Out) -> Result<(), Fault> {
     let store = args.store.as_path();
     match &args.command {
@@ -62,12 +80,13 @@ fn execute(args: &Args, out: &mut Out) -> Result<(), Fault> {
         Command::Show(options) => look::show::run(store, options, out),
         Command::Film(options) => look::film::run(store, options, out),
         Command::Why(options) => look::why::run(store, options, out),
-        Command::Stats => look::stats::run(store, out),
+        Command::Stats(options) => look::stats::run(store, options, out),
         Command::Top(options) => look::top::run(store, options, out),
         Command::Verify => keep::verify::run(store, out),
         Command::Backup(options) => keep::backup::run(store, options, out),
         Command::Restore(options) => keep::restore::run(store, options, out),
         Command::Repair(options) => keep::repair::run(store, options, out),
+        Command::Promote(options) => keep::promote::run(store, options, out),
         Command::HeadHash => keep::hash::head(store, out),
         Command::CheckHash(options) => keep::hash::check(store, options, out),
         Command::Export(options) => transfer::export::run(store, options, out),

@@ -41,6 +41,13 @@ pub(crate) fn needs_it_alone(error: &Error, command: &str) -> Fault {
     }
 }
 
+/// A time on the command line.
+pub(crate) fn parsed_time(text: &str) -> Result<DateTime<Utc>, String> {
+    let time = DateTime::parse_from_rfc3339(text);
+    time.map(|time| time.to_utc())
+        .map_err(|_| "a time is written as in RFC 3339, such as 2026-01-31T23:59:59Z".to_owned())
+}
+
 /// A time as people and programs read it.
 pub(crate) fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)

@@ -20,8 +20,8 @@ Examples:
 The address to open is printed once the server listens; it serves until it is interrupted. The pages show the film of
 each stream, what caused what, and events as they come, beside the process that writes the store. They never write.
 
-Other machines reach it only if --listen is no loopback address. Then the address has a token, without which nothing is
-shown, and the names that browsers use for this machine are given with --allow-host. There is no encryption.
+Other machines can reach it only if --listen is not a loopback address. Then the printed address contains a token that
+each request needs, and --allow-host must name this machine as browsers do. Nothing is encrypted.
 
 With --json, one document is printed: url.")]
 pub(crate) struct Options {

@@ -64,7 +64,13 @@ pub(crate) const DISCARD: Action = Action {
 };
 
 const PROJECTION_ACTIONS: [Action; 5] = [PAUSE, RESUME, REBUILD, REPLAY, DISCARD];
-const PROCESS_ACTIONS: [Action; 2] = [PAUSE, RESUME];
+// Of each instance; those of one are beside what it has parked.
+const PROCESS_ACTIONS: [Action; 4] = [
+    PAUSE,
+    RESUME,
+    Action { name: "replay-all", ..REPLAY },
+    Action { name: "discard-all", ..DISCARD },
+];
 const GROUP_ACTIONS: [Action; 2] = [REPLAY, DISCARD];
 
 pub(crate) fn kind(kind: FollowerKind) -> &'static str {

@@ -9,7 +9,10 @@ use crate::text::plain;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use filmstrip::ErrorKind;
+use filmstrip::process::{ParkedKind, ProcessHandle};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 #[derive(Deserialize)]
@@ -69,8 +72,28 @@ fn process(shared: &Shared, name: &str, action: &str, instance: Option<&str>) ->
         ("pause", _) => handle.pause(),
         ("resume", _) => handle.resume(),
         ("replay", Some(instance)) => handle.replay(instance)?,
+        ("replay-all", _) => each_parked(handle, |instance| handle.replay(instance))?,
         ("discard", Some(instance)) => handle.skip(instance)?,
+        ("discard-all", _) => each_parked(handle, |instance| handle.skip(instance))?,
         _ => return Err(no_such(action)),
+    }
+    Ok(())
+}
+
+/// Does something with each instance that has something parked now. What a process has stopped at is not parked: it is
+/// tried again when the process is resumed.
+fn each_parked(
+    handle: &ProcessHandle,
+    act: impl Fn(&str) -> filmstrip::Result<()>,
+) -> Result<(), Fault> {
+    let parked = handle.parked()?.into_iter().filter(|it| it.kind != ParkedKind::Stopped);
+    let instances: BTreeSet<String> = parked.map(|parked| parked.id).collect();
+    for instance in instances {
+        match act(&instance) {
+            // Somebody else has acted on it meanwhile.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {}
+            done => done?,
+        }
     }
     Ok(())
 }

@@ -74,10 +74,7 @@ pub(crate) fn audit(site: &Site<'_>, findings: &mut Findings) -> Result<Walked> 
         sparse_entries: site.index.as_ref().filter(|it| it.has_database()).map(SparseEntries::new),
         checkpoint: Checkpoint::NotMet,
         // The watermark of a journal without a frame names the place where the first one will be.
-        mark_found: match site.until {
-            Until::End(Some(sparse_entry)) => sparse_entry.end == sparse_entry.frame.offset,
-            _ => true,
-        },
+        mark_found: site.until.watermark().is_none_or(|it| it.end == it.frame.offset),
         is_first: true,
     };
     let mut names = Names::first();
@@ -280,7 +277,7 @@ impl Walk<'_> {
 
     /// Checks whether this is the frame that the durable watermark names.
     fn check_mark(&mut self, at: Location, frame: &Frame) {
-        let Until::End(Some(sparse_entry)) = &self.site.until else { return };
+        let Some(sparse_entry) = self.site.until.watermark() else { return };
         let behind = at.offset + frame.header.padded_length();
         let is_named = sparse_entry.frame == at
             && (sparse_entry.end, sparse_entry.position) == (behind, frame.header.last_position());

@@ -49,7 +49,7 @@ fn copied(
     std::fs::create_dir_all(journal_directory(to)).unwrap();
     let mut change = |event: &RecordedEvent| Ok(change(event));
     let copy = copy(store.log.log(), &disk, to, id, &mut change).unwrap();
-    let manifest = crate::journal::manifest::Manifest { format: 1, store: id, created: Micros(1) };
+    let manifest = crate::journal::manifest::Manifest::of_store(id, Micros(1));
     crate::journal::manifest::write(&*disk, to, &manifest).unwrap();
     (copy, Store::open(to).unwrap())
 }

@@ -4,6 +4,7 @@ use crate::follow::follower::Follower;
 use crate::journal::extent::SegmentInfo;
 use crate::value::error::Result;
 use crate::value::head_hash::{HashCheck, HeadHash};
+use crate::value::progress::Progress;
 
 impl Follower {
     /// Returns the hash of everything that is durable now: what [`Store::head_hash`](crate::Store::head_hash) returns
@@ -39,10 +40,23 @@ impl Follower {
     /// Those of [`head`](Follower::head); [`Corrupt`](crate::ErrorKind::Corrupt) if the journal is damaged before the
     /// noted position.
     pub fn check_hash(&self, noted: &HeadHash) -> Result<HashCheck> {
+        self.check_hash_with(noted, |_| {})
+    }
+
+    /// Does the same as [`check_hash`](Follower::check_hash), and calls `report` with how far the comparison is, about
+    /// every MiB. It ends at the noted position, which is before the end of the journal if events came since.
+    ///
+    /// # Errors
+    /// Those of [`check_hash`](Follower::check_hash).
+    pub fn check_hash_with(
+        &self,
+        noted: &HeadHash,
+        report: impl Fn(Progress),
+    ) -> Result<HashCheck> {
         match self.shared.look()? {
             Some(known) => {
                 let end = known.end();
-                known.journal.compare(noted, known.watermark.position, end)
+                known.journal.compare(noted, known.watermark.position, end, &report)
             }
             None if *noted == HeadHash::new(0, [0; 32]) => Ok(HashCheck::Same),
             None if noted.position.get() == 0 => Ok(HashCheck::Changed),

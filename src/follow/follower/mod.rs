@@ -7,27 +7,29 @@
 
 pub(crate) mod durable;
 mod following;
+mod frames;
 mod history;
 mod indexed;
+mod opening;
 mod read_stream;
 mod streams;
 mod watch;
 
 pub use following::Following;
+pub use frames::StoreDirectory;
 pub use read_stream::FollowerReadStream;
 pub use streams::FollowerStreams;
 
-use crate::journal::manifest;
+use crate::journal::manifest::Role;
 use crate::log::read::options::{ReadOptions, filter_methods, range_methods, stream_method};
 use crate::log::read::stream_info::StreamInfo;
-use crate::storage::disk::{Disk, RealDisk, refuse_no_directory};
-use crate::storage::files::{absolute, resolve};
 use crate::value::error::{Error, Result};
 use crate::value::event::RecordedEvent;
 use crate::value::limits::FOLLOWER_POLL;
 use crate::value::position::{Position, Version};
 use crate::value::stream::StreamId;
 use indexed::{Indexed, never_written, with_index};
+use opening::open_path;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,22 +71,7 @@ impl Follower {
     ///   watermark is missing, or the watermark is empty or torn for good.
     /// * [`Replaced`](crate::ErrorKind::Replaced): the journal is another store's.
     pub fn open(path: impl AsRef<Path>) -> Result<Follower> {
-        let path = absolute(path.as_ref())?;
-        let path = match resolve(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(Error::invalid(format!(
-                    "{} is not a store: it does not exist",
-                    path.display()
-                )));
-            }
-            resolved => resolved.map_err(|e| Error::io("find", &path, e))?,
-        };
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        refuse_no_directory(&*disk, &path)?;
-        let manifest = manifest::read(&*disk, &path)?.ok_or_else(|| {
-            let message = format!("{} is not a store: it has no MANIFEST", path.display());
-            Error::invalid(message)
-        })?;
+        let (path, disk, manifest) = open_path(path.as_ref())?;
         let follower = Follower { shared: Arc::new(Shared::new(path, disk, manifest.store)) };
         follower.shared.look_until_whole()?;
         Ok(follower)
@@ -94,6 +81,15 @@ impl Follower {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.shared.path
+    }
+
+    /// Returns whether the store is a [replica](crate::replica) now, which accepts no commits.
+    ///
+    /// # Errors
+    /// [`Replaced`](crate::ErrorKind::Replaced) if another store is at the path, or none; errors of reading the
+    /// manifest.
+    pub fn is_replica(&self) -> Result<bool> {
+        Ok(self.shared.manifest()?.role == Role::Replica)
     }
 
     /// Returns the last position that is durable now. It is the start if there is no event yet, or no watermark yet; a

@@ -2,7 +2,7 @@
 
 use crate::codec::frame::{HEADER_BYTES, Header, Location};
 use crate::index::read_only::IndexReader;
-use crate::journal::manifest;
+use crate::journal::manifest::{self, Manifest};
 use crate::journal::read::Journal;
 use crate::journal::recover::read_header;
 use crate::journal::segment;
@@ -214,9 +214,16 @@ impl Shared {
 
     /// Whether the store that was opened is still the one at its path.
     fn check_manifest(&self) -> Result<()> {
+        match failpoint!("follow::overlook_another_store") {
+            true => Ok(()),
+            false => self.manifest().map(drop),
+        }
+    }
+
+    /// The manifest of the store that was opened, as it is now.
+    pub(super) fn manifest(&self) -> Result<Manifest> {
         let is_now = match manifest::read(&*self.disk, &self.path)? {
-            _ if failpoint!("follow::overlook_another_store") => return Ok(()),
-            Some(manifest) if manifest.store == self.store => return Ok(()),
+            Some(manifest) if manifest.store == self.store => return Ok(manifest),
             Some(manifest) => format!("holds the store {}", manifest.store),
             None => "holds no store".to_owned(),
         };

@@ -95,8 +95,9 @@ impl GroupBuilder {
     ///
     /// # Errors
     /// Those of [`SubscriptionBuilder::start`]; also [`InvalidInput`](crate::ErrorKind::InvalidInput) for an invalid
-    /// name, for a filter that is not the group's, or settings that are not those of its running consumers; and errors
-    /// of making a new group durable.
+    /// name, for a filter that is not the group's, or settings that are not those of its running consumers;
+    /// [`Replica`](crate::ErrorKind::Replica) on a replica, because a group writes; and errors of making a new group
+    /// durable.
     pub fn start(self) -> Result<Consumer> {
         let GroupBuilder { subscription, name, redeliver_after, attempts, in_stream_order } = self;
         check_name("a group's", &name)?;

@@ -166,6 +166,7 @@ fn remove(log: &LogHandle, keys: Vec<String>) -> Result<()> {
 }
 
 fn start(log: &LogHandle, described: &Described<'_>) -> Result<Arc<RunningGroup>> {
+    log.engine().refuse_replica()?;
     let Described { name, filter, after, settings } = *described;
     let (record, kept) = match stored(log.log(), name)? {
         Some((record, kept)) => {

@@ -23,6 +23,9 @@ impl LenientScan {
     /// Handles a place without a frame: the end, or damage. After damage, it searches for the next frame.
     pub(super) fn find_next(&mut self, mut open: Open, visible_end: Option<u64>) {
         let from = open.at;
+        if self.is_end_of_replica(&open) {
+            return self.leave_torn(open);
+        }
         let limit = visible_end.unwrap_or(open.length);
         let (mut last_used, mut is_lost) = (None, false);
         let mut doubt = 0;
@@ -65,6 +68,27 @@ impl LenientScan {
             open.at = from;
             self.leave(open, last_used);
         }
+    }
+
+    /// Whether what is at the current place may be torn, whatever follows it.
+    fn is_end_of_replica(&self, open: &Open) -> bool {
+        let at = Location { segment: open.number, offset: open.at };
+        let is_last = open.number == self.last_number;
+        is_last && matches!(self.until, Until::EndOfReplica(_)) && !self.was_durable(at)
+    }
+
+    /// Leaves the last segment, of which everything from the current place on is torn or unused.
+    fn leave_torn(&mut self, mut open: Open) {
+        let (from, length) = (open.at, open.length);
+        let (mut last_used, mut first) = (None, 0);
+        loop {
+            let (next, used) = self.look_ahead(&mut open, length, first);
+            last_used = last_used.max(used);
+            let Some(next) = next else { break };
+            (open.at, first) = (next, frame::ALIGNMENT);
+        }
+        open.at = from;
+        self.leave(open, last_used);
     }
 
     /// Where the sound entries end that follow the header at the current place. The header itself may be damaged.
@@ -117,7 +141,8 @@ impl LenientScan {
     /// Whether the durable watermark names the frame at the current place, which ends at `end`.
     fn is_marked(&self, open: &Open, end: u64) -> bool {
         let at = Location { segment: open.number, offset: open.at };
-        matches!(&self.until, Until::End(Some(watermark)) if watermark.frame == at && watermark.end == end)
+        let watermark = self.until.watermark();
+        watermark.is_some_and(|watermark| watermark.frame == at && watermark.end == end)
     }
 
     /// Whether the frame `last`, which ends at the current place, ends where the segment's last frame must.
@@ -129,7 +154,7 @@ impl LenientScan {
         }
         match &self.until {
             Until::Visible(_) => open.at == limit,
-            Until::End(Some(_)) => false,
+            Until::End(Some(_)) | Until::EndOfReplica(_) => false,
             Until::End(None) => self.is_unused(open),
         }
     }

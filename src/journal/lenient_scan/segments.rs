@@ -99,7 +99,9 @@ impl LenientScan {
     pub(super) fn leave(&mut self, open: Open, last_used: Option<u64>) {
         let Open { number, path, at: from, .. } = open;
         if number == self.last_number {
-            let Until::End(_) = self.until else { return };
+            if matches!(self.until, Until::Visible(_)) {
+                return;
+            }
             if self.was_durable(Location { segment: number, offset: from }) {
                 let what = "the journal ends before the end that was durable";
                 self.lose(FindingKind::Frame, path, from, what);

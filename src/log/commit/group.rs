@@ -7,6 +7,7 @@
 //! * A caller gets its reply after the tail and the head have moved, so it can read at its position at once.
 //! * After a failed write the store stays `ReadOnly` until it is reopened; only reopening decides what is durable.
 
+use crate::codec::record::Record;
 use crate::codec::state::StreamState;
 use crate::journal::write::{End, WriteError, Writer, Written};
 use crate::log::commit::admission::{Admission, Placement};
@@ -21,7 +22,7 @@ use crate::log::commit::queue::awaited::Awaited;
 use crate::log::commit::queue::{CommitQueue, Terms, Turn};
 use crate::log::core::Log;
 use crate::log::indexer;
-use crate::log::tail::head::Audience;
+use crate::log::publish::Content;
 use crate::log::tail::stream_table::Slot;
 #[cfg(feature = "async")]
 use crate::telemetry::instruments::Stopwatch;
@@ -150,6 +151,16 @@ impl GroupCommit {
         self.queue.withdraw(&awaited.reply);
     }
 
+    /// Lets `work` use the journal's writer, between two groups.
+    pub(crate) fn with_writer<T>(&self, work: impl FnOnce(&mut Writer) -> T) -> T {
+        work(&mut self.writer.lock())
+    }
+
+    /// Refuses commits by `error`, or accepts them from now on.
+    pub(crate) fn set_refusal(&self, error: Option<Error>) {
+        self.queue.set_refusal(error);
+    }
+
     /// Refuses further commits and waits until those in flight are durable. Returns whether this was the first call.
     pub(crate) fn close(&self) -> bool {
         self.queue.close()
@@ -163,22 +174,22 @@ impl GroupCommit {
     /// Checks that commits are accepted.
     ///
     /// # Errors
-    /// `ReadOnly`, after a write that failed.
+    /// `ReadOnly`, after a write that failed; `Replica`.
     pub(crate) fn refused(&self) -> Result<()> {
         self.queue.refused()
     }
 
-    /// Writes the closing frame if no write has failed, and ends the preparing of segments.
+    /// Writes the closing frame if no write has failed, and ends the preparing of segments. A replica has no frames of
+    /// its own.
     pub(crate) fn close_journal(&self) -> Result<()> {
         let writer = &mut *self.writer.lock();
-        let closed = self.queue.refused().and_then(|()| match writer.close() {
-            Ok(()) => Ok(()),
-            Err(
-                WriteError::NotWritten(error)
-                | WriteError::Stopped(error)
-                | WriteError::Unknown(error),
-            ) => Err(error),
-        });
+        let close = |writer: &mut Writer| writer.close().map_err(WriteError::into_error);
+        let closed = match self.queue.refused() {
+            Ok(()) => close(writer),
+            Err(error) if error.kind() != ErrorKind::Replica => Err(error),
+            Err(_) if failpoint!("replica::write_closing_frame") => close(writer),
+            Err(_) => Ok(()),
+        };
         // The next opening of the store prepares segments under the same names.
         writer.end_preparing();
         closed
@@ -216,7 +227,7 @@ impl GroupCommit {
     }
 
     /// Refuses further commits, and replies to all waiting callers.
-    fn refuse(&self, cause: &Error) {
+    pub(crate) fn refuse(&self, cause: &Error) {
         // The `tracing` subscriber is the application's code; if it panics, callers must still get a reply.
         let tell = || {
             let _held = Holding::Commits.begin();
@@ -335,7 +346,7 @@ fn to_each(callers: usize, error: &Error) -> Vec<Reply> {
     (0..callers).map(|_| Err(error.clone().into())).collect()
 }
 
-/// Makes a durable group visible: moves the tail and the head together, and wakes the followers that may want it.
+/// Makes a durable group visible.
 fn publish(
     log: &Log,
     end: &End,
@@ -343,40 +354,19 @@ fn publish(
     admitted: &[PlacedCommit<'_>],
     streams: &[(Slot, StreamState)],
 ) -> Result<()> {
-    let judged = Audience {
-        unwanted: log.head.judge(|| log.interest.may_want(&written.frame)),
-        wanted: log.head.judge_for_sleepers(|| log.interest.feeds_wanting(&written.frame)),
-    };
-    let mut is_awaited = false;
-    // The head moves before the reply, so a caller that has its position finds the head at or past it.
-    let shown = || {
-        let place = (end.position, end.next);
-        is_awaited = log.head.advance(place, end.chain, end.time, &judged);
-    };
-    let runs = admitted.iter().flat_map(|admitted| admitted.runs(written.at, streams));
-    let tagged = admitted.iter().flat_map(|admitted| admitted.tagged(written.at, &written.frame));
-    let has_tags = log.tail.publish_tags(tagged);
     let records = admitted.iter().flat_map(|admitted| admitted.encoded.records.iter().cloned());
-    let published = log.tail.publish(written.at, &written.frame, runs, records, shown);
-    published.map_err(|what| Error::new(ErrorKind::OutcomeUnknown, what))?;
-    // They read what is in the tail, whose lock was held until here.
-    if is_awaited {
-        log.head.wake();
-    }
-    log.indexer.published(end.next);
-    if has_tags && indexer::has_many_tags(log) {
-        log.indexer.look();
-    }
-    Ok(())
+    let content = Content {
+        tagged: admitted.iter().flat_map(|admitted| admitted.tagged(written.at, &written.frame)),
+        runs: admitted.iter().flat_map(|admitted| admitted.runs(written.at, streams)),
+        records: records.map(Record::into_kept),
+    };
+    let published = log.publish(end, written, content);
+    published.map_err(|what| Error::new(ErrorKind::OutcomeUnknown, what))
 }
 
 /// Counts a group that is durable. Only the leader calls this.
 fn count(log: &Log, written: &Written, commits: usize) {
-    let (counters, header) = (&log.counters, &written.frame.header);
-    counters.groups.add_alone(1);
-    counters.commits.add_alone(commits as u64);
-    counters.events.add_alone(u64::from(header.events));
-    counters.bytes.add_alone(header.padded_length());
+    log.count_frame(&written.frame, commits);
     log.observers.instruments.group(commits, written.synced);
 }
 

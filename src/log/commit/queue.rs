@@ -69,7 +69,7 @@ struct Queue<T, R> {
     /// A caller leads, or is being woken to lead.
     led: bool,
     closed: bool,
-    /// The cause, if `refuse` was called.
+    /// The error that work is refused by, if it is.
     refusing: Option<Error>,
 }
 
@@ -191,7 +191,8 @@ impl<T, R> CommitQueue<T, R> {
     /// Refuses all further work. Replies to all waiting callers with `answer` of the refusal.
     pub(crate) fn refuse(&self, cause: &Error, answer: impl Fn(Error) -> R) {
         let mut queue = self.queue.lock();
-        queue.refusing = Some(cause.clone());
+        let refusal = refusal(cause);
+        queue.refusing = Some(refusal.clone());
         queue.bytes = 0;
         #[cfg_attr(
             not(feature = "async"),
@@ -204,17 +205,22 @@ impl<T, R> CommitQueue<T, R> {
         // To wake a task is the executor's code.
         drop(queue);
         for waiting in refused {
-            waiting.ticket.reply(answer(refusal(cause)), Vec::new());
+            waiting.ticket.reply(answer(refusal.clone()), Vec::new());
         }
+    }
+
+    /// Refuses work by `error` from now on, or accepts it again. No work waits.
+    pub(crate) fn set_refusal(&self, error: Option<Error>) {
+        self.queue.lock().refusing = error;
     }
 
     /// Checks that the queue still accepts work.
     ///
     /// # Errors
-    /// `ReadOnly`, after `refuse`.
+    /// What `refuse` or `set_refusal` has made of it.
     pub(crate) fn refused(&self) -> Result<()> {
         match &self.queue.lock().refusing {
-            Some(cause) => Err(refusal(cause)),
+            Some(refusal) => Err(refusal.clone()),
             None => Ok(()),
         }
     }
@@ -315,7 +321,7 @@ impl<T, R> Queue<T, R> {
             return Err(Error::new(ErrorKind::Closed, "the store is closed"));
         }
         match &self.refusing {
-            Some(cause) => Err(refusal(cause)),
+            Some(refusal) => Err(refusal.clone()),
             None => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 //! What a log knows of private events, and what it remembers of their keys.
 
-use crate::journal::manifest::{self, FORMAT_MAX, FORMAT_PRIVATE, Manifest};
+use crate::journal::manifest::{self, FORMAT, FORMAT_PRIVATE, Manifest};
 use crate::keyring::Keys;
 use crate::sealing::key::KeyId;
 use crate::storage::disk::Disk;
@@ -9,8 +9,9 @@ use crate::value::error::{Error, Result};
 use crate::value::limits::KEYS_REMEMBERED_MAX;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// What the log knows of private events.
 #[derive(Default)]
@@ -26,6 +27,8 @@ pub(crate) struct Privacy {
     forgetting: Mutex<()>,
     /// What drops what was computed from private events.
     purges: Mutex<Vec<Weak<Purge>>>,
+    /// What a replica calls to purge its views.
+    views: OnceLock<Box<dyn Fn() -> Result<bool> + Send + Sync>>,
 }
 
 /// Drops from memory what was computed from private events, once their fence is durable.
@@ -49,11 +52,10 @@ struct KnownKeys {
     keys: HashMap<KeyId, bool>,
 }
 
-/// The manifest, and what writes it.
+/// Where the manifest is.
 struct Marking {
     directory: Arc<Held>,
     disk: Arc<dyn Disk>,
-    manifest: Manifest,
 }
 
 impl Privacy {
@@ -61,12 +63,12 @@ impl Privacy {
         keys: Option<Arc<dyn Keys>>,
         directory: Arc<Held>,
         disk: Arc<dyn Disk>,
-        manifest: Manifest,
+        manifest: &Manifest,
     ) -> Privacy {
         Privacy {
             keys: RwLock::new(keys),
             is_marked: AtomicBool::new(manifest.format >= FORMAT_PRIVATE),
-            marking: Mutex::new(Some(Marking { directory, disk, manifest })),
+            marking: Mutex::new(Some(Marking { directory, disk })),
             ..Privacy::default()
         }
     }
@@ -83,7 +85,7 @@ impl Privacy {
         })
     }
 
-    pub(super) fn keys_if_any(&self) -> Option<Arc<dyn Keys>> {
+    pub(crate) fn keys_if_any(&self) -> Option<Arc<dyn Keys>> {
         self.keys.read().clone()
     }
 
@@ -114,6 +116,16 @@ impl Privacy {
     pub(crate) fn purge_memory(&self) {
         let purges: Vec<_> = self.purges.lock().iter().filter_map(Weak::upgrade).collect();
         purges.iter().for_each(|purge| purge());
+    }
+
+    /// Sets what [`purge_views`](Privacy::purge_views) calls.
+    pub(crate) fn purge_views_by(&self, purge: impl Fn() -> Result<bool> + Send + Sync + 'static) {
+        let _is_first = self.views.set(Box::new(purge));
+    }
+
+    /// Rebuilds or removes the views that may hold something of a private event.
+    pub(crate) fn purge_views(&self) -> Result<bool> {
+        self.views.get().map_or(Ok(false), |purge| purge())
     }
 
     /// The fence of these keys was made, or could not be.
@@ -150,25 +162,43 @@ impl Privacy {
         Ok(is_forgotten)
     }
 
-    /// Makes the manifest say that there are private events.
+    /// Whether the manifest says that there are private events.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.is_marked.load(Ordering::Acquire)
+    }
+
+    /// Makes the manifest say that there are private events. The promotion of a replica writes the manifest as well; so a
+    /// replica calls this only where it cannot be promoted meanwhile.
     pub(crate) fn mark(&self) -> Result<()> {
-        if self.is_marked.load(Ordering::Acquire) {
+        if self.is_marked() {
             return Ok(());
         }
-        if let Some(marking) = &mut *self.marking.lock()
-            && marking.manifest.format < FORMAT_PRIVATE
-        {
-            let marked = Manifest { format: FORMAT_PRIVATE, ..marking.manifest.clone() };
-            manifest::write(&*marking.disk, marking.directory.path(), &marked)?;
-            marking.manifest = marked;
+        if let Some(Marking { directory, disk }) = &*self.marking.lock() {
+            let path = directory.path();
+            let manifest = manifest::read(&**disk, path)?
+                .ok_or_else(|| Error::corrupt(&manifest::path(path), 0, None, "it is missing"))?;
+            if manifest.format < FORMAT_PRIVATE {
+                manifest::write(&**disk, path, &Manifest { format: FORMAT_PRIVATE, ..manifest })?;
+            }
         }
         self.is_marked.store(true, Ordering::Release);
         Ok(())
     }
 
+    /// Calls `act` with the store's directory, if there is one.
+    pub(crate) fn with_directory(
+        &self,
+        act: impl FnOnce(&dyn Disk, &Path) -> Result<()>,
+    ) -> Result<()> {
+        match &*self.marking.lock() {
+            Some(Marking { directory, disk }) => act(&**disk, directory.path()),
+            None => Ok(()),
+        }
+    }
+
     /// The format of the store.
     pub(crate) fn format(&self) -> u32 {
-        self.marking.lock().as_ref().map_or(FORMAT_MAX, |marking| marking.manifest.format)
+        if self.is_marked() { FORMAT_PRIVATE } else { FORMAT }
     }
 }
 

@@ -2,18 +2,21 @@
 //!
 //! * `Head` never moves backwards.
 //! * `Head` ≥ every position that `append` has returned.
-//! * Only `log::commit::group` moves it.
+//! * Only who has the journal's writer moves it: the leader of a group, or what applies a replica's frames.
 //! * What moves it wakes each thread that waits and may want what is new (`log::tail::sleepers`), by its own condition
 //!   variable. To end one wait wakes nobody else.
 //! * One thread may watch the head for many followers (`follow::live`). A writer whose events none of them wants moves
 //!   `seen` for it and lets it sleep.
+
+mod waits;
 
 use crate::codec::frame::{Chain, Location};
 use crate::log::tail::sleepers::{EndOfFrame, Enrolled, Sleepers, Slept, Waiter, Wanted};
 use crate::value::clock::Micros;
 use crate::value::failpoint::failpoint;
 use crate::value::filter_index::FilterId;
-use parking_lot::Mutex;
+use crate::value::tasks::Tasks;
+use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -32,6 +35,8 @@ pub(crate) struct Head {
     /// How many of them sleep.
     asleep: AtomicUsize,
     state: Mutex<State>,
+    /// Notified when the head has moved and somebody waits for a position.
+    moved: Condvar,
 }
 
 struct State {
@@ -47,6 +52,13 @@ struct State {
     sleepers: Sleepers,
     /// The thread that watches, while it sleeps.
     watching: Option<Arc<Waiter>>,
+    /// How many threads wait for a position.
+    waiting: usize,
+    /// Tasks that wait for one.
+    tasks: Tasks,
+    /// How many tasks have begun to.
+    #[cfg(feature = "async")]
+    tasks_begun: u64,
 }
 
 /// How a wait ended.
@@ -79,7 +91,19 @@ impl Head {
             is_watched: AtomicBool::new(false),
             enrolled: AtomicU64::new(0),
             asleep: AtomicUsize::new(0),
-            state: Mutex::new(State { end, chain, time, closed: false, sleepers, watching }),
+            state: Mutex::new(State {
+                end,
+                chain,
+                time,
+                closed: false,
+                sleepers,
+                watching,
+                waiting: 0,
+                tasks: Tasks::default(),
+                #[cfg(feature = "async")]
+                tasks_begun: 0,
+            }),
+            moved: Condvar::new(),
         }
     }
 
@@ -130,7 +154,8 @@ impl Head {
         self.position.store(position, Ordering::Release);
         state.sleepers.advance((before, chain_before), (position, chain), judged.wanted.as_ref());
         self.asleep.store(state.sleepers.len(), Ordering::Release);
-        let mut is_awaited = state.sleepers.must_notify();
+        let mut is_awaited =
+            state.sleepers.must_notify() || state.waiting > 0 || !state.tasks.is_empty();
         if state.watching.is_some() {
             // Under the lock under which others join: they find `seen` moved, or are in the count.
             let joined = self.joined.load(Ordering::Acquire);
@@ -155,6 +180,12 @@ impl Head {
         if self.seen() < self.position() {
             self.wake_watching(&mut state);
         }
+        if state.waiting > 0 {
+            self.moved.notify_all();
+        }
+        let tasks = state.tasks.take();
+        drop(state);
+        tasks.wake();
     }
 
     fn wake_watching(&self, state: &mut State) {
@@ -183,6 +214,10 @@ impl Head {
             waiter.woken.notify_one();
         }
         self.wake_watching(&mut state);
+        self.moved.notify_all();
+        let tasks = state.tasks.take();
+        drop(state);
+        tasks.wake();
     }
 }
 

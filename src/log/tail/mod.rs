@@ -15,7 +15,6 @@ pub(crate) mod tags;
 use crate::codec::checkpoint::Checkpoint;
 use crate::codec::envelope;
 use crate::codec::frame::{EntryLocation, Frame, Location};
-use crate::codec::record::Record;
 use crate::codec::sparse_index::SparseEntry;
 use crate::codec::sst::event::LocatedEvent;
 use crate::codec::state::StreamState;
@@ -156,7 +155,7 @@ impl Tail {
         at: Location,
         frame: &Frame,
         runs: impl Iterator<Item = PublishedRun<'a, L>>,
-        records: impl Iterator<Item = Record>,
+        records: impl Iterator<Item = (String, Vec<u8>)>,
         shown: impl FnOnce(),
     ) -> Result<(), Corruption> {
         let recorded_at = frame.header.time;
@@ -168,8 +167,7 @@ impl Tail {
                 state.streams.push(stream, found, version, event)?;
             }
         }
-        for record in records {
-            let (key, value) = record.into_kept();
+        for (key, value) in records {
             state.records.insert(key, TailRecord { at, value });
         }
         state.keep_frame(at, frame);

@@ -106,7 +106,8 @@ impl<M: ProcessManager> ProcessBuilder<M> {
     /// [`AlreadyRunning`](crate::ErrorKind::AlreadyRunning); [`InvalidInput`](crate::ErrorKind::InvalidInput) for
     /// parking streams, a number of lanes that is not allowed, or a position past the head;
     /// [`NotAnEventSet`](crate::ErrorKind::NotAnEventSet) if its filter was made from a type that is not one;
-    /// [`UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat) if a newer version has run it.
+    /// [`UnsupportedFormat`](crate::ErrorKind::UnsupportedFormat) if a newer version has run it;
+    /// [`Replica`](crate::ErrorKind::Replica) on a replica, because a process writes.
     pub fn start(self) -> Result<ProcessHandle> {
         const {
             assert!(
@@ -154,6 +155,7 @@ impl<M: ProcessManager> ProcessBuilder<M> {
     fn check(&self) -> Result<()> {
         M::filter().check()?;
         self.log.log().refuse_if_closed()?;
+        self.log.engine().refuse_replica()?;
         if self.on_error.then == ErrorAction::ParkStream {
             let message = format!(
                 "process {} cannot do ParkStream with an event; Stop, ParkInstance and ParkEvent are allowed",

@@ -73,7 +73,7 @@ impl<T: RelayTarget> RelayBuilder<T> {
         let desk = Desk { shared: Arc::clone(&shared), on_error, requests: asked, closed };
         let (begun, begins) = bounded(1);
         let settings = Settings { filter, source, window };
-        let runner = Runner::new(Arc::clone(log.log()), target, settings, desk, begun);
+        let runner = Runner::new(Arc::clone(log.engine()), target, settings, desk, begun);
         Worker::start(log.log(), "filmstrip-relay", runner, Arc::clone(&shared), registered)?;
         let opened = begins.recv().unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Closed, format!("relay {name} has ended before it began")))

@@ -1,9 +1,8 @@
 //! What a relay does: it opens its target, sends what the target lacks, and keeps track of what is confirmed.
 
 use crate::follow::feed::{Feed, FeedStop};
-use crate::log::core::Log;
-use crate::log::read::frame_cursor::FrameCursor;
-use crate::log::read::frame_events::FrameEvents;
+use crate::log::engine::Engine;
+use crate::log::read::event_cursor::EventCursor;
 use crate::model::relay::failure::RelayError;
 use crate::model::relay::receipts::{Receipts, ReceiptsReader};
 use crate::model::relay::status::{Own, Shown};
@@ -12,7 +11,6 @@ use crate::model::relay::window::Window;
 use crate::model::worker::desk::{self, Desk, timer};
 use crate::model::worker::{Answer, Work};
 use crate::value::error::{Error, ErrorKind, Result, catch};
-use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
 use crate::value::filter::Filter;
 use crate::value::limits::{RELAY_CONFIRM_WAIT_MAX, RELAY_IDLE_LOOK};
@@ -33,7 +31,7 @@ pub(super) struct Settings {
 }
 
 pub(super) struct Runner<T> {
-    log: Arc<Log>,
+    engine: Arc<Engine>,
     target: T,
     settings: Settings,
     desk: Desk<Own, Shown>,
@@ -93,7 +91,7 @@ impl<T: RelayTarget> Work for Runner<T> {
 
     fn failed(&mut self, error: &Error) {
         // The clock is the application's code, so not under a lock.
-        let now = self.log.now().to_utc();
+        let now = self.engine.log().now().to_utc();
         let mut seen = self.desk.shared.seen.lock();
         let is_first = seen.own.failing_since.is_none();
         seen.own.failing_since.get_or_insert(now);
@@ -114,14 +112,14 @@ impl<T: RelayTarget> Work for Runner<T> {
 
 impl<T: RelayTarget> Runner<T> {
     pub(super) fn new(
-        log: Arc<Log>,
+        engine: Arc<Engine>,
         target: T,
         settings: Settings,
         desk: Desk<Own, Shown>,
         begun: Sender<Result<()>>,
     ) -> Runner<T> {
         let (position, last, begun) = (Position::START, Position::START, Some(begun));
-        Runner { log, target, settings, desk, position, last, begun }
+        Runner { engine, target, settings, desk, position, last, begun }
     }
 
     /// Opens the target, and begins to read after what it holds.
@@ -140,7 +138,7 @@ impl<T: RelayTarget> Runner<T> {
             let _ = begun.send(outcome);
         }
         opened?;
-        let stop = FeedStop::new(Arc::clone(&self.log));
+        let stop = FeedStop::new(Arc::clone(self.engine.log()));
         let after = match failpoint!("relay::resume_one_too_far") && self.position.get() > 0 {
             true => Position::new(self.position.get() + 1),
             false => self.position,
@@ -158,17 +156,13 @@ impl<T: RelayTarget> Runner<T> {
     /// Sets the position to that of the last event that the target holds, if it is an event of this store.
     fn begin_after(&mut self, last: Option<LastEvent>) -> Result<()> {
         let name = &self.desk.shared.name;
-        let head = self.log.head_position();
+        let head = self.engine.log().head_position();
         let position = last.map_or(Position::START, |last| last.position);
         if position > head {
-            let message = format!(
-                "relay {name}: the target holds an event of position {position}, but the store's head is {head}; \
-                 it was sent from a later state of this store, or from another store"
-            );
-            return Err(Error::new(ErrorKind::Refused, message));
+            return Err(self.ahead(position, head));
         }
         if let Some(LastEvent { position, id: Some(id) }) = last {
-            let recorded = self.event_at(position)?.id;
+            let recorded = EventCursor::new(self.engine.log()).event_at(position)?.id;
             if recorded != id && !failpoint!("relay::trust_any_history") {
                 let message = format!(
                     "relay {name}: the target holds the event {id} of position {position}, but the store's is \
@@ -194,11 +188,20 @@ impl<T: RelayTarget> Runner<T> {
         Ok(())
     }
 
-    fn event_at(&self, position: Position) -> Result<RecordedEvent> {
-        let position = position.get();
-        let frame = FrameCursor::new(Arc::clone(&self.log)).frame_holding(position)?;
-        let mut events = FrameEvents::new(frame, position..=position);
-        events.next(&self.log.journal, &Filter::all()).expect("the frame holds the position")
+    /// The error for a target that holds more than this store has: a replica may still get that.
+    fn ahead(&self, held: Position, head: Position) -> Error {
+        let name = &self.desk.shared.name;
+        let (kind, why) = match self.engine.refuse_replica() {
+            Err(_) => (ErrorKind::Unavailable, "this replica does not have that yet"),
+            Ok(()) => (
+                ErrorKind::Refused,
+                "it was sent from a later state of this store, or from another store",
+            ),
+        };
+        let message = format!(
+            "relay {name}: the target holds an event of position {held}, but the store's head is {head}; {why}"
+        );
+        Error::new(kind, message)
     }
 
     /// Sends what there is and what comes, until something interrupts it.
@@ -293,7 +296,7 @@ impl<T: RelayTarget> Runner<T> {
             return Ok(never());
         }
         // The target is open again. If there is nothing to send, nothing will be confirmed.
-        if self.desk.shared.progress.position() >= self.log.head_position() {
+        if self.desk.shared.progress.position() >= self.engine.log().head_position() {
             self.show_that_it_works();
             return Ok(never());
         }

@@ -2,8 +2,9 @@
 
 use crate::common::{event, store, tokio};
 use filmstrip::group::Nack;
+use filmstrip::replica::StoreDirectory;
 use filmstrip::{
-    ErrorKind, ExpectedVersion, Filter, HandlerError, Position, Projection, RecordedEvent,
+    ErrorKind, ExpectedVersion, Filter, HandlerError, Position, Projection, RecordedEvent, Store,
     ViewWriter,
 };
 use futures_util::StreamExt;
@@ -117,5 +118,50 @@ fn consumers_of_a_group_share_its_events_and_what_is_not_acknowledged_comes_agai
         for consumer in consumers {
             consumer.await.unwrap();
         }
+    });
+}
+
+/// Tasks that wait for what others write, at a store and at its replica, need no threads of the pool: there are more of
+/// them than it has.
+#[test]
+fn what_comes_to_a_store_or_to_its_replica_is_waited_for_without_a_thread() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path().join("source")).unwrap().aio();
+    let source = StoreDirectory::at(directory.path().join("source"));
+    let replica = Store::builder().replica(source).open(directory.path().join("copy")).unwrap();
+    let replica = replica.aio();
+    tokio(async {
+        let waits = (1..=200).flat_map(|n| {
+            [store.clone(), replica.clone()].map(|it| {
+                tokio::spawn(async move {
+                    it.wait_for(Position::new(n)).await.unwrap();
+                    it.read_all()
+                        .after(Position::new(n - 1))
+                        .stream()
+                        .next()
+                        .await
+                        .unwrap()
+                        .unwrap()
+                })
+            })
+        });
+        let waits: Vec<_> = waits.collect();
+        for n in 1..=200 {
+            store.append("Walk-1", ExpectedVersion::Any, [event(n)]).await.unwrap();
+        }
+        for (n, read) in join_all(waits).await.into_iter().enumerate() {
+            assert_eq!(read.unwrap().position.get(), n as u64 / 2 + 1);
+        }
+        let far = Position::new(1 << 40);
+        let late = tokio::time::timeout(Duration::from_millis(10), replica.wait_for(far)).await;
+        assert!(late.is_err());
+        let waiting = {
+            let replica = replica.clone();
+            tokio::spawn(async move { replica.wait_for(far).await })
+        };
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        replica.close().await.unwrap();
+        assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+        assert_eq!(store.head().get(), 200);
     });
 }

@@ -13,6 +13,10 @@ const CAUGHT: &[(&str, &str)] = &[
         "follows::a_view_is_waited_for_without_a_thread_and_read_on_the_pool",
     ),
     (
+        "head::forget_tasks",
+        "follows::what_comes_to_a_store_or_to_its_replica_is_waited_for_without_a_thread",
+    ),
+    (
         "group::take_for_the_thread_of_a_task",
         "causes::only_the_task_that_handles_a_delivery_is_caused_by_it",
     ),

@@ -37,8 +37,13 @@ pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), 
     let how = if options.check_all { how.check_all() } else { how };
     // Opening would create a store where there is none.
     let follower = stores::follow(store)?;
-    let alone = stores::unless_open_elsewhere(Store::open(store))?;
-    let is_beside = alone.is_none();
+    // A replica is not opened as a store.
+    let is_replica = follower.is_replica()?;
+    let alone = match is_replica {
+        true => None,
+        false => stores::unless_open_elsewhere(Store::open(store))?,
+    };
+    let is_beside = alone.is_none() && !is_replica;
     let backup = match alone {
         Some(store) => {
             let backup = store.backup_with(&options.to, how)?;

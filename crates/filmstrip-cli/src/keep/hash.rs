@@ -12,9 +12,10 @@ use std::path::Path;
 
 pub(crate) const HEAD_EXAMPLES: &str = "\
 Examples:
-  filmstrip -d shop head-hash >> where-nobody-who-writes-the-store-can-write
+  filmstrip -d shop head-hash >> /mnt/elsewhere/shop.hashes
 
-The hash covers everything up to the last durable event. It works beside the process that writes the store.
+Keep the hash where nobody who can write to the store can change it. It covers everything up to the last durable
+event. The command works beside the process that writes the store.
 With --json: head_hash.";
 
 /// Bytes of a hash that is read from standard input.
@@ -27,10 +28,10 @@ Examples:
   tail -n 1 noted | filmstrip -d shop check-hash -
 
 The chain is computed again from the first event up to the noted position, which takes as long as reading the log. It
-works beside the process that writes the store. The exit code is 1 if the history is another or ends earlier.
+works beside the process that writes the store. The exit code is 1 if the history differs or ends earlier.
 With --json: answer, one of same, changed and shorter.")]
 pub(crate) struct CheckOptions {
-    /// What `head-hash` printed then; - reads it from standard input
+    /// The hash that `head-hash` printed earlier; - reads it from standard input
     #[arg(value_name = "HASH")]
     noted: String,
 }
@@ -52,8 +53,8 @@ pub(crate) fn check(store: &Path, options: &CheckOptions, out: &mut Out) -> Resu
     }
     let noted: HeadHash = noted.trim().parse()?;
     let follower = stores::follow(store)?;
-    let progress = Progress::unknown("computing the chain");
-    let answer = follower.check_hash(&noted)?;
+    let progress = Progress::events("computing the chain", noted.position.get());
+    let answer = follower.check_hash_with(&noted, progress.reporter())?;
     drop(progress);
     match (out.json, answer) {
         (true, answer) => out.document(&json!({ "answer": answer }))?,
@@ -66,7 +67,7 @@ pub(crate) fn check(store: &Path, options: &CheckOptions, out: &mut Out) -> Resu
         }
         (false, HashCheck::Changed) => {
             out.line(format!(
-                "{}: the history up to there is another one",
+                "{}: the history up to there is a different one",
                 out.styled(Style::Bad, "changed")
             ))?;
         }

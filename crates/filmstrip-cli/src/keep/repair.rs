@@ -24,7 +24,7 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 enum How {
-    /// Quarantine the index; it is rebuilt from the journal when the store is opened
+    /// Move the index out of the way; it is rebuilt from the journal when the store is opened
     #[command(after_help = "\
 Examples:
   filmstrip -d shop repair index

@@ -33,6 +33,7 @@ pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), 
     // Held until the end: nobody backs up into it, or opens it, meanwhile.
     let held = Store::repair(backup).map_err(|error| needs_it_alone(&error, "restore"))?;
     refuse_damaged(&verified(&held, "verifying the backup")?, backup)?;
+    refuse_replica(backup)?;
     let above = match store.parent() {
         Some(above) if above != Path::new("") => above,
         _ => Path::new("."),
@@ -93,6 +94,17 @@ fn refuse_damaged(verified: &Verification, path: &Path) -> Result<(), Fault> {
             Err(Fault::bad(message))
         }
     }
+}
+
+/// Refuses a replica: a copy of it would be one, too, and not a store.
+fn refuse_replica(backup: &Path) -> Result<(), Fault> {
+    if !Follower::open(backup)?.is_replica()? {
+        return Ok(());
+    }
+    let path = backup.display();
+    let message =
+        format!("{path} is a replica and not a backup; `filmstrip backup` makes one of it");
+    Err(Fault::bad(message))
 }
 
 /// Copies what makes a store, and nothing that is derived from it.

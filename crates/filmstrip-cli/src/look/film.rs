@@ -31,7 +31,7 @@ Examples:
 The states of an aggregate are computed by the application, which this command does not have. What it shows instead
 is the difference between payloads: the fields of all payloads so far are merged, object into object, and those that
 an event sets to another value are marked: + a new field, ~ another value, - a field that another one replaces.
-A payload that is no object is a field with the name of the event's type; bytes are shown and not compared.
+A payload that is not an object is a field with the name of the event's type; bytes are shown and not compared.
 
 With --state, the merged fields are printed once, as they are after the last event that was asked for.
 
@@ -42,16 +42,17 @@ pub(crate) struct Options {
     #[arg(value_name = "STREAM")]
     stream: String,
 
-    /// Print from this version on; earlier ones are folded, and not printed
-    #[arg(long, value_name = "VERSION", default_value_t = 1)]
+    /// Print from this version on; earlier events are merged, but not printed
+    #[arg(long, value_name = "VERSION", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     from: u64,
 
     /// Print up to this version
-    #[arg(long, value_name = "VERSION", default_value_t = u64::MAX, hide_default_value = true)]
+    #[arg(long, value_name = "VERSION", default_value_t = u64::MAX, hide_default_value = true,
+        value_parser = clap::value_parser!(u64).range(1..))]
     until: u64,
 
     /// Print up to this time, as in RFC 3339
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = stores::parsed_time)]
     as_of: Option<DateTime<Utc>>,
 
     /// Print the merged fields after the last of these events, and not the events
@@ -89,6 +90,12 @@ struct State<'a> {
 }
 
 pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), Fault> {
+    let Options { from, until, .. } = options;
+    if from > until {
+        return Err(Fault::bad(format!(
+            "--from {from} is after --until {until}: nothing is between them"
+        )));
+    }
     let follower = stores::follow(store)?;
     let stream = StreamId::new(&options.stream)?;
     let (mut fields, mut last) = (Fields::default(), None);

@@ -1,6 +1,7 @@
 //! Finding one event, or the events of a stream.
 
 use crate::fault::Fault;
+use crate::progress::Progress;
 use crate::stores;
 use filmstrip::uuid::Uuid;
 use filmstrip::{Follower, Position, RecordedEvent, StreamId, Version};
@@ -24,6 +25,14 @@ impl Named {
                 position => Ok(Named::Position(position)),
             };
         }
+        let is_number = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_stream && is_number {
+            let message = format!(
+                "{word} is no position: the largest is {}; --as-stream takes it for a stream's name",
+                u64::MAX
+            );
+            return Err(Fault::bad(message));
+        }
         match Uuid::try_parse(word) {
             Ok(id) if !is_stream => Ok(Named::Event(id)),
             _ => Ok(Named::Stream(StreamId::new(word)?)),
@@ -39,8 +48,11 @@ impl Named {
                 found = read.iter()?.next().transpose()?;
             }
             Named::Event(id) => {
-                for event in follower.read().iter()? {
+                let head = follower.head()?;
+                let mut progress = Progress::events("looking for the event", head.get());
+                for event in follower.read().until(head).iter()? {
                     let event = event?;
+                    progress.reached(event.position.get());
                     if event.id == *id {
                         found = Some(event);
                         break;
@@ -91,7 +103,7 @@ mod tests {
         assert_eq!(Named::of(&id.to_string(), false).unwrap(), Named::Event(id));
         assert_eq!(Named::of(&id.to_string(), true).unwrap(), stream(&id.to_string()));
         assert_eq!(Named::of("Order-17", false).unwrap(), stream("Order-17"));
-        for word in ["0", "", "$all", "a\nb"] {
+        for word in ["0", "", "$all", "a\nb", "18446744073709551616"] {
             assert!(matches!(Named::of(word, false), Err(Fault::Bad(_))), "{word:?}");
         }
     }

@@ -26,12 +26,13 @@ pub(crate) struct Options {
     #[arg(value_name = "STREAM|POSITION|EVENT-ID")]
     what: String,
 
-    /// Take a number or a UUID for a stream's name
+    /// Treat a number or a UUID as a stream's name
     #[arg(long)]
     as_stream: bool,
 
-    /// At most so many events of a stream
-    #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = u64::MAX, hide_default_value = true)]
+    /// Print at most this many events of a stream
+    #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = u64::MAX, hide_default_value = true,
+        value_parser = clap::value_parser!(u64).range(1..))]
     events: u64,
 }
 

@@ -3,7 +3,8 @@
 use crate::fault::Fault;
 use crate::out::Out;
 use crate::stores;
-use crate::text::{count, size};
+use crate::text::{count, counted, size};
+use clap::Args;
 use filmstrip::chrono::{DateTime, Utc};
 use filmstrip::{Follower, Position};
 use serde::Serialize;
@@ -11,14 +12,22 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) const EXAMPLES: &str = "\
+#[derive(Args)]
+#[command(after_help = "\
 Examples:
   filmstrip -d shop stats
+  filmstrip -d standby stats --source shop
   filmstrip -d shop --json stats | jq .events
 
-Nothing is counted: there is an event for each position. `filmstrip top` reads the log.
-With --json: directory, events, head_hash, first_recorded_at, last_recorded_at, and bytes with journal, index, views
-and other. The journal's bytes include the room that is prepared for events to come.";
+The number of events is the last position, so no event is read. `filmstrip top` reads all of them.
+With --source, it prints how far a replica is behind: `check-hash` says whether both have the same history.
+With --json: directory, role (store or replica), behind, events, head_hash, first_recorded_at, last_recorded_at, and
+bytes with journal, index, views and other. The journal's bytes include space reserved for later events.")]
+pub(crate) struct Options {
+    /// The directory of the store that a replica follows
+    #[arg(long, value_name = "DIRECTORY")]
+    source: Option<PathBuf>,
+}
 
 /// Files and directories that are looked at: a store has some hundreds.
 const FILES_MAX: u64 = 1_000_000;
@@ -26,6 +35,9 @@ const FILES_MAX: u64 = 1_000_000;
 #[derive(Serialize)]
 struct Stats {
     directory: PathBuf,
+    role: &'static str,
+    /// Events of the source that a replica lacks, if the source was named.
+    behind: Option<u64>,
     events: u64,
     head_hash: String,
     first_recorded_at: Option<DateTime<Utc>>,
@@ -42,12 +54,17 @@ struct Bytes {
     other: u64,
 }
 
-pub(crate) fn run(store: &Path, out: &mut Out) -> Result<(), Fault> {
+pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), Fault> {
     let follower = stores::follow(store)?;
+    let is_replica = follower.is_replica()?;
+    let source = options.source.as_deref();
+    let behind = source.map(|source| behind(&follower, is_replica, source)).transpose()?;
     let head_hash = follower.head_hash()?;
     let events = head_hash.position.get();
     let stats = Stats {
         directory: fs::canonicalize(store).map_err(|e| Fault::io("find", store, &e))?,
+        role: if is_replica { "replica" } else { "store" },
+        behind,
         events,
         head_hash: head_hash.to_string(),
         first_recorded_at: recorded_at(&follower, 1)?,
@@ -58,9 +75,14 @@ pub(crate) fn run(store: &Path, out: &mut Out) -> Result<(), Fault> {
         return out.document(&stats);
     }
     let time = |time: Option<DateTime<Utc>>| time.map_or("-".to_owned(), stores::time);
+    let role = match behind {
+        Some(behind) => format!("replica, {} behind", counted(behind, "event")),
+        None => stats.role.to_owned(),
+    };
     let Bytes { journal, index, views, other } = stats.bytes;
     let lines = [
         ("directory", crate::text::escaped(&stats.directory.to_string_lossy()).into_owned()),
+        ("role", role),
         ("events", count(events)),
         ("first", time(stats.first_recorded_at)),
         ("last", time(stats.last_recorded_at)),
@@ -71,6 +93,19 @@ pub(crate) fn run(store: &Path, out: &mut Out) -> Result<(), Fault> {
         ("other", size(other)),
     ];
     lines.iter().try_for_each(|(name, value)| out.line(format!("{name:<10} {value}")))
+}
+
+/// The events that a replica lacks of its source.
+fn behind(replica: &Follower, is_replica: bool, source: &Path) -> Result<u64, Fault> {
+    if !is_replica {
+        let path = replica.path().display();
+        let message = format!("{path} is not a replica: --source asks how far one is behind");
+        return Err(Fault::bad(message));
+    }
+    let source = stores::follow(source)?;
+    // Before the source's, or a replica beside a busy writer would seem to be ahead.
+    let here = replica.head()?;
+    Ok(source.head()?.get().saturating_sub(here.get()))
 }
 
 fn recorded_at(follower: &Follower, position: u64) -> Result<Option<DateTime<Utc>>, Fault> {

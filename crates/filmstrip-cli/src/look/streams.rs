@@ -36,7 +36,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME")]
     after: Option<String>,
 
-    /// At most so many streams
+    /// List at most this many streams
     #[arg(short = 'n', long, value_name = "STREAMS", default_value_t = 100,
         value_parser = clap::value_parser!(u64).range(1..=STREAMS_MAX))]
     limit: u64,

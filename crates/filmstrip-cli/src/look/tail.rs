@@ -3,6 +3,7 @@
 use crate::fault::Fault;
 use crate::out::{Out, Style};
 use crate::payload;
+use crate::progress::Progress;
 use crate::record::Record;
 use crate::selection::Selection;
 use crate::stores;
@@ -34,11 +35,11 @@ Examples:
 On a terminal, payloads are cut to a line; `filmstrip show POSITION` prints all of one.
 With --json, each line is one event, as `filmstrip export` writes it.")]
 pub(crate) struct Options {
-    /// Go on with new events as they come, until interrupted
+    /// Keep printing new events as they are recorded, until interrupted
     #[arg(short, long)]
     follow: bool,
 
-    /// How many of the last events, or of those from --from on [default: 10, or all with --from]
+    /// How many events to print [default: the last 10, or all from --from on]
     #[arg(short = 'n', long, value_name = "EVENTS", value_parser = clap::value_parser!(u64).range(..=EVENTS_MAX))]
     events: Option<u64>,
 
@@ -100,8 +101,10 @@ fn last(
         read = read.after(Position::new(head.get().saturating_sub(wanted)));
     }
     let (mut last, mut bytes) = (VecDeque::new(), 0);
+    let mut progress = Progress::events("looking for the last events", head.get());
     for event in read.iter()? {
         let event = event?;
+        progress.reached(event.position.get());
         bytes += event.payload.len();
         last.push_back(event);
         while last.len() as u64 > wanted || bytes > BYTES_MAX {

@@ -22,7 +22,7 @@ Examples:
   filmstrip -d shop top
   filmstrip -d shop top -n 3 --from 1000000
 
-The log is read from the first position to its end.
+It reads every event from the first position to the end of the log.
 With --json: from, until, and the lists categories and types, each with name, events and bytes (of payloads), and
 streams, each with name and events. The events of a stream are all that it has, whatever --from is.")]
 pub(crate) struct Options {
@@ -82,6 +82,11 @@ pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), 
 fn count_all(store: &Path, options: &Options) -> Result<Top, Fault> {
     let follower = stores::follow(store)?;
     let until = follower.head()?;
+    if options.from > until.get().max(1) {
+        let from = options.from;
+        let message = format!("there is no position {from}: the last event is at position {until}");
+        return Err(Fault::bad(message));
+    }
     let (mut categories, mut types) = (Counts::default(), Counts::default());
     let mut largest = Largest::new(options.number as usize);
     let mut progress = Progress::events("reading", until.get());

@@ -31,7 +31,7 @@ pub(crate) struct Options {
     #[arg(value_name = "STREAM|POSITION|EVENT-ID")]
     what: String,
 
-    /// Take a number or a UUID for a stream's name
+    /// Treat a number or a UUID as a stream's name
     #[arg(long)]
     as_stream: bool,
 }

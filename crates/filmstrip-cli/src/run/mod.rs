@@ -15,9 +15,9 @@ macro_rules! about_studios {
         concat!(
             "Examples:\n",
             $examples,
-            "\n\nThe application serves a studio (`Studio::new(&store)`), and registers with it what is to be listed. The \
-             address may\ncontain the token, as the application prints it. What is changed needs \
-             `Studio::allow_writes` there.\n",
+            "\n\nThe application must serve a studio (`Studio::new(&store)`), and register its projections and \
+             processes there. The\naddress may contain the token, as the application prints it. Changes need \
+             `Studio::allow_writes`.\n",
             $json,
         )
     };
@@ -32,12 +32,13 @@ const PROJECTIONS: &str = about_studios!(
 const GROUPS: &str = about_studios!(
     "  filmstrip groups list --url http://127.0.0.1:7070
   filmstrip groups replay mailer",
-    "Listed are groups with a consumer that runs. With --json: as `filmstrip projections`."
+    "`list` lists groups with a running consumer. With --json: as `filmstrip projections`."
 );
 const PROCESSES: &str = about_studios!(
     "  filmstrip processes list --url http://127.0.0.1:7070
   filmstrip processes parked Shipping
-  filmstrip processes replay Shipping 4711",
+  filmstrip processes replay Shipping 4711
+  filmstrip processes replay Shipping --all",
     "With --json: as `filmstrip projections`."
 );
 
@@ -94,48 +95,48 @@ pub(crate) struct Processes {
 
 #[derive(Subcommand)]
 enum OfProjection {
-    /// List them, with their state and lag
+    /// List projections, with their state and lag
     List,
-    /// Stop one from following the log until it is resumed
+    /// Stop a projection from following the log until it is resumed
     Pause(Named),
-    /// Let one go on, and try again what it stopped at
+    /// Resume a projection, and retry the event at which it stopped
     Resume(Named),
-    /// Build its view again; the one that is served stays until then
+    /// Rebuild a view; the present one is served until the new one is complete
     Rebuild(Named),
-    /// List the events that it has parked
+    /// List the events that a projection has parked
     Parked(Named),
-    /// Try its parked events again; what fails is parked again
+    /// Retry a projection's parked events; what fails is parked again
     Replay(Named),
-    /// Give its parked events up for good
+    /// Discard parked events for good
     Discard(Final),
 }
 
 #[derive(Subcommand)]
 enum OfGroup {
-    /// List those that run, with their state and lag
+    /// List groups with a running consumer, with their state and lag
     List,
-    /// List the events that it has parked
+    /// List the events that a group has parked
     Parked(Named),
-    /// Deliver its parked events again; what fails is parked again
+    /// Deliver a group's parked events again; what fails is parked again
     Replay(Named),
-    /// Give its parked events up for good
+    /// Discard parked events for good
     Discard(Final),
 }
 
 #[derive(Subcommand)]
 enum OfProcess {
-    /// List them, with their state and lag
+    /// List processes, with their state and lag
     List,
-    /// Stop one from following the log until it is resumed
+    /// Stop a process from following the log until it is resumed
     Pause(Named),
-    /// Let one go on, and try again what it stopped at
+    /// Resume a process, and retry the step at which it stopped
     Resume(Named),
-    /// List the instances and steps that it has parked
+    /// List the instances and steps that a process has parked
     Parked(Named),
-    /// Try again what an instance has parked; what fails is parked again
-    Replay(Instance),
-    /// Give up for good what an instance has parked
-    Discard(FinalInstance),
+    /// Retry what an instance has parked, or all of them with --all; what fails is parked again
+    Replay(Instances),
+    /// Discard for good what an instance has parked, or all of them with --all
+    Discard(FinalInstances),
 }
 
 #[derive(Args)]
@@ -151,28 +152,32 @@ struct Final {
     #[arg(value_name = "NAME")]
     name: String,
 
-    /// Do it, although it cannot be undone
+    /// Confirm it: this cannot be undone
     #[arg(long, required = true)]
     yes: bool,
 }
 
 #[derive(Args)]
-struct Instance {
+struct Instances {
     /// The name of the process
     #[arg(value_name = "NAME")]
     name: String,
 
     /// The instance, as `parked` lists it; "" for events that the process could not route
-    #[arg(value_name = "INSTANCE")]
-    instance: String,
+    #[arg(value_name = "INSTANCE", required_unless_present = "all")]
+    instance: Option<String>,
+
+    /// Everything that the process has parked
+    #[arg(long, conflicts_with = "instance")]
+    all: bool,
 }
 
 #[derive(Args)]
-struct FinalInstance {
+struct FinalInstances {
     #[command(flatten)]
-    of: Instance,
+    of: Instances,
 
-    /// Do it, although it cannot be undone
+    /// Confirm it: this cannot be undone
     #[arg(long, required = true)]
     yes: bool,
 }
@@ -214,8 +219,8 @@ pub(crate) fn processes(options: &Processes, out: &mut Out) -> Result<(), Fault>
         OfProcess::Parked(of) => Task::Parked(&of.name),
         OfProcess::Pause(of) => act("pause", &of.name),
         OfProcess::Resume(of) => act("resume", &of.name),
-        OfProcess::Replay(of) => act_on("replay", of),
-        OfProcess::Discard(of) => act_on("discard", &of.of),
+        OfProcess::Replay(of) => act_on("replay", "replay-all", of),
+        OfProcess::Discard(of) => act_on("discard", "discard-all", &of.of),
     };
     run(&options.address, "process", &task, out)
 }
@@ -224,8 +229,12 @@ fn act<'a>(action: &'static str, name: &'a str) -> Task<'a> {
     Task::Act { action, name, instance: None }
 }
 
-fn act_on<'a>(action: &'static str, of: &'a Instance) -> Task<'a> {
-    Task::Act { action, name: &of.name, instance: Some(&of.instance) }
+/// Something that is done with an instance, or with each of them.
+fn act_on<'a>(one: &'static str, all: &'static str, of: &'a Instances) -> Task<'a> {
+    match &of.instance {
+        Some(instance) => Task::Act { action: one, name: &of.name, instance: Some(instance) },
+        None => act(all, &of.name),
+    }
 }
 
 fn run(address: &Address, kind: &'static str, task: &Task<'_>, out: &mut Out) -> Result<(), Fault> {

@@ -25,18 +25,19 @@ Examples:
 
 A line of JSON Lines is an event: position, stream, version, id, type, schema_version (if not 1), recorded_at,
 occurred_at (if another), correlation_id, causation_id, command_id, user, entries, tags (each if there is one), and
-data, or data_base64 for bytes. JSON payloads stand there byte for byte. The last line is the trailer: the number of
+data, or data_base64 for bytes. JSON payloads are written byte for byte. The last line is the trailer: the number of
 events, the first and the last position, and the BLAKE3 hash of all lines before it, each with its line feed.
 
 It works beside the process that writes the store, and ends at the event that is the last one when it begins. The same
-events have the same export, so two stores are compared by their trailers. What consumer groups, processes and
-consumers of other logs have reached is not exported.
+events have the same export, so you can compare two stores by their trailers. The positions of consumer groups,
+processes and consumers of other logs are not exported.
 With --json and -o: events, first, last, blake3, file.")]
 pub(crate) struct Options {
     /// The file to write, which must not exist; without one, standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
+    /// The format of the output
     #[arg(long, value_enum, default_value = "jsonl")]
     format: Form,
 
@@ -45,7 +46,7 @@ pub(crate) struct Options {
     from: u64,
 
     /// End at this position
-    #[arg(long, value_name = "POSITION")]
+    #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(u64).range(1..))]
     until: Option<u64>,
 
     /// The attribute `source` of CloudEvents
@@ -67,6 +68,13 @@ enum Form {
 }
 
 pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), Fault> {
+    if let (from, Some(until)) = (options.from, options.until)
+        && from > until
+    {
+        return Err(Fault::bad(format!(
+            "--from {from} is after --until {until}: nothing is between them"
+        )));
+    }
     let Some(path) = &options.output else {
         if out.is_terminal {
             return Err(Fault::bad(

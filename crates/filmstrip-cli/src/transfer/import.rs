@@ -5,6 +5,7 @@ use crate::out::Out;
 use crate::progress::Progress;
 use crate::stores::needs_it_alone;
 use crate::text::{counted, escaped};
+use crate::transfer::beginning;
 use crate::transfer::clock::ImportClock;
 use crate::transfer::incoming::Read;
 use crate::transfer::recorder::Recorder;
@@ -29,32 +30,33 @@ Examples:
   filmstrip -d copy import --from jsonl --map my-table.json rows.jsonl
 
 The store is created if it is absent. An event that is version 7 of its stream in the input becomes version 7 of that
-stream in the store. If that is there, it must have the same id, and is not recorded again: so an import that was
-killed goes on where it was when the same command is run again, and events that are there are never doubled.
+stream in the store. If the store has that version already, it must have the same id, and is not recorded again. So
+to continue an import that was killed, run the same command again; no event is recorded twice.
 
 Ids, streams, versions, types, payloads, metadata and tags are kept; positions, if the store was empty or is a beginning
-of the same input. Recorded times are kept unless the store has later events; then an event has the time of the last
-one, and its own as `occurred_at`. An export is checked against its trailer before anything is recorded; from standard
-input, at its end. The book's chapter on the command line has the maps, and the forms of other systems.
+of the same input. A recorded time is kept unless the store has a later event, or it is more than a day ahead of this
+machine's clock; then the event's own time becomes its `occurred_at`. An export is checked against its trailer before
+anything is recorded; from a pipe, at its end. The book's chapter on the command line has the maps, and the forms of
+other systems.
 With --json: recorded, found, skipped, head, positions_kept, times_kept, verified, blake3.")]
 pub(crate) struct Options {
-    /// The file; - is standard input
+    /// The file to read; - reads standard input
     #[arg(value_name = "FILE")]
     input: PathBuf,
 
-    /// What the input is
+    /// The format of the input
     #[arg(long, value_enum, default_value = "filmstrip")]
     from: From,
 
-    /// Which column is what: marten, message-db, or a file with a map
+    /// What the columns mean: marten, message-db, or a file with a map
     #[arg(long, value_name = "MAP")]
     map: Option<String>,
 
-    /// The lines are of Postgres' COPY in its text format, which doubles each backslash
+    /// Read lines that Postgres' COPY wrote in its text format, which doubles each backslash
     #[arg(long)]
     postgres_copy: bool,
 
-    /// Record the events at the present time, many in one commit, and keep their own time as `occurred_at`
+    /// Record events with the present time, many in each commit, and keep their own times as `occurred_at`
     #[arg(long)]
     recorded_now: bool,
 }
@@ -84,10 +86,14 @@ struct Progressed {
 
 pub(crate) fn run(store: &Path, options: &Options, out: &mut Out) -> Result<(), Fault> {
     let source = Source::new(options.from, options.map.as_deref())?;
-    let is_file = options.input != Path::new("-");
-    if is_file && source.may_have_trailer() {
-        let mut progress = progress(options, "checking")?;
-        read_all(options, &source, &mut progress, |_| Ok(()))?;
+    match (is_regular(&options.input)?, source.may_have_trailer()) {
+        (true, true) => {
+            let mut progress = progress(options, "checking")?;
+            read_all(options, &source, &mut progress, |_| Ok(()))?;
+        }
+        // What is refused at its beginning makes no store.
+        (true, false) => drop(open(options)?),
+        (false, _) => {}
     }
     let clock = ImportClock::new();
     let opened = Store::builder().clock(clock.clone()).open(store);
@@ -122,7 +128,8 @@ fn told(fault: Fault, recorder: &mut Recorder) -> Fault {
     match (fault, committed) {
         (Fault::Bad(message), Ok(())) => {
             let recorded = counted(recorder.done.recorded, "event");
-            Fault::bad(format!("{message} ({recorded} before it recorded)"))
+            let were = if recorder.done.recorded == 1 { "was" } else { "were" };
+            Fault::bad(format!("{message} ({recorded} before it {were} recorded)"))
         }
         (fault, _) => fault,
     }
@@ -145,9 +152,21 @@ fn print(imported: &Imported, is_unverified: bool, out: &mut Out) -> Result<(), 
     out.line(format!("blake3 {}", imported.blake3))
 }
 
+/// Whether the input is a file that can be read twice; a pipe may have a path too.
+fn is_regular(path: &Path) -> Result<bool, Fault> {
+    if path == Path::new("-") {
+        return Ok(false);
+    }
+    let there = std::fs::metadata(path).map_err(|e| Fault::io("read", path, &e))?;
+    match there.is_dir() {
+        true => Err(Fault::bad(format!("{} is a directory; name a file", path.display()))),
+        false => Ok(there.is_file()),
+    }
+}
+
 fn progress(options: &Options, what: &'static str) -> Result<Progress, Fault> {
     let path = &options.input;
-    if path == Path::new("-") {
+    if !is_regular(path)? {
         return Ok(Progress::unknown(what));
     }
     let length = std::fs::metadata(path).map_err(|e| Fault::io("read", path, &e))?.len();
@@ -157,11 +176,12 @@ fn progress(options: &Options, what: &'static str) -> Result<Progress, Fault> {
 fn open(options: &Options) -> Result<(Box<dyn BufRead>, String), Fault> {
     let path = &options.input;
     if path == Path::new("-") {
-        return Ok((Box::new(std::io::stdin().lock()), "standard input".to_owned()));
+        let name = "standard input";
+        return Ok((beginning::checked(std::io::stdin().lock(), name)?, name.to_owned()));
     }
     let file = File::open(path).map_err(|e| Fault::io("open", path, &e))?;
     let name = escaped(&path.to_string_lossy()).into_owned();
-    Ok((Box::new(BufReader::with_capacity(1 << 18, file)), name))
+    Ok((beginning::checked(BufReader::with_capacity(1 << 18, file), &name)?, name))
 }
 
 /// Gives each event of the input to `take`, and checks the trailer.

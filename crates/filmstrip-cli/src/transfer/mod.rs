@@ -1,5 +1,6 @@
 //! Moving events: out of a store, and into one from an export or from another system.
 
+mod beginning;
 mod clock;
 mod cloud;
 pub(crate) mod export;
@@ -10,6 +11,7 @@ mod map;
 mod object;
 mod place;
 mod recorder;
+mod repeated;
 mod source;
 mod trailer;
 mod values;

@@ -9,8 +9,10 @@
 use crate::fault::Fault;
 use crate::transfer::clock::ImportClock;
 use crate::transfer::incoming::Incoming;
-use filmstrip::chrono::{DateTime, Utc};
+use crate::transfer::repeated::Repeated;
+use filmstrip::chrono::{DateTime, TimeDelta, Utc};
 use filmstrip::limits::COMMIT_STREAMS_MAX;
+use filmstrip::uuid::Uuid;
 use filmstrip::{
     AppendError, Commit, ErrorKind, NewEvent, Position, RecordedEvent, Store, Version,
 };
@@ -25,6 +27,9 @@ const VERSIONS_MAX: usize = 100_000;
 /// Streams whose events are counted because the input does not say their versions.
 const COUNTED_MAX: usize = 1_000_000;
 
+/// How far a recorded time may be ahead of this machine's clock.
+const AHEAD_MAX: TimeDelta = TimeDelta::days(1);
+
 type Recorded = Box<dyn Iterator<Item = filmstrip::Result<RecordedEvent>>>;
 
 pub(super) struct Recorder {
@@ -38,6 +43,7 @@ pub(super) struct Recorder {
     beside: Option<Recorded>,
     versions: HashMap<String, u64>,
     counted: HashMap<String, u64>,
+    repeated: Repeated,
     batch: Batch,
     pub(super) done: Done,
 }
@@ -68,6 +74,7 @@ struct Batch {
     time: Option<DateTime<Utc>>,
     runs: Vec<(String, u64, Vec<NewEvent>)>,
     streams: HashSet<String>,
+    ids: HashSet<Uuid>,
     events: usize,
     bytes: usize,
     /// The position of its last event in the input.
@@ -76,10 +83,11 @@ struct Batch {
 
 impl Batch {
     /// Whether the next event, of this stream, at this time, belongs to another commit.
-    fn is_before(&self, stream: &str, time: Option<DateTime<Utc>>) -> bool {
+    fn is_before(&self, stream: &str, id: Uuid, time: Option<DateTime<Utc>>) -> bool {
         let continues = self.runs.last().is_some_and(|(last, ..)| last == stream);
         self.events > 0
             && (self.time != time
+                || self.ids.contains(&id)
                 || self.events >= COMMIT_EVENTS
                 || self.bytes >= COMMIT_BYTES
                 || !continues
@@ -87,8 +95,9 @@ impl Batch {
     }
 
     /// Adds an event that follows version `after` of its stream.
-    fn push(&mut self, stream: String, after: u64, event: NewEvent) {
+    fn push(&mut self, stream: String, after: u64, id: Uuid, event: NewEvent) {
         self.events += 1;
+        self.ids.insert(id);
         match self.runs.last_mut() {
             Some((last, _, events)) if *last == stream => events.push(event),
             _ => {
@@ -108,12 +117,28 @@ impl Recorder {
         };
         let last_time = last.map_or(DateTime::<Utc>::MIN_UTC, |event| event.recorded_at);
         let done = Done { recorded: 0, found: 0, positions_kept: None, times_kept: true };
-        let (versions, counted, batch) = (HashMap::new(), HashMap::new(), Batch::default());
-        Ok(Recorder { store, clock, is_now, last_time, beside, versions, counted, batch, done })
+        let (versions, counted) = (HashMap::new(), HashMap::new());
+        let (repeated, batch) = (Repeated::default(), Batch::default());
+        Ok(Recorder {
+            store,
+            clock,
+            is_now,
+            last_time,
+            beside,
+            versions,
+            counted,
+            repeated,
+            batch,
+            done,
+        })
     }
 
     /// Records the event, now or with the next ones, unless it is there.
     pub(super) fn take(&mut self, event: Incoming<'_>) -> Result<(), Fault> {
+        if event.version.is_none() && self.repeated.sees(&event.stream, event.id) {
+            self.done.found += 1;
+            return Ok(());
+        }
         let version = self.version_of(&event)?;
         if self.is_beside(&event, version)? {
             self.done.found += 1;
@@ -137,11 +162,14 @@ impl Recorder {
 
     fn add(&mut self, event: Incoming<'_>, known: u64) -> Result<(), Fault> {
         let own = event.recorded_at;
-        let time = if self.is_now { None } else { Some(own.max(self.last_time)) };
+        let now = Utc::now();
+        // One time far ahead would become that of all later events.
+        let kept = if own > now + AHEAD_MAX { now } else { own };
+        let time = if self.is_now { None } else { Some(kept.max(self.last_time)) };
         // Recorded times never decrease; one that cannot be kept is when it happened.
         let occurred_at = event.occurred_at.or((time != Some(own)).then_some(own));
         self.done.times_kept &= time == Some(own);
-        if self.batch.is_before(&event.stream, time) {
+        if self.batch.is_before(&event.stream, event.id, time) {
             self.commit()?;
         }
         if self.versions.len() >= VERSIONS_MAX {
@@ -152,13 +180,13 @@ impl Recorder {
         self.batch.time = time;
         self.batch.bytes += event.data.bytes();
         self.batch.last_position = event.position;
-        let stream = event.stream.clone();
+        let (stream, id) = (event.stream.clone(), event.id);
         let new = event.into_new(occurred_at)?;
         match self.versions.get_mut(&stream) {
             Some(version) => *version = known + 1,
             None => drop(self.versions.insert(stream.clone(), known + 1)),
         }
-        self.batch.push(stream, known, new);
+        self.batch.push(stream, known, id, new);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use filmstrip::chrono::{DateTime, Utc};
 use filmstrip::testing::ManualClock;
 use filmstrip::uuid::Uuid;
-use filmstrip::{Commit, ExpectedVersion, Metadata, NewEvent, Store};
+use filmstrip::{Commit, ExpectedVersion, Follower, Metadata, NewEvent, RecordedEvent, Store};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -147,6 +147,15 @@ pub(crate) fn sample(path: &Path) {
     store.close().unwrap();
 }
 
+/// Appends one event to a closed store.
+pub(crate) fn append(store: &Path, event_type: &str) {
+    let store = Store::open(store).unwrap();
+    store
+        .append("Later-1", ExpectedVersion::Any, [NewEvent::json(event_type, &()).unwrap()])
+        .unwrap();
+    store.close().unwrap();
+}
+
 /// A thread that writes to a store that this process has open, until it is stopped.
 pub(crate) struct Writer {
     store: Store,
@@ -202,6 +211,11 @@ pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "{what} did not come");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// All events of a store.
+pub(crate) fn all(store: &Path) -> Vec<RecordedEvent> {
+    Follower::open(store).unwrap().read().collect().unwrap()
 }
 
 /// The bytes of all files below a directory, and that of directories, by their paths.

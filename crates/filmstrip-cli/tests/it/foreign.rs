@@ -236,3 +236,30 @@ fn a_record_that_lacks_something_is_refused_with_its_line() {
     );
     refused(&done, &["cannot be read back"]);
 }
+
+/// Versions are counted where the input does not say them, so a repeated event was recorded twice.
+#[test]
+fn an_event_that_an_input_has_twice_is_recorded_once() {
+    let event = |id: &str, subject: &str| {
+        json!({ "specversion": "1.0", "id": id, "source": "/orders", "subject": subject, "type": "placed",
+            "time": "2025-11-27T14:00:00Z", "data": {} })
+        .to_string()
+    };
+    let input = [
+        event("1", "a-1"),
+        event("2", "a-1"),
+        event("1", "a-1"),
+        event("1", "a-2"),
+        event("3", "a-1"),
+    ];
+    let directory = tempdir().unwrap();
+    for (recorded, found) in [(4, 1), (0, 5)] {
+        let arguments = ["--json", "import", "--from", "cloudevents", "-"];
+        let done = run_with(directory.path(), &arguments, &input.join("\n"));
+        assert_eq!((done.code, done.err.as_str()), (0, ""));
+        let imported: Value = serde_json::from_str(&done.out).unwrap();
+        assert_eq!((&imported["recorded"], &imported["found"]), (&json!(recorded), &json!(found)));
+    }
+    let events = documents(directory.path(), &["show", "a-1"]);
+    assert_eq!(events.len(), 3);
+}

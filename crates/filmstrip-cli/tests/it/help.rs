@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use tempfile::tempdir;
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 23] = [
     "streams",
     "tail",
     "show",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 22] = [
     "verify",
     "backup",
     "restore",
+    "promote",
     "head-hash",
     "check-hash",
     "export",

@@ -1,8 +1,8 @@
 //! Keeping: verify, backup, restore, repair, and the hash of the history.
 
-use crate::common::{Writer, contents, document, ok, refused, run, run_with, sample};
+use crate::common::{Writer, append, contents, document, ok, refused, run, run_with, sample};
+use filmstrip::Store;
 use filmstrip::repair::HashCheck;
-use filmstrip::{ExpectedVersion, NewEvent, Store};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -15,14 +15,6 @@ fn damage(store: &Path) {
     let place = bytes.windows(8).position(|name| name == b"Parcel-1").unwrap();
     bytes[place] ^= 1;
     fs::write(&segment, bytes).unwrap();
-}
-
-fn append(store: &Path, event_type: &str) {
-    let store = Store::open(store).unwrap();
-    store
-        .append("Later-1", ExpectedVersion::Any, [NewEvent::json(event_type, &()).unwrap()])
-        .unwrap();
-    store.close().unwrap();
 }
 
 #[test]

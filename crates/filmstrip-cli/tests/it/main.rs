@@ -4,10 +4,13 @@ mod book;
 mod common;
 mod foreign;
 mod help;
+mod inputs;
 mod keep;
+mod large;
 mod look;
 #[cfg(feature = "mcp")]
 mod mcp;
+mod replicas;
 mod running;
 #[cfg(feature = "studio")]
 mod studio;

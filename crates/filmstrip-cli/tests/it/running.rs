@@ -248,6 +248,13 @@ fn a_group_and_a_process_are_listed_and_what_they_have_parked_is_tried_again_or_
     wait_until("the instance that has failed again", || process.parked().unwrap().len() == 4);
     served.ok(&["processes", "discard", "Shipping", "2", "--yes"]);
     assert_eq!(process.parked().unwrap().len(), 3);
+    served.ok(&["processes", "replay", "Shipping", "--all"]);
+    wait_until("the instances that have failed again", || process.parked().unwrap().len() == 3);
+    let unsure = served.run(&["processes", "discard", "Shipping", "--all"]);
+    assert!(unsure.code == 2 && unsure.err.contains("--yes"), "{}", unsure.err);
+    assert_eq!(process.parked().unwrap().len(), 3);
+    served.ok(&["processes", "discard", "Shipping", "--all", "--yes"]);
+    assert_eq!(process.parked().unwrap(), []);
     refused(
         &served.run(&["processes", "discard", "Shipping", "9", "--yes"]),
         &["has refused it", "9"],

@@ -145,7 +145,7 @@ fn a_terminal_has_colours_and_short_lines_and_no_export() {
 
 /// There was a spinner, which moves as well when nothing else does.
 #[test]
-fn what_is_long_shows_the_bytes_that_are_done_on_a_terminal() {
+fn what_is_long_shows_how_much_is_done_on_a_terminal() {
     let directory = tempdir().unwrap();
     let (store, backup, copy, mended) =
         ["store", "backup", "copy", "mended"].map(|name| directory.path().join(name)).into();
@@ -154,6 +154,7 @@ fn what_is_long_shows_the_bytes_that_are_done_on_a_terminal() {
         let event = NewEvent::bytes("Written", vec![n; 500_000]);
         written.append("A-1", ExpectedVersion::Any, [event]).unwrap();
     }
+    let noted = written.head_hash();
     written.close().unwrap();
     let [to, mended] = [&backup, &mended].map(|path| path.to_str().unwrap());
     for (at, arguments, shown) in [
@@ -165,11 +166,15 @@ fn what_is_long_shows_the_bytes_that_are_done_on_a_terminal() {
             &["verifying the backup", "copying", "verifying the copy"],
         ),
         (&store, format!("repair export {mended}"), &["exporting what can be read"]),
+        (&store, format!("check-hash {noted}"), &["computing the chain"]),
     ] {
         let Some((code, told)) = on_terminal(at, &arguments) else { return };
         assert_eq!(code, Some(0), "{arguments}: {told}");
         for what in shown {
-            let is_bar = |part: &&str| part.starts_with(what) && part.contains(" MiB of ");
+            let is_bar = |part: &&str| {
+                part.starts_with(what)
+                    && [" MiB of ", " of 40 events"].iter().any(|it| part.contains(it))
+            };
             let bars = told.split(['\r', '\n', 'K']).filter(is_bar).count();
             assert!(bars > 0, "{arguments}, {what}: {told:?}");
         }

@@ -1,10 +1,10 @@
 //! Moving events: an export has everything, and an import records each event exactly once.
 
 use crate::common::{
-    Writer, at, document, id, ok, program, refused, run, run_with, sample, wait_until,
+    Writer, all, at, document, id, ok, program, refused, run, run_with, sample, wait_until,
 };
 use filmstrip::testing::ManualClock;
-use filmstrip::{Commit, ExpectedVersion, Follower, Metadata, NewEvent, RecordedEvent, Store};
+use filmstrip::{Commit, ExpectedVersion, Follower, Metadata, NewEvent, Store};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -15,10 +15,6 @@ use tempfile::tempdir;
 /// The forms of an export, and what reads them.
 const FORMS: [(&str, &str); 3] =
     [("jsonl", "filmstrip"), ("cloudevents", "cloudevents"), ("cloudevents-batch", "cloudevents")];
-
-fn all(store: &Path) -> Vec<RecordedEvent> {
-    Follower::open(store).unwrap().read().collect().unwrap()
-}
 
 /// A store with more of everything: groups of commits with one time, streams that alternate, JSON of all shapes.
 fn many(path: &Path, events: u64) {

@@ -1,6 +1,6 @@
 //! Wrong input, and stores that cannot be used: one sentence that a user can act on, and exit code 2.
 
-use crate::common::{Writer, contents, id, program, refused, run, run_with, sample};
+use crate::common::{Done, Writer, contents, id, program, refused, run, run_with, sample};
 use filmstrip::Store;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -9,7 +9,7 @@ use std::path::Path;
 use tempfile::tempdir;
 
 /// Each command, with input that is good.
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 15] = [
     &["streams"],
     &["tail"],
     &["show", "1"],
@@ -20,6 +20,7 @@ const COMMANDS: [&[&str]; 14] = [
     &["verify"],
     &["backup", "/nonexistent/never"],
     &["repair", "index"],
+    &["promote"],
     &["head-hash"],
     &["check-hash", "1:0000000000000000000000000000000000000000000000000000000000000000"],
     &["export"],
@@ -58,6 +59,18 @@ fn what_is_not_in_the_store_is_named() {
             &["film", "Order-1", "--as-of", "2020-01-01T00:00:00Z"],
             &["Order-1 is younger", "2025-11-27"],
         ),
+        (
+            &["show", "18446744073709551616"],
+            &["no position", "18446744073709551615", "--as-stream"],
+        ),
+        (&["top", "--from", "8"], &["no position 8", "position 7"]),
+        (&["film", "Order-1", "--from", "2", "--until", "1"], &["--from 2 is after --until 1"]),
+        (&["export", "--from", "2", "--until", "1"], &["--from 2 is after --until 1"]),
+        (&["show", "a\u{1b}[2Jb"], &["the control character '\\u{1b}'"]),
+        (&["show", &"x".repeat(5_000)], &["5000 bytes", "at most 1024"]),
+        (&["check-hash", ""], &["\"\" is not a head hash"]),
+        (&["backup", path.to_str().unwrap()], &["back up into another directory"]),
+        (&["import", path.to_str().unwrap()], &["is a directory; name a file"]),
         (&["show", "$all"], &["begins with '$'"]),
         (&["streams", "--category", "Order-1"], &["\"Order-1\" is not a category"]),
         (&["tail", "--tag", ""], &["tag"]),
@@ -82,10 +95,44 @@ fn arguments_that_mean_nothing_are_refused_with_what_is_allowed() {
         (&["tail", "-n", "many"], "many"),
         (&["--color", "blue", "stats"], "auto, always, never"),
         (&["export", "--format", "xml"], "jsonl"),
+        (&["export", "--until", "0"], "'0'"),
+        (&["show", "Order-1", "-n", "0"], "'0'"),
+        (&["film", "Order-1", "--from", "0"], "'0'"),
+        (&["film", "Order-1", "--until", "0"], "'0'"),
+        (&["film", "Order-1", "--as-of", "yesterday"], "such as 2026-01-31T23:59:59Z"),
+        (&["tail", "--from", "99999999999999999999999"], "too large"),
+        (&["tail", "--from", "-5"], "'-5'"),
+        (&["processes", "replay", "Shipping"], "<INSTANCE>"),
+        (&["processes", "replay", "Shipping", "7", "--all"], "cannot be used with"),
     ] {
         let done = run(directory.path(), arguments);
         assert_eq!(done.code, 2, "{arguments:?}");
         assert!(done.err.contains(words), "{words:?} is not in {}", done.err);
+    }
+}
+
+/// `filmstrip --help > /dev/full` ended with 0.
+#[test]
+fn a_full_disk_is_said_and_not_passed_over() {
+    let directory = tempdir().unwrap();
+    sample(directory.path());
+    let lines: [&[&str]; 7] = [
+        &["export"],
+        &["--json", "tail"],
+        &["stats"],
+        &["verify"],
+        &["man"],
+        &["completions", "bash"],
+        &["--help"],
+    ];
+    for arguments in lines {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = program();
+        command.arg("-d").arg(directory.path()).args(arguments).stdout(full);
+        let done = command.output().unwrap();
+        let err = String::from_utf8(done.stderr).unwrap();
+        let done = Done { code: done.status.code().unwrap_or(-1), out: String::new(), err };
+        refused(&done, &["cannot write the output", "No space left"]);
     }
 }
 

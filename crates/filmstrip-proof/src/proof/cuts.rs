@@ -5,7 +5,10 @@
 //! until the power is cut too. For more rounds, from another seed: `FILMSTRIP_ROUNDS=100 FILMSTRIP_SEED=7 cargo test
 //! --release -p filmstrip-proof proof::cuts -- --nocapture`.
 
+use crate::journal::manifest::Role;
 use crate::journal::recover;
+use crate::journal::recover::torn_end::InFlight;
+use crate::journal::shipped::JournalEnd;
 use crate::log::commit::Commit;
 use crate::log::commit::outcome::Committed;
 use crate::log::core::journal_directory;
@@ -15,7 +18,7 @@ use crate::proof::oracle::{Known, Oracle, Planned};
 use crate::proof::volume::{Left, Op, Volume};
 use crate::storage::disk::Disk;
 use crate::store::Store;
-use crate::store::directory::Directory;
+use crate::store::directory::{Directory, new_store};
 use crate::value::clock::SystemClock;
 use crate::value::limits::SEGMENT_BYTES_FIRST;
 use crate::value::position::{ExpectedVersion, Position};
@@ -41,7 +44,7 @@ pub(crate) fn scratch() -> TempDir {
     }
 }
 
-fn store_path(root: &Path) -> PathBuf {
+pub(super) fn store_path(root: &Path) -> PathBuf {
     root.join(STORE)
 }
 
@@ -87,7 +90,7 @@ pub(super) fn commit(planned: &Planned) -> Commit {
 }
 
 /// Reads at every step of the disk and notes the new events.
-fn look_on(disk: &SimulatedDisk<Note>, store: &Store) {
+pub(super) fn look_on(disk: &SimulatedDisk<Note>, store: &Store) {
     let (noting, store, seen) = (disk.clone(), store.clone(), Mutex::new(store.head().get()));
     disk.set_onlooker(Some(Box::new(move || {
         let Some(mut seen) = seen.try_lock() else { return };
@@ -131,12 +134,23 @@ fn record(seed: u64) -> Recording {
 
 /// Opens the journal on `disk` as a store does, and reads all of it.
 fn recover(disk: &SimulatedDisk<Note>, root: &Path) -> Result<Vec<Known>, String> {
+    recover_as(Role::Store, disk, root).map(|(known, _)| known)
+}
+
+/// The same as a store or a replica does. Also returns where the journal ends.
+pub(super) fn recover_as(
+    role: Role,
+    disk: &SimulatedDisk<Note>,
+    root: &Path,
+) -> Result<(Vec<Known>, JournalEnd), String> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let path = store_path(root);
     let text = |error: crate::value::error::Error| error.to_string();
-    let directory = Directory::open(&path, &disk, &SystemClock).map_err(text)?;
-    let opened =
-        recover::open(disk, &journal_directory(&path), directory.manifest.store).map_err(text)?;
+    let new = || Ok(new_store(&SystemClock));
+    let directory = Directory::open(&path, &disk, role, new).map_err(text)?;
+    let there = journal_directory(&path);
+    let opened = recover::open_after(InFlight::of(role), disk, &there, directory.manifest.store);
+    let opened = opened.map_err(text)?;
     let (journal, end) = (&opened.journal, opened.writer.end().next);
     let mut known = Vec::new();
     for item in journal.frames(journal.start(), 1, end) {
@@ -159,7 +173,7 @@ fn recover(disk: &SimulatedDisk<Note>, root: &Path) -> Result<Vec<Known>, String
         };
         try_each_located::<String>(at, &frame, take)?;
     }
-    Ok(known)
+    Ok((known, opened.writer.shipped_end()))
 }
 
 /// Opens a whole store on `disk`, reads it in every way, and writes to it.
@@ -189,16 +203,39 @@ pub(super) struct Figures {
     pub(super) images: u64,
 }
 
-struct Proof {
+/// How what a cut has left is opened: alone, or as a whole store.
+pub(super) type Reopen<'a> =
+    Box<dyn Fn(&SimulatedDisk<Note>, &Path) -> Result<Vec<Known>, String> + 'a>;
+
+pub(super) struct Proof<'a> {
     root: TempDir,
     random: Random,
-    figures: Figures,
+    pub(super) figures: Figures,
     case: String,
+    recover: Reopen<'a>,
+    recover_store: Reopen<'a>,
 }
 
-impl Proof {
+impl Proof<'static> {
+    /// A proof about stores.
+    fn of_stores(seed: u64, case: String) -> Proof<'static> {
+        Proof::new(seed, case, Box::new(recover), Box::new(recover_store))
+    }
+}
+
+impl<'a> Proof<'a> {
+    pub(super) fn new(
+        seed: u64,
+        case: String,
+        recover: Reopen<'a>,
+        recover_store: Reopen<'a>,
+    ) -> Proof<'a> {
+        let (root, random, figures) = (scratch(), Random::new(seed), Figures::default());
+        Proof { root, random, figures, case, recover, recover_store }
+    }
+
     /// Cuts the power at every step of `recording`, which began with `volume`.
-    fn cut_everywhere(
+    pub(super) fn cut_everywhere(
         &mut self,
         volume: &Volume,
         recording: &[Step<Note>],
@@ -265,9 +302,9 @@ impl Proof {
                 let own = scratch();
                 let disk = SimulatedDisk::new(own.path(), image.clone());
                 disk.materialize();
-                recover_store(&disk, own.path())
+                (self.recover_store)(&disk, own.path())
             }
-            false => recover(&disk, self.root.path()),
+            false => (self.recover)(&disk, self.root.path()),
         };
         let judged = recovered.and_then(|events| oracle.judge(&events).map(|()| events));
         let events = judged.unwrap_or_else(|e| panic!("{}: {e}", self.case));
@@ -285,12 +322,8 @@ fn a_power_cut_at_any_step_leaves_all_that_was_acknowledged_or_seen() {
     let mut figures = Figures::default();
     for seed in first..first + rounds {
         let recording = record(seed);
-        let mut proof = Proof {
-            root: scratch(),
-            random: Random::new(seed),
-            figures: std::mem::take(&mut figures),
-            case: format!("FILMSTRIP_SEED={seed}"),
-        };
+        let mut proof = Proof::of_stores(seed, format!("FILMSTRIP_SEED={seed}"));
+        proof.figures = std::mem::take(&mut figures);
         proof.cut_everywhere(&Volume::new(), &recording, &Oracle::default(), 0);
         figures = proof.figures;
     }
@@ -338,12 +371,8 @@ fn a_mark_never_names_a_segment_whose_own_name_a_power_cut_can_take() {
         }
     }
     let root = scratch();
-    let mut proof = Proof {
-        root: scratch(),
-        random: Random::new(1),
-        figures: Figures::default(),
-        case: "killed before the name of a segment is synced".to_owned(),
-    };
+    let case = "killed before the name of a segment is synced".to_owned();
+    let mut proof = Proof::of_stores(1, case);
     let disk = SimulatedDisk::new(root.path(), volume.clone());
     disk.note(recover(&disk, root.path()).unwrap());
     for _ in 0..20 {

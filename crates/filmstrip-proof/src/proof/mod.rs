@@ -16,6 +16,7 @@ mod keyring;
 mod operations;
 mod preload;
 mod processes;
+mod replicas;
 mod seeded;
 mod tables;
 mod tail;

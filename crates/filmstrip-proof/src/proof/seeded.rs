@@ -40,6 +40,18 @@ fn a_commit_acknowledged_before_its_sync_is_caught() {
     assert_caught("journal::acknowledge_before_sync", CUTS);
 }
 
+const REPLICAS: &str = "proof::replicas::a_power_cut_at_any_step_leaves_a_beginning_of_the_source_with_all_that_was_shown";
+
+#[test]
+fn a_replica_that_shows_frames_before_their_sync_is_caught() {
+    assert_caught("replica::show_before_sync", REPLICAS);
+}
+
+#[test]
+fn a_replica_that_is_recovered_as_if_it_had_one_frame_in_flight_is_caught() {
+    assert_caught_within(4, "journal::expect_one_frame_in_flight", REPLICAS);
+}
+
 #[test]
 fn a_segment_whose_name_is_not_synced_is_caught() {
     assert_caught("journal::skip_directory_sync", CUTS);

@@ -128,7 +128,8 @@ fn read(shared: &Shared, stream: &StreamId, version: Option<&str>) -> Result<Fil
         })?,
     };
     let first = version.saturating_sub(STRIP_SIDE + 1);
-    let until = Version::new(version.saturating_add(STRIP_SIDE));
+    // Not beyond the last one: looking for later events beside a busy writer reads all that its index lacks.
+    let until = Version::new(version.saturating_add(STRIP_SIDE)).min(listed.version);
     let (mut strip, mut shown) = (Vec::new(), None);
     for event in shared.source.events(stream, Version::new(first), until)? {
         let event = event?;

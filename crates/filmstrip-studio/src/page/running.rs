@@ -160,7 +160,9 @@ fn card(place: &Place, follower: &Follower, writes: bool) -> Markup {
 /// What an action is done to, as the dialog names it.
 fn of_all(action: &Action, stats: &FollowerStats) -> String {
     match action.name {
-        "replay" | "discard" => format!("{} of {}", number(stats.parked), stats.name),
+        "replay" | "discard" | "replay-all" | "discard-all" => {
+            format!("{} of {}", number(stats.parked), stats.name)
+        }
         _ => stats.name.clone(),
     }
 }
@@ -171,7 +173,7 @@ fn fits(action: &Action, stats: &FollowerStats) -> bool {
     match action.name {
         "pause" => !is_still,
         "resume" => is_still,
-        "replay" | "discard" => stats.parked > 0,
+        "replay" | "discard" | "replay-all" | "discard-all" => stats.parked > 0,
         _ => true,
     }
 }

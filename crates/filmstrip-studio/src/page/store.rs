@@ -10,7 +10,7 @@ use crate::text::Visible;
 use crate::verifying::State as Verified;
 use axum::extract::State;
 use filmstrip::chrono::Utc;
-use filmstrip::health::{DiskStats, Health, Stats, Writes};
+use filmstrip::health::{DiskStats, Health, ReplicationStats, Stats, Writes};
 use filmstrip::repair::Verification;
 use maud::{Markup, html};
 use std::sync::Arc;
@@ -69,6 +69,7 @@ fn page(stats: &Stats) -> Markup {
             (fact("waiting", number(commits.waiting)))
             (fact("open readers", number(stats.open_readers)))
         } }
+        @if let Some(replication) = &stats.replication { (replica(replication)) }
         section { h2 { "Disk" } (disk(&stats.disk)) }
         section { h2 { "Index" } dl.facts {
             (fact("not yet indexed", lacks))
@@ -86,6 +87,29 @@ fn page(stats: &Stats) -> Markup {
     }
 }
 
+/// How a replica follows its source.
+fn replica(replication: &ReplicationStats) -> Markup {
+    let ago = |seconds: f64| match seconds.is_finite() {
+        true => format!("{seconds:.1} s ago"),
+        false => "not yet".to_owned(),
+    };
+    let state = match (replication.following, replication.stopped) {
+        (true, _) => "following",
+        (_, true) => "stopped",
+        _ => "cannot hear its source",
+    };
+    html! {
+        section { h2 { "Replica" } dl.facts {
+            (fact("state", state.to_owned()))
+            (fact("events behind", number(replication.lag)))
+            (fact("had everything", ago(replication.lag_seconds)))
+            (fact("heard its source", ago(replication.heard_seconds)))
+            (fact("frames taken", number(replication.frames)))
+            (fact("failed attempts", number(replication.retries)))
+        } }
+    }
+}
+
 fn fact(name: &str, value: String) -> Markup {
     html! { div { dt { (name) } dd { (value) } } }
 }
@@ -97,6 +121,7 @@ fn writes(health: &Health) -> Markup {
             @match &health.writes {
                 Writes::Accepting => span.badge.good { "accepts commits" },
                 Writes::ReadOnly(error) => { span.badge.bad { "read-only" } " " (Visible(&error.to_string())) }
+                Writes::Replica => span.badge.good { "replica" },
                 Writes::Closed => span.badge.idle { "closed" },
                 _ => span.badge.idle { "unknown" },
             }

@@ -2,6 +2,7 @@
 
 use crate::common::{Served, between, text};
 use filmstrip::chrono::{DateTime, Utc};
+use filmstrip::replica::StoreDirectory;
 use filmstrip::testing::ManualClock;
 use filmstrip::{ExpectedVersion, Follower, NewEvent, Store};
 use filmstrip_studio::Studio;
@@ -103,6 +104,26 @@ async fn an_empty_store_has_not_grown() {
     let (status, html) = Served::new(Studio::new(&store)).await.get("/store").await;
     assert_eq!(status, 200);
     assert!(text(&html).contains("Growth Nothing was recorded yet."), "{html}");
+}
+
+#[tokio::test]
+async fn a_replica_is_shown_as_one_with_its_lag() {
+    let directory = tempfile::tempdir().unwrap();
+    let [path, copy] = ["source", "copy"].map(|name| directory.path().join(name));
+    let store = Store::open(&path).unwrap();
+    let opened = NewEvent::json("Opened", &()).unwrap();
+    let head = store.append("Door-1", ExpectedVersion::Any, [opened]).unwrap().position;
+    let replica = Store::builder().replica(StoreDirectory::at(&path)).open(&copy).unwrap();
+    replica.wait_for(head, Duration::from_secs(60)).unwrap();
+    let shown = |store: Store| async move {
+        text(&Served::new(Studio::new(&store)).await.get("/store").await.1)
+    };
+    let html = shown(replica.clone()).await;
+    assert!(html.contains("events behind 0") && html.contains("frames taken 1"), "{html}");
+    assert!(!shown(store).await.contains("events behind"));
+    replica.promote().unwrap();
+    let html = shown(replica).await;
+    assert!(html.contains("accepts commits") && !html.contains("events behind"), "{html}");
 }
 
 /// The page on which a person looks for the damage.

@@ -224,6 +224,15 @@ async fn what_processes_and_groups_have_parked_is_given_up_when_asked() {
     assert_eq!(welcome.parked().unwrap().len(), parked.len() - 1);
     assert_eq!(act("/running/process/Welcome/discard".into()).await, 404);
     assert_eq!(act("/running/process/Welcome/discard?instance=nobody".into()).await, 400);
+    assert_eq!(act("/running/process/Welcome/replay-all".into()).await, 204);
+    until(|| welcome.parked().unwrap().len() == parked.len() - 1).await;
+    let (_, html) = served.get("/running").await;
+    for action in ["replay-all", "discard-all"] {
+        let button = format!("data-action=\"/running/process/Welcome/{action}\"");
+        assert_eq!(html.matches(&button).count(), 1, "{action}");
+    }
+    assert_eq!(act("/running/process/Welcome/discard-all".into()).await, 204);
+    assert_eq!(welcome.parked().unwrap(), []);
     assert_eq!(act("/running/group/mails/discard".into()).await, 204);
     assert_eq!(store.group("mails").parked().unwrap(), []);
 }
