@@ -379,7 +379,7 @@ fn add_newer_frame(store: &Path) {
 #[test]
 fn a_newer_format_is_refused_by_name_everywhere_and_nothing_is_changed() {
     let manifest = fixture();
-    let newer = "filmstrip 2\nwhatever it may say\n";
+    let newer = "filmstrip 9\nwhatever it may say\n";
     let newer = format!("{newer}crc32c {:08x}\n", crc32c::crc32c(newer.as_bytes()));
     fs::write(manifest.path().join("MANIFEST"), newer).unwrap();
 
@@ -396,7 +396,7 @@ fn a_newer_format_is_refused_by_name_everywhere_and_nothing_is_changed() {
     add_newer_frame(frame.path());
 
     let cases = [
-        (&manifest, "format 2", "the manifest"),
+        (&manifest, "format 9", "the manifest"),
         (&segment, "format 2", "a segment"),
         (&frame, "a frame of kind 3", "a frame"),
     ];

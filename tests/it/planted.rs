@@ -23,6 +23,16 @@ const CAUGHT: &[(&str, &str)] = &[
     ),
     #[cfg(feature = "erasure")]
     (
+        "replica::keep_what_is_forgotten",
+        "erasure::replicas::a_replica_forgets_whom_its_source_forgets",
+    ),
+    #[cfg(feature = "erasure")]
+    (
+        "replica::leave_format_unmarked",
+        "erasure::replicas::a_replica_without_keys_has_private_events_sealed_and_knows_who_is_erased",
+    ),
+    #[cfg(feature = "erasure")]
+    (
         "log::admit_after_the_fence",
         "erasure::races::what_was_sealed_before_the_fence_and_is_queued_after_it_is_refused",
     ),

@@ -167,8 +167,8 @@ impl Privacy {
         self.is_marked.load(Ordering::Acquire)
     }
 
-    /// Makes the manifest say that there are private events. The promotion of a replica writes the manifest as well; so a
-    /// replica calls this only where it cannot be promoted meanwhile.
+    /// Makes the manifest say that there are private events. The promotion of a replica writes the manifest as well;
+    /// so a replica calls this only where it cannot be promoted meanwhile.
     pub(crate) fn mark(&self) -> Result<()> {
         if self.is_marked() {
             return Ok(());

@@ -1,8 +1,8 @@
 //! What a replica does about private events of its source, and about those who are forgotten there.
 //!
-//! A replica has the events sealed, as its source has, and opens them if it was given keys. What it computed from them
-//! goes when the fence of a key arrives. Its journal has no record of its own that could say how far that got, so a note
-//! beside the views says that they are to be wiped when the replica is opened the next time.
+//! A replica has the events sealed, as its source has, and opens them if it was given keys. What it computed from
+//! them goes when the fence of a key arrives. Its journal has no record of its own that could say how far that got,
+//! so a note beside the views says that they are to be wiped when the replica is opened the next time.
 
 use crate::codec::entry::Entry;
 use crate::codec::frame::Frame;

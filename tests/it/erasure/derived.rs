@@ -1,13 +1,11 @@
 //! What is computed from private events: states, snapshots, views, read models.
 
 use super::*;
+use crate::common::whole::PATIENCE;
 use filmstrip::repository::{Aggregate, Repository, Snapshot};
 use filmstrip::{HandlerError, Projection, ProjectionHandle, ReadModel, ViewWriter};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Order {
@@ -118,7 +116,7 @@ fn a_command_that_ends_after_the_forget_leaves_nothing_in_memory() {
 }
 
 /// The address of each stream, as far as it is readable.
-struct Addresses;
+pub(super) struct Addresses;
 
 impl Projection for Addresses {
     const NAME: &'static str = "addresses";
@@ -168,21 +166,21 @@ impl ReadModel for Model {
     }
 }
 
-const MARKER: &str = "Zanzibar-9-River-Street";
+pub(super) const MARKER: &str = "Zanzibar-9-River-Street";
 
-fn fill(store: &Store) {
+pub(super) fn fill(store: &Store) {
     for n in 0..20 {
         store.append(format!("Order-{n}"), ExpectedVersion::Any, [private("7", MARKER)]).unwrap();
         store.append(format!("Other-{n}"), ExpectedVersion::Any, [public()]).unwrap();
     }
 }
 
-fn rows(view: &ProjectionHandle) -> Vec<String> {
+pub(super) fn rows(view: &ProjectionHandle) -> Vec<String> {
     let rows = view.view().prefix::<String>("").unwrap();
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-fn is_in_a_file(directory: &Path) -> bool {
+pub(super) fn is_in_a_file(directory: &Path) -> bool {
     let holds = |file: PathBuf| {
         let bytes = std::fs::read(file).unwrap();
         bytes.windows(MARKER.len()).any(|window| window == MARKER.as_bytes())

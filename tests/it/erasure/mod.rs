@@ -4,6 +4,7 @@ mod derived;
 mod forgetting;
 mod marker;
 mod races;
+mod replicas;
 
 use filmstrip::erasure::{KeyDirectory, KeyEncryptingKey};
 use filmstrip::read::PayloadFormat;

@@ -1,9 +1,9 @@
 //! Cuts the power at every step of a store with private events, and of its key ring, while somebody is forgotten.
 //!
-//! * Whoever was not forgotten is read: a key is durable before what it has sealed.
-//! * Of somebody whose forgetting has begun, everything is read or nothing is: an event whose key is gone is erased, for
-//!   the journal says so, and never sealed.
-//! * Whoever was forgotten stays so, and the ring that is opened with the store has no key of theirs.
+//! * Somebody who was not forgotten is read: a key is durable before what it has sealed.
+//! * Of somebody whose forgetting has begun, everything is read or nothing is: an event whose key is gone is erased,
+//!   for the journal says so, and never sealed.
+//! * Somebody who was forgotten stays so, and the ring that is opened with the store has no key of theirs.
 //!
 //! For more rounds, from another seed: `FILMSTRIP_ROUNDS=100 FILMSTRIP_SEED=7 cargo test --release -p filmstrip-proof
 //! proof::forgetting -- --nocapture`.
