@@ -23,6 +23,18 @@ const CAUGHT: &[(&str, &str)] = &[
     ),
     #[cfg(feature = "erasure")]
     (
+        "process::pass_on_what_is_private",
+        "erasure::passing_on::a_process_records_nothing_of_a_private_event_in_clear",
+    ),
+    #[cfg(feature = "erasure")]
+    (
+        "process::record_private_error",
+        "erasure::passing_on::a_process_records_nothing_of_a_private_event_in_clear",
+    ),
+    #[cfg(feature = "erasure")]
+    ("relay::send_private_in_clear", "erasure::passing_on::a_relay_sends_private_events_sealed"),
+    #[cfg(feature = "erasure")]
+    (
         "replica::keep_what_is_forgotten",
         "erasure::replicas::a_replica_forgets_whom_its_source_forgets",
     ),

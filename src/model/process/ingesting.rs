@@ -120,7 +120,7 @@ impl<M: ProcessManager> Runner<M> {
             let failed = Failed { cause: full, ..failed };
             return self.stop_at(&id, failed, failures).map(|()| false);
         }
-        let parked = self.parked_step(&failed, failures);
+        let parked = self.parked_step(&id, &failed, failures);
         tracing::error!(
             process = M::NAME,
             at = parked.what,

@@ -26,6 +26,8 @@ mod listening;
 pub(crate) mod passing_on;
 mod pending;
 mod plan;
+#[cfg(feature = "erasure")]
+mod private;
 mod reacting;
 pub(crate) mod registry;
 mod replaying;

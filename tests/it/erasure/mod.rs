@@ -3,6 +3,7 @@
 mod derived;
 mod forgetting;
 mod marker;
+mod passing_on;
 mod races;
 mod replicas;
 
