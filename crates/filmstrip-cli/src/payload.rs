@@ -19,6 +19,15 @@ pub(crate) fn summary(event: &RecordedEvent, max: usize) -> String {
             let shown = format!("{}{}", escaped(&shown), if is_cut { "…" } else { "" });
             cut(&shown, max).into_owned()
         }
+        _ => not_json(event),
+    }
+}
+
+/// A payload that is no JSON.
+fn not_json(event: &RecordedEvent) -> String {
+    match event.format {
+        PayloadFormat::Sealed => format!("sealed, {} bytes", count(event.payload.len() as u64)),
+        PayloadFormat::Erased => "erased: whom it was about is forgotten".to_owned(),
         _ => bytes(&event.payload),
     }
 }
@@ -39,7 +48,7 @@ fn bytes(payload: &[u8]) -> String {
 pub(crate) fn lines(event: &RecordedEvent, margin: &str) -> String {
     match (event.format, std::str::from_utf8(&event.payload)) {
         (PayloadFormat::Json, Ok(json)) => indented(json, margin),
-        _ => format!("{margin}{}", bytes(&event.payload)),
+        _ => format!("{margin}{}", not_json(event)),
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) struct Record<'a> {
     /// The payload in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) data_base64: Option<Cow<'a, str>>,
-    /// That the payload in base64 is JSON.
+    /// What the payload in base64 is, if not bytes of the application's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) format: Option<Format>,
 }
@@ -63,6 +63,10 @@ pub(crate) struct Record<'a> {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Format {
     Json,
+    /// That of a private event, encrypted.
+    Sealed,
+    /// That of a private event whose data subject was forgotten: it is empty.
+    Erased,
 }
 
 fn first_schema() -> u16 {
@@ -103,7 +107,12 @@ impl<'a> Record<'a> {
             tags: event.tags().map(Cow::from).collect(),
             data,
             data_base64,
-            format: (data.is_none() && event.format == PayloadFormat::Json).then_some(Format::Json),
+            format: match event.format {
+                PayloadFormat::Json if data.is_none() => Some(Format::Json),
+                PayloadFormat::Sealed => Some(Format::Sealed),
+                PayloadFormat::Erased => Some(Format::Erased),
+                _ => None,
+            },
         }
     }
 }

@@ -1,7 +1,7 @@
 //! An event that is to be recorded, whatever it was read from.
 
 use crate::fault::Fault;
-use crate::record::Record;
+use crate::record::{Format, Record};
 use crate::transfer::object::check_readable;
 use crate::transfer::trailer::Trailer;
 use base64::Engine;
@@ -85,7 +85,13 @@ impl<'a> Incoming<'a> {
         let data = match (record.data, record.data_base64, record.format) {
             (Some(json), None, None) => Data::Json(Cow::Borrowed(json)),
             (None, Some(text), None) => Data::of_base64(&text)?,
-            (None, Some(text), Some(_)) => Data::of_base64(&text)?.into_json()?,
+            (None, Some(text), Some(Format::Json)) => Data::of_base64(&text)?.into_json()?,
+            (None, Some(_), Some(Format::Sealed | Format::Erased)) => {
+                return Err(Fault::bad(
+                    "a private event is bound to its store and its key, and cannot be imported; `Store::copy_into` and \
+                     `Repair::export` keep private events",
+                ));
+            }
             _ => {
                 return Err(Fault::bad(
                     "a record must have either data or data_base64, and a format only with the latter",

@@ -25,9 +25,11 @@ pub(crate) fn payload(place: &Place, event: &RecordedEvent) -> Markup {
         _ => None,
     };
     html! {
-        @match json {
-            Some(rows) => (value(None, rows, false)),
-            None => (raw(shown)),
+        @match (json, event.format) {
+            (Some(rows), _) => (value(None, rows, false)),
+            (None, PayloadFormat::Sealed) => p { "Sealed: the key is not at hand." },
+            (None, PayloadFormat::Erased) => p { "Erased: whom it was about is forgotten." },
+            (None, _) => (raw(shown)),
         }
         p.whole {
             @if is_cut { "The first " (bytes(shown.len() as u64)) " of " (bytes(whole.len() as u64)) ". " }

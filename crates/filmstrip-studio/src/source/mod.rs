@@ -101,6 +101,8 @@ fn preview(event: &RecordedEvent) -> String {
     let more = if event.payload.len() > start.len() { "…" } else { "" };
     match event.format {
         PayloadFormat::Json => format!("{}{more}", String::from_utf8_lossy(start)),
+        PayloadFormat::Sealed => format!("sealed, {} bytes", event.payload.len()),
+        PayloadFormat::Erased => "erased".to_owned(),
         _ => format!("{} bytes", event.payload.len()),
     }
 }
