@@ -153,7 +153,7 @@ impl Feed {
             if failpoint!("relay::send_private_in_clear") {
                 return reader.run();
             }
-            leaving_sealed(|| reader.run())
+            leaving_sealed(|| reader.run());
         })
     }
 

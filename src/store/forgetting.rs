@@ -11,7 +11,7 @@
 use crate::codec::record::{FORGETTING, FORGOTTEN, forgotten_key_id};
 use crate::log::commit::Commit;
 use crate::log::commit::encoded::EncodedCommit;
-use crate::log::privacy::asked;
+use crate::log::privacy::{asked, list};
 use crate::sealing::key::KeyId;
 use crate::store::Store;
 use crate::value::callback;
@@ -132,6 +132,10 @@ impl Store {
             .and_then(|fence| self.log.engine().commit(fence).map_err(Error::from));
         privacy.fenced(ids, fenced.is_ok());
         fenced?;
+        let listed = privacy.with_directory(|disk, path| list::add(disk, path, ids));
+        if let Err(error) = listed {
+            tracing::warn!(%error, "other processes show who was forgotten as sealed, until the store is opened again");
+        }
         if !failpoint!("model::keep_what_is_forgotten") {
             privacy.purge_memory();
         }
@@ -162,8 +166,13 @@ impl Store {
     /// store is being opened, and nobody has its views open.
     pub(crate) fn resume_forgetting(&self) -> Result<()> {
         let log = self.log.log();
+        if !log.privacy.is_marked() {
+            return Ok(());
+        }
+        let forgotten = self.forgotten()?;
+        log.privacy.with_directory(|disk, path| list::renew(disk, path, &forgotten))?;
         if let Ok(keys) = log.privacy.keys() {
-            for page in self.forgotten()?.chunks(FORGOTTEN_PAGE) {
+            for page in forgotten.chunks(FORGOTTEN_PAGE) {
                 asked(|| keys.destroy(page))?;
             }
         }

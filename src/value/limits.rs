@@ -524,6 +524,9 @@ pub const SUBJECT_BYTES_MAX: usize = 256;
 /// Keys that are asked for at once to be destroyed when a store is opened.
 pub(crate) const FORGOTTEN_PAGE: usize = 1_024;
 #[cfg(feature = "erasure")]
+/// Bytes of the list of forgotten keys that a follower reads at once.
+pub(crate) const FORGOTTEN_READ_BYTES: usize = 20 << 12;
+#[cfg(feature = "erasure")]
 /// Keys of which the store remembers whether their subjects were forgotten. Each takes some 40 bytes of memory; for
 /// another one it looks among the journal's records.
 pub(crate) const KEYS_REMEMBERED_MAX: usize = 16_384;

@@ -35,6 +35,11 @@ const CAUGHT: &[(&str, &str)] = &[
     ("relay::send_private_in_clear", "erasure::passing_on::a_relay_sends_private_events_sealed"),
     #[cfg(feature = "erasure")]
     (
+        "follow::overlook_who_was_forgotten",
+        "erasure::forgetting::a_follower_shows_private_events_as_sealed_and_who_was_forgotten_as_erased",
+    ),
+    #[cfg(feature = "erasure")]
+    (
         "replica::keep_what_is_forgotten",
         "erasure::replicas::a_replica_forgets_whom_its_source_forgets",
     ),

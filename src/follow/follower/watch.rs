@@ -5,9 +5,11 @@ use crate::index::read_only::IndexReader;
 use crate::journal::manifest::{self, Manifest};
 use crate::journal::read::Journal;
 use crate::journal::recover::read_header;
-use crate::journal::segment;
+use crate::journal::segment::{self, SegmentHeader};
 use crate::journal::watermark::{self, DurableWatermark, Look};
 use crate::log::core::journal_directory;
+#[cfg(feature = "erasure")]
+use crate::log::privacy::list::ForgottenList;
 use crate::storage::disk::{Disk, DiskFile, unless_no_directory};
 use crate::storage::stat::FileIdentity;
 use crate::value::error::{Error, ErrorKind, Result};
@@ -17,7 +19,7 @@ use crate::value::head_hash::HeadHash;
 use crate::value::limits::{TORN_WATERMARK_MAX, TORN_WATERMARK_PAUSE};
 use parking_lot::{Mutex, MutexGuard};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
@@ -89,10 +91,23 @@ impl Known {
     }
 }
 
+/// The journal of the store in `path`. A follower has no keys; who was forgotten it finds in a list.
+fn new_journal(
+    disk: &Arc<dyn Disk>,
+    path: &Path,
+    store: Uuid,
+    headers: Vec<SegmentHeader>,
+) -> Journal {
+    let journal = Journal::new(Arc::clone(disk), journal_directory(path), store, headers);
+    #[cfg(feature = "erasure")]
+    journal.open_private_by(Box::new(ForgottenList::new(Arc::clone(disk), path)));
+    journal
+}
+
 impl Shared {
     pub(super) fn new(path: PathBuf, disk: Arc<dyn Disk>, store: Uuid) -> Shared {
         let directory = journal_directory(&path);
-        let journal = Journal::new(Arc::clone(&disk), directory.clone(), store, Vec::new());
+        let journal = new_journal(&disk, &path, store, Vec::new());
         let files = Files { journal: Arc::new(journal), segment: 0, watermark: None };
         let seen = Mutex::new(Seen { watermark: None, files, read: None, torn: None });
         let index = IndexReader::new(&disk, &path, store);
@@ -183,8 +198,7 @@ impl Shared {
         // Of the headers, those before what was read may be others too: the chain does not cover where a frame is.
         let kept = if failpoint!("follow::keep_replaced_headers") { seen.files.segment } else { 0 };
         let headers = (1..=kept).filter_map(|number| seen.files.journal.segment(number)).collect();
-        let (disk, directory) = (Arc::clone(&self.disk), self.directory.clone());
-        let journal = Arc::new(Journal::new(disk, directory, self.store, headers));
+        let journal = Arc::new(new_journal(&self.disk, &self.path, self.store, headers));
         Ok(Some((watermark, Files { journal, segment: kept, watermark: watermark_file })))
     }
 

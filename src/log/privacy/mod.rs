@@ -7,6 +7,7 @@
 //! * A store without private events has nothing of this: its manifest says so until the first one is about to be
 //!   queued, since earlier versions would take such an event for damage.
 
+pub(crate) mod list;
 pub(crate) mod state;
 
 use crate::codec::record::forgotten_key;

@@ -9,7 +9,7 @@ use crate::codec::frame::Frame;
 use crate::codec::record::{Record, forgotten_key_id};
 use crate::codec::sealed_envelope::key_id;
 use crate::log::core::Log;
-use crate::log::privacy::asked;
+use crate::log::privacy::{asked, list};
 use crate::sealing::key::KeyId;
 use crate::value::error::Result;
 use crate::value::failpoint::failpoint;
@@ -47,6 +47,7 @@ fn fence_in(record: &[u8]) -> Option<KeyId> {
 pub(super) fn forget(log: &Log, fenced: &[KeyId]) {
     let privacy = &log.privacy;
     privacy.fenced(fenced, true);
+    let listed = privacy.with_directory(|disk, path| list::add(disk, path, fenced));
     if failpoint!("replica::keep_what_is_forgotten") {
         return;
     }
@@ -56,7 +57,7 @@ pub(super) fn forget(log: &Log, fenced: &[KeyId]) {
         None => Ok(()),
     };
     let purged = asked(|| privacy.purge_views());
-    for error in [destroyed.err(), purged.err()].into_iter().flatten() {
+    for error in [listed.err(), destroyed.err(), purged.err()].into_iter().flatten() {
         tracing::error!(%error, "somebody was forgotten; what is left here goes when the replica is opened again");
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// What a store without a manifest may hold beside the index and the views: its creation, or the manifest
 /// itself, was lost.
-const OURS: [&str; 3] = [LOCK, "journal", "MANIFEST.tmp"];
+const OURS: [&str; 5] = [LOCK, "journal", "MANIFEST.tmp", "forgotten", "forgotten.tmp"];
 /// The directory that a new ext volume has at its top. It is the filesystem's, and is never touched.
 const LOST_AND_FOUND: &str = "lost+found";
 

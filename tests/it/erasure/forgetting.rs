@@ -192,17 +192,32 @@ fn a_copy_and_an_export_keep_private_events_and_who_was_forgotten() {
     }
 }
 
-/// Without keys, a follower shows private events as sealed.
+/// A follower has no keys. It did not look for fences either, and showed those who were forgotten as sealed.
 #[test]
-fn a_follower_without_keys_shows_sealed_events() {
+fn a_follower_shows_private_events_as_sealed_and_who_was_forgotten_as_erased() {
     let place = Place::new();
     let store = place.open();
-    store.append("Order-1", ExpectedVersion::Any, [private("7", "x"), public()]).unwrap();
+    let events = [private("7", "x"), private("8", "y"), public()];
+    store.append("Order-1", ExpectedVersion::Any, events).unwrap();
     let follower = Follower::open(place.store()).unwrap();
     let formats = |events: Vec<RecordedEvent>| -> Vec<_> {
         events.into_iter().map(|event| event.format).collect()
     };
-    let expected = [PayloadFormat::Sealed, PayloadFormat::Json];
-    assert_eq!(formats(follower.read().collect().unwrap()), expected);
-    assert_eq!(formats(follower.read_stream("Order-1").collect().unwrap()), expected);
+    let shows = |expected: [PayloadFormat; 3]| {
+        assert_eq!(formats(follower.read().collect().unwrap()), expected);
+        assert_eq!(formats(follower.read_stream("Order-1").collect().unwrap()), expected);
+    };
+    let (json, sealed, erased) =
+        (PayloadFormat::Json, PayloadFormat::Sealed, PayloadFormat::Erased);
+    shows([sealed, sealed, json]);
+    store.forget("7").unwrap();
+    shows([erased, sealed, json]);
+    store.forget("8").unwrap();
+    shows([erased, erased, json]);
+    // The journal says it, and the list is made again from that.
+    store.close().unwrap();
+    std::fs::remove_file(place.store().join("forgotten")).unwrap();
+    shows([sealed, sealed, json]);
+    drop(place.open_bare());
+    shows([erased, erased, json]);
 }
