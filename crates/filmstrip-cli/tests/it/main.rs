@@ -10,6 +10,7 @@ mod large;
 mod look;
 #[cfg(feature = "mcp")]
 mod mcp;
+mod private;
 mod replicas;
 mod running;
 #[cfg(feature = "studio")]
