@@ -102,6 +102,10 @@ order-payment *ARGS:
 course-enrolment *ARGS:
     cargo run --release --example course_enrolment -- {{ ARGS }}
 
+# Example: a customer asks to be forgotten; the directory erasure-data must not be there yet
+right-to-erasure *ARGS:
+    cargo run --features erasure --example right_to_erasure -- {{ ARGS }}
+
 # Kill the order_payment example at random moments, in so many rounds
 order-payment-kills ROUNDS="200":
     FILMSTRIP_ROUNDS={{ ROUNDS }} cargo test --release --test it order_payment::

@@ -13,6 +13,7 @@
 //! | other systems | [`relays`] |
 //! | tasks of an async runtime | `async_services`, with the feature `async` (`docs/book/async.md`) |
 //! | another machine | [`replicas`] |
+//! | people, who may ask to be forgotten | `people`, with the feature `erasure` (`docs/book/people.md`) |
 //! | tests | [`testing`] |
 //! | operation | [`operating`], the [`command_line`], and the studio (`docs/book/studio.md`) |
 //!
@@ -63,6 +64,10 @@ pub mod async_services {}
 
 #[doc = include_str!("../docs/book/replicas.md")]
 pub mod replicas {}
+
+#[cfg(feature = "erasure")]
+#[doc = include_str!("../docs/book/people.md")]
+pub mod people {}
 
 #[doc = include_str!("../docs/book/testing.md")]
 pub mod testing {}

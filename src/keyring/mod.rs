@@ -57,6 +57,33 @@ pub trait Keys: Send + Sync {
     /// # Errors
     /// If one of them could not be destroyed; others may be.
     fn destroy(&self, ids: &[KeyId]) -> Result<()>;
+
+    /// Makes a [tag](crate::NewEvent::tag) of a value that is personal data, such as an e-mail address: a hash of it
+    /// under the oldest key of `subject`, which is made if there is none. The same value has the same tag until the
+    /// subject is forgotten, also when its key is rotated; then nobody can compute the tag any more, or find out by
+    /// trying which value it stood for.
+    ///
+    /// ```
+    /// use filmstrip::erasure::{KeyDirectory, KeyEncryptingKey, Keys};
+    /// # let directory = tempfile::tempdir()?;
+    /// # let kek = || Ok(KeyEncryptingKey::new(&[7; 32]));
+    /// let keys = KeyDirectory::create(directory.path().join("keys"), kek)?;
+    /// let tag = keys.tag("customer-7", "alice@example.org")?;
+    /// keys.rotate("customer-7")?;
+    /// assert_eq!(keys.tag("customer-7", "alice@example.org")?, tag);
+    /// assert_ne!(keys.tag("customer-8", "alice@example.org")?, tag);
+    /// # Ok::<(), filmstrip::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`current`](Keys::current).
+    fn tag(&self, subject: &str, value: &str) -> Result<String> {
+        let oldest = self.ids(subject)?.last().map(|id| self.get(*id)).transpose()?.flatten();
+        match oldest {
+            Some(key) => Ok(key.tag(value)),
+            None => Ok(self.current(subject)?.tag(value)),
+        }
+    }
 }
 
 /// So that an application can give a store its keys, and go on using them itself.
@@ -75,5 +102,9 @@ impl<K: Keys + ?Sized> Keys for Arc<K> {
 
     fn destroy(&self, ids: &[KeyId]) -> Result<()> {
         (**self).destroy(ids)
+    }
+
+    fn tag(&self, subject: &str, value: &str) -> Result<String> {
+        (**self).tag(subject, value)
     }
 }

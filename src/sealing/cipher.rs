@@ -28,6 +28,9 @@ pub(crate) const OVERHEAD_BYTES: usize = NONCE_BYTES + TAG_BYTES;
 /// Separates the key of the nonces from every other use of BLAKE3 with the same key.
 const CONTEXT: &str = "filmstrip 2026-11-28 synthetic nonce of sealed bytes";
 
+/// Separates the key of the tags in the same way.
+const TAG_CONTEXT: &str = "filmstrip 2026-11-28 tag of a value of a data subject";
+
 /// What does not open: the key is another, or what was sealed, or what it is bound to, was changed. Nothing tells
 /// which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +69,19 @@ impl Cipher {
         let mut plaintext = ciphertext.to_vec();
         self.decrypt(nonce, associated, &mut plaintext, tag)?;
         Ok(plaintext)
+    }
+
+    /// The first 16 bytes of a hash of `value`, keyed with a key that is derived from this one's.
+    pub(crate) fn tag(&self, value: &[u8]) -> [u8; 16] {
+        let mut deriving = blake3::Hasher::new_derive_key(TAG_CONTEXT);
+        deriving.update(&*self.nonce_key);
+        let mut derived = deriving.finalize();
+        deriving.zeroize();
+        let mut hasher = blake3::Hasher::new_keyed(derived.as_bytes());
+        derived.zeroize();
+        let hash = hasher.update(value).finalize();
+        hasher.zeroize();
+        *hash.as_bytes().first_chunk().expect("a hash is longer than a tag")
     }
 
     fn nonce(&self, associated: &[u8], plaintext: &[u8]) -> [u8; NONCE_BYTES] {

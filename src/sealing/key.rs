@@ -74,6 +74,13 @@ impl SubjectKey {
         self.id
     }
 
+    /// A tag that stands for `value`, and that nobody can compute without this key: 32 hexadecimal digits of a keyed
+    /// hash. See [`Keys::tag`](crate::erasure::Keys::tag).
+    #[must_use]
+    pub fn tag(&self, value: &str) -> String {
+        self.cipher.tag(value.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     pub(crate) fn cipher(&self) -> &Cipher {
         &self.cipher
     }

@@ -53,6 +53,8 @@ mod boundary;
 mod clock;
 mod decision;
 mod diff;
+#[cfg(feature = "erasure")]
+mod erasure;
 mod events;
 mod process;
 mod recording;
@@ -61,6 +63,8 @@ mod view;
 pub use boundary::{DecidedAll, GivenAll, given_all};
 pub use clock::ManualClock;
 pub use decision::{Decided, Given, given};
+#[cfg(feature = "erasure")]
+pub use erasure::survives_erasure;
 pub use events::round_trips;
 pub use process::{Process, process};
 pub use view::{Projecting, projecting};
