@@ -196,3 +196,6 @@ impl Store {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
