@@ -117,6 +117,7 @@
 //! | read from another process | [`Follower`] |
 //! | keep a copy that follows, on another machine | [`StoreBuilder::replica`] |
 //! | send the events to a broker, or to a file | [`Store::relay`] |
+//! | forget a person | with the feature `erasure`: `NewEvent::private`, and then `Store::forget` |
 //! | prove later that nothing was changed | keep [`Store::head_hash`] elsewhere; [`Store::check_hash`] |
 //!
 //! # Guarantees and limits
