@@ -164,11 +164,7 @@ fn write(store: &Store) -> Result<(), Box<dyn Error>> {
         let address = address.to_owned();
         // The user and the entries of a private event's metadata are encrypted as well.
         let metadata = Metadata::default().user("alice").entry("ip", "192.0.2.7");
-        customers.execute_with(
-            &id,
-            &CustomerEvent::AddressGiven { number, address },
-            metadata,
-        )?;
+        customers.execute_with(&id, &CustomerEvent::AddressGiven { number, address }, metadata)?;
         customers.execute(&id, &CustomerEvent::Bought { cents: 350 })?;
     }
     Ok(())

@@ -57,12 +57,12 @@ pub fn survives_erasure<A: Aggregate>(events: impl IntoIterator<Item = A::Event>
     let mut state = A::default();
     let mut recording = Recording::default();
     for event in events {
-        let stored = NewEvent::of(&event)
-            .and_then(|new| Ok((stream_in(A::CATEGORY, "1")?, new, event.subject().is_some())));
-        let (stream, new, is_private) = match stored {
+        let stored = NewEvent::of(&event).and_then(|new| Ok((stream_in(A::CATEGORY, "1")?, new)));
+        let (stream, new) = match stored {
             Ok(stored) => stored,
             Err(error) => panic!("an event of {} cannot be stored: {error}", A::CATEGORY),
         };
+        let is_private = new.subject.is_some();
         let recorded = recording.record(stream, new);
         let event = match is_private {
             true => stand_in::<A>(RecordedEvent {

@@ -4,12 +4,9 @@
 use crate::storage::disk::Disk;
 use crate::storage::replace;
 use crate::value::error::{Error, Result};
-use crate::views::FORGETTING;
+use crate::views::note::{FORGETTING, NEW};
 use std::io::ErrorKind;
 use std::path::Path;
-
-/// The suffix of the file's name while it is being written.
-const NEW: &str = ".new";
 
 /// Writes the note durably.
 pub(crate) fn note(disk: &dyn Disk, store_dir: &Path) -> Result<()> {

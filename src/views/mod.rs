@@ -33,14 +33,11 @@ use std::sync::atomic::AtomicBool;
 
 /// The name of the views' directory in the store's directory.
 pub(crate) const VIEWS: &str = "views";
-/// The name of the note that they are to be wiped.
-const FORGETTING: &str = "views.forgetting";
 
 /// Whether `name` belongs to the views in a store's directory.
 pub(crate) fn is_ours(name: &str) -> bool {
     let is_aside = is_quarantined(VIEWS, name) || is_quarantined(note::NAME, name);
-    let is_forgetting = name.strip_suffix(".new").unwrap_or(name) == FORGETTING;
-    name == VIEWS || note::is_note(name) || is_forgetting || is_aside
+    name == VIEWS || note::is_note(name) || is_aside
 }
 
 /// The views of one store.

@@ -19,12 +19,14 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub(super) const NAME: &str = "views.closed";
-/// The suffix of the file's name while it is being written.
-const NEW: &str = ".new";
+/// The name of another note: the views are to be wiped.
+pub(super) const FORGETTING: &str = "views.forgetting";
+/// The suffix of a note's name while it is being written.
+pub(super) const NEW: &str = ".new";
 
-/// Whether `name` is the name of the note, or of one that is being written.
+/// Whether `name` is the name of a note, or of one that is being written.
 pub(super) fn is_note(name: &str) -> bool {
-    name.strip_prefix(NAME).is_some_and(|rest| rest.is_empty() || rest == NEW)
+    [NAME, FORGETTING].contains(&name.strip_suffix(NEW).unwrap_or(name))
 }
 
 /// Writes the note in `store_dir` of the closed views in `directory`, which have these trees.
