@@ -289,7 +289,7 @@ impl Subscription {
         if let Err(error) = self.open.log().owner.check() {
             return Polled::Next(Next::Failed(error));
         }
-        let polled = self.follower.inbox.poll_next(waker);
+        let polled = self.follower.inbox.poll_next(self.open.log(), waker);
         if let Polled::Next(Next::Event(event)) = &polled {
             self.follower.inbox.filter.note_accepted(event.stream.as_str());
         }

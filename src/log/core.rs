@@ -16,6 +16,7 @@ use crate::telemetry::context;
 use crate::telemetry::counters::Counters;
 use crate::value::clock::{AskedClock, Clock, ClockWaiter, Micros};
 use crate::value::error::{Error, ErrorKind, Result, catch};
+use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
 use crate::value::fork::Owner;
 use crate::value::limits::{CLOCK_BEHIND_MAX, RECORDS_PAGE};
@@ -126,6 +127,15 @@ impl Log {
     #[cfg(feature = "erasure")]
     pub(crate) fn with_privacy(self, privacy: Privacy) -> Log {
         Log { privacy, ..self }
+    }
+
+    /// `event`, which was read some time ago, as it would be read now. What holds events calls this when it hands one
+    /// out.
+    #[inline]
+    pub(crate) fn as_of_now(&self, event: RecordedEvent) -> RecordedEvent {
+        #[cfg(feature = "erasure")]
+        let event = self.unless_forgotten(event);
+        event
     }
 
     /// Runs `work` on a thread of the engine. Closing the log joins the thread.

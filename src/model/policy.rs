@@ -73,15 +73,20 @@ pub struct Retrying {
 /// How long to wait before the retry, after `failures` consecutive failures of the store, the last with `error`.
 /// `None` if the failure needs an operator.
 pub(crate) fn recovery_delay(error: &Error, failures: u32) -> Option<Duration> {
-    if failpoint!("model::full_disk_is_for_good")
-        || !matches!(
-            error.kind(),
-            ErrorKind::StorageFull | ErrorKind::Timeout | ErrorKind::Unavailable
-        )
-    {
+    if failpoint!("model::full_disk_is_for_good") || !passes_by_itself(error.kind()) {
         return None;
     }
     Some(recovery_wait(failures))
+}
+
+fn passes_by_itself(kind: ErrorKind) -> bool {
+    match kind {
+        ErrorKind::StorageFull | ErrorKind::Timeout | ErrorKind::Unavailable => true,
+        // A key service comes back, and a key ring is mounted.
+        #[cfg(feature = "erasure")]
+        ErrorKind::KeysUnavailable => true,
+        _ => false,
+    }
 }
 
 /// As [`recovery_delay`], for effects of a process, which are also retried after a conflict and when a queue is full.

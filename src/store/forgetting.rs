@@ -18,7 +18,7 @@ use crate::value::callback;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use crate::value::limits::FORGOTTEN_PAGE;
-use crate::views::{self, forgetting};
+use crate::views::{self, VIEWS, forgetting};
 use std::sync::Arc;
 
 /// What [`Store::forget`] has done.
@@ -27,6 +27,10 @@ use std::sync::Arc;
 pub struct Forgotten {
     /// The ids of the keys that were destroyed, the newest first; none, if the subject had no key.
     pub keys: Vec<KeyId>,
+    /// The projections whose views may hold something of a private event, and are being rebuilt. Until that is done,
+    /// such a view shows its old rows; if its projection is paused, or stops at an error, it shows what there is of the
+    /// new ones.
+    pub rebuilding: Vec<String>,
 }
 
 impl Store {
@@ -38,11 +42,13 @@ impl Store {
     /// journal stay, too. A new private event about the subject is refused with [`Erased`](ErrorKind::Erased), until
     /// the keys are asked to [renew](crate::erasure::KeyDirectory::renew) it.
     ///
-    /// What was computed from private events goes as well. States of aggregates are computed again; no snapshot is ever
-    /// taken of one with private events. Read models that took any, and views of running projections that did, are
-    /// rebuilt in the background, and [`drain`](Store::drain) waits for them; until then a view shows
-    /// its old rows. The views of projections that do not run are removed. What sled's files keep of removed rows is
-    /// removed when the store is opened the next time: then all views are rebuilt.
+    /// What was computed from private events goes as well, and what waits to be handed out is erased by then. States of
+    /// aggregates and of processes are computed again; no snapshot is ever taken of one with private events. Read models
+    /// that took any, and views of running projections that did, are rebuilt in the background, and
+    /// [`drain`](Store::drain) waits for them; until then a view shows its old rows, unless its projection is paused or
+    /// stops at an error: then it shows what there is of the new ones. The views of projections that do not run are
+    /// removed. What sled's files keep of removed rows is removed when the store is opened the next time, and with it
+    /// all views, if any ever took a private event: they are rebuilt then.
     ///
     /// A subject without keys is not known, and nothing is done. Calling it again, after an error or without need, does
     /// no harm. What a crash interrupts is done when the store is opened with its keys.
@@ -78,8 +84,7 @@ impl Store {
             // A rotation may have come in between.
             destroyed.extend(ids);
         }
-        self.purge()?;
-        Ok(Forgotten { keys: destroyed })
+        Ok(Forgotten { keys: destroyed, rebuilding: self.purge()? })
     }
 
     /// Forgets the subjects of these keys, as another copy of this store has [listed](Store::forgotten) them: for a
@@ -97,8 +102,7 @@ impl Store {
         for page in ids.chunks(FORGOTTEN_PAGE) {
             self.fence_and_destroy(page)?;
         }
-        self.purge()?;
-        Ok(Forgotten { keys: ids.to_vec() })
+        Ok(Forgotten { keys: ids.to_vec(), rebuilding: self.purge()? })
     }
 
     /// Lists the keys whose subjects were forgotten, in the order of their ids. Keep the list outside of the store and
@@ -145,16 +149,16 @@ impl Store {
         })
     }
 
-    /// The last step. What it could not remove from the disk is removed when the store is opened the next time.
-    fn purge(&self) -> Result<()> {
+    /// The last step, but for the views' files: only while nobody has them open can be removed what they keep of rows
+    /// that were removed, and that may be of any view that there ever was. So it is not ended before the next opening.
+    fn purge(&self) -> Result<Vec<String>> {
         if self.log.log().record(FORGETTING)?.is_none() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        match self.parts.projections.forget()? && !failpoint!("store::leave_views_of_the_forgotten")
-        {
-            true => Ok(()),
-            false => self.end_forgetting(),
+        if failpoint!("store::leave_views_of_the_forgotten") {
+            self.end_forgetting()?;
         }
+        self.parts.projections.forget()
     }
 
     fn end_forgetting(&self) -> Result<()> {
@@ -179,7 +183,10 @@ impl Store {
         let is_forgetting = log.record(FORGETTING)?.is_some();
         let (disk, path) = (&**log.journal.disk(), self.path());
         if is_forgetting || forgetting::is_noted(disk, path)? {
-            views::wipe(disk, path)?;
+            if forgetting::may_be_private(disk, path, VIEWS)? {
+                views::wipe(disk, path)?;
+            }
+            forgetting::remove(disk, path)?;
         }
         match is_forgetting && self.log.engine().refuse_replica().is_ok() {
             true => self.end_forgetting(),
@@ -191,8 +198,8 @@ impl Store {
     pub(crate) fn forget_with_the_source(&self) {
         let projections = Arc::downgrade(&self.parts.projections);
         self.log.log().privacy.purge_views_by(move || match projections.upgrade() {
-            Some(projections) => projections.forget(),
-            None => Ok(false),
+            Some(projections) => projections.forget().map(drop),
+            None => Ok(()),
         });
     }
 }

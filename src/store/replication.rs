@@ -81,3 +81,6 @@ impl Store {
         manifest::write(disk, path, &Manifest { role: Role::Store, ..manifest })
     }
 }
+
+#[cfg(all(test, feature = "erasure"))]
+mod private_tests;

@@ -28,7 +28,7 @@ use bytes::Bytes;
 ///         Some(OrderEvent::AddressGiven { customer: 0, address: "(erased)".into() })
 ///     }
 /// }
-/// # #[derive(Default)]
+/// # #[derive(Default, Clone)]
 /// # struct Order { cents: u32, address: String }
 /// # impl Aggregate for Order {
 /// #     const CATEGORY: &'static str = "Order";
@@ -114,7 +114,7 @@ mod tests {
         }
     }
 
-    #[derive(Default)]
+    #[derive(Default, Clone)]
     struct Heard(Vec<Said>);
 
     impl Aggregate for Heard {

@@ -7,7 +7,6 @@ use crate::kv::failure::OpenError;
 use crate::storage::disk::Disk;
 use crate::value::error::{ErrorKind, Result};
 use crate::value::limits::READ_AGAIN_MAX;
-use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +21,7 @@ impl Views {
     ) -> Result<Arc<Views>, OpenError> {
         let db = Database::open(disk, &store_dir.join(VIEWS), cache_bytes)?;
         let (trees, noted_in) = (HashMap::new(), None);
-        Ok(Arc::new(Views { open: RwLock::new(Some(Open { trees, db, noted_in })) }))
+        Ok(Views::new(Open { trees, db, noted_in }))
     }
 
     /// Returns the tree `name` as it is; `None` if there is none.

@@ -30,6 +30,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+#[cfg(feature = "erasure")]
+use std::sync::atomic::Ordering;
 
 /// The name of the views' directory in the store's directory.
 pub(crate) const VIEWS: &str = "views";
@@ -43,6 +45,9 @@ pub(crate) fn is_ours(name: &str) -> bool {
 /// The views of one store.
 pub(crate) struct Views {
     open: RwLock<Option<Open>>,
+    /// It is noted that the files hold something of a private event.
+    #[cfg(feature = "erasure")]
+    is_private: AtomicBool,
 }
 
 struct Open {
@@ -54,6 +59,14 @@ struct Open {
 }
 
 impl Views {
+    fn new(open: Open) -> Arc<Views> {
+        Arc::new(Views {
+            open: RwLock::new(Some(open)),
+            #[cfg(feature = "erasure")]
+            is_private: AtomicBool::new(false),
+        })
+    }
+
     /// Opens the views in `store_dir`. Creates them if there are none, and replaces them if they cannot be used.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
@@ -77,7 +90,7 @@ impl Views {
             Err(OpenError::Unusable(reason)) => replace(disk, store_dir, cache_bytes, &reason)?,
         };
         let (trees, noted_in) = (HashMap::new(), Some(store_dir.to_owned()));
-        Ok(Arc::new(Views { open: RwLock::new(Some(Open { trees, db, noted_in })) }))
+        Ok(Views::new(Open { trees, db, noted_in }))
     }
 
     /// Returns the tree `name`, and creates it if there is none.
@@ -104,6 +117,20 @@ impl Views {
         let open = self.read()?;
         let names = open.db().tree_names()?;
         Ok(names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect())
+    }
+
+    /// Notes durably that the files hold something of a private event.
+    #[cfg(feature = "erasure")]
+    pub(crate) fn note_private(&self) -> Result<()> {
+        if self.is_private.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let open = self.read()?;
+        if let Some(store_dir) = &open.open().noted_in {
+            forgetting::note_private(&**open.db().disk(), store_dir)?;
+        }
+        self.is_private.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Syncs everything that was written so far.
@@ -203,7 +230,7 @@ pub(crate) fn wipe(disk: &dyn Disk, store_dir: &Path) -> Result<()> {
         let path = store_dir.join(name);
         remove_database(disk, &path).map_err(|e| Error::io("remove", &path, e))?;
     }
-    forgetting::remove(disk, store_dir)?;
+    note::remove(disk, store_dir)?;
     disk.sync_dir(store_dir).map_err(|e| Error::io("sync", store_dir, e))
 }
 

@@ -19,14 +19,15 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub(super) const NAME: &str = "views.closed";
-/// The name of another note: the views are to be wiped.
+/// The names of two more: that the views are to be wiped, and that they hold something of a private event.
 pub(super) const FORGETTING: &str = "views.forgetting";
+pub(super) const PRIVATE: &str = "views.private";
 /// The suffix of a note's name while it is being written.
 pub(super) const NEW: &str = ".new";
 
 /// Whether `name` is the name of a note, or of one that is being written.
 pub(super) fn is_note(name: &str) -> bool {
-    [NAME, FORGETTING].contains(&name.strip_suffix(NEW).unwrap_or(name))
+    [NAME, FORGETTING, PRIVATE].contains(&name.strip_suffix(NEW).unwrap_or(name))
 }
 
 /// Writes the note in `store_dir` of the closed views in `directory`, which have these trees.

@@ -39,6 +39,18 @@ const CAUGHT: &[(&str, &str)] = &[
         "erasure::forgetting::a_follower_shows_private_events_as_sealed_and_who_was_forgotten_as_erased",
     ),
     #[cfg(feature = "erasure")]
+    ("log::hand_out_the_forgotten", "erasure::held::what_waits_to_be_handed_out_is_erased_by_then"),
+    #[cfg(feature = "erasure")]
+    (
+        "process::keep_state_of_the_forgotten",
+        "erasure::held::the_state_of_an_instance_is_computed_again",
+    ),
+    #[cfg(feature = "erasure")]
+    (
+        "projection::show_the_forgotten_while_it_rests",
+        "erasure::views::the_view_of_a_projection_that_rests_does_not_show_who_was_forgotten",
+    ),
+    #[cfg(feature = "erasure")]
     (
         "replica::keep_what_is_forgotten",
         "erasure::replicas::a_replica_forgets_whom_its_source_forgets",

@@ -19,9 +19,9 @@ use crate::codec::process::{
     Cursor, ParkedStep, ProcessKey, StoredPosition, StoredStep, WaitsFrom, aside_prefix,
     aside_suffix, decode_cursor, given_up_key, move_cursor, process_key_of,
 };
-#[cfg(feature = "erasure")]
-use crate::codec::record::FORGOTTEN;
 use crate::codec::record::Record;
+#[cfg(feature = "erasure")]
+use crate::codec::record::{FORGETTING, FORGOTTEN};
 use crate::codec::step_words::{StepEvent, effect_of_version, moved, names_position};
 use crate::doctor::copy::versions::Versions;
 use crate::value::corruption::Corruption;
@@ -65,6 +65,9 @@ impl KeptState {
             let record = record.and_then(|bytes| Record::decode(&bytes));
             match record.map_err(&unreadable)? {
                 record if stays(&record) => {}
+                // A copy has no views that could hold anybody.
+                #[cfg(feature = "erasure")]
+                Record::State { key, .. } if key == FORGETTING => {}
                 Record::State { key, value } => self.put(key, value)?,
                 Record::Tracked { .. } => {}
             }

@@ -248,6 +248,7 @@ impl RunningGroup {
 
     fn deliver(&self, state: &mut State, now: Now) -> Option<Next> {
         let (event, attempt) = state.ledger.deliver(now)?;
+        let event = self.engine.log().as_of_now(event);
         self.keep_alarm(state);
         if attempt > 1 {
             self.redelivered.add(1);

@@ -72,7 +72,8 @@ impl Inbox {
                 if hold {
                     state.held = Some(event.position.get());
                 }
-                return Next::Event(event);
+                drop(state);
+                return Next::Event(log.as_of_now(event));
             }
             if let Some(end) = &mut state.end {
                 return end.take().map_or(Next::Ended, Next::Failed);
@@ -104,14 +105,15 @@ impl Inbox {
     /// Takes the next event; or has `waker` woken when there may be one. If it lags, it is [`Polled::Lags`]: a thread
     /// is to call [`catch_up`](Inbox::catch_up), and then this is to be called again.
     #[cfg(feature = "async")]
-    pub(crate) fn poll_next(&self, waker: &Waker) -> Polled {
+    pub(crate) fn poll_next(&self, log: &Log, waker: &Waker) -> Polled {
         let waker = waker.clone();
         let mut state = self.state.lock();
         if self.is_stopped() {
             return Polled::Next(Next::Ended);
         }
         if let Some(event) = state.events.pop_front() {
-            return Polled::Next(Next::Event(event));
+            drop(state);
+            return Polled::Next(Next::Event(log.as_of_now(event)));
         }
         if let Some(end) = &mut state.end {
             return Polled::Next(end.take().map_or(Next::Ended, Next::Failed));

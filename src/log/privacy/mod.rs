@@ -16,6 +16,7 @@ use crate::log::core::Log;
 use crate::sealing::key::KeyId;
 use crate::sealing::source::{FoundKey, KeySource};
 use crate::value::error::{Error, ErrorKind, Result, catch};
+use crate::value::event::{PayloadFormat, RecordedEvent};
 use crate::value::failpoint::failpoint;
 use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
 use state::Gate;
@@ -72,6 +73,22 @@ impl Log {
             }
         }
         Ok(Pass::Through(gate))
+    }
+
+    /// `event`, erased if its subject was forgotten since it was read. If that cannot be found out, it is as without its
+    /// key.
+    pub(crate) fn unless_forgotten(&self, event: RecordedEvent) -> RecordedEvent {
+        let Some(id) = event.key_id().filter(|_| event.unreadable().is_none()) else {
+            return event;
+        };
+        if failpoint!("log::hand_out_the_forgotten") {
+            return event;
+        }
+        match self.is_forgotten(id) {
+            Ok(false) => event,
+            Ok(true) => event.without_content(PayloadFormat::Erased),
+            Err(_) => event.without_content(PayloadFormat::Sealed),
+        }
     }
 
     /// Whether the journal says that the subject of this key was forgotten.

@@ -28,7 +28,7 @@ pub(crate) struct Privacy {
     /// What drops what was computed from private events.
     purges: Mutex<Vec<Weak<Purge>>>,
     /// What a replica calls to purge its views.
-    views: OnceLock<Box<dyn Fn() -> Result<bool> + Send + Sync>>,
+    views: OnceLock<Box<dyn Fn() -> Result<()> + Send + Sync>>,
 }
 
 /// Drops from memory what was computed from private events, once their fence is durable.
@@ -119,13 +119,13 @@ impl Privacy {
     }
 
     /// Sets what [`purge_views`](Privacy::purge_views) calls.
-    pub(crate) fn purge_views_by(&self, purge: impl Fn() -> Result<bool> + Send + Sync + 'static) {
+    pub(crate) fn purge_views_by(&self, purge: impl Fn() -> Result<()> + Send + Sync + 'static) {
         let _is_first = self.views.set(Box::new(purge));
     }
 
     /// Rebuilds or removes the views that may hold something of a private event.
-    pub(crate) fn purge_views(&self) -> Result<bool> {
-        self.views.get().map_or(Ok(false), |purge| purge())
+    pub(crate) fn purge_views(&self) -> Result<()> {
+        self.views.get().map_or(Ok(()), |purge| purge())
     }
 
     /// The fence of these keys was made, or could not be.

@@ -37,13 +37,23 @@ pub(crate) struct Replica {
     standing: Mutex<Standing>,
     /// Frames that are durable and could not be shown yet, each with the end of the journal after it. Locked by who has
     /// the journal's writer.
-    unshown: Mutex<VecDeque<(Written, End)>>,
+    unshown: Mutex<VecDeque<Unshown>>,
     /// Dropped when the log is no longer a replica.
     ending: Mutex<Option<Sender<()>>>,
     ended: Receiver<()>,
-    /// The keys whose fence is durable here, and whose events are still to be forgotten.
+    /// The keys whose fence was shown, and whose events are still to be forgotten.
     #[cfg(feature = "erasure")]
     fenced: Mutex<Vec<KeyId>>,
+}
+
+/// A frame that was written and is not shown yet.
+struct Unshown {
+    written: Written,
+    /// That of the journal after it.
+    end: End,
+    /// The keys whose fences it has.
+    #[cfg(feature = "erasure")]
+    fences: Vec<KeyId>,
 }
 
 impl Replica {
@@ -125,7 +135,7 @@ impl Replica {
         let mut failed = None;
         for frame in frames {
             match self.write_one(log, writer, frame) {
-                Ok(one) => written.push_back((one, writer.end())),
+                Ok(one) => written.push_back(one),
                 Err(Failed::Broken(error)) => return Err(Failed::Broken(error)),
                 Err(other) => {
                     failed = Some(other);
@@ -146,13 +156,23 @@ impl Replica {
         log: &Log,
         writer: &mut Writer,
         frame: &JournalFrame,
-    ) -> Result<Written, Failed> {
+    ) -> Result<Unshown, Failed> {
         writer.refuse_unless_next(frame).map_err(Failed::Stopped)?;
         #[cfg(feature = "erasure")]
-        self.fenced.lock().extend(privacy::prepare(log, frame.frame()).map_err(Failed::Again)?);
-        writer.write_verbatim(frame).map_err(|error| match error {
+        let fences = privacy::prepare(log, frame.frame()).map_err(Failed::Again)?;
+        #[cfg(feature = "erasure")]
+        if failpoint!("replica::destroy_before_fence") {
+            self.fenced.lock().extend_from_slice(&fences);
+        }
+        let written = writer.write_verbatim(frame).map_err(|error| match error {
             WriteError::NotWritten(error) => Failed::Again(error),
             WriteError::Stopped(error) | WriteError::Unknown(error) => Failed::Broken(error),
+        })?;
+        Ok(Unshown {
+            written,
+            end: writer.end(),
+            #[cfg(feature = "erasure")]
+            fences,
         })
     }
 
@@ -160,9 +180,11 @@ impl Replica {
     /// it as well.
     fn show(&self, log: &Log) -> Result<(), Failed> {
         let mut unshown = self.unshown.lock();
-        while let Some((written, end)) = unshown.front() {
+        while let Some(Unshown { written, end, .. }) = unshown.front() {
             content::publish(log, end, written)?;
-            unshown.pop_front();
+            let _shown = unshown.pop_front();
+            #[cfg(feature = "erasure")]
+            self.fenced.lock().extend(_shown.map(|shown| shown.fences).unwrap_or_default());
             self.standing.lock().took_a_frame();
         }
         Ok(())
@@ -195,6 +217,8 @@ impl Replica {
             commits.set_refusal(None);
             Ok(log.head_position())
         });
+        #[cfg(feature = "erasure")]
+        self.forget_fenced(log);
         promoted.map_err(|failed| {
             if let Failed::Broken(error) = &failed {
                 commits.refuse(error);

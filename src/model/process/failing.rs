@@ -82,8 +82,9 @@ impl<M: ProcessManager> Runner<M> {
         if let Some(full) = self.no_more_parked(&failed) {
             return self.stop_at(id, Failed { cause: full, ..failed }, attempts);
         }
-        let parked = self.parked_step(id, &failed, attempts);
-        let (process, at, cause) = (M::NAME, &parked.what, &parked.error);
+        let parked = self.parked_step(&failed, attempts);
+        let said = failed.cause.to_string();
+        let (process, at, cause) = (M::NAME, &parked.what, &said);
         self.must_write = true;
         if then == ErrorAction::ParkInstance {
             tracing::error!(process, instance = &**id, at, cause, "an instance was parked");
@@ -114,7 +115,7 @@ impl<M: ProcessManager> Runner<M> {
     pub(super) fn stop_at(&mut self, id: &Id, failed: Failed, attempts: u32) -> Step {
         // So that what it stopped at can be skipped, and the others have come as far as they could.
         self.commit()?;
-        let parked = self.parked_step(id, &failed, attempts);
+        let parked = self.parked_step(&failed, attempts);
         self.desk.shared.seen.lock().own.stopped_at = Some((id.to_string(), parked));
         let message =
             format!("{} stopped at {}: {}", self.desk.shared.who, failed.at, failed.cause);
@@ -122,19 +123,19 @@ impl<M: ProcessManager> Runner<M> {
     }
 
     /// What is kept of a step that has failed.
-    pub(super) fn parked_step(&self, id: &str, failed: &Failed, attempts: u32) -> ParkedStep {
-        let mut error = self.recordable(id, failed);
+    pub(super) fn parked_step(&self, failed: &Failed, attempts: u32) -> ParkedStep {
+        let mut error = self.recordable(failed);
         error.truncate(error.floor_char_boundary(PARKED_ERROR_BYTES_MAX));
         let parked_at = self.log().now().0;
         ParkedStep { step: failed.step, what: failed.at.clone(), error, attempts, parked_at }
     }
 
-    /// The message of `failed`, for a record that is never changed: it may quote what the application was given.
-    #[cfg_attr(not(feature = "erasure"), allow(unused_variables, reason = "for private events"))]
-    fn recordable(&self, id: &str, failed: &Failed) -> String {
+    /// The message of `failed`, for a record that is never changed. In a store with private events it may quote one,
+    /// wherever the application has that from; what it said is in the log then.
+    fn recordable(&self, failed: &Failed) -> String {
         #[cfg(feature = "erasure")]
-        if self.is_private(id, failed.step) && !failpoint!("process::record_private_error") {
-            return "a private event may be in the message, so it was only logged".to_owned();
+        if self.log().privacy.is_marked() && !failpoint!("process::record_private_error") {
+            return "not recorded, because the store has private events; the log has it".to_owned();
         }
         failed.cause.to_string()
     }

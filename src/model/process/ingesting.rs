@@ -27,6 +27,7 @@ impl<M: ProcessManager> Runner<M> {
         while self.has_room()
             && let Some(event) = self.incoming.events.front().cloned()
         {
+            let event = self.log().as_of_now(event);
             if !self.ingest(&event)? {
                 return Ok(());
             }
@@ -120,11 +121,11 @@ impl<M: ProcessManager> Runner<M> {
             let failed = Failed { cause: full, ..failed };
             return self.stop_at(&id, failed, failures).map(|()| false);
         }
-        let parked = self.parked_step(&id, &failed, failures);
+        let parked = self.parked_step(&failed, failures);
         tracing::error!(
             process = M::NAME,
             at = parked.what,
-            cause = parked.error,
+            cause = failed.cause.to_string(),
             "an event was parked"
         );
         self.kept.set_aside(&id, &parked);

@@ -16,6 +16,8 @@ use crate::model::process::schedule::Id;
 use crate::value::clock::Micros;
 use crate::value::error::{Contained, HandlerError, Result};
 use crate::value::event::NewEvent;
+#[cfg(feature = "erasure")]
+use crate::value::failpoint::failpoint;
 use crate::value::limits::CACHED_INSTANCES_MAX;
 use crate::value::position::Version;
 use crate::value::stream::StreamId;
@@ -33,6 +35,9 @@ pub(super) struct Instance<M> {
     pub(super) passed: Passed,
     /// Its deadline, and whether that has fired.
     pub(super) alarm: Option<Alarm>,
+    /// If private events are in its state, how often somebody had been forgotten before the first one was read.
+    #[cfg(feature = "erasure")]
+    pub(super) private_since: Option<u64>,
 }
 
 /// An instance's decision that is not recorded yet.
@@ -51,13 +56,31 @@ impl<M: ProcessManager> Instance<M> {
         let (stream, alarm) = (stream_in(M::NAME, id)?, alarm(log, M::NAME, id)?);
         let (version, passed) = (Version::NONE, Passed::default());
         let state = Contained::new(M::default());
-        let mut instance = Instance { stream, state, version, passed, alarm };
+        let mut instance = Instance {
+            stream,
+            state,
+            version,
+            passed,
+            alarm,
+            #[cfg(feature = "erasure")]
+            private_since: None,
+        };
         instance.refresh(log, pass_on)?;
         Ok(instance)
     }
 
     /// Applies the events that its stream has after `version`.
     pub(super) fn refresh(&mut self, log: &Arc<Log>, pass_on: &PassOn) -> Result<()> {
+        #[cfg(feature = "erasure")]
+        let epoch = log.privacy.epoch();
+        #[cfg(feature = "erasure")]
+        if self.private_since.is_some_and(|since| since != epoch)
+            && !failpoint!("process::keep_state_of_the_forgotten")
+        {
+            // The subject of one of its events may be among them.
+            (self.state, self.version) = (Contained::new(M::default()), Version::NONE);
+            (self.passed, self.private_since) = (Passed::default(), None);
+        }
         let last = log.stream_state(&self.stream)?.unwrap_or_else(StreamState::absent).version;
         if last <= self.version {
             return Ok(());
@@ -66,6 +89,10 @@ impl<M: ProcessManager> Instance<M> {
         let range = StreamRange { first, last, backwards: false, limit: u64::MAX };
         for event in StreamEvents::new(Arc::clone(log), self.stream.clone(), range) {
             let event = event?;
+            #[cfg(feature = "erasure")]
+            if event.key_id().is_some() {
+                self.private_since.get_or_insert(epoch);
+            }
             self.state.evolve(&event.decode::<M::Event>()?);
             self.version = event.version;
             self.passed = pass_on.of_event(&event);
@@ -98,6 +125,11 @@ impl<M: ProcessManager> Instance<M> {
         let mut events = Vec::with_capacity(decided.len());
         for event in decided {
             let (new, stored) = event_set::write(event)?;
+            #[cfg(feature = "erasure")]
+            if new.subject.is_some() {
+                // It may be recorded before the next one is forgotten, or after: it is read again in any case.
+                then.private_since = Some(u64::MAX);
+            }
             events.push(new.metadata(passed.metadata(cause)));
             // The event as it will be loaded, which may lack fields that serde skips.
             then.state.evolve(&stored);

@@ -26,8 +26,6 @@ mod listening;
 pub(crate) mod passing_on;
 mod pending;
 mod plan;
-#[cfg(feature = "erasure")]
-mod private;
 mod reacting;
 pub(crate) mod registry;
 mod replaying;

@@ -90,6 +90,7 @@ impl<M: ProcessManager> Runner<M> {
     /// Lets the instance react to the first event that waits for it; false if it has failed.
     fn react_to_first(&mut self, id: &Id) -> Result<bool, Interrupt> {
         let Some(event) = self.schedule.first(id).cloned() else { return Ok(false) };
+        let event = self.log().as_of_now(event);
         match self.react(id, &event, true) {
             Ok(reacted) => {
                 self.succeeded(id);

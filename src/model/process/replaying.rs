@@ -229,7 +229,7 @@ impl<M: ProcessManager> Runner<M> {
     fn park_again(&mut self, id: &Id, step: StoredStep, cause: HandlerError) -> Result<()> {
         let ParkedStep { what, attempts, .. } = self.record_of(id, step)?;
         let failed = Failed { step, at: what, cause: told::by_handler(cause) };
-        let parked = self.parked_step(id, &failed, attempts.saturating_add(1));
+        let parked = self.parked_step(&failed, attempts.saturating_add(1));
         self.kept.set_aside(id, &parked);
         Ok(())
     }

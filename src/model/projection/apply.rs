@@ -100,6 +100,12 @@ impl Pending {
         self.is_private |= event.key_id().is_some();
     }
 
+    /// Whether a private event is among those that led to the changes.
+    #[cfg(feature = "erasure")]
+    pub(super) fn is_private(&self) -> bool {
+        self.is_private
+    }
+
     /// Adds the changes of one event.
     pub(super) fn take(&mut self, changes: Changes) {
         let bytes_of = |row: &Row| row.bytes.len() + row.entries.as_bytes().len();
@@ -164,8 +170,11 @@ impl Pending {
         let parked = parked_changes(&self.parked);
         let changes = rows.chain(left).chain(parked);
         #[cfg(feature = "erasure")]
-        let changes =
-            changes.chain(self.is_private.then(|| Change::State(PRIVATE.to_vec(), Some(vec![1]))));
+        let changes = {
+            // First: the changes may be written in parts.
+            let private = self.is_private.then(|| Change::State(PRIVATE.to_vec(), Some(vec![1])));
+            private.into_iter().chain(changes)
+        };
         let changes = changes.chain(checkpoint).collect();
         (changes, self.parked_counts, self.released)
     }

@@ -143,6 +143,8 @@ impl<P: Projection> ProjectionBuilder<P> {
             target,
             has_outdated: true,
             replay: None,
+            #[cfg(feature = "erasure")]
+            shows_forgotten: false,
         };
         Worker::start(log.log(), "filmstrip-projector", runner, Arc::clone(&shared), registered)?;
         Ok(ProjectionHandle { shared, served, log })

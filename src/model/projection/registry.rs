@@ -124,13 +124,13 @@ impl Projections {
     }
 
     /// Somebody was forgotten: rebuilds the views of running projections that may hold something of a private event,
-    /// removes those of others, and lets read models begin again. Returns whether there were such views: sled's files
-    /// keep what was in them until they are rewritten.
+    /// and removes those of others. Returns the names of the former. sled's files keep what was in them until they are
+    /// wiped.
     #[cfg(feature = "erasure")]
-    pub(crate) fn forget(&self) -> Result<bool> {
+    pub(crate) fn forget(&self) -> Result<Vec<String>> {
         let directory = self.directory.path().join(VIEWS);
         if is_directory(&**self.log.journal.disk(), &directory)? != Some(true) {
-            return Ok(false);
+            return Ok(Vec::new());
         }
         for shared in self.known.running() {
             match shared.ask(Ask::Own(ProjectionRequest::Forget)) {
@@ -139,17 +139,18 @@ impl Projections {
                 asked => asked?,
             }
         }
-        let mut are_private = false;
+        let mut rebuilding = Vec::new();
         for name in self.names()? {
             if self.trees(&name)?.is_private()? {
-                are_private = true;
                 match self.remove(&name) {
-                    Err(error) if error.kind() == ErrorKind::AlreadyRunning => {}
+                    Err(error) if error.kind() == ErrorKind::AlreadyRunning => {
+                        rebuilding.push(name)
+                    }
                     removed => removed?,
                 }
             }
         }
-        Ok(are_private)
+        Ok(rebuilding)
     }
 
     /// The names of all projections with views.

@@ -44,6 +44,9 @@ pub(super) struct Runner<P> {
     pub(super) has_outdated: bool,
     /// The replay of parked events in progress.
     pub(super) replay: Option<Replay>,
+    /// The served view may hold something of somebody who was forgotten, until the new one replaces it.
+    #[cfg(feature = "erasure")]
+    pub(super) shows_forgotten: bool,
 }
 
 pub(super) type Interrupt = desk::Interrupt<ProjectionRequest>;
@@ -82,7 +85,11 @@ impl<P: Projection> Work for Runner<P> {
         self.desk.wait(&timer(timeout))
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, _rests: bool) {
+        #[cfg(feature = "erasure")]
+        if _rests {
+            self.hide_the_forgotten();
+        }
         self.remove_outdated();
     }
 
@@ -110,7 +117,10 @@ impl<P: Projection> Work for Runner<P> {
                 Answer::Now(Ok(()))
             }
             #[cfg(feature = "erasure")]
-            ProjectionRequest::Forget => self.answer(ProjectionRequest::Rebuild, answer, follows),
+            ProjectionRequest::Forget => {
+                self.shows_forgotten = true;
+                self.answer(ProjectionRequest::Rebuild, answer, follows)
+            }
             ProjectionRequest::Rebuild => match self.build_anew().and_then(|()| self.resume()) {
                 Ok(position) => Answer::BeginsAt(position),
                 Err(error) => Answer::Now(Err(error)),
@@ -236,9 +246,26 @@ impl<P: Projection> Runner<P> {
         drop(served);
         self.current = generation.number;
         self.target.building = false;
+        #[cfg(feature = "erasure")]
+        {
+            self.shows_forgotten = false;
+        }
         self.show();
         self.has_outdated = true;
         Ok(())
+    }
+
+    /// Serves the new view at once, however much of it there is, if the old one may hold somebody who was forgotten:
+    /// nobody builds the new one now.
+    #[cfg(feature = "erasure")]
+    fn hide_the_forgotten(&mut self) {
+        if self.shows_forgotten
+            && self.target.building
+            && !failpoint!("projection::show_the_forgotten_while_it_rests")
+            && let Err(Interrupt::Fault(error)) = self.promote()
+        {
+            tracing::error!(projection = P::NAME, %error, "the view still shows who was forgotten");
+        }
     }
 
     /// Removes views that are no longer used, until there is a request.

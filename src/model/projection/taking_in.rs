@@ -10,6 +10,8 @@ use crate::model::projection::trees::Place;
 use crate::model::worker::Work;
 use crate::telemetry::context::{self, Handling};
 use crate::telemetry::spans::enter_span;
+#[cfg(feature = "erasure")]
+use crate::value::error::ErrorKind;
 use crate::value::event::RecordedEvent;
 use crate::value::failpoint::failpoint;
 use crate::value::limits::VIEW_HELD_MAX;
@@ -114,6 +116,13 @@ impl<P: Projection> Runner<P> {
                     return Ok(());
                 }
                 Err(Failure::View(error)) => return Err(error.into()),
+                // Nothing is wrong with the event.
+                #[cfg(feature = "erasure")]
+                Err(Failure::Event(_, Some(error)))
+                    if error.kind() == ErrorKind::KeysUnavailable =>
+                {
+                    return Err(error.into());
+                }
                 Err(Failure::Event(cause, _)) => cause,
             };
             failures += 1;

@@ -127,6 +127,12 @@ impl Trees {
         self.generation(number)
     }
 
+    /// Notes durably, before it is so, that the views' files hold something of a private event.
+    #[cfg(feature = "erasure")]
+    pub(super) fn note_private(&self) -> Result<()> {
+        self.views.note_private()
+    }
+
     /// Whether one of its views may hold something of a private event.
     #[cfg(feature = "erasure")]
     pub(super) fn is_private(&self) -> Result<bool> {

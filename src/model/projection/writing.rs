@@ -49,6 +49,10 @@ impl<P: Projection> Runner<P> {
             let (parks, has_rows) = (pending.parks(), !pending.rows().is_empty());
             let (made_by, store) = (MadeBy::of::<P>(), self.log.journal.store());
             let before = self.target.parked.all;
+            #[cfg(feature = "erasure")]
+            if pending.is_private() {
+                self.trees.note_private()?;
+            }
             let (changes, parked, released) = pending.into_changes(made_by, store, place, before);
             let begun = Instant::now();
             self.write_changes(changes, has_rows, waits).inspect_err(|_| {

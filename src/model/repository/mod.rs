@@ -407,6 +407,8 @@ impl<A: Aggregate> Repository<A> {
     }
 
     fn keep(&self, stream: StreamId, known: Known<A>) {
+        #[cfg(feature = "erasure")]
+        let epoch = known.epoch;
         let Known { state, version, position, commands, snapshot_at, .. } = known;
         let state = Arc::new(Mutex::new(state));
         let known = Known {
@@ -416,9 +418,14 @@ impl<A: Aggregate> Repository<A> {
             commands,
             snapshot_at,
             #[cfg(feature = "erasure")]
-            epoch: known.epoch,
+            epoch,
         };
         self.memory.cache.put(stream, known);
+        // It was computed before somebody was forgotten, and is of no use any more.
+        #[cfg(feature = "erasure")]
+        if epoch != self.log.log().privacy.epoch() {
+            self.memory.cache.clear();
+        }
     }
 
     fn version(&self, stream: &StreamId) -> Result<Version> {

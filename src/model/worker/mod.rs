@@ -41,8 +41,8 @@ pub(crate) trait Work: Send + 'static {
     /// Waits for a request; `None` after `timeout`.
     fn wait(&mut self, timeout: Option<Duration>) -> Option<Interrupt<Self::Own>>;
 
-    /// Called before the worker follows the log or rests.
-    fn begin(&mut self) {}
+    /// Called before the worker follows the log, or rests.
+    fn begin(&mut self, _rests: bool) {}
 
     /// Called before a request is handled: repairs the remains of a failed write.
     fn prepare(&mut self) -> Result<()> {
@@ -113,7 +113,7 @@ impl<W: Work> Worker<W> {
     fn run_until_ended(&mut self) {
         loop {
             self.shared.see(&self.doing);
-            self.work.begin();
+            self.work.begin(!matches!(self.doing, Doing::Following));
             let interrupt = match self.doing {
                 Doing::Following => self.follow_or_recover(),
                 _ => self.work.wait(None).unwrap_or(Interrupt::Closed),

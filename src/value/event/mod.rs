@@ -363,6 +363,17 @@ impl RecordedMetadata {
         RecordedMetadata(Some(Arc::new(Extras { metadata, tags, key_id: Some(key_id) })))
     }
 
+    /// The same without the user and the entries.
+    #[cfg(feature = "erasure")]
+    fn closed(self) -> RecordedMetadata {
+        if self.user.is_none() && self.entries.is_empty() {
+            return self;
+        }
+        let (tags, key_id) = (self.tags().to_vec(), self.key_id());
+        let metadata = Metadata { user: None, entries: BTreeMap::new(), ..Metadata::clone(&self) };
+        RecordedMetadata(Some(Arc::new(Extras { metadata, tags, key_id })))
+    }
+
     /// The same with the user and the entries, which were sealed.
     #[cfg(feature = "erasure")]
     pub(crate) fn opened(
@@ -471,6 +482,13 @@ impl RecordedEvent {
             );
             Error::with_source(ErrorKind::Undecodable, message, e)
         })
+    }
+
+    /// The same without what was private in it.
+    #[cfg(feature = "erasure")]
+    pub(crate) fn without_content(self, format: PayloadFormat) -> RecordedEvent {
+        let metadata = self.metadata.closed();
+        RecordedEvent { format, payload: Bytes::new(), metadata, ..self }
     }
 
     /// Why nobody, or nobody here, can read the payload; `None` if it can be read.

@@ -2,10 +2,12 @@
 
 mod derived;
 mod forgetting;
+mod held;
 mod marker;
 mod passing_on;
 mod races;
 mod replicas;
+mod views;
 
 use filmstrip::erasure::{KeyDirectory, KeyEncryptingKey};
 use filmstrip::read::PayloadFormat;

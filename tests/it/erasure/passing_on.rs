@@ -78,9 +78,10 @@ fn a_process_records_nothing_of_a_private_event_in_clear() {
     assert!(of_private.metadata.correlation_id.is_some());
     assert_eq!(caused("Courier-2").metadata.user.as_deref(), Some("bob"));
     let parked = process.parked().unwrap();
-    let error_of = |id| &*parked.iter().find(|parked| parked.id == id).unwrap().error;
-    assert!(error_of("bad1").contains("private"), "{}", error_of("bad1"));
-    assert_eq!(error_of("bad2"), "nobody delivers to \"no marker\"");
+    let ids: Vec<_> = parked.iter().map(|parked| &*parked.id).collect();
+    assert_eq!(ids, ["bad1", "bad2"]);
+    // What a step had to do with a private event, nobody knows but the application.
+    assert!(parked.iter().all(|parked| parked.error.starts_with("not recorded")), "{parked:?}");
     store.close().unwrap();
     assert!(!is_in_a_file(place.0.path()));
 }

@@ -752,6 +752,9 @@ fn a_key_ring_that_makes_nothing_durable_is_caught() {
     let cuts =
         "proof::forgetting::a_power_cut_at_any_step_leaves_everything_of_a_subject_or_nothing";
     assert_caught("store::destroy_before_fence", cuts);
+    let replica = "store::replication::private_tests::\
+         a_replica_destroys_no_key_before_the_fence_is_durable_there";
+    assert_caught("replica::destroy_before_fence", replica);
     let cuts = "proof::keyring::\
          a_power_cut_at_any_step_leaves_each_key_that_was_returned_and_none_that_was_destroyed";
     assert_caught("keyring::use_key_before_it_is_synced", cuts);
