@@ -130,7 +130,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("  {} key was destroyed", forgotten.keys.len());
     store.drain(PATIENCE)?;
     show(&store, &labels)?;
-    println!("  the journal up to {}: {:?}", hash.position(), store.check_hash(&hash)?);
+    println!("  the journal up to {}: {:?}", hash.position, store.check_hash(&hash)?);
     match write_address(&store) {
         Err(error) => println!("  a new address: {error}"),
         Ok(()) => return Err("an address was recorded after its customer was forgotten".into()),

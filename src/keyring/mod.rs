@@ -72,7 +72,7 @@ pub trait Keys: Send + Sync {
     /// keys.rotate("customer-7")?;
     /// assert_eq!(keys.tag("customer-7", "alice@example.org")?, tag);
     /// assert_ne!(keys.tag("customer-8", "alice@example.org")?, tag);
-    /// # Ok::<(), filmstrip::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors

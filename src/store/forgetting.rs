@@ -43,8 +43,8 @@ impl Store {
     /// the keys are asked to [renew](crate::erasure::KeyDirectory::renew) it.
     ///
     /// What was computed from private events goes as well, and what waits to be handed out is erased by then. States of
-    /// aggregates and of processes are computed again; no snapshot is ever taken of one with private events. Read models
-    /// that took any, and views of running projections that did, are rebuilt in the background, and
+    /// aggregates and of processes are computed again; no snapshot is ever taken of one with private events. Read
+    /// models that took any, and views of running projections that did, are rebuilt in the background, and
     /// [`drain`](Store::drain) waits for them; until then a view shows its old rows, unless its projection is paused or
     /// stops at an error: then it shows what there is of the new ones. The views of projections that do not run are
     /// removed. What sled's files keep of removed rows is removed when the store is opened the next time, and with it

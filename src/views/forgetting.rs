@@ -2,7 +2,8 @@
 //!
 //! * `views.private`: their files hold, or held, something of a private event. sled's files keep what was removed from
 //!   them, so this holds until the views are wiped.
-//! * `views.forgetting`, of a replica: somebody was forgotten, and they are to be wiped when it is opened the next time.
+//! * `views.forgetting`, of a replica: somebody was forgotten, and they are to be wiped when it is opened the next
+//!   time.
 
 use crate::index::quarantine::is_quarantined;
 use crate::storage::disk::Disk;

@@ -75,8 +75,8 @@ impl Log {
         Ok(Pass::Through(gate))
     }
 
-    /// `event`, erased if its subject was forgotten since it was read. If that cannot be found out, it is as without its
-    /// key.
+    /// `event`, erased if its subject was forgotten since it was read. If that cannot be found out, it is as without
+    /// its key.
     pub(crate) fn unless_forgotten(&self, event: RecordedEvent) -> RecordedEvent {
         let Some(id) = event.key_id().filter(|_| event.unreadable().is_none()) else {
             return event;

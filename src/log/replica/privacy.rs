@@ -42,8 +42,8 @@ fn fence_in(record: &[u8]) -> Option<KeyId> {
     }
 }
 
-/// The fences of these keys are durable here, and shown: drops what was computed from events under them, and destroys the keys, if
-/// this replica was given any. What fails is done when the replica is opened the next time.
+/// The fences of these keys are durable here, and shown: drops what was computed from events under them, and destroys
+/// the keys, if this replica was given any. What fails is done when the replica is opened the next time.
 pub(super) fn forget(log: &Log, fenced: &[KeyId]) {
     let privacy = &log.privacy;
     privacy.fenced(fenced, true);

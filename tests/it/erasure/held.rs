@@ -44,7 +44,7 @@ fn what_waits_to_be_handed_out_is_erased_by_then() {
 
 static FAILS: AtomicBool = AtomicBool::new(true);
 
-/// Records what orders say, for whoever they are about; fails as long as `FAILS` says.
+/// Records what orders say; fails as long as `FAILS` says.
 #[derive(Debug, Default, Clone)]
 struct Notes(Vec<String>);
 
