@@ -114,7 +114,7 @@ mod tests {
         }
     }
 
-    #[derive(Default)]
+    #[derive(Clone, Default)]
     struct Heard(Vec<Said>);
 
     impl Aggregate for Heard {
