@@ -1,5 +1,6 @@
 //! An open key ring: what is looked up in its buckets, and written into them, by one thread at a time.
 
+use crate::keyring::ListedKey;
 use crate::keyring::bucket::{self, BUCKETS, Slots, Way};
 use crate::keyring::head::{self, Head};
 use crate::keyring::kek::KeyEncryptingKey;
@@ -87,14 +88,14 @@ impl Ring {
         }
     }
 
-    /// The ids of the subject's live keys, the newest first.
-    pub(super) fn ids(&self, hash: &SubjectHash) -> Result<Vec<KeyId>> {
+    /// The subject's keys, the newest first.
+    pub(super) fn list(&self, hash: &SubjectHash) -> Result<Vec<ListedKey>> {
         let way = Way::of(hash.place());
         let mut slots = self.slots(way, |slot| slot.subject == *hash)?;
         self.refuse_damage(way, &slots)?;
-        slots.wanted.retain(|(_, slot)| slot.is_live());
         slots.wanted.sort_by_key(|(_, slot)| std::cmp::Reverse(slot.sequence));
-        Ok(slots.wanted.iter().map(|(_, slot)| slot.id).collect())
+        let listed = |slot: &Slot| ListedKey { id: slot.id, is_destroyed: !slot.is_live() };
+        Ok(slots.wanted.iter().map(|(_, slot)| listed(slot)).collect())
     }
 
     /// The places and slots of the keys `ids`, those of destroyed ones too. The newest of a subject comes first: once

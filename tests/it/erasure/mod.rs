@@ -6,6 +6,7 @@ mod marker;
 mod passing_on;
 mod races;
 mod replicas;
+mod shared_keys;
 
 use filmstrip::erasure::{KeyDirectory, KeyEncryptingKey};
 use filmstrip::read::PayloadFormat;
@@ -284,7 +285,7 @@ impl filmstrip::erasure::Keys for FixedKeys {
         Ok(Some(filmstrip::erasure::SubjectKey::new(id, &[byte; 32])))
     }
 
-    fn ids(&self, _: &str) -> filmstrip::Result<Vec<filmstrip::erasure::KeyId>> {
+    fn list(&self, _: &str) -> filmstrip::Result<Vec<filmstrip::erasure::ListedKey>> {
         Ok(Vec::new())
     }
 
