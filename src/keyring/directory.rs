@@ -210,16 +210,6 @@ impl KeyDirectory {
         }
     }
 
-    fn destroy_in(&self, ring: &mut Ring, ids: &[KeyId]) -> Result<()> {
-        let found = ring.to_destroy(ids)?;
-        for (_, _, slot) in &found {
-            if !failpoint!("keyring::leave_destroyed_in_memory") {
-                self.cache.forget(slot.id, &slot.subject);
-            }
-        }
-        found.iter().try_for_each(|(way, at, slot)| ring.destroy(*way, *at, slot))
-    }
-
     /// How many keys are in memory: by their ids, and by their subjects.
     #[cfg(test)]
     pub(crate) fn keys_in_memory(&self) -> (usize, usize) {
@@ -260,7 +250,13 @@ impl Keys for KeyDirectory {
 
     fn destroy(&self, ids: &[KeyId]) -> Result<()> {
         let mut ring = self.lock_ring()?;
-        self.destroy_in(&mut ring, ids)
+        let found = ring.to_destroy(ids)?;
+        for (_, slot) in found.values().flatten() {
+            if !failpoint!("keyring::leave_destroyed_in_memory") {
+                self.cache.forget(slot.id, &slot.subject);
+            }
+        }
+        ring.destroy(found)
     }
 }
 
