@@ -402,9 +402,9 @@ pub mod erasure {
     //! subjects, outside of the store and its backups. [`Keys`] is what a store wants of it, and the way to a key
     //! service.
 
-    pub use crate::keyring::Keys;
     pub use crate::keyring::directory::KeyDirectory;
     pub use crate::keyring::kek::KeyEncryptingKey;
+    pub use crate::keyring::{Keys, ListedKey};
     pub use crate::sealing::key::{KeyId, SubjectKey};
     pub use crate::store::forgetting::Forgotten;
     pub use crate::value::limits::{SUBJECT_BYTES_MAX, SUBJECT_KEYS_MAX};

@@ -1,11 +1,11 @@
 //! The key ring as an application uses it.
 
-use crate::keyring::Keys;
 use crate::keyring::cache::KeyCache;
 use crate::keyring::kek::KeyEncryptingKey;
 use crate::keyring::opening::{self, RingLock};
 use crate::keyring::ring::{Current, Ring};
 use crate::keyring::slot::SubjectHash;
+use crate::keyring::{Keys, ListedKey};
 use crate::sealing::cipher::KEY_BYTES;
 use crate::sealing::key::{KeyId, SubjectKey};
 use crate::storage::disk::{Disk, RealDisk};
@@ -26,9 +26,11 @@ use zeroize::{Zeroize, Zeroizing};
 /// * The key-encrypting key comes from a closure, best from a key service, and is only in memory. Who has the
 ///   directory without it has neither keys nor names of subjects.
 /// * A key takes 128 bytes. It is durable before it is returned.
-/// * To forget a subject overwrites its keys where they are. A solid-state disk, a file system that copies on write,
-///   or a snapshot or backup of the directory may still have what was there before. After
+/// * [`Store::forget`](crate::Store::forget) overwrites a subject's keys where they are. A solid-state disk, a file
+///   system that copies on write, or a snapshot or backup of the directory may still have what was there before. After
 ///   [`rekey`](KeyDirectory::rekey), and once the former key-encrypting key is destroyed, nobody can read that either.
+/// * A key that was destroyed stays [listed](Keys::list) until the subject gets a new key in its slot, by
+///   [`renew`](KeyDirectory::renew), or by [`rotate`](KeyDirectory::rotate) if it has a newer one.
 /// * **A lost ring is lost data.** Back it up, and let these backups expire within the time in which you promise to
 ///   forget. A ring from a backup has the keys of those who were forgotten since, until they are forgotten again.
 ///
@@ -36,7 +38,6 @@ use zeroize::{Zeroize, Zeroizing};
 /// when they are dropped.
 ///
 /// ```
-/// use filmstrip::ErrorKind;
 /// use filmstrip::erasure::{KeyDirectory, KeyEncryptingKey, Keys};
 ///
 /// # let directory = tempfile::tempdir()?;
@@ -46,9 +47,9 @@ use zeroize::{Zeroize, Zeroizing};
 /// let key = keys.current("customer-7")?;
 /// assert_eq!(keys.get(key.id())?.map(|key| key.id()), Some(key.id()));
 ///
-/// assert_eq!(keys.forget("customer-7")?, 1);
-/// assert!(keys.get(key.id())?.is_none());
-/// assert_eq!(keys.current("customer-7").unwrap_err().kind(), ErrorKind::Erased);
+/// let newer = keys.rotate("customer-7")?;
+/// assert_eq!(keys.current("customer-7")?.id(), newer);
+/// assert_eq!(keys.ids("customer-7")?, [newer, key.id()]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct KeyDirectory {
@@ -153,23 +154,6 @@ impl KeyDirectory {
         self.used(subject, hash, ring.current(&hash, true)?).map(|key| key.id())
     }
 
-    /// Destroys all keys of `subject`, and returns how many there were. When this returns, none of them can be had
-    /// again from this ring, also after a power cut. Clones of a [`SubjectKey`] that the program holds are not
-    /// affected.
-    ///
-    /// Calling it again after an error, or without need, does no harm.
-    ///
-    /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput); [`Corrupt`](ErrorKind::Corrupt) if a damaged slot may hold a key of
-    /// the subject's, and then nothing is destroyed; [`Io`](ErrorKind::Io) if some keys could not be destroyed.
-    pub fn forget(&self, subject: &str) -> Result<usize> {
-        let hash = self.hash(subject)?;
-        let mut ring = self.lock_ring()?;
-        let ids = ring.ids(&hash)?;
-        self.destroy_in(&mut ring, &ids)?;
-        Ok(ids.len())
-    }
-
     /// Encrypts all keys again, under the key-encrypting key that `kek` gives, and overwrites and removes what the
     /// former one opens. When this returns, the former one is of no use for this ring, and may be destroyed.
     ///
@@ -226,16 +210,6 @@ impl KeyDirectory {
         }
     }
 
-    fn destroy_in(&self, ring: &mut Ring, ids: &[KeyId]) -> Result<()> {
-        let found = ring.to_destroy(ids)?;
-        for (_, _, slot) in &found {
-            if !failpoint!("keyring::leave_destroyed_in_memory") {
-                self.cache.forget(slot.id, &slot.subject);
-            }
-        }
-        found.iter().try_for_each(|(way, at, slot)| ring.destroy(*way, *at, slot))
-    }
-
     /// How many keys are in memory: by their ids, and by their subjects.
     #[cfg(test)]
     pub(crate) fn keys_in_memory(&self) -> (usize, usize) {
@@ -269,14 +243,20 @@ impl Keys for KeyDirectory {
         Ok(key)
     }
 
-    fn ids(&self, subject: &str) -> Result<Vec<KeyId>> {
+    fn list(&self, subject: &str) -> Result<Vec<ListedKey>> {
         let hash = self.hash(subject)?;
-        self.lock_ring()?.ids(&hash)
+        self.lock_ring()?.list(&hash)
     }
 
     fn destroy(&self, ids: &[KeyId]) -> Result<()> {
         let mut ring = self.lock_ring()?;
-        self.destroy_in(&mut ring, ids)
+        let found = ring.to_destroy(ids)?;
+        for (_, slot) in found.values().flatten() {
+            if !failpoint!("keyring::leave_destroyed_in_memory") {
+                self.cache.forget(slot.id, &slot.subject);
+            }
+        }
+        ring.destroy(found)
     }
 }
 

@@ -1,16 +1,19 @@
 //! The key ring: the keys of data subjects, kept apart from the store that they seal events of.
 //!
-//! `directory` is a ring in a directory. Its files are described at the heads of `head`, `slot` and `bucket`; what
-//! makes and opens one is in `opening`, and what wraps all of its keys again in `rekey`. Nothing here knows of events.
+//! `directory` is a ring in a directory. Its files are described at the heads of `head`, `slot` and `bucket`. What
+//! makes and opens one is in `opening`, what looks keys up and makes them in `ring`, what destroys them in `destroying`,
+//! and what wraps all of them again in `rekey`. `settling` says when a bucket is believed. Nothing here knows of events.
 
 pub(crate) mod bucket;
 mod cache;
+mod destroying;
 pub(crate) mod directory;
 pub(crate) mod head;
 pub(crate) mod kek;
 mod opening;
 mod rekey;
 mod ring;
+mod settling;
 pub(crate) mod slot;
 #[cfg(test)]
 mod tests;
@@ -45,14 +48,30 @@ pub trait Keys: Send + Sync {
     /// If it cannot be known whether there is one.
     fn get(&self, id: KeyId) -> Result<Option<SubjectKey>>;
 
-    /// The ids of all keys of `subject` that were not destroyed, the newest first.
+    /// The keys of `subject`: all that it has, and those of its destroyed ones that are still known here, the newest
+    /// first. By the latter, a store learns of keys that were destroyed without it. A key service that keeps nothing of
+    /// a destroyed key leaves it out; then a store whose journal does not say that the subject was forgotten shows the
+    /// events of this key as sealed, until [`Store::forget_keys`](crate::Store::forget_keys) is called with its id.
     ///
     /// # Errors
-    /// If not all of them can be known.
-    fn ids(&self, subject: &str) -> Result<Vec<KeyId>>;
+    /// If not all keys that it has can be known.
+    fn list(&self, subject: &str) -> Result<Vec<ListedKey>>;
+
+    /// The ids of the keys that `subject` has, the newest first.
+    ///
+    /// # Errors
+    /// Those of [`list`](Keys::list).
+    fn ids(&self, subject: &str) -> Result<Vec<KeyId>> {
+        let keys = self.list(subject)?;
+        Ok(keys.iter().filter(|key| !key.is_destroyed).map(|key| key.id).collect())
+    }
 
     /// Destroys these keys. When this returns, they cannot be had again, also after a power cut. Ids that are not here,
     /// or were destroyed before, are no error: what failed or was interrupted is done again as a whole.
+    ///
+    /// A store calls this once its journal says that the subject was forgotten. Called by the application, it leaves
+    /// the events of the keys sealed for every reader, and what was computed from them where it is, until
+    /// [`Store::forget`](crate::Store::forget) is called for the subject.
     ///
     /// # Errors
     /// If one of them could not be destroyed; others may be.
@@ -86,6 +105,15 @@ pub trait Keys: Send + Sync {
     }
 }
 
+/// A key of a data subject, as [`Keys::list`] gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListedKey {
+    /// Its id.
+    pub id: KeyId,
+    /// Whether it was destroyed, and cannot be had again after a power cut either.
+    pub is_destroyed: bool,
+}
+
 /// So that an application can give a store its keys, and go on using them itself.
 impl<K: Keys + ?Sized> Keys for Arc<K> {
     fn current(&self, subject: &str) -> Result<SubjectKey> {
@@ -94,6 +122,10 @@ impl<K: Keys + ?Sized> Keys for Arc<K> {
 
     fn get(&self, id: KeyId) -> Result<Option<SubjectKey>> {
         (**self).get(id)
+    }
+
+    fn list(&self, subject: &str) -> Result<Vec<ListedKey>> {
+        (**self).list(subject)
     }
 
     fn ids(&self, subject: &str) -> Result<Vec<KeyId>> {

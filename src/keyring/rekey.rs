@@ -5,12 +5,12 @@
 //! the old buckets are overwritten and removed. A crash before the head leaves the old ring, and one after it the new;
 //! what it leaves of the other generation is removed when the ring is opened.
 
-use crate::keyring::bucket::PAGE_BYTES;
 use crate::keyring::head::{self, generation};
 use crate::keyring::kek::KeyEncryptingKey;
 use crate::keyring::ring::Ring;
+use crate::keyring::settling::{Settled, each_page};
 use crate::keyring::slot::{self, Found, SLOT_BYTES, SlotBytes};
-use crate::storage::disk::{Disk, DiskFile};
+use crate::storage::disk::Disk;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use std::path::{Path, PathBuf};
@@ -37,6 +37,7 @@ impl Ring {
             return Err(Error::with_source(ErrorKind::OutcomeUnknown, message, error));
         }
         (self.head, self.kek) = (next, kek);
+        self.settled.fill(Settled::Yes);
         let removed = remove_other_generations(&*self.disk, &self.directory, self.head.generation);
         removed.map_err(|error| {
             let message = format!(
@@ -93,24 +94,6 @@ impl Ring {
             Found::Damaged => Err(damaged("the checksum of a key's slot is wrong")),
         }
     }
-}
-
-/// Calls `take` with each page of a bucket that is not all zeros, and with its offset.
-fn each_page(
-    file: &dyn DiskFile,
-    path: &Path,
-    mut take: impl FnMut(u64, &mut [u8; PAGE_BYTES]) -> Result<()>,
-) -> Result<()> {
-    let length = file.length().map_err(|e| Error::io("look at", path, e))?;
-    let mut page = [0; PAGE_BYTES];
-    for at in (0..length).step_by(PAGE_BYTES) {
-        let read = file.read_at(&mut page, at).map_err(|e| Error::io("read", path, e))?;
-        page[read..].fill(0);
-        if page != [0; PAGE_BYTES] {
-            take(at, &mut page)?;
-        }
-    }
-    Ok(())
 }
 
 /// Overwrites and removes all buckets but those of the generation `keep`.

@@ -1,8 +1,10 @@
 //! An open key ring: what is looked up in its buckets, and written into them, by one thread at a time.
 
+use crate::keyring::ListedKey;
 use crate::keyring::bucket::{self, BUCKETS, Slots, Way};
 use crate::keyring::head::{self, Head};
 use crate::keyring::kek::KeyEncryptingKey;
+use crate::keyring::settling::Settled;
 use crate::keyring::slot::{SLOT_BYTES, Slot, SlotBytes, SubjectHash, place_of};
 use crate::sealing::key::{KeyId, SubjectKey};
 use crate::storage::disk::{Disk, DiskFile};
@@ -21,9 +23,8 @@ pub(crate) struct Ring {
     pub(super) directory: PathBuf,
     pub(super) head: Head,
     pub(super) kek: KeyEncryptingKey,
-    /// The buckets that were synced since the ring was opened. In another one, a process that was killed may have left
-    /// a slot that is not durable.
-    synced: Vec<bool>,
+    /// Of each bucket.
+    pub(super) settled: Vec<Settled>,
     /// Why the ring takes no further changes: what is on disk is not known.
     pub(super) fault: Option<String>,
 }
@@ -35,8 +36,8 @@ impl Ring {
         head: Head,
         kek: KeyEncryptingKey,
     ) -> Ring {
-        let (directory, synced) = (directory.to_owned(), vec![false; BUCKETS]);
-        Ring { disk, directory, head, kek, synced, fault: None }
+        let (directory, settled) = (directory.to_owned(), vec![Settled::No; BUCKETS]);
+        Ring { disk, directory, head, kek, settled, fault: None }
     }
 
     /// The subject's newest key, or one that is made now if it has none. With `renews`, also if it was forgotten.
@@ -87,54 +88,21 @@ impl Ring {
         }
     }
 
-    /// The ids of the subject's live keys, the newest first.
-    pub(super) fn ids(&self, hash: &SubjectHash) -> Result<Vec<KeyId>> {
+    /// The subject's keys, the newest first. One whose destroying may not be durable is listed as if it were there: it
+    /// is to be destroyed again.
+    pub(super) fn list(&mut self, hash: &SubjectHash) -> Result<Vec<ListedKey>> {
         let way = Way::of(hash.place());
+        let is_settled = self.settle(way.bucket()).is_ok();
         let mut slots = self.slots(way, |slot| slot.subject == *hash)?;
         self.refuse_damage(way, &slots)?;
-        slots.wanted.retain(|(_, slot)| slot.is_live());
         slots.wanted.sort_by_key(|(_, slot)| std::cmp::Reverse(slot.sequence));
-        Ok(slots.wanted.iter().map(|(_, slot)| slot.id).collect())
+        let listed =
+            |slot: &Slot| ListedKey { id: slot.id, is_destroyed: !slot.is_live() && is_settled };
+        Ok(slots.wanted.iter().map(|(_, slot)| listed(slot)).collect())
     }
 
-    /// The places and slots of the keys `ids`, those of destroyed ones too. The newest of a subject comes first: once
-    /// that is destroyed, the subject is forgotten, whatever interrupts the rest.
-    pub(super) fn to_destroy(&self, ids: &[KeyId]) -> Result<Vec<(Way, u64, Slot)>> {
-        let mut found = Vec::new();
-        for id in ids {
-            let way = Way::of(place_of(*id));
-            let slots = self.slots(way, |slot| slot.id == *id)?;
-            if slots.wanted.is_empty() {
-                self.refuse_damage(way, &slots)?;
-            }
-            found.extend(slots.wanted.into_iter().map(|(at, slot)| (way, at, slot)));
-        }
-        found.sort_by_key(|(_, _, slot)| std::cmp::Reverse(slot.sequence));
-        Ok(found)
-    }
-
-    /// Overwrites the key in a slot, also if that was done before: whether it is durable is not known.
-    pub(super) fn destroy(&mut self, way: Way, at: u64, slot: &Slot) -> Result<()> {
-        self.refuse_fault()?;
-        let path = self.bucket(way);
-        let file = self.disk.open_to_write(&path).map_err(|e| Error::io("write", &path, e))?;
-        let destroyed = slot.destroyed().encode();
-        let write = || {
-            file.write_all_at(&destroyed, at)?;
-            match failpoint!("keyring::leave_destroyed_unsynced") {
-                true => Ok(()),
-                false => file.sync_data(),
-            }
-        };
-        write().map_err(|error| {
-            // A slot that is half written would not be found when this is tried again.
-            let _ = leave(&*file, &destroyed, at);
-            Error::io("write", &path, error)
-        })
-    }
-
-    fn slots(&self, way: Way, wants: impl Fn(&Slot) -> bool) -> Result<Slots> {
-        let path = self.bucket(way);
+    pub(super) fn slots(&self, way: Way, wants: impl Fn(&Slot) -> bool) -> Result<Slots> {
+        let path = self.bucket(way.bucket());
         let file = match self.disk.open(&path) {
             Ok(file) => Some(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -145,18 +113,7 @@ impl Ring {
 
     /// The slots of the subject, all of them durable: a key of one is used to seal.
     fn settled_slots(&mut self, hash: &SubjectHash, way: Way) -> Result<Slots> {
-        self.refuse_fault()?;
-        let is_synced =
-            self.synced[way.bucket()] || failpoint!("keyring::trust_what_is_not_synced");
-        if !is_synced {
-            let path = self.bucket(way);
-            match self.disk.open_to_write(&path).and_then(|file| file.sync_data()) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::io("sync", &path, error));
-                }
-                _ => self.synced[way.bucket()] = true,
-            }
-        }
+        self.settle(way.bucket())?;
         self.slots(way, |slot| slot.subject == *hash)
     }
 
@@ -165,17 +122,17 @@ impl Ring {
             Some(key) => Ok(SubjectKey::new(slot.id, &key)),
             None => {
                 let what = "the key in it does not open with the ring's key-encrypting key";
-                Err(Error::corrupt(&self.bucket(way), at, None, what))
+                Err(Error::corrupt(&self.bucket(way.bucket()), at, None, what))
             }
         }
     }
 
     /// What is missing may be what is damaged.
-    fn refuse_damage(&self, way: Way, slots: &Slots) -> Result<()> {
+    pub(super) fn refuse_damage(&self, way: Way, slots: &Slots) -> Result<()> {
         match slots.damaged {
             Some(at) if !failpoint!("keyring::overlook_damaged_slot") => {
                 let what = "the checksum of a key's slot is wrong";
-                Err(Error::corrupt(&self.bucket(way), at, None, what))
+                Err(Error::corrupt(&self.bucket(way.bucket()), at, None, what))
             }
             _ => Ok(()),
         }
@@ -189,7 +146,7 @@ impl Ring {
         at: Option<u64>,
     ) -> Result<SubjectKey> {
         let Some(at) = at else {
-            let path = self.bucket(way);
+            let path = self.bucket(way.bucket());
             let message = format!(
                 "{} has no room for another key of this subject; a ring is full at some hundred million subjects",
                 path.display()
@@ -204,7 +161,7 @@ impl Ring {
     /// Writes a slot durably. If that fails, what was in its place is put back, so that nobody takes a key for durable
     /// that is not.
     fn write(&mut self, way: Way, at: u64, bytes: &SlotBytes) -> Result<()> {
-        let path = self.bucket(way);
+        let path = self.bucket(way.bucket());
         let file = self.open_or_create(&path).map_err(|e| Error::io("write", &path, e))?;
         let mut before = [0; SLOT_BYTES];
         file.read_at(&mut before, at).map_err(|e| Error::io("read", &path, e))?;
@@ -216,6 +173,7 @@ impl Ring {
             }
         };
         let Err(error) = write() else { return Ok(()) };
+        self.settled[way.bucket()] = Settled::Failed;
         let error = Error::io("write", &path, error);
         let is_kept = failpoint!("keyring::keep_what_was_not_synced");
         if !is_kept && leave(&*file, &before, at).is_err() {
@@ -250,9 +208,10 @@ impl Ring {
         Err(Error::new(ErrorKind::ReadOnly, message))
     }
 
-    fn bucket(&self, way: Way) -> PathBuf {
+    /// The file of the bucket with this number.
+    pub(super) fn bucket(&self, bucket: usize) -> PathBuf {
         let directory = head::buckets(&self.directory, self.head.generation);
-        directory.join(bucket::file_name(way.bucket()))
+        directory.join(bucket::file_name(bucket))
     }
 }
 
@@ -268,7 +227,7 @@ fn next(newest: &Slot) -> Result<u32> {
 }
 
 /// Leaves these bytes in a slot after a write of it, or its sync, has failed.
-fn leave(file: &dyn DiskFile, bytes: &SlotBytes, at: u64) -> io::Result<()> {
+pub(super) fn leave(file: &dyn DiskFile, bytes: &SlotBytes, at: u64) -> io::Result<()> {
     let mut now = [0; SLOT_BYTES];
     file.read_at(&mut now, at)?;
     match now == *bytes {

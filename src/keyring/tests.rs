@@ -7,10 +7,11 @@ mod keeping;
 mod lock;
 mod rekeying;
 
+use crate::keyring::Keys;
 use crate::keyring::directory::KeyDirectory;
 use crate::keyring::kek::KeyEncryptingKey;
 use crate::sealing::key::SubjectKey;
-use crate::value::error::HandlerError;
+use crate::value::error::{HandlerError, Result};
 use std::path::{Path, PathBuf};
 
 /// What gives the key-encrypting key number `n`.
@@ -37,6 +38,12 @@ fn ring() -> (tempfile::TempDir, PathBuf, KeyDirectory) {
     let path = directory.path().join("deep/keys");
     let keys = KeyDirectory::create(&path, kek(1)).unwrap();
     (directory, path, keys)
+}
+
+/// Destroys all keys of a subject, and returns how many there were.
+fn forget(keys: &KeyDirectory, subject: &str) -> Result<usize> {
+    let ids = keys.ids(subject)?;
+    keys.destroy(&ids).map(|()| ids.len())
 }
 
 /// What a key makes of the same bytes: two keys are the same if they make the same of them.

@@ -9,6 +9,7 @@
 //! what is left.
 
 use crate::codec::record::{FORGETTING, FORGOTTEN, forgotten_key_id};
+use crate::keyring::ListedKey;
 use crate::log::commit::Commit;
 use crate::log::commit::encoded::EncodedCommit;
 use crate::log::privacy::{asked, list};
@@ -25,7 +26,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Forgotten {
-    /// The ids of the keys that were destroyed, the newest first; none, if the subject had no key.
+    /// The ids of the keys that this call has forgotten, the newest first; none, if the subject had no key, or was
+    /// forgotten before.
     pub keys: Vec<KeyId>,
     /// The projections whose views may hold something of a private event, and are being rebuilt. Until that is done,
     /// such a view shows its old rows; if its projection is paused, or stops at an error, it shows what there is of the
@@ -50,8 +52,13 @@ impl Store {
     /// removed. What sled's files keep of removed rows is removed when the store is opened the next time, and with it
     /// all views, if any ever took a private event: they are rebuilt then.
     ///
-    /// A subject without keys is not known, and nothing is done. Calling it again, after an error or without need, does
-    /// no harm. What a crash interrupts is done when the store is opened with its keys.
+    /// A subject without keys is not known, and nothing is done. Keys that are destroyed already, be it by another
+    /// store with the same keys or before this journal was restored from a backup, are forgotten here as well. Calling
+    /// it again, after an error or without need, does no harm. What a crash interrupts is done when the store is opened
+    /// with its keys.
+    ///
+    /// Keys that the subject gets meanwhile, by a rotation or by [`renew`](crate::erasure::KeyDirectory::renew), are
+    /// forgotten with the others. So renew it after this has returned.
     ///
     /// **What is outside of the store is yours to see to**: your logs, views in other databases, and backups of the key
     /// ring, which bring a subject back if they are restored together with a journal from before.
@@ -68,10 +75,11 @@ impl Store {
         let privacy = &self.log.log().privacy;
         let keys = privacy.keys()?;
         let _one = privacy.forgetting();
-        let mut destroyed: Vec<KeyId> = Vec::new();
+        let mut forgotten: Vec<KeyId> = Vec::new();
         loop {
-            let ids = asked(|| keys.ids(subject))?;
-            if let Some(id) = ids.iter().find(|id| destroyed.contains(id)) {
+            let listed = asked(|| keys.list(subject))?;
+            let ids = self.not_forgotten(&listed)?;
+            if let Some(id) = ids.iter().find(|id| forgotten.contains(id)) {
                 let message = format!(
                     "the subject {subject:?} is fenced, and the keys still have its key {id}, which they have destroyed"
                 );
@@ -82,9 +90,9 @@ impl Store {
             }
             self.fence_and_destroy(&ids)?;
             // A rotation may have come in between.
-            destroyed.extend(ids);
+            forgotten.extend(ids);
         }
-        Ok(Forgotten { keys: destroyed, rebuilding: self.purge()? })
+        Ok(Forgotten { keys: forgotten, rebuilding: self.purge()? })
     }
 
     /// Forgets the subjects of these keys, as another copy of this store has [listed](Store::forgotten) them: for a
@@ -120,6 +128,22 @@ impl Store {
             Ok(())
         })?;
         ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// Those of the keys that are still there, or that the journal does not say to be forgotten: another store with the
+    /// same keys may have destroyed them, or this journal is one from before.
+    fn not_forgotten(&self, listed: &[ListedKey]) -> Result<Vec<KeyId>> {
+        let mut ids = Vec::new();
+        for key in listed {
+            let is_fenced = || match failpoint!("store::trust_keys_that_are_destroyed") {
+                true => Ok(true),
+                false => self.log.log().is_forgotten(key.id),
+            };
+            if !key.is_destroyed || !is_fenced()? {
+                ids.push(key.id);
+            }
+        }
         Ok(ids)
     }
 

@@ -23,6 +23,11 @@ const CAUGHT: &[(&str, &str)] = &[
     ),
     #[cfg(feature = "erasure")]
     (
+        "store::trust_keys_that_are_destroyed",
+        "erasure::shared_keys::a_subject_whose_keys_the_application_has_destroyed_is_forgotten_by_the_store",
+    ),
+    #[cfg(feature = "erasure")]
+    (
         "process::pass_on_what_is_private",
         "erasure::passing_on::a_process_records_nothing_of_a_private_event_in_clear",
     ),

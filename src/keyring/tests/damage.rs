@@ -1,6 +1,6 @@
 //! A ring whose files were damaged, exchanged, or lost.
 
-use super::{files, kek, only_bucket, open, print, ring};
+use super::{files, forget, kek, only_bucket, open, print, ring};
 use crate::keyring::Keys;
 use crate::keyring::directory::KeyDirectory;
 use crate::keyring::slot::SLOT_BYTES;
@@ -40,7 +40,7 @@ fn a_flipped_bit_of_a_slot_is_an_error_and_never_a_new_key_or_a_forgotten_subjec
             keys.ids("customer-7").unwrap_err(),
             keys.rotate("customer-7").unwrap_err(),
             keys.renew("customer-7").unwrap_err(),
-            keys.forget("customer-7").unwrap_err(),
+            forget(&keys, "customer-7").unwrap_err(),
             keys.destroy(&[key.id()]).unwrap_err(),
             keys.rekey(kek(2)).unwrap_err(),
         ] {
@@ -67,7 +67,7 @@ fn a_subject_beside_a_damaged_slot_keeps_its_key() {
     assert_eq!(keys.current("customer-7").unwrap().id(), second);
     assert_eq!(keys.get(key.id()).unwrap_err().kind(), ErrorKind::Corrupt);
     // The damaged slot may be the subject's, so that not all of its keys would be destroyed.
-    assert_eq!(keys.forget("customer-7").unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(forget(&keys, "customer-7").unwrap_err().kind(), ErrorKind::Corrupt);
     assert!(keys.get(second).unwrap().is_some());
 }
 
@@ -115,7 +115,7 @@ fn a_ring_from_before_a_forget_has_the_key_until_it_is_destroyed_again() {
     let (_directory, path, keys) = ring();
     let key = keys.current("customer-7").unwrap();
     let backup = files(&path);
-    keys.forget("customer-7").unwrap();
+    forget(&keys, "customer-7").unwrap();
     drop(keys);
     backup.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
     let keys = open(&path);

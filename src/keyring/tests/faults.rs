@@ -1,8 +1,8 @@
 //! Each operation of the disk fails once beneath a ring. What it returned is true, now and after it is opened again.
 
-use super::{kek, print, scratch};
-use crate::keyring::Keys;
+use super::{files, forget, kek, print, scratch};
 use crate::keyring::directory::KeyDirectory;
+use crate::keyring::{Keys, ListedKey};
 use crate::sealing::key::KeyId;
 use crate::storage::disk::Disk;
 use crate::storage::faulty::{Faults, FaultyDisk};
@@ -106,8 +106,8 @@ fn with_fault(n: u64, halves: bool) -> bool {
         assert!(keys.ids(subject).unwrap().len() <= 3, "{case}");
     }
     // What was interrupted is done again.
-    keys.forget("b").unwrap_or_else(|e| panic!("{case}: {e}"));
-    keys.forget("a").unwrap_or_else(|e| panic!("{case}: {e}"));
+    forget(&keys, "b").unwrap_or_else(|e| panic!("{case}: {e}"));
+    forget(&keys, "a").unwrap_or_else(|e| panic!("{case}: {e}"));
     keys.rekey(kek(3)).unwrap_or_else(|e| panic!("{case}: {e}"));
     let left: Vec<_> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap()).collect();
     assert!(left.len() <= 4, "{case}: {left:?}");
@@ -158,4 +158,50 @@ fn a_ring_whose_disk_fails_twice_takes_no_changes_until_it_is_opened_again() {
     assert!(keys.get(key.id()).unwrap().is_some());
     drop(keys);
     KeyDirectory::open_on(&path, &disk, kek(1)).unwrap().rotate("a").unwrap();
+}
+
+/// Opening a store destroys again whatever was forgotten: it wrote and synced each slot again.
+#[test]
+fn keys_that_are_destroyed_are_not_written_again_and_their_buckets_are_synced_once() {
+    let directory = scratch();
+    let path = directory.path().join("keys");
+    let faults = Arc::new(Faults::default());
+    let disk: Arc<dyn Disk> = Arc::new(FaultyDisk(Arc::clone(&faults)));
+    let keys = KeyDirectory::create_on(&path, &disk, kek(1)).unwrap();
+    let ids: Vec<_> = (0..1_000).map(|n| keys.current(&n.to_string()).unwrap().id()).collect();
+    let buckets = files(&path.join("keys-1")).len() as u64;
+    let operations = |keys: &KeyDirectory| {
+        let before = faults.operations();
+        keys.destroy(&ids).unwrap();
+        faults.operations() - before
+    };
+    assert_eq!(operations(&keys), 1_000 + buckets, "each slot is written, and each bucket synced");
+    assert_eq!(operations(&keys), 0, "a second time");
+    drop(keys);
+    let keys = KeyDirectory::open_on(&path, &disk, kek(1)).unwrap();
+    assert_eq!(operations(&keys), buckets, "a killed process may have left them unsynced");
+    assert_eq!(operations(&keys), 0);
+}
+
+/// The kernel takes a page whose sync has failed for written, so the next sync alone does nothing.
+#[test]
+fn what_could_not_be_synced_is_written_again_before_it_is_believed() {
+    let directory = scratch();
+    let path = directory.path().join("keys");
+    let faults = Arc::new(Faults::default());
+    let disk: Arc<dyn Disk> = Arc::new(FaultyDisk(Arc::clone(&faults)));
+    let keys = KeyDirectory::create_on(&path, &disk, kek(1)).unwrap();
+    let id = keys.current("a").unwrap().id();
+    let is_destroyed = || keys.list("a").unwrap() == [ListedKey { id, is_destroyed: true }];
+    // The write of the slot, and then the sync; and then everything.
+    faults.fail_from(2);
+    keys.destroy(&[id]).unwrap_err();
+    assert!(!is_destroyed(), "what may not be durable is believed");
+    keys.destroy(&[id]).unwrap_err();
+    faults.fail_in(0);
+    let before = faults.operations();
+    assert!(is_destroyed());
+    assert_eq!(faults.operations() - before, 2, "a write and a sync");
+    assert!(is_destroyed());
+    assert_eq!(faults.operations() - before, 2, "it is settled");
 }

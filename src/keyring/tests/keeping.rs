@@ -1,6 +1,6 @@
 //! What a ring keeps, and what it says.
 
-use super::{files, kek, open, print, ring};
+use super::{files, forget, kek, open, print, ring};
 use crate::keyring::Keys;
 use crate::keyring::directory::KeyDirectory;
 use crate::sealing::key::KeyId;
@@ -54,7 +54,7 @@ fn a_subject_that_was_forgotten_has_no_key_until_it_is_renewed() {
     let first = keys.current("customer-7").unwrap();
     let second = keys.rotate("customer-7").unwrap();
     let bystander = keys.current("customer-8").unwrap();
-    assert_eq!(keys.forget("customer-7").unwrap(), 2);
+    assert_eq!(forget(&keys, "customer-7").unwrap(), 2);
     drop(keys);
     let keys = open(&path);
     for id in [first.id(), second] {
@@ -66,7 +66,7 @@ fn a_subject_that_was_forgotten_has_no_key_until_it_is_renewed() {
         assert!(error.to_string().contains("customer-7"), "{error}");
     }
     assert!(keys.ids("customer-7").unwrap().is_empty());
-    assert_eq!(keys.forget("customer-7").unwrap(), 0, "a second time");
+    assert_eq!(forget(&keys, "customer-7").unwrap(), 0, "a second time");
     assert_eq!(print(&keys.get(bystander.id()).unwrap().unwrap()), print(&bystander));
 
     let renewed = keys.renew("customer-7").unwrap();
@@ -106,7 +106,7 @@ fn a_forgotten_key_is_overwritten_where_it_was() {
         files.iter().any(|(_, bytes)| bytes.windows(what.len()).any(|window| window == what))
     };
     assert!(has(&before, &wrapped) && !has(&before, b"customer"));
-    keys.forget("customer-7").unwrap();
+    forget(&keys, "customer-7").unwrap();
     let after = files(&path);
     assert!(!has(&after, &wrapped[..8]) && !has(&after, &wrapped[64..]));
     assert_eq!(after.len(), before.len());
@@ -120,7 +120,7 @@ fn who_comes_back_takes_no_further_slot() {
     let length = || files(&path.join("keys-1")).iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
     let first = length();
     for _ in 0..40 {
-        keys.forget("customer-7").unwrap();
+        forget(&keys, "customer-7").unwrap();
         assert!(ids.insert(keys.renew("customer-7").unwrap()), "an id comes back");
     }
     assert_eq!(length(), first);
@@ -140,7 +140,7 @@ fn a_subject_has_as_many_keys_as_are_allowed_and_no_more() {
     keys.destroy(&[oldest]).unwrap();
     keys.rotate("customer-7").unwrap();
     assert_eq!(keys.ids("customer-7").unwrap().len(), SUBJECT_KEYS_MAX);
-    assert_eq!(keys.forget("customer-7").unwrap(), SUBJECT_KEYS_MAX);
+    assert_eq!(forget(&keys, "customer-7").unwrap(), SUBJECT_KEYS_MAX);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_name_that_no_subject_can_have_is_refused() {
         |keys, subject| keys.ids(subject).map(drop),
         |keys, subject| keys.rotate(subject).map(drop),
         |keys, subject| keys.renew(subject).map(drop),
-        |keys, subject| keys.forget(subject).map(drop),
+        |keys, subject| forget(keys, subject).map(drop),
     ];
     for call in calls {
         assert_eq!(call(&keys, "").unwrap_err().kind(), ErrorKind::InvalidInput);
@@ -215,7 +215,7 @@ fn a_key_that_is_read_while_it_is_destroyed_does_not_stay_in_memory() {
         std::thread::scope(|scope| {
             let readers: Vec<_> =
                 (0..3).map(|_| scope.spawn(|| (0..20).for_each(|_| drop(keys.get(id))))).collect();
-            keys.forget(&subject).unwrap();
+            forget(&keys, &subject).unwrap();
             readers.into_iter().for_each(|reader| reader.join().unwrap());
         });
         assert!(keys.get(id).unwrap().is_none(), "round {round}");

@@ -144,7 +144,7 @@ impl Projections {
             if self.trees(&name)?.is_private()? {
                 match self.remove(&name) {
                     Err(error) if error.kind() == ErrorKind::AlreadyRunning => {
-                        rebuilding.push(name)
+                        rebuilding.push(name);
                     }
                     removed => removed?,
                 }

@@ -1,9 +1,9 @@
 //! A replica with keys on a disk that fails, while its source forgets somebody.
 
 use crate::follow::follower::StoreDirectory;
-use crate::keyring::Keys;
 use crate::keyring::directory::KeyDirectory;
 use crate::keyring::kek::KeyEncryptingKey;
+use crate::keyring::{Keys, ListedKey};
 use crate::sealing::key::{KeyId, SubjectKey};
 use crate::storage::faulty::{Faults, FaultyDisk};
 use crate::store::Store;
@@ -29,8 +29,8 @@ impl Keys for Own {
         self.keys.get(id)
     }
 
-    fn ids(&self, subject: &str) -> Result<Vec<KeyId>> {
-        self.keys.ids(subject)
+    fn list(&self, subject: &str) -> Result<Vec<ListedKey>> {
+        self.keys.list(subject)
     }
 
     fn destroy(&self, _: &[KeyId]) -> Result<()> {

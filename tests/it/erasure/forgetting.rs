@@ -158,8 +158,8 @@ impl filmstrip::erasure::Keys for Stubborn {
         self.0.get(id)
     }
 
-    fn ids(&self, subject: &str) -> filmstrip::Result<Vec<filmstrip::erasure::KeyId>> {
-        self.0.ids(subject)
+    fn list(&self, subject: &str) -> filmstrip::Result<Vec<filmstrip::erasure::ListedKey>> {
+        self.0.list(subject)
     }
 
     fn destroy(&self, _: &[filmstrip::erasure::KeyId]) -> filmstrip::Result<()> {

@@ -7,6 +7,7 @@ mod marker;
 mod passing_on;
 mod races;
 mod replicas;
+mod shared_keys;
 mod views;
 
 use filmstrip::erasure::{KeyDirectory, KeyEncryptingKey};
@@ -286,7 +287,7 @@ impl filmstrip::erasure::Keys for FixedKeys {
         Ok(Some(filmstrip::erasure::SubjectKey::new(id, &[byte; 32])))
     }
 
-    fn ids(&self, _: &str) -> filmstrip::Result<Vec<filmstrip::erasure::KeyId>> {
+    fn list(&self, _: &str) -> filmstrip::Result<Vec<filmstrip::erasure::ListedKey>> {
         Ok(Vec::new())
     }
 

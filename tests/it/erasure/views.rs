@@ -5,7 +5,7 @@ use super::*;
 use crate::common::wait_until;
 use crate::common::whole::PATIENCE;
 use filmstrip::ProjectionHandle;
-use filmstrip::erasure::{KeyId, Keys, SubjectKey};
+use filmstrip::erasure::{KeyId, Keys, ListedKey, SubjectKey};
 use filmstrip::projection::ProjectionState;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -130,8 +130,8 @@ impl Keys for Service {
         self.ask(|keys| keys.get(id))
     }
 
-    fn ids(&self, subject: &str) -> filmstrip::Result<Vec<KeyId>> {
-        self.ask(|keys| keys.ids(subject))
+    fn list(&self, subject: &str) -> filmstrip::Result<Vec<ListedKey>> {
+        self.ask(|keys| keys.list(subject))
     }
 
     fn destroy(&self, ids: &[KeyId]) -> filmstrip::Result<()> {

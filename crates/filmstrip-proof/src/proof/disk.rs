@@ -32,6 +32,8 @@ struct Shared<N> {
 struct State<N> {
     volume: Volume,
     trace: Vec<Step<N>>,
+    /// The sync of a file that fails, counted from 1; 0 for none.
+    sync_to_fail: u64,
 }
 
 impl<N> Clone for SimulatedDisk<N> {
@@ -45,7 +47,7 @@ impl<N: Clone + Send + 'static> SimulatedDisk<N> {
     pub(crate) fn new(root: &Path, volume: Volume) -> SimulatedDisk<N> {
         SimulatedDisk(Arc::new(Shared {
             root: root.to_owned(),
-            state: Mutex::new(State { volume, trace: Vec::new() }),
+            state: Mutex::new(State { volume, trace: Vec::new(), sync_to_fail: 0 }),
             onlooker: RwLock::new(None),
         }))
     }
@@ -74,6 +76,12 @@ impl<N: Clone + Send + 'static> SimulatedDisk<N> {
         self.0.state.lock().trace.push(Step::Note(note));
     }
 
+    /// Makes the `n`-th sync of a file from now fail, counted from 1; 0 for none. Returns whether the one that was chosen
+    /// before was reached.
+    pub(crate) fn fail_sync(&self, n: u64) -> bool {
+        std::mem::replace(&mut self.0.state.lock().sync_to_fail, n) == 0
+    }
+
     pub(crate) fn trace(&self) -> Vec<Step<N>> {
         self.0.state.lock().trace.clone()
     }
@@ -98,6 +106,14 @@ impl<N: Clone + Send + 'static> Shared<N> {
         let made = state.volume.apply(&op);
         state.trace.push(Step::Op(op));
         Ok(made)
+    }
+
+    /// Fails if this sync was chosen to.
+    fn count_sync(&self) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let is_chosen = state.sync_to_fail == 1;
+        state.sync_to_fail = state.sync_to_fail.saturating_sub(1);
+        if is_chosen { Err(io::Error::other("injected")) } else { Ok(()) }
     }
 
     /// The directory of `path`, and the name in it.
@@ -140,6 +156,7 @@ impl<N: Clone + Send + 'static> DiskFile for SimulatedFile<N> {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.disk.count_sync()?;
         self.disk.apply(Op::Sync { node: self.node }).map(drop)
     }
 

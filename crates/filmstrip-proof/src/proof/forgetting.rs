@@ -206,3 +206,40 @@ fn a_power_cut_at_any_step_leaves_everything_of_a_subject_or_nothing() {
     println!("figures: power cuts while somebody is forgotten: {cuts} cuts, {images} images");
     assert!(images > 100, "only {images} images");
 }
+
+/// The sync of the destroyed key had failed, and forgetting again found the key destroyed, and synced nothing.
+#[test]
+fn what_is_forgotten_again_after_a_failed_sync_stays_forgotten_after_a_power_cut() {
+    let random = &mut Random::new(first_seed());
+    let mut repeated = 0;
+    for n in 1.. {
+        let root = scratch();
+        let simulated = SimulatedDisk::<Note>::new(root.path(), Volume::new());
+        let disk: Arc<dyn Disk> = Arc::new(simulated.clone());
+        let (ring, path) = paths(root.path());
+        let keys = Arc::new(KeyDirectory::create_on(&ring, &disk, kek).unwrap());
+        let store = open(&disk, &keys, &path).unwrap();
+        store.append("Stream-1", ExpectedVersion::Any, [event("a")]).unwrap();
+        let id = keys.ids("a").unwrap()[0];
+        simulated.fail_sync(n);
+        let first = store.forget("a");
+        if !simulated.fail_sync(0) {
+            break;
+        }
+        // A journal that could not be synced takes no fence.
+        if store.forget("a").is_err() {
+            continue;
+        }
+        repeated += u32::from(first.is_err());
+        let image = simulated.volume().cut(Left::Synced, random);
+        drop((keys, store));
+        let root = scratch();
+        let simulated = SimulatedDisk::<Note>::new(root.path(), image);
+        simulated.materialize();
+        // The ring by itself: opening the store would destroy the key again.
+        let disk: Arc<dyn Disk> = Arc::new(simulated);
+        let keys = KeyDirectory::open_on(&paths(root.path()).0, &disk, kek).unwrap();
+        assert!(keys.get(id).unwrap().is_none(), "sync {n} failed, {first:?}: the key is back");
+    }
+    assert!(repeated > 0, "no sync of the ring failed");
+}

@@ -197,7 +197,7 @@ fn open_and_judge(image: Volume, known: &Known) -> Result<(), String> {
     };
     known.judge(&keys)?;
     let id = keys.current("new").map_err(text)?.id();
-    keys.forget("new").map_err(text)?;
+    keys.destroy(&keys.ids("new").map_err(text)?).map_err(text)?;
     match keys.get(id).map_err(text)? {
         None => Ok(()),
         Some(_) => Err("a key is there after it was forgotten".to_owned()),

@@ -761,6 +761,9 @@ fn a_key_ring_that_makes_nothing_durable_is_caught() {
     assert_caught("keyring::leave_bucket_name_unsynced", cuts);
     assert_caught("keyring::leave_destroyed_unsynced", cuts);
     assert_caught("keyring::trust_what_is_not_synced", cuts);
+    let again = "proof::forgetting::\
+         what_is_forgotten_again_after_a_failed_sync_stays_forgotten_after_a_power_cut";
+    assert_caught("keyring::trust_what_is_not_synced", again);
 }
 
 #[test]
@@ -776,6 +779,10 @@ fn a_key_ring_that_keeps_what_it_should_not_is_caught() {
         (
             "keyring::remove_without_overwriting",
             "rekeying::what_the_former_key_opens_is_overwritten",
+        ),
+        (
+            "keyring::sync_only_what_could_not_be_synced",
+            "faults::what_could_not_be_synced_is_written_again_before_it_is_believed",
         ),
         ("keyring::allow_ring_in_store", "lock::a_ring_within_a_store_is_refused"),
     ] {
