@@ -14,19 +14,20 @@ use std::collections::BTreeMap;
 pub(super) type ToDestroy = BTreeMap<usize, Vec<(u64, Slot)>>;
 
 impl Ring {
-    /// The slots of the keys `ids`.
-    pub(super) fn to_destroy(&self, ids: &[KeyId]) -> Result<ToDestroy> {
-        let mut found = ToDestroy::new();
+    /// The slots of those of the keys `ids` that are found; and the first error, if others may be here.
+    pub(super) fn to_destroy(&self, ids: &[KeyId]) -> (ToDestroy, Result<()>) {
+        let (mut found, mut others) = (ToDestroy::new(), Ok(()));
         for id in ids {
             let way = Way::of(place_of(*id));
-            let slots = self.slots(way, |slot| slot.id == *id)?;
-            if slots.wanted.is_empty() {
-                self.refuse_damage(way, &slots)?;
-            } else {
-                found.entry(way.bucket()).or_default().extend(slots.wanted);
+            match self.slots(way, |slot| slot.id == *id) {
+                Ok(slots) if slots.wanted.is_empty() => {
+                    others = others.and(self.refuse_damage(way, &slots));
+                }
+                Ok(slots) => found.entry(way.bucket()).or_default().extend(slots.wanted),
+                Err(error) => others = others.and(Err(error)),
             }
         }
-        Ok(found)
+        (found, others)
     }
 
     /// Destroys the keys in these slots. If some of them cannot be destroyed, the others are, and the first error is

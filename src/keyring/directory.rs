@@ -3,9 +3,10 @@
 use crate::keyring::cache::KeyCache;
 use crate::keyring::kek::KeyEncryptingKey;
 use crate::keyring::opening::{self, RingLock};
+use crate::keyring::rekey::Rekeyed;
 use crate::keyring::ring::{Current, Ring};
 use crate::keyring::slot::SubjectHash;
-use crate::keyring::{Keys, ListedKey};
+use crate::keyring::{KeyList, Keys};
 use crate::sealing::cipher::KEY_BYTES;
 use crate::sealing::key::{KeyId, SubjectKey};
 use crate::storage::disk::{Disk, RealDisk};
@@ -160,15 +161,19 @@ impl KeyDirectory {
     /// Every key is read and written once; meanwhile other calls wait, unless their key is in memory. It takes as much
     /// space beside the ring as the ring has. After a crash, the ring has the former key or the new one, never both.
     ///
+    /// A damaged slot does not stop it. The key in it is lost, and its bytes are not copied; the slot stays damaged, so
+    /// that nobody takes the key for one that never was. The result says how many there are. To save such keys, restore
+    /// the file of the slot from a backup of the ring, before rekeying.
+    ///
     /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt) if a slot is damaged; [`KeysUnavailable`](ErrorKind::KeysUnavailable);
+    /// [`KeysUnavailable`](ErrorKind::KeysUnavailable);
     /// [`StorageFull`](ErrorKind::StorageFull); [`Io`](ErrorKind::Io), whose message says which of the two keys the
     /// ring has. [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) if it may have the one or the other: then keep both,
     /// and open the ring again.
     pub fn rekey(
         &self,
         kek: impl FnOnce() -> Result<KeyEncryptingKey, HandlerError>,
-    ) -> Result<()> {
+    ) -> Result<Rekeyed> {
         let kek = kek().map_err(Error::keys_unavailable)?;
         self.lock_ring()?.rekey(kek)
     }
@@ -243,20 +248,23 @@ impl Keys for KeyDirectory {
         Ok(key)
     }
 
-    fn list(&self, subject: &str) -> Result<Vec<ListedKey>> {
+    fn list(&self, subject: &str) -> Result<KeyList> {
         let hash = self.hash(subject)?;
         self.lock_ring()?.list(&hash)
     }
 
     fn destroy(&self, ids: &[KeyId]) -> Result<()> {
         let mut ring = self.lock_ring()?;
-        let found = ring.to_destroy(ids)?;
+        let (found, others) = ring.to_destroy(ids);
         for (_, slot) in found.values().flatten() {
             if !failpoint!("keyring::leave_destroyed_in_memory") {
                 self.cache.forget(slot.id, &slot.subject);
             }
         }
-        ring.destroy(found)
+        if others.is_err() {
+            self.cache.forget_ids(ids);
+        }
+        ring.destroy(found).and(others)
     }
 }
 

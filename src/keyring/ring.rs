@@ -1,11 +1,11 @@
 //! An open key ring: what is looked up in its buckets, and written into them, by one thread at a time.
 
-use crate::keyring::ListedKey;
 use crate::keyring::bucket::{self, BUCKETS, Slots, Way};
 use crate::keyring::head::{self, Head};
 use crate::keyring::kek::KeyEncryptingKey;
 use crate::keyring::settling::Settled;
 use crate::keyring::slot::{SLOT_BYTES, Slot, SlotBytes, SubjectHash, place_of};
+use crate::keyring::{KeyList, ListedKey};
 use crate::sealing::key::{KeyId, SubjectKey};
 use crate::storage::disk::{Disk, DiskFile};
 use crate::value::error::{Error, ErrorKind, Result};
@@ -90,15 +90,17 @@ impl Ring {
 
     /// The subject's keys, the newest first. One whose destroying may not be durable is listed as if it were there: it
     /// is to be destroyed again.
-    pub(super) fn list(&mut self, hash: &SubjectHash) -> Result<Vec<ListedKey>> {
+    pub(super) fn list(&mut self, hash: &SubjectHash) -> Result<KeyList> {
         let way = Way::of(hash.place());
         let is_settled = self.settle(way.bucket()).is_ok();
         let mut slots = self.slots(way, |slot| slot.subject == *hash)?;
-        self.refuse_damage(way, &slots)?;
         slots.wanted.sort_by_key(|(_, slot)| std::cmp::Reverse(slot.sequence));
-        let listed =
-            |slot: &Slot| ListedKey { id: slot.id, is_destroyed: !slot.is_live() && is_settled };
-        Ok(slots.wanted.iter().map(|(_, slot)| listed(slot)).collect())
+        let listed = |(_, slot): &(u64, Slot)| {
+            let is_destroyed = !slot.is_live() && is_settled;
+            ListedKey { id: slot.id, is_destroyed }
+        };
+        let keys = slots.wanted.iter().map(listed).collect();
+        Ok(KeyList { keys, incomplete: self.refuse_damage(way, &slots).err() })
     }
 
     pub(super) fn slots(&self, way: Way, wants: impl Fn(&Slot) -> bool) -> Result<Slots> {

@@ -33,6 +33,9 @@ pub(crate) type SlotBytes = [u8; SLOT_BYTES];
 /// Bytes of a key's id that it has in common with the hash of its subject: its place in the ring follows from them.
 pub(crate) const PLACE_BYTES: usize = 6;
 
+/// What is written in the place of a damaged slot when its ring is rekeyed: it is damaged, and has no bytes of a key.
+pub(crate) const DAMAGED: SlotBytes = [0xff; SLOT_BYTES];
+
 const STATE_OFFSET: usize = 42;
 const SEQUENCE_OFFSET: usize = 44;
 const WRAPPED_OFFSET: usize = 48;
@@ -130,6 +133,11 @@ impl Slot {
         Slot { wrapped: None, ..*self }
     }
 
+    /// The same with a key that nothing opens.
+    pub(crate) fn unopenable(&self) -> Slot {
+        Slot { wrapped: Some([0; WRAPPED_BYTES]), ..*self }
+    }
+
     fn associated(&self, ring: Uuid) -> Vec<u8> {
         let bytes = self.encode();
         [DOMAIN, ring.as_bytes(), &bytes[..WRAPPED_OFFSET]].concat()
@@ -223,6 +231,7 @@ mod tests {
             }
         }
         assert_eq!(decode(&[0; SLOT_BYTES]), Found::Free);
+        assert_eq!(decode(&DAMAGED), Found::Damaged);
     }
 
     /// Who can write to the ring might move the key of one person to another.
