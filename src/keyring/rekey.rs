@@ -8,7 +8,7 @@
 use crate::keyring::head::{self, generation};
 use crate::keyring::kek::KeyEncryptingKey;
 use crate::keyring::ring::Ring;
-use crate::keyring::settling::{Settled, each_page};
+use crate::keyring::settling::each_page;
 use crate::keyring::slot::{self, DAMAGED, Found, SLOT_BYTES, SlotBytes};
 use crate::storage::disk::Disk;
 use crate::value::error::{Error, ErrorKind, Result};
@@ -48,7 +48,7 @@ impl Ring {
             return Err(Error::with_source(ErrorKind::OutcomeUnknown, message, error));
         }
         (self.head, self.kek) = (next, kek);
-        self.settled.fill(Settled::Yes);
+        self.settled.settle_all();
         let removed = remove_other_generations(&*self.disk, &self.directory, self.head.generation);
         removed.map_err(|error| {
             let message = format!(

@@ -1,9 +1,9 @@
 //! An open key ring: what is looked up in its buckets, and written into them, by one thread at a time.
 
-use crate::keyring::bucket::{self, BUCKETS, Slots, Way};
+use crate::keyring::bucket::{self, Slots, Way};
 use crate::keyring::head::{self, Head};
 use crate::keyring::kek::KeyEncryptingKey;
-use crate::keyring::settling::Settled;
+use crate::keyring::settling::SettledBuckets;
 use crate::keyring::slot::{SLOT_BYTES, Slot, SlotBytes, SubjectHash, place_of};
 use crate::keyring::{KeyList, ListedKey};
 use crate::sealing::key::{KeyId, SubjectKey};
@@ -23,8 +23,7 @@ pub(crate) struct Ring {
     pub(super) directory: PathBuf,
     pub(super) head: Head,
     pub(super) kek: KeyEncryptingKey,
-    /// Of each bucket.
-    pub(super) settled: Vec<Settled>,
+    pub(super) settled: SettledBuckets,
     /// Why the ring takes no further changes: what is on disk is not known.
     pub(super) fault: Option<String>,
 }
@@ -36,7 +35,7 @@ impl Ring {
         head: Head,
         kek: KeyEncryptingKey,
     ) -> Ring {
-        let (directory, settled) = (directory.to_owned(), vec![Settled::No; BUCKETS]);
+        let (directory, settled) = (directory.to_owned(), SettledBuckets::none());
         Ring { disk, directory, head, kek, settled, fault: None }
     }
 
@@ -113,6 +112,13 @@ impl Ring {
         Slots::find(file.as_deref(), way, wants).map_err(|e| Error::io("read", &path, e))
     }
 
+    /// Makes durable what is read from the bucket with this number.
+    pub(super) fn settle(&mut self, bucket: usize) -> Result<()> {
+        self.refuse_fault()?;
+        let path = self.bucket(bucket);
+        self.settled.settle(&*self.disk, &path, bucket)
+    }
+
     /// The slots of the subject, all of them durable: a key of one is used to seal.
     fn settled_slots(&mut self, hash: &SubjectHash, way: Way) -> Result<Slots> {
         self.settle(way.bucket())?;
@@ -175,7 +181,7 @@ impl Ring {
             }
         };
         let Err(error) = write() else { return Ok(()) };
-        self.settled[way.bucket()] = Settled::Failed;
+        self.settled.fail(way.bucket());
         let error = Error::io("write", &path, error);
         let is_kept = failpoint!("keyring::keep_what_was_not_synced");
         if !is_kept && leave(&*file, &before, at).is_err() {

@@ -42,8 +42,8 @@ impl EncodedCommit {
         self.private().map_or(&[], |private| &private.fences)
     }
 
-    /// Seals its private events under the keys that `key` gives for their subjects. `epoch` is that of the gate. All keys
-    /// are there before the first event is sealed: after an error, it is as it was.
+    /// Seals its private events under the keys that `key` gives for their subjects. `epoch` is that of the gate. All
+    /// keys are there before the first event is sealed: after an error, it is as it was.
     pub(crate) fn seal(
         &mut self,
         epoch: u64,

@@ -24,7 +24,7 @@ fn a_damaged_slot_stops_nobody_from_being_forgotten_and_no_store_from_being_open
     let whole = keys.rotate("7").unwrap();
     append();
     store.close().unwrap();
-    drop((store, keys));
+    drop(keys);
     damage(&place);
 
     let keys = place.keys();
