@@ -7,8 +7,8 @@ use crate::keyring::rekey::Rekeyed;
 use crate::keyring::ring::{Current, Ring};
 use crate::keyring::slot::SubjectHash;
 use crate::keyring::{KeyList, Keys};
-use crate::sealing::cipher::KEY_BYTES;
 use crate::sealing::key::{KeyId, SubjectKey};
+use crate::sealing::secret::Secret;
 use crate::storage::disk::{Disk, RealDisk};
 use crate::value::error::{Error, ErrorKind, HandlerError, Result};
 use crate::value::failpoint::failpoint;
@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 /// A key ring in a directory: the keys of all data subjects, each encrypted under one key-encrypting key.
 ///
@@ -36,7 +36,8 @@ use zeroize::{Zeroize, Zeroizing};
 ///   forget. A ring from a backup has the keys of those who were forgotten since, until they are forgotten again.
 ///
 /// Memory is bounded: 16,384 keys by their ids, and as many by their subjects, are kept; their bytes are overwritten
-/// when they are dropped.
+/// when they are dropped. What sealing and opening have on the stack is not, nor is what was opened; and swap space,
+/// hibernation and core dumps may have any of it.
 ///
 /// ```
 /// use filmstrip::erasure::{KeyDirectory, KeyEncryptingKey, Keys};
@@ -57,7 +58,7 @@ pub struct KeyDirectory {
     path: PathBuf,
     owner: Owner,
     /// That of the ring's head; no rekeying changes it.
-    hash_key: Zeroizing<[u8; KEY_BYTES]>,
+    hash_key: Secret,
     cache: KeyCache,
     ring: Mutex<Ring>,
     _lock: RingLock,

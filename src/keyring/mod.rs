@@ -1,8 +1,9 @@
 //! The key ring: the keys of data subjects, kept apart from the store that they seal events of.
 //!
 //! `directory` is a ring in a directory. Its files are described at the heads of `head`, `slot` and `bucket`. What
-//! makes and opens one is in `opening`, what looks keys up and makes them in `ring`, what destroys them in `destroying`,
-//! and what wraps all of them again in `rekey`. `settling` says when a bucket is believed. Nothing here knows of events.
+//! makes and opens one is in `opening`, what looks keys up and makes them in `ring`, what destroys them in
+//! `destroying`, and what wraps all of them again in `rekey`. `settling` says when a bucket is believed. Nothing here
+//! knows of events.
 
 pub(crate) mod bucket;
 mod cache;

@@ -19,11 +19,11 @@
 
 use crate::codec::cursor::array_at;
 use crate::keyring::kek::{KeyEncryptingKey, WRAPPED_BYTES};
-use crate::sealing::cipher::{KEY_BYTES, random_bytes};
+use crate::sealing::cipher::{random_id, random_key};
 use crate::sealing::key::{KeyId, SubjectKey};
+use crate::sealing::secret::{KEY_BYTES, Secret};
 use crate::value::error::Result;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 /// Bytes of a slot.
 pub(crate) const SLOT_BYTES: usize = 128;
@@ -88,10 +88,10 @@ impl Slot {
         ring: Uuid,
         kek: &KeyEncryptingKey,
     ) -> Result<(Slot, SubjectKey)> {
-        let (key, random) = (random_bytes::<KEY_BYTES>()?, random_bytes::<10>()?);
+        let (key, random) = (random_key()?, random_id::<10>()?);
         let mut id = [0; KeyId::BYTES];
         id[..PLACE_BYTES].copy_from_slice(&subject.place());
-        id[PLACE_BYTES..].copy_from_slice(&*random);
+        id[PLACE_BYTES..].copy_from_slice(&random);
         let id = KeyId::new(id);
         let slot = Slot { id, subject, sequence, wrapped: None }.with_key(&key, ring, kek);
         Ok((slot, SubjectKey::new(id, &key)))
@@ -116,11 +116,7 @@ impl Slot {
     }
 
     /// The bytes of its key; `None` if `kek` does not open it, or if it was destroyed.
-    pub(crate) fn key(
-        &self,
-        ring: Uuid,
-        kek: &KeyEncryptingKey,
-    ) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
+    pub(crate) fn key(&self, ring: Uuid, kek: &KeyEncryptingKey) -> Option<Secret> {
         kek.unwrap(&self.associated(ring), self.wrapped.as_ref()?)
     }
 
