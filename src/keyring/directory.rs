@@ -39,6 +39,9 @@ use zeroize::Zeroize;
 /// when they are dropped. What sealing and opening have on the stack is not, nor is what was opened; and swap space,
 /// hibernation and core dumps may have any of it.
 ///
+/// Calls for keys that are not in memory run one at a time. The first event about a subject waits until its key is on
+/// the disk, and so does every call meanwhile that needs the disk, be it for a key to read with.
+///
 /// ```
 /// use filmstrip::erasure::{KeyDirectory, KeyEncryptingKey, Keys};
 ///
@@ -181,6 +184,12 @@ impl KeyDirectory {
 
     /// The ring, for one thread at a time.
     fn lock_ring(&self) -> Result<parking_lot::MutexGuard<'_, Ring>> {
+        self.refuse_fork()?;
+        Ok(self.ring.lock())
+    }
+
+    /// A forked process has a copy of the keys in memory, and would use them after they were destroyed.
+    fn refuse_fork(&self) -> Result<()> {
         if !self.owner.is_this_process() {
             let message = format!(
                 "the key ring {} was opened by another process; a process that was forked from it cannot use it",
@@ -188,7 +197,7 @@ impl KeyDirectory {
             );
             return Err(Error::new(ErrorKind::Forked, message));
         }
-        Ok(self.ring.lock())
+        Ok(())
     }
 
     fn hash(&self, subject: &str) -> Result<SubjectHash> {
@@ -216,6 +225,12 @@ impl KeyDirectory {
         }
     }
 
+    /// As it is in a process that was forked from its owner.
+    #[cfg(test)]
+    pub(crate) fn forked(self) -> KeyDirectory {
+        KeyDirectory { owner: Owner::another_process(), ..self }
+    }
+
     /// How many keys are in memory: by their ids, and by their subjects.
     #[cfg(test)]
     pub(crate) fn keys_in_memory(&self) -> (usize, usize) {
@@ -225,6 +240,7 @@ impl KeyDirectory {
 
 impl Keys for KeyDirectory {
     fn current(&self, subject: &str) -> Result<SubjectKey> {
+        self.refuse_fork()?;
         let hash = self.hash(subject)?;
         if let Some(key) = self.cache.current(&hash) {
             return Ok(key);
@@ -238,6 +254,7 @@ impl Keys for KeyDirectory {
     }
 
     fn get(&self, id: KeyId) -> Result<Option<SubjectKey>> {
+        self.refuse_fork()?;
         if let Some(key) = self.cache.get(id) {
             return Ok(Some(key));
         }
