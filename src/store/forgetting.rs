@@ -62,10 +62,10 @@ impl Store {
     /// can have; errors of the keys, and of committing. If the message says that the subject is fenced, its events are
     /// erased for every reader, and keys of it may be left: call it again.
     ///
-    /// [`Corrupt`](ErrorKind::Corrupt), for example, if a damaged slot of a key ring may hold a key of the subject. Then
-    /// all its other keys are forgotten, and the message names the damage. [`forget_keys`](Store::forget_keys) makes the
-    /// events of the damaged key erased, by its id, which they have; once the ring is mended from a backup, opening the
-    /// store, or calling this again, destroys the key.
+    /// [`Corrupt`](ErrorKind::Corrupt), for example, if a damaged slot of a key ring may hold a key of the subject.
+    /// Then all its other keys are forgotten, and the message names the damage. [`forget_keys`](Store::forget_keys)
+    /// makes the events of the damaged key erased, by its id, which they have; once the ring is mended from a backup,
+    /// opening the store, or calling this again, destroys the key.
     pub fn forget(&self, subject: &str) -> Result<Forgotten> {
         self.log.log().refuse_if_closed()?;
         callback::refuse_if_commits_wait("forgetting")?;
