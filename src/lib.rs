@@ -404,7 +404,8 @@ pub mod erasure {
 
     pub use crate::keyring::directory::KeyDirectory;
     pub use crate::keyring::kek::KeyEncryptingKey;
-    pub use crate::keyring::{Keys, ListedKey};
+    pub use crate::keyring::rekey::Rekeyed;
+    pub use crate::keyring::{KeyList, Keys, ListedKey};
     pub use crate::sealing::key::{KeyId, SubjectKey};
     pub use crate::store::forgetting::Forgotten;
     pub use crate::value::limits::{SUBJECT_BYTES_MAX, SUBJECT_KEYS_MAX};

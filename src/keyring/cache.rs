@@ -4,6 +4,7 @@ use crate::keyring::slot::SubjectHash;
 use crate::sealing::key::{KeyId, SubjectKey};
 use crate::value::limits::KEYS_CACHED_MAX;
 use quick_cache::sync::Cache;
+use std::collections::HashSet;
 
 /// The keys that were used lately. Entries are put in and taken out under the ring's lock only, so that none is put in
 /// after its key was destroyed.
@@ -37,6 +38,13 @@ impl KeyCache {
     pub(crate) fn forget(&self, id: KeyId, subject: &SubjectHash) {
         self.by_id.remove(&id);
         self.current.remove(subject);
+    }
+
+    /// Drops keys whose subjects are not known.
+    pub(crate) fn forget_ids(&self, ids: &[KeyId]) {
+        let ids: HashSet<_> = ids.iter().copied().collect();
+        self.by_id.retain(|id, _| !ids.contains(id));
+        self.current.retain(|_, key| !ids.contains(&key.id()));
     }
 
     /// How many keys it has.

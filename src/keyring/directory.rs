@@ -3,11 +3,12 @@
 use crate::keyring::cache::KeyCache;
 use crate::keyring::kek::KeyEncryptingKey;
 use crate::keyring::opening::{self, RingLock};
+use crate::keyring::rekey::Rekeyed;
 use crate::keyring::ring::{Current, Ring};
 use crate::keyring::slot::SubjectHash;
-use crate::keyring::{Keys, ListedKey};
-use crate::sealing::cipher::KEY_BYTES;
+use crate::keyring::{KeyList, Keys};
 use crate::sealing::key::{KeyId, SubjectKey};
+use crate::sealing::secret::Secret;
 use crate::storage::disk::{Disk, RealDisk};
 use crate::value::error::{Error, ErrorKind, HandlerError, Result};
 use crate::value::failpoint::failpoint;
@@ -17,7 +18,7 @@ use parking_lot::Mutex;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 /// A key ring in a directory: the keys of all data subjects, each encrypted under one key-encrypting key.
 ///
@@ -35,7 +36,11 @@ use zeroize::{Zeroize, Zeroizing};
 ///   forget. A ring from a backup has the keys of those who were forgotten since, until they are forgotten again.
 ///
 /// Memory is bounded: 16,384 keys by their ids, and as many by their subjects, are kept; their bytes are overwritten
-/// when they are dropped.
+/// when they are dropped. What sealing and opening have on the stack is not, nor is what was opened; and swap space,
+/// hibernation and core dumps may have any of it.
+///
+/// Calls for keys that are not in memory run one at a time. The first event about a subject waits until its key is on
+/// the disk, and so does every call meanwhile that needs the disk, be it for a key to read with.
 ///
 /// ```
 /// use filmstrip::erasure::{KeyDirectory, KeyEncryptingKey, Keys};
@@ -56,7 +61,7 @@ pub struct KeyDirectory {
     path: PathBuf,
     owner: Owner,
     /// That of the ring's head; no rekeying changes it.
-    hash_key: Zeroizing<[u8; KEY_BYTES]>,
+    hash_key: Secret,
     cache: KeyCache,
     ring: Mutex<Ring>,
     _lock: RingLock,
@@ -160,21 +165,31 @@ impl KeyDirectory {
     /// Every key is read and written once; meanwhile other calls wait, unless their key is in memory. It takes as much
     /// space beside the ring as the ring has. After a crash, the ring has the former key or the new one, never both.
     ///
+    /// A damaged slot does not stop it. The key in it is lost, and its bytes are not copied; the slot stays damaged, so
+    /// that nobody takes the key for one that never was. The result says how many there are. To save such keys, restore
+    /// the file of the slot from a backup of the ring, before rekeying.
+    ///
     /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt) if a slot is damaged; [`KeysUnavailable`](ErrorKind::KeysUnavailable);
+    /// [`KeysUnavailable`](ErrorKind::KeysUnavailable);
     /// [`StorageFull`](ErrorKind::StorageFull); [`Io`](ErrorKind::Io), whose message says which of the two keys the
     /// ring has. [`OutcomeUnknown`](ErrorKind::OutcomeUnknown) if it may have the one or the other: then keep both,
     /// and open the ring again.
     pub fn rekey(
         &self,
         kek: impl FnOnce() -> Result<KeyEncryptingKey, HandlerError>,
-    ) -> Result<()> {
+    ) -> Result<Rekeyed> {
         let kek = kek().map_err(Error::keys_unavailable)?;
         self.lock_ring()?.rekey(kek)
     }
 
     /// The ring, for one thread at a time.
     fn lock_ring(&self) -> Result<parking_lot::MutexGuard<'_, Ring>> {
+        self.refuse_fork()?;
+        Ok(self.ring.lock())
+    }
+
+    /// A forked process has a copy of the keys in memory, and would use them after they were destroyed.
+    fn refuse_fork(&self) -> Result<()> {
         if !self.owner.is_this_process() {
             let message = format!(
                 "the key ring {} was opened by another process; a process that was forked from it cannot use it",
@@ -182,7 +197,7 @@ impl KeyDirectory {
             );
             return Err(Error::new(ErrorKind::Forked, message));
         }
-        Ok(self.ring.lock())
+        Ok(())
     }
 
     fn hash(&self, subject: &str) -> Result<SubjectHash> {
@@ -210,6 +225,12 @@ impl KeyDirectory {
         }
     }
 
+    /// As it is in a process that was forked from its owner.
+    #[cfg(test)]
+    pub(crate) fn forked(self) -> KeyDirectory {
+        KeyDirectory { owner: Owner::another_process(), ..self }
+    }
+
     /// How many keys are in memory: by their ids, and by their subjects.
     #[cfg(test)]
     pub(crate) fn keys_in_memory(&self) -> (usize, usize) {
@@ -219,6 +240,7 @@ impl KeyDirectory {
 
 impl Keys for KeyDirectory {
     fn current(&self, subject: &str) -> Result<SubjectKey> {
+        self.refuse_fork()?;
         let hash = self.hash(subject)?;
         if let Some(key) = self.cache.current(&hash) {
             return Ok(key);
@@ -232,6 +254,7 @@ impl Keys for KeyDirectory {
     }
 
     fn get(&self, id: KeyId) -> Result<Option<SubjectKey>> {
+        self.refuse_fork()?;
         if let Some(key) = self.cache.get(id) {
             return Ok(Some(key));
         }
@@ -243,20 +266,23 @@ impl Keys for KeyDirectory {
         Ok(key)
     }
 
-    fn list(&self, subject: &str) -> Result<Vec<ListedKey>> {
+    fn list(&self, subject: &str) -> Result<KeyList> {
         let hash = self.hash(subject)?;
         self.lock_ring()?.list(&hash)
     }
 
     fn destroy(&self, ids: &[KeyId]) -> Result<()> {
         let mut ring = self.lock_ring()?;
-        let found = ring.to_destroy(ids)?;
+        let (found, others) = ring.to_destroy(ids);
         for (_, slot) in found.values().flatten() {
             if !failpoint!("keyring::leave_destroyed_in_memory") {
                 self.cache.forget(slot.id, &slot.subject);
             }
         }
-        ring.destroy(found)
+        if others.is_err() {
+            self.cache.forget_ids(ids);
+        }
+        ring.destroy(found).and(others)
     }
 }
 

@@ -17,13 +17,13 @@
 
 use crate::codec::cursor::array_at;
 use crate::keyring::kek::{KeyEncryptingKey, WRAPPED_BYTES};
-use crate::sealing::cipher::{KEY_BYTES, random_bytes};
+use crate::sealing::cipher::{random_id, random_key};
+use crate::sealing::secret::Secret;
 use crate::storage::disk::Disk;
 use crate::storage::replace::{TEMPORARY, read_whole, replace};
 use crate::value::error::{Error, Result};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 /// The name of the file.
 pub(crate) const HEAD: &str = "ring";
@@ -42,14 +42,14 @@ pub(crate) struct Head {
     pub(crate) generation: u32,
     pub(crate) id: Uuid,
     /// Names are hashed with it, so that who has the ring cannot try names.
-    pub(crate) hash_key: Zeroizing<[u8; KEY_BYTES]>,
+    pub(crate) hash_key: Secret,
 }
 
 impl Head {
     /// That of a new ring.
     pub(crate) fn new() -> Result<Head> {
-        let (id, hash_key) = (random_bytes()?, random_bytes()?);
-        Ok(Head { generation: 1, id: Uuid::from_bytes(*id), hash_key })
+        let (id, hash_key) = (Uuid::from_bytes(random_id()?), random_key()?);
+        Ok(Head { generation: 1, id, hash_key })
     }
 
     pub(crate) fn next_generation(&self) -> Head {
@@ -168,7 +168,7 @@ mod tests {
     fn a_head_has_its_golden_bytes_and_every_flipped_bit_of_it_is_met() {
         let kek = KeyEncryptingKey::new(&[9; 32]);
         let id = Uuid::from_u128(0x0a0b);
-        let head = Head { generation: 2, id, hash_key: Zeroizing::new([7; 32]) };
+        let head = Head { generation: 2, id, hash_key: Secret::copy_of(&[7; 32]) };
         let mut bytes = head.encode(&kek);
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let golden = concat!(
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_head_of_a_newer_format_is_not_taken_for_damage() {
-        let head = Head { generation: 2, id: Uuid::nil(), hash_key: Zeroizing::new([7; 32]) };
+        let head = Head { generation: 2, id: Uuid::nil(), hash_key: Secret::copy_of(&[7; 32]) };
         let mut bytes = head.encode(&KeyEncryptingKey::new(&[9; 32]));
         bytes[8] = 2;
         let crc = crc32c::crc32c(&bytes[..CRC_OFFSET]);

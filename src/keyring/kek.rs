@@ -1,6 +1,7 @@
 //! The key that encrypts keys.
 
-use crate::sealing::cipher::{Cipher, KEY_BYTES, NONCE_BYTES, OVERHEAD_BYTES};
+use crate::sealing::cipher::{Cipher, NONCE_BYTES, OVERHEAD_BYTES};
+use crate::sealing::secret::{KEY_BYTES, Secret};
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -10,7 +11,8 @@ pub(crate) const WRAPPED_BYTES: usize = KEY_BYTES + OVERHEAD_BYTES;
 /// The key under which a key ring keeps all other keys. It is kept elsewhere, best in a key service: who has the ring
 /// without it has nothing.
 ///
-/// Its bytes cannot be read back, and are overwritten when it is dropped. `Debug` shows nothing of it.
+/// Its bytes cannot be read back, and are overwritten when it is dropped. What wrapping and opening keys has on the
+/// stack is not overwritten; until other calls do it, this key can be computed from that. `Debug` shows nothing of it.
 ///
 /// ```
 /// use filmstrip::erasure::KeyEncryptingKey;
@@ -43,11 +45,9 @@ impl KeyEncryptingKey {
         &self,
         associated: &[u8],
         wrapped: &[u8; WRAPPED_BYTES],
-    ) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
+    ) -> Option<Secret> {
         let opened = Zeroizing::new(self.0.open(associated, wrapped).ok()?);
-        let mut key = Zeroizing::new([0; KEY_BYTES]);
-        key.copy_from_slice(&opened);
-        Some(key)
+        opened.as_slice().try_into().ok().map(Secret::copy_of)
     }
 }
 

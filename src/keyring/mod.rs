@@ -1,8 +1,9 @@
 //! The key ring: the keys of data subjects, kept apart from the store that they seal events of.
 //!
 //! `directory` is a ring in a directory. Its files are described at the heads of `head`, `slot` and `bucket`. What
-//! makes and opens one is in `opening`, what looks keys up and makes them in `ring`, what destroys them in `destroying`,
-//! and what wraps all of them again in `rekey`. `settling` says when a bucket is believed. Nothing here knows of events.
+//! makes and opens one is in `opening`, what looks keys up and makes them in `ring`, what destroys them in
+//! `destroying`, and what wraps all of them again in `rekey`. `settling` says when a bucket is believed. Nothing here
+//! knows of events.
 
 pub(crate) mod bucket;
 mod cache;
@@ -11,7 +12,7 @@ pub(crate) mod directory;
 pub(crate) mod head;
 pub(crate) mod kek;
 mod opening;
-mod rekey;
+pub(crate) mod rekey;
 mod ring;
 mod settling;
 pub(crate) mod slot;
@@ -19,7 +20,7 @@ pub(crate) mod slot;
 mod tests;
 
 use crate::sealing::key::{KeyId, SubjectKey};
-use crate::value::error::Result;
+use crate::value::error::{Error, Result};
 use std::sync::Arc;
 
 /// Where a store has the keys of data subjects from: a [`KeyDirectory`](crate::erasure::KeyDirectory), or a key service
@@ -54,16 +55,20 @@ pub trait Keys: Send + Sync {
     /// events of this key as sealed, until [`Store::forget_keys`](crate::Store::forget_keys) is called with its id.
     ///
     /// # Errors
-    /// If not all keys that it has can be known.
-    fn list(&self, subject: &str) -> Result<Vec<ListedKey>>;
+    /// If none of them can be known. If only some can, these are returned, with the
+    /// [reason](KeyList::incomplete), so that they can be destroyed.
+    fn list(&self, subject: &str) -> Result<KeyList>;
 
     /// The ids of the keys that `subject` has, the newest first.
     ///
     /// # Errors
-    /// Those of [`list`](Keys::list).
+    /// Those of [`list`](Keys::list), and that for which a list is incomplete.
     fn ids(&self, subject: &str) -> Result<Vec<KeyId>> {
-        let keys = self.list(subject)?;
-        Ok(keys.iter().filter(|key| !key.is_destroyed).map(|key| key.id).collect())
+        let KeyList { keys, incomplete } = self.list(subject)?;
+        match incomplete {
+            Some(error) => Err(error),
+            None => Ok(keys.iter().filter(|key| !key.is_destroyed).map(|key| key.id).collect()),
+        }
     }
 
     /// Destroys these keys. When this returns, they cannot be had again, also after a power cut. Ids that are not here,
@@ -74,7 +79,8 @@ pub trait Keys: Send + Sync {
     /// [`Store::forget`](crate::Store::forget) is called for the subject.
     ///
     /// # Errors
-    /// If one of them could not be destroyed; others may be.
+    /// If one of them could not be destroyed, or if it cannot be known whether one is here. All others are destroyed
+    /// all the same.
     fn destroy(&self, ids: &[KeyId]) -> Result<()>;
 
     /// Makes a [tag](crate::NewEvent::tag) of a value that is personal data, such as an e-mail address: a hash of it
@@ -105,7 +111,17 @@ pub trait Keys: Send + Sync {
     }
 }
 
-/// A key of a data subject, as [`Keys::list`] gives it.
+/// The keys of a data subject, as [`Keys::list`] gives them.
+#[derive(Debug, Clone, Default)]
+pub struct KeyList {
+    /// The keys, the newest first.
+    pub keys: Vec<ListedKey>,
+    /// Why the subject may have keys that are not among them, such as a damaged slot of a key ring; `None` if it has no
+    /// others.
+    pub incomplete: Option<Error>,
+}
+
+/// A key of a data subject, in a [`KeyList`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListedKey {
     /// Its id.
@@ -124,7 +140,7 @@ impl<K: Keys + ?Sized> Keys for Arc<K> {
         (**self).get(id)
     }
 
-    fn list(&self, subject: &str) -> Result<Vec<ListedKey>> {
+    fn list(&self, subject: &str) -> Result<KeyList> {
         (**self).list(subject)
     }
 

@@ -8,21 +8,32 @@
 use crate::keyring::head::{self, generation};
 use crate::keyring::kek::KeyEncryptingKey;
 use crate::keyring::ring::Ring;
-use crate::keyring::settling::{Settled, each_page};
-use crate::keyring::slot::{self, Found, SLOT_BYTES, SlotBytes};
+use crate::keyring::settling::each_page;
+use crate::keyring::slot::{self, DAMAGED, Found, SLOT_BYTES, SlotBytes};
 use crate::storage::disk::Disk;
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
 use std::path::{Path, PathBuf};
 
+/// What [`KeyDirectory::rekey`](crate::erasure::KeyDirectory::rekey) has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rekeyed {
+    /// Keys that are encrypted under the new key-encrypting key.
+    pub keys: u64,
+    /// Slots that were damaged, or whose key the former key-encrypting key did not open. They are damaged still.
+    pub damaged: u64,
+}
+
 impl Ring {
     /// Wraps all keys under `kek`, which is the ring's from then on.
-    pub(super) fn rekey(&mut self, kek: KeyEncryptingKey) -> Result<()> {
+    pub(super) fn rekey(&mut self, kek: KeyEncryptingKey) -> Result<Rekeyed> {
         self.refuse_fault()?;
         let next = self.head.next_generation();
         let to = head::buckets(&self.directory, next.generation);
         remove_other_generations(&*self.disk, &self.directory, self.head.generation)?;
-        if let Err(error) = self.write_generation(&to, &kek) {
+        let mut rekeyed = Rekeyed::default();
+        if let Err(error) = self.write_generation(&to, &kek, &mut rekeyed) {
             // If it cannot be removed either, that is done before the next attempt.
             let _ = remove_generation(&*self.disk, &to);
             return Err(error);
@@ -37,7 +48,7 @@ impl Ring {
             return Err(Error::with_source(ErrorKind::OutcomeUnknown, message, error));
         }
         (self.head, self.kek) = (next, kek);
-        self.settled.fill(Settled::Yes);
+        self.settled.settle_all();
         let removed = remove_other_generations(&*self.disk, &self.directory, self.head.generation);
         removed.map_err(|error| {
             let message = format!(
@@ -45,15 +56,21 @@ impl Ring {
                  opening the ring removes it"
             );
             Error::with_source(error.kind(), message, error)
-        })
+        })?;
+        Ok(rekeyed)
     }
 
     /// Writes all buckets into the new directory `to`, durably.
-    fn write_generation(&self, to: &Path, kek: &KeyEncryptingKey) -> Result<()> {
+    fn write_generation(
+        &self,
+        to: &Path,
+        kek: &KeyEncryptingKey,
+        rekeyed: &mut Rekeyed,
+    ) -> Result<()> {
         let (disk, from) = (&*self.disk, head::buckets(&self.directory, self.head.generation));
         disk.create_dir(to).map_err(|e| Error::io("create", to, e))?;
         for name in disk.list(&from).map_err(|e| Error::io("list", &from, e))? {
-            self.write_bucket(&from.join(&name), &to.join(&name), kek)?;
+            self.write_bucket(&from.join(&name), &to.join(&name), kek, rekeyed)?;
         }
         for directory in [to, &self.directory] {
             disk.sync_dir(directory).map_err(|e| Error::io("sync", directory, e))?;
@@ -62,36 +79,48 @@ impl Ring {
     }
 
     /// Each key keeps its place.
-    fn write_bucket(&self, from: &Path, to: &Path, kek: &KeyEncryptingKey) -> Result<()> {
+    fn write_bucket(
+        &self,
+        from: &Path,
+        to: &Path,
+        kek: &KeyEncryptingKey,
+        rekeyed: &mut Rekeyed,
+    ) -> Result<()> {
         let old = self.disk.open(from).map_err(|e| Error::io("read", from, e))?;
         let new = self.disk.create_new(to, 0o600).map_err(|e| Error::io("create", to, e))?;
         each_page(&*old, from, |at, page| {
-            for (n, bytes) in page.as_chunks_mut::<SLOT_BYTES>().0.iter_mut().enumerate() {
-                *bytes = self.wrapped_again(bytes, from, at + (n * SLOT_BYTES) as u64, kek)?;
+            for bytes in page.as_chunks_mut::<SLOT_BYTES>().0 {
+                *bytes = self.wrapped_again(bytes, kek, rekeyed);
             }
             new.write_all_at(page, at).map_err(|e| Error::io("write", to, e))
         })?;
         new.sync_data().map_err(|e| Error::io("sync", to, e))
     }
 
+    /// What is not whole gets no bytes of a key: the former key-encrypting key might open them.
     fn wrapped_again(
         &self,
         bytes: &SlotBytes,
-        path: &Path,
-        at: u64,
         kek: &KeyEncryptingKey,
-    ) -> Result<SlotBytes> {
-        let damaged = |what| Error::corrupt(path, at, None, what);
-        match slot::decode(bytes) {
-            Found::Free => Ok(*bytes),
-            Found::Slot(slot) if !slot.is_live() => Ok(*bytes),
-            Found::Slot(slot) => match slot.key(self.head.id, &self.kek) {
-                Some(key) => Ok(slot.with_key(&key, self.head.id, kek).encode()),
-                None => {
-                    Err(damaged("the key in it does not open with the ring's key-encrypting key"))
-                }
-            },
-            Found::Damaged => Err(damaged("the checksum of a key's slot is wrong")),
+        rekeyed: &mut Rekeyed,
+    ) -> SlotBytes {
+        let slot = match slot::decode(bytes) {
+            Found::Slot(slot) if slot.is_live() => slot,
+            Found::Slot(_) | Found::Free => return *bytes,
+            Found::Damaged => {
+                rekeyed.damaged += 1;
+                return DAMAGED;
+            }
+        };
+        match slot.key(self.head.id, &self.kek) {
+            Some(key) => {
+                rekeyed.keys += 1;
+                slot.with_key(&key, self.head.id, kek).encode()
+            }
+            None => {
+                rekeyed.damaged += 1;
+                slot.unopenable().encode()
+            }
         }
     }
 }

@@ -1,11 +1,11 @@
 //! An open key ring: what is looked up in its buckets, and written into them, by one thread at a time.
 
-use crate::keyring::ListedKey;
-use crate::keyring::bucket::{self, BUCKETS, Slots, Way};
+use crate::keyring::bucket::{self, Slots, Way};
 use crate::keyring::head::{self, Head};
 use crate::keyring::kek::KeyEncryptingKey;
-use crate::keyring::settling::Settled;
+use crate::keyring::settling::SettledBuckets;
 use crate::keyring::slot::{SLOT_BYTES, Slot, SlotBytes, SubjectHash, place_of};
+use crate::keyring::{KeyList, ListedKey};
 use crate::sealing::key::{KeyId, SubjectKey};
 use crate::storage::disk::{Disk, DiskFile};
 use crate::value::error::{Error, ErrorKind, Result};
@@ -23,8 +23,7 @@ pub(crate) struct Ring {
     pub(super) directory: PathBuf,
     pub(super) head: Head,
     pub(super) kek: KeyEncryptingKey,
-    /// Of each bucket.
-    pub(super) settled: Vec<Settled>,
+    pub(super) settled: SettledBuckets,
     /// Why the ring takes no further changes: what is on disk is not known.
     pub(super) fault: Option<String>,
 }
@@ -36,7 +35,7 @@ impl Ring {
         head: Head,
         kek: KeyEncryptingKey,
     ) -> Ring {
-        let (directory, settled) = (directory.to_owned(), vec![Settled::No; BUCKETS]);
+        let (directory, settled) = (directory.to_owned(), SettledBuckets::none());
         Ring { disk, directory, head, kek, settled, fault: None }
     }
 
@@ -90,15 +89,17 @@ impl Ring {
 
     /// The subject's keys, the newest first. One whose destroying may not be durable is listed as if it were there: it
     /// is to be destroyed again.
-    pub(super) fn list(&mut self, hash: &SubjectHash) -> Result<Vec<ListedKey>> {
+    pub(super) fn list(&mut self, hash: &SubjectHash) -> Result<KeyList> {
         let way = Way::of(hash.place());
         let is_settled = self.settle(way.bucket()).is_ok();
         let mut slots = self.slots(way, |slot| slot.subject == *hash)?;
-        self.refuse_damage(way, &slots)?;
         slots.wanted.sort_by_key(|(_, slot)| std::cmp::Reverse(slot.sequence));
-        let listed =
-            |slot: &Slot| ListedKey { id: slot.id, is_destroyed: !slot.is_live() && is_settled };
-        Ok(slots.wanted.iter().map(|(_, slot)| listed(slot)).collect())
+        let listed = |(_, slot): &(u64, Slot)| {
+            let is_destroyed = !slot.is_live() && is_settled;
+            ListedKey { id: slot.id, is_destroyed }
+        };
+        let keys = slots.wanted.iter().map(listed).collect();
+        Ok(KeyList { keys, incomplete: self.refuse_damage(way, &slots).err() })
     }
 
     pub(super) fn slots(&self, way: Way, wants: impl Fn(&Slot) -> bool) -> Result<Slots> {
@@ -109,6 +110,13 @@ impl Ring {
             Err(error) => return Err(Error::io("read", &path, error)),
         };
         Slots::find(file.as_deref(), way, wants).map_err(|e| Error::io("read", &path, e))
+    }
+
+    /// Makes durable what is read from the bucket with this number.
+    pub(super) fn settle(&mut self, bucket: usize) -> Result<()> {
+        self.refuse_fault()?;
+        let path = self.bucket(bucket);
+        self.settled.settle(&*self.disk, &path, bucket)
     }
 
     /// The slots of the subject, all of them durable: a key of one is used to seal.
@@ -173,7 +181,7 @@ impl Ring {
             }
         };
         let Err(error) = write() else { return Ok(()) };
-        self.settled[way.bucket()] = Settled::Failed;
+        self.settled.fail(way.bucket());
         let error = Error::io("write", &path, error);
         let is_kept = failpoint!("keyring::keep_what_was_not_synced");
         if !is_kept && leave(&*file, &before, at).is_err() {

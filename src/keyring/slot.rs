@@ -19,11 +19,11 @@
 
 use crate::codec::cursor::array_at;
 use crate::keyring::kek::{KeyEncryptingKey, WRAPPED_BYTES};
-use crate::sealing::cipher::{KEY_BYTES, random_bytes};
+use crate::sealing::cipher::{random_id, random_key};
 use crate::sealing::key::{KeyId, SubjectKey};
+use crate::sealing::secret::{KEY_BYTES, Secret};
 use crate::value::error::Result;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 /// Bytes of a slot.
 pub(crate) const SLOT_BYTES: usize = 128;
@@ -32,6 +32,9 @@ pub(crate) type SlotBytes = [u8; SLOT_BYTES];
 
 /// Bytes of a key's id that it has in common with the hash of its subject: its place in the ring follows from them.
 pub(crate) const PLACE_BYTES: usize = 6;
+
+/// What is written in the place of a damaged slot when its ring is rekeyed: it is damaged, and has no bytes of a key.
+pub(crate) const DAMAGED: SlotBytes = [0xff; SLOT_BYTES];
 
 const STATE_OFFSET: usize = 42;
 const SEQUENCE_OFFSET: usize = 44;
@@ -85,10 +88,10 @@ impl Slot {
         ring: Uuid,
         kek: &KeyEncryptingKey,
     ) -> Result<(Slot, SubjectKey)> {
-        let (key, random) = (random_bytes::<KEY_BYTES>()?, random_bytes::<10>()?);
+        let (key, random) = (random_key()?, random_id::<10>()?);
         let mut id = [0; KeyId::BYTES];
         id[..PLACE_BYTES].copy_from_slice(&subject.place());
-        id[PLACE_BYTES..].copy_from_slice(&*random);
+        id[PLACE_BYTES..].copy_from_slice(&random);
         let id = KeyId::new(id);
         let slot = Slot { id, subject, sequence, wrapped: None }.with_key(&key, ring, kek);
         Ok((slot, SubjectKey::new(id, &key)))
@@ -113,11 +116,7 @@ impl Slot {
     }
 
     /// The bytes of its key; `None` if `kek` does not open it, or if it was destroyed.
-    pub(crate) fn key(
-        &self,
-        ring: Uuid,
-        kek: &KeyEncryptingKey,
-    ) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
+    pub(crate) fn key(&self, ring: Uuid, kek: &KeyEncryptingKey) -> Option<Secret> {
         kek.unwrap(&self.associated(ring), self.wrapped.as_ref()?)
     }
 
@@ -128,6 +127,11 @@ impl Slot {
     /// The same without its key: what remains says that there was one.
     pub(crate) fn destroyed(&self) -> Slot {
         Slot { wrapped: None, ..*self }
+    }
+
+    /// The same with a key that nothing opens.
+    pub(crate) fn unopenable(&self) -> Slot {
+        Slot { wrapped: Some([0; WRAPPED_BYTES]), ..*self }
     }
 
     fn associated(&self, ring: Uuid) -> Vec<u8> {
@@ -223,6 +227,7 @@ mod tests {
             }
         }
         assert_eq!(decode(&[0; SLOT_BYTES]), Found::Free);
+        assert_eq!(decode(&DAMAGED), Found::Damaged);
     }
 
     /// Who can write to the ring might move the key of one person to another.

@@ -8,9 +8,11 @@ mod lock;
 mod rekeying;
 
 use crate::keyring::Keys;
+use crate::keyring::bucket::{Way, file_name};
 use crate::keyring::directory::KeyDirectory;
 use crate::keyring::kek::KeyEncryptingKey;
-use crate::sealing::key::SubjectKey;
+use crate::keyring::slot::place_of;
+use crate::sealing::key::{KeyId, SubjectKey};
 use crate::value::error::{HandlerError, Result};
 use std::path::{Path, PathBuf};
 
@@ -72,4 +74,9 @@ fn only_bucket(path: &Path) -> PathBuf {
     let mut buckets = files(&path.join("keys-1"));
     assert_eq!(buckets.len(), 1, "a ring with one bucket");
     buckets.remove(0).0
+}
+
+/// The bucket of this key, in a ring that was not rekeyed.
+fn bucket_of(path: &Path, id: KeyId) -> PathBuf {
+    path.join("keys-1").join(file_name(Way::of(place_of(id)).bucket()))
 }

@@ -10,14 +10,14 @@
 //! the one that is recorded. A counter would have to be durable. So the nonce is computed from everything that is
 //! sealed: two inputs share one only if the keyed hash collides in 192 bits.
 
+use crate::sealing::secret::{KEY_BYTES, Secret};
 use crate::value::error::{Error, ErrorKind, Result};
 use crate::value::failpoint::failpoint;
-use chacha20poly1305::aead::{AeadInOut, Generate, KeyInit};
+use chacha20poly1305::aead::common::getrandom;
+use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{Key, Tag, XChaCha20Poly1305, XNonce};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
-/// Bytes of a key.
-pub(crate) const KEY_BYTES: usize = 32;
 /// Bytes of a nonce, which precedes the ciphertext.
 pub(crate) const NONCE_BYTES: usize = 24;
 /// Bytes of a tag, which follows it.
@@ -36,21 +36,22 @@ const TAG_CONTEXT: &str = "filmstrip 2026-11-28 tag of a value of a data subject
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refused;
 
-/// A key, ready for use. Its bytes are overwritten when it is dropped.
+/// A key, ready for use. Its bytes are overwritten when it is dropped. What the libraries have on the stack meanwhile
+/// is not: the state of Poly1305, and that from which XChaCha20 takes a subkey. From the latter, the key can be
+/// computed, until another call overwrites the stack.
 pub(crate) struct Cipher {
-    pub(super) aead: XChaCha20Poly1305,
-    pub(super) nonce_key: Zeroizing<[u8; KEY_BYTES]>,
+    key: Secret,
+    nonce_key: Secret,
 }
 
 impl Cipher {
     pub(crate) fn new(key: &[u8; KEY_BYTES]) -> Cipher {
-        let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
-        hasher.update(key);
-        let mut derived = hasher.finalize();
-        let nonce_key = Zeroizing::new(*derived.as_bytes());
-        derived.zeroize();
-        hasher.zeroize();
-        Cipher { aead: XChaCha20Poly1305::new(<&Key>::from(key)), nonce_key }
+        Cipher { key: Secret::copy_of(key), nonce_key: derive(CONTEXT, key) }
+    }
+
+    /// It has a copy of the key, and overwrites it when it is dropped. To keep it would be to move it.
+    pub(super) fn aead(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new(<&Key>::from(&*self.key))
     }
 
     /// Seals `buffer` in place: it is room for the nonce, the plaintext, and room for the tag.
@@ -73,12 +74,7 @@ impl Cipher {
 
     /// The first 16 bytes of a hash of `value`, keyed with a key that is derived from this one's.
     pub(crate) fn tag(&self, value: &[u8]) -> [u8; 16] {
-        let mut deriving = blake3::Hasher::new_derive_key(TAG_CONTEXT);
-        deriving.update(&*self.nonce_key);
-        let mut derived = deriving.finalize();
-        deriving.zeroize();
-        let mut hasher = blake3::Hasher::new_keyed(derived.as_bytes());
-        derived.zeroize();
+        let mut hasher = blake3::Hasher::new_keyed(&derive(TAG_CONTEXT, &self.nonce_key));
         let hash = hasher.update(value).finalize();
         hasher.zeroize();
         *hash.as_bytes().first_chunk().expect("a hash is longer than a tag")
@@ -104,7 +100,7 @@ impl Cipher {
         buffer: &mut [u8],
     ) -> [u8; TAG_BYTES] {
         let nonce = <&XNonce>::from(nonce);
-        let tag = self.aead.encrypt_inout_detached(nonce, associated, buffer.into());
+        let tag = self.aead().encrypt_inout_detached(nonce, associated, buffer.into());
         tag.expect("the limits keep an event far below 256 GiB").into()
     }
 
@@ -117,21 +113,48 @@ impl Cipher {
         tag: &[u8; TAG_BYTES],
     ) -> Result<(), Refused> {
         let (nonce, tag) = (<&XNonce>::from(nonce), <&Tag>::from(tag));
-        let opened = self.aead.decrypt_inout_detached(nonce, associated, buffer.into(), tag);
+        let opened = self.aead().decrypt_inout_detached(nonce, associated, buffer.into(), tag);
         opened.map_err(|_| Refused)
     }
 }
 
-/// Bytes that nobody can guess, from the operating system.
+/// A key that is derived from another one for one use.
+fn derive(context: &str, key: &[u8; KEY_BYTES]) -> Secret {
+    let mut hasher = blake3::Hasher::new_derive_key(context);
+    hasher.update(key);
+    let mut output = hasher.finalize_xof();
+    let derived = Secret::filled(|bytes| output.fill(bytes));
+    output.zeroize();
+    hasher.zeroize();
+    derived
+}
+
+/// Fills `bytes` with what nobody can guess, from the operating system.
 ///
 /// # Errors
 /// `Io` if it has none.
-pub(crate) fn random_bytes<const N: usize>() -> Result<Zeroizing<[u8; N]>> {
-    match <[u8; N]>::try_generate() {
-        Ok(bytes) => Ok(Zeroizing::new(bytes)),
-        Err(error) => {
-            let message = format!("the operating system gave no random bytes: {error}");
-            Err(Error::new(ErrorKind::Io, message))
-        }
-    }
+fn fill_random(bytes: &mut [u8]) -> Result<()> {
+    getrandom::fill(bytes).map_err(|error| {
+        let message = format!("the operating system gave no random bytes: {error}");
+        Error::new(ErrorKind::Io, message)
+    })
+}
+
+/// A new key.
+///
+/// # Errors
+/// Those of [`fill_random`].
+pub(crate) fn random_key() -> Result<Secret> {
+    let mut filled = Ok(());
+    let key = Secret::filled(|bytes| filled = fill_random(bytes));
+    filled.map(|()| key)
+}
+
+/// Random bytes that need not be kept secret, for an id.
+///
+/// # Errors
+/// Those of [`fill_random`].
+pub(crate) fn random_id<const N: usize>() -> Result<[u8; N]> {
+    let mut id = [0; N];
+    fill_random(&mut id).map(|()| id)
 }

@@ -1,12 +1,16 @@
 //! The keys under which private events are sealed.
 
-use crate::sealing::cipher::{Cipher, KEY_BYTES};
+use crate::sealing::cipher::Cipher;
+use crate::sealing::secret::KEY_BYTES;
 use std::fmt;
 use std::sync::Arc;
 
 /// The id of a [`SubjectKey`]: 16 bytes, which stand in clear in each event that the key has sealed.
 ///
-/// Events with the same key id are about the same person, and the id says nothing else about that person.
+/// Events with the same key id are about the same person. The ids that a
+/// [`KeyDirectory`](crate::erasure::KeyDirectory) gives one person begin with the same 6 bytes, also after a rotation,
+/// and after the person was forgotten and renewed: so they can be linked, by anybody who has the events. They are a
+/// keyed hash of the person's name, and say nothing else about it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; KeyId::BYTES]);
 
@@ -42,8 +46,9 @@ impl fmt::Debug for KeyId {
 
 /// A key of one data subject: what is recorded about this person as a private event is sealed under it.
 ///
-/// Cloning shares the key. Its bytes cannot be read back; they are overwritten when the last clone is dropped.
-/// `Debug` shows the id only.
+/// Cloning shares the key. Its bytes cannot be read back; they are overwritten when the last clone is dropped. What
+/// sealing and opening have on the stack is not overwritten; until other calls do it, the key can be computed from
+/// that. `Debug` shows the id only.
 ///
 /// ```
 /// use filmstrip::erasure::{KeyId, SubjectKey};
@@ -107,13 +112,11 @@ mod tests {
         assert!(shown.contains("01010101010101010101010101010101"), "{shown}");
     }
 
-    /// Each type that has a key's bytes overwrites them: this fails to compile if one does not say so.
+    /// The library's type overwrites its copy of a key; this fails to compile if it does not say so. The type of our
+    /// own is tested where it is.
     #[test]
     fn what_holds_the_bytes_of_a_key_overwrites_them() {
         fn overwrites(_: &impl zeroize::ZeroizeOnDrop) {}
-        let Cipher { aead, nonce_key } = &Cipher::new(&BYTES);
-        overwrites(aead);
-        overwrites(nonce_key);
-        overwrites(&crate::sealing::cipher::random_bytes::<32>().unwrap());
+        overwrites(&Cipher::new(&BYTES).aead());
     }
 }

@@ -9,6 +9,7 @@
 pub(crate) mod cipher;
 pub(crate) mod event;
 pub(crate) mod key;
+pub(crate) mod secret;
 pub(crate) mod source;
 #[cfg(test)]
 mod vectors;

@@ -67,6 +67,11 @@ impl Store {
     /// [`InvalidInput`](ErrorKind::InvalidInput) if the store was opened without keys, or for a name that no subject
     /// can have; errors of the keys, and of committing. If the message says that the subject is fenced, its events are
     /// erased for every reader, and keys of it may be left: call it again.
+    ///
+    /// [`Corrupt`](ErrorKind::Corrupt), for example, if a damaged slot of a key ring may hold a key of the subject.
+    /// Then all its other keys are forgotten, and the message names the damage. [`forget_keys`](Store::forget_keys)
+    /// makes the events of the damaged key erased, by its id, which they have; once the ring is mended from a backup,
+    /// opening the store, or calling this again, destroys the key.
     pub fn forget(&self, subject: &str) -> Result<Forgotten> {
         self.log.log().refuse_if_closed()?;
         callback::refuse_if_commits_wait("forgetting")?;
@@ -76,9 +81,9 @@ impl Store {
         let keys = privacy.keys()?;
         let _one = privacy.forgetting();
         let mut forgotten: Vec<KeyId> = Vec::new();
-        loop {
+        let incomplete = loop {
             let listed = asked(|| keys.list(subject))?;
-            let ids = self.not_forgotten(&listed)?;
+            let ids = self.not_forgotten(&listed.keys)?;
             if let Some(id) = ids.iter().find(|id| forgotten.contains(id)) {
                 let message = format!(
                     "the subject {subject:?} is fenced, and the keys still have its key {id}, which they have destroyed"
@@ -86,13 +91,17 @@ impl Store {
                 return Err(Error::new(ErrorKind::KeysUnavailable, message));
             }
             if ids.is_empty() {
-                break;
+                break listed.incomplete;
             }
             self.fence_and_destroy(&ids)?;
             // A rotation may have come in between.
             forgotten.extend(ids);
+        };
+        let rebuilding = self.purge()?;
+        match incomplete {
+            Some(error) => Err(may_have_others(subject, error)),
+            None => Ok(Forgotten { keys: forgotten, rebuilding }),
         }
-        Ok(Forgotten { keys: forgotten, rebuilding: self.purge()? })
     }
 
     /// Forgets the subjects of these keys, as another copy of this store has [listed](Store::forgotten) them: for a
@@ -201,7 +210,13 @@ impl Store {
         log.privacy.with_directory(|disk, path| list::renew(disk, path, &forgotten))?;
         if let Ok(keys) = log.privacy.keys() {
             for page in forgotten.chunks(FORGOTTEN_PAGE) {
-                asked(|| keys.destroy(page))?;
+                match asked(|| keys.destroy(page)) {
+                    // They are fenced. Who must wait for a ring to be mended cannot read any other event meanwhile.
+                    Err(error) if error.kind() == ErrorKind::Corrupt => tracing::warn!(
+                        %error, "some keys of those who were forgotten may be left, until the ring is mended"
+                    ),
+                    destroyed => destroyed?,
+                }
             }
         }
         let is_forgetting = log.record(FORGETTING)?.is_some();
@@ -226,6 +241,13 @@ impl Store {
             None => Ok(()),
         });
     }
+}
+
+fn may_have_others(subject: &str, error: Error) -> Error {
+    let message = format!(
+        "the keys of the subject {subject:?} that are known are forgotten, and it may have others: {error}"
+    );
+    Error::with_source(error.kind(), message, error)
 }
 
 #[cfg(test)]

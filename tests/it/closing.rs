@@ -139,10 +139,15 @@ fn a_store_that_is_told_to_close_does_though_all_that_it_runs_holds_handles_of_i
         let subscription = store.subscribe().start().unwrap();
         let consumer = store.subscribe().group("group").start().unwrap();
         let (its_store, channel) = (store.clone(), store.subscribe().start().unwrap());
+        // The store may close before a thread has begun.
+        let (reports, has_got_one) = std::sync::mpsc::channel();
         let subscriber = std::thread::spawn(move || {
             subscription
                 .map_while(Result::ok)
                 .take_while(|_| its_store.head() > Position::START)
+                .inspect(|_| {
+                    let _ = reports.send(());
+                })
                 .count()
         });
         let its_store = store.clone();
@@ -158,6 +163,7 @@ fn a_store_that_is_told_to_close_does_though_all_that_it_runs_holds_handles_of_i
         doors.wait_for(position, LONG).unwrap();
         visits.wait_for(position, LONG).unwrap();
         bus.send("1", store.clone()).unwrap().wait().unwrap();
+        has_got_one.recv().unwrap();
 
         store.close().unwrap();
         let again = Store::open(&path).expect("it was closed");

@@ -1,9 +1,9 @@
 //! A ring whose files were damaged, exchanged, or lost.
 
-use super::{files, forget, kek, only_bucket, open, print, ring};
-use crate::keyring::Keys;
+use super::{bucket_of, files, forget, kek, only_bucket, open, print, ring};
 use crate::keyring::directory::KeyDirectory;
 use crate::keyring::slot::SLOT_BYTES;
+use crate::keyring::{Keys, ListedKey};
 use crate::value::error::ErrorKind;
 
 #[test]
@@ -42,7 +42,7 @@ fn a_flipped_bit_of_a_slot_is_an_error_and_never_a_new_key_or_a_forgotten_subjec
             keys.renew("customer-7").unwrap_err(),
             forget(&keys, "customer-7").unwrap_err(),
             keys.destroy(&[key.id()]).unwrap_err(),
-            keys.rekey(kek(2)).unwrap_err(),
+            keys.list("customer-7").unwrap().incomplete.unwrap(),
         ] {
             assert_eq!(error.kind(), ErrorKind::Corrupt, "bit {bit}: {error}");
             assert_eq!(error.damage().unwrap().file, bucket);
@@ -123,4 +123,29 @@ fn a_ring_from_before_a_forget_has_the_key_until_it_is_destroyed_again() {
     keys.destroy(&[key.id()]).unwrap();
     assert!(keys.get(key.id()).unwrap().is_none());
     assert_eq!(keys.current("customer-7").unwrap_err().kind(), ErrorKind::Erased);
+}
+
+/// One damaged slot kept all keys that it might have been beside from being destroyed.
+#[test]
+fn what_is_whole_is_destroyed_and_then_the_damage_is_told() {
+    let (_directory, path, keys) = ring();
+    let first = keys.current("customer-7").unwrap().id();
+    let second = keys.rotate("customer-7").unwrap();
+    let bystander = keys.current("customer-8").unwrap().id();
+    assert_eq!(keys.keys_in_memory().0, 3);
+    let bucket = bucket_of(&path, first);
+    let mut bytes = std::fs::read(&bucket).unwrap();
+    bytes[60] ^= 1;
+    std::fs::write(&bucket, &bytes).unwrap();
+    let listed = keys.list("customer-7").unwrap();
+    assert_eq!(listed.keys, [ListedKey { id: second, is_destroyed: false }]);
+    assert_eq!(listed.incomplete.unwrap().damage().unwrap().file, bucket);
+    for _ in 0..2 {
+        let error = keys.destroy(&[first, second, bystander]).unwrap_err();
+        assert_eq!(error.damage().unwrap().file, bucket, "{error}");
+        assert!(keys.get(second).unwrap().is_none());
+        assert!(keys.get(bystander).unwrap().is_none());
+        assert_eq!(keys.get(first).unwrap_err().kind(), ErrorKind::Corrupt, "it is in memory");
+        assert_eq!(keys.keys_in_memory(), (0, 0));
+    }
 }

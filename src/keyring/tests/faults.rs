@@ -192,7 +192,7 @@ fn what_could_not_be_synced_is_written_again_before_it_is_believed() {
     let disk: Arc<dyn Disk> = Arc::new(FaultyDisk(Arc::clone(&faults)));
     let keys = KeyDirectory::create_on(&path, &disk, kek(1)).unwrap();
     let id = keys.current("a").unwrap().id();
-    let is_destroyed = || keys.list("a").unwrap() == [ListedKey { id, is_destroyed: true }];
+    let is_destroyed = || keys.list("a").unwrap().keys == [ListedKey { id, is_destroyed: true }];
     // The write of the slot, and then the sync; and then everything.
     faults.fail_from(2);
     keys.destroy(&[id]).unwrap_err();

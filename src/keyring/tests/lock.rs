@@ -90,3 +90,24 @@ fn a_ring_within_a_store_is_refused() {
     drop(KeyDirectory::create(directory.path().join("keys"), kek(1)).unwrap());
     store.close().unwrap();
 }
+
+/// Keys that were in memory at the fork were given to the forked process for ever, also once they were destroyed.
+#[test]
+fn a_forked_process_gets_no_key_be_it_in_memory_or_not() {
+    let (_directory, _, keys) = ring();
+    let id = keys.current("customer-7").unwrap().id();
+    assert_eq!(keys.keys_in_memory(), (1, 1));
+    let keys = keys.forked();
+    for error in [
+        keys.current("customer-7").unwrap_err(),
+        keys.current("customer-8").unwrap_err(),
+        keys.get(id).unwrap_err(),
+        keys.list("customer-7").unwrap_err(),
+        keys.tag("customer-7", "value").unwrap_err(),
+        keys.destroy(&[id]).unwrap_err(),
+        keys.rotate("customer-7").unwrap_err(),
+        keys.rekey(kek(2)).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Forked, "{error}");
+    }
+}

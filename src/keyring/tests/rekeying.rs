@@ -1,6 +1,6 @@
 //! A ring whose keys are encrypted again.
 
-use super::{files, forget, kek, only_bucket, open, print, ring};
+use super::{bucket_of, files, forget, kek, only_bucket, open, print, ring};
 use crate::keyring::Keys;
 use crate::keyring::directory::KeyDirectory;
 use crate::value::error::ErrorKind;
@@ -63,4 +63,40 @@ fn what_the_former_key_opens_is_overwritten() {
     assert!(std::fs::read(&second_name).unwrap().iter().any(|byte| *byte != 0));
     keys.rekey(kek(2)).unwrap();
     assert!(std::fs::read(&second_name).unwrap().iter().all(|byte| *byte == 0));
+}
+
+/// One damaged slot kept a whole ring under a key-encrypting key that was to be destroyed.
+#[test]
+fn a_damaged_slot_stops_no_rekeying_is_damaged_afterwards_and_has_no_bytes_of_a_key() {
+    let (_directory, path, keys) = ring();
+    let lost = keys.current("customer-7").unwrap().id();
+    let unopenable = keys.rotate("customer-7").unwrap();
+    let whole = keys.current("customer-8").unwrap();
+    forget(&keys, "customer-9").unwrap();
+    drop(keys);
+    let bucket = bucket_of(&path, lost);
+    let mut bytes = std::fs::read(&bucket).unwrap();
+    let wrapped = bytes[48..120].to_vec();
+    // The checksum of one, and the wrapped key of the other beneath a checksum that is right.
+    bytes[124] ^= 1;
+    bytes[128 + 60] ^= 1;
+    let crc = crc32c::crc32c(&bytes[128..128 + 124]);
+    bytes[128 + 124..256].copy_from_slice(&crc.to_le_bytes());
+    std::fs::write(&bucket, &bytes).unwrap();
+    let keys = open(&path);
+    let rekeyed = keys.rekey(kek(2)).unwrap();
+    assert_eq!((rekeyed.keys, rekeyed.damaged), (1, 2));
+    assert_eq!(print(&keys.get(whole.id()).unwrap().unwrap()), print(&whole));
+    for id in [lost, unopenable] {
+        assert_eq!(keys.get(id).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+    assert!(keys.list("customer-7").unwrap().incomplete.is_some());
+    let after = files(&path.join("keys-2"));
+    for part in wrapped.chunks(8).chain(bytes[128 + 48..128 + 120].chunks(8)) {
+        let has = |bytes: &[u8]| bytes.windows(8).any(|window| window == part);
+        assert!(!after.iter().any(|(_, bytes)| has(bytes)));
+    }
+    // What does not open can still be destroyed, for its id is known.
+    keys.destroy(&[unopenable]).unwrap();
+    assert_eq!(keys.rekey(kek(3)).unwrap().damaged, 1);
 }

@@ -3,7 +3,7 @@
 use crate::follow::follower::StoreDirectory;
 use crate::keyring::directory::KeyDirectory;
 use crate::keyring::kek::KeyEncryptingKey;
-use crate::keyring::{Keys, ListedKey};
+use crate::keyring::{KeyList, Keys};
 use crate::sealing::key::{KeyId, SubjectKey};
 use crate::storage::faulty::{Faults, FaultyDisk};
 use crate::store::Store;
@@ -29,7 +29,7 @@ impl Keys for Own {
         self.keys.get(id)
     }
 
-    fn list(&self, subject: &str) -> Result<Vec<ListedKey>> {
+    fn list(&self, subject: &str) -> Result<KeyList> {
         self.keys.list(subject)
     }
 

@@ -158,7 +158,7 @@ impl filmstrip::erasure::Keys for Stubborn {
         self.0.get(id)
     }
 
-    fn list(&self, subject: &str) -> filmstrip::Result<Vec<filmstrip::erasure::ListedKey>> {
+    fn list(&self, subject: &str) -> filmstrip::Result<filmstrip::erasure::KeyList> {
         self.0.list(subject)
     }
 

@@ -1,5 +1,6 @@
 //! Private events, and what is left of them when their subject is forgotten.
 
+mod damaged_keys;
 mod derived;
 mod forgetting;
 mod held;
@@ -287,8 +288,8 @@ impl filmstrip::erasure::Keys for FixedKeys {
         Ok(Some(filmstrip::erasure::SubjectKey::new(id, &[byte; 32])))
     }
 
-    fn list(&self, _: &str) -> filmstrip::Result<Vec<filmstrip::erasure::ListedKey>> {
-        Ok(Vec::new())
+    fn list(&self, _: &str) -> filmstrip::Result<filmstrip::erasure::KeyList> {
+        Ok(filmstrip::erasure::KeyList::default())
     }
 
     fn destroy(&self, _: &[filmstrip::erasure::KeyId]) -> filmstrip::Result<()> {

@@ -15,7 +15,7 @@ fn append_about_both(store: &Store) {
 /// Forgets 7, whose keys are gone already, in a store whose journal does not know that.
 fn forget_late(store: &Store, keys: &KeyDirectory) {
     assert_eq!(formats(store), SEALED);
-    let listed = keys.list("7").unwrap();
+    let listed = keys.list("7").unwrap().keys;
     assert!(!listed.is_empty() && listed.iter().all(|key| key.is_destroyed), "{listed:?}");
     let ids: Vec<_> = listed.iter().map(|key| key.id).collect();
     assert_eq!(store.forget("7").unwrap().keys, ids);

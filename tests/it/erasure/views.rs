@@ -5,7 +5,7 @@ use super::*;
 use crate::common::wait_until;
 use crate::common::whole::PATIENCE;
 use filmstrip::ProjectionHandle;
-use filmstrip::erasure::{KeyId, Keys, ListedKey, SubjectKey};
+use filmstrip::erasure::{KeyId, KeyList, Keys, SubjectKey};
 use filmstrip::projection::ProjectionState;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -130,7 +130,7 @@ impl Keys for Service {
         self.ask(|keys| keys.get(id))
     }
 
-    fn list(&self, subject: &str) -> filmstrip::Result<Vec<ListedKey>> {
+    fn list(&self, subject: &str) -> filmstrip::Result<KeyList> {
         self.ask(|keys| keys.list(subject))
     }
 

@@ -76,8 +76,8 @@ impl<N: Clone + Send + 'static> SimulatedDisk<N> {
         self.0.state.lock().trace.push(Step::Note(note));
     }
 
-    /// Makes the `n`-th sync of a file from now fail, counted from 1; 0 for none. Returns whether the one that was chosen
-    /// before was reached.
+    /// Makes the `n`-th sync of a file from now fail, counted from 1; 0 for none. Returns whether the one that was
+    /// chosen before was reached.
     pub(crate) fn fail_sync(&self, n: u64) -> bool {
         std::mem::replace(&mut self.0.state.lock().sync_to_fail, n) == 0
     }
