@@ -154,6 +154,9 @@ fn a_replica_refuses_by_name_whatever_writes() {
     assert_eq!(joined.kind(), ErrorKind::Replica);
     // What the source keeps for its groups is shown.
     assert_eq!(replica.group("doors").cursor().unwrap(), source.group("doors").cursor().unwrap());
+    // It says so after it has shown what it took.
+    let is_following = || matches!(replication(&replica).state, ReplicationState::Following);
+    wait_until(PATIENCE, "the end of the first step", is_following);
     let health = replica.health().unwrap();
     assert!(health.is_healthy() && matches!(health.writes, Writes::Replica), "{health:?}");
     assert_eq!(health.replication.as_ref().unwrap().lag, 0);

@@ -14,10 +14,10 @@ fn a_promoted_replica_is_a_store_whose_history_goes_on() {
     write_some(&source, 0..5, 2_000);
     let replica = replica_of(&path, &copy);
     let other = replica_of(&path, &further);
-    let live = replica.subscribe().after(source.head()).start().unwrap();
     for store in [&replica, &other] {
         store.wait_for(source.head(), PATIENCE).unwrap();
     }
+    let live = replica.subscribe().after(source.head()).start().unwrap();
     let head = source.head();
     other.close().unwrap();
     source.close().unwrap();
