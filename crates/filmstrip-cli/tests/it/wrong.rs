@@ -141,11 +141,11 @@ fn a_store_of_a_newer_format_is_refused_by_every_command() {
     let directory = tempdir().unwrap();
     sample(directory.path());
     let manifest = directory.path().join("MANIFEST");
-    let text = fs::read_to_string(&manifest).unwrap().replace("filmstrip 1\n", "filmstrip 2\n");
+    let text = fs::read_to_string(&manifest).unwrap().replace("filmstrip 1\n", "filmstrip 9\n");
     let signed = text.split_inclusive('\n').take(3).collect::<String>();
     fs::write(&manifest, format!("{signed}crc32c {:08x}\n", crc32c(signed.as_bytes()))).unwrap();
     for command in COMMANDS {
-        refused(&run(directory.path(), command), &["names format 2", "knows format 1"]);
+        refused(&run(directory.path(), command), &["names format 9", "knows formats 1 to 2"]);
     }
 }
 
